@@ -1,0 +1,230 @@
+"""The public functions: what the commands do, for scripts and notebooks. Each imports what it needs when called.
+
+Errors are those of `edgeft.errors`; nothing here prints unless `say` is given, and nothing exits.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import places
+from .errors import RecipeError, UsageError, need
+from .verdict import PASS
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
+    from .recipe import Recipe
+
+Say = Callable[[str], None]
+
+
+def _silent(text: str) -> None:
+    del text
+
+
+def _need_host_half() -> None:
+    """Raise `Missing` (with the pip command) before anything is written where the host half is not installed."""
+    for package in ("torch", "accelerate", "safetensors"):
+        if importlib.util.find_spec(package) is None:
+            need(package, "tune")
+
+
+def read_recipe(
+    recipe: Recipe | str | os.PathLike[str] | Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
+) -> Recipe:
+    """A recipe from a file, a table, nothing at all (the embedded one), or one already made, with overrides applied.
+
+    `overrides` are "table.key=value" with a TOML value. Raises `RecipeError` naming file, line and nearest key.
+    """
+    from . import recipe as recipes
+
+    if recipe is None:
+        made = recipes.embedded()
+    elif isinstance(recipe, recipes.Recipe):
+        made = recipe
+    elif isinstance(recipe, Mapping):
+        made = recipes.from_table(dict(recipe), "the table given")
+    else:
+        made = recipes.load(Path(recipe))
+    return recipes.override(made, list(overrides)) if overrides else made
+
+
+def read_run_recipe(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe:
+    """The resolved recipe that a run directory keeps; raises `RunError`-like `RecipeError` where there is none."""
+    path = Path(run) / "recipe.toml"
+    if not path.is_file():
+        raise RecipeError("no run here: it has no recipe.toml", where=str(run), remedy="edgeft tune --out ...")
+    return read_recipe(path, overrides)
+
+
+def tune(
+    recipe: Recipe | str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    allow_code: bool = False,
+    model: Any = None,
+    dataset: Any = None,
+    progress: bool = False,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """Fine-tune: the float baseline, then quantization-aware training on what the update policy allows.
+
+    `recipe` is a path, a table or a `Recipe`; None is the embedded one. `out` is the run directory (a new one below
+    `runs/` when None); it must be absent or empty unless `overwrite`, or with `resume` an earlier run. `model` (a
+    `torch.nn.Module`) and `dataset` (an `edgeft.data.Dataset`) replace those of the recipe. Returns summary.json's
+    content with `run`, its directory; with `dry_run` the plan, and nothing is written.
+
+    Raises `RecipeError`, `DataError`, `ModelError`, `UsageError` (an `out` that is not empty), `SystemFailure`.
+    """
+    from .files import claim_out
+
+    _need_host_half()
+    made = read_recipe(recipe, overrides)
+    folder = Path(out) if out is not None else places.new_run(made.name)
+    if not resume and not dry_run:
+        claim_out(folder, overwrite=overwrite)
+    from .tune.run import tune as run
+
+    result = run(
+        made,
+        folder,
+        resume=resume,
+        allow_code=allow_code,
+        dry_run=dry_run,
+        model=model,
+        dataset=dataset,
+        progress=progress,
+        say=say or _silent,
+    )
+    return dict(result) if dry_run else {**result, "run": str(folder)}
+
+
+def export(
+    run: str | os.PathLike[str] | None = None,
+    targets: Sequence[str] = (),
+    out: str | os.PathLike[str] | None = None,
+    *,
+    ptq: bool = False,
+    strict: bool = False,
+    overwrite: bool = False,
+    overrides: Sequence[str] = (),
+    allow_code: bool = False,
+    model: Any = None,
+    dataset: Any = None,
+    say: Say | None = None,
+) -> list[dict[str, Any]]:
+    """Lower a run (the latest when None) to each target's runtime, verify it there, and write one bundle a target.
+
+    `targets` are names or aliases; none means those of the run's recipe. `out` is the folder of the bundles;
+    `model` and `dataset` are the caller's own, where the run was tuned with them. Returns the reports, each with
+    `path`, its bundle. A gate that fails is a verdict in the report, not an exception.
+
+    Raises `UsageError` (an unknown target, a bundle that exists), `RunError`, `Missing` (a runtime's extra).
+    """
+    if run is not None and Path(run).suffix == ".onnx":
+        raise UsageError(
+            "exporting a third-party .onnx model is not in this version",
+            where=str(run),
+            remedy="export a run of `edgeft tune`",
+        )
+    from . import target as profiles
+
+    names = list(dict.fromkeys(targets))
+    for name in names:  # a misspelt name is refused before anything heavy is imported
+        profiles.load(name)
+    _need_host_half()
+    folder = Path(run) if run is not None else places.latest_run()
+    if not names:
+        names = list(read_run_recipe(folder, overrides).export.targets)
+    from .export.run import export as lower
+
+    return lower(
+        folder,
+        names,
+        Path(out) if out is not None else places.BUNDLES,
+        ptq=ptq,
+        strict=strict,
+        overwrite=overwrite,
+        overrides=list(overrides),
+        allow_code=allow_code,
+        model=model,
+        dataset=dataset,
+        say=say or _silent,
+    )
+
+
+def verify(
+    bundle: str | os.PathLike[str] | Bundle,
+    data: str | os.PathLike[str] | None = None,
+    *,
+    threads: int | None = None,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """Re-check a bundle on this machine: files, parity on its own samples, latency; with `data` accuracy and agreement.
+
+    Returns report.json's content with `path`. Raises `BundleError`, `DataError`, `Missing` (the runtime's extra).
+    """
+    from .verify.run import run
+
+    opened = load(bundle)
+    found = run(opened, data=Path(data) if data is not None else None, threads=threads, say=say or _silent)
+    return {**found, "path": str(opened.path)}
+
+
+def bench(
+    bundle: str | os.PathLike[str] | Bundle, *, threads: int | None = None, seconds: float = 3.0
+) -> dict[str, Any]:
+    """Latency of one inference of a bundle's artifact, batch 1, on the bundle's own first sample.
+
+    `threads` None takes the number that the manifest records. Returns a bench result (percentiles in ms, clock,
+    samples, fingerprint) with `path`. Raises `BundleError`, `Missing` (the runtime's extra).
+    """
+    from .bench.fingerprint import fingerprint
+    from .bench.latency import measure
+
+    opened = load(bundle)
+    session = opened.session(threads=threads)
+    samples = opened.samples()
+    session.run({tensor.name: samples[f"input/{tensor.name}"][:1] for tensor in session.inputs})
+    recorded = opened.manifest["runtime"]
+    where = fingerprint(
+        threads=threads or recorded["threads"], runtime={"name": opened.backend, "version": opened.runtime.version()}
+    )
+    result = measure(session.invoke, max_seconds=seconds, fingerprint=where)
+    # Nothing to compare with: the measurement itself is the answer.
+    return {**result, "verdict": PASS, "path": str(opened.path), "target": opened.target, "backend": opened.backend}
+
+
+def load(bundle: str | os.PathLike[str] | Bundle) -> Bundle:
+    """Open a bundle and check every file of it; raises `BundleError` naming what is wrong."""
+    from . import bundle as bundles
+
+    return bundle if isinstance(bundle, bundles.Bundle) else bundles.open(Path(bundle))
+
+
+def check_target(
+    target: str, run: str | os.PathLike[str], *, allow_code: bool = False, say: Say | None = None
+) -> dict[str, Any]:
+    """What the model of a run directory or recipe file cannot do on one board, before anything is trained.
+
+    Returns {"target", "refused" (bool), "objections" [{severity, op, why, remedy}]}. Raises `UsageError` for an
+    unknown target, and what `tune` raises for the recipe.
+    """
+    from dataclasses import replace
+
+    from . import target as profiles
+
+    name = profiles.load(target).name
+    recipe = read_run_recipe(run) if Path(run).is_dir() else read_recipe(run)
+    recipe = replace(recipe, export=replace(recipe.export, targets=(name,)))
+    plan = tune(recipe, dry_run=True, allow_code=allow_code, say=say)
+    found = plan["objections"][name]
+    return {"target": name, "refused": any(o["severity"] == "refuse" for o in found), "objections": found}

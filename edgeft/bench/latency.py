@@ -1,0 +1,62 @@
+"""How long one invocation takes: percentiles of single runs, for `edgeft bench BUNDLE` and a latency budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .clock import Clock, SystemClock
+from .stats import percentiles, quantile_bounds
+
+SCHEMA = "1.0"
+WARM_UP_RUNS = 5
+
+
+def measure(
+    run: Callable[[], object],
+    *,
+    clock: Clock | None = None,
+    max_seconds: float = 3.0,
+    min_samples: int = 64,
+    max_samples: int = 2000,
+    throttled: Callable[[], bool | None] | None = None,
+    fingerprint: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Time single calls of `run` (a session's `invoke`) by the wall clock; the keys are those of a bench result.
+
+    p50, p90, p95 and p99 are in ms and left out where the number of samples does not support them. `p95_ci95_ms` is
+    the distribution-free 95 % interval of p95, None where n is too small; `cpu_p50_ms` the process CPU time of a run.
+    There is no other artifact to compare with, so `verdict`, `estimate_pct`, `ci99_pct` and `tolerance_pct` are None.
+    `throttled` asks the board after the measurement; None when it cannot be told. At least `min_samples` runs are
+    made even if they take longer than `max_seconds`.
+    """
+    clock = clock or SystemClock()
+    for _ in range(WARM_UP_RUNS):
+        run()
+    deadline = clock.wall() + int(max_seconds * 1e9)
+    walls: list[int] = []
+    cpus: list[int] = []
+    while len(walls) < max_samples and (len(walls) < min_samples or clock.wall() < deadline):
+        cpu, wall = clock.cpu(), clock.wall()
+        run()
+        walls.append(clock.wall() - wall)
+        cpus.append(clock.cpu() - cpu)
+    ms = np.array(walls) / 1e6
+    low, high = quantile_bounds(ms, 0.95, 0.95)
+    return {
+        "schema": SCHEMA,
+        "verdict": None,
+        "estimate_pct": None,
+        "ci99_pct": None,
+        "tolerance_pct": None,
+        "clock": "wall",
+        "samples": len(ms),
+        **{f"{name}_ms": value for name, value in percentiles(ms).items()},
+        "p95_ci95_ms": [low, high] if np.isfinite([low, high]).all() else None,
+        "cpu_p50_ms": float(np.median(cpus)) / 1e6,
+        "looks": 1,
+        "throttled": throttled() if throttled else None,
+        "fingerprint": dict(fingerprint or {}),
+    }

@@ -1,0 +1,5 @@
+"""`python -m edgeft.cli` is `edgeft`."""
+
+from .entry import main
+
+main()

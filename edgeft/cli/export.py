@@ -1,0 +1,59 @@
+"""`edgeft export`: a run becomes one verified bundle per target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .frame import Console, Outcome
+from .frame import command as _command
+
+
+@_command(
+    "export",
+    examples="""
+    edgeft export --target jetson --target rpi5 --target intel-nuc
+    edgeft export runs/blood-cells-20260101-120000 --target rpi4 --out bundles/second
+    """,
+)
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--target", "targets", multiple=True, metavar="NAME", help="A board (edgeft targets); repeat for more.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundles.  [default: bundles]")
+@click.option("--ptq", is_flag=True, help="Quantize after training for a target whose scheme the run lacks.")
+@click.option("--strict", is_flag=True, help="What is inconclusive or could not be verified fails (exit 1).")
+@click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a key of the recipe.")
+@click.option("--overwrite", is_flag=True, help="Replace bundles that are there.")
+@click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
+def command(
+    console: Console,
+    run: Path | None,
+    targets: tuple[str, ...],
+    out: Path | None,
+    ptq: bool,
+    strict: bool,
+    overrides: tuple[str, ...],
+    overwrite: bool,
+    allow_code: bool,
+) -> Outcome:
+    """Write one verified bundle per target from RUN.
+
+    RUN is lowered to each target's runtime and the artifact is verified in that runtime.
+
+    Without RUN the latest finished run below runs/ is taken; without --target those of its recipe.
+    """
+    from .. import api
+    from .outcome import of_reports
+
+    reports = api.export(
+        run,
+        targets,
+        out,
+        ptq=ptq,
+        strict=strict,
+        overwrite=overwrite,
+        overrides=overrides,
+        allow_code=allow_code,
+        say=console.say,
+    )
+    return of_reports(reports, strict=strict)

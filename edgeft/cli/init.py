@@ -1,0 +1,30 @@
+"""`edgeft init`: a commented recipe to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .frame import Console, Outcome
+from .frame import command as _command
+
+
+@_command(
+    "init",
+    examples="""
+    edgeft init                         # recipe.toml for image classification
+    edgeft init classify --out blood.toml
+    """,
+)
+@click.argument("task", default="classify")
+@click.option("--out", type=click.Path(path_type=Path), default="recipe.toml", show_default=True, help="File to write.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+def command(console: Console, task: str, out: Path, overwrite: bool) -> Outcome:
+    """Write a commented recipe.toml for TASK."""
+    from .. import files, places, recipe
+
+    text = recipe.template(task)
+    places.claim_file(out, overwrite=overwrite)
+    files.write_text(out, text)
+    return Outcome({"recipe": str(out), "task": task}, f"wrote {out}: edit it, then `edgeft tune {out}`")

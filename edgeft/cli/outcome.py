@@ -1,0 +1,27 @@
+"""From reports to what a command answers: the worst verdict, its exit code, one JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, exit_code
+from .frame import Outcome
+
+_ORDER = (FAIL, INCONCLUSIVE, PASS)
+
+
+def of_reports(reports: Sequence[Mapping[str, Any]], *, strict: bool) -> Outcome:
+    """One report: its own keys, and itself under `bundles`; several: the worst verdict and `bundles`."""
+    from ..report import text
+
+    verdicts = {report["verdict"] for report in reports}
+    verdict = next((v for v in _ORDER if v in verdicts), FAIL)
+    unverified = any(gate["verdict"] == UNVERIFIED for report in reports for gate in report["gates"])
+    payload: dict[str, Any] = {"verdict": verdict, "bundles": list(reports)}
+    if len(reports) == 1:
+        payload = {**reports[0], **payload}
+    each = [text.render(report) for report in reports]
+    # Several bundles are read side by side; the gates of each come with -v (and are in its report.html).
+    words, details = (each[0], "") if len(each) == 1 else (text.reports(reports), "\n\n".join(each))
+    return Outcome(payload, words, exit_code(verdict, unverified=unverified, strict=strict), details)

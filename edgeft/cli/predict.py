@@ -1,0 +1,23 @@
+"""`edgeft predict`: what a bundle sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .frame import Console, Outcome
+from .frame import command as _command
+
+
+@_command("predict", examples="edgeft predict bundles/rpi5 photo.png other.jpg")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
+def command(console: Console, bundle: Path, inputs: tuple[str, ...], threads: int | None) -> Outcome:
+    """Run BUNDLE on real INPUTs and print what it sees."""
+    from ..predict import predict
+    from . import words
+
+    seen = predict(bundle, list(inputs), threads=threads)
+    return Outcome({"bundle": str(bundle), "predictions": seen}, words.predictions(seen))

@@ -1,0 +1,22 @@
+"""`edgeft report`: one self-contained offline page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .frame import Console, Outcome
+from .frame import command as _command
+
+
+@_command("report", examples="edgeft report bundles/rpi5 bundles/jetson --out report.html")
+@click.argument("paths", nargs=-1, required=True, metavar="RUN|BUNDLE...", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default="report.html", show_default=True, help="File to write.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+def command(console: Console, paths: tuple[Path, ...], out: Path, overwrite: bool) -> Outcome:
+    """Write RUNs and BUNDLEs as one offline HTML page."""
+    from .. import places, report
+
+    report.write(list(paths), places.claim_file(out, overwrite=overwrite))
+    return Outcome({"report": str(out), "of": [str(path) for path in paths]}, f"wrote {out}")

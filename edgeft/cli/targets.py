@@ -1,0 +1,68 @@
+"""`edgeft targets`: the boards, what each allows, and what a model cannot do there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .frame import SETTINGS, Console, Group, Outcome
+from .frame import command as _command
+
+FILES = {name: f"targets:{name}_" for name in ("list", "show", "check")}
+
+
+@click.group(
+    "targets",
+    cls=Group,
+    files=FILES,
+    invoke_without_command=True,
+    context_settings=SETTINGS,
+    examples="""
+    edgeft targets
+    edgeft targets show jetson
+    edgeft targets check coral recipe.toml
+    """,
+)
+@click.pass_context
+def command(ctx: click.Context) -> Outcome | None:
+    """The boards edgeft knows. Without a command: list them."""
+    return None if ctx.invoked_subcommand else _list(ctx.obj)
+
+
+def _list(console: Console) -> Outcome:
+    from .. import target
+    from . import words
+
+    boards = [target.describe(target.load(name)) for name in target.names()]
+    return Outcome({"targets": boards}, words.boards(boards))
+
+
+@_command("list")
+def list_(console: Console) -> Outcome:
+    """List every board with its runtime and aliases."""
+    return _list(console)
+
+
+@_command("show", examples="edgeft targets show rpi5 --json")
+@click.argument("name")
+def show_(console: Console, name: str) -> Outcome:
+    """Show the profile of one board: what it allows, where that is known from."""
+    from .. import target
+    from . import words
+
+    board = target.describe(target.load(name))
+    return Outcome(board, words.board(board))
+
+
+@_command("check", examples="edgeft targets check coral runs/blood-cells-20260101-120000")
+@click.argument("name")
+@click.argument("run", metavar="RUN|RECIPE", type=click.Path(path_type=Path))
+@click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
+def check_(console: Console, name: str, run: Path, allow_code: bool) -> Outcome:
+    """Say before training what the model of RUN (or of a recipe file) cannot do on the board NAME."""
+    from .. import api
+    from . import words
+
+    found = api.check_target(name, run, allow_code=allow_code, say=console.say)
+    return Outcome(found, words.objections(found), 1 if found["refused"] else 0)

@@ -1,0 +1,71 @@
+"""`edgeft tune`: a recipe becomes a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import UsageError
+from .frame import Console, Outcome
+from .frame import command as _command
+
+
+@_command(
+    "tune",
+    examples="""
+    edgeft tune                                        # the embedded default: a pretrained net on real digits
+    edgeft tune recipe.toml --dry-run                  # what would learn, how much memory, what the targets object to
+    edgeft tune recipe.toml --set train.epochs=3 --set update.policy=head
+    edgeft tune --resume runs/blood-cells-20260101-120000
+    """,
+)
+@click.argument("recipe", required=False, type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a key of the recipe.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<name>-<time>]")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue an interrupted run.")
+@click.option("--dry-run", is_flag=True, help="Read data and model, print what would be done, write nothing.")
+@click.option("--overwrite", is_flag=True, help="Write into an --out that is not empty.")
+@click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
+def command(
+    console: Console,
+    recipe: Path | None,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    resume: Path | None,
+    dry_run: bool,
+    overwrite: bool,
+    allow_code: bool,
+) -> Outcome:
+    """Fine-tune by RECIPE, quantization-aware.
+
+    First the float baseline, then quantization-aware training of the layers that the update policy lets move.
+
+    Without RECIPE the embedded default runs, on data and weights that come with the install.
+    """
+    from .. import api, places
+    from ..report import text
+    from . import words
+
+    if resume is not None and (recipe is not None or out is not None):
+        raise UsageError(
+            "--resume continues a run by its own recipe, in its own folder: leave out RECIPE and --out",
+            remedy=f"edgeft tune --resume {resume}",
+        )
+    made = api.read_recipe(recipe, overrides) if resume is None else api.read_run_recipe(resume, overrides)
+    folder = resume or out or places.new_run(made.name)
+    if not dry_run:
+        console.resumable = folder
+    result = api.tune(
+        made,
+        folder,
+        resume=resume is not None,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        allow_code=allow_code,
+        progress=console.progress,
+        say=console.say,
+    )
+    if dry_run:
+        return Outcome(result, words.plan(result), details=words.learns(result))
+    return Outcome(result, f"{text.tuned(result, folder=str(folder))}\nnext: edgeft export {folder}")

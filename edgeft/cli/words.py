@@ -1,0 +1,90 @@
+"""Results as a few lines for people. Figures are written by `report.words`, so that every place says them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..report import text, words
+
+
+def pairs(table: Mapping[str, Any]) -> str:
+    """`key  value` lines of everything in `table` that is known; nested tables as `key.inner`."""
+    rows: list[tuple[str, str]] = []
+
+    def add(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                add(f"{prefix}.{key}" if prefix else str(key), inner)
+        elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+            for number, item in enumerate(value, 1):
+                add(f"{prefix}.{number}", item)
+        elif isinstance(value, (list, tuple)):
+            if value:
+                rows.append((prefix, ", ".join(words.line(item) for item in value)))
+        elif value not in (None, ""):
+            rows.append((prefix, words.line(value)))
+
+    add("", table)
+    return "\n".join(text.table([], rows))
+
+
+def plan(result: Mapping[str, Any]) -> str:
+    """What `--dry-run` found: counts and memory, the targets' objections last."""
+    said = ("objections", "learns", "moving_bytes", "updated_parameters", "total_parameters")
+    learned = f"{result['updated_parameters']:,} of {result['total_parameters']:,} in {len(result['learns'])} tensors"
+    told = {
+        **{key: value for key, value in result.items() if key not in said},
+        "parameters that learn": learned,
+        "memory of what moves": words.size(result["moving_bytes"]),
+    }
+    every = [objections({"target": name, "objections": found}) for name, found in result["objections"].items()]
+    return "\n".join([pairs(told), *every])
+
+
+def learns(result: Mapping[str, Any]) -> str:
+    """The tensors that would learn, one a line."""
+    return "\n".join(["learns:", *(f"  {words.line(name)}" for name in result["learns"])])
+
+
+def objections(found: Mapping[str, Any]) -> str:
+    """One line an objection: `refuse` cannot run there, `warn` runs badly."""
+    if not found["objections"]:
+        return f"{found['target']}: nothing to object to"
+    lines = [f"{found['target']}:"]
+    for item in found["objections"]:
+        remedy = f" → {item['remedy']}" if item.get("remedy") else ""
+        lines.append(f"  {item['severity']:6}  {item['op']}: {item['why']}{remedy}")
+    return "\n".join(lines)
+
+
+def boards(found: Sequence[Mapping[str, Any]]) -> str:
+    """One line a board."""
+    rows = []
+    for item in found:
+        also = f" ({', '.join(item['aliases'])})" if item["aliases"] else ""
+        rows.append((item["name"], item["backend"], item["scheme"]["name"], item["title"] + also))
+    return "\n".join(text.table(("NAME", "RUNTIME", "SCHEME", "BOARD"), rows))
+
+
+def board(found: Mapping[str, Any]) -> str:
+    """Every known key of one profile."""
+    return pairs(found)
+
+
+def machine(result: Mapping[str, Any]) -> str:
+    """Where a bench result was measured."""
+    return pairs({"measured on": result["fingerprint"]})
+
+
+def predictions(seen: Sequence[Mapping[str, Any]]) -> str:
+    """One line an input: its name, then what the task decoded."""
+    rows = []
+    for result in seen:
+        rest = [
+            words.figure(value, "fraction") if key == "confidence" else words.line(value)
+            for key, value in result.items()
+            if key != "input" and not isinstance(value, (list, Mapping))
+        ]
+        rows.append([words.line(result["input"]), *rest])
+    return "\n".join(text.table([], rows))

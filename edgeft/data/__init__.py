@@ -1,0 +1,43 @@
+"""Data: one file a format. A format opens to a `Dataset` of lazy splits; numpy, and pillow where images are decoded.
+
+    image_folder.py   train/ val/ test/ with one folder a class, or class folders alone
+    npz.py            one .npz file with images and labels
+    embedded.py       data that comes with an installed package
+
+`open(spec)` finds the format, `checks.py` says whether the data can be trusted.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from .. import recipe
+from ..errors import RecipeError, nearest
+from .checks import calibration_indices, check, fingerprint, overlap, require_disjoint
+from .samples import Dataset, Split
+
+__all__ = [
+    "FORMATS",
+    "Dataset",
+    "Split",
+    "calibration_indices",
+    "check",
+    "fingerprint",
+    "open",
+    "overlap",
+    "require_disjoint",
+]
+
+#: format name in a recipe -> module of this package
+FORMATS = {"image-folder": "image_folder", "npz": "npz", "embedded": "embedded"}
+
+
+def open(spec: recipe.Data) -> Dataset:
+    """The data set that `spec` names.
+
+    Raises `RecipeError` for an unknown format (with the nearest one), `DataError` for data that is absent or cannot
+    be used, and `Missing` where a package is needed that is not installed.
+    """
+    if spec.format not in FORMATS:
+        raise RecipeError(f"unknown format {spec.format!r}", where="data.format", remedy=nearest(spec.format, FORMATS))
+    return importlib.import_module(f".{FORMATS[spec.format]}", __package__).open(spec)

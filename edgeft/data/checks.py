@@ -1,0 +1,156 @@
+"""Can this data be trusted? Class balance, leaks between splits, calibration sets, and a data set's fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, UsageError, nearest
+from .samples import NAMES, Dataset, Split
+from .similar import near_duplicates
+
+#: the largest class over the smallest one, from where on it is reported.
+IMBALANCE = 5.0
+#: samples of all splits together up to which every pixel is compared; above it names and a part are.
+FULL_LIMIT = 20_000
+CHOICES = ("random", "stratified", "first")
+
+
+def check(dataset: Dataset) -> list[str]:
+    """Warnings for the user about `dataset` (its own notes first): imbalance, exact and near duplicates across splits.
+
+    Decodes every sample of data sets up to 20,000 samples, an even part of larger ones (and says so). Raises
+    `DataError` where a split cannot be used at all.
+    """
+    splits = [dataset.split(name) for name in NAMES if name in dataset.splits]
+    warnings = [line for split in splits for line in _balance(split, dataset.labels)]
+    total = sum(map(len, splits))
+    if total > FULL_LIMIT:
+        share = FULL_LIMIT / total
+        splits = [split.subset(np.linspace(0, len(split) - 1, max(1, int(len(split) * share)))) for split in splits]
+        warnings.append(f"looked for duplicates in {sum(map(len, splits))} of {total} samples only")
+    for i, first in enumerate(splits):
+        for second in splits[i + 1 :]:
+            warnings += _leaks(first, second)
+    return [*dataset.notes, *warnings]
+
+
+def _balance(split: Split, labels: Sequence[str]) -> list[str]:
+    counts = np.bincount(split.targets, minlength=len(labels))
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] < IMBALANCE * max(1, counts[least]):
+        return []
+    return [
+        f"{split.name}: classes are unbalanced, {labels[most]} has {counts[most]} samples and {labels[least]} "
+        f"{counts[least]}; accuracy alone may mislead, look at the worst class"
+    ]
+
+
+def _leaks(first: Split, second: Split) -> list[str]:
+    lines = []
+    same = overlap(first, second)
+    if same:
+        a, b = same[0]
+        lines.append(
+            f"leak: {len({j for _, j in same})} of {len(second)} {second.name} samples are also in {first.name} "
+            f"(the same pixels), for example {second.source(b)} and {first.source(a)}"
+        )
+    near = near_duplicates(first, second, skip={j for _, j in same})
+    if near:
+        a, b = near[0]
+        lines.append(
+            f"possible leak: {len(near)} of {len(second)} {second.name} samples look almost the same as one in "
+            f"{first.name}, for example {second.source(b)} and {first.source(a)}"
+        )
+    return lines
+
+
+def overlap(
+    first: Split, second: Split, first_at: Sequence[int] | None = None, second_at: Sequence[int] | None = None
+) -> list[tuple[int, int]]:
+    """Pairs (position in `first`, position in `second`) of samples with the same decoded pixels.
+
+    `first_at`, `second_at` restrict the comparison to those positions.
+    """
+    seen: dict[str, int] = {}
+    for i in range(len(first)) if first_at is None else first_at:
+        seen.setdefault(first.digest(int(i)), int(i))
+    at = range(len(second)) if second_at is None else second_at
+    return [(seen[digest], int(j)) for j in at if (digest := second.digest(int(j))) in seen]
+
+
+def require_disjoint(calibration: Split, indices: Sequence[int] | np.ndarray, test: Split) -> None:
+    """Raise `DataError` when a calibration sample is also a test sample (by its pixels, wherever it is stored)."""
+    shared = overlap(calibration, test, [int(i) for i in indices])
+    if shared:
+        i, j = shared[0]
+        raise DataError(
+            f"{len(shared)} test sample(s) are in the calibration set, for example {test.source(j)}",
+            where=calibration.source(i),
+            remedy="calibrate on training samples that are not in the test split",
+        )
+
+
+def calibration_indices(
+    split: Split, n: int, choose: str = "stratified", seed: int = 0, avoid: Split | None = None
+) -> np.ndarray:
+    """Positions (sorted int64) of `n` samples of `split` to calibrate on; all of them where there are fewer.
+
+    `choose`: random, stratified (as many of each class as there are, at most n/classes, the rest at random) or first.
+    Samples whose pixels are also in `avoid` are never taken. Raises `DataError` when nothing is left, `UsageError` for
+    an unknown choice.
+    """
+    if choose not in CHOICES:
+        raise UsageError(f"unknown choice {choose!r} of calibration samples", remedy=nearest(choose, CHOICES))
+    rng = np.random.default_rng(seed)
+    order = np.arange(len(split)) if choose == "first" else rng.permutation(len(split))
+    if choose == "stratified":
+        order = _interleaved(order, split.targets)
+    taken: list[int] = []
+    banned = _lazy_digests(avoid)
+    for i in order:
+        if len(taken) >= n:
+            break
+        if split.digest(int(i)) not in banned if banned else True:
+            taken.append(int(i))
+    if not taken:
+        raise DataError(
+            f"the calibration set is empty ({n} samples asked for, {len(split)} in the {split.name} split)",
+            where=split.name,
+            remedy="give at least one sample that is not in the test split",
+        )
+    return np.sort(np.asarray(taken, np.int64))
+
+
+def _lazy_digests(split: Split | None) -> set[str]:
+    return set() if split is None else {split.digest(i) for i in range(len(split))}
+
+
+def _interleaved(order: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """`order` rearranged so that the k-th samples of all classes come before any (k+1)-th."""
+    rank: dict[int, int] = {}
+    keys = []
+    for i in order:
+        target = int(targets[i])
+        keys.append(rank.setdefault(target, 0))
+        rank[target] += 1
+    return order[np.argsort(keys, kind="stable")]
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """sha256 over labels, and over each split's targets and samples: the same for the same data wherever it lies.
+
+    Samples count by their pixels up to 20,000 samples, beyond that by the end of their source's name.
+    """
+    digest = hashlib.sha256(repr(tuple(dataset.labels)).encode())
+    splits: list[Any] = [dataset.split(name) for name in NAMES if name in dataset.splits]
+    full = sum(map(len, splits)) <= FULL_LIMIT
+    for split in splits:
+        digest.update(f"\n{split.name} {len(split)} ".encode())
+        digest.update(split.targets.astype("<i8").tobytes())
+        for i in range(len(split)):
+            digest.update((split.digest(i) if full else split.source(i).replace("\\", "/").rsplit("/", 1)[-1]).encode())
+    return digest.hexdigest()

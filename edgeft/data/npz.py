@@ -1,0 +1,168 @@
+"""One .npz file of images and labels.
+
+Keys: `{train,val,test}_images` and `_labels` (the MedMNIST form), or `x_{train,val,test}` and `y_{train,val,test}` (the
+Keras form); optional label names under `labels`, `classes` or `label_names`. Members that are stored uncompressed are
+mapped, not read, so such a file may be larger than memory. Pickled arrays are refused.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import recipe
+from ..errors import DataError, nearest
+from .samples import NAMES, Dataset, Split, complete, require_classes
+
+FORMS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
+LABEL_KEYS = ("labels", "classes", "label_names")
+_BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError)
+
+
+class Rows:
+    """A pool of images, uint8 (N, H, W) or (N, H, W, C), one array a split."""
+
+    def __init__(self, path: str, arrays: dict[str, np.ndarray]) -> None:
+        self.path, self.arrays = path, arrays
+        self._keys = list(arrays)
+        self._ends = np.cumsum([len(array) for array in arrays.values()])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def _locate(self, i: int) -> tuple[str, int]:
+        at = int(np.searchsorted(self._ends, i, side="right"))
+        return self._keys[at], i - (int(self._ends[at - 1]) if at else 0)
+
+    def source(self, i: int) -> str:
+        key, row = self._locate(i)
+        return f"{self.path}[{key}][{row}]"
+
+    def raw(self, i: int) -> np.ndarray:
+        key, row = self._locate(i)
+        return np.array(self.arrays[key][row])
+
+
+def open(spec: recipe.Data) -> Dataset:
+    """The .npz file at `spec.path`; raises `DataError` naming the file and the key of what is wrong."""
+    path = Path(spec.path)
+    if not spec.path or not path.is_file():
+        problem = "no data file is given" if not spec.path else "no such file"
+        raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to an .npz file")
+    with _archive(path) as archive:
+        keys = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+        found = _form(keys, path)
+        images = {name: _images(path, archive, image_key) for name, (image_key, _) in found.items()}
+        truth = {name: _labels(path, archive, key, len(images[name])) for name, (_, key) in found.items()}
+        names = next((_member(path, archive, key) for key in LABEL_KEYS if key in keys), None)
+    labels, targets = _encode(truth, names, str(path))
+    pool = Rows(str(path), {found[name][0]: images[name] for name in found})
+    splits, start = {}, 0
+    for name in found:
+        splits[name] = Split(name, pool, np.arange(start, start + len(images[name])), targets[name])
+        start += len(images[name])
+    require_classes(splits, labels, str(path))
+    splits, notes = complete(splits, spec.split, spec.split_seed, str(path))
+    return Dataset(str(path), labels, splits, notes)
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"is not a readable .npz file ({error})", where=str(path)) from error
+
+
+def _form(keys: list[str], path: Path) -> dict[str, tuple[str, str]]:
+    for image_form, label_form in FORMS:
+        found = {n: (image_form.format(n), label_form.format(n)) for n in NAMES if image_form.format(n) in keys}
+        if not found:
+            continue
+        for image_key, label_key in found.values():
+            if label_key not in keys:
+                raise DataError(f"has {image_key} but no {label_key}", where=str(path), remedy=nearest(label_key, keys))
+        return found
+    raise DataError(
+        f"has no images: its keys are {', '.join(keys[:10]) or 'none'}",
+        where=str(path),
+        remedy="expected train_images and train_labels (val_, test_), or x_train and y_train (x_test, y_test)",
+    )
+
+
+def _member(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    """The array `key`: mapped where the member is stored as it is, else read; never unpickled."""
+    where = f"{path}[{key}]"
+    try:
+        info = archive.getinfo(f"{key}.npy")
+        with archive.open(info) as member:
+            version = np.lib.format.read_magic(member)
+            reader: Any = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }.get(version)
+            if reader is None:
+                raise ValueError(f"unknown array format {version}")
+            shape, fortran, dtype = reader(member)
+            if dtype.hasobject:
+                raise ValueError("it holds pickled Python objects, which are never loaded")
+            offset = member.tell()
+        if info.compress_type == zipfile.ZIP_STORED and 0 not in shape:
+            with path.open("rb") as file:
+                file.seek(info.header_offset)
+                name_size, extra_size = struct.unpack("<26xHH", file.read(30))
+            start = info.header_offset + 30 + name_size + extra_size + offset
+            return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
+        with archive.open(info) as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+    except _BROKEN as error:
+        raise DataError(
+            f"cannot be read: {error}", where=where, remedy="write the file again with numpy.savez"
+        ) from error
+
+
+def _images(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    array, where = _member(path, archive, key), f"{path}[{key}]"
+    if array.dtype != np.uint8:
+        raise DataError(f"pixels are {array.dtype}, expected uint8 0..255", where=where, remedy="store pixels as uint8")
+    if array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3)):
+        return array
+    hint = "channels come last: transpose to (N, H, W, C)" if array.ndim == 4 and array.shape[1] in (1, 3) else ""
+    raise DataError(
+        f"has shape {array.shape}, expected (N, H, W) or (N, H, W, C) with C of 1 or 3", where=where, remedy=hint
+    )
+
+
+def _labels(path: Path, archive: zipfile.ZipFile, key: str, n: int) -> np.ndarray:
+    array, where = np.asarray(_member(path, archive, key)), f"{path}[{key}]"
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise DataError(f"has shape {array.shape}, expected one label a sample: (N,) or (N, 1)", where=where)
+    if len(array) != n:
+        raise DataError(f"has {len(array)} labels for {n} images", where=where)
+    if array.dtype.kind not in "iuU":
+        raise DataError(f"labels are {array.dtype}, expected integers or text", where=where)
+    return array
+
+
+def _encode(
+    truth: dict[str, np.ndarray], names: np.ndarray | None, where: str
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """(labels, {split: targets}): integers index `names` where it is given, else the sorted distinct values count."""
+    values = np.unique(np.concatenate(list(truth.values()))) if truth else np.zeros(0, np.int64)
+    if names is not None and values.dtype.kind in "iu":
+        labels = tuple(str(name) for name in np.asarray(names).ravel())
+        if len(set(labels)) != len(labels):
+            raise DataError("two classes have the same name", where=where)
+        if len(values) and not 0 <= int(values[0]) <= int(values[-1]) < len(labels):
+            raise DataError(
+                f"labels run from {values[0]} to {values[-1]} but there are {len(labels)} names", where=where
+            )
+        return labels, {split: np.asarray(array, np.int64) for split, array in truth.items()}
+    labels = tuple(str(value) for value in values)
+    return labels, {split: np.searchsorted(values, array).astype(np.int64) for split, array in truth.items()}

@@ -1,0 +1,74 @@
+"""Near duplicates: the same picture again, re-encoded or resized. A small hash finds candidates, pixels confirm them.
+
+The hash is the difference hash (dHash, Krawetz 2013): each bit says whether a cell of a coarse gray thumbnail is
+brighter than its left neighbour. Simple pictures (digits) collide in it, so a candidate counts only when finer
+thumbnails of both also correlate.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .samples import Split
+
+_ROWS, _COLUMNS = 8, 8
+_BITS = 5  # hashes that differ in more bits of 64 are no candidates
+_STEP = 2.0  # gray levels: less is noise, so that flat pictures keep their hash
+_FINE = 24
+_CLOSE = 0.99  # correlation of the fine thumbnails
+_MAX_CONFIRMED = 2000
+_POPCOUNT = np.array([bin(i).count("1") for i in range(256)], np.uint8)
+
+
+def thumbnail(raw: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Gray means float32 (rows, columns) over the cells of uint8 (H, W[, C]); small images repeat pixels."""
+    gray = raw.astype(np.float32)
+    gray = gray.mean(axis=2) if gray.ndim == 3 else gray
+    for axis, cells in ((0, rows), (1, columns)):
+        size = gray.shape[axis]
+        if size < cells:
+            gray = np.take(gray, np.arange(cells) * size // cells, axis=axis)
+            continue
+        edges = np.arange(cells + 1) * size // cells
+        gray = np.add.reduceat(gray, edges[:-1], axis=axis)
+        gray /= np.diff(edges).reshape((-1, 1) if axis == 0 else (1, -1))
+    return gray
+
+
+def dhash(raw: np.ndarray) -> np.ndarray:
+    """The 64-bit difference hash of a picture, as uint8 (8,)."""
+    small = thumbnail(raw, _ROWS, _COLUMNS + 1)
+    return np.packbits(small[:, 1:] > small[:, :-1] + _STEP, axis=1)[:, 0]
+
+
+def alike(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two pictures show the same, apart from encoding, size, brightness and contrast."""
+    a, b = (thumbnail(raw, _FINE, _FINE) for raw in (first, second))
+    a, b = a - a.mean(), b - b.mean()
+    spread = float(a.std() * b.std())
+    if spread < 1:  # a blank picture is like every other one: says nothing
+        return False
+    return float((a * b).mean()) >= _CLOSE * spread
+
+
+def near_duplicates(first: Split, second: Split, skip: set[int] | None = None) -> list[tuple[int, int]]:
+    """Pairs (position in `first`, position in `second`), one for each sample of `second` that has a near duplicate.
+
+    `skip` holds positions of `second` that need no look (exact duplicates). Candidates beyond 2000 are not confirmed.
+    """
+    known = np.stack([dhash(first.raw(i)) for i in range(len(first))]) if len(first) else np.zeros((0, 8), np.uint8)
+    pairs: list[tuple[int, int]] = []
+    looked = 0
+    for j in range(len(second)):
+        if skip and j in skip:
+            continue
+        picture = second.raw(j)
+        distance = _POPCOUNT[known ^ dhash(picture)].sum(axis=1, dtype=np.int64)
+        for i in np.flatnonzero(distance <= _BITS)[:20]:
+            looked += 1
+            if looked > _MAX_CONFIRMED:
+                return pairs
+            if alike(first.raw(int(i)), picture):
+                pairs.append((int(i), j))
+                break
+    return pairs

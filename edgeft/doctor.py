@@ -1,0 +1,250 @@
+"""`edgeft doctor`: what is installed, which runtimes really load, and the pip command for what is missing.
+
+A runtime that imports may still not run (tflite_runtime beside numpy 2; a build with instructions that this CPU lacks),
+so each one runs a tiny model, in a process of its own: a crash there is an answer, and nothing heavy stays here.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import __version__, runtime
+from .bench.fingerprint import fingerprint
+from .errors import EdgeftError, Missing
+from .report import text
+
+SCHEMA = "1.0"
+#: modules of which one must be there for a runtime to count as installed.
+_MODULES = {
+    "onnxruntime": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "litert": ("ai_edge_litert", "tflite_runtime", "tensorflow"),
+}
+#: y = relu(x), float32 (1, 2): ONNX opset 13, IR version 7.
+_ONNX = "CAcSADo7CgwKAXgSAXkiBFJlbHUSAWdaEwoBeBIOCgwIARIICgIIAQoCCAJiEwoBeRIOCgwIARIICgIIAQoCCAJCBAoAEA0="
+#: the same as a TFLite flatbuffer: one RELU of version 1.
+_TFLITE = (
+    "GAAAAFRGTDMAAA4AFAAQAAwACAAAAAQADgAAABAAAAAYAAAA/AAAAAMAAAABAAAABAAAADD///8BAAAAEAAAAAwAFAAQAAwACAAEAAwAAAAQAAAA"
+    "PAAAAEAAAABEAAAAAQAAABAAAAAAAAoADAAAAAgABAAKAAAACAAAAAwAAAABAAAAAQAAAAEAAAAAAAAAAQAAAAEAAAABAAAAAAAAAAIAAABMAAAA"
+    "BAAAANL///8AAAABDAAAAAwAAAAQAAAAvP///wEAAAB5AAAAAgAAAAEAAAACAAAAAAAWABQAEAAAAAAADAAIAAAAAAAAAAcAFgAAAAAAAAEQAAAA"
+    "EAAAABQAAAAEAAQABAAAAAEAAAB4AAAAAgAAAAEAAAACAAAAAQAAABAAAAAMAAwACwAAAAAABAAMAAAAEwAAAAAAABM="
+)
+#: the same as OpenVINO IR; its weights file is empty.
+_IR = (
+    '<net name="relu" version="11"><layers>'
+    '<layer id="0" name="x" type="Parameter" version="opset1"><data shape="1,2" element_type="f32"/>'
+    '<output><port id="0" precision="FP32" names="x"><dim>1</dim><dim>2</dim></port></output></layer>'
+    '<layer id="1" name="relu" type="ReLU" version="opset1">'
+    '<input><port id="0" precision="FP32"><dim>1</dim><dim>2</dim></port></input>'
+    '<output><port id="1" precision="FP32" names="y"><dim>1</dim><dim>2</dim></port></output></layer>'
+    '<layer id="2" name="y/sink" type="Result" version="opset1">'
+    '<input><port id="0" precision="FP32"><dim>1</dim><dim>2</dim></port></input></layer>'
+    '</layers><edges><edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>'
+    '<edge from-layer="1" from-port="1" to-layer="2" to-port="0"/></edges></net>'
+)
+
+
+def examine(*, seconds: float = 90.0) -> dict[str, Any]:
+    """Everything `edgeft doctor` tells, as JSON values.
+
+    `edgeft`, `python`, `platform`; `cpu` {name, isa, cores, usable, flags, vnni, note}; `runtimes` [{name, installed,
+    loads, version, why, install}]; `extras` [{name, complete, missing, install}]; `packages` [{name, version, extras}].
+    `vnni` is None off x86. A runtime that takes longer than `seconds` counts as one that does not load.
+    """
+    wanted = requirements()
+    return {
+        "schema": SCHEMA,
+        "edgeft": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": cpu(fingerprint()),
+        "runtimes": [probe_apart(name, seconds) for name in runtime.BUILTIN],
+        "extras": [_extra(name, lines) for name, lines in wanted.items()],
+        "packages": _packages(wanted),
+    }
+
+
+def render(found: Mapping[str, Any]) -> str:
+    """`examine`'s result as lines for people."""
+    return text.doctor(found)
+
+
+def cpu(machine: Mapping[str, Any]) -> dict[str, Any]:
+    """What a fingerprint's `isa` and `flags` mean for int8; `usable` counts the cores this process may run on."""
+    flags, isa = list(machine["flags"]), machine["isa"]
+    vnni = bool({"avx512_vnni", "avx_vnni"} & set(flags)) if isa == "x86_64" else None
+    if vnni is None:
+        dot = [flag for flag in ("i8mm", "asimddp") if flag in flags]
+        note = f"int8 dot products: {', '.join(dot)}" if dot else "no int8 dot product instructions are reported"
+    elif vnni:
+        note = "VNNI: int8 runs at full speed with 8-bit weights"
+    elif flags:
+        note = "no VNNI: int8 sums can saturate, export for a target with 7-bit weights (generic-x86-no-vnni)"
+    else:
+        note = "the processor's features could not be read, so whether it has VNNI is unknown"
+        vnni = None
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "name": machine["cpu"],
+        "isa": isa,
+        "cores": machine["cores"],
+        "usable": usable,
+        "flags": flags,
+        "vnni": vnni,
+        "note": note,
+    }
+
+
+def requirements(lines: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """{extra: its requirements without the marker} of the installed edgeft, or of `lines` (core metadata).
+
+    `all` is left out, being the sum of others. Without the metadata (a bare source tree) there are none.
+    """
+    if lines is None:
+        try:
+            lines = metadata.requires("edgeft") or []
+        except metadata.PackageNotFoundError:
+            lines = []
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        requirement, _, marker = line.partition(";")
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
+        if extra and extra[1] != "all":
+            found.setdefault(extra[1], []).append(requirement.strip())
+    return dict(sorted(found.items()))
+
+
+def unmet(requirement: str) -> str:
+    """What is wrong with an installed requirement ("torch<2.15,>=2.13"), or "": absent, or a version it excludes.
+
+    Versions are only compared where the `packaging` library is there; a bare board has only presence to go by.
+    """
+    name = _name(requirement)
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return name
+    if importlib.util.find_spec("packaging") is None:
+        return ""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        fits = Requirement(requirement).specifier.contains(version, prereleases=True)
+    except InvalidRequirement:
+        return ""
+    return "" if fits else f"{requirement} ({version} is here)"
+
+
+def probe_apart(name: str, seconds: float = 90.0) -> dict[str, Any]:
+    """`probe` in a process of its own: {name, installed, loads, version, why, install}; `why` says what went wrong."""
+    installed = any(importlib.util.find_spec(module) is not None for module in _MODULES[name])
+    answer = {"name": name, "installed": installed, "loads": False, "version": "", "why": "", "install": ""}
+    if not installed:
+        return {**answer, "why": "not installed", "install": _pip(runtime.get(name).EXTRA)}
+    # The child sees what this process sees, wherever it was started, and no module of the current folder.
+    seen = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)
+    code = f"import json; from edgeft import doctor; print(json.dumps(doctor.probe({name!r})))"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", code],
+                env={**os.environ, "PYTHONPATH": seen},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            return {**answer, "why": f"did not answer within {seconds:g} s"}
+    if done.returncode < 0:
+        number = -done.returncode
+        known = number in {s.value for s in signal.Signals}
+        why = f"killed by {signal.Signals(number).name if known else f'signal {number}'}"
+        if number == signal.SIGILL:
+            why += ": this build uses instructions that this processor lacks"
+        return {**answer, "why": why, "install": _pip(runtime.get(name).EXTRA)}
+    try:
+        said = json.loads(done.stdout.strip().splitlines()[-1])
+        return {**answer, **{key: said[key] for key in ("loads", "version", "why", "install")}}
+    except (IndexError, ValueError, KeyError, TypeError):
+        last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        return {**answer, "why": f"exit {done.returncode}: {last}"}
+
+
+def probe(name: str) -> dict[str, Any]:
+    """Load y = relu(x) in the runtime `name` and run it, in this process: {loads, version, why, install}."""
+    answer = {"loads": False, "version": "", "why": "", "install": ""}
+    try:
+        module = runtime.get(name)
+        answer["version"] = module.version()
+        with tempfile.TemporaryDirectory() as folder:
+            session = module.load(_tiny(name, Path(folder)), threads=1)
+            feed = {session.inputs[0].name: np.array([[-1.0, 2.0]], np.float32)}
+            (found,) = session.run(feed).values()
+    except Missing as error:
+        return {**answer, "why": error.message, "install": error.remedy}
+    except EdgeftError as error:
+        return {**answer, "why": error.message}
+    except Exception as error:  # a runtime's own errors share no base class, and any of them is the diagnosis
+        return {**answer, "why": f"{type(error).__name__}: {error}"}
+    if not np.array_equal(found, [[0.0, 2.0]]):
+        return {**answer, "why": f"computes wrongly: relu of -1 and 2 is {found.tolist()}"}
+    return {**answer, "loads": True}
+
+
+def _tiny(name: str, folder: Path) -> Path:
+    path = folder / {"onnxruntime": "relu.onnx", "openvino": "relu.xml", "litert": "relu.tflite"}[name]
+    if name == "openvino":
+        path.write_text(_IR)
+        path.with_suffix(".bin").write_bytes(b"")
+    else:
+        path.write_bytes(base64.b64decode(_ONNX if name == "onnxruntime" else _TFLITE))
+    return path
+
+
+def _extra(name: str, lines: Sequence[str]) -> dict[str, Any]:
+    missing = [problem for line in lines if (problem := unmet(line))]
+    install = _pip(name) if missing else ""
+    return {"name": name, "complete": not missing, "missing": missing, "install": install}
+
+
+def _packages(wanted: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Every package that edgeft itself or an extra names, with its version here (None = absent)."""
+    users: dict[str, list[str]] = {"numpy": [], "click": []}
+    for extra, lines in wanted.items():
+        for line in lines:
+            users.setdefault(_name(line), []).append(extra)
+    found = []
+    for name in sorted(users):
+        try:
+            version: str | None = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            version = None
+        found.append({"name": name, "version": version, "extras": users[name]})
+    return found
+
+
+def _name(requirement: str) -> str:
+    match = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", requirement.strip())
+    return match[0] if match else requirement
+
+
+def _pip(extra: str) -> str:
+    return f"pip install 'edgeft[{extra}]'"

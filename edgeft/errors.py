@@ -1,0 +1,114 @@
+"""The tree of errors. Each knows its exit code, where it happened and how to mend it.
+
+    EdgeftError
+    ├── UsageError            2    a wrong option, name or combination of them
+    ├── InvalidInput          3    something we were given cannot be trusted or used
+    │   ├── RecipeError            recipe.toml
+    │   ├── TargetError            a target profile
+    │   ├── DataError              samples, labels, splits
+    │   ├── ModelError             a checkpoint, a module that cannot be captured or lowered
+    │   ├── RunError               a run directory
+    │   └── BundleError            a bundle that is incomplete, altered or unsafe
+    ├── Missing               4    a runtime, an extra or a device is not there
+    ├── SystemFailure         6    disk full, no permission
+    └── InternalError         70   our own fault
+
+A gate that fails is not an error: it is a `Verdict` (exit 1, or 5 when inconclusive).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class EdgeftError(Exception):
+    """Base of every error that edgeft raises on purpose.
+
+    `message` says what was wrong, `where` the place (file:line, tensor or sample name), `remedy` what to do next.
+    """
+
+    exit_code = 70
+
+    def __init__(self, message: str, *, where: str = "", remedy: str = "") -> None:
+        super().__init__(message)
+        self.message, self.where, self.remedy = message, where, remedy
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n  → {self.remedy}" if self.remedy else text
+
+    def as_dict(self) -> dict[str, object]:
+        """The error as `--json` prints it."""
+        return {
+            "error": type(self).__name__,
+            "message": self.message,
+            "where": self.where,
+            "remedy": self.remedy,
+            "exit_code": self.exit_code,
+        }
+
+
+class UsageError(EdgeftError):
+    exit_code = 2
+
+
+class InvalidInput(EdgeftError):
+    exit_code = 3
+
+
+class RecipeError(InvalidInput):
+    pass
+
+
+class TargetError(InvalidInput):
+    pass
+
+
+class DataError(InvalidInput):
+    pass
+
+
+class ModelError(InvalidInput):
+    pass
+
+
+class RunError(InvalidInput):
+    pass
+
+
+class BundleError(InvalidInput):
+    pass
+
+
+class Missing(EdgeftError):
+    exit_code = 4
+
+
+class SystemFailure(EdgeftError):
+    exit_code = 6
+
+
+class InternalError(EdgeftError):
+    exit_code = 70
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A sentence that offers the known word nearest to a misspelt one, or lists them all."""
+    names = sorted(known)
+    lowered = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
+    return f"did you mean {lowered[close[0]]!r}?" if close else f"known: {', '.join(names)}"
+
+
+def need(module: str, extra: str) -> ModuleType:
+    """Import `module`, or raise `Missing` with the pip command of the extra that holds it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise Missing(
+            f"the package {module.split('.')[0]!r} is needed here and does not import ({error})",
+            remedy=f"pip install 'edgeft[{extra}]'",
+        ) from error

@@ -1,0 +1,124 @@
+"""Evidence: what the artifacts said on the test split, the samples a bundle carries, and the pictures of its report."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import data, runtime
+from ..verify.accuracy import worst_class
+
+#: samples that a bundle carries: enough to see a wrong scale or label map, small enough to ship
+SAMPLES = 16
+BATCH = 32
+Outputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Outputs (N, ...) of the float artifact, the quantized artifact and the quantized torch graph on one split.
+
+    `chosen` are the positions of the samples that the bundle keeps, `inputs` their tensors after preprocessing.
+    """
+
+    float: Outputs
+    quantized: Outputs
+    graph: Outputs
+    chosen: tuple[int, ...]
+    inputs: Outputs
+
+
+def batches(task: Any, spec: dict[str, Any], split: data.Split) -> Iterator[tuple[range, Outputs]]:
+    """(positions, feeds by input name) of a split in order; nothing beyond one batch is kept."""
+    for start in range(0, len(split), BATCH):
+        rows = range(start, min(start + BATCH, len(split)))
+        feeds = [task.preprocess(split.raw(i), spec) for i in rows]
+        yield rows, {key: np.concatenate([f[key] for f in feeds]) for key in feeds[0]}
+
+
+def collect(
+    task: Any,
+    spec: dict[str, Any],
+    split: data.Split,
+    sessions: Sequence[runtime.Session],
+    graph: Sequence[Outputs],
+) -> Seen:
+    """Run float and quantized session over a split; `graph` holds the torch graph's outputs of the same batches."""
+    chosen = [int(i) for i in data.calibration_indices(split, SAMPLES, "stratified", 0)]
+    parts: list[list[Outputs]] = [[], []]
+    kept: dict[str, list[np.ndarray]] = {}
+    for rows, batch in batches(task, spec, split):
+        for part, session in zip(parts, sessions):
+            part.append(session.run(batch))
+        for i in chosen:
+            if i in rows:
+                for key, value in batch.items():
+                    kept.setdefault(key, []).append(value[i - rows[0]])
+    joined = [{key: np.concatenate([p[key] for p in part]) for key in part[0]} for part in (*parts, graph)]
+    return Seen(joined[0], joined[1], joined[2], tuple(chosen), {key: np.stack(v) for key, v in kept.items()})
+
+
+def samples(seen: Seen, dataset: data.Dataset) -> bytes:
+    """samples.npz: raw inputs as a user has them, tensors after preprocessing, outputs of artifact and graph."""
+    split, chosen = dataset.split("test"), list(seen.chosen)
+    arrays: dict[str, np.ndarray] = {f"raw_{k}": split.raw(i) for k, i in enumerate(chosen)}
+    arrays["targets"] = np.asarray(split.targets[chosen])
+    arrays["target_names"] = np.array([dataset.labels[int(t)] for t in split.targets[chosen]])
+    arrays |= {f"input/{k}": v for k, v in seen.inputs.items()}
+    arrays |= {f"output/{k}": v[chosen] for k, v in seen.quantized.items()}
+    arrays |= {f"graph/{k}": v[chosen] for k, v in seen.graph.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def tensors(border: Sequence[runtime.Tensor], names: list[str], layout: str | None) -> list[dict[str, Any]]:
+    """The manifest's entries of a graph's border: our names, the artifact's own shapes and grids, by position."""
+    own = {t.name: t for t in border}
+    ordered = [own[n] for n in names] if set(own) == set(names) else list(border)
+    return [
+        {
+            "name": name,
+            "shape": list(t.shape),
+            "dtype": t.dtype,
+            "layout": layout,
+            "scale": t.scale,
+            "zero_point": t.zero_point,
+        }
+        for name, t in zip(names, ordered)
+    ]
+
+
+def per_class(task: Any, seen: Seen, dataset: data.Dataset) -> dict[str, Any]:
+    """`worst_class` and `per_class` of the report."""
+    targets, labels = dataset.split("test").targets, dataset.labels
+    before, after = (task.per_class(o, targets, labels) for o in (seen.float, seen.quantized))
+    table = {
+        label: {"float": before[label]["metric"], "quantized": after[label]["metric"], "n": before[label]["n"]}
+        for label in before
+    }
+    return {"worst_class": worst_class(task, seen.float, seen.quantized, targets, labels), "per_class": table}
+
+
+def pictures(task: Any, seen: Seen, dataset: data.Dataset) -> list[dict[str, Any]]:
+    """A few samples for the report, those first on which float and int8 differ."""
+    split = dataset.split("test")
+    one, other = task.decisions(seen.float), task.decisions(seen.quantized)
+    differ = [int(i) for i in np.flatnonzero(one != other)[:8]]
+    shown = [*differ, *(i for i in seen.chosen if i not in differ)][:16]
+    rows = []
+    for i in shown:
+        said = [task.decode({k: v[i : i + 1] for k, v in o.items()}, dataset.labels)[0] for o in (seen.float, seen.quantized)]
+        rows.append(
+            {
+                "image": split.raw(i),
+                "label": dataset.labels[int(split.targets[i])],
+                "float": said[0].get("label"),
+                "quantized": said[1].get("label"),
+            }
+        )
+    return rows

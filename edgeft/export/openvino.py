@@ -1,0 +1,125 @@
+"""A quantized or float graph -> OpenVINO IR (.xml + .bin), through the ONNX file that ONNX Runtime gets too.
+
+Going through ONNX is deliberate: converting torch's exported program directly makes every dimension dynamic.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import files
+from ..errors import ModelError, need
+from ..target import Target
+from .artifact import Artifact, conversion_failed, quiet
+from .onnxruntime import translate
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+FILE, WEIGHTS = "model.xml", "model.bin"
+#: the IR format that OpenVINO 2022.1 introduced and every version since reads
+IR_VERSION = 11
+
+
+def export(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    folder: Path,
+    *,
+    target: Target,
+    dynamic_batch: bool,
+) -> Artifact:
+    """Write `folder/model.xml` and `.bin` from a lowered module whose weights are int8 buffers.
+
+    Arguments as in `onnxruntime.export`. Raises `ModelError` when a step fails or an int8 weight did not stay int8.
+    """
+    from . import onnx_passes as passes
+
+    model = translate(module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch)
+    for one in (
+        passes.mean_to_global_pool,
+        passes.pad_in_integers,
+        passes.pad_average_pool_in_integers,
+        passes.unsigned_activations,
+        passes.drop_unused_initializers,
+    ):
+        one(model)
+    return _write(model, input_names, output_names, Path(folder))
+
+
+def export_float(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    folder: Path,
+    *,
+    target: Target,
+    dynamic_batch: bool,
+) -> Artifact:
+    """The same for the float baseline, with float32 weights (OpenVINO would store float16 unless told)."""
+    model = translate(module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch)
+    return _write(model, input_names, output_names, Path(folder))
+
+
+def _write(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str], folder: Path) -> Artifact:
+    os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
+    ov = need("openvino", "openvino")
+    expected = Counter(
+        tuple(i.dims) for i in model.graph.initializer if i.data_type == 3 and len(i.dims) > 1
+    )  # 3: ONNX's INT8
+    error: BaseException | None = None
+    with quiet() as printed, tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary) / "model.onnx"
+        source.write_bytes(model.SerializeToString(deterministic=True))
+        try:
+            graph = ov.Core().read_model(source)
+        except RuntimeError as caught:
+            error = caught
+    if error is not None:
+        raise conversion_failed("OpenVINO", error, printed) from error
+    graph.set_friendly_name("model")
+    for ports, names in ((graph.inputs, inputs), (graph.outputs, outputs)):
+        if len(ports) != len(names):
+            raise ModelError(f"OpenVINO sees {len(ports)} inputs or outputs where {list(names)} were expected")
+        for port, name in zip(ports, names):
+            port.get_tensor().set_names({name})
+    emitted = _emitted(graph)
+    stored = Counter(
+        tuple(op.output(0).get_shape())
+        for op in graph.get_ops()
+        if op.get_type_name() == "Constant" and op.get_element_type() == ov.Type.i8
+    )
+    if lost := expected - stored:
+        raise ModelError(f"OpenVINO did not keep int8 weights of the shapes {sorted(lost)}")
+    with tempfile.TemporaryDirectory(dir=folder) as staging:
+        ov.serialize(graph, Path(staging) / FILE, Path(staging) / WEIGHTS)
+        text = _without_rt_info((Path(staging) / FILE).read_text())
+        with files.system_errors(folder):
+            os.replace(Path(staging) / WEIGHTS, folder / WEIGHTS)
+    version = re.search(r'<net name="[^"]*" version="(\d+)"', text)
+    emitted["ir_version"] = int(version[1]) if version else 0
+    if emitted["ir_version"] != IR_VERSION:
+        raise ModelError(f"OpenVINO wrote IR {emitted['ir_version']}; the readers of boards expect {IR_VERSION}")
+    files.write_text(folder / FILE, text)
+    return Artifact(FILE, (FILE, WEIGHTS), emitted)
+
+
+def _without_rt_info(xml: str) -> str:
+    """Drop the model's own rt_info (conversion parameters, versions, paths): same graph, same bytes."""
+    return re.sub(r"\n?\t<rt_info>.*?\n\t</rt_info>", "", xml, flags=re.DOTALL)
+
+
+def _emitted(graph: Any) -> dict[str, Any]:
+    kinds = [op.get_type_info() for op in graph.get_ordered_ops()]
+    numbers = [int(k.version_id.removeprefix("opset")) for k in kinds if k.version_id.startswith("opset")]
+    return {"opset": max(numbers, default=0), "ops": dict(sorted(Counter(k.name for k in kinds).items()))}

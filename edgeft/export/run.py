@@ -1,0 +1,337 @@
+"""`export`: a run becomes one verified bundle per target, each proved on the artifact in its own runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from .. import __version__, bundle, data, files, recipe, runtime, target
+from ..bench.fingerprint import fingerprint
+from ..errors import InternalError, ModelError, RunError, UsageError
+from ..quantize.graph import Captured, QuantizedGraph, capture_float, insert
+from ..quantize.lower import IntegerWeight, integer_weights, lower
+from ..quantize.sensitivity import layer_errors
+from ..report import html
+from ..target import Target
+from ..tune import environment
+from ..tune.run import Session, calibrated, open_session
+from ..verdict import Verdict
+from ..verify import isolated
+from ..verify.accuracy import accuracy
+from ..verify.agreement import agreement
+from ..verify.compatibility import compatibility
+from ..verify.document import clean, merge
+from ..verify.integer import digests, integer
+from ..verify.parity import parity
+from . import evidence
+from .artifact import Artifact
+
+Say = Callable[[str], None]
+#: tables of a run's recipe that may still be changed at export: none of them changes what was trained
+OVERRIDABLE = ("gates", "export", "quantize")
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """One scheme's graph, ready to be lowered, and how it came to be."""
+
+    graph: QuantizedGraph
+    method: str
+    weights: list[IntegerWeight]
+
+
+def export(
+    run: Path,
+    targets: Sequence[str],
+    out: Path,
+    *,
+    ptq: bool = False,
+    strict: bool = False,
+    overwrite: bool = False,
+    overrides: Sequence[str] = (),
+    allow_code: bool = False,
+    model: nn.Module | None = None,
+    dataset: data.Dataset | None = None,
+    say: Say = lambda text: None,
+) -> list[dict[str, Any]]:
+    """Lower the run in folder `run` to each target and verify the artifact there; returns the reports with `path`.
+
+    A bundle is built in a staging folder beside `out/<target>` and renamed when it is whole. Raises `RunError` for a
+    run that is incomplete or of another model, `UsageError` for a scheme that the run lacks (unless `ptq`), `Missing`
+    before any work when a runtime is not installed.
+    """
+    opened = [target.load(name) for name in targets]
+    for each in opened:
+        runtime.get(each.backend).version()
+    exporter = _Exporter(Path(run), opened, list(overrides), allow_code, model, dataset, say)
+    schemes = {t.scheme.name: exporter.quantized(t, ptq) for t in opened}
+    reports = []
+    for each in opened:
+        final = Path(out) / each.name
+        if final.exists() and any(final.iterdir()) and not overwrite:
+            raise UsageError(f"{final} exists and is not empty", remedy="choose another --out, or pass --overwrite")
+        say(f"{each.name}: exporting to {each.backend}")
+        with files.system_errors(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            staging = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
+            staging.mkdir()
+        try:
+            with files.system_errors(staging):
+                found = exporter.bundle(each, schemes[each.scheme.name], staging)
+            files.publish(staging, final)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        reports.append({**found, "path": str(final)})
+    return reports
+
+
+class _Exporter:
+    """The run opened once: data, float graph and quantized graphs, for all targets."""
+
+    def __init__(
+        self,
+        run: Path,
+        targets: list[Target],
+        overrides: list[str],
+        allow_code: bool,
+        model: nn.Module | None,
+        dataset: data.Dataset | None,
+        say: Say,
+    ) -> None:
+        self.run, self.targets, self.say = run, targets, say
+        self.outputs: dict[str, list[dict[str, np.ndarray]]] = {}  # of the quantized graph, by scheme
+        if not (run / "summary.json").is_file():
+            raise RunError("is no finished run", where=str(run), remedy=f"edgeft tune --resume {run}")
+        self.summary = json.loads((run / "summary.json").read_text())
+        made = recipe.load(run / "recipe.toml")
+        for item in overrides:
+            if item.split(".")[0] not in OVERRIDABLE:
+                raise UsageError(
+                    f"--set {item}: at export only {', '.join(OVERRIDABLE)} can be set", remedy="edgeft tune"
+                )
+        made = recipe.override(made, overrides) if overrides else made
+        made = dataclasses.replace(made, export=recipe.Export(tuple(t.name for t in targets)))
+        self.session: Session = open_session(made, allow_code=allow_code, model=model, dataset=dataset, say=say)
+        self._refuse_other_data()
+        _load_state(self.session.built.module, run / "float.safetensors")
+        self.captured: Captured = capture_float(self.session.built.module, self.session.example)
+
+    def _refuse_other_data(self) -> None:
+        labels = list(self.session.dataset.labels)
+        if self.summary.get("labels") != labels:
+            raise RunError(
+                f"the data's labels {labels} are not those of the run {self.summary.get('labels')}", where=str(self.run)
+            )
+        if self.summary.get("data") != data.fingerprint(self.session.dataset):
+            self.say("warning: the data is not what the run was trained on; figures are those of the data as it is now")
+
+    def quantized(self, each: Target, ptq: bool) -> Quantized:
+        """The run's graph for the target's scheme; calibrated anew with `ptq`."""
+        scheme = each.scheme
+        path = self.run / f"quantized.{scheme.name}.safetensors"
+        if ptq:
+            self.say(f"{scheme.name}: calibrating")
+            graph, method = calibrated(self.session, self.captured, scheme), "ptq"
+        elif path.is_file():
+            graph = insert(self.captured, scheme, self.session.recipe.quantize.keep_float)
+            graph.set_mode("quantize")
+            _load_state(graph.module, path)
+            method = self.session.recipe.quantize.method
+        else:
+            names = sorted({*recipe.load(self.run / "recipe.toml").export.targets, each.name})
+            raise UsageError(
+                f"the run has no model for the scheme {scheme.name} of {each.name}",
+                where=str(self.run),
+                remedy=f"edgeft tune --resume {self.run} --set 'export.targets={json.dumps(names)}', or pass --ptq",
+            )
+        return Quantized(graph, method, integer_weights(graph))
+
+    def bundle(self, each: Target, quantized: Quantized, staging: Path) -> dict[str, Any]:
+        """Fill the staging folder of one target; returns report.json's content."""
+        session = self.session
+        one_input = len(self.captured.input_names) == 1
+        names = [session.spec["input"]] if one_input else list(self.captured.input_names)
+        artifact, baseline = self._convert(each, quantized, names, staging)
+        self.say(f"{each.name}: verifying in {each.backend}")
+        machine = runtime.get(each.backend)
+        loaded = [machine.load(staging / f) for f in (baseline.file, artifact.file)]
+        graph = {
+            "name": "main",
+            "file": artifact.file,
+            "baseline": baseline.file,
+            "inputs": evidence.tensors(loaded[1].inputs, names, layout=session.spec["layout"]),
+            "outputs": evidence.tensors(loaded[1].outputs, list(self.captured.output_names), layout=None),
+        }
+        if quantized.graph.scheme.name not in self.outputs:
+            self.outputs[quantized.graph.scheme.name] = self._graph_outputs(quantized)
+        seen = evidence.collect(
+            session.task,
+            session.spec,
+            session.dataset.split("test"),
+            [bundle.named(s, graph, where=str(staging)) for s in loaded],
+            self.outputs[quantized.graph.scheme.name],
+        )
+        del loaded
+        files.write_bytes(staging / bundle.SAMPLES, evidence.samples(seen, session.dataset))
+        if each.compiler == "trtexec":
+            from .tensorrt import build_script
+
+            files.write_text(staging / "build_engine.sh", build_script(each, graph))
+        bundle.write(staging, self._manifest(each, quantized, artifact, graph, machine.version()))
+        alone = isolated.run(staging)
+        found = merge(alone, self._gates(each, quantized, artifact, seen, staging, alone))
+        found |= evidence.per_class(session.task, seen, session.dataset)
+        page = self._page(staging, found, quantized, seen)
+        files.write_json(staging / "report.json", clean(found))
+        files.write_text(staging / "report.html", page)
+        return found
+
+    def _convert(
+        self, each: Target, quantized: Quantized, names: list[str], staging: Path
+    ) -> tuple[Artifact, Artifact]:
+        module = importlib.import_module(f".{each.backend}", __package__)
+        form = "qdq" if each.backend == "litert" else "int"
+        example, outputs = self.captured.example, self.captured.output_names
+        common = {"target": each, "dynamic_batch": self.captured.dynamic}
+        try:
+            artifact = module.export(lower(quantized.graph, form), example, names, outputs, staging, **common)
+            (staging / "baseline").mkdir()
+            baseline = module.export_float(
+                self.captured.module, example, names, outputs, staging / "baseline", **common
+            )
+        except ModelError as error:
+            error.message = f"{each.name}: {error.message}"
+            raise
+        return artifact, dataclasses.replace(baseline, file=f"baseline/{baseline.file}")
+
+    def _graph_outputs(self, quantized: Quantized) -> list[dict[str, np.ndarray]]:
+        """What the quantized graph says on the test split, batch by batch; the same for every target of a scheme.
+
+        The fake-quantized graph runs several times faster than the lowered one. That both are the same function is
+        checked on the first batch, to the bit.
+        """
+        session = self.session
+        module, lowered = quantized.graph.module.eval(), lower(quantized.graph, "int")
+        found = []
+        with torch.no_grad():
+            for _, batch in evidence.batches(session.task, session.spec, session.dataset.split("test")):
+                values = [torch.from_numpy(v) for v in batch.values()]
+                parts = [values] if self.captured.dynamic else [[t[i : i + 1] for t in values] for i in range(len(values[0]))]
+                results = [_flat(module(*part)) for part in parts]
+                if not found and not all(torch.equal(a, b) for a, b in zip(results[0], _flat(lowered(*parts[0])))):
+                    raise InternalError("the lowered graph computes something else than the trained one")
+                names = self.captured.output_names
+                found.append({n: torch.cat([r[k] for r in results]).numpy() for k, n in enumerate(names)})
+        return found
+
+    def _gates(
+        self,
+        each: Target,
+        quantized: Quantized,
+        artifact: Artifact,
+        seen: evidence.Seen,
+        staging: Path,
+        alone: dict[str, Any],
+    ) -> list[Verdict]:
+        """The gates that need the data, the torch graph or the profile's view of the model."""
+        task, gates, dataset = self.session.task, self.session.recipe.gates, self.session.dataset
+        steps = quantized.graph.output_steps()
+        for name, values in seen.graph.items():
+            steps.setdefault(name, float(np.ptp(values)) / 255 or np.finfo(np.float32).tiny)
+        stored = runtime.get(each.backend).integer_weights(staging / artifact.file)
+        emitted = {
+            **artifact.emitted,
+            "dynamic": self.captured.dynamic and not each.static_shapes,
+            "max_rank": quantized.graph.summary.max_rank,
+            "float_ops": list((alone.get("int8") or {}).get("float_ops") or []),
+        }
+        return [
+            accuracy(task, seen.float, seen.quantized, dataset.split("test").targets, dataset.labels, gates),
+            agreement(task, seen.float, seen.quantized, gates),
+            parity(task, seen.graph, seen.quantized, steps),
+            integer({w.name: (w.data, w.scale) for w in quantized.weights}, stored),
+            compatibility(each, emitted, target.objections(each, quantized.graph.summary)),
+        ]
+
+    def _manifest(
+        self, each: Target, quantized: Quantized, artifact: Artifact, graph: dict[str, Any], version: str
+    ) -> dict[str, Any]:
+        made, kind = self.session.recipe, runtime.get(each.backend)
+        return clean(
+            {
+                "name": made.name,
+                "task": made.task,
+                "target": each.name,
+                "backend": each.backend,
+                "graphs": [graph],
+                "preprocess": self.session.spec,
+                "labels": list(self.session.dataset.labels),
+                "scheme": each.scheme.as_dict(),
+                "runtime": {"name": each.backend, "version": version, "options": kind.options(), "threads": 1},
+                "requires": {
+                    **{k: v for k, v in artifact.emitted.items() if k != "ops"},
+                    "max_rank": quantized.graph.summary.max_rank,
+                },
+                "gates": dataclasses.asdict(made.gates),
+                "integer_weights": digests({w.name: (w.data, w.scale) for w in quantized.weights}),
+                "provenance": {
+                    "edgeft": __version__,
+                    "method": quantized.method,
+                    "recipe": dataclasses.asdict(made),
+                    "data": self.summary.get("data"),
+                    "run": {k: self.summary.get(k) for k in ("float", "ptq", "quantized", "n", "seed", "metric")},
+                    "versions": environment.versions(),
+                    "fingerprint": fingerprint(threads=1, runtime={"name": each.backend, "version": version}),
+                },
+            }
+        )
+
+    def _page(self, staging: Path, found: dict[str, Any], quantized: Quantized, seen: evidence.Seen) -> str:
+        history = self.run / "metrics.jsonl"
+        rows = [json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else []
+        batch = tuple(torch.from_numpy(v) for v in seen.inputs.values())
+        errors = layer_errors(quantized.graph, batch) if self.captured.dynamic else []
+        scheme = self.summary["schemes"].get(quantized.graph.scheme.name, {})
+        extras = {
+            "latency_samples": (found.get("latency") or {}).get("samples_ms"),
+            "per_class": found.get("per_class"),
+            "samples": evidence.pictures(self.session.task, seen, self.session.dataset),
+            "layer_error": errors,
+            "history": rows,
+            "rows": {"float": self.summary["float"], "ptq": scheme.get("ptq"), "quantized": scheme.get("quantized")},
+            "int8": found.get("int8"),
+        }
+        found["details"] = {"layer_error": errors, "history": rows}
+        manifest = bundle.open(staging, check_files=False).manifest
+        return html.render(found, manifest, self.summary, extras)
+
+
+def _flat(value: Any) -> tuple[torch.Tensor, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _load_state(module: nn.Module, path: Path) -> None:
+    """Load a run's safetensors strictly; raises `RunError` for a damaged file or one of another model."""
+    try:
+        module.load_state_dict(load_file(path), strict=True)
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"cannot be read ({error})", where=str(path), remedy="tune again") from error
+    except RuntimeError as error:
+        raise RunError(
+            f"holds another model than the recipe's: {str(error).splitlines()[-1].strip()[:200]}",
+            where=str(path),
+            remedy="export with the recipe and the versions that the run was made with",
+        ) from error

@@ -1,0 +1,135 @@
+"""Files that are whole or absent: atomic writes, hashes, paths that stay inside their folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .errors import BundleError, SystemFailure, UsageError
+
+
+@contextlib.contextmanager
+def system_errors(path: Path | str) -> Iterator[None]:
+    """Turn an OSError of the body (disk full, no permission) into `SystemFailure` (exit 6) naming `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise SystemFailure(
+            f"could not write: {error.strerror or error}",
+            where=str(path),
+            remedy="free some space or choose another --out folder that you may write to",
+        ) from error
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems of some boards cannot sync a folder
+            raise
+    finally:
+        os.close(handle)
+
+
+def write_with(path: Path | str, writer: Callable[[Path], None]) -> None:
+    """Let `writer` fill a temporary file beside `path`, then fsync and rename it: readers see the old or the new file.
+
+    Raises `SystemFailure` when the system refuses; the temporary file never stays behind.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with system_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writer(temporary)
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            _fsync_folder(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    def writer(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write_with(path, writer)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Strict JSON (no NaN or Infinity), sorted as given, ending in a newline."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sha256(path: Path | str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def inside(root: Path | str, name: str) -> Path:
+    """`root / name`, refused (`BundleError`) when the name is absolute, climbs out, or a link leads out of `root`."""
+    pure = PurePosixPath(name)
+    if not pure.parts or pure.is_absolute() or ".." in pure.parts or "\\" in name or "\x00" in name:
+        raise BundleError(f"the path {name!r} points outside the folder", where=str(root))
+    path = Path(root) / pure
+    try:
+        leaves = not path.resolve().is_relative_to(Path(root).resolve())
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        raise BundleError(f"the path {name!r} cannot be followed: {error}", where=str(root)) from error
+    if leaves:
+        raise BundleError(f"the path {name!r} leads outside the folder through a link", where=str(root))
+    return path
+
+
+def claim_out(path: Path | str, *, overwrite: bool) -> Path:
+    """The folder a command will write: must be absent or empty unless `overwrite`; raises `UsageError`."""
+    path = Path(path)
+    with system_errors(path):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file, not a folder", remedy="choose another --out")
+        if path.is_dir() and any(path.iterdir()) and not overwrite:
+            raise UsageError(f"{path} exists and is not empty", remedy="choose another --out, or pass --overwrite")
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(13, "permission denied", str(path))
+    return path
+
+
+def publish(staging: Path, final: Path) -> None:
+    """Move a finished folder into place in one rename; an old one is set aside first and removed after.
+
+    Where the move fails the old folder is put back and `SystemFailure` raised. Both must be on one file system.
+    """
+    import shutil
+
+    with system_errors(final):
+        aside = None
+        if final.exists():
+            aside = final.with_name(f".{final.name}.{secrets.token_hex(4)}.old")
+            os.replace(final, aside)
+        try:
+            os.replace(staging, final)
+        except OSError:
+            if aside is not None:
+                os.replace(aside, final)
+            raise
+        _fsync_folder(final.parent)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)

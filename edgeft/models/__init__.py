@@ -1,0 +1,43 @@
+"""Models: one file a source. A source builds a `Built`: the module, its classifier's name, its preprocessing.
+
+    builtin.py   the networks that come with edgeft     torchvision.py, timm.py   theirs, never downloaded
+    python_file.py   `file.py:function` of the user     weights.py   state dicts from files, read without running code
+
+Other sources are found in the entry-point group `edgeft.models`: an object with a `build` of the same form.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+
+from .. import recipe
+from ..errors import RecipeError, nearest
+from .built import Built
+from .python_file import from_module
+
+__all__ = ["SOURCES", "Built", "build", "from_module"]
+
+#: source name in a recipe -> module of this package
+SOURCES = {"builtin": "builtin", "timm": "timm", "torchvision": "torchvision", "python": "python_file"}
+
+
+def build(model: recipe.Model, n_classes: int, allow_code: bool = False) -> Built:
+    """The model of a recipe with `n_classes` outputs, in eval mode.
+
+    Raises `RecipeError` for an unknown source, name or argument, `ModelError` for weights or code that cannot be used,
+    and `Missing` where a package is needed that is not installed.
+    """
+    if n_classes < 2:
+        raise RecipeError(f"a classifier needs two or more classes, not {n_classes}", where="model")
+    if model.source in SOURCES:
+        source = importlib.import_module(f".{SOURCES[model.source]}", __package__)
+        return source.build(model, n_classes, allow_code=allow_code)
+    extra = {e.name: e for e in entry_points(group="edgeft.models")}
+    if model.source not in extra:
+        raise RecipeError(
+            f"unknown model source {model.source!r}",
+            where="model.source",
+            remedy=nearest(model.source, (*SOURCES, *extra)),
+        )
+    return extra[model.source].load().build(model, n_classes, allow_code=allow_code)

@@ -1,0 +1,53 @@
+"""What a model source hands over: the module, the name of its classifier, and the preprocessing its weights expect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model ready to be fine-tuned.
+
+    `module` is in eval mode and has `classes` outputs; `head` is the dotted name of its classifier layer. `spec` is a
+    complete `preprocess` table (kind, size [h, w], channels, resize, mean, std, scale, layout, input) with the default
+    of the weights; `pretrained` says whether weights were loaded; `notes` are for the user.
+    """
+
+    module: nn.Module
+    head: str
+    spec: dict[str, Any]
+    classes: int
+    pretrained: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def image_spec(
+    size: Sequence[int],
+    channels: int = 3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    resize: str = "bilinear",
+) -> dict[str, Any]:
+    """A `preprocess` table: `size` [h, w] in pixels; mean and std of pixels / 255 default to ImageNet's (gray: 0.5)."""
+    if mean is None:
+        mean = IMAGENET_MEAN if channels == 3 else (0.5,) * channels
+    if std is None:
+        std = IMAGENET_STD if channels == 3 else (0.5,) * channels
+    return {
+        "kind": "image",
+        "size": [int(side) for side in size],
+        "channels": channels,
+        "resize": resize,
+        "mean": [float(value) for value in mean],
+        "std": [float(value) for value in std],
+        "scale": 255.0,
+        "layout": "NCHW",
+        "input": "x",
+    }

@@ -1,0 +1,99 @@
+"""The networks that come with edgeft, by name; each with the input it was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from .. import recipe
+from ..errors import ModelError, RecipeError, nearest
+from . import weights
+from .built import Built, image_spec
+from .dscnn import DSCNN
+from .efficientnet_lite import EfficientNetLite0
+from .mlp import MLP
+from .mobilenet import MobileNetV2
+from .resnet import ResNet8, ResNet18, ResNet20
+
+
+@dataclass(frozen=True)
+class Net:
+    make: type[nn.Module]
+    head: str
+    size: tuple[int, int]
+    channels: int = 3
+    mean: tuple[float, ...] | None = None  # None = ImageNet's, or 0.5 for gray
+    std: tuple[float, ...] | None = None
+    takes_size: bool = False
+
+
+NETS = {
+    "resnet8": Net(ResNet8, "fc", (32, 32)),
+    "resnet18": Net(ResNet18, "fc", (224, 224)),
+    "resnet20": Net(ResNet20, "linear", (32, 32)),
+    "mobilenet_v2": Net(MobileNetV2, "classifier.1", (224, 224)),
+    "efficientnet_lite0": Net(EfficientNetLite0, "_fc", (224, 224), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
+    "ds_cnn": Net(DSCNN, "fc", (49, 10), channels=1),
+    "mlp": Net(MLP, "head", (28, 28), channels=1, takes_size=True),
+}
+
+
+def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> Built:
+    """The builtin network `model.name`. `model.args`: `channels`, `size` (pixels, or [h, w]), and the network's own.
+
+    Raises `RecipeError` for an unknown name or argument, and what `weights.read` and `weights.load` raise.
+    """
+    if model.name not in NETS:
+        raise RecipeError(f"unknown model {model.name!r}", where="model.name", remedy=nearest(model.name, NETS))
+    net = NETS[model.name]
+    args = dict(model.args)
+    channels = args.setdefault("channels", net.channels)
+    if channels not in (1, 3):
+        raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
+    if channels != net.channels:  # the figures of the other number of channels say nothing
+        net = replace(net, mean=net.mean and net.mean[:1] * channels, std=net.std and net.std[:1] * channels)
+    size = _size(args.pop("size", net.size))
+    if net.takes_size:
+        args["size"] = size
+    try:
+        module = net.make(n_classes=n_classes, **args).eval()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RecipeError(f"{model.name} cannot be built with {model.args}: {error}", where="model.args") from error
+    notes: tuple[str, ...] = ()
+    if model.weights:
+        path = weights.find(model.weights)
+        state = weights.read(path)
+        try:
+            notes = weights.load(module, state, net.head, str(path))
+        except ModelError as error:
+            other = _recognize(state, model.name, n_classes)
+            if not other:
+                raise
+            raise ModelError(error.message, where=error.where, remedy=f"these are weights of {other!r}") from error
+    spec = image_spec(size, channels, net.mean, net.std)
+    return Built(module, net.head, spec, n_classes, bool(model.weights), notes)
+
+
+def _size(value: Any) -> tuple[int, int]:
+    sides = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        raise RecipeError(f"is {value!r}, expected pixels or [height, width]", where="model.args.size")
+    return sides[0], sides[1]
+
+
+def _recognize(state: dict[str, Any], asked: str, n_classes: int) -> str:
+    """The name of the builtin network whose layers have the names and shapes of `state`, or ''."""
+    import torch
+
+    for name, net in NETS.items():
+        if name == asked or net.takes_size:
+            continue
+        with torch.device("meta"):
+            own = net.make(n_classes=n_classes, channels=net.channels).state_dict()
+        body = {n: t.shape for n, t in own.items() if not n.startswith(f"{net.head}.")}
+        if all(n in state and state[n].shape == shape for n, shape in body.items() if "num_batches" not in n):
+            return name
+    return ""

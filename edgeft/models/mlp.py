@@ -1,0 +1,28 @@
+"""A multilayer perceptron: the smallest thing that learns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class MLP(nn.Module):
+    """Inputs (N, channels, *size) -> logits (N, n_classes). `size` is fixed by the first layer."""
+
+    def __init__(
+        self, n_classes: int, channels: int = 1, size: Sequence[int] = (28, 28), hidden: Sequence[int] = (256, 128)
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        inputs = channels * math.prod(size)
+        for width in hidden:
+            layers += [nn.Linear(inputs, width), nn.ReLU()]
+            inputs = width
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Linear(inputs, n_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.layers(x.flatten(1)))

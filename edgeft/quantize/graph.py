@@ -1,0 +1,195 @@
+"""`prepare`: capture, normalize, annotate, insert. The result is the one graph that is trained and lowered."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import fx, nn
+
+from ..errors import ModelError
+from ..scheme import Scheme
+from ..target import GraphSummary
+from .annotate import Annotation, Site, annotate, module_path
+from .capture import attribute, capture
+from .fakequant import ActivationFakeQuant, WeightFakeQuant
+from .normalize import normalize
+from .ranges import weight_scales
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A float module in normal form: what every scheme starts from, and the float baseline of every exporter."""
+
+    module: fx.GraphModule
+    example: tuple[torch.Tensor, ...]
+    dynamic: bool
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+
+
+@dataclass
+class QuantizedGraph:
+    """The captured graph with fake-quantize modules in it.
+
+    `weight_of` maps a weight's name (the model's own parameter name, e.g. "layer1.0.conv1.weight") to the name of its
+    fake-quantize module; `layer_of` maps an activation's fake-quantize module to the layer it stands behind.
+    """
+
+    module: fx.GraphModule
+    captured: Captured
+    scheme: Scheme
+    summary: GraphSummary
+    weight_of: dict[str, str] = field(default_factory=dict)
+    layer_of: dict[str, str] = field(default_factory=dict)
+
+    def activations(self) -> dict[str, ActivationFakeQuant]:
+        return {n: m for n, m in self.module.named_modules() if isinstance(m, ActivationFakeQuant)}
+
+    def weights(self) -> dict[str, WeightFakeQuant]:
+        """By the weight's own name."""
+        return {name: getattr(self.module, fq) for name, fq in self.weight_of.items()}
+
+    def set_mode(self, mode: str) -> None:
+        """"off": the float network; "quantize": on the grid."""
+        for module in self.module.modules():
+            if isinstance(module, (ActivationFakeQuant, WeightFakeQuant)):
+                module.mode = mode
+
+    def output_steps(self) -> dict[str, float]:
+        """The quantization step of each output, where the output is quantized; the largest step elsewhere."""
+        (output,) = (n for n in self.module.graph.nodes if n.op == "output")
+        values = output.args[0] if isinstance(output.args[0], (tuple, list)) else [output.args[0]]
+        steps = {}
+        for name, value in zip(self.captured.output_names, values):
+            if isinstance(value, fx.Node) and value.op == "call_module":
+                steps[name] = getattr(self.module, str(value.target)).parameters_of_grid()[0]
+        return steps
+
+    def calibrate_weights(self, method: str = "minmax") -> None:
+        for name, module in self.weights().items():
+            weight_scales(module, attribute(self.module, name), method)
+
+
+def capture_float(module: nn.Module, example: Sequence[torch.Tensor]) -> Captured:
+    """Capture and normalize. `example`: one tensor per input, batch first. Raises `ModelError`."""
+    graph_module, dynamic = capture(module, example)
+    normalize(graph_module)
+    inputs = tuple(n.name for n in graph_module.graph.nodes if n.op == "placeholder")
+    (output,) = (n for n in graph_module.graph.nodes if n.op == "output")
+    n_out = len(output.args[0]) if isinstance(output.args[0], (tuple, list)) else 1
+    outputs = ("output",) if n_out == 1 else tuple(f"output_{i}" for i in range(n_out))
+    captured = Captured(graph_module, tuple(t[:1].clone() for t in example), dynamic, inputs, outputs)
+    _same_function(module, captured, example)
+    return captured
+
+
+def _same_function(module: nn.Module, captured: Captured, example: Sequence[torch.Tensor]) -> None:
+    """The normal form must compute what the module computes; a difference here would poison everything after."""
+    rows = tuple(t if captured.dynamic else t[:1] for t in example)
+    was_training = module.training
+    module.eval()
+    with torch.no_grad():
+        want = [t for t in torch.utils._pytree.tree_leaves(module(*rows)) if isinstance(t, torch.Tensor)]
+        got = captured.module(*rows)
+    module.train(was_training)
+    for a, b in zip(want, got if isinstance(got, (tuple, list)) else [got]):
+        if not a.is_floating_point():
+            continue
+        tolerance = 1e-3 * max(1.0, float(a.abs().max()))
+        if not bool(torch.isfinite(b).all()) or float((a - b).abs().max()) > tolerance:
+            raise ModelError(
+                f"the captured graph computes something else (largest difference {float((a - b).abs().max()):.3g})",
+                where=type(module).__name__,
+                remedy="please report the model: a graph pass is wrong for it",
+            )
+
+
+def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -> QuantizedGraph:
+    """A copy of the captured graph with fake-quantize modules placed by the scheme's rules.
+
+    Raises `ModelError` when nothing in the graph can be quantized.
+    """
+    module = copy.deepcopy(captured.module)
+    plan = annotate(module.graph, scheme, keep_float)
+    if not plan.weights:
+        raise ModelError(
+            "no layer of this model has weights that can be quantized",
+            remedy="look at keep_float, and at `edgeft targets show` for the op classes of the scheme",
+        )
+    graph = QuantizedGraph(module, captured, scheme, _summary(captured, plan))
+    _insert_weights(graph, plan)
+    _insert_activations(graph, plan)
+    module.graph.lint()
+    module.recompile()
+    return graph
+
+
+def prepare(
+    module: nn.Module, example: Sequence[torch.Tensor], scheme: Scheme, keep_float: Sequence[str] = ()
+) -> QuantizedGraph:
+    """Capture a float module and insert fake-quantize modules: `capture_float` then `insert`."""
+    return insert(capture_float(module, example), scheme, keep_float)
+
+
+def _insert_weights(graph: QuantizedGraph, plan: Annotation) -> None:
+    module = graph.module
+    by_key: dict[tuple[str, int | None], str] = {}
+    for site in plan.weights:
+        name = str(site.node.target)
+        key = (name, site.axis)
+        if key not in by_key:
+            by_key[key] = f"weight_fq_{len(by_key)}"
+            weight = attribute(module, name)
+            module.add_submodule(by_key[key], WeightFakeQuant(weight, graph.scheme.weight_range, site.axis))
+            graph.weight_of.setdefault(name, by_key[key])
+            if graph.weight_of[name] != by_key[key]:
+                raise ModelError(
+                    "one weight is used by two ops that need different scale axes",
+                    where=name,
+                    remedy="give it to keep_float, or use per-tensor weights",
+                )
+        with module.graph.inserting_before(site.user):
+            quantized = module.graph.call_module(by_key[key], (site.node,))
+        quantized.meta["val"] = site.node.meta.get("val")
+        site.user.replace_input_with(site.node, quantized)
+
+
+def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
+    module, scheme = graph.module, graph.scheme
+    output_of: dict[Site, fx.Node] = {}
+    pending: list[tuple[str, Site]] = []
+    for index, group in enumerate(plan.groups):
+        name = f"act_fq_{index}"
+        producers = [s for s in group if s.produces]
+        ceilings = [s.ceiling for s in producers]
+        fixed = next((s.fixed for s in group if s.fixed), None)
+        ceiling = max(c for c in ceilings if c) if ceilings and all(ceilings) else None
+        fake = ActivationFakeQuant(scheme.activation_range, scheme.activation_symmetric, fixed, ceiling)
+        module.add_submodule(name, fake)
+        graph.layer_of[name] = module_path(group[0].node) or group[0].node.name
+        pending += [(name, s) for s in group]
+    for name, site in sorted(pending, key=lambda item: item[1].after is not None):
+        value = output_of[site.after] if site.after else site.node
+        with module.graph.inserting_after(value):
+            quantized = module.graph.call_module(name, (value,))
+        quantized.meta["val"] = site.node.meta.get("val")
+        output_of[site] = quantized
+        if site.users is None:
+            value.replace_all_uses_with(quantized, delete_user_cb=lambda user, q=quantized: user is not q)
+        else:
+            for user in site.users:
+                user.replace_input_with(value, quantized)
+
+
+def _summary(captured: Captured, plan: Annotation) -> GraphSummary:
+    ranks = [n.meta["val"].dim() for n in captured.module.graph.nodes if hasattr(n.meta.get("val"), "dim")]
+    return GraphSummary(
+        ops=dict(plan.op_classes),
+        max_rank=max(ranks, default=0),
+        dynamic_batch=captured.dynamic,
+        inputs={n: tuple(t.shape) for n, t in zip(captured.input_names, captured.example)},
+        float_ops=dict(plan.float_ops),
+    )

@@ -1,0 +1,108 @@
+"""Lower: the trained graph with explicit quantize/dequantize ops and integer weights, computing exactly the same.
+
+Two forms of one graph: "int" holds int8 weights followed by a dequantize (ONNX and OpenVINO); "qdq" holds the float
+weight followed by quantize and dequantize (litert's converter wants to fold it itself).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
+from torch import fx
+
+from .capture import attribute
+from .fakequant import ActivationFakeQuant, WeightFakeQuant
+from .graph import QuantizedGraph
+
+qd = torch.ops.quantized_decomposed
+
+
+@dataclass(frozen=True)
+class IntegerWeight:
+    """What an artifact must hold for one weight: int8 in torch's layout, float32 scale (channels,) or (1,)."""
+
+    name: str
+    data: np.ndarray
+    scale: np.ndarray
+    axis: int | None
+
+
+def integer_weights(graph: QuantizedGraph) -> list[IntegerWeight]:
+    """Every integer weight of the graph, by the model's own parameter names."""
+    return [
+        IntegerWeight(
+            name,
+            fake.integer(attribute(graph.module, name)).numpy(force=True),
+            fake.scale().detach().numpy(force=True).astype(np.float32),
+            fake.axis,
+        )
+        for name, fake in graph.weights().items()
+    ]
+
+
+def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
+    """A plain ATen + Q/DQ `GraphModule` of the graph as it is now, in eval mode, with no gradients."""
+    if form not in ("int", "qdq"):
+        raise ValueError(f"form is 'int' or 'qdq', not {form!r}")
+    module = copy.deepcopy(graph.module)
+    for node in list(module.graph.nodes):
+        if node.op != "call_module":
+            continue
+        fake = getattr(module, str(node.target))
+        with module.graph.inserting_before(node):
+            if isinstance(fake, ActivationFakeQuant):
+                new = _activation(module.graph, node, fake)
+            elif isinstance(fake, WeightFakeQuant):
+                new = _weight(module, node, fake, form)
+            else:
+                continue
+        new.meta["val"] = node.meta.get("val")
+        node.replace_all_uses_with(new)
+        module.graph.erase_node(node)
+    module.graph.eliminate_dead_code()
+    for name, child in list(module.named_children()):
+        if isinstance(child, (ActivationFakeQuant, WeightFakeQuant)):
+            delattr(module, name)
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    module.graph.lint()
+    module.recompile()
+    module.delete_all_unused_submodules()
+    return module
+
+
+def _activation(graph: fx.Graph, node: fx.Node, fake: ActivationFakeQuant) -> fx.Node:
+    scale, zero_point = fake.parameters_of_grid()
+    grid = (scale, zero_point, fake.q_min, fake.q_max, torch.int8)
+    quantized = graph.call_function(qd.quantize_per_tensor.default, (node.args[0], *grid))
+    return graph.call_function(qd.dequantize_per_tensor.default, (quantized, *grid))
+
+
+def _weight(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant, form: str) -> fx.Node:
+    graph = module.graph
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    weight = attribute(module, str(source.target))
+    stem = str(node.target)
+    scale = fake.scale().detach().clone()
+    if form == "int":
+        if not hasattr(module, f"{stem}_int8"):
+            module.register_buffer(f"{stem}_int8", fake.integer(weight))
+        integer = graph.get_attr(f"{stem}_int8")
+    if fake.axis is None:
+        grid: tuple[object, ...] = (float(scale.item()), 0, fake.q_min, fake.q_max, torch.int8)
+        if form == "qdq":
+            integer = graph.call_function(qd.quantize_per_tensor.default, (source, *grid))
+        return graph.call_function(qd.dequantize_per_tensor.default, (integer, *grid))
+    if not hasattr(module, f"{stem}_scale"):
+        module.register_buffer(f"{stem}_scale", scale)
+        module.register_buffer(f"{stem}_zero_point", torch.zeros(scale.numel(), dtype=torch.int64))
+    scales, zeros = graph.get_attr(f"{stem}_scale"), graph.get_attr(f"{stem}_zero_point")
+    channel_grid = (scales, zeros, fake.axis, fake.q_min, fake.q_max, torch.int8)
+    if form == "qdq":
+        integer = graph.call_function(qd.quantize_per_channel.default, (source, *channel_grid))
+    return graph.call_function(qd.dequantize_per_channel.default, (integer, *channel_grid))

@@ -1,0 +1,191 @@
+"""Calibration: ranges of activations from observed values, scales of weights from the weights themselves.
+
+Estimators: `minmax` (every value on the grid), `moving_average` (of each batch's ends), `percentile` (clips the tails),
+`mse` (the clip that loses least, searched on a histogram; Banner et al., "Post training 4-bit quantization", 2019, use
+the same criterion in closed form). With several processes the statistics are reduced, so all of them get equal ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from ..errors import DataError
+from .fakequant import ActivationFakeQuant, WeightFakeQuant
+
+BINS = 2048
+MOMENTUM = 0.1
+
+
+def _reduced(values: Sequence[float] | np.ndarray, how: str) -> np.ndarray:
+    """`values` reduced over the processes of a distributed run ("min", "max", "sum"); unchanged in a single one."""
+    tensor = torch.as_tensor(np.asarray(values, dtype=np.float64))
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        operations = {"min": dist.ReduceOp.MIN, "max": dist.ReduceOp.MAX, "sum": dist.ReduceOp.SUM}
+        dist.all_reduce(tensor, op=operations[how])
+    return tensor.numpy()
+
+
+class RangeObserver(nn.Module):
+    """Smallest and largest value seen, and the moving average of each batch's ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.high = float("inf"), float("-inf")
+        self.average: tuple[float, float] | None = None
+
+    def forward(self, x: torch.Tensor) -> None:
+        low, high = (float(v) for v in torch.aminmax(x))
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        old = self.average or (low, high)
+        self.average = (old[0] + MOMENTUM * (low - old[0]), old[1] + MOMENTUM * (high - old[1]))
+
+    def reduce(self) -> None:
+        self.low, self.high = float(_reduced([self.low], "min")[0]), float(_reduced([self.high], "max")[0])
+        if self.average is not None:
+            world = float(_reduced([1.0], "sum")[0])
+            self.average = tuple(float(v) / world for v in _reduced(self.average, "sum"))  # type: ignore[assignment]
+
+
+class HistogramObserver(nn.Module):
+    """Counts in `BINS` equal bins between the ends that a first pass found."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+        self.counts = np.zeros(BINS)
+
+    def forward(self, x: torch.Tensor) -> None:
+        self.counts += torch.histc(x.float(), BINS, self.low, self.high).double().numpy(force=True)
+
+    @property
+    def centers(self) -> np.ndarray:
+        width = (self.high - self.low) / BINS
+        return self.low + width * (np.arange(BINS) + 0.5)
+
+
+def observe(graph: nn.Module, batches: Iterable[tuple[torch.Tensor, ...]]) -> int:
+    """Run the float graph in observe mode over batches of example inputs; returns how many samples it saw."""
+    seen = 0
+    with torch.no_grad():
+        for batch in batches:
+            graph(*batch)
+            seen += int(batch[0].shape[0])
+    return seen
+
+
+def calibrate(
+    graph: nn.Module,
+    batches: Callable[[], Iterable[tuple[torch.Tensor, ...]]],
+    *,
+    estimator: str = "mse",
+    percentile: float = 99.99,
+) -> int:
+    """Set every activation range of `graph` from the calibration batches; returns the number of samples seen.
+
+    `batches()` starts the same data anew (two passes where a histogram is needed). Raises `DataError` when there is
+    no sample, or a tensor holds NaN or infinity.
+    """
+    modules = {n: m for n, m in graph.named_modules() if isinstance(m, ActivationFakeQuant) and not m.fixed}
+    weights = [m for m in graph.modules() if isinstance(m, WeightFakeQuant)]
+    fixed = [m for m in graph.modules() if isinstance(m, ActivationFakeQuant) and m.fixed]
+    for module in (*weights, *fixed):
+        module.mode = "off"  # ranges are those of the float network
+    observers = {}
+    for name, module in modules.items():
+        module.mode, module.observer = "observe", RangeObserver()
+        observers[name] = module.observer
+    seen = int(_reduced([observe(graph, batches())], "sum")[0])
+    if seen == 0:
+        raise DataError("the calibration set is empty", remedy="calibration takes training images; give some")
+    ranges = {}
+    for name, observer in observers.items():
+        observer.reduce()
+        if not np.isfinite([observer.low, observer.high]).all():
+            raise DataError(
+                f"activations in front of {name} are not finite ({observer.low}, {observer.high})",
+                remedy="look for NaN in the inputs or in the weights",
+            )
+        average = estimator == "moving_average" and observer.average is not None
+        ranges[name] = observer.average if average else (observer.low, observer.high)  # type: ignore[assignment]
+    if estimator in ("mse", "percentile"):
+        for name, module in modules.items():
+            low, high = ranges[name]
+            module.observer = HistogramObserver(low, high if high > low else low + 1e-6)
+        observe(graph, batches())
+        for name, module in modules.items():
+            histogram = module.observer
+            assert isinstance(histogram, HistogramObserver)
+            histogram.counts = _reduced(histogram.counts, "sum")
+            if estimator == "mse":
+                ranges[name] = least_squares_range(histogram, module)
+            else:
+                ranges[name] = percentile_range(histogram, percentile)
+    for name, module in modules.items():
+        module.set_range(*ranges[name])
+        module.observer = None
+    for module in (*modules.values(), *weights, *fixed):
+        module.mode = "quantize"
+    return seen
+
+
+def percentile_range(histogram: HistogramObserver, percentile: float) -> tuple[float, float]:
+    """The central `percentile` per cent of the values, ends of their bins."""
+    total = np.cumsum(histogram.counts)
+    tail = (1 - percentile / 100) / 2 * total[-1]
+    width = (histogram.high - histogram.low) / BINS
+    first = int(np.searchsorted(total, tail, side="right"))
+    last = int(np.searchsorted(total, total[-1] - tail, side="left"))
+    low = histogram.low if histogram.low >= 0 else histogram.low + width * first
+    return low, min(histogram.high, histogram.low + width * (last + 1))
+
+
+def least_squares_range(histogram: HistogramObserver, module: ActivationFakeQuant) -> tuple[float, float]:
+    """The clipped range with the least squared error of rounding and clipping, each end searched in turn."""
+    low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
+    used = histogram.counts > 0
+    x, count = histogram.centers[used], histogram.counts[used]
+    ratios = np.linspace(0.3, 1.0, 71)
+
+    def errors(lows: np.ndarray, highs: np.ndarray) -> np.ndarray:
+        if module.symmetric:
+            scale = np.maximum(np.maximum(-lows, highs) / module.q_max, 1e-12)
+            zero = np.zeros_like(scale)
+        else:
+            scale = np.maximum((highs - lows) / (module.q_max - module.q_min), 1e-12)
+            zero = np.clip(np.rint(module.q_min - lows / scale), module.q_min, module.q_max)
+        q = np.clip(np.rint(x / scale[:, None]) + zero[:, None], module.q_min, module.q_max)
+        return (((q - zero[:, None]) * scale[:, None] - x) ** 2 * count).sum(1)
+
+    for _ in range(2):
+        if high > 0:
+            candidates = max(histogram.high, 0.0) * ratios
+            high = float(candidates[np.argmin(errors(np.full_like(candidates, low), candidates))])
+        if low < 0:
+            candidates = min(histogram.low, 0.0) * ratios
+            low = float(candidates[np.argmin(errors(candidates, np.full_like(candidates, high)))])
+    return low, high
+
+
+def weight_scales(module: WeightFakeQuant, weight: torch.Tensor, method: str) -> None:
+    """Set the scales of one weight: `minmax` (largest magnitude) or `mse` (the clip with the least squared error)."""
+    rows = module._rows(weight).double()
+    top = rows.abs().amax(1)
+    best = top / module.q_max
+    if method == "mse":
+        least = torch.full_like(best, float("inf"))
+        for ratio in torch.linspace(0.5, 1.0, 51, dtype=torch.float64):
+            scale = (top * ratio / module.q_max).clamp_min(1e-12)
+            q = torch.round(rows / scale[:, None]).clamp(module.q_min, module.q_max)
+            error = ((q * scale[:, None] - rows) ** 2).sum(1)
+            better = error < least
+            best, least = torch.where(better, scale, best), torch.where(better, error, least)
+    # a channel of zeros still needs a positive scale of the layer's own size
+    empty = top == 0
+    if bool(empty.any()):
+        best = torch.where(empty, best[~empty].mean() if bool((~empty).any()) else torch.ones_like(best), best)
+    module.set_scale(best)

@@ -1,0 +1,162 @@
+"""report.html: one self-contained offline page of a bundle, of a run before export, or of several of them.
+
+Pure functions of report.json, manifest.json, summary.json and a few arrays. Without matplotlib the page has tables
+where the charts would be.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import page, sections, words
+from .page import el
+
+#: extras that report.json may hold itself.
+_KEPT = ("per_class", "int8", "layer_error", "history", "rows")
+_FOOTER = "Written by edgeft. The figures are also in the JSON files beside the model."
+
+
+@dataclass(frozen=True)
+class Part:
+    """One bundle or run on a page: its title, its boxes, and its row in the overview of several."""
+
+    title: str
+    boxes: tuple[ET.Element, ...]
+    overview: tuple[Any, ...]
+
+
+def render(
+    report: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    run_summary: Mapping[str, Any] | None = None,
+    extras: Mapping[str, Any] | None = None,
+) -> str:
+    """The page of one bundle: `document` of one `bundle_part`."""
+    return document([bundle_part(report, manifest, run_summary, extras)])
+
+
+def render_run(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = (), recipe_text: str = "") -> str:
+    """The page of a run directory before export: `document` of one `run_part`."""
+    return document([run_part(summary, history, recipe_text)])
+
+
+def document(parts: Sequence[Part]) -> str:
+    """The page as HTML text; several parts follow an overview with a row each."""
+    if len(parts) == 1:
+        return page.document(parts[0].title, [*parts[0].boxes, el("footer", _FOOTER)])
+    heads = ["", "", "metric, float → int8", "drop", "speed over float", "size", "int8 share"]
+    rows = [[el("a", part.title, href=f"#part{i}"), *part.overview] for i, part in enumerate(parts)]
+    children: list[Any] = [
+        el("header", el("h1", f"{len(parts)} results")),
+        page.card("Overview", page.table(heads, rows, numeric=(2, 3, 4, 5, 6))),
+    ]
+    for i, part in enumerate(parts):
+        article = el("article", *part.boxes)
+        page.rename_ids(article, f"part{i}")
+        article.set("id", f"part{i}")
+        children.append(article)
+    return page.document("edgeft report", [*children, el("footer", _FOOTER)])
+
+
+def bundle_part(
+    report: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    run_summary: Mapping[str, Any] | None = None,
+    extras: Mapping[str, Any] | None = None,
+) -> Part:
+    """One bundle.
+
+    `report` is report.json, `manifest` manifest.json, `run_summary` summary.json or None (then what the manifest's
+    provenance keeps of it). `extras`, each optional, else taken from `report["details"]` or the report itself:
+
+    - `latency_samples` {"float": [ms], "quantized": [ms]}: milliseconds a run; else `report["latency"]["samples_ms"]`;
+    - `per_class` {label: {"float", "quantized", "n"[, "drop"]}}: the task's metric of each class;
+    - `samples` [{"image" uint8 (H, W[, C]) or "text", "label", "float", "quantized"}]: decisions of both;
+    - `layer_error` [{"name", "sqnr_db", ...}]: further keys become columns;
+    - `history`: the rows of metrics.jsonl; `rows` {"float", "ptq", "quantized"}: the metric of each;
+    - `int8` {"share", "float_ops": {op: count}}: `runtime.IntegerShare` of the artifact.
+
+    Values may be None or NaN (nothing measured) and strings may hold anything.
+    """
+    kept = {key: report[key] for key in _KEPT if key in report} | dict(words.table(report.get("details")))
+    kept["latency_samples"] = words.table(report.get("latency")).get("samples_ms")
+    extras = kept | {key: value for key, value in (extras or {}).items() if value is not None}
+    run_summary = run_summary or words.table(words.table(manifest.get("provenance")).get("run"))
+    head = words.headline(report)
+    name = words.line(manifest.get("name") or report.get("name") or "model")
+    target = words.line(report.get("target") or manifest.get("target") or "?")
+    runtime = words.table(manifest.get("runtime"))
+    boxes = [
+        sections.header(report, manifest, name, target, runtime),
+        sections.unverified(report),
+        sections.tiles(head, extras),
+        sections.gates(report),
+        sections.accuracy_and_size(head, manifest, run_summary, extras),
+        sections.latency(head, extras),
+        sections.per_class(head, report, extras),
+        sections.samples(extras),
+        sections.layers(extras),
+        sections.integer(head, extras, runtime),
+        sections.training(extras.get("history"), head["metric"]),
+        sections.provenance(report, manifest, run_summary, runtime),
+    ]
+    unit = head["unit"]
+    where = f" on {head['where']}" if head["where"] and head["speedup"] is not None else ""
+    overview = (
+        page.badge(report.get("verdict")),
+        f"{words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}",
+        words.change(head["drop"], unit),
+        words.figure(head["speedup"], "ratio") + where,
+        f"{words.size(head['float_bytes'])} → {words.size(head['quantized_bytes'])}",
+        words.figure(head["int8_share"], "fraction"),
+    )
+    return Part(f"{name} on {target}", tuple(box for box in boxes if box is not None), overview)
+
+
+def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = (), recipe_text: str = "") -> Part:
+    """One run directory: `summary` is summary.json, `history` the rows of metrics.jsonl, `recipe_text` recipe.toml."""
+    metric = words.line(summary.get("metric") or "metric")
+    unit = words.metric_unit(metric)
+    name = words.line(summary.get("name") or summary.get("task") or "run")
+    before, after = words.finite(summary.get("float")), words.finite(summary.get("quantized"))
+    sign = 1 if summary.get("higher_is_better", True) else -1
+    lost = words.change(sign * (before - after) if before is not None and after is not None else None, unit)
+    learned, total = words.finite(summary.get("updated_parameters")), words.finite(summary.get("total_parameters"))
+    share = f"{100 * learned / total:.1f} % of {words.plain(total)}" if learned is not None and total else ""
+    took = f"{words.duration(summary.get('seconds'))}, {words.plain(summary.get('steps'))} steps"
+    tiles = el(
+        "div",
+        page.tile(f"{metric}, float", words.figure(before, unit), f"{words.plain(summary.get('n'))} samples"),
+        page.tile(f"{metric}, int8", words.figure(after, unit), f"drop {lost}"),
+        page.tile("parameters that learned", words.plain(learned), share),
+        page.tile("training memory, peak", words.size(summary.get("peak_training_bytes")), took),
+        cls="tiles",
+    )
+    rows = {key: summary.get(key) for key in ("float", "ptq", "quantized")}
+    chart = sections.accuracy_chart(rows, metric, unit, summary.get("chance"), ptq_only=False)
+    by_scheme = [
+        [scheme, *(words.figure(words.table(row).get(key), unit) for key in ("ptq", "quantized"))]
+        for scheme, row in words.table(summary.get("schemes")).items()
+    ]
+    table = page.table(["scheme", "calibrated (PTQ)", "trained (QAT)"], by_scheme, numeric=(1, 2))
+    versions = words.table(summary.get("versions"))
+    boxes = [
+        el(
+            "header",
+            el("h1", f"{name}: a run, not yet exported"),
+            el("p", "Figures of the quantized graph in training. The artifact is verified at export.", cls="muted"),
+        ),
+        tiles,
+        page.card(
+            "Accuracy", el("div", chart, el("div", el("h3", "by scheme"), table) if by_scheme else None, cls="two")
+        ),
+        sections.training(history, metric),
+        page.card("Recipe", el("pre", el("code", recipe_text))) if recipe_text else None,
+        page.card("Versions", page.facts(versions)) if versions else None,
+    ]
+    scores = f"{words.figure(before, unit)} → {words.figure(after, unit)}"
+    overview = ("not exported", scores, lost, *[words.DASH] * 3)
+    return Part(f"{name}, run", tuple(box for box in boxes if box is not None), overview)

@@ -1,0 +1,84 @@
+"""A summary for a pull request: one row a target, then what was not verified and what failed, in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED
+from . import words
+
+_SIGN = {PASS: "✅ pass", FAIL: "❌ fail", INCONCLUSIVE: "❔ inconclusive"}
+
+
+def render(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], title: str = "edgeft") -> str:
+    """Markdown (GitHub flavour) of report.json contents, or of bench results (what has no `gates`): one or several.
+
+    Strings are escaped so that none becomes markup.
+    """
+    every = [results] if isinstance(results, Mapping) else list(results)
+    parts = [_bench(result, title) for result in every if "gates" not in result]
+    reports = [result for result in every if "gates" in result]
+    return "\n".join([*([_reports(reports, title)] if reports or not parts else []), *parts])
+
+
+def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
+    heads = ("target", "verdict", "metric, float → int8", "drop [95 %]", "speed over float", "size", "int8 share")
+    lines = [f"### {_escape(title)}", "", _row(heads), _row(["---"] * 2 + ["---:"] * 5)]
+    notes: list[str] = []
+    for report in reports:
+        head = words.headline(report)
+        target = _escape(report.get("target") or "?")
+        gates = words.in_reading_order(report.get("gates"))
+        advisory = {str(g.get("name")) for g in gates if g.get("verdict") == "advisory"}
+        unit = head["unit"]
+        spread = words.interval(head["ci95"], unit, drop=True)
+        speed = words.figure(head["speedup"], "ratio")
+        if head["where"] and speed != words.DASH:
+            speed += f" ({'advisory, ' if 'latency' in advisory else ''}{_escape(head['where'])})"
+        share = words.figure(head["int8_share"], "fraction") + (" (advisory)" if "integer" in advisory else "")
+        bytes_ = f"{words.size(head['float_bytes'])} → {words.size(head['quantized_bytes'])}"
+        scores = (
+            f"{_escape(head['metric'])} {words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}"
+        )
+        verdict = _SIGN.get(str(report.get("verdict")), _escape(report.get("verdict") or "no verdict"))
+        lines.append(
+            _row(
+                [target, verdict, scores, f"{words.change(head['drop'], unit)} {spread}".strip(), speed, bytes_, share]
+            )
+        )
+        for gate in gates:
+            if gate.get("verdict") in (UNVERIFIED, FAIL, INCONCLUSIVE):
+                optional = "" if gate.get("required", True) or gate["verdict"] == UNVERIFIED else " (decides nothing)"
+                why = _escape(gate.get("why") or "no reason was recorded")
+                notes.append(f"- **{target}**: {_escape(gate.get('name'))} **{gate['verdict']}**{optional}: {why}")
+    rank = {UNVERIFIED: 0, FAIL: 1, INCONCLUSIVE: 2}
+    notes.sort(key=lambda note: next((r for v, r in rank.items() if f"**{v}**" in note), 9))
+    return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
+
+
+def _bench(result: Mapping[str, Any], title: str) -> str:
+    verdict = _SIGN.get(str(result.get("verdict")), "latency")
+    about = " · ".join(_escape(result[key]) for key in ("target", "backend") if result.get(key))
+    lines = [
+        f"### {_escape(title)}: {verdict}",
+        "",
+        *([about, ""] if about else []),
+        _escape(words.slowdown(result)),
+        "",
+    ]
+    shown = [(key[:-3], words.figure(result[key], "ms")) for key in words.PERCENTILES if result.get(key) is not None]
+    if shown:
+        lines += [_row([k for k, _ in shown]), _row(["---:"] * len(shown)), _row([v for _, v in shown])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape(value: Any) -> str:
+    """Text on one line in which no character starts markup, a mention or a cell."""
+    text = words.line(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "@\u200b")
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text)

@@ -1,0 +1,164 @@
+"""A page as a tree of elements: strings are always text, so no value of a user can become markup."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from . import words
+
+STYLE = """
+:root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#17202c;--muted:#5d6b7d;--line:#d9dee6;--float:#8796aa;
+--ptq:#d99a2b;--int8:#2563c9;--bad:#c8322b;--good:#1b7f4b;--warn:#a86400;--soft:#eef1f5}
+@media (prefers-color-scheme:dark){:root{--bg:#12161c;--card:#1a2029;--ink:#e6ebf2;--muted:#98a5b6;--line:#333d4b;
+--float:#7b8ba1;--ptq:#d9a548;--int8:#5c96f5;--bad:#f0685f;--good:#4cc38a;--warn:#e0a345;--soft:#222a35}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+main{max-width:1080px;margin:0 auto;padding:28px 20px 48px}
+h1{font-size:26px;line-height:1.2;margin:0 0 4px;overflow-wrap:anywhere}
+h2{font-size:17px;margin:0 0 10px}
+h3{font-size:13px;margin:0 0 6px;color:var(--muted);font-weight:600}
+p{margin:0 0 10px}
+a{color:var(--int8)}
+article{margin-top:36px;padding-top:28px;border-top:3px solid var(--line)}
+.muted{color:var(--muted)} .small{font-size:13px}
+.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:18px 20px;
+margin-top:16px;overflow-x:auto}
+.head{display:flex;gap:20px;align-items:flex-start;justify-content:space-between;margin-bottom:4px}
+.badge{display:inline-block;border-radius:6px;padding:1px 9px;font-weight:600;font-size:13px;white-space:nowrap;
+color:var(--muted);background:var(--soft)}
+.badge.pass{color:#fff;background:#1b7f4b}.badge.fail{color:#fff;background:#c8322b}
+.badge.inconclusive{color:#fff;background:#a86400}
+.badge.unverified{color:var(--warn);box-shadow:inset 0 0 0 1.5px var(--warn)}
+.badge.big{font-size:20px;padding:6px 18px;border-radius:8px}
+.callout{border-left:5px solid var(--warn)}
+.callout h2:not(:first-child){margin-top:14px}
+.callout ul,.plain{margin:6px 0 0;padding-left:20px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px;margin-top:16px}
+.tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px}
+.tile b{display:block;font-size:25px;line-height:1.25;font-variant-numeric:tabular-nums}
+.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(440px,100%),1fr));gap:14px 28px}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
+th{text-align:left;font-weight:600;color:var(--muted);font-size:13px;white-space:nowrap}
+th,td{padding:6px 14px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
+td.num,th.num{text-align:right;white-space:nowrap}
+td.why{min-width:230px;overflow-wrap:anywhere}
+tr:last-child td{border-bottom:0}
+.kv td:first-child{color:var(--muted);white-space:nowrap;width:1%;padding-right:22px}
+.kv td{overflow-wrap:anywhere}
+.chart{display:block;width:100%;height:auto;font-family:inherit}
+.half{max-width:520px}
+.wide{min-width:640px}
+.samples{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:14px}
+.sample{margin:0;border:1px solid var(--line);border-radius:8px;overflow:hidden;font-size:13px}
+.sample img{display:block;width:100%;aspect-ratio:1;object-fit:contain;image-rendering:pixelated;background:var(--soft)}
+.sample .text{padding:10px;max-height:150px;overflow:auto;background:var(--soft);overflow-wrap:anywhere}
+.sample figcaption{padding:7px 10px 9px;overflow-wrap:anywhere}
+.sample.differ{border-color:var(--bad);box-shadow:0 0 0 1px var(--bad)}
+.wrong{color:var(--bad);font-weight:600}
+.meter{display:flex;height:20px;border-radius:5px;overflow:hidden;background:var(--soft);margin:4px 0 10px}
+.meter i{display:block;background:var(--int8)}
+details{margin-top:10px}summary{cursor:pointer;color:var(--muted);font-size:13px}
+pre{background:var(--soft);border-radius:8px;padding:12px 14px;overflow-x:auto;font-size:13px;margin:0}
+code{font-size:.92em}
+footer{margin-top:24px;color:var(--muted);font-size:13px}
+"""
+
+
+def el(tag: str, *children: Any, cls: str = "", **attributes: Any) -> ET.Element:
+    """An element. Children are elements, strings (kept as text, control characters replaced) or None (left out)."""
+    element = ET.Element(tag)
+    if cls:
+        element.set("class", cls)
+    for key, value in attributes.items():
+        element.set(key.rstrip("_").replace("_", "-"), words.clean(value))
+    for child in children:
+        if child is None:
+            continue
+        if isinstance(child, ET.Element):
+            element.append(child)
+        elif len(element):
+            element[-1].tail = (element[-1].tail or "") + words.clean(child)
+        else:
+            element.text = (element.text or "") + words.clean(child)
+    return element
+
+
+def card(title: str, *children: Any, note: str = "") -> ET.Element:
+    """A titled box; `note` is the sentence under the title that says how to read it."""
+    return el("section", el("h2", title), el("p", note, cls="muted small") if note else None, *children, cls="card")
+
+
+def badge(verdict: Any, *, big: bool = False) -> ET.Element:
+    known = verdict if verdict in words.READING_ORDER else "none"
+    return el("span", words.line(verdict or "no verdict"), cls=f"badge {known}{' big' if big else ''}")
+
+
+def tile(title: str, value: str, *notes: str) -> ET.Element:
+    return el(
+        "div", el("h3", title), el("b", value), *(el("div", n, cls="muted small") for n in notes if n), cls="tile"
+    )
+
+
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[Any]], *, numeric: Sequence[int] = (), why: int = -1
+) -> ET.Element:
+    """A table in a box that scrolls sideways on a small screen; `numeric` columns are right aligned."""
+
+    def cell(tag: str, value: Any, column: int) -> ET.Element:
+        return el(tag, value, cls="num" if column in numeric else "why" if column == why else "")
+
+    head = el("thead", el("tr", *(cell("th", text, i) for i, text in enumerate(heads))))
+    body = el("tbody", *(el("tr", *(cell("td", value, i) for i, value in enumerate(row))) for row in rows))
+    return el("div", el("table", head, body), cls="scroll")
+
+
+def facts(values: Mapping[str, Any]) -> ET.Element:
+    """Keys and values, nested tables flattened with dots; empty values are left out."""
+    rows = [el("tr", el("td", key), el("td", text)) for key, text in flat(values)]
+    return el("table", el("tbody", *rows), cls="kv")
+
+
+def details(title: str, *children: Any) -> ET.Element:
+    return el("details", el("summary", title), *children)
+
+
+def document(title: str, children: Iterable[Any]) -> str:
+    """The whole page: one file, no script, nothing loaded from anywhere (the policy in its head says so too)."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    head = el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", http_equiv="Content-Security-Policy", content=policy),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("title", words.line(title)),
+        el("style", STYLE),
+    )
+    html = el("html", head, el("body", el("main", *children)), lang="en")
+    return "<!doctype html>\n" + ET.tostring(html, encoding="unicode", method="html") + "\n"
+
+
+def rename_ids(root: ET.Element, prefix: str) -> None:
+    """Put `prefix` before every id below `root` and every reference to one, so that parts can share a page."""
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            if key == "id":
+                element.set(key, f"{prefix}-{value}")
+            elif key == "href" and value.startswith("#"):
+                element.set(key, f"#{prefix}-{value[1:]}")
+            elif "url(#" in value:
+                element.set(key, value.replace("url(#", f"url(#{prefix}-"))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{name}.")
+        elif isinstance(value, (list, tuple)):
+            if value:
+                yield name, ", ".join(map(words.cell, value))
+        elif value is not None and value != "":
+            yield name, words.cell(value)

@@ -1,0 +1,129 @@
+"""What a page needs, read from a bundle or a run directory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import bundle as bundles
+from ..bundle import Bundle
+from ..errors import BundleError, EdgeftError, RunError
+from . import html
+
+_MOST_SAMPLES = 24
+
+
+def read(path: Path) -> html.Part:
+    """The part of a page for a bundle or a run directory; raises `BundleError` or `RunError`."""
+    if (path / "manifest.json").is_file():
+        return of_bundle(bundles.open(path))
+    if (path / "summary.json").is_file():
+        return of_run(path)
+    raise RunError(
+        "neither a bundle (manifest.json) nor a finished run (summary.json)",
+        where=str(path),
+        remedy=f"edgeft tune --resume {path}" if (path / "recipe.toml").is_file() else "name a run or bundle folder",
+    )
+
+
+def of_bundle(opened: Bundle) -> html.Part:
+    """A bundle with its own samples; the float decisions come from its report, else its baseline is run here.
+
+    Raises `BundleError` where report.json is missing or is no JSON object.
+    """
+    report = _object(opened.path / "report.json", BundleError)
+    extras = {"samples": samples(opened, report)}
+    details = report.get("details")
+    summary = details.get("summary") if isinstance(details, dict) else None
+    return html.bundle_part(report, opened.manifest, summary if isinstance(summary, dict) else None, extras)
+
+
+def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
+    """`extras["samples"]` from samples.npz: raw inputs, labels, and what both artifacts decided."""
+    stored = opened.samples()
+    numbers = sorted(int(key[4:]) for key in stored if key.startswith("raw_") and key[4:].isdecimal())[:_MOST_SAMPLES]
+    after = _said(opened, {k[7:]: v for k, v in stored.items() if k.startswith("output/")})
+    details = report.get("details")
+    recorded = details.get("samples") if isinstance(details, dict) else None
+    if isinstance(recorded, list) and len(recorded) >= len(numbers):
+        before = [row.get("float") if isinstance(row, dict) else None for row in recorded]
+    else:
+        before = _said(opened, _baseline(opened, stored))
+    found = []
+    for number in numbers:
+        raw = stored[f"raw_{number}"]
+        picture = raw.dtype == np.uint8 and raw.ndim in (2, 3)
+        found.append(
+            {
+                "image" if picture else "text": raw if picture else str(raw),
+                "label": _label(opened, stored, number),
+                "float": before[number] if number < len(before) else None,
+                "quantized": after[number] if number < len(after) else None,
+            }
+        )
+    return found
+
+
+def of_run(path: Path) -> html.Part:
+    """A run directory; raises `RunError` where summary.json is missing or is no JSON object."""
+    recipe, metrics = path / "recipe.toml", path / "metrics.jsonl"
+    text = recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else ""
+    return html.run_part(_object(path / "summary.json", RunError), history(metrics), text)
+
+
+def history(path: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl; a line that an interruption cut short is left out, and an absent file has no rows."""
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def _baseline(opened: Bundle, stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the float artifact gives for the samples; nothing where its runtime is not installed here."""
+    feeds = {k[6:]: v for k, v in stored.items() if k.startswith("input/")}
+    try:
+        return opened.session(baseline=True).run(feeds) if feeds else {}
+    except EdgeftError:
+        return {}  # a page without the float column is still a page; `edgeft verify` says what is wrong
+
+
+def _said(opened: Bundle, outputs: dict[str, np.ndarray]) -> list[Any]:
+    """What the task calls each decision: the label where it decodes one, else its first plain value."""
+    if not outputs:
+        return []
+    decoded = opened.task.decode(outputs, opened.labels)
+    return [
+        row.get("label", next((v for v in row.values() if isinstance(v, (str, int, float))), None)) for row in decoded
+    ]
+
+
+def _label(opened: Bundle, stored: dict[str, np.ndarray], number: int) -> str:
+    names, targets = stored.get("target_names"), stored.get("targets")
+    if names is not None and number < len(names):
+        return str(names[number])
+    if targets is None or number >= len(targets) or np.ndim(targets[number]):
+        return ""
+    value = targets[number]
+    is_class = np.asarray(value).dtype.kind in "iu" and 0 <= int(value) < len(opened.labels)
+    return opened.labels[int(value)] if is_class else str(value)
+
+
+def _object(path: Path, error: type[BundleError] | type[RunError]) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as missing:
+        raise error(f"has no {path.name}", where=str(path.parent), remedy="export it again") from missing
+    except (OSError, ValueError, RecursionError) as broken:
+        raise error(f"cannot be read ({broken})", where=str(path)) from broken
+    if not isinstance(value, dict):
+        raise error("is not a JSON object", where=str(path))
+    return value

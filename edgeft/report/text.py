@@ -1,0 +1,215 @@
+"""Lines for a terminal: figures with units and intervals, an aligned table of gates, a sentence for the verdict.
+
+Pure functions of JSON values. `color=True` (a terminal that wants it) paints verdict words and nothing else; control
+characters in names are replaced, so no escape sequence of a bundle reaches the terminal.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
+from . import words
+
+_PAINT = {
+    PASS: "32",
+    FAIL: "31;1",
+    INCONCLUSIVE: "33",
+    UNVERIFIED: "33;1",
+    ADVISORY: "2",
+    "ok": "32",
+    "missing": "33",
+    "broken": "31;1",
+}
+
+
+def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) -> str:
+    """One bundle as `export` and `verify` print it: figures, the table of gates, the verdict and where it lies."""
+    head = words.headline(value)
+    unit = head["unit"]
+    name = words.line(title or value.get("target") or "bundle")
+    spread = words.interval(head["ci95"], unit, drop=True)
+    figures = [
+        (
+            head["metric"],
+            f"{words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}",
+            f"drop {words.change(head['drop'], unit)} {spread}".strip(),
+        ),
+        (
+            "latency",
+            f"{words.figure(head['float_ms'], 'ms')} → {words.figure(head['quantized_ms'], 'ms')}",
+            _speed(head),
+        ),
+        (
+            "size",
+            f"{words.size(head['float_bytes'])} → {words.size(head['quantized_bytes'])}",
+            f"{head['size_ratio']:.2f}× smaller" if head["size_ratio"] else "",
+        ),
+        ("int8 share", words.figure(head["int8_share"], "fraction"), "of the multiply-accumulates"),
+    ]
+    kept = [row for row in figures if set(row[1]) - set(f"{words.DASH} →")]
+    lines = [f"{name}: {_paint(value.get('verdict') or 'no verdict', color)}"]
+    lines += [f"  {text}" for text in table([], kept)]
+    lines += ["", *(f"  {text}" for text in gates(value.get("gates") or (), color=color)), "", words.sentence(value)]
+    lines += [f"warning: {words.line(warning)}" for warning in value.get("warnings") or ()]
+    if value.get("path"):
+        lines.append(f"bundle: {words.line(value['path'])}")
+    return "\n".join(lines)
+
+
+def gates(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> list[str]:
+    """The aligned table of gates with a reason under each gate that did not pass."""
+    ordered = words.in_reading_order(values)
+    if not ordered:
+        return ["no gate measured anything"]
+    rows = []
+    for gate in ordered:
+        unit = words.unit_of(gate)
+        drop = words.finite(gate.get("drop"))
+        spread = words.interval(gate.get("ci95"), unit, drop=drop is not None)
+        change = words.change(drop, unit) if drop is not None else ""
+        rows.append(
+            (
+                words.line(gate.get("verdict") or "?"),
+                words.line(gate.get("name") or "?"),
+                words.figure(gate.get("float"), unit),
+                words.figure(gate.get("quantized"), unit),
+                f"{change} {spread}".strip() or words.DASH,
+                words.limit(gate),
+                words.count(gate.get("n")),
+            )
+        )
+    lines = table(("verdict", "gate", "float", "int8", "drop [95 %]", "limit", "n"), rows, right=(2, 3, 4, 5, 6))
+    out = [lines[0]]
+    for gate, text in zip(ordered, lines[1:]):
+        verdict = words.line(gate.get("verdict") or "?")
+        out.append(_paint(verdict, color) + text[len(verdict) :])
+        if gate.get("verdict") != PASS and gate.get("why"):
+            out.append(f"    {words.line(gate['why'])}")
+    return out
+
+
+def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
+    """Several bundles as one table, a row each, and the sentence of every one that did not simply pass."""
+    rows, notes = [], []
+    for value in values:
+        head = words.headline(value)
+        unit = head["unit"]
+        verdict, target = words.line(value.get("verdict") or "no verdict"), words.line(value.get("target") or "?")
+        rows.append(
+            (
+                verdict,
+                target,
+                f"{words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}",
+                f"{words.figure(head['speedup'], 'ratio')} {'on ' + head['where'] if head['where'] else ''}".strip(),
+                f"{words.size(head['float_bytes'])} → {words.size(head['quantized_bytes'])}",
+                words.figure(head["int8_share"], "fraction"),
+            )
+        )
+        sentence = words.sentence(value)
+        if value.get("verdict") != PASS or "Not verified" in sentence:
+            notes.append(f"{target}: {sentence}")
+    lines = table(("verdict", "target", "float → int8", "speed", "size", "int8 share"), rows, right=(2, 3, 4, 5))
+    painted = [_paint(row[0], color) + text[len(row[0]) :] for row, text in zip(rows, lines[1:])]
+    return "\n".join([lines[0], *painted, *([""] if notes else []), *notes])
+
+
+def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
+    """What `tune` prints at its end: float, PTQ and QAT rows, what learned, memory and time."""
+    metric = words.line(summary.get("metric") or "metric")
+    unit = words.metric_unit(metric)
+    before = words.finite(summary.get("float"))
+    schemes = summary.get("schemes") if isinstance(summary.get("schemes"), Mapping) else {}
+    sign = 1 if summary.get("higher_is_better", True) else -1
+    rows = [("float", words.figure(before, unit), "")]
+    for name, scheme in (schemes or {"int8": summary}).items():  # type: ignore[union-attr]
+        for key, label in (("ptq", "calibrated (PTQ)"), ("quantized", "trained (QAT)")):
+            value = words.finite(scheme.get(key)) if isinstance(scheme, Mapping) else None
+            if value is not None:
+                lost = f"drop {words.change(sign * (before - value), unit)}" if before is not None else ""
+                rows.append((f"{words.line(name)}, {label}", words.figure(value, unit), lost))
+    chance = words.finite(summary.get("chance"))
+    about = f"{metric} of {words.plain(summary.get('n'))} samples"
+    lines = [about + (f" (chance {words.figure(chance, unit)})" if chance is not None else "")]
+    lines += [f"  {text}" for text in table([], rows, right=(1, 2))]
+    learned, total = (words.plain(summary.get(f"{which}_parameters")) for which in ("updated", "total"))
+    took = f"{words.plain(summary.get('steps'))} steps in {words.duration(summary.get('seconds'))}"
+    peak = words.size(summary.get("peak_training_bytes"))
+    lines.append(f"{learned} of {total} parameters learned; {took}, peak {peak}")
+    if folder:
+        lines.append(f"run: {words.line(folder)}")
+    return "\n".join(lines)
+
+
+def bench(result: Mapping[str, Any], *, color: bool = False) -> str:
+    """One bench result: the verdict's sentence and the percentiles that the number of samples supports."""
+    shown = [(key[:-3], words.figure(result[key], "ms")) for key in words.PERCENTILES if result.get(key) is not None]
+    verdict = f"{_paint(result['verdict'], color)}: " if result.get("verdict") else ""
+    return "\n".join([verdict + words.slowdown(result), *(f"  {text}" for text in table([], shown, right=(1,)))])
+
+
+def doctor(found: Mapping[str, Any], *, color: bool = False) -> str:
+    """What `edgeft doctor` found (`edgeft.doctor.examine`), for people."""
+    cpu = found["cpu"]
+    lines = [f"edgeft {found['edgeft']} · Python {found['python']} · {found['platform']}", ""]
+    lines.append(
+        f"cpu: {words.line(cpu['name'] or 'unknown')} ({cpu['isa']}, {cpu['usable']} of {cpu['cores']} cores usable)"
+    )
+    lines += [f"  {words.line(', '.join(cpu['flags']))}"] if cpu["flags"] else []
+    lines += [f"  {words.line(cpu['note'])}", "", "runtimes"]
+    state = {True: "ok", False: "missing"}
+    rows = [
+        (
+            state[r["loads"]] if r["loads"] or not r["installed"] else "broken",
+            r["name"],
+            r["version"] or r["why"],
+            r["install"],
+        )
+        for r in found["runtimes"]
+    ]
+    lines += [*_marked(rows, color), "", "extras"]
+    rows = [(state[e["complete"]], e["name"], e["install"], ", ".join(e["missing"])) for e in found["extras"]]
+    lines += [*_marked(rows, color), "", "packages"]
+    here = [(p["name"], p["version"]) for p in found["packages"] if p["version"]]
+    lines += [f"  {text}" for text in table([], here)]
+    return "\n".join(lines)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
+    """Columns two spaces apart, as wide as a terminal shows them (an East Asian character takes two places)."""
+    cells = [[words.line(cell) for cell in row] for row in ([heads, *rows] if heads else rows)]
+    if not cells:
+        return []
+    widths = [max(_width(row[i]) for row in cells) for i in range(len(cells[0]))]
+    out = []
+    for row in cells:
+        padded = [
+            " " * (width - _width(cell)) + cell if i in right else cell + " " * (width - _width(cell))
+            for i, (cell, width) in enumerate(zip(row, widths))
+        ]
+        out.append("  ".join(padded).rstrip())
+    return out
+
+
+def _marked(rows: Sequence[tuple[str, ...]], color: bool) -> list[str]:
+    return [f"  {_paint(row[0], color)}{text[len(row[0]) :]}" for row, text in zip(rows, table([], rows))]
+
+
+def _speed(head: Mapping[str, Any]) -> str:
+    if head["speedup"] is None:
+        return ""
+    spread = words.interval(head["ci99"], "ratio")
+    where = f", on {head['where']}" if head["where"] else ""
+    return f"{words.figure(head['speedup'], 'ratio')} float" + (f", 99 % {spread}" if spread else "") + where
+
+
+def _paint(word: Any, color: bool) -> str:
+    text = words.line(word)
+    return f"\x1b[{_PAINT[text]}m{text}\x1b[0m" if color and text in _PAINT else text
+
+
+def _width(text: str) -> int:
+    wide = sum(1 for c in text if unicodedata.east_asian_width(c) in "WF")
+    return len(text) + wide - sum(1 for c in text if unicodedata.combining(c))

@@ -1,0 +1,293 @@
+"""How figures are written: one place for units, so that a page, a terminal and a pull request say the same.
+
+A figure that is None, NaN or infinite is written as a dash: nothing was measured. Drops of a fraction are points
+(hundredths), positive when the quantized artifact is worse.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
+
+DASH = "–"
+#: the order in which gates are read: what was not checked comes first, then what went wrong.
+READING_ORDER = (UNVERIFIED, FAIL, INCONCLUSIVE, PASS, ADVISORY)
+#: keys of a bench result that are times, in the order people read them.
+PERCENTILES = ("min_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms")
+_FRACTIONS = re.compile(r"accuracy|agreement|share|recall|precision|fraction|iou|f1|_rate$|^ap\d*$|auc")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def clean(value: Any) -> str:
+    """`value` as text without control characters, safe in XML and on a terminal; None is nothing."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", "" if value is None else str(value))
+
+
+def line(value: Any) -> str:
+    """`clean`, on one line."""
+    return " ".join(clean(value).split())
+
+
+def finite(value: Any) -> float | None:
+    """`value` as a finite float, or None (also for a string or a bool: those are no figures)."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) and not isinstance(value, str) else None
+
+
+def table(value: Any) -> Mapping[str, Any]:
+    """`value` if it is a JSON object, else an empty one: a report may lack any of its parts."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def drop_of(values: Mapping[str, Any]) -> float | None:
+    """The `drop` of a row, else `float` - `quantized` (a metric where higher is better); None without both."""
+    given, before, after = (finite(values.get(key)) for key in ("drop", "float", "quantized"))
+    return given if given is not None else before - after if before is not None and after is not None else None
+
+
+def pair(value: Any) -> tuple[float, float] | None:
+    """An interval of two finite numbers, or None."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return None
+    low, high = finite(value[0]), finite(value[1])
+    return None if low is None or high is None else (low, high)
+
+
+def unit_of(gate: Mapping[str, Any]) -> str:
+    """The unit of a gate's `float` and `quantized`: fraction, ms, bytes, MB, ratio, steps, or "" for the metric's own.
+
+    The gate's own `unit` decides; else its `metric` and `name` tell.
+    """
+    if gate.get("unit"):
+        return clean(gate["unit"])
+    metric, name = str(gate.get("metric") or "").lower(), str(gate.get("name") or "").lower()
+    for pattern, unit in (
+        (r"(^|[_ .])ms$|milliseconds|latency", "ms"),
+        (r"bytes", "bytes"),
+        (r"(^|[_ ])m(i)?b$", "MB"),
+        (r"speed|ratio|faster", "ratio"),
+        (r"step|lsb", "steps"),
+    ):
+        if re.search(pattern, metric):
+            return unit
+    if _FRACTIONS.search(metric):
+        return "fraction"
+    by_name = {"agreement": "fraction", "integer": "fraction", "latency": "ms", "size": "bytes", "parity": "steps"}
+    return by_name.get(name, "") if not metric else ""
+
+
+def metric_unit(metric: Any) -> str:
+    """The unit of a task metric by its name: "fraction" or "" (the metric's own)."""
+    return "fraction" if _FRACTIONS.search(str(metric or "").lower()) else ""
+
+
+def plain(value: Any, digits: int = 4) -> str:
+    """Four significant digits, no exponent where a person would write none."""
+    number = finite(value)
+    if number is None:
+        return DASH
+    if number == int(number) and abs(number) < 1e15:
+        return f"{int(number):,}"
+    text = f"{number:.{digits}g}"
+    return text if "e" not in text or abs(number) < 1e-4 else f"{number:,.0f}"
+
+
+def cell(value: Any) -> str:
+    """Any JSON value on one line: a number as `plain`, one that is not finite as a dash, nothing as nothing."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return plain(value) if isinstance(value, (int, float)) else line(value)
+
+
+def size(value: Any) -> str:
+    """Bytes for people: decimal units, as storage is sold."""
+    number = finite(value)
+    if number is None:
+        return DASH
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(number) >= factor:
+            return f"{number / factor:.3g} {unit}" if abs(number) < 1000 * factor else f"{number / factor:,.0f} {unit}"
+    return f"{number:.0f} B"
+
+
+def count(value: Any) -> str:
+    """How many: exact below a million, else three digits and a decimal prefix (multiply-accumulates)."""
+    number = finite(value)
+    if not number:
+        return DASH
+    for suffix, factor in (("G", 1e9), ("M", 1e6)):
+        if number >= factor:
+            return f"{number / factor:.3g} {suffix}"
+    return plain(number)
+
+
+def duration(value: Any) -> str:
+    """Seconds for people."""
+    number = finite(value)
+    if number is None:
+        return DASH
+    if number < 60:
+        return f"{number:.3g} s"
+    minutes, seconds = divmod(round(number), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+def figure(value: Any, unit: str) -> str:
+    """A figure with its unit; a dash where there is none."""
+    number = finite(value)
+    if number is None:
+        return DASH
+    if unit == "fraction":
+        return f"{100 * number:.2f} %"
+    if unit == "bytes":
+        return size(number)
+    if unit == "ratio":
+        return f"{number:.2f}×"
+    if unit == "steps" and number == 1:
+        return "1 step"
+    return f"{plain(number)} {unit}".rstrip()
+
+
+def change(value: Any, unit: str) -> str:
+    """A drop, signed; a drop of fractions in points. Zero carries no sign."""
+    number = finite(value)
+    if number is None:
+        return DASH
+    shown = f"{100 * number:+.2f} points" if unit == "fraction" else f"{number:+.4g} {unit}".rstrip()
+    return shown.replace("+0.00 ", "0.00 ").replace("-0.00 ", "0.00 ") if unit == "fraction" else shown
+
+
+def interval(value: Any, unit: str, *, drop: bool = False) -> str:
+    """`[low, high]` in the unit's own scale; "" where there is none."""
+    both = pair(value)
+    if both is None:
+        return ""
+    if unit == "fraction":
+        inner = ", ".join(f"{100 * v:.2f}" for v in both)
+        return f"[{inner}]" + ("" if drop else " %")
+    if unit == "bytes":
+        return f"[{size(both[0])}, {size(both[1])}]"
+    if unit == "ratio":
+        return f"[{both[0]:.2f}, {both[1]:.2f}]×"
+    return f"[{', '.join(f'{v:.4g}' for v in both)}]"
+
+
+def limit(gate: Mapping[str, Any]) -> str:
+    """A gate's limit as a condition ("≤ 1.00 points"); a dash where there is none or a budget of 0 says none."""
+    value, unit, name = finite(gate.get("limit")), unit_of(gate), gate.get("name")
+    if value is None or (value == 0 and name in ("size", "latency", "agreement")):
+        return DASH
+    if name == "accuracy":
+        return f"drop ≤ {change(value, unit).lstrip('+')}"
+    if name in ("agreement", "integer"):
+        return f"≥ {figure(value, unit)}"
+    if name == "latency" and unit == "ratio":
+        return f"≥ {figure(value, unit)}"
+    return f"≤ {figure(value, unit)}"
+
+
+def in_reading_order(gates: Any) -> list[dict[str, Any]]:
+    """The gates as they are shown: unverified first, then failures; what decides nothing else comes last."""
+    rank = {verdict: i for i, verdict in enumerate(READING_ORDER)}
+    return sorted(
+        (dict(g) for g in gates or () if isinstance(g, Mapping)), key=lambda g: rank.get(str(g.get("verdict")), 9)
+    )
+
+
+def sentence(report: Mapping[str, Any]) -> str:
+    """The verdict in one sentence that names the gates which decided it, and what nobody checked."""
+    gates = in_reading_order(report.get("gates"))
+
+    def names(verdict: str) -> str:
+        found = [line(g.get("name", "?")) for g in gates if g.get("verdict") == verdict]
+        return ", ".join(dict.fromkeys(found))
+
+    deciding = [g for g in gates if g.get("required", True) and g.get("verdict") in (PASS, FAIL, INCONCLUSIVE)]
+    verdict = report.get("verdict")
+    if verdict == PASS:
+        text = f"All {len(deciding)} deciding gates passed."
+    elif verdict == FAIL:
+        bad = [line(g.get("name", "?")) for g in deciding if g.get("verdict") == FAIL]
+        text = f"Failed: {', '.join(dict.fromkeys(bad))}." if bad else "Failed: nothing that decides was measured."
+    elif verdict == INCONCLUSIVE:
+        text = f"Too noisy to judge: {names(INCONCLUSIVE) or 'the measurement'}."
+    else:
+        text = "No verdict."
+    if unverified := names(UNVERIFIED):
+        text += f" Not verified here: {unverified}."
+    if advisory := names(ADVISORY):
+        text += f" Advisory only: {advisory}."
+    return text
+
+
+def headline(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that every form of the report leads with; absent ones are None.
+
+    Keys: metric, unit, float, quantized, drop, ci95 (of the accuracy gate); speedup, ci99, float_ms, quantized_ms,
+    where; float_bytes, quantized_bytes, size_ratio; int8_share.
+    """
+    gates = [g for g in report.get("gates") or () if isinstance(g, Mapping)]
+    accuracy = next((g for g in gates if g.get("name") == "accuracy"), {})
+    latency, bytes_ = table(report.get("latency")), table(report.get("size"))
+    before, after = finite(bytes_.get("float_bytes")), finite(bytes_.get("quantized_bytes"))
+    return {
+        "metric": line(accuracy.get("metric") or "accuracy"),
+        "unit": unit_of(accuracy) if accuracy else "fraction",
+        "float": finite(accuracy.get("float")),
+        "quantized": finite(accuracy.get("quantized")),
+        "drop": finite(accuracy.get("drop")),
+        "ci95": pair(accuracy.get("ci95")),
+        "limit": finite(accuracy.get("limit")),
+        "n": accuracy.get("n"),
+        "speedup": finite(latency.get("speedup")),
+        "ci99": pair(latency.get("ci99")),
+        "float_ms": finite(latency.get("float_ms")),
+        "quantized_ms": finite(latency.get("quantized_ms")),
+        "where": line(latency.get("where") or ""),
+        "float_bytes": before,
+        "quantized_bytes": after,
+        "size_ratio": before / after if before and after else None,
+        "int8_share": finite(report.get("int8_share")),
+    }
+
+
+def row(gate: Mapping[str, Any]) -> str:
+    """The figures of a gate on one line: float, int8, drop with interval, limit, n; "" where nothing was measured."""
+    unit = unit_of(gate)
+    lost = finite(gate.get("drop"))
+    spread = interval(gate.get("ci95"), unit, drop=lost is not None)
+    parts = [
+        f"float {figure(gate['float'], unit)}" if finite(gate.get("float")) is not None else "",
+        f"int8 {figure(gate['quantized'], unit)}" if finite(gate.get("quantized")) is not None else "",
+        f"drop {change(lost, unit)}" if lost is not None else "",
+        f"95 % {spread}" if spread else "",
+        f"limit {limit(gate)}" if limit(gate) != DASH else "",
+        f"n {count(gate['n'])}" if gate.get("n") else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def slowdown(result: Mapping[str, Any]) -> str:
+    """A bench result in one sentence."""
+    estimate, spread = finite(result.get("estimate_pct")), pair(result.get("ci99_pct"))
+    if estimate is None:
+        middle = figure(result.get("p50_ms"), "ms")
+        return f"Median {middle} of {plain(result.get('samples'))} runs ({line(result.get('clock') or 'wall')} clock)."
+    direction = "slower" if estimate > 0 else "faster"
+    text = f"{abs(estimate):.2f} % {direction}"
+    if spread is not None:
+        text += f", 99 % interval [{spread[0]:+.2f}, {spread[1]:+.2f}] %"
+    if (tolerance := finite(result.get("tolerance_pct"))) is not None:
+        text += f", tolerance {tolerance:g} %"
+    text += f" ({plain(result.get('samples'))} samples, {line(result.get('clock') or 'wall')} clock"
+    return text + (", throttled)." if result.get("throttled") else ").")

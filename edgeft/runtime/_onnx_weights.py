@@ -1,0 +1,55 @@
+"""Integer weights of an ONNX file, read without any ONNX package or runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from . import WeightTensor, _onnx_wire
+from ._session import existing
+
+#: op -> positions of (integer weights, scale, zero point), in graphs that hold no Q/DQ pairs.
+_OPERATOR_FORM = {
+    "QLinearConv": (3, 4, 5), "QLinearMatMul": (3, 4, 5), "QGemm": (3, 4, 5),
+    "DynamicQuantizeMatMul": (1, 2, 3), "MatMulIntegerToFloat": (1, 3, 5),
+}  # fmt: skip
+
+
+def integer_weights(path: Path) -> list[WeightTensor]:
+    """Every int8 constant of more than one element that a DequantizeLinear or an integer op takes as its weights.
+
+    Raises `BundleError` for a broken file or external data outside its folder.
+    """
+    model = _onnx_wire.read(existing(path))
+    constants = model.tensors()
+    found: dict[str, WeightTensor] = {}
+    for node in model.nodes():
+        where = (0, 1, 2) if node.op == "DequantizeLinear" else _OPERATOR_FORM.get(node.op)
+        if where is None or len(node.inputs) <= where[1]:
+            continue
+        names = [node.inputs[i] if i < len(node.inputs) else "" for i in where]
+        weight, scale, zero = (constants.get(n) for n in names)
+        if weight is None or scale is None or weight.dtype != "int8" or names[0] in found:
+            continue
+        data = model.array(weight)
+        if data.size < 2:
+            continue
+        zeros = model.array(zero).astype(np.int32).reshape(-1) if zero is not None else None
+        found[names[0]] = WeightTensor(
+            name=names[0],
+            data=data,
+            scale=model.array(scale).astype(np.float32).reshape(-1),
+            axis=_axis(node, data.ndim),
+            zero_point=zeros if zeros is not None and zeros.any() else None,
+        )
+    return list(found.values())
+
+
+def _axis(node: _onnx_wire.OnnxNode, rank: int) -> int:
+    if node.op == "DequantizeLinear":
+        axis = int(node.attributes.get("axis", 1))
+        return axis + rank if axis < 0 else axis
+    if node.op == "QGemm":
+        return 0 if node.attributes.get("transB", 0) else 1
+    return 0 if node.op == "QLinearConv" else rank - 1

@@ -1,0 +1,183 @@
+"""A minimal reader of `.tflite` files: operator versions and constants, straight from the flatbuffer.
+
+The layout is that of tensorflow/lite/schema/schema.fbs, read by field number; https://flatbuffers.dev/internals/ tells
+the encoding. Every offset is checked, so that a broken file is a `BundleError` and never reaches the runtime.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BundleError
+from ._tflite_ops import BUILTIN
+
+_MOST_DIMS = 32
+_INT8, _CUSTOM = 9, BUILTIN.index("CUSTOM")
+
+
+@dataclass(frozen=True)
+class TfliteTensor:
+    """`scale` and `zero_point` are empty where the tensor is not quantized; `data` is None where it is no constant."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: int
+    data: memoryview | None
+    scale: np.ndarray
+    zero_point: np.ndarray
+    axis: int
+
+
+@dataclass(frozen=True)
+class TfliteModel:
+    """`versions` is op -> highest version, `ops` op -> how often, over all subgraphs; `tensors` of all of them."""
+
+    schema: int
+    versions: dict[str, int]
+    ops: dict[str, int]
+    tensors: tuple[TfliteTensor, ...]
+
+    def int8_constants(self) -> list[tuple[TfliteTensor, np.ndarray]]:
+        return [
+            (t, np.frombuffer(t.data, np.int8).reshape(t.shape))
+            for t in self.tensors
+            if t.type == _INT8 and t.data is not None and prod(t.shape) > 1
+        ]
+
+
+def read(path: Path | str) -> TfliteModel:
+    """Read a `.tflite` file; raises `BundleError` when it is none or is cut short."""
+    path = Path(path)
+    try:
+        data = memoryview(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    try:
+        if bytes(data[4:8]) != b"TFL3":
+            raise ValueError("it does not begin as one")
+        return _model(_Table(data, _number(data, 0, "I")))
+    except (ValueError, IndexError, UnicodeDecodeError) as error:
+        raise BundleError(f"is no readable TFLite file ({error})", where=str(path), remedy="export it again") from error
+
+
+def _number(data: memoryview, at: int, kind: str) -> int:
+    if at < 0 or at + struct.calcsize(kind) > len(data):
+        raise ValueError("cut short, or an offset points outside")
+    return int(struct.unpack_from("<" + kind, data, at)[0])
+
+
+class _Table:
+    """One flatbuffer table at byte `at`; fields are asked for by number and fall back to their defaults."""
+
+    def __init__(self, data: memoryview, at: int) -> None:
+        self.data, self.at = data, at
+        self.vtable = at - _number(data, at, "i")
+        self.size = _number(data, self.vtable, "H")
+
+    def _field(self, number: int) -> int:
+        place = 4 + 2 * number
+        offset = _number(self.data, self.vtable + place, "H") if place < self.size else 0
+        return self.at + offset if offset else 0
+
+    def number(self, field: int, kind: str, default: int = 0) -> int:
+        at = self._field(field)
+        return _number(self.data, at, kind) if at else default
+
+    def _follow(self, field: int) -> int:
+        at = self._field(field)
+        return at + _number(self.data, at, "I") if at else 0
+
+    def table(self, field: int) -> _Table | None:
+        at = self._follow(field)
+        return _Table(self.data, at) if at else None
+
+    def vector(self, field: int, dtype: str) -> np.ndarray:
+        """A vector of numbers as an array that views the file."""
+        width = np.dtype(dtype).itemsize
+        at = self._follow(field)
+        if not at:
+            return np.zeros(0, dtype)
+        count = _number(self.data, at, "I")
+        if at + 4 + count * width > len(self.data):
+            raise ValueError("cut short inside a vector")
+        return np.frombuffer(self.data, "<" + dtype, count, at + 4)
+
+    def tables(self, field: int) -> list[_Table]:
+        at = self._follow(field)
+        starts = range(at + 4, at + 4 + 4 * len(self.vector(field, "u4")), 4) if at else ()
+        return [_Table(self.data, s + _number(self.data, s, "I")) for s in starts]
+
+    def text(self, field: int) -> str:
+        return self.vector(field, "u1").tobytes().decode()
+
+
+def _model(model: _Table) -> TfliteModel:
+    codes = [_code(c) for c in model.tables(1)]
+    buffers = model.tables(4)
+    constants: dict[int, memoryview | None] = {}
+    tensors: list[TfliteTensor] = []
+    ops: dict[str, int] = {}
+    for graph in model.tables(2):
+        for operator in graph.tables(3):
+            name = codes[operator.number(0, "I")][0]
+            ops[name] = ops.get(name, 0) + 1
+        for tensor in graph.tables(0):
+            index = tensor.number(2, "I")
+            if index not in constants:
+                constants[index] = _constant(buffers[index]) if index else None
+            tensors.append(_tensor(tensor, constants[index]))
+    versions: dict[str, int] = {}
+    for name, number in codes:
+        versions[name] = max(number, versions.get(name, 0))
+    return TfliteModel(model.number(0, "I"), versions, ops, tuple(tensors))
+
+
+def _code(code: _Table) -> tuple[str, int]:
+    """The op's name and version; codes beyond 127 are only in the newer field, so the larger one counts."""
+    number = max(code.number(0, "b"), code.number(3, "i"))
+    name = BUILTIN[number] if 0 <= number < len(BUILTIN) else f"BUILTIN_{number}"
+    return (f"CUSTOM:{code.text(1)}" if number == _CUSTOM else name), code.number(2, "i", 1)
+
+
+def _constant(buffer: _Table) -> memoryview | None:
+    """The bytes of a buffer: inside the flatbuffer, or behind it in a large file."""
+    inner = buffer.vector(0, "u1")
+    if inner.size:
+        return inner.data
+    offset, size = buffer.number(1, "Q"), buffer.number(2, "Q")
+    if offset <= 1 or not size:
+        return None
+    if offset + size > len(buffer.data):
+        raise ValueError("cut short inside a constant")
+    return buffer.data[offset : offset + size]
+
+
+def _tensor(tensor: _Table, data: memoryview | None) -> TfliteTensor:
+    shape = tuple(int(d) for d in tensor.vector(0, "i4"))
+    kind, name = tensor.number(1, "b"), tensor.text(3)
+    if len(shape) > _MOST_DIMS or any(d < 0 for d in shape):
+        raise ValueError(f"the tensor {name!r} has an impossible shape")
+    if data is not None and kind == _INT8 and len(data) != prod(shape):
+        raise ValueError(f"the constant {name!r} holds {len(data)} bytes for the shape {shape}")
+    quantization = tensor.table(4)
+    scale, zero, axis = np.zeros(0, np.float32), np.zeros(0, np.int64), 0
+    if quantization is not None:
+        scale, zero = quantization.vector(2, "f4"), quantization.vector(3, "i8")
+        axis = quantization.number(6, "i")
+    return TfliteTensor(name, shape, kind, data, scale, zero, axis)
+
+
+def probe_model() -> bytes:
+    """A whole model of one op, y = relu(x) on float32 (1,): what an interpreter must at least be able to run."""
+    return base64.b64decode(
+        "GAAAAFRGTDMAAA4AFAAQAAwACAAAAAQADgAAABAAAAAcAAAA0AAAAAMAAAABAAAACAAAAAQABAAEAAAAAQAAABAAAAAMABQA"
+        "EAAMAAgABAAMAAAAEAAAADwAAABAAAAARAAAAAEAAAAQAAAAAAAKAAwAAAAIAAQACgAAAAgAAAAMAAAAAQAAAAEAAAABAAAA"
+        "AAAAAAEAAAABAAAAAQAAAAAAAAACAAAAMAAAAAQAAADk////CAAAAAwAAAABAAAAeQAAAAEAAAABAAAADAAMAAgAAAAAAAQA"
+        "DAAAAAgAAAAMAAAAAQAAAHgAAAABAAAAAQAAAAEAAAAQAAAADAAMAAsAAAAAAAQADAAAABMAAAAAAAAT"
+    )

@@ -1,0 +1,11 @@
+"""Tuning: float fine-tune, then quantization-aware training of the captured graph.
+
+    run.py         `tune`: a recipe becomes a run directory
+    fit.py         the training loop, read top to bottom
+    updates.py     which parameters learn under a policy
+    memory.py      what a training step really keeps
+    checkpoint.py  atomic, resumable state
+    environment.py seeds, threads, versions
+"""
+
+from __future__ import annotations

@@ -1,0 +1,30 @@
+"""Checkpoints: whole or absent, read without executing anything, enough to continue with the same result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import files
+from ..errors import RunError
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values atomically (temporary name, fsync, rename)."""
+    files.write_with(path, lambda temporary: torch.save(state, temporary))
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """The state, or None when there is no checkpoint. `weights_only`: a pickle that needs code is refused."""
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises several unrelated types for a damaged or hostile file
+        raise RunError(
+            f"the checkpoint cannot be read ({type(error).__name__})",
+            where=str(path),
+            remedy="delete this file: the stage it belongs to starts anew, finished stages are kept",
+        ) from error

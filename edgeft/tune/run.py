@@ -1,0 +1,408 @@
+"""`tune`: a recipe becomes a run directory: float baseline, PTQ and QAT of every scheme its targets need."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
+from safetensors.torch import save_file
+from torch import nn
+
+from .. import calibration, data, files, models, objectives, recipe, target, tasks
+from ..errors import DataError, RecipeError, UsageError
+from ..models import Built
+from ..quantize.graph import Captured, QuantizedGraph, capture_float, insert
+from ..quantize.ranges import calibrate
+from ..recipe import Recipe
+from ..scheme import Scheme
+from ..target import Target
+from . import environment, updates
+from .fit import Fitted, Stage, fit
+from .memory import moving_bytes
+
+Say = Callable[[str], None]
+Bar = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+@dataclass
+class Session:
+    """Everything that both stages, the dry run and the export share: read once, passed on."""
+
+    recipe: Recipe
+    task: Any
+    objective: Any
+    dataset: data.Dataset
+    built: Built
+    spec: dict[str, Any]
+    targets: list[Target]
+    example: tuple[torch.Tensor, ...]
+
+    @property
+    def schemes(self) -> dict[str, Scheme]:
+        """By name, in the order of the recipe's targets."""
+        return {t.scheme.name: t.scheme for t in self.targets}
+
+    @property
+    def policy(self) -> str:
+        return self.recipe.update.policy
+
+
+def open_session(
+    recipe_: Recipe,
+    *,
+    allow_code: bool = False,
+    model: nn.Module | None = None,
+    dataset: data.Dataset | None = None,
+    say: Say = lambda text: None,
+) -> Session:
+    """Read data and model of a recipe; `model` and `dataset` replace the recipe's own (the Python API)."""
+    task = tasks.get(recipe_.task)
+    objective = objectives.get(recipe_.task)
+    opened = [target.load(name) for name in recipe_.export.targets]
+    dataset = dataset or data.open(recipe_.data)
+    for warning in data.check(dataset):
+        say(f"warning: {warning}")
+    environment.seed_everything(recipe_.train.seed)
+    if model is None:
+        built = models.build(_with_channels(recipe_), len(dataset.labels), allow_code=allow_code)
+    else:
+        built = models.from_module(model, len(dataset.labels))
+    spec = preprocess_spec(recipe_.data, built, say)
+    feeds = task.preprocess(dataset.split("train").raw(0), spec)
+    example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
+    return Session(recipe_, task, objective, dataset, built, spec, opened, example)
+
+
+def _with_channels(recipe_: Recipe) -> recipe.Model:
+    """The model table; builtin nets and timm build their first layer for data.channels where it is not 3."""
+    if recipe_.data.channels == 3 or "channels" in recipe_.model.args:
+        return recipe_.model
+    return dataclasses.replace(recipe_.model, args={**recipe_.model.args, "channels": recipe_.data.channels})
+
+
+def preprocess_spec(spec: recipe.Data, built: Built, say: Say) -> dict[str, Any]:
+    """The manifest's preprocess table: the weights' own default, replaced by what the recipe states (and told so)."""
+    result = dict(built.spec)
+    if spec.size:
+        result["size"] = [spec.size, spec.size]
+    result["resize"] = spec.resize or result["resize"]
+    for key in ("mean", "std"):
+        stated = list(getattr(spec, key))
+        if not stated:
+            continue
+        if built.pretrained and not np.allclose(stated, result[key], atol=5e-3):
+            say(
+                f"warning: data.{key} = {stated} differs from what the weights were trained with, {result[key]}; "
+                "a wrong normalization costs accuracy silently"
+            )
+        result[key] = stated
+    for key in ("mean", "std"):
+        if len(result[key]) == 1:
+            result[key] = result[key] * result["channels"]
+        if len(result[key]) != result["channels"]:
+            raise RecipeError(f"data.{key} has {len(result[key])} values for {result['channels']} channels")
+    return result
+
+
+def tune(
+    recipe_: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    allow_code: bool = False,
+    dry_run: bool = False,
+    model: nn.Module | None = None,
+    dataset: data.Dataset | None = None,
+    progress: bool = False,
+    say: Say = lambda text: None,
+) -> dict[str, Any]:
+    """Fine-tune by a recipe into the run directory `out`; returns summary.json's content (or the plan, dry).
+
+    Raises the errors of recipe, data, model and target; `DataError` when the loss stops being finite.
+    """
+    started = time.monotonic()
+    session = open_session(recipe_, allow_code=allow_code, model=model, dataset=dataset, say=say)
+    if dry_run:
+        return plan(session)
+    out = Path(out)
+    if resume:
+        _same_training(recipe_, out)
+    accelerator = Accelerator(
+        dataloader_config=DataLoaderConfiguration(split_batches=True, even_batches=False),
+        log_with=recipe_.train.tracker or None,
+        project_dir=str(out / "trackers") if recipe_.train.tracker else None,
+    )
+    if recipe_.train.tracker:
+        accelerator.init_trackers(recipe_.name)
+    if accelerator.is_main_process:
+        files.write_text(out / "recipe.toml", recipe.dumps(recipe_))
+    run = _Run(session, out, accelerator, say, _progress_bar if progress else _no_bar)
+    try:
+        run.float_stage()
+        results = {name: run.scheme_stage(scheme) for name, scheme in session.schemes.items()}
+    except FloatingPointError as error:
+        raise DataError(str(error), remedy="lower train.lr or quantize.lr, and look for NaN in the data") from error
+    finally:
+        accelerator.end_training()
+    summary = run.summary(results, time.monotonic() - started)
+    if accelerator.is_main_process:
+        files.write_json(out / "summary.json", summary)
+    return summary
+
+
+def _same_training(recipe_: Recipe, out: Path) -> None:
+    """A run is resumed with what it was begun with; only targets, gates and quantization may be added to."""
+    path = out / "recipe.toml"
+    if not path.exists():
+        raise UsageError(f"{out} is no run directory: it has no recipe.toml", remedy="leave out --resume")
+    before = recipe.load(path)
+    for table in ("task", "model", "data", "train", "update"):
+        if getattr(before, table) != getattr(recipe_, table):
+            raise UsageError(
+                f"[{table}] differs from the run's own recipe",
+                where=str(path),
+                remedy="resume with the same values, or start a new run in another --out",
+            )
+
+
+def plan(session: Session) -> dict[str, Any]:
+    """What a run would do: counts, what learns, memory of the parameters that move, what the targets object to."""
+    learns = updates.trainable(session.built.module, session.built.head, session.policy)
+    updates.apply(session.built.module, learns)
+    captured = capture_float(session.built.module, session.example)
+    objections = {}
+    for t in session.targets:
+        graph = insert(captured, t.scheme, session.recipe.quantize.keep_float)
+        objections[t.name] = [dataclasses.asdict(o) for o in target.objections(t, graph.summary)]
+    slots = 1 if session.recipe.train.optimizer == "sgd" else 2
+    return {
+        "task": session.recipe.task,
+        "samples": {name: len(split) for name, split in session.dataset.splits.items()},
+        "labels": list(session.dataset.labels),
+        "preprocess": session.spec,
+        "updated_parameters": sum(p.numel() for n, p in session.built.module.named_parameters() if n in learns),
+        "total_parameters": sum(p.numel() for p in session.built.module.parameters()),
+        "learns": sorted(learns),
+        "moving_bytes": moving_bytes(session.built.module, slots),
+        "schemes": sorted(session.schemes),
+        "objections": objections,
+    }
+
+
+def _no_bar(items: Iterable[Any], _title: str) -> Iterable[Any]:
+    return items
+
+
+def _progress_bar(items: Iterable[Any], title: str) -> Iterable[Any]:
+    from tqdm import tqdm
+
+    return tqdm(items, desc=title, leave=False, dynamic_ncols=True)
+
+
+class _Run:
+    """One run directory being filled. Holds what the stages hand to each other, nothing else."""
+
+    def __init__(self, session: Session, out: Path, accelerator: Accelerator, say: Say, bar: Bar) -> None:
+        self.s, self.out, self.accelerator, self.say, self.bar = session, out, accelerator, say, bar
+        self.module = session.built.module.to(accelerator.device)
+        self.rows: list[dict[str, Any]] = []
+        self.fitted: list[Fitted] = []
+        self.saved = 0
+        self.updated = 0
+        self.captured: Captured | None = None
+
+    # -- shared pieces -------------------------------------------------------------------------------------------
+    def metric(self, module: nn.Module, split: str) -> float:
+        part = self.s.dataset.split(split)
+        outputs = self.s.objective.predict(module, part, self.s.spec, self.s.recipe.train.batch_size)
+        return float(self.s.task.metric({"output": outputs}, part.targets))
+
+    def batches(self, stage: str) -> Callable[[int], Any]:
+        """One loader a stage (it may keep decoded pixels); an epoch's order follows from seed and epoch."""
+        t = self.s.recipe.train
+        loader = self.s.objective.loader(
+            self.s.dataset.split("train"),
+            self.s.spec,
+            t.batch_size,
+            t.augment,
+            seed=t.seed + (0 if stage == "float" else 1),
+            workers=t.workers,
+            shuffle=True,
+            drop_last=len(self.s.dataset.split("train")) >= t.batch_size,
+        )
+        prepared = self.accelerator.prepare(loader)
+
+        def epoch_of(epoch: int) -> Any:
+            loader.set_epoch(epoch)
+            return prepared
+
+        return epoch_of
+
+    def fit(self, module: nn.Module, stage: Stage, loss_of: Callable[[nn.Module, Any], torch.Tensor]) -> Fitted:
+        fitted = fit(
+            module,
+            stage,
+            batches=self.batches(stage.name),
+            loss_of=loss_of,
+            validate=lambda: self.metric(module, "val"),
+            accelerator=self.accelerator,
+            state_file=self.out / "checkpoints" / f"{stage.name}.pt",
+            say=self.say,
+            bar=self.bar,
+        )
+        self.rows += fitted.rows
+        self.fitted.append(fitted)
+        self.saved = max(self.saved, fitted.saved_bytes + moving_bytes(module, 1 if stage.optimizer == "sgd" else 2))
+        self._log()
+        return fitted
+
+    def _log(self) -> None:
+        if self.accelerator.is_main_process:
+            import json
+
+            files.write_text(self.out / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in self.rows))
+
+    def save(self, module: nn.Module, name: str) -> None:
+        if self.accelerator.is_main_process:
+            state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
+            files.write_with(self.out / name, lambda temporary: save_file(state, temporary))
+
+    # -- stages --------------------------------------------------------------------------------------------------
+    def float_stage(self) -> None:
+        """Fine-tune in float under the update policy, keep the best validation epoch."""
+        t = self.s.recipe.train
+        learns = updates.trainable(self.module, self.s.built.head, self.s.policy)
+        updates.apply(self.module, learns)
+        self.updated = sum(p.numel() for n, p in self.module.named_parameters() if n in learns)
+        groups = self.s.objective.groups(
+            self.module, self.s.built.head, lr=t.lr, head_lr=t.head_lr or t.lr, weight_decay=t.weight_decay
+        )
+        stage = Stage(
+            "float", t.epochs, groups, t.schedule, t.optimizer, t.patience, t.seed, self.s.task.HIGHER_IS_BETTER
+        )
+
+        def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
+            inputs, targets = batch
+            return self.s.objective.loss(model(inputs), targets)
+
+        self.fit(self.module, stage, loss_of)
+        self.save(self.module, "float.safetensors")
+        self.captured = capture_float(self.module.cpu(), self.s.example)
+
+    def scheme_stage(self, scheme: Scheme) -> dict[str, Any]:
+        """Calibrate, then quantization-aware training, of one scheme; both are measured on the test split."""
+        assert self.captured is not None
+        q = self.s.recipe.quantize
+        if q.method == "none":
+            return {}
+        graph = calibrated(self.s, self.captured, scheme)
+        graph.module.to(self.accelerator.device)
+        result: dict[str, Any] = {"ptq": self.metric(graph.module, "test"), "quantized": None, "best_epoch": 0}
+        if q.method == "qat" and q.epochs:
+            self.say(f"{scheme.name}: {len(graph.weights())} integer layers, PTQ {result['ptq']:.4f}; training")
+            fitted = self.qat(graph)
+            result["best_epoch"] = fitted.best_epoch
+            result["quantized"] = self.metric(graph.module, "test")
+        else:
+            result["quantized"] = result["ptq"]
+        result["integer_weights"] = len(graph.weights())
+        result["float_ops"] = dict(graph.summary.float_ops)
+        self.save(graph.module, f"quantized.{scheme.name}.safetensors")
+        return result
+
+    def qat(self, graph: QuantizedGraph) -> Fitted:
+        t, q = self.s.recipe.train, self.s.recipe.quantize
+        updates.apply_to_graph(graph, self.module, self.s.built.head, self.s.policy)
+        device = self.accelerator.device
+        teacher = graph.captured.module.to(device)
+        for parameter in teacher.parameters():
+            parameter.requires_grad_(False)
+
+        def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
+            inputs, targets = batch
+            student = model(inputs)
+            if not q.distill:
+                return self.s.objective.loss(student, targets)
+            with torch.no_grad():
+                taught = teacher(inputs)
+            return self.s.objective.distill(student, taught, targets)
+
+        stage = Stage(
+            graph.scheme.name,
+            q.epochs,
+            qat_groups(graph.module, q.lr),
+            t.schedule,
+            t.optimizer,
+            0,
+            t.seed,
+            self.s.task.HIGHER_IS_BETTER,
+            batch_norm_trains=False,
+        )
+        fitted = self.fit(graph.module, stage, loss_of)
+        teacher.cpu()
+        graph.module.cpu()
+        return fitted
+
+    def summary(self, results: dict[str, dict[str, Any]], seconds: float) -> dict[str, Any]:
+        test = self.s.dataset.split("test")
+        first = next(iter(results.values()), {})
+        return {
+            "schema": 1,
+            "name": self.s.recipe.name,
+            "task": self.s.recipe.task,
+            "metric": self.s.task.METRIC,
+            "float": self.metric(self.module, "test"),
+            "ptq": first.get("ptq"),
+            "quantized": first.get("quantized"),
+            "n": len(test),
+            "chance": float(self.s.task.chance(test.targets)),
+            "updated_parameters": self.updated,
+            "total_parameters": sum(p.numel() for p in self.module.parameters()),
+            "peak_training_bytes": self.saved,
+            "seconds": seconds,
+            "steps": sum(f.steps for f in self.fitted),
+            "seed": self.s.recipe.train.seed,
+            "schemes": results,
+            "labels": list(self.s.dataset.labels),
+            "preprocess": self.s.spec,
+            "data": data.fingerprint(self.s.dataset),
+            "versions": environment.versions(),
+        }
+
+
+def qat_groups(module: nn.Module, lr: float) -> list[dict[str, Any]]:
+    """Weights and biases in one group, logarithms of scales in another (no weight decay for either)."""
+    scales = [p for n, p in module.named_parameters() if n.endswith("log_scale") and p.requires_grad]
+    others = [p for n, p in module.named_parameters() if not n.endswith("log_scale") and p.requires_grad]
+    return [
+        {"params": others, "lr": lr, "weight_decay": 0.0},
+        {"params": scales, "lr": lr, "weight_decay": 0.0},
+    ]
+
+
+def calibrated(session: Session, captured: Captured, scheme: Scheme) -> QuantizedGraph:
+    """The captured graph on a scheme's grid, calibrated on training samples that are not in the test split."""
+    preset = calibration.load(session.recipe.quantize.calibration)
+    train = session.dataset.split("train")
+    test = session.dataset.split("test")
+    chosen = data.calibration_indices(train, preset.samples, preset.choose, preset.seed, avoid=test)
+    part = train.subset(chosen)
+    graph = insert(captured, scheme, session.recipe.quantize.keep_float)
+    graph.calibrate_weights(preset.weights)
+
+    def batches() -> Iterable[tuple[torch.Tensor, ...]]:
+        for start in range(0, len(part), preset.batch_size):
+            rows = range(start, min(start + preset.batch_size, len(part)))
+            feeds = [session.task.preprocess(part.raw(i), session.spec) for i in rows]
+            yield tuple(torch.from_numpy(np.concatenate([f[k] for f in feeds])) for k in feeds[0])
+
+    calibrate(graph.module, batches, estimator=preset.estimator, percentile=preset.percentile)
+    return graph

@@ -1,0 +1,124 @@
+"""Update policies: which parameters learn. A policy is a function of names and module kinds, applied to both stages.
+
+`full` everything · `head` the classifier · `last` the last block and the head · `bias` all biases (a BatchNorm's
+shift is one) and the head · `norm` normalization parameters and the head. `bias` follows Cai et al., "TinyTL" (2020);
+`norm` follows Frankle et al., "Training BatchNorm and only BatchNorm" (2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import fx, nn
+
+from ..errors import RecipeError, nearest
+from ..quantize.fakequant import ActivationFakeQuant
+from ..quantize.graph import QuantizedGraph
+
+POLICIES = ("full", "head", "last", "bias", "norm")
+_NORMS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.LocalResponseNorm,
+)
+
+
+def _under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+def last_block(module: nn.Module, head: str) -> str:
+    """The dotted name of the block that holds the last weighted layer before the head."""
+    weighted = [
+        n
+        for n, m in module.named_modules()
+        if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear)) and not _under(n, head)
+    ]
+    if not weighted:
+        return head
+    path = weighted[-1].split(".")
+    return ".".join(path[:-1]) or path[0]
+
+
+def trainable(module: nn.Module, head: str, policy: str) -> set[str]:
+    """Names of the float module's parameters that learn. Raises `RecipeError` for an unknown policy."""
+    if policy not in POLICIES:
+        raise RecipeError(f"unknown update policy {policy!r}", remedy=nearest(policy, POLICIES))
+    names = {n for n, _ in module.named_parameters()}
+    in_head = {n for n in names if _under(n, head)}
+    if policy == "full":
+        return names
+    if policy == "head":
+        return in_head
+    if policy == "last":
+        block = last_block(module, head)
+        return in_head | {n for n in names if _under(n, block)}
+    if policy == "bias":
+        return in_head | {n for n in names if n.endswith(".bias") or n == "bias"}
+    norms = {n for n, m in module.named_modules() if isinstance(m, _NORMS)}
+    return in_head | {n for n in names if n.rpartition(".")[0] in norms}
+
+
+def apply(module: nn.Module, names: Iterable[str]) -> None:
+    """Let exactly these parameters require gradients."""
+    names = set(names)
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name in names)
+
+
+def train_mode(module: nn.Module) -> None:
+    """`module.train()`, except that a BatchNorm whose parameters are frozen keeps its statistics too."""
+    module.train()
+    for child in module.modules():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            own = list(child.parameters(recurse=False))
+            if own and not any(p.requires_grad for p in own):
+                child.eval()
+
+
+def apply_to_graph(graph: QuantizedGraph, float_module: nn.Module, head: str, policy: str) -> set[str]:
+    """The same policy on the captured graph, where BatchNorm is folded; returns the names that learn.
+
+    A weight's scale learns when the weight does. An activation's scale learns when a trained parameter stands before
+    it; everything before the first trained layer is a constant and stays bit-identical.
+    """
+    original = {n for n, _ in float_module.named_parameters()}
+    chosen = trainable(float_module, head, policy)
+    learn: set[str] = set()
+    for name, _ in graph.module.named_parameters():
+        if name.startswith(("act_fq_", "weight_fq_")):
+            continue
+        folded = name not in original  # a bias or depthwise weight that holds a BatchNorm
+        if policy == "full" or name in chosen:
+            learn.add(name)
+        elif folded and (policy in ("bias", "norm")) and (name.endswith("bias") or policy == "norm"):
+            learn.add(name)
+        elif folded and policy in ("last",) and name.rpartition(".")[0] + ".weight" in chosen:
+            learn.add(name)
+    for weight, fake in graph.weight_of.items():
+        if weight in learn:
+            learn.add(f"{fake}.log_scale")
+    learn |= {f"{name}.log_scale" for name in _activations_after(graph, learn)}
+    apply(graph.module, learn)
+    return {n for n, p in graph.module.named_parameters() if p.requires_grad}
+
+
+def _activations_after(graph: QuantizedGraph, learn: set[str]) -> set[str]:
+    """Activation fake-quantize modules that a trained parameter reaches."""
+    reached: set[fx.Node] = set()
+    names = set()
+    for node in graph.module.graph.nodes:
+        if node.op == "get_attr":
+            if node.target in learn:
+                reached.add(node)
+        elif any(a in reached for a in node.all_input_nodes):
+            reached.add(node)
+            if node.op == "call_module":
+                fake = getattr(graph.module, str(node.target))
+                if isinstance(fake, ActivationFakeQuant) and not fake.fixed:
+                    names.add(str(node.target))
+    return names
+

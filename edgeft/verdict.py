@@ -1,0 +1,61 @@
+"""One small type for every decision: the figure, its interval, the limit, and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from .errors import InternalError
+
+PASS, FAIL, INCONCLUSIVE, ADVISORY, UNVERIFIED = "pass", "fail", "inconclusive", "advisory", "unverified"
+VERDICTS = (PASS, FAIL, INCONCLUSIVE, ADVISORY, UNVERIFIED)
+_BADNESS = {PASS: 0, INCONCLUSIVE: 1, FAIL: 2}
+
+
+Number = float  # a field of `Verdict` is itself called float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one gate found.
+
+    `name` is one of accuracy, agreement, parity, integer, latency, size, compatibility. `drop` is positive when the
+    quantized artifact is worse, in the metric's own unit. `ci95` is the interval of `drop` (or of the figure where
+    there is no drop). A gate that is not `required`, or whose verdict is `advisory` or `unverified`, decides nothing.
+    """
+
+    name: str
+    verdict: str
+    why: str
+    metric: str = ""
+    float: Number | None = None
+    quantized: Number | None = None
+    drop: Number | None = None
+    ci95: tuple[Number, Number] | None = None
+    limit: Number | None = None
+    n: int = 0
+    required: bool = True
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:  # a misspelt verdict would decide nothing and so pass
+            raise InternalError(f"{self.verdict!r} is no verdict", where=self.name)
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def worst(verdicts: Iterable[Verdict]) -> str:
+    """The verdict of a bundle: the worst of its required gates; nothing required was measured = `fail`."""
+    deciding = [v.verdict for v in verdicts if v.required and v.verdict in _BADNESS]
+    return max(deciding, key=_BADNESS.__getitem__) if deciding else FAIL
+
+
+def exit_code(verdict: str, *, unverified: bool = False, strict: bool = False) -> int:
+    """The exit code: 0 pass, 1 fail, 5 inconclusive; `strict` turns inconclusive and unverified into 1."""
+    if verdict not in _BADNESS:
+        raise InternalError(f"{verdict!r} is no verdict of a bundle")
+    if verdict == FAIL:
+        return 1
+    if verdict == INCONCLUSIVE:
+        return 1 if strict else 5
+    return 1 if strict and unverified else 0

@@ -1,0 +1,37 @@
+"""Verification: one file a gate, each a pure function to a `Verdict`; `run` puts them together for a bundle.
+
+accuracy · agreement · parity · integer · latency · size · compatibility    the gates
+document.py    the verdicts as report.json
+run.py         `edgeft verify BUNDLE`
+"""
+
+from __future__ import annotations
+
+from .accuracy import accuracy, worst_class
+from .agreement import agreement
+from .compatibility import compatibility, on_target
+from .document import report
+from .integer import digests, int8_share, integer, integer_digests
+from .latency import budget, latency
+from .parity import output_steps, parity, preprocessing, samples_parity
+from .size import size
+
+__all__ = [
+    "accuracy",
+    "agreement",
+    "budget",
+    "compatibility",
+    "digests",
+    "int8_share",
+    "integer",
+    "integer_digests",
+    "latency",
+    "on_target",
+    "output_steps",
+    "parity",
+    "preprocessing",
+    "report",
+    "samples_parity",
+    "size",
+    "worst_class",
+]

@@ -1,0 +1,233 @@
+"""Accuracy: the task's metric of the quantized artifact against the float baseline, on the same samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..bench import stats
+from ..errors import DataError, ModelError, RecipeError
+from ..recipe import Gates
+from ..tasks import Task
+from ..verdict import FAIL, INCONCLUSIVE, PASS, Verdict
+
+Outputs = Mapping[str, np.ndarray]
+#: a bootstrap of fewer samples says nothing about its own tails.
+BOOTSTRAP_NEEDS = 20
+#: a class with fewer samples than this is no evidence that labels are swapped.
+LABEL_NEEDS = 5
+_EPSILON = 1e-9  # 0.92 - 0.91 is a little more than 0.01 in floating point
+
+
+def accuracy(
+    task: Task,
+    float_outputs: Outputs,
+    quantized_outputs: Outputs,
+    targets: np.ndarray,
+    labels: Sequence[str],
+    gates: Gates,
+) -> Verdict:
+    """The drop of the metric (positive = worse) against its limit.
+
+    The interval is paired: Tango's score interval where every sample is right or wrong, else a seeded bootstrap over
+    samples. `gates.decide` "point" judges the drop itself, "bound" its 95 % interval. No samples = fail.
+
+    Raises `DataError` when the float baseline is no better than chance (nothing could be lost then), `ModelError` when
+    it is not a number, `RecipeError` when the limit is as wide as what the metric has above chance.
+    """
+    n = len(targets)
+    if n == 0:
+        return Verdict("accuracy", FAIL, "no samples: measured nothing", metric=task.METRIC)
+    before, after = task.metric(float_outputs, targets), task.metric(quantized_outputs, targets)
+    if not math.isfinite(before):
+        raise ModelError(f"the float baseline's {task.METRIC} is {before}", remedy="check the float model first")
+    swapped = swapped_labels(task, float_outputs, targets, labels)
+    if swapped is not None:
+        return Verdict("accuracy", FAIL, swapped, metric=task.METRIC, float=before, n=n)
+    check_baseline(task, float_outputs, targets, before)
+    limit = drop_limit(task, gates, before, task.chance(targets))
+    if not math.isfinite(after):
+        why = f"{task.METRIC} of the artifact is {after}"
+        return Verdict("accuracy", FAIL, why, metric=task.METRIC, float=before, limit=limit, n=n)
+    sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
+    drop = sign * (before - after)
+    interval = drop_interval(task, float_outputs, quantized_outputs, targets)
+    verdict, why = _decide(drop, interval, limit, n, gates.decide)
+    return Verdict(
+        "accuracy",
+        verdict,
+        f"{task.METRIC} {before:.4g} float, {after:.4g} quantized: {why}",
+        metric=task.METRIC,
+        float=before,
+        quantized=after,
+        drop=drop,
+        ci95=interval,
+        limit=limit,
+        n=n,
+    )
+
+
+def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
+    """The largest drop allowed: `max_drop` (the task's default where unset), `max_drop_relative`, the stricter of both.
+
+    Raises `RecipeError` when it is as wide as the baseline's distance from chance: such a gate could not fail.
+    """
+    limits = [] if gates.max_drop is None else [gates.max_drop]
+    if gates.max_drop_relative:
+        limits.append(gates.max_drop_relative * abs(before))
+    limit = min(limits, default=task.MAX_DROP)
+    room = before - chance if task.HIGHER_IS_BETTER else chance - before
+    if limit >= abs(room) and limit > 0:
+        raise RecipeError(
+            f"a drop of {limit:.4g} is allowed, but the baseline's {task.METRIC} of {before:.4g} is only "
+            f"{abs(room):.4g} away from chance ({chance:.4g}): this gate could never fail",
+            where="gates.max_drop",
+            remedy=f"choose a limit well below {abs(room):.4g}",
+        )
+    return limit
+
+
+def check_baseline(task: Task, outputs: Outputs, targets: np.ndarray, value: float) -> None:
+    """Raise `DataError` unless the float baseline beats `task.chance` beyond its one-sided 95 % noise."""
+    chance, n = task.chance(targets), len(targets)
+    scores = task.per_sample(outputs, targets)
+    if scores is not None and _is_binary(scores):
+        ones = round(float(np.sum(scores)))
+        luck = (
+            1 - stats.binomial_cdf(ones - 1, n, chance)
+            if task.HIGHER_IS_BETTER
+            else stats.binomial_cdf(ones, n, chance)
+        )
+        above = luck < 0.05
+    else:
+        low, high = _bootstrap(task, outputs, targets, confidence=0.90)
+        above = low > chance if task.HIGHER_IS_BETTER else high < chance
+    if not above:
+        raise DataError(
+            f"the float baseline's {task.METRIC} is {value:.4g} on {n} samples, and chance is {chance:.4g}: "
+            "there is nothing that quantization could lose",
+            where="float baseline",
+            remedy="train the float model longer, give more samples, or check that labels and preprocessing fit it",
+        )
+
+
+def drop_interval(
+    task: Task, float_outputs: Outputs, quantized_outputs: Outputs, targets: np.ndarray
+) -> tuple[float, float] | None:
+    """The paired 95 % interval of the drop (positive = worse); None where there are too few samples for one."""
+    n = len(targets)
+    sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
+
+    def metric(outputs: Outputs, at: np.ndarray) -> float:
+        return task.metric(_at(outputs, at), targets[at])
+
+    before, after = task.per_sample(float_outputs, targets), task.per_sample(quantized_outputs, targets)
+    if before is not None and after is not None and _is_binary(before) and _is_binary(after):
+        fell, rose = int(np.sum(before > after)), int(np.sum(after > before))
+        low, high = stats.paired_proportions(fell, rose, n)
+        return (low, high) if sign > 0 else (-high, -low)
+    if n < BOOTSTRAP_NEEDS:
+        return None
+    if before is not None and after is not None:
+        losses = sign * (before - after)
+        low, high = stats.paired_bootstrap(lambda i: float(losses[i].mean()), n)
+        if low == high:  # no pair differs: at most the share that n samples could have missed, each by the whole range
+            missed = stats.clopper_pearson(0, n)[1] * float(np.ptp(np.concatenate([before, after])))
+            low, high = low - missed, high + missed
+    else:
+        low, high = stats.paired_bootstrap(
+            lambda i: sign * (metric(float_outputs, i) - metric(quantized_outputs, i)), n, rounds=400
+        )
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def worst_class(
+    task: Task, float_outputs: Outputs, quantized_outputs: Outputs, targets: np.ndarray, labels: Sequence[str]
+) -> dict[str, Any] | None:
+    """The class that lost most, {label, float, quantized, drop, n}; of equals the one with most samples."""
+    before = task.per_class(float_outputs, targets, labels)
+    after = task.per_class(quantized_outputs, targets, labels)
+    sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
+    rows = [
+        {
+            "label": label,
+            "float": row["metric"],
+            "quantized": after[label]["metric"],
+            "drop": sign * (row["metric"] - after[label]["metric"]),
+            "n": int(row["n"]),
+        }
+        for label, row in before.items()
+        if row["n"] and label in after
+    ]
+    return max(rows, key=lambda row: (row["drop"], row["n"]), default=None)
+
+
+def swapped_labels(task: Task, outputs: Outputs, targets: np.ndarray, labels: Sequence[str]) -> str | None:
+    """A sentence when the float baseline answers some classes with each other's names, else None.
+
+    A model that has learned anything does not mistake most of class A for B and most of B for A (or around a longer
+    ring): then the label map is wrong, and both artifacts suffer alike, so that no drop would show it.
+    """
+    decided, truth = task.decisions(outputs), np.asarray(targets).reshape(-1)
+    classes = all(numbers.dtype.kind in "iu" for numbers in (decided, truth))
+    if decided.ndim != 1 or not classes or len(decided) != len(truth):
+        return None
+    seen: dict[int, int] = {}
+    for label in np.unique(truth):
+        answers, counts = np.unique(decided[truth == label], return_counts=True)
+        if counts.sum() >= LABEL_NEEDS and counts.max() > 0.5 * counts.sum():
+            seen[int(label)] = int(answers[counts.argmax()])
+    for start in seen:
+        ring, at = [start], seen[start]
+        while at in seen and at not in ring:
+            ring.append(at)
+            at = seen[at]
+        if at == start and len(ring) > 1 and max(ring) < len(labels):
+            pairs = ", ".join(f"{labels[i]!r} are seen as {labels[seen[i]]!r}" for i in ring[:3])
+            return f"the label map is wrong: most samples of {pairs}"
+    return None
+
+
+def _decide(drop: float, interval: tuple[float, float] | None, limit: float, n: int, decide: str) -> tuple[str, str]:
+    found = f"drop {drop:.4g}" + (f" (95 % {interval[0]:.4g} to {interval[1]:.4g})" if interval else "")
+    if decide == "point":
+        if drop <= limit + _EPSILON:
+            return PASS, f"{found} is within {limit:.4g}"
+        return FAIL, f"{found} exceeds {limit:.4g}"
+    if interval is None:
+        return INCONCLUSIVE, f"{found}: {n} samples give no interval"
+    low, high = interval
+    if high <= limit + _EPSILON:
+        return PASS, f"{found} is below {limit:.4g} as a whole"
+    if low > limit:
+        return FAIL, f"{found} exceeds {limit:.4g} as a whole"
+    return INCONCLUSIVE, f"{found} straddles {limit:.4g}; {_needed(drop, interval, limit, n)}"
+
+
+def _needed(drop: float, interval: tuple[float, float], limit: float, n: int) -> str:
+    """How many samples would decide if the drop stays what it is: an interval narrows with the root of n."""
+    gap = abs(limit - drop)
+    if gap < 1e-6:
+        return "no number of samples decides, since the drop is the limit"
+    reach = interval[1] - drop if drop < limit else drop - interval[0]
+    return f"about {math.ceil(n * max((reach / gap) ** 2, 1 + 1 / n))} samples would decide"
+
+
+def _is_binary(scores: np.ndarray) -> bool:
+    return bool(np.isin(scores, (0.0, 1.0)).all())
+
+
+def _at(outputs: Outputs, indices: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[indices] for name, values in outputs.items()}
+
+
+def _bootstrap(task: Task, outputs: Outputs, targets: np.ndarray, confidence: float) -> tuple[float, float]:
+    scores = task.per_sample(outputs, targets)
+    if scores is not None:
+        return stats.paired_bootstrap(lambda i: float(scores[i].mean()), len(targets), confidence=confidence)
+    return stats.paired_bootstrap(
+        lambda i: task.metric(_at(outputs, i), targets[i]), len(targets), confidence=confidence, rounds=400
+    )

@@ -1,0 +1,44 @@
+"""Agreement: the share of samples on which the quantized artifact decides as the float baseline does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..bench import stats
+from ..recipe import Gates
+from ..tasks import Task
+from ..verdict import FAIL, INCONCLUSIVE, PASS, Verdict
+from .accuracy import Outputs
+
+
+def same_decisions(task: Task, one: Outputs, other: Outputs) -> np.ndarray:
+    """(N,) bool: where both decide alike in every element of the decision."""
+    first, second = task.decisions(one), task.decisions(other)
+    equal = np.equal(first, second)
+    return np.asarray(equal.all(axis=tuple(range(1, equal.ndim))))
+
+
+def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, gates: Gates) -> Verdict:
+    """The share with its exact 95 % interval (Clopper-Pearson) against `gates.min_agreement`, by `gates.decide`.
+
+    Without a limit (0) it passes on any sample; without samples it fails.
+    """
+    same = same_decisions(task, float_outputs, quantized_outputs)
+    n, limit = len(same), gates.min_agreement
+    if n == 0:
+        return Verdict("agreement", FAIL, "no samples: measured nothing", metric="agreement", limit=limit)
+    share = float(same.mean())
+    low, high = stats.clopper_pearson(int(same.sum()), n)
+    met, missed = (low >= limit, high < limit) if gates.decide == "bound" else (share >= limit, share < limit)
+    verdict = PASS if met or not limit else FAIL if missed else INCONCLUSIVE
+    asked = f", asked {limit:.4g}" if limit else ""
+    return Verdict(
+        "agreement",
+        verdict,
+        f"{share:.2%} of {n} samples decided alike (95 % {low:.2%} to {high:.2%}){asked}",
+        metric="agreement",
+        quantized=share,
+        ci95=(low, high),
+        limit=limit,
+        n=n,
+    )

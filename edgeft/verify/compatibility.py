@@ -1,0 +1,93 @@
+"""Compatibility: does what the exporter really emitted fit what the target's profile allows?
+
+And the other half: is a measurement taken here one of the target's kind?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import target as targets
+from ..target import Objection, Target
+from ..verdict import FAIL, PASS, UNVERIFIED, Verdict
+
+#: figures that only the files of one backend have.
+_ONLY_IN = {"opset": "onnxruntime", "ir_version": "onnxruntime", "op_versions": "litert"}
+
+
+def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequence[Objection] = ()) -> Verdict:
+    """`emitted` is read from the artifact, never from what was asked of the converter.
+
+    Its keys: `opset` (int) and `ir_version` (int) of ONNX, `op_versions` {op: int} of TFLite, and of each `ops`
+    (names), `max_rank` (int), `dynamic` (bool), `float_ops` (names of ops that compute in float). `objections` are
+    those of `target.objections`: a refusal fails, a warning is said. Where a figure that a rule of the profile needs is
+    absent, or a vendor's compiler has yet to run on a legal model, the verdict is `unverified`.
+    """
+    broken = [f"{objection.op}: {objection.why}" for objection in objections if objection.severity == "refuse"]
+    warned = [f"{objection.op}: {objection.why}" for objection in objections if objection.severity != "refuse"]
+    unread: list[str] = []
+    checked = len(objections)
+
+    def rule(key: str, stated: bool) -> bool:
+        nonlocal checked
+        if not stated or _ONLY_IN.get(key, target.backend) != target.backend:
+            return False
+        checked += 1
+        if emitted.get(key) is None:
+            unread.append(key)
+        return key not in unread
+
+    if rule("opset", target.opset is not None):
+        low, high = target.opset or (0, 0)
+        if not low <= emitted["opset"] <= high:
+            broken.append(f"opset {emitted['opset']}, the target takes {low} to {high}")
+    if rule("ir_version", target.ir_version is not None) and emitted["ir_version"] > (target.ir_version or 0):
+        broken.append(f"ONNX IR version {emitted['ir_version']}, the target takes up to {target.ir_version}")
+    if rule("op_versions", bool(target.op_versions)):
+        for op, version in emitted["op_versions"].items():
+            highest = target.op_versions.get(op, target.op_versions.get("*"))
+            if highest is not None and version > highest:
+                broken.append(f"{op} version {version}, the target takes up to {highest}")
+    if rule("max_rank", target.max_rank is not None) and emitted["max_rank"] > (target.max_rank or 0):
+        broken.append(f"a tensor of rank {emitted['max_rank']}, the target takes up to {target.max_rank}")
+    if rule("dynamic", target.static_shapes) and emitted["dynamic"]:
+        broken.append("a shape is dynamic, the target takes static ones only")
+    if rule("ops", bool(target.refused_ops)):
+        refused = {_plain(op) for op in target.refused_ops}
+        broken += [f"the op {op} is refused by the target" for op in sorted(emitted["ops"]) if _plain(op) in refused]
+    if rule("float_ops", target.full_integer) and emitted["float_ops"]:
+        broken.append(f"{', '.join(sorted(emitted['float_ops']))} compute in float, the target takes integers only")
+
+    also = f" ({'; '.join(warned)})" if warned else ""
+    if broken:
+        verdict, why = FAIL, "; ".join(broken)
+    elif unread:
+        verdict, why = UNVERIFIED, f"{', '.join(unread)} could not be read from the artifact"
+    elif target.compiler:
+        verdict, why = UNVERIFIED, f"legal, but its compiler {target.compiler!r} has not run: that is still to be seen"
+    elif checked:
+        verdict, why = PASS, f"all {checked} rules of the profile are met"
+    else:
+        verdict, why = PASS, "the profile has no rule that limits the artifact"
+    return Verdict(
+        "compatibility",
+        verdict,
+        f"{target.name}: {why}{also}",
+        metric="rules broken",
+        quantized=float(len(broken)),
+        limit=0.0,
+        n=checked,
+    )
+
+
+def on_target(target: Target, runtime: str) -> bool:
+    """Whether speed and int8 share measured on this host speak for the target: its runtime and its kind of CPU.
+
+    A form that a compiler turns into something else (TensorRT, an NPU) never runs as itself on a CPU.
+    """
+    return runtime == target.backend and target.form == "integer" and targets.host_is(target)
+
+
+def _plain(op: str) -> str:
+    return op.replace("_", "").lower()

@@ -1,0 +1,110 @@
+"""report.json: the gates and figures as one strict JSON object, with the keys that scripts rely on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..bench.quads import Comparison
+from ..verdict import FAIL, PASS, UNVERIFIED, Verdict, worst
+from .latency import speedup
+
+SCHEMA = "1.0"
+
+
+def report(
+    *,
+    target: str,
+    backend: str,
+    gates: Sequence[Verdict],
+    comparison: Comparison | None = None,
+    where: str = "host",
+    float_bytes: int | None = None,
+    quantized_bytes: int | None = None,
+    int8_share: float | None = None,
+    worst_class: Mapping[str, Any] | None = None,
+    fingerprint: Mapping[str, Any] | None = None,
+    **extra: Any,
+) -> dict[str, Any]:
+    """The content of report.json (`json.dumps(..., allow_nan=False)` takes it). What was not measured is None.
+
+    The verdict is the worst of the required gates; one of them that passed on nothing (n = 0) counts as a fail.
+    `unverified` lists first what could not be checked here. `extra` keys are added at the end.
+    """
+    checked = [_measured(gate) for gate in gates]
+    return clean(
+        {
+            "schema": SCHEMA,
+            "target": target,
+            "backend": backend,
+            "verdict": worst(checked),
+            "unverified": [gate.why for gate in checked if gate.verdict == UNVERIFIED],
+            "gates": [gate.as_dict() for gate in checked],
+            "latency": latency_table(comparison, where),
+            "size": {"float_bytes": float_bytes, "quantized_bytes": quantized_bytes},
+            "int8_share": int8_share,
+            "worst_class": worst_class,
+            "fingerprint": fingerprint or {},
+            **extra,
+        }
+    )
+
+
+def merge(found: Mapping[str, Any], gates: Sequence[Verdict]) -> dict[str, Any]:
+    """`found` (a report) with `gates` in front of its own; its advisory word on what they measured is dropped.
+
+    The verdict and the list of what is unverified are made anew.
+    """
+    names = {gate.name for gate in gates}
+    replaced = names & {"accuracy", "agreement", "compatibility"}
+    own = [Verdict(**{**gate, "ci95": gate["ci95"] and tuple(gate["ci95"])}) for gate in found["gates"]]
+    every = [*map(_measured, gates), *(gate for gate in own if gate.name not in replaced)]
+    return clean(
+        {
+            **found,
+            "verdict": worst(every),
+            "unverified": [gate.why for gate in every if gate.verdict == UNVERIFIED],
+            "gates": [gate.as_dict() for gate in every],
+        }
+    )
+
+
+def latency_table(found: Comparison | None, where: str) -> dict[str, Any]:
+    """`latency` of the report: ms a run of both, the speed-up and its 99 % interval, and how they were measured."""
+    if found is None:
+        keys = ("float_ms", "quantized_ms", "speedup", "ci99")
+        return {**dict.fromkeys(keys), "where": where}
+    estimate, interval = speedup(found)
+    return {
+        "float_ms": found.a_median_ms,
+        "quantized_ms": found.b_median_ms,
+        "speedup": estimate,
+        "ci99": list(interval),
+        "where": where,
+        "clock": found.clock,
+        "why": found.why,
+        "quads": found.quads,
+        "steady": found.steady,
+        "samples_ms": {"float": list(found.a_ms), "quantized": list(found.b_ms)},
+    }
+
+
+def clean(value: Any) -> Any:
+    """Plain JSON values: numpy scalars and arrays unwrapped, tuples as lists, figures that are not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(item) for item in value]
+    if hasattr(value, "tolist"):
+        return clean(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _measured(gate: Verdict) -> Verdict:
+    if gate.required and gate.verdict == PASS and gate.n == 0 and gate.name != "compatibility":
+        return replace(gate, verdict=FAIL, why=f"{gate.why}; nothing was measured")
+    return gate

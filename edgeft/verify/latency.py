@@ -1,0 +1,88 @@
+"""Latency: is the quantized artifact faster than the float baseline in the same runtime, and within its budget?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ..bench.quads import Comparison
+from ..recipe import Gates
+from ..verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, Verdict
+
+WHERE = ("host", "device", "emulated")
+
+
+def speedup(found: Comparison) -> tuple[float, tuple[float, float]]:
+    """(float over quantized, its 99 % interval) of a comparison with a = float and b = quantized."""
+    return 1 / found.estimate, (1 / found.high if found.high > 0 else 0.0, 1 / found.low if found.low > 0 else math.inf)
+
+
+def latency(found: Comparison | None, gates: Gates, *, on_target: bool, where: str = "host") -> Verdict:
+    """The speed-up against `min_speedup`, judged on its distribution-free 99 % interval.
+
+    Fail when the upper bound misses the limit, pass when the lower bound meets it. In between, `decide = "point"`
+    passes an estimate that meets the limit, and everything else is inconclusive. An interval without end is never a
+    pass, and neither is a figure from another kind of CPU: that is advisory.
+    """
+    limit = gates.min_speedup
+    if found is None or not found.a_ms or not found.b_ms:
+        why = "latency was not measured: measured nothing"
+        return Verdict(
+            "latency", FAIL if on_target else ADVISORY, why, metric="speedup", limit=limit, required=on_target
+        )
+    estimate, (low, high) = speedup(found)
+    if high < limit:
+        verdict, word = FAIL, "is below"
+    elif low >= limit:
+        verdict, word = PASS, "meets"
+    elif math.isfinite(high) and low > 0 and estimate >= limit and gates.decide == "point":
+        verdict, word = PASS, "meets (by its estimate)"
+    else:
+        verdict, word = INCONCLUSIVE, "cannot be told from"
+    why = f"{estimate:.3g}x the float speed (99 % {low:.3g} to {high:.3g}, {found.clock} clock) {word} {limit:.3g}x"
+    if not on_target:
+        verdict, why = ADVISORY, f"{why}; measured on the {where}, which is not the target"
+    return Verdict(
+        "latency",
+        verdict,
+        why,
+        metric="speedup",
+        float=1.0,
+        quantized=estimate,
+        limit=limit,
+        n=found.quads,
+        required=on_target,
+    )
+
+
+def budget(measured: Mapping[str, Any] | None, gates: Gates, *, on_target: bool, where: str = "host") -> Verdict:
+    """p95 of single invocations, in ms, against `latency_ms`; only to be asked where there is such a budget.
+
+    `measured` is what `bench.latency.measure` returned. `decide = "point"` judges p95 itself, "bound" its interval.
+    """
+    limit = gates.latency_ms
+    p95 = (measured or {}).get("p95_ms")
+    if measured is None or p95 is None:
+        samples = (measured or {}).get("samples", 0)
+        verdict = (INCONCLUSIVE if samples else FAIL) if on_target else ADVISORY
+        why = f"{samples} samples are too few for a p95" if samples else "latency was not measured: measured nothing"
+        return Verdict("latency", verdict, why, metric="p95_ms", limit=limit, n=samples, required=on_target)
+    interval = measured.get("p95_ci95_ms")
+    low, high = interval if interval else (p95, p95 if gates.decide == "point" else math.inf)
+    met, missed = (high <= limit, low > limit) if gates.decide == "bound" else (p95 <= limit, p95 > limit)
+    verdict = PASS if met else FAIL if missed else INCONCLUSIVE
+    why = f"p95 {p95:.4g} ms, budget {limit:.4g} ms"
+    if not on_target:
+        verdict, why = ADVISORY, f"{why}; measured on the {where}, which is not the target"
+    return Verdict(
+        "latency",
+        verdict,
+        why,
+        metric="p95_ms",
+        quantized=p95,
+        ci95=(interval[0], interval[1]) if interval else None,
+        limit=limit,
+        n=int(measured["samples"]),
+        required=on_target,
+    )

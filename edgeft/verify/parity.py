@@ -1,0 +1,153 @@
+"""Parity: does the artifact, in its runtime, compute what the quantized graph computed?
+
+Runtimes round differently (half away from zero or to even, in fixed or floating point), so an element may be one
+quantization step off after a single op, and such steps wander through a deep net without growing much on average. The
+maximum over many outputs is therefore no measure of a fault; the typical difference, its tail, and the decisions that
+were not close calls are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import Missing
+from ..tasks import Task
+from ..verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, Verdict
+from .accuracy import Outputs
+from .agreement import same_decisions
+
+#: half of all output elements are at most one step off: more is not rounding but another scale or zero point.
+MEDIAN_STEPS = 1.0
+#: 99 % of the elements are at most this many steps off (3 % of an int8 range): the reach of rounding in deep nets.
+TAIL, TAIL_STEPS = 0.99, 8.0
+#: a decision is clear when flipping it takes more than the one step that either side may be off.
+CLEAR_STEPS = 2.0
+#: of the clear decisions this share must be equal; one flip is no evidence against it in fewer than a hundred.
+CLEAR_AGREEMENT = 0.99
+#: the same runtime, version and CPU give the same bits, or one step where threads share out a sum differently.
+SAME_RELATIVE, SAME_STEPS = 1e-5, 1.0
+#: preprocessing again: floats to this, and at most this share of the elements off by up to 1.5 pixel levels, which is
+#: what two versions of an image library do to each other when they resize.
+PREPROCESS_ABSOLUTE, PREPROCESS_SHARE, PREPROCESS_LEVELS = 1e-4, 0.05, 1.5
+_SLACK = 1e-3  # of a step: a float32 output is not an exact multiple of it
+
+
+def parity(task: Task, graph_outputs: Outputs, artifact_outputs: Outputs, step: Mapping[str, float]) -> Verdict:
+    """Artifact against quantized graph, on the same inputs; `step` is one quantization step of each output.
+
+    Fails on other names or shapes, on values that are not finite, on differences beyond rounding, and on clear
+    decisions that flipped. Inconclusive when not one decision was clear and some close ones flipped.
+    """
+    return _compare(task, graph_outputs, artifact_outputs, step, "the quantized graph", same=False)
+
+
+def samples_parity(task: Task, stored: Outputs, found: Outputs, step: Mapping[str, float], *, same: bool) -> Verdict:
+    """Outputs found now against those that the bundle stored at export.
+
+    `same` = the same runtime, version and kind of CPU: then they are equal within 1e-5 of the largest, or one step.
+    Elsewhere the limits of `parity` hold.
+    """
+    return _compare(task, stored, found, step, "the outputs stored at export", same=same)
+
+
+def output_steps(tensors: Sequence[Mapping[str, Any]], outputs: Outputs) -> dict[str, float]:
+    """One step of each output: its `scale` in the manifest, else 1/255 of the range that `outputs` span."""
+    steps: dict[str, float] = {}
+    for tensor in tensors:
+        scale, values = tensor.get("scale"), np.asarray(outputs[tensor["name"]], dtype=np.float64)
+        spread = float(np.ptp(values)) if values.size else 0.0
+        steps[tensor["name"]] = float(scale) if scale else max(spread / 255, 1e-30)
+    return steps
+
+
+def preprocessing(task: Task, raws: Sequence[Any], stored: Outputs, spec: Mapping[str, Any]) -> Verdict:
+    """Preprocess the raw samples again by the manifest and compare with the stored tensors (n, ...).
+
+    Unverified where the package that would resize them is not installed: the stored tensors serve the other gates.
+    """
+    verdict = Verdict("parity", FAIL, "no raw samples: measured nothing", metric="preprocessing", n=len(raws))
+    if not raws:
+        return verdict
+    try:
+        feeds = [task.preprocess(raw, spec) for raw in raws]
+    except Missing as error:
+        why = f"preprocessing not repeated: {error.message}; {error.remedy}"
+        return Verdict("parity", UNVERIFIED, why, metric="preprocessing", n=0, required=False)
+    level = PREPROCESS_LEVELS / (float(spec.get("scale", 1)) * min([float(s) for s in spec.get("std", ())] or [1.0]))
+    worst = 0.0
+    for name, tensor in stored.items():
+        again = np.concatenate([feed[name] for feed in feeds]) if name in feeds[0] else np.empty(0)
+        if again.shape != tensor.shape:
+            why = f"preprocessing gives {name!r} the shape {again.shape}, the stored samples have {tensor.shape}"
+            return _with(verdict, FAIL, why)
+        gap = np.abs(again.astype(np.float64) - tensor)
+        off = float((~(gap <= PREPROCESS_ABSOLUTE)).mean())
+        worst = max(worst, float(gap.max(initial=0.0)))
+        if off > PREPROCESS_SHARE or not worst <= level:
+            why = f"preprocessing is not what it was at export: {off:.1%} of {name!r} differ, by up to {worst:.3g}"
+            return _with(verdict, FAIL, why)
+    why = f"{len(raws)} raw samples preprocess to the stored tensors (largest difference {worst:.2g})"
+    return _with(verdict, PASS, why)
+
+
+def _with(verdict: Verdict, decided: str, why: str) -> Verdict:
+    return replace(verdict, verdict=decided, why=why)
+
+
+def _compare(
+    task: Task, wanted: Outputs, found: Outputs, step: Mapping[str, float], against: str, *, same: bool
+) -> Verdict:
+    n = len(next(iter(wanted.values()), ()))
+    blank = Verdict("parity", FAIL, "no samples: measured nothing", metric="median steps", limit=MEDIAN_STEPS, n=n)
+    if n == 0:
+        return blank
+    fault = _fault(wanted, found)
+    if fault:
+        return _with(blank, FAIL, fault)
+    steps = np.concatenate([_in_steps(wanted[name], found[name], step[name]) for name in wanted])
+    median, tail, most = (float(v) for v in np.quantile(steps, [0.5, TAIL, 1.0]))
+    margins = task.margins(wanted)
+    clear = margins > CLEAR_STEPS * max(step[name] for name in wanted)
+    equal = same_decisions(task, wanted, found)
+    decided, flips = int(clear.sum()), int((clear & ~equal).sum())
+    text = f"median {median:.2g}, 99 % {tail:.2g}, most {most:.2g} steps"
+    text += f"; {decided - flips} of {decided} clear decisions equal"
+
+    def close(name: str) -> bool:
+        largest = float(np.abs(wanted[name]).max(initial=0.0))
+        return float(np.abs(found[name] - wanted[name]).max(initial=0.0)) <= SAME_RELATIVE * largest
+
+    if same and most > SAME_STEPS + _SLACK and not all(close(name) for name in wanted):
+        verdict, why = FAIL, f"differs from {against} by more than one step on the same runtime and CPU: {text}"
+    elif median > MEDIAN_STEPS + _SLACK or tail > TAIL_STEPS + _SLACK:
+        verdict, why = FAIL, f"differs from {against} by more than rounding: {text}"
+    elif flips > math.ceil((1 - CLEAR_AGREEMENT) * decided):
+        verdict, why = FAIL, f"decides otherwise than {against}: {text}"
+    elif decided == 0 and not equal.all():
+        verdict, why = INCONCLUSIVE, f"no decision is clear enough to compare with {against}: {text}"
+    else:
+        verdict, why = PASS, f"as {against} within rounding: {text}"
+    return Verdict("parity", verdict, why, metric="median steps", quantized=median, limit=MEDIAN_STEPS, n=n)
+
+
+def _fault(wanted: Outputs, found: Outputs) -> str:
+    """What makes a comparison in steps impossible, or ""."""
+    for name, values in wanted.items():
+        if name not in found:
+            return f"the output {name!r} is missing; there are {', '.join(found) or 'none'}"
+        if found[name].shape != values.shape:
+            return f"the output {name!r} has shape {found[name].shape}, expected {values.shape}"
+        if not np.isfinite(found[name]).all():
+            return f"the output {name!r} holds values that are not finite"
+        if not np.isfinite(values).all():
+            return f"the expected output {name!r} holds values that are not finite"
+    return ""
+
+
+def _in_steps(wanted: np.ndarray, found: np.ndarray, step: float) -> np.ndarray:
+    return (np.abs(found.astype(np.float64) - wanted.astype(np.float64)) / step).ravel()

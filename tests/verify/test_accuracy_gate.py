@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from logits import LABELS, outputs, targets, wrong
+
+from edgeft import verify
+from edgeft.errors import DataError, ModelError, RecipeError
+from edgeft.recipe import Gates
+from edgeft.tasks import classify
+
+
+def judge(float_wrong: int, more_wrong: int, n: int = 400, **gates):
+    truth = targets(n)
+    before = wrong(truth, slice(0, float_wrong))
+    after = before.copy()
+    after[float_wrong : float_wrong + more_wrong] = wrong(truth, slice(0, n))[float_wrong : float_wrong + more_wrong]
+    return verify.accuracy(classify, outputs(before), outputs(after), truth, LABELS, Gates(**gates))
+
+
+def test_point_judges_the_drop_itself():
+    assert judge(20, 4).verdict == "pass"  # exactly 0.01, the task's default
+    failed = judge(20, 5)
+    assert failed.verdict == "fail" and failed.drop == pytest.approx(0.0125) and "exceeds" in failed.why
+    assert failed.float == 0.95 and failed.quantized == pytest.approx(0.9375)
+    assert failed.ci95[0] < failed.drop < failed.ci95[1] and failed.n == 400 and failed.limit == 0.01
+
+
+def test_bound_passes_and_fails_only_on_the_whole_interval():
+    assert judge(20, 0, n=4000, decide="bound").verdict == "pass"
+    assert judge(20, 40, decide="bound").verdict == "fail"
+    unsure = judge(20, 4, decide="bound")
+    assert unsure.verdict == "inconclusive" and "no number of samples" in unsure.why
+    assert "samples would decide" in judge(20, 2, decide="bound").why
+
+
+def test_the_estimate_of_samples_needed_is_of_the_right_size():
+    first = judge(10, 0, n=200, decide="bound")
+    assert first.verdict == "inconclusive"
+    needed = int(first.why.split("about ")[1].split(" ")[0])
+    assert needed > 200
+    again = judge(10, 0, n=4 * math.ceil(needed / 4), decide="bound")
+    assert again.ci95[1] < first.ci95[1]
+
+
+def test_no_samples_is_a_fail():
+    found = verify.accuracy(classify, outputs(targets(0)), outputs(targets(0)), targets(0), LABELS, Gates())
+    assert found.verdict == "fail" and "measured nothing" in found.why and found.n == 0
+
+
+def test_a_better_artifact_has_a_negative_drop():
+    truth = targets(400)
+    found = verify.accuracy(classify, outputs(wrong(truth, slice(0, 40))), outputs(truth), truth, LABELS, Gates())
+    assert found.drop == pytest.approx(-0.1) and found.verdict == "pass" and found.ci95[1] < 0
+
+
+def test_a_baseline_at_chance_is_refused():
+    truth = np.repeat([0, 1, 2, 3], [70, 10, 10, 10])
+    always = outputs(np.zeros(100, int))
+    with pytest.raises(DataError, match="chance") as caught:
+        verify.accuracy(classify, always, always, truth, LABELS, Gates())
+    assert caught.value.exit_code == 3
+    a_little = np.zeros(100, int)
+    a_little[70:74] = 1  # 74 of 100 against 70: within the noise
+    with pytest.raises(DataError, match="chance"):
+        verify.accuracy(classify, outputs(a_little), always, truth, LABELS, Gates())
+    clearly = truth.copy()
+    clearly[85:] = 0  # 85 of 100
+    assert verify.accuracy(classify, outputs(clearly), outputs(clearly), truth, LABELS, Gates()).verdict == "pass"
+
+
+@pytest.mark.parametrize("gates", [{"max_drop": 0.7}, {"max_drop": 5.0}, {"max_drop_relative": 0.9}])
+def test_a_limit_as_wide_as_the_metric_is_refused(gates):
+    with pytest.raises(RecipeError, match="never fail") as caught:
+        judge(20, 0, **gates)
+    assert caught.value.exit_code == 3 and caught.value.where == "gates.max_drop"
+
+
+def test_of_two_limits_the_stricter_one_holds():
+    assert judge(20, 0, max_drop=0.05, max_drop_relative=0.02).limit == pytest.approx(0.019)
+    assert judge(20, 0, max_drop=0.005, max_drop_relative=0.02).limit == 0.005
+    assert judge(20, 0, max_drop_relative=0.02).limit == pytest.approx(0.019)
+
+
+def test_swapped_labels_fail_though_both_artifacts_suffer_alike():
+    truth = targets(400, classes=10)
+    labels = [f"class {i}" for i in range(10)]
+    swapped = np.array([0, 1, 2, 5, 4, 3, 6, 7, 8, 9])[truth]
+    found = verify.accuracy(classify, outputs(swapped, 10), outputs(swapped, 10), truth, labels, Gates())
+    assert found.verdict == "fail" and "label map" in found.why and "'class 3' are seen as 'class 5'" in found.why
+    ring = np.roll(np.arange(10), 1)[truth]
+    assert verify.accuracy(classify, outputs(ring, 10), outputs(ring, 10), truth, labels, Gates()).verdict == "fail"
+
+
+def test_a_class_that_is_only_weak_is_no_swapped_label():
+    truth = targets(400)
+    decided = truth.copy()
+    decided[truth == 2] = 3  # cats are taken for dogs, but dogs stay dogs
+    assert "label map" not in verify.accuracy(classify, outputs(decided), outputs(decided), truth, LABELS, Gates()).why
+
+
+def test_outputs_that_are_not_numbers_lose():
+    truth = targets(400)
+    broken = {"logits": np.full((400, 4), np.nan, np.float32)}
+    assert verify.accuracy(classify, outputs(truth), broken, truth, LABELS, Gates()).verdict == "fail"
+
+
+def test_worst_class_names_who_lost_most():
+    truth = targets(400)
+    after = truth.copy()
+    after[[2, 6, 10, 1]] = 0
+    assert verify.worst_class(classify, outputs(truth), outputs(after), truth, LABELS) == {
+        "label": "cat",
+        "float": 1.0,
+        "quantized": 0.97,
+        "drop": pytest.approx(0.03),
+        "n": 100,
+    }
+    few = np.zeros(3, int)
+    assert verify.worst_class(classify, outputs(few), outputs(few), few, LABELS)["label"] == "ant"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(200, 600))
+def test_bound_is_never_more_lenient_than_point(float_wrong, more_wrong, n):
+    point, bound = judge(float_wrong, more_wrong, n=n), judge(float_wrong, more_wrong, n=n, decide="bound")
+    assert (point.verdict, bound.verdict) in {
+        ("pass", "pass"),
+        ("fail", "fail"),
+        ("pass", "inconclusive"),
+        ("fail", "inconclusive"),
+    }
+    assert point.drop == pytest.approx(more_wrong / n)
+
+
+def error_task(mean: bool):
+    """Mean absolute error, lower is better; as a mean over samples or (root mean square) as none."""
+
+    def per_sample(outputs, targets):
+        return np.abs(outputs["y"] - targets) if mean else None
+
+    def metric(outputs, targets):
+        gap = np.abs(outputs["y"] - targets)
+        return float(gap.mean() if mean else np.sqrt((gap**2).mean()))
+
+    return SimpleNamespace(
+        METRIC="mae",
+        HIGHER_IS_BETTER=False,
+        MAX_DROP=0.1,
+        metric=metric,
+        per_sample=per_sample,
+        decisions=lambda outputs: outputs["y"],
+        chance=lambda targets: float(np.abs(targets - np.median(targets)).mean()),
+    )
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_a_metric_where_less_is_better(mean):
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 3, 300)
+    good = {"y": truth + rng.normal(0, 0.5, 300)}
+    worse = {"y": good["y"] + rng.normal(0, 1.0, 300)}
+    task = error_task(mean)
+    same = verify.accuracy(task, good, good, truth, (), Gates(decide="bound"))
+    assert same.verdict == "pass" and same.drop == 0
+    found = verify.accuracy(task, good, worse, truth, (), Gates(decide="bound"))
+    assert found.verdict == "fail" and found.drop > 0.3 and found.ci95[0] < found.drop < found.ci95[1]
+    useless = {"y": rng.normal(0, 3, 300)}
+    with pytest.raises(DataError, match="chance"):
+        verify.accuracy(task, useless, good, truth, (), Gates())
+    with pytest.raises(ModelError):
+        verify.accuracy(task, {"y": np.full(300, np.nan)}, good, truth, (), Gates())
+
+
+def test_equal_scores_of_a_mean_still_have_a_width():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 3, 25)
+    good = {"y": truth + rng.normal(0, 0.5, 25)}
+    found = verify.accuracy(error_task(True), good, good, truth, (), Gates(decide="bound"))
+    assert found.ci95[0] < 0 < found.ci95[1]
+
+
+def test_too_few_samples_for_a_bootstrap_decide_nothing_in_bound():
+    truth = np.array([-4.0, -1.0, 0.0, 2.0, 5.0, 9.0])
+    good = {"y": truth + 0.1}
+    found = verify.accuracy(error_task(True), good, good, truth, (), Gates(decide="bound"))
+    assert found.verdict == "inconclusive" and found.ci95 is None

@@ -1,0 +1,208 @@
+"""`verify.run` on a real bundle in its real runtime, whole and sabotaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_bundle as tiny
+from simulated import SimulatedClock
+
+from edgeft import bundle, files, runtime, verify
+from edgeft.errors import BundleError, DataError
+from edgeft.verify.run import run
+
+pytestmark = pytest.mark.board
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    tiny.usable("litert")
+    found = runtime.get("litert").integer_weights(tiny.FIXTURES / "int8.tflite")
+    weights = {"linear": next((t.data, t.scale) for t in found if t.data.size == 192)}
+    gates = {"min_speedup": 0.0, "min_int8_share": 0.5}
+    return tiny.build(tmp_path, target="host-litert", integer_weights=verify.digests(weights), gates=gates)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Ten test samples of each of three classes, in the alphabetical order of a folder, which is not the bundle's."""
+    labels = sorted(tiny.LABELS)
+    levels = {"bright": 230, "dark": 20, "grey": 127}
+    images = np.stack([tiny.pixels(levels[label] + i % 10 - 5) for label in labels for i in range(10)])
+    path = tmp_path / "data.npz"
+    np.savez(path, test_images=images, test_labels=np.repeat(np.arange(3), 10), labels=np.array(labels))
+    return path
+
+
+def gate(report: dict[str, Any], name: str, metric: str = "") -> dict[str, Any]:
+    return next(g for g in report["gates"] if g["name"] == name and metric in g["metric"])
+
+
+def edit(path: Path, **changes: Any) -> Path:
+    """Change keys of the manifest and every digest that guards it, as somebody with bad intentions would."""
+    table = json.loads((path / "manifest.json").read_text())
+    table.update(changes)
+    for name in table["files"]:
+        file = path / name
+        table["files"][name] = {"sha256": files.sha256(file), "bytes": file.stat().st_size}
+    tiny.forge(path, table)
+    return path
+
+
+def test_a_whole_bundle_passes_with_every_gate(made, data):
+    said: list[str] = []
+    report = run(made, data, max_seconds=0.5, say=said.append)
+    json.dumps(report, allow_nan=False)
+    assert report["verdict"] == "pass", report["gates"]
+    names = {g["name"] for g in report["gates"]}
+    assert names == {"accuracy", "agreement", "parity", "integer", "latency", "size", "compatibility"}
+    accuracy = gate(report, "accuracy")
+    assert accuracy["n"] == 30 and accuracy["float"] == 1.0 and accuracy["verdict"] == "pass"
+    assert report["worst_class"]["n"] == 10
+    assert report["latency"]["speedup"] > 0 and report["latency"]["where"] == "host"
+    assert 0 < report["int8_share"] <= 1 and report["fingerprint"]["runtime"]["name"] == "litert"
+    assert report["size"]["quantized_bytes"] == (made / "model.tflite").stat().st_size
+    assert report["int8"]["macs"] >= report["int8"]["integer_macs"] > 0 and "float_ops" in report["int8"]
+    assert "samples" in said and "latency" in said
+
+
+def test_without_data_accuracy_is_advisory_and_never_a_pass(made, data):
+    report = run(made, measure_latency=False)
+    found = gate(report, "accuracy")
+    assert report["verdict"] == "pass" and found["verdict"] == "advisory" and not found["required"]
+    files.write_json(made / "report.json", run(made, data, measure_latency=False))
+    later = gate(run(made, measure_latency=False), "accuracy")
+    assert later["verdict"] == "advisory" and later["float"] == 1.0 and "before: pass" in later["why"]
+    files.write_json(made / "report.json", run(made, measure_latency=False))
+    assert gate(run(made, measure_latency=False), "accuracy")["why"] == later["why"]
+    (made / "report.json").write_text("[broken")
+    assert gate(run(made, measure_latency=False), "accuracy")["verdict"] == "advisory"
+
+
+def test_a_flipped_weight_byte_is_named(made):
+    model = bytearray((made / "model.tflite").read_bytes())
+    weights = next(
+        t.data for t in runtime.get("litert").integer_weights(made / "model.tflite") if t.data.size == 192
+    ).tobytes()
+    model[bytes(model).index(weights)] ^= 0x40
+    (made / "model.tflite").write_bytes(bytes(model))
+    with pytest.raises(BundleError, match="altered"):
+        run(made, measure_latency=False)
+    report = run(edit(made), measure_latency=False)
+    found = gate(report, "integer", "weights")
+    assert report["verdict"] == "fail" and found["verdict"] == "fail" and "'linear'" in found["why"]
+
+
+def test_a_float_model_called_int8_is_named(made):
+    shutil.copy(made / "baseline" / "model.tflite", made / "model.tflite")
+    table = json.loads((made / "manifest.json").read_text())
+    border = {**table["graphs"][0]["outputs"][0], "dtype": "float32", "scale": None, "zero_point": None}
+    table["graphs"][0]["outputs"] = [border]
+    report = run(edit(made, graphs=table["graphs"]), measure_latency=False)
+    assert gate(report, "integer", "weights")["verdict"] == "fail"
+    assert gate(report, "integer", "int8_share")["quantized"] == 0
+    assert report["verdict"] == "fail"
+
+
+@pytest.mark.parametrize("change", [{"mean": [0.1]}, {"std": [0.9]}, {"scale": 256.0}])
+def test_changed_preprocessing_is_named(made, change):
+    report = run(edit(made, preprocess={**tiny.SPEC, **change}), measure_latency=False)
+    found = gate(report, "parity", "preprocessing")
+    assert report["verdict"] == "fail" and found["verdict"] == "fail" and "preprocessing" in found["why"]
+
+
+def test_changed_outputs_are_named(made):
+    samples = bundle.open(made).samples()
+    for kind in ("output", "graph"):
+        changed = {**samples, f"{kind}/logits": samples[f"{kind}/logits"] * 1.5}
+        np.savez(made / "samples.npz", **changed)
+        report = run(edit(made), measure_latency=False)
+        assert report["verdict"] == "fail" and gate(report, "parity", "steps")["name"] == "parity"
+        word = {"output": "stored at export", "graph": "quantized graph"}[kind]
+        assert any(g["verdict"] == "fail" and word in g["why"] for g in report["gates"])
+
+
+def test_a_swapped_label_map_is_named(made, data):
+    report = run(edit(made, labels=["bright", "grey", "dark"]), data, measure_latency=False)
+    found = gate(report, "accuracy")
+    assert report["verdict"] == "fail" and found["verdict"] == "fail" and "label map" in found["why"]
+
+
+def test_a_swapped_label_map_is_named_without_data_where_samples_carry_names(made):
+    samples = bundle.open(made).samples()
+    np.savez(made / "samples.npz", **samples, target_names=np.array(tiny.LABELS)[samples["targets"]])
+    assert gate(run(edit(made), measure_latency=False), "parity", "label")["verdict"] == "pass"
+    report = run(edit(made, labels=["bright", "grey", "dark"]), measure_latency=False)
+    found = gate(report, "parity", "label")
+    assert report["verdict"] == "fail" and found["verdict"] == "fail" and "'dark'" in found["why"]
+
+
+def test_data_with_a_label_that_the_bundle_does_not_know_is_refused(made, tmp_path):
+    images = np.stack([tiny.pixels(20), tiny.pixels(230)])
+    path = tmp_path / "other.npz"
+    np.savez(path, test_images=images, test_labels=np.array([0, 1]), labels=np.array(["dark", "brigth"]))
+    with pytest.raises(DataError, match="'brigth'") as caught:
+        run(made, path, measure_latency=False)
+    assert "'bright'" in caught.value.remedy
+    with pytest.raises(DataError, match="no such"):
+        run(made, tmp_path / "absent", measure_latency=False)
+
+
+def test_a_baseline_at_chance_is_refused(made, tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, 8, 8)).astype(np.uint8)
+    path = tmp_path / "noise.npz"
+    np.savez(path, test_images=images, test_labels=np.arange(30) % 3, labels=np.array(tiny.LABELS))
+    with pytest.raises(DataError, match="chance"):
+        run(made, path, measure_latency=False)
+
+
+class Slow:
+    """A session whose runs take a time of their own on a simulated clock."""
+
+    def __init__(self, session: Any, clock: SimulatedClock, cost_ms: float) -> None:
+        self._session, self._clock, self._cost = session, clock, cost_ms
+        self.inputs, self.outputs = session.inputs, session.outputs
+
+    def run(self, feeds: Any) -> Any:
+        return self._session.run(feeds)
+
+    def invoke(self) -> None:
+        self._session.invoke()
+        self._clock.spend(self._cost * 1e6, self._cost * 1e6)
+
+
+@pytest.mark.parametrize(("cost_ms", "verdict"), [(9.0, "fail"), (1.5, "pass")])
+def test_a_three_times_slower_artifact_is_named(made, monkeypatch, cost_ms, verdict):
+    clock, load = SimulatedClock(), bundle.Bundle.session
+
+    def slowed(self: bundle.Bundle, **options: Any) -> Any:
+        return Slow(load(self, **options), clock, 3.0 if options.get("baseline") else cost_ms)
+
+    monkeypatch.setattr(bundle.Bundle, "session", slowed)
+    report = run(edit(made, gates={"min_speedup": 1.0}), clock=clock)
+    found = gate(report, "latency")
+    assert found["verdict"] == verdict and found["required"] and report["verdict"] == verdict
+    assert report["latency"]["speedup"] == pytest.approx(3.0 / cost_ms)
+
+
+def test_an_emulated_board_gives_no_figure_of_speed(made):
+    report = run(made, where="emulated")
+    assert all(g["name"] != "latency" for g in report["gates"]) and report["latency"]["speedup"] is None
+    assert gate(report, "integer", "int8_share")["verdict"] == "advisory"
+
+
+def test_a_target_without_profile_here_is_unverified_and_its_speed_advisory(made):
+    report = run(edit(made, target="a-board-of-mine"), max_seconds=0.3)
+    assert gate(report, "compatibility")["verdict"] == "unverified"
+    assert gate(report, "latency")["verdict"] == "advisory" and report["unverified"]
+
+
+def test_a_bundle_that_names_no_integer_weights_fails(tmp_path):
+    report = run(tiny.build(tmp_path), measure_latency=False)
+    assert report["verdict"] == "fail" and "measured nothing" in gate(report, "integer", "weights")["why"]
