@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def latest_run() -> Path:
         raise RunError(
             "no finished run here: the latest was interrupted",
             where=str(begun[-1].parent),
-            remedy=f"edgeft tune --resume {begun[-1].parent}",
+            remedy=f"edgeft tune --resume {shlex.quote(str(begun[-1].parent))}",
         )
     raise RunError("no run here", where=str(RUNS), remedy="edgeft tune, or name a run directory")
 

@@ -16,8 +16,9 @@ from .errors import TargetError, nearest
 #: classes of ops a rule may speak of. The first four carry weights.
 WEIGHTED = ("conv", "depthwise", "conv_transpose", "linear")
 #: what gains from int8 on every CPU runtime measured so far: attention matmuls, softmax and norms do not.
-GAINS = (*WEIGHTED, "add", "mul", "pool", "concat", "shape", "activation")
-OP_CLASSES = (*GAINS, "matmul", "softmax")
+#: A transposed convolution has no integer kernel in two of the three runtimes.
+GAINS = ("conv", "depthwise", "linear", "add", "mul", "pool", "concat", "shape", "activation")
+OP_CLASSES = (*GAINS, "conv_transpose", "matmul", "softmax")
 
 #: keys of `Scheme.as_dict` that follow from the others
 _DERIVED = ("name", "activation_dtype", "activation_range", "weight_range", "weight_axis")

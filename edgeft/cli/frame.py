@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ class Console:
     def after_interrupt(self) -> str:
         """How to go on after ctrl-C, once there is something to go on with."""
         begun = self.resumable is not None and (self.resumable / "recipe.toml").is_file()
-        return f"edgeft tune --resume {self.resumable}" if begun else ""
+        return f"edgeft tune --resume {shlex.quote(str(self.resumable))}" if begun else ""
 
     @property
     def progress(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -50,7 +51,7 @@ def command(
     if resume is not None and (recipe is not None or out is not None):
         raise UsageError(
             "--resume continues a run by its own recipe, in its own folder: leave out RECIPE and --out",
-            remedy=f"edgeft tune --resume {resume}",
+            remedy=f"edgeft tune --resume {shlex.quote(str(resume))}",
         )
     made = api.read_recipe(recipe, overrides) if resume is None else api.read_run_recipe(resume, overrides)
     folder = resume or out or places.new_run(made.name)
@@ -68,4 +69,4 @@ def command(
     )
     if dry_run:
         return Outcome(result, words.plan(result), details=words.learns(result))
-    return Outcome(result, f"{text.tuned(result, folder=str(folder))}\nnext: edgeft export {folder}")
+    return Outcome(result, f"{text.tuned(result, folder=str(folder))}\nnext: edgeft export {shlex.quote(str(folder))}")

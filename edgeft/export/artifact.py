@@ -77,8 +77,9 @@ def quiet() -> Iterator[list[str]]:
             lines += sink.read().splitlines()
 
 
+#: how the three converters name a node, and failing that an op
 _NODE = re.compile(r"%(\w+)\s*:\s*\[.*?\]\s*=\s*call_\w+\[target=([\w.]+)\]")
-_OP = re.compile(r"\b(?:torch\.ops\.)?((?:aten|quantized_decomposed|torchvision)(?:\.|::)[A-Za-z_]\w*(?:\.\w+)?)")
+_OP = re.compile(r"\b(?:torch\.ops\.)?((?:aten|prims|quantized_decomposed|torchvision)(?:\.|::)[A-Za-z_]\w*(?:\.\w+)?)")
 
 
 def conversion_failed(converter: str, error: BaseException, printed: Sequence[str] = ()) -> ModelError:
@@ -91,11 +92,12 @@ def conversion_failed(converter: str, error: BaseException, printed: Sequence[st
     else:
         place, op = "", ""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = next((line for line in lines if not line.startswith(("Failed to", "⬆", "<class"))), type(error).__name__)
+    noise = ("Failed to", "⬆", "<class", "-", "#", "*")
+    reason = next((line for line in lines if not line.startswith(noise)), next(iter(lines), type(error).__name__))
     what = f"{converter} cannot convert the op {op}" if op else f"{converter} cannot convert this model"
     return ModelError(
         f"{what}: {reason[:300]}",
         where=f"tensor {place}" if place else "",
-        remedy="keep the layer that holds it in float (quantize.keep_float = [\"<layer pattern>\"]), or rewrite it with "
+        remedy='keep the layer that holds it in float (quantize.keep_float = ["<layer pattern>"]), or rewrite it with '
         "ops that the runtime has",
     )

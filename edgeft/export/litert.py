@@ -156,7 +156,7 @@ def _check_integers(weights: dict[str, Quantized], content: bytes) -> None:
             raise ModelError(
                 "a bias does not fit int32 and was cut off: the weight scale of its channel is too small",
                 where=f"tensor {name}",
-                remedy="raise the scale of that (nearly) empty channel, or keep the layer in float (quantize.keep_float)",
+                remedy="raise the scale of that nearly empty channel, or keep the layer float (quantize.keep_float)",
             )
 
 

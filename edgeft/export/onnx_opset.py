@@ -17,7 +17,15 @@ import onnx.inliner
 
 from ..errors import ModelError
 from ..target import Target
-from .onnx_passes import Index, attributes, constants_to_initializers, drop_attributes, drop_unused_initializers, shapes, strip_metadata
+from .onnx_passes import (
+    Index,
+    attributes,
+    constants_to_initializers,
+    drop_attributes,
+    drop_unused_initializers,
+    shapes,
+    strip_metadata,
+)
 
 #: torch's exporter writes 18 whenever something older is asked for
 OLDEST_OF_TORCH = 18
@@ -156,7 +164,9 @@ def _shape(index: Index, node: onnx.NodeProto, known: dict[str, Any]) -> None:
     drop_attributes(node, "start")
 
 
-_REDUCE = tuple(f"Reduce{kind}" for kind in ("Mean Max Min Prod L1 L2 LogSum LogSumExp SumSquare").split())
+_REDUCE = tuple(
+    f"Reduce{kind}" for kind in ["Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare"]
+)
 #: (opset that brought the new form, ops, how to write the old one)
 _RULES: tuple[tuple[int, tuple[str, ...], Callable[[Index, onnx.NodeProto, dict[str, Any]], None]], ...] = (
     (18, _REDUCE, _reduce),

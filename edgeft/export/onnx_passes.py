@@ -182,6 +182,57 @@ def pad_in_integers(model: onnx.ModelProto) -> int:
     return count
 
 
+def clip_in_integers(model: onnx.ModelProto) -> int:
+    """op -> Relu or Clip -> Q becomes op -> Q -> Clip on the integers, where Q's own saturation does not clip already.
+
+    Quantizing is monotone, so it commutes with clipping: the same numbers. ONNX Runtime can only fuse a convolution
+    whose activation vanishes in the saturation; a wider grid (shared with a signed tensor, say) would leave it float.
+    """
+    index, count = Index(model), 0
+    for clip in [n for n in model.graph.node if n.op_type in ("Relu", "Clip")]:
+        after, source = index.only_consumer(clip.output[0]), index.producer.get(clip.input[0])
+        if after is None or after.op_type != "QuantizeLinear" or source is None:
+            continue
+        if source.op_type == "DequantizeLinear" or index.only_consumer(clip.input[0]) is None:
+            continue
+        scale, zero = index.value(after.input[1]), index.value(after.input[2])
+        bounds = _bounds(index, clip)
+        if scale is None or zero is None or scale.size != 1 or bounds is None:
+            continue
+        info = np.iinfo(zero.dtype)
+        low, high = (
+            int(np.clip(np.rint(np.float32(bound) / scale) + zero, info.min, info.max).reshape(())) for bound in bounds
+        )
+        if (low, high) == (info.min, info.max):
+            continue
+        after.input[0] = clip.input[0]
+        limits = [
+            index.constant(f"{clip.output[0]}_{side}", np.array(value, zero.dtype))
+            for side, value in (("low", low), ("high", high))
+        ]
+        stored = f"{after.output[0]}_unclipped"
+        again = onnx.helper.make_node("Clip", [stored, *limits], [after.output[0]], name=f"{clip.output[0]}_clip")
+        after.output[0] = stored
+        model.graph.node.remove(clip)
+        model.graph.node.insert(list(model.graph.node).index(after) + 1, again)
+        count += 1
+    return count
+
+
+def _bounds(index: Index, clip: onnx.NodeProto) -> tuple[float, float] | None:
+    """The constant limits of a Relu or Clip; None when they are computed."""
+    if clip.op_type == "Relu":
+        return 0.0, np.inf
+    limits = [-np.inf, np.inf]
+    for k, name in enumerate(clip.input[1:3]):
+        if name:
+            value = index.value(name)
+            if value is None:
+                return None
+            limits[k] = float(value.reshape(()))
+    return limits[0], limits[1]
+
+
 def pad_average_pool_in_integers(model: onnx.ModelProto) -> int:
     """A padded AveragePool that counts the padding -> Pad on the integers, then an unpadded AveragePool.
 
@@ -266,7 +317,7 @@ def integer_bias(model: onnx.ModelProto) -> int:
             raise ModelError(
                 f"the bias of channel {int(np.abs(steps).argmax())} does not fit int32: its weight scale is too small",
                 where=f"weight {w.input[0]}",
-                remedy="raise the scale of that (nearly) empty channel, or keep the layer in float (quantize.keep_float)",
+                remedy="raise the scale of that nearly empty channel, or keep the layer float (quantize.keep_float)",
             )
         name = f"{node.output[0]}_bias"
         inputs = [index.constant(f"{name}_i32", steps.astype(np.int32))]
@@ -306,8 +357,9 @@ def unsigned_activations(model: onnx.ModelProto) -> int:
             node.input[2] = shifted(node.input[2])
             drop_attributes(node, "output_dtype")
             count += 1
-        elif node.op_type == "Pad" and len(node.input) > 2:
-            node.input[2] = shifted(node.input[2])
+        elif node.op_type in ("Pad", "Clip"):  # those that work on integers
+            for k, name in enumerate(node.input):
+                node.input[k] = shifted(name)
     return count
 
 

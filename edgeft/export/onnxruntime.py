@@ -42,6 +42,7 @@ def export(
         from . import onnx_passes as passes
 
         _apply(model, passes.mean_to_global_pool, passes.pad_in_integers, passes.average_pool_without_ceil)
+        _apply(model, passes.clip_in_integers)
         _apply(model, passes.integer_bias, passes.unsigned_activations, passes.drop_unused_initializers)
     return _write(model, folder, target)
 
@@ -103,7 +104,7 @@ def translate(
         except (RuntimeError, TypeError, ValueError, NotImplementedError, AssertionError) as caught:
             error = caught
     if error is not None:
-        if dynamic and "specializ" in str(error) or "ConstraintViolation" in str(error):
+        if (dynamic and "specializ" in str(error)) or "ConstraintViolation" in str(error):
             raise ModelError(
                 "the model computes with its batch size, so the batch cannot be dynamic",
                 remedy="export with static shapes (batch 1), or take the batch size from x.shape[0] in the model",

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 import secrets
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from ..verify.agreement import agreement
 from ..verify.compatibility import compatibility
 from ..verify.document import clean, merge
 from ..verify.integer import digests, integer
+from ..verify.scales import activation_scales, scales_digest
 from ..verify.parity import parity
 from . import evidence
 from .artifact import Artifact
@@ -76,13 +78,16 @@ def export(
     opened = [target.load(name) for name in targets]
     for each in opened:
         runtime.get(each.backend).version()
+        final = Path(out) / each.name
+        if final.exists() and not final.is_dir():
+            raise UsageError(f"{final} is a file, not a folder", remedy="choose another --out")
+        if final.exists() and any(final.iterdir()) and not overwrite:
+            raise UsageError(f"{final} exists and is not empty", remedy="choose another --out, or pass --overwrite")
     exporter = _Exporter(Path(run), opened, list(overrides), allow_code, model, dataset, say)
     schemes = {t.scheme.name: exporter.quantized(t, ptq) for t in opened}
     reports = []
     for each in opened:
         final = Path(out) / each.name
-        if final.exists() and any(final.iterdir()) and not overwrite:
-            raise UsageError(f"{final} exists and is not empty", remedy="choose another --out, or pass --overwrite")
         say(f"{each.name}: exporting to {each.backend}")
         with files.system_errors(final.parent):
             final.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +119,9 @@ class _Exporter:
         self.run, self.targets, self.say = run, targets, say
         self.outputs: dict[str, list[dict[str, np.ndarray]]] = {}  # of the quantized graph, by scheme
         if not (run / "summary.json").is_file():
-            raise RunError("is no finished run", where=str(run), remedy=f"edgeft tune --resume {run}")
+            raise RunError(
+                "is no finished run", where=str(run), remedy=f"edgeft tune --resume {shlex.quote(str(run))}"
+            )
         self.summary = json.loads((run / "summary.json").read_text())
         made = recipe.load(run / "recipe.toml")
         for item in overrides:
@@ -141,7 +148,7 @@ class _Exporter:
     def quantized(self, each: Target, ptq: bool) -> Quantized:
         """The run's graph for the target's scheme; calibrated anew with `ptq`."""
         scheme = each.scheme
-        path = self.run / f"quantized.{scheme.name}.safetensors"
+        path = self.run / _quantized(scheme.name)
         if ptq:
             self.say(f"{scheme.name}: calibrating")
             graph, method = calibrated(self.session, self.captured, scheme), "ptq"
@@ -151,11 +158,13 @@ class _Exporter:
             _load_state(graph.module, path)
             method = self.session.recipe.quantize.method
         else:
-            names = sorted({*recipe.load(self.run / "recipe.toml").export.targets, each.name})
+            lacking = [t.name for t in self.targets if not (self.run / _quantized(t.scheme.name)).is_file()]
+            names = list(dict.fromkeys([*recipe.load(self.run / "recipe.toml").export.targets, *lacking]))
+            setting = shlex.quote(f"export.targets={json.dumps(names)}")
             raise UsageError(
                 f"the run has no model for the scheme {scheme.name} of {each.name}",
                 where=str(self.run),
-                remedy=f"edgeft tune --resume {self.run} --set 'export.targets={json.dumps(names)}', or pass --ptq",
+                remedy=f"edgeft tune --resume {shlex.quote(str(self.run))} --set {setting}, or pass --ptq",
             )
         return Quantized(graph, method, integer_weights(graph))
 
@@ -189,8 +198,9 @@ class _Exporter:
         if each.compiler == "trtexec":
             from .tensorrt import build_script
 
-            files.write_text(staging / "build_engine.sh", build_script(each, graph))
-        bundle.write(staging, self._manifest(each, quantized, artifact, graph, machine.version()))
+            digest = files.sha256(staging / artifact.file)
+            files.write_text(staging / "build_engine.sh", build_script(each, {**graph, "sha256": digest}))
+        bundle.write(staging, self._manifest(each, quantized, artifact, graph, machine.version(), staging / artifact.file))
         alone = isolated.run(staging)
         found = merge(alone, self._gates(each, quantized, artifact, seen, staging, alone))
         found |= evidence.per_class(session.task, seen, session.dataset)
@@ -251,7 +261,9 @@ class _Exporter:
         steps = quantized.graph.output_steps()
         for name, values in seen.graph.items():
             steps.setdefault(name, float(np.ptp(values)) / 255 or np.finfo(np.float32).tiny)
-        stored = runtime.get(each.backend).integer_weights(staging / artifact.file)
+        kind = runtime.get(each.backend)
+        stored = kind.integer_weights(staging / artifact.file)
+        grids = [fake.parameters_of_grid() for fake in quantized.graph.activations().values()]
         emitted = {
             **artifact.emitted,
             "dynamic": self.captured.dynamic and not each.static_shapes,
@@ -263,11 +275,18 @@ class _Exporter:
             agreement(task, seen.float, seen.quantized, gates),
             parity(task, seen.graph, seen.quantized, steps),
             integer({w.name: (w.data, w.scale) for w in quantized.weights}, stored),
+            activation_scales(grids, kind.activation_grids(staging / artifact.file)),
             compatibility(each, emitted, target.objections(each, quantized.graph.summary)),
         ]
 
     def _manifest(
-        self, each: Target, quantized: Quantized, artifact: Artifact, graph: dict[str, Any], version: str
+        self,
+        each: Target,
+        quantized: Quantized,
+        artifact: Artifact,
+        graph: dict[str, Any],
+        version: str,
+        file: Path,
     ) -> dict[str, Any]:
         made, kind = self.session.recipe, runtime.get(each.backend)
         return clean(
@@ -287,6 +306,7 @@ class _Exporter:
                 },
                 "gates": dataclasses.asdict(made.gates),
                 "integer_weights": digests({w.name: (w.data, w.scale) for w in quantized.weights}),
+                "scales_sha256": scales_digest(kind.integer_weights(file), kind.activation_grids(file)),
                 "provenance": {
                     "edgeft": __version__,
                     "method": quantized.method,
@@ -317,6 +337,11 @@ class _Exporter:
         found["details"] = {"layer_error": errors, "history": rows}
         manifest = bundle.open(staging, check_files=False).manifest
         return html.render(found, manifest, self.summary, extras)
+
+
+def _quantized(scheme: str) -> str:
+    """The file of a run that holds the model of a scheme."""
+    return f"quantized.{scheme}.safetensors"
 
 
 def _flat(value: Any) -> tuple[torch.Tensor, ...]:

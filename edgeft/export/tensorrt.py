@@ -13,7 +13,7 @@ FILE = "build_engine.sh"
 LOWEST_MAJOR = 10
 
 _HEAD = r"""#!/usr/bin/env bash
-# Builds TensorRT engines for @NAME@ (@TARGET@) on the board itself.
+# Builds TensorRT engines on the board itself (written for: @TARGET@).
 # usage: ./build_engine.sh [OUTPUT_FOLDER]        environment: TRTEXEC=/path/to/trtexec  BATCH=1
 set -euo pipefail
 
@@ -29,7 +29,8 @@ known_tensorrt=@KNOWN@
 known_jetpack=@JETPACK@
 
 [[ $batch =~ ^[1-9][0-9]*$ ]] || fail 2 "BATCH is '$batch', not a positive number" "set BATCH=1"
-mkdir -p "$out" 2>/dev/null && [ -w "$out" ] || fail 6 "cannot write to $out" "name another folder: ./build_engine.sh FOLDER"
+mkdir -p "$out" 2>/dev/null || true
+[ -w "$out" ] || fail 6 "cannot write to $out" "name another folder: ./build_engine.sh FOLDER"
 
 trtexec=${TRTEXEC:-}
 for candidate in "$(command -v trtexec || true)" /usr/src/tensorrt/bin/trtexec /usr/local/tensorrt/bin/trtexec; do
@@ -72,7 +73,10 @@ build() { # model file, its sha256, engine name, shapes of its inputs (may be em
   if [ -n "$2" ] && [ "$(sha256sum "$model" | cut -d ' ' -f 1)" != "$2" ]; then
     fail 3 "$model is not the file that was verified" "copy the whole bundle to the board again"
   fi
-  if [ -n "$4" ]; then shapes=("--minShapes=${4//BATCH/1}" "--optShapes=${4//BATCH/$batch}" "--maxShapes=${4//BATCH/$batch}"); fi
+  if [ -n "$4" ]; then
+    local most=${4//BATCH/$batch}
+    shapes=("--minShapes=${4//BATCH/1}" "--optShapes=$most" "--maxShapes=$most")
+  fi
   echo "building $engine (minutes; log in $log)"
   if ! "$trtexec" "--onnx=$model" "--saveEngine=$engine.tmp" --skipInference \
     ${precision[@]+"${precision[@]}"} ${shapes[@]+"${shapes[@]}"} >"$log" 2>&1; then
@@ -89,38 +93,34 @@ build() { # model file, its sha256, engine name, shapes of its inputs (may be em
 """
 
 
-def build_script(manifest: Mapping[str, Any], target: Target) -> str:
+def build_script(target: Target, *graphs: Mapping[str, Any]) -> str:
     """The text of `build_engine.sh` for a bundle in the form "tensorrt".
 
-    Takes `name`, `graphs` and `files` of the manifest and `runtime["tensorrt"]`, `runtime["jetpack"]` of the profile
-    (versions separated by commas or blanks). The script finds trtexec and its version, checks the model's digest,
-    chooses the flags that this version knows, builds each graph beside its model and moves the engine into place only
-    when it is whole. A dynamic batch is built for 1 to `$BATCH`.
+    `graphs` are entries of the manifest: `file`, `inputs` [{name, shape}] and, where known, `sha256` of the file.
+    The versions come from the profile: `runtime["tensorrt"]` and `runtime["jetpack"]`, separated by commas or blanks.
+    The script finds trtexec and its version, checks the model's digest, chooses the flags that this version knows,
+    builds each graph beside its model and moves the engine into place only when it is whole. A dynamic batch is built
+    for 1 to `$BATCH`.
     """
     values = {
-        "NAME": _comment(manifest["name"]),
-        "TARGET": _comment(target.title),
+        "TARGET": " ".join(target.title.split()),
         "KNOWN": shlex.quote(_versions(target.runtime.get("tensorrt", ""))),
-        "JETPACK": shlex.quote(_versions(target.runtime.get("jetpack", ""), parts=9)),
+        "JETPACK": shlex.quote(_versions(target.runtime.get("jetpack", ""))),
         "LOWEST": str(LOWEST_MAJOR),
     }
     text = _HEAD
     for key, value in values.items():
         text = text.replace(f"@{key}@", value)
-    for graph in manifest["graphs"]:
-        digest = manifest.get("files", {}).get(graph["file"], {}).get("sha256", "")
+    for graph in graphs:
         engine = graph["file"].rsplit("/", 1)[-1].removesuffix(".onnx") + ".engine"
-        arguments = (graph["file"], digest, engine, _shapes(graph["inputs"]))
+        arguments = (graph["file"], graph.get("sha256", ""), engine, _shapes(graph["inputs"]))
         text += " ".join(["build", *[shlex.quote(a) for a in arguments]]) + "\n"
     return text
 
 
-def _comment(text: str) -> str:
-    return " ".join(str(text).split())
-
-
-def _versions(text: str, parts: int = 2) -> str:
-    return " ".join(".".join(word.split(".")[:parts]) for word in text.replace(",", " ").split())
+def _versions(text: str) -> str:
+    """Versions as major.minor, separated by blanks."""
+    return " ".join(".".join(word.split(".")[:2]) for word in text.replace(",", " ").split())
 
 
 def _shapes(inputs: list[Mapping[str, Any]]) -> str:

@@ -113,9 +113,10 @@ def _kept_float(nodes: list[fx.Node], patterns: Sequence[str]) -> set[fx.Node]:
 
 
 def _names(node: fx.Node) -> Iterator[str]:
-    yield node.name
-    if path := module_path(node):
-        yield path
+    """The layer names of a node. The graph's own name ("add_1") only counts where the model has none for it: "conv*"
+    must not match every "conv2d_3"."""
+    path = module_path(node)
+    yield path or node.name
     if len(node.args) > 1 and isinstance(node.args[1], fx.Node) and node.args[1].op == "get_attr":
         yield str(node.args[1].target).rsplit(".", 1)[0]
 
@@ -249,13 +250,16 @@ class _Sites:
             join(inputs[0], output)
         constraint = {find(s): s for s in self.by_value.values() if s.fixed or s.ceiling}
         for node, inputs, output in several:
-            kinds = {(c.fixed, c.ceiling) if (c := constraint.get(find(i))) else None for i in inputs}
-            for site in inputs:
+            bounds = [constraint.get(find(i)) for i in inputs]
+            kinds = {(b.fixed, b.ceiling) if b else None for b in bounds}
+            for site in dict.fromkeys(inputs):
                 if len(kinds) > 1 and find(site) in constraint:
                     again = Site(site.node, users=[node], after=site, produces=False)
                     self.extra.append(again)
                     site = again
                 join(output, site)
+            if len(kinds) == 1 and bounds[0] is not None:  # the joined group has a new root
+                constraint[find(output)] = bounds[0]
         groups: dict[Site, list[Site]] = {}
         for site in [*self.by_edge.values(), *dict.fromkeys(self.by_value.values()), *self.extra]:
             groups.setdefault(find(site), []).append(site)

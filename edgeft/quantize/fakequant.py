@@ -97,8 +97,9 @@ class ActivationFakeQuant(nn.Module):
             return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, self.q_min, self.q_max)
         elements = max(1, x.numel() // max(1, x.shape[0]))
         factor = 1.0 / math.sqrt(elements * self.q_max)
+        # on [0, q_max - q_min]: torch's backward rounds a negative zero point up by one and then clips one step early
         return torch._fake_quantize_learnable_per_tensor_affine(
-            x, self.scale(), self.zero_point, self.q_min, self.q_max, factor
+            x, self.scale(), self.zero_point - self.q_min, 0, self.q_max - self.q_min, factor
         )
 
 
@@ -113,6 +114,8 @@ class WeightFakeQuant(nn.Module):
         self.elements = weight.numel() // channels
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.register_buffer("zero_point", torch.zeros(channels))
+        #: below it the layer's bias does not fit the runtimes' int32 accumulator (see `ranges.floor_weight_scales`)
+        self.register_buffer("floor", torch.full((channels,), MIN_SCALE))
         self.mode = "quantize"
         self.set_scale(self._rows(weight).abs().amax(1) / self.q_max)
 
@@ -126,8 +129,8 @@ class WeightFakeQuant(nn.Module):
             self.log_scale.copy_(scale.to(torch.float32).clamp_min(MIN_SCALE).log())
 
     def scale(self) -> torch.Tensor:
-        """float32 (channels,), positive."""
-        return self.log_scale.exp()
+        """float32 (channels,), positive, not below the floor."""
+        return torch.maximum(self.log_scale.exp(), self.floor)  # type: ignore[arg-type]
 
     def integer(self, weight: torch.Tensor) -> torch.Tensor:
         """The int8 weight in torch's layout: round half to even, clipped to [q_min, q_max]."""

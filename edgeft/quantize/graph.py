@@ -89,12 +89,15 @@ def capture_float(module: nn.Module, example: Sequence[torch.Tensor]) -> Capture
 def _same_function(module: nn.Module, captured: Captured, example: Sequence[torch.Tensor]) -> None:
     """The normal form must compute what the module computes; a difference here would poison everything after."""
     rows = tuple(t if captured.dynamic else t[:1] for t in example)
-    was_training = module.training
+    modes = {layer: layer.training for layer in module.modules()}
     module.eval()
-    with torch.no_grad():
-        want = [t for t in torch.utils._pytree.tree_leaves(module(*rows)) if isinstance(t, torch.Tensor)]
-        got = captured.module(*rows)
-    module.train(was_training)
+    try:
+        with torch.no_grad():
+            want = [t for t in torch.utils._pytree.tree_leaves(module(*rows)) if isinstance(t, torch.Tensor)]
+            got = captured.module(*rows)
+    finally:
+        for layer, training in modes.items():
+            layer.training = training
     for a, b in zip(want, got if isinstance(got, (tuple, list)) else [got]):
         if not a.is_floating_point():
             continue

@@ -15,23 +15,29 @@ CONV_PADDING = (aten.conv1d.padding, aten.conv2d.padding)
 CONV_TRANSPOSE = (aten.conv_transpose1d.default, aten.conv_transpose2d.input)
 LINEAR = (aten.linear.default,)
 BATCH_NORM = (aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default)
-_NO_OPS = (
+#: hand on the very tensor that they get (in eval mode): who writes into their result writes into their input
+_SAME_TENSOR = (
     aten.dropout.default,
     aten.dropout_.default,
     aten.feature_dropout.default,
     aten.alias.default,
-    aten.clone.default,
-    aten.contiguous.default,
     aten.detach.default,
     aten.detach_.default,
+)
+_NO_OPS = (
+    *_SAME_TENSOR,
+    aten.clone.default,
+    aten.contiguous.default,
     aten.lift_fresh_copy.default,
 )
 
 
 def normalize(module: fx.GraphModule) -> None:
     """All passes, in the order that they need."""
+    drop_no_ops(module, _SAME_TENSOR)  # before `functional`, which does not follow aliases
     functional(module)
     drop_no_ops(module)
+    views_to_reshapes(module)
     explicit_padding(module)
     fold_batch_norm(module)
     single_batch_norm(module)
@@ -71,11 +77,18 @@ def functional(module: fx.GraphModule) -> None:
             )
 
 
-def drop_no_ops(module: fx.GraphModule) -> None:
+def drop_no_ops(module: fx.GraphModule, which: tuple[object, ...] = _NO_OPS) -> None:
     for node in list(module.graph.nodes):
-        if node.op == "call_function" and (node.target in _NO_OPS or _same_dtype(node)):
+        if node.op == "call_function" and (node.target in which or (which is _NO_OPS and _same_dtype(node))):
             node.replace_all_uses_with(node.args[0])
             module.graph.erase_node(node)
+
+
+def views_to_reshapes(module: fx.GraphModule) -> None:
+    """`view` needs the strides that a dropped `contiguous` gave; `reshape` computes the same without them."""
+    for node in module.graph.nodes:
+        if node.target in (aten.view.default, aten._unsafe_view.default):
+            node.target = aten.reshape.default
 
 
 def _same_dtype(node: fx.Node) -> bool:
@@ -210,26 +223,59 @@ def single_batch_norm(module: fx.GraphModule) -> None:
 
 
 def global_pools(module: fx.GraphModule) -> None:
-    """Adaptive average pools with a fixed meaning: to 1x1 -> `mean`, same size -> nothing, divisible -> `avg_pool2d`."""
+    """Adaptive average pools by what they mean at this size, in ops that every runtime has.
+
+    To 1x1 -> `mean`; same size -> nothing; divisible -> `avg_pool2d`; a whole multiple -> nearest upsampling; windows
+    of unequal sizes -> one linear layer an axis, whose rows of equal weights are exact in int8.
+    """
     graph = module.graph
     for node in list(graph.nodes):
         if node.target not in (aten.adaptive_avg_pool2d.default, aten._adaptive_avg_pool2d.default):
             continue
-        out = [int(v) for v in node.args[1]]
-        shape = node.args[0].meta["val"].shape[2:]
-        if out == [1, 1]:
-            with graph.inserting_before(node):
-                new = graph.call_function(aten.mean.dim, (node.args[0], [2, 3], True))
-            new.meta.update(node.meta)
-            node.replace_all_uses_with(new)
-        elif all(isinstance(s, int) for s in shape) and list(shape) == out:
-            node.replace_all_uses_with(node.args[0])
-        elif all(isinstance(s, int) and s % o == 0 for s, o in zip(shape, out)):
-            step = [int(s) // o for s, o in zip(shape, out)]
-            with graph.inserting_before(node):
-                new = graph.call_function(aten.avg_pool2d.default, (node.args[0], step, step))
-            new.meta.update(node.meta)
-            node.replace_all_uses_with(new)
-        else:
+        source, known = node.args[0], node.args[0].meta["val"].shape[2:]
+        asked = node.args[1] if isinstance(node.args[1], (list, tuple)) else [node.args[1]] * 2
+        out = [known[i] if v is None else v for i, v in enumerate(asked)]
+        if not all(isinstance(v, int) for v in (*known, *out)) and out != [1, 1]:
             continue
+        with graph.inserting_before(node):
+            if out == [1, 1]:
+                new = graph.call_function(aten.mean.dim, (source, [2, 3], True))
+            elif list(known) == out:
+                new = source
+            elif all(s % o == 0 for s, o in zip(known, out)):
+                step = [s // o for s, o in zip(known, out)]
+                new = graph.call_function(aten.avg_pool2d.default, (source, step, step))
+            elif all(o % s == 0 for s, o in zip(known, out)):
+                new = graph.call_function(aten.upsample_nearest2d.vec, (source, out, None))
+            else:
+                new = _uneven_pool(module, node, [int(s) for s in known], out)
+        if new is not source:
+            new.meta.update(node.meta)
+        node.replace_all_uses_with(new)
         graph.erase_node(node)
+
+
+def _uneven_pool(module: fx.GraphModule, node: fx.Node, size: list[int], out: list[int]) -> fx.Node:
+    """Averages along W, then along H, of a value (N, C, H, W).
+
+    torch's window i of o over s elements: from floor(i s / o) to ceil((i + 1) s / o).
+    """
+    graph, value = module.graph, node.args[0]
+    assert isinstance(value, fx.Node)
+    for axis in (1, 0):
+        length, windows = size[axis], out[axis]
+        rows = torch.zeros(windows, length)
+        for i in range(windows):
+            start, end = i * length // windows, -(-(i + 1) * length // windows)
+            rows[i, start:end] = 1.0 / (end - start)
+        set_attribute(module, f"{node.name}.windows_{axis}", rows)
+        weight = graph.get_attr(f"{node.name}.windows_{axis}")
+        weight.meta["val"] = rows
+        before = value.meta["val"]
+        pooled = graph.call_function(aten.linear.default, (value, weight))
+        value = graph.call_function(aten.transpose.int, (pooled, 2, 3))
+        for new in (pooled, value):
+            new.meta.update(node.meta)
+        pooled.meta["val"] = before.new_empty((*before.shape[:3], windows))
+        value.meta["val"] = pooled.meta["val"].transpose(2, 3)
+    return value

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import fx, nn
 
 from ..errors import DataError
+from .capture import attribute
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 
 BINS = 2048
@@ -46,9 +47,10 @@ class RangeObserver(nn.Module):
 
     def reduce(self) -> None:
         self.low, self.high = float(_reduced([self.low], "min")[0]), float(_reduced([self.high], "max")[0])
-        if self.average is not None:
-            world = float(_reduced([1.0], "sum")[0])
-            self.average = tuple(float(v) / world for v in _reduced(self.average, "sum"))  # type: ignore[assignment]
+        # a process that saw nothing takes part in the exchange and counts for nothing
+        count, low, high = _reduced([1.0, *self.average] if self.average else [0.0, 0.0, 0.0], "sum")
+        if count:
+            self.average = float(low / count), float(high / count)
 
 
 class HistogramObserver(nn.Module):
@@ -130,7 +132,31 @@ def calibrate(
         module.observer = None
     for module in (*modules.values(), *weights, *fixed):
         module.mode = "quantize"
+    if isinstance(graph, fx.GraphModule):
+        floor_weight_scales(graph)
     return seen
+
+
+def floor_weight_scales(graph: fx.GraphModule) -> None:
+    """Keep every bias inside int32: runtimes store it in units of input scale x weight scale.
+
+    A channel whose weights are (almost) zero has a tiny scale, and its bias would saturate silently. The floor leaves
+    a factor of 2^8 for scales that move in training; such a channel's weights round to zero either way.
+    """
+    for node in graph.graph.nodes:
+        weight = node.args[1] if node.op == "call_function" and len(node.args) > 2 else None
+        bias = node.args[2] if weight is not None else None
+        source = node.args[0] if weight is not None else None
+        if not all(isinstance(n, fx.Node) for n in (weight, bias, source)) or bias.op != "get_attr":
+            continue
+        if weight.op != "call_module" or source.op != "call_module":
+            continue
+        fake, before = getattr(graph, str(weight.target)), getattr(graph, str(source.target))
+        if isinstance(fake, WeightFakeQuant) and isinstance(before, ActivationFakeQuant):
+            values = attribute(graph, str(bias.target)).detach().abs()
+            values = values.amax().expand(1) if fake.axis is None else values
+            least = values / (before.parameters_of_grid()[0] * 2.0**23)
+            fake.floor.copy_(torch.maximum(fake.floor, least.to(fake.floor)))  # type: ignore
 
 
 def percentile_range(histogram: HistogramObserver, percentile: float) -> tuple[float, float]:
@@ -171,21 +197,36 @@ def least_squares_range(histogram: HistogramObserver, module: ActivationFakeQuan
     return low, high
 
 
+#: weights of one channel that the clip search looks at; of a longer one it takes a fixed random choice
+SEARCHED = 4096
+
+
 def weight_scales(module: WeightFakeQuant, weight: torch.Tensor, method: str) -> None:
     """Set the scales of one weight: `minmax` (largest magnitude) or `mse` (the clip with the least squared error)."""
-    rows = module._rows(weight).double()
-    top = rows.abs().amax(1)
+    rows = module._rows(weight)
+    top = torch.maximum(rows.amax(1), -rows.amin(1)).double()
     best = top / module.q_max
     if method == "mse":
-        least = torch.full_like(best, float("inf"))
-        for ratio in torch.linspace(0.5, 1.0, 51, dtype=torch.float64):
-            scale = (top * ratio / module.q_max).clamp_min(1e-12)
-            q = torch.round(rows / scale[:, None]).clamp(module.q_min, module.q_max)
-            error = ((q * scale[:, None] - rows) ** 2).sum(1)
-            better = error < least
-            best, least = torch.where(better, scale, best), torch.where(better, error, least)
+        searched = max(SEARCHED, 2**20 // rows.shape[0])
+        if rows.shape[1] > searched:  # else a layer of a hundred million weights takes minutes
+            chosen = torch.randperm(rows.shape[1], generator=torch.Generator().manual_seed(0))[:searched]
+            rows = rows[:, chosen.to(rows.device)]
+        best = torch.cat([_least_squares(r, t, module) for r, t in zip(rows.split(256), top.split(256))])
     # a channel of zeros still needs a positive scale of the layer's own size
     empty = top == 0
     if bool(empty.any()):
         best = torch.where(empty, best[~empty].mean() if bool((~empty).any()) else torch.ones_like(best), best)
     module.set_scale(best)
+
+
+def _least_squares(rows: torch.Tensor, top: torch.Tensor, module: WeightFakeQuant) -> torch.Tensor:
+    """The scale of each row whose rounding and clipping lose least."""
+    rows, best = rows.double(), top / module.q_max
+    least = torch.full_like(best, float("inf"))
+    for ratio in torch.linspace(0.5, 1.0, 51, dtype=torch.float64):
+        scale = (top * ratio / module.q_max).clamp_min(1e-12)
+        q = torch.round(rows / scale[:, None]).clamp_(module.q_min, module.q_max)
+        error = q.mul_(scale[:, None]).sub_(rows).square_().sum(1)
+        better = error < least
+        best, least = torch.where(better, scale, best), torch.where(better, error, least)
+    return best

@@ -57,7 +57,7 @@ RULES: dict[object, Rule] = {
     aten.leaky_relu.default: _ACT,
     aten.elu.default: _ACT,
     aten.hardswish.default: _ACT,
-    aten.hardsigmoid.default: _ACT,
+    aten.hardsigmoid.default: Rule("fixed", "activation", (1 / 256, -128), (1 / 127, 0)),
     aten.silu.default: _ACT,
     aten.gelu.default: _ACT,
     aten.prelu.default: _ACT,

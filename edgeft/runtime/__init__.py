@@ -53,6 +53,18 @@ class WeightTensor:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """The grid of a quantized activation as the artifact stores it, told for int8: real = (q - zero_point) * scale.
+
+    `name` is the artifact's own; where it stores uint8, `zero_point` is 128 less than it says.
+    """
+
+    name: str
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
 class IntegerShare:
     """What really executes in integer kernels.
 
@@ -99,6 +111,10 @@ class Runtime(Protocol):
 
     def integer_weights(self, path: Path) -> list[WeightTensor]:
         """Every int8 constant of the artifact, read from the file itself without the converter's packages."""
+        ...
+
+    def activation_grids(self, path: Path) -> list[Grid]:
+        """The grid of every quantized 8-bit tensor that is no constant, read from the file like the weights."""
         ...
 
     def integer_share(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import WeightTensor, _onnx_wire
+from . import Grid, WeightTensor, _onnx_wire
 from ._session import existing
 
 #: op -> positions of (integer weights, scale, zero point), in graphs that hold no Q/DQ pairs.
@@ -44,6 +44,26 @@ def integer_weights(path: Path) -> list[WeightTensor]:
             zero_point=zeros if zeros is not None and zeros.any() else None,
         )
     return list(found.values())
+
+
+def activation_grids(path: Path) -> list[Grid]:
+    """Of every tensor that a QuantizeLinear or DequantizeLinear with constant parameters takes; weights are none."""
+    model = _onnx_wire.read(existing(path))
+    constants = model.tensors()
+    found = []
+    for node in model.nodes():
+        if node.op not in ("QuantizeLinear", "DequantizeLinear") or node.inputs[0] in constants:
+            continue
+        named = node.inputs[2] if len(node.inputs) > 2 else ""
+        scale, zero = constants.get(node.inputs[1]), constants.get(named)
+        if scale is None or (named and zero is None):
+            continue  # computed while it runs, as dynamic quantization does
+        values = model.array(scale).reshape(-1)
+        if values.size == 1:
+            point = int(model.array(zero).reshape(-1)[0]) if zero is not None else 0
+            unsigned = zero is None or zero.dtype == "uint8"  # without a zero point it is uint8 0
+            found.append(Grid(node.inputs[0], float(values[0]), point - 128 if unsigned else point))
+    return found
 
 
 def _axis(node: _onnx_wire.OnnxNode, rank: int) -> int:

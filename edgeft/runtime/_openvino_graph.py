@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import IntegerShare, WeightTensor, _macs
+from . import Grid, IntegerShare, WeightTensor, _macs
 
 _FUSED = "Subgraph"
 _PRODUCTS = ("MatMul", "ScaledDotProductAttention")
@@ -50,6 +50,27 @@ def constant_weights(model: Any) -> list[WeightTensor]:
     return found
 
 
+def activation_grids(model: Any) -> list[Grid]:
+    """Of every FakeQuantize to 256 levels: by its input range, and by the arithmetic that leads back to reals."""
+    found = []
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "FakeQuantize" or node.get_levels() != 256:
+            continue
+        low, high, out_low, out_high = (_value(node.input_value(i).get_node()) for i in (1, 2, 3, 4))
+        if low is None or high is None or out_low is None or out_high is None or low.size != 1 or high.size != 1:
+            continue
+        name, first, last = node.get_friendly_name(), float(low.reshape(-1)[0]), float(high.reshape(-1)[0])
+        scale = (last - first) / 255
+        found.append(Grid(name, scale, round(-first / scale) - 128))
+        place = _dequantized(node)
+        factor = _scale(place[0]) if place else None
+        bottom, top = float(out_low.reshape(-1)[0]), float(out_high.reshape(-1)[0])
+        if place and factor is not None and factor.size == 1 and (bottom, top) in ((0, 255), (-128, 127)):
+            zero = 0.0 if place[1] is None else float(place[1].reshape(-1)[0])
+            found.append(Grid(name, float(factor.reshape(-1)[0]), round(zero - bottom) - 128))
+    return found
+
+
 def _name(element_type: Any) -> str:
     return str(element_type.get_type_name())
 
@@ -79,10 +100,16 @@ def _scale(multiply: Any) -> np.ndarray | None:
 
 
 def _value(node: Any) -> np.ndarray | None:
-    """A constant's values, also through the Convert that unpacks a compressed or integer one; None for the weights."""
-    if node.get_type_name() == "Convert":
+    """A constant's values, also behind the Convert that unpacks it and the Reshape that lets it broadcast."""
+    shape: list[int] | None = None
+    while node.get_type_name() in ("Convert", "Reshape"):
+        if node.get_type_name() == "Reshape" and shape is None:
+            shape = _shape(node.output(0))
         node = node.input_value(0).get_node()
-    return np.array(node.get_data(), np.float32) if node.get_type_name() == "Constant" else None
+    if node.get_type_name() != "Constant":
+        return None
+    values = np.array(node.get_data(), np.float32)
+    return values if shape is None else values.reshape(shape)
 
 
 def share(executed: Any, model: Any) -> IntegerShare:

@@ -18,6 +18,8 @@ from ..errors import BundleError
 from ._tflite_ops import BUILTIN
 
 _MOST_DIMS = 32
+#: tensor types uint8 and int8, and how far their zero points lie above int8's
+EIGHT_BITS = {3: 128, 9: 0}
 _INT8, _CUSTOM = 9, BUILTIN.index("CUSTOM")
 
 

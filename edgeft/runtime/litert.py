@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BundleError, Missing
-from . import IntegerShare, Session, Tensor, WeightTensor, _macs, _tflite
+from . import Grid, IntegerShare, Session, Tensor, WeightTensor, _macs, _tflite
 from ._session import BaseSession, existing, reason, rename, settings
 
 NAME, EXTRA, SUFFIX = "litert", "litert", ".tflite"
@@ -192,6 +192,16 @@ def integer_weights(path: Path) -> list[WeightTensor]:
             zero = tensor.zero_point.astype(np.int32)
             scale = tensor.scale.astype(np.float32)
             found.append(WeightTensor(tensor.name, data.copy(), scale, tensor.axis, zero if zero.any() else None))
+    return found
+
+
+def activation_grids(path: Path) -> list[Grid]:
+    """Of every quantized int8 or uint8 tensor without data."""
+    found = []
+    for tensor in _tflite.read(existing(path)).tensors:
+        if tensor.type in _tflite.EIGHT_BITS and tensor.data is None and tensor.scale.size == 1:
+            zero = int(tensor.zero_point[0]) if tensor.zero_point.size else 0
+            found.append(Grid(tensor.name, float(tensor.scale[0]), zero - _tflite.EIGHT_BITS[tensor.type]))
     return found
 
 

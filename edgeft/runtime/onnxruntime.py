@@ -17,10 +17,10 @@ import numpy as np
 from ..errors import BundleError, Missing, need
 from . import IntegerShare, Session, Tensor, _onnx_wire
 from ._onnx_share import share
-from ._onnx_weights import integer_weights
+from ._onnx_weights import activation_grids, integer_weights
 from ._session import BaseSession, existing, reason, rename, settings
 
-__all__ = ["emitted", "integer_share", "integer_weights", "load", "options", "version"]
+__all__ = ["activation_grids", "emitted", "integer_share", "integer_weights", "load", "options", "version"]
 
 NAME, EXTRA, SUFFIX = "onnxruntime", "onnx", ".onnx"
 _TYPES = {

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import BundleError, need
-from . import IntegerShare, Session, Tensor, WeightTensor, _onnx_wire
-from ._onnx_weights import integer_weights as onnx_integer_weights
+from . import Grid, IntegerShare, Session, Tensor, WeightTensor, _onnx_wire
+from . import _onnx_weights, _openvino_graph
 from ._openvino_graph import constant_weights, share
 from ._session import BaseSession, existing, reason, rename, settings
 
@@ -147,7 +147,15 @@ def integer_weights(path: Path) -> list[WeightTensor]:
     The constants are read from the model as it is stored, before the plugin changes it.
     """
     path = Path(path)
-    return onnx_integer_weights(path) if path.suffix == ".onnx" else constant_weights(_read(path))
+    return _onnx_weights.integer_weights(path) if path.suffix == ".onnx" else constant_weights(_read(path))
+
+
+def activation_grids(path: Path) -> list[Grid]:
+    """The grid of every activation, from the model as it is stored."""
+    path = Path(path)
+    if path.suffix == ".onnx":
+        return _onnx_weights.activation_grids(path)
+    return _openvino_graph.activation_grids(_read(path))
 
 
 def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:

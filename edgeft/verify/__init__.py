@@ -14,10 +14,12 @@ from .document import report
 from .integer import digests, int8_share, integer, integer_digests
 from .latency import budget, latency
 from .parity import output_steps, parity, preprocessing, samples_parity
+from .scales import activation_scales, same_scales, scales_digest
 from .size import size
 
 __all__ = [
     "accuracy",
+    "activation_scales",
     "agreement",
     "budget",
     "compatibility",
@@ -31,7 +33,9 @@ __all__ = [
     "parity",
     "preprocessing",
     "report",
+    "same_scales",
     "samples_parity",
+    "scales_digest",
     "size",
     "worst_class",
 ]

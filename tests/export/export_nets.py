@@ -55,7 +55,9 @@ class Weight(nn.Module):
         self.value, self.form = nn.Parameter(value.clone(), requires_grad=False), "int"
         self.register_buffer("scale", value.abs().flatten(1).amax(1) / 127)
         self.register_buffer("zero", torch.zeros(len(value), dtype=torch.int64))
-        self.register_buffer("integers", QD.quantize_per_channel(value, self.scale, self.zero, 0, -127, 127, torch.int8))
+        self.register_buffer(
+            "integers", QD.quantize_per_channel(value, self.scale, self.zero, 0, -127, 127, torch.int8)
+        )
 
     def forward(self) -> torch.Tensor:
         grid = (self.scale, self.zero, 0, -127, 127, torch.int8)
@@ -78,9 +80,9 @@ class Conv(nn.Module):
 
 
 class Linear(nn.Module):
-    def __init__(self, i: int, o: int, own_input: bool = False, **grid: float) -> None:
+    def __init__(self, i: int, o: int, own_input: bool = False, seed: int = 0, **grid: float) -> None:
         super().__init__()
-        self.weight = Weight(seeded(o, i, seed=i + o) / i**0.5)
+        self.weight = Weight(seeded(o, i, seed=i + o + seed) / i**0.5)
         self.bias = nn.Parameter(seeded(o, seed=o) * 0.2, requires_grad=False)
         self.out, self.into = Act(**grid), Act(**grid) if own_input else None
 
@@ -110,16 +112,17 @@ class Mobile(nn.Module):
         super().__init__()
         self.into, self.narrow = Act(), Conv(3, 8, stride=2, act=F.relu6, cap=6.0)
         self.depth, self.gate = Conv(8, 8, groups=8, act=F.relu6, cap=6.0), Conv(8, 8, 1, act=None)
-        self.pool, self.sigmoid, self.scaled, self.both = Act(), Act(), Act(), Act()
+        self.pool, self.sigmoid, self.both = Act(), Act(), Act()
         self.point, self.mean, self.head = Conv(8, 6, 1, act=None), Act(), Linear(18, 4)
+        self.point.out = self.both  # one grid for all that a concatenation joins
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = self.depth(self.narrow(self.into(x)))
         gate = self.sigmoid(torch.sigmoid(self.gate(self.pool(F.adaptive_avg_pool2d(x, 1)))))
-        x = self.scaled(x * gate)
-        point = self.both(self.point(x))
+        x = self.both(x * gate)
+        point = self.point(x)
         padded = self.both(F.pad(point, (0, 0, 0, 0, 2, 2)))
-        x = self.both(torch.cat([padded, self.both(x)], 1))
+        x = self.both(torch.cat([padded, x], 1))
         return self.head(self.mean(F.adaptive_avg_pool2d(x, 1)).flatten(1)), x
 
 
@@ -140,7 +143,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.heads, self.embed = heads, nn.Embedding(20, d)
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(d), nn.LayerNorm(d), nn.LayerNorm(d)
-        self.q, self.k, self.v, self.o = (Linear(d, d, own_input=True) for _ in range(4))
+        self.q, self.k, self.v, self.o = (Linear(d, d, True, seed) for seed in range(4))
         self.up, self.down = Linear(d, 4 * d, own_input=True), Linear(4 * d, d, own_input=True)
         self.head = Linear(d, 3, own_input=True)
 

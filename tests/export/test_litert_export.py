@@ -18,7 +18,6 @@ from export_nets import (
     One,
     Residual,
     Transformer,
-
     expected,
     floating,
     lowered,

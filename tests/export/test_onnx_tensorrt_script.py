@@ -10,7 +10,9 @@ from edgeft import files
 from edgeft.export import tensorrt
 from edgeft.target import Target
 
-JETSON = Target(name="jetson", title="Jetson Orin Nano", runtime={"tensorrt": "10.3, 10.16", "jetpack": "6.1, 7.2"})
+JETSON = Target(
+    name="jetson", title="Jetson Orin Nano\nexit 9", runtime={"tensorrt": "10.3, 10.16", "jetpack": "6.1, 7.2"}
+)
 
 #: stands where trtexec would be: prints the banner of a version, records its arguments, writes the engine
 TRTEXEC = """#!/usr/bin/env bash
@@ -24,14 +26,14 @@ exit {code}
 def bundle(folder: Path, shape=(1, 3, 8, 8)) -> dict:
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"onnx")
-    graph = {"name": "main", "file": "model.onnx", "inputs": [{"name": "x", "shape": list(shape)}]}
     digest = files.sha256(folder / "model.onnx")
-    return {"name": "blood; rm -rf /\n", "graphs": [graph], "files": {"model.onnx": {"sha256": digest, "bytes": 4}}}
+    inputs = [{"name": "x", "shape": list(shape)}]
+    return {"name": "main", "file": "model.onnx", "inputs": inputs, "sha256": digest}
 
 
 def build(tmp_path: Path, version: str = "100300", code: int = 0, shape=(1, 3, 8, 8), spoil: bool = False):
     folder = tmp_path / "my bundle"
-    text = tensorrt.build_script(bundle(folder, shape), JETSON)
+    text = tensorrt.build_script(JETSON, bundle(folder, shape))
     (folder / "build_engine.sh").write_text(text)
     if spoil:
         (folder / "model.onnx").write_bytes(b"other")
@@ -47,10 +49,10 @@ def build(tmp_path: Path, version: str = "100300", code: int = 0, shape=(1, 3, 8
 
 
 def test_script_is_valid_bash(tmp_path):
-    text = tensorrt.build_script(bundle(tmp_path / "b"), JETSON)
+    text = tensorrt.build_script(JETSON, bundle(tmp_path / "b"))
     (tmp_path / "s.sh").write_text(text)
     assert subprocess.run(["bash", "-n", str(tmp_path / "s.sh")], timeout=60).returncode == 0
-    assert "@" not in text.replace('[@]', "") and "blood; rm -rf / (" in text
+    assert "@" not in text.replace("[@]", "") and "Orin Nano exit 9)." in text
 
 
 @pytest.mark.parametrize(("version", "flags"), [("100300", True), ("101600", True), ("110000", False)])

@@ -6,14 +6,30 @@ import numpy as np
 import openvino as ov
 import pytest
 import torch.nn.functional as F
-from export_nets import HOST, IMAGES, TOKENS, Mobile, One, Residual, Transformer, expected, floating, lowered, seeded, step_of
+from export_nets import (
+    HOST,
+    IMAGES,
+    TOKENS,
+    Mobile,
+    One,
+    Residual,
+    Transformer,
+    expected,
+    floating,
+    lowered,
+    seeded,
+    step_of,
+)
 
 from edgeft.errors import ModelError
 from edgeft.export import openvino as exporter
 
 
-def compiled(path: Path) -> ov.CompiledModel:
-    return ov.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
+def compiled(path: Path, batch: int = 1) -> ov.CompiledModel:
+    model = ov.Core().read_model(path)
+    assert all(port.shape[0] == 1 for port in model.inputs)
+    model.reshape({port: [batch, *port.shape[1:]] for port in model.inputs})
+    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
 
 
 def kinds(model: ov.CompiledModel) -> list[tuple[str, str]]:
@@ -35,7 +51,7 @@ def test_weighted_ops_are_integer_and_outputs_within_steps(tmp_path, net, feeds,
     names = [f"x{k}" for k in range(len(feeds))]
     artifact = exporter.export(graph, feeds, names, outputs, tmp_path, target=HOST, dynamic_batch=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(artifact.files)
-    model = compiled(tmp_path / artifact.file)
+    model = compiled(tmp_path / artifact.file, batch=len(feeds[0]))
     got = model({name: feed.numpy() for name, feed in zip(names, feeds)})
     for name, want in zip(outputs, expected(graph, feeds)):
         assert np.abs(got[name] - want).max() <= 2 * step_of(graph)
@@ -48,7 +64,9 @@ def test_int8_weights_stay_int8_byte_for_byte(tmp_path):
     graph = lowered(Residual(), IMAGES)
     exporter.export(graph, IMAGES, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
     model = ov.Core().read_model(tmp_path / "model.xml")
-    stored = [op.data for op in model.get_ops() if op.get_type_name() == "Constant" and op.get_element_type() == ov.Type.i8]
+    stored = [
+        op.data for op in model.get_ops() if op.get_type_name() == "Constant" and op.get_element_type() == ov.Type.i8
+    ]
     for name, buffer in graph.named_buffers():
         if name.endswith("integers"):
             assert any(np.array_equal(s, buffer.numpy()) for s in stored), name
@@ -76,7 +94,8 @@ def test_float_baseline_keeps_float32(tmp_path):
     exporter.export_float(graph, IMAGES, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
     got = compiled(tmp_path / "model.xml")({"x": IMAGES[0][:1].numpy()})["y"]
     assert np.abs(got - expected(graph, IMAGES)[0][:1]).max() < 1e-5
-    types = {op.get_element_type() for op in ov.Core().read_model(tmp_path / "model.xml").get_ops()}
+    ops = ov.Core().read_model(tmp_path / "model.xml").get_ops()
+    types = {port.get_element_type() for op in ops for port in op.outputs()}
     assert ov.Type.f16 not in types
 
 

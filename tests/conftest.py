@@ -1,0 +1,58 @@
+"""One small real run and its bundles, made once a session for all tests that need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shapes_run
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The data file, the finished run directory and its summary. Read only: copy before changing anything."""
+
+    data: Path
+    run: Path
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Bundles and their reports by target. Read only: copy before changing anything."""
+
+    folder: Path
+    reports: dict[str, dict[str, Any]]
+
+    def bundle(self, target: str) -> Path:
+        return self.folder / target
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
+    """A ResNet-8 tuned in float and in three schemes."""
+    for package in ("torch", "accelerate", "safetensors"):
+        pytest.importorskip(package, reason=f"tuning needs {package}")
+    import torch
+
+    import edgeft
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("shapes")
+    data = shapes_run.write_data(folder / "shapes.npz")
+    summary = edgeft.tune(shapes_run.recipe_of(data), folder / "run")
+    return Shapes(data, folder / "run", summary)
+
+
+@pytest.fixture(scope="session")
+def exported(shapes: Shapes) -> Exported:
+    """The run in all runtimes and schemes, verified."""
+    for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "litert_torch", "ai_edge_litert"):
+        pytest.importorskip(package, reason=f"exporting to every runtime needs {package}")
+    import edgeft
+
+    folder = shapes.run.parent / "bundles"
+    reports = edgeft.export(shapes.run, shapes_run.TARGETS, folder)
+    return Exported(folder, {report["target"]: report for report in reports})
