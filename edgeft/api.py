@@ -84,26 +84,27 @@ def tune(
 
     Raises `RecipeError`, `DataError`, `ModelError`, `UsageError` (an `out` that is not empty), `SystemFailure`.
     """
-    from .files import claim_out
+    from .files import claim_out, no_empty_folder
 
     _need_host_half()
     made = read_recipe(recipe, overrides)
     folder = Path(out) if out is not None else places.new_run(made.name)
-    if not resume and not dry_run:
-        claim_out(folder, overwrite=overwrite)
-    from .tune.run import tune as run
+    with no_empty_folder(folder):
+        if not resume and not dry_run:
+            claim_out(folder, overwrite=overwrite)
+        from .tune.run import tune as run
 
-    result = run(
-        made,
-        folder,
-        resume=resume,
-        allow_code=allow_code,
-        dry_run=dry_run,
-        model=model,
-        dataset=dataset,
-        progress=progress,
-        say=say or _silent,
-    )
+        result = run(
+            made,
+            folder,
+            resume=resume,
+            allow_code=allow_code,
+            dry_run=dry_run,
+            model=model,
+            dataset=dataset,
+            progress=progress,
+            say=say or _silent,
+        )
     return dict(result) if dry_run else {**result, "run": str(folder)}
 
 

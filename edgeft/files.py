@@ -112,6 +112,20 @@ def claim_out(path: Path | str, *, overwrite: bool) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def no_empty_folder(path: Path | str) -> Iterator[None]:
+    """Where the body fails, take away the folder `path` if the body made it and left nothing in it."""
+    path = Path(path)
+    was_there = path.exists()
+    try:
+        yield
+    except BaseException:
+        if not was_there:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
 def publish(staging: Path, final: Path) -> None:
     """Move a finished folder into place in one rename; an old one is set aside first and removed after.
 

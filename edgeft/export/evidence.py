@@ -108,7 +108,8 @@ def pictures(task: Any, seen: Seen, dataset: data.Dataset) -> list[dict[str, Any
     """A few samples for the report, those first on which float and int8 differ."""
     split = dataset.split("test")
     one, other = task.decisions(seen.float), task.decisions(seen.quantized)
-    differ = [int(i) for i in np.flatnonzero(one != other)[:8]]
+    changed = np.flatnonzero(one != other)
+    differ = [int(changed[k]) for k in np.unique(np.linspace(0, len(changed) - 1, 8).astype(int))] if len(changed) else []
     shown = [*differ, *(i for i in seen.chosen if i not in differ)][:16]
     rows = []
     for i in shown:

@@ -89,16 +89,14 @@ def export(
     for each in opened:
         final = Path(out) / each.name
         say(f"{each.name}: exporting to {each.backend}")
-        with files.system_errors(final.parent):
-            final.parent.mkdir(parents=True, exist_ok=True)
-            staging = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
-            staging.mkdir()
-        try:
-            with files.system_errors(staging):
+        staging = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
+        with files.no_empty_folder(final.parent), files.system_errors(final):
+            try:
+                staging.mkdir(parents=True)
                 found = exporter.bundle(each, schemes[each.scheme.name], staging)
-            files.publish(staging, final)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+                files.publish(staging, final)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
         reports.append({**found, "path": str(final)})
     return reports
 

@@ -233,7 +233,11 @@ class _Sites:
         return not any(a in self.bare for a in _activations(user, self.rules[user]) if a is not node)
 
     def group(self) -> list[list[Site]]:
-        """Sites that must have equal parameters, in graph order. A constrained input of a concat is requantized."""
+        """Sites that must have equal parameters, in graph order. A fixed input of a concat is requantized.
+
+        A ceiling (relu6) is no such constraint: it only spares the runtime a clamp, which the exporters can keep in
+        integers, and LiteRT's converter refuses a requantization between a convolution and a concat.
+        """
         parent: dict[Site, Site] = {}
 
         def find(site: Site) -> Site:
@@ -248,10 +252,10 @@ class _Sites:
         several = [s for s in self.shares if len(s[1]) > 1]
         for _, inputs, output in single:
             join(inputs[0], output)
-        constraint = {find(s): s for s in self.by_value.values() if s.fixed or s.ceiling}
+        constraint = {find(s): s for s in self.by_value.values() if s.fixed}
         for node, inputs, output in several:
             bounds = [constraint.get(find(i)) for i in inputs]
-            kinds = {(b.fixed, b.ceiling) if b else None for b in bounds}
+            kinds = {b.fixed if b else None for b in bounds}
             for site in dict.fromkeys(inputs):
                 if len(kinds) > 1 and find(site) in constraint:
                     again = Site(site.node, users=[node], after=site, produces=False)

@@ -132,6 +132,8 @@ def tune(
     session = open_session(recipe_, allow_code=allow_code, model=model, dataset=dataset, say=say)
     if dry_run:
         return plan(session)
+    if recipe_.quantize.method != "none":
+        calibration_samples(session)  # an empty set is refused now, not after the float stage
     out = Path(out)
     if resume:
         _same_training(recipe_, out)
@@ -388,13 +390,17 @@ def qat_groups(module: nn.Module, lr: float) -> list[dict[str, Any]]:
     ]
 
 
+def calibration_samples(session: Session) -> data.Split:
+    """The training samples that the recipe's preset chooses, none of them in the test split; `DataError` if empty."""
+    preset = calibration.load(session.recipe.quantize.calibration)
+    train, test = session.dataset.split("train"), session.dataset.split("test")
+    return train.subset(data.calibration_indices(train, preset.samples, preset.choose, preset.seed, avoid=test))
+
+
 def calibrated(session: Session, captured: Captured, scheme: Scheme) -> QuantizedGraph:
     """The captured graph on a scheme's grid, calibrated on training samples that are not in the test split."""
     preset = calibration.load(session.recipe.quantize.calibration)
-    train = session.dataset.split("train")
-    test = session.dataset.split("test")
-    chosen = data.calibration_indices(train, preset.samples, preset.choose, preset.seed, avoid=test)
-    part = train.subset(chosen)
+    part = calibration_samples(session)
     graph = insert(captured, scheme, session.recipe.quantize.keep_float)
     graph.calibrate_weights(preset.weights)
 

@@ -12,7 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import BundleError, InternalError, Missing
+from ..errors import BundleError, EdgeftError, InternalError, Missing, SystemFailure
+
+#: what a child's exit code becomes again; everything else is the bundle's fault
+_KINDS: dict[int, type[EdgeftError]] = {kind.exit_code: kind for kind in (Missing, SystemFailure)}
 
 _CHILD = """
 import json, sys
@@ -29,7 +32,7 @@ sys.__stdout__.write("\\n@edgeft " + json.dumps(result, allow_nan=False) + "\\n"
 def run(bundle: Path, **options: Any) -> dict[str, Any]:
     """The report of `verify.run(bundle, **options)` from a fresh interpreter; options are plain JSON values.
 
-    Raises `BundleError` or `Missing` as the child did, and `BundleError` when the runtime took the process down (an
+    Raises `BundleError`, `Missing` or `SystemFailure` as the child did, and `BundleError` when the runtime took the process down (an
     illegal instruction, a crash): then the artifact cannot be trusted on this machine.
     """
     command = [sys.executable, "-c", _CHILD, str(bundle), json.dumps(options)]
@@ -46,6 +49,5 @@ def run(bundle: Path, **options: Any) -> dict[str, Any]:
         raise InternalError(f"verification did not finish: {last}", where=str(bundle))
     result = json.loads(lines[-1].removeprefix("@edgeft "))
     if "error" in result:
-        kind = Missing if result["exit_code"] == Missing.exit_code else BundleError
-        raise kind(result["message"], where=result["where"], remedy=result["remedy"])
+        raise _KINDS.get(result["exit_code"], BundleError)(result["message"], where=result["where"], remedy=result["remedy"])
     return result
