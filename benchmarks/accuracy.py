@@ -99,8 +99,10 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
 
 def frozen(run: Path, summary: dict[str, Any]) -> dict[str, Any]:
     """Head-only: what of the fine-tuned float model differs, bit for bit, from the weights it started from."""
-    from edgeft import models, recipe as recipes
     from safetensors.torch import load_file
+
+    from edgeft import models
+    from edgeft import recipe as recipes
 
     made = recipes.load(run / "recipe.toml")
     before = models.build(made.model, len(summary["labels"])).module.state_dict()

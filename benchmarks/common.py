@@ -48,6 +48,7 @@ def images(count: int, side: int, seed: int) -> np.ndarray:
 def network(name: str, classes: int, side: int, seed: int = 0) -> Any:
     """A builtin network in eval mode whose BatchNorm statistics are those of `images`: no layer is dead or saturated."""
     import torch
+
     from edgeft import models, recipe
 
     torch.manual_seed(seed)
@@ -77,7 +78,9 @@ def machine() -> dict[str, Any]:
         "cpu": found["cpu"],
         "isa": found["isa"],
         "cores": os.cpu_count(),
-        "flags": [flag for flag in found["flags"] if flag in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")],
+        "flags": [
+            flag for flag in found["flags"] if flag in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
+        ],
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "load": round(os.getloadavg()[0], 1),
@@ -131,7 +134,9 @@ def collect() -> None:
     """RESULTS.md from all sections in results/."""
     found = {path.stem: path.read_text().strip() for path in sorted(RESULTS.glob("*.md"))}
     names = [n for n in SECTIONS if n in found] + [n for n in found if n not in SECTIONS]
-    head = "# Results\n\nWritten by the scripts of this folder (see README.md); run them again rather than edit this page."
+    head = (
+        "# Results\n\nWritten by the scripts of this folder (see README.md); run them again rather than edit this page."
+    )
     (HERE / "RESULTS.md").write_text("\n\n".join([head, *(found[n] for n in names)]) + "\n")
 
 

@@ -1,6 +1,6 @@
 """What a step of quantization-aware training costs over a step of float training, in time and in saved activations.
 
-    python benchmarks/qat_step.py [--nets mobilenet_v2,resnet18] [--batch 16] [--seconds 90] [--threads 1]
+    python benchmarks/qat_step.py [--nets mobilenet_v2,resnet18] [--batch 32] [--seconds 90] [--threads 1]
 
 The same network, batch and optimizer (AdamW), at 96 px. The float step is the module in training mode, BatchNorm and
 all; the other is the captured graph with its fake-quantize modules, every parameter learning, exactly as `edgeft tune`
@@ -28,6 +28,7 @@ def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any
     import copy
 
     import torch
+
     from edgeft import objectives
     from edgeft.bench.quads import compare
     from edgeft.quantize.graph import capture_float, insert
@@ -119,7 +120,9 @@ def section(rows: list[dict[str, Any]], host: dict[str, Any], used: dict[str, st
             met = common.mark(min(found["ratio"], found["ratio_of_least"]), most=GOALS[name])
             body.append([title, what, interval, f"{found['ratio_of_least']:.2f}", GOALS[name], met])
         ratio = row["saved"]["ratio"]
-        body.append([title, "saved activations", f"{ratio:.2f}", "", GOALS["saved"], common.mark(ratio, most=GOALS["saved"])])
+        body.append(
+            [title, "saved activations", f"{ratio:.2f}", "", GOALS["saved"], common.mark(ratio, most=GOALS["saved"])]
+        )
     return f"""## A step of quantization-aware training
 
 {SIDE} px, {rows[0]["threads"]} thread(s), AdamW, everything learns; each figure is a ratio to the float step (BatchNorm in training mode)
@@ -134,7 +137,7 @@ goal is met by either.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", default=",".join(NETS))
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=90.0, help="at most so long for one comparison")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--step", action="store_true", help=argparse.SUPPRESS)

@@ -80,6 +80,7 @@ def measure(name: str, runtimes: Sequence[str], count: int, cache: Path, seconds
     """One network: trained or read, calibrated by the preset `mse`, lowered to each runtime and run on the images."""
     import torch
     import zoo_nets
+
     from edgeft import calibration
     from edgeft.quantize.graph import prepare
     from edgeft.quantize.lower import lower
@@ -124,7 +125,9 @@ def measure(name: str, runtimes: Sequence[str], count: int, cache: Path, seconds
     return row
 
 
-def _in_runtime(kind: str, graph: Any, inputs: Any, logits: np.ndarray, step: float, targets: np.ndarray) -> dict[str, Any]:
+def _in_runtime(
+    kind: str, graph: Any, inputs: Any, logits: np.ndarray, step: float, targets: np.ndarray
+) -> dict[str, Any]:
     """Export to one runtime, run the images there and compare with the quantized graph's `logits` (N, classes)."""
     import importlib
 
@@ -236,30 +239,37 @@ def _page(rows: dict[str, dict[str, Any]], host: dict[str, Any], count: int) -> 
                 continue
             clear = "-" if found["clear"] is None else f"{found['clear']:.1%}"
             text = f"{clear} / {found['all']:.1%}"
-            cells += [text if _holds(found) else f"**{text}**", f"{found['accuracy']:.1%}", f"{found['int8_share']:.1%}"]
+            cells += [
+                text if _holds(found) else f"**{text}**",
+                f"{found['accuracy']:.1%}",
+                f"{found['int8_share']:.1%}",
+            ]
         body.append(cells)
         by_runtime = [_listed(row["runtimes"].get(kind, {}).get("float_ops", {})) for kind in kinds]
         stayed.append([name, row["integer_weights"], _listed(row["float_ops"]), *by_runtime])
     byte_equal = all(f.get("integer") == "pass" for row in rows.values() for f in row.get("runtimes", {}).values())
     weights = "are byte-equal to the graph's in every artifact" if byte_equal else "are **not** byte-equal everywhere"
     used = next((row["versions"] for row in rows.values() if "versions" in row), {})
-    return "\n\n".join(
-        [
-            "# Architectures",
-            f"Quantized after training (preset `mse`, affine scheme), {count} test images of handwritten digits at 64 "
-            "pixels, briefly trained weights. *float* and *graph*: accuracy of the float network and of the "
-            "fake-quantized graph. For each runtime: share of decisions equal to the graph's, of those whose top-two "
-            f"margin exceeds two output steps (at least {CLEAR:.0%} asked) and of all ({ALL:.0%}); accuracy of the "
-            f"artifact; share of the multiply-accumulates in integer kernels. Integer weights {weights}.",
-            common.table(head, body),
-            "What stayed float: ops of the graph that the rules leave alone, and ops that each runtime executed in float "
-            "(also quantized ones that it has no integer kernel for).",
-            common.table(
-                ["network", "int8 weights", "in the graph", *[common.RUNTIMES[kind] for kind in kinds]], stayed
-            ),
-            common.footing(host, used),
-        ]
-    ) + "\n"
+    return (
+        "\n\n".join(
+            [
+                "# Architectures",
+                f"Quantized after training (preset `mse`, affine scheme), {count} test images of handwritten digits at 64 "
+                "pixels, briefly trained weights. *float* and *graph*: accuracy of the float network and of the "
+                "fake-quantized graph. For each runtime: share of decisions equal to the graph's, of those whose top-two "
+                f"margin exceeds two output steps (at least {CLEAR:.0%} asked) and of all ({ALL:.0%}); accuracy of the "
+                f"artifact; share of the multiply-accumulates in integer kernels. Integer weights {weights}.",
+                common.table(head, body),
+                "What stayed float: ops of the graph that the rules leave alone, and ops that each runtime executed in float "
+                "(also quantized ones that it has no integer kernel for).",
+                common.table(
+                    ["network", "int8 weights", "in the graph", *[common.RUNTIMES[kind] for kind in kinds]], stayed
+                ),
+                common.footing(host, used),
+            ]
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

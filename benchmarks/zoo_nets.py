@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from edgeft import data, models, recipe, tasks
 from torch import nn
+
+from edgeft import data, models, recipe, tasks
 
 SIDE = 64
 #: zoo name -> the recipe's [model]
@@ -35,8 +36,8 @@ NETS = {
     "convnext_atto": recipe.Model("timm", "convnext_atto"),
     "vit_tiny": recipe.Model("timm", "vit_tiny_patch16_224", "", {"img_size": SIDE, "patch_size": 8}),
 }
-#: training ends when this share of the validation images is right, or when the time is up
-GOOD = 0.97
+#: training ends when this share of the validation images is right, or when the processor time is up
+GOOD = 0.92
 BATCH = 32
 
 
@@ -91,12 +92,12 @@ def _train(built: models.Built, seconds: float) -> dict[str, Any]:
     rows = chosen(val, 400)
     seen, wanted = tensors(val, rows, built.spec), val.targets[rows]
     optimizer = torch.optim.AdamW(module.parameters(), lr=5e-4, weight_decay=0.01)
-    start, steps, epochs, share = time.monotonic(), 0, 0, 0.0
+    start, steps, epochs, share = time.process_time(), 0, 0, 0.0
     order = torch.Generator().manual_seed(0)
-    while share < GOOD and time.monotonic() - start < seconds:
+    while share < GOOD and time.process_time() - start < seconds:
         module.train()
         for batch in torch.randperm(len(x), generator=order).split(BATCH):
-            if len(batch) < BATCH or time.monotonic() - start > seconds:
+            if len(batch) < BATCH or time.process_time() - start > seconds:
                 break
             steps += 1
             for group in optimizer.param_groups:
@@ -111,7 +112,7 @@ def _train(built: models.Built, seconds: float) -> dict[str, Any]:
         with torch.no_grad():
             share = accuracy(module, seen, wanted)
         print(f"  epoch {epochs}, {steps} steps, loss {float(loss):.3f}, val {share:.3f}", flush=True)
-    return {"steps": steps, "validation": share, "seconds": round(time.monotonic() - start, 1)}
+    return {"steps": steps, "validation": share, "seconds": round(time.process_time() - start, 1)}
 
 
 def _batches(x: torch.Tensor, count: int) -> Iterator[torch.Tensor]:

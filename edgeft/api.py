@@ -90,7 +90,8 @@ def tune(
     made = read_recipe(recipe, overrides)
     folder = Path(out) if out is not None else places.new_run(made.name)
     with no_empty_folder(folder):
-        if not resume and not dry_run:
+        # one process of a distributed run claims the folder; the others would find it taken
+        if not resume and not dry_run and os.environ.get("RANK", "0") == "0":
             claim_out(folder, overwrite=overwrite)
         from .tune.run import tune as run
 

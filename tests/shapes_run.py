@@ -44,7 +44,7 @@ def write_data(path: Path, *, random_labels: bool = False, counts: dict[str, int
     return path
 
 
-def recipe_of(data: Path, **tables: dict[str, Any]) -> dict[str, Any]:
+def recipe_of(data: Path, /, **tables: dict[str, Any]) -> dict[str, Any]:
     """The recipe as a table; `tables` add to its tables.
 
     No speed limit stands in it: what these tests decide must not hang on how busy the machine is.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,8 +76,13 @@ def samples(seen: Seen, dataset: data.Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def tensors(border: Sequence[runtime.Tensor], names: list[str], layout: str | None) -> list[dict[str, Any]]:
-    """The manifest's entries of a graph's border: our names, the artifact's own shapes and grids, by position."""
+def tensors(
+    border: Sequence[runtime.Tensor], names: list[str], layout: str | None, steps: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """The manifest's entries of a graph's border: our names, the artifact's own shapes and grids, by position.
+
+    `steps` adds the quantization step of a value that the artifact hands out as float.
+    """
     own = {t.name: t for t in border}
     ordered = [own[n] for n in names] if set(own) == set(names) else list(border)
     return [
@@ -88,6 +93,7 @@ def tensors(border: Sequence[runtime.Tensor], names: list[str], layout: str | No
             "layout": layout,
             "scale": t.scale,
             "zero_point": t.zero_point,
+            **({"step": steps[name]} if steps and name in steps else {}),
         }
         for name, t in zip(names, ordered)
     ]

@@ -180,7 +180,9 @@ class _Exporter:
             "file": artifact.file,
             "baseline": baseline.file,
             "inputs": evidence.tensors(loaded[1].inputs, names, layout=session.spec["layout"]),
-            "outputs": evidence.tensors(loaded[1].outputs, list(self.captured.output_names), layout=None),
+            "outputs": evidence.tensors(
+                loaded[1].outputs, list(self.captured.output_names), layout=None, steps=quantized.graph.output_steps()
+            ),
         }
         if quantized.graph.scheme.name not in self.outputs:
             self.outputs[quantized.graph.scheme.name] = self._graph_outputs(quantized)
@@ -233,7 +235,7 @@ class _Exporter:
         """
         session = self.session
         module, lowered = quantized.graph.module.eval(), lower(quantized.graph, "int")
-        found = []
+        found: list[dict[str, np.ndarray]] = []
         with torch.no_grad():
             for _, batch in evidence.batches(session.task, session.spec, session.dataset.split("test")):
                 values = [torch.from_numpy(v) for v in batch.values()]
@@ -258,7 +260,7 @@ class _Exporter:
         task, gates, dataset = self.session.task, self.session.recipe.gates, self.session.dataset
         steps = quantized.graph.output_steps()
         for name, values in seen.graph.items():
-            steps.setdefault(name, float(np.ptp(values)) / 255 or np.finfo(np.float32).tiny)
+            steps.setdefault(name, float(np.ptp(values)) / 255 or float(np.finfo(np.float32).tiny))
         kind = runtime.get(each.backend)
         stored = kind.integer_weights(staging / artifact.file)
         grids = [fake.parameters_of_grid() for fake in quantized.graph.activations().values()]

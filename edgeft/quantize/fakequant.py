@@ -9,12 +9,15 @@ sample, not of the batch, so that half a batch on each of two processes gives th
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 #: smallest scale; below it float32 arithmetic of the runtimes' requantization loses its meaning
 MIN_SCALE = 1e-8
+#: elements that a CPU's cache holds several copies of
+_PIECE = 1 << 17
 
 
 class ActivationFakeQuant(nn.Module):
@@ -91,16 +94,22 @@ class ActivationFakeQuant(nn.Module):
             if self.observer is not None:
                 self.observer(x.detach())
             return x
-        if self.fixed or not (torch.is_grad_enabled() and self.log_scale.requires_grad):
-            # the plain kernel keeps a one-byte mask where the learnable one keeps the float input
+        learns = not self.fixed and torch.is_grad_enabled() and self.log_scale.requires_grad
+        if x.is_cpu:
+            zero_point = int(self.zero_point.item())  # type: ignore[operator]
+            low, high = self.q_min - zero_point, self.q_max - zero_point
+            return _on_grid(x, self.scale().reshape(()), low, high, self._factor(x) if learns else None)
+        if not learns:
             scale, zero_point = self.parameters_of_grid()
             return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, self.q_min, self.q_max)
-        elements = max(1, x.numel() // max(1, x.shape[0]))
-        factor = 1.0 / math.sqrt(elements * self.q_max)
         # on [0, q_max - q_min]: torch's backward rounds a negative zero point up by one and then clips one step early
         return torch._fake_quantize_learnable_per_tensor_affine(
-            x, self.scale(), self.zero_point - self.q_min, 0, self.q_max - self.q_min, factor
+            x, self.scale(), self.zero_point - self.q_min, 0, self.q_max - self.q_min, self._factor(x)
         )
+
+    def _factor(self, x: torch.Tensor) -> float:
+        """LSQ's gradient scale; the elements are those of one sample."""
+        return 1.0 / math.sqrt(max(1, x.numel() // max(1, x.shape[0])) * self.q_max)
 
 
 class WeightFakeQuant(nn.Module):
@@ -145,6 +154,12 @@ class WeightFakeQuant(nn.Module):
         if self.mode == "off":
             return weight
         factor = 1.0 / math.sqrt(self.elements * self.q_max)
+        learns = torch.is_grad_enabled() and self.log_scale.requires_grad
+        if weight.is_cpu:
+            shape = [1] * weight.dim()
+            if self.axis is not None:
+                shape[self.axis] = -1
+            return _on_grid(weight, self.scale().view(shape), self.q_min, self.q_max, factor if learns else None)
         if self.axis is None:
             return torch._fake_quantize_learnable_per_tensor_affine(
                 weight, self.scale(), self.zero_point, self.q_min, self.q_max, factor
@@ -152,3 +167,59 @@ class WeightFakeQuant(nn.Module):
         return torch._fake_quantize_learnable_per_channel_affine(
             weight, self.scale(), self.zero_point, self.axis, self.q_min, self.q_max, factor
         )
+
+
+def _on_grid(x: torch.Tensor, scale: torch.Tensor, low: int, high: int, factor: float | None) -> torch.Tensor:
+    """`x` rounded to multiples of `scale` (broadcast to it) in [low, high]; `factor` None = the scale does not learn.
+
+    The same numbers as torch's own kernels, which are not vectorized on a CPU and cost ten times as much there.
+    """
+    if torch.is_grad_enabled() and (x.requires_grad or factor is not None):
+        return _Lsq.apply(x, scale, low, high, factor)
+    return (x * scale.reciprocal()).round_().clamp_(low, high).mul_(scale)
+
+
+class _Lsq(torch.autograd.Function):
+    """Round and clip with the gradients of LSQ, equations 3 and 5: straight through inside, nothing outside; for the
+    scale round(v) - v inside and the end of the grid outside (v = x / scale)."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, x: torch.Tensor, scale: torch.Tensor, low: int, high: int, factor: float | None
+    ) -> torch.Tensor:
+        ctx.low, ctx.high, ctx.factor = low, high, factor
+        grid = (x * scale.reciprocal()).round_()
+        if factor is not None:
+            ctx.save_for_backward(x, scale)
+            return grid.clamp_(low, high).mul_(scale)
+        clipped = grid.clamp(low, high)
+        ctx.save_for_backward(grid == clipped)  # one byte each: all that the input's gradient needs
+        return clipped.mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+        if ctx.factor is None:
+            (inside,) = ctx.saved_tensors
+            return gradient * inside, None, None, None, None
+        x, scale = ctx.saved_tensors
+        if scale.dim() or x.numel() <= _PIECE:
+            of_x, of_scale = _lsq_gradients(x, gradient, scale, ctx.low, ctx.high)
+            return of_x, of_scale * ctx.factor, None, None, None
+        of_x, of_scale = torch.empty_like(gradient), torch.zeros_like(scale)
+        rows = max(1, _PIECE * x.shape[0] // x.numel())
+        for values, upstream, place in zip(x.split(rows), gradient.split(rows), of_x.split(rows)):
+            part, of_part = _lsq_gradients(values, upstream, scale, ctx.low, ctx.high)
+            place.copy_(part)
+            of_scale += of_part
+        return of_x, of_scale * ctx.factor, None, None, None
+
+
+def _lsq_gradients(
+    x: torch.Tensor, upstream: torch.Tensor, scale: torch.Tensor, low: int, high: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    v = x * scale.reciprocal()
+    grid = v.round()
+    clipped = grid.clamp(low, high)
+    inside = grid.eq_(clipped)  # 1.0 and 0.0: arithmetic in place costs a tenth of a masked copy
+    slope = clipped.sub_(v.mul_(inside)).mul_(upstream)
+    return inside.mul_(upstream), slope.sum_to_size(scale.shape)

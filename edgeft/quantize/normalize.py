@@ -15,6 +15,8 @@ CONV_PADDING = (aten.conv1d.padding, aten.conv2d.padding)
 CONV_TRANSPOSE = (aten.conv_transpose1d.default, aten.conv_transpose2d.input)
 LINEAR = (aten.linear.default,)
 BATCH_NORM = (aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default)
+#: key of the graph's `meta`: names of the parameters that hold what a BatchNorm had (its shift; alone, its scale too)
+NORM_IN = "norm_in"
 #: hand on the very tensor that they get (in eval mode): who writes into their result writes into their input
 _SAME_TENSOR = (
     aten.dropout.default,
@@ -175,6 +177,7 @@ def fold_batch_norm(module: fx.GraphModule) -> None:
             name, bias_name = f"{stem}.weight_{norm.name}", f"{stem}.bias_{norm.name}"
         set_attribute(module, name, nn.Parameter((weight.double() * scale.view(shape)).float()))
         set_attribute(module, bias_name, nn.Parameter((bias * scale + shift).float()))
+        module.meta.setdefault(NORM_IN, []).append(bias_name)
         with graph.inserting_before(conv):
             new_weight, new_bias = graph.get_attr(name), graph.get_attr(bias_name)
         new_weight.meta.update(weight_node.meta)
@@ -210,6 +213,7 @@ def single_batch_norm(module: fx.GraphModule) -> None:
         stem = gamma.target.rsplit(".", 1)[0] if isinstance(gamma, fx.Node) else f"norm_{norm.name}"
         set_attribute(module, f"{stem}.folded_weight", nn.Parameter(scale.float().view(-1, 1, 1, 1)))
         set_attribute(module, f"{stem}.folded_bias", nn.Parameter(shift.float()))
+        module.meta.setdefault(NORM_IN, []).extend([f"{stem}.folded_weight", f"{stem}.folded_bias"])
         output = _output_of(norm)
         with graph.inserting_before(norm):
             weight, bias = graph.get_attr(f"{stem}.folded_weight"), graph.get_attr(f"{stem}.folded_bias")

@@ -95,16 +95,17 @@ def calibrate(
     modules = {n: m for n, m in graph.named_modules() if isinstance(m, ActivationFakeQuant) and not m.fixed}
     weights = [m for m in graph.modules() if isinstance(m, WeightFakeQuant)]
     fixed = [m for m in graph.modules() if isinstance(m, ActivationFakeQuant) and m.fixed]
-    for module in (*weights, *fixed):
-        module.mode = "off"  # ranges are those of the float network
-    observers = {}
+    others: list[ActivationFakeQuant | WeightFakeQuant] = [*weights, *fixed]
+    for each in others:
+        each.mode = "off"  # ranges are those of the float network
+    observers: dict[str, RangeObserver] = {}
     for name, module in modules.items():
-        module.mode, module.observer = "observe", RangeObserver()
-        observers[name] = module.observer
+        observers[name] = RangeObserver()
+        module.mode, module.observer = "observe", observers[name]
     seen = int(_reduced([observe(graph, batches())], "sum")[0])
     if seen == 0:
         raise DataError("the calibration set is empty", remedy="calibration takes training images; give some")
-    ranges = {}
+    ranges: dict[str, tuple[float, float]] = {}
     for name, observer in observers.items():
         observer.reduce()
         if not np.isfinite([observer.low, observer.high]).all():
@@ -112,8 +113,9 @@ def calibrate(
                 f"activations in front of {name} are not finite ({observer.low}, {observer.high})",
                 remedy="look for NaN in the inputs or in the weights",
             )
-        average = estimator == "moving_average" and observer.average is not None
-        ranges[name] = observer.average if average else (observer.low, observer.high)  # type: ignore[assignment]
+        ranges[name] = (observer.low, observer.high)
+        if estimator == "moving_average" and observer.average is not None:
+            ranges[name] = observer.average
     if estimator in ("mse", "percentile"):
         for name, module in modules.items():
             low, high = ranges[name]
@@ -130,8 +132,8 @@ def calibrate(
     for name, module in modules.items():
         module.set_range(*ranges[name])
         module.observer = None
-    for module in (*modules.values(), *weights, *fixed):
-        module.mode = "quantize"
+    for each in (*modules.values(), *others):
+        each.mode = "quantize"
     if isinstance(graph, fx.GraphModule):
         floor_weight_scales(graph)
     return seen
@@ -144,19 +146,17 @@ def floor_weight_scales(graph: fx.GraphModule) -> None:
     a factor of 2^8 for scales that move in training; such a channel's weights round to zero either way.
     """
     for node in graph.graph.nodes:
-        weight = node.args[1] if node.op == "call_function" and len(node.args) > 2 else None
-        bias = node.args[2] if weight is not None else None
-        source = node.args[0] if weight is not None else None
-        if not all(isinstance(n, fx.Node) for n in (weight, bias, source)) or bias.op != "get_attr":
+        if node.op != "call_function" or len(node.args) < 3 or not all(isinstance(a, fx.Node) for a in node.args[:3]):
             continue
-        if weight.op != "call_module" or source.op != "call_module":
+        source, weight, bias = node.args[:3]
+        if bias.op != "get_attr" or weight.op != "call_module" or source.op != "call_module":
             continue
         fake, before = getattr(graph, str(weight.target)), getattr(graph, str(source.target))
         if isinstance(fake, WeightFakeQuant) and isinstance(before, ActivationFakeQuant):
             values = attribute(graph, str(bias.target)).detach().abs()
             values = values.amax().expand(1) if fake.axis is None else values
             least = values / (before.parameters_of_grid()[0] * 2.0**23)
-            fake.floor.copy_(torch.maximum(fake.floor, least.to(fake.floor)))  # type: ignore
+            fake.floor.copy_(torch.maximum(fake.floor, least.to(fake.floor)))
 
 
 def percentile_range(histogram: HistogramObserver, percentile: float) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,18 @@ from ..errors import RunError
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values atomically (temporary name, fsync, rename)."""
-    files.write_with(path, lambda temporary: torch.save(state, temporary))
+    """Write tensors and plain values atomically (temporary name, fsync, rename).
+
+    By way of memory: torch's own writer tells of a full disk by an error that cannot be told from a fault of ours.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    files.write_with(path, lambda temporary: _write(temporary, buffer))
+
+
+def _write(path: Path, buffer: io.BytesIO) -> None:
+    with path.open("wb") as handle:
+        handle.write(buffer.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any] | None:

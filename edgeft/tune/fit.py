@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import nn
 
 from . import checkpoint
@@ -36,6 +38,8 @@ class Stage:
     seed: int = 0
     higher_is_better: bool = True
     batch_norm_trains: bool = True
+    #: what the stage was set up with, where that may change between runs: another checkpoint is not taken up
+    key: str = ""
 
 
 @dataclass
@@ -68,11 +72,24 @@ def rate(schedule: str, progress: float) -> float:
     return 1.0
 
 
+def agreed(accelerator: Accelerator, compute: Callable[[], float]) -> float:
+    """What the main process computes, on every process: a metric in its last bit must not part them."""
+    value = torch.tensor([compute() if accelerator.is_main_process else 0.0], dtype=torch.float64)
+    return float(broadcast(value.to(accelerator.device)))
+
+
+def _same_buffers(module: nn.Module) -> None:
+    """BatchNorm statistics of the main process everywhere: each process has seen other samples."""
+    if dist.is_available() and dist.is_initialized():
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)
+
+
 def fit(
     module: nn.Module,
     stage: Stage,
     *,
-    batches: Callable[[int], Iterable[Any]],
+    batches: Callable[[int], Any],
     loss_of: Callable[[nn.Module, Any], torch.Tensor],
     validate: Callable[[], float],
     accelerator: Accelerator,
@@ -83,14 +100,18 @@ def fit(
     """Train `module` in place and leave it with the weights of the best validation metric (later wins a tie).
 
     `batches(epoch)` gives a prepared DataLoader that is a function of seed and epoch; `loss_of(model, batch)` the scalar loss;
-    `validate()` the validation metric of `module` as it is. State is written to `state_file` after every epoch and
-    taken up from there; a finished stage is not trained again.
+    `validate()` the validation metric of `module` as it is, the same number on every process (see `agreed`). State is
+    written to `state_file` after every epoch and taken up from there; a finished stage is not trained again. Raises
+    `FloatingPointError` on every process when the loss stops being finite.
     """
     started = time.monotonic()
     optimizer = make_optimizer(stage)
     model, optimizer = accelerator.prepare(module, optimizer)
     base_rates = [g["lr"] for g in optimizer.param_groups]
     state = checkpoint.load(state_file)
+    if state is not None and state.get("key", "") != stage.key:
+        say(f"{stage.name}: its settings have changed, trained anew")
+        state = None
     if state is None:
         best, rows = validate(), []
         best_state, first, steps, measured = copy.deepcopy(module.state_dict()), 1, 0, 0
@@ -107,7 +128,8 @@ def fit(
         if stage.patience and epoch - 1 - best_epoch >= stage.patience:
             say(f"{stage.name}: no better for {stage.patience} epochs, stopped early")
             break
-        torch.manual_seed(stage.seed * 100_003 + epoch)  # dropout is a function of seed and epoch: resumable
+        # dropout is a function of seed, epoch and process: resumable, and no two processes drop the same
+        torch.manual_seed(stage.seed * 100_003 + epoch + 7_919_999 * accelerator.process_index)
         loader = batches(epoch)
         count, total, seen = len(loader), 0.0, 0
         if stage.batch_norm_trains:
@@ -127,6 +149,8 @@ def fit(
             optimizer.step()
             total, seen, steps = total + float(loss.detach()), seen + 1, steps + 1
         module.eval()
+        total = float(accelerator.reduce(torch.tensor(total, device=accelerator.device), "mean"))
+        _same_buffers(module)
         if not math.isfinite(total):
             raise FloatingPointError(f"{stage.name}: the loss is not finite in epoch {epoch}")
         metric = validate()
@@ -148,6 +172,7 @@ def fit(
             checkpoint.save(
                 state_file,
                 {
+                    "key": stage.key,
                     "epoch": epoch,
                     "model": module.state_dict(),
                     "optimizer": optimizer.state_dict(),

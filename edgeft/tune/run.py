@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
-from safetensors.torch import save_file
+from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
+from safetensors.torch import save
 from torch import nn
 
 from .. import calibration, data, files, models, objectives, recipe, target, tasks
@@ -25,11 +27,17 @@ from ..recipe import Recipe
 from ..scheme import Scheme
 from ..target import Target
 from . import environment, updates
-from .fit import Fitted, Stage, fit
+from .fit import Fitted, Stage, agreed, fit
 from .memory import moving_bytes
 
+#: samples of one evaluation batch: what a cache holds is faster than what memory holds
+EVALUATED = 32
 Say = Callable[[str], None]
 Bar = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+def _silent(text: str) -> None:
+    pass
 
 
 @dataclass
@@ -61,7 +69,7 @@ def open_session(
     allow_code: bool = False,
     model: nn.Module | None = None,
     dataset: data.Dataset | None = None,
-    say: Say = lambda text: None,
+    say: Say = _silent,
 ) -> Session:
     """Read data and model of a recipe; `model` and `dataset` replace the recipe's own (the Python API)."""
     task = tasks.get(recipe_.task)
@@ -122,26 +130,27 @@ def tune(
     model: nn.Module | None = None,
     dataset: data.Dataset | None = None,
     progress: bool = False,
-    say: Say = lambda text: None,
+    say: Say = _silent,
 ) -> dict[str, Any]:
     """Fine-tune by a recipe into the run directory `out`; returns summary.json's content (or the plan, dry).
 
     Raises the errors of recipe, data, model and target; `DataError` when the loss stops being finite.
     """
     started = time.monotonic()
+    out = Path(out)
+    accelerator = _accelerator(recipe_, out, dry_run)
+    if not accelerator.is_main_process:  # one voice, however many processes
+        say, progress = _silent, False
     session = open_session(recipe_, allow_code=allow_code, model=model, dataset=dataset, say=say)
     if dry_run:
         return plan(session)
     if recipe_.quantize.method != "none":
         calibration_samples(session)  # an empty set is refused now, not after the float stage
-    out = Path(out)
     if resume:
         _same_training(recipe_, out)
-    accelerator = Accelerator(
-        dataloader_config=DataLoaderConfiguration(split_batches=True, even_batches=False),
-        log_with=recipe_.train.tracker or None,
-        project_dir=str(out / "trackers") if recipe_.train.tracker else None,
-    )
+    elif accelerator.is_main_process:
+        _forget(out)
+    accelerator.wait_for_everyone()
     if recipe_.train.tracker:
         accelerator.init_trackers(recipe_.name)
     if accelerator.is_main_process:
@@ -150,14 +159,39 @@ def tune(
     try:
         run.float_stage()
         results = {name: run.scheme_stage(scheme) for name, scheme in session.schemes.items()}
+        summary = run.summary(results, time.monotonic() - started)
+        if accelerator.is_main_process:
+            files.write_json(out / "summary.json", summary)
     except FloatingPointError as error:
         raise DataError(str(error), remedy="lower train.lr or quantize.lr, and look for NaN in the data") from error
     finally:
-        accelerator.end_training()
-    summary = run.summary(results, time.monotonic() - started)
-    if accelerator.is_main_process:
-        files.write_json(out / "summary.json", summary)
+        accelerator.end_training()  # ends the trackers and the exchange between processes
     return summary
+
+
+def _accelerator(recipe_: Recipe, out: Path, dry_run: bool) -> Accelerator:
+    """The global batch is split over the processes; a model may have parameters that its forward does not use."""
+    tracker = (recipe_.train.tracker or None) if not dry_run else None
+    accelerator = Accelerator(
+        dataloader_config=DataLoaderConfiguration(split_batches=True, even_batches=False),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        log_with=tracker,
+        project_dir=str(out / "trackers") if tracker else None,
+    )
+    if recipe_.train.batch_size % accelerator.num_processes:
+        raise RecipeError(
+            f"train.batch_size = {recipe_.train.batch_size} cannot be divided over {accelerator.num_processes} processes",
+            remedy=f"it is the batch of all processes together: give a multiple of {accelerator.num_processes}",
+        )
+    return accelerator
+
+
+def _forget(out: Path) -> None:
+    """Remove what an earlier run left in a folder that is written anew: nothing of it may pass for this one's."""
+    with files.system_errors(out):
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        for path in (out / "summary.json", out / "metrics.jsonl", *out.glob("*.safetensors")):
+            path.unlink(missing_ok=True)
 
 
 def _same_training(recipe_: Recipe, out: Path) -> None:
@@ -223,27 +257,37 @@ class _Run:
 
     # -- shared pieces -------------------------------------------------------------------------------------------
     def metric(self, module: nn.Module, split: str) -> float:
-        part = self.s.dataset.split(split)
-        outputs = self.s.objective.predict(module, part, self.s.spec, self.s.recipe.train.batch_size)
-        return float(self.s.task.metric({"output": outputs}, part.targets))
+        def compute() -> float:
+            part = self.s.dataset.split(split)
+            outputs = self.s.objective.predict(module, part, self.s.spec, EVALUATED)
+            return float(self.s.task.metric({"output": outputs}, part.targets))
+
+        return agreed(self.accelerator, compute)
 
     def batches(self, stage: str) -> Callable[[int], Any]:
-        """One loader a stage (it may keep decoded pixels); an epoch's order follows from seed and epoch."""
+        """One loader a stage (it may keep decoded pixels); an epoch's order follows from seed and epoch.
+
+        Every batch is whole, so that the processes' shares are equal and the mean of their gradients is the batch's.
+        """
         t = self.s.recipe.train
+        world = self.accelerator.num_processes
+        size = min(t.batch_size, len(self.s.dataset.split("train"))) // world * world
+        if not size:
+            raise DataError(f"the train split is too small for {world} processes")
         loader = self.s.objective.loader(
             self.s.dataset.split("train"),
             self.s.spec,
-            t.batch_size,
+            size,
             t.augment,
             seed=t.seed + (0 if stage == "float" else 1),
             workers=t.workers,
             shuffle=True,
-            drop_last=len(self.s.dataset.split("train")) >= t.batch_size,
+            drop_last=True,
         )
         prepared = self.accelerator.prepare(loader)
 
         def epoch_of(epoch: int) -> Any:
-            loader.set_epoch(epoch)
+            prepared.set_epoch(epoch)  # the prepared loader's own count starts anew in a resumed run
             return prepared
 
         return epoch_of
@@ -275,7 +319,7 @@ class _Run:
     def save(self, module: nn.Module, name: str) -> None:
         if self.accelerator.is_main_process:
             state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
-            files.write_with(self.out / name, lambda temporary: save_file(state, temporary))
+            files.write_bytes(self.out / name, save(state))  # whose own writer hides what the system said
 
     # -- stages --------------------------------------------------------------------------------------------------
     def float_stage(self) -> None:
@@ -347,6 +391,7 @@ class _Run:
             t.seed,
             self.s.task.HIGHER_IS_BETTER,
             batch_norm_trains=False,
+            key=repr(dataclasses.astuple(q)),
         )
         fitted = self.fit(graph.module, stage, loss_of)
         teacher.cpu()
@@ -398,14 +443,19 @@ def calibration_samples(session: Session) -> data.Split:
 
 
 def calibrated(session: Session, captured: Captured, scheme: Scheme) -> QuantizedGraph:
-    """The captured graph on a scheme's grid, calibrated on training samples that are not in the test split."""
+    """The captured graph on a scheme's grid, calibrated on training samples that are not in the test split.
+
+    Several processes share the batches out and exchange what they saw, so that all of them have the same ranges.
+    """
     preset = calibration.load(session.recipe.quantize.calibration)
     part = calibration_samples(session)
     graph = insert(captured, scheme, session.recipe.quantize.keep_float)
     graph.calibrate_weights(preset.weights)
 
+    world, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+
     def batches() -> Iterable[tuple[torch.Tensor, ...]]:
-        for start in range(0, len(part), preset.batch_size):
+        for start in range(rank * preset.batch_size, len(part), world * preset.batch_size):
             rows = range(start, min(start + preset.batch_size, len(part)))
             feeds = [session.task.preprocess(part.raw(i), session.spec) for i in rows]
             yield tuple(torch.from_numpy(np.concatenate([f[k] for f in feeds])) for k in feeds[0])

@@ -14,6 +14,7 @@ from torch import fx, nn
 from ..errors import RecipeError, nearest
 from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
+from ..quantize.normalize import NORM_IN
 
 POLICIES = ("full", "head", "last", "bias", "norm")
 _NORMS = (
@@ -30,17 +31,24 @@ def _under(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + ".")
 
 
-def last_block(module: nn.Module, head: str) -> str:
-    """The dotted name of the block that holds the last weighted layer before the head."""
+def last_block(module: nn.Module, head: str) -> tuple[str, ...]:
+    """The dotted name of the block that holds the last weighted layer before the head.
+
+    Where that layer stands in the model itself it is the block, with the norms that follow it.
+    """
     weighted = [
         n
         for n, m in module.named_modules()
         if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear)) and not _under(n, head)
     ]
     if not weighted:
-        return head
-    path = weighted[-1].split(".")
-    return ".".join(path[:-1]) or path[0]
+        return (head,)
+    block, _, leaf = weighted[-1].rpartition(".")
+    if block:
+        return (block,)
+    own = list(module.named_children())
+    after = own[[name for name, _ in own].index(leaf) + 1 :]
+    return leaf, *(name for name, child in after if isinstance(child, _NORMS))
 
 
 def trainable(module: nn.Module, head: str, policy: str) -> set[str]:
@@ -54,8 +62,8 @@ def trainable(module: nn.Module, head: str, policy: str) -> set[str]:
     if policy == "head":
         return in_head
     if policy == "last":
-        block = last_block(module, head)
-        return in_head | {n for n in names if _under(n, block)}
+        blocks = last_block(module, head)
+        return in_head | {n for n in names if any(_under(n, block) for block in blocks)}
     if policy == "bias":
         return in_head | {n for n in names if n.endswith(".bias") or n == "bias"}
     norms = {n for n, m in module.named_modules() if isinstance(m, _NORMS)}
@@ -70,13 +78,17 @@ def apply(module: nn.Module, names: Iterable[str]) -> None:
 
 
 def train_mode(module: nn.Module) -> None:
-    """`module.train()`, except that a BatchNorm whose parameters are frozen keeps its statistics too."""
+    """`module.train()`, except that a BatchNorm whose parameters are frozen keeps its statistics too.
+
+    One without parameters goes with those of the module that holds it.
+    """
     module.train()
-    for child in module.modules():
-        if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            own = list(child.parameters(recurse=False))
-            if own and not any(p.requires_grad for p in own):
-                child.eval()
+    for parent in module.modules():
+        for child in parent.children():
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                own = list(child.parameters(recurse=False)) or list(parent.parameters())
+                if own and not any(p.requires_grad for p in own):
+                    child.eval()
 
 
 def apply_to_graph(graph: QuantizedGraph, float_module: nn.Module, head: str, policy: str) -> set[str]:
@@ -87,17 +99,18 @@ def apply_to_graph(graph: QuantizedGraph, float_module: nn.Module, head: str, po
     """
     original = {n for n, _ in float_module.named_parameters()}
     chosen = trainable(float_module, head, policy)
+    norms = set(graph.captured.module.meta.get(NORM_IN, ()))
     learn: set[str] = set()
     for name, _ in graph.module.named_parameters():
         if name.startswith(("act_fq_", "weight_fq_")):
             continue
-        folded = name not in original  # a bias or depthwise weight that holds a BatchNorm
+        owner, _, leaf = name.rpartition(".")
         if policy == "full" or name in chosen:
             learn.add(name)
-        elif folded and (policy in ("bias", "norm")) and (name.endswith("bias") or policy == "norm"):
-            learn.add(name)
-        elif folded and policy in ("last",) and name.rpartition(".")[0] + ".weight" in chosen:
-            learn.add(name)
+        elif policy == "norm" or (policy == "bias" and "bias" in leaf):
+            learn |= {name} & norms
+        elif policy == "last" and name not in original and f"{owner}.weight" in chosen:
+            learn.add(name)  # the bias that a norm's shift made
     for weight, fake in graph.weight_of.items():
         if weight in learn:
             learn.add(f"{fake}.log_scale")

@@ -56,10 +56,11 @@ def samples_parity(task: Task, stored: Outputs, found: Outputs, step: Mapping[st
 
 
 def output_steps(tensors: Sequence[Mapping[str, Any]], outputs: Outputs) -> dict[str, float]:
-    """One step of each output: its `scale` in the manifest, else 1/255 of the range that `outputs` span."""
+    """One step of each output: its `step` or `scale` in the manifest, else 1/255 of the range that `outputs` span."""
     steps: dict[str, float] = {}
     for tensor in tensors:
-        scale, values = tensor.get("scale"), np.asarray(outputs[tensor["name"]], dtype=np.float64)
+        scale = tensor.get("step") or tensor.get("scale")
+        values = np.asarray(outputs[tensor["name"]], dtype=np.float64)
         spread = float(np.ptp(values)) if values.size else 0.0
         steps[tensor["name"]] = float(scale) if scale else max(spread / 255, 1e-30)
     return steps

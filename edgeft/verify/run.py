@@ -149,8 +149,9 @@ def _samples(
     stored = {kind: _named(samples, kind) for kind in ("input", "output", "graph")}
     raws = [samples[key] for key in sorted((k for k in samples if k.startswith("raw_")), key=lambda k: int(k[4:]))]
     now = session.run(stored["input"])
-    # The artifact's own scales, not the manifest's: a wider step there would let more pass.
-    tensors = [{"name": tensor.name, "scale": tensor.scale} for tensor in session.outputs]
+    # Where the artifact has scales of its own they count, not the manifest's: a wider step there would let more pass.
+    told = {tensor["name"]: tensor for tensor in opened.graph()["outputs"]}
+    tensors = [{"name": t.name, "scale": t.scale} if t.scale else told[t.name] for t in session.outputs]
     verdicts = [
         preprocessing(opened.task, raws, stored["input"], opened.preprocess),
         samples_parity(

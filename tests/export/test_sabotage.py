@@ -70,9 +70,7 @@ def tampered(shapes: Any, exported: Any, tmp_path: Path, monkeypatch: pytest.Mon
         for backend in BACKENDS.values():
             module = importlib.import_module(f"edgeft.export.{backend}")
 
-            def wrong(
-                *arguments: Any, _convert: Any = module.export, _backend: str = backend, **options: Any
-            ) -> Any:
+            def wrong(*arguments: Any, _convert: Any = module.export, _backend: str = backend, **options: Any) -> Any:
                 artifact = _convert(*arguments, **options)
                 tamper(_backend, Path(arguments[4]) / artifact.file)
                 return artifact

@@ -1,0 +1,180 @@
+"""The whole path as a user walks it: the command line on a real run and its bundles, and the same as a library."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import shapes_run
+from shapes_run import gate
+
+import edgeft
+from edgeft import recipe
+from edgeft.cli.entry import run as command
+
+ALL = pytest.mark.parametrize("name", shapes_run.TARGETS)
+#: what a board does not have
+HOST = ("torch", "torchvision", "torchao", "litert_torch", "accelerate", "safetensors", "kornia", "onnx", "onnxscript")
+
+
+def ask(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[int, dict[str, Any], str]:
+    """Exit code, the one JSON object on stdout, and stderr."""
+    code = command([*map(str, argv), "--json"])
+    out, err = capfd.readouterr()
+    assert out.count("\n") == 1 and "Traceback" not in err, (out, err)
+    return code, json.loads(out), err
+
+
+# -- the command line on bundles -----------------------------------------------------------------------------------
+@ALL
+def test_verify_with_data_judges_accuracy_again(exported, shapes, capfd, name):
+    code, found, _ = ask(capfd, "verify", exported.bundle(name), "--data", shapes.data)
+    assert code == 0 and found["verdict"] == "pass", shapes_run.failed(found)
+    before, now = (gate(report, "accuracy") for report in (exported.reports[name], found))
+    assert now["verdict"] == "pass" and now["n"] == 120
+    assert (now["float"], now["quantized"]) == (before["float"], before["quantized"])
+
+
+def test_verify_without_data_shows_what_was_measured_before(exported, capfd):
+    code, found, _ = ask(capfd, "verify", *(exported.bundle(name) for name in shapes_run.TARGETS[:2]))
+    assert code == 0 and len(found["bundles"]) == 2
+    for report in found["bundles"]:
+        accuracy = gate(report, "accuracy")
+        assert accuracy["verdict"] == "advisory" and not accuracy["required"] and "before: pass" in accuracy["why"]
+
+
+def test_strict_fails_what_could_not_be_verified(exported, capfd):
+    jetson = exported.bundle("jetson-orin-nano")
+    code, found, _ = ask(capfd, "verify", jetson)
+    assert code == 0 and found["verdict"] == "pass" and "trtexec" in found["unverified"][0]
+    assert ask(capfd, "verify", jetson, "--strict")[0] == 1
+    assert ask(capfd, "verify", exported.bundle("host"), "--strict")[0] == 0
+
+
+@ALL
+def test_predict_sees_what_is_there(exported, shapes, tmp_path, capfd, name):
+    pillow = pytest.importorskip("PIL.Image")
+    with np.load(shapes.data) as archive:
+        images, targets = archive["test_images"][:12], archive["test_labels"][:12]
+    for i, image in enumerate(images):
+        pillow.fromarray(image).save(tmp_path / f"{i}.png")
+    files = [tmp_path / f"{i}.png" for i in range(12)]
+    code, found, err = ask(capfd, "predict", exported.bundle(name), *files)
+    assert code == 0 and [each["input"] for each in found["predictions"]] == [str(file) for file in files]
+    right = sum(each["label"] == shapes_run.LABELS[t] for each, t in zip(found["predictions"], targets))
+    assert right >= 9 and all(0 < each["confidence"] <= 1 for each in found["predictions"])
+    assert any(label in err for label in shapes_run.LABELS)
+
+
+@ALL
+def test_bench_measures_in_the_runtime(exported, capfd, name):
+    code, found, _ = ask(capfd, "bench", exported.bundle(name), "--seconds", "0.2")
+    assert code == 0 and found["samples"] > 0 and 0 < found["min_ms"] <= found["p50_ms"]
+    assert found["fingerprint"]["runtime"]["name"] == found["backend"] == exported.reports[name]["backend"]
+
+
+def test_one_page_of_a_run_and_its_bundles(exported, shapes, tmp_path, capfd):
+    page = tmp_path / "report.html"
+    paths = [shapes.run, *(exported.bundle(name) for name in shapes_run.TARGETS)]
+    code, found, _ = ask(capfd, "report", *paths, "--out", page)
+    assert code == 0 and found["report"] == str(page)
+    text = page.read_text()
+    assert all(name in text for name in shapes_run.TARGETS)
+    assert not re.search(r"""(?:src|href|url)\s*[=(]\s*["']?\s*(?:https?:)?//""", text)
+
+
+def test_targets_check_of_a_run(shapes, capfd):
+    code, found, _ = ask(capfd, "targets", "check", "jetson", shapes.run)
+    assert code == 0 and not found["refused"] and found["target"] == "jetson-orin-nano"
+
+
+# -- a board -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["host", "host-litert", "host-openvino"])
+def test_a_board_opens_checks_and_runs_a_bundle_without_the_host_half(exported, tmp_path, name):
+    np.save(tmp_path / "raw.npy", edgeft.load(exported.bundle(name)).samples()["raw_0"])
+    path = str(exported.bundle(name))
+    calls = [["verify", path], ["bench", path, "--seconds", "0.1"], ["predict", path, str(tmp_path / "raw.npy")]]
+    script = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({HOST!r}))\n"  # None there: importing it is an ImportError
+        "from edgeft.cli.entry import run\n"
+        f"sys.exit(max(run(argv) for argv in {calls!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# -- from nothing, by the two commands -----------------------------------------------------------------------------
+def test_tune_then_export_by_the_command_line(exported, tmp_path):
+    data = shapes_run.write_data(tmp_path / "data.npz", counts={"train": 150, "val": 30, "test": 60})
+    table = shapes_run.recipe_of(
+        data,
+        train={"epochs": 6, "lr": 1e-2, "batch_size": 15},
+        quantize={"method": "ptq"},
+        export={"targets": ["host"]},
+    )
+    (tmp_path / "recipe.toml").write_text(recipe.dumps(recipe.from_table(table, "the test")))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def edgeft_(*argv: str) -> tuple[int, dict[str, Any], str]:
+        line = [sys.executable, "-m", "edgeft.cli", *argv, "--json"]
+        done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
+        assert done.stdout.count("\n") == 1 and "Traceback" not in done.stderr, done.stdout + done.stderr
+        return done.returncode, json.loads(done.stdout), done.stderr
+
+    code, plan, _ = edgeft_("tune", "recipe.toml", "--dry-run")
+    assert code == 0 and plan["samples"] == {"train": 150, "val": 30, "test": 60}
+    assert plan["schemes"] == ["affine"] and not (tmp_path / "runs").exists()
+    code, run, said = edgeft_("tune", "recipe.toml")
+    assert code == 0 and "float 6/6" in said
+    assert re.fullmatch(r"runs/shapes-\d{8}-\d{6}", run["run"]) and run["float"] > 0.5
+    code, report, said = edgeft_("export")  # the latest run, the recipe's own targets
+    assert code == (0 if report["verdict"] == "pass" else 1), said
+    assert report["target"] == "host" and report["path"] == "bundles/host" and len(report["bundles"]) == 1
+    assert not [g["why"] for g in report["gates"] if g["verdict"] == "fail" and g["name"] not in ("accuracy",)]
+    code, again, _ = edgeft_("export")
+    assert code == 2 and "--overwrite" in again["remedy"]
+
+
+# -- as a library --------------------------------------------------------------------------------------------------
+def test_the_callers_own_module_and_data(shapes, tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    from edgeft import data
+    from edgeft.recipe import Data
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = torch.nn.Sequential(
+                torch.nn.Conv2d(3, 16, 5, 4, 2), torch.nn.BatchNorm2d(16), torch.nn.ReLU(),
+                torch.nn.Conv2d(16, 32, 3, 2, 1), torch.nn.BatchNorm2d(32), torch.nn.ReLU(),
+            )  # fmt: skip
+            self.head = torch.nn.Linear(32 * 4 * 4, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.body(x).flatten(1))
+
+    dataset = data.open(Data(format="npz", path=str(shapes.data)))
+    table = shapes_run.recipe_of(
+        shapes.data,
+        model={"source": "module", "name": "net"},
+        data={"format": "dataset", "size": 32},
+        train={"epochs": 8, "lr": 3e-3},
+        export={"targets": ["host"]},
+    )
+    torch.manual_seed(0)
+    summary = edgeft.tune(table, tmp_path / "run", model=Net(), dataset=dataset)
+    assert summary["n"] == 120
+    (report,) = edgeft.export(tmp_path / "run", ["host"], tmp_path / "bundles", model=Net(), dataset=dataset)
+    assert gate(report, "integer", "int8_weights_share")["n"] == 3
+    assert not [g["why"] for g in report["gates"] if g["verdict"] == "fail" and g["name"] != "accuracy"]
+    bundle = edgeft.load(report["path"])
+    assert edgeft.verify(bundle)["verdict"] == "pass"
+    assert edgeft.bench(bundle, seconds=0.1)["samples"] > 0

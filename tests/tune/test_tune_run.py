@@ -1,0 +1,164 @@
+"""`tune` end to end on a tiny data set: what it writes, what it returns, what it says, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import tune_data
+from safetensors.torch import load_file
+from torch import nn
+
+from edgeft import data as data_room
+from edgeft import recipe
+from edgeft.errors import DataError, RecipeError
+from edgeft.tune.run import tune
+
+SUMMARY = (
+    "schema", "task", "metric", "float", "ptq", "quantized", "n", "chance", "updated_parameters", "total_parameters",
+    "peak_training_bytes", "seconds", "steps", "seed", "schemes", "versions",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tune_data.write(tmp_path_factory.mktemp("data") / "shapes.npz", (96, 24, 60))
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[str]]:
+    """One run of both stages for two targets, long enough to be clearly right."""
+    out, said = tmp_path_factory.mktemp("runs") / "one", []
+    made = tune_data.recipe_for(data, "train.epochs=6", "export.targets=['host', 'jetson']")
+    return out, tune(made, out, say=said.append), said
+
+
+def test_the_run_directory_holds_what_the_contract_names(finished: tuple[Path, dict[str, Any], list[str]]) -> None:
+    out, result, _ = finished
+    names = {p.name for p in out.iterdir()}
+    schemes = set(result["schemes"])
+    assert len(schemes) == 2 and "affine" in schemes
+    assert names == {"recipe.toml", "float.safetensors", "summary.json", "metrics.jsonl", "checkpoints"} | {
+        f"quantized.{s}.safetensors" for s in schemes
+    }
+    assert json.loads((out / "summary.json").read_text()) == json.loads(json.dumps(result))
+    assert recipe.load(out / "recipe.toml").train.epochs == 6
+    for scheme in schemes:
+        state = load_file(out / f"quantized.{scheme}.safetensors")
+        assert "conv1.weight" in state and any(k.endswith("log_scale") for k in state)
+
+
+def test_the_summary_tells_what_happened(finished: tuple[Path, dict[str, Any], list[str]]) -> None:
+    _, result, said = finished
+    assert set(SUMMARY) <= set(result)
+    assert result["task"] == "classify" and result["metric"] == "accuracy"
+    assert result["n"] == 60 and result["chance"] == pytest.approx(1 / 3)
+    assert result["float"] > 0.8, "it learned"
+    assert result["ptq"] > 0.75 and result["quantized"] > 0.75
+    first = result["schemes"]["affine"]
+    assert (first["ptq"], first["quantized"]) == (result["ptq"], result["quantized"])
+    assert result["steps"] == 6 * 6 + 2 * (2 * 6)
+    assert result["updated_parameters"] == result["total_parameters"] > 70_000
+    assert result["peak_training_bytes"] > 16 * result["total_parameters"]
+    assert result["versions"]["torch"] == torch.__version__
+    assert any(line.startswith("float 6/6: loss") for line in said)
+
+
+def test_metrics_are_one_json_object_a_line(finished: tuple[Path, dict[str, Any], list[str]]) -> None:
+    out, result, _ = finished
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [(r["stage"], r["epoch"]) for r in rows[:7]] == [("float", i) for i in range(7)]
+    assert {r["stage"] for r in rows} == {"float", *result["schemes"]}
+    assert all({"loss", "validation", "lr", "step"} <= set(r) for r in rows if r["epoch"])
+    assert rows[6]["loss"] < rows[1]["loss"]
+
+
+def test_the_same_seed_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
+    short = ("train.epochs=1", "quantize.epochs=1", "train.augment='light'")
+    for name in ("a", "b"):
+        tune(tune_data.recipe_for(data, *short), tmp_path / name)
+    tune(tune_data.recipe_for(data, *short, "train.seed=8"), tmp_path / "c")
+    a, b, c = (load_file(tmp_path / n / "quantized.affine.safetensors") for n in "abc")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not torch.equal(a["fc.weight"], c["fc.weight"])
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(data: Path, tmp_path: Path) -> None:
+    made = tune_data.recipe_for(data, "update.policy='head'", "export.targets=['host', 'jetson-nano']")
+    plan = tune(made, tmp_path / "run", dry_run=True)
+    assert not (tmp_path / "run").exists()
+    assert plan["samples"] == {"train": 96, "val": 24, "test": 60}
+    assert plan["learns"] == ["fc.bias", "fc.weight"]
+    assert plan["updated_parameters"] == 64 * 3 + 3 < plan["total_parameters"]
+    assert plan["moving_bytes"] == (64 * 3 + 3) * 4 * 4
+    assert set(plan["objections"]) == {"host", "jetson-nano"} and plan["objections"]["host"] == []
+    assert plan["labels"] == list(tune_data.LABELS)
+
+
+@pytest.mark.parametrize("method, epochs", [("ptq", 3), ("qat", 0), ("none", 3)])
+def test_without_quantization_aware_training(method: str, epochs: int, data: Path, tmp_path: Path) -> None:
+    made = tune_data.recipe_for(data, f"quantize.method='{method}'", f"quantize.epochs={epochs}", "train.epochs=1")
+    result = tune(made, tmp_path / "run")
+    assert result["steps"] == 6
+    if method == "none":
+        assert result["ptq"] is None and result["quantized"] is None
+        assert not list((tmp_path / "run").glob("quantized.*"))
+    else:
+        assert result["ptq"] == result["quantized"]
+
+
+def test_the_head_policy_trains_the_head_alone(data: Path, tmp_path: Path) -> None:
+    start = tune(tune_data.recipe_for(data, "train.epochs=0", "quantize.method='ptq'"), tmp_path / "start")
+    result = tune(tune_data.recipe_for(data, "update.policy='head'"), tmp_path / "head")
+    assert result["updated_parameters"] == 195 and start["updated_parameters"] == start["total_parameters"]
+    for name in ("float.safetensors", "quantized.affine.safetensors"):
+        a, b = load_file(tmp_path / "start" / name), load_file(tmp_path / "head" / name)
+        same = {k for k in a if not k.startswith("act_fq") and torch.equal(a[k], b[k])}
+        head = {"fc.weight", "fc.bias"}
+        assert not head & same
+        # the scale of the head's weight learns with it
+        assert len({k for k in a if not k.startswith("act_fq")} - same - head) <= (1 if "quantized" in name else 0)
+
+
+def test_a_mean_that_is_not_the_weights_own_is_warned_about(data: Path, tmp_path: Path) -> None:
+    tune(tune_data.recipe_for(data, "train.epochs=0", "quantize.method='none'"), tmp_path / "run")
+    said: list[str] = []
+    overrides = ("train.epochs=0", "quantize.method='none'", f"model.weights='{tmp_path}/run/float.safetensors'")
+    tune(tune_data.recipe_for(data, *overrides), tmp_path / "same", say=said.append)
+    assert not [line for line in said if "data.mean" in line]
+    tune(tune_data.recipe_for(data, *overrides, "data.mean=[0.1, 0.2, 0.3]"), tmp_path / "other", say=said.append)
+    (line,) = (line for line in said if "data.mean" in line)
+    assert line.startswith("warning:") and "0.485" in line and "[0.1, 0.2, 0.3]" in line
+
+
+def test_a_mean_of_the_wrong_length_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="2 values for 3 channels"):
+        tune(tune_data.recipe_for(data, "data.mean=[0.1, 0.2]"), tmp_path / "run")
+
+
+def test_one_class_only_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    one = np.zeros(12, np.int64)
+    path = tmp_path / "one.npz"
+    np.savez(path, train_images=np.zeros((12, 32, 32, 3), np.uint8), train_labels=one, labels=np.array(["only"]))
+    with pytest.raises(DataError, match="one class"):
+        tune(tune_data.recipe_for(path), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_callers_own_module_and_data(data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, 3))
+    made = tune_data.recipe_for(data, "data.size=32", "train.epochs=1", "quantize.epochs=1")
+    result = tune(made, tmp_path / "run", model=net, dataset=data_room.open(made.data))
+    assert result["total_parameters"] == sum(p.numel() for p in net.parameters())
+    assert result["schemes"]["affine"]["integer_weights"] == 2
+
+
+def test_fewer_samples_than_a_batch_are_one_batch(tmp_path: Path) -> None:
+    path = tune_data.write(tmp_path / "few.npz", (9, 6, 6))
+    result = tune(tune_data.recipe_for(path, "train.batch_size=64"), tmp_path / "run")
+    assert result["steps"] == 4
