@@ -210,8 +210,8 @@ def _lines(name: str, row: dict[str, Any]) -> list[str]:
             continue
         clear = "-" if found["clear"] is None else f"{found['clear']:.1%}"
         lines.append(
-            f"  {kind:12} all {found['all']:.1%}, clear {clear} of {found['clear_n']}, accuracy {found['accuracy']:.1%}, "
-            f"int8 {found['int8_share']:.1%}, weights {found['integer']}, steps {found['median_steps']:.2g} / "
+            f"  {kind:12} all {found['all']:.1%}, clear {clear} of {found['clear_n']}, "
+            f"accuracy {found['accuracy']:.1%}, int8 {found['int8_share']:.1%}, weights {found['integer']}, steps {found['median_steps']:.2g} / "
             f"{found['tail_steps']:.2g}, float: {_listed(found['float_ops'])}{'' if _holds(found) else '  <- FAILS'}"
         )
         if found["integer"] != "pass":

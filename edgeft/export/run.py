@@ -42,6 +42,8 @@ from . import evidence
 from .artifact import Artifact
 
 Say = Callable[[str], None]
+#: input of one call of the torch graph: beyond a few images its activations leave the cache, and it is 3 times slower
+PART_BYTES = 2**21
 #: tables of a run's recipe that may still be changed at export: none of them changes what was trained
 OVERRIDABLE = ("gates", "export", "quantize")
 
@@ -239,7 +241,8 @@ class _Exporter:
         with torch.no_grad():
             for _, batch in evidence.batches(session.task, session.spec, session.dataset.split("test")):
                 values = [torch.from_numpy(v) for v in batch.values()]
-                parts = [values] if self.captured.dynamic else [[t[i : i + 1] for t in values] for i in range(len(values[0]))]
+                rows = max(1, PART_BYTES // sum(t[:1].nbytes for t in values)) if self.captured.dynamic else 1
+                parts = [[t[i : i + rows] for t in values] for i in range(0, len(values[0]), rows)]
                 results = [_flat(module(*part)) for part in parts]
                 if not found and not all(torch.equal(a, b) for a, b in zip(results[0], _flat(lowered(*parts[0])))):
                     raise InternalError("the lowered graph computes something else than the trained one")

@@ -63,7 +63,9 @@ def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) ->
             sites.place(node)
     groups = sites.group()
     floats = Counter(
-        getattr(n.target, "_schema", n.target).name.split("::")[-1] if hasattr(n.target, "_schema") else str(n.target)
+        n.target._schema.name.split("::")[-1]
+        if hasattr(n.target, "_schema")
+        else getattr(n.target, "__name__", str(n.target))
         for n in graph.nodes
         if n.op == "call_function" and n not in selected and _is_float_value(n) and not _only_moves(n, rules)
     )
@@ -131,9 +133,7 @@ def _activations(node: fx.Node, rule: Rule) -> list[fx.Node]:
     return [n for n in inputs if isinstance(n, fx.Node)]
 
 
-def _select(
-    graph: fx.Graph, rules: dict[fx.Node, Rule], scheme: Scheme, kept: set[fx.Node]
-) -> dict[fx.Node, None]:
+def _select(graph: fx.Graph, rules: dict[fx.Node, Rule], scheme: Scheme, kept: set[fx.Node]) -> dict[fx.Node, None]:
     """Ordered set of the nodes to quantize: shrink from all candidates until every one stands in an integer region."""
     chosen = {
         n: None
@@ -211,7 +211,12 @@ class _Sites:
         if isinstance(node.meta.get("val"), (tuple, list)):  # a split: its getitems carry the sites
             self.by_value[node] = inputs[0]
             return
-        if self.scheme.residual == "branch" and rule.kind == "weighted" and value is node and self._fuses_with_add(node):
+        if (
+            self.scheme.residual == "branch"
+            and rule.kind == "weighted"
+            and value is node
+            and self._fuses_with_add(node)
+        ):
             self.bare.add(node)
             return
         site = Site(value, produces=rule.kind != "share")

@@ -53,7 +53,7 @@ class QuantizedGraph:
         return {name: getattr(self.module, fq) for name, fq in self.weight_of.items()}
 
     def set_mode(self, mode: str) -> None:
-        """"off": the float network; "quantize": on the grid."""
+        """ "off": the float network; "quantize": on the grid."""
         for module in self.module.modules():
             if isinstance(module, (ActivationFakeQuant, WeightFakeQuant)):
                 module.mode = mode

@@ -17,6 +17,7 @@ from torch import fx
 from .capture import attribute
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .graph import QuantizedGraph
+from .normalize import drop_unused_state
 
 qd = torch.ops.quantized_decomposed
 
@@ -64,15 +65,28 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
         node.replace_all_uses_with(new)
         module.graph.erase_node(node)
     module.graph.eliminate_dead_code()
+    if form == "qdq":
+        _a_dequantize_for_each_reader(module.graph)
     for name, child in list(module.named_children()):
         if isinstance(child, (ActivationFakeQuant, WeightFakeQuant)):
             delattr(module, name)
+    drop_unused_state(module)  # the float weights that int8 buffers stand for
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     module.graph.lint()
     module.recompile()
     module.delete_all_unused_submodules()
     return module
+
+
+def _a_dequantize_for_each_reader(graph: fx.Graph) -> None:
+    """litert's layout pass loses what it knows of a dequantize that several ops read, and then refuses the model."""
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target is qd.dequantize_per_tensor.default:
+            for reader in list(node.users)[1:]:
+                with graph.inserting_after(node):
+                    own = graph.node_copy(node)
+                reader.replace_input_with(node, own)
 
 
 def _activation(graph: fx.Graph, node: fx.Node, fake: ActivationFakeQuant) -> fx.Node:

@@ -272,8 +272,10 @@ def _uneven_pool(module: fx.GraphModule, node: fx.Node, size: list[int], out: li
         for i in range(windows):
             start, end = i * length // windows, -(-(i + 1) * length // windows)
             rows[i, start:end] = 1.0 / (end - start)
-        set_attribute(module, f"{node.name}.windows_{axis}", rows)
-        weight = graph.get_attr(f"{node.name}.windows_{axis}")
+        # one name for equal windows: converters store equal constants once
+        name = f"{node.name}.windows_{length}_{windows}"
+        set_attribute(module, name, rows)
+        weight = graph.get_attr(name)
         weight.meta["val"] = rows
         before = value.meta["val"]
         pooled = graph.call_function(aten.linear.default, (value, weight))

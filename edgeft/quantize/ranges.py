@@ -197,6 +197,8 @@ def least_squares_range(histogram: HistogramObserver, module: ActivationFakeQuan
     return low, high
 
 
+#: weights searched at a time: they stay in the cache
+PIECE = 2**15
 #: weights of one channel that the clip search looks at; of a longer one it takes a fixed random choice
 SEARCHED = 4096
 
@@ -211,7 +213,8 @@ def weight_scales(module: WeightFakeQuant, weight: torch.Tensor, method: str) ->
         if rows.shape[1] > searched:  # else a layer of a hundred million weights takes minutes
             chosen = torch.randperm(rows.shape[1], generator=torch.Generator().manual_seed(0))[:searched]
             rows = rows[:, chosen.to(rows.device)]
-        best = torch.cat([_least_squares(r, t, module) for r, t in zip(rows.split(256), top.split(256))])
+        some = max(1, PIECE // rows.shape[1])
+        best = torch.cat([_least_squares(r, t, module) for r, t in zip(rows.split(some), top.split(some))])
     # a channel of zeros still needs a positive scale of the layer's own size
     empty = top == 0
     if bool(empty.any()):
@@ -220,13 +223,19 @@ def weight_scales(module: WeightFakeQuant, weight: torch.Tensor, method: str) ->
 
 
 def _least_squares(rows: torch.Tensor, top: torch.Tensor, module: WeightFakeQuant) -> torch.Tensor:
-    """The scale of each row whose rounding and clipping lose least."""
-    rows, best = rows.double(), top / module.q_max
-    least = torch.full_like(best, float("inf"))
-    for ratio in torch.linspace(0.5, 1.0, 51, dtype=torch.float64):
-        scale = (top * ratio / module.q_max).clamp_min(1e-12)
-        q = torch.round(rows / scale[:, None]).clamp_(module.q_min, module.q_max)
-        error = q.mul_(scale[:, None]).sub_(rows).square_().sum(1)
+    """The scale of each row whose rounding and clipping lose least.
+
+    In numpy, since torch shares even small roundings out over its threads: on a busy machine that took minutes.
+    """
+    values, highest = rows.numpy(force=True).astype(np.float64), top.numpy(force=True)
+    best, least = highest / module.q_max, np.full(len(highest), np.inf)
+    for ratio in np.linspace(0.5, 1.0, 51):
+        scale = np.maximum(highest * ratio / module.q_max, 1e-12)
+        q = np.rint(values / scale[:, None])
+        np.clip(q, module.q_min, module.q_max, out=q)
+        q *= scale[:, None]
+        q -= values
+        error = np.einsum("rc,rc->r", q, q)
         better = error < least
-        best, least = torch.where(better, scale, best), torch.where(better, error, least)
-    return best
+        best, least = np.where(better, scale, best), np.where(better, error, least)
+    return torch.from_numpy(best).to(top.device)

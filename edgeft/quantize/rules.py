@@ -86,6 +86,7 @@ for _op in (
     aten.chunk.default,
     aten.split.Tensor,
     aten.split_with_sizes.default,
+    aten.unbind.int,
     aten.constant_pad_nd.default,
     aten.pad.default,
     aten.pixel_shuffle.default,

@@ -50,9 +50,7 @@ def layer_errors(graph: QuantizedGraph, batch: Sequence[torch.Tensor]) -> list[d
         module.mode = before[name]
     for name in modules:
         signal = sum(float((v.double() ** 2).sum()) for v in inputs[name])
-        noise = sum(
-            float(((a.double() - b.double()) ** 2).sum()) for a, b in zip(inputs[name], quantized[name])
-        )
+        noise = sum(float(((a.double() - b.double()) ** 2).sum()) for a, b in zip(inputs[name], quantized[name]))
         ratio = 10 * torch.log10(torch.tensor(signal / max(noise, 1e-30))).item() if signal > 0 else None
         rows.append({"name": graph.layer_of[name], "fake_quantize": name, "sqnr_db": ratio})
     return rows

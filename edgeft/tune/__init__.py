@@ -1,11 +1,12 @@
 """Tuning: float fine-tune, then quantization-aware training of the captured graph.
 
-    run.py         `tune`: a recipe becomes a run directory
-    fit.py         the training loop, read top to bottom
-    updates.py     which parameters learn under a policy
-    memory.py      what a training step really keeps
-    checkpoint.py  atomic, resumable state
-    environment.py seeds, threads, versions
+run.py         `tune`: a recipe becomes a run directory
+session.py     what a recipe opens: task, data, model, preprocessing
+fit.py         the training loop, read top to bottom
+updates.py     which parameters learn under a policy
+memory.py      what a training step really keeps
+checkpoint.py  atomic, resumable state
+environment.py seeds, threads, versions
 """
 
 from __future__ import annotations

@@ -99,10 +99,10 @@ def fit(
 ) -> Fitted:
     """Train `module` in place and leave it with the weights of the best validation metric (later wins a tie).
 
-    `batches(epoch)` gives a prepared DataLoader that is a function of seed and epoch; `loss_of(model, batch)` the scalar loss;
-    `validate()` the validation metric of `module` as it is, the same number on every process (see `agreed`). State is
-    written to `state_file` after every epoch and taken up from there; a finished stage is not trained again. Raises
-    `FloatingPointError` on every process when the loss stops being finite.
+    `batches(epoch)` gives a prepared DataLoader that is a function of seed and epoch; `loss_of(model, batch)` the
+    scalar loss; `validate()` the validation metric of `module` as it is, the same number on every process (see
+    `agreed`). State is written to `state_file` after every epoch and taken up from there; a finished stage is not
+    trained again. Raises `FloatingPointError` on every process when the loss stops being finite.
     """
     started = time.monotonic()
     optimizer = make_optimizer(stage)

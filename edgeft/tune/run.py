@@ -6,7 +6,6 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,106 +17,20 @@ from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwa
 from safetensors.torch import save
 from torch import nn
 
-from .. import calibration, data, files, models, objectives, recipe, target, tasks
+from .. import calibration, data, files, recipe, target
 from ..errors import DataError, RecipeError, UsageError
-from ..models import Built
 from ..quantize.graph import Captured, QuantizedGraph, capture_float, insert
 from ..quantize.ranges import calibrate
 from ..recipe import Recipe
 from ..scheme import Scheme
-from ..target import Target
 from . import environment, updates
 from .fit import Fitted, Stage, agreed, fit
 from .memory import moving_bytes
+from .session import Say, Session, open_session, silent
 
 #: samples of one evaluation batch: what a cache holds is faster than what memory holds
 EVALUATED = 32
-Say = Callable[[str], None]
 Bar = Callable[[Iterable[Any], str], Iterable[Any]]
-
-
-def _silent(text: str) -> None:
-    pass
-
-
-@dataclass
-class Session:
-    """Everything that both stages, the dry run and the export share: read once, passed on."""
-
-    recipe: Recipe
-    task: Any
-    objective: Any
-    dataset: data.Dataset
-    built: Built
-    spec: dict[str, Any]
-    targets: list[Target]
-    example: tuple[torch.Tensor, ...]
-
-    @property
-    def schemes(self) -> dict[str, Scheme]:
-        """By name, in the order of the recipe's targets."""
-        return {t.scheme.name: t.scheme for t in self.targets}
-
-    @property
-    def policy(self) -> str:
-        return self.recipe.update.policy
-
-
-def open_session(
-    recipe_: Recipe,
-    *,
-    allow_code: bool = False,
-    model: nn.Module | None = None,
-    dataset: data.Dataset | None = None,
-    say: Say = _silent,
-) -> Session:
-    """Read data and model of a recipe; `model` and `dataset` replace the recipe's own (the Python API)."""
-    task = tasks.get(recipe_.task)
-    objective = objectives.get(recipe_.task)
-    opened = [target.load(name) for name in recipe_.export.targets]
-    dataset = dataset or data.open(recipe_.data)
-    for warning in data.check(dataset):
-        say(f"warning: {warning}")
-    environment.seed_everything(recipe_.train.seed)
-    if model is None:
-        built = models.build(_with_channels(recipe_), len(dataset.labels), allow_code=allow_code)
-    else:
-        built = models.from_module(model, len(dataset.labels))
-    spec = preprocess_spec(recipe_.data, built, say)
-    feeds = task.preprocess(dataset.split("train").raw(0), spec)
-    example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
-    return Session(recipe_, task, objective, dataset, built, spec, opened, example)
-
-
-def _with_channels(recipe_: Recipe) -> recipe.Model:
-    """The model table; builtin nets and timm build their first layer for data.channels where it is not 3."""
-    if recipe_.data.channels == 3 or "channels" in recipe_.model.args:
-        return recipe_.model
-    return dataclasses.replace(recipe_.model, args={**recipe_.model.args, "channels": recipe_.data.channels})
-
-
-def preprocess_spec(spec: recipe.Data, built: Built, say: Say) -> dict[str, Any]:
-    """The manifest's preprocess table: the weights' own default, replaced by what the recipe states (and told so)."""
-    result = dict(built.spec)
-    if spec.size:
-        result["size"] = [spec.size, spec.size]
-    result["resize"] = spec.resize or result["resize"]
-    for key in ("mean", "std"):
-        stated = list(getattr(spec, key))
-        if not stated:
-            continue
-        if built.pretrained and not np.allclose(stated, result[key], atol=5e-3):
-            say(
-                f"warning: data.{key} = {stated} differs from what the weights were trained with, {result[key]}; "
-                "a wrong normalization costs accuracy silently"
-            )
-        result[key] = stated
-    for key in ("mean", "std"):
-        if len(result[key]) == 1:
-            result[key] = result[key] * result["channels"]
-        if len(result[key]) != result["channels"]:
-            raise RecipeError(f"data.{key} has {len(result[key])} values for {result['channels']} channels")
-    return result
 
 
 def tune(
@@ -130,7 +43,7 @@ def tune(
     model: nn.Module | None = None,
     dataset: data.Dataset | None = None,
     progress: bool = False,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> dict[str, Any]:
     """Fine-tune by a recipe into the run directory `out`; returns summary.json's content (or the plan, dry).
 
@@ -140,7 +53,7 @@ def tune(
     out = Path(out)
     accelerator = _accelerator(recipe_, out, dry_run)
     if not accelerator.is_main_process:  # one voice, however many processes
-        say, progress = _silent, False
+        say, progress = silent, False
     session = open_session(recipe_, allow_code=allow_code, model=model, dataset=dataset, say=say)
     if dry_run:
         return plan(session)
@@ -180,7 +93,8 @@ def _accelerator(recipe_: Recipe, out: Path, dry_run: bool) -> Accelerator:
     )
     if recipe_.train.batch_size % accelerator.num_processes:
         raise RecipeError(
-            f"train.batch_size = {recipe_.train.batch_size} cannot be divided over {accelerator.num_processes} processes",
+            f"train.batch_size = {recipe_.train.batch_size} cannot be divided over {accelerator.num_processes} "
+            "processes",
             remedy=f"it is the batch of all processes together: give a multiple of {accelerator.num_processes}",
         )
     return accelerator

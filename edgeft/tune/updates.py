@@ -134,4 +134,3 @@ def _activations_after(graph: QuantizedGraph, learn: set[str]) -> set[str]:
                 if isinstance(fake, ActivationFakeQuant) and not fake.fixed:
                     names.add(str(node.target))
     return names
-

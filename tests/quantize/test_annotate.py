@@ -71,7 +71,12 @@ def test_concat_pool_and_reshape_share_one_grid() -> None:
     cat = node(graph, "cat")
     inputs = {str(a.target) for a in cat.args[0]}
     assert len(inputs) == 1
-    assert inputs == written_through(cat) == written_through(node(graph, "max_pool2d")) == written_through(node(graph, "flatten"))
+    assert (
+        inputs
+        == written_through(cat)
+        == written_through(node(graph, "max_pool2d"))
+        == written_through(node(graph, "flatten"))
+    )
     mul = node(graph, "mul")
     assert read_through(graph, mul) not in inputs, "the factors keep a grid of their own"
 

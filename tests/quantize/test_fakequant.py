@@ -18,7 +18,9 @@ from edgeft.quantize.fakequant import MIN_SCALE, ActivationFakeQuant, WeightFake
 qd = torch.ops.quantized_decomposed
 
 
-def activation(low: float, high: float, *, symmetric: bool = False, ceiling: float | None = None) -> ActivationFakeQuant:
+def activation(
+    low: float, high: float, *, symmetric: bool = False, ceiling: float | None = None
+) -> ActivationFakeQuant:
     fake = ActivationFakeQuant((-128, 127), symmetric, None, ceiling)
     fake.set_range(low, high)
     fake.mode = "quantize"
@@ -42,9 +44,7 @@ def test_activation_gradients_follow_the_formula(symmetric: bool) -> None:
     upstream = seeded(4, 3, 5, seed=4)
     fake(x).backward(upstream)
     scale, zero = fake.parameters_of_grid()
-    of_x, of_scale = lsq_gradients(
-        x.detach().double().numpy(), scale, zero, -128, 127, upstream.double().numpy()
-    )
+    of_x, of_scale = lsq_gradients(x.detach().double().numpy(), scale, zero, -128, 127, upstream.double().numpy())
     assert 0 < (of_x == 0).sum() < of_x.size, "some values are clipped and some are not"
     np.testing.assert_allclose(x.grad.numpy(), of_x, rtol=1e-6)
     factor = 1 / math.sqrt(15 * 127)  # elements of one sample, not of the batch

@@ -141,7 +141,7 @@ def test_values_that_are_not_finite_are_refused(value: float) -> None:
 def test_an_empty_calibration_set_is_refused() -> None:
     graph = prepare(settled(Residual()), IMAGES, Scheme())
     with pytest.raises(DataError, match="empty"):
-        calibrate(graph.module, lambda: [])
+        calibrate(graph.module, list)
 
 
 def test_ranges_are_those_of_the_float_network() -> None:
@@ -177,7 +177,8 @@ WORKER = """
     dist.init_process_group("gloo", init_method="file://" + sys.argv[3], rank=rank, world_size=2)
     batches = [(seeded(3, 3, 8, 8, seed=s) * (s + 1),) for s in range(5)]
     graph = prepare(settled(Residual()), batches[0], Scheme())
-    seen = calibrate(graph.module, lambda: batches[rank::2] if sys.argv[4] == "both" else batches[5 * rank:], estimator=estimator)
+    own = batches[rank::2] if sys.argv[4] == "both" else batches[5 * rank:]
+    seen = calibrate(graph.module, lambda: own, estimator=estimator)
     print(json.dumps([seen, {{n: m.parameters_of_grid() for n, m in graph.activations().items()}}]))
     dist.destroy_process_group()
 """

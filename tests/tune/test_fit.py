@@ -65,7 +65,12 @@ def test_the_loss_falls_and_the_rows_tell_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "scores, higher, best",
-    [([0.5, 0.9, 0.3, 0.6], True, 1), ([0.5, 0.3, 0.2, 0.4], True, 0), ([0.5, 0.9, 0.3, 0.6], False, 2), ([0.5] * 4, True, 3)],
+    [
+        ([0.5, 0.9, 0.3, 0.6], True, 1),
+        ([0.5, 0.3, 0.2, 0.4], True, 0),
+        ([0.5, 0.9, 0.3, 0.6], False, 2),
+        ([0.5] * 4, True, 3),
+    ],
     ids=["best in the middle", "never better", "lower is better", "a tie goes to the later"],
 )
 def test_the_best_epoch_is_kept(scores: list[float], higher: bool, best: int, tmp_path: Path) -> None:
@@ -169,7 +174,17 @@ def two_processes(data: Path, out: Path, *overrides: str) -> subprocess.Complete
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     return subprocess.run(
-        [*command, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(script), str(data), str(out), *overrides],
+        [
+            *command,
+            "--rdzv-backend",
+            "c10d",
+            "--rdzv-endpoint",
+            "localhost:0",
+            str(script),
+            str(data),
+            str(out),
+            *overrides,
+        ],
         capture_output=True,
         text=True,
         timeout=400,
@@ -177,7 +192,14 @@ def two_processes(data: Path, out: Path, *overrides: str) -> subprocess.Complete
     )
 
 
-TWENTY = ("train.epochs=0", "train.optimizer='sgd'", "quantize.epochs=5", "quantize.lr=0.003", "train.batch_size=12", "quantize.distill=false")
+TWENTY = (
+    "train.epochs=0",
+    "train.optimizer='sgd'",
+    "quantize.epochs=5",
+    "quantize.lr=0.003",
+    "train.batch_size=12",
+    "quantize.distill=false",
+)
 
 
 def test_two_processes_with_half_the_batch_give_the_result_of_one(tmp_path: Path) -> None:
@@ -207,5 +229,3 @@ def test_a_batch_that_cannot_be_divided_is_refused(tmp_path: Path, monkeypatch: 
     with pytest.raises(RecipeError, match="16 cannot be divided over 3") as caught:
         tune(tune_data.recipe_for(data), tmp_path / "run")
     assert "multiple of 3" in caught.value.remedy
-
-

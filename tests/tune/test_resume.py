@@ -29,7 +29,7 @@ SCRIPT = """
     import tune_data
     from edgeft.objectives import classify
     from edgeft.tune.run import tune
-    data, out, resume, stop, which = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "resume", int(sys.argv[4]), sys.argv[5]
+    data, out, how, stop, which = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5]
     real, seen = getattr(classify, which), []
     def counted(*args):
         seen.append(1)
@@ -38,7 +38,7 @@ SCRIPT = """
             time.sleep(600)
         return real(*args)
     setattr(classify, which, counted)
-    tune(tune_data.recipe_for(data, "train.augment='light'"), out, resume=resume)
+    tune(tune_data.recipe_for(data, "train.augment='light'"), out, resume=how == "resume")
 """
 
 
@@ -124,7 +124,9 @@ def test_a_finished_run_takes_another_target_without_training_again(tmp_path: Pa
     assert all(torch.equal(before[k], after[k]) for k in before)
     # changed settings of the quantized stage are trained anew, not mixed with the old
     said.clear()
-    tune(tune_data.recipe_for(data, *short, "quantize.keep_float=['fc']"), tmp_path / "run", resume=True, say=said.append)
+    tune(
+        tune_data.recipe_for(data, *short, "quantize.keep_float=['fc']"), tmp_path / "run", resume=True, say=said.append
+    )
     assert "affine: its settings have changed, trained anew" in said
 
 

@@ -23,7 +23,11 @@ from edgeft.tune import updates
 from edgeft.tune.fit import Stage, fit
 from edgeft.tune.run import qat_groups
 
-NETS = {"resnet20": (ResNet20, "linear"), "mobilenet_v2": (MobileNetV2, "classifier.1"), "efficientnet_lite0": (EfficientNetLite0, "_fc")}
+NETS = {
+    "resnet20": (ResNet20, "linear"),
+    "mobilenet_v2": (MobileNetV2, "classifier.1"),
+    "efficientnet_lite0": (EfficientNetLite0, "_fc"),
+}
 LAST = {"resnet20": ("layer3.2.",), "mobilenet_v2": ("features.18.",), "efficientnet_lite0": ("_conv_head.", "_bn1.")}
 
 
@@ -61,7 +65,9 @@ def test_an_unknown_policy_is_answered_with_the_nearest() -> None:
 
 
 def test_a_frozen_norm_keeps_its_statistics() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4, affine=False), nn.Linear(4, 2)))
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4, affine=False), nn.Linear(4, 2))
+    )
     updates.apply(net, {"2.1.weight"})
     updates.train_mode(net)
     assert net.training and not net[1].training
@@ -171,7 +177,9 @@ def test_under_the_full_policy_every_weight_and_scale_learns() -> None:
 
 
 def test_a_convolution_with_a_bias_of_its_own_learns_its_norm_under_the_norm_policy() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(4 * 16, 3)).eval()
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(4 * 16, 3)
+    ).eval()
     graph = insert(capture_float(net, (torch.randn(2, 3, 4, 4),)), Scheme())
     learns = updates.apply_to_graph(graph, net, "4", "norm")
     assert "0.bias" in learns, "its norm's shift is in it"
