@@ -115,11 +115,16 @@ def pictures(task: Any, seen: Seen, dataset: data.Dataset) -> list[dict[str, Any
     split = dataset.split("test")
     one, other = task.decisions(seen.float), task.decisions(seen.quantized)
     changed = np.flatnonzero(one != other)
-    differ = [int(changed[k]) for k in np.unique(np.linspace(0, len(changed) - 1, 8).astype(int))] if len(changed) else []
+    differ = (
+        [int(changed[k]) for k in np.unique(np.linspace(0, len(changed) - 1, 8).astype(int))] if len(changed) else []
+    )
     shown = [*differ, *(i for i in seen.chosen if i not in differ)][:16]
     rows = []
     for i in shown:
-        said = [task.decode({k: v[i : i + 1] for k, v in o.items()}, dataset.labels)[0] for o in (seen.float, seen.quantized)]
+        said = [
+            task.decode({k: v[i : i + 1] for k, v in o.items()}, dataset.labels)[0]
+            for o in (seen.float, seen.quantized)
+        ]
         rows.append(
             {
                 "image": split.raw(i),

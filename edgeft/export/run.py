@@ -36,8 +36,8 @@ from ..verify.agreement import agreement
 from ..verify.compatibility import compatibility
 from ..verify.document import clean, merge
 from ..verify.integer import digests, integer
-from ..verify.scales import activation_scales, scales_digest
 from ..verify.parity import parity
+from ..verify.scales import activation_scales, scales_digest
 from . import evidence
 from .artifact import Artifact
 
@@ -119,9 +119,7 @@ class _Exporter:
         self.run, self.targets, self.say = run, targets, say
         self.outputs: dict[str, list[dict[str, np.ndarray]]] = {}  # of the quantized graph, by scheme
         if not (run / "summary.json").is_file():
-            raise RunError(
-                "is no finished run", where=str(run), remedy=f"edgeft tune --resume {shlex.quote(str(run))}"
-            )
+            raise RunError("is no finished run", where=str(run), remedy=f"edgeft tune --resume {shlex.quote(str(run))}")
         self.summary = json.loads((run / "summary.json").read_text())
         made = recipe.load(run / "recipe.toml")
         for item in overrides:
@@ -202,7 +200,9 @@ class _Exporter:
 
             digest = files.sha256(staging / artifact.file)
             files.write_text(staging / "build_engine.sh", build_script(each, {**graph, "sha256": digest}))
-        bundle.write(staging, self._manifest(each, quantized, artifact, graph, machine.version(), staging / artifact.file))
+        bundle.write(
+            staging, self._manifest(each, quantized, artifact, graph, machine.version(), staging / artifact.file)
+        )
         alone = isolated.run(staging)
         found = merge(alone, self._gates(each, quantized, artifact, seen, staging, alone))
         found |= evidence.per_class(session.task, seen, session.dataset)

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BundleError, need
-from . import Grid, IntegerShare, Session, Tensor, WeightTensor, _onnx_wire
-from . import _onnx_weights, _openvino_graph
+from . import Grid, IntegerShare, Session, Tensor, WeightTensor, _onnx_weights, _onnx_wire, _openvino_graph
 from ._openvino_graph import constant_weights, share
 from ._session import BaseSession, existing, reason, rename, settings
 

@@ -32,8 +32,8 @@ sys.__stdout__.write("\\n@edgeft " + json.dumps(result, allow_nan=False) + "\\n"
 def run(bundle: Path, **options: Any) -> dict[str, Any]:
     """The report of `verify.run(bundle, **options)` from a fresh interpreter; options are plain JSON values.
 
-    Raises `BundleError`, `Missing` or `SystemFailure` as the child did, and `BundleError` when the runtime took the process down (an
-    illegal instruction, a crash): then the artifact cannot be trusted on this machine.
+    Raises `BundleError`, `Missing` or `SystemFailure` as the child did, and `BundleError` when the runtime took the
+    process down (an illegal instruction, a crash): then the artifact cannot be trusted on this machine.
     """
     command = [sys.executable, "-c", _CHILD, str(bundle), json.dumps(options)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -49,5 +49,7 @@ def run(bundle: Path, **options: Any) -> dict[str, Any]:
         raise InternalError(f"verification did not finish: {last}", where=str(bundle))
     result = json.loads(lines[-1].removeprefix("@edgeft "))
     if "error" in result:
-        raise _KINDS.get(result["exit_code"], BundleError)(result["message"], where=result["where"], remedy=result["remedy"])
+        raise _KINDS.get(result["exit_code"], BundleError)(
+            result["message"], where=result["where"], remedy=result["remedy"]
+        )
     return result
