@@ -48,10 +48,11 @@ def digits(count: int) -> dict[str, np.ndarray]:
 
 
 def prepare(work: Path, targets: list[str], images: int) -> None:
-    import edgeft
     import torch
-    from edgeft import models, recipe, tasks
     from safetensors.torch import save_file
+
+    import edgeft
+    from edgeft import models, recipe, tasks
 
     torch.set_num_threads(1)  # threads that wait for each other waste a busy machine; nothing is timed here
     arrays = digits(images)
@@ -93,7 +94,16 @@ def prepare(work: Path, targets: list[str], images: int) -> None:
 
 def export(work: Path, targets: list[str]) -> dict[str, Any]:
     """Run the command; wall and CPU seconds of it and of its children, and what it said."""
-    command = [sys.executable, "-m", "edgeft.cli", "--json", "export", str(work / "run"), "--out", str(work / "bundles")]
+    command = [
+        sys.executable,
+        "-m",
+        "edgeft.cli",
+        "--json",
+        "export",
+        str(work / "run"),
+        "--out",
+        str(work / "bundles"),
+    ]
     for name in targets:
         command += ["--target", name]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()

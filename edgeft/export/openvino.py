@@ -51,10 +51,30 @@ def export(
         passes.pad_in_integers,
         passes.pad_average_pool_in_integers,
         passes.unsigned_activations,
+        weights_without_zero_point,
         passes.drop_unused_initializers,
     ):
         one(model)
     return _write(model, input_names, output_names, Path(folder))
+
+
+def weights_without_zero_point(model: onnx.ModelProto) -> int:
+    """Leave out zero points of int8 constants that are zero throughout, as the format allows.
+
+    torch stores equal ones once, and where a convolution and a linear layer of as many channels share one, OpenVINO's
+    low-precision passes recognize neither weight and run both layers in float.
+    """
+    from .onnx_passes import Index
+
+    index, count = Index(model), 0
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear" or len(node.input) < 3 or node.input[0] not in index.initializer:
+            continue
+        zero = index.value(node.input[2])
+        if zero is not None and zero.dtype.name == "int8" and not zero.any():
+            del node.input[2:]
+            count += 1
+    return count
 
 
 def export_float(

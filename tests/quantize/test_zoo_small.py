@@ -169,12 +169,14 @@ def test_the_blocks_run_in_integers_in_onnxruntime(name: str, tmp_path: Path) ->
     _lowered_to("onnxruntime", "host", name, tmp_path, least=0.7 if name == "vit" else 0.9)
 
 
-@pytest.mark.parametrize("name", ["shufflenet", "vgg, uneven pool"])
+@pytest.mark.parametrize("name", ["shufflenet", "vgg, uneven pool", "vit"])
 @pytest.mark.parametrize("kind, profile", [("openvino", "host-openvino"), ("litert", "host-litert")])
 def test_the_hardest_blocks_run_in_integers_in_the_other_runtimes(
     name: str, kind: str, profile: str, tmp_path: Path
 ) -> None:
-    _lowered_to(kind, profile, name, tmp_path, least=0.9)
+    """In the ViT a convolution and linear layers have as many channels: OpenVINO ran both in float when their zero
+    points were one constant."""
+    _lowered_to(kind, profile, name, tmp_path, least=0.7 if name == "vit" else 0.9)
 
 
 def _lowered_to(kind: str, profile: str, name: str, folder: Path, least: float) -> None:
