@@ -28,6 +28,17 @@ HERE = Path(__file__).resolve().parent
 #: share of decisions that must be equal: of those clearer than two output steps, and of all
 CLEAR, ALL = 0.99, 0.97
 CLEAR_STEPS = 2.0
+INTRODUCTION = (
+    "Quantized after training (preset `mse`, affine scheme), {count} test images of handwritten digits at 64 pixels, "
+    "briefly trained weights. *float* and *graph*: accuracy of the float network and of the fake-quantized graph. For "
+    "each runtime: share of decisions equal to the graph's, of those whose top-two margin exceeds two output steps (at "
+    "least {clear:.0%} asked) and of all ({all:.0%}); accuracy of the artifact; share of the multiply-accumulates in "
+    "integer kernels. Integer weights {weights}."
+)
+STAYED = (
+    "What stayed float: ops of the graph that the rules leave alone, and ops that each runtime executed in float "
+    "(also quantized ones that it has no integer kernel for)."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,6 +98,7 @@ def measure(name: str, runtimes: Sequence[str], count: int, cache: Path, seconds
     from edgeft.quantize.ranges import calibrate
     from edgeft.scheme import Scheme
 
+    torch.set_num_threads(1)  # on a busy machine more threads wait for each other
     start = time.monotonic()
     built, training = zoo_nets.trained(name, cache, seconds)
     dataset, preset = zoo_nets.images(), calibration.load("mse")
@@ -211,8 +223,9 @@ def _lines(name: str, row: dict[str, Any]) -> list[str]:
         clear = "-" if found["clear"] is None else f"{found['clear']:.1%}"
         lines.append(
             f"  {kind:12} all {found['all']:.1%}, clear {clear} of {found['clear_n']}, "
-            f"accuracy {found['accuracy']:.1%}, int8 {found['int8_share']:.1%}, weights {found['integer']}, steps {found['median_steps']:.2g} / "
-            f"{found['tail_steps']:.2g}, float: {_listed(found['float_ops'])}{'' if _holds(found) else '  <- FAILS'}"
+            f"accuracy {found['accuracy']:.1%}, int8 {found['int8_share']:.1%}, weights {found['integer']}, "
+            f"steps {found['median_steps']:.2g} / {found['tail_steps']:.2g}, float: {_listed(found['float_ops'])}"
+            f"{'' if _holds(found) else '  <- FAILS'}"
         )
         if found["integer"] != "pass":
             lines.append(f"  {'':12} {found['integer_why']}")
@@ -250,26 +263,10 @@ def _page(rows: dict[str, dict[str, Any]], host: dict[str, Any], count: int) -> 
     byte_equal = all(f.get("integer") == "pass" for row in rows.values() for f in row.get("runtimes", {}).values())
     weights = "are byte-equal to the graph's in every artifact" if byte_equal else "are **not** byte-equal everywhere"
     used = next((row["versions"] for row in rows.values() if "versions" in row), {})
-    return (
-        "\n\n".join(
-            [
-                "# Architectures",
-                f"Quantized after training (preset `mse`, affine scheme), {count} test images of handwritten digits at 64 "
-                "pixels, briefly trained weights. *float* and *graph*: accuracy of the float network and of the "
-                "fake-quantized graph. For each runtime: share of decisions equal to the graph's, of those whose top-two "
-                f"margin exceeds two output steps (at least {CLEAR:.0%} asked) and of all ({ALL:.0%}); accuracy of the "
-                f"artifact; share of the multiply-accumulates in integer kernels. Integer weights {weights}.",
-                common.table(head, body),
-                "What stayed float: ops of the graph that the rules leave alone, and ops that each runtime executed in float "
-                "(also quantized ones that it has no integer kernel for).",
-                common.table(
-                    ["network", "int8 weights", "in the graph", *[common.RUNTIMES[kind] for kind in kinds]], stayed
-                ),
-                common.footing(host, used),
-            ]
-        )
-        + "\n"
-    )
+    heads = ["network", "int8 weights", "in the graph", *[common.RUNTIMES[kind] for kind in kinds]]
+    introduction = INTRODUCTION.format(count=count, clear=CLEAR, all=ALL, weights=weights)
+    parts = [introduction, common.table(head, body), STAYED, common.table(heads, stayed), common.footing(host, used)]
+    return "\n\n".join(["# Architectures", *parts]) + "\n"
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ NETS = {
     "mnasnet0_5": recipe.Model("torchvision", "mnasnet0_5"),
     "regnet_y_400mf": recipe.Model("torchvision", "regnet_y_400mf"),
     "convnext_atto": recipe.Model("timm", "convnext_atto"),
-    "vit_tiny": recipe.Model("timm", "vit_tiny_patch16_224", "", {"img_size": SIDE, "patch_size": 8}),
+    "vit_tiny": recipe.Model("timm", "vit_tiny_patch16_224", "", {"img_size": SIDE, "patch_size": 16}),
 }
 #: training ends when this share of the validation images is right, or when the processor time is up
 GOOD = 0.92

@@ -307,5 +307,5 @@ def test_embedded_recipe() -> None:
     made = recipe.embedded()
     assert (made.task, made.name) == ("classify", "digits")
     assert (made.model.source, made.model.name) == ("builtin", "efficientnet_lite0")
-    assert (made.data.format, made.data.path, made.data.size) == ("embedded", "mnist5k", 64)
+    assert (made.data.format, made.data.path, made.data.size) == ("embedded", "mnist5k", 48)
     assert made.export.targets == ("jetson", "rpi5", "intel-nuc")

@@ -29,7 +29,7 @@ def test_names() -> None:
     assert Scheme(activation_symmetric=True, residual="branch").name == "symmetric-residual_branch"
     assert Scheme(per_tensor=WEIGHTED).name == "affine-per_tensor"
     assert Scheme(per_tensor=("linear",)).name == "affine-linear_per_tensor"
-    assert Scheme(ops=OP_CLASSES).name == "affine-with_matmul-with_softmax"
+    assert Scheme(ops=OP_CLASSES).name == "affine-with_conv_transpose-with_matmul-with_softmax"
     assert Scheme(ops=tuple(op for op in GAINS if op != "mul")).name == "affine-no_mul"
 
 

@@ -134,7 +134,7 @@ def test_a_broken_own_profile_harms_only_itself(own_folder: Path) -> None:
         ("max_rank = 0", 6, "'max_rank' must be above 0", ""),
         ("static_shapes = 1", 6, "'static_shapes' must be true or false", ""),
         ("op_versions = { '*' = 0 }", 6, "must be at least 1", ""),
-        ("full_integer = true", 1, "missing: matmul, softmax", ""),
+        ("full_integer = true", 1, "missing: conv_transpose, matmul, softmax", ""),
         ("[[accelerators]]\ntops = 3", 7, "unknown key 'tops' in accelerators", "did you mean 'int8_tops'?"),
         ("[scheme]\nweight_bit = 7", 7, "unknown key 'scheme.weight_bit'", "did you mean 'weight_bits'?"),
         ("[scheme]\n\nweight_bits = 4", 8, "scheme.weight_bits is 7 or 8", ""),

@@ -23,7 +23,8 @@ _POPCOUNT = np.array([bin(i).count("1") for i in range(256)], np.uint8)
 def thumbnail(raw: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Gray means float32 (rows, columns) over the cells of uint8 (H, W[, C]); small images repeat pixels."""
     gray = raw.astype(np.float32)
-    gray = gray.mean(axis=2) if gray.ndim == 3 else gray
+    if gray.ndim == 3:  # the mean over channels, as a product: many times faster than a sum along so short an axis
+        gray = gray @ np.full(gray.shape[2], 1 / gray.shape[2], np.float32)
     for axis, cells in ((0, rows), (1, columns)):
         size = gray.shape[axis]
         if size < cells:

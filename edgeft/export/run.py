@@ -40,6 +40,7 @@ from ..verify.parity import parity
 from ..verify.scales import activation_scales, scales_digest
 from . import evidence
 from .artifact import Artifact
+from .side_by_side import side_by_side
 
 Say = Callable[[str], None]
 #: input of one call of the torch graph: beyond a few images its activations leave the cache, and it is 3 times slower
@@ -235,18 +236,19 @@ class _Exporter:
         The fake-quantized graph runs several times faster than the lowered one. That both are the same function is
         checked on the first batch, to the bit.
         """
-        session = self.session
+        session, names = self.session, self.captured.output_names
         module, lowered = quantized.graph.module.eval(), lower(quantized.graph, "int")
         found: list[dict[str, np.ndarray]] = []
-        with torch.no_grad():
+        with side_by_side() as each_of:
             for _, batch in evidence.batches(session.task, session.spec, session.dataset.split("test")):
                 values = [torch.from_numpy(v) for v in batch.values()]
                 rows = max(1, PART_BYTES // sum(t[:1].nbytes for t in values)) if self.captured.dynamic else 1
                 parts = [[t[i : i + rows] for t in values] for i in range(0, len(values[0]), rows)]
-                results = [_flat(module(*part)) for part in parts]
-                if not found and not all(torch.equal(a, b) for a, b in zip(results[0], _flat(lowered(*parts[0])))):
-                    raise InternalError("the lowered graph computes something else than the trained one")
-                names = self.captured.output_names
+                results = each_of(lambda part: _flat(module(*part)), parts)
+                if not found:
+                    (same,) = each_of(lambda part: _flat(lowered(*part)), parts[:1])
+                    if not all(torch.equal(a, b) for a, b in zip(results[0], same)):
+                        raise InternalError("the lowered graph computes something else than the trained one")
                 found.append({n: torch.cat([r[k] for r in results]).numpy() for k, n in enumerate(names)})
         return found
 
