@@ -26,6 +26,8 @@ TITLES = {"resnet18": "ResNet-18", "mobilenet_v2": "MobileNetV2", "resnet8": "Re
 RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT"}
 #: runtime -> the profile of this machine with it
 TARGETS = {"onnxruntime": "host", "openvino": "host-openvino", "litert": "host-litert"}
+#: the instruction sets that decide how fast integers are
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 #: the order of the sections in RESULTS.md; what is not listed follows by name
 SECTIONS = ("speed", "qat_step", "export_time", "startup")
 
@@ -46,7 +48,7 @@ def images(count: int, side: int, seed: int) -> np.ndarray:
 
 
 def network(name: str, classes: int, side: int, seed: int = 0) -> Any:
-    """A builtin network in eval mode whose BatchNorm statistics are those of `images`: no layer is dead or saturated."""
+    """A builtin network in eval mode, BatchNorm statistics taken from `images`: no layer is dead or saturated."""
     import torch
 
     from edgeft import models, recipe

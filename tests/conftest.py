@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import shapes_run
+
+
+def pytest_configure() -> None:
+    """A job in the background is started deaf to ctrl-C, and so is all that it starts; our tests need it heard."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,8 @@ def _number_names(graph: Any) -> None:
 
 def _without_rt_info(xml: str) -> str:
     """Drop the model's own rt_info (conversion parameters, versions, paths): same graph, same bytes."""
-    return re.sub(r"\n?\t<rt_info>.*?\n\t</rt_info>", "", xml, flags=re.DOTALL)
+    start, end = xml.find("\n\t<rt_info>"), xml.find("\n\t</rt_info>")  # a layer's own stands deeper
+    return xml if start < 0 or end < start else xml[:start] + xml[end + len("\n\t</rt_info>") :]
 
 
 def _emitted(graph: Any) -> dict[str, Any]:

@@ -119,6 +119,7 @@ class _Exporter:
     ) -> None:
         self.run, self.targets, self.say = run, targets, say
         self.outputs: dict[str, list[dict[str, np.ndarray]]] = {}  # of the quantized graph, by scheme
+        self.errors: dict[str, list[dict[str, object]]] = {}  # of its layers, by scheme
         if not (run / "summary.json").is_file():
             raise RunError("is no finished run", where=str(run), remedy=f"edgeft tune --resume {shlex.quote(str(run))}")
         self.summary = json.loads((run / "summary.json").read_text())
@@ -327,9 +328,11 @@ class _Exporter:
     def _page(self, staging: Path, found: dict[str, Any], quantized: Quantized, seen: evidence.Seen) -> str:
         history = self.run / "metrics.jsonl"
         rows = [json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else []
-        batch = tuple(torch.from_numpy(v) for v in seen.inputs.values())
-        errors = layer_errors(quantized.graph, batch) if self.captured.dynamic else []
-        scheme = self.summary["schemes"].get(quantized.graph.scheme.name, {})
+        name = quantized.graph.scheme.name
+        if name not in self.errors:
+            batch = tuple(torch.from_numpy(v) for v in seen.inputs.values())
+            self.errors[name] = layer_errors(quantized.graph, batch) if self.captured.dynamic else []
+        errors, scheme = self.errors[name], self.summary["schemes"].get(name, {})
         extras = {
             "latency_samples": (found.get("latency") or {}).get("samples_ms"),
             "per_class": found.get("per_class"),
