@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files
-from ..errors import ModelError, need
+from ..errors import ModelError
+from ..runtime.openvino import module as openvino_module
 from ..target import Target
 from .artifact import Artifact, conversion_failed, quiet
 from .onnxruntime import translate
@@ -93,8 +94,7 @@ def export_float(
 
 
 def _write(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str], folder: Path) -> Artifact:
-    os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
-    ov = need("openvino", "openvino")
+    ov = openvino_module()  # without its telemetry
     expected = Counter(
         tuple(i.dims) for i in model.graph.initializer if i.data_type == 3 and len(i.dims) > 1
     )  # 3: ONNX's INT8
