@@ -48,6 +48,7 @@ class Train:
     schedule: str = "cosine"  # cosine | step | constant
     optimizer: str = "adamw"  # adamw | sgd
     weight_decay: float = 0.01
+    norm_stats: str = "update"  # update | freeze: running statistics of BatchNorm
     augment: str = "light"  # none | light | strong
     patience: int = 0  # epochs without a better validation metric before stopping; 0 = never
     workers: int = 0
@@ -120,6 +121,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.resize": ("bilinear", "bicubic", "nearest"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
+    "train.norm_stats": ("update", "freeze"),
     "train.augment": ("none", "light", "strong"),
     "update.policy": ("full", "head", "last", "bias", "norm"),
     "quantize.method": ("qat", "ptq", "none"),

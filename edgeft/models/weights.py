@@ -147,6 +147,8 @@ def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where:
         what = f"has {theirs[0][0]} classes" if theirs else "is not in the file"
         notes = (f"the weights' own classifier {what}: a new one is trained",)
         state = {name: tensor for name, tensor in state.items() if name not in mine}
+    state, gray = _for_gray(state, own)
+    notes += gray
     needed = set(own) if fits else set(own) - mine
     missing = [n for n in own if n in needed and n not in state and not n.endswith("num_batches_tracked")]
     unexpected = [n for n in state if n not in own]
@@ -158,6 +160,25 @@ def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where:
         raise ModelError(f"the weights hold values that are not finite, first in {bad[0]!r}", where=where)
     module.load_state_dict(dict(state), strict=False)
     return notes
+
+
+def _for_gray(
+    state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
+    """Weights made for colour, in a net built for one channel: the first layer's are summed over the three.
+
+    That is what the colour net computes from a picture with three equal channels (given one mean and std for all of
+    them), without filters whose colour weights cancel: those become noise when each weight is rounded.
+    """
+    first = next((name for name, tensor in own.items() if tensor.dim() == 4), "")
+    if first not in state or own[first].shape[1] != 1 or tuple(state[first].shape) != _with_channels(own[first], 3):
+        return state, ()
+    summed = {**state, first: state[first].sum(1, keepdim=True)}
+    return summed, (f"the weights were made for colour: {first} is summed over its three channels",)
+
+
+def _with_channels(weight: torch.Tensor, channels: int) -> tuple[int, ...]:
+    return weight.shape[0], channels, *weight.shape[2:]
 
 
 def _same_root(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

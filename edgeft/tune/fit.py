@@ -22,7 +22,7 @@ from torch import nn
 
 from . import checkpoint
 from .memory import SavedBytes
-from .updates import train_mode
+from .updates import pace_statistics, train_mode
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Stage:
     patience: int = 0
     seed: int = 0
     higher_is_better: bool = True
-    batch_norm_trains: bool = True
+    #: BatchNorm's running statistics: "update" | "freeze"; "" = a captured graph, which has neither them nor a mode
+    norm_stats: str = "update"
     #: what the stage was set up with, where that may change between runs: another checkpoint is not taken up
     key: str = ""
 
@@ -132,8 +133,11 @@ def fit(
         torch.manual_seed(stage.seed * 100_003 + epoch + 7_919_999 * accelerator.process_index)
         loader = batches(epoch)
         count, total, seen = len(loader), 0.0, 0
-        if stage.batch_norm_trains:
-            train_mode(module)
+        if stage.norm_stats:
+            train_mode(module, freeze=stage.norm_stats == "freeze")
+            momentum = pace_statistics(module, count)
+            if momentum is not None:
+                say(f"{stage.name}: BatchNorm momentum raised to {momentum:.2g}, an epoch has {count} steps only")
         for index, batch in enumerate(bar(loader, f"{stage.name} {epoch}/{stage.epochs}")):
             factor = rate(stage.schedule, (epoch - 1 + index / count) / stage.epochs)
             for group, base in zip(optimizer.param_groups, base_rates):

@@ -246,7 +246,7 @@ class _Run:
             self.module, self.s.built.head, lr=t.lr, head_lr=t.head_lr or t.lr, weight_decay=t.weight_decay
         )
         stage = Stage(
-            "float", t.epochs, groups, t.schedule, t.optimizer, t.patience, t.seed, self.s.task.HIGHER_IS_BETTER
+            "float", t.epochs, groups, t.schedule, t.optimizer, t.patience, t.seed, self.s.task.HIGHER_IS_BETTER, t.norm_stats
         )
 
         def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
@@ -304,7 +304,7 @@ class _Run:
             0,
             t.seed,
             self.s.task.HIGHER_IS_BETTER,
-            batch_norm_trains=False,
+            norm_stats="",
             key=repr(dataclasses.astuple(q)),
         )
         fitted = self.fit(graph.module, stage, loss_of)

@@ -69,6 +69,8 @@ def open_session(
         built = models.build(_with_channels(recipe_), len(dataset.labels), allow_code=allow_code)
     else:
         built = models.from_module(model, len(dataset.labels))
+    for note in built.notes:
+        say(note)
     spec = preprocess_spec(recipe_.data, built, say)
     feeds = task.preprocess(dataset.split("train").raw(0), spec)
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())

@@ -77,18 +77,42 @@ def apply(module: nn.Module, names: Iterable[str]) -> None:
         parameter.requires_grad_(name in names)
 
 
-def train_mode(module: nn.Module) -> None:
+def train_mode(module: nn.Module, freeze: bool = False) -> None:
     """`module.train()`, except that a BatchNorm whose parameters are frozen keeps its statistics too.
 
-    One without parameters goes with those of the module that holds it.
+    One without parameters goes with those of the module that holds it. `freeze` keeps the statistics of all of them,
+    while scale and shift go on learning: with little data a pretrained net is often better off, and where it is new
+    statistics of nearly silent channels that make a net hard to quantize, much better.
     """
     module.train()
     for parent in module.modules():
         for child in parent.children():
             if isinstance(child, nn.modules.batchnorm._BatchNorm):
                 own = list(child.parameters(recurse=False)) or list(parent.parameters())
-                if own and not any(p.requires_grad for p in own):
+                if freeze or own and not any(p.requires_grad for p in own):
                     child.eval()
+
+
+#: after one epoch, what is left of the BatchNorm statistics that a pretrained net came with
+_OLD_STATISTICS = 0.01
+#: torch's default; above it the statistics are those of a few batches
+_FASTEST_MOMENTUM = 0.1
+
+
+def pace_statistics(module: nn.Module, steps_in_epoch: int) -> float | None:
+    """Raise BatchNorm momenta that are too slow for an epoch this short; returns the new one, None if nothing changed.
+
+    A net pretrained with momentum 0.01 over a million steps still carries most of its old running statistics after
+    fifty steps on new data: its training loss falls and its validation metric does not. Call it in training mode; layers
+    in eval mode (frozen ones) are left alone.
+    """
+    wanted = min(_FASTEST_MOMENTUM, 1 - _OLD_STATISTICS ** (1 / max(steps_in_epoch, 1)))
+    raised = None
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training and layer.track_running_stats:
+            if layer.momentum is not None and layer.momentum < wanted:
+                layer.momentum = raised = wanted
+    return raised
 
 
 def apply_to_graph(graph: QuantizedGraph, float_module: nn.Module, head: str, policy: str) -> set[str]:

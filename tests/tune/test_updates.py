@@ -75,6 +75,23 @@ def test_a_frozen_norm_keeps_its_statistics() -> None:
     updates.apply(net, {"0.weight"})
     updates.train_mode(net)
     assert not net[1].training and not net[2][0].training
+    updates.apply(net, {n for n, _ in net.named_parameters()})
+    updates.train_mode(net, freeze=True)
+    assert net[2].training and not net[1].training and not net[2][0].training
+
+
+def test_slow_statistics_are_hastened_to_the_length_of_an_epoch() -> None:
+    slow, frozen, quick = nn.BatchNorm2d(2, momentum=0.01), nn.BatchNorm2d(2, momentum=0.01), nn.BatchNorm2d(2)
+    average = nn.BatchNorm2d(2, momentum=None)
+    net = nn.Sequential(slow, frozen, quick, average)
+    updates.train_mode(net)
+    frozen.eval()
+    assert updates.pace_statistics(net, 100_000) is None, "an epoch this long needs no help"
+    paced = updates.pace_statistics(net, 100)
+    assert paced is not None and (1 - paced) ** 100 == pytest.approx(0.01)
+    assert slow.momentum == paced and frozen.momentum == 0.01 and quick.momentum == 0.1 and average.momentum is None
+    assert updates.pace_statistics(net, 5) == 0.1, "never faster than torch's default"
+    assert updates.pace_statistics(net, 5) is None
 
 
 class Fixture:
@@ -94,9 +111,9 @@ class Fixture:
         self.captured: Captured = capture_float(self.net, (self.x[:2],))
         self.start = {k: v.clone() for k, v in self.net.state_dict().items()}
 
-    def train(self, module: nn.Module, groups: list[dict[str, Any]], tmp_path: Any, batch_norm_trains: bool) -> None:
+    def train(self, module: nn.Module, groups: list[dict[str, Any]], tmp_path: Any, norm_stats: str) -> None:
         """Two steps by the real loop, with every epoch kept."""
-        stage = Stage("some", 1, groups, "constant", "sgd", batch_norm_trains=batch_norm_trains)
+        stage = Stage("some", 1, groups, "constant", "sgd", norm_stats=norm_stats)
         scores = iter(range(9))
         fit(
             module,
@@ -135,7 +152,7 @@ def test_what_is_frozen_stays_bit_identical_in_both_stages(case: Fixture, policy
     learns = updates.trainable(net, case.head, policy)
     updates.apply(net, learns)
     owners = {n.rpartition(".")[0] for n in learns}
-    case.train(net, [{"params": [p for p in net.parameters() if p.requires_grad], "lr": 0.05}], tmp_path, True)
+    case.train(net, [{"params": [p for p in net.parameters() if p.requires_grad], "lr": 0.05}], tmp_path, "update")
     moved = {k for k, v in net.state_dict().items() if not torch.equal(v, case.start[k])}
     assert {f"{case.head}.weight", f"{case.head}.bias"} <= moved
     statistics = {k for k in moved if k.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")}
@@ -147,7 +164,7 @@ def test_what_is_frozen_stays_bit_identical_in_both_stages(case: Fixture, policy
     calibrate(graph.module, lambda: [(case.x,)], estimator="minmax")
     learns = updates.apply_to_graph(graph, net, case.head, policy)
     before = everything(graph)
-    case.train(graph.module, qat_groups(graph.module, 0.02), tmp_path, False)
+    case.train(graph.module, qat_groups(graph.module, 0.02), tmp_path, "")
     after = everything(graph)
     moved = {k for k in after if not torch.equal(after[k], before[k])}
     frozen_weights = {n for n, fq in graph.weight_of.items() if n not in learns}
