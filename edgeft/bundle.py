@@ -114,6 +114,28 @@ class Bundle:
         return named(session, self.graph(name), where=str(path))
 
 
+def stored_raw(number: int, raw: Any) -> dict[str, np.ndarray]:
+    """A raw sample as members of samples.npz: `raw_<number>`, or `raw_<number>/<key>` for each value of a mapping."""
+    if isinstance(raw, Mapping):
+        return {f"raw_{number}/{key}": np.asarray(value) for key, value in raw.items()}
+    return {f"raw_{number}": np.asarray(raw)}
+
+
+def raws(stored: Mapping[str, np.ndarray]) -> list[Any]:
+    """The raw samples of a read samples.npz in order, as `stored_raw` was given them."""
+    found: dict[int, Any] = {}
+    for key, value in stored.items():
+        head, _, field = key.partition("/")
+        if not head.startswith("raw_") or not head[4:].isdecimal():
+            continue
+        plain = str(value) if value.dtype.kind == "U" and value.ndim == 0 else value
+        if field:
+            found.setdefault(int(head[4:]), {})[field] = plain
+        else:
+            found[int(head[4:])] = plain
+    return [found[number] for number in sorted(found)]
+
+
 class NamedSession:
     """A session under the names that the manifest gives its tensors."""
 

@@ -22,7 +22,7 @@ def predict(
         raise UsageError("no input was given", remedy="name one or more files after the bundle")
     opened = bundle if isinstance(bundle, bundles.Bundle) else bundles.open(bundle)
     task: Any = opened.task
-    feeds = [task.preprocess(task.read(name), opened.preprocess) for name in inputs]
+    feeds = [task.preprocess(task.read(name, opened.preprocess), opened.preprocess) for name in inputs]
     session = opened.session(threads=threads)
     results = []
     for name, feed in zip(inputs, feeds):

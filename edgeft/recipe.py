@@ -117,7 +117,7 @@ TASKS = (
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASKS,
     "model.source": ("builtin", "timm", "torchvision", "python", "module"),
-    "data.format": ("image-folder", "npz", "embedded", "dataset"),
+    "data.format": ("image-folder", "npz", "embedded", "trajectories", "dataset"),
     "data.resize": ("bilinear", "bicubic", "nearest"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
@@ -131,7 +131,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 #: values that belong to the recipe's language but that this version cannot do yet
 LATER: dict[str, tuple[str, ...]] = {
     "model.source": ("transformers", "ultralytics"),
-    "data.format": ("csv", "jsonl", "wav-folder", "yolo", "coco", "masks", "pairs", "ratings", "trajectories"),
+    "data.format": ("csv", "jsonl", "wav-folder", "yolo", "coco", "masks", "pairs", "ratings"),
     "update.policy": ("lora", "sparse", "auto"),
 }
 LATER_TABLES = ("personalize",)

@@ -3,6 +3,7 @@
     image_folder.py   train/ val/ test/ with one folder a class, or class folders alone
     npz.py            one .npz file with images and labels
     embedded.py       data that comes with an installed package
+    trajectories.py   recorded control: an .npz of episodes, or a Donkeycar tub
 
 `open(spec)` finds the format, `checks.py` says whether the data can be trusted.
 """
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 #: format name in a recipe -> module of this package
-FORMATS = {"image-folder": "image_folder", "npz": "npz", "embedded": "embedded"}
+FORMATS = {"image-folder": "image_folder", "npz": "npz", "embedded": "embedded", "trajectories": "trajectories"}
 
 
 def open(spec: recipe.Data) -> Dataset:

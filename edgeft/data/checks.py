@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, UsageError, nearest
-from .samples import NAMES, Dataset, Split
+from .samples import NAMES, Dataset, Split, content_digest
 from .similar import near_duplicates
 
 #: the largest class over the smallest one, from where on it is reported.
@@ -39,7 +39,9 @@ def check(dataset: Dataset) -> list[str]:
 
 
 def _balance(split: Split, labels: Sequence[str]) -> list[str]:
-    counts = np.bincount(split.targets, minlength=len(labels))
+    if split.classes is None or not labels:
+        return []
+    counts = np.bincount(split.classes, minlength=len(labels))
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] < IMBALANCE * max(1, counts[least]):
         return []
@@ -56,9 +58,9 @@ def _leaks(first: Split, second: Split) -> list[str]:
         a, b = same[0]
         lines.append(
             f"leak: {len({j for _, j in same})} of {len(second)} {second.name} samples are also in {first.name} "
-            f"(the same pixels), for example {second.source(b)} and {first.source(a)}"
+            f"(the same content), for example {second.source(b)} and {first.source(a)}"
         )
-    near = near_duplicates(first, second, skip={j for _, j in same})
+    near = near_duplicates(first, second, skip={j for _, j in same}) if _pictures(first) and _pictures(second) else []
     if near:
         a, b = near[0]
         lines.append(
@@ -68,10 +70,17 @@ def _leaks(first: Split, second: Split) -> list[str]:
     return lines
 
 
+def _pictures(split: Split) -> bool:
+    if not len(split):
+        return False
+    raw = split.raw(0)
+    return isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim in (2, 3)
+
+
 def overlap(
     first: Split, second: Split, first_at: Sequence[int] | None = None, second_at: Sequence[int] | None = None
 ) -> list[tuple[int, int]]:
-    """Pairs (position in `first`, position in `second`) of samples with the same decoded pixels.
+    """Pairs (position in `first`, position in `second`) of samples with the same decoded content.
 
     `first_at`, `second_at` restrict the comparison to those positions.
     """
@@ -83,7 +92,7 @@ def overlap(
 
 
 def require_disjoint(calibration: Split, indices: Sequence[int] | np.ndarray, test: Split) -> None:
-    """Raise `DataError` when a calibration sample is also a test sample (by its pixels, wherever it is stored)."""
+    """Raise `DataError` when a calibration sample is also a test sample (by its content, wherever it is stored)."""
     shared = overlap(calibration, test, [int(i) for i in indices])
     if shared:
         i, j = shared[0]
@@ -107,8 +116,8 @@ def calibration_indices(
         raise UsageError(f"unknown choice {choose!r} of calibration samples", remedy=nearest(choose, CHOICES))
     rng = np.random.default_rng(seed)
     order = np.arange(len(split)) if choose == "first" else rng.permutation(len(split))
-    if choose == "stratified":
-        order = _interleaved(order, split.targets)
+    if choose == "stratified" and split.classes is not None:
+        order = _interleaved(order, split.classes)
     taken: list[int] = []
     banned = _lazy_digests(avoid)
     for i in order:
@@ -150,7 +159,11 @@ def fingerprint(dataset: Dataset) -> str:
     full = sum(map(len, splits)) <= FULL_LIMIT
     for split in splits:
         digest.update(f"\n{split.name} {len(split)} ".encode())
-        digest.update(split.targets.astype("<i8").tobytes())
+        if split.classes is not None:
+            digest.update(split.classes.astype("<i8").tobytes())
+        else:
+            for target in split.targets:
+                digest.update(content_digest(target).encode())
         for i in range(len(split)):
             digest.update((split.digest(i) if full else split.source(i).replace("\\", "/").rsplit("/", 1)[-1]).encode())
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,8 +19,11 @@ class Pool(Protocol):
 
     def __len__(self) -> int: ...
 
-    def raw(self, i: int) -> np.ndarray:
-        """Pixels uint8 (H, W) or (H, W, C); raises `DataError` naming the sample when it cannot be read."""
+    def raw(self, i: int) -> Any:
+        """What the task preprocesses: pixels uint8 (H, W[, C]), a text, numbers float32 (K,), a table of such values.
+
+        Raises `DataError` naming the sample when it cannot be read.
+        """
         ...
 
     def source(self, i: int) -> str:
@@ -28,17 +31,28 @@ class Pool(Protocol):
         ...
 
 
-def pixel_digest(raw: np.ndarray) -> str:
-    """sha256 of decoded pixels: dtype, shape and bytes, so that the same picture in two files is the same sample."""
-    raw = np.ascontiguousarray(raw)
-    digest = hashlib.sha256(f"{raw.dtype.str}{raw.shape}".encode())
-    digest.update(raw.tobytes())
+def content_digest(raw: Any) -> str:
+    """sha256 of a raw sample: dtype, shape and bytes of arrays, so that one picture in two files is the same sample."""
+    digest = hashlib.sha256()
+    if isinstance(raw, Mapping):
+        for key in sorted(raw):
+            digest.update(f"{key} {content_digest(raw[key])} ".encode())
+    elif isinstance(raw, str):
+        digest.update(raw.encode("utf-8", "surrogatepass"))
+    else:
+        raw = np.ascontiguousarray(raw)
+        digest.update(f"{raw.dtype.str}{raw.shape}".encode())
+        digest.update(raw.tobytes())
     return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Split:
-    """A lazy sequence of labelled samples: `indices` int64 (N,) into `pool`, `targets` int64 (N,) into the labels."""
+    """A lazy sequence of samples: `indices` int64 (N,) into `pool`, and `targets` (N, ...) as the task has them.
+
+    A classifier's targets are int64 (N,) into the labels, a controller's float32 (N, K); a task whose targets differ in
+    shape (boxes, token ids) has an object array (N,).
+    """
 
     name: str
     pool: Pool
@@ -49,22 +63,28 @@ class Split:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
         for i in range(len(self)):
-            yield self.raw(i), int(self.targets[i])
+            yield self.raw(i), self.targets[i]
 
-    def raw(self, i: int) -> np.ndarray:
-        """Pixels of sample `i`, uint8 (H, W) or (H, W, C), decoded now and not kept."""
+    @property
+    def classes(self) -> np.ndarray | None:
+        """The class number of each sample, int64 (N,), or None where targets are no classes."""
+        plain = self.targets.ndim == 1 and self.targets.dtype.kind in "iu"
+        return self.targets.astype(np.int64) if plain else None
+
+    def raw(self, i: int) -> Any:
+        """Sample `i` as the pool has it, decoded now and not kept."""
         return self.pool.raw(int(self.indices[i]))
 
     def source(self, i: int) -> str:
         return self.pool.source(int(self.indices[i]))
 
     def digest(self, i: int) -> str:
-        """sha256 of the decoded pixels of sample `i`; computed once, then remembered."""
+        """sha256 of the decoded content of sample `i`; computed once, then remembered."""
         key = int(self.indices[i])
         if key not in self._digests:
-            self._digests[key] = pixel_digest(self.raw(i))
+            self._digests[key] = content_digest(self.raw(i))
         return self._digests[key]
 
     def subset(self, positions: Sequence[int] | np.ndarray, name: str = "") -> Split:
@@ -75,8 +95,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labels (the class of target `i` is `labels[i]`), the splits that exist, and notes for the user.
+    """Labels (of classes, or of what each output is), the splits that exist, notes for the user, and facts.
 
+    `facts` are numbers that a model is built by and that no single sample shows (how many users, the width of a row).
     A format may read a split only when it is first asked for; `notes` then grows (unreadable files, for example).
     """
 
@@ -84,6 +105,7 @@ class Dataset:
     labels: tuple[str, ...]
     splits: Mapping[str, Split]
     notes: list[str] = field(default_factory=list)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def split(self, name: str) -> Split:
         """The split called train, val or test. Raises `UsageError` for another name, `DataError` when it is absent."""
@@ -145,6 +167,30 @@ def _sizes(n: int, shares: Sequence[float]) -> np.ndarray:
     return sizes
 
 
+def grouped(groups: np.ndarray, shares: Sequence[float], seed: int, where: str) -> list[np.ndarray]:
+    """Positions (sorted int64) of each part; samples of one group (an episode, a drive) are never divided.
+
+    Whole groups, in an order drawn from `seed`, fill the part that lacks most of its share. Raises `DataError` where
+    there are fewer groups than parts.
+    """
+    names, members = np.unique(groups, return_inverse=True)
+    if len(names) < len(shares):
+        raise DataError(
+            f"{len(names)} recording(s) cannot be divided into {len(shares)} splits without parting one",
+            where=where,
+            remedy="record more, or make the split files yourself",
+        )
+    parts: list[list[int]] = [[] for _ in shares]
+    filled = np.zeros(len(shares))
+    sizes = np.bincount(members)
+    for group in np.random.default_rng(seed).permutation(len(names)):
+        at = int(np.argmax(np.asarray(shares) - filled / len(groups)))
+        at = next((i for i, part in enumerate(parts) if not part), at) if not all(parts) else at
+        parts[at].append(int(group))
+        filled[at] += sizes[group]
+    return [np.flatnonzero(np.isin(members, part)).astype(np.int64) for part in parts]
+
+
 def complete(
     splits: dict[str, Split], shares: Sequence[float], seed: int, where: str
 ) -> tuple[dict[str, Split], list[str]]:
@@ -160,10 +206,12 @@ def complete(
     parts = ["train", *missing]
     total = sum(share[name] for name in parts)
     whole = splits["train"]
-    positions = stratified(whole.targets, [share[name] / total for name in parts], seed, where)
+    strata = np.zeros(len(whole), np.int64) if whole.classes is None else whole.classes
+    positions = stratified(strata, [share[name] / total for name in parts], seed, where)
     made = dict(splits) | {name: whole.subset(at, name) for name, at in zip(parts, positions)}
     counts = ", ".join(f"{name} {len(made[name])}" for name in parts)
-    note = f"no {' and no '.join(missing)} split was given: train was divided by class with seed {seed} into {counts}"
+    how = "at random" if whole.classes is None else "by class"
+    note = f"no {' and no '.join(missing)} split was given: train was divided {how} with seed {seed} into {counts}"
     return {name: made[name] for name in NAMES}, [note]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import data, runtime
+from .. import bundle, data, runtime
 from ..verify.accuracy import worst_class
 
 #: samples that a bundle carries: enough to see a wrong scale or label map, small enough to ship
@@ -65,9 +65,13 @@ def collect(
 def samples(seen: Seen, dataset: data.Dataset) -> bytes:
     """samples.npz: raw inputs as a user has them, tensors after preprocessing, outputs of artifact and graph."""
     split, chosen = dataset.split("test"), list(seen.chosen)
-    arrays: dict[str, np.ndarray] = {f"raw_{k}": split.raw(i) for k, i in enumerate(chosen)}
-    arrays["targets"] = np.asarray(split.targets[chosen])
-    arrays["target_names"] = np.array([dataset.labels[int(t)] for t in split.targets[chosen]])
+    arrays: dict[str, np.ndarray] = {}
+    for k, i in enumerate(chosen):
+        arrays |= bundle.stored_raw(k, split.raw(i))
+    if split.targets.dtype != object:
+        arrays["targets"] = np.asarray(split.targets[chosen])
+    if split.classes is not None:
+        arrays["target_names"] = np.array([dataset.labels[int(t)] for t in split.targets[chosen]])
     arrays |= {f"input/{k}": v for k, v in seen.inputs.items()}
     arrays |= {f"output/{k}": v[chosen] for k, v in seen.quantized.items()}
     arrays |= {f"graph/{k}": v[chosen] for k, v in seen.graph.items()}
@@ -113,8 +117,8 @@ def per_class(task: Any, seen: Seen, dataset: data.Dataset) -> dict[str, Any]:
 def pictures(task: Any, seen: Seen, dataset: data.Dataset) -> list[dict[str, Any]]:
     """A few samples for the report, those first on which float and int8 differ."""
     split = dataset.split("test")
-    one, other = task.decisions(seen.float), task.decisions(seen.quantized)
-    changed = np.flatnonzero(one != other)
+    same = task.alike(seen.float, seen.quantized)
+    changed = np.flatnonzero(~same.reshape(len(same), -1).all(axis=1))
     differ = (
         [int(changed[k]) for k in np.unique(np.linspace(0, len(changed) - 1, 8).astype(int))] if len(changed) else []
     )
@@ -127,8 +131,8 @@ def pictures(task: Any, seen: Seen, dataset: data.Dataset) -> list[dict[str, Any
         ]
         rows.append(
             {
-                "image": split.raw(i),
-                "label": dataset.labels[int(split.targets[i])],
+                **task.draw(split.raw(i), said[1]),
+                "label": task.describe(split.targets[i], dataset.labels),
                 "float": said[0].get("label"),
                 "quantized": said[1].get("label"),
             }

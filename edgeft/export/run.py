@@ -171,8 +171,7 @@ class _Exporter:
     def bundle(self, each: Target, quantized: Quantized, staging: Path) -> dict[str, Any]:
         """Fill the staging folder of one target; returns report.json's content."""
         session = self.session
-        one_input = len(self.captured.input_names) == 1
-        names = [session.spec["input"]] if one_input else list(self.captured.input_names)
+        names = list(session.input_names)
         artifact, baseline = self._convert(each, quantized, names, staging)
         self.say(f"{each.name}: verifying in {each.backend}")
         machine = runtime.get(each.backend)
@@ -181,7 +180,7 @@ class _Exporter:
             "name": "main",
             "file": artifact.file,
             "baseline": baseline.file,
-            "inputs": evidence.tensors(loaded[1].inputs, names, layout=session.spec["layout"]),
+            "inputs": evidence.tensors(loaded[1].inputs, names, layout=session.spec.get("layout")),
             "outputs": evidence.tensors(
                 loaded[1].outputs, list(self.captured.output_names), layout=None, steps=quantized.graph.output_steps()
             ),

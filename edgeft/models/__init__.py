@@ -23,13 +23,13 @@ SOURCES = {"builtin": "builtin", "timm": "timm", "torchvision": "torchvision", "
 
 
 def build(model: recipe.Model, n_classes: int, allow_code: bool = False) -> Built:
-    """The model of a recipe with `n_classes` outputs, in eval mode.
+    """The model of a recipe with `n_classes` outputs (of a classifier: classes), in eval mode.
 
     Raises `RecipeError` for an unknown source, name or argument, `ModelError` for weights or code that cannot be used,
     and `Missing` where a package is needed that is not installed.
     """
-    if n_classes < 2:
-        raise RecipeError(f"a classifier needs two or more classes, not {n_classes}", where="model")
+    if n_classes < 1:
+        raise RecipeError(f"a model needs one or more outputs, not {n_classes}", where="model")
     if model.source in SOURCES:
         source = importlib.import_module(f".{SOURCES[model.source]}", __package__)
         return source.build(model, n_classes, allow_code=allow_code)

@@ -55,7 +55,7 @@ def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> B
         raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
     if channels != net.channels:  # the figures of the other number of channels say nothing
         net = replace(net, mean=net.mean and net.mean[:1] * channels, std=net.std and net.std[:1] * channels)
-    size = _size(args.pop("size", net.size))
+    size = _size(args.pop("size", net.size), row=net.takes_size)
     if net.takes_size:
         args["size"] = size
     try:
@@ -73,15 +73,16 @@ def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> B
             if not other:
                 raise
             raise ModelError(error.message, where=error.where, remedy=f"these are weights of {other!r}") from error
-    spec = image_spec(size, channels, net.mean, net.std)
+    spec = image_spec(size, channels, net.mean, net.std) if len(size) == 2 else {}
     return Built(module, net.head, spec, n_classes, bool(model.weights), notes)
 
 
-def _size(value: Any) -> tuple[int, int]:
+def _size(value: Any, row: bool) -> tuple[int, ...]:
+    """Height and width; with `row` also one number, [columns], for a net that takes rows of numbers."""
     sides = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
-    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+    if len(sides) not in ((1, 2) if row else (2,)) or not all(type(side) is int and side > 0 for side in sides):
         raise RecipeError(f"is {value!r}, expected pixels or [height, width]", where="model.args.size")
-    return sides[0], sides[1]
+    return sides
 
 
 def _recognize(state: dict[str, Any], asked: str, n_classes: int) -> str:

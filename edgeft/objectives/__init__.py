@@ -16,11 +16,24 @@ from torch import nn
 from ..errors import UsageError, nearest
 from .batches import Batches, Samples
 
-BUILTIN = ("classify",)
+#: name in a recipe -> module of this package
+BUILTIN = {"classify": "classify", "control": "control"}
 
 
 class Objective(Protocol):
-    """An objective module."""
+    """An objective module.
+
+    A batch is (inputs, targets): inputs a tensor, or a tuple of them in the order of the model's. What a model says is
+    a tensor, or a tuple of them.
+    """
+
+    def outputs(self, dataset: Any) -> int:
+        """How many outputs the model's head has; raises `DataError` where the data gives nothing to learn."""
+        ...
+
+    def model_args(self, data: Any, dataset: Any) -> dict[str, Any]:
+        """What the recipe's [data] and the data set say of the model's form, as arguments of its constructor."""
+        ...
 
     def set_head(self, module: nn.Module, head: str, n_classes: int) -> None: ...
 
@@ -49,7 +62,9 @@ class Objective(Protocol):
 
     def predict(
         self, module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_size: int = 64
-    ) -> np.ndarray: ...
+    ) -> np.ndarray | dict[str, np.ndarray]:
+        """What the module says of a split, (N, ...), or {name: (N, ...)} where it has several outputs."""
+        ...
 
     def groups(
         self, module: nn.Module, head: str, lr: float, head_lr: float = 0.0, weight_decay: float = 0.0
@@ -59,5 +74,5 @@ class Objective(Protocol):
 def get(name: str) -> Objective:
     """The objective module called `name`; raises `UsageError` with the nearest known name."""
     if name in BUILTIN:
-        return importlib.import_module(f".{name}", __package__)  # type: ignore[return-value]
+        return importlib.import_module(f".{BUILTIN[name]}", __package__)  # type: ignore[return-value]
     raise UsageError(f"nothing can be trained for the task {name!r}", remedy=nearest(name, BUILTIN))

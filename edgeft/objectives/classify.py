@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..errors import ModelError
+from ..errors import DataError, ModelError
 from .batches import loader, predict
 from .groups import groups
 
-__all__ = ["distill", "groups", "loader", "loss", "predict", "replace_head", "set_head"]
+__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "replace_head", "set_head"]
+
+
+def outputs(dataset: Any) -> int:
+    """One logit a class; raises `DataError` for fewer than two."""
+    if len(dataset.labels) < 2:
+        raise DataError(f"a classifier needs two or more classes, not {len(dataset.labels)}", where=dataset.name)
+    return len(dataset.labels)
+
+
+def model_args(data: Any, dataset: Any) -> dict[str, Any]:
+    """`channels` where pictures are not taken as colour: builtin networks and timm build their first layer for it."""
+    return {} if data.channels == 3 else {"channels": data.channels}
 
 
 def replace_head(module: nn.Module, head: str, n_classes: int) -> None:

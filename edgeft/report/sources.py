@@ -44,21 +44,20 @@ def of_bundle(opened: Bundle) -> html.Part:
 def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
     """`extras["samples"]` from samples.npz: raw inputs, labels, and what both artifacts decided."""
     stored = opened.samples()
-    numbers = sorted(int(key[4:]) for key in stored if key.startswith("raw_") and key[4:].isdecimal())[:_MOST_SAMPLES]
-    after = _said(opened, {k[7:]: v for k, v in stored.items() if k.startswith("output/")})
+    raws = bundles.raws(stored)[:_MOST_SAMPLES]
+    decoded = _decoded(opened, {k[7:]: v for k, v in stored.items() if k.startswith("output/")})
+    after = [_said(row) for row in decoded]
     details = report.get("details")
     recorded = details.get("samples") if isinstance(details, dict) else None
-    if isinstance(recorded, list) and len(recorded) >= len(numbers):
+    if isinstance(recorded, list) and len(recorded) >= len(raws):
         before = [row.get("float") if isinstance(row, dict) else None for row in recorded]
     else:
-        before = _said(opened, _baseline(opened, stored))
+        before = [_said(row) for row in _decoded(opened, _baseline(opened, stored))]
     found = []
-    for number in numbers:
-        raw = stored[f"raw_{number}"]
-        picture = raw.dtype == np.uint8 and raw.ndim in (2, 3)
+    for number, raw in enumerate(raws):
         found.append(
             {
-                "image" if picture else "text": raw if picture else str(raw),
+                **opened.task.draw(raw, decoded[number] if number < len(decoded) else {}),
                 "label": _label(opened, stored, number),
                 "float": before[number] if number < len(before) else None,
                 "quantized": after[number] if number < len(after) else None,
@@ -96,14 +95,13 @@ def _baseline(opened: Bundle, stored: dict[str, np.ndarray]) -> dict[str, np.nda
         return {}  # a page without the float column is still a page; `edgeft verify` says what is wrong
 
 
-def _said(opened: Bundle, outputs: dict[str, np.ndarray]) -> list[Any]:
-    """What the task calls each decision: the label where it decodes one, else its first plain value."""
-    if not outputs:
-        return []
-    decoded = opened.task.decode(outputs, opened.labels)
-    return [
-        row.get("label", next((v for v in row.values() if isinstance(v, (str, int, float))), None)) for row in decoded
-    ]
+def _decoded(opened: Bundle, outputs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    return opened.task.decode(outputs, opened.labels) if outputs else []
+
+
+def _said(row: dict[str, Any]) -> Any:
+    """What the task calls a decision: the label where it decodes one, else its first plain value."""
+    return row.get("label", next((v for v in row.values() if isinstance(v, (str, int, float))), None))
 
 
 def _label(opened: Bundle, stored: dict[str, np.ndarray], number: int) -> str:

@@ -7,7 +7,7 @@ loss, batches, augmentation) is torch and lives in `edgeft/objectives/` under th
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
@@ -15,16 +15,19 @@ import numpy as np
 
 from ..errors import UsageError, nearest
 
-BUILTIN = ("classify",)
+#: name in a recipe -> module of this package
+BUILTIN = {"classify": "classify", "control": "control"}
+Outputs = Mapping[str, np.ndarray]
 
 
 class Task(Protocol):
     """A task module.
 
-    `METRIC` is the metric's name, `UNIT` "fraction" or the field's own, `HIGHER_IS_BETTER` its direction, and
-    `MAX_DROP` the default gate. A *raw* sample is what a user has (an image file's pixels as uint8 (H, W, C) or
-    (H, W), a string, a waveform); `preprocess` makes one batch-of-one feed per graph input from it, by `spec`, the
-    manifest's `preprocess` table (plain JSON values only).
+    `METRIC` is the metric's name, `UNIT` "fraction" or the field's own, `HIGHER_IS_BETTER` its direction. The default
+    gate is `MAX_DROP`, or where that is 0 the share `MAX_DROP_RELATIVE` of the baseline (for metrics without a bound).
+    A *raw* sample is what a user has: an image's pixels as uint8 (H, W[, C]), a string, an array of numbers, or a
+    mapping of such values; `preprocess` makes one batch-of-one feed per graph input from it, by `spec`, the manifest's
+    `preprocess` table (plain JSON values only). The feeds' order is that of the model's inputs.
     """
 
     NAME: str
@@ -32,46 +35,70 @@ class Task(Protocol):
     UNIT: str
     HIGHER_IS_BETTER: bool
     MAX_DROP: float
+    MAX_DROP_RELATIVE: float
 
-    def read(self, path: str) -> Any:
-        """A raw sample from a file that a user names (an image); raises `DataError` or `Missing`."""
+    def configure(
+        self, data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
+    ) -> dict[str, Any]:
+        """The manifest's `preprocess` table from the recipe's [data], the model's defaults and the data's facts."""
+        ...
+
+    def read(self, path: str, spec: Mapping[str, Any]) -> Any:
+        """A raw sample from what a user names (a file, or the text itself); raises `DataError` or `Missing`."""
         ...
 
     def preprocess(self, raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]: ...
 
-    def decode(self, outputs: Mapping[str, np.ndarray], labels: Sequence[str]) -> list[dict[str, Any]]:
-        """What the model sees, per sample of the batch, as JSON values (`label`, `confidence`, ...)."""
+    def decode(self, outputs: Outputs, labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
+        """What the model sees, per sample of the batch, as JSON values; `label` is the short form of it for people."""
         ...
 
-    def metric(self, outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> float: ...
+    def describe(self, target: Any, labels: Sequence[str]) -> str:
+        """A target as `decode` would call it in `label`."""
+        ...
 
-    def per_sample(self, outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray | None:
+    def draw(self, raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
+        """A sample for the report, with what was decoded of it: {"image": uint8 pixels} or {"text": words}."""
+        ...
+
+    def join(self, targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where: str) -> np.ndarray:
+        """Targets of data with the labels `ours` as targets of a bundle with the labels `theirs`, by name.
+
+        Raises `DataError` for data that the bundle cannot be judged on.
+        """
+        ...
+
+    def metric(self, outputs: Outputs, targets: np.ndarray) -> float: ...
+
+    def per_sample(self, outputs: Outputs, targets: np.ndarray) -> np.ndarray | None:
         """Scores (N,) whose mean is the metric, or None where the metric is no mean (then it is bootstrapped)."""
         ...
 
-    def decisions(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """One comparable decision per sample (N, ...) for the agreement gate."""
+    def decisions(self, outputs: Outputs) -> np.ndarray:
+        """What was decided, (N, ...): class numbers, or the values themselves."""
         ...
 
-    def margins(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """How far each decision is from flipping (N,), in output units (top-two margin of the logits)."""
+    def alike(self, one: Outputs, other: Outputs) -> np.ndarray:
+        """Bool (N, ...): where both outputs come to the same decision (values: within the task's tolerance)."""
         ...
 
-    def per_class(
-        self, outputs: Mapping[str, np.ndarray], targets: np.ndarray, labels: Sequence[str]
-    ) -> dict[str, dict[str, float]]:
+    def margins(self, outputs: Outputs) -> np.ndarray:
+        """How far each element of `alike` is from flipping, same shape, in output units (a top-two margin)."""
+        ...
+
+    def per_class(self, outputs: Outputs, targets: np.ndarray, labels: Sequence[str]) -> dict[str, dict[str, float]]:
         """{label: {"metric": recall or the like, "n": samples}}."""
         ...
 
     def chance(self, targets: np.ndarray) -> float:
-        """The metric of the best answer that looks at no input (majority class)."""
+        """The metric of the best answer that looks at no input (majority class, mean)."""
         ...
 
 
 def get(name: str) -> Task:
     """The task module called `name`; raises `UsageError` with the nearest known name."""
     if name in BUILTIN:
-        return importlib.import_module(f".{name}", __package__)  # type: ignore[return-value]
+        return importlib.import_module(f".{BUILTIN[name]}", __package__)  # type: ignore[return-value]
     extra = {e.name: e for e in entry_points(group="edgeft.tasks")}
     if name in extra:
         return extra[name].load()

@@ -11,19 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BundleError, DataError
-from .image import preprocess, read
+from ..errors import BundleError, DataError, nearest
+from .image import configure, preprocess, read
+from .show import show
 
 __all__ = [
     "HIGHER_IS_BETTER",
     "MAX_DROP",
+    "MAX_DROP_RELATIVE",
     "METRIC",
     "NAME",
     "UNIT",
+    "alike",
     "chance",
+    "configure",
     "decisions",
     "decode",
+    "describe",
+    "draw",
     "extra_metrics",
+    "join",
     "margins",
     "metric",
     "per_class",
@@ -37,6 +44,7 @@ METRIC = "accuracy"
 UNIT = "fraction"
 HIGHER_IS_BETTER = True
 MAX_DROP = 0.01
+MAX_DROP_RELATIVE = 0.0
 
 
 def _logits(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -97,6 +105,29 @@ def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int
     return results
 
 
+def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
+    """The picture."""
+    return show(raw)
+
+
+def describe(target: Any, labels: Sequence[str]) -> str:
+    """The name of a class number."""
+    return str(labels[int(target)])
+
+
+def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where: str) -> np.ndarray:
+    """Targets numbered by `ours` as targets numbered by `theirs`, by name; `DataError` for a name they do not have."""
+    number = {label: i for i, label in enumerate(theirs)}
+    unknown = [label for label in ours if label not in number]
+    if unknown:
+        raise DataError(
+            f"the data has the label {unknown[0]!r}, the bundle knows {', '.join(theirs)}",
+            where=where,
+            remedy=f"{nearest(unknown[0], theirs)} Labels are joined by name: rename the class of the data",
+        )
+    return np.array([number[label] for label in ours], np.int64)[np.asarray(targets, np.int64)]
+
+
 def metric(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> float:
     """Accuracy, 0..1. Raises `DataError` without samples or with targets that are no classes of the model."""
     return float(per_sample(outputs, targets).mean())
@@ -112,6 +143,11 @@ def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """The class number with the highest logit, the first of equals; -1 where undecided. (N,) int64."""
     logits = _logits(outputs)
     return np.where(_undecided(logits), -1, logits.argmax(axis=1)).astype(np.int64)
+
+
+def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) bool: the same class."""
+    return np.asarray(decisions(one) == decisions(other))
 
 
 def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:

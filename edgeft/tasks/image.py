@@ -7,14 +7,14 @@ bit-equal. Pillow decodes and resizes; pixels that already have the right size n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import BundleError, DataError, nearest, need
+from ..errors import BundleError, DataError, RecipeError, nearest, need
 
 #: what is opened at all: pillow would start an external program for some other formats.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
@@ -38,6 +38,36 @@ class Spec:
     scale: float
     layout: str
     input: str
+
+
+def configure(
+    data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The weights' own `defaults`, replaced by what the recipe's [data] states (and told so where they differ).
+
+    `defaults` holds a whole `preprocess` table and `pretrained`. Raises `RecipeError` for a mean or std of another
+    number of channels.
+    """
+    result = {key: value for key, value in defaults.items() if key in _KEYS}
+    if data.size:
+        result["size"] = [data.size, data.size]
+    result["resize"] = data.resize or result["resize"]
+    for key in ("mean", "std"):
+        stated = list(getattr(data, key))
+        if not stated:
+            continue
+        if defaults.get("pretrained") and not np.allclose(stated, result[key], atol=5e-3):
+            say(
+                f"warning: data.{key} = {stated} differs from what the weights were trained with, {result[key]}; "
+                "a wrong normalization costs accuracy silently"
+            )
+        result[key] = stated
+    for key in ("mean", "std"):
+        if len(result[key]) == 1:
+            result[key] = result[key] * result["channels"]
+        if len(result[key]) != result["channels"]:
+            raise RecipeError(f"data.{key} has {len(result[key])} values for {result['channels']} channels")
+    return result
 
 
 def check(spec: Mapping[str, Any]) -> Spec:
@@ -94,7 +124,7 @@ def _sequence(value: Any, length: int, kind: type) -> bool:
     )
 
 
-def read(path: str | Path) -> np.ndarray:
+def read(path: str | Path, spec: Mapping[str, Any] | None = None) -> np.ndarray:
     """Raw pixels of an image file or of a `.npy` file: uint8 (H, W) for gray, (H, W, 3) for colour.
 
     The camera's EXIF orientation is applied; palettes become colour, 16-bit gray keeps its upper byte, transparency is

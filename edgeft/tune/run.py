@@ -174,7 +174,8 @@ class _Run:
         def compute() -> float:
             part = self.s.dataset.split(split)
             outputs = self.s.objective.predict(module, part, self.s.spec, EVALUATED)
-            return float(self.s.task.metric({"output": outputs}, part.targets))
+            named = outputs if isinstance(outputs, dict) else {"output": outputs}
+            return float(self.s.task.metric(named, part.targets))
 
         return agreed(self.accelerator, compute)
 
@@ -246,12 +247,20 @@ class _Run:
             self.module, self.s.built.head, lr=t.lr, head_lr=t.head_lr or t.lr, weight_decay=t.weight_decay
         )
         stage = Stage(
-            "float", t.epochs, groups, t.schedule, t.optimizer, t.patience, t.seed, self.s.task.HIGHER_IS_BETTER, t.norm_stats
+            "float",
+            t.epochs,
+            groups,
+            t.schedule,
+            t.optimizer,
+            t.patience,
+            t.seed,
+            self.s.task.HIGHER_IS_BETTER,
+            t.norm_stats,
         )
 
         def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
             inputs, targets = batch
-            return self.s.objective.loss(model(inputs), targets)
+            return self.s.objective.loss(model(*_tuple(inputs)), targets)
 
         self.fit(self.module, stage, loss_of)
         self.save(self.module, "float.safetensors")
@@ -288,11 +297,11 @@ class _Run:
 
         def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
             inputs, targets = batch
-            student = model(inputs)
+            student = model(*_tuple(inputs))
             if not q.distill:
                 return self.s.objective.loss(student, targets)
             with torch.no_grad():
-                taught = teacher(inputs)
+                taught = teacher(*_tuple(inputs))
             return self.s.objective.distill(student, taught, targets)
 
         stage = Stage(
@@ -337,6 +346,10 @@ class _Run:
             "data": data.fingerprint(self.s.dataset),
             "versions": environment.versions(),
         }
+
+
+def _tuple(inputs: Any) -> tuple[torch.Tensor, ...]:
+    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
 
 
 def qat_groups(module: nn.Module, lr: float) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from .. import data, models, objectives, recipe, target, tasks
-from ..errors import RecipeError
 from ..models import Built
 from ..recipe import Recipe
 from ..scheme import Scheme
@@ -38,6 +37,8 @@ class Session:
     spec: dict[str, Any]
     targets: list[Target]
     example: tuple[torch.Tensor, ...]
+    #: of the feeds that the task makes, in the order of the model's inputs
+    input_names: tuple[str, ...]
 
     @property
     def schemes(self) -> dict[str, Scheme]:
@@ -66,43 +67,18 @@ def open_session(
         say(f"warning: {warning}")
     environment.seed_everything(recipe_.train.seed)
     if model is None:
-        built = models.build(_with_channels(recipe_), len(dataset.labels), allow_code=allow_code)
+        args = objective.model_args(recipe_.data, dataset)
+        built = models.build(_with_args(recipe_.model, args), objective.outputs(dataset), allow_code=allow_code)
     else:
-        built = models.from_module(model, len(dataset.labels))
+        built = models.from_module(model, objective.outputs(dataset))
     for note in built.notes:
         say(note)
-    spec = preprocess_spec(recipe_.data, built, say)
+    spec = task.configure(recipe_.data, {**built.spec, "pretrained": built.pretrained}, dataset.facts, say)
     feeds = task.preprocess(dataset.split("train").raw(0), spec)
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
-    return Session(recipe_, task, objective, dataset, built, spec, opened, example)
+    return Session(recipe_, task, objective, dataset, built, spec, opened, example, tuple(feeds))
 
 
-def _with_channels(recipe_: Recipe) -> recipe.Model:
-    """The model table; builtin nets and timm build their first layer for data.channels where it is not 3."""
-    if recipe_.data.channels == 3 or "channels" in recipe_.model.args:
-        return recipe_.model
-    return dataclasses.replace(recipe_.model, args={**recipe_.model.args, "channels": recipe_.data.channels})
-
-
-def preprocess_spec(spec: recipe.Data, built: Built, say: Say) -> dict[str, Any]:
-    """The manifest's preprocess table: the weights' own default, replaced by what the recipe states (and told so)."""
-    result = dict(built.spec)
-    if spec.size:
-        result["size"] = [spec.size, spec.size]
-    result["resize"] = spec.resize or result["resize"]
-    for key in ("mean", "std"):
-        stated = list(getattr(spec, key))
-        if not stated:
-            continue
-        if built.pretrained and not np.allclose(stated, result[key], atol=5e-3):
-            say(
-                f"warning: data.{key} = {stated} differs from what the weights were trained with, {result[key]}; "
-                "a wrong normalization costs accuracy silently"
-            )
-        result[key] = stated
-    for key in ("mean", "std"):
-        if len(result[key]) == 1:
-            result[key] = result[key] * result["channels"]
-        if len(result[key]) != result["channels"]:
-            raise RecipeError(f"data.{key} has {len(result[key])} values for {result['channels']} channels")
-    return result
+def _with_args(model: recipe.Model, args: Mapping[str, Any]) -> recipe.Model:
+    """The model table with what the data says of the model's form, where the recipe does not say otherwise."""
+    return dataclasses.replace(model, args={**args, **model.args})

@@ -89,7 +89,7 @@ def train_mode(module: nn.Module, freeze: bool = False) -> None:
         for child in parent.children():
             if isinstance(child, nn.modules.batchnorm._BatchNorm):
                 own = list(child.parameters(recurse=False)) or list(parent.parameters())
-                if freeze or own and not any(p.requires_grad for p in own):
+                if freeze or (own and not any(p.requires_grad for p in own)):
                     child.eval()
 
 
@@ -103,15 +103,16 @@ def pace_statistics(module: nn.Module, steps_in_epoch: int) -> float | None:
     """Raise BatchNorm momenta that are too slow for an epoch this short; returns the new one, None if nothing changed.
 
     A net pretrained with momentum 0.01 over a million steps still carries most of its old running statistics after
-    fifty steps on new data: its training loss falls and its validation metric does not. Call it in training mode; layers
-    in eval mode (frozen ones) are left alone.
+    fifty steps on new data: its training loss falls and its validation metric does not. Call it in training mode;
+    layers in eval mode (frozen ones) are left alone.
     """
     wanted = min(_FASTEST_MOMENTUM, 1 - _OLD_STATISTICS ** (1 / max(steps_in_epoch, 1)))
     raised = None
     for layer in module.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training and layer.track_running_stats:
-            if layer.momentum is not None and layer.momentum < wanted:
-                layer.momentum = raised = wanted
+        if not isinstance(layer, nn.modules.batchnorm._BatchNorm) or not layer.training or layer.momentum is None:
+            continue
+        if layer.track_running_stats and layer.momentum < wanted:
+            layer.momentum = raised = wanted
     return raised
 
 

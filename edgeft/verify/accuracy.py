@@ -78,7 +78,7 @@ def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
     limits = [] if gates.max_drop is None else [gates.max_drop]
     if gates.max_drop_relative:
         limits.append(gates.max_drop_relative * abs(before))
-    limit = min(limits, default=task.MAX_DROP)
+    limit = min(limits, default=task.MAX_DROP or task.MAX_DROP_RELATIVE * abs(before))
     room = before - chance if task.HIGHER_IS_BETTER else chance - before
     if limit >= abs(room) and limit > 0:
         raise RecipeError(

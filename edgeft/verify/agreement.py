@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..bench import stats
 from ..recipe import Gates
 from ..tasks import Task
@@ -11,24 +9,23 @@ from ..verdict import FAIL, INCONCLUSIVE, PASS, Verdict
 from .accuracy import Outputs
 
 
-def same_decisions(task: Task, one: Outputs, other: Outputs) -> np.ndarray:
-    """(N,) bool: where both decide alike in every element of the decision."""
-    first, second = task.decisions(one), task.decisions(other)
-    equal = np.equal(first, second)
-    return np.asarray(equal.all(axis=tuple(range(1, equal.ndim))))
-
-
 def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, gates: Gates) -> Verdict:
-    """The share with its exact 95 % interval (Clopper-Pearson) against `gates.min_agreement`, by `gates.decide`.
+    """The share with its 95 % interval against `gates.min_agreement`, by `gates.decide`.
 
-    Without a limit (0) it passes on any sample; without samples it fails.
+    The interval is exact (Clopper-Pearson) where a sample is one decision; where it is many (pixels), samples are
+    bootstrapped, since neighbouring decisions are no independent evidence. Without a limit (0) it passes on any
+    sample; without samples it fails.
     """
-    same = same_decisions(task, float_outputs, quantized_outputs)
+    same = task.alike(float_outputs, quantized_outputs)
     n, limit = len(same), gates.min_agreement
     if n == 0:
         return Verdict("agreement", FAIL, "no samples: measured nothing", metric="agreement", limit=limit)
     share = float(same.mean())
-    low, high = stats.clopper_pearson(int(same.sum()), n)
+    if same.ndim == 1:
+        low, high = stats.clopper_pearson(int(same.sum()), n)
+    else:
+        shares = same.reshape(n, -1).mean(axis=1)
+        low, high = stats.paired_bootstrap(lambda i: float(shares[i].mean()), n)
     met, missed = (low >= limit, high < limit) if gates.decide == "bound" else (share >= limit, share < limit)
     verdict = PASS if met or not limit else FAIL if missed else INCONCLUSIVE
     asked = f", asked {limit:.4g}" if limit else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ import numpy as np
 
 from .. import data as datasets
 from ..bundle import Bundle
-from ..errors import DataError, nearest
+from ..errors import DataError
 from ..recipe import Data
 from ..runtime import Session
 from ..tasks import Task
 
 BATCH = 32
+#: formats that hold pictures by class: `--data` may be of another one of them than the run's
+PICTURES = ("image-folder", "npz", "embedded", "dataset")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def evaluate(bundle: Bundle, path: Path, threads: int | None = None) -> Evaluate
     """
     dataset = datasets.open(source(path, recorded(bundle.manifest, "data")))
     split = dataset.split("test")
-    targets = join_labels(split.targets, dataset.labels, bundle.labels, str(path))
+    targets = bundle.task.join(split.targets, dataset.labels, bundle.labels, str(path))
     sessions = [bundle.session(threads=threads, baseline=True), bundle.session(threads=threads)]
     before, after = outputs_of(sessions, bundle.task, bundle.preprocess, split)
     absent = [label for label in bundle.labels if label not in dataset.labels]
@@ -53,25 +56,18 @@ def recorded(manifest: Mapping[str, Any], table: str) -> dict[str, Any]:
 
 
 def source(path: Path, table: Mapping[str, Any]) -> Data:
-    """The data at `path` as a recipe would name it: its format by its looks, its division as `table` recorded it."""
-    form = "npz" if path.suffix.lower() == ".npz" else "image-folder"
+    """The data at `path` as a recipe would name it: read and divided as `table`, the recorded [data], says.
+
+    Images come in two interchangeable formats; those are told apart by their looks.
+    """
     if not path.exists():
-        raise DataError("no such file or folder", where=str(path), remedy="give --data a folder of images or an .npz")
-    split, seed = table.get("split", Data.split), table.get("split_seed", Data.split_seed)
-    return Data(format=form, path=str(path), split=tuple(split), split_seed=int(seed))
-
-
-def join_labels(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where: str) -> np.ndarray:
-    """Targets numbered by `ours` as targets numbered by `theirs`, by name; `DataError` for a name they do not have."""
-    number = {label: i for i, label in enumerate(theirs)}
-    unknown = [label for label in ours if label not in number]
-    if unknown:
-        raise DataError(
-            f"the data has the label {unknown[0]!r}, the bundle knows {', '.join(theirs)}",
-            where=where,
-            remedy=f"{nearest(unknown[0], theirs)} Labels are joined by name: rename the class of the data",
-        )
-    return np.array([number[label] for label in ours], np.int64)[np.asarray(targets, np.int64)]
+        raise DataError("no such file or folder", where=str(path), remedy="give --data the data to judge the bundle on")
+    known = {field.name for field in dataclasses.fields(Data)}
+    kept: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items() if key in known}
+    form = str(table.get("format", "image-folder"))
+    if form in PICTURES:
+        form = "npz" if path.suffix.lower() == ".npz" else "image-folder"
+    return Data(**{**kept, "format": form, "path": str(path)})
 
 
 def outputs_of(

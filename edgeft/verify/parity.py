@@ -19,7 +19,6 @@ from ..errors import Missing
 from ..tasks import Task
 from ..verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, Verdict
 from .accuracy import Outputs
-from .agreement import same_decisions
 
 #: half of all output elements are at most one step off: more is not rounding but another scale or zero point.
 MEDIAN_STEPS = 1.0
@@ -79,7 +78,11 @@ def preprocessing(task: Task, raws: Sequence[Any], stored: Outputs, spec: Mappin
     except Missing as error:
         why = f"preprocessing not repeated: {error.message}; {error.remedy}"
         return Verdict("parity", UNVERIFIED, why, metric="preprocessing", n=0, required=False)
-    level = PREPROCESS_LEVELS / (float(spec.get("scale", 1)) * min([float(s) for s in spec.get("std", ())] or [1.0]))
+    level = PREPROCESS_ABSOLUTE
+    if spec.get("kind") == "image":
+        level = PREPROCESS_LEVELS / (
+            float(spec.get("scale", 1)) * min([float(s) for s in spec.get("std", ())] or [1.0])
+        )
     worst = 0.0
     for name, tensor in stored.items():
         again = np.concatenate([feed[name] for feed in feeds]) if name in feeds[0] else np.empty(0)
@@ -114,7 +117,7 @@ def _compare(
     median, tail, most = (float(v) for v in np.quantile(steps, [0.5, TAIL, 1.0]))
     margins = task.margins(wanted)
     clear = margins > CLEAR_STEPS * max(step[name] for name in wanted)
-    equal = same_decisions(task, wanted, found)
+    equal = task.alike(wanted, found)
     decided, flips = int(clear.sum()), int((clear & ~equal).sum())
     text = f"median {median:.2g}, 99 % {tail:.2g}, most {most:.2g} steps"
     text += f"; {decided - flips} of {decided} clear decisions equal"

@@ -147,7 +147,7 @@ def _samples(
 ) -> list[Verdict]:
     """Preprocessing again, and the artifact on the stored tensors against its own outputs and the quantized graph's."""
     stored = {kind: _named(samples, kind) for kind in ("input", "output", "graph")}
-    raws = [samples[key] for key in sorted((k for k in samples if k.startswith("raw_")), key=lambda k: int(k[4:]))]
+    raws = bundles.raws(samples)
     now = session.run(stored["input"])
     # Where the artifact has scales of its own they count, not the manifest's: a wider step there would let more pass.
     told = {tensor["name"]: tensor for tensor in opened.graph()["outputs"]}

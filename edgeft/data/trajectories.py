@@ -1,0 +1,186 @@
+"""Recorded control, for behaviour cloning: what was seen, and what was done.
+
+An .npz of episodes: `obs` float (T, K) or uint8 (T, H, W[, C]), `acts` (T,) or (T, A), and where one episode ends and
+the next begins: `indices` int (E-1,) as the package `imitation` writes them, or `episode_starts` bool (T,). Or a folder
+that is a Donkeycar tub (version 2): catalogs of JSON lines with a picture, `user/angle` and `user/throttle`.
+
+Whole episodes go to one split; a tub is one drive, so it is divided into stretches of time.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import recipe
+from ..errors import DataError, nearest
+from ..tasks import image
+from .samples import NAMES, Dataset, Split, fractions, grouped
+
+#: frames of one stretch of a drive: neighbouring frames look alike and must not be told apart by a split
+STRETCH = 50
+#: a share of unreadable records above this stops the run
+MAX_BAD = 0.05
+CONTROLS = {"user/angle": "steering", "user/throttle": "throttle"}
+_PICTURE = "cam/image_array"
+
+
+class Steps:
+    """Observations kept as the file has them."""
+
+    def __init__(self, path: str, seen: np.ndarray) -> None:
+        self.path, self.seen = path, seen
+
+    def __len__(self) -> int:
+        return len(self.seen)
+
+    def raw(self, i: int) -> np.ndarray:
+        seen = np.array(self.seen[i])
+        return seen if seen.dtype == np.uint8 else seen.astype(np.float32).reshape(-1)
+
+    def source(self, i: int) -> str:
+        return f"{self.path}[obs][{i}]"
+
+
+class Frames:
+    """Pictures of a tub, decoded when they are asked for."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def raw(self, i: int) -> np.ndarray:
+        return image.read(self.files[i])
+
+    def source(self, i: int) -> str:
+        return str(self.files[i])
+
+
+def open(spec: recipe.Data) -> Dataset:
+    """The recording at `spec.path`; raises `DataError` naming the file and the key or line of what is wrong."""
+    path = Path(spec.path)
+    if spec.path and path.is_dir():
+        return _tub(path, spec)
+    if not spec.path or not path.is_file():
+        problem = "no recording is given" if not spec.path else "no such file or folder"
+        raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to an .npz of episodes or a tub")
+    return _episodes(path, spec)
+
+
+def _episodes(path: Path, spec: recipe.Data) -> Dataset:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"is not a readable .npz file of plain arrays ({error})", where=str(path)) from error
+    for key in ("obs", "acts"):
+        if key not in arrays:
+            raise DataError(f"has no {key}", where=str(path), remedy=nearest(key, arrays))
+    done = arrays["acts"].astype(np.float32)
+    done = done.reshape(len(done), -1)
+    episode, seen = _numbered(arrays, len(done), str(path))
+    picture = seen.dtype == np.uint8
+    if not picture and (seen.dtype.kind not in "fiu" or not np.isfinite(seen).all()):
+        raise DataError("obs holds values that are not finite numbers", where=str(path))
+    if not np.isfinite(done).all():
+        raise DataError("acts holds values that are not finite", where=f"{path}[acts][{_first_bad(done)}]")
+    labels = tuple(f"action_{i}" for i in range(done.shape[1])) if done.shape[1] > 1 else ("action",)
+    return _dataset(str(path), labels, Steps(str(path), seen), done, episode, spec, picture)
+
+
+def _numbered(arrays: dict[str, np.ndarray], steps: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """The episode of each step (T,), and the observations that were acted on (an episode may end with one more)."""
+    seen = arrays["obs"]
+    if "indices" in arrays:
+        starts = np.zeros(steps, np.int64)
+        ends = np.asarray(arrays["indices"]).astype(np.int64)
+        if ends.size and (ends.min() < 1 or ends.max() >= steps):
+            raise DataError(f"indices must be within 1..{steps - 1}", where=f"{where}[indices]")
+        starts[ends] = 1
+        episode = np.cumsum(starts)
+        if len(seen) == steps + len(ends) + 1:  # one last observation an episode, after the last action
+            seen = seen[np.arange(steps) + episode]
+    elif "episode_starts" in arrays:
+        episode = np.cumsum(np.asarray(arrays["episode_starts"]).astype(bool))
+    else:
+        episode = np.arange(steps) // STRETCH
+    if len(seen) != steps or len(episode) != steps:
+        raise DataError(f"{len(seen)} observations do not fit {steps} actions", where=where)
+    return episode, seen
+
+
+def _first_bad(values: np.ndarray) -> int:
+    return int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))[0])
+
+
+def _tub(path: Path, spec: recipe.Data) -> Dataset:
+    catalogs = sorted(
+        (p for p in path.glob("*.catalog") if not p.name.startswith(".")), key=lambda p: (len(p.name), p.name)
+    )
+    if not catalogs:
+        raise DataError("is no Donkeycar tub: it has no .catalog file", where=str(path))
+    deleted = _deleted(path / "manifest.json")
+    files, done, bad = [], [], []
+    for catalog in catalogs:
+        for number, line in enumerate(catalog.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                if row.get("_index") in deleted:
+                    continue
+                picture = path / "images" / Path(str(row[_PICTURE])).name
+                values = [float(row[key]) for key in CONTROLS]
+                if not np.isfinite(values).all() or not picture.is_file():
+                    raise ValueError(
+                        "its picture is missing" if np.isfinite(values).all() else "a control is not finite"
+                    )
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                bad.append(f"{catalog}:{number}: {type(error).__name__}: {error}")
+                continue
+            files.append(picture)
+            done.append(values)
+    if len(bad) > MAX_BAD * (len(files) + len(bad)) or not files:
+        first = f", the first: {bad[0]}" if bad else ""
+        raise DataError(f"{len(bad)} of {len(files) + len(bad)} records cannot be used{first}", where=str(path))
+    stretch = np.arange(len(files)) // STRETCH
+    made = _dataset(
+        str(path), tuple(CONTROLS.values()), Frames(files), np.asarray(done, np.float32), stretch, spec, picture=True
+    )
+    made.notes.extend([f"{len(bad)} records left out, the first: {bad[0]}"] if bad else [])
+    return made
+
+
+def _deleted(manifest: Path) -> set[Any]:
+    """Records that the driver struck out: the last line of manifest.json lists them."""
+    try:
+        last = json.loads(manifest.read_text(encoding="utf-8").strip().splitlines()[-1])
+        return set(last.get("deleted_indexes", ()))
+    except (OSError, ValueError, IndexError, AttributeError, TypeError):
+        return set()
+
+
+def _dataset(
+    name: str,
+    labels: tuple[str, ...],
+    pool: Steps | Frames,
+    done: np.ndarray,
+    groups: np.ndarray,
+    spec: recipe.Data,
+    picture: bool,
+) -> Dataset:
+    parts = grouped(groups, fractions(spec.split), spec.split_seed, name)
+    splits = {part: Split(part, pool, at, done[at]) for part, at in zip(NAMES, parts)}
+    facts: dict[str, Any] = {"kind": "image" if picture else "vector"}
+    if not picture and isinstance(pool, Steps):
+        rows = np.asarray(pool.seen[parts[0]], np.float64).reshape(len(parts[0]), -1)
+        facts |= {"inputs": rows.shape[1], "mean": rows.mean(axis=0).tolist(), "std": rows.std(axis=0).tolist()}
+    count = len(np.unique(groups))
+    note = f"{len(done)} steps in {count} stretches or episodes, divided whole with seed {spec.split_seed}"
+    return Dataset(name, labels, splits, [note], facts)

@@ -1,0 +1,119 @@
+"""Batches of samples that a task turns into tensors as they are: rows of numbers, spectra, token ids, id pairs.
+
+As in `batches.py`, order and augmentation depend on (seed, epoch, sample) only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .batches import CACHE_BYTES, Batches, Epoch, Order, Samples, _own_generator
+
+Preprocess = Callable[[Any, Mapping[str, Any]], dict[str, np.ndarray]]
+Inputs = tuple[torch.Tensor, ...]
+#: targets of a batch, as the split has them -> a tensor, or several
+Targets = Callable[[Sequence[Any]], Any]
+Augment = Callable[[Inputs, np.random.Generator], Inputs]
+
+
+class Feeds(torch.utils.data.Dataset[tuple[int, tuple[np.ndarray, ...], Any]]):
+    """(position, feeds in the model's order without their batch axis, target), kept where the whole split is small."""
+
+    def __init__(self, preprocess: Preprocess, split: Samples, spec: Mapping[str, Any], cache_bytes: int) -> None:
+        self.preprocess, self.split, self.spec = preprocess, split, dict(spec)
+        self.room = cache_bytes
+        self.kept: dict[int, tuple[np.ndarray, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, i: int) -> tuple[int, tuple[np.ndarray, ...], Any]:
+        feeds = self.kept.get(i)
+        if feeds is None:
+            feeds = tuple(v[0] for v in self.preprocess(self.split.raw(i), self.spec).values())
+            size = sum(v.nbytes for v in feeds)
+            if size <= self.room:
+                self.room -= size
+                self.kept[i] = feeds
+        return i, feeds, self.split.targets[i]
+
+
+class Collate:
+    """Samples -> (inputs tuple of (N, ...), targets); augmentation is drawn from (seed, epoch, positions)."""
+
+    def __init__(self, targets: Targets, augment: Augment | None, seed: int, epoch: Epoch) -> None:
+        self.targets, self.augment, self.seed, self.epoch = targets, augment, seed, epoch
+
+    def __call__(self, batch: list[tuple[int, tuple[np.ndarray, ...], Any]]) -> tuple[Inputs, Any]:
+        positions, feeds, targets = zip(*batch)
+        inputs = tuple(torch.from_numpy(np.stack(column)) for column in zip(*feeds))
+        if self.augment is not None:
+            text = f"{self.seed} {self.epoch.number} {positions}"
+            drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
+            inputs = self.augment(inputs, np.random.default_rng(drawn))
+        return inputs, self.targets(targets)
+
+
+def class_numbers(targets: Sequence[Any]) -> torch.Tensor:
+    """int64 (N,)."""
+    return torch.tensor([int(t) for t in targets], dtype=torch.int64)
+
+
+def loader(
+    preprocess: Preprocess,
+    split: Samples,
+    spec: Mapping[str, Any],
+    batch_size: int,
+    *,
+    targets: Targets = class_numbers,
+    augment: Augment | None = None,
+    seed: int = 0,
+    workers: int = 0,
+    shuffle: bool = False,
+    drop_last: bool = False,
+    keep: bool = True,
+) -> Batches:
+    """Batches (inputs, targets) of `split` by the task's own `preprocess`; reading raises what the split raises."""
+    epoch = Epoch()
+    return Batches(
+        Feeds(preprocess, split, spec, CACHE_BYTES if keep and not workers else 0),
+        batch_size=batch_size,
+        sampler=Order(len(split), shuffle, seed, epoch),
+        num_workers=workers,
+        collate_fn=Collate(targets, augment, seed, epoch),
+        drop_last=drop_last,
+        generator=_own_generator(seed),
+    )
+
+
+def predict(
+    preprocess: Preprocess, module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_size: int = 64
+) -> np.ndarray | dict[str, np.ndarray]:
+    """What `module` says of `split` in order, in eval mode without gradients: (N, ...), or {output_i: (N, ...)}.
+
+    Runs where the module's parameters are; its mode is restored. An empty split gives an array of shape (0, 0).
+    """
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    modes = {layer: layer.training for layer in module.modules()}
+    module.eval()
+    parts: list[tuple[np.ndarray, ...]] = []
+    batches = loader(preprocess, split, spec, batch_size, targets=lambda _: None, keep=False)
+    try:
+        with torch.no_grad():
+            for inputs, _ in batches:
+                said = module(*(x.to(device) for x in inputs))
+                leaves = said if isinstance(said, (tuple, list)) else (said,)
+                parts.append(tuple(t.float().cpu().numpy() for t in leaves))
+    finally:
+        for layer, training in modes.items():
+            layer.training = training
+    if not parts:
+        return np.zeros((0, 0), np.float32)
+    joined = [np.concatenate(column) for column in zip(*parts)]
+    return joined[0] if len(joined) == 1 else {f"output_{i}": values for i, values in enumerate(joined)}
