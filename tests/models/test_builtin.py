@@ -65,8 +65,8 @@ def test_unknown_names_and_arguments() -> None:
     for args in ({"depth": 3}, {"channels": 4}, {"size": "big"}):
         with pytest.raises(RecipeError, match=r"model\.args"):
             models.build(recipe.Model(name="resnet8", args=args), 3)
-    with pytest.raises(RecipeError, match="two or more classes"):
-        models.build(recipe.Model(name="resnet8"), 1)
+    with pytest.raises(RecipeError, match="one or more outputs"):
+        models.build(recipe.Model(name="resnet8"), 0)
 
 
 def test_size_reaches_the_spec_and_the_perceptron() -> None:

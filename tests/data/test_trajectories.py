@@ -1,0 +1,108 @@
+"""Recorded control: episodes in an .npz, Donkeycar tubs, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeft import data
+from edgeft.errors import DataError
+from edgeft.recipe import Data
+
+
+def episodes(path: Path, **changed: Any) -> Data:
+    """Twelve episodes of ten steps; the observation names its step and episode. One observation more an episode."""
+    seen = np.array([[e, t] for e in range(12) for t in range(11)], np.float32)
+    arrays = {
+        "obs": seen,
+        "acts": np.array([e * 10 + t for e in range(12) for t in range(10)], np.float32),
+        "indices": np.arange(10, 120, 10),
+    }
+    arrays |= changed
+    np.savez(path / "run.npz", **{k: v for k, v in arrays.items() if v is not None})
+    return Data(format="trajectories", path=str(path / "run.npz"))
+
+
+def test_episodes_stay_whole_and_actions_belong_to_their_observation(tmp_path) -> None:
+    made = data.open(episodes(tmp_path))
+    assert made.labels == ("action",) and made.facts["kind"] == "vector" and made.facts["inputs"] == 2
+    homes: dict[int, set[str]] = {}
+    for name, split in made.splits.items():
+        for i in range(len(split)):
+            episode, step = split.raw(i)
+            assert split.targets[i] == episode * 10 + step
+            homes.setdefault(int(episode), set()).add(name)
+    assert len(homes) == 12 and all(len(names) == 1 for names in homes.values())
+    assert sum(map(len, made.splits.values())) == 120
+    rows = np.array([made.split("train").raw(i) for i in range(len(made.split("train")))])
+    assert np.allclose(made.facts["mean"], rows.mean(axis=0)) and np.allclose(made.facts["std"], rows.std(axis=0))
+    assert made.split("test").classes is None
+    assert data.fingerprint(made) == data.fingerprint(data.open(episodes(tmp_path)))
+    assert [line for line in data.check(made) if "leak" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"acts": None}, "has no acts"),
+        ({"obs": np.zeros((100, 2), np.float32)}, "100 observations do not fit 120 actions"),
+        ({"indices": np.array([10, 500])}, "indices must be within"),
+        ({"acts": np.full(120, np.nan, np.float32)}, "not finite"),
+        ({"obs": np.full((132, 2), np.inf, np.float32)}, "not finite"),
+        ({"indices": np.array([60])}, "too few|cannot be divided|do not fit"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, changed, message) -> None:
+    with pytest.raises(DataError, match=message):
+        data.open(episodes(tmp_path, **changed))
+
+
+def test_files_that_are_none(tmp_path) -> None:
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 no archive")
+    for path in (tmp_path / "broken.npz", tmp_path / "absent.npz", tmp_path):
+        with pytest.raises(DataError, match=r"npz|no such|tub"):
+            data.open(Data(format="trajectories", path=str(path)))
+    with pytest.raises(DataError, match="no recording"):
+        data.open(Data(format="trajectories"))
+
+
+def tub(path: Path, n: int = 300, lines: dict[int, str] | None = None) -> Data:
+    pillow = pytest.importorskip("PIL.Image")
+    (path / "images").mkdir(parents=True)
+    rows = []
+    for i in range(n):
+        pillow.fromarray(np.full((6, 8, 3), i % 256, np.uint8)).save(path / "images" / f"{i}.png")
+        row = {"_index": i, "cam/image_array": f"{i}.png", "user/angle": i / n, "user/throttle": 0.5}
+        rows.append((lines or {}).get(i, json.dumps(row)))
+    (path / "catalog_0.catalog").write_text("\n".join(rows))
+    (path / "._catalog_0.catalog").write_bytes(b"\xff\xfe")
+    return Data(format="trajectories", path=str(path))
+
+
+def test_a_tub_is_divided_into_stretches_of_time(tmp_path) -> None:
+    made = data.open(tub(tmp_path / "tub"))
+    assert made.labels == ("steering", "throttle") and made.facts == {"kind": "image"}
+    split = made.split("test")
+    assert split.raw(0).shape == (6, 8, 3) and split.targets.dtype == np.float32
+    assert split.raw(0)[0, 0, 0] == round(float(split.targets[0, 0]) * 300) % 256
+    frames = [{round(float(t[0]) * 300) // 50 for t in made.split(name).targets} for name in ("train", "val", "test")]
+    assert not (frames[0] & frames[1] or frames[0] & frames[2] or frames[1] & frames[2])
+
+
+def test_a_few_broken_records_are_left_out_and_many_stop_the_run(tmp_path) -> None:
+    few = {7: "{not json", 9: json.dumps({"_index": 9, "cam/image_array": "9.png", "user/angle": "NaN"})}
+    made = data.open(tub(tmp_path / "few", lines=few))
+    assert sum(map(len, made.splits.values())) == 298
+    assert any("2 records left out" in note and ".catalog:8:" in note for note in made.notes)
+    with pytest.raises(DataError, match=r"60 of 300 records cannot be used.*catalog:1:"):
+        data.open(tub(tmp_path / "many", lines=dict.fromkeys(range(60), "{}")))
+
+
+def test_struck_out_records_are_not_used(tmp_path) -> None:
+    spec = tub(tmp_path / "tub")
+    (tmp_path / "tub" / "manifest.json").write_text('[]\n{}\n{"paths": [], "deleted_indexes": [0, 1, 2]}\n')
+    assert sum(map(len, data.open(spec).splits.values())) == 297
