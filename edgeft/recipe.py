@@ -326,7 +326,7 @@ def _packaged(name: str) -> str:
 
 
 #: the commented recipe of each task, files of this package
-TEMPLATES = {"classify": "template_classify.toml"}
+TEMPLATES = {"classify": "template_classify.toml", "control": "template_control.toml"}
 
 
 def template(task: str = "classify") -> str:
