@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import importlib
 import json
 import secrets
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ from ..verify.document import clean, merge
 from ..verify.integer import digests, integer
 from ..verify.parity import parity
 from ..verify.scales import activation_scales, scales_digest
-from . import evidence
+from . import aside, evidence
 from .artifact import Artifact
 from .side_by_side import side_by_side
 
@@ -89,19 +91,35 @@ def export(
     exporter = _Exporter(Path(run), opened, list(overrides), allow_code, model, dataset, say)
     schemes = {t.scheme.name: exporter.quantized(t, ptq) for t in opened}
     reports = []
-    for each in opened:
-        final = Path(out) / each.name
-        say(f"{each.name}: exporting to {each.backend}")
-        staging = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
-        with files.no_empty_folder(final.parent), files.system_errors(final):
-            try:
-                staging.mkdir(parents=True)
-                found = exporter.bundle(each, schemes[each.scheme.name], staging)
+    with contextlib.ExitStack() as stack:
+        stagings = [stack.enter_context(_staging(Path(out) / each.name)) for each in opened]
+        jobs = [
+            functools.partial(exporter.convert, each, schemes[each.scheme.name], staging)
+            for each, staging in zip(opened, stagings)
+        ]
+        say(", ".join(f"{each.name}: exporting to {each.backend}" for each in opened))
+        converted = stack.enter_context(aside.all_of(jobs))
+        exporter.prepare(schemes.values())
+        artifacts = [take() for take in converted]  # all of them before the first is timed
+        for each, staging, files_of in zip(opened, stagings, artifacts):
+            final = Path(out) / each.name
+            found = exporter.bundle(each, schemes[each.scheme.name], staging, files_of)
+            with files.system_errors(final):
                 files.publish(staging, final)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-        reports.append({**found, "path": str(final)})
+            reports.append({**found, "path": str(final)})
     return reports
+
+
+@contextlib.contextmanager
+def _staging(final: Path) -> Iterator[Path]:
+    """A folder beside `final` that is gone afterwards, unless it has been renamed."""
+    staging = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
+    with files.no_empty_folder(final.parent), files.system_errors(final):
+        try:
+            staging.mkdir(parents=True)
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 class _Exporter:
@@ -168,11 +186,18 @@ class _Exporter:
             )
         return Quantized(graph, method, integer_weights(graph))
 
-    def bundle(self, each: Target, quantized: Quantized, staging: Path) -> dict[str, Any]:
-        """Fill the staging folder of one target; returns report.json's content."""
+    def prepare(self, every: Iterable[Quantized]) -> None:
+        """What the quantized graphs say, while the conversions run aside."""
+        for quantized in every:
+            self.outputs[quantized.graph.scheme.name] = self._graph_outputs(quantized)
+
+    def bundle(
+        self, each: Target, quantized: Quantized, staging: Path, converted: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Fill the staging folder of one target, where its artifacts are; returns report.json's content."""
         session = self.session
         names = list(session.input_names)
-        artifact, baseline = self._convert(each, quantized, names, staging)
+        artifact, baseline = (Artifact(c["file"], tuple(c["files"]), c["emitted"]) for c in converted)
         self.say(f"{each.name}: verifying in {each.backend}")
         machine = runtime.get(each.backend)
         loaded = [machine.load(staging / f) for f in (baseline.file, artifact.file)]
@@ -185,8 +210,6 @@ class _Exporter:
                 loaded[1].outputs, list(self.captured.output_names), layout=None, steps=quantized.graph.output_steps()
             ),
         }
-        if quantized.graph.scheme.name not in self.outputs:
-            self.outputs[quantized.graph.scheme.name] = self._graph_outputs(quantized)
         seen = evidence.collect(
             session.task,
             session.spec,
@@ -212,9 +235,9 @@ class _Exporter:
         files.write_text(staging / "report.html", page)
         return found
 
-    def _convert(
-        self, each: Target, quantized: Quantized, names: list[str], staging: Path
-    ) -> tuple[Artifact, Artifact]:
+    def convert(self, each: Target, quantized: Quantized, staging: Path) -> list[dict[str, Any]]:
+        """Write the artifact and its float baseline; returns both as plain values (see `Artifact`)."""
+        names = list(self.session.input_names)
         module = importlib.import_module(f".{each.backend}", __package__)
         form = "qdq" if each.backend == "litert" else "int"
         example, outputs = self.captured.example, self.captured.output_names
@@ -228,7 +251,8 @@ class _Exporter:
         except ModelError as error:
             error.message = f"{each.name}: {error.message}"
             raise
-        return artifact, dataclasses.replace(baseline, file=f"baseline/{baseline.file}")
+        baseline = dataclasses.replace(baseline, file=f"baseline/{baseline.file}")
+        return [dataclasses.asdict(each) for each in (artifact, baseline)]
 
     def _graph_outputs(self, quantized: Quantized) -> list[dict[str, np.ndarray]]:
         """What the quantized graph says on the test split, batch by batch; the same for every target of a scheme.

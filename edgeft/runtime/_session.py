@@ -94,6 +94,9 @@ class BaseSession:
     takes (they differ from the declared ones only where a runtime cannot change a dynamic batch cheaply).
     """
 
+    #: sessions that this process has made: from the first on, a runtime has threads of its own here
+    made = 0
+
     def __init__(
         self,
         path: Path,
@@ -101,6 +104,7 @@ class BaseSession:
         outputs: Sequence[Tensor],
         blocks: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
+        BaseSession.made += 1
         self.path, self.inputs, self.outputs = path, tuple(inputs), tuple(outputs)
         self._blocks = list(blocks) if blocks is not None else [t.shape for t in inputs]
 

@@ -1,0 +1,123 @@
+"""Conversions aside: in forked copies of this process, while this one goes on.
+
+Converters compute in Python on one core and take longer than everything else of an export; several of them share the
+cores that way. A converter that crashes takes its copy down and not the export. A fork copies one thread only, so a
+library whose worker threads were already started here must not be used in the copy: `possible` says when that may be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from .. import errors
+from ..errors import EdgeftError, InternalError, ModelError
+from ..runtime import started
+
+Job = Callable[[], Any]
+
+
+def possible() -> bool:
+    """Whether a copy can work beside this process: more than one core, and no runtime has computed in it yet."""
+    alone = threading.active_count() == 1 and not started()
+    return sys.platform == "linux" and (os.cpu_count() or 1) > 1 and alone
+
+
+class Aside:
+    """Runs `jobs` one after another in a copy of this process; each returns plain JSON values."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        read, write = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads that the copy does not use
+            self._pid = os.fork()
+        if self._pid == 0:
+            os.close(read)
+            _work(jobs, write)
+        os.close(write)
+        self._answers = os.fdopen(read, "rb")
+
+    def result(self) -> Any:
+        """What the next job returned. Raises its `EdgeftError` again, `ModelError` when it took the copy down."""
+        line = self._answers.readline()
+        if not line:
+            raise ModelError(
+                f"the converter ended without an answer ({self._end()})",
+                remedy="try another version of the converter, or report the model to its makers",
+            )
+        answer = json.loads(line)
+        if "value" in answer:
+            return answer["value"]
+        kind = getattr(errors, str(answer["kind"]), InternalError)
+        raise kind(answer["message"], where=answer["where"], remedy=answer["remedy"])
+
+    def _end(self) -> str:
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        if os.WIFSIGNALED(status):
+            return f"signal {os.WTERMSIG(status)}, {signal.strsignal(os.WTERMSIG(status))}"
+        return f"exit code {os.WEXITSTATUS(status)}"
+
+    def close(self) -> None:
+        """End the copy where it still runs: it is done, the export was interrupted, or has failed elsewhere."""
+        self._answers.close()
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+            self._pid = 0
+
+
+def _work(jobs: Sequence[Job], write: int) -> NoReturn:
+    """The copy's whole life: nothing of the original's clean-up may run here."""
+    code = 0
+    try:
+        import torch
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the original ends its copies itself
+        torch.set_num_threads(1)  # the pool of threads was not copied
+        with os.fdopen(write, "wb") as pipe:
+            for job in jobs:
+                pipe.write(json.dumps(_answer(job)).encode() + b"\n")
+                pipe.flush()
+    except BaseException:
+        code = 1
+    os._exit(code)
+
+
+def _answer(job: Job) -> dict[str, Any]:
+    try:
+        return {"value": job()}
+    except EdgeftError as error:
+        said = {"kind": type(error).__name__, "message": error.message, "where": error.where, "remedy": error.remedy}
+    except Exception as error:
+        said = {"kind": "InternalError", "message": f"{type(error).__name__}: {error}", "where": "", "remedy": ""}
+    return said
+
+
+@contextlib.contextmanager
+def all_of(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """For each job a function that waits for its result; to be called in order.
+
+    The jobs are dealt out to one copy a core. Where there can be none, each job runs here when it is asked for.
+    """
+    if not possible() or len(jobs) < 2:
+        yield list(jobs)
+        return
+    hands = min(len(jobs), os.cpu_count() or 1)
+    with contextlib.ExitStack() as stack:
+        copies = []
+        for k in range(hands):
+            copies.append(Aside(jobs[k::hands]))
+            stack.callback(copies[-1].close)
+        yield [functools.partial(Aside.result, copies[i % hands]) for i in range(len(jobs))]
