@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,17 @@ def test_template_loads_and_speaks_of_every_key(tmp_path: Path) -> None:
     assert full.gates.max_drop == 0.01
     default = dataclasses.replace(full, gates=dataclasses.replace(full.gates, max_drop=None))
     assert default == made
+
+
+@pytest.mark.parametrize("task", sorted(recipe.TEMPLATES))
+def test_every_template_is_a_recipe_whose_comments_state_the_defaults(tmp_path: Path, task: str) -> None:
+    text = recipe.template(task)
+    made = recipe.load(write(tmp_path, text))
+    assert made.task == task
+    commented = re.compile(r"# (\w+ = .*)")
+    awake = "\n".join(match[1] if (match := commented.match(line)) else line for line in text.splitlines())
+    full = recipe.from_table(tomllib.loads(awake), "awake")
+    assert dataclasses.replace(full, gates=dataclasses.replace(full.gates, max_drop=None)) == made
 
 
 def test_template_of_an_unknown_or_later_task() -> None:
