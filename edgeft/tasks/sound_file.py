@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import DataError, need
 
-#: a file with more samples (all channels together) is refused before it is read: about 100 minutes of CD sound
-MAX_SAMPLES = 2**29
+#: a file with more samples (all channels together) is refused before it is read: about 12 minutes of CD sound
+MAX_SAMPLES = 2**26
 MAX_RATE = 768_000
 
 
@@ -29,9 +29,11 @@ def read(path: str | Path) -> dict[str, Any]:
     with opened as file:
         channels, width, rate, count = file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()
         _check_size(count * channels, rate, path)
-        stored = file.readframes(count)
-    if len(stored) != count * channels * width:
-        raise DataError(f"truncated: {len(stored)} of {count * channels * width} bytes of sound", where=str(path))
+        size = count * channels * width
+        # a header may claim more than there is, and memory is taken before anything is read
+        stored = file.readframes(count) if size <= path.stat().st_size else b""
+    if len(stored) != size:
+        raise DataError(f"truncated: the header tells of {size} bytes of sound, more than there are", where=str(path))
     return {"samples": _mono(_pcm(stored, width), channels), "rate": rate}
 
 
@@ -73,7 +75,11 @@ def _check_size(samples: int, rate: int, path: Path) -> None:
     if samples == 0:
         raise DataError("holds no sound", where=str(path))
     if samples > MAX_SAMPLES or not 0 < rate <= MAX_RATE:
-        raise DataError(f"has {samples} samples at {rate} Hz, which is refused", where=str(path))
+        raise DataError(
+            f"has {samples} samples at {rate} Hz: at most {MAX_SAMPLES} at up to {MAX_RATE} Hz are read",
+            where=str(path),
+            remedy="cut it into clips",
+        )
 
 
 def _pcm(stored: bytes, width: int) -> np.ndarray:

@@ -12,6 +12,8 @@ from edgeft import recipe, tasks
 from edgeft.errors import BundleError
 from edgeft.tasks import classify, keyword, sound
 
+pytestmark = pytest.mark.board
+
 LABELS = ("no", "yes")
 
 

@@ -12,6 +12,8 @@ from edgeft import recipe
 from edgeft.errors import BundleError, DataError, RecipeError
 from edgeft.tasks import sound
 
+pytestmark = pytest.mark.board
+
 RATE = 16_000
 
 

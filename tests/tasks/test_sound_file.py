@@ -14,6 +14,8 @@ import sounds
 from edgeft.errors import DataError, Missing
 from edgeft.tasks import sound_file
 
+pytestmark = pytest.mark.board
+
 WAVE = (np.sin(np.arange(400) / 5) * 20000).astype(np.int16)
 
 
@@ -51,6 +53,8 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         "cut.wav": whole[:-101],
         "header.wav": whole[:30],
         "silent.wav": whole[:40] + struct.pack("<I", 0),
+        "boast.wav": whole[:40] + struct.pack("<I", 2**27) + whole[44:],
+        "long.wav": whole[:40] + struct.pack("<I", 2**31) + whole[44:],
         "rate.wav": whole[:24] + struct.pack("<I", 0) + whole[28:],
     }
     for name, content in broken.items():
