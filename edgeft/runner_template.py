@@ -151,9 +151,9 @@ def read_sound(path):
             )
             held = count * channels * width <= os.path.getsize(path)  # what the header claims may not be there
             stored = file.readframes(count) if held else b""
-    except (OSError, EOFError, wave.Error) as error:
+    except (OSError, EOFError, RuntimeError, wave.Error) as error:
         raise Stop(3, f"{path}: not readable as a PCM .wav ({error})") from error
-    if count == 0 or rate <= 0 or width > 4 or len(stored) != count * channels * width:
+    if count == 0 or not 0 < rate <= 768000 or width > 4 or len(stored) != count * channels * width:
         raise Stop(3, f"{path}: empty or truncated")
     if width == 2:
         samples: np.ndarray = np.frombuffer(stored, "<i2").astype(np.int16)

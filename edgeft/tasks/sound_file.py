@@ -63,10 +63,10 @@ def _wave(path: Path) -> wave.Wave_read | None:
             return file
         file.close()
         raise wave.Error(f"{file.getsampwidth()} bytes a sample")
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:  # the last where chunks are longer than the file
         if path.suffix.lower() not in (".wav", ".wave") or "unknown format" in str(error):
             return None
-        raise DataError(f"not readable as a sound ({error or 'it ends too early'})", where=str(path)) from error
+        raise DataError(f"not readable as a sound ({str(error) or 'it ends too early'})", where=str(path)) from error
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
 

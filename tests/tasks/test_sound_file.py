@@ -68,6 +68,22 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
             sound_file.read(path)
 
 
+def test_a_damaged_header_is_an_error_of_ours_or_a_sound(tmp_path: Path) -> None:
+    whole, rng, read = sounds.write(tmp_path / "a.wav", WAVE).read_bytes(), np.random.default_rng(0), 0
+    for _ in range(400):
+        damaged = bytearray(whole[: rng.integers(1, len(whole)) if rng.random() < 0.2 else None])
+        for at in rng.integers(0, 44, rng.integers(1, 4)):
+            damaged[min(at, len(damaged) - 1)] = rng.choice([0, 1, 3, 255, rng.integers(256)])
+        (tmp_path / "b.wav").write_bytes(damaged)
+        try:
+            found = sound_file.read(tmp_path / "b.wav")
+        except (DataError, Missing):
+            continue
+        read += 1
+        assert found["samples"].ndim == 1 and found["samples"].size and 0 < found["rate"] <= sound_file.MAX_RATE
+    assert 0 < read < 400
+
+
 def test_other_formats_are_read_by_soundfile(tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile")
     soundfile.write(tmp_path / "a.flac", WAVE, 8000)
