@@ -34,7 +34,7 @@ format = "wav-folder"
 path = "sounds"
 sound = { seconds = 0.5, hop = 0.03, mels = 24, coefficients = 0 }
 [train]
-epochs = 12
+epochs = 9
 lr = 1e-2
 batch_size = 20
 [quantize]

@@ -3,6 +3,9 @@
 With `data.pattern = "{label}_{speaker}_{take}"` a file's name (without its ending) is taken apart, and any folder depth
 will do; a pattern without `{label}` leaves the class to the folders. With `data.group = "speaker"` all files of one
 speaker stay together where a split is divided; the word may be any part of the pattern.
+
+A folder without split folders may state its own division as Speech Commands does: `validation_list.txt` and
+`testing_list.txt` name files of val and test by their path, one a line, and all others are train.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", 
 #: files of the training split, spread evenly, whose headers say what rate and length the recordings have
 PROBED = 500
 _MAX_FIELDS = 8
+LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def open(spec: recipe.Data) -> Dataset:
     pattern = _pattern(spec)
     notes: list[str] = []
     clips = {name: _clips(root, folder, pattern, spec, notes) for name, folder in split_folders(root).items()}
+    if list(clips) == ["train"]:
+        clips = _divided(root, clips["train"], notes)
     every = [clip for found in clips.values() for clip in found]
     if not every:
         raise DataError(
@@ -150,6 +156,28 @@ def _clips(
             raise DataError(text, where=str(strange[0]), remedy="set data.pattern to what the names have in common")
         notes.append(f"{folder.name}: skipped: {text}, for example {strange[0]}")
     return sorted(found, key=lambda clip: (clip.label, clip.path))
+
+
+def _divided(root: Path, clips: list[Clip], notes: list[str]) -> dict[str, list[Clip]]:
+    """The clips by the splits that the lists of `root` name; all of them are train where there is no list."""
+    homes: dict[str, str] = {}
+    for split, name in LISTS.items():
+        if not (root / name).is_file():
+            continue
+        try:
+            lines = (root / name).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"is not a readable list of files ({error})", where=str(root / name)) from error
+        paths = {line.strip().replace("\\", "/") for line in lines if line.strip()}
+        twice = sorted(paths & set(homes))
+        if twice:
+            raise DataError(f"{twice[0]} is in two splits", where=str(root / name))
+        absent = sorted(paths - {clip.path for clip in clips})
+        if absent:
+            notes.append(f"{name}: {len(absent)} of {len(paths)} files are not there, for example {absent[0]}")
+        homes |= dict.fromkeys(paths, split)
+    parts = {name: [clip for clip in clips if homes.get(clip.path, "train") == name] for name in NAMES}
+    return {name: found for name, found in parts.items() if found or name == "train"}
 
 
 def _by_group(

@@ -65,8 +65,10 @@ _KINDS: dict[str, Any] = {"sound": sound, "image": image}
 def configure(
     data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The `preprocess` table of sounds, or of pictures where the data's facts say so (`kind`)."""
-    return _KINDS[str(facts.get("kind", "sound"))].configure(data, defaults, facts, say)
+    """The `preprocess` table of sounds, or of pictures where the data's facts (`kind`) or its format say so."""
+    pictures = getattr(data, "format", "") in ("npz", "image-folder")
+    kind = facts.get("kind", "image" if pictures else "sound")
+    return _KINDS[str(kind)].configure(data, defaults, facts, say)
 
 
 def measure(spec: Mapping[str, Any], raws: Iterable[Any]) -> dict[str, Any]:

@@ -104,6 +104,23 @@ def test_the_class_from_the_folder_and_the_group_from_the_name(tmp_path: Path) -
     assert [len({s[:2] for s in sources(made, name)}) for name in ("train", "val", "test")] == [1, 1, 1]
 
 
+def test_lists_of_files_state_the_division(tmp_path: Path) -> None:
+    for label in ("no", "yes"):
+        for i in range(6):
+            sounds.write(tmp_path / label / f"{i}.wav", tiny(len(label) * 10 + i))
+    (tmp_path / "validation_list.txt").write_text("no/0.wav\nyes/1.wav\n\nyes/absent.wav\n")
+    (tmp_path / "testing_list.txt").write_text("no/5.wav\nyes/5.wav\n")
+    made = data.open(of(tmp_path))
+    assert {name: len(made.split(name)) for name in made.splits} == {"train": 8, "val": 2, "test": 2}
+    assert sources(made, "val") == ["0", "1"] and sources(made, "test") == ["5", "5"]
+    assert any("1 of 3 files are not there, for example yes/absent.wav" in note for note in made.notes)
+    (tmp_path / "validation_list.txt").unlink()
+    assert len(data.open(of(tmp_path)).split("test")) == 2
+    (tmp_path / "validation_list.txt").write_text("no/5.wav\n")
+    with pytest.raises(DataError, match=r"no/5\.wav is in two splits"):
+        data.open(of(tmp_path))
+
+
 def test_rates_and_channels_may_differ(tmp_path: Path) -> None:
     for label in "ab":
         for i, rate in enumerate((8000, 8000, 44_100, 8000)):

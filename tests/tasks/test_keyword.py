@@ -45,6 +45,7 @@ def test_features_that_come_as_pictures() -> None:
     table = {"kind": "image", "size": [4, 3], "channels": 1, "resize": "nearest", "mean": [1.0], "std": [2.0]}
     table |= {"scale": 1.0, "layout": "NHWC", "input": "x"}
     spec = keyword.measure(keyword.configure(recipe.Data(), {**table, "pretrained": False}, facts, print), [])
+    assert keyword.configure(recipe.Data(format="npz"), {**table, "pretrained": False}, {}, print)["kind"] == "image"
     raw = np.arange(12, dtype=np.uint8).reshape(4, 3)
     assert np.array_equal(keyword.preprocess(raw, spec)["x"][0, :, :, 0], (raw - np.float32(1)) / 2)
     assert sound.DEFAULTS["coefficients"] == 10 and keyword.draw(raw, {})["image"] is raw
