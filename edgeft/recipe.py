@@ -329,7 +329,11 @@ def _packaged(name: str) -> str:
 
 
 #: the commented recipe of each task, files of this package
-TEMPLATES = {"classify": "template_classify.toml", "keyword": "template_keyword.toml"}
+TEMPLATES = {
+    "classify": "template_classify.toml",
+    "control": "template_control.toml",
+    "keyword": "template_keyword.toml",
+}
 
 
 def template(task: str = "classify") -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..errors import ModelError, need
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import torch
 
 FILE = "model.onnx"
+#: finished translations by what they were made from
+_translated: dict[str, bytes] = {}
+_KEPT = 2
 
 
 def export(
@@ -71,15 +75,56 @@ def translate(
     target: Target,
     dynamic_batch: bool,
 ) -> onnx.ModelProto:
-    """torch's own translation, without names of the machine in it: signed Q/DQ, constants as initializers."""
-    need("onnx", "onnx")
-    need("onnxscript", "onnx")
-    import torch
+    """torch's own translation, without names of the machine in it: signed Q/DQ, constants as initializers.
 
-    from . import onnx_passes as passes
+    The last two are kept, since ONNX Runtime and OpenVINO start from the same translation and torch takes long for it.
+    """
+    onnx = need("onnx", "onnx")
+    need("onnxscript", "onnx")
     from .onnx_opset import asked_opset
 
     dynamic = dynamic_batch and not target.static_shapes
+    opset = asked_opset(target)
+    if not hasattr(module, "graph"):
+        return _translate(module, example, input_names, output_names, dynamic=dynamic, opset=opset)
+    key = _identity(module, example, (*input_names, *output_names, dynamic, opset))
+    if key not in _translated:
+        model = _translate(module, example, input_names, output_names, dynamic=dynamic, opset=opset)
+        _translated[key] = model.SerializeToString()
+        while len(_translated) > _KEPT:
+            del _translated[next(iter(_translated))]
+    return onnx.ModelProto.FromString(_translated[key])
+
+
+def _identity(module: Any, example: tuple[torch.Tensor, ...], rest: tuple[Any, ...]) -> str:
+    """A digest of all that a translation depends on: the graph's code, every weight, shapes, names, opset."""
+    from ..quantize.capture import attribute
+
+    digest = hashlib.sha256(repr((rest, [(tuple(t.shape), str(t.dtype)) for t in example])).encode())
+    digest.update(str(module.graph).encode())
+    tensors = dict((*module.named_parameters(), *module.named_buffers()))
+    for node in module.graph.nodes:
+        if node.op == "get_attr" and node.target not in tensors:
+            tensors[node.target] = attribute(module, node.target)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _translate(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    *,
+    dynamic: bool,
+    opset: int,
+) -> onnx.ModelProto:
+    import torch
+
+    from . import onnx_passes as passes
+
     sample = batch_of(example, 2 if dynamic else 1)
     batch = torch.export.Dim("batch", min=1)
     shapes = tuple({0: batch} if tensor.dim() else {} for tensor in sample) if dynamic else None
@@ -96,7 +141,7 @@ def translate(
                 input_names=list(input_names),
                 output_names=list(output_names),
                 dynamic_shapes=shapes,
-                opset_version=asked_opset(target),
+                opset_version=opset,
                 optimize=True,
             )
             assert program is not None
