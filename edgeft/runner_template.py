@@ -212,11 +212,10 @@ def fitted(samples, rate, wanted, length):
         taps = np.sinc(cutoff * distance) * np.i0(8.0 * inside)
         taps = taps / taps.sum(axis=1, keepdims=True)
         padded, parts = np.concatenate([np.zeros(half), samples, np.zeros(half + 1)]), []
+        windows = np.lib.stride_tricks.as_strided(padded, (len(samples) + 1, 2 * half + 1), padded.strides * 2)
         for block in range(start, start + count, 8192):
             n = np.arange(block, min(block + 8192, start + count))
-            parts.append(
-                (padded[(n * down // up)[:, None] + np.arange(2 * half + 1)] * taps[n * down % up]).sum(axis=1)
-            )
+            parts.append((windows[n * down // up] * taps[n * down % up]).sum(axis=1))
         inner = np.concatenate(parts)
     before = (length - len(inner)) // 2
     return np.concatenate([np.zeros(before), inner, np.zeros(length - len(inner) - before)])

@@ -273,11 +273,13 @@ def resample(samples: np.ndarray, rate: int, wanted: int, start: int, count: int
     taps, down, half = _taps(rate, wanted)
     up = len(taps)
     padded = np.concatenate([np.zeros(half), samples, np.zeros(half + 1)])
+    # row i is what output i / rate sees; rows overlap and take no memory until they are picked
+    windows = np.lib.stride_tricks.as_strided(padded, (len(samples) + 1, taps.shape[1]), padded.strides * 2)
     parts = []
     for block in range(start, start + count, _BLOCK):
         n = np.arange(block, min(block + _BLOCK, start + count))
         at, phase = n * down // up, n * down % up
-        parts.append((padded[at[:, None] + np.arange(taps.shape[1])] * taps[phase]).sum(axis=1))
+        parts.append((windows[at] * taps[phase]).sum(axis=1))
     return np.concatenate(parts)
 
 
