@@ -36,6 +36,9 @@ class Data:
     resize: str = "bilinear"
     split: tuple[float, ...] = (0.7, 0.15, 0.15)  # train, val, test; only where the data has no folders of its own
     split_seed: int = 0
+    pattern: str = ""  # parts of a file's name, such as "{label}_{speaker}_{take}"
+    group: str = ""  # the part of the pattern whose files stay in one split
+    sound: dict[str, Any] = field(default_factory=dict)  # rate, seconds, window, hop, mels, ... of a sound's features
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ TASKS = (
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASKS,
     "model.source": ("builtin", "timm", "torchvision", "python", "module"),
-    "data.format": ("image-folder", "npz", "embedded", "trajectories", "dataset"),
+    "data.format": ("image-folder", "npz", "embedded", "trajectories", "wav-folder", "dataset"),
     "data.resize": ("bilinear", "bicubic", "nearest"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
@@ -131,7 +134,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 #: values that belong to the recipe's language but that this version cannot do yet
 LATER: dict[str, tuple[str, ...]] = {
     "model.source": ("transformers", "ultralytics"),
-    "data.format": ("csv", "jsonl", "wav-folder", "yolo", "coco", "masks", "pairs", "ratings"),
+    "data.format": ("csv", "jsonl", "yolo", "coco", "masks", "pairs", "ratings"),
     "update.policy": ("lora", "sparse", "auto"),
 }
 LATER_TABLES = ("personalize",)
@@ -326,7 +329,11 @@ def _packaged(name: str) -> str:
 
 
 #: the commented recipe of each task, files of this package
-TEMPLATES = {"classify": "template_classify.toml", "control": "template_control.toml"}
+TEMPLATES = {
+    "classify": "template_classify.toml",
+    "control": "template_control.toml",
+    "keyword": "template_keyword.toml",
+}
 
 
 def template(task: str = "classify") -> str:

@@ -2,6 +2,7 @@
 """Runs the model of this folder with numpy and its runtime alone.
 
     python run.py photo.jpg [more ...]   say what the model sees (an image file, or a .npy of uint8 pixels)
+    python run.py word.wav [more ...]    the same of a model that hears (16-bit or other PCM .wav)
     python run.py                        check this machine: run the bundle's own samples, compare with what is expected
 
 Exit codes: 0 done, 1 the outputs differ from the expected ones, 2 wrong usage, 3 a file is unusable or was altered,
@@ -112,6 +113,8 @@ def read_image(path):
 
 def preprocess(raw, spec):
     """float32 batch of one, by the manifest's preprocess table."""
+    if spec["kind"] == "sound":
+        return preprocess_sound(raw, spec)
     channels = spec["channels"]
     if raw.ndim == 3 and raw.shape[2] < 3:
         raw = raw[:, :, 0]
@@ -129,6 +132,93 @@ def preprocess(raw, spec):
     if spec["layout"] == "NCHW":
         x = x.transpose(2, 0, 1)
     return np.ascontiguousarray(x[None])
+
+
+# --- sounds: the same arithmetic in the same order as edgeft/tasks/sound.py and sound_file.py ------------------------
+
+
+def read_sound(path):
+    """{"samples": int16 or float32 (T,), "rate": hertz} of a PCM .wav file, its channels averaged."""
+    import wave
+
+    try:
+        with wave.open(path, "rb") as file:
+            channels, width, rate, count = (
+                file.getnchannels(),
+                file.getsampwidth(),
+                file.getframerate(),
+                file.getnframes(),
+            )
+            held = count * channels * width <= os.path.getsize(path)  # what the header claims may not be there
+            stored = file.readframes(count) if held else b""
+    except (OSError, EOFError, RuntimeError, wave.Error) as error:
+        raise Stop(3, f"{path}: not readable as a PCM .wav ({error})") from error
+    if count == 0 or not 0 < rate <= 768000 or width > 4 or len(stored) != count * channels * width:
+        raise Stop(3, f"{path}: empty or truncated")
+    if width == 2:
+        samples: np.ndarray = np.frombuffer(stored, "<i2").astype(np.int16)
+    elif width == 1:
+        samples = (np.frombuffer(stored, np.uint8).astype(np.float32) - np.float32(128)) / np.float32(128)
+    else:
+        wide = np.zeros((len(stored) // width, 4), np.uint8)
+        wide[:, 4 - width :] = np.frombuffer(stored, np.uint8).reshape(-1, width)
+        samples = (wide.view("<i4")[:, 0] / 2.0**31).astype(np.float32)
+    if channels > 1:
+        if width == 2:
+            samples = samples.astype(np.float32) / np.float32(32768)
+        samples = samples.reshape(-1, channels).mean(axis=1, dtype=np.float64).astype(np.float32)
+    return {"samples": samples, "rate": rate}
+
+
+def preprocess_sound(raw, spec):
+    samples = raw["samples"].astype(np.float64)
+    if raw["samples"].dtype == np.int16:
+        samples = samples / 32768.0
+    clip = fitted(samples, int(raw["rate"]), spec["rate"], spec["length"])
+    size, frames = spec["window"], 1 + (spec["length"] - spec["window"]) // spec["hop"]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+    spectrum = np.fft.rfft(clip[spec["hop"] * np.arange(frames)[:, None] + np.arange(size)] * window, spec["fft"])
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    low, high = (2595.0 * np.log10(1.0 + f / 700.0) for f in (spec["fmin"], spec["fmax"]))
+    edges = 700.0 * (10.0 ** (np.linspace(low, high, spec["mels"] + 2) / 2595.0) - 1.0)
+    lines = (np.arange(spec["fft"] // 2 + 1) * spec["rate"] / spec["fft"])[:, None]
+    rising = (lines - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - lines) / (edges[2:] - edges[1:-1])
+    x = np.log(power @ np.maximum(0.0, np.minimum(rising, falling)) + spec["floor"])
+    if spec["coefficients"]:
+        mels, k = spec["mels"], np.arange(spec["coefficients"])
+        angles = np.pi / mels * (np.arange(mels)[:, None] + 0.5) * k
+        x = x @ (np.cos(angles) * np.where(k == 0, np.sqrt(1 / mels), np.sqrt(2 / mels)))
+    x = ((x - np.asarray(spec["mean"], np.float64)) / np.asarray(spec["std"], np.float64)).astype(np.float32)
+    return np.ascontiguousarray(x[None, None] if spec["layout"] == "NCHW" else x[None, :, :, None])
+
+
+def fitted(samples, rate, wanted, length):
+    """Exactly `length` samples at `wanted` hertz: the middle of a longer clip, zeros around a shorter one."""
+    total = -(-len(samples) * wanted // rate)
+    start = (total - length) // 2 if total > length else 0
+    count = min(total, length)
+    if rate == wanted:
+        inner = samples[start : start + count]
+    else:
+        common = int(np.gcd(rate, wanted))
+        up, down = wanted // common, rate // common
+        cutoff = 0.95 * min(1.0, wanted / rate)
+        half = int(np.ceil(24 / cutoff))
+        if up * (2 * half + 1) > 2**24:
+            raise Stop(3, f"a sound of {rate} Hz cannot be brought to {wanted} Hz")
+        distance = np.arange(-half, half + 1) - (np.arange(up) / up)[:, None]
+        inside = np.sqrt(np.maximum(1 - np.square(distance / (half + 1)), 0.0))
+        taps = np.sinc(cutoff * distance) * np.i0(8.0 * inside)
+        taps = taps / taps.sum(axis=1, keepdims=True)
+        padded, parts = np.concatenate([np.zeros(half), samples, np.zeros(half + 1)]), []
+        windows = np.lib.stride_tricks.as_strided(padded, (len(samples) + 1, 2 * half + 1), padded.strides * 2)
+        for block in range(start, start + count, 8192):
+            n = np.arange(block, min(block + 8192, start + count))
+            parts.append((windows[n * down // up] * taps[n * down % up]).sum(axis=1))
+        inner = np.concatenate(parts)
+    before = (length - len(inner)) // 2
+    return np.concatenate([np.zeros(before), inner, np.zeros(length - len(inner) - before)])
 
 
 # --- runtimes: each gives (input names, output names, run), where run takes and gives lists in that order ------------
@@ -262,14 +352,19 @@ def load(manifest, threads):
     return call
 
 
+READERS = {"image": read_image, "sound": read_sound}
+CLASSES = ("classify", "keyword")
+
+
 # --- the two things it does -------------------------------------------------------------------------------------------
 
 
 def predict(manifest, call, path):
-    if len(manifest["graphs"][0]["inputs"]) != 1 or manifest["preprocess"].get("kind") != "image":
-        raise Stop(2, "this runner predicts from single images; run it without arguments, or use `edgeft predict`")
-    outputs = call({manifest["preprocess"]["input"]: preprocess(read_image(path), manifest["preprocess"])})
-    if manifest["task"] != "classify":
+    spec = manifest["preprocess"]
+    if len(manifest["graphs"][0]["inputs"]) != 1 or spec.get("kind") not in READERS:
+        raise Stop(2, "this runner takes single images or sounds; run it without arguments, or use `edgeft predict`")
+    outputs = call({spec["input"]: preprocess(READERS[spec["kind"]](path), spec)})
+    if manifest["task"] not in CLASSES:
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())
         return f"{path}: {shapes}"
     logits = np.asarray(outputs.get("logits", next(iter(outputs.values()))), np.float64).reshape(-1)
@@ -306,7 +401,7 @@ def self_check(manifest, call):
         worst = float(np.abs(got - expected).max())
         fine = worst <= allowed
         text = f"{name}: {n} samples, largest difference {worst:.4g}, allowed {allowed:.4g}"
-        if manifest["task"] == "classify" and expected.ndim == 2:
+        if manifest["task"] in CLASSES and expected.ndim == 2:
             top = np.sort(expected, axis=1)
             same = got.argmax(axis=1) == expected.argmax(axis=1)
             fine = fine and bool((same | (top[:, -1] - top[:, -2] <= allowed)).all())
@@ -319,12 +414,14 @@ def self_check(manifest, call):
 def check_preprocessing(manifest, samples, n):
     """Whether the raw samples still become the tensors that were exported (one pixel level of pillow's is allowed)."""
     spec = manifest["preprocess"]
-    if spec.get("kind") != "image" or "raw_0" not in samples:
+    sound = spec.get("kind") == "sound"
+    if spec.get("kind") not in READERS or ("raw_0/samples" if sound else "raw_0") not in samples:
         return True
-    worst, level = 0.0, 1.0 / (float(spec["scale"]) * min(spec["std"]))
+    worst, level = 0.0, 1e-4 if sound else 1.0 / (float(spec["scale"]) * min(spec["std"]))
     for i in range(n):
         try:
-            made = preprocess(samples[f"raw_{i}"], spec)
+            raw = {k: samples[f"raw_{i}/{k}"] for k in ("samples", "rate")} if sound else samples[f"raw_{i}"]
+            made = preprocess(raw, spec)
         except Stop as stop:
             say(f"preprocessing: not checked ({stop})", sys.stderr)
             return True
@@ -340,7 +437,7 @@ def check_preprocessing(manifest, samples, n):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("inputs", nargs="*", help="image files, or .npy files of uint8 pixels")
+    parser.add_argument("inputs", nargs="*", help="image files, .npy files of uint8 pixels, or .wav files")
     parser.add_argument("--threads", type=int, default=0, help="threads of the runtime (default: as verified)")
     arguments = parser.parse_args()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,20 @@ def test_template_loads_and_speaks_of_every_key(tmp_path: Path) -> None:
     assert full.gates.max_drop == 0.01
     default = dataclasses.replace(full, gates=dataclasses.replace(full.gates, max_drop=None))
     assert default == made
+
+
+@pytest.mark.parametrize("task", sorted(recipe.TEMPLATES))
+def test_every_template_is_a_recipe_of_its_task(tmp_path: Path, task: str) -> None:
+    assert recipe.load(write(tmp_path, recipe.template(task))).task == task
+
+
+def test_comments_of_the_keyword_template_state_the_defaults(tmp_path: Path) -> None:
+    text = recipe.template("keyword")
+    commented = re.compile(r"# (\w+ = .*)")
+    awake = "\n".join(match[1] if (match := commented.match(line)) else line for line in text.splitlines())
+    full = recipe.from_table(tomllib.loads(awake), "awake")
+    default = dataclasses.replace(full, gates=dataclasses.replace(full.gates, max_drop=None))
+    assert default == recipe.load(write(tmp_path, text))
 
 
 def test_template_of_an_unknown_or_later_task() -> None:

@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sounds
 import tiny_bundle
 
 from edgeft import bundle, files
-from edgeft.tasks import image
+from edgeft.recipe import Data
+from edgeft.tasks import image, sound, sound_file
 
 SOURCE = Path(bundle.__file__).parent / "runner_template.py"
 
@@ -79,6 +81,40 @@ def test_preprocessing_is_bit_equal_to_the_library(
         assert got.dtype == expected.dtype == np.float32
         assert got.shape == expected.shape
         assert got.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
+@pytest.mark.parametrize("coefficients", [0, 10])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_sounds_are_bit_equal_to_the_library(
+    runner: ModuleType, tmp_path: Path, rate: int, coefficients: int, layout: str
+) -> None:
+    rng = np.random.default_rng(rate + coefficients)
+    count = coefficients or 40
+    spec = sound.configure(Data(sound={"coefficients": coefficients}), {}, {"rate": 16_000}, lambda text: None)
+    spec |= {"layout": layout, "mean": rng.normal(size=count).tolist(), "std": rng.uniform(1, 2, count).tolist()}
+    for seconds, shape in ((0.3, ()), (1.7, ()), (0.9, (2,))):
+        samples = rng.integers(-9000, 9000, (int(rate * seconds), *shape)).astype(np.int16)
+        path = sounds.write(tmp_path / "a.wav", samples, rate)
+        raw, ours = sound_file.read(path), runner.read_sound(str(path))
+        assert ours["rate"] == rate and ours["samples"].dtype == raw["samples"].dtype
+        assert ours["samples"].tobytes() == raw["samples"].tobytes()
+        expected, got = sound.preprocess(raw, spec)["x"], runner.preprocess(ours, spec)
+        assert got.shape == expected.shape and got.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("width", [1, 3, 4])
+def test_wide_and_narrow_sounds_are_read_as_the_library_reads_them(
+    runner: ModuleType, tmp_path: Path, width: int
+) -> None:
+    stored = np.random.default_rng(width).integers(0, 256, 60 * width, np.uint8)
+    path = sounds.write(tmp_path / "a.wav", stored, width=width)
+    assert runner.read_sound(str(path))["samples"].tobytes() == sound_file.read(path)["samples"].tobytes()
+    for content in (path.read_bytes()[:-1], b"no sound"):
+        path.write_bytes(content)
+        with pytest.raises(runner.Stop, match=r"a\.wav") as caught:
+            runner.read_sound(str(path))
+        assert caught.value.code == 3
 
 
 def test_reading_is_equal_to_the_library(runner: ModuleType, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@
     npz.py            one .npz file with images and labels
     embedded.py       data that comes with an installed package
     trajectories.py   recorded control: an .npz of episodes, or a Donkeycar tub
+    wav_folder.py     train/ val/ test/ of sounds by class folder or by file name
+    folders.py        what formats of files in class folders share
 
 `open(spec)` finds the format, `checks.py` says whether the data can be trusted.
 """
@@ -30,7 +32,13 @@ __all__ = [
 ]
 
 #: format name in a recipe -> module of this package
-FORMATS = {"image-folder": "image_folder", "npz": "npz", "embedded": "embedded", "trajectories": "trajectories"}
+FORMATS = {
+    "image-folder": "image_folder",
+    "npz": "npz",
+    "embedded": "embedded",
+    "trajectories": "trajectories",
+    "wav-folder": "wav_folder",
+}
 
 
 def open(spec: recipe.Data) -> Dataset:

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import UsageError, nearest
 
 #: name in a recipe -> module of this package
-BUILTIN = {"classify": "classify", "control": "control"}
+BUILTIN = {"classify": "classify", "control": "control", "keyword": "keyword"}
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -28,6 +28,9 @@ class Task(Protocol):
     A *raw* sample is what a user has: an image's pixels as uint8 (H, W[, C]), a string, an array of numbers, or a
     mapping of such values; `preprocess` makes one batch-of-one feed per graph input from it, by `spec`, the manifest's
     `preprocess` table (plain JSON values only). The feeds' order is that of the model's inputs.
+
+    A task may also have `measure(spec, raws)`: the table completed by what preprocessing takes from the training
+    samples (mean and std of features, say); it must give the same numbers for the same samples.
     """
 
     NAME: str

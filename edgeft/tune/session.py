@@ -19,6 +19,8 @@ from ..target import Target
 from . import environment
 
 Say = Callable[[str], None]
+#: training samples, spread evenly, that a task's `measure` looks at: a thousand give a mean and std to two digits
+MEASURED = 2000
 
 
 def silent(text: str) -> None:
@@ -74,6 +76,10 @@ def open_session(
     for note in built.notes:
         say(note)
     spec = task.configure(recipe_.data, {**built.spec, "pretrained": built.pretrained}, dataset.facts, say)
+    if hasattr(task, "measure"):
+        train = dataset.split("train")
+        positions = np.unique(np.linspace(0, len(train) - 1, min(len(train), MEASURED)).astype(int))
+        spec = task.measure(spec, (train.raw(int(i)) for i in positions))
     feeds = task.preprocess(dataset.split("train").raw(0), spec)
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
     return Session(recipe_, task, objective, dataset, built, spec, opened, example, tuple(feeds))

@@ -1,0 +1,232 @@
+"""Folders of sounds: `train/ val/ test/` or one folder that is divided here; the class is a folder or in the file name.
+
+With `data.pattern = "{label}_{speaker}_{take}"` a file's name (without its ending) is taken apart, and any folder depth
+will do; a pattern without `{label}` leaves the class to the folders. With `data.group = "speaker"` all files of one
+speaker stay together where a split is divided; the word may be any part of the pattern.
+
+A folder without split folders may state its own division as Speech Commands does: `validation_list.txt` and
+`testing_list.txt` name files of val and test by their path, one a line, and all others are train.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import recipe
+from ..errors import DataError, RecipeError, nearest
+from ..tasks import sound_file
+from .folders import MAX_UNREADABLE, Scanned, class_folders, split_folders
+from .samples import NAMES, Dataset, Split, complete, fractions, grouped, require_classes
+
+SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
+#: files of the training split, spread evenly, whose headers say what rate and length the recordings have
+PROBED = 500
+_MAX_FIELDS = 8
+LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A file (relative to the root) with its class and its recording's group ("" = none)."""
+
+    path: str
+    label: str
+    group: str
+
+
+class Files:
+    """A pool of sound files under `root`; holds their paths, and decodes on demand."""
+
+    def __init__(self, root: Path, paths: list[str]) -> None:
+        self.root, self.paths = root, paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def source(self, i: int) -> str:
+        return str(self.root / self.paths[i])
+
+    def raw(self, i: int) -> dict[str, Any]:
+        return sound_file.read(self.root / self.paths[i])
+
+
+def open(spec: recipe.Data) -> Dataset:
+    """The sound folder at `spec.path`; labels are sorted.
+
+    A missing val or test split is taken out of train: by whole groups where `spec.group` is set, else by class. Facts:
+    `kind` "sound", `rate` (the commonest in train), `seconds` (19 of 20 clips are no longer). Raises `RecipeError` for
+    a pattern that cannot be used; `DataError` naming the folder or file for what is absent, empty or of one class, for
+    names that do not fit the pattern, and, when a split is first used, for more than 5 % unreadable files.
+    """
+    root = Path(spec.path)
+    if not spec.path or not root.is_dir():
+        problem = "no data folder is given" if not spec.path else "no such folder"
+        raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of sounds")
+    pattern = _pattern(spec)
+    notes: list[str] = []
+    clips = {name: _clips(root, folder, pattern, spec, notes) for name, folder in split_folders(root).items()}
+    if list(clips) == ["train"]:
+        clips = _divided(root, clips["train"], notes)
+    every = [clip for found in clips.values() for clip in found]
+    if not every:
+        raise DataError(
+            "holds no sounds",
+            where=str(root),
+            remedy='expected train/CLASS/*.wav, CLASS/*.wav, or data.pattern = "{label}_{speaker}" for flat folders',
+        )
+    labels = tuple(sorted({clip.label for clip in every}))
+    number = {label: i for i, label in enumerate(labels)}
+    pool, splits, start = Files(root, [clip.path for clip in every]), {}, 0
+    for name, found in clips.items():
+        targets = np.array([number[clip.label] for clip in found], np.int64)
+        splits[name] = Split(name, pool, np.arange(start, start + len(found)), targets)
+        start += len(found)
+    require_classes(splits, labels, str(root))
+    if spec.group:
+        splits, more = _by_group(splits, np.array([clip.group for clip in every]), spec, str(root))
+        require_classes(splits, labels, str(root))
+    else:
+        splits, more = complete(splits, spec.split, spec.split_seed, str(root))
+    notes += more
+    return Dataset(str(root), labels, Scanned(splits, notes, labels, str(root), "sounds"), notes, _facts(splits))
+
+
+def _pattern(spec: recipe.Data) -> re.Pattern[str] | None:
+    """The regular expression of `spec.pattern`, or None without one; every part is as short as it can be."""
+    if not spec.pattern:
+        if spec.group:
+            raise RecipeError("is set without data.pattern", where="data.group", remedy='pattern = "{label}_{speaker}"')
+        return None
+    parts = re.split(r"\{(\w+)\}", spec.pattern)
+    literals, names = parts[::2], parts[1::2]
+    wrong = ""
+    if not names or any(c in text for text in literals for c in "{}/\\"):
+        wrong = "has no {part}" if not names else "has a brace or slash that belongs to no {part}"
+    elif not all(literals[1:-1]):
+        wrong = "has two parts with nothing between them"
+    elif len(set(names)) < len(names) or len(names) > _MAX_FIELDS or any(name[0].isdigit() for name in names):
+        wrong = f"must have at most {_MAX_FIELDS} parts, each with a name of its own that starts with a letter"
+    if wrong:
+        raise RecipeError(
+            f"{spec.pattern!r} {wrong}", where="data.pattern", remedy='such as "{label}_{speaker}_{take}"'
+        )
+    if spec.group and spec.group not in names:
+        raise RecipeError(
+            f"{spec.group!r} is no part of data.pattern", where="data.group", remedy=nearest(spec.group, names)
+        )
+    text = re.escape(literals[0]) + "".join(f"(?P<{n}>.+?){re.escape(t)}" for n, t in zip(names, literals[1:]))
+    return re.compile(text)
+
+
+def _clips(
+    root: Path, folder: Path, pattern: re.Pattern[str] | None, spec: recipe.Data, notes: list[str]
+) -> list[Clip]:
+    """The sounds below `folder`, sorted by class and path; notes say what was left out."""
+    by_name = pattern is not None and "label" in pattern.groupindex
+    places = {"": folder} if by_name else class_folders(folder)
+    aside = [name for name in places if name.startswith("_")]
+    if aside:
+        notes.append(f"the folder {aside[0]!r} is taken for no class, since its name starts with '_'")
+    found, strange, other = [], [], []
+    for label, place in sorted(places.items()):
+        if label.startswith("_"):
+            continue
+        for path in sorted(p for p in place.rglob("*") if p.is_file() and not p.name.startswith(".")):
+            if path.suffix.lower() not in SUFFIXES:
+                other.append(path)
+                continue
+            match = pattern.fullmatch(path.stem) if pattern else None
+            if pattern and match is None:
+                strange.append(path)
+                continue
+            parts = match.groupdict() if match else {}
+            clip = Clip(path.relative_to(root).as_posix(), parts.get("label", label), parts.get(spec.group, ""))
+            found.append(clip)
+    if other:
+        notes.append(f"{folder.name}: {len(other)} files are no sounds, for example {other[0]}")
+    if strange:
+        text = f"{len(strange)} of {len(strange) + len(found)} file names do not fit the pattern {spec.pattern!r}"
+        if len(strange) > MAX_UNREADABLE * (len(strange) + len(found)):
+            raise DataError(text, where=str(strange[0]), remedy="set data.pattern to what the names have in common")
+        notes.append(f"{folder.name}: skipped: {text}, for example {strange[0]}")
+    return sorted(found, key=lambda clip: (clip.label, clip.path))
+
+
+def _divided(root: Path, clips: list[Clip], notes: list[str]) -> dict[str, list[Clip]]:
+    """The clips by the splits that the lists of `root` name; all of them are train where there is no list."""
+    homes: dict[str, str] = {}
+    for split, name in LISTS.items():
+        if not (root / name).is_file():
+            continue
+        try:
+            lines = (root / name).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"is not a readable list of files ({error})", where=str(root / name)) from error
+        paths = {line.strip().replace("\\", "/") for line in lines if line.strip()}
+        twice = sorted(paths & set(homes))
+        if twice:
+            raise DataError(f"{twice[0]} is in two splits", where=str(root / name))
+        absent = sorted(paths - {clip.path for clip in clips})
+        if absent:
+            notes.append(f"{name}: {len(absent)} of {len(paths)} files are not there, for example {absent[0]}")
+        homes |= dict.fromkeys(paths, split)
+    parts = {name: [clip for clip in clips if homes.get(clip.path, "train") == name] for name in NAMES}
+    return {name: found for name, found in parts.items() if found or name == "train"}
+
+
+def _by_group(
+    splits: dict[str, Split], groups: np.ndarray, spec: recipe.Data, where: str
+) -> tuple[dict[str, Split], list[str]]:
+    """Take a missing val or test split out of train by whole groups; a note where given splits share groups."""
+    share = dict(zip(NAMES, fractions(spec.split)))
+    notes = []
+    names = list(splits)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            first, second = (set(groups[splits[name].indices].tolist()) for name in (one, other))
+            if first & second:
+                notes.append(
+                    f"{len(first & second)} of {len(second)} values of {spec.group!r} in {other}/ are also in {one}/: "
+                    f"{other} says nothing about a new {spec.group}"
+                )
+    missing = [name for name in ("val", "test") if name not in splits]
+    if "train" in splits and missing:
+        parts = ["train", *missing]
+        whole, total = splits["train"], sum(share[name] for name in parts)
+        at = grouped(groups[whole.indices], [share[name] / total for name in parts], spec.split_seed, where)
+        splits = splits | {name: whole.subset(positions, name) for name, positions in zip(parts, at)}
+        counts = ", ".join(f"{name} {len(splits[name])} ({_listed(groups[splits[name].indices])})" for name in parts)
+        notes.append(f"train was divided by whole {spec.group!r} with seed {spec.split_seed} into {counts}")
+    return {name: splits[name] for name in NAMES if name in splits}, notes
+
+
+def _listed(groups: np.ndarray) -> str:
+    names = np.unique(groups).tolist()
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _facts(splits: dict[str, Split]) -> dict[str, Any]:
+    """From the headers of some files; those that cannot be read are reported when the split is used."""
+    split = splits.get("train") or next(iter(splits.values()))
+    rates, seconds = [], []
+    for i in np.unique(np.linspace(0, len(split) - 1, min(len(split), PROBED)).astype(int)):
+        try:
+            rate, count = sound_file.probe(split.source(int(i)))
+        except DataError:
+            continue
+        rates.append(rate)
+        seconds.append(count / rate)
+    if not rates:
+        return {"kind": "sound"}
+    known, counts = np.unique(rates, return_counts=True)
+    return {"kind": "sound", "rate": int(known[counts.argmax()]), "seconds": _high(seconds)}
+
+
+def _high(values: Sequence[float]) -> float:
+    return float(np.quantile(values, 0.95, method="higher"))

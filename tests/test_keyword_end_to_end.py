@@ -1,0 +1,183 @@
+"""Keywords from .wav files to three runtimes and back: tune, export, predict, run.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sounds
+
+from edgeft import recipe
+from edgeft.cli.entry import run as command
+from edgeft.tasks import sound
+
+TARGETS = ("host", "host-openvino", "host-litert")
+ALL = pytest.mark.parametrize("name", TARGETS)
+#: what a board does not have
+HOST = ("torch", "accelerate", "safetensors", "kornia", "onnx", "onnxscript", "soundfile", "scipy", "PIL")
+RECIPE = """
+task = "keyword"
+name = "chirps"
+[model]
+name = "ds_cnn"
+args = { width = 16, blocks = 2, dropout = 0.0 }
+[data]
+format = "wav-folder"
+path = "sounds"
+sound = { seconds = 0.5, hop = 0.03, mels = 24, coefficients = 0 }
+[train]
+epochs = 9
+lr = 1e-2
+batch_size = 20
+[quantize]
+epochs = 1
+calibration = "minmax"
+[export]
+targets = ["host", "host-openvino", "host-litert"]
+[gates]
+max_drop = 0.05
+min_speedup = 0.0
+"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """The run and its bundles. Read only: copy before changing anything."""
+
+    folder: Path
+    run: dict[str, Any]
+    reports: dict[str, dict[str, Any]]
+
+
+def ask(capfd: Any, *argv: object) -> tuple[int, dict[str, Any], str]:
+    """Exit code, the one JSON object on stdout, and stderr."""
+    code = command([*map(str, argv), "--json"])
+    out, err = capfd.readouterr()
+    assert out.count("\n") == 1 and "Traceback" not in err, (out, err)
+    return code, json.loads(out), err
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    for package in ("torch", "accelerate", "safetensors", "onnx", "onnxruntime", "openvino", "litert_torch"):
+        pytest.importorskip(package, reason=f"the whole path needs {package}")
+    import torch
+
+    import edgeft
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("chirps")
+    sounds.write_folder(folder / "sounds", {"train": 30, "val": 8, "test": 16})
+    (folder / "recipe.toml").write_text(RECIPE.replace('"sounds"', json.dumps(str(folder / "sounds"))))
+    run = edgeft.tune(folder / "recipe.toml", folder / "run")
+    reports = edgeft.export(folder / "run", TARGETS, folder / "bundles")
+    return Made(folder, run, {report["target"]: report for report in reports})
+
+
+def test_the_run_learned_and_measured_its_features(made: Made) -> None:
+    assert made.run["float"] >= 0.9 and made.run["quantized"] >= 0.9 and made.run["n"] == 48
+    spec = made.run["preprocess"]
+    assert spec["kind"] == "sound" and spec["rate"] == 8000 and len(spec["mean"]) == 24
+    assert set(spec["std"]) != {1.0}
+
+
+@ALL
+def test_every_bundle_passes(made: Made, name: str) -> None:
+    report = made.reports[name]
+    assert not [(g["name"], g["why"]) for g in report["gates"] if g["required"] and g["verdict"] != "pass"]
+    manifest = json.loads((Path(report["path"]) / "manifest.json").read_text())
+    assert manifest["preprocess"] == made.run["preprocess"] and manifest["labels"] == list(sounds.LABELS)
+
+
+@ALL
+def test_verify_with_data_judges_again(made: Made, capfd: Any, name: str) -> None:
+    code, found, _ = ask(capfd, "verify", made.reports[name]["path"], "--data", made.folder / "sounds")
+    gates = {g["name"]: g for g in found["gates"]}
+    assert code == 0 and gates["accuracy"]["verdict"] == "pass" and gates["accuracy"]["n"] == 48
+
+
+@ALL
+def test_a_board_predicts_from_wav_files_without_the_host_half(made: Made, tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(7)
+    paths = []
+    for label in sounds.LABELS:  # another rate and two channels, as a user's own recorder makes them
+        clip = sounds.clip(label, rng)
+        finer = sound.resample(clip.astype(float), 8000, 44_100, 0, 22_050)
+        samples = np.round(finer).clip(-32768, 32767).astype(np.int16)
+        paths.append(str(sounds.write(tmp_path / f"{label}.wav", np.stack([samples, samples], axis=1), 44_100)))
+    script = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({HOST!r}))\n"  # None there: importing it is an ImportError
+        "from edgeft.cli.entry import run\n"
+        f"sys.exit(run(['predict', {made.reports[name]['path']!r}, *{paths!r}, '--json']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = json.loads(done.stdout)["predictions"]
+    assert [each["label"] for each in seen] == list(sounds.LABELS)
+
+
+@ALL
+def test_run_py_checks_itself_and_hears_the_same(made: Made, tmp_path: Path, name: str) -> None:
+    board = tmp_path / "board"
+    shutil.copytree(made.reports[name]["path"], board)
+    clip = sounds.write(tmp_path / "clip.wav", sounds.clip("rise", np.random.default_rng(3)))
+    line = [sys.executable, "-I", str(board / "run.py")]
+    for arguments, words in (
+        ((), ("decisions alike: ok", "preprocessing: largest difference 0")),
+        ((clip,), (": rise ",)),
+    ):
+        done = subprocess.run(
+            [*line, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "PYTHONUTF8": "1"},
+        )
+        assert done.returncode == 0 and all(word in done.stdout for word in words), done.stdout + done.stderr
+    (tmp_path / "words.wav").write_text("no sound")
+    done = subprocess.run([*line, str(tmp_path / "words.wav")], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 3 and "Traceback" not in done.stderr
+
+
+def test_bad_input_is_named(made: Made, tmp_path: Path, capfd: Any) -> None:
+    bundle = made.reports["host"]["path"]
+    (tmp_path / "words.wav").write_text("no sound")
+    for path in (tmp_path / "words.wav", tmp_path / "absent.wav"):
+        code, found, _ = ask(capfd, "predict", bundle, path)
+        assert code == 3 and path.name in found["where"]
+    code, found, _ = ask(capfd, "tune", made.folder / "recipe.toml", "--dry-run", "--set", "data.sound={melz=3}")
+    assert code == 3 and "did you mean 'mels'" in found["remedy"]
+    code, found, _ = ask(capfd, "tune", made.folder / "recipe.toml", "--dry-run", "--set", "data.group=speaker")
+    assert code == 3 and found["where"] == "data.group"
+
+
+def test_the_template_is_a_recipe_that_a_user_can_fill(made: Made, tmp_path: Path, capfd: Any) -> None:
+    path = tmp_path / "recipe.toml"
+    assert ask(capfd, "init", "keyword", "--out", path)[0] == 0
+    path.write_text(path.read_text().replace('path = "data"', f"path = {json.dumps(str(made.folder / 'sounds'))}"))
+    code, plan, _ = ask(capfd, "tune", path, "--dry-run")
+    assert (
+        code == 0 and plan["samples"] == {"train": 90, "val": 24, "test": 48} and plan["labels"] == list(sounds.LABELS)
+    )
+    assert plan["preprocess"]["coefficients"] == 10 and not plan["objections"]["rpi5"]
+
+
+def test_the_page_draws_waveforms(made: Made) -> None:
+    assert "data:image/png" in (Path(made.reports["host"]["path"]) / "report.html").read_text()
+
+
+def test_the_example_is_a_recipe() -> None:
+    path = Path(__file__).parent.parent / "examples" / "keywords" / "recipe.toml"
+    if not path.is_file():
+        pytest.skip("no checkout with examples")
+    loaded = recipe.load(path)
+    assert (loaded.task, loaded.model.name, loaded.data.group) == ("keyword", "ds_cnn", "take")
