@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -45,17 +46,19 @@ def collect(
     task: Any,
     spec: dict[str, Any],
     split: data.Split,
-    sessions: Sequence[runtime.Session],
-    graph: Sequence[Outputs],
-) -> Seen:
-    """Run float and quantized session over a split; `graph` holds the torch graph's outputs of the same batches.
+    pairs: Sequence[tuple[runtime.Session, runtime.Session]],
+    graphs: Sequence[Sequence[Outputs]],
+) -> list[Seen]:
+    """Run each pair (float, quantized) of sessions over a split; `graphs` holds the torch graphs' outputs of it.
 
-    Both run at once: runtimes compute outside the interpreter's lock, and nothing is timed here.
+    One `Seen` a pair. A batch is read once for all of them, and they run side by side: runtimes compute outside the
+    interpreter's lock, and nothing is timed here.
     """
     chosen = [int(i) for i in data.calibration_indices(split, SAMPLES, "stratified", 0)]
-    parts: list[list[Outputs]] = [[], []]
+    sessions = [session for pair in pairs for session in pair]
+    parts: list[list[Outputs]] = [[] for _ in sessions]
     kept: dict[str, list[np.ndarray]] = {}
-    with ThreadPoolExecutor(len(sessions)) as pool:
+    with ThreadPoolExecutor(min(len(sessions), os.cpu_count() or 1)) as pool:
         for rows, batch in batches(task, spec, split):
             for part, outputs in zip(parts, pool.map(lambda session, feeds=batch: session.run(feeds), sessions)):
                 part.append(outputs)
@@ -63,8 +66,10 @@ def collect(
                 if i in rows:
                     for key, value in batch.items():
                         kept.setdefault(key, []).append(value[i - rows[0]])
-    joined = [{key: np.concatenate([p[key] for p in part]) for key in part[0]} for part in (*parts, graph)]
-    return Seen(joined[0], joined[1], joined[2], tuple(chosen), {key: np.stack(v) for key, v in kept.items()})
+    inputs = {key: np.stack(v) for key, v in kept.items()}
+    joined = [{key: np.concatenate([p[key] for p in part]) for key in part[0]} for part in (*parts, *graphs)]
+    last = joined[len(sessions) :]
+    return [Seen(joined[2 * k], joined[2 * k + 1], last[k], tuple(chosen), inputs) for k in range(len(pairs))]
 
 
 def samples(seen: Seen, dataset: data.Dataset) -> bytes:

@@ -100,10 +100,14 @@ def export(
         say(", ".join(f"{each.name}: exporting to {each.backend}" for each in opened))
         converted = stack.enter_context(aside.all_of(jobs))
         exporter.prepare(schemes.values())
-        artifacts = [take() for take in converted]  # all of them before the first is timed
-        for each, staging, files_of in zip(opened, stagings, artifacts):
-            final = Path(out) / each.name
-            found = exporter.bundle(each, schemes[each.scheme.name], staging, files_of)
+        made = [
+            exporter.made(each, schemes[each.scheme.name], staging, take())
+            for each, staging, take in zip(opened, stagings, converted)
+        ]
+        evidence_of = exporter.observe(made)  # all that computes on every core comes before the first timing
+        for each, one, seen in zip(opened, made, evidence_of):
+            final, staging = Path(out) / each.name, one.folder
+            found = exporter.bundle(one, seen)
             with files.system_errors(final):
                 files.publish(staging, final)
             reports.append({**found, "path": str(final)})
@@ -120,6 +124,18 @@ def _staging(final: Path) -> Iterator[Path]:
             yield staging
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+@dataclass
+class Made:
+    """What was converted for one target, in its staging folder; `sessions` (float, quantized) are for `observe`."""
+
+    target: Target
+    quantized: Quantized
+    folder: Path
+    artifact: Artifact
+    graph: dict[str, Any]
+    sessions: tuple[Any, ...]
 
 
 class _Exporter:
@@ -151,6 +167,8 @@ class _Exporter:
         made = dataclasses.replace(made, export=recipe.Export(tuple(t.name for t in targets)))
         self.session: Session = open_session(made, allow_code=allow_code, model=model, dataset=dataset, say=say)
         self._refuse_other_data()
+        # what the run was trained with, also where statistics of the data as it is now would give another table
+        self.session.spec = dict(self.summary.get("preprocess") or self.session.spec)
         _load_state(self.session.built.module, run / "float.safetensors")
         self.captured: Captured = capture_float(self.session.built.module, self.session.example)
 
@@ -191,33 +209,39 @@ class _Exporter:
         for quantized in every:
             self.outputs[quantized.graph.scheme.name] = self._graph_outputs(quantized)
 
-    def bundle(
-        self, each: Target, quantized: Quantized, staging: Path, converted: list[dict[str, Any]]
-    ) -> dict[str, Any]:
-        """Fill the staging folder of one target, where its artifacts are; returns report.json's content."""
-        session = self.session
-        names = list(session.input_names)
+    def made(self, each: Target, quantized: Quantized, staging: Path, converted: list[dict[str, Any]]) -> Made:
+        """The artifacts that `convert` wrote, loaded, with the manifest's table of the graph."""
+        names = list(self.session.input_names)
         artifact, baseline = (Artifact(c["file"], tuple(c["files"]), c["emitted"]) for c in converted)
-        self.say(f"{each.name}: verifying in {each.backend}")
         machine = runtime.get(each.backend)
         loaded = [machine.load(staging / f) for f in (baseline.file, artifact.file)]
         graph = {
             "name": "main",
             "file": artifact.file,
             "baseline": baseline.file,
-            "inputs": evidence.tensors(loaded[1].inputs, names, layout=session.spec.get("layout")),
+            "inputs": evidence.tensors(loaded[1].inputs, names, layout=self.session.spec.get("layout")),
             "outputs": evidence.tensors(
                 loaded[1].outputs, list(self.captured.output_names), layout=None, steps=quantized.graph.output_steps()
             ),
         }
-        seen = evidence.collect(
-            session.task,
-            session.spec,
-            session.dataset.split("test"),
-            [bundle.named(s, graph, where=str(staging)) for s in loaded],
-            self.outputs[quantized.graph.scheme.name],
-        )
-        del loaded
+        before, after = (bundle.named(session, graph, where=str(staging)) for session in loaded)
+        return Made(each, quantized, staging, artifact, graph, (before, after))
+
+    def observe(self, made: Sequence[Made]) -> list[evidence.Seen]:
+        """What every artifact says on the test split; their sessions are closed then."""
+        graphs = [self.outputs[one.quantized.graph.scheme.name] for one in made]
+        session = self.session
+        pairs = [one.sessions for one in made]
+        seen = evidence.collect(session.task, session.spec, session.dataset.split("test"), pairs, graphs)
+        for one in made:
+            one.sessions = ()
+        return seen
+
+    def bundle(self, made: Made, seen: evidence.Seen) -> dict[str, Any]:
+        """Fill the staging folder of one target, where its artifacts are; returns report.json's content."""
+        session, each, quantized, staging = self.session, made.target, made.quantized, made.folder
+        artifact, graph, machine = made.artifact, made.graph, runtime.get(each.backend)
+        self.say(f"{each.name}: verifying in {each.backend}")
         files.write_bytes(staging / bundle.SAMPLES, evidence.samples(seen, session.dataset))
         if each.compiler == "trtexec":
             from .tensorrt import build_script
