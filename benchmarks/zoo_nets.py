@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from edgeft import data, models, recipe, tasks
+from edgeft.tune.updates import train_mode
 
 SIDE = 64
 #: zoo name -> the recipe's [model]
@@ -85,7 +86,11 @@ def trained(name: str, cache: Path, seconds: float) -> tuple[models.Built, dict[
 
 
 def _train(built: models.Built, seconds: float) -> dict[str, Any]:
-    """AdamW with a warm-up, until good or out of time; BatchNorm statistics are then taken anew (short training)."""
+    """AdamW with a warm-up, until good or out of time.
+
+    BatchNorm statistics are taken anew at the end, since the training is short; a pretrained network keeps its own, as
+    `norm_stats = "freeze"` of a recipe does.
+    """
     module, dataset = built.module, images()
     train, val = dataset.split("train"), dataset.split("val")
     x, y = tensors(train, np.arange(len(train)), built.spec), torch.from_numpy(train.targets)
@@ -95,7 +100,7 @@ def _train(built: models.Built, seconds: float) -> dict[str, Any]:
     start, steps, epochs, share = time.process_time(), 0, 0, 0.0
     order = torch.Generator().manual_seed(0)
     while share < GOOD and time.process_time() - start < seconds:
-        module.train()
+        train_mode(module, freeze=built.pretrained)
         for batch in torch.randperm(len(x), generator=order).split(BATCH):
             if len(batch) < BATCH or time.process_time() - start > seconds:
                 break
@@ -108,7 +113,10 @@ def _train(built: models.Built, seconds: float) -> dict[str, Any]:
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimizer.step()
         epochs += 1
-        _settle(module, _batches(x, 20))
+        if built.pretrained:
+            module.eval()
+        else:
+            _settle(module, _batches(x, 20))
         with torch.no_grad():
             share = accuracy(module, seen, wanted)
         print(f"  epoch {epochs}, {steps} steps, loss {float(loss):.3f}, val {share:.3f}", flush=True)
