@@ -36,6 +36,7 @@ class Data:
     resize: str = "bilinear"
     split: tuple[float, ...] = (0.7, 0.15, 0.15)  # train, val, test; only where the data has no folders of its own
     split_seed: int = 0
+    columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ TASKS = (
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASKS,
     "model.source": ("builtin", "timm", "torchvision", "python", "module"),
-    "data.format": ("image-folder", "npz", "embedded", "trajectories", "dataset"),
+    "data.format": ("image-folder", "npz", "embedded", "trajectories", "ratings", "dataset"),
     "data.resize": ("bilinear", "bicubic", "nearest"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
@@ -131,7 +132,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 #: values that belong to the recipe's language but that this version cannot do yet
 LATER: dict[str, tuple[str, ...]] = {
     "model.source": ("transformers", "ultralytics"),
-    "data.format": ("csv", "jsonl", "wav-folder", "yolo", "coco", "masks", "pairs", "ratings"),
+    "data.format": ("csv", "jsonl", "wav-folder", "yolo", "coco", "masks", "pairs"),
     "update.policy": ("lora", "sparse", "auto"),
 }
 LATER_TABLES = ("personalize",)
@@ -326,7 +327,7 @@ def _packaged(name: str) -> str:
 
 
 #: the commented recipe of each task, files of this package
-TEMPLATES = {"classify": "template_classify.toml"}
+TEMPLATES = {"classify": "template_classify.toml", "recommend": "template_recommend.toml"}
 
 
 def template(task: str = "classify") -> str:

@@ -4,6 +4,7 @@
     npz.py            one .npz file with images and labels
     embedded.py       data that comes with an installed package
     trajectories.py   recorded control: an .npz of episodes, or a Donkeycar tub
+    ratings.py        who rated what and when: MovieLens' ratings.csv or u.data (rows are made by interactions.py)
 
 `open(spec)` finds the format, `checks.py` says whether the data can be trusted.
 """
@@ -30,7 +31,13 @@ __all__ = [
 ]
 
 #: format name in a recipe -> module of this package
-FORMATS = {"image-folder": "image_folder", "npz": "npz", "embedded": "embedded", "trajectories": "trajectories"}
+FORMATS = {
+    "image-folder": "image_folder",
+    "npz": "npz",
+    "embedded": "embedded",
+    "trajectories": "trajectories",
+    "ratings": "ratings",
+}
 
 
 def open(spec: recipe.Data) -> Dataset:

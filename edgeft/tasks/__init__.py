@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import UsageError, nearest
 
 #: name in a recipe -> module of this package
-BUILTIN = {"classify": "classify", "control": "control"}
+BUILTIN = {"classify": "classify", "control": "control", "recommend": "recommend"}
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -28,6 +28,9 @@ class Task(Protocol):
     A *raw* sample is what a user has: an image's pixels as uint8 (H, W[, C]), a string, an array of numbers, or a
     mapping of such values; `preprocess` makes one batch-of-one feed per graph input from it, by `spec`, the manifest's
     `preprocess` table (plain JSON values only). The feeds' order is that of the model's inputs.
+
+    A task may have `complete(decoded, raw, spec, labels, top=5)`: what `decode` said of the rows of one sample, in that
+    sample's own terms (names of its candidates). Such a sample may take several rows of the graph's batch.
     """
 
     NAME: str
@@ -93,6 +96,17 @@ class Task(Protocol):
     def chance(self, targets: np.ndarray) -> float:
         """The metric of the best answer that looks at no input (majority class, mean)."""
         ...
+
+
+def tell(
+    task: Any, outputs: Outputs, raw: Any, spec: Mapping[str, Any], labels: Sequence[str], *, top: int = 5
+) -> dict[str, Any]:
+    """What `outputs`, those of the one sample `raw`, say: decoded, and in the sample's own terms where the task can."""
+    decoded = task.decode(outputs, labels, top=top)
+    if hasattr(task, "complete"):
+        return task.complete(decoded, raw, spec, labels, top=top)
+    (only,) = decoded
+    return only
 
 
 def get(name: str) -> Task:
