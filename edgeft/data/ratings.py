@@ -258,14 +258,12 @@ def _titles(path: Path, items: list[str]) -> tuple[tuple[str, ...], list[str]]:
     """(a name for each item, none twice, notes): titles where they are known, else ids."""
     beside = path.parent / "movies.csv"
     known: dict[str, str] = {}
-    if beside.is_file():
-        source = ((text, ",") for _, text in _text(beside) if text is not None)
-    else:
-        beside = path.parent / "u.item"  # MovieLens 100k: in Latin-1
-        source = ((text, "|") for _, text in _text(beside, "latin-1") if text) if beside.is_file() else iter(())
-    for text, separator in source:
+    encoding, separator = "utf-8", ","
+    if not beside.is_file():
+        beside, encoding, separator = path.parent / "u.item", "latin-1", "|"  # as MovieLens 100k has it
+    for _, text in _text(beside, encoding) if beside.is_file() else ():
         try:
-            fields = _fields(text, separator) if separator == "," else text.split(separator)
+            fields = _fields(text, separator) if text else []
         except csv.Error:
             continue
         if len(fields) > 1 and fields[1].strip():

@@ -29,8 +29,8 @@ class Task(Protocol):
     mapping of such values; `preprocess` makes one batch-of-one feed per graph input from it, by `spec`, the manifest's
     `preprocess` table (plain JSON values only). The feeds' order is that of the model's inputs.
 
-    A task may have `complete(decoded, raw, spec, labels, top=5)`: what `decode` said of the rows of one sample, in that
-    sample's own terms (names of its candidates). Such a sample may take several rows of the graph's batch.
+    A task may have a function `tell` of its own, see below: where what is seen is told in the terms of the sample
+    (names of its candidates), and where one sample takes several rows of the graph's batch.
     """
 
     NAME: str
@@ -101,11 +101,10 @@ class Task(Protocol):
 def tell(
     task: Any, outputs: Outputs, raw: Any, spec: Mapping[str, Any], labels: Sequence[str], *, top: int = 5
 ) -> dict[str, Any]:
-    """What `outputs`, those of the one sample `raw`, say: decoded, and in the sample's own terms where the task can."""
-    decoded = task.decode(outputs, labels, top=top)
-    if hasattr(task, "complete"):
-        return task.complete(decoded, raw, spec, labels, top=top)
-    (only,) = decoded
+    """What `outputs`, those of the one sample `raw`, say: JSON values, `label` the short form, as `decode` has them."""
+    if hasattr(task, "tell"):
+        return task.tell(outputs, raw, spec, labels, top=top)
+    (only,) = task.decode(outputs, labels, top=top)
     return only
 
 

@@ -13,6 +13,7 @@ offered}; both lists may be left out.
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ MAX_DROP_RELATIVE = 0.0
 #: a hit is a true item among so many
 TOP = 10
 _KIND = "user-items"
+#: ids that a misspelt one is compared with
+_COMPARED = 2000
 _TABLES: dict[int, tuple[Any, dict[str, int]]] = {}
 
 
@@ -66,9 +69,9 @@ def _ids(spec: Mapping[str, Any], key: str) -> dict[str, int]:
 
 def _known(name: str, table: Mapping[str, int], what: str) -> int:
     if name not in table:
-        raise DataError(
-            f"the model knows no {what} {name[:80]!r}", where=what, remedy=nearest(name, list(table)[:2000])
-        )
+        close = difflib.get_close_matches(name[:80], list(table)[:_COMPARED], n=1) or list(table)[:3]
+        remedy = f"ids are those of the ratings that it learned from, such as {', '.join(map(repr, close))}"
+        raise DataError(f"the model knows no {what} {name[:80]!r}", where=what, remedy=remedy)
     return table[name]
 
 
@@ -173,41 +176,33 @@ def ranks(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
 
 
 def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
-    """Per row `label` and `top`, the `top` best candidates by their place in the row; `complete` names them.
+    """Per row `label` and `top`, the `top` best candidates by their place in the row; `tell` names them.
 
     A row with a score that is not finite has the label None and no `top`.
     """
     scores, rows = _scores(outputs), []
     for row, lost in zip(scores, _undecided(scores)):
-        order = [] if lost else np.argsort(-row, kind="stable")[: max(top, 0)]
-        best = [{"candidate": int(i), "score": float(row[i])} for i in order]
+        order = [] if lost else np.argsort(-row, kind="stable")[: max(top, 0)].tolist()
+        best = [{"candidate": i, "score": float(row[i])} for i in order]
         rows.append({"label": None if lost else f"candidate {int(row.argmax())}", "top": best})
     return rows
 
 
-def complete(
-    decoded: Sequence[Mapping[str, Any]], raw: Any, spec: Mapping[str, Any], labels: Sequence[str], *, top: int = 5
+def tell(
+    outputs: Mapping[str, np.ndarray], raw: Any, spec: Mapping[str, Any], labels: Sequence[str], *, top: int = 5
 ) -> dict[str, Any]:
-    """The rows of one sample joined, and its items by name: `label` and `score` of the best, `next` the names of the
-    others, `top` [{"label", "item", "score"}], best first."""
+    """All rows of one sample joined, and its items by name: `label` and `score` of the best, `next` the names of the
+    others, `top` [{"label", "item", "score"}], best first. None and nothing where a score is not finite."""
     table, items = _ids(spec, "items"), np.atleast_1d(raw["items"])
     if len(labels) != len(table):
         raise BundleError(f"{len(labels)} labels for {len(table)} items", where="labels")
-    width, found = int(spec["candidates"]), {}
-    for row, seen in enumerate(decoded):
-        if seen.get("label") is None:
-            return {"label": None, "score": None, "next": "", "top": []}
-        for each in seen["top"]:
-            at = row * width + int(each["candidate"])
-            if at < len(items):  # what only fills the last row was ranked where it stands
-                found.setdefault(at, float(each["score"]))
-    best = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))[: max(top, 0)]
-    named = [
-        {"label": str(labels[_known(str(items[at]), table, "item")]), "item": str(items[at]), "score": score}
-        for at, score in best
-    ]
-    if not named:
+    scores = _scores(outputs).reshape(-1)[: len(items)]  # what only fills the last row comes after them
+    if len(scores) < len(items) or not np.isfinite(scores).all():
         return {"label": None, "score": None, "next": "", "top": []}
+    named = [
+        {"label": str(labels[table[str(items[at])]]), "item": str(items[at]), "score": float(scores[at])}
+        for at in np.argsort(-scores, kind="stable")[: max(top, 1)]
+    ]
     rest = "; ".join(str(each["label"]) for each in named[1:])
     return {"label": named[0]["label"], "score": named[0]["score"], "next": rest, "top": named}
 
