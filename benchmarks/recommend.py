@@ -28,12 +28,13 @@ def one(data: Path, seed: int, out: Path) -> dict[str, Any]:
     """Tune and export with one seed (what stands is taken up); returns its figures."""
     import edgeft
     from edgeft import data as datasets
+    from edgeft.api import read_recipe
 
     done = out / f"movielens-{seed}.json"
     if done.is_file():
         return json.loads(done.read_text())
     say = lambda text: print(f"  seed {seed}: {text}", flush=True)  # noqa: E731
-    recipe = edgeft.api.read_recipe(EXAMPLE, [f"data.path={data}", f"train.seed={seed}"])
+    recipe = read_recipe(EXAMPLE, [f"data.path={data}", f"train.seed={seed}"])
     run = out / f"run-{seed}"
     summary = edgeft.tune(recipe, run, resume=(run / "recipe.toml").exists(), say=say)
     reports = edgeft.export(run, RUNTIMES, out / f"bundles-{seed}", overwrite=True, say=say)

@@ -94,7 +94,7 @@ class Task(Protocol):
         ...
 
     def chance(self, targets: np.ndarray) -> float:
-        """The metric of the best answer that looks at no input (majority class, mean)."""
+        """The metric of the best answer that looks at no input (majority class, mean); `CHANCE` may give it a name."""
         ...
 
 

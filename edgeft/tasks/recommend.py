@@ -29,6 +29,8 @@ UNIT = "fraction"
 HIGHER_IS_BETTER = True
 MAX_DROP = 0.005
 MAX_DROP_RELATIVE = 0.0
+#: what `chance` is called
+CHANCE = "popularity"
 #: a hit is a true item among so many
 TOP = 10
 _KIND = "user-items"
