@@ -35,10 +35,19 @@ def _one_score(n_classes: int) -> None:
 
 
 class NeuMF(nn.Module):
-    """`factors` of the product (GMF), `hidden` widths of the perceptron; the first is half user, half item."""
+    """`factors` of the product (GMF), `hidden` widths of the perceptron; the first is half user, half item.
+
+    `dropout` is of the user's embeddings while learning.
+    """
 
     def __init__(
-        self, n_classes: int, users: int, items: int, factors: int = 16, hidden: Sequence[int] = (64, 32, 16)
+        self,
+        n_classes: int,
+        users: int,
+        items: int,
+        factors: int = 32,
+        hidden: Sequence[int] = (64, 32, 16),
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         _one_score(n_classes)
@@ -49,12 +58,12 @@ class NeuMF(nn.Module):
         # the first layer of the perceptron on (user, item) is the sum of a layer on each: the user's is done once
         self.from_user = nn.Linear(hidden[0] // 2, hidden[1])
         self.from_item = nn.Linear(hidden[0] // 2, hidden[1], bias=False)
-        self.mlp = _perceptron(hidden[1:])
+        self.mlp, self.dropout = _perceptron(hidden[1:]), nn.Dropout(dropout)
         self.head = nn.Linear(factors + hidden[-1], 1)
 
     def forward(self, user: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        product = self.gmf_user(user).unsqueeze(1) * self.gmf_item(items)
-        pair = self.from_user(self.mlp_user(user)).unsqueeze(1) + self.from_item(self.mlp_item(items))
+        product = self.dropout(self.gmf_user(user)).unsqueeze(1) * self.gmf_item(items)
+        pair = self.from_user(self.dropout(self.mlp_user(user))).unsqueeze(1) + self.from_item(self.mlp_item(items))
         return self.head(torch.cat([product, self.mlp(torch.relu(pair))], dim=-1)).squeeze(-1)
 
 

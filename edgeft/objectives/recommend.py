@@ -3,8 +3,11 @@
 The loss of an item with score s is log(1 + sum of exp(n - s) over the negatives' scores n): a softmax over the item and
 its negatives. With one negative it is BPR (Rendle et al. 2009), with more it looks at the hardest of them.
 
-Negatives and their order are drawn anew for every epoch, from (seed, epoch, row) only. Targets of a batch are int64
-(N, C): 1 where a candidate is the user's own, 0 where it is a negative.
+The metric counts every user once, however many items they took; a mean over interactions would let a few busy users
+decide. An interaction therefore weighs one over the root of how many its user has: between the two.
+
+Negatives and their order are drawn anew for every epoch, from (seed, epoch, row) only. Targets of a batch are float32
+(N, C): the weight of a candidate that is the user's own, 0 where it is a negative.
 """
 
 from __future__ import annotations
@@ -41,11 +44,11 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
 
 
 def loss(scores: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-    """Mean over the own items of a softmax against the row's negatives; `smoothing` has no meaning here."""
-    own = targets == 1
+    """Weighted mean over the own items of a softmax against the row's negatives; `smoothing` has no meaning here."""
+    own = targets > 0
     negatives = torch.logsumexp(scores.masked_fill(own, float("-inf")), dim=1, keepdim=True)
     each = functional.softplus(negatives - scores)
-    return (each * own).sum() / own.sum().clamp(min=1)
+    return (each * targets).sum() / targets.sum().clamp(min=torch.finfo(targets.dtype).tiny)
 
 
 def distill(
@@ -68,7 +71,7 @@ def distill(
 
 
 class _Drawn(torch.utils.data.Dataset[tuple[int, np.ndarray, np.ndarray]]):
-    """(user, candidates, own) of a row, drawn for the epoch."""
+    """(user, candidates, weights) of a row, drawn for the epoch."""
 
     def __init__(self, split: Any, seed: int, epoch: batches.Epoch) -> None:
         self.rows, self.indices, self.seed, self.epoch = _rows(split), split.indices, seed, epoch
@@ -77,7 +80,8 @@ class _Drawn(torch.utils.data.Dataset[tuple[int, np.ndarray, np.ndarray]]):
         return len(self.indices)
 
     def __getitem__(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
-        return self.rows.learned(int(self.indices[i]), self.seed, self.epoch.number)
+        user, items, own = self.rows.learned(int(self.indices[i]), self.seed, self.epoch.number)
+        return user, items, (own / np.sqrt(len(self.rows.histories.learned(user)))).astype(np.float32)
 
 
 def _rows(split: Any) -> Rows:
@@ -93,9 +97,9 @@ def _rows(split: Any) -> Rows:
 
 
 def _collate(drawn: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[tensors.Inputs, torch.Tensor]:
-    users, items, own = zip(*drawn)
+    users, items, weights = zip(*drawn)
     inputs = (torch.tensor(users, dtype=torch.int32), torch.from_numpy(np.stack(items).astype(np.int32)))
-    return inputs, torch.from_numpy(np.stack(own))
+    return inputs, torch.from_numpy(np.stack(weights))
 
 
 def loader(
@@ -108,7 +112,7 @@ def loader(
     shuffle: bool = False,
     drop_last: bool = False,
 ) -> batches.Batches:
-    """Batches ((users int32 (N,), items int32 (N, C)), own int64 (N, C)) of a split to learn from."""
+    """Batches ((users int32 (N,), items int32 (N, C)), weights float32 (N, C)) of a split to learn from."""
     epoch = batches.Epoch()
     return batches.Batches(
         _Drawn(split, seed, epoch),
