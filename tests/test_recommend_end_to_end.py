@@ -31,9 +31,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     table = {
         "task": "recommend",
         "name": "blocks",
-        "model": {"name": "neumf", "args": {"factors": 8, "hidden": [16, 8, 4]}},
+        "model": {"name": "neumf", "args": {"factors": 8, "hidden": [16, 8]}},
         "data": {"format": "ratings", "path": str(ratings)},
-        "train": {"epochs": 15, "lr": 3e-2, "batch_size": 16},
+        "train": {"epochs": 8, "lr": 2e-2, "batch_size": 4},
         "quantize": {"epochs": 1, "lr": 1e-3, "calibration": "minmax", "keep_float": ["head"]},
         "export": {"targets": list(TARGETS)},
         "gates": {"max_drop": 0.05, "min_speedup": 0.0},
@@ -55,7 +55,7 @@ def test_each_runtime_keeps_the_ranking(made, name) -> None:
     assert report["verdict"] == "pass", failed(report)
     accuracy = gate(report, "accuracy")
     assert accuracy["n"] == 60 and accuracy["quantized"] > 0.8
-    assert gate(report, "integer", "int8_weights_share")["n"] == 3, "both first layers and the one after them"
+    assert gate(report, "integer", "int8_weights_share")["n"] == 2, "the first layers of user and item"
     assert set(report["per_class"]) <= {"popular items", "other items"}
     page = (Path(report["path"]) / "report.html").read_text()
     assert "HR@10" in page and "candidate 3" not in page, "items stand there by name"
@@ -70,12 +70,11 @@ def test_the_graph_takes_ids(made, name) -> None:
     assert bundle.graph()["outputs"][0]["shape"][1] == 67
 
 
-@ALL
-def test_verify_with_data_judges_the_same_rows_again(made, name) -> None:
+def test_verify_with_data_judges_the_same_rows_again(made) -> None:
     ratings, _, reports = made
-    found = edgeft.verify(reports[name]["path"], ratings)
+    found = edgeft.verify(reports["host-litert"]["path"], ratings)
     assert found["verdict"] == "pass", failed(found)
-    before, now = gate(reports[name], "accuracy"), gate(found, "accuracy")
+    before, now = gate(reports["host-litert"], "accuracy"), gate(found, "accuracy")
     assert (now["n"], now["float"], now["quantized"]) == (60, before["float"], before["quantized"])
 
 
