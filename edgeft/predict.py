@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import bundle as bundles
+from . import tasks
 from .errors import UsageError
 
 
@@ -22,10 +23,11 @@ def predict(
         raise UsageError("no input was given", remedy="name one or more files after the bundle")
     opened = bundle if isinstance(bundle, bundles.Bundle) else bundles.open(bundle)
     task: Any = opened.task
-    feeds = [task.preprocess(task.read(name, opened.preprocess), opened.preprocess) for name in inputs]
+    raws = [task.read(name, opened.preprocess) for name in inputs]
+    feeds = [task.preprocess(raw, opened.preprocess) for raw in raws]
     session = opened.session(threads=threads)
     results = []
-    for name, feed in zip(inputs, feeds):
-        (decoded,) = task.decode(session.run(feed), opened.labels, top=top)
+    for name, raw, feed in zip(inputs, raws, feeds):
+        decoded = tasks.tell(task, session.run(feed), raw, opened.preprocess, opened.labels, top=top)
         results.append({"input": name, **decoded})
     return results

@@ -39,6 +39,7 @@ class Data:
     pattern: str = ""  # parts of a file's name, such as "{label}_{speaker}_{take}"
     group: str = ""  # the part of the pattern whose files stay in one split
     sound: dict[str, Any] = field(default_factory=dict)  # rate, seconds, window, hop, mels, ... of a sound's features
+    columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ TASKS = (
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASKS,
     "model.source": ("builtin", "timm", "torchvision", "python", "module"),
-    "data.format": ("image-folder", "npz", "embedded", "trajectories", "wav-folder", "dataset"),
+    "data.format": ("image-folder", "npz", "embedded", "trajectories", "wav-folder", "dataset", "ratings"),
     "data.resize": ("bilinear", "bicubic", "nearest"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
@@ -134,7 +135,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 #: values that belong to the recipe's language but that this version cannot do yet
 LATER: dict[str, tuple[str, ...]] = {
     "model.source": ("transformers", "ultralytics"),
-    "data.format": ("csv", "jsonl", "yolo", "coco", "masks", "pairs", "ratings"),
+    "data.format": ("csv", "jsonl", "yolo", "coco", "masks", "pairs"),
     "update.policy": ("lora", "sparse", "auto"),
 }
 LATER_TABLES = ("personalize",)
@@ -333,6 +334,7 @@ TEMPLATES = {
     "classify": "template_classify.toml",
     "control": "template_control.toml",
     "keyword": "template_keyword.toml",
+    "recommend": "template_recommend.toml",
 }
 
 

@@ -310,6 +310,20 @@ def test_comments_of_the_keyword_template_state_the_defaults(tmp_path: Path) -> 
     assert default == recipe.load(write(tmp_path, text))
 
 
+def test_template_for_recommendation_loads_with_every_commented_key(tmp_path: Path) -> None:
+    text = recipe.template("recommend")
+    made = recipe.load(write(tmp_path, text))
+    assert (made.task, made.data.format, made.model.name) == ("recommend", "ratings", "neumf")
+    awake = "\n".join(
+        line[2:] if line.startswith("# ") and " = " in line.split("#")[1] and "--set" not in line else line
+        for line in text.splitlines()
+    )
+    full = recipe.from_table(tomllib.loads(awake), "awake")
+    assert full.data.columns["time"] == "timestamp" and full.gates.max_drop == 0.005
+    plain = dataclasses.replace(full.data, columns={}), dataclasses.replace(full.gates, max_drop=None)
+    assert dataclasses.replace(full, data=plain[0], gates=plain[1]) == made, "what comments say is the default"
+
+
 def test_template_of_an_unknown_or_later_task() -> None:
     with pytest.raises(UsageError, match="clasify") as unknown:
         recipe.template("clasify")

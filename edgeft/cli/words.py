@@ -7,6 +7,9 @@ from typing import Any
 
 from ..report import text, words
 
+#: members of a list that are shown: the ids of a catalogue are no lines for people
+_MOST = 20
+
 
 def pairs(table: Mapping[str, Any]) -> str:
     """`key  value` lines of everything in `table` that is known; nested tables as `key.inner`."""
@@ -21,7 +24,8 @@ def pairs(table: Mapping[str, Any]) -> str:
                 add(f"{prefix}.{number}", item)
         elif isinstance(value, (list, tuple)):
             if value:
-                rows.append((prefix, ", ".join(words.line(item) for item in value)))
+                more = f", ... ({len(value)} in all)" if len(value) > _MOST else ""
+                rows.append((prefix, ", ".join(words.line(item) for item in value[:_MOST]) + more))
         elif value not in (None, ""):
             rows.append((prefix, words.line(value)))
 

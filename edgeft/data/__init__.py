@@ -6,6 +6,7 @@
     trajectories.py   recorded control: an .npz of episodes, or a Donkeycar tub
     wav_folder.py     train/ val/ test/ of sounds by class folder or by file name
     folders.py        what formats of files in class folders share
+    ratings.py        who rated what and when: MovieLens' ratings.csv or u.data (rows are made by interactions.py)
 
 `open(spec)` finds the format, `checks.py` says whether the data can be trusted.
 """
@@ -38,6 +39,7 @@ FORMATS = {
     "embedded": "embedded",
     "trajectories": "trajectories",
     "wav-folder": "wav_folder",
+    "ratings": "ratings",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import bundle, data, runtime
+from .. import bundle, data, runtime, tasks
 from ..verify.accuracy import worst_class
 
 #: samples that a bundle carries: enough to see a wrong scale or label map, small enough to ship
@@ -124,7 +124,7 @@ def per_class(task: Any, seen: Seen, dataset: data.Dataset) -> dict[str, Any]:
     return {"worst_class": worst_class(task, seen.float, seen.quantized, targets, labels), "per_class": table}
 
 
-def pictures(task: Any, seen: Seen, dataset: data.Dataset) -> list[dict[str, Any]]:
+def pictures(task: Any, spec: dict[str, Any], seen: Seen, dataset: data.Dataset) -> list[dict[str, Any]]:
     """A few samples for the report, those first on which float and int8 differ."""
     split = dataset.split("test")
     same = task.alike(seen.float, seen.quantized)
@@ -135,13 +135,14 @@ def pictures(task: Any, seen: Seen, dataset: data.Dataset) -> list[dict[str, Any
     shown = [*differ, *(i for i in seen.chosen if i not in differ)][:16]
     rows = []
     for i in shown:
+        raw = split.raw(i)
         said = [
-            task.decode({k: v[i : i + 1] for k, v in o.items()}, dataset.labels)[0]
+            tasks.tell(task, {k: v[i : i + 1] for k, v in o.items()}, raw, spec, dataset.labels)
             for o in (seen.float, seen.quantized)
         ]
         rows.append(
             {
-                **task.draw(split.raw(i), said[1]),
+                **task.draw(raw, said[1]),
                 "label": task.describe(split.targets[i], dataset.labels),
                 "float": said[0].get("label"),
                 "quantized": said[1].get("label"),

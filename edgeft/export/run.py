@@ -383,7 +383,7 @@ class _Exporter:
         extras = {
             "latency_samples": (found.get("latency") or {}).get("samples_ms"),
             "per_class": found.get("per_class"),
-            "samples": evidence.pictures(self.session.task, seen, self.session.dataset),
+            "samples": evidence.pictures(self.session.task, self.session.spec, seen, self.session.dataset),
             "layer_error": errors,
             "history": rows,
             "rows": {"float": self.summary["float"], "ptq": scheme.get("ptq"), "quantized": scheme.get("quantized")},

@@ -16,6 +16,7 @@ from .dscnn import DSCNN
 from .efficientnet_lite import EfficientNetLite0
 from .mlp import MLP
 from .mobilenet import MobileNetV2
+from .recommend import NeuMF, TwoTower
 from .resnet import ResNet8, ResNet18, ResNet20
 
 
@@ -23,7 +24,7 @@ from .resnet import ResNet8, ResNet18, ResNet20
 class Net:
     make: type[nn.Module]
     head: str
-    size: tuple[int, int]
+    size: tuple[int, ...]  # () = it takes no picture: the task states its preprocessing
     channels: int = 3
     mean: tuple[float, ...] | None = None  # None = ImageNet's, or 0.5 for gray
     std: tuple[float, ...] | None = None
@@ -38,6 +39,8 @@ NETS = {
     "efficientnet_lite0": Net(EfficientNetLite0, "_fc", (224, 224), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
     "ds_cnn": Net(DSCNN, "fc", (49, 10), channels=1),
     "mlp": Net(MLP, "head", (28, 28), channels=1, takes_size=True),
+    "neumf": Net(NeuMF, "head", ()),
+    "two_tower": Net(TwoTower, "head", ()),
 }
 
 
@@ -49,15 +52,16 @@ def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> B
     if model.name not in NETS:
         raise RecipeError(f"unknown model {model.name!r}", where="model.name", remedy=nearest(model.name, NETS))
     net = NETS[model.name]
-    args = dict(model.args)
-    channels = args.setdefault("channels", net.channels)
-    if channels not in (1, 3):
-        raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
-    if channels != net.channels:  # the figures of the other number of channels say nothing
-        net = replace(net, mean=net.mean and net.mean[:1] * channels, std=net.std and net.std[:1] * channels)
-    size = _size(args.pop("size", net.size), row=net.takes_size)
-    if net.takes_size:
-        args["size"] = size
+    args, size, channels = dict(model.args), net.size, net.channels
+    if net.size:
+        channels = args.setdefault("channels", net.channels)
+        if channels not in (1, 3):
+            raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
+        if channels != net.channels:  # the figures of the other number of channels say nothing
+            net = replace(net, mean=net.mean and net.mean[:1] * channels, std=net.std and net.std[:1] * channels)
+        size = _size(args.pop("size", net.size), row=net.takes_size)
+        if net.takes_size:
+            args["size"] = size
     try:
         module = net.make(n_classes=n_classes, **args).eval()
     except (TypeError, ValueError, RuntimeError) as error:
@@ -90,7 +94,7 @@ def _recognize(state: dict[str, Any], asked: str, n_classes: int) -> str:
     import torch
 
     for name, net in NETS.items():
-        if name == asked or net.takes_size:
+        if name == asked or net.takes_size or not net.size:
             continue
         with torch.device("meta"):
             own = net.make(n_classes=n_classes, channels=net.channels).state_dict()

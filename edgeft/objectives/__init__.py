@@ -17,7 +17,12 @@ from ..errors import UsageError, nearest
 from .batches import Batches, Samples
 
 #: name in a recipe -> module of this package
-BUILTIN = {"classify": "classify", "control": "control", "keyword": "keyword"}
+BUILTIN = {
+    "classify": "classify",
+    "control": "control",
+    "keyword": "keyword",
+    "recommend": "recommend",
+}
 
 
 class Objective(Protocol):

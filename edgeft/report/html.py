@@ -136,7 +136,7 @@ def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = 
         cls="tiles",
     )
     rows = {key: summary.get(key) for key in ("float", "ptq", "quantized")}
-    chart = sections.accuracy_chart(rows, metric, unit, summary.get("chance"), ptq_only=False)
+    chart = sections.accuracy_chart(rows, metric, unit, summary, ptq_only=False)
     by_scheme = [
         [scheme, *(words.figure(words.table(row).get(key), unit) for key in ("ptq", "quantized"))]
         for scheme, row in words.table(summary.get("schemes")).items()

@@ -114,7 +114,10 @@ def gates(report: Mapping[str, Any]) -> ET.Element:
     return page.card("Gates", page.table(heads, rows, numeric=(2, 3, 4, 5, 6), why=7))
 
 
-def accuracy_chart(rows: Mapping[str, Any], metric: str, unit: str, chance: Any, *, ptq_only: bool) -> ET.Element:
+def accuracy_chart(
+    rows: Mapping[str, Any], metric: str, unit: str, run: Mapping[str, Any], *, ptq_only: bool
+) -> ET.Element:
+    """`run` is the run's summary: what chance comes to stands in it."""
     names = {"float": "float", "ptq": "int8, calibrated (PTQ)", "quantized": "int8, trained (QAT)"}
     if ptq_only:
         names = {"float": "float", "quantized": "int8, calibrated (PTQ)"}
@@ -123,10 +126,11 @@ def accuracy_chart(rows: Mapping[str, Any], metric: str, unit: str, chance: Any,
         (text, words.finite(rows.get(key)), words.figure(rows.get(key), unit), kinds[key])
         for key, text in names.items()
     ]
-    level = words.finite(chance)
+    level = words.finite(run.get("chance"))
     chart = None
     if plots.available():
-        mark = (f"chance {words.figure(level, unit)}", level) if level is not None else None
+        name = words.line(run.get("chance_is") or "chance")
+        mark = (f"{name} {words.figure(level, unit)}", level) if level is not None else None
         chart = plots.figures("accuracy", found, mark)
     if all(value is None for _, value, _, _ in found):
         chart = el("p", "Not measured.")
@@ -146,7 +150,7 @@ def accuracy_and_size(
         **{k: v for k, v in _table(extras.get("rows")).items() if words.finite(v) is not None},
     }
     ptq_only = _table(manifest.get("provenance")).get("method") == "ptq"
-    accuracy = accuracy_chart(rows, head["metric"], head["unit"], run.get("chance"), ptq_only=ptq_only)
+    accuracy = accuracy_chart(rows, head["metric"], head["unit"], run, ptq_only=ptq_only)
     sizes = [
         ("float", head["float_bytes"], words.size(head["float_bytes"]), "float"),
         ("int8", head["quantized_bytes"], words.size(head["quantized_bytes"]), "int8"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import bundle as bundles
+from .. import tasks
 from ..bundle import Bundle
 from ..errors import BundleError, EdgeftError, RunError
 from . import html
@@ -45,14 +46,14 @@ def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
     """`extras["samples"]` from samples.npz: raw inputs, labels, and what both artifacts decided."""
     stored = opened.samples()
     raws = bundles.raws(stored)[:_MOST_SAMPLES]
-    decoded = _decoded(opened, {k[7:]: v for k, v in stored.items() if k.startswith("output/")})
+    decoded = _decoded(opened, raws, {k[7:]: v for k, v in stored.items() if k.startswith("output/")})
     after = [_said(row) for row in decoded]
     details = report.get("details")
     recorded = details.get("samples") if isinstance(details, dict) else None
     if isinstance(recorded, list) and len(recorded) >= len(raws):
         before = [row.get("float") if isinstance(row, dict) else None for row in recorded]
     else:
-        before = [_said(row) for row in _decoded(opened, _baseline(opened, stored))]
+        before = [_said(row) for row in _decoded(opened, raws, _baseline(opened, stored))]
     found = []
     for number, raw in enumerate(raws):
         found.append(
@@ -95,8 +96,14 @@ def _baseline(opened: Bundle, stored: dict[str, np.ndarray]) -> dict[str, np.nda
         return {}  # a page without the float column is still a page; `edgeft verify` says what is wrong
 
 
-def _decoded(opened: Bundle, outputs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    return opened.task.decode(outputs, opened.labels) if outputs else []
+def _decoded(opened: Bundle, raws: list[Any], outputs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """What the task says of each sample; `outputs` {} gives nothing."""
+    each = [{key: value[i : i + 1] for key, value in outputs.items()} for i in range(len(raws) if outputs else 0)]
+    return [
+        tasks.tell(opened.task, one, raw, opened.preprocess, opened.labels)
+        for one, raw in zip(each, raws)
+        if all(len(value) for value in one.values())
+    ]
 
 
 def _said(row: dict[str, Any]) -> Any:

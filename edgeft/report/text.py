@@ -130,9 +130,9 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
             if value is not None:
                 lost = f"drop {words.change(sign * (before - value), unit)}" if before is not None else ""
                 rows.append((f"{words.line(name)}, {label}", words.figure(value, unit), lost))
-    chance = words.finite(summary.get("chance"))
+    chance, name = words.finite(summary.get("chance")), words.line(summary.get("chance_is") or "chance")
     about = f"{metric} of {words.plain(summary.get('n'))} samples"
-    lines = [about + (f" (chance {words.figure(chance, unit)})" if chance is not None else "")]
+    lines = [about + (f" ({name} {words.figure(chance, unit)})" if chance is not None else "")]
     lines += [f"  {text}" for text in table([], rows, right=(1, 2))]
     learned, total = (words.plain(summary.get(f"{which}_parameters")) for which in ("updated", "total"))
     took = f"{words.plain(summary.get('steps'))} steps in {words.duration(summary.get('seconds'))}"

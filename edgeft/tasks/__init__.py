@@ -16,7 +16,12 @@ import numpy as np
 from ..errors import UsageError, nearest
 
 #: name in a recipe -> module of this package
-BUILTIN = {"classify": "classify", "control": "control", "keyword": "keyword"}
+BUILTIN = {
+    "classify": "classify",
+    "control": "control",
+    "keyword": "keyword",
+    "recommend": "recommend",
+}
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -31,6 +36,8 @@ class Task(Protocol):
 
     A task may also have `measure(spec, raws)`: the table completed by what preprocessing takes from the training
     samples (mean and std of features, say); it must give the same numbers for the same samples.
+    A task may have a function `tell` of its own, see below: where what is seen is told in the terms of the sample
+    (names of its candidates), and where one sample takes several rows of the graph's batch.
     """
 
     NAME: str
@@ -94,8 +101,18 @@ class Task(Protocol):
         ...
 
     def chance(self, targets: np.ndarray) -> float:
-        """The metric of the best answer that looks at no input (majority class, mean)."""
+        """The metric of the best answer that looks at no input (majority class, mean); `CHANCE` may give it a name."""
         ...
+
+
+def tell(
+    task: Any, outputs: Outputs, raw: Any, spec: Mapping[str, Any], labels: Sequence[str], *, top: int = 5
+) -> dict[str, Any]:
+    """What `outputs`, those of the one sample `raw`, say: JSON values, `label` the short form, as `decode` has them."""
+    if hasattr(task, "tell"):
+        return task.tell(outputs, raw, spec, labels, top=top)
+    (only,) = task.decode(outputs, labels, top=top)
+    return only
 
 
 def get(name: str) -> Task:

@@ -334,6 +334,7 @@ class _Run:
             "quantized": first.get("quantized"),
             "n": len(test),
             "chance": float(self.s.task.chance(test.targets)),
+            "chance_is": getattr(self.s.task, "CHANCE", "chance"),
             "updated_parameters": self.updated,
             "total_parameters": sum(p.numel() for p in self.module.parameters()),
             "peak_training_bytes": self.saved,

@@ -1,0 +1,87 @@
+"""Networks that score items for a user: a user (N,) and candidates (N, C), both numbers, -> scores (N, C).
+
+`NeuMF`, neural matrix factorization (He et al. 2017): a product of embeddings beside a perceptron of others.
+`TwoTower` (Covington et al. 2016; Yi et al. 2019): a perceptron each for user and item, scored by their dot product.
+
+No shape but the batch is computed with, so one captured graph takes any number of candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+
+def _perceptron(widths: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def _embedding(count: int, width: int) -> nn.Embedding:
+    """Small numbers, so that items hardly differ before something is learned of them (He et al.: std 0.01)."""
+    made = nn.Embedding(count, width)
+    nn.init.normal_(made.weight, std=0.01)
+    return made
+
+
+def _one_score(n_classes: int) -> None:
+    if n_classes != 1:
+        raise ValueError(f"it gives one score an item, not {n_classes}")
+
+
+class NeuMF(nn.Module):
+    """`factors` of the product (GMF), `hidden` widths of the perceptron; the first is half user, half item.
+
+    `dropout` is of the user's embeddings while learning.
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        users: int,
+        items: int,
+        factors: int = 32,
+        hidden: Sequence[int] = (64, 32, 16),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        _one_score(n_classes)
+        if len(hidden) < 2 or hidden[0] % 2:
+            raise ValueError(f"hidden is {list(hidden)}, expected two or more widths, the first of them even")
+        self.gmf_user, self.gmf_item = _embedding(users, factors), _embedding(items, factors)
+        self.mlp_user, self.mlp_item = _embedding(users, hidden[0] // 2), _embedding(items, hidden[0] // 2)
+        # the first layer of the perceptron on (user, item) is the sum of a layer on each: the user's is done once
+        self.from_user = nn.Linear(hidden[0] // 2, hidden[1])
+        self.from_item = nn.Linear(hidden[0] // 2, hidden[1], bias=False)
+        self.mlp, self.dropout = _perceptron(hidden[1:]), nn.Dropout(dropout)
+        self.head = nn.Linear(factors + hidden[-1], 1)
+
+    def forward(self, user: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        product = self.dropout(self.gmf_user(user)).unsqueeze(1) * self.gmf_item(items)
+        pair = self.from_user(self.dropout(self.mlp_user(user))).unsqueeze(1) + self.from_item(self.mlp_item(items))
+        return self.head(torch.cat([product, self.mlp(torch.relu(pair))], dim=-1)).squeeze(-1)
+
+
+class TwoTower(nn.Module):
+    """`factors` of an embedding, `hidden` widths of each tower; the last is that of the space they meet in."""
+
+    def __init__(
+        self, n_classes: int, users: int, items: int, factors: int = 32, hidden: Sequence[int] = (64, 32)
+    ) -> None:
+        super().__init__()
+        _one_score(n_classes)
+        if not hidden:
+            raise ValueError("hidden is empty, expected one or more widths")
+        self.user, self.item = _embedding(users, factors), _embedding(items, factors)
+        body = [factors, *hidden[:-1]]
+        self.user_tower = nn.Sequential(_perceptron(body), nn.Linear(body[-1], hidden[-1]))
+        self.item_tower, self.head = _perceptron(body), nn.Linear(body[-1], hidden[-1])
+
+    def forward(self, user: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        one, many = self.user_tower(self.user(user)), self.head(self.item_tower(self.item(items)))
+        return (one.unsqueeze(1) * many).sum(dim=-1)
