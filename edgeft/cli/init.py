@@ -15,6 +15,7 @@ from .frame import command as _command
     examples="""
     edgeft init                         # recipe.toml for image classification
     edgeft init classify --out blood.toml
+    edgeft init text-classify           # reviews, tickets, messages
     """,
 )
 @click.argument("task", default="classify")

@@ -4,6 +4,7 @@
     npz.py            one .npz file with images and labels
     embedded.py       data that comes with an installed package
     trajectories.py   recorded control: an .npz of episodes, or a Donkeycar tub
+    table.py          texts with a class: csv (or tab-separated) and JSON lines
 
 `open(spec)` finds the format, `checks.py` says whether the data can be trusted.
 """
@@ -30,7 +31,14 @@ __all__ = [
 ]
 
 #: format name in a recipe -> module of this package
-FORMATS = {"image-folder": "image_folder", "npz": "npz", "embedded": "embedded", "trajectories": "trajectories"}
+FORMATS = {
+    "image-folder": "image_folder",
+    "npz": "npz",
+    "embedded": "embedded",
+    "trajectories": "trajectories",
+    "csv": "table",
+    "jsonl": "table",
+}
 
 
 def open(spec: recipe.Data) -> Dataset:

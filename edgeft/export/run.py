@@ -301,7 +301,7 @@ class _Exporter:
                 "target": each.name,
                 "backend": each.backend,
                 "graphs": [graph],
-                "preprocess": self.session.spec,
+                "preprocess": bundle.carry(self.session.spec, file.parent),
                 "labels": list(self.session.dataset.labels),
                 "scheme": each.scheme.as_dict(),
                 "runtime": {"name": each.backend, "version": version, "options": kind.options(), "threads": 1},

@@ -17,7 +17,7 @@ from ..errors import UsageError, nearest
 from .batches import Batches, Samples
 
 #: name in a recipe -> module of this package
-BUILTIN = {"classify": "classify", "control": "control"}
+BUILTIN = {"classify": "classify", "control": "control", "text-classify": "text_classify"}
 
 
 class Objective(Protocol):

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import UsageError, nearest
 
 #: name in a recipe -> module of this package
-BUILTIN = {"classify": "classify", "control": "control"}
+BUILTIN = {"classify": "classify", "control": "control", "text-classify": "text_classify"}
 Outputs = Mapping[str, np.ndarray]
 
 
