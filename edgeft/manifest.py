@@ -192,6 +192,10 @@ def _check_tensors(tensors: list[Any], where: str) -> None:
         for key, types in optional.items():
             if key in tensor:
                 _get(tensor, key, types, place)
+        if "rounding" in tensor:
+            pair = _get(tensor, "rounding", (list,), place)
+            if len(pair) != 2 or not all(type(v) in (int, float) and v >= 0 for v in pair):
+                raise _fail(f"{place}.rounding", f"is {_short(pair)}, expected two numbers from 0")
         if tensor.get("scale") is not None and not tensor["scale"] > 0:
             raise _fail(f"{place}.scale", "must be above 0")
     names = [tensor["name"] for tensor in tensors]

@@ -2,10 +2,12 @@
 """Runs the model of this folder with numpy and its runtime alone.
 
     python run.py photo.jpg [more ...]   say what the model sees (an image file, or a .npy of uint8 pixels)
+    python run.py "some words"           the same of a text (or of a file that holds it), where the model reads texts
     python run.py                        check this machine: run the bundle's own samples, compare with what is expected
 
 Exit codes: 0 done, 1 the outputs differ from the expected ones, 2 wrong usage, 3 a file is unusable or was altered,
-4 a package is missing. Pillow is needed only to decode or resize an image. Works with Python 3.6 and newer.
+4 a package is missing. Pillow is needed only to decode or resize an image, tokenizers only for texts. Works with
+Python 3.6 and newer.
 """
 
 import argparse
@@ -129,6 +131,37 @@ def preprocess(raw, spec):
     if spec["layout"] == "NCHW":
         x = x.transpose(2, 0, 1)
     return np.ascontiguousarray(x[None])
+
+
+# --- texts: as in edgeft/tasks/text.py ---------------------------------------------------------------------------------
+
+
+def read_text(path):
+    if not os.path.isfile(path):
+        return path
+    try:
+        with open(path, "rb") as handle:
+            return handle.read().decode("utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Stop(3, f"{path}: not readable as UTF-8 text ({error})") from error
+
+
+def tokens(words, spec):
+    """{ids: int32 (1, L), mask: int32 (1, L)} of a text, by the manifest's preprocess table."""
+    try:
+        import tokenizers
+    except ImportError:
+        raise Stop(4, "reading texts needs tokenizers: pip install tokenizers") from None
+    if not words.strip():
+        raise Stop(3, "the text is empty")
+    tokenizer = tokenizers.Tokenizer.from_file(os.path.join(HERE, spec["files"]["tokenizer"]))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(spec["length"])
+    found = tokenizer.encode(words).ids
+    ids = np.full((1, spec["length"]), spec["pad"], np.int32)
+    ids[0, : len(found)] = found
+    mask = (np.arange(spec["length"]) < len(found)).astype(np.int32)[None]
+    return dict(zip(spec["inputs"], [ids, mask]))
 
 
 # --- runtimes: each gives (input names, output names, run), where run takes and gives lists in that order ------------
@@ -266,10 +299,14 @@ def load(manifest, threads):
 
 
 def predict(manifest, call, path):
-    if len(manifest["graphs"][0]["inputs"]) != 1 or manifest["preprocess"].get("kind") != "image":
+    spec = manifest["preprocess"]
+    if spec.get("kind") == "text":
+        outputs = call(tokens(read_text(path), spec))
+    elif spec.get("kind") == "image" and len(manifest["graphs"][0]["inputs"]) == 1:
+        outputs = call({spec["input"]: preprocess(read_image(path), spec)})
+    else:
         raise Stop(2, "this runner predicts from single images; run it without arguments, or use `edgeft predict`")
-    outputs = call({manifest["preprocess"]["input"]: preprocess(read_image(path), manifest["preprocess"])})
-    if manifest["task"] != "classify":
+    if manifest["task"] not in ("classify", "text-classify"):
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())
         return f"{path}: {shapes}"
     logits = np.asarray(outputs.get("logits", next(iter(outputs.values()))), np.float64).reshape(-1)
@@ -306,7 +343,7 @@ def self_check(manifest, call):
         worst = float(np.abs(got - expected).max())
         fine = worst <= allowed
         text = f"{name}: {n} samples, largest difference {worst:.4g}, allowed {allowed:.4g}"
-        if manifest["task"] == "classify" and expected.ndim == 2:
+        if manifest["task"] in ("classify", "text-classify") and expected.ndim == 2:
             top = np.sort(expected, axis=1)
             same = got.argmax(axis=1) == expected.argmax(axis=1)
             fine = fine and bool((same | (top[:, -1] - top[:, -2] <= allowed)).all())
@@ -319,20 +356,23 @@ def self_check(manifest, call):
 def check_preprocessing(manifest, samples, n):
     """Whether the raw samples still become the tensors that were exported (one pixel level of pillow's is allowed)."""
     spec = manifest["preprocess"]
-    if spec.get("kind") != "image" or "raw_0" not in samples:
+    if spec.get("kind") not in ("image", "text") or "raw_0" not in samples:
         return True
-    worst, level = 0.0, 1.0 / (float(spec["scale"]) * min(spec["std"]))
+    image = spec["kind"] == "image"
+    worst, level = 0.0, 1.0 / (float(spec["scale"]) * min(spec["std"])) if image else 0.0
     for i in range(n):
+        raw = samples[f"raw_{i}"]
         try:
-            made = preprocess(samples[f"raw_{i}"], spec)
+            feeds = {spec["input"]: preprocess(raw, spec)} if image else tokens(str(raw), spec)
         except Stop as stop:
             say(f"preprocessing: not checked ({stop})", sys.stderr)
             return True
-        expected = samples["input/" + spec["input"]][i : i + 1]
-        if made.shape != expected.shape:
-            say(f"preprocessing: makes {made.shape}, expected {expected.shape}: DIFFERS")
-            return False
-        worst = max(worst, float(np.abs(made - expected).max()))
+        for name, made in feeds.items():
+            expected = samples["input/" + name][i : i + 1]
+            if made.shape != expected.shape:
+                say(f"preprocessing: makes {made.shape}, expected {expected.shape}: DIFFERS")
+                return False
+            worst = max(worst, float(np.abs(made - expected).max()))
     fine = worst <= 1.01 * level
     say("preprocessing: largest difference {:.4g}: {}".format(worst, "ok" if fine else "DIFFERS"))
     return fine
@@ -340,7 +380,7 @@ def check_preprocessing(manifest, samples, n):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("inputs", nargs="*", help="image files, or .npy files of uint8 pixels")
+    parser.add_argument("inputs", nargs="*", help="image files, .npy files of uint8 pixels, or texts")
     parser.add_argument("--threads", type=int, default=0, help="threads of the runtime (default: as verified)")
     arguments = parser.parse_args()
     try:

@@ -174,3 +174,22 @@ def test_without_the_image_package_preprocessing_is_unverified(monkeypatch):
 
 def test_no_raw_samples_is_a_fail():
     assert verify.preprocessing(classify, [], {}, SPEC).verdict == "fail"
+
+
+def test_a_net_that_rounding_moves_far_is_allowed_as_much_and_no_more() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(0, 60, (400, 3))
+    off = rng.normal(0, 5, wanted.shape)  # median 3.4, 99 % 13 steps
+    step = {"output": 1.0}
+    strict = verify.parity(classify, {"output": wanted}, {"output": wanted + off}, step)
+    assert strict.verdict == "fail" and strict.limit == 1.0
+    moved = verify.parity(classify, {"output": wanted}, {"output": wanted + off}, step, {"output": (3.0, 12.0)})
+    assert moved.verdict == "pass" and moved.limit == 4.5 and "rounding alone" in moved.why
+    assert (
+        verify.parity(classify, {"output": wanted}, {"output": wanted + 2 * off}, step, {"output": (3.0, 12.0)}).verdict
+        == "fail"
+    )
+    restless = verify.parity(classify, {"output": wanted}, {"output": wanted + 4 * off}, step, {"output": (1e9, 1e9)})
+    assert restless.verdict == "fail" and restless.limit == 8.0
+    calm = verify.parity(classify, {"output": wanted}, {"output": wanted + off}, step, {"output": (0.0, 1.0)})
+    assert calm.verdict == "fail" and calm.limit == 1.0, "a small reach tightens and loosens nothing"
