@@ -133,7 +133,7 @@ def preprocess(raw, spec):
     return np.ascontiguousarray(x[None])
 
 
-# --- texts: as in edgeft/tasks/text.py ---------------------------------------------------------------------------------
+# --- texts: as in edgeft/tasks/text.py --------------------------------------------------------------------------------
 
 
 def read_text(path):

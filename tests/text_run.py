@@ -11,23 +11,7 @@ import numpy as np
 
 GOOD = ["great", "lovely", "perfect", "soft", "comfortable", "flattering"]
 BAD = ["awful", "cheap", "itchy", "torn", "disappointing", "ugly"]
-PLAIN = [
-    "the",
-    "dress",
-    "this",
-    "shirt",
-    "is",
-    "was",
-    "and",
-    "it",
-    "very",
-    "fabric",
-    "i",
-    "wore",
-    "bought",
-    "color",
-    "size",
-]
+PLAIN = ["the", "dress", "this", "shirt", "is", "was", "and", "it", "very", "fabric", "i", "wore", "color", "size"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 TARGETS = ("host", "host-openvino", "host-litert")
 LENGTH = 16
@@ -96,14 +80,11 @@ def reviews(path: Path, count: int = 240) -> Path:
 
 
 def recipe_of(folder: Path, **changed: dict[str, Any]) -> dict[str, Any]:
+    weights = encoder(folder / "encoder", num_hidden_layers=1)
     table: dict[str, Any] = {
         "task": "text-classify",
         "name": "reviews",
-        "model": {
-            "source": "transformers",
-            "name": "bert",
-            "weights": str(encoder(folder / "encoder", num_hidden_layers=1)),
-        },
+        "model": {"source": "transformers", "name": "bert", "weights": str(weights)},
         "data": {
             "format": "csv",
             "path": str(reviews(folder / "reviews.csv")),

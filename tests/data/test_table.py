@@ -150,7 +150,7 @@ def test_what_is_no_such_table(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_bytes(b"")
     (tmp_path / "nothing").mkdir()
     for path in ("empty.csv", "nothing", "absent.csv"):
-        with pytest.raises(DataError, match="is empty|holds no csv|no such"):
+        with pytest.raises(DataError, match=r"is empty|holds no csv|no such"):
             data.open(Data(format="csv", path=str(tmp_path / path)))
     with pytest.raises(DataError, match="no table is given"):
         data.open(Data(format="csv"))
