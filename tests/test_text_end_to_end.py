@@ -119,3 +119,21 @@ def test_an_altered_tokenizer_is_refused(made, tmp_path: Path) -> None:
     file.write_text(file.read_text().replace('"great"', '"awfu1"'))
     with pytest.raises(BundleError, match="altered"):
         edgeft.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("policy", "moves"), [("head", ("classifier.",)), ("last", ("classifier.", "encoder.layer.0."))]
+)
+def test_a_policy_moves_its_own_weights_and_no_others(tmp_path: Path, policy: str, moves: tuple[str, ...]) -> None:
+    from safetensors.torch import load_file
+
+    table = text_run.recipe_of(
+        tmp_path, train={"epochs": 1, "lr": 1e-3}, export={"targets": ["host"]}, update={"policy": policy}
+    )
+    edgeft.tune(table, tmp_path / "run")
+    before = load_file(tmp_path / "encoder" / "model.safetensors")
+    for name in ("float", "quantized.affine"):
+        after = load_file(tmp_path / "run" / f"{name}.safetensors")
+        changed = {k for k, v in before.items() if not after[k].equal(v)}
+        assert all(k.startswith(moves) for k in changed), changed
+        assert bool(changed) == (policy == "last")

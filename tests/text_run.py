@@ -98,5 +98,5 @@ def recipe_of(folder: Path, **changed: dict[str, Any]) -> dict[str, Any]:
         "gates": {"min_speedup": 0.0, "max_drop": 0.05},
     }
     for name, keys in changed.items():
-        table[name] = {**table[name], **keys}
+        table[name] = {**table.get(name, {}), **keys}
     return table
