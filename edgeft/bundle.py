@@ -3,6 +3,7 @@
     manifest.json       what this is, and the sha256 of every other file; its own digest is in manifest.sha256
     <model files>       the artifact of the runtime            baseline/   the float model for the same runtime
     samples.npz         a few real samples, the tensors made of them and the expected outputs
+    preprocess/         files that preprocessing reads, where it reads any (a tokenizer)
     run.py              a stand-alone runner                   report.*    what verification found
 
 What opening one proves: the folder is as it was exported (a digest is no signature: who can rewrite every file can
@@ -76,7 +77,11 @@ class Bundle:
 
     @property
     def preprocess(self) -> dict[str, Any]:
-        return self.manifest["preprocess"]
+        """The manifest's table, its `files` (a tokenizer, for example) as paths that can be opened."""
+        table = self.manifest["preprocess"]
+        if "files" not in table:
+            return table
+        return {**table, "files": {k: str(files.inside(self.path, v)) for k, v in table["files"].items()}}
 
     def graph(self, name: str = "main") -> dict[str, Any]:
         """The entry of `graphs` with that name; raises `UsageError` with the nearest known name."""
@@ -112,6 +117,25 @@ class Bundle:
         recorded = self.manifest["runtime"]
         session = self.runtime.load(path, threads=threads or recorded["threads"], options=recorded["options"])
         return named(session, self.graph(name), where=str(path))
+
+
+def carry(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Copy the `files` of a `preprocess` table into a staging folder; the table names them from there.
+
+    Raises `BundleError` for a file that cannot be read, `SystemFailure` where the copy cannot be written.
+    """
+    if "files" not in table:
+        return dict(table)
+    carried = {}
+    for key, name in table["files"].items():
+        source = Path(name)
+        try:
+            content = source.read_bytes()
+        except OSError as error:
+            raise BundleError(f"cannot be read ({error.strerror})", where=str(source)) from error
+        carried[key] = f"preprocess/{key}{source.suffix}"
+        files.write_bytes(folder / carried[key], content)
+    return {**table, "files": carried}
 
 
 def stored_raw(number: int, raw: Any) -> dict[str, np.ndarray]:

@@ -83,6 +83,7 @@ def check(table: Mapping[str, Any]) -> None:
         _line(table[key], key)
     _check_files(table["files"])
     _check_graphs(table["graphs"], table["files"])
+    _check_preprocess(table["preprocess"], table["files"])
     _check_labels(table["labels"])
     _check_runtime(table["runtime"])
     if "integer_weights" in table:
@@ -191,11 +192,24 @@ def _check_tensors(tensors: list[Any], where: str) -> None:
         for key, types in optional.items():
             if key in tensor:
                 _get(tensor, key, types, place)
+        if "rounding" in tensor:
+            pair = _get(tensor, "rounding", (list,), place)
+            if len(pair) != 2 or not all(type(v) in (int, float) and v >= 0 for v in pair):
+                raise _fail(f"{place}.rounding", f"is {_short(pair)}, expected two numbers from 0")
         if tensor.get("scale") is not None and not tensor["scale"] > 0:
             raise _fail(f"{place}.scale", "must be above 0")
     names = [tensor["name"] for tensor in tensors]
     if len(set(names)) != len(names):
         raise _fail(where, "two tensors have the same name")
+
+
+def _check_preprocess(preprocess: Mapping[str, Any], files: Mapping[str, Any]) -> None:
+    """What preprocessing reads is listed like every other file."""
+    if "files" not in preprocess:
+        return
+    for key, name in _get(preprocess, "files", (dict,), "preprocess").items():
+        if relative(name, f"preprocess.files.{key}") not in files:
+            raise _fail(f"preprocess.files.{key}", f"{name!r} is not in files")
 
 
 def _check_labels(labels: list[Any]) -> None:

@@ -19,7 +19,7 @@ from .errors import InternalError, RecipeError, UsageError, nearest
 
 @dataclass(frozen=True)
 class Model:
-    source: str = "builtin"  # builtin | timm | torchvision | python | (plug-in)
+    source: str = "builtin"  # builtin | timm | torchvision | transformers | python | (plug-in)
     name: str = "mobilenet_v2"
     weights: str = ""
     args: dict[str, Any] = field(default_factory=dict)  # passed to the model's constructor
@@ -34,6 +34,9 @@ class Data:
     mean: tuple[float, ...] = ()  # empty = the weights' own default
     std: tuple[float, ...] = ()
     resize: str = "bilinear"
+    text: tuple[str, ...] = ("text",)  # columns of a table, joined by a space
+    label: str = "label"  # column of a table
+    length: int = 0  # tokens of a text; 0 = the model's own default
     split: tuple[float, ...] = (0.7, 0.15, 0.15)  # train, val, test; only where the data has no folders of its own
     split_seed: int = 0
     pattern: str = ""  # parts of a file's name, such as "{label}_{speaker}_{take}"
@@ -120,8 +123,18 @@ TASKS = (
 #: what a key may be. `module` and `dataset` are what the Python API writes for the caller's own objects.
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASKS,
-    "model.source": ("builtin", "timm", "torchvision", "python", "module"),
-    "data.format": ("image-folder", "npz", "embedded", "trajectories", "wav-folder", "dataset", "ratings"),
+    "model.source": ("builtin", "timm", "torchvision", "transformers", "python", "module"),
+    "data.format": (
+        "image-folder",
+        "npz",
+        "embedded",
+        "trajectories",
+        "wav-folder",
+        "ratings",
+        "csv",
+        "jsonl",
+        "dataset",
+    ),
     "data.resize": ("bilinear", "bicubic", "nearest"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
@@ -134,8 +147,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 #: values that belong to the recipe's language but that this version cannot do yet
 LATER: dict[str, tuple[str, ...]] = {
-    "model.source": ("transformers", "ultralytics"),
-    "data.format": ("csv", "jsonl", "yolo", "coco", "masks", "pairs"),
+    "model.source": ("ultralytics",),
+    "data.format": ("yolo", "coco", "masks", "pairs"),
     "update.policy": ("lora", "sparse", "auto"),
 }
 LATER_TABLES = ("personalize",)
@@ -146,6 +159,7 @@ PLUGINS = {"task": "edgeft.tasks", "model.source": "edgeft.models"}
 #: lowest and highest value, both included
 RANGES: dict[str, tuple[float, float]] = {
     "data.size": (0, 8192),
+    "data.length": (0, 8192),
     "data.split_seed": (0, 2**32 - 1),
     "train.epochs": (0, 100_000),
     "train.lr": (0, 10),
@@ -250,6 +264,8 @@ def _check_data(data: Data, fail: Any) -> None:
         raise fail("data.split", f"must be three fractions (train, val, test) that add up to 1, not {list(data.split)}")
     if data.split[0] == 0 or data.split[2] == 0:
         raise fail("data.split", "must leave samples for train and for test")
+    if not data.text or len(set(data.text)) < len(data.text) or data.label in data.text:
+        raise fail("data.text", f"must name columns, each once and none of them the label, not {list(data.text)}")
     for key in ("mean", "std"):
         values = getattr(data, key)
         if values and len(values) != data.channels:
@@ -335,6 +351,7 @@ TEMPLATES = {
     "control": "template_control.toml",
     "keyword": "template_keyword.toml",
     "recommend": "template_recommend.toml",
+    "text-classify": "template_text_classify.toml",
 }
 
 

@@ -3,10 +3,12 @@
 
     python run.py photo.jpg [more ...]   say what the model sees (an image file, or a .npy of uint8 pixels)
     python run.py word.wav [more ...]    the same of a model that hears (16-bit or other PCM .wav)
+    python run.py "some words"           the same of a text (or of a file that holds it), where the model reads texts
     python run.py                        check this machine: run the bundle's own samples, compare with what is expected
 
 Exit codes: 0 done, 1 the outputs differ from the expected ones, 2 wrong usage, 3 a file is unusable or was altered,
-4 a package is missing. Pillow is needed only to decode or resize an image. Works with Python 3.6 and newer.
+4 a package is missing. Pillow is needed only to decode or resize an image, tokenizers only for texts. Works with
+Python 3.6 and newer.
 """
 
 import argparse
@@ -221,6 +223,37 @@ def fitted(samples, rate, wanted, length):
     return np.concatenate([np.zeros(before), inner, np.zeros(length - len(inner) - before)])
 
 
+# --- texts: as in edgeft/tasks/text.py --------------------------------------------------------------------------------
+
+
+def read_text(path):
+    if not os.path.isfile(path):
+        return path
+    try:
+        with open(path, "rb") as handle:
+            return handle.read().decode("utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Stop(3, f"{path}: not readable as UTF-8 text ({error})") from error
+
+
+def tokens(words, spec):
+    """{ids: int32 (1, L), mask: int32 (1, L)} of a text, by the manifest's preprocess table."""
+    try:
+        import tokenizers
+    except ImportError:
+        raise Stop(4, "reading texts needs tokenizers: pip install tokenizers") from None
+    if not words.strip():
+        raise Stop(3, "the text is empty")
+    tokenizer = tokenizers.Tokenizer.from_file(os.path.join(HERE, spec["files"]["tokenizer"]))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(spec["length"])
+    found = tokenizer.encode(words).ids
+    ids = np.full((1, spec["length"]), spec["pad"], np.int32)
+    ids[0, : len(found)] = found
+    mask = (np.arange(spec["length"]) < len(found)).astype(np.int32)[None]
+    return dict(zip(spec["inputs"], [ids, mask]))
+
+
 # --- runtimes: each gives (input names, output names, run), where run takes and gives lists in that order ------------
 
 
@@ -352,8 +385,19 @@ def load(manifest, threads):
     return call
 
 
-READERS = {"image": read_image, "sound": read_sound}
-CLASSES = ("classify", "keyword")
+READERS = {"image": read_image, "sound": read_sound, "text": read_text}
+CLASSES = ("classify", "keyword", "text-classify")
+
+
+def feeds_of(raw, spec):
+    """{input name: tensor} of one raw sample."""
+    return tokens(raw, spec) if spec["kind"] == "text" else {spec["input"]: preprocess(raw, spec)}
+
+
+def stored_raw(samples, i, kind):
+    if kind == "sound":
+        return {key: samples[f"raw_{i}/{key}"] for key in ("samples", "rate")}
+    return str(samples[f"raw_{i}"]) if kind == "text" else samples[f"raw_{i}"]
 
 
 # --- the two things it does -------------------------------------------------------------------------------------------
@@ -361,9 +405,9 @@ CLASSES = ("classify", "keyword")
 
 def predict(manifest, call, path):
     spec = manifest["preprocess"]
-    if len(manifest["graphs"][0]["inputs"]) != 1 or spec.get("kind") not in READERS:
-        raise Stop(2, "this runner takes single images or sounds; run it without arguments, or use `edgeft predict`")
-    outputs = call({spec["input"]: preprocess(READERS[spec["kind"]](path), spec)})
+    if spec.get("kind") not in READERS:
+        raise Stop(2, "this runner takes images, sounds or texts; run it without arguments, or use `edgeft predict`")
+    outputs = call(feeds_of(READERS[spec["kind"]](path), spec))
     if manifest["task"] not in CLASSES:
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())
         return f"{path}: {shapes}"
@@ -414,22 +458,25 @@ def self_check(manifest, call):
 def check_preprocessing(manifest, samples, n):
     """Whether the raw samples still become the tensors that were exported (one pixel level of pillow's is allowed)."""
     spec = manifest["preprocess"]
-    sound = spec.get("kind") == "sound"
-    if spec.get("kind") not in READERS or ("raw_0/samples" if sound else "raw_0") not in samples:
+    kind = spec.get("kind")
+    if kind not in READERS or ("raw_0/samples" if kind == "sound" else "raw_0") not in samples:
         return True
-    worst, level = 0.0, 1e-4 if sound else 1.0 / (float(spec["scale"]) * min(spec["std"]))
+    worst = 0.0
+    level = (
+        {"text": 0.0, "sound": 1e-4}.get(kind) if kind != "image" else 1.0 / (float(spec["scale"]) * min(spec["std"]))
+    )
     for i in range(n):
         try:
-            raw = {k: samples[f"raw_{i}/{k}"] for k in ("samples", "rate")} if sound else samples[f"raw_{i}"]
-            made = preprocess(raw, spec)
+            feeds = feeds_of(stored_raw(samples, i, kind), spec)
         except Stop as stop:
             say(f"preprocessing: not checked ({stop})", sys.stderr)
             return True
-        expected = samples["input/" + spec["input"]][i : i + 1]
-        if made.shape != expected.shape:
-            say(f"preprocessing: makes {made.shape}, expected {expected.shape}: DIFFERS")
-            return False
-        worst = max(worst, float(np.abs(made - expected).max()))
+        for name, made in feeds.items():
+            expected = samples["input/" + name][i : i + 1]
+            if made.shape != expected.shape:
+                say(f"preprocessing: makes {made.shape}, expected {expected.shape}: DIFFERS")
+                return False
+            worst = max(worst, float(np.abs(made - expected).max()))
     fine = worst <= 1.01 * level
     say("preprocessing: largest difference {:.4g}: {}".format(worst, "ok" if fine else "DIFFERS"))
     return fine
@@ -437,7 +484,7 @@ def check_preprocessing(manifest, samples, n):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("inputs", nargs="*", help="image files, .npy files of uint8 pixels, or .wav files")
+    parser.add_argument("inputs", nargs="*", help="image files, .npy files of uint8 pixels, .wav files, or texts")
     parser.add_argument("--threads", type=int, default=0, help="threads of the runtime (default: as verified)")
     arguments = parser.parse_args()
     try:

@@ -103,6 +103,23 @@ def test_write_refuses_what_json_cannot_say(tmp_path: Path, value: object) -> No
         tiny_bundle.build(tmp_path, provenance={"figure": value})
 
 
+def test_files_of_preprocessing_travel_with_the_bundle(tmp_path: Path) -> None:
+    (tmp_path / "my tokenizer.json").write_text("{}")
+    staging = tmp_path / "staging"
+    table = {"kind": "text", "files": {"tokenizer": str(tmp_path / "my tokenizer.json")}}
+    carried = bundle.carry(table, staging)
+    assert carried == {"kind": "text", "files": {"tokenizer": "preprocess/tokenizer.json"}}
+    made = tiny_bundle.stage(staging / "inner", "litert")
+    bundle.carry(table, staging / "inner")
+    bundle.write(staging / "inner", {**made, "preprocess": carried})
+    opened = bundle.open(staging / "inner")
+    assert opened.manifest["preprocess"]["files"] == carried["files"], "no path of the machine"
+    assert Path(opened.preprocess["files"]["tokenizer"]) == (staging / "inner/preprocess/tokenizer.json").resolve()
+    assert bundle.carry({"kind": "image"}, staging) == {"kind": "image"}
+    with pytest.raises(BundleError, match="cannot be read"):
+        bundle.carry({"files": {"tokenizer": str(tmp_path / "absent.json")}}, staging)
+
+
 # --- attacks ---
 
 
@@ -154,6 +171,21 @@ def test_a_graph_that_points_outside(path: Path, table: dict, key: str) -> None:
     table["graphs"][0][key] = "../model.tflite"
     tiny_bundle.forge(path, table)
     refused(path, f"graphs[0].{key}")
+
+
+@pytest.mark.parametrize("name", ["../tokenizer.json", "/etc/passwd", "tokenizer.json", 3])
+def test_a_file_of_preprocessing_that_is_not_listed(path: Path, table: dict, name: Any) -> None:
+    (path / "tokenizer.json").write_text("{}")
+    table["preprocess"] = {**table["preprocess"], "files": {"tokenizer": name}}
+    tiny_bundle.forge(path, table)
+    refused(path, "preprocess.files")
+
+
+@pytest.mark.parametrize("pair", [[1.0], [1.0, -2.0], ["1", "2"], 3])
+def test_a_reach_of_rounding_that_is_none(path: Path, table: dict, pair: Any) -> None:
+    table["graphs"][0]["outputs"][0]["rounding"] = pair
+    tiny_bundle.forge(path, table)
+    refused(path, "outputs[0].rounding")
 
 
 def test_a_linked_file(path: Path) -> None:

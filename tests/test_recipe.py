@@ -115,7 +115,7 @@ decide = "bound"
         ("[update]\npolicy = 'lora'\n", 2, "'lora' is not available yet", "full, head, last, bias, norm"),
         ("[update]\npolicy = 'sparse'\n", 2, "'sparse' is not available yet", ""),
         ("[update]\npolicy = 'auto'\n", 2, "'auto' is not available yet", ""),
-        ("[model]\nsource = 'transformers'\n", 2, "'transformers' is not available yet", ""),
+        ("[model]\nsource = 'ultralytics'\n", 2, "'ultralytics' is not available yet", ""),
         ("[data]\nformat = 'coco'\n", 2, "'coco' is not available yet", ""),
     ],
 )
@@ -277,20 +277,28 @@ def test_override_of_anything_is_a_recipe_or_one_of_two_errors(setting: str) -> 
         assert error.exit_code in (2, 3)
 
 
-def test_template_loads_and_speaks_of_every_key(tmp_path: Path) -> None:
-    text = recipe.template("classify")
-    made = recipe.load(write(tmp_path, text))
-    assert made.task == "classify"
-    # With every commented key switched on it still loads, and none changes anything: what comments say is the default.
+def spoken(task: str) -> dict:
+    """The template's table with every commented key switched on."""
     awake = "\n".join(
         line[2:] if line.startswith("# ") and " = " in line.split("#")[1] and "--set" not in line else line
-        for line in text.splitlines()
+        for line in recipe.template(task).splitlines()
     )
-    table = tomllib.loads(awake)
+    return tomllib.loads(awake)
+
+
+def test_templates_together_speak_of_every_key() -> None:
+    spoken_of = [spoken(task) for task in recipe.TEMPLATES]
     for name, kind in tables.hints(Recipe).items():
         if dataclasses.is_dataclass(kind):
-            assert set(table[name]) == set(tables.hints(kind))  # type: ignore[arg-type]
-    full = recipe.from_table(table, "awake")
+            assert set().union(*(table[name] for table in spoken_of)) == set(tables.hints(kind))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("task", recipe.TEMPLATES)
+def test_a_template_loads_and_its_comments_say_the_defaults(tmp_path: Path, task: str) -> None:
+    made = recipe.load(write(tmp_path, recipe.template(task)))
+    assert made.task == task
+    # With every commented key switched on it still loads, and none changes anything: what comments say is the default.
+    full = recipe.from_table(spoken(task), "awake")
     assert full.gates.max_drop == 0.01
     default = dataclasses.replace(full, gates=dataclasses.replace(full.gates, max_drop=None))
     assert default == made

@@ -16,6 +16,7 @@ from .frame import command as _command
     edgeft init                         # recipe.toml for image classification
     edgeft init classify --out blood.toml
     edgeft init keyword                 # short clips of sound
+    edgeft init text-classify           # reviews, tickets, messages
     """,
 )
 @click.argument("task", default="classify")

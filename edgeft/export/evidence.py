@@ -91,11 +91,16 @@ def samples(seen: Seen, dataset: data.Dataset) -> bytes:
 
 
 def tensors(
-    border: Sequence[runtime.Tensor], names: list[str], layout: str | None, steps: Mapping[str, float] | None = None
+    border: Sequence[runtime.Tensor],
+    names: list[str],
+    layout: str | None,
+    steps: Mapping[str, float] | None = None,
+    reach: Mapping[str, tuple[float, float]] | None = None,
 ) -> list[dict[str, Any]]:
     """The manifest's entries of a graph's border: our names, the artifact's own shapes and grids, by position.
 
-    `steps` adds the quantization step of a value that the artifact hands out as float.
+    `steps` adds the quantization step of a value that the artifact hands out as float, `reach` how many steps rounding
+    alone moves it (median, 99 %).
     """
     own = {t.name: t for t in border}
     ordered = [own[n] for n in names] if set(own) == set(names) else list(border)
@@ -108,6 +113,7 @@ def tensors(
             "scale": t.scale,
             "zero_point": t.zero_point,
             **({"step": steps[name]} if steps and name in steps else {}),
+            **({"rounding": list(reach[name])} if reach and name in reach else {}),
         }
         for name, t in zip(names, ordered)
     ]

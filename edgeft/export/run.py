@@ -26,7 +26,7 @@ from ..bench.fingerprint import fingerprint
 from ..errors import InternalError, ModelError, RunError, UsageError
 from ..quantize.graph import Captured, QuantizedGraph, capture_float, insert
 from ..quantize.lower import IntegerWeight, integer_weights, lower
-from ..quantize.sensitivity import layer_errors
+from ..quantize.sensitivity import layer_errors, rounding_reach
 from ..report import html
 from ..target import Target
 from ..tune import environment
@@ -153,6 +153,7 @@ class _Exporter:
     ) -> None:
         self.run, self.targets, self.say = run, targets, say
         self.outputs: dict[str, list[dict[str, np.ndarray]]] = {}  # of the quantized graph, by scheme
+        self.reach: dict[str, dict[str, tuple[float, float]]] = {}  # of rounding, by scheme
         self.errors: dict[str, list[dict[str, object]]] = {}  # of its layers, by scheme
         if not (run / "summary.json").is_file():
             raise RunError("is no finished run", where=str(run), remedy=f"edgeft tune --resume {shlex.quote(str(run))}")
@@ -215,13 +216,18 @@ class _Exporter:
         artifact, baseline = (Artifact(c["file"], tuple(c["files"]), c["emitted"]) for c in converted)
         machine = runtime.get(each.backend)
         loaded = [machine.load(staging / f) for f in (baseline.file, artifact.file)]
+        scheme = quantized.graph.scheme.name
         graph = {
             "name": "main",
             "file": artifact.file,
             "baseline": baseline.file,
             "inputs": evidence.tensors(loaded[1].inputs, names, layout=self.session.spec.get("layout")),
             "outputs": evidence.tensors(
-                loaded[1].outputs, list(self.captured.output_names), layout=None, steps=quantized.graph.output_steps()
+                loaded[1].outputs,
+                list(self.captured.output_names),
+                layout=None,
+                steps=quantized.graph.output_steps(),
+                reach=self.reach[scheme],
             ),
         }
         before, after = (bundle.named(session, graph, where=str(staging)) for session in loaded)
@@ -297,6 +303,7 @@ class _Exporter:
                     (same,) = each_of(lambda part: _flat(lowered(*part)), parts[:1])
                     if not all(torch.equal(a, b) for a, b in zip(results[0], same)):
                         raise InternalError("the lowered graph computes something else than the trained one")
+                    self.reach[quantized.graph.scheme.name] = rounding_reach(quantized.graph, parts[0])
                 found.append({n: torch.cat([r[k] for r in results]).numpy() for k, n in enumerate(names)})
         return found
 
@@ -326,7 +333,7 @@ class _Exporter:
         return [
             accuracy(task, seen.float, seen.quantized, dataset.split("test").targets, dataset.labels, gates),
             agreement(task, seen.float, seen.quantized, gates),
-            parity(task, seen.graph, seen.quantized, steps),
+            parity(task, seen.graph, seen.quantized, steps, self.reach[quantized.graph.scheme.name]),
             integer({w.name: (w.data, w.scale) for w in quantized.weights}, stored),
             activation_scales(grids, kind.activation_grids(staging / artifact.file)),
             compatibility(each, emitted, target.objections(each, quantized.graph.summary)),
@@ -349,7 +356,7 @@ class _Exporter:
                 "target": each.name,
                 "backend": each.backend,
                 "graphs": [graph],
-                "preprocess": self.session.spec,
+                "preprocess": bundle.carry(self.session.spec, file.parent),
                 "labels": list(self.session.dataset.labels),
                 "scheme": each.scheme.as_dict(),
                 "runtime": {"name": each.backend, "version": version, "options": kind.options(), "threads": 1},

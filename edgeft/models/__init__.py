@@ -1,6 +1,7 @@
 """Models: one file a source. A source builds a `Built`: the module, its classifier's name, its preprocessing.
 
     builtin.py   the networks that come with edgeft     torchvision.py, timm.py   theirs, never downloaded
+    transformers.py   BERT-type encoders of a local folder
     python_file.py   `file.py:function` of the user     weights.py   state dicts from files, read without running code
 
 Other sources are found in the entry-point group `edgeft.models`: an object with a `build` of the same form.
@@ -19,7 +20,13 @@ from .python_file import from_module
 __all__ = ["SOURCES", "Built", "build", "from_module"]
 
 #: source name in a recipe -> module of this package
-SOURCES = {"builtin": "builtin", "timm": "timm", "torchvision": "torchvision", "python": "python_file"}
+SOURCES = {
+    "builtin": "builtin",
+    "timm": "timm",
+    "torchvision": "torchvision",
+    "transformers": "transformers",
+    "python": "python_file",
+}
 
 
 def build(model: recipe.Model, n_classes: int, allow_code: bool = False) -> Built:

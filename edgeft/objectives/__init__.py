@@ -22,6 +22,7 @@ BUILTIN = {
     "control": "control",
     "keyword": "keyword",
     "recommend": "recommend",
+    "text-classify": "text_classify",
 }
 
 

@@ -21,6 +21,7 @@ BUILTIN = {
     "control": "control",
     "keyword": "keyword",
     "recommend": "recommend",
+    "text-classify": "text_classify",
 }
 Outputs = Mapping[str, np.ndarray]
 

@@ -48,6 +48,8 @@ def configure(
     `defaults` holds a whole `preprocess` table and `pretrained`. Raises `RecipeError` for a mean or std of another
     number of channels.
     """
+    if defaults.get("kind") != "image":
+        raise RecipeError("this model takes no pictures", where="model.name")
     result = {key: value for key, value in defaults.items() if key in _KEYS}
     if data.size:
         result["size"] = [data.size, data.size]

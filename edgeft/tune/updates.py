@@ -34,7 +34,8 @@ def _under(name: str, prefix: str) -> bool:
 def last_block(module: nn.Module, head: str) -> tuple[str, ...]:
     """The dotted name of the block that holds the last weighted layer before the head.
 
-    Where that layer stands in the model itself it is the block, with the norms that follow it.
+    In a stack of equal blocks (`nn.ModuleList`: the layers of a transformer) it is the whole block of the stack. Where
+    that layer stands in the model itself it is the block, with the norms that follow it.
     """
     weighted = [
         n
@@ -44,6 +45,12 @@ def last_block(module: nn.Module, head: str) -> tuple[str, ...]:
     if not weighted:
         return (head,)
     block, _, leaf = weighted[-1].rpartition(".")
+    stacks = {n for n, m in module.named_modules() if isinstance(m, nn.ModuleList)}
+    inner = block
+    while inner:
+        if inner.rpartition(".")[0] in stacks:
+            return (inner,)
+        inner = inner.rpartition(".")[0]
     if block:
         return (block,)
     own = list(module.named_children())

@@ -33,25 +33,52 @@ SAME_RELATIVE, SAME_STEPS = 1e-5, 1.0
 #: preprocessing again: floats to this, and at most this share of the elements off by up to 1.5 pixel levels, which is
 #: what two versions of an image library do to each other when they resize.
 PREPROCESS_ABSOLUTE, PREPROCESS_SHARE, PREPROCESS_LEVELS = 1e-4, 0.05, 1.5
+#: where rounding alone moves the outputs further (measured on the graph at export), so many times as far is allowed,
+#: and never more steps than these: a net beyond them is too restless to be compared
+REACH_MARGIN, MOST_MEDIAN, MOST_TAIL = 1.5, 8.0, 32.0
 _SLACK = 1e-3  # of a step: a float32 output is not an exact multiple of it
 
 
-def parity(task: Task, graph_outputs: Outputs, artifact_outputs: Outputs, step: Mapping[str, float]) -> Verdict:
+def parity(
+    task: Task,
+    graph_outputs: Outputs,
+    artifact_outputs: Outputs,
+    step: Mapping[str, float],
+    reach: Mapping[str, Sequence[float]] | None = None,
+) -> Verdict:
     """Artifact against quantized graph, on the same inputs; `step` is one quantization step of each output.
+
+    `reach` is how far rounding alone moves each output, (median, 99 %) in steps, where that was measured.
 
     Fails on other names or shapes, on values that are not finite, on differences beyond rounding, and on clear
     decisions that flipped. Inconclusive when not one decision was clear and some close ones flipped.
     """
-    return _compare(task, graph_outputs, artifact_outputs, step, "the quantized graph", same=False)
+    return _compare(task, graph_outputs, artifact_outputs, step, "the quantized graph", _limits(reach), same=False)
 
 
-def samples_parity(task: Task, stored: Outputs, found: Outputs, step: Mapping[str, float], *, same: bool) -> Verdict:
+def _limits(reach: Mapping[str, Sequence[float]] | None) -> tuple[float, float, float]:
+    """Steps allowed in the median and in the tail, and the margin of a clear decision."""
+    widest = [max([0.0, *(float(r[k]) for r in (reach or {}).values())]) * REACH_MARGIN for k in (0, 1)]
+    median = min(max(MEDIAN_STEPS, widest[0]), MOST_MEDIAN)
+    tail = min(max(TAIL_STEPS, widest[1]), MOST_TAIL)
+    return median, tail, CLEAR_STEPS * (1 + tail - TAIL_STEPS)
+
+
+def samples_parity(
+    task: Task,
+    stored: Outputs,
+    found: Outputs,
+    step: Mapping[str, float],
+    *,
+    same: bool,
+    reach: Mapping[str, Sequence[float]] | None = None,
+) -> Verdict:
     """Outputs found now against those that the bundle stored at export.
 
     `same` = the same runtime, version and kind of CPU: then they are equal within 1e-5 of the largest, or one step.
     Elsewhere the limits of `parity` hold.
     """
-    return _compare(task, stored, found, step, "the outputs stored at export", same=same)
+    return _compare(task, stored, found, step, "the outputs stored at export", _limits(reach), same=same)
 
 
 def output_steps(tensors: Sequence[Mapping[str, Any]], outputs: Outputs) -> dict[str, float]:
@@ -104,10 +131,18 @@ def _with(verdict: Verdict, decided: str, why: str) -> Verdict:
 
 
 def _compare(
-    task: Task, wanted: Outputs, found: Outputs, step: Mapping[str, float], against: str, *, same: bool
+    task: Task,
+    wanted: Outputs,
+    found: Outputs,
+    step: Mapping[str, float],
+    against: str,
+    limits: tuple[float, float, float],
+    *,
+    same: bool,
 ) -> Verdict:
     n = len(next(iter(wanted.values()), ()))
-    blank = Verdict("parity", FAIL, "no samples: measured nothing", metric="median steps", limit=MEDIAN_STEPS, n=n)
+    most_median, most_tail, clear_steps = limits
+    blank = Verdict("parity", FAIL, "no samples: measured nothing", metric="median steps", limit=most_median, n=n)
     if n == 0:
         return blank
     fault = _fault(wanted, found)
@@ -116,11 +151,13 @@ def _compare(
     steps = np.concatenate([_in_steps(wanted[name], found[name], step[name]) for name in wanted])
     median, tail, most = (float(v) for v in np.quantile(steps, [0.5, TAIL, 1.0]))
     margins = task.margins(wanted)
-    clear = margins > CLEAR_STEPS * max(step[name] for name in wanted)
+    clear = margins > clear_steps * max(step[name] for name in wanted)
     equal = task.alike(wanted, found)
     decided, flips = int(clear.sum()), int((clear & ~equal).sum())
     text = f"median {median:.2g}, 99 % {tail:.2g}, most {most:.2g} steps"
     text += f"; {decided - flips} of {decided} clear decisions equal"
+    if most_median > MEDIAN_STEPS or most_tail > TAIL_STEPS:
+        text += f" (rounding alone moves this net: median {most_median:.2g} and 99 % {most_tail:.2g} steps are allowed)"
 
     def close(name: str) -> bool:
         largest = float(np.abs(wanted[name]).max(initial=0.0))
@@ -128,7 +165,7 @@ def _compare(
 
     if same and most > SAME_STEPS + _SLACK and not all(close(name) for name in wanted):
         verdict, why = FAIL, f"differs from {against} by more than one step on the same runtime and CPU: {text}"
-    elif median > MEDIAN_STEPS + _SLACK or tail > TAIL_STEPS + _SLACK:
+    elif median > most_median + _SLACK or tail > most_tail + _SLACK:
         verdict, why = FAIL, f"differs from {against} by more than rounding: {text}"
     elif flips > math.ceil((1 - CLEAR_AGREEMENT) * decided):
         verdict, why = FAIL, f"decides otherwise than {against}: {text}"
@@ -136,7 +173,7 @@ def _compare(
         verdict, why = INCONCLUSIVE, f"no decision is clear enough to compare with {against}: {text}"
     else:
         verdict, why = PASS, f"as {against} within rounding: {text}"
-    return Verdict("parity", verdict, why, metric="median steps", quantized=median, limit=MEDIAN_STEPS, n=n)
+    return Verdict("parity", verdict, why, metric="median steps", quantized=median, limit=most_median, n=n)
 
 
 def _fault(wanted: Outputs, found: Outputs) -> str:

@@ -152,6 +152,7 @@ def _samples(
     # Where the artifact has scales of its own they count, not the manifest's: a wider step there would let more pass.
     told = {tensor["name"]: tensor for tensor in opened.graph()["outputs"]}
     tensors = [{"name": t.name, "scale": t.scale} if t.scale else told[t.name] for t in session.outputs]
+    reach = {name: entry["rounding"] for name, entry in told.items() if "rounding" in entry}
     verdicts = [
         preprocessing(opened.task, raws, stored["input"], opened.preprocess),
         samples_parity(
@@ -160,10 +161,11 @@ def _samples(
             now,
             output_steps(tensors, stored["output"]),
             same=_same_machine(opened, machine),
+            reach=reach,
         ),
     ]
     if stored["graph"]:
-        verdicts.append(parity(opened.task, stored["graph"], now, output_steps(tensors, stored["graph"])))
+        verdicts.append(parity(opened.task, stored["graph"], now, output_steps(tensors, stored["graph"]), reach))
     return verdicts
 
 

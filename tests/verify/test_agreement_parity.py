@@ -174,3 +174,22 @@ def test_without_the_image_package_preprocessing_is_unverified(monkeypatch):
 
 def test_no_raw_samples_is_a_fail():
     assert verify.preprocessing(classify, [], {}, SPEC).verdict == "fail"
+
+
+def test_a_net_that_rounding_moves_far_is_allowed_as_much_and_no_more() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(0, 60, (400, 3))
+    off = rng.normal(0, 5, wanted.shape)  # median 3.4, 99 % 13 steps
+
+    def judged(times: float, *reach: float) -> tuple[str, float | None, str]:
+        found = {"output": wanted + times * off}
+        verdict = verify.parity(
+            classify, {"output": wanted}, found, {"output": 1.0}, {"output": reach} if reach else None
+        )
+        return verdict.verdict, verdict.limit, verdict.why
+
+    assert judged(1)[:2] == ("fail", 1.0)
+    assert judged(1, 3.0, 12.0)[:2] == ("pass", 4.5) and "rounding alone" in judged(1, 3.0, 12.0)[2]
+    assert judged(2, 3.0, 12.0)[0] == "fail"
+    assert judged(4, 1e9, 1e9)[:2] == ("fail", 8.0), "there is an end to it"
+    assert judged(1, 0.0, 1.0)[:2] == ("fail", 1.0), "a small reach tightens and loosens nothing"

