@@ -462,9 +462,9 @@ def check_preprocessing(manifest, samples, n):
     if kind not in READERS or ("raw_0/samples" if kind == "sound" else "raw_0") not in samples:
         return True
     worst = 0.0
-    level = (
-        {"text": 0.0, "sound": 1e-4}.get(kind) if kind != "image" else 1.0 / (float(spec["scale"]) * min(spec["std"]))
-    )
+    level = 1e-4 if kind == "sound" else 0.0
+    if kind == "image":
+        level = 1.0 / (float(spec["scale"]) * min(spec["std"]))
     for i in range(n):
         try:
             feeds = feeds_of(stored_raw(samples, i, kind), spec)
