@@ -1,0 +1,76 @@
+"""Control from recorded episodes to a bundle that steers: three runtimes, float and int8, no torch on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import edgeft
+from edgeft.cli.entry import run as command
+
+TARGETS = ("host", "host-openvino", "host-litert")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Two controls that are smooth functions of a state of four numbers; forty episodes of twenty steps."""
+    folder = tmp_path_factory.mktemp("control")
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(800, 4)).astype(np.float32)
+    done = np.stack([np.tanh(seen[:, 0] - seen[:, 1]), 30 * np.tanh(seen[:, 2])], axis=1)
+    np.savez(folder / "run.npz", obs=seen, acts=done.astype(np.float32), indices=np.arange(20, 800, 20))
+    recipe = {
+        "task": "control",
+        "name": "arm",
+        "model": {"source": "builtin", "name": "mlp", "args": {"hidden": [32, 32]}},
+        "data": {"format": "trajectories", "path": str(folder / "run.npz")},
+        "train": {"epochs": 30, "lr": 5e-3, "batch_size": 64},
+        "quantize": {"epochs": 2},
+        "export": {"targets": list(TARGETS)},
+        "gates": {"min_speedup": 0, "min_int8_share": 0, "max_drop_relative": 0.25},
+    }
+    summary = edgeft.tune(recipe, folder / "run")
+    reports = edgeft.export(folder / "run", list(TARGETS), folder / "bundles")
+    return SimpleNamespace(folder=folder, summary=summary, reports=dict(zip(TARGETS, reports)), seen=seen, done=done)
+
+
+def test_the_policy_is_learned_and_measured_in_its_own_units(made) -> None:
+    assert made.summary["metric"] == "mean absolute error" and made.summary["labels"] == ["action_0", "action_1"]
+    assert made.summary["float"] < 0.3 * made.summary["chance"]
+    assert made.summary["quantized"] < 0.35 * made.summary["chance"]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_runtime_passes(made, name) -> None:
+    report = made.reports[name]
+    assert report["verdict"] == "pass", [g for g in report["gates"] if g["verdict"] == "fail"]
+    assert set(report["per_class"]) == {"action_0", "action_1"}
+    page = (Path(report["path"]) / "report.html").read_text()
+    assert "action_1" in page
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_predict_takes_a_row_of_numbers(made, capfd, name) -> None:
+    row = ", ".join(str(v) for v in made.seen[0])
+    assert command(["predict", str(made.reports[name]["path"]), row, "--json"]) == 0
+    (found,) = json.loads(capfd.readouterr().out)["predictions"]
+    said = [found["controls"]["action_0"], found["controls"]["action_1"]]
+    assert np.abs(np.array(said) - made.done[0])[0] < 0.4 and np.abs(np.array(said) - made.done[0])[1] < 8
+
+
+def test_verify_with_the_recording_judges_again(made, capfd) -> None:
+    bundle = made.reports["host"]["path"]
+    assert command(["verify", str(bundle), "--data", str(made.folder / "run.npz"), "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    accuracy = next(g for g in found["gates"] if g["name"] == "accuracy")
+    before = next(g for g in made.reports["host"]["gates"] if g["name"] == "accuracy")
+    assert accuracy["verdict"] == "pass" and accuracy["quantized"] == before["quantized"]
+
+
+def test_a_row_of_the_wrong_length_is_refused(made, capfd) -> None:
+    assert command(["predict", str(made.reports["host"]["path"]), "1, 2", "--json"]) == 3
+    assert "the model takes 4" in json.loads(capfd.readouterr().out)["message"]
