@@ -1,12 +1,12 @@
 """Architectures through the whole path: captured, quantized after training, lowered to three runtimes, compared.
 
-    python benchmarks/zoo.py [--nets resnet18 vit_tiny] [--runtimes onnxruntime litert] [--images 500] [--out FILE]
+    python benchmarks/zoo.py [--nets resnet18 vit_tiny] [--runtimes onnxruntime litert] [--images 500]
 
 For each network and runtime: does the artifact decide as the fake-quantized graph does (of all images, and of those
 whose top-two margin exceeds two output steps), are the integer weights the graph's byte for byte, how much of the
 work ran in integer kernels, what stayed float. Each network runs in a process of its own, so that a crash is one row;
-rows and trained weights are kept in `--cache`, and a network whose row is there is not run again (`--fresh` does).
-Needs the extras `all` and `vision`.
+rows and trained weights are kept in `--cache`, and a network whose row is there is not run again (`--fresh` does). The
+table goes into RESULTS.md when it has every network. Needs the extras `all` and `vision`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS), metavar="NET")
     parser.add_argument("--runtimes", nargs="+", default=list(common.TARGETS), choices=list(common.TARGETS))
     parser.add_argument("--images", type=int, default=500, help="test images (default 500)")
-    parser.add_argument("--out", type=Path, default=HERE / "zoo_table.md")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "edgeft" / "zoo")
     parser.add_argument("--seconds", type=float, default=150, help="longest training of one network")
     parser.add_argument("--fresh", action="store_true", help="measure again what the cache holds")
@@ -64,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in given.nets:
         rows[name] = _row(given, name)
         print("\n".join(_lines(name, rows[name])), flush=True)
-    given.out.write_text(_page(rows, host, given.images))
+    if set(rows) == set(NETS):
+        common.publish("zoo", _page(rows, host, given.images), {"machine": host, "rows": rows})
     return 0 if all(_passed(row) for row in rows.values()) else 1
 
 
@@ -266,7 +266,7 @@ def _page(rows: dict[str, dict[str, Any]], host: dict[str, Any], count: int) -> 
     heads = ["network", "int8 weights", "in the graph", *[common.RUNTIMES[kind] for kind in kinds]]
     introduction = INTRODUCTION.format(count=count, clear=CLEAR, all=ALL, weights=weights)
     parts = [introduction, common.table(head, body), STAYED, common.table(heads, stayed), common.footing(host, used)]
-    return "\n\n".join(["# Architectures", *parts]) + "\n"
+    return "\n\n".join(["## Architectures", *parts]) + "\n"
 
 
 if __name__ == "__main__":

@@ -19,24 +19,25 @@ _OPERATOR_FORM = {
 def integer_weights(path: Path) -> list[WeightTensor]:
     """Every int8 constant of more than one element that a DequantizeLinear or an integer op takes as its weights.
 
-    Raises `BundleError` for a broken file or external data outside its folder.
+    One entry a scale: layers whose integers are equal may share a constant and differ in their scales. Raises
+    `BundleError` for a broken file or external data outside its folder.
     """
     model = _onnx_wire.read(existing(path))
     constants = model.tensors()
-    found: dict[str, WeightTensor] = {}
+    found: dict[tuple[str, str], WeightTensor] = {}
     for node in model.nodes():
         where = (0, 1, 2) if node.op == "DequantizeLinear" else _OPERATOR_FORM.get(node.op)
         if where is None or len(node.inputs) <= where[1]:
             continue
         names = [node.inputs[i] if i < len(node.inputs) else "" for i in where]
         weight, scale, zero = (constants.get(n) for n in names)
-        if weight is None or scale is None or weight.dtype != "int8" or names[0] in found:
+        if weight is None or scale is None or weight.dtype != "int8" or (names[0], names[1]) in found:
             continue
         data = model.array(weight)
         if data.size < 2:
             continue
         zeros = model.array(zero).astype(np.int32).reshape(-1) if zero is not None else None
-        found[names[0]] = WeightTensor(
+        found[names[0], names[1]] = WeightTensor(
             name=names[0],
             data=data,
             scale=model.array(scale).astype(np.float32).reshape(-1),

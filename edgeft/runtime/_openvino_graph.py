@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,31 +22,33 @@ _SHORT = {"i8": "int8", "u8": "uint8", "i16": "int16", "u16": "uint16", "f32": "
 
 
 def constant_weights(model: Any) -> list[WeightTensor]:
-    """Constant (i8) -> Convert -> [Subtract(zero point)] -> Multiply(scale), as converters write it."""
+    """Constant (i8) -> Convert -> [Subtract(zero point)] -> Multiply(scale), as converters write it.
+
+    One entry a Multiply: layers whose integers are equal may share a constant and differ in their scales.
+    """
     found = []
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Constant" or _name(node.get_output_element_type(0)) != "i8":
             continue
         data = np.array(node.get_data())
-        place = _dequantized(node)
-        if data.size < 2 or place is None:
+        if data.size < 2:
             continue
-        multiply, zero = place
-        scale = _scale(multiply)
-        if scale is None:
-            continue
-        wide = [i for i, d in enumerate(scale.shape) if d > 1]
-        offset = data.ndim - scale.ndim
-        zeros = None if zero is None else np.rint(zero).astype(np.int32).reshape(-1)
-        found.append(
-            WeightTensor(
-                name=node.get_friendly_name(),
-                data=data,
-                scale=scale.astype(np.float32).reshape(-1),
-                axis=wide[0] + offset if wide else 0,
-                zero_point=zeros if zeros is not None and zeros.any() else None,
+        for multiply, zero in _dequantizations(node):
+            scale = _scale(multiply)
+            if scale is None:
+                continue
+            wide = [i for i, d in enumerate(scale.shape) if d > 1]
+            offset = data.ndim - scale.ndim
+            zeros = None if zero is None else np.rint(zero).astype(np.int32).reshape(-1)
+            found.append(
+                WeightTensor(
+                    name=node.get_friendly_name(),
+                    data=data,
+                    scale=scale.astype(np.float32).reshape(-1),
+                    axis=wide[0] + offset if wide else 0,
+                    zero_point=zeros if zeros is not None and zeros.any() else None,
+                )
             )
-        )
     return found
 
 
@@ -62,7 +64,7 @@ def activation_grids(model: Any) -> list[Grid]:
         name, first, last = node.get_friendly_name(), float(low.reshape(-1)[0]), float(high.reshape(-1)[0])
         scale = (last - first) / 255
         found.append(Grid(name, scale, round(-first / scale) - 128))
-        place = _dequantized(node)
+        place = next(_dequantizations(node), None)
         factor = _scale(place[0]) if place else None
         bottom, top = float(out_low.reshape(-1)[0]), float(out_high.reshape(-1)[0])
         if place and factor is not None and factor.size == 1 and (bottom, top) in ((0, 255), (-128, 127)):
@@ -79,19 +81,16 @@ def _users(node: Any) -> list[Any]:
     return [port.get_node() for port in node.output(0).get_target_inputs()]
 
 
-def _dequantized(node: Any) -> tuple[Any, np.ndarray | None] | None:
-    """The Multiply that scales a constant, and the zero point taken off before it."""
-    zero = None
-    while users := _users(node):
-        node = users[0]
-        kind = node.get_type_name()
-        if kind == "Subtract":
-            zero = _value(node.input_value(1).get_node())
-        elif kind == "Multiply":
-            return node, zero
-        elif kind != "Convert":
-            return None
-    return None
+def _dequantizations(node: Any, zero: np.ndarray | None = None) -> Iterator[tuple[Any, np.ndarray | None]]:
+    """Every Multiply that scales a constant, with the zero point taken off before it."""
+    for user in _users(node):
+        kind = user.get_type_name()
+        if kind == "Multiply":
+            yield user, zero
+        elif kind == "Subtract":
+            yield from _dequantizations(user, _value(user.input_value(1).get_node()))
+        elif kind == "Convert":
+            yield from _dequantizations(user, zero)
 
 
 def _scale(multiply: Any) -> np.ndarray | None:

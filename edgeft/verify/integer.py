@@ -29,10 +29,11 @@ SCALE_RELATIVE = 1e-6
 
 
 def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], found: Sequence[WeightTensor]) -> Verdict:
-    """Every expected weight is matched by an artifact tensor of its own; the first that is not is named.
+    """Every expected weight is matched by a tensor of the artifact; the first that is not is named.
 
     `expected`: name -> (int8 in torch layout, scale float32 per channel or of one element). `found` may hold more
-    (tables, constants). Nothing expected = fail: nothing was quantized, so nothing was measured.
+    (tables, constants), and one of its tensors may serve several layers whose integers and scales are equal: converters
+    store such constants once. Nothing expected = fail: nothing was quantized, so nothing was measured.
     """
     if not expected:
         return _verdict(FAIL, "no integer weights expected: measured nothing", 0, 0)
@@ -40,20 +41,18 @@ def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], found: Sequen
         return _verdict(
             FAIL, f"the artifact holds no int8 weights at all, {len(expected)} were expected", 0, len(expected)
         )
-    free: dict[bytes, list[WeightTensor]] = {}
+    held: dict[bytes, list[WeightTensor]] = {}
     for tensor in found:
-        free.setdefault(_digest(tensor.data), []).append(tensor)
+        held.setdefault(_digest(tensor.data), []).append(tensor)
     wrong_scale = ""
     missing = []
     for name, (weights, scale) in expected.items():
-        candidates = [(key, t) for key in _keys(weights) for t in free.get(key, [])]
-        match = next(((key, t) for key, t in candidates if _same_scale(scale, t.scale)), None)
-        if match is None:
-            missing.append(name)
-            if candidates and not wrong_scale:
-                wrong_scale = f"{name!r} has the right bytes but another scale (in {candidates[0][1].name!r})"
+        candidates = [t for key in _keys(weights) for t in held.get(key, [])]
+        if any(_same_scale(scale, t.scale) for t in candidates):
             continue
-        free[match[0]] = [t for t in free[match[0]] if t is not match[1]]
+        missing.append(name)
+        if candidates and not wrong_scale:
+            wrong_scale = f"{name!r} has the right bytes but another scale (in {candidates[0].name!r})"
     if wrong_scale:
         return _verdict(FAIL, wrong_scale, len(expected) - len(missing), len(expected))
     return _judge(missing, list(expected))
@@ -75,14 +74,11 @@ def integer_digests(expected: Mapping[str, Mapping[str, Any]], found: Sequence[W
     for tensor in found:
         by_size.setdefault(tensor.data.size, []).append(tensor)
     seen: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
-    used: set[int] = set()
     missing = []
     for name, entry in expected.items():
         shape = tuple(int(side) for side in entry["shape"])
         match = None
         for tensor in by_size.get(math.prod(shape), []):
-            if id(tensor) in used:
-                continue
             for order in _orders(shape):
                 key = (id(tensor), shape, order)
                 if key not in seen:
@@ -94,8 +90,6 @@ def integer_digests(expected: Mapping[str, Mapping[str, Any]], found: Sequence[W
                 break
         if match is None:
             missing.append(name)
-        else:
-            used.add(id(match))
     return _judge(missing, list(expected))
 
 
