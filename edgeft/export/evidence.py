@@ -123,8 +123,14 @@ def per_class(task: Any, seen: Seen, dataset: data.Dataset) -> dict[str, Any]:
     """`worst_class` and `per_class` of the report."""
     targets, labels = dataset.split("test").targets, dataset.labels
     before, after = (task.per_class(o, targets, labels) for o in (seen.float, seen.quantized))
+    sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
     table = {
-        label: {"float": before[label]["metric"], "quantized": after[label]["metric"], "n": before[label]["n"]}
+        label: {
+            "float": before[label]["metric"],
+            "quantized": after[label]["metric"],
+            "drop": sign * (before[label]["metric"] - after[label]["metric"]),
+            "n": before[label]["n"],
+        }
         for label in before
     }
     return {"worst_class": worst_class(task, seen.float, seen.quantized, targets, labels), "per_class": table}
@@ -150,6 +156,8 @@ def pictures(task: Any, spec: dict[str, Any], seen: Seen, dataset: data.Dataset)
             {
                 **task.draw(raw, said[1]),
                 "label": task.describe(split.targets[i], dataset.labels),
+                "alike": bool(same[i].all()),
+                "judged": bool(task.HIGHER_IS_BETTER),  # an error in units is never exactly the recorded value
                 "float": said[0].get("label"),
                 "quantized": said[1].get("label"),
             }

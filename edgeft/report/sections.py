@@ -217,8 +217,11 @@ def samples(extras: Mapping[str, Any]) -> ET.Element | None:
     for sample in [s for s in _list(extras.get("samples")) if isinstance(s, Mapping)][:_MOST_SAMPLES]:
         label, before, after = (words.line(sample.get(k)) for k in ("label", "float", "quantized"))
 
-        def said(who: str, decision: str, label: str = label) -> ET.Element:
-            wrong = bool(label) and decision != label
+        judged = sample.get("judged", True)
+        differ = not sample["alike"] if "alike" in sample else bool(before and after and before != after)
+
+        def said(who: str, decision: str, label: str = label, judged: bool = judged) -> ET.Element:
+            wrong = judged and bool(label) and decision != label
             return el("div", f"{who} ", el("span", decision or words.DASH, cls="wrong" if wrong else ""))
 
         figures.append(
@@ -226,12 +229,14 @@ def samples(extras: Mapping[str, Any]) -> ET.Element | None:
                 "figure",
                 _picture(sample),
                 el("figcaption", el("b", label or "no label"), said("float", before), said("int8", after)),
-                cls="sample differ" if before and after and before != after else "sample",
+                cls="sample differ" if differ else "sample",
             )
         )
     if not figures:
         return None
     note = "The label in bold, then both decisions; a wrong one is red, and a red frame marks where they differ."
+    if not any(s.get("judged", True) for s in _list(extras.get("samples")) if isinstance(s, Mapping)):
+        note = "The recorded value in bold, then both answers; a red frame marks where those differ beyond the tolerance."
     return page.card("Samples", el("div", *figures, cls="samples"), note=note)
 
 

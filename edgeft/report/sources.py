@@ -55,11 +55,14 @@ def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
     else:
         before = [_said(row) for row in _decoded(opened, raws, _baseline(opened, stored))]
     found = []
+    judged = bool(opened.task.HIGHER_IS_BETTER)
     for number, raw in enumerate(raws):
         found.append(
             {
                 **opened.task.draw(raw, decoded[number] if number < len(decoded) else {}),
                 "label": _label(opened, stored, number),
+                "judged": judged,
+                **({} if judged else {"alike": True}),
                 "float": before[number] if number < len(before) else None,
                 "quantized": after[number] if number < len(after) else None,
             }
