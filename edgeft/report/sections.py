@@ -236,7 +236,9 @@ def samples(extras: Mapping[str, Any]) -> ET.Element | None:
         return None
     note = "The label in bold, then both decisions; a wrong one is red, and a red frame marks where they differ."
     if not any(s.get("judged", True) for s in _list(extras.get("samples")) if isinstance(s, Mapping)):
-        note = "The recorded value in bold, then both answers; a red frame marks where those differ beyond the tolerance."
+        note = (
+            "The recorded value in bold, then both answers; a red frame marks where they differ beyond the tolerance."
+        )
     return page.card("Samples", el("div", *figures, cls="samples"), note=note)
 
 

@@ -19,6 +19,7 @@ NAME = "control"
 METRIC = "mean absolute error"
 UNIT = "physical"
 HIGHER_IS_BETTER = False
+DISCRETE = False
 MAX_DROP = 0.0
 #: the error may grow by this share of itself
 MAX_DROP_RELATIVE = 0.05

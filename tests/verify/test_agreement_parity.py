@@ -9,7 +9,7 @@ from logits import outputs, targets, wrong
 from edgeft import verify
 from edgeft.errors import Missing
 from edgeft.recipe import Gates
-from edgeft.tasks import classify
+from edgeft.tasks import classify, control
 
 STEP = {"logits": 0.1}
 
@@ -42,6 +42,16 @@ def graph(n: int = 200, seed: int = 0) -> dict[str, np.ndarray]:
 
 def moved(base, steps):
     return {"logits": (base["logits"] + np.asarray(steps) * STEP["logits"]).astype(np.float32)}
+
+
+def test_values_are_no_decisions_that_could_flip():
+    """Two controls on one grid: the narrow one has fewer steps than its own tolerance has, and nothing to decide."""
+    rng = np.random.default_rng(0)
+    base = np.stack([rng.integers(-80, 80, 100), rng.integers(0, 12, 100)], axis=1) * STEP["logits"]
+    said, found = {"logits": base}, {"logits": base + rng.integers(-1, 2, base.shape) * STEP["logits"]}
+    assert not control.alike(said, found).all() and (control.margins(said) < 2 * STEP["logits"]).all()
+    assert verify.parity(control, said, found, STEP).verdict == "pass"
+    assert verify.parity(control, said, {"logits": base + 9 * STEP["logits"]}, STEP).verdict == "fail"
 
 
 def test_parity_allows_rounding_and_its_spread_through_a_deep_net():
