@@ -36,8 +36,8 @@ class Task(Protocol):
     `preprocess` table (plain JSON values only). The feeds' order is that of the model's inputs.
 
     A task whose answers are values and no choices has `DISCRETE = False`: parity then asks only how many steps two
-    outputs differ by. A task may also have `measure(spec, raws)`: the table completed by what preprocessing takes from the
-    training samples (mean and std of features, say); it must give the same numbers for the same samples.
+    outputs differ by. A task may also have `measure(spec, raws)`: the table completed by what preprocessing takes from
+    the training samples (mean and std of features, say); it must give the same numbers for the same samples.
     A task may have a function `tell` of its own, see below: where what is seen is told in the terms of the sample
     (names of its candidates), and where one sample takes several rows of the graph's batch.
     """
