@@ -133,6 +133,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "ratings",
         "csv",
         "jsonl",
+        "yolo",
+        "coco",
+        "masks",
+        "pairs",
         "dataset",
     ),
     "data.resize": ("bilinear", "bicubic", "nearest"),
@@ -148,7 +152,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
 #: values that belong to the recipe's language but that this version cannot do yet
 LATER: dict[str, tuple[str, ...]] = {
     "model.source": ("ultralytics",),
-    "data.format": ("yolo", "coco", "masks", "pairs"),
     "update.policy": ("lora", "sparse", "auto"),
 }
 LATER_TABLES = ("personalize",)
@@ -345,29 +348,16 @@ def _packaged(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-#: the commented recipe of each task, files of this package
-TEMPLATES = {
-    "classify": "template_classify.toml",
-    "control": "template_control.toml",
-    "keyword": "template_keyword.toml",
-    "recommend": "template_recommend.toml",
-    "text-classify": "template_text_classify.toml",
-}
 
 
 def template(task: str = "classify") -> str:
     """A commented recipe for `task`: TOML that loads as it is.
 
-    Raises `UsageError` for an unknown task, `RecipeError` for one that this version cannot do yet.
+    Raises `UsageError` for an unknown task.
     """
     if task not in TASKS:
         raise UsageError(f"unknown task {task!r}", remedy=nearest(task, TASKS))
-    if task not in TEMPLATES:
-        raise RecipeError(
-            f"the task {task!r} is not available yet in this version of edgeft",
-            remedy=f"available: {', '.join(TEMPLATES)}",
-        )
-    return _packaged(TEMPLATES[task])
+    return _packaged(f"template_{task.replace('-', '_')}.toml")
 
 
 def embedded() -> Recipe:

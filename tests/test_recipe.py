@@ -116,7 +116,6 @@ decide = "bound"
         ("[update]\npolicy = 'sparse'\n", 2, "'sparse' is not available yet", ""),
         ("[update]\npolicy = 'auto'\n", 2, "'auto' is not available yet", ""),
         ("[model]\nsource = 'ultralytics'\n", 2, "'ultralytics' is not available yet", ""),
-        ("[data]\nformat = 'coco'\n", 2, "'coco' is not available yet", ""),
     ],
 )
 def test_mistakes_name_their_line_and_remedy(tmp_path: Path, text: str, line: int, message: str, remedy: str) -> None:
@@ -285,13 +284,13 @@ def spoken(task: str) -> dict:
 
 
 def test_templates_together_speak_of_every_key() -> None:
-    spoken_of = [spoken(task) for task in recipe.TEMPLATES]
+    spoken_of = [spoken(task) for task in recipe.TASKS]
     for name, kind in tables.hints(Recipe).items():
         if dataclasses.is_dataclass(kind):
             assert set().union(*(table.get(name, {}) for table in spoken_of)) == set(tables.hints(kind))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("task", recipe.TEMPLATES)
+@pytest.mark.parametrize("task", recipe.TASKS)
 def test_a_template_loads_and_its_comments_say_the_defaults(tmp_path: Path, task: str) -> None:
     made = recipe.load(write(tmp_path, recipe.template(task)))
     assert made.task == task
@@ -302,12 +301,10 @@ def test_a_template_loads_and_its_comments_say_the_defaults(tmp_path: Path, task
     assert dataclasses.replace(full, gates=gates, data=dataclasses.replace(full.data, columns={})) == made
 
 
-def test_template_of_an_unknown_or_later_task() -> None:
+def test_template_of_an_unknown_task() -> None:
     with pytest.raises(UsageError, match="clasify") as unknown:
         recipe.template("clasify")
     assert unknown.value.remedy == "did you mean 'classify'?"
-    with pytest.raises(RecipeError, match="not available yet"):
-        recipe.template("speech")
 
 
 def test_embedded_recipe() -> None:

@@ -43,6 +43,10 @@ FORMATS = {
     "ratings": "ratings",
     "csv": "table",
     "jsonl": "table",
+    "yolo": "yolo",
+    "coco": "coco",
+    "masks": "masks",
+    "pairs": "pairs",
 }
 
 

@@ -13,17 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from .. import tasks
 from ..errors import UsageError, nearest
 from .batches import Batches, Samples
 
-#: name in a recipe -> module of this package
-BUILTIN = {
-    "classify": "classify",
-    "control": "control",
-    "keyword": "keyword",
-    "recommend": "recommend",
-    "text-classify": "text_classify",
-}
+#: tasks that this package trains; `name-of-task` is the module `name_of_task.py`
+BUILTIN = tasks.BUILTIN
 
 
 class Objective(Protocol):
@@ -80,5 +75,5 @@ class Objective(Protocol):
 def get(name: str) -> Objective:
     """The objective module called `name`; raises `UsageError` with the nearest known name."""
     if name in BUILTIN:
-        return importlib.import_module(f".{BUILTIN[name]}", __package__)  # type: ignore[return-value]
+        return importlib.import_module(f".{name.replace('-', '_')}", __package__)  # type: ignore[return-value]
     raise UsageError(f"nothing can be trained for the task {name!r}", remedy=nearest(name, BUILTIN))

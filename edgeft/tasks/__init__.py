@@ -15,14 +15,18 @@ import numpy as np
 
 from ..errors import UsageError, nearest
 
-#: name in a recipe -> module of this package
-BUILTIN = {
-    "classify": "classify",
-    "control": "control",
-    "keyword": "keyword",
-    "recommend": "recommend",
-    "text-classify": "text_classify",
-}
+#: tasks of this package; `name-of-task` is the module `name_of_task.py`
+BUILTIN = (
+    "classify",
+    "control",
+    "detect",
+    "keyword",
+    "recommend",
+    "segment",
+    "speech",
+    "text-classify",
+    "translate",
+)
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -40,6 +44,10 @@ class Task(Protocol):
     the training samples (mean and std of features, say); it must give the same numbers for the same samples.
     A task may have a function `tell` of its own, see below: where what is seen is told in the terms of the sample
     (names of its candidates), and where one sample takes several rows of the graph's batch.
+
+    A metric that is no mean over samples (mIoU, AP, BLEU, word error rate) is bootstrapped. Where it is slow, the task
+    also has `statistics(outputs, targets)`, a sequence with one entry a sample (counts, matches), and
+    `metric_of(statistics)`, the metric of any selection of them: then outputs are looked at once, not per round.
     """
 
     NAME: str
@@ -120,7 +128,7 @@ def tell(
 def get(name: str) -> Task:
     """The task module called `name`; raises `UsageError` with the nearest known name."""
     if name in BUILTIN:
-        return importlib.import_module(f".{BUILTIN[name]}", __package__)  # type: ignore[return-value]
+        return importlib.import_module(f".{name.replace('-', '_')}", __package__)  # type: ignore[return-value]
     extra = {e.name: e for e in entry_points(group="edgeft.tasks")}
     if name in extra:
         return extra[name].load()

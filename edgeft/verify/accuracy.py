@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,9 +121,6 @@ def drop_interval(
     n = len(targets)
     sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
 
-    def metric(outputs: Outputs, at: np.ndarray) -> float:
-        return task.metric(_at(outputs, at), targets[at])
-
     before, after = task.per_sample(float_outputs, targets), task.per_sample(quantized_outputs, targets)
     if before is not None and after is not None and _is_binary(before) and _is_binary(after):
         fell, rose = int(np.sum(before > after)), int(np.sum(after > before))
@@ -138,9 +135,8 @@ def drop_interval(
             missed = stats.clopper_pearson(0, n)[1] * float(np.ptp(np.concatenate([before, after])))
             low, high = low - missed, high + missed
     else:
-        low, high = stats.paired_bootstrap(
-            lambda i: sign * (metric(float_outputs, i) - metric(quantized_outputs, i)), n, rounds=400
-        )
+        first, second = (resampled(task, outputs, targets) for outputs in (float_outputs, quantized_outputs))
+        low, high = stats.paired_bootstrap(lambda i: sign * (first(i) - second(i)), n, rounds=400)
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
@@ -228,6 +224,12 @@ def _bootstrap(task: Task, outputs: Outputs, targets: np.ndarray, confidence: fl
     scores = task.per_sample(outputs, targets)
     if scores is not None:
         return stats.paired_bootstrap(lambda i: float(scores[i].mean()), len(targets), confidence=confidence)
-    return stats.paired_bootstrap(
-        lambda i: task.metric(_at(outputs, i), targets[i]), len(targets), confidence=confidence, rounds=400
-    )
+    return stats.paired_bootstrap(resampled(task, outputs, targets), len(targets), confidence=confidence, rounds=400)
+
+
+def resampled(task: Task, outputs: Outputs, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+    """The metric as a function of positions (with repeats): from the task's `statistics` where it has them."""
+    if not hasattr(task, "statistics"):
+        return lambda at: task.metric(_at(outputs, at), targets[at])
+    rows = task.statistics(outputs, targets)
+    return lambda at: task.metric_of([rows[int(i)] for i in at])  # type: ignore[attr-defined]
