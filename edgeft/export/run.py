@@ -89,6 +89,7 @@ def export(
         if final.exists() and any(final.iterdir()) and not overwrite:
             raise UsageError(f"{final} exists and is not empty", remedy="choose another --out, or pass --overwrite")
     exporter = _Exporter(Path(run), opened, list(overrides), allow_code, model, dataset, say)
+    opened = exporter.targets
     schemes = {t.scheme.name: exporter.quantized(t, ptq) for t in opened}
     reports = []
     with contextlib.ExitStack() as stack:
@@ -151,7 +152,7 @@ class _Exporter:
         dataset: data.Dataset | None,
         say: Say,
     ) -> None:
-        self.run, self.targets, self.say = run, targets, say
+        self.run, self.say = run, say
         self.outputs: dict[str, list[dict[str, np.ndarray]]] = {}  # of the quantized graph, by scheme
         self.reach: dict[str, dict[str, tuple[float, float]]] = {}  # of rounding, by scheme
         self.errors: dict[str, list[dict[str, object]]] = {}  # of its layers, by scheme
@@ -165,6 +166,7 @@ class _Exporter:
                     f"--set {item}: at export only {', '.join(OVERRIDABLE)} can be set", remedy="edgeft tune"
                 )
         made = recipe.override(made, overrides) if overrides else made
+        self.targets = [target.with_embeddings(t, made.quantize.embeddings) for t in targets]
         made = dataclasses.replace(made, export=recipe.Export(tuple(t.name for t in targets)))
         self.session: Session = open_session(made, allow_code=allow_code, model=model, dataset=dataset, say=say)
         self._refuse_other_data()
