@@ -104,9 +104,9 @@ def _lookups(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant) -> No
     """Every lookup in the table `node`: int8 rows, their scales (one each, or one for all), and the product."""
     graph, stem = module.graph, str(node.target)
     shape = (-1, 1) if fake.axis is not None else ()
+    table = attribute(module, str(node.args[0].target))  # type: ignore[union-attr]
     for lookup in [user for user in node.users if user.target is aten.embedding.default]:
-        table = str(node.args[0].target)  # type: ignore[union-attr]
-        _buffer(module, f"{stem}_int8", lambda table=table: fake.integer(attribute(module, table)))
+        _buffer(module, f"{stem}_int8", lambda: fake.integer(table))
         _buffer(module, f"{stem}_rows", lambda: fake.scale().detach().clone().reshape(shape))
         with graph.inserting_before(lookup):
             numbers = lookup.args[1]
