@@ -90,7 +90,10 @@ def export(
             raise UsageError(f"{final} exists and is not empty", remedy="choose another --out, or pass --overwrite")
     exporter = _Exporter(Path(run), opened, list(overrides), allow_code, model, dataset, say)
     opened = exporter.targets
-    schemes = {t.scheme.name: exporter.quantized(t, ptq) for t in opened}
+    schemes: dict[str, Quantized] = {}
+    for each in opened:
+        if each.scheme.name not in schemes:
+            schemes[each.scheme.name] = exporter.quantized(each, ptq)
     reports = []
     with contextlib.ExitStack() as stack:
         stagings = [stack.enter_context(_staging(Path(out) / each.name)) for each in opened]

@@ -14,7 +14,7 @@ from .. import bundle as bundles
 from .. import target as targets
 from ..bench.clock import Clock
 from ..bench.fingerprint import differences, fingerprint
-from ..bench.latency import measure
+from ..bench.latency import P99_NEEDS, measure, rate
 from ..bench.quads import Comparison, compare
 from ..bundle import Bundle
 from ..errors import UsageError
@@ -78,13 +78,17 @@ def run(
         _compatibility(profile, opened, session, share),
     ]
     comparison = None
+    extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
     if measure_latency and where != "emulated":
         say("latency")
-        comparison, verdicts = _latency(opened, session, samples, gates, threads, max_seconds, clock, speaks, where)
+        comparison, verdicts, single = _latency(
+            opened, session, samples, gates, threads, max_seconds, clock, speaks, where
+        )
         found += verdicts
+        if single is not None and getattr(opened.task, "REAL_TIME", False):
+            extra["rate"] = {**rate(single), "where": where}
     sizes = _sizes(opened)
     found.append(size(*sizes, gates))
-    extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
     worst = None
     if data is not None:
         say("accuracy")
@@ -208,8 +212,9 @@ def _latency(
     clock: Clock | None,
     speaks: bool,
     where: str,
-) -> tuple[Comparison, list[Verdict]]:
-    """Float against int8 on the first sample, interleaved in this process; and p95 where there is a budget."""
+) -> tuple[Comparison, list[Verdict], dict[str, Any] | None]:
+    """Float against int8 on the first sample, interleaved in this process; and single calls of int8 where there is a
+    budget for p95, or where the task answers at a rate."""
     first = {name: values[:1] for name, values in _named(samples, "input").items()}
     baseline = opened.session(threads=threads, baseline=True)
     for each in (baseline, session):
@@ -217,10 +222,13 @@ def _latency(
     limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
     comparison = compare(baseline.invoke, session.invoke, clock=clock, limits=limits, max_seconds=max_seconds)
     verdicts = [latency(comparison, gates, on_target=speaks, where=where)]
-    if gates.latency_ms:
-        single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2)
+    single, timely = None, getattr(opened.task, "REAL_TIME", False)
+    if gates.latency_ms or timely:
+        needs = {"min_samples": P99_NEEDS} if timely else {}
+        single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2, **needs)
+    if single is not None and gates.latency_ms:
         verdicts.append(budget(single, gates, on_target=speaks, where=where))
-    return comparison, verdicts
+    return comparison, verdicts, single
 
 
 def _sizes(opened: Bundle) -> tuple[int, int]:
