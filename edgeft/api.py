@@ -191,7 +191,7 @@ def bench(
     `Missing` (the runtime's extra).
     """
     from .bench.fingerprint import fingerprint
-    from .bench.latency import P99_NEEDS, measure, rate
+    from .bench.latency import FEWEST, P99_NEEDS, measure, rate
 
     opened = load(bundle)
     session = opened.session(threads=threads)
@@ -202,8 +202,8 @@ def bench(
         threads=threads or recorded["threads"], runtime={"name": opened.backend, "version": opened.runtime.version()}
     )
     timely = getattr(opened.task, "REAL_TIME", False)
-    needs = {"min_samples": P99_NEEDS} if timely else {}
-    result = measure(session.invoke, max_seconds=seconds, fingerprint=where, **needs)
+    fewest = P99_NEEDS if timely else FEWEST
+    result = measure(session.invoke, max_seconds=seconds, min_samples=fewest, fingerprint=where)
     if timely:
         result["rate_hz"] = rate(result)["rate_hz"]
     # Nothing to compare with: the measurement itself is the answer.

@@ -11,8 +11,8 @@ from .clock import Clock, SystemClock
 from .stats import QUANTILE_NEEDS, percentiles, quantile_bounds
 
 SCHEMA = "1.0"
-#: calls before a p99 stands on anything
-P99_NEEDS = QUANTILE_NEEDS[0.99]
+#: calls at least; and before a p99 stands on anything
+FEWEST, P99_NEEDS = 64, QUANTILE_NEEDS[0.99]
 WARM_UP_RUNS = 5
 
 
@@ -21,7 +21,7 @@ def measure(
     *,
     clock: Clock | None = None,
     max_seconds: float = 3.0,
-    min_samples: int = 64,
+    min_samples: int = FEWEST,
     max_samples: int = 2000,
     throttled: Callable[[], bool | None] | None = None,
     fingerprint: Mapping[str, Any] | None = None,

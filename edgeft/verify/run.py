@@ -14,7 +14,7 @@ from .. import bundle as bundles
 from .. import target as targets
 from ..bench.clock import Clock
 from ..bench.fingerprint import differences, fingerprint
-from ..bench.latency import P99_NEEDS, measure, rate
+from ..bench.latency import FEWEST, P99_NEEDS, measure, rate
 from ..bench.quads import Comparison, compare
 from ..bundle import Bundle
 from ..errors import UsageError
@@ -224,8 +224,8 @@ def _latency(
     verdicts = [latency(comparison, gates, on_target=speaks, where=where)]
     single, timely = None, getattr(opened.task, "REAL_TIME", False)
     if gates.latency_ms or timely:
-        needs = {"min_samples": P99_NEEDS} if timely else {}
-        single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2, **needs)
+        fewest = P99_NEEDS if timely else FEWEST
+        single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2, min_samples=fewest)
     if single is not None and gates.latency_ms:
         verdicts.append(budget(single, gates, on_target=speaks, where=where))
     return comparison, verdicts, single
