@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeft import files
+from edgeft.target import host_cpu
 
 LABELS = ("circle", "cross", "square")
 COUNTS = {"train": 300, "val": 60, "test": 120}
@@ -82,3 +83,17 @@ def seal(bundle: Path, **changes: Any) -> Path:
     files.write_json(bundle / "manifest.json", table)
     files.write_text(bundle / "manifest.sha256", files.sha256(bundle / "manifest.json") + "\n")
     return bundle
+
+
+def saturates() -> bool:
+    """Whether sums of unsigned by signed bytes are cut off at 16 bits here: x86 without VNNI, in two of the runtimes."""
+    isa, features = host_cpu()
+    return isa == "x86_64" and not features & {"avx512_vnni", "avx_vnni"}
+
+
+def failing(report: dict[str, Any]) -> list[str]:
+    """Names of the required gates that failed, without what this CPU cannot compute (8-bit weights where sums saturate:
+    the parity gate tells so, and the profile generic-x86-no-vnni has 7-bit weights for it)."""
+    excused = {"parity"} if saturates() and report["backend"] in ("onnxruntime", "openvino") else set()
+    bad = [g["name"] for g in report["gates"] if g["verdict"] == "fail" and g["required"]]
+    return [name for name in bad if name not in excused]
