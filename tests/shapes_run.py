@@ -86,7 +86,7 @@ def seal(bundle: Path, **changes: Any) -> Path:
 
 
 def saturates() -> bool:
-    """Whether sums of unsigned by signed bytes are cut off at 16 bits here: x86 without VNNI, in two of the runtimes."""
+    """Whether two runtimes cut sums of unsigned by signed bytes off at 16 bits here: on x86 without VNNI."""
     isa, features = host_cpu()
     return isa == "x86_64" and not features & {"avx512_vnni", "avx_vnni"}
 

@@ -33,7 +33,10 @@ def test_answers_become_actions_of_either_kind_of_space(example: ModuleType) -> 
 
 
 def test_without_gymnasium_it_says_what_to_install(tmp_path: Path) -> None:
-    code = f"import sys, runpy; sys.modules['gymnasium'] = None; sys.argv = ['x', 'nowhere']; runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
+    code = (
+        "import sys, runpy; sys.modules['gymnasium'] = None; sys.argv = ['x', 'nowhere']; "
+        f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 4 and "pip install gymnasium" in done.stderr and "Traceback" not in done.stderr
 
