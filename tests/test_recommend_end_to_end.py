@@ -13,6 +13,7 @@ from interactions_data import write_ratings
 from shapes_run import failed, failing, gate
 
 import edgeft
+from edgeft.errors import UsageError
 
 for _package in ("torch", "onnxruntime", "onnxscript", "openvino", "litert_torch"):
     pytest.importorskip(_package, reason=f"{_package} is not installed")
@@ -59,6 +60,13 @@ def test_each_runtime_keeps_the_ranking(made, name) -> None:
     assert set(report["per_class"]) <= {"popular items", "other items"}
     page = (Path(report["path"]) / "report.html").read_text()
     assert "HR@10" in page and "candidate 3" not in page, "items stand there by name"
+
+
+def test_other_tables_than_the_run_learned_with_are_refused_with_the_command(made, tmp_path) -> None:
+    run = Path(made[2]["host"]["path"]).parent.parent / "run"
+    with pytest.raises(UsageError, match="no model for the scheme affine of host-litert") as caught:
+        edgeft.export(run, ["host-litert"], tmp_path / "b", overrides=["quantize.embeddings=float"])
+    assert "--set quantize.embeddings=float, or pass --ptq" in caught.value.remedy
 
 
 @ALL

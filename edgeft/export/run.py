@@ -201,8 +201,11 @@ class _Exporter:
             method = self.session.recipe.quantize.method
         else:
             lacking = [t.name for t in self.targets if not (self.run / _quantized(t.scheme.name)).is_file()]
-            names = list(dict.fromkeys([*recipe.load(self.run / "recipe.toml").export.targets, *lacking]))
+            before, wanted = recipe.load(self.run / "recipe.toml"), self.session.recipe.quantize.embeddings
+            names = list(dict.fromkeys([*before.export.targets, *lacking]))
             setting = shlex.quote(f"export.targets={json.dumps(names)}")
+            if wanted != before.quantize.embeddings:
+                setting += f" --set quantize.embeddings={wanted}"
             raise UsageError(
                 f"the run has no model for the scheme {scheme.name} of {each.name}",
                 where=str(self.run),
