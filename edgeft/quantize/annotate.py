@@ -17,10 +17,8 @@ from torch import fx
 
 from ..errors import RecipeError
 from ..scheme import Scheme
-from .rules import Rule, is_float, is_table, rule_of, weight_axis, weighted_class
-
-#: the op class of a table that is looked up
-TABLE = "embedding"
+from .rules import Rule, is_float, rule_of, weight_axis, weighted_class
+from .tables import TABLE, is_table
 
 
 @dataclass(eq=False)
@@ -43,6 +41,10 @@ class WeightSite:
     user: fx.Node
     axis: int | None
     op_class: str
+
+    @property
+    def is_table(self) -> bool:
+        return self.op_class == TABLE
 
 
 @dataclass
