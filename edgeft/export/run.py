@@ -215,7 +215,8 @@ class _Exporter:
         names = list(self.session.input_names)
         artifact, baseline = (Artifact(c["file"], tuple(c["files"]), c["emitted"]) for c in converted)
         machine = runtime.get(each.backend)
-        loaded = [machine.load(staging / f) for f in (baseline.file, artifact.file)]
+        options = {**machine.options(), **(bundle.exact_options(machine) if target.exact_here(each) else {})}
+        loaded = [machine.load(staging / f, options=options) for f in (baseline.file, artifact.file)]
         scheme = quantized.graph.scheme.name
         graph = {
             "name": "main",

@@ -34,6 +34,11 @@ from .scales import same_scales
 from .size import size
 
 Say = Callable[[str], None]
+#: what a report says where `Bundle.exact` holds
+SATURATES = (
+    "this CPU has no VNNI: sums of 8-bit weights saturate in its integer kernels, the target's do not; outputs were "
+    "computed without them, speed and integer share with them"
+)
 #: the stored outputs are the artifact's own bits only where all of these are what they were at export.
 SAME_MACHINE = ("cpu", "isa", "flags")
 
@@ -85,6 +90,8 @@ def run(
     sizes = _sizes(opened)
     found.append(size(*sizes, gates))
     extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
+    if opened.exact:
+        extra["warnings"].append(SATURATES)
     worst = None
     if data is not None:
         say("accuracy")
@@ -211,7 +218,8 @@ def _latency(
 ) -> tuple[Comparison, list[Verdict]]:
     """Float against int8 on the first sample, interleaved in this process; and p95 where there is a budget."""
     first = {name: values[:1] for name, values in _named(samples, "input").items()}
-    baseline = opened.session(threads=threads, baseline=True)
+    baseline = opened.session(threads=threads, baseline=True, exact=False)
+    session = opened.session(threads=threads, exact=False) if opened.exact else session
     for each in (baseline, session):
         each.run(first)
     limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
