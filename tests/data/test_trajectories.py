@@ -50,7 +50,7 @@ def test_episodes_stay_whole_and_actions_belong_to_their_observation(tmp_path) -
     [
         ({"acts": None}, "has no acts"),
         ({"obs": np.zeros((100, 2), np.float32)}, "100 observations do not fit 120 actions"),
-        ({"indices": np.array([10, 500])}, "indices must be within"),
+        ({"indices": np.array([10, 500])}, "an episode may begin at"),
         ({"acts": np.full(120, np.nan, np.float32)}, "not finite"),
         ({"obs": np.full((132, 2), np.inf, np.float32)}, "not finite"),
         ({"indices": np.array([60])}, "too few|cannot be divided|do not fit"),
