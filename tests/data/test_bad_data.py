@@ -116,7 +116,7 @@ def test_folders_of_sounds(tmp_path: Path) -> None:
     for i in range(4):
         file = tmp_path / "train" / "fall" / f"00{i}.wav"
         file.write_bytes(file.read_bytes()[: 500 if i % 2 else 0])
-    refused("truncated", "001.wav", **spec)
+    refused("truncated", str(tmp_path / "train" / "fall"), **spec)
     refused("do not fit the pattern", ".wav", **spec, pattern="{label}_{speaker}")
 
 
