@@ -27,7 +27,8 @@ MOST_DROP = 0.01
 TITLES = {"pneumonia": "PneumoniaMNIST", "cells": "blood cells"}
 #: network -> learning rate from nothing, and from weights. AlexNet has no BatchNorm and diverges at ResNet's rate.
 RATES = {"resnet18": (1e-3, 5e-4), "alexnet": (1e-4, 1e-4)}
-EPOCHS = {"resnet18": 4, "alexnet": 6}
+#: epochs on PneumoniaMNIST and the size of a batch
+STEPS = {"resnet18": (3, 64), "alexnet": (2, 32)}
 
 
 def experiments(root: Path, out: Path) -> list[dict[str, Any]]:
@@ -39,13 +40,14 @@ def experiments(root: Path, out: Path) -> list[dict[str, Any]]:
     for net, (fresh, tuned) in RATES.items():
         shared = {"export": {"targets": list(RUNTIMES)}, "gates": {"max_drop": MOST_DROP, "min_speedup": 0.0}}
         model: dict[str, Any] = {"source": "torchvision", "name": net}
-        train = {"batch_size": 64, "augment": "light", "seed": 0}
+        epochs, batch = STEPS[net]
+        train = {"batch_size": batch, "augment": "light", "seed": 0}
         made.append(
             {
                 "name": f"{net}-pneumonia",
                 "model": model,
                 "data": lungs,
-                "train": {**train, "epochs": EPOCHS[net], "lr": fresh},
+                "train": {**train, "epochs": epochs, "lr": fresh},
                 "quantize": {"epochs": 1, "lr": 2e-5},
                 **shared,
             }
@@ -57,9 +59,9 @@ def experiments(root: Path, out: Path) -> list[dict[str, Any]]:
                     "name": f"{net}-cells-{policy}",
                     "model": learned,
                     "data": cells,
-                    "train": {**train, "batch_size": 32, "epochs": 10, "lr": tuned if policy == "full" else 5e-3},
+                    "train": {**train, "batch_size": 32, "epochs": 6, "lr": tuned if policy == "full" else 5e-3},
                     "update": {"policy": policy},
-                    "quantize": {"epochs": 2, "lr": 2e-5},
+                    "quantize": {"epochs": 1, "lr": 2e-5},
                     **shared,
                 }
             )
