@@ -10,6 +10,8 @@ from . import page, words
 
 #: further metrics where less is better; all others are read as "more is better"
 _LESS = ("mae", "rmse", "wer", "cer", "loss", "error")
+#: written in capitals
+_SHORT = ("auc", "f1", "mae", "rmse", "wer", "cer", "mrr", "ap", "iou", "bleu")
 
 
 def boxes(extras: Mapping[str, Any]) -> list[ET.Element | None]:
@@ -29,7 +31,8 @@ def further(extras: Mapping[str, Any]) -> ET.Element | None:
         if before is not None and after is not None:
             lost = (after - before) if any(word in str(name).lower() for word in _LESS) else before - after
         shown = [words.figure(value, unit) for value in (before, after)]
-        rows.append([words.line(name).replace("_", " "), *shown, words.change(lost, unit)])
+        said = (w.upper() if w in _SHORT else w for w in words.line(name).split("_"))
+        rows.append([" ".join(said), *shown, words.change(lost, unit)])
     if not rows:
         return None
     table = page.table(["metric", "float", "int8", "drop"], rows, numeric=(1, 2, 3))

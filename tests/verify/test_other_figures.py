@@ -19,7 +19,7 @@ def test_each_class_further_metrics_and_confusion_of_both() -> None:
     assert found["extra_metrics"]["auc"] == {"float": 1.0, "quantized": 0.75}
     assert found["confusion"]["float"] == [[8, 0], [0, 2]] and found["confusion"]["quantized"] == [[8, 0], [1, 1]]
     text = html.render({**found, "gates": []}, {"name": "x"})
-    assert "Further metrics" in text and "macro f1" in text and "+25.00 points" in text
+    assert "Further metrics" in text and "macro F1" in text and "+25.00 points" in text
     assert "seen as ill" in text and "2 → 1" in text
 
 
