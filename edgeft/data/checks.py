@@ -32,9 +32,10 @@ def check(dataset: Dataset) -> list[str]:
         share = FULL_LIMIT / total
         splits = [split.subset(np.linspace(0, len(split) - 1, max(1, int(len(split) * share)))) for split in splits]
         warnings.append(f"looked for duplicates in {sum(map(len, splits))} of {total} samples only")
+    hashes: dict[str, np.ndarray] = {}
     for i, first in enumerate(splits):
         for second in splits[i + 1 :]:
-            warnings += _leaks(first, second)
+            warnings += _leaks(first, second, hashes)
     return [*dataset.notes, *warnings]
 
 
@@ -51,7 +52,8 @@ def _balance(split: Split, labels: Sequence[str]) -> list[str]:
     ]
 
 
-def _leaks(first: Split, second: Split) -> list[str]:
+def _leaks(first: Split, second: Split, hashes: dict[str, np.ndarray]) -> list[str]:
+    """What both splits share; `hashes` keeps those of a split by its name for the next pair."""
     lines = []
     same = overlap(first, second)
     if same:
@@ -64,7 +66,11 @@ def _leaks(first: Split, second: Split) -> list[str]:
     if kind is None:
         return lines
     module, how = kind
-    near, looked = module.near_duplicates(first, second, skip={j for _, j in same})
+    known = [hashes.get(split.name) for split in (first, second)]
+    for at, split in enumerate((first, second)):
+        if known[at] is None:
+            known[at] = hashes[split.name] = module.hashes(split)
+    near, looked = module.near_duplicates(first, second, known, skip={j for _, j in same})
     if near:
         a, b = near[0]
         lines.append(

@@ -59,28 +59,35 @@ def is_picture(raw: Any) -> bool:
     return isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim in (2, 3)
 
 
+def hashes(split: Split) -> np.ndarray:
+    """The hash of every sample, uint8 (N, 8)."""
+    return np.stack([dhash(split.raw(i)) for i in range(len(split))]) if len(split) else np.zeros((0, 8), np.uint8)
+
+
 def near_duplicates(
-    first: Split, second: Split, skip: set[int] | None = None, limit: int = MOST_CONFIRMED
+    first: Split,
+    second: Split,
+    known: tuple[np.ndarray, np.ndarray],
+    skip: set[int] | None = None,
+    limit: int = MOST_CONFIRMED,
 ) -> tuple[list[tuple[int, int]], int]:
     """Pairs (position in `first`, position in `second`), one for each sample of `second` that has a near duplicate.
 
     And how many samples of `second` were looked at: not all of them where `limit` candidates had to be compared
-    before. `skip` holds positions of `second` that need no look (exact duplicates).
+    before. `known` are the `hashes` of both; `skip` holds positions of `second` that need no look (exact duplicates).
     """
-    known = np.stack([dhash(first.raw(i)) for i in range(len(first))]) if len(first) else np.zeros((0, 8), np.uint8)
     pairs: list[tuple[int, int]] = []
     looked = 0
     for j in range(len(second)):
         if skip and j in skip:
             continue
-        picture = second.raw(j)
-        distance = _POPCOUNT[known ^ dhash(picture)].sum(axis=1, dtype=np.int64)
+        distance = _POPCOUNT[known[0] ^ known[1][j]].sum(axis=1, dtype=np.int64)
         nearest = np.argsort(distance, kind="stable")[:_CANDIDATES]
         for i in nearest[distance[nearest] <= _BITS]:
             looked += 1
             if looked > limit:
                 return pairs, j
-            if alike(first.raw(int(i)), picture):
+            if alike(first.raw(int(i)), second.raw(j)):
                 pairs.append((int(i), j))
                 break
     return pairs, len(second)

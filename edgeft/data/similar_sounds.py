@@ -76,26 +76,32 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float((np.abs(product[shift]) / np.sqrt(np.where(enough, energies, np.inf))).max())
 
 
+def hashes(split: Split) -> np.ndarray:
+    """The envelope of every sample, float32 (N, 24)."""
+    made = [envelope(waveform(split.raw(i))) for i in range(len(split))]
+    return np.stack(made) if made else np.zeros((0, _BANDS), np.float32)
+
+
 def near_duplicates(
-    first: Split, second: Split, skip: set[int] | None = None, limit: int = MOST_CONFIRMED
+    first: Split,
+    second: Split,
+    known: tuple[np.ndarray, np.ndarray],
+    skip: set[int] | None = None,
+    limit: int = MOST_CONFIRMED,
 ) -> tuple[list[tuple[int, int]], int]:
     """As `similar.near_duplicates`: pairs of positions, and how many samples of `second` were looked at."""
-    if not len(first):
-        return [], len(second)
-    known = np.stack([envelope(waveform(first.raw(i))) for i in range(len(first))])
     pairs: list[tuple[int, int]] = []
     looked = 0
     for j in range(len(second)):
         if skip and j in skip:
             continue
-        wave = waveform(second.raw(j))
-        distance = np.sqrt(np.square(known - envelope(wave)).mean(axis=1))
+        distance = np.sqrt(np.square(known[0] - known[1][j]).mean(axis=1))
         nearest = np.argsort(distance, kind="stable")[:_CANDIDATES]
         for i in nearest[distance[nearest] <= _NEAR]:
             looked += 1
             if looked > limit:
                 return pairs, j
-            if correlation(waveform(first.raw(int(i))), wave) >= _CLOSE:
+            if correlation(waveform(first.raw(int(i))), waveform(second.raw(j))) >= _CLOSE:
                 pairs.append((int(i), j))
                 break
     return pairs, len(second)
