@@ -16,7 +16,7 @@ from torch import nn
 
 from edgeft import data as data_room
 from edgeft import recipe
-from edgeft.errors import DataError
+from edgeft.errors import DataError, ModelError
 from edgeft.tune.run import tune
 
 SUMMARY = (
@@ -168,3 +168,20 @@ def test_fewer_samples_than_a_batch_are_one_batch(tmp_path: Path) -> None:
     path = tune_data.write(tmp_path / "few.npz", (9, 6, 6))
     result = tune(tune_data.recipe_for(path, "train.batch_size=64"), tmp_path / "run")
     assert result["steps"] == 4
+
+
+def test_a_picture_that_is_too_small_for_the_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n"
+        "def deep(n_classes):\n"
+        "    body = [nn.Conv2d(3, 4, 7), nn.MaxPool2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()]\n"
+        "    return nn.Sequential(*body, nn.Linear(4, n_classes))\n"
+    )
+    made = tune_data.recipe_for(
+        tune_data.write(tmp_path / "d.npz"),
+        model={"source": "python", "name": f"{tmp_path}/net.py:deep"},
+        data={"size": 12},
+    )
+    with pytest.raises(ModelError, match=r"cannot take a sample of shape \(3, 12, 12\).*\n.*data\.size"):
+        tune(made, tmp_path / "run", allow_code=True)
+    assert not (tmp_path / "run").exists()
