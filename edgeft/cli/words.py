@@ -35,7 +35,7 @@ def pairs(table: Mapping[str, Any]) -> str:
 
 def plan(result: Mapping[str, Any]) -> str:
     """What `--dry-run` found: counts and memory, the targets' objections last."""
-    said = ("objections", "learns", "moving_bytes", "updated_parameters", "total_parameters")
+    said = ("objections", "learns", "moving_bytes", "updated_parameters", "total_parameters", "notes")
     learned = f"{result['updated_parameters']:,} of {result['total_parameters']:,} in {len(result['learns'])} tensors"
     told = {
         **{key: value for key, value in result.items() if key not in said},
@@ -43,7 +43,7 @@ def plan(result: Mapping[str, Any]) -> str:
         "memory of what moves": words.size(result["moving_bytes"]),
     }
     every = [objections({"target": name, "objections": found}) for name, found in result["objections"].items()]
-    return "\n".join([pairs(told), *every])
+    return "\n".join([pairs(told), *map(words.line, result.get("notes", ())), *every])
 
 
 def learns(result: Mapping[str, Any]) -> str:
