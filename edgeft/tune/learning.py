@@ -54,7 +54,7 @@ class Learning:
         if self.every:
             last = 1 + (max(epochs, 1) - 1) // self.every
             said.append(
-                f"unfreezing: the head alone, then one more of {len(self.steps) - 1} blocks every {self.every} epochs"
+                f"unfreezing: the head alone, then one more of {len(self.steps) - 1} blocks every {self.every} epoch(s)"
             )
             if last < len(self.steps):
                 said.append(
