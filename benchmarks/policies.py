@@ -130,14 +130,15 @@ def run(base: dict[str, Any], row: str, rate: float, seed: int, folder: Path, ot
 
     import edgeft
 
-    kept = folder.with_suffix(".json")
+    kept = folder.with_name(f"{folder.name}.json")
     if kept.exists():
         return json.loads(kept.read_text())
     tables = ROWS[row][1]
     made = {**base, "name": row, "quantize": {"method": "ptq"}, "update": tables.get("update", {})}
     made["train"] = {**base["train"], "lr": rate, "seed": seed, **tables.get("train", {})}
     summary = edgeft.tune(made, folder, overwrite=True)
-    stage = torch.load(folder / "checkpoints" / "float.pt", weights_only=True)
+    state = folder / "checkpoints" / "float.pt"
+    stage = torch.load(state, weights_only=True) if state.exists() else {"best": 0.0, "seconds": 0.0}  # no epoch
     found = {
         "rate": rate,
         "seed": seed,

@@ -60,6 +60,7 @@ def tune(
         return plan(session)
     if recipe_.quantize.method != "none":
         calibration_samples(session)  # an empty set is refused now, not after the float stage
+    run = _Run(session, out, accelerator, say, _progress_bar if progress else _no_bar)  # refuses what cannot learn
     if resume:
         _same_training(recipe_, out)
     elif accelerator.is_main_process:
@@ -69,7 +70,6 @@ def tune(
         accelerator.init_trackers(recipe_.name)
     if accelerator.is_main_process:
         files.write_text(out / "recipe.toml", recipe.dumps(recipe_))
-    run = _Run(session, out, accelerator, say, _progress_bar if progress else _no_bar)
     try:
         run.float_stage()
         results = {name: run.scheme_stage(scheme) for name, scheme in session.schemes.items()}
@@ -140,6 +140,7 @@ class _Run:
     def __init__(self, session: Session, out: Path, accelerator: Accelerator, say: Say, bar: Bar) -> None:
         self.s, self.out, self.accelerator, self.say, self.bar = session, out, accelerator, say, bar
         self.module = session.built.module.to(accelerator.device)
+        self.learns = learning.begin(self.module, session.built.head, session.recipe, session.example)
         self.rows: list[dict[str, Any]] = []
         self.fitted: list[Fitted] = []
         kind = session.recipe.train.class_weights
@@ -227,7 +228,7 @@ class _Run:
     def float_stage(self) -> None:
         """Fine-tune in float under the update policy, keep the best validation epoch."""
         t = self.s.recipe.train
-        learns = learning.begin(self.module, self.s.built.head, self.s.recipe, self.s.example)
+        learns = self.learns
         for note in learns.notes(t.epochs):
             self.say(note)
         groups = self.s.objective.groups(self.module, self.s.built.head, **rates(t))
