@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ..errors import RecipeError
-from ..objectives.blocks import blocks, depths, under
+from ..objectives.blocks import ADAPTER, blocks, depths, under
 from ..quantize.graph import QuantizedGraph
 from ..recipe import Recipe, Update
 from . import lora, updates
@@ -88,7 +88,7 @@ def begin(module: nn.Module, head: str, recipe: Recipe, example: Sequence[torch.
 
 def _name(names: Collection[str]) -> str:
     """What a block may be called: the longest dotted name that all its parameters share."""
-    parts = [name.split(".")[:-1] for name in sorted(names)]
+    parts = [[part for part in name.split(".")[:-1] if part != ADAPTER] for name in sorted(names)]
     shared = [same[0] for same in itertools.takewhile(lambda same: len(set(same)) == 1, zip(*parts))]
     return ".".join(shared) or ".".join(parts[0])
 

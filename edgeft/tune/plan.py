@@ -8,7 +8,7 @@ from typing import Any
 from .. import recipe, target
 from ..objectives import balance
 from ..quantize.graph import capture_float, insert
-from . import learning, lora
+from . import learning, lora, updates
 from .memory import moving_bytes
 from .session import Session
 
@@ -19,8 +19,9 @@ def plan(session: Session) -> dict[str, Any]:
     learns = learning.begin(module, head, session.recipe, session.example)
     learned = learns.at(t.epochs)
     updated = sum(p.numel() for n, p in module.named_parameters() if n in learned)
-    moving = moving_bytes(module, 1 if t.optimizer == "sgd" else 2)
     by_group = learning.rates_of(session.objective.groups(module, head, **rates(t)))
+    updates.apply(module, learned)
+    moving = moving_bytes(module, 1 if t.optimizer == "sgd" else 2)
     adapted = lora.merge(module)
     captured = capture_float(module, session.example)
     objections = {}

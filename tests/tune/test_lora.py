@@ -94,7 +94,7 @@ def test_which_layers_are_adapted() -> None:
     assert "_conv_head" in every and "_fc" not in every
     assert all(layer.kernel_size == (1, 1) and layer.groups == 1 for layer in every.values())
     assert net._blocks[3]._depthwise_conv not in every.values() and net._conv_stem not in every.values()
-    assert set(lora.targets(net, "_fc", ("_blocks.3", "_conv_h*"), x)) == {
+    assert set(lora.targets(net, "_fc", ("_blocks.[3-3]", "_conv_h*"), x)) == {
         "_blocks.3._expand_conv", "_blocks.3._project_conv", "_conv_head",
     }  # fmt: skip
 
