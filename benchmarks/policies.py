@@ -192,18 +192,20 @@ def pooled(found: list[dict[str, Any]]) -> dict[str, Any]:
     return {**found[0], **means, **total, "rate": [one["rate"] for one in found], "runs": found}
 
 
-def measure(names: list[str], seeds: list[int], root: Path, out: Path) -> dict[str, dict[str, Any]]:
+def measure(
+    names: list[str], chosen_rows: list[str], seeds: list[int], root: Path, out: Path
+) -> dict[str, dict[str, Any]]:
     results: dict[str, dict[str, Any]] = {}
     for name, base in picture_sets(root, out).items():
         if name in names:
-            results[name] = {row: chosen(base, row, seeds, out / name) for row in ROWS}
+            results[name] = {row: chosen(base, row, seeds, out / name) for row in chosen_rows}
     if "voices" in names:
-        rows: dict[str, list[dict[str, Any]]] = {row: [] for row in ROWS}
+        rows: dict[str, list[dict[str, Any]]] = {row: [] for row in chosen_rows}
         before = []
         for speaker, base, others in voice_sets(root, out):
             untouched = {**base, "train": {**base["train"], "epochs": 0}}
             before.append(run(untouched, "head", RATES[0], 0, out / f"before-{speaker}", others))
-            for row in ROWS:
+            for row in chosen_rows:
                 rows[row].append(chosen(base, row, seeds[:1], out / f"voice-{speaker}", others))
         results["voices"] = {"before": pooled(before), **{row: pooled(found) for row, found in rows.items()}}
     return results
@@ -286,10 +288,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs (resumable)")
     parser.add_argument("--only", nargs="*", choices=TITLES, default=list(TITLES))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
+    parser.add_argument(
+        "--rows", nargs="*", choices=ROWS, help="run these only and publish nothing: a part of the work"
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     host = common.machine()
-    results = measure(arguments.only, arguments.seeds, Path(os.environ["EDGEFT_DATA"]), arguments.out)
+    rows = arguments.rows or list(ROWS)
+    results = measure(arguments.only, rows, arguments.seeds, Path(os.environ["EDGEFT_DATA"]), arguments.out)
+    if arguments.rows:
+        return
     used = common.versions("torch")
     section = "## What learns\n\n"
     section += (
