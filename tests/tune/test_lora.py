@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
+from edgeft import target
 from edgeft.errors import RecipeError
 from edgeft.models.efficientnet_lite import EfficientNetLite0
 from edgeft.models.resnet import ResNet8
 from edgeft.recipe import Update
 from edgeft.tune import lora, updates
 from edgeft.tune.run import tune
+
+#: the scheme of this machine
+HOST = target.load("host").scheme.name
 
 
 class Layers(nn.Module):
@@ -156,20 +160,20 @@ def test_a_run_merges_and_moves_nothing_else(data: Path, tmp_path: Path) -> None
     assert list(before) == list(after)
     assert {k for k in after if not torch.equal(before[k], after[k])} == moving
 
-    before, after = (load_file(tmp_path / n / "quantized.affine.safetensors") for n in ("start", "run"))
+    before, after = (load_file(tmp_path / n / f"quantized.{HOST}.safetensors") for n in ("start", "run"))
     assert list(before) == list(after)
     weights = {k for k in after if k.endswith((".weight", ".bias"))}
     norm_in = {f"{n}.bias" for n in layers}  # the folded norm's shift: a constant
     assert {k for k in weights if not torch.equal(before[k], after[k])} <= moving
     assert norm_in <= weights and all(torch.equal(before[k], after[k]) for k in norm_in)
-    learned = result["schemes"]["affine"]["updated_parameters"]
+    learned = result["schemes"][HOST]["updated_parameters"]
     assert 195 + 32 + 64 + 3 < learned < 500, "in the second stage the head, scales of three layers, grids after them"
 
 
 def test_the_merged_weights_stay_in_the_second_stage(data: Path, tmp_path: Path) -> None:
     """What was merged is what is quantized: no weight of a body layer moves under the teacher."""
     tune(tune_data.recipe_for(data, *MORE, "quantize.epochs=3", "quantize.lr=0.01"), tmp_path / "run")
-    whole, graph = (load_file(tmp_path / "run" / n) for n in ("float.safetensors", "quantized.affine.safetensors"))
+    whole, graph = (load_file(tmp_path / "run" / n) for n in ("float.safetensors", f"quantized.{HOST}.safetensors"))
     scale = whole["layer3.0.downsample.1.weight"] / (whole["layer3.0.downsample.1.running_var"] + 1e-5).sqrt()
     folded = whole["layer3.0.downsample.0.weight"] * scale[:, None, None, None]
     torch.testing.assert_close(graph["layer3.0.downsample.0.weight"], folded)
