@@ -84,15 +84,18 @@ def run(
         _compatibility(profile, opened, session, share),
     ]
     comparison = None
+    kept = list(evaluate.recorded(opened.manifest, "quantize").get("keep_float") or ())
     if measure_latency and where != "emulated":
         say("latency")
-        comparison, verdicts = _latency(opened, session, samples, gates, threads, max_seconds, clock, speaks, where)
+        speed = {"on_target": speaks, "where": where, "int8": dataclasses.asdict(share), "keep_float": kept}
+        comparison, verdicts = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         found += verdicts
     sizes = _sizes(opened)
     found.append(size(*sizes, gates))
     extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
     if opened.exact:
         extra["warnings"].append(SATURATES)
+    extra |= {"keep_float": kept} if kept else {}
     if data is not None:
         say("accuracy")
         judged = evaluate.evaluate(opened, Path(data), threads)
@@ -213,8 +216,7 @@ def _latency(
     threads: int,
     max_seconds: float,
     clock: Clock | None,
-    speaks: bool,
-    where: str,
+    speed: dict[str, Any],
 ) -> tuple[Comparison, list[Verdict]]:
     """Float against int8 on the first sample, interleaved in this process; and p95 where there is a budget."""
     first = {name: values[:1] for name, values in _named(samples, "input").items()}
@@ -224,10 +226,10 @@ def _latency(
         each.run(first)
     limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
     comparison = compare(baseline.invoke, session.invoke, clock=clock, limits=limits, max_seconds=max_seconds)
-    verdicts = [latency(comparison, gates, on_target=speaks, where=where)]
+    verdicts = [latency(comparison, gates, **speed)]
     if gates.latency_ms:
         single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2)
-        verdicts.append(budget(single, gates, on_target=speaks, where=where))
+        verdicts.append(budget(single, gates, on_target=speed["on_target"], where=speed["where"]))
     return comparison, verdicts
 
 
