@@ -15,6 +15,7 @@ from typing import Any
 
 from . import tables
 from .errors import InternalError, RecipeError, UsageError, nearest
+from .scheme import EMBEDDINGS
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Quantize:
     lr: float = 1e-4
     distill: bool = True
     keep_float: tuple[str, ...] = ()
+    embeddings: str = "float"  # float | int8: tables that are looked up
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.augment": ("none", "light", "strong"),
     "update.policy": ("full", "head", "last", "bias", "norm", "lora"),
     "quantize.method": ("qat", "ptq", "none"),
+    "quantize.embeddings": EMBEDDINGS,
     "gates.decide": ("point", "bound"),
 }
 

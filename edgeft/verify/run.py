@@ -14,7 +14,7 @@ from .. import bundle as bundles
 from .. import target as targets
 from ..bench.clock import Clock
 from ..bench.fingerprint import differences, fingerprint
-from ..bench.latency import measure
+from ..bench.latency import FEWEST, P99_NEEDS, measure, rate
 from ..bench.quads import Comparison, compare
 from ..bundle import Bundle
 from ..errors import UsageError
@@ -85,17 +85,19 @@ def run(
     ]
     comparison = None
     kept = list(evaluate.recorded(opened.manifest, "quantize").get("keep_float") or ())
-    if measure_latency and where != "emulated":
-        say("latency")
-        speed = {"on_target": speaks, "where": where, "int8": dataclasses.asdict(share), "keep_float": kept}
-        comparison, verdicts = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
-        found += verdicts
-    sizes = _sizes(opened)
-    found.append(size(*sizes, gates))
     extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
     if opened.exact:
         extra["warnings"].append(SATURATES)
     extra |= {"keep_float": kept} if kept else {}
+    if measure_latency and where != "emulated":
+        say("latency")
+        speed = {"on_target": speaks, "where": where, "int8": dataclasses.asdict(share), "keep_float": kept}
+        comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
+        found += verdicts
+        if single is not None and getattr(opened.task, "REAL_TIME", False):
+            extra["rate"] = {**rate(single), "where": where}
+    sizes = _sizes(opened)
+    found.append(size(*sizes, gates))
     if data is not None:
         say("accuracy")
         judged = evaluate.evaluate(opened, Path(data), threads)
@@ -217,8 +219,9 @@ def _latency(
     max_seconds: float,
     clock: Clock | None,
     speed: dict[str, Any],
-) -> tuple[Comparison, list[Verdict]]:
-    """Float against int8 on the first sample, interleaved in this process; and p95 where there is a budget."""
+) -> tuple[Comparison, list[Verdict], dict[str, Any] | None]:
+    """Float against int8 on the first sample, interleaved in this process; and single calls of int8 where there is a
+    budget for p95, or where the task answers at a rate."""
     first = {name: values[:1] for name, values in _named(samples, "input").items()}
     baseline = opened.session(threads=threads, baseline=True, exact=False)
     session = opened.session(threads=threads, exact=False) if opened.exact else session
@@ -227,10 +230,13 @@ def _latency(
     limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
     comparison = compare(baseline.invoke, session.invoke, clock=clock, limits=limits, max_seconds=max_seconds)
     verdicts = [latency(comparison, gates, **speed)]
-    if gates.latency_ms:
-        single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2)
+    single, timely = None, getattr(opened.task, "REAL_TIME", False)
+    if gates.latency_ms or timely:
+        fewest = P99_NEEDS if timely else FEWEST
+        single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2, min_samples=fewest)
+    if single is not None and gates.latency_ms:
         verdicts.append(budget(single, gates, on_target=speed["on_target"], where=speed["where"]))
-    return comparison, verdicts
+    return comparison, verdicts, single
 
 
 def _sizes(opened: Bundle) -> tuple[int, int]:
