@@ -43,6 +43,7 @@ class Data:
     pattern: str = ""  # parts of a file's name, such as "{label}_{speaker}_{take}"
     group: str = ""  # the part of the pattern whose files stay in one split
     sound: dict[str, Any] = field(default_factory=dict)  # rate, seconds, window, hop, mels, ... of a sound's features
+    masks: dict[str, Any] = field(default_factory=dict)  # images, labels, classes, void of a folder of label masks
     columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
 
 
