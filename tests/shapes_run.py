@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from edgeft import files
-from edgeft.target import host_cpu
+from edgeft import files, target
 
 LABELS = ("circle", "cross", "square")
 COUNTS = {"train": 300, "val": 60, "test": 120}
 #: one target a runtime and one a scheme
 TARGETS = ("host", "host-litert", "host-openvino", "jetson-orin-nano", "generic-x86-no-vnni")
-SCHEME_OF = {"host": "affine", "jetson-orin-nano": "symmetric-residual_branch", "generic-x86-no-vnni": "affine-w7"}
+#: the scheme of this machine: 7-bit weights where its CPU has no VNNI
+HOST = target.load("host").scheme.name
+SCHEME_OF = {"host": HOST, "jetson-orin-nano": "symmetric-residual_branch", "generic-x86-no-vnni": "affine-w7"}
 
 
 def picture(label: str, rng: np.random.Generator) -> np.ndarray:
@@ -83,17 +84,3 @@ def seal(bundle: Path, **changes: Any) -> Path:
     files.write_json(bundle / "manifest.json", table)
     files.write_text(bundle / "manifest.sha256", files.sha256(bundle / "manifest.json") + "\n")
     return bundle
-
-
-def saturates() -> bool:
-    """Whether two runtimes cut sums of unsigned by signed bytes off at 16 bits here: on x86 without VNNI."""
-    isa, features = host_cpu()
-    return isa == "x86_64" and not features & {"avx512_vnni", "avx_vnni"}
-
-
-def failing(report: dict[str, Any]) -> list[str]:
-    """Names of the required gates that failed, without what this CPU cannot compute (8-bit weights where sums saturate:
-    the parity gate tells so, and the profile generic-x86-no-vnni has 7-bit weights for it)."""
-    excused = {"parity"} if saturates() and report["backend"] in ("onnxruntime", "openvino") else set()
-    bad = [g["name"] for g in report["gates"] if g["verdict"] == "fail" and g["required"]]
-    return [name for name in bad if name not in excused]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..verdict import ADVISORY, UNVERIFIED
-from . import page, plots, png, words
+from . import page, plots, png, slower, words
 from .page import el
 from .words import table as _table
 
@@ -31,6 +31,7 @@ def header(
             cls="head",
         ),
         el("p", words.sentence(report)),
+        el("p", said) if (said := slower.sentence(report)) else None,
     )
 
 

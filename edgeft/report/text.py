@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from . import words
+from . import slower, words
 
 _PAINT = {
     PASS: "32",
@@ -55,6 +55,7 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
     if told := words.control_rate(words.table(value.get("rate"))):
         lines.append(f"  {told}")
     lines += ["", *(f"  {text}" for text in gates(value.get("gates") or (), color=color)), "", words.sentence(value)]
+    lines += [said] if (said := slower.sentence(value)) and not slower.told(value.get("gates")) else []
     lines += [f"warning: {words.line(warning)}" for warning in value.get("warnings") or ()]
     if value.get("path"):
         lines.append(f"bundle: {words.line(value['path'])}")
@@ -113,6 +114,8 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
         sentence = words.sentence(value)
         if value.get("verdict") != PASS or "Not verified" in sentence:
             notes.append(f"{target}: {sentence}")
+        if said := slower.sentence(value):
+            notes.append(f"{target}: {said}")
     lines = table(("verdict", "target", "float → int8", "speed", "size", "int8 share"), rows, right=(2, 3, 4, 5))
     painted = [_paint(row[0], color) + text[len(row[0]) :] for row, text in zip(rows, lines[1:])]
     return "\n".join([lines[0], *painted, *([""] if notes else []), *notes])

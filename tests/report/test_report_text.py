@@ -66,7 +66,7 @@ def test_colour_changes_only_the_verdicts() -> None:
 
 def test_several_reports_are_a_table_and_the_sentences_that_matter() -> None:
     failed = {**values.report(), "target": "rpi5", "verdict": "fail", "gates": [values.gate("accuracy", "fail")]}
-    clean = {**values.report(), "target": "nuc", "gates": values.report()["gates"][:3]}
+    clean = {**values.report(), "target": "nuc", "gates": values.report()["gates"][:3], "latency": {}}
     lines = text.reports([values.report(), failed, clean]).splitlines()
     assert [line.split()[1] for line in lines[1:4]] == ["jetson-orin-nano", "rpi5", "nuc"]
     assert "rpi5: Failed: accuracy." in lines
