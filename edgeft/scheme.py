@@ -37,8 +37,8 @@ class Scheme:
     convolution or linear, so that a compiler can fuse that convolution with the add (TensorRT).
     `ops` are the op classes to quantize; a tensor between two of them is quantized, everything else stays float.
     `embeddings` = "int8": tables that are looked up are stored as weights are, with the scales of a linear layer (one a
-    row, or one where `per_tensor` names "linear"). Rows are looked up as int8 and become float at once, so this is
-    about bytes, never about speed; a recipe asks for it, and a profile need not state it.
+    row, or one where `per_tensor` names "linear"), in 8 bits also where weights have 7. Rows are looked up as int8 and
+    become float at once, so this is about bytes, never about speed; a recipe asks for it, a profile need not state it.
     """
 
     activation_symmetric: bool = False

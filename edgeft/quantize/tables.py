@@ -15,6 +15,8 @@ from .fakequant import WeightFakeQuant
 
 #: the op class of a lookup
 TABLE = "embedding"
+#: of a table that is no other op's weight: it enters no sum of products, so a scheme of 7-bit weights need not cut it
+RANGE = (-127, 127)
 
 
 def is_table(node: fx.Node) -> bool:
