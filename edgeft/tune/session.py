@@ -51,6 +51,11 @@ class Session:
     def policy(self) -> str:
         return self.recipe.update.policy
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether the weights were learned before, as far as can be told: the caller's own code may bring such ones."""
+        return self.built.pretrained or self.recipe.model.source in ("python", "module")
+
 
 def open_session(
     recipe_: Recipe,
