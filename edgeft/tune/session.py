@@ -41,6 +41,8 @@ class Session:
     example: tuple[torch.Tensor, ...]
     #: of the feeds that the task makes, in the order of the model's inputs
     input_names: tuple[str, ...]
+    #: the model is the caller's own object
+    own_model: bool = False
 
     @property
     def schemes(self) -> dict[str, Scheme]:
@@ -54,7 +56,7 @@ class Session:
     @property
     def pretrained(self) -> bool:
         """Whether the weights were learned before, as far as can be told: the caller's own code may bring such ones."""
-        return self.built.pretrained or self.recipe.model.source in ("python", "module")
+        return self.built.pretrained or self.own_model or self.recipe.model.source in ("python", "module")
 
 
 def open_session(
@@ -87,7 +89,7 @@ def open_session(
         spec = task.measure(spec, (train.raw(int(i)) for i in positions))
     feeds = task.preprocess(dataset.split("train").raw(0), spec)
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
-    return Session(recipe_, task, objective, dataset, built, spec, opened, example, tuple(feeds))
+    return Session(recipe_, task, objective, dataset, built, spec, opened, example, tuple(feeds), model is not None)
 
 
 def _with_args(model: recipe.Model, args: Mapping[str, Any]) -> recipe.Model:
