@@ -16,7 +16,7 @@ import argparse
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +99,11 @@ def sound_recipe(path: str, **train: Any) -> dict[str, Any]:
     }
 
 
-def voice_sets(root: Path, out: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
+def voice_sets(root: Path, out: Path, names: Sequence[str]) -> Iterator[tuple[str, dict[str, Any], str]]:
     """(speaker, recipe of learning that voice, folder to test on the other three)."""
     import edgeft
 
-    for name in SPEAKERS:
+    for name in names:
         strangers = voice(
             root,
             out / f"without-{name}",
@@ -193,7 +193,7 @@ def pooled(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def measure(
-    names: list[str], chosen_rows: list[str], seeds: list[int], root: Path, out: Path
+    names: list[str], chosen_rows: list[str], seeds: list[int], speakers: list[str], root: Path, out: Path
 ) -> dict[str, dict[str, Any]]:
     results: dict[str, dict[str, Any]] = {}
     for name, base in picture_sets(root, out).items():
@@ -202,7 +202,7 @@ def measure(
     if "voices" in names:
         rows: dict[str, list[dict[str, Any]]] = {row: [] for row in chosen_rows}
         before = []
-        for speaker, base, others in voice_sets(root, out):
+        for speaker, base, others in voice_sets(root, out, speakers):
             untouched = {**base, "train": {**base["train"], "epochs": 0}}
             before.append(run(untouched, "head", RATES[0], 0, out / f"before-{speaker}", others))
             for row in chosen_rows:
@@ -288,6 +288,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs (resumable)")
     parser.add_argument("--only", nargs="*", choices=TITLES, default=list(TITLES))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
+    parser.add_argument("--speakers", nargs="*", choices=SPEAKERS, default=list(SPEAKERS))
     parser.add_argument(
         "--rows", nargs="*", choices=ROWS, help="run these only and publish nothing: a part of the work"
     )
@@ -295,7 +296,8 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     host = common.machine()
     rows = arguments.rows or list(ROWS)
-    results = measure(arguments.only, rows, arguments.seeds, Path(os.environ["EDGEFT_DATA"]), arguments.out)
+    root = Path(os.environ["EDGEFT_DATA"])
+    results = measure(arguments.only, rows, arguments.seeds, arguments.speakers, root, arguments.out)
     if arguments.rows:
         return
     used = common.versions("torch")
