@@ -16,7 +16,7 @@ from .session import Session
 def plan(session: Session) -> dict[str, Any]:
     """What a run would do: counts, what learns, memory of the parameters that move, what the targets object to."""
     module, head, t = session.built.module, session.built.head, session.recipe.train
-    learns = learning.begin(module, head, session.recipe, session.example)
+    learns = learning.begin(module, head, session.recipe, session.example, pretrained=session.pretrained)
     learned = learns.at(t.epochs)
     updated = sum(p.numel() for n, p in module.named_parameters() if n in learned)
     by_group = learning.rates_of(session.objective.groups(module, head, **rates(t)))

@@ -140,7 +140,9 @@ class _Run:
     def __init__(self, session: Session, out: Path, accelerator: Accelerator, say: Say, bar: Bar) -> None:
         self.s, self.out, self.accelerator, self.say, self.bar = session, out, accelerator, say, bar
         self.module = session.built.module.to(accelerator.device)
-        self.learns = learning.begin(self.module, session.built.head, session.recipe, session.example)
+        self.learns = learning.begin(
+            self.module, session.built.head, session.recipe, session.example, pretrained=session.pretrained
+        )
         self.rows: list[dict[str, Any]] = []
         self.fitted: list[Fitted] = []
         kind = session.recipe.train.class_weights

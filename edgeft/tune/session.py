@@ -42,6 +42,8 @@ class Session:
     example: tuple[torch.Tensor, ...]
     #: of the feeds that the task makes, in the order of the model's inputs
     input_names: tuple[str, ...]
+    #: the model is the caller's own object
+    own_model: bool = False
 
     @property
     def schemes(self) -> dict[str, Scheme]:
@@ -51,6 +53,11 @@ class Session:
     @property
     def policy(self) -> str:
         return self.recipe.update.policy
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the weights were learned before, as far as can be told: the caller's own code may bring such ones."""
+        return self.built.pretrained or self.own_model or self.recipe.model.source in ("python", "module")
 
 
 def open_session(
@@ -89,7 +96,7 @@ def open_session(
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
     if spec.get("kind") == "image":
         _try(built, example)
-    return Session(recipe_, task, objective, dataset, built, spec, opened, example, tuple(feeds))
+    return Session(recipe_, task, objective, dataset, built, spec, opened, example, tuple(feeds), model is not None)
 
 
 def _try(built: Built, example: tuple[torch.Tensor, ...]) -> None:
