@@ -37,8 +37,9 @@ def capture(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[fx.Grap
 
     `example` holds one tensor per input, batch first. A batch of two or more is used for tracing, since size 1
     specializes. `module.open_axes` ({axis: (smallest, largest size)} of every input) leaves more axes open, so that a
-    graph of texts trains on batches as long as their longest text; an artifact has the example's sizes. Falls back to a static batch of 1 where the module's code fixes the batch. The caller's module is
-    left as it was. Raises `ModelError` when the module cannot be captured at all.
+    graph of texts trains on batches as long as their longest text; an artifact has the example's sizes. Falls back to a
+    static batch of 1 where the module's code fixes the batch. The caller's module is left as it was. Raises
+    `ModelError` when the module cannot be captured at all.
     """
     module = copy.deepcopy(module).eval()
     for parameter in module.parameters():

@@ -149,11 +149,15 @@ def floor_weight_scales(graph: fx.GraphModule) -> None:
         if node.op != "call_function" or len(node.args) < 3 or not all(isinstance(a, fx.Node) for a in node.args[:3]):
             continue
         source, weight, bias = node.args[:3]
+        factor = getattr(graph, str(bias.target)) if bias.op == "call_module" else None
+        if factor is not None:
+            (bias,) = bias.all_input_nodes
         if bias.op != "get_attr" or weight.op != "call_module" or source.op != "call_module":
             continue
         fake, before = getattr(graph, str(weight.target)), getattr(graph, str(source.target))
         if isinstance(fake, WeightFakeQuant) and isinstance(before, ActivationFakeQuant):
-            values = attribute(graph, str(bias.target)).detach().abs()
+            values = attribute(graph, str(bias.target)).detach()
+            values = (values if factor is None else factor(values)).abs()
             values = values.amax().expand(1) if fake.axis is None else values
             least = values / (before.parameters_of_grid()[0] * 2.0**23)
             fake.floor.copy_(torch.maximum(fake.floor, least.to(fake.floor)))

@@ -379,8 +379,6 @@ def calibrated(session: Session, captured: Captured, scheme: Scheme) -> Quantize
     preset = calibration.load(session.recipe.quantize.calibration)
     part = calibration_samples(session)
     graph = insert(captured, scheme, session.recipe.quantize.keep_float)
-    graph.calibrate_weights(preset.weights)
-
     world, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
 
     def every_batch() -> Iterator[tuple[torch.Tensor, ...]]:
@@ -395,5 +393,7 @@ def calibrated(session: Session, captured: Captured, scheme: Scheme) -> Quantize
     def batches() -> Iterable[tuple[torch.Tensor, ...]]:
         return itertools.islice(every_batch(), rank, None, world)
 
+    graph.spread_channels(batches)
+    graph.calibrate_weights(preset.weights)
     calibrate(graph.module, batches, estimator=preset.estimator, percentile=preset.percentile)
     return graph
