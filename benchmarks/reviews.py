@@ -156,8 +156,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
         gates = {g["name"]: g for g in reversed(report["gates"])}
         row["runtimes"][report["backend"]] = {
             **{k: gates["accuracy"][k] for k in ("float", "quantized", "drop", "ci95")},
-            "metrics": report.get("metrics"),
-            "per_class": report.get("per_class"),
+            **{k: report.get(k) for k in ("extra_metrics", "per_class", "confusion")},
             "agreement": gates["agreement"]["quantized"],
             "int8_share": report["int8_share"],
             "verdict": report["verdict"],
@@ -175,9 +174,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         for backend, r in row["runtimes"].items():
             low, high = (100 * v for v in r["ci95"])
-            latency, metrics = r["latency"], r["metrics"] or {}
+            latency, f1 = r["latency"], (r["extra_metrics"] or {}).get("macro_f1", {})
             slow, fast = latency["ci99"] or (0, 0)
-            f1 = [metrics.get(side, {}).get("macro_f1") for side in ("float", "quantized")]
             lines.append(
                 (
                     f"{row['name']} ({row['method'].upper()})",
@@ -187,7 +185,7 @@ def table(rows: list[dict[str, Any]]) -> str:
                     f"{100 * r['float']:.1f}",
                     f"{100 * r['quantized']:.1f}",
                     f"{100 * r['drop']:+.1f} [{low:+.1f}, {high:+.1f}]",
-                    " / ".join("-" if v is None else f"{100 * v:.1f}" for v in f1),
+                    " / ".join(f"{100 * f1[side]:.1f}" for side in ("float", "quantized") if side in f1),
                     f"{100 * r['agreement']:.1f}",
                     f"{latency['speedup']:.2f} [{slow:.2f}, {fast:.2f}]",
                     r["verdict"],

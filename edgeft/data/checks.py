@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError, nearest
 from .samples import NAMES, Dataset, Split, content_digest
-from .similar import near_duplicates
+from .similar import near_duplicates, same_words
 
 #: the largest class over the smallest one, from where on it is reported.
 IMBALANCE = 5.0
@@ -60,7 +60,15 @@ def _leaks(first: Split, second: Split) -> list[str]:
             f"leak: {len({j for _, j in same})} of {len(second)} {second.name} samples are also in {first.name} "
             f"(the same content), for example {second.source(b)} and {first.source(a)}"
         )
-    near = near_duplicates(first, second, skip={j for _, j in same}) if _pictures(first) and _pictures(second) else []
+    seen = {j for _, j in same}
+    near = near_duplicates(first, second, skip=seen) if _pictures(first) and _pictures(second) else []
+    words = same_words(first, second, skip=seen) if _texts(first) and _texts(second) else []
+    if words:
+        a, b = words[0]
+        lines.append(
+            f"possible leak: {len(words)} of {len(second)} {second.name} texts have the words of one in {first.name} "
+            f"(apart from case, blanks and punctuation), for example {second.source(b)} and {first.source(a)}"
+        )
     if near:
         a, b = near[0]
         lines.append(
@@ -75,6 +83,10 @@ def _pictures(split: Split) -> bool:
         return False
     raw = split.raw(0)
     return isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim in (2, 3)
+
+
+def _texts(split: Split) -> bool:
+    return bool(len(split)) and isinstance(split.raw(0), str)
 
 
 def overlap(
