@@ -25,6 +25,7 @@ from torch import fx, nn
 from .annotate import Annotation, Site
 from .capture import aten, attribute
 from .normalize import LINEAR
+from .ranges import reduced
 
 #: a factor is at most 2^this either way
 LARGEST = 12
@@ -79,13 +80,13 @@ def norm_into_linear(site: Site) -> bool:
 
 
 def tops(module: fx.GraphModule, spreads: Iterable[Spread], batches: Batches) -> dict[str, torch.Tensor]:
-    """{fake: largest magnitude of each channel} over `batches`, with every fake-quantize module off."""
-    found: dict[str, torch.Tensor] = {}
+    """{fake: largest magnitude of each channel} over all processes' `batches`, with every fake-quantize module off."""
+    spreads = list(spreads)
+    found = {s.fake: torch.zeros_like(getattr(module, s.outside).factor) for s in spreads}
 
     def look(name: str) -> Callable[..., None]:
         def hook(_module: object, _inputs: object, value: torch.Tensor) -> None:
-            top = value.detach().abs().flatten(0, -2).amax(0)
-            found[name] = torch.maximum(found[name], top) if name in found else top
+            found[name] = torch.maximum(found[name], value.detach().abs().flatten(0, -2).amax(0))
 
         return hook
 
@@ -97,7 +98,7 @@ def tops(module: fx.GraphModule, spreads: Iterable[Spread], batches: Batches) ->
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return {n: torch.from_numpy(reduced(t.numpy(force=True), "max")).to(t) for n, t in found.items()}
 
 
 def factors(top: torch.Tensor, weight_top: torch.Tensor | None = None) -> torch.Tensor:
@@ -125,8 +126,6 @@ def spread(module: fx.GraphModule, spreads: Iterable[Spread], fakes: dict[str, n
     found = tops(module, spreads, batches)
     with torch.no_grad():
         for one in spreads:
-            if one.fake not in found:
-                continue
             columns = None
             if not one.rows:
                 columns = torch.stack([attribute(module, name).abs().amax(0) for name in one.weights]).amax(0)
