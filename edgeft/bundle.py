@@ -107,16 +107,33 @@ class Bundle:
         with _reading(self.path / SAMPLES):
             return npz.read(self.path / SAMPLES)
 
-    def session(self, *, threads: int | None = None, baseline: bool = False, name: str = "main") -> runtimes.Session:
+    def sessions(self, *, threads: int | None = None, baseline: bool = False) -> dict[str, runtimes.Session]:
+        """The session of every graph by name."""
+        names = [graph["name"] for graph in self.manifest["graphs"]]
+        return {name: self.session(threads=threads, baseline=baseline, name=name) for name in names}
+
+    def session(self, *, threads: int | None = None, baseline: bool = False, name: str = "") -> runtimes.Session:
         """The artifact (or its float baseline) loaded in its runtime with the recorded options.
+
+        Of a bundle of several graphs it is, without `name`, the session that the task composes of them.
 
         Feeds and results carry the manifest's tensor names. `threads` None takes the recorded number. Raises `Missing`
         without the runtime and `BundleError` where the artifact does not fit the manifest.
         """
+        if not name and len(self.manifest["graphs"]) > 1:
+            return composed(self.task, self.sessions(threads=threads, baseline=baseline), self.preprocess)
+        name = name or self.manifest["graphs"][0]["name"]
         path = self.baseline_path(name) if baseline else self.graph_path(name)
         recorded = self.manifest["runtime"]
         session = self.runtime.load(path, threads=threads or recorded["threads"], options=recorded["options"])
         return named(session, self.graph(name), where=str(path))
+
+
+def composed(task: Any, sessions: Mapping[str, runtimes.Session], spec: Mapping[str, Any]) -> runtimes.Session:
+    """The sessions of several graphs as one, by the task; raises `BundleError` for a task that has one graph."""
+    if not hasattr(task, "compose"):
+        raise BundleError(f"the task {task.NAME} knows no models of several graphs", where="graphs")
+    return task.compose(sessions, spec)
 
 
 def carry(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:

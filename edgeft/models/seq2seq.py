@@ -99,8 +99,8 @@ class Embedding(nn.Module):
 
 
 class Encoder(nn.Module):
-    """`source` ids, `positions` and `source_mask` (1 = token), all int (N, S) -> memory (N, 2 D, S, d): the keys
-    and values that the D layers of the decoder look at, layer by layer."""
+    """`source` ids, `positions` and `source_mask` (1 = token), all int (N, S) -> the keys and values that the D layers
+    of the decoder look at, layer by layer: 2 D tensors (N, S, d), each quantized by a scale of its own."""
 
     def __init__(
         self, vocabulary: int, longest: int, width: int, heads: int, hidden: int, layers: int, readers: int, drop: float
@@ -111,20 +111,20 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.memory = nn.ModuleList(nn.Linear(width, width) for _ in range(2 * readers))
 
-    def forward(self, source: torch.Tensor, positions: torch.Tensor, source_mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, source: torch.Tensor, positions: torch.Tensor, source_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         bias = ((1.0 - source_mask.to(torch.float32)) * MASKED)[:, None, None, :]
         x = self.embedding(source, positions)
         for layer in self.layers:
             x = layer(x, bias)
         x = self.norm(x)
-        return torch.stack([linear(x) for linear in self.memory], 1)
+        return tuple(linear(x) for linear in self.memory)
 
 
 class Decoder(nn.Module):
-    """New tokens -> logits (N, T, vocabulary) and their keys and values (N, 2 D, T, d).
+    """New tokens -> logits (N, T, vocabulary), and layer by layer their keys and values, 2 D tensors (N, T, d).
 
     `tokens`, `positions` int (N, T); `mask` int (N, T, P + T), 1 where a token may look: at P places of the `cache`
-    (N, 2 D, P, d) float, then at the new tokens; `memory` (N, 2 D, S, d) and `source_mask` int (N, S) of the encoder.
+    (N, 2 D, P, d) float, then at the new tokens; `memory` (N, 2 D, S, d) is the encoder's, stacked.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Decoder(nn.Module):
         cache: torch.Tensor,
         memory: torch.Tensor,
         source_mask: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, ...]:
         bias = ((1.0 - mask.to(torch.float32)) * MASKED)[:, None]
         source_bias = ((1.0 - source_mask.to(torch.float32)) * MASKED)[:, None, None, :]
         x, rows = self.embedding(tokens, positions), []
@@ -154,7 +154,7 @@ class Decoder(nn.Module):
             kept, seen = (cache[:, at], cache[:, after]), (memory[:, at], memory[:, after])
             x, key, value = layer(x, bias, kept, seen, source_bias)
             rows += [key, value]
-        return self.head(self.norm(x)), torch.stack(rows, 1)
+        return (self.head(self.norm(x)), *rows)
 
 
 class Seq2Seq(nn.Module):
@@ -192,15 +192,12 @@ class Seq2Seq(nn.Module):
             self.decoder.head.weight = self.encoder.embedding.token.weight
 
     def forward(self, source: torch.Tensor, source_mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        memory = self.encoder(source, positions_of(source), source_mask)
+        memory = torch.stack(self.encoder(source, positions_of(source), source_mask), 1)
         n, length = target.shape
         empty = memory.new_zeros(n, 2 * self.layers, 1, self.width)  # one place of the cache, which nobody looks at
         mask = torch.ones(length, length + 1, dtype=torch.int32, device=target.device).tril(1)
         mask[:, 0] = 0
-        logits, _ = self.decoder(
-            target, positions_of(target), mask.expand(n, -1, -1), empty, memory, source_mask
-        )
-        return logits
+        return self.decoder(target, positions_of(target), mask.expand(n, -1, -1), empty, memory, source_mask)[0]
 
 
 def positions_of(tokens: torch.Tensor) -> torch.Tensor:

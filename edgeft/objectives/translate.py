@@ -15,14 +15,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import DataError
-from ..tasks import translate
+from ..tasks import search, translate
 from . import batches
 from .batches import Batches, Epoch, Order, Samples, _own_generator
 from .classify import replace_head
 from .groups import groups
 from .parts import Part, TorchSession
 
-__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "parts", "predict", "set_head"]
+__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "parts", "predict", "record", "set_head"]
 
 IGNORED = -100
 SMOOTHING = 0.1
@@ -55,12 +55,13 @@ def parts(module: nn.Module, spec: Mapping[str, Any]) -> dict[str, Part]:
     one = ids[:, :1].contiguous()
     cache = torch.randn(2, 2 * layers, length, width, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(2, 1, length + 1, dtype=torch.int32)
+    state = search.names(layers)
     return {
-        "encoder": Part((ids, places, ids.clone()), ("source", "positions", "source_mask"), ("memory",)),
+        "encoder": Part((ids, places, ids.clone()), ("source", "positions", "source_mask"), state),
         "decoder": Part(
             (one, one.clone(), mask, cache, cache.clone(), ids.clone()),
             ("tokens", "positions", "mask", "cache", "memory", "source_mask"),
-            ("logits", "rows"),
+            ("logits", *state),
         ),
     }
 
@@ -196,6 +197,35 @@ def composed(module: nn.Module, spec: Mapping[str, Any]) -> translate.Composed:
     """The task's search over the torch modules `encoder` and `decoder` of `module`."""
     sessions = {name: TorchSession(module.get_submodule(name), part) for name, part in parts(module, spec).items()}
     return translate.compose(sessions, spec)  # type: ignore[arg-type]
+
+
+def record(module: nn.Module, split: Samples, spec: Mapping[str, Any], steps: int = 4) -> dict[str, dict[str, np.ndarray]]:
+    """What each graph is given while `module` translates a split: the encoder every sentence, the decoder `steps` steps
+    of each, spread over its translation."""
+    sessions = composed(module, spec).sessions
+    each = [translate.preprocess(split.raw(i), spec) for i in range(len(split))]
+    source, mask = (np.concatenate([feeds[key] for feeds in each]) for key in ("source", "source_mask"))
+    encoder = search.sources(source, mask)
+    memory = search.stacked(sessions["encoder"].run(encoder))
+    memory = memory * mask[:, None, :, None].astype(np.float32)  # nobody looks at what is padding
+    tokens = composed(module, spec).run({"source": source, "source_mask": mask})["tokens"]
+    ends = np.maximum((tokens != spec["pad"]).sum(axis=1), 1)
+    wanted = [{int(k * end) // steps for k in range(steps)} for end in ends]
+    cache = np.zeros((*memory.shape[:2], spec["length"], memory.shape[3]), np.float32)
+    rows: list[tuple[int, dict[str, np.ndarray]]] = []
+    for t in range(int(ends.max(initial=0))):
+        last = tokens[:, t - 1] if t else np.full(len(tokens), spec["start"], np.int32)
+        feeds = search.feeds(last, t, cache, memory, mask)
+        rows += [(i, {k: v[i].copy() for k, v in feeds.items()}) for i in range(len(tokens)) if t in wanted[i]]
+        cache[:, :, t] = search.stacked(sessions["decoder"].run(feeds))[:, :, 0]
+    # one step of each sentence, then a second of each: whoever keeps the first few has different sentences
+    counts: dict[int, int] = {}
+    order = []
+    for k, (i, _) in enumerate(rows):
+        counts[i] = counts.get(i, 0) + 1
+        order.append((counts[i] + i % steps, i, k))
+    decoder = [rows[k][1] for _, _, k in sorted(order)]
+    return {"encoder": encoder, "decoder": {key: np.stack([row[key] for row in decoder]) for key in decoder[0]}}
 
 
 def _by_length(split: Samples) -> list[np.ndarray]:

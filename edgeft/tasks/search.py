@@ -16,6 +16,17 @@ Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 LENGTH_PENALTY = 0.7
 
 
+def names(layers: int) -> tuple[str, ...]:
+    """What the graphs call the keys and values of a decoder of so many layers."""
+    return tuple(f"{kind}_{i}" for i in range(layers) for kind in ("key", "value"))
+
+
+def stacked(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The keys and values among a graph's outputs, (N, 2 D, T, d)."""
+    layers = sum(name.startswith("key_") for name in outputs)
+    return np.stack([outputs[name] for name in names(layers)], axis=1)
+
+
 def search(
     step: Run, memory: np.ndarray, source_mask: np.ndarray, *, start: int, end: int, pad: int, length: int, beam: int = 1
 ) -> np.ndarray:
@@ -33,7 +44,7 @@ def search(
     state = _State(memory, source_mask, beam, start, pad, length)
     for t in range(length):
         out = step(state.feeds(t))
-        state.cache[:, :, t] = out["rows"][:, :, 0]
+        state.cache[:, :, t] = stacked(out)[:, :, 0]
         state.advance(np.asarray(out["logits"][:, 0], np.float32), t, end, pad)
         if state.done.all():
             break
@@ -129,7 +140,8 @@ def feeds(
     }
 
 
-def whole(encode: Run, source: np.ndarray, source_mask: np.ndarray) -> Any:
-    """The encoder's memory of `source` (N, S)."""
-    positions = np.ascontiguousarray(np.broadcast_to(np.arange(source.shape[1], dtype=np.int32), source.shape))
-    return encode({"source": source, "positions": positions, "source_mask": source_mask})["memory"]
+def sources(source: np.ndarray, source_mask: np.ndarray) -> dict[str, np.ndarray]:
+    """The encoder's inputs: tokens and mask (N, S), and their positions."""
+    places = np.arange(source.shape[1], dtype=np.int32)
+    positions = np.ascontiguousarray(np.broadcast_to(places, source.shape))
+    return {"source": source, "positions": positions, "source_mask": source_mask}

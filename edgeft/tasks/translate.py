@@ -178,12 +178,14 @@ class Composed:
     def __init__(self, sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> None:
         self.sessions, self.spec = dict(sessions), spec
         self.length = _number(spec, "length", 3, 1 << 20)
+        self.steps = 0
         self.inputs = tuple(Tensor(name, (-1, self.length), "int32") for name in ("source", "source_mask"))
         self.outputs = (Tensor("tokens", (-1, self.length), "int32"), Tensor("text", (-1,), "str"))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """{tokens: int32 (N, L), text: str (N,)} of source (N, L) and source_mask (N, L)."""
-        memory = search.whole(self.sessions["encoder"].run, feeds["source"], feeds["source_mask"])
+        memory = search.stacked(self.sessions["encoder"].run(search.sources(feeds["source"], feeds["source_mask"])))
+        self.steps = int(feeds["source_mask"][0].sum()) if len(memory) else 0
         tokens = search.search(
             self.sessions["decoder"].run,
             memory,
@@ -197,7 +199,13 @@ class Composed:
         return {"tokens": tokens, "text": texts(tokens, self.spec)}
 
     def invoke(self) -> None:
-        raise NotImplementedError("a composed session is timed by its graphs")
+        """Both graphs again, without the search: the encoder, and one step for each token of the last source.
+
+        So a float and a quantized model are timed over equally many steps, whatever they say.
+        """
+        self.sessions["encoder"].invoke()
+        for _ in range(self.steps):
+            self.sessions["decoder"].invoke()
 
 
 def compose(sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> Composed:
@@ -205,6 +213,46 @@ def compose(sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> Compose
     if set(sessions) != set(GRAPHS):
         raise BundleError(f"has the graphs {', '.join(sessions)}, expected {', '.join(GRAPHS)}", where="graphs")
     return Composed(sessions, spec)
+
+
+class EncoderPart:
+    """How parity judges the encoder's memory: values, no decisions."""
+
+    DISCRETE = False
+
+    @staticmethod
+    def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.ones(len(one["key_0"]), bool)
+
+    @staticmethod
+    def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.zeros(len(outputs["key_0"]))
+
+
+class DecoderPart:
+    """How parity judges a step of the decoder: the likeliest next token is the decision."""
+
+    DISCRETE = True
+
+    @staticmethod
+    def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+        return (one["logits"].argmax(axis=2) == other["logits"].argmax(axis=2)).all(axis=1)
+
+    @staticmethod
+    def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        two = np.sort(outputs["logits"], axis=2)[:, :, -2:]
+        return (two[:, :, 1] - two[:, :, 0]).min(axis=1)
+
+
+def part(name: str) -> Any:
+    """`alike`, `margins` and `DISCRETE` of what one graph says, as a task has them."""
+    return {"encoder": EncoderPart, "decoder": DecoderPart}[name]
+
+
+def calls(samples: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How often each graph runs for one sample, on the average of stored ones ({tokens} of `output`)."""
+    tokens = samples["output/tokens"]
+    return {"encoder": 1.0, "decoder": float((tokens != PAD).sum(axis=1).mean()) + 1.0}
 
 
 def texts(tokens: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
