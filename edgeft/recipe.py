@@ -44,6 +44,7 @@ class Data:
     group: str = ""  # the part of the pattern whose files stay in one split
     sound: dict[str, Any] = field(default_factory=dict)  # rate, seconds, window, hop, mels, ... of a sound's features
     masks: dict[str, Any] = field(default_factory=dict)  # images, labels, classes, void of a folder of label masks
+    pairs: dict[str, Any] = field(default_factory=dict)  # source, target, vocabulary, beam of sentence pairs
     columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
 
 

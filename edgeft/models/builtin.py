@@ -19,6 +19,7 @@ from .mlp import MLP
 from .mobilenet import MobileNetV2
 from .recommend import NeuMF, TwoTower
 from .resnet import ResNet8, ResNet18, ResNet20
+from .seq2seq import Seq2Seq
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ NETS = {
     "mlp": Net(MLP, "head", (28, 28), channels=1, takes_size=True),
     "neumf": Net(NeuMF, "head", ()),
     "two_tower": Net(TwoTower, "head", ()),
+    "seq2seq": Net(Seq2Seq, "decoder.head", ()),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import recipe, target
 from ..objectives import balance
-from ..quantize.graph import capture_float, insert
+from ..quantize.parts import insert_parts
 from . import learning, lora, updates
 from .memory import moving_bytes
 from .session import Session
@@ -23,11 +23,12 @@ def plan(session: Session) -> dict[str, Any]:
     updates.apply(module, learned)
     moving = moving_bytes(module, 1 if t.optimizer == "sgd" else 2)
     adapted = lora.merge(module)
-    captured = capture_float(module, session.example)
+    captured = session.capture(module)
     objections = {}
     for each in session.targets:
-        graph = insert(captured, each.scheme, session.recipe.quantize.keep_float)
-        objections[each.name] = [dataclasses.asdict(o) for o in target.objections(each, graph.summary)]
+        graphs = insert_parts(captured, each.scheme, session.recipe.quantize.keep_float).graphs.values()
+        found = dict.fromkeys(o for graph in graphs for o in target.objections(each, graph.summary))
+        objections[each.name] = [dataclasses.asdict(o) for o in found]
     weights = class_weights(session)
     return {
         "task": session.recipe.task,
