@@ -12,6 +12,7 @@ from .. import recipe
 from ..errors import ModelError, RecipeError, nearest
 from . import weights
 from .built import Built, image_spec
+from .detector import Detector, YoloLite0, YoloMobileNetV2, YoloPlain, for_backbone
 from .dscnn import DSCNN
 from .efficientnet_lite import EfficientNetLite0
 from .mlp import MLP
@@ -39,6 +40,9 @@ NETS = {
     "efficientnet_lite0": Net(EfficientNetLite0, "_fc", (224, 224), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
     "ds_cnn": Net(DSCNN, "fc", (49, 10), channels=1),
     "mlp": Net(MLP, "head", (28, 28), channels=1, takes_size=True),
+    "yolo_lite0": Net(YoloLite0, "head", (320, 320), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
+    "yolo_mobilenet_v2": Net(YoloMobileNetV2, "head", (320, 320)),
+    "yolo_plain": Net(YoloPlain, "head", (320, 320)),
     "neumf": Net(NeuMF, "head", ()),
     "two_tower": Net(TwoTower, "head", ()),
 }
@@ -70,6 +74,8 @@ def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> B
     if model.weights:
         path = weights.find(model.weights)
         state = weights.read(path)
+        if isinstance(module, Detector):
+            state = for_backbone(module, state)
         try:
             notes = weights.load(module, state, net.head, str(path))
         except ModelError as error:

@@ -45,6 +45,8 @@ class Task(Protocol):
     A task may have a function `tell` of its own, see below: where what is seen is told in the terms of the sample
     (names of its candidates), and where one sample takes several rows of the graph's batch.
 
+    A task with `DRAWS_TARGETS = True` takes a sample's target as a third argument of `draw` (true boxes, true masks).
+
     A metric that is no mean over samples (mIoU, AP, BLEU, word error rate) is bootstrapped. Where it is slow, the task
     also has `statistics(outputs, targets)`, a sequence with one entry a sample (counts, matches), and
     `metric_of(statistics)`, the metric of any selection of them: then outputs are looked at once, not per round.
@@ -123,6 +125,11 @@ def tell(
         return task.tell(outputs, raw, spec, labels, top=top)
     (only,) = task.decode(outputs, labels, top=top)
     return only
+
+
+def draw(task: Any, raw: Any, decoded: Mapping[str, Any], target: Any) -> dict[str, Any]:
+    """`task.draw`, with what the sample truly is where the task draws that too (`DRAWS_TARGETS`)."""
+    return task.draw(raw, decoded, target) if getattr(task, "DRAWS_TARGETS", False) else task.draw(raw, decoded)
 
 
 def get(name: str) -> Task:
