@@ -348,8 +348,6 @@ def _packaged(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-
-
 def template(task: str = "classify") -> str:
     """A commented recipe for `task`: TOML that loads as it is.
 

@@ -9,7 +9,7 @@ bank, natural logarithm, optionally a cosine transform, and mean and std by feat
 - resampling is by a sinc under a Kaiser window, one set of taps a phase (Crochiere and Rabiner 1983).
 
 Everything is float64 until the tensor is made. The same arithmetic in the same order is in the bundle's `run.py`
-(edgeft/runner_template.py); a test holds both bit-equal.
+(edgeft/runner/sound.py); a test holds both bit-equal.
 """
 
 from __future__ import annotations
