@@ -1,4 +1,4 @@
-"""What formats of pictures with boxes share: the checks of a box, samples that are left out, the division by stretches."""
+"""What formats of pictures with boxes share: checks of a box, samples that are left out, division by stretches."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Wrong(Exception):
 
     def __init__(self, where: str, what: str) -> None:
         super().__init__(f"{where}: {what}")
+        self.where = where
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _used(part: str, found: Found, notes: list[str], where: str) -> list[Boxes]:
     if len(found.bad) > MAX_BAD * total:
         raise DataError(
             f"{part}: {len(found.bad)} of {total} pictures ({len(found.bad) / total:.0%}) cannot be used: {first}",
-            where=str(found.bad[0]).split(": ", 1)[0],
+            where=found.bad[0].where,
             remedy=f"repair or remove them; up to {MAX_BAD:.0%} are left out with a warning",
         )
     if found.bad:

@@ -1,8 +1,8 @@
 """COCO's json format: pictures, categories and boxes of a split in one file, `annotations/instances_<split>.json`.
 
 The file may also be `<split>/_annotations.coco.json`, `<split>.json`, or be named itself by `data.path`. Pictures are
-looked for beside it, in `<split>/`, `images/<split>/`, `images/` and the data's folder. Boxes of crowds are not learned,
-and the metric lets them pass.
+looked for beside it, in `<split>/`, `images/<split>/`, `images/` and the data's folder. Boxes of crowds are not
+learned, and the metric lets them pass.
 """
 
 from __future__ import annotations
@@ -125,9 +125,9 @@ def _read(table: Mapping[str, Any], path: Path, root: Path, part: str, numbers: 
         if not rows:
             found.empty.append(str(file))
         picture(file, size, rows, found)
-    for key, rows in rows_of.items():
+    for key, astray in rows_of.items():
         if key not in seen:
-            found.bad.append(Wrong(f"{path}: annotations[{rows[0][0]}]", f"its image_id {key!r} is no picture's"))
+            found.bad.append(Wrong(f"{path}: annotations[{astray[0][0]}]", f"its image_id {key!r} is no picture's"))
     return found
 
 

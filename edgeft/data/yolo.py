@@ -1,6 +1,6 @@
 """YOLO's text format: a picture `images/train/a.jpg` and its boxes `labels/train/a.txt`, one a line.
 
-A line is `class cx cy w h`: a class number, then the box's centre and sides as shares of the picture's width and height.
+A line is `class cx cy w h`: a class number, then the box's centre and sides as shares of the picture's sides.
 Folders may be `images/<split>` and `labels/<split>`, `<split>/images` and `<split>/labels`, without splits, or the text
 beside the picture. Class names are taken from `names:` of a .yaml file in the folder, from classes.txt or obj.names.
 """

@@ -88,7 +88,7 @@ def export(
             raise UsageError(f"{final} is a file, not a folder", remedy="choose another --out")
         if final.exists() and any(final.iterdir()) and not overwrite:
             raise UsageError(f"{final} exists and is not empty", remedy="choose another --out, or pass --overwrite")
-    exporter = _Exporter(Path(run), opened, list(overrides), allow_code, model, dataset, say)
+    exporter = _Exporter(Path(run), opened, list(targets), list(overrides), allow_code, model, dataset, say)
     schemes = {t.scheme.name: exporter.quantized(t, ptq) for t in opened}
     reports = []
     with contextlib.ExitStack() as stack:
@@ -145,6 +145,7 @@ class _Exporter:
         self,
         run: Path,
         targets: list[Target],
+        given: list[str],
         overrides: list[str],
         allow_code: bool,
         model: nn.Module | None,
@@ -165,8 +166,10 @@ class _Exporter:
                     f"--set {item}: at export only {', '.join(OVERRIDABLE)} can be set", remedy="edgeft tune"
                 )
         made = recipe.override(made, overrides) if overrides else made
-        made = dataclasses.replace(made, export=recipe.Export(tuple(t.name for t in targets)))
+        made = dataclasses.replace(made, export=recipe.Export(tuple(given)))
         self.session: Session = open_session(made, allow_code=allow_code, model=model, dataset=dataset, say=say)
+        # a profile may be given as a file; a manifest tells its name
+        self.session.recipe = dataclasses.replace(made, export=recipe.Export(tuple(t.name for t in targets)))
         self._refuse_other_data()
         # what the run was trained with, also where statistics of the data as it is now would give another table
         self.session.spec = dict(self.summary.get("preprocess") or self.session.spec)

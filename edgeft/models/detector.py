@@ -1,9 +1,10 @@
-"""A one-stage, anchor-free detector in the manner of YOLOX (Ge et al. 2021) and FCOS (Tian et al. 2019), made for int8.
+"""A one-stage, anchor-free detector after YOLOX (Ge et al. 2021) and FCOS (Tian et al. 2019), made for int8.
 
-Features at strides 8, 16 and 32, joined top-down and bottom-up (PANet, Liu et al. 2018) by convolutions, ReLU and nearest
-upsampling. Every level hands out its class logits and its boxes as outputs of their own: they are never concatenated, so
-each has its own quantization parameters. `tasks/boxes.py` says what the numbers mean; decoding and NMS are no part of the
-graph. Neck and head have no BatchNorm: `norm_stats = "freeze"` of a pretrained backbone would never fill new statistics.
+Features at strides 8, 16 and 32, joined top-down and bottom-up (PANet, Liu et al. 2018) by convolutions, ReLU and
+nearest upsampling. Every level hands out its class logits and its boxes as outputs of their own: they are never
+concatenated, so each has its own quantization parameters. `tasks/boxes.py` says what the numbers mean; decoding and NMS
+are no part of the graph. Neck and head have no BatchNorm: with `norm_stats = "freeze"`, which suits a pretrained
+backbone, new statistics would never be filled.
 """
 
 from __future__ import annotations

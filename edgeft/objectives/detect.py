@@ -1,7 +1,7 @@
 """Learning to detect: batches of letterboxed pictures with their boxes, the loss, imitation of a teacher.
 
-A batch's targets are float32 (N, M, 5): class, x1, y1, x2, y2 in pixels of the network's input; class -1 fills up. Boxes
-of crowds are not learned.
+A batch's targets are float32 (N, M, 5): class, x1, y1, x2, y2 in pixels of the network's input; class -1 fills up.
+Boxes of crowds are not learned.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Pictures(torch.utils.data.Dataset[Sample]):
 
 def in_input(target: Mapping[str, np.ndarray], size: tuple[int, int]) -> np.ndarray:
     """A sample's boxes as the loss takes them, (M, 5) float32, without crowds."""
-    boxes = letterbox.to_input(target["boxes"], *(int(v) for v in target["size"]), size)
+    boxes = letterbox.to_input(target["boxes"], target["size"], size)
     rows = np.concatenate([np.asarray(target["classes"], np.float32)[:, None], boxes], axis=1)
     return np.asarray(rows[~np.asarray(target["crowd"], bool)])
 

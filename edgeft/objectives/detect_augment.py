@@ -57,7 +57,7 @@ class Augment:
     def _moved(self, x: torch.Tensor, boxes: Boxes, rng: np.random.Generator) -> tuple[torch.Tensor, Boxes]:
         """Each picture scaled and moved; parts of it may leave, and plain border comes in."""
         n, (h, w) = len(x), x.shape[2:]
-        zoom = np.exp(rng.uniform(*np.log(ZOOM), n))
+        zoom = np.exp(rng.uniform(float(np.log(ZOOM[0])), float(np.log(ZOOM[1])), n))
         flip = rng.random(n) < (0.5 if self.level == "strong" else 0.0)
         low = np.minimum(0, np.array([w, h]) * (1 - zoom[:, None]))
         high = np.maximum(0, np.array([w, h]) * (1 - zoom[:, None]))
@@ -71,12 +71,13 @@ class Augment:
         """Four pictures of the batch around a point; each is seen through its own window, which it fills."""
         n, (h, w) = len(x), x.shape[2:]
         point = np.stack([rng.uniform(0.3, 0.7, n) * w, rng.uniform(0.3, 0.7, n) * h], axis=1).round()
-        made, found = torch.full_like(x, self.fill), [[] for _ in range(n)]
+        made = torch.full_like(x, self.fill)
+        found: list[list[np.ndarray]] = [[] for _ in range(n)]
         rows, columns = torch.arange(h)[:, None], torch.arange(w)[None]
-        for right, low in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            source = np.arange(n) if not (right or low) else rng.permutation(n)
-            first = np.stack([point[:, 0] * right, point[:, 1] * low], axis=1)
-            last = np.stack([np.where(right, w, point[:, 0]), np.where(low, h, point[:, 1])], axis=1)
+        for right, under in ((0, 0), (1, 0), (0, 1), (1, 1)):
+            source = np.arange(n) if not (right or under) else rng.permutation(n)
+            first = np.stack([point[:, 0] * right, point[:, 1] * under], axis=1)
+            last = np.stack([np.where(right, w, point[:, 0]), np.where(under, h, point[:, 1])], axis=1)
             least = ((last - first) / np.array([w, h])).max(axis=1)
             zoom = np.maximum(rng.uniform(*MOSAIC_ZOOM, n), least)
             room = np.array([w, h]) * zoom[:, None] - (last - first)
@@ -85,9 +86,9 @@ class Augment:
             scale = np.stack([np.where(flip, -zoom, zoom), zoom], axis=1)
             shift[:, 0] += np.where(flip, w * zoom, 0)
             seen = _warp(x[torch.from_numpy(source)], scale, shift, self.fill)
-            f, l = torch.from_numpy(first), torch.from_numpy(last)
-            inside = (columns >= f[:, 0, None, None]) & (columns < l[:, 0, None, None])
-            inside = inside & (rows >= f[:, 1, None, None]) & (rows < l[:, 1, None, None])
+            low, high = torch.from_numpy(first), torch.from_numpy(last)
+            inside = (columns >= low[:, 0, None, None]) & (columns < high[:, 0, None, None])
+            inside = inside & (rows >= low[:, 1, None, None]) & (rows < high[:, 1, None, None])
             made = torch.where(inside[:, None], seen, made)
             for i in range(n):
                 window = np.concatenate([first[i], last[i]])

@@ -1,8 +1,8 @@
 """The loss of a detector: which cells answer for which box, and how far they are from it.
 
 Cells are assigned by task alignment (TOOD, Feng et al. 2021): of those inside a box, the ten whose score and overlap
-with it are best. Their class target is that alignment, scaled to the best overlap, so that scores rank boxes by how well
-they fit; boxes are compared by generalized IoU (Rezatofighi et al. 2019).
+with it are best. Their class target is that alignment, scaled to the best overlap, so that scores rank boxes by how
+well they fit; boxes are compared by generalized IoU (Rezatofighi et al. 2019).
 """
 
 from __future__ import annotations

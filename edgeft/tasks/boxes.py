@@ -41,8 +41,8 @@ def levels(outputs: Mapping[str, np.ndarray]) -> list[Level]:
     names = sorted(outputs, key=_number)
     shapes = ", ".join(f"{name} {list(np.shape(outputs[name]))}" for name in names)
     fault = BundleError(
-        f"are {shapes or 'none'}; expected class logits (samples, classes, h, w) and boxes (samples, 4, h, w) by turns, "
-        "from the finest level",
+        f"are {shapes or 'none'}; expected class logits (samples, classes, h, w) and boxes (samples, 4, h, w) by "
+        "turns, from the finest level",
         where="graphs.outputs",
     )
     if not names or len(names) % 2:

@@ -1,8 +1,8 @@
 """Detection: where things of some classes are in a picture. The metric is AP50, the mean over classes.
 
 Outputs are those of `boxes.py`: class logits and boxes of each level. Targets are one table a sample: `boxes` float32
-(M, 4) x1 y1 x2 y2 and `size` int64 (2,) height and width in raw pixels, `classes` int64 (M,), `crowd` bool (M,). Metrics
-are computed in pixels of the network's input, to which the true boxes are brought as the picture was.
+(M, 4) x1 y1 x2 y2 and `size` int64 (2,) height and width in raw pixels, `classes` int64 (M,), `crowd` bool (M,).
+Metrics are computed in pixels of the network's input, to which the true boxes are brought as the picture was.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ Outputs = Mapping[str, np.ndarray]
 
 
 def decode(outputs: Outputs, labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
-    """Per sample `label` ("2 car, 1 bus"), `found` (each box in words) and `boxes`, in pixels of the network's input."""
+    """Per sample `label` ("2 car, 1 bus"), `found` (boxes in words), `boxes`, in pixels of the network's input."""
     _check_labels(outputs, labels)
     return [_said(seen, labels) for seen in detections(outputs, SHOWN)]
 
@@ -90,7 +90,8 @@ def _said(seen: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
         for row in seen
     ]
     words = [
-        "{} {:.0f} % at {:.0f},{:.0f} to {:.0f},{:.0f}".format(b["label"], 100 * b["score"], *b["box"]) for b in boxes
+        "{} {:.0f} % at {:.0f},{:.0f} to {:.0f},{:.0f}".format(labels[int(row[5])], 100 * row[4], *row[:4])
+        for row in seen
     ]
     return {"label": _counted(seen[:, 5], labels), "found": "; ".join(words), "boxes": boxes}
 
@@ -113,7 +114,7 @@ DRAWN = 448
 
 
 def draw(raw: Any, decoded: Mapping[str, Any], target: Any = None) -> dict[str, Any]:
-    """The picture with the boxes found (in a colour of their class) and, where `target` is given, the true ones dashed."""
+    """The picture with the boxes found, in a colour of their class, and the true ones of `target` dashed in white."""
     pixels = np.asarray(raw)
     skip = -(-max(pixels.shape[:2]) // DRAWN)
     pixels = pixels[::skip, ::skip]
@@ -170,7 +171,7 @@ def _matched(outputs: Outputs, targets: np.ndarray, thresholds: Sequence[float])
     size, classes = input_size(found), found[0].logits.shape[1]
     truths = []
     for target in targets:
-        boxes = letterbox.to_input(target["boxes"], *(int(v) for v in target["size"]), size)
+        boxes = letterbox.to_input(target["boxes"], target["size"], size)
         truths.append({**target, "boxes": boxes})
     return ap.matches(detections(outputs, COUNTED), truths, classes, thresholds)
 

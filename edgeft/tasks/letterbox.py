@@ -1,12 +1,12 @@
 """Pictures for a detector: resized to fit, their proportions kept, with a plain border; numpy, and pillow to resize.
 
-The `preprocess` table is that of `image.py` with `kind` "letterbox" and `fill`, the value 0..255 of the border. The same
-arithmetic in the same order is in the bundle's runner.
+The `preprocess` table is that of `image.py` with `kind` "letterbox" and `fill`, the value 0..255 of the border. The
+same arithmetic in the same order is in the bundle's runner.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,8 +84,9 @@ def normalized(pixels: np.ndarray, wanted: image.Spec) -> np.ndarray:
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2) if wanted.layout == "NCHW" else x)
 
 
-def to_input(boxes: np.ndarray, height: int, width: int, size: tuple[int, int]) -> np.ndarray:
-    """Boxes (M, 4) x1 y1 x2 y2 in raw pixels as pixels of the letterboxed picture, float32."""
+def to_input(boxes: np.ndarray, raw: np.ndarray | Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """Boxes (M, 4) x1 y1 x2 y2 in a picture of `raw` (height, width) as pixels of the letterboxed one, float32."""
+    height, width = int(raw[0]), int(raw[1])
     rows, columns, top, left = place(height, width, size)
     scale, shift = _affine(height, width, rows, columns, top, left)
     return (np.asarray(boxes, np.float32).reshape(-1, 4) * scale + shift).astype(np.float32)
