@@ -38,6 +38,7 @@ from ..verify.agreement import agreement
 from ..verify.compatibility import compatibility
 from ..verify.document import clean, merge
 from ..verify.integer import digests, integer
+from ..verify.other_figures import other_figures
 from ..verify.parity import parity
 from ..verify.scales import activation_scales, scales_digest
 from . import aside, evidence
@@ -218,7 +219,8 @@ class _Exporter:
         names = list(self.session.input_names)
         artifact, baseline = (Artifact(c["file"], tuple(c["files"]), c["emitted"]) for c in converted)
         machine = runtime.get(each.backend)
-        loaded = [machine.load(staging / f) for f in (baseline.file, artifact.file)]
+        options = {**machine.options(), **(bundle.exact_options(machine) if target.exact_here(each) else {})}
+        loaded = [machine.load(staging / f, options=options) for f in (baseline.file, artifact.file)]
         scheme = quantized.graph.scheme.name
         graph = {
             "name": "main",
@@ -262,7 +264,8 @@ class _Exporter:
         )
         alone = isolated.run(staging)
         found = merge(alone, self._gates(each, quantized, artifact, seen, staging, alone))
-        found |= evidence.per_class(session.task, seen, session.dataset)
+        truth = session.dataset.split("test").targets
+        found |= other_figures(session.task, seen.float, seen.quantized, truth, session.dataset.labels)
         page = self._page(staging, found, quantized, seen)
         files.write_json(staging / "report.json", clean(found))
         files.write_text(staging / "report.html", page)

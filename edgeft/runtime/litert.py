@@ -96,6 +96,11 @@ def options() -> dict[str, Any]:
     return dict(_OPTIONS)
 
 
+def exact_options() -> dict[str, Any]:
+    """None: int8 sums are kept in 32 bits on every CPU."""
+    return {}
+
+
 def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
     """A session; raises `BundleError` when the file does not load, `Missing` when no interpreter is there.
 

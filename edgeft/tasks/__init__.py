@@ -50,6 +50,9 @@ class Task(Protocol):
     A metric that is no mean over samples (mIoU, AP, BLEU, word error rate) is bootstrapped. Where it is slow, the task
     also has `statistics(outputs, targets)`, a sequence with one entry a sample (counts, matches), and
     `metric_of(statistics)`, the metric of any selection of them: then outputs are looked at once, not per round.
+
+    Further metrics for the report are `extra_metrics(outputs, targets)`, {name: value}; a task with classes may have
+    `confusion(outputs, targets)`, int (C, C). Neither decides anything.
     """
 
     NAME: str

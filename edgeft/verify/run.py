@@ -23,17 +23,23 @@ from ..runtime import IntegerShare, Session
 from ..target import Target
 from ..verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
 from . import evaluate
-from .accuracy import accuracy, worst_class
+from .accuracy import accuracy
 from .agreement import agreement
 from .compatibility import compatibility, on_target
 from .document import report
 from .integer import int8_share, integer_digests
 from .latency import budget, latency
+from .other_figures import other_figures
 from .parity import output_steps, parity, preprocessing, samples_parity
 from .scales import same_scales
 from .size import size
 
 Say = Callable[[str], None]
+#: what a report says where `Bundle.exact` holds
+SATURATES = (
+    "this CPU has no VNNI: sums of 8-bit weights saturate in its integer kernels, the target's do not; outputs were "
+    "computed without them, speed and integer share with them"
+)
 #: the stored outputs are the artifact's own bits only where all of these are what they were at export.
 SAME_MACHINE = ("cpu", "isa", "flags")
 
@@ -85,14 +91,15 @@ def run(
     sizes = _sizes(opened)
     found.append(size(*sizes, gates))
     extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
-    worst = None
+    if opened.exact:
+        extra["warnings"].append(SATURATES)
     if data is not None:
         say("accuracy")
         judged = evaluate.evaluate(opened, Path(data), threads)
         pair = (judged.float_outputs, judged.quantized_outputs)
         found.append(accuracy(opened.task, *pair, judged.targets, opened.labels, gates))
         found.append(agreement(opened.task, *pair, gates))
-        worst = worst_class(opened.task, *pair, judged.targets, opened.labels)
+        extra |= other_figures(opened.task, *pair, judged.targets, opened.labels)
         extra["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
     else:
         found += _not_repeated(opened.path / "report.json")
@@ -105,7 +112,7 @@ def run(
         float_bytes=sizes[0] or None,
         quantized_bytes=sizes[1],
         int8_share=share.share if share.macs else None,
-        worst_class=worst,
+        worst_class=extra.pop("worst_class", None),
         fingerprint=machine,
         name=opened.name,
         task=opened.manifest["task"],
@@ -211,7 +218,8 @@ def _latency(
 ) -> tuple[Comparison, list[Verdict]]:
     """Float against int8 on the first sample, interleaved in this process; and p95 where there is a budget."""
     first = {name: values[:1] for name, values in _named(samples, "input").items()}
-    baseline = opened.session(threads=threads, baseline=True)
+    baseline = opened.session(threads=threads, baseline=True, exact=False)
+    session = opened.session(threads=threads, exact=False) if opened.exact else session
     for each in (baseline, session):
         each.run(first)
     limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
