@@ -91,6 +91,17 @@ def load(name_or_path: str) -> Target:
     raise UsageError(f"unknown target {name_or_path!r}", remedy=nearest(name_or_path, {*known, *also}))
 
 
+def with_embeddings(target: Target, dtype: str) -> Target:
+    """The target with tables of embeddings stored as `dtype`, "float" or "int8", where it has that.
+
+    Where a vendor's compiler has the last word they stay as the profile says: what it makes of an int8 lookup, an
+    op that no vendor's list of quantized ops names, is known only on the board.
+    """
+    if dtype == target.scheme.embeddings or target.compiler:
+        return target
+    return replace(target, scheme=replace(target.scheme, embeddings=dtype))
+
+
 def _read(path: Path) -> Target:
     source = tables.read(path, TargetError)
     table = tables.parse(source)

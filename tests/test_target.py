@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -293,3 +294,11 @@ def test_shipped_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setenv("HOME", str(tmp_path))
     assert shipped.user_folder("targets") == tmp_path / ".config" / "edgeft" / "targets"
     assert target.names() == SHIPPED
+
+
+def test_embeddings_are_int8_where_no_vendors_compiler_has_the_last_word() -> None:
+    pi = target.with_embeddings(target.load("rpi5"), "int8")
+    assert pi.scheme.name == "affine-int8_embeddings" and pi == replace(target.load("rpi5"), scheme=pi.scheme)
+    assert target.with_embeddings(pi, "float") == target.load("rpi5")
+    for name in ("jetson-orin-nano", "coral"):
+        assert target.with_embeddings(target.load(name), "int8").scheme.embeddings == "float"

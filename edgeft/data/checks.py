@@ -46,9 +46,10 @@ def _balance(split: Split, labels: Sequence[str]) -> list[str]:
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] < IMBALANCE * max(1, counts[least]):
         return []
+    mend = ', or learn with train.class_weights = "balanced"' if split.name == "train" else ""
     return [
         f"{split.name}: classes are unbalanced, {labels[most]} has {counts[most]} samples and {labels[least]} "
-        f"{counts[least]}; accuracy alone may mislead, look at the worst class"
+        f"{counts[least]}; accuracy alone may mislead, look at the worst class{mend}"
     ]
 
 

@@ -90,7 +90,11 @@ def export(
         if final.exists() and any(final.iterdir()) and not overwrite:
             raise UsageError(f"{final} exists and is not empty", remedy="choose another --out, or pass --overwrite")
     exporter = _Exporter(Path(run), opened, list(targets), list(overrides), allow_code, model, dataset, say)
-    schemes = {t.scheme.name: exporter.quantized(t, ptq) for t in opened}
+    opened = exporter.targets
+    schemes: dict[str, Quantized] = {}
+    for each in opened:
+        if each.scheme.name not in schemes:
+            schemes[each.scheme.name] = exporter.quantized(each, ptq)
     reports = []
     with contextlib.ExitStack() as stack:
         stagings = [stack.enter_context(_staging(Path(out) / each.name)) for each in opened]
@@ -153,7 +157,7 @@ class _Exporter:
         dataset: data.Dataset | None,
         say: Say,
     ) -> None:
-        self.run, self.targets, self.say = run, targets, say
+        self.run, self.say = run, say
         self.outputs: dict[str, list[dict[str, np.ndarray]]] = {}  # of the quantized graph, by scheme
         self.reach: dict[str, dict[str, tuple[float, float]]] = {}  # of rounding, by scheme
         self.errors: dict[str, list[dict[str, object]]] = {}  # of its layers, by scheme
@@ -167,6 +171,7 @@ class _Exporter:
                     f"--set {item}: at export only {', '.join(OVERRIDABLE)} can be set", remedy="edgeft tune"
                 )
         made = recipe.override(made, overrides) if overrides else made
+        self.targets = [target.with_embeddings(t, made.quantize.embeddings) for t in targets]
         made = dataclasses.replace(made, export=recipe.Export(tuple(given)))
         self.session: Session = open_session(made, allow_code=allow_code, model=model, dataset=dataset, say=say)
         # a profile may be given as a file; a manifest tells its name
@@ -200,8 +205,11 @@ class _Exporter:
             method = self.session.recipe.quantize.method
         else:
             lacking = [t.name for t in self.targets if not (self.run / _quantized(t.scheme.name)).is_file()]
-            names = list(dict.fromkeys([*recipe.load(self.run / "recipe.toml").export.targets, *lacking]))
+            before, wanted = recipe.load(self.run / "recipe.toml"), self.session.recipe.quantize.embeddings
+            names = list(dict.fromkeys([*before.export.targets, *lacking]))
             setting = shlex.quote(f"export.targets={json.dumps(names)}")
+            if wanted != before.quantize.embeddings:
+                setting += f" --set quantize.embeddings={wanted}"
             raise UsageError(
                 f"the run has no model for the scheme {scheme.name} of {each.name}",
                 where=str(self.run),

@@ -143,6 +143,15 @@ class Detector(nn.Module):
         features = self.head.neck(self.backbone(x))  # type: ignore[operator]
         return tuple(t for level, f in zip(self.head.levels, features) for t in level(f))  # type: ignore[arg-type]
 
+    def adapt(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A classifier's weights under the names of the backbone; a detector's own as they are.
+
+        What a backbone has no use for (the classifier and the layer before it) is left out.
+        """
+        own = self.backbone.state_dict()
+        found = {f"backbone.{name}": tensor for name, tensor in state.items() if name in own}
+        return state if any(name.startswith("backbone.") for name in state) or not found else found
+
 
 class YoloLite0(Detector):
     """The detector on EfficientNet-Lite0, whose ImageNet weights fit the backbone."""
@@ -163,14 +172,3 @@ class YoloPlain(Detector):
 
     def __init__(self, n_classes: int, channels: int = 3, width: int = 32, depth: int = 1, base: int = 16) -> None:
         super().__init__(PlainFeatures(channels, base), n_classes, width, depth)
-
-
-def for_backbone(module: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A classifier's weights under the names of a detector's backbone; a detector's own weights as they are.
-
-    What a backbone has no use for (the classifier and the layer before it) is left out.
-    """
-    assert isinstance(module, Detector)
-    own = module.backbone.state_dict()
-    found = {f"backbone.{name}": tensor for name, tensor in state.items() if name in own}
-    return state if any(name.startswith("backbone.") for name in state) or not found else found

@@ -18,10 +18,13 @@ from torch import nn
 from ..errors import RecipeError, nearest
 from ..tasks import keyword
 from . import batches, tensors
-from .classify import distill, loss, outputs, replace_head
+from .classify import distill, loss, outputs, replace_head, weighted, weights
 from .groups import groups
 
-__all__ = ["augmentation", "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
+__all__ = [
+    "augmentation", "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head",
+    "weighted", "weights",
+]  # fmt: skip
 
 set_head = replace_head
 LEVELS = ("none", "light", "strong")

@@ -96,7 +96,7 @@ def bundle_part(
         sections.tiles(head, extras),
         sections.gates(report),
         sections.accuracy_and_size(head, manifest, run_summary, extras),
-        sections.latency(head, extras),
+        sections.latency(head, report, extras),
         sections.per_class(head, report, extras),
         *figures.boxes(extras),
         sections.samples(extras),

@@ -33,6 +33,7 @@ __all__ = [
     "decode",
     "describe",
     "draw",
+    "draw_beside",
     "extra_metrics",
     "join",
     "margins",
@@ -52,7 +53,6 @@ UNIT = "fraction"
 HIGHER_IS_BETTER = True
 MAX_DROP = 0.02
 MAX_DROP_RELATIVE = 0.0
-DRAWS_TARGETS = True
 #: boxes are shown from this score on; the metric counts them from `COUNTED` on, ranked
 SHOWN, COUNTED = 0.3, 0.01
 #: float and quantized say the same of a picture when their boxes overlap so much, one to one
@@ -113,8 +113,13 @@ _TRUE = (255, 255, 255)
 DRAWN = 448
 
 
-def draw(raw: Any, decoded: Mapping[str, Any], target: Any = None) -> dict[str, Any]:
-    """The picture with the boxes found, in a colour of their class, and the true ones of `target` dashed in white."""
+def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
+    """The picture with the boxes found, in a colour of their class."""
+    return draw_beside(raw, decoded, None)
+
+
+def draw_beside(raw: Any, decoded: Mapping[str, Any], target: Any) -> dict[str, Any]:
+    """The same, and the true boxes of `target` dashed in white."""
     pixels = np.asarray(raw)
     skip = -(-max(pixels.shape[:2]) // DRAWN)
     pixels = pixels[::skip, ::skip]

@@ -64,7 +64,11 @@ def open_session(
     """Read data and model of a recipe; `model` and `dataset` replace the recipe's own (the Python API)."""
     task = tasks.get(recipe_.task)
     objective = objectives.get(recipe_.task)
-    opened = [target.load(name) for name in recipe_.export.targets]
+    wanted = recipe_.quantize.embeddings
+    opened = [target.with_embeddings(target.load(name), wanted) for name in recipe_.export.targets]
+    for each in opened:
+        if each.scheme.embeddings != wanted:
+            say(f"{each.name}: embeddings stay {each.scheme.embeddings}, since {each.compiler} has the last word there")
     dataset = dataset or data.open(recipe_.data)
     for warning in data.check(dataset):
         say(f"warning: {warning}")

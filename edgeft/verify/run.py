@@ -14,7 +14,7 @@ from .. import bundle as bundles
 from .. import target as targets
 from ..bench.clock import Clock
 from ..bench.fingerprint import differences, fingerprint
-from ..bench.latency import measure
+from ..bench.latency import FEWEST, P99_NEEDS, measure, rate
 from ..bench.quads import Comparison, compare
 from ..bundle import Bundle
 from ..errors import UsageError
@@ -84,15 +84,20 @@ def run(
         _compatibility(profile, opened, session, share),
     ]
     comparison = None
-    if measure_latency and where != "emulated":
-        say("latency")
-        comparison, verdicts = _latency(opened, session, samples, gates, threads, max_seconds, clock, speaks, where)
-        found += verdicts
-    sizes = _sizes(opened)
-    found.append(size(*sizes, gates))
+    kept = list(evaluate.recorded(opened.manifest, "quantize").get("keep_float") or ())
     extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
     if opened.exact:
         extra["warnings"].append(SATURATES)
+    extra |= {"keep_float": kept} if kept else {}
+    if measure_latency and where != "emulated":
+        say("latency")
+        speed = {"on_target": speaks, "where": where, "int8": dataclasses.asdict(share), "keep_float": kept}
+        comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
+        found += verdicts
+        if single is not None and getattr(opened.task, "REAL_TIME", False):
+            extra["rate"] = {**rate(single), "where": where}
+    sizes = _sizes(opened)
+    found.append(size(*sizes, gates))
     if data is not None:
         say("accuracy")
         judged = evaluate.evaluate(opened, Path(data), threads)
@@ -213,10 +218,10 @@ def _latency(
     threads: int,
     max_seconds: float,
     clock: Clock | None,
-    speaks: bool,
-    where: str,
-) -> tuple[Comparison, list[Verdict]]:
-    """Float against int8 on the first sample, interleaved in this process; and p95 where there is a budget."""
+    speed: dict[str, Any],
+) -> tuple[Comparison, list[Verdict], dict[str, Any] | None]:
+    """Float against int8 on the first sample, interleaved in this process; and single calls of int8 where there is a
+    budget for p95, or where the task answers at a rate."""
     first = {name: values[:1] for name, values in _named(samples, "input").items()}
     baseline = opened.session(threads=threads, baseline=True, exact=False)
     session = opened.session(threads=threads, exact=False) if opened.exact else session
@@ -224,11 +229,14 @@ def _latency(
         each.run(first)
     limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
     comparison = compare(baseline.invoke, session.invoke, clock=clock, limits=limits, max_seconds=max_seconds)
-    verdicts = [latency(comparison, gates, on_target=speaks, where=where)]
-    if gates.latency_ms:
-        single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2)
-        verdicts.append(budget(single, gates, on_target=speaks, where=where))
-    return comparison, verdicts
+    verdicts = [latency(comparison, gates, **speed)]
+    single, timely = None, getattr(opened.task, "REAL_TIME", False)
+    if gates.latency_ms or timely:
+        fewest = P99_NEEDS if timely else FEWEST
+        single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2, min_samples=fewest)
+    if single is not None and gates.latency_ms:
+        verdicts.append(budget(single, gates, on_target=speed["on_target"], where=speed["where"]))
+    return comparison, verdicts, single
 
 
 def _sizes(opened: Bundle) -> tuple[int, int]:

@@ -38,16 +38,15 @@ def test_every_level_hands_out_logits_and_boxes(name: str) -> None:
 
 
 def test_a_classifiers_weights_fit_the_backbone() -> None:
-    from edgeft.models.detector import for_backbone
     from edgeft.models.mobilenet import MobileNetV2
 
     torch.manual_seed(0)
     classifier = MobileNetV2(10, width=0.25)
     module = built("yolo_mobilenet_v2").module
-    state = for_backbone(module, classifier.state_dict())
+    state = module.adapt(classifier.state_dict())
     assert set(state) == {n for n in module.state_dict() if n.startswith("backbone.")}
     own = module.state_dict()
-    assert for_backbone(module, own) is own
+    assert module.adapt(own) is own
 
 
 def test_weights_are_read_from_a_file_and_misfits_are_named(tmp_path) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from edgeft import data as data_room
 from edgeft import recipe
-from edgeft.errors import DataError, ModelError
+from edgeft.errors import DataError, ModelError, RecipeError
 from edgeft.tune.run import tune
 
 SUMMARY = (
@@ -124,6 +124,49 @@ def test_the_head_policy_trains_the_head_alone(data: Path, tmp_path: Path) -> No
         # the scale of the head's weight learns with it
         others = {k.split(".")[0] for k in a if not k.startswith("act_fq")} - {k.split(".")[0] for k in same} - {"fc"}
         assert len(others) <= (1 if "quantized" in name else 0), others
+
+
+def test_uneven_classes_are_reported_and_can_be_weighed(tmp_path: Path) -> None:
+    path = tune_data.write(tmp_path / "even.npz", (72, 12, 30))
+    arrays = dict(np.load(path))
+    kept = np.flatnonzero((arrays["train_labels"] != 2) | (np.cumsum(arrays["train_labels"] == 2) <= 4))
+    arrays |= {f"train_{kind}": arrays[f"train_{kind}"][kept] for kind in ("images", "labels")}
+    np.savez(path, **arrays)
+    said: list[str] = []
+    made = tune_data.recipe_for(path, "train.class_weights='balanced'", "quantize.distill=false")
+    plan = tune(made, tmp_path / "run", dry_run=True, say=said.append)
+    assert any("classes are unbalanced" in line and 'train.class_weights = "balanced"' in line for line in said)
+    assert plan["class_weights"] == pytest.approx({"disc": 52 / 72, "square": 52 / 72, "cross": 52 / 12})
+    losses = {}
+    for kind in ("none", "balanced"):
+        out = tmp_path / kind
+        tune(tune_data.recipe_for(path, f"train.class_weights='{kind}'", "quantize.distill=false"), out)
+        losses[kind] = [json.loads(line).get("loss") for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert losses["none"][1] != losses["balanced"][1], "the float stage weighs"
+    assert losses["none"][-1] != losses["balanced"][-1], "and so does training without a teacher"
+
+
+def test_what_cannot_learn_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    observed = rng.standard_normal((60, 4)).astype(np.float32)
+    path = tmp_path / "run.npz"
+    np.savez(path, obs=observed, acts=observed[:, :2], episode_starts=np.arange(60) % 10 == 0)
+    made = recipe.from_table(
+        {
+            "task": "control",
+            "model": {"name": "mlp", "args": {"hidden": [8]}},
+            "data": {"format": "trajectories", "path": str(path)},
+            "train": {"class_weights": "balanced"},
+        },
+        "test",
+    )
+    for dry in (True, False):
+        with pytest.raises(RecipeError, match="'control' has no classes to weigh"):
+            tune(made, tmp_path / "run", dry_run=dry)
+    lora = recipe.override(made, ["train.class_weights=none", "update.policy=lora", 'update.layers=["deep"]'])
+    with pytest.raises(RecipeError, match="'deep' matches no"):
+        tune(lora, tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "refused before anything is written"
 
 
 def test_a_mean_that_is_not_the_weights_own_is_warned_about(data: Path, tmp_path: Path) -> None:
