@@ -86,7 +86,12 @@ def _check_labels(outputs: Outputs, labels: Sequence[str]) -> None:
 
 def _said(seen: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
     boxes = [
-        {"label": str(labels[int(row[5])]), "score": float(row[4]), "box": [round(float(v), 1) for v in row[:4]]}
+        {
+            "label": str(labels[int(row[5])]),
+            "class": int(row[5]),
+            "score": float(row[4]),
+            "box": [round(float(v), 1) for v in row[:4]],
+        }
         for row in seen
     ]
     words = [
@@ -107,7 +112,7 @@ def describe(target: Any, labels: Sequence[str]) -> str:
 
 
 #: colours of found boxes by class; true ones are dashed and white
-_COLOURS = ((255, 64, 64), (64, 160, 255), (255, 190, 40), (190, 90, 255), (40, 220, 130), (255, 120, 200))
+_COLOURS = ((255, 215, 0), (0, 225, 255), (255, 60, 200), (90, 255, 60), (255, 130, 30), (150, 110, 255))
 _TRUE = (255, 255, 255)
 #: longest side of a drawn picture in pixels
 DRAWN = 448
@@ -126,9 +131,8 @@ def draw_beside(raw: Any, decoded: Mapping[str, Any], target: Any) -> dict[str, 
     if pixels.ndim == 2 or pixels.shape[2] < 3:
         pixels = np.repeat(pixels.reshape(*pixels.shape[:2], -1)[:, :, :1], 3, axis=2)
     made = np.ascontiguousarray(pixels[:, :, :3]).copy()
-    names = list(dict.fromkeys(b["label"] for b in decoded.get("boxes", ())))
     for box in reversed(list(decoded.get("boxes", ()))):
-        _frame(made, np.asarray(box["box"]) / skip, _COLOURS[names.index(box["label"]) % len(_COLOURS)], dash=0)
+        _frame(made, np.asarray(box["box"]) / skip, _COLOURS[box["class"] % len(_COLOURS)], dash=0)
     if target is not None:
         for box in np.asarray(target["boxes"]):
             _frame(made, box / skip, _TRUE, dash=4)

@@ -133,11 +133,11 @@ def test_it_tells_boxes_in_the_pictures_own_pixels() -> None:
 
 def test_the_report_frames_found_boxes_in_colour_and_true_ones_dashed() -> None:
     raw = np.zeros((64, 96, 3), np.uint8)
-    drawn = detect.draw_beside(raw, {"boxes": [{"label": "disc", "box": [4, 4, 24, 24]}]}, TRUE[1])["image"]
-    assert drawn[4, 10].tolist() == [255, 64, 64] and drawn[12, 12].max() == 0
+    drawn = detect.draw_beside(raw, {"boxes": [{"class": 0, "box": [4, 4, 24, 24]}]}, TRUE[1])["image"]
+    assert drawn[4, 10].tolist() == [255, 215, 0] and drawn[12, 12].max() == 0
     edge = (drawn[20, 50:91] == 255).all(axis=1)
     assert edge.any() and not edge.all()
-    large = detect.draw(np.zeros((1000, 2000), np.uint8), {"boxes": [{"label": "a", "box": [0, 0, 2000, 1000]}]})
+    large = detect.draw(np.zeros((1000, 2000), np.uint8), {"boxes": [{"class": 0, "box": [0, 0, 2000, 1000]}]})
     assert large["image"].shape == (200, 400, 3)
     assert raw.max() == 0
 
