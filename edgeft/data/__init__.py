@@ -8,6 +8,7 @@
     similar.py        near duplicates of pictures; similar_sounds.py those of sounds
     folders.py        what formats of files in class folders share
     ratings.py        who rated what and when: MovieLens' ratings.csv or u.data (rows are made by interactions.py)
+    yolo.py, coco.py  pictures with boxes: YOLO's text files, COCO's json (boxes.py has what both share)
     table.py          texts with a class: csv (or tab-separated) and JSON lines
 
 `open(spec)` finds the format, `checks.py` says whether the data can be trusted.

@@ -173,7 +173,7 @@ def pictures(task: Any, spec: dict[str, Any], seen: Seen, dataset: data.Dataset)
         ]
         rows.append(
             {
-                **task.draw(raw, said[1]),
+                **tasks.draw(task, raw, said[1], split.targets[i]),
                 "label": task.describe(split.targets[i], dataset.labels),
                 "alike": bool(same[i].all()),
                 "judged": bool(task.HIGHER_IS_BETTER),  # an error in units is never exactly the recorded value

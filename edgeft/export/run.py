@@ -90,7 +90,7 @@ def export(
             raise UsageError(f"{final} is a file, not a folder", remedy="choose another --out")
         if final.exists() and any(final.iterdir()) and not overwrite:
             raise UsageError(f"{final} exists and is not empty", remedy="choose another --out, or pass --overwrite")
-    exporter = _Exporter(Path(run), opened, list(overrides), allow_code, model, dataset, say)
+    exporter = _Exporter(Path(run), opened, list(targets), list(overrides), allow_code, model, dataset, say)
     opened = exporter.targets
     schemes: dict[str, Quantized] = {}
     for each in opened:
@@ -166,6 +166,7 @@ class _Exporter:
         self,
         run: Path,
         targets: list[Target],
+        given: list[str],
         overrides: list[str],
         allow_code: bool,
         model: nn.Module | None,
@@ -188,10 +189,12 @@ class _Exporter:
                 )
         made = recipe.override(made, overrides) if overrides else made
         self.targets = [target.with_embeddings(t, made.quantize.embeddings) for t in targets]
-        made = dataclasses.replace(made, export=recipe.Export(tuple(t.name for t in targets)))
+        made = dataclasses.replace(made, export=recipe.Export(tuple(given)))
         self.session: Session = open_session(
             made, allow_code=allow_code, model=model, dataset=dataset, learned=run / LEARNED, say=say
         )
+        # a profile may be given as a file; a manifest tells its name
+        self.session.recipe = dataclasses.replace(made, export=recipe.Export(tuple(t.name for t in targets)))
         self._refuse_other_data()
         # what the run was trained with, also where statistics of the data as it is now would give another table
         self.session.spec = dict(self.summary.get("preprocess") or self.session.spec)
