@@ -41,6 +41,7 @@ class Data:
     split_seed: int = 0
     pattern: str = ""  # parts of a file's name, such as "{label}_{speaker}_{take}"
     group: str = ""  # the part of the pattern whose files stay in one split
+    units: str = ""  # words | characters: what transcripts are made of; "" = recordings have classes
     sound: dict[str, Any] = field(default_factory=dict)  # rate, seconds, window, hop, mels, ... of a sound's features
     columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
 
@@ -140,6 +141,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "dataset",
     ),
     "data.resize": ("bilinear", "bicubic", "nearest"),
+    "data.units": ("", "words", "characters"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
     "train.norm_stats": ("update", "freeze"),
@@ -346,8 +348,6 @@ def dumps(recipe: Recipe) -> str:
 
 def _packaged(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
 
 
 def template(task: str = "classify") -> str:

@@ -16,6 +16,7 @@ from .dscnn import DSCNN
 from .efficientnet_lite import EfficientNetLite0
 from .mlp import MLP
 from .mobilenet import MobileNetV2
+from .quartznet import QuartzNet
 from .recommend import NeuMF, TwoTower
 from .resnet import ResNet8, ResNet18, ResNet20
 
@@ -41,6 +42,7 @@ NETS = {
     "mlp": Net(MLP, "head", (28, 28), channels=1, takes_size=True),
     "neumf": Net(NeuMF, "head", ()),
     "two_tower": Net(TwoTower, "head", ()),
+    "quartznet": Net(QuartzNet, "head", ()),
 }
 
 
