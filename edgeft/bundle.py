@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from . import files, npz, tasks
+from . import files, npz, runner, tasks
 from . import runtime as runtimes
 from .errors import BundleError, SystemFailure, UsageError, nearest
 from .manifest import SCHEMA, UNLISTED, check, parse
@@ -291,9 +291,11 @@ def _mentions(path: Path, word: bytes) -> bool:
         return data.find(word) >= 0
 
 
-def runner() -> bytes:
-    """The text of `run.py`, the same in every bundle."""
-    return (Path(__file__).parent / "runner_template.py").read_bytes()
+def runner_of(manifest: Mapping[str, Any]) -> bytes:
+    """The text of a bundle's `run.py`: the same for all bundles of a task and a kind of input."""
+    preprocess = manifest.get("preprocess")
+    kind = preprocess.get("kind", "") if isinstance(preprocess, Mapping) else ""
+    return runner.text(str(kind), str(manifest.get("task", ""))).encode()
 
 
 def write(folder: Path | str, manifest: Mapping[str, Any]) -> None:
@@ -304,7 +306,7 @@ def write(folder: Path | str, manifest: Mapping[str, Any]) -> None:
     and `SystemFailure` when the system refuses.
     """
     folder = Path(folder)
-    files.write_bytes(folder / RUNNER, runner())
+    files.write_bytes(folder / RUNNER, runner_of(manifest))
     listed: dict[str, dict[str, Any]] = {}
     for name in _walk(folder):
         if name in UNLISTED:

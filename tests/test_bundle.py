@@ -58,7 +58,7 @@ def test_what_is_written_opens_and_runs(tmp_path: Path, backend: str) -> None:
 
 def test_every_file_is_listed_but_reports(path: Path, table: dict) -> None:
     assert set(table["files"]) == {"model.tflite", "baseline/model.tflite", "samples.npz", "run.py"}
-    assert (path / "run.py").read_bytes() == bundle.runner()
+    assert (path / "run.py").read_bytes() == bundle.runner_of(table)
     (path / "report.json").write_text("{}")
     (path / "report.html").write_text("<p>")
     assert bundle.open(path).warnings == ()

@@ -20,19 +20,37 @@ import sounds
 import tiny_bundle
 
 from edgeft import bundle, files
+from edgeft import runner as parts
 from edgeft.recipe import Data
-from edgeft.tasks import image, sound, sound_file
+from edgeft.tasks import control, image, sound, sound_file, vector
 
-SOURCE = Path(bundle.__file__).parent / "runner_template.py"
+#: every kind of input and every task that has a part, so that each part is read at least once
+PARTS = sorted(path.stem for path in Path(parts.__file__).parent.glob("[a-z]*.py"))
+KINDS = [name for name in PARTS if name != "core" and not name.startswith("say_")]
+PAIRS = [(kind, "classify") for kind in KINDS] + [
+    ("image", name.removeprefix("say_").replace("_", "-")) for name in PARTS if name.startswith("say_")
+]
 
 
-@pytest.fixture(scope="module")
-def runner() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("run_py", SOURCE)
+def load(folder: Path, kind: str, task: str = "classify") -> ModuleType:
+    """run.py for a kind of input and a task as a module."""
+    path = folder / f"run_{kind}_{task}.py"
+    path.write_text(parts.text(kind, task))
+    spec = importlib.util.spec_from_file_location(path.stem.replace("-", "_"), path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    return load(tmp_path_factory.mktemp("runner"), "image")
+
+
+@pytest.fixture(scope="module")
+def hearing(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    return load(tmp_path_factory.mktemp("runner"), "sound", "keyword")
 
 
 def call(path: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -43,16 +61,32 @@ def call(path: Path, *arguments: str, cwd: Path | None = None) -> subprocess.Com
     )
 
 
-def test_python_3_6_reads_it(tmp_path: Path) -> None:
-    ast.parse(SOURCE.read_text(), feature_version=(3, 6))
-    py_compile.compile(str(SOURCE), cfile=str(tmp_path / "run.pyc"), doraise=True)
+@pytest.mark.parametrize(("kind", "task"), PAIRS)
+def test_python_3_6_reads_it(tmp_path: Path, kind: str, task: str) -> None:
+    source = tmp_path / "run.py"
+    source.write_text(parts.text(kind, task))
+    ast.parse(source.read_text(), feature_version=(3, 6))
+    py_compile.compile(str(source), cfile=str(tmp_path / "run.pyc"), doraise=True)
+    assert "from .core" not in source.read_text()
+    load(tmp_path, kind, task)
 
 
-def test_it_imports_numpy_and_the_standard_library_alone() -> None:
-    tree = ast.parse(SOURCE.read_text())
+@pytest.mark.parametrize(("kind", "task"), PAIRS)
+def test_it_imports_numpy_and_the_standard_library_alone(kind: str, task: str) -> None:
+    tree = ast.parse(parts.text(kind, task))
     top = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
     assert top == {"argparse", "hashlib", "json", "os", "sys", "numpy"}
     assert not any(isinstance(node, ast.ImportFrom) for node in tree.body)
+
+
+@pytest.mark.parametrize(("kind", "task"), PAIRS)
+def test_no_part_takes_a_name_of_another(kind: str, task: str) -> None:
+    tree = ast.parse(parts.text(kind, task))
+    named = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    named += [
+        t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)
+    ]
+    assert len(named) == len(set(named)), sorted(name for name in named if named.count(name) > 1)
 
 
 SHAPES = [(8, 8), (8, 8, 1), (8, 8, 2), (8, 8, 3), (8, 8, 4), (13, 5), (13, 5, 3), (5, 31, 4), (40, 30, 3), (1, 1)]
@@ -87,7 +121,7 @@ def test_preprocessing_is_bit_equal_to_the_library(
 @pytest.mark.parametrize("coefficients", [0, 10])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_sounds_are_bit_equal_to_the_library(
-    runner: ModuleType, tmp_path: Path, rate: int, coefficients: int, layout: str
+    hearing: ModuleType, tmp_path: Path, rate: int, coefficients: int, layout: str
 ) -> None:
     rng = np.random.default_rng(rate + coefficients)
     count = coefficients or 40
@@ -96,25 +130,45 @@ def test_sounds_are_bit_equal_to_the_library(
     for seconds, shape in ((0.3, ()), (1.7, ()), (0.9, (2,))):
         samples = rng.integers(-9000, 9000, (int(rate * seconds), *shape)).astype(np.int16)
         path = sounds.write(tmp_path / "a.wav", samples, rate)
-        raw, ours = sound_file.read(path), runner.read_sound(str(path))
+        raw, ours = sound_file.read(path), hearing.read(str(path))
         assert ours["rate"] == rate and ours["samples"].dtype == raw["samples"].dtype
         assert ours["samples"].tobytes() == raw["samples"].tobytes()
-        expected, got = sound.preprocess(raw, spec)["x"], runner.preprocess(ours, spec)
+        expected, got = sound.preprocess(raw, spec)["x"], hearing.preprocess(ours, spec)
         assert got.shape == expected.shape and got.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("width", [1, 3, 4])
 def test_wide_and_narrow_sounds_are_read_as_the_library_reads_them(
-    runner: ModuleType, tmp_path: Path, width: int
+    hearing: ModuleType, tmp_path: Path, width: int
 ) -> None:
     stored = np.random.default_rng(width).integers(0, 256, 60 * width, np.uint8)
     path = sounds.write(tmp_path / "a.wav", stored, width=width)
-    assert runner.read_sound(str(path))["samples"].tobytes() == sound_file.read(path)["samples"].tobytes()
+    assert hearing.read(str(path))["samples"].tobytes() == sound_file.read(path)["samples"].tobytes()
     for content in (path.read_bytes()[:-1], b"no sound"):
         path.write_bytes(content)
-        with pytest.raises(runner.Stop, match=r"a\.wav") as caught:
-            runner.read_sound(str(path))
+        with pytest.raises(hearing.Stop, match=r"a\.wav") as caught:
+            hearing.read(str(path))
         assert caught.value.code == 3
+
+
+def test_rows_are_bit_equal_to_the_library_and_controls_read_alike(tmp_path: Path) -> None:
+    driving = load(tmp_path, "vector", "control")
+    spec = {"kind": "vector", "size": [3], "input": "x", "mean": [0.1, -0.2, 3.0], "std": [1.0, 0.3, 7.0]}
+    np.save(tmp_path / "a.npy", np.array([0.5, 1e-3, 9]))
+    (tmp_path / "a.txt").write_text("0.25; 7 1e-2\n")
+    for source in ("0.1, -0.2 9.5", str(tmp_path / "a.npy"), str(tmp_path / "a.txt")):
+        ours, theirs = driving.read(source), vector.read(source)
+        assert ours.tobytes() == theirs.tobytes() and ours.dtype == np.float32
+        assert driving.feeds(ours, spec)["x"].tobytes() == vector.preprocess(theirs, spec)["x"].tobytes()
+    for wrong in ("a, b", "1, nan, 2", str(tmp_path / "absent.npy"), "1\n2"):
+        with pytest.raises(driving.Stop) as caught:
+            driving.read(wrong)
+        assert caught.value.code == 3
+    with pytest.raises(driving.Stop, match="2 values, the model takes 3"):
+        driving.feeds(driving.read("1, 2"), spec)
+    said = {"output": np.array([[0.12345, np.nan]], np.float32)}
+    (decoded,) = control.decode(said, ["steering", "throttle"])
+    assert driving.tell(said, None, spec, ["steering", "throttle"]) == decoded["label"]
 
 
 def test_reading_is_equal_to_the_library(runner: ModuleType, tmp_path: Path) -> None:
@@ -135,7 +189,7 @@ def test_reading_is_equal_to_the_library(runner: ModuleType, tmp_path: Path) -> 
     turned[0x0112] = 6
     for name, picture in pictures.items():
         picture.save(tmp_path / name, **({"exif": turned} if name == "photo.jpg" else {}))
-        expected, got = image.read(tmp_path / name), runner.read_image(str(tmp_path / name))
+        expected, got = image.read(tmp_path / name), runner.read(str(tmp_path / name))
         assert expected.dtype == got.dtype == np.uint8
         assert np.array_equal(expected, got), name
     assert image.read(tmp_path / "photo.jpg").shape == (7, 9, 3)
@@ -180,7 +234,7 @@ def test_without_pillow_an_image_is_answered_with_the_command(tmp_path: Path, mo
     (tmp_path / "photo.jpg").write_bytes(b"x")
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(runner.Stop, match="pip install pillow") as caught:
-        runner.read_image(str(tmp_path / "photo.jpg"))
+        runner.read(str(tmp_path / "photo.jpg"))
     assert caught.value.code == 4
 
 

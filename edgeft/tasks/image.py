@@ -1,6 +1,6 @@
 """Images, for every task that sees: read a file into raw uint8 pixels, and make the graph's input tensor from them.
 
-The same arithmetic in the same order is in the bundle's `run.py` (edgeft/runner_template.py); a test holds both
+The same arithmetic in the same order is in the bundle's `run.py` (edgeft/runner/image.py); a test holds both
 bit-equal. Pillow decodes and resizes; pixels that already have the right size need numpy only.
 """
 

@@ -12,7 +12,7 @@ Where a clip lies in the fixed length is the table's `place`. "middle" (what a t
 middle, and of longer clips only that. "start": from the beginning, zeros behind it, and longer clips are refused.
 
 Everything is float64 until the tensor is made. The same arithmetic in the same order is in the bundle's `run.py`
-(edgeft/runner_template.py); a test holds both bit-equal.
+(edgeft/runner/sound.py); a test holds both bit-equal.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Texts, for every task that reads: a string becomes token ids and a mask of fixed length.
 
 The tokenizer is a `tokenizer.json` of the library `tokenizers`; a bundle carries it (`preprocess.files`). The same few
-lines are in the bundle's `run.py` (edgeft/runner_template.py).
+lines are in the bundle's `run.py` (edgeft/runner/text.py).
 """
 
 from __future__ import annotations
