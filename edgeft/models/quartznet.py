@@ -1,7 +1,8 @@
 """A small QuartzNet (Kriman et al. 2020): separable convolutions along time over the features of a sound, for CTC.
 
 Two departures from the paper: convolutions along time are 2-D with a width of one, which every runtime computes in
-integers, and every convolution has its own BatchNorm and ReLU (as in DS-CNN), so that each grid spans one kind of value.
+integers, and every convolution has its own BatchNorm and ReLU (as in DS-CNN), so that each grid spans one kind of
+value.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Block(nn.Module):
 
 
 class QuartzNet(nn.Module):
-    """Features (N, 1, frames, features) -> logits (N, n_classes, ceil(frames / stride)); the first class is the blank."""
+    """Features (N, 1, frames, features) -> logits (N, n_classes, ceil(frames / stride)); class 0 is the blank."""
 
     def __init__(
         self,

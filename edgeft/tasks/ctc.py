@@ -6,6 +6,7 @@ token, and blanks part equal ones.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ def runs(path: np.ndarray) -> list[Run]:
     """The tokens of one best path (frames,) in order."""
     edges = np.flatnonzero(np.diff(path)) + 1
     bounds = [0, *edges.tolist(), len(path)]
-    spans = [Run(int(path[a]), a, b) for a, b in zip(bounds, bounds[1:]) if b > a]
+    spans = [Run(int(path[a]), a, b) for a, b in itertools.pairwise(bounds) if b > a]
     return [run for run in spans if run.token != BLANK]
 
 
@@ -47,7 +48,7 @@ def collapse(path: np.ndarray) -> np.ndarray:
 
 def frames_needed(tokens: Sequence[int]) -> int:
     """The fewest frames that can say `tokens`: one each, and a blank between equal neighbours."""
-    return len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:]))
+    return len(tokens) + sum(a == b for a, b in itertools.pairwise(tokens))
 
 
 def margins(logits: np.ndarray) -> np.ndarray:

@@ -153,7 +153,8 @@ def configure(
 def measure(spec: Mapping[str, Any], raws: Iterable[Any]) -> dict[str, Any]:
     """`spec` with the mean and std of each feature over all frames of `raws`, summed in order: same samples, same bits.
 
-    Zeros behind a clip that stands at the start are no frames of it. A feature that never changes gets std 1. Values are rounded to float32, which the manifest then holds exactly.
+    Zeros behind a clip that stands at the start are no frames of it. A feature that never changes gets std 1. Values
+    are rounded to float32, which the manifest then holds exactly.
     """
     plain = check({**spec, "mean": [0.0] * len(spec["mean"]), "std": [1.0] * len(spec["std"])})
     count, total, squares = 0, np.zeros(plain.features), np.zeros(plain.features)

@@ -3,8 +3,8 @@
     python prepare.py fsdd strings [--train 1500] [--val 200] [--test 300] [--seed 0]
 
 `fsdd/` holds train/ and test/ with files such as 7_theo_12.wav (digit, speaker, number of the recording). Strings of
-`test/` are made of clips of `fsdd/test` alone. Of the training recordings every fifth number (of each speaker and digit)
-is put aside for the strings of `val/`, so that no clip is in two splits. Standard library and numpy.
+`test/` are made of clips of `fsdd/test` alone. Of the training recordings every fifth number (of each speaker and
+digit) is put aside for the strings of `val/`, so that no clip is in two splits. Standard library and numpy.
 """
 
 from __future__ import annotations
