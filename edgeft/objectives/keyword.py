@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ..errors import DataError
 from ..tasks import keyword, sound
 from . import batches, spectra, tensors
-from .classify import distill, loss, outputs, replace_head
+from .classify import distill, loss, replace_head
+from .classify import outputs as classes
 from .groups import groups
 
 __all__ = ["augmentation", "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
@@ -21,6 +23,17 @@ __all__ = ["augmentation", "distill", "groups", "loader", "loss", "model_args", 
 set_head = replace_head
 #: the largest shift, and the largest masks, as shares of the axis
 SHIFT, TIME_MASK, FEATURE_MASK = 0.1, 0.2, 0.25
+
+
+def outputs(dataset: Any) -> int:
+    """One logit a class; raises `DataError` for fewer than two, and for recordings with transcripts."""
+    if dataset.facts.get("units"):
+        raise DataError(
+            "these recordings have transcripts, no classes",
+            where=dataset.name,
+            remedy='leave data.units out, or set task = "speech"',
+        )
+    return classes(dataset)
 
 
 def model_args(data: Any, dataset: Any) -> dict[str, Any]:

@@ -18,17 +18,23 @@ import numpy as np
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 RATE = 8000
-#: digits of a string, seconds of a pause, and the longest string in seconds
-DIGITS, PAUSE, LONGEST = (3, 7), (0.05, 0.4), 6.0
+#: digits of a string; short ones are learned from as well, since they show which sound a word is
+DIGITS = {"train": (1, 7), "val": (3, 7), "test": (3, 7)}
+#: seconds of a pause, and the longest string in seconds
+PAUSE, LONGEST = (0.05, 0.4), 6.0
 #: loudness of a string as a factor, and of the noise behind all of it (full scale 1)
 GAIN, NOISE = (0.5, 1.0), (1e-4, 2e-3)
 #: every so many numbers of a recording are for validation
 HELD_OUT = 5
 
 
-def clips(folder: Path) -> dict[tuple[str, str], dict[int, np.ndarray]]:
-    """{(speaker, digit): {number: float64 (T,)}} of a folder of clips."""
-    found: dict[tuple[str, str], dict[int, np.ndarray]] = {}
+#: {(speaker, digit): {number of the recording: float64 (T,)}}
+Pool = dict[tuple[str, str], dict[int, np.ndarray]]
+
+
+def clips(folder: Path) -> Pool:
+    """The clips of a folder."""
+    found: Pool = {}
     for path in sorted(folder.glob("*.wav")):
         digit, speaker, number = path.stem.split("_")
         with wave.open(str(path), "rb") as file:
@@ -41,12 +47,12 @@ def clips(folder: Path) -> dict[tuple[str, str], dict[int, np.ndarray]]:
     return found
 
 
-def string(pool: dict[tuple[str, str], dict[int, np.ndarray]], rng: np.random.Generator) -> tuple[np.ndarray, str, str]:
+def string(pool: Pool, digits_of: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, str, str]:
     """int16 (T,), its words and its speaker; drawn again where it would be too long."""
     speakers = sorted({speaker for speaker, _ in pool})
     while True:
         speaker = str(rng.choice(speakers))
-        digits = rng.integers(0, 10, rng.integers(DIGITS[0], DIGITS[1] + 1))
+        digits = rng.integers(0, 10, rng.integers(digits_of[0], digits_of[1] + 1))
         parts = [np.zeros(int(RATE * rng.uniform(*PAUSE)))]
         for digit in digits:
             takes = pool[speaker, str(digit)]
@@ -59,7 +65,7 @@ def string(pool: dict[tuple[str, str], dict[int, np.ndarray]], rng: np.random.Ge
     return np.round(32767 * sound.clip(-1, 1)).astype(np.int16), words, speaker
 
 
-def write(folder: Path, pool: dict[tuple[str, str], dict[int, np.ndarray]], count: int, seed: list[int]) -> None:
+def write(folder: Path, pool: Pool, count: int, seed: list[int]) -> None:
     """`count` strings as folder/0000.wav and so on, with metadata.csv: file, text, speaker."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +73,7 @@ def write(folder: Path, pool: dict[tuple[str, str], dict[int, np.ndarray]], coun
         rows = csv.writer(table, lineterminator="\n")
         rows.writerow(("file", "text", "speaker"))
         for i in range(count):
-            samples, words, speaker = string(pool, rng)
+            samples, words, speaker = string(pool, DIGITS[folder.name], rng)
             with wave.open(str(folder / f"{i:04}.wav"), "wb") as file:
                 file.setnchannels(1)
                 file.setsampwidth(2)

@@ -76,7 +76,7 @@ def test_a_column_groups_recordings(tmp_path: Path) -> None:
         split: {int(Path(made.split(split).source(i)).stem) % 4 for i in range(len(made.split(split)))}
         for split in made.splits
     }
-    assert sorted(sum(map(list, homes.values()), [])) == [0, 1, 2, 3]
+    assert sorted(speaker for group in homes.values() for speaker in group) == [0, 1, 2, 3]
     with pytest.raises(DataError, match="has no column 'take', only 'path', 'sentence', 'speaker'"):
         data.open(of(tmp_path, group="take"))
 

@@ -110,7 +110,9 @@ def test_agreement_is_of_transcripts_not_of_frames() -> None:
 
 
 def test_chance_is_the_best_of_constant_answers() -> None:
-    assert speech.chance(wanted("yes no", "stop", "no")) == pytest.approx(2 / 4)  # "no" has one error in "yes no" and one in "stop"
+    assert speech.chance(wanted("yes no", "stop", "no")) == pytest.approx(
+        2 / 4
+    )  # "no" has one error in "yes no" and one in "stop"
     assert speech.chance(wanted("yes yes", "yes yes", "no")) == pytest.approx(2 / 5)
     assert speech.chance(wanted("yes no stop", "no", "stop")) < 1
 
