@@ -77,8 +77,8 @@ def distill(
     weight: float = 1.0,
 ) -> torch.Tensor:
     """The divergence of the student's tokens from the teacher's, the mean over frames; mixed with `loss` below 1."""
-    by_frame = [said.transpose(1, 2).flatten(0, 1) for said in (student, teacher)]
-    soft = distill_classes(*by_frame, temperature=temperature)
+    said, taught = (logits.transpose(1, 2).flatten(0, 1) for logits in (student, teacher))
+    soft = distill_classes(said, taught, temperature=temperature)
     if weight >= 1 or targets is None:
         return soft
     return weight * soft + (1 - weight) * loss(student, targets)

@@ -70,7 +70,7 @@ def target(words: Sequence[str], units: str, labels: Sequence[str]) -> dict[str,
     return {"text": " ".join(words), "tokens": tokens, "separator": number[" "] if units == "characters" else 0}
 
 
-def grouped(tokens: Sequence[int], separator: int) -> list[tuple[int, ...]]:
+def grouped(tokens: Sequence[int] | np.ndarray, separator: int) -> list[tuple[int, ...]]:
     """The words of a sequence of tokens, each a tuple of tokens."""
     if not separator:
         return [(int(token),) for token in tokens]
@@ -175,7 +175,7 @@ def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int
     logits = _logits(outputs)
     if len(labels) + 1 != logits.shape[1]:
         raise BundleError(f"{len(labels)} labels for {logits.shape[1]} outputs, of which one is blank", where="labels")
-    results = []
+    results: list[dict[str, Any]] = []
     for row, path in zip(logits, ctc.best_path(logits)):
         if not np.isfinite(row).all():
             results.append({"label": None, "words": []})
