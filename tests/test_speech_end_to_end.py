@@ -36,9 +36,9 @@ path = "sounds"
 units = "words"
 sound = { seconds = 1.2, hop = 0.02, window = 0.03, mels = 24 }
 [train]
-epochs = 16
+epochs = 10
 lr = 1e-2
-batch_size = 16
+batch_size = 8
 augment = "light"
 [quantize]
 epochs = 1

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import DataError, ModelError
+from ..models.quartznet import start_blank
 from ..tasks import ctc, sound, speech
 from . import batches, spectra, tensors
 from .classify import distill as distill_classes
@@ -25,11 +26,16 @@ from .groups import groups
 
 __all__ = ["augmentation", "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
 
-set_head = replace_head
 #: the largest shift and the largest mask in seconds; masks over a share of the features
 SHIFT, TIME_MASK, FEATURE_MASK, MASKS = 0.04, 0.15, 0.2, 2
 #: tokens and their number
 Texts = tuple[torch.Tensor, torch.Tensor]
+
+
+def set_head(module: nn.Module, head: str, n_classes: int) -> None:
+    """Give `module` a fresh head, as `classify` does, that says the blank at first."""
+    replace_head(module, head, n_classes)
+    start_blank(module.get_submodule(head))
 
 
 def outputs(dataset: Any) -> int:
