@@ -15,6 +15,7 @@ from typing import Any
 
 from . import tables
 from .errors import InternalError, RecipeError, UsageError, nearest
+from .scheme import EMBEDDINGS
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Data:
     group: str = ""  # the part of the pattern whose files stay in one split
     units: str = ""  # words | characters: what transcripts are made of; "" = recordings have classes
     sound: dict[str, Any] = field(default_factory=dict)  # rate, seconds, window, hop, mels, ... of a sound's features
+    masks: dict[str, Any] = field(default_factory=dict)  # images, labels, classes, void of a folder of label masks
     columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
 
 
@@ -51,12 +53,15 @@ class Train:
     epochs: int = 10
     lr: float = 1e-3
     head_lr: float = 0.0  # 0 = lr
+    layer_decay: float = 1.0  # rate of each block over that of the block above it; 1 = all learn at lr
+    unfreeze: int = 0  # epochs after which one block more learns, from the top; 0 = all from the start
     batch_size: int = 32
     seed: int = 0
     schedule: str = "cosine"  # cosine | step | constant
     optimizer: str = "adamw"  # adamw | sgd
     weight_decay: float = 0.01
     norm_stats: str = "update"  # update | freeze: running statistics of BatchNorm
+    class_weights: str = "none"  # none | balanced: rare classes count as much as frequent ones
     augment: str = "light"  # none | light | strong
     patience: int = 0  # epochs without a better validation metric before stopping; 0 = never
     workers: int = 0
@@ -65,7 +70,11 @@ class Train:
 
 @dataclass(frozen=True)
 class Update:
-    policy: str = "full"  # full | head | last | bias | norm
+    policy: str = "full"  # full | head | last | bias | norm | lora
+    rank: int = 8  # of lora: inner width of an adapter
+    alpha: float = 16.0  # what an adapter adds is scaled by alpha / rank
+    dropout: float = 0.0  # of an adapter's input
+    layers: tuple[str, ...] = ()  # patterns of the layers that are adapted; empty = all that can be
     memory_budget: str = ""
 
 
@@ -77,6 +86,7 @@ class Quantize:
     lr: float = 1e-4
     distill: bool = True
     keep_float: tuple[str, ...] = ()
+    embeddings: str = "float"  # float | int8: tables that are looked up
 
 
 @dataclass(frozen=True)
@@ -145,16 +155,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
     "train.norm_stats": ("update", "freeze"),
+    "train.class_weights": ("none", "balanced"),
     "train.augment": ("none", "light", "strong"),
-    "update.policy": ("full", "head", "last", "bias", "norm"),
+    "update.policy": ("full", "head", "last", "bias", "norm", "lora"),
     "quantize.method": ("qat", "ptq", "none"),
+    "quantize.embeddings": EMBEDDINGS,
     "gates.decide": ("point", "bound"),
 }
 
 #: values that belong to the recipe's language but that this version cannot do yet
 LATER: dict[str, tuple[str, ...]] = {
     "model.source": ("ultralytics",),
-    "update.policy": ("lora", "sparse", "auto"),
+    "update.policy": ("sparse", "auto"),
 }
 LATER_TABLES = ("personalize",)
 
@@ -169,11 +181,16 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.epochs": (0, 100_000),
     "train.lr": (0, 10),
     "train.head_lr": (0, 10),
+    "train.layer_decay": (0, 1),
+    "train.unfreeze": (0, 100_000),
     "train.batch_size": (1, 65_536),
     "train.seed": (0, 2**32 - 1),
     "train.weight_decay": (0, 1),
     "train.patience": (0, 100_000),
     "train.workers": (0, 256),
+    "update.rank": (1, 4096),
+    "update.alpha": (0, 10_000),
+    "update.dropout": (0, 0.9),
     "quantize.epochs": (0, 100_000),
     "quantize.lr": (0, 10),
     "gates.max_drop": (0, 100),
@@ -185,7 +202,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "gates.size_mb": (0, 1e9),
 }
 #: keys whose zero would mean nothing
-POSITIVE = ("train.lr", "quantize.lr")
+POSITIVE = ("train.lr", "train.layer_decay", "update.alpha", "quantize.lr")
 
 
 def load(path: Path | str) -> Recipe:

@@ -35,15 +35,20 @@ def pairs(table: Mapping[str, Any]) -> str:
 
 def plan(result: Mapping[str, Any]) -> str:
     """What `--dry-run` found: counts and memory, the targets' objections last."""
-    said = ("objections", "learns", "moving_bytes", "updated_parameters", "total_parameters")
+    said = ("objections", "learns", "moving_bytes", "updated_parameters", "total_parameters", "notes")
     learned = f"{result['updated_parameters']:,} of {result['total_parameters']:,} in {len(result['learns'])} tensors"
     told = {
         **{key: value for key, value in result.items() if key not in said},
+        **{key: _rounded(result[key]) for key in ("learning_rates", "class_weights") if result.get(key)},
         "parameters that learn": learned,
         "memory of what moves": words.size(result["moving_bytes"]),
     }
     every = [objections({"target": name, "objections": found}) for name, found in result["objections"].items()]
-    return "\n".join([pairs(told), *every])
+    return "\n".join([pairs(told), *map(words.line, result.get("notes", ())), *every])
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, str]:
+    return {key: f"{value:.3g}" for key, value in values.items()}
 
 
 def learns(result: Mapping[str, Any]) -> str:

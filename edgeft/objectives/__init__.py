@@ -26,6 +26,9 @@ class Objective(Protocol):
 
     A batch is (inputs, targets): inputs a tensor, or a tuple of them in the order of the model's. What a model says is
     a tensor, or a tuple of them.
+
+    One whose targets are classes also has `weights(dataset, kind)` (C,) or None, and `weighted(dataset, kind)`: its
+    loss with `train.class_weights` in it (`balance.py`).
     """
 
     def outputs(self, dataset: Any) -> int:
@@ -68,7 +71,13 @@ class Objective(Protocol):
         ...
 
     def groups(
-        self, module: nn.Module, head: str, lr: float, head_lr: float = 0.0, weight_decay: float = 0.0
+        self,
+        module: nn.Module,
+        head: str,
+        lr: float,
+        head_lr: float = 0.0,
+        weight_decay: float = 0.0,
+        layer_decay: float = 1.0,
     ) -> list[dict[str, Any]]: ...
 
 

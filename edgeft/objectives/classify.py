@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,10 +10,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import DataError, ModelError
+from . import balance
 from .batches import loader, predict
 from .groups import groups
 
-__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "replace_head", "set_head"]
+__all__ = [
+    "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "replace_head", "set_head",
+    "weighted", "weights",
+]  # fmt: skip
 
 
 def outputs(dataset: Any) -> int:
@@ -53,9 +58,27 @@ def replace_head(module: nn.Module, head: str, n_classes: int) -> None:
 set_head = replace_head
 
 
-def loss(logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-    """Mean cross-entropy of logits (N, C) and class numbers (N,); `smoothing` (0..1) is spread over all classes."""
-    return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+def loss(
+    logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean cross-entropy of logits (N, C) and class numbers (N,); `smoothing` (0..1) is spread over all classes.
+
+    `weights` (C,) multiply what a sample of each class adds; the sum is divided by the number of samples, so that a
+    batch without a rare class is no louder for it.
+    """
+    if weights is None:
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+    each = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+    return (each * weights.to(each)[targets]).mean()
+
+
+weights = balance.of_dataset
+
+
+def weighted(dataset: Any, kind: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The loss (logits, targets) with the classes of `dataset` weighed as `train.class_weights` says."""
+    by_class = weights(dataset, kind)
+    return lambda logits, targets: loss(logits, targets, weights=by_class)
 
 
 def distill(

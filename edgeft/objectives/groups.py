@@ -1,4 +1,4 @@
-"""Parameter groups: the new head learns at its own rate, and biases and norms are not decayed."""
+"""Parameter groups: the head has its own rate, biases and norms are not decayed, low layers may learn slower."""
 
 from __future__ import annotations
 
@@ -6,21 +6,44 @@ from typing import Any
 
 from torch import nn
 
+from .blocks import depths, under
+
 
 def groups(
-    module: nn.Module, head: str, lr: float, head_lr: float = 0.0, weight_decay: float = 0.0
+    module: nn.Module,
+    head: str,
+    lr: float,
+    head_lr: float = 0.0,
+    weight_decay: float = 0.0,
+    layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Optimizer groups {name, params, lr, weight_decay} over the parameters that require a gradient, each in one.
 
     Names are body, body_plain, head, head_plain; plain ones (vectors: biases, norms, scales) have no decay. A `head_lr`
     of 0 means `lr`. Groups without parameters are left out.
+
+    With a `layer_decay` below 1 the body is parted by blocks (`blocks.py`), body_1 the highest: block k has the rate
+    lr * layer_decay^k. Howard & Ruder, "Universal Language Model Fine-tuning" (2018) do so with 1/2.6, Clark et al.,
+    "ELECTRA" (2020) and Bao et al., "BEiT" (2022) with 0.65 to 0.9.
     """
+    depth = depths(module, head) if layer_decay != 1 else {}
     made: dict[str, dict[str, Any]] = {}
-    for part, rate in (("body", lr), ("head", head_lr or lr)):
-        for suffix, decay in (("", weight_decay), ("_plain", 0.0)):
-            made[part + suffix] = {"name": part + suffix, "params": [], "lr": rate, "weight_decay": decay}
     for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            part = "head" if head and (name == head or name.startswith(f"{head}.")) else "body"
-            made[part + ("_plain" if parameter.ndim <= 1 else "")]["params"].append(parameter)
-    return [group for group in made.values() if group["params"]]
+        if not parameter.requires_grad:
+            continue
+        part, rate = ("head", head_lr or lr) if under(name, head) else ("body", lr)
+        if part == "body" and depth:
+            part, rate = f"body_{depth[name]}", lr * layer_decay ** depth[name]
+        plain = parameter.ndim <= 1
+        part += "_plain" if plain else ""
+        if part not in made:
+            made[part] = {"name": part, "params": [], "lr": rate, "weight_decay": 0.0 if plain else weight_decay}
+        made[part]["params"].append(parameter)
+    return [made[part] for part in sorted(made, key=_order)]
+
+
+def _order(part: str) -> tuple[bool, int, bool]:
+    """The body from the highest block down, then the head; weights before plain ones."""
+    name, *rest = part.split("_")
+    depth = int(rest[0]) if rest and rest[0].isdigit() else 0
+    return name == "head", depth, part.endswith("_plain")

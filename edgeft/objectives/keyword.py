@@ -14,11 +14,14 @@ from torch import nn
 from ..errors import DataError
 from ..tasks import keyword, sound
 from . import batches, spectra, tensors
-from .classify import distill, loss, replace_head
+from .classify import distill, loss, replace_head, weighted, weights
 from .classify import outputs as classes
 from .groups import groups
 
-__all__ = ["augmentation", "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
+__all__ = [
+    "augmentation", "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head",
+    "weighted", "weights",
+]  # fmt: skip
 
 set_head = replace_head
 #: the largest shift, and the largest masks, as shares of the axis

@@ -10,9 +10,11 @@ from torch import nn
 
 from ..tasks import text_classify
 from . import batches, tensors
-from .classify import distill, groups, loss, outputs, set_head
+from .classify import distill, groups, loss, outputs, set_head, weighted, weights
 
-__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
+__all__ = [
+    "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head", "weighted", "weights",
+]  # fmt: skip
 
 
 def model_args(data: Any, dataset: Any) -> dict[str, Any]:

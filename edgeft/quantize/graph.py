@@ -12,7 +12,7 @@ from torch import fx, nn
 from ..errors import ModelError
 from ..scheme import Scheme
 from ..target import GraphSummary
-from .annotate import Annotation, Site, annotate, module_path
+from .annotate import TABLE, Annotation, Site, annotate, module_path
 from .capture import attribute, capture
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .normalize import normalize
@@ -117,7 +117,7 @@ def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -
     """
     module = copy.deepcopy(captured.module)
     plan = annotate(module.graph, scheme, keep_float)
-    if not plan.weights:
+    if all(site.op_class == TABLE for site in plan.weights):
         raise ModelError(
             "no layer of this model has weights that can be quantized",
             remedy="look at keep_float, and at `edgeft targets show` for the op classes of the scheme",

@@ -1,12 +1,15 @@
 """Lower: the trained graph with explicit quantize/dequantize ops and integer weights, computing exactly the same.
 
 Two forms of one graph: "int" holds int8 weights followed by a dequantize (ONNX and OpenVINO); "qdq" holds the float
-weight followed by quantize and dequantize (litert's converter wants to fold it itself).
+weight followed by quantize and dequantize (litert's converter wants to fold it itself). A table that is looked up is
+int8 in both: its rows are taken as they are, and what was taken becomes float and is multiplied by its rows' scales.
+A dequantized table would be folded to float by every converter, or be dequantized as a whole at every run.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +17,7 @@ import torch
 import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
 from torch import fx
 
-from .capture import attribute
+from .capture import aten, attribute
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .graph import QuantizedGraph
 from .normalize import drop_unused_state
@@ -58,7 +61,8 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
             if isinstance(fake, ActivationFakeQuant):
                 new = _activation(module.graph, node, fake)
             elif isinstance(fake, WeightFakeQuant):
-                new = _weight(module, node, fake, form)
+                _lookups(module, node, fake)
+                new = _weight(module, node, fake, form)  # erased again where only lookups read it
             else:
                 continue
         new.meta["val"] = node.meta.get("val")
@@ -96,6 +100,32 @@ def _activation(graph: fx.Graph, node: fx.Node, fake: ActivationFakeQuant) -> fx
     return graph.call_function(qd.dequantize_per_tensor.default, (quantized, *grid))
 
 
+def _lookups(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant) -> None:
+    """Every lookup in the table `node`: int8 rows, their scales (one each, or one for all), and the product."""
+    graph, stem = module.graph, str(node.target)
+    shape = (-1, 1) if fake.axis is not None else ()
+    table = attribute(module, str(node.args[0].target))  # type: ignore[union-attr]
+    for lookup in [user for user in node.users if user.target is aten.embedding.default]:
+        _buffer(module, f"{stem}_int8", lambda: fake.integer(table))
+        _buffer(module, f"{stem}_rows", lambda: fake.scale().detach().clone().reshape(shape))
+        with graph.inserting_before(lookup):
+            numbers = lookup.args[1]
+            rows = graph.call_function(aten.embedding.default, (graph.get_attr(f"{stem}_int8"), numbers))
+            scales = graph.get_attr(f"{stem}_rows")
+            if fake.axis is not None:
+                scales = graph.call_function(aten.embedding.default, (scales, numbers))
+            real = graph.call_function(aten.to.dtype, (rows, torch.float32))
+            product = graph.call_function(aten.mul.Tensor, (real, scales))
+        product.meta["val"] = lookup.meta.get("val")
+        lookup.replace_all_uses_with(product)
+        graph.erase_node(lookup)
+
+
+def _buffer(module: fx.GraphModule, name: str, make: Callable[[], torch.Tensor]) -> None:
+    if not hasattr(module, name):
+        module.register_buffer(name, make())
+
+
 def _weight(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant, form: str) -> fx.Node:
     graph = module.graph
     source = node.args[0]
@@ -104,17 +134,15 @@ def _weight(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant, form: 
     stem = str(node.target)
     scale = fake.scale().detach().clone()
     if form == "int":
-        if not hasattr(module, f"{stem}_int8"):
-            module.register_buffer(f"{stem}_int8", fake.integer(weight))
+        _buffer(module, f"{stem}_int8", lambda: fake.integer(weight))
         integer = graph.get_attr(f"{stem}_int8")
     if fake.axis is None:
         grid: tuple[object, ...] = (float(scale.item()), 0, fake.q_min, fake.q_max, torch.int8)
         if form == "qdq":
             integer = graph.call_function(qd.quantize_per_tensor.default, (source, *grid))
         return graph.call_function(qd.dequantize_per_tensor.default, (integer, *grid))
-    if not hasattr(module, f"{stem}_scale"):
-        module.register_buffer(f"{stem}_scale", scale)
-        module.register_buffer(f"{stem}_zero_point", torch.zeros(scale.numel(), dtype=torch.int64))
+    _buffer(module, f"{stem}_scale", lambda: scale)
+    _buffer(module, f"{stem}_zero_point", lambda: torch.zeros(scale.numel(), dtype=torch.int64))
     scales, zeros = graph.get_attr(f"{stem}_scale"), graph.get_attr(f"{stem}_zero_point")
     channel_grid = (scales, zeros, fake.axis, fake.q_min, fake.q_max, torch.int8)
     if form == "qdq":

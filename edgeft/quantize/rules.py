@@ -9,6 +9,9 @@
     fuse       a clamp that melts into the op before it (relu, relu6); by itself it is `own`
     fixed      output has parameters that runtimes prescribe (softmax, sigmoid, tanh)
 
+A table that is looked up (an embedding) has integer weights and neither an input nor an output on a grid, so it is no
+rule: see `is_table`.
+
 `op_class` is the scheme's word for it (see `scheme.OP_CLASSES`).
 """
 
@@ -125,6 +128,29 @@ def rule_of(node: fx.Node) -> Rule | None:
     if rule.kind == "combine" and not all(isinstance(a, fx.Node) for a in node.args[:2]):
         return None  # a Python scalar has no tensor to quantize: the op stays a float island
     return rule
+
+
+def is_table(node: fx.Node) -> bool:
+    """Whether a node looks rows of a float table up by numbers that come from an input of the graph.
+
+    Constant numbers (positions) are folded by every converter: what is stored then is the rows, in float.
+    """
+    if node.op != "call_function" or node.target is not aten.embedding.default or not is_float(node):
+        return False
+    table, numbers = node.args[:2]
+    return isinstance(table, fx.Node) and table.op == "get_attr" and _from_input(numbers)
+
+
+def _from_input(value: object) -> bool:
+    waiting, seen = [value], set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, fx.Node) and node not in seen:
+            if node.op == "placeholder":
+                return True
+            seen.add(node)
+            waiting += node.all_input_nodes
+    return False
 
 
 def weighted_class(node: fx.Node) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from . import words
+from . import slower, words
 
 _SIGN = {PASS: "✅ pass", FAIL: "❌ fail", INCONCLUSIVE: "❔ inconclusive"}
 
@@ -53,6 +53,9 @@ def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
                 optional = "" if gate.get("required", True) or gate["verdict"] == UNVERIFIED else " (decides nothing)"
                 why = _escape(gate.get("why") or "no reason was recorded")
                 notes.append(f"- **{target}**: {_escape(gate.get('name'))} **{gate['verdict']}**{optional}: {why}")
+        shown = [g for g in gates if g.get("verdict") in (FAIL, INCONCLUSIVE)]
+        if (said := slower.sentence(report)) and not slower.told(shown):
+            notes.append(f"- **{target}**: {_escape(said)}")
     rank = {UNVERIFIED: 0, FAIL: 1, INCONCLUSIVE: 2}
     notes.sort(key=lambda note: next((r for v, r in rank.items() if f"**{v}**" in note), 9))
     return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
@@ -71,6 +74,8 @@ def _bench(result: Mapping[str, Any], title: str) -> str:
     shown = [(key[:-3], words.figure(result[key], "ms")) for key in words.PERCENTILES if result.get(key) is not None]
     if shown:
         lines += [_row([k for k, _ in shown]), _row(["---:"] * len(shown)), _row([v for _, v in shown])]
+    if told := words.control_rate(result):
+        lines += ["", _escape(told)]
     return "\n".join(lines).rstrip() + "\n"
 
 

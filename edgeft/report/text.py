@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from . import words
+from . import slower, words
 
 _PAINT = {
     PASS: "32",
@@ -52,7 +52,10 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
     kept = [row for row in figures if set(row[1]) - set(f"{words.DASH} →")]
     lines = [f"{name}: {_paint(value.get('verdict') or 'no verdict', color)}"]
     lines += [f"  {text}" for text in table([], kept)]
+    if told := words.control_rate(words.table(value.get("rate"))):
+        lines.append(f"  {told}")
     lines += ["", *(f"  {text}" for text in gates(value.get("gates") or (), color=color)), "", words.sentence(value)]
+    lines += [said] if (said := slower.sentence(value)) and not slower.told(value.get("gates")) else []
     lines += [f"warning: {words.line(warning)}" for warning in value.get("warnings") or ()]
     if value.get("path"):
         lines.append(f"bundle: {words.line(value['path'])}")
@@ -111,6 +114,8 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
         sentence = words.sentence(value)
         if value.get("verdict") != PASS or "Not verified" in sentence:
             notes.append(f"{target}: {sentence}")
+        if said := slower.sentence(value):
+            notes.append(f"{target}: {said}")
     lines = table(("verdict", "target", "float → int8", "speed", "size", "int8 share"), rows, right=(2, 3, 4, 5))
     painted = [_paint(row[0], color) + text[len(row[0]) :] for row, text in zip(rows, lines[1:])]
     return "\n".join([lines[0], *painted, *([""] if notes else []), *notes])
@@ -147,7 +152,9 @@ def bench(result: Mapping[str, Any], *, color: bool = False) -> str:
     """One bench result: the verdict's sentence and the percentiles that the number of samples supports."""
     shown = [(key[:-3], words.figure(result[key], "ms")) for key in words.PERCENTILES if result.get(key) is not None]
     verdict = f"{_paint(result['verdict'], color)}: " if result.get("verdict") else ""
-    return "\n".join([verdict + words.slowdown(result), *(f"  {text}" for text in table([], shown, right=(1,)))])
+    told = words.control_rate(result)
+    lines = [verdict + words.slowdown(result), *(f"  {text}" for text in table([], shown, right=(1,)))]
+    return "\n".join([*lines, *([told] if told else [])])
 
 
 def doctor(found: Mapping[str, Any], *, color: bool = False) -> str:

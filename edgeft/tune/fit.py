@@ -39,6 +39,8 @@ class Stage:
     higher_is_better: bool = True
     #: BatchNorm's running statistics: "update" | "freeze"; "" = a captured graph, which has neither them nor a mode
     norm_stats: str = "update"
+    #: called before each epoch (from 1) with its number: sets which parameters learn in it, where that changes
+    opens: Callable[[int], None] | None = None
     #: what the stage was set up with, where that may change between runs: another checkpoint is not taken up
     key: str = ""
 
@@ -125,6 +127,7 @@ def fit(
         first, steps, measured, rows = state["epoch"] + 1, state["steps"], state["saved_bytes"], state["rows"]
         spent = state["seconds"]
         say(f"{stage.name}: taken up after epoch {state['epoch']}")
+    weighed, last = -1, first - 1
     for epoch in range(first, stage.epochs + 1):
         if stage.patience and epoch - 1 - best_epoch >= stage.patience:
             say(f"{stage.name}: no better for {stage.patience} epochs, stopped early")
@@ -133,6 +136,11 @@ def fit(
         torch.manual_seed(stage.seed * 100_003 + epoch + 7_919_999 * accelerator.process_index)
         loader = batches(epoch)
         count, total, seen = len(loader), 0.0, 0
+        if stage.opens is not None:
+            stage.opens(epoch)
+        last, learning = epoch, sum(p.numel() for p in module.parameters() if p.requires_grad)
+        unmeasured = learning != weighed  # what a step keeps in memory depends on what learns
+        weighed = learning
         if stage.norm_stats:
             train_mode(module, freeze=stage.norm_stats == "freeze")
             momentum = pace_statistics(module, count)
@@ -142,10 +150,10 @@ def fit(
             factor = rate(stage.schedule, (epoch - 1 + index / count) / stage.epochs)
             for group, base in zip(optimizer.param_groups, base_rates):
                 group["lr"] = base * factor
-            if measured == 0:
+            if unmeasured:
                 with SavedBytes(module.parameters()) as saved:
                     loss = loss_of(model, batch)
-                measured = saved.total
+                measured, unmeasured = max(measured, saved.total), False
             else:
                 loss = loss_of(model, batch)
             optimizer.zero_grad()
@@ -190,6 +198,8 @@ def fit(
                 },
             )
         accelerator.wait_for_everyone()
+    if stage.opens is not None:
+        stage.opens(last)  # also where the stage was finished before: what learned is seen in the module
     module.load_state_dict(best_state)
     module.eval()
     accelerator.free_memory()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwa
 from safetensors.torch import save
 from torch import nn
 
-from .. import calibration, data, files, recipe, target
+from .. import calibration, data, files, recipe
 from ..errors import DataError, RecipeError, UsageError
 from ..quantize.graph import Captured, QuantizedGraph, capture_float, insert
 from ..quantize.ranges import calibrate
 from ..recipe import Recipe
 from ..scheme import Scheme
-from . import environment, updates
+from . import environment, learning, lora, updates
 from .fit import Fitted, Stage, agreed, fit
 from .memory import moving_bytes
+from .plan import class_weights, plan, rates
 from .session import Say, Session, open_session, silent
 
 #: samples of one evaluation batch: what a cache holds is faster than what memory holds
@@ -59,6 +60,7 @@ def tune(
         return plan(session)
     if recipe_.quantize.method != "none":
         calibration_samples(session)  # an empty set is refused now, not after the float stage
+    run = _Run(session, out, accelerator, say, _progress_bar if progress else _no_bar)  # refuses what cannot learn
     if resume:
         _same_training(recipe_, out)
     elif accelerator.is_main_process:
@@ -68,7 +70,6 @@ def tune(
         accelerator.init_trackers(recipe_.name)
     if accelerator.is_main_process:
         files.write_text(out / "recipe.toml", recipe.dumps(recipe_))
-    run = _Run(session, out, accelerator, say, _progress_bar if progress else _no_bar)
     try:
         run.float_stage()
         results = {name: run.scheme_stage(scheme) for name, scheme in session.schemes.items()}
@@ -123,30 +124,6 @@ def _same_training(recipe_: Recipe, out: Path) -> None:
             )
 
 
-def plan(session: Session) -> dict[str, Any]:
-    """What a run would do: counts, what learns, memory of the parameters that move, what the targets object to."""
-    learns = updates.trainable(session.built.module, session.built.head, session.policy)
-    updates.apply(session.built.module, learns)
-    captured = capture_float(session.built.module, session.example)
-    objections = {}
-    for t in session.targets:
-        graph = insert(captured, t.scheme, session.recipe.quantize.keep_float)
-        objections[t.name] = [dataclasses.asdict(o) for o in target.objections(t, graph.summary)]
-    slots = 1 if session.recipe.train.optimizer == "sgd" else 2
-    return {
-        "task": session.recipe.task,
-        "samples": {name: len(split) for name, split in session.dataset.splits.items()},
-        "labels": list(session.dataset.labels),
-        "preprocess": session.spec,
-        "updated_parameters": sum(p.numel() for n, p in session.built.module.named_parameters() if n in learns),
-        "total_parameters": sum(p.numel() for p in session.built.module.parameters()),
-        "learns": sorted(learns),
-        "moving_bytes": moving_bytes(session.built.module, slots),
-        "schemes": sorted(session.schemes),
-        "objections": objections,
-    }
-
-
 def _no_bar(items: Iterable[Any], _title: str) -> Iterable[Any]:
     return items
 
@@ -163,11 +140,22 @@ class _Run:
     def __init__(self, session: Session, out: Path, accelerator: Accelerator, say: Say, bar: Bar) -> None:
         self.s, self.out, self.accelerator, self.say, self.bar = session, out, accelerator, say, bar
         self.module = session.built.module.to(accelerator.device)
+        self.learns = learning.begin(self.module, session.built.head, session.recipe, session.example)
         self.rows: list[dict[str, Any]] = []
         self.fitted: list[Fitted] = []
+        kind = session.recipe.train.class_weights
+        weighting = kind != "none" and class_weights(session)  # raises where there are no classes
+        self.weighted = session.objective.weighted(session.dataset, kind) if weighting else None
         self.saved = 0
         self.updated = 0
         self.captured: Captured | None = None
+        self.adapted: list[str] = []  # layers whose adapters were merged
+
+    def loss(self, said: Any, targets: Any) -> torch.Tensor:
+        """The task's loss, with the weights of its classes."""
+        if self.weighted is not None:
+            return self.weighted(said, targets)
+        return self.s.objective.loss(said, targets)
 
     # -- shared pieces -------------------------------------------------------------------------------------------
     def metric(self, module: nn.Module, split: str) -> float:
@@ -240,12 +228,10 @@ class _Run:
     def float_stage(self) -> None:
         """Fine-tune in float under the update policy, keep the best validation epoch."""
         t = self.s.recipe.train
-        learns = updates.trainable(self.module, self.s.built.head, self.s.policy)
-        updates.apply(self.module, learns)
-        self.updated = sum(p.numel() for n, p in self.module.named_parameters() if n in learns)
-        groups = self.s.objective.groups(
-            self.module, self.s.built.head, lr=t.lr, head_lr=t.head_lr or t.lr, weight_decay=t.weight_decay
-        )
+        learns = self.learns
+        for note in learns.notes(t.epochs):
+            self.say(note)
+        groups = self.s.objective.groups(self.module, self.s.built.head, **rates(t))
         stage = Stage(
             "float",
             t.epochs,
@@ -256,13 +242,17 @@ class _Run:
             t.seed,
             self.s.task.HIGHER_IS_BETTER,
             t.norm_stats,
+            opens=(lambda epoch: updates.apply(self.module, learns.at(epoch))) if learns.every else None,
         )
 
         def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
             inputs, targets = batch
-            return self.s.objective.loss(model(*_tuple(inputs)), targets)
+            return self.loss(model(*_tuple(inputs)), targets)
 
-        self.fit(self.module, stage, loss_of)
+        fitted = self.fit(self.module, stage, loss_of)
+        learned = learns.at(fitted.rows[-1]["epoch"])
+        self.updated = sum(p.numel() for n, p in self.module.named_parameters() if n in learned)
+        self.adapted = lora.merge(self.module)
         self.save(self.module, "float.safetensors")
         self.captured = capture_float(self.module.cpu(), self.s.example)
 
@@ -279,6 +269,7 @@ class _Run:
             self.say(f"{scheme.name}: {len(graph.weights())} integer layers, PTQ {result['ptq']:.4f}; training")
             fitted = self.qat(graph)
             result["best_epoch"] = fitted.best_epoch
+            result["updated_parameters"] = sum(p.numel() for p in graph.module.parameters() if p.requires_grad)
             result["quantized"] = self.metric(graph.module, "test")
         else:
             result["quantized"] = result["ptq"]
@@ -289,7 +280,7 @@ class _Run:
 
     def qat(self, graph: QuantizedGraph) -> Fitted:
         t, q = self.s.recipe.train, self.s.recipe.quantize
-        updates.apply_to_graph(graph, self.module, self.s.built.head, self.s.policy)
+        updates.apply_to_graph(graph, self.module, self.s.built.head, self.s.policy, self.adapted)
         device = self.accelerator.device
         teacher = graph.captured.module.to(device)
         for parameter in teacher.parameters():
@@ -299,7 +290,7 @@ class _Run:
             inputs, targets = batch
             student = model(*_tuple(inputs))
             if not q.distill:
-                return self.s.objective.loss(student, targets)
+                return self.loss(student, targets)
             with torch.no_grad():
                 taught = teacher(*_tuple(inputs))
             return self.s.objective.distill(student, taught, targets)
@@ -307,7 +298,9 @@ class _Run:
         stage = Stage(
             graph.scheme.name,
             q.epochs,
-            qat_groups(graph.module, q.lr),
+            qat_groups(
+                graph.module, q.lr, learning.decay_in_graph(graph, self.module, self.s.built.head, t.layer_decay)
+            ),
             t.schedule,
             t.optimizer,
             0,
@@ -335,6 +328,8 @@ class _Run:
             "n": len(test),
             "chance": float(self.s.task.chance(test.targets)),
             "chance_is": getattr(self.s.task, "CHANCE", "chance"),
+            "policy": self.s.policy,
+            "adapted_layers": self.adapted,
             "updated_parameters": self.updated,
             "total_parameters": sum(p.numel() for p in self.module.parameters()),
             "peak_training_bytes": self.saved,
@@ -353,14 +348,18 @@ def _tuple(inputs: Any) -> tuple[torch.Tensor, ...]:
     return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
 
 
-def qat_groups(module: nn.Module, lr: float) -> list[dict[str, Any]]:
-    """Weights and biases in one group, logarithms of scales in another (no weight decay for either)."""
-    scales = [p for n, p in module.named_parameters() if n.endswith("log_scale") and p.requires_grad]
-    others = [p for n, p in module.named_parameters() if not n.endswith("log_scale") and p.requires_grad]
-    return [
-        {"params": others, "lr": lr, "weight_decay": 0.0},
-        {"params": scales, "lr": lr, "weight_decay": 0.0},
-    ]
+def qat_groups(module: nn.Module, lr: float, factors: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
+    """Weights and biases in one group, logarithms of scales in another (no weight decay for either).
+
+    `factors` multiply the rate of the parameters they name: a pair of groups for each (`learning.decay_in_graph`).
+    """
+    made: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            key = ((factors or {}).get(name, 1.0), name.endswith("log_scale"))
+            made.setdefault(key, []).append(parameter)
+    order = sorted(made, key=lambda key: (-key[0], key[1]))
+    return [{"params": made[key], "lr": lr * key[0], "weight_decay": 0.0} for key in order]
 
 
 def calibration_samples(session: Session) -> data.Split:

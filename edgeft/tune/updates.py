@@ -1,22 +1,25 @@
 """Update policies: which parameters learn. A policy is a function of names and module kinds, applied to both stages.
 
 `full` everything · `head` the classifier · `last` the last block and the head · `bias` all biases (a BatchNorm's
-shift is one) and the head · `norm` normalization parameters and the head. `bias` follows Cai et al., "TinyTL" (2020);
-`norm` follows Frankle et al., "Training BatchNorm and only BatchNorm" (2021).
+shift is one) and the head · `norm` normalization parameters and the head · `lora` low-rank adapters (`lora.py`) and the
+head. `bias` follows Cai et al., "TinyTL" (2020); `norm` follows Frankle et al., "Training BatchNorm and only BatchNorm"
+(2021).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from torch import fx, nn
 
 from ..errors import RecipeError, nearest
+from ..objectives.blocks import under as _under
 from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
 from ..quantize.normalize import NORM_IN
+from . import lora
 
-POLICIES = ("full", "head", "last", "bias", "norm")
+POLICIES = ("full", "head", "last", "bias", "norm", "lora")
 _NORMS = (
     nn.modules.batchnorm._BatchNorm,
     nn.LayerNorm,
@@ -25,10 +28,6 @@ _NORMS = (
     nn.InstanceNorm2d,
     nn.LocalResponseNorm,
 )
-
-
-def _under(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(prefix + ".")
 
 
 def last_block(module: nn.Module, head: str) -> tuple[str, ...]:
@@ -59,7 +58,10 @@ def last_block(module: nn.Module, head: str) -> tuple[str, ...]:
 
 
 def trainable(module: nn.Module, head: str, policy: str) -> set[str]:
-    """Names of the float module's parameters that learn. Raises `RecipeError` for an unknown policy."""
+    """Names of the float module's parameters that learn. Raises `RecipeError` for an unknown policy.
+
+    Under `lora` those of the adapters that hang in it, and the head.
+    """
     if policy not in POLICIES:
         raise RecipeError(f"unknown update policy {policy!r}", remedy=nearest(policy, POLICIES))
     names = {n for n, _ in module.named_parameters()}
@@ -68,6 +70,9 @@ def trainable(module: nn.Module, head: str, policy: str) -> set[str]:
         return names
     if policy == "head":
         return in_head
+    if policy == "lora":
+        adapters = lora.adapted(module)
+        return in_head | {f"{n}.{lora.ADAPTER}.{own}" for n, a in adapters.items() for own, _ in a.named_parameters()}
     if policy == "last":
         blocks = last_block(module, head)
         return in_head | {n for n in names if any(_under(n, block) for block in blocks)}
@@ -123,11 +128,16 @@ def pace_statistics(module: nn.Module, steps_in_epoch: int) -> float | None:
     return raised
 
 
-def apply_to_graph(graph: QuantizedGraph, float_module: nn.Module, head: str, policy: str) -> set[str]:
+def apply_to_graph(
+    graph: QuantizedGraph, float_module: nn.Module, head: str, policy: str, adapted: Collection[str] = ()
+) -> set[str]:
     """The same policy on the captured graph, where BatchNorm is folded; returns the names that learn.
 
     A weight's scale learns when the weight does. An activation's scale learns when a trained parameter stands before
     it; everything before the first trained layer is a constant and stays bit-identical.
+
+    `adapted` are the layers that had adapters, merged by now. Their weights do not move here, or a run that was to
+    train few parameters would train all of these; their scales learn, a number a channel, and the grids after them.
     """
     original = {n for n, _ in float_module.named_parameters()}
     chosen = trainable(float_module, head, policy)
@@ -143,10 +153,12 @@ def apply_to_graph(graph: QuantizedGraph, float_module: nn.Module, head: str, po
             learn |= {name} & norms
         elif policy == "last" and name not in original and f"{owner}.weight" in chosen:
             learn.add(name)  # the bias that a norm's shift made
+    merged = {f"{layer}.weight" for layer in adapted}
+    moved = learn | merged
     for weight, fake in graph.weight_of.items():
-        if weight in learn:
+        if weight in moved:
             learn.add(f"{fake}.log_scale")
-    learn |= {f"{name}.log_scale" for name in _activations_after(graph, learn)}
+    learn |= {f"{name}.log_scale" for name in _activations_after(graph, moved)}
     apply(graph.module, learn)
     return {n for n, p in graph.module.named_parameters() if p.requires_grad}
 

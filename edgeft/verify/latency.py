@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..bench.quads import Comparison
 from ..recipe import Gates
+from ..report.slower import beyond_noise, fallback
 from ..verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, Verdict
 
 WHERE = ("host", "device", "emulated")
@@ -18,12 +19,23 @@ def speedup(found: Comparison) -> tuple[float, tuple[float, float]]:
     return 1 / found.estimate, (1 / found.high if found.high > 0 else 0.0, 1 / found.low if found.low > 0 else math.inf)
 
 
-def latency(found: Comparison | None, gates: Gates, *, on_target: bool, where: str = "host") -> Verdict:
+def latency(
+    found: Comparison | None,
+    gates: Gates,
+    *,
+    on_target: bool,
+    where: str = "host",
+    int8: Mapping[str, Any] | None = None,
+    keep_float: Sequence[str] = (),
+) -> Verdict:
     """The speed-up against `min_speedup`, judged on its distribution-free 99 % interval.
 
     Fail when the upper bound misses the limit, pass when the lower bound meets it. In between, `decide = "point"`
     passes an estimate that meets the limit, and everything else is inconclusive. An interval without end is never a
     pass, and neither is a figure from another kind of CPU: that is advisory.
+
+    An artifact that is slower than float beyond noise is said to be so whatever the limit, with what to do instead:
+    `int8` {"share", "float_ops"} of the artifact and the recipe's `keep_float` tell which (`report.slower`).
     """
     limit = gates.min_speedup
     if found is None or not found.a_ms or not found.b_ms:
@@ -40,9 +52,12 @@ def latency(found: Comparison | None, gates: Gates, *, on_target: bool, where: s
         verdict, word = PASS, "meets (by its estimate)"
     else:
         verdict, word = INCONCLUSIVE, "cannot be told from"
-    why = f"{estimate:.3g}x the float speed (99 % {low:.3g} to {high:.3g}, {found.clock} clock) {word} {limit:.3g}x"
+    why = f"{estimate:.3g}x the float speed (99 % {low:.3g} to {high:.3g}, {found.clock} clock)"
+    why += f" {word} {limit:.3g}x" if limit else ", no limit is set"
     if not on_target:
         verdict, why = ADVISORY, f"{why}; measured on the {where}, which is not the target"
+    if beyond_noise((low, high)):
+        why += f"; slower than float: {fallback(int8, keep_float)}"
     return Verdict(
         "latency",
         verdict,

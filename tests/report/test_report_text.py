@@ -66,7 +66,7 @@ def test_colour_changes_only_the_verdicts() -> None:
 
 def test_several_reports_are_a_table_and_the_sentences_that_matter() -> None:
     failed = {**values.report(), "target": "rpi5", "verdict": "fail", "gates": [values.gate("accuracy", "fail")]}
-    clean = {**values.report(), "target": "nuc", "gates": values.report()["gates"][:3]}
+    clean = {**values.report(), "target": "nuc", "gates": values.report()["gates"][:3], "latency": {}}
     lines = text.reports([values.report(), failed, clean]).splitlines()
     assert [line.split()[1] for line in lines[1:4]] == ["jetson-orin-nano", "rpi5", "nuc"]
     assert "rpi5: Failed: accuracy." in lines
@@ -92,3 +92,14 @@ def test_a_bench_result_for_people() -> None:
         "pass: 1.50 % faster, 99 % interval [-2.00, -1.00] %, tolerance 2 % (400 samples, cpu clock, throttled)."
     )
     assert lines.splitlines()[1].split() == ["p50", "3.1", "ms"]
+
+
+def test_a_control_rate_is_told_where_it_was_measured() -> None:
+    found = {"verdict": "pass", "samples": 400, "p50_ms": 3.1, "p99_ms": 4.0}
+    assert "Control rate" not in text.bench(found)
+    told = "Control rate: 250 Hz is what 99 of 100 calls keep up with (p99 4 ms of 400)."
+    assert text.bench({**found, "rate_hz": 250.0}).splitlines()[-1] == told
+    few = text.bench({**found, "samples": 64, "p99_ms": None, "rate_hz": None})
+    assert few.splitlines()[-1] == "Control rate: not told, 64 calls are too few for a p99."
+    lines = text.render({**values.report(), "rate": {"rate_hz": 250.0, "p99_ms": 4.0, "samples": 400, "where": "host"}})
+    assert "(p99 4 ms of 400, on the host)" in lines

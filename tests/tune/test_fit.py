@@ -14,6 +14,7 @@ import torch
 import tune_data
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from shapes_run import HOST
 from torch import nn
 
 from edgeft.errors import DataError, RecipeError
@@ -202,6 +203,21 @@ TWENTY = (
 )
 
 
+def test_two_processes_let_blocks_and_adapters_loose_alike(tmp_path: Path) -> None:
+    data = tune_data.write(tmp_path / "shapes.npz")
+    few = ("quantize.method='none'", "train.batch_size=12")
+    tune(tune_data.recipe_for(data, *few, "train.epochs=0"), tmp_path / "start")
+    before = load_file(tmp_path / "start" / "float.safetensors")
+    for name, more in {"lora": "update.policy='lora'", "full": "train.lr=0.01"}.items():
+        done = two_processes(data, tmp_path / name, *few, more, "train.epochs=2", "train.unfreeze=1")
+        assert done.returncode == 0, done.stderr[-3000:]
+        after = load_file(tmp_path / name / "float.safetensors")
+        assert list(after) == list(before)
+        moved = {k for k in after if not torch.equal(after[k], before[k])}
+        body = {"layer3.0.downsample.0.weight"} if name == "lora" else {k for k in after if k.startswith("layer3.")}
+        assert moved <= body | {"fc.weight", "fc.bias"} and "fc.weight" in moved, moved
+
+
 def test_two_processes_with_half_the_batch_give_the_result_of_one(tmp_path: Path) -> None:
     """Twenty steps of the quantization-aware stage: shares, gradients, ranges and checkpoints together."""
     data = tune_data.write(tmp_path / "shapes.npz")
@@ -209,8 +225,8 @@ def test_two_processes_with_half_the_batch_give_the_result_of_one(tmp_path: Path
     assert one["steps"] == 20
     done = two_processes(data, tmp_path / "two", *TWENTY)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("affine 5/5") == 1, "one process speaks"
-    first, second = (checkpoint.load(tmp_path / run / "checkpoints" / "affine.pt") for run in ("one", "two"))
+    assert done.stdout.count(f"{HOST} 5/5") == 1, "one process speaks"
+    first, second = (checkpoint.load(tmp_path / run / "checkpoints" / f"{HOST}.pt") for run in ("one", "two"))
     assert first is not None and second is not None and first["epoch"] == second["epoch"] == 5
     start = load_file(tmp_path / "one" / "float.safetensors")
     assert float((first["model"]["fc.weight"] - start["fc.weight"]).abs().max()) > 1e-3, "it did learn"

@@ -58,6 +58,21 @@ def test_speed_off_the_target_is_advisory():
     assert verify.latency(None, Gates(), on_target=False).verdict == "advisory"
 
 
+@pytest.mark.parametrize(
+    "limit, on_target, verdict", [(0.0, True, "pass"), (1.0, True, "fail"), (1.0, False, "advisory")]
+)
+def test_slower_than_float_is_said_with_the_fallback_whatever_the_gate_decides(limit, on_target, verdict):
+    int8 = {"share": 0.97, "float_ops": {"Softmax": 6}}
+    found = verify.latency(compared(1.5), Gates(min_speedup=limit), on_target=on_target, int8=int8, keep_float=["head"])
+    assert found.verdict == verdict and "slower than float: these ops stayed float" in found.why
+    assert "Softmax x6" in found.why and "(now head)" in found.why and "baseline/" in found.why
+    faster = verify.latency(compared(0.5), Gates(min_speedup=limit), on_target=on_target, int8=int8)
+    assert "slower than float" not in faster.why
+    assert ("no limit is set" in faster.why) == (limit == 0)
+    noisy = replace(compared(0.9), estimate=1.05, low=0.9, high=1.1)
+    assert "slower than float" not in verify.latency(noisy, Gates(min_speedup=limit), on_target=on_target).why
+
+
 def test_speed_that_was_not_measured_fails_where_it_must_be():
     found = verify.latency(None, Gates(), on_target=True)
     assert found.verdict == "fail" and "measured nothing" in found.why

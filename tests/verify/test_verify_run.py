@@ -13,7 +13,9 @@ import tiny_bundle as tiny
 from simulated import SimulatedClock
 
 from edgeft import bundle, files, runtime, verify
+from edgeft.bench import quads
 from edgeft.errors import BundleError, DataError
+from edgeft.report import text
 from edgeft.verify.run import run
 
 pytestmark = pytest.mark.board
@@ -69,6 +71,22 @@ def test_a_whole_bundle_passes_with_every_gate(made, data):
     assert report["size"]["quantized_bytes"] == (made / "model.tflite").stat().st_size
     assert report["int8"]["macs"] >= report["int8"]["integer_macs"] > 0 and "float_ops" in report["int8"]
     assert "samples" in said and "latency" in said
+
+
+def test_an_artifact_that_takes_longer_is_called_slower_although_no_limit_is_set(made, monkeypatch):
+    import edgeft.verify.run as module
+
+    def compare(before, after, **settings):
+        return quads.compare(before, lambda: [after() for _ in range(40)], **settings)  # it really takes that long
+
+    monkeypatch.setattr(module, "compare", compare)
+    provenance = json.loads((made / "manifest.json").read_text()).get("provenance", {})
+    edit(made, provenance={**provenance, "recipe": {"quantize": {"keep_float": ["stem"]}}})
+    report = run(made, max_seconds=1.0)
+    latency = gate(report, "latency", "speedup")
+    assert latency["verdict"] == "pass" and "slower than float" in latency["why"] and "(now stem)" in latency["why"]
+    assert report["keep_float"] == ["stem"]
+    assert "int8 is slower than float on the host" in text.render(report)
 
 
 def test_without_data_accuracy_is_advisory_and_never_a_pass(made, data):

@@ -1,0 +1,123 @@
+"""What learns in the float stage, and from when on: the update policy, its adapters, and gradual unfreezing.
+
+Gradual unfreezing (Howard & Ruder, "Universal Language Model Fine-tuning", 2018): the new head learns alone at first,
+then the highest block joins it, then the next one down, so that what the head does not yet know cannot spoil what
+the lower blocks do. Which blocks are open is a function of the epoch alone, so a resumed run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import RecipeError
+from ..objectives.blocks import ADAPTER, blocks, depths, under
+from ..quantize.graph import QuantizedGraph
+from ..recipe import Recipe, Update
+from . import lora, updates
+
+
+@dataclass(frozen=True)
+class Learning:
+    """`steps`: names that learn, in the order they are let loose: the head, then blocks downwards, `every` epochs each.
+
+    `adapters` {layer: Adapter} hang in the module under the policy `lora`; `ignored` are keys without effect.
+    """
+
+    names: frozenset[str]
+    steps: tuple[frozenset[str], ...]
+    every: int = 0
+    adapters: dict[str, lora.Adapter] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    def at(self, epoch: int) -> frozenset[str]:
+        """The names that learn in an epoch, counted from 1."""
+        if not self.every:
+            return self.names
+        return frozenset().union(*self.steps[: 1 + (max(epoch, 1) - 1) // self.every])
+
+    def schedule(self, epochs: int) -> list[str]:
+        """What is let loose when, in words; empty where everything learns from the start."""
+        if not self.every:
+            return []
+        starts = [1 + self.every * i for i in range(len(self.steps))]
+        return [f"from epoch {start}: {_name(part)}" for start, part in zip(starts, self.steps) if start <= epochs]
+
+    def notes(self, epochs: int) -> list[str]:
+        """What a user should know of it before it starts."""
+        said = [f"warning: update.{key} only has an effect under update.policy = 'lora'" for key in self.ignored]
+        if self.every:
+            last = 1 + (max(epochs, 1) - 1) // self.every
+            said.append(
+                f"unfreezing: the head alone, then one more of {len(self.steps) - 1} blocks every {self.every} epoch(s)"
+            )
+            if last < len(self.steps):
+                said.append(
+                    f"warning: {epochs} epochs let {last - 1} of {len(self.steps) - 1} blocks learn; for all of them "
+                    f"train.epochs = {self.every * len(self.steps)} or more"
+                )
+        if self.adapters:
+            count = sum(p.numel() for a in self.adapters.values() for p in a.parameters())
+            said.append(f"LoRA: {count:,} parameters on {len(self.adapters)} layers, merged into them afterwards")
+        return said
+
+
+def begin(module: nn.Module, head: str, recipe: Recipe, example: Sequence[torch.Tensor]) -> Learning:
+    """Make `module` ready for the float stage: adapters hung in, and exactly what will learn requires a gradient.
+
+    Raises `RecipeError` where nothing can be adapted or unfrozen.
+    """
+    update, every = recipe.update, recipe.train.unfreeze
+    adapters = lora.add(module, head, update, example, recipe.train.seed) if update.policy == "lora" else {}
+    names = updates.trainable(module, head, update.policy)
+    updates.apply(module, names)
+    steps = [frozenset(n for n in names if under(n, head))]
+    steps += [part for block in reversed(blocks(module, head)) if (part := frozenset(names & set(block)))]
+    if every and len(steps) < 2:
+        raise RecipeError(
+            f"train.unfreeze: under update.policy = {update.policy!r} nothing but the head learns",
+            remedy="take another policy, or leave train.unfreeze out",
+        )
+    return Learning(frozenset(names), tuple(steps), every, adapters, tuple(_ignored(update)))
+
+
+def _name(names: Collection[str]) -> str:
+    """What a block may be called: the longest dotted name that all its parameters share."""
+    parts = [[part for part in name.split(".")[:-1] if part != ADAPTER] for name in sorted(names)]
+    shared = [same[0] for same in itertools.takewhile(lambda same: len(set(same)) == 1, zip(*parts))]
+    return ".".join(shared) or ".".join(parts[0])
+
+
+def rates_of(groups: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """{group: learning rate} of an objective's groups, whose plain halves learn as fast."""
+    return {str(group["name"]).removesuffix("_plain"): float(group["lr"]) for group in groups}
+
+
+def decay_in_graph(graph: QuantizedGraph, module: nn.Module, head: str, decay: float) -> dict[str, float]:
+    """{parameter of the captured graph: factor of its rate} under `train.layer_decay`; what is not named has 1.
+
+    A bias that a norm left and the scale of a weight go with the weight; grids of activations learn at the full rate.
+    """
+    if decay == 1:
+        return {}
+    depth = depths(module, head)
+    weights = {f"{fake}.log_scale": weight for weight, fake in graph.weight_of.items()}
+    found = {}
+    for name, _ in graph.module.named_parameters():
+        own = weights.get(name, name)
+        below = depth.get(own, depth.get(f"{own.rpartition('.')[0]}.weight", 0))
+        if below:
+            found[name] = decay**below
+    return found
+
+
+def _ignored(update: Update) -> list[str]:
+    """Keys of [update] that were given and mean nothing under its policy."""
+    keys = ("rank", "alpha", "dropout", "layers") if update.policy != "lora" else ()
+    default: Any = Update()
+    return [key for key in keys if getattr(update, key) != getattr(default, key)]

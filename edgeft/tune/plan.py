@@ -1,0 +1,70 @@
+"""`tune --dry-run`: what a run would do, found out from data and model without training anything."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from .. import recipe, target
+from ..objectives import balance
+from ..quantize.graph import capture_float, insert
+from . import learning, lora, updates
+from .memory import moving_bytes
+from .session import Session
+
+
+def plan(session: Session) -> dict[str, Any]:
+    """What a run would do: counts, what learns, memory of the parameters that move, what the targets object to."""
+    module, head, t = session.built.module, session.built.head, session.recipe.train
+    learns = learning.begin(module, head, session.recipe, session.example)
+    learned = learns.at(t.epochs)
+    updated = sum(p.numel() for n, p in module.named_parameters() if n in learned)
+    by_group = learning.rates_of(session.objective.groups(module, head, **rates(t)))
+    updates.apply(module, learned)
+    moving = moving_bytes(module, 1 if t.optimizer == "sgd" else 2)
+    adapted = lora.merge(module)
+    captured = capture_float(module, session.example)
+    objections = {}
+    for each in session.targets:
+        graph = insert(captured, each.scheme, session.recipe.quantize.keep_float)
+        objections[each.name] = [dataclasses.asdict(o) for o in target.objections(each, graph.summary)]
+    weights = class_weights(session)
+    return {
+        "task": session.recipe.task,
+        "samples": {name: len(split) for name, split in session.dataset.splits.items()},
+        "labels": list(session.dataset.labels),
+        "preprocess": session.spec,
+        "policy": session.policy,
+        "updated_parameters": updated,
+        "total_parameters": sum(p.numel() for p in module.parameters()),
+        "learns": sorted(learned),
+        "moving_bytes": moving,
+        "learning_rates": by_group,
+        "unfreezing": learns.schedule(t.epochs),
+        "adapted_layers": adapted,
+        "class_weights": weights,
+        "notes": learns.notes(t.epochs),
+        "schemes": sorted(session.schemes),
+        "objections": objections,
+    }
+
+
+def rates(train: recipe.Train) -> dict[str, float]:
+    """What an objective's `groups` takes of [train]."""
+    return {
+        "lr": train.lr,
+        "head_lr": train.head_lr or train.lr,
+        "weight_decay": train.weight_decay,
+        "layer_decay": train.layer_decay,
+    }
+
+
+def class_weights(session: Session) -> dict[str, float]:
+    """{label: weight} as `train.class_weights` has it, {} for "none"; `RecipeError` where a task has no classes."""
+    kind = session.recipe.train.class_weights
+    if kind == "none":
+        return {}
+    if not hasattr(session.objective, "weights"):
+        raise balance.no_classes(f"the task {session.recipe.task!r} has no classes to weigh")
+    found = session.objective.weights(session.dataset, kind)
+    return {label: float(weight) for label, weight in zip(session.dataset.labels, found)}
