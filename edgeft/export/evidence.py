@@ -176,7 +176,7 @@ def pictures(task: Any, spec: dict[str, Any], seen: Seen, dataset: data.Dataset)
                 **tasks.draw(task, raw, said[1], split.targets[i]),
                 "label": task.describe(split.targets[i], dataset.labels),
                 "alike": bool(same[i].all()),
-                "judged": bool(task.HIGHER_IS_BETTER),  # an error in units is never exactly the recorded value
+                "judged": bool(getattr(task, "DISCRETE", True)),  # a value is never exactly the recorded one
                 "float": said[0].get("label"),
                 "quantized": said[1].get("label"),
             }

@@ -18,6 +18,7 @@ from .efficientnet_lite import EfficientNetLite0
 from .lraspp import LRASPP
 from .mlp import MLP
 from .mobilenet import MobileNetV2
+from .quartznet import QuartzNet
 from .recommend import NeuMF, TwoTower
 from .resnet import ResNet8, ResNet18, ResNet20
 from .seq2seq import Seq2Seq
@@ -49,6 +50,7 @@ NETS = {
     "neumf": Net(NeuMF, "head", ()),
     "two_tower": Net(TwoTower, "head", ()),
     "seq2seq": Net(Seq2Seq, "decoder.head", ()),
+    "quartznet": Net(QuartzNet, "head", ()),
 }
 
 

@@ -55,7 +55,7 @@ def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
     else:
         before = [_said(row) for row in _decoded(opened, raws, _baseline(opened, stored))]
     found = []
-    judged = bool(opened.task.HIGHER_IS_BETTER)
+    judged = bool(getattr(opened.task, "DISCRETE", True))
     for number, raw in enumerate(raws):
         found.append(
             {
