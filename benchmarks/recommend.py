@@ -2,8 +2,10 @@
 
     python benchmarks/recommend.py --out DIR [--seeds 0 1 2]
 
-`EDGEFT_DATA` names the folder with the data. The recipe is examples/recommend/recipe.toml; its numbers were chosen on
-the validation split. HR@10 is among 99 sampled negatives, and beside it over all items that a user never took.
+`EDGEFT_DATA` names the folder with the data. The recipe is examples/recommend/recipe.toml (neumf), and the same with
+what `TWO_TOWER` sets (the first seed only); their numbers were chosen on the validation split. HR@10 is among 99
+sampled negatives, and beside it over all items that a user never took. Tables of embeddings are int8; what they would
+be in float, calibrated only, is exported beside the first seed for its size and speed.
 """
 
 from __future__ import annotations
@@ -22,25 +24,45 @@ EXAMPLE = common.HERE.parent / "examples" / "recommend" / "recipe.toml"
 RUNTIMES = ("host", "host-openvino", "host-litert")
 #: what must hold: a float model this much above popularity, and int8 within this of it on each runtime
 ABOVE, DROP = 1.2, 0.005
+TWO_TOWER = [
+    "model.name=two_tower",
+    "model.args={ factors = 32, hidden = [32], dropout = 0.2 }",
+    "train.epochs=10",
+    "train.lr=2e-2",
+    "train.weight_decay=0.02",
+    "quantize.keep_float=[]",  # the dot product of the towers is float: no scores tie
+]
+TITLES = {"neumf": "Neural matrix factorization", "two_tower": "Two towers"}
+NETS: dict[str, list[str]] = {"neumf": [], "two_tower": TWO_TOWER}
 
 
-def one(data: Path, seed: int, out: Path) -> dict[str, Any]:
-    """Tune and export with one seed (what stands is taken up); returns its figures."""
+def one(data: Path, net: str, seed: int, out: Path, *, compare: bool) -> dict[str, Any]:
+    """Tune and export one net with one seed (what stands is taken up); returns its figures.
+
+    `compare` exports the run once more, calibrated, with float tables.
+    """
     import edgeft
     from edgeft import data as datasets
     from edgeft.api import read_recipe
 
-    done = out / f"movielens-{seed}.json"
+    done = out / f"{net}-{seed}.json"
     if done.is_file():
         return json.loads(done.read_text())
-    say = lambda text: print(f"  seed {seed}: {text}", flush=True)  # noqa: E731
-    recipe = read_recipe(EXAMPLE, [f"data.path={data}", f"train.seed={seed}"])
-    run = out / f"run-{seed}"
+    say = lambda text: print(f"  {net}, seed {seed}: {text}", flush=True)  # noqa: E731
+    recipe = read_recipe(EXAMPLE, [f"data.path={data}", f"train.seed={seed}", *NETS[net]])
+    run = out / f"{net}-{seed}"
     summary = edgeft.tune(recipe, run, resume=(run / "recipe.toml").exists(), say=say)
-    reports = edgeft.export(run, RUNTIMES, out / f"bundles-{seed}", overwrite=True, say=say)
+    reports = edgeft.export(run, RUNTIMES, out / f"bundles-{net}-{seed}", overwrite=True, say=say)
+    floating = {}
+    if compare:
+        asked = {"ptq": True, "overrides": ["quantize.embeddings=float"], "overwrite": True, "say": say}
+        for report in edgeft.export(run, RUNTIMES, out / f"bundles-{net}-{seed}-float-tables", **asked):
+            floating[report["backend"]] = {"size": report["size"], "speedup": report["latency"]["speedup"]}
     dataset = datasets.open(recipe.data)
     row = {
+        "net": net,
         "seed": seed,
+        "float tables": floating,
         "summary": {k: summary[k] for k in ("float", "ptq", "quantized", "n", "chance", "steps", "seconds")},
         "popularity over all items": over_all(dataset, _popularity(dataset)),
         "runtimes": {report["backend"]: judged(report, data, dataset) for report in reports},
@@ -106,7 +128,7 @@ def section(rows: list[dict[str, Any]]) -> str:
         s = row["summary"]
         above = s["float"] / s["chance"]
         lines.append(
-            f"Seed {row['seed']}: popularity {s['chance']:.4f}, float {s['float']:.4f} ({above:.3f} of it; at least "
+            f"{TITLES[row['net']]}, seed {row['seed']}: popularity {s['chance']:.4f}, float {s['float']:.4f} ({above:.3f} of it; at least "
             f"{ABOVE}: {common.mark(above, least=ABOVE)}), PTQ {s['ptq']:.4f}, QAT {s['quantized']:.4f} (in torch); "
             f"{s['n']} users, {s['steps']} steps, {s['seconds']:.0f} s. "
             f"Over all items popularity reaches {row['popularity over all items']:.4f}.\n"
@@ -135,6 +157,12 @@ def section(rows: list[dict[str, Any]]) -> str:
             "HR@10 over all items float / int8", "same first item", "int8 share", "int8 speed over float", "MB float / int8", "verdict",
         ]  # fmt: skip
         lines += [common.table(head, cells), ""]
+        if row["float tables"]:
+            said = [
+                f"{common.RUNTIMES[name]} {r['size']['quantized_bytes'] / 1e6:.2f} MB, {r['speedup']:.2f}"
+                for name, r in row["float tables"].items()
+            ]
+            lines.append(f"With float tables (size of the int8 model, its speed over float): {'; '.join(said)}.\n")
     return "\n".join(lines)
 
 
@@ -146,10 +174,14 @@ def main() -> None:
     data = Path(os.environ["EDGEFT_DATA"]) / "06_recommendation" / "ml-latest-small"
     arguments.out.mkdir(parents=True, exist_ok=True)
     host = common.machine()
-    rows = [one(data, seed, arguments.out) for seed in arguments.seeds]
+    wanted = [("neumf", seed) for seed in arguments.seeds] + [("two_tower", arguments.seeds[0])]
+    rows = [
+        one(data, net, seed, arguments.out, compare=seed == arguments.seeds[0] and net == "neumf")
+        for net, seed in wanted
+    ]
     used = common.versions("torch", "onnxruntime", "openvino", "ai-edge-litert", "litert-torch")
     text = (
-        "## Recommendation\n\nMovieLens latest-small, neural matrix factorization; HR@10 of the last film of each user "
+        "## Recommendation\n\nMovieLens latest-small; HR@10 of the last film of each user "
         "among 99 that they never rated, float and int8 artifact of the same runtime. One row of 100 candidates is one "
         f"inference.\n\n{section(rows)}\n{common.footing(host, used)}"
     )

@@ -187,20 +187,25 @@ def bench(
     """Latency of one inference of a bundle's artifact, batch 1, on the bundle's own first sample.
 
     `threads` None takes the number that the manifest records. Returns a bench result (percentiles in ms, clock,
-    samples, fingerprint) with `path`. Raises `BundleError`, `Missing` (the runtime's extra).
+    samples, fingerprint) with `path`; for a task that answers at a rate (control) also `rate_hz`. Raises `BundleError`,
+    `Missing` (the runtime's extra).
     """
     from .bench.fingerprint import fingerprint
-    from .bench.latency import measure
+    from .bench.latency import FEWEST, P99_NEEDS, measure, rate
 
     opened = load(bundle)
-    session = opened.session(threads=threads)
+    session = opened.session(threads=threads, exact=False)
     samples = opened.samples()
     session.run({tensor.name: samples[f"input/{tensor.name}"][:1] for tensor in session.inputs})
     recorded = opened.manifest["runtime"]
     where = fingerprint(
         threads=threads or recorded["threads"], runtime={"name": opened.backend, "version": opened.runtime.version()}
     )
-    result = measure(session.invoke, max_seconds=seconds, fingerprint=where)
+    timely = getattr(opened.task, "REAL_TIME", False)
+    fewest = P99_NEEDS if timely else FEWEST
+    result = measure(session.invoke, max_seconds=seconds, min_samples=fewest, fingerprint=where)
+    if timely:
+        result["rate_hz"] = rate(result)["rate_hz"]
     # Nothing to compare with: the measurement itself is the answer.
     return {**result, "verdict": PASS, "path": str(opened.path), "target": opened.target, "backend": opened.backend}
 

@@ -29,6 +29,7 @@ import numpy as np
 
 from . import files, npz, runner, tasks
 from . import runtime as runtimes
+from . import target as targets
 from .errors import BundleError, SystemFailure, UsageError, nearest
 from .manifest import SCHEMA, UNLISTED, check, parse
 
@@ -107,16 +108,36 @@ class Bundle:
         with _reading(self.path / SAMPLES):
             return npz.read(self.path / SAMPLES)
 
-    def session(self, *, threads: int | None = None, baseline: bool = False, name: str = "main") -> runtimes.Session:
+    @property
+    def exact(self) -> bool:
+        """Whether this host's integer kernels would falsify the model, whose board has others (`target.exact_here`)."""
+        try:
+            profile = targets.load(self.target)
+        except UsageError:
+            return False
+        return self.scheme.get("weight_bits", 8) == 8 and targets.exact_here(profile)
+
+    def session(
+        self, *, threads: int | None = None, baseline: bool = False, name: str = "main", exact: bool | None = None
+    ) -> runtimes.Session:
         """The artifact (or its float baseline) loaded in its runtime with the recorded options.
 
-        Feeds and results carry the manifest's tensor names. `threads` None takes the recorded number. Raises `Missing`
-        without the runtime and `BundleError` where the artifact does not fit the manifest.
+        `exact` None follows the property: on such a host the runtime's own integer kernels are left out. Feeds and
+        results carry the manifest's tensor names. `threads` None takes the recorded number. Raises `Missing` without
+        the runtime and `BundleError` where the artifact does not fit the manifest.
         """
         path = self.baseline_path(name) if baseline else self.graph_path(name)
         recorded = self.manifest["runtime"]
-        session = self.runtime.load(path, threads=threads or recorded["threads"], options=recorded["options"])
+        options = dict(recorded["options"])
+        if self.exact if exact is None else exact:
+            options |= exact_options(self.runtime)
+        session = self.runtime.load(path, threads=threads or recorded["threads"], options=options)
         return named(session, self.graph(name), where=str(path))
+
+
+def exact_options(runtime: runtimes.Runtime) -> dict[str, Any]:
+    """The options of a runtime that leave out integer kernels; none of a plug-in that does not state them."""
+    return dict(runtime.exact_options()) if hasattr(runtime, "exact_options") else {}
 
 
 def carry(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:

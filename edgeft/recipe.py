@@ -15,6 +15,7 @@ from typing import Any
 
 from . import tables
 from .errors import InternalError, RecipeError, UsageError, nearest
+from .scheme import EMBEDDINGS
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Data:
     pattern: str = ""  # parts of a file's name, such as "{label}_{speaker}_{take}"
     group: str = ""  # the part of the pattern whose files stay in one split
     sound: dict[str, Any] = field(default_factory=dict)  # rate, seconds, window, hop, mels, ... of a sound's features
+    masks: dict[str, Any] = field(default_factory=dict)  # images, labels, classes, void of a folder of label masks
     columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
 
 
@@ -83,6 +85,7 @@ class Quantize:
     lr: float = 1e-4
     distill: bool = True
     keep_float: tuple[str, ...] = ()
+    embeddings: str = "float"  # float | int8: tables that are looked up
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.augment": ("none", "light", "strong"),
     "update.policy": ("full", "head", "last", "bias", "norm", "lora"),
     "quantize.method": ("qat", "ptq", "none"),
+    "quantize.embeddings": EMBEDDINGS,
     "gates.decide": ("point", "bound"),
 }
 

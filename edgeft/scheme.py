@@ -19,6 +19,8 @@ WEIGHTED = ("conv", "depthwise", "conv_transpose", "linear")
 #: A transposed convolution has no integer kernel in two of the three runtimes.
 GAINS = ("conv", "depthwise", "linear", "add", "mul", "pool", "concat", "shape", "activation")
 OP_CLASSES = (*GAINS, "conv_transpose", "matmul", "softmax")
+#: how a table that is looked up may be stored
+EMBEDDINGS = ("float", "int8")
 
 #: keys of `Scheme.as_dict` that follow from the others
 _DERIVED = ("name", "activation_dtype", "activation_range", "weight_range", "weight_axis")
@@ -34,6 +36,9 @@ class Scheme:
     `residual` = "all" quantizes both inputs of an add, "branch" only the one that does not come straight from a
     convolution or linear, so that a compiler can fuse that convolution with the add (TensorRT).
     `ops` are the op classes to quantize; a tensor between two of them is quantized, everything else stays float.
+    `embeddings` = "int8": tables that are looked up are stored as weights are, with the scales of a linear layer (one a
+    row, or one where `per_tensor` names "linear"), in 8 bits also where weights have 7. Rows are looked up as int8 and
+    become float at once, so this is about bytes, never about speed; a recipe asks for it, a profile need not state it.
     """
 
     activation_symmetric: bool = False
@@ -41,6 +46,7 @@ class Scheme:
     per_tensor: tuple[str, ...] = ()
     residual: str = "all"
     ops: tuple[str, ...] = GAINS
+    embeddings: str = "float"
 
     def __post_init__(self) -> None:
         # One order and no repeats, so that equal grids are equal records whatever order a profile lists them in.
@@ -60,7 +66,7 @@ class Scheme:
 
     @property
     def name(self) -> str:
-        """Derived name, e.g. `affine`, `symmetric-residual_branch`, `affine-w7`, `affine-linear_per_tensor`."""
+        """Derived name, e.g. `affine`, `symmetric-residual_branch`, `affine-w7`, `affine-int8_embeddings`."""
         parts = ["symmetric" if self.activation_symmetric else "affine"]
         if self.weight_bits != 8:
             parts.append(f"w{self.weight_bits}")
@@ -72,6 +78,8 @@ class Scheme:
             parts.append(f"residual_{self.residual}")
         parts += [f"no_{op}" for op in GAINS if op not in self.ops]
         parts += [f"with_{op}" for op in OP_CLASSES if op in self.ops and op not in GAINS]
+        if self.embeddings != "float":
+            parts.append(f"{self.embeddings}_embeddings")
         return "-".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
@@ -87,6 +95,7 @@ class Scheme:
             "per_tensor": list(self.per_tensor),
             "residual": self.residual,
             "ops": list(self.ops),
+            "embeddings": self.embeddings,
         }
 
 
@@ -108,6 +117,9 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Schem
         raise source.fail(("scheme", "ops"), "scheme.ops holds no op class with weights", f"add {', '.join(WEIGHTED)}")
     if scheme.residual not in ("all", "branch"):
         raise source.fail(("scheme", "residual"), f"scheme.residual is 'all' or 'branch', not {scheme.residual!r}")
+    if scheme.embeddings not in EMBEDDINGS:
+        remedy = nearest(scheme.embeddings, EMBEDDINGS)
+        raise source.fail(("scheme", "embeddings"), f"scheme.embeddings cannot be {scheme.embeddings!r}", remedy)
     if scheme.weight_bits not in (7, 8):
         raise source.fail(("scheme", "weight_bits"), f"scheme.weight_bits is 7 or 8, not {scheme.weight_bits}")
     truth = scheme.as_dict()

@@ -91,12 +91,26 @@ def load(name_or_path: str) -> Target:
     raise UsageError(f"unknown target {name_or_path!r}", remedy=nearest(name_or_path, {*known, *also}))
 
 
+def with_embeddings(target: Target, dtype: str) -> Target:
+    """The target with tables of embeddings stored as `dtype`, "float" or "int8", where it has that.
+
+    Where a vendor's compiler has the last word they stay as the profile says: what it makes of an int8 lookup, an
+    op that no vendor's list of quantized ops names, is known only on the board.
+    """
+    if dtype == target.scheme.embeddings or target.compiler:
+        return target
+    return replace(target, scheme=replace(target.scheme, embeddings=dtype))
+
+
 def _read(path: Path) -> Target:
     source = tables.read(path, TargetError)
     table = tables.parse(source)
-    numeric = table.pop("scheme", {})
-    if not isinstance(numeric, dict):
-        raise source.fail(("scheme",), f"'scheme' must be a table, not {numeric!r}")
+    numeric, without = (table.pop(key, {}) for key in ("scheme", "scheme_without_vnni"))
+    for key, value in (("scheme", numeric), ("scheme_without_vnni", without)):
+        if not isinstance(value, dict):
+            raise source.fail((key,), f"{key!r} must be a table, not {value!r}")
+    if saturates():
+        numeric = {**numeric, **without}
     target = tables.build(Target, table, source)
     target = replace(target, scheme=scheme.from_table(numeric, source.name, text=source.text))
     _check(target, path.stem, source)
@@ -239,6 +253,25 @@ def host_cpu() -> tuple[str, frozenset[str]]:
             if key.strip().lower() in ("flags", "features", "cpu part"):
                 words.update(value.lower().split())
     return isa, frozenset(words)
+
+
+#: any of these multiplies and adds int8 in 32 bits
+DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+
+
+def saturates() -> bool:
+    """Whether sums of u8 x s8 products saturate at 16 bits here: an x86 CPU whose features are known and lack VNNI.
+
+    ONNX Runtime and OpenVINO are wrong there, silently, for 8-bit weights; with 7 bits no sum can reach the limit. A
+    profile that stands for whatever runs it says so under `[scheme_without_vnni]`.
+    """
+    isa, features = host_cpu()
+    return isa == "x86_64" and "avx2" in features and not features & DOT_PRODUCTS
+
+
+def exact_here(target: Target) -> bool:
+    """Whether integer kernels of this CPU would falsify a model of `target`, whose own CPU has better ones."""
+    return saturates() and target.scheme.weight_bits == 8 and not host_is(target)
 
 
 def matches(wanted: Iterable[str], features: frozenset[str]) -> bool:

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from edgeft import files
+from edgeft import files, target
 
 LABELS = ("circle", "cross", "square")
 COUNTS = {"train": 300, "val": 60, "test": 120}
 #: one target a runtime and one a scheme
 TARGETS = ("host", "host-litert", "host-openvino", "jetson-orin-nano", "generic-x86-no-vnni")
-SCHEME_OF = {"host": "affine", "jetson-orin-nano": "symmetric-residual_branch", "generic-x86-no-vnni": "affine-w7"}
+#: the scheme of this machine: 7-bit weights where its CPU has no VNNI
+HOST = target.load("host").scheme.name
+SCHEME_OF = {"host": HOST, "jetson-orin-nano": "symmetric-residual_branch", "generic-x86-no-vnni": "affine-w7"}
 
 
 def picture(label: str, rng: np.random.Generator) -> np.ndarray:

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 import shapes_run
+from shapes_run import HOST
 
 from edgeft import recipe
+from edgeft.cli.entry import run as in_process
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,56 @@ def test_a_calibration_set_that_is_all_test_samples(small):
     np.savez(path, **arrays)
     answer = ask("tune", write_recipe(path), "--out", "run")
     assert answer.code == 3 and "calibration set is empty" in answer.said and "leak" in answer.err
+    assert left() == []
+
+
+def _csv(path: Path) -> None:
+    path.write_bytes(b"text,label\n" + b"caf\xe9,1\n" * 9 + b"".join(b"tea %d,%d\n" % (i, i % 2) for i in range(20)))
+
+
+def _jsonl(path: Path) -> None:
+    path.write_text('{"text": "a", "label": 1\n' * 9)
+
+
+def _ratings(path: Path) -> None:
+    path.write_text("userId,movieId,rating,timestamp\n" + "1,2\n" * 9)
+
+
+def _trajectories(path: Path) -> None:
+    observed = np.zeros((60, 4), np.float32)
+    observed[7, 2] = np.nan
+    with path.open("wb") as file:
+        np.savez(file, obs=observed, acts=np.zeros(60))
+
+
+def _sounds(path: Path) -> None:
+    for label in "ab":
+        (path / label).mkdir(parents=True)
+        for i in range(6):
+            (path / label / f"{i}.wav").write_bytes(b"RIFF\x24\x00\x00\x00WAVEfmt ")
+
+
+@pytest.mark.parametrize(
+    ("task", "form", "write", "named"),
+    [
+        ("text-classify", "csv", _csv, "in.csv:2"),
+        ("text-classify", "jsonl", _jsonl, "in.jsonl:1"),
+        ("recommend", "ratings", _ratings, "in.ratings:2"),
+        ("control", "trajectories", _trajectories, "[obs][7]"),
+        ("keyword", "wav-folder", _sounds, ".wav: not readable"),
+    ],
+)
+def test_wrong_data_of_every_format_is_refused_before_anything_is_made(task, form, write, named, capfd):
+    path = Path(f"in.{form}").absolute()
+    write(path)
+    pytest.importorskip("torch")
+    table = {"task": task, "data": {"format": form, "path": str(path)}, "model": {"source": "builtin", "name": "mlp"}}
+    Path("in.toml").write_text(recipe.dumps(recipe.from_table(table, "the test")))
+    assert in_process(["tune", "in.toml", "--out", "run", "--json"]) == 3
+    out, err = capfd.readouterr()
+    found = json.loads(out)
+    assert found["error"] == "DataError" and found["remedy"] and "Traceback" not in err
+    assert named in f"{found['where']} {found['message']}"
     assert left() == []
 
 
@@ -388,7 +440,7 @@ def test_ctrl_c_in_the_middle_of_tune_and_on_with_the_same_result(small):
     assert resumed.code == 0 and "taken up after epoch" in resumed.err
     whole = ask("tune", "in.toml", "--out", "whole", error=False)
     assert whole.code == 0
-    for name in ("float.safetensors", "quantized.affine.safetensors"):
+    for name in ("float.safetensors", f"quantized.{HOST}.safetensors"):
         one, other = load_file(f"run/{name}"), load_file(f"whole/{name}")
         assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 

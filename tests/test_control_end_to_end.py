@@ -49,8 +49,15 @@ def test_every_runtime_passes(made, name) -> None:
     report = made.reports[name]
     assert report["verdict"] == "pass", [g for g in report["gates"] if g["verdict"] == "fail"]
     assert set(report["per_class"]) == {"action_0", "action_1"}
+    assert report["rate"]["samples"] >= 299 and report["rate"]["rate_hz"] == 1000 / report["rate"]["p99_ms"]
     page = (Path(report["path"]) / "report.html").read_text()
-    assert "action_1" in page
+    assert "action_1" in page and "Control rate: " in page
+
+
+def test_bench_states_the_control_rate(made, capfd) -> None:
+    assert command(["bench", str(made.reports["host-litert"]["path"]), "--seconds", "0.2", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["samples"] >= 299 and found["rate_hz"] == 1000 / found["p99_ms"] > 20
 
 
 @pytest.mark.parametrize("name", TARGETS)

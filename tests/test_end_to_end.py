@@ -130,7 +130,7 @@ def test_tune_then_export_by_the_command_line(exported, tmp_path):
 
     code, plan, _ = edgeft_("tune", "recipe.toml", "--dry-run")
     assert code == 0 and plan["samples"] == {"train": 150, "val": 30, "test": 60}
-    assert plan["schemes"] == ["affine"] and not (tmp_path / "runs").exists()
+    assert plan["schemes"] == [shapes_run.HOST] and not (tmp_path / "runs").exists()
     code, run, said = edgeft_("tune", "recipe.toml")
     assert code == 0 and "float 6/6" in said
     assert re.fullmatch(r"runs/shapes-\d{8}-\d{6}", run["run"]) and run["float"] > 0.5

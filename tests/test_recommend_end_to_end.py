@@ -13,6 +13,7 @@ from interactions_data import write_ratings
 from shapes_run import failed, gate
 
 import edgeft
+from edgeft.errors import UsageError
 
 for _package in ("torch", "onnxruntime", "onnxscript", "openvino", "litert_torch"):
     pytest.importorskip(_package, reason=f"{_package} is not installed")
@@ -34,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
         "model": {"name": "neumf", "args": {"factors": 8, "hidden": [16, 8]}},
         "data": {"format": "ratings", "path": str(ratings)},
         "train": {"epochs": 8, "lr": 2e-2, "batch_size": 4},
-        "quantize": {"epochs": 1, "lr": 1e-3, "calibration": "minmax", "keep_float": ["head"]},
+        "quantize": {"epochs": 1, "lr": 1e-3, "calibration": "minmax", "keep_float": ["head"], "embeddings": "int8"},
         "export": {"targets": list(TARGETS)},
         "gates": {"max_drop": 0.05, "min_speedup": 0.0},
     }
@@ -55,10 +56,31 @@ def test_each_runtime_keeps_the_ranking(made, name) -> None:
     assert report["verdict"] == "pass", failed(report)
     accuracy = gate(report, "accuracy")
     assert accuracy["n"] == 60 and accuracy["quantized"] > 0.8
-    assert gate(report, "integer", "int8_weights_share")["n"] == 2, "the first layers of user and item"
+    assert gate(report, "integer", "int8_weights_share")["n"] == 6, "four tables, the first layers of user and item"
     assert set(report["per_class"]) <= {"popular items", "other items"}
     page = (Path(report["path"]) / "report.html").read_text()
     assert "HR@10" in page and "candidate 3" not in page, "items stand there by name"
+
+
+def test_other_tables_than_the_run_learned_with_are_refused_with_the_command(made, tmp_path) -> None:
+    run = Path(made[2]["host"]["path"]).parent.parent / "run"
+    with pytest.raises(UsageError, match=r"no model for the scheme affine\S* of host-litert") as caught:
+        edgeft.export(run, ["host-litert"], tmp_path / "b", overrides=["quantize.embeddings=float"])
+    assert "--set quantize.embeddings=float, or pass --ptq" in caught.value.remedy
+
+
+@ALL
+def test_int8_tables_make_the_file_smaller(made, name) -> None:
+    """Four tables of 8 columns: even here, where their scales and the ops of each lookup weigh as much as anything."""
+    path = Path(made[2][name]["path"])
+    weights = path / "model.bin" if name == "host-openvino" else path / bundle_file(path)
+    before = path / "baseline" / weights.name
+    assert weights.stat().st_size < before.stat().st_size
+    assert edgeft.load(path).manifest["scheme"]["embeddings"] == "int8"
+
+
+def bundle_file(path: Path) -> str:
+    return str(edgeft.load(path).graph()["file"])
 
 
 @ALL
@@ -68,6 +90,19 @@ def test_the_graph_takes_ids(made, name) -> None:
     assert list(inputs) == ["user", "items"] and all(t["dtype"].startswith("int") for t in inputs.values())
     assert inputs["items"]["shape"][1] == bundle.preprocess["candidates"] == 67
     assert bundle.graph()["outputs"][0]["shape"][1] == 67
+
+
+def test_verify_names_users_and_items_that_it_never_saw(made, tmp_path, capfd) -> None:
+    from edgeft.cli.entry import run
+
+    known = made[0].read_text()
+    for user, items, said in (("new one", range(5), "1 of 61 users are new"), ("u3", ("i0", "x"), "1 item(s)")):
+        more = [f"{user},{i if isinstance(i, str) else f'i{i}'},3,{2000 + k}" for k, i in enumerate(items)]
+        (tmp_path / "ratings.csv").write_text(known + "\n".join(more) + "\n")
+        argv = ["verify", str(made[2]["host-litert"]["path"]), "--data", str(tmp_path / "ratings.csv")]
+        assert run(argv) == 3
+        err = capfd.readouterr().err
+        assert said in err and "Traceback" not in err and ("'new one'" in err or "'x'" in err)
 
 
 def test_verify_with_data_judges_the_same_rows_again(made) -> None:

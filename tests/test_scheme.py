@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ schemes = st.builds(
     per_tensor=st.lists(st.sampled_from(WEIGHTED), unique=True).map(tuple),
     residual=st.sampled_from(["all", "branch"]),
     ops=st.lists(st.sampled_from(OP_CLASSES), unique=True).map(lambda ops: ("conv", *ops)),
+    embeddings=st.sampled_from(scheme.EMBEDDINGS),
 )
 
 
@@ -51,7 +53,7 @@ def test_order_and_repeats_do_not_matter(made: Scheme, random: Any) -> None:
     ops, per_tensor = [*made.ops, *made.ops], list(made.per_tensor)
     random.shuffle(ops)
     random.shuffle(per_tensor)
-    again = Scheme(made.activation_symmetric, made.weight_bits, tuple(per_tensor), made.residual, tuple(ops))
+    again = replace(made, per_tensor=tuple(per_tensor), ops=tuple(ops))
     assert again == made
     assert again.name == made.name
 
@@ -75,6 +77,7 @@ def test_names_make_file_names() -> None:
         ({"activation_symmetric": "yes"}, "'scheme.activation_symmetric' must be true or false", ""),
         ({"residual": "some"}, "scheme.residual is 'all' or 'branch'", ""),
         ({"residual": 1}, "must be a string", ""),
+        ({"embeddings": "int4"}, "scheme.embeddings cannot be 'int4'", "did you mean 'int8'?"),
         ({"per_tensor": "conv"}, "'scheme.per_tensor' must be a list", 'write per_tensor = ["conv"]'),
         ({"per_tensor": ["add"]}, "unknown op class 'add' in scheme.per_tensor", ""),
         ({"ops": ["conv", "convs"]}, "unknown op class 'convs'", "did you mean 'conv'?"),

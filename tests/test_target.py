@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_facts_that_decide() -> None:
         "onnxruntime",
     ]
     # Few schemes for many boards: CPU boards share one.
-    assert len({target.load(name).scheme for name in ("rpi5", "rpi4", "rpi3", "intel-nuc", "host", "turtlebot4")}) == 1
+    assert len({target.load(name).scheme for name in ("rpi5", "rpi4", "rpi3", "intel-nuc", "turtlebot4")}) == 1
 
 
 def test_unknown_target_offers_the_nearest() -> None:
@@ -242,6 +243,28 @@ def test_host_is(monkeypatch: pytest.MonkeyPatch, isa: str, features: str, yes: 
     assert [name for name in no.split() if target.host_is(target.load(name))] == []
 
 
+@pytest.mark.parametrize(
+    ("isa", "features", "bits", "foreign"),
+    [
+        ("x86_64", "avx2 avx512f avx512_vnni", 8, False),
+        ("x86_64", "avx2 avx_vnni", 8, False),
+        ("x86_64", "avx2 avx512f", 7, True),
+        ("x86_64", "", 8, False),
+        ("aarch64", "asimd 0xd08", 8, False),
+    ],
+)
+def test_without_vnni_this_machine_has_seven_bits_and_other_boards_are_computed_exactly(
+    monkeypatch: pytest.MonkeyPatch, isa: str, features: str, bits: int, foreign: bool
+) -> None:
+    host(monkeypatch, isa, features)
+    for name in ("host", "host-openvino", "host-litert"):
+        assert target.load(name).scheme.weight_bits == bits
+        assert not target.exact_here(target.load(name))
+    assert target.load("intel-nuc").scheme.weight_bits == 8
+    assert target.exact_here(target.load("intel-nuc")) is foreign
+    assert not target.exact_here(target.load("generic-x86-no-vnni")), "its weights cannot saturate"
+
+
 def test_host_cpu_reads_this_machine_and_an_arm_one(monkeypatch: pytest.MonkeyPatch) -> None:
     isa, features = target.host_cpu()
     assert isa
@@ -271,3 +294,11 @@ def test_shipped_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setenv("HOME", str(tmp_path))
     assert shipped.user_folder("targets") == tmp_path / ".config" / "edgeft" / "targets"
     assert target.names() == SHIPPED
+
+
+def test_embeddings_are_int8_where_no_vendors_compiler_has_the_last_word() -> None:
+    pi = target.with_embeddings(target.load("rpi5"), "int8")
+    assert pi.scheme.name == "affine-int8_embeddings" and pi == replace(target.load("rpi5"), scheme=pi.scheme)
+    assert target.with_embeddings(pi, "float") == target.load("rpi5")
+    for name in ("jetson-orin-nano", "coral"):
+        assert target.with_embeddings(target.load(name), "int8").scheme.embeddings == "float"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapes_run
 import text_run
 
 import edgeft
@@ -36,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 def test_it_learns_in_float_and_in_integers(made) -> None:
     summary = made[1]
     assert summary["float"] >= 0.9 and summary["quantized"] >= 0.85 and summary["chance"] <= 0.55
-    assert summary["schemes"]["affine"]["integer_weights"] == 7, "six linears a layer, and the head"
+    assert summary["schemes"][shapes_run.HOST]["integer_weights"] == 7, "six linears a layer, and the head"
 
 
 @ALL
@@ -132,7 +133,7 @@ def test_a_policy_moves_what_it_says_and_no_other_weight(tmp_path: Path, policy:
     )
     edgeft.tune(table, tmp_path / "run")
     before = load_file(tmp_path / "encoder" / "model.safetensors")
-    for name in ("float", "quantized.affine"):
+    for name in ("float", f"quantized.{shapes_run.HOST}"):
         after = load_file(tmp_path / "run" / f"{name}.safetensors")
         changed = {k for k, v in before.items() if not after[k].equal(v)}
         assert all(k.startswith(moves) for k in changed), changed

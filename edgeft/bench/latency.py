@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from .clock import Clock, SystemClock
-from .stats import percentiles, quantile_bounds
+from .stats import QUANTILE_NEEDS, percentiles, quantile_bounds
 
 SCHEMA = "1.0"
+#: calls at least; and before a p99 stands on anything
+FEWEST, P99_NEEDS = 64, QUANTILE_NEEDS[0.99]
 WARM_UP_RUNS = 5
 
 
@@ -19,7 +21,7 @@ def measure(
     *,
     clock: Clock | None = None,
     max_seconds: float = 3.0,
-    min_samples: int = 64,
+    min_samples: int = FEWEST,
     max_samples: int = 2000,
     throttled: Callable[[], bool | None] | None = None,
     fingerprint: Mapping[str, Any] | None = None,
@@ -60,3 +62,13 @@ def measure(
         "throttled": throttled() if throttled else None,
         "fingerprint": dict(fingerprint or {}),
     }
+
+
+def rate(measured: Mapping[str, Any]) -> dict[str, float | int | None]:
+    """What a control loop may ask for: {"rate_hz", "p99_ms", "samples"} of what `measure` returned.
+
+    The rate is that at which 99 of 100 calls are done before the next one is due, 1000 / p99. Both are None where the
+    samples do not support a p99. Reading a sensor and acting on the answer take their own time.
+    """
+    p99 = measured.get("p99_ms")
+    return {"rate_hz": 1000 / p99 if p99 else None, "p99_ms": p99, "samples": int(measured.get("samples") or 0)}

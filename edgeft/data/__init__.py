@@ -5,6 +5,7 @@
     embedded.py       data that comes with an installed package
     trajectories.py   recorded control: an .npz of episodes, or a Donkeycar tub
     wav_folder.py     train/ val/ test/ of sounds by class folder or by file name
+    similar.py        near duplicates of pictures; similar_sounds.py those of sounds
     folders.py        what formats of files in class folders share
     ratings.py        who rated what and when: MovieLens' ratings.csv or u.data (rows are made by interactions.py)
     table.py          texts with a class: csv (or tab-separated) and JSON lines

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, UsageError, nearest
+from . import similar, similar_sounds
 from .samples import NAMES, Dataset, Split, content_digest
-from .similar import near_duplicates
 
 #: the largest class over the smallest one, from where on it is reported.
 IMBALANCE = 5.0
@@ -32,9 +32,10 @@ def check(dataset: Dataset) -> list[str]:
         share = FULL_LIMIT / total
         splits = [split.subset(np.linspace(0, len(split) - 1, max(1, int(len(split) * share)))) for split in splits]
         warnings.append(f"looked for duplicates in {sum(map(len, splits))} of {total} samples only")
+    hashes: dict[str, np.ndarray] = {}
     for i, first in enumerate(splits):
         for second in splits[i + 1 :]:
-            warnings += _leaks(first, second)
+            warnings += _leaks(first, second, hashes)
     return [*dataset.notes, *warnings]
 
 
@@ -52,7 +53,8 @@ def _balance(split: Split, labels: Sequence[str]) -> list[str]:
     ]
 
 
-def _leaks(first: Split, second: Split) -> list[str]:
+def _leaks(first: Split, second: Split, hashes: dict[str, np.ndarray]) -> list[str]:
+    """What both splits share; `hashes` keeps those of a split by its name for the next pair."""
     lines = []
     same = overlap(first, second)
     if same:
@@ -61,21 +63,37 @@ def _leaks(first: Split, second: Split) -> list[str]:
             f"leak: {len({j for _, j in same})} of {len(second)} {second.name} samples are also in {first.name} "
             f"(the same content), for example {second.source(b)} and {first.source(a)}"
         )
-    near = near_duplicates(first, second, skip={j for _, j in same}) if _pictures(first) and _pictures(second) else []
+    kind = _kind(first, second)
+    if kind is None:
+        return lines
+    module, how = kind
+    known = [hashes.get(split.name) for split in (first, second)]
+    for at, split in enumerate((first, second)):
+        if known[at] is None:
+            known[at] = hashes[split.name] = module.hashes(split)
+    near, looked = module.near_duplicates(first, second, known, skip={j for _, j in same})
     if near:
         a, b = near[0]
         lines.append(
-            f"possible leak: {len(near)} of {len(second)} {second.name} samples look almost the same as one in "
+            f"possible leak: {len(near)} of {len(second)} {second.name} samples {how} almost the same as one in "
             f"{first.name}, for example {second.source(b)} and {first.source(a)}"
+        )
+    if looked < len(second):
+        lines.append(
+            f"looked for near duplicates of {first.name} in {looked} of {len(second)} {second.name} samples only: "
+            "too many resemble each other"
         )
     return lines
 
 
-def _pictures(split: Split) -> bool:
-    if not len(split):
-        return False
-    raw = split.raw(0)
-    return isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim in (2, 3)
+def _kind(first: Split, second: Split) -> tuple[Any, str] | None:
+    """What finds near duplicates in both splits, and how they are told; None where nothing does."""
+    raws = [split.raw(0) for split in (first, second) if len(split)]
+    if len(raws) < 2:
+        return None
+    if all(similar.is_picture(raw) for raw in raws):
+        return similar, "look"
+    return (similar_sounds, "sound") if all(similar_sounds.is_sound(raw) for raw in raws) else None
 
 
 def overlap(

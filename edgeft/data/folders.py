@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -74,8 +74,13 @@ def class_folders(folder: Path) -> dict[str, Path]:
         raise DataError(f"cannot be listed ({error.strerror or error})", where=str(folder)) from error
 
 
-def readable(split: Split, notes: list[str], what: str = "images") -> Split:
-    """`split` without the files that cannot be decoded; raises `DataError` when they are too many."""
+def readable(
+    split: Split, notes: list[str], what: str = "images", look: Callable[[Split, int], None] | None = None
+) -> Split:
+    """`split` without the files that cannot be decoded; raises `DataError` when they are too many.
+
+    `look(split, i)` may raise `DataError` for what else is wrong with a sample (its mask, its boxes).
+    """
     if len(split) > SCAN_LIMIT:
         notes.append(f"{split.name}: {len(split)} {what}, not all decoded in advance; a broken one will stop the run")
         return split
@@ -83,6 +88,8 @@ def readable(split: Split, notes: list[str], what: str = "images") -> Split:
     def attempt(i: int) -> DataError | None:
         try:
             split.digest(i)
+            if look is not None:
+                look(split, i)
         except DataError as error:
             return error
         return None

@@ -40,7 +40,8 @@ def open(spec: recipe.Data) -> Dataset:
     """
     root = Path(spec.path)
     if not spec.path or not root.is_dir():
-        problem = "no data folder is given" if not spec.path else "no such folder"
+        problem = "no such folder" if not root.exists() else "is a file, not a folder"
+        problem = problem if spec.path else "no data folder is given"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images")
     classes = {name: class_folders(folder) for name, folder in split_folders(root).items()}
     labels = tuple(sorted({label for found in classes.values() for label in found}))

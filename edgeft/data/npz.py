@@ -54,12 +54,12 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not path.is_file():
         problem = "no data file is given" if not spec.path else "no such file"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to an .npz file")
-    with _archive(path) as archive:
+    with archive_of(path) as archive:
         keys = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
         found = _form(keys, path)
         images = {name: _images(path, archive, image_key) for name, (image_key, _) in found.items()}
         truth = {name: _labels(path, archive, key, len(images[name])) for name, (_, key) in found.items()}
-        names = next((_member(path, archive, key) for key in LABEL_KEYS if key in keys), None)
+        names = next((member(path, archive, key) for key in LABEL_KEYS if key in keys), None)
     labels, targets = _encode(truth, names, str(path))
     pool = Rows(str(path), {found[name][0]: images[name] for name in found})
     splits, start = {}, 0
@@ -71,11 +71,16 @@ def open(spec: recipe.Data) -> Dataset:
     return Dataset(str(path), labels, splits, notes)
 
 
-def _archive(path: Path) -> zipfile.ZipFile:
+def archive_of(path: Path) -> zipfile.ZipFile:
+    """The archive at `path`; raises `DataError` where it is none."""
     try:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"is not a readable .npz file ({error})", where=str(path)) from error
+        raise DataError(
+            f"is not a readable .npz file ({error})",
+            where=str(path),
+            remedy="copy it again, or write it with numpy.savez; it may be cut short, or a plain .npy",
+        ) from error
 
 
 def _form(keys: list[str], path: Path) -> dict[str, tuple[str, str]]:
@@ -94,31 +99,31 @@ def _form(keys: list[str], path: Path) -> dict[str, tuple[str, str]]:
     )
 
 
-def _member(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
+def member(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
     """The array `key`: mapped where the member is stored as it is, else read; never unpickled."""
     where = f"{path}[{key}]"
     try:
         info = archive.getinfo(f"{key}.npy")
-        with archive.open(info) as member:
-            version = np.lib.format.read_magic(member)
+        with archive.open(info) as stream:
+            version = np.lib.format.read_magic(stream)
             reader: Any = {
                 (1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0,
             }.get(version)
             if reader is None:
                 raise ValueError(f"unknown array format {version}")
-            shape, fortran, dtype = reader(member)
+            shape, fortran, dtype = reader(stream)
             if dtype.hasobject:
                 raise ValueError("it holds pickled Python objects, which are never loaded")
-            offset = member.tell()
+            offset = stream.tell()
         if info.compress_type == zipfile.ZIP_STORED and 0 not in shape:
             with path.open("rb") as file:
                 file.seek(info.header_offset)
                 name_size, extra_size = struct.unpack("<26xHH", file.read(30))
             start = info.header_offset + 30 + name_size + extra_size + offset
             return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
-        with archive.open(info) as member:
-            return np.lib.format.read_array(member, allow_pickle=False)
+        with archive.open(info) as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
     except _BROKEN as error:
         raise DataError(
             f"cannot be read: {error}", where=where, remedy="write the file again with numpy.savez"
@@ -126,9 +131,11 @@ def _member(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
 
 
 def _images(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
-    array, where = _member(path, archive, key), f"{path}[{key}]"
+    array, where = member(path, archive, key), f"{path}[{key}]"
     if array.dtype != np.uint8:
         raise DataError(f"pixels are {array.dtype}, expected uint8 0..255", where=where, remedy="store pixels as uint8")
+    if array.size == 0 and len(array):
+        raise DataError(f"has shape {array.shape}: pictures without pixels", where=where, remedy="give whole pictures")
     if array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3)):
         return array
     hint = "channels come last: transpose to (N, H, W, C)" if array.ndim == 4 and array.shape[1] in (1, 3) else ""
@@ -138,15 +145,22 @@ def _images(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
 
 
 def _labels(path: Path, archive: zipfile.ZipFile, key: str, n: int) -> np.ndarray:
-    array, where = np.asarray(_member(path, archive, key)), f"{path}[{key}]"
+    array, where = np.asarray(member(path, archive, key)), f"{path}[{key}]"
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise DataError(f"has shape {array.shape}, expected one label a sample: (N,) or (N, 1)", where=where)
+        hint = "of one-hot rows store argmax(axis=1)" if array.ndim == 2 else "store one class number a sample"
+        raise DataError(
+            f"has shape {array.shape}, expected one label a sample: (N,) or (N, 1)", where=where, remedy=hint
+        )
     if len(array) != n:
-        raise DataError(f"has {len(array)} labels for {n} images", where=where)
+        raise DataError(
+            f"has {len(array)} labels for {n} images", where=where, remedy="store one label an image, in the same order"
+        )
     if array.dtype.kind not in "iuU":
-        raise DataError(f"labels are {array.dtype}, expected integers or text", where=where)
+        raise DataError(
+            f"labels are {array.dtype}, expected integers or text", where=where, remedy="store class numbers as int64"
+        )
     return array
 
 
@@ -154,14 +168,26 @@ def _encode(
     truth: dict[str, np.ndarray], names: np.ndarray | None, where: str
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """(labels, {split: targets}): integers index `names` where it is given, else the sorted distinct values count."""
+    if len({array.dtype.kind == "U" for array in truth.values()}) > 1:
+        kinds = ", ".join(f"{split} {array.dtype}" for split, array in truth.items())
+        raise DataError(
+            f"labels are numbers in one split and text in another ({kinds})", where=where, remedy="use one kind"
+        )
     values = np.unique(np.concatenate(list(truth.values()))) if truth else np.zeros(0, np.int64)
     if names is not None and values.dtype.kind in "iu":
         labels = tuple(str(name) for name in np.asarray(names).ravel())
         if len(set(labels)) != len(labels):
             raise DataError("two classes have the same name", where=where)
         if len(values) and not 0 <= int(values[0]) <= int(values[-1]) < len(labels):
+            split, at, value = next(
+                (split, int(at), int(array[at]))
+                for split, array in truth.items()
+                for at in np.flatnonzero((array < 0) | (array >= len(labels)))[:1]
+            )
             raise DataError(
-                f"labels run from {values[0]} to {values[-1]} but there are {len(labels)} names", where=where
+                f"{split} sample {at} has the label {value}, and there are {len(labels)} names: 0..{len(labels) - 1}",
+                where=where,
+                remedy=f"name every class (labels run from {values[0]} to {values[-1]}), or mend the label",
             )
         return labels, {split: np.asarray(array, np.int64) for split, array in truth.items()}
     labels = tuple(str(value) for value in values)

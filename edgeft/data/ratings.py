@@ -173,7 +173,11 @@ def _read(path: Path, named: Mapping[str, str]) -> _Lines:
     lines, text_lines = _Lines(), _text(path)
     number, first = next(text_lines, (0, ""))
     if not number or first is None:
-        raise DataError("is empty" if not number else "is not UTF-8 text", where=f"{path}:1" if number else str(path))
+        raise DataError(
+            "is empty" if not number else "is not UTF-8 text",
+            where=f"{path}:1" if number else str(path),
+            remedy="give lines of user, item, rating and time" if not number else "save the file in UTF-8",
+        )
     separator, at, header = _layout(path, first, named)
     width, rating = max(at.values()) + 1, at.get("rating")
     if not header:
@@ -244,7 +248,7 @@ def _histories(path: Path, lines: _Lines) -> tuple[Histories, list[str], list[st
             )
         notes.append(f"{lines.bad} of {total} lines left out, the first: {lines.first_bad}")
     if not len(user):
-        raise DataError("holds no ratings", where=str(path))
+        raise DataError("holds no ratings", where=str(path), remedy="give lines of user, item, rating and time")
     user, item, line = user[~short], item[~short], line[~short]
     kept_users, user = np.unique(user, return_inverse=True)
     kept_items, item = np.unique(item, return_inverse=True)

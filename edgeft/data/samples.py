@@ -222,7 +222,9 @@ def require_classes(splits: Mapping[str, Split], labels: Sequence[str], where: s
         raise DataError(f"{found}: there is nothing to tell apart", where=where, remedy="give two or more classes")
     for split in splits.values():
         if not len(split):
-            raise DataError(f"the {split.name} split is empty", where=where)
+            raise DataError(
+                f"the {split.name} split is empty", where=where, remedy=f"add samples, or leave {split.name} out"
+            )
         counts = np.bincount(split.targets, minlength=len(labels))
         lacking = [label for label, count in zip(labels, counts) if not count]
         if lacking:

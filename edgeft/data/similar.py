@@ -7,6 +7,8 @@ thumbnails of both also correlate.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .samples import Split
@@ -16,7 +18,8 @@ _BITS = 5  # hashes that differ in more bits of 64 are no candidates
 _STEP = 2.0  # gray levels: less is noise, so that flat pictures keep their hash
 _FINE = 24
 _CLOSE = 0.99  # correlation of the fine thumbnails
-_MAX_CONFIRMED = 2000
+_CANDIDATES = 5  # of one sample, the nearest first
+MOST_CONFIRMED = 20_000
 _POPCOUNT = np.array([bin(i).count("1") for i in range(256)], np.uint8)
 
 
@@ -52,24 +55,39 @@ def alike(first: np.ndarray, second: np.ndarray) -> bool:
     return float((a * b).mean()) >= _CLOSE * spread
 
 
-def near_duplicates(first: Split, second: Split, skip: set[int] | None = None) -> list[tuple[int, int]]:
+def is_picture(raw: Any) -> bool:
+    return isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim in (2, 3)
+
+
+def hashes(split: Split) -> np.ndarray:
+    """The hash of every sample, uint8 (N, 8)."""
+    return np.stack([dhash(split.raw(i)) for i in range(len(split))]) if len(split) else np.zeros((0, 8), np.uint8)
+
+
+def near_duplicates(
+    first: Split,
+    second: Split,
+    known: tuple[np.ndarray, np.ndarray],
+    skip: set[int] | None = None,
+    limit: int = MOST_CONFIRMED,
+) -> tuple[list[tuple[int, int]], int]:
     """Pairs (position in `first`, position in `second`), one for each sample of `second` that has a near duplicate.
 
-    `skip` holds positions of `second` that need no look (exact duplicates). Candidates beyond 2000 are not confirmed.
+    And how many samples of `second` were looked at: not all of them where `limit` candidates had to be compared
+    before. `known` are the `hashes` of both; `skip` holds positions of `second` that need no look (exact duplicates).
     """
-    known = np.stack([dhash(first.raw(i)) for i in range(len(first))]) if len(first) else np.zeros((0, 8), np.uint8)
     pairs: list[tuple[int, int]] = []
     looked = 0
     for j in range(len(second)):
         if skip and j in skip:
             continue
-        picture = second.raw(j)
-        distance = _POPCOUNT[known ^ dhash(picture)].sum(axis=1, dtype=np.int64)
-        for i in np.flatnonzero(distance <= _BITS)[:20]:
+        distance = _POPCOUNT[known[0] ^ known[1][j]].sum(axis=1, dtype=np.int64)
+        nearest = np.argsort(distance, kind="stable")[:_CANDIDATES]
+        for i in nearest[distance[nearest] <= _BITS]:
             looked += 1
-            if looked > _MAX_CONFIRMED:
-                return pairs
-            if alike(first.raw(int(i)), picture):
+            if looked > limit:
+                return pairs, j
+            if alike(first.raw(int(i)), second.raw(j)):
                 pairs.append((int(i), j))
                 break
-    return pairs
+    return pairs, len(second)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from array import array
 from collections.abc import Iterator
@@ -207,13 +208,22 @@ def _header(reader: Any, layout: Layout, path: Path) -> dict[str, int]:
     try:
         names = [name.strip() for name in next(reader)]
     except StopIteration:
-        raise DataError("is empty", where=str(path)) from None
+        raise DataError(
+            "is empty", where=str(path), remedy="give a first line with the names of the columns, then a record a line"
+        ) from None
     except csv.Error as error:
-        raise DataError(f"the header cannot be read ({error})", where=f"{path}:1") from error
+        raise DataError(
+            f"the header cannot be read ({error})", where=f"{path}:1", remedy="save the table as CSV in UTF-8"
+        ) from error
+    if any(text.fault(name) for name in names if name):
+        raise DataError("the header is no UTF-8 text", where=f"{path}:1", remedy="save the table as CSV in UTF-8")
     for wanted in (*layout.texts, layout.label):
         if names.count(wanted) != 1:
             problem = "twice the column" if wanted in names else "no column"
             shown = nearest(wanted, names) if names else ""
+            other = next((c for c in ";\t|" if len(names) == 1 and c in names[0]), "")
+            if other:
+                shown = f"the columns seem to be parted by {other!r}, expected {layout.delimiter!r} (a .tsv has tabs)"
             raise DataError(
                 f"has {problem} {wanted!r}",
                 where=f"{path}:1",
@@ -266,7 +276,7 @@ def _text(values: dict[str, Any], layout: Layout) -> str:
 
 def _label(value: Any) -> str:
     """A class by its name; 1, 1.0 and "1" are the same class."""
-    if not isinstance(value, (str, int, float)):
+    if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError("the label is neither a name nor a number")
     name = str(value).strip().lower() if isinstance(value, bool) else str(value).strip()
     if re.fullmatch(r"[+-]?\d{1,15}(\.0*)?", name):

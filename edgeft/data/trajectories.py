@@ -10,7 +10,6 @@ Whole episodes go to one split; a tub is one drive, so it is divided into stretc
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +18,36 @@ import numpy as np
 from .. import recipe
 from ..errors import DataError, nearest
 from ..tasks import image
+from .npz import archive_of, member
 from .samples import NAMES, Dataset, Split, fractions, grouped
 
 #: frames of one stretch of a drive: neighbouring frames look alike and must not be told apart by a split
 STRETCH = 50
 #: a share of unreadable records above this stops the run
 MAX_BAD = 0.05
+#: keys that say where an episode begins
+ENDS = ("indices", "episode_starts")
+#: rows that are looked at together
+_BLOCK = 4096
 CONTROLS = {"user/angle": "steering", "user/throttle": "throttle"}
 _PICTURE = "cam/image_array"
 
 
 class Steps:
-    """Observations kept as the file has them."""
+    """Observations as the file has them: mapped where they are stored uncompressed. `rows` are those acted on (T,)."""
 
-    def __init__(self, path: str, seen: np.ndarray) -> None:
-        self.path, self.seen = path, seen
+    def __init__(self, path: str, seen: np.ndarray, rows: np.ndarray) -> None:
+        self.path, self.seen, self.rows = path, seen, rows
 
     def __len__(self) -> int:
-        return len(self.seen)
+        return len(self.rows)
 
     def raw(self, i: int) -> np.ndarray:
-        seen = np.array(self.seen[i])
+        seen = np.array(self.seen[self.rows[i]])
         return seen if seen.dtype == np.uint8 else seen.astype(np.float32).reshape(-1)
 
     def source(self, i: int) -> str:
-        return f"{self.path}[obs][{i}]"
+        return f"{self.path}[obs][{self.rows[i]}]"
 
 
 class Frames:
@@ -74,49 +78,76 @@ def open(spec: recipe.Data) -> Dataset:
 
 
 def _episodes(path: Path, spec: recipe.Data) -> Dataset:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"is not a readable .npz file of plain arrays ({error})", where=str(path)) from error
-    for key in ("obs", "acts"):
-        if key not in arrays:
-            raise DataError(f"has no {key}", where=str(path), remedy=nearest(key, arrays))
-    done = arrays["acts"].astype(np.float32)
-    done = done.reshape(len(done), -1)
-    episode, seen = _numbered(arrays, len(done), str(path))
+    with archive_of(path) as archive:
+        keys = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+        for key in ("obs", "acts"):
+            if key not in keys:
+                raise DataError(f"has no {key}", where=str(path), remedy=nearest(key, keys))
+        arrays = {key: member(path, archive, key) for key in ("obs", "acts", *ENDS) if key in keys}
+    for key, array in arrays.items():
+        where = f"{path}[{key}]"
+        if array.dtype.kind not in ("iufb" if key in ("obs", "acts") else "iub"):
+            raise DataError(f"holds {array.dtype} values, expected numbers", where=where, remedy="store plain numbers")
+        if array.ndim == 0 or (array.size == 0 and key != "indices"):
+            raise DataError(
+                f"has shape {array.shape}, expected one entry a step", where=where, remedy="record at least one step"
+            )
+    done = np.asarray(arrays["acts"], np.float32).reshape(len(arrays["acts"]), -1)
+    episode, rows = _numbered(arrays, len(done), str(path))
+    seen = arrays["obs"]
     picture = seen.dtype == np.uint8
-    if not picture and (seen.dtype.kind not in "fiu" or not np.isfinite(seen).all()):
-        raise DataError("obs holds values that are not finite numbers", where=str(path))
-    if not np.isfinite(done).all():
-        raise DataError("acts holds values that are not finite", where=f"{path}[acts][{_first_bad(done)}]")
+    for key, values in (("acts", done), *(() if picture else (("obs", seen),))):
+        bad = _first_bad(values)
+        if bad is not None:
+            raise DataError(
+                f"{key} holds values that are not finite",
+                where=f"{path}[{key}][{bad}]",
+                remedy="leave out that step or its episode",
+            )
     labels = tuple(f"action_{i}" for i in range(done.shape[1])) if done.shape[1] > 1 else ("action",)
-    return _dataset(str(path), labels, Steps(str(path), seen), done, episode, spec, picture)
+    return _dataset(str(path), labels, Steps(str(path), seen, rows), done, episode, spec, picture)
 
 
 def _numbered(arrays: dict[str, np.ndarray], steps: int, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """The episode of each step (T,), and the observations that were acted on (an episode may end with one more)."""
-    seen = arrays["obs"]
+    """The episode of each step (T,), and the rows of `obs` that were acted on (an episode may end with one more)."""
+    seen, rows = len(arrays["obs"]), np.arange(steps)
     if "indices" in arrays:
         starts = np.zeros(steps, np.int64)
-        ends = np.asarray(arrays["indices"]).astype(np.int64)
+        ends = np.asarray(arrays["indices"]).astype(np.int64).reshape(-1)
         if ends.size and (ends.min() < 1 or ends.max() >= steps):
-            raise DataError(f"indices must be within 1..{steps - 1}", where=f"{where}[indices]")
+            at = int(np.flatnonzero((ends < 1) | (ends >= steps))[0])
+            raise DataError(
+                f"is {ends[at]}, but an episode may begin at 1..{steps - 1}",
+                where=f"{where}[indices][{at}]",
+                remedy="give the first step of every episode but the first",
+            )
         starts[ends] = 1
         episode = np.cumsum(starts)
-        if len(seen) == steps + len(ends) + 1:  # one last observation an episode, after the last action
-            seen = seen[np.arange(steps) + episode]
+        if seen == steps + len(ends) + 1:  # one last observation an episode, after the last action
+            rows, seen = rows + episode, steps
     elif "episode_starts" in arrays:
-        episode = np.cumsum(np.asarray(arrays["episode_starts"]).astype(bool))
+        episode = np.cumsum(np.asarray(arrays["episode_starts"]).reshape(-1).astype(bool))
     else:
-        episode = np.arange(steps) // STRETCH
-    if len(seen) != steps or len(episode) != steps:
-        raise DataError(f"{len(seen)} observations do not fit {steps} actions", where=where)
-    return episode, seen
+        episode = rows // STRETCH
+    if seen != steps or len(episode) != steps:
+        raise DataError(
+            f"{seen} observations do not fit {steps} actions",
+            where=where,
+            remedy="give an observation for each action, and at most one more at the end of every episode of `indices`",
+        )
+    return episode, rows
 
 
-def _first_bad(values: np.ndarray) -> int:
-    return int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))[0])
+def _first_bad(values: np.ndarray) -> int | None:
+    """The first row that holds a value which is not finite; looked for block by block, since values may be mapped."""
+    if values.dtype.kind != "f":
+        return None
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK]
+        bad = ~np.isfinite(block).reshape(len(block), -1).all(axis=1)
+        if bad.any():
+            return start + int(bad.argmax())
+    return None
 
 
 def _tub(path: Path, spec: recipe.Data) -> Dataset:
@@ -124,7 +155,9 @@ def _tub(path: Path, spec: recipe.Data) -> Dataset:
         (p for p in path.glob("*.catalog") if not p.name.startswith(".")), key=lambda p: (len(p.name), p.name)
     )
     if not catalogs:
-        raise DataError("is no Donkeycar tub: it has no .catalog file", where=str(path))
+        raise DataError(
+            "is no Donkeycar tub: it has no .catalog file", where=str(path), remedy="name the folder with manifest.json"
+        )
     deleted = _deleted(path / "manifest.json")
     files, done, bad = [], [], []
     for catalog in catalogs:
@@ -148,7 +181,11 @@ def _tub(path: Path, spec: recipe.Data) -> Dataset:
             done.append(values)
     if len(bad) > MAX_BAD * (len(files) + len(bad)) or not files:
         first = f", the first: {bad[0]}" if bad else ""
-        raise DataError(f"{len(bad)} of {len(files) + len(bad)} records cannot be used{first}", where=str(path))
+        raise DataError(
+            f"{len(bad)} of {len(files) + len(bad)} records cannot be used{first}",
+            where=str(path),
+            remedy="mend or remove these lines, or copy the tub again with its images/",
+        )
     stretch = np.arange(len(files)) // STRETCH
     made = _dataset(
         str(path), tuple(CONTROLS.values()), Frames(files), np.asarray(done, np.float32), stretch, spec, picture=True
@@ -179,7 +216,7 @@ def _dataset(
     splits = {part: Split(part, pool, at, done[at]) for part, at in zip(NAMES, parts)}
     facts: dict[str, Any] = {"kind": "image" if picture else "vector"}
     if not picture and isinstance(pool, Steps):
-        rows = np.asarray(pool.seen[parts[0]], np.float64).reshape(len(parts[0]), -1)
+        rows = np.asarray(pool.seen[pool.rows[parts[0]]], np.float64).reshape(len(parts[0]), -1)
         facts |= {"inputs": rows.shape[1], "mean": rows.mean(axis=0).tolist(), "std": rows.std(axis=0).tolist()}
     count = len(np.unique(groups))
     note = f"{len(done)} steps in {count} stretches or episodes, divided whole with seed {spec.split_seed}"

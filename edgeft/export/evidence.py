@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from .. import bundle, data, runtime, tasks
-from ..verify.accuracy import worst_class
 
 #: samples that a bundle carries: enough to see a wrong scale or label map, small enough to ship
 SAMPLES = 16
@@ -117,23 +116,6 @@ def tensors(
         }
         for name, t in zip(names, ordered)
     ]
-
-
-def per_class(task: Any, seen: Seen, dataset: data.Dataset) -> dict[str, Any]:
-    """`worst_class` and `per_class` of the report."""
-    targets, labels = dataset.split("test").targets, dataset.labels
-    before, after = (task.per_class(o, targets, labels) for o in (seen.float, seen.quantized))
-    sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
-    table = {
-        label: {
-            "float": before[label]["metric"],
-            "quantized": after[label]["metric"],
-            "drop": sign * (before[label]["metric"] - after[label]["metric"]),
-            "n": before[label]["n"],
-        }
-        for label in before
-    }
-    return {"worst_class": worst_class(task, seen.float, seen.quantized, targets, labels), "per_class": table}
 
 
 def pictures(task: Any, spec: dict[str, Any], seen: Seen, dataset: data.Dataset) -> list[dict[str, Any]]:

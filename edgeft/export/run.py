@@ -38,6 +38,7 @@ from ..verify.agreement import agreement
 from ..verify.compatibility import compatibility
 from ..verify.document import clean, merge
 from ..verify.integer import digests, integer
+from ..verify.other_figures import other_figures
 from ..verify.parity import parity
 from ..verify.scales import activation_scales, scales_digest
 from . import aside, evidence
@@ -89,7 +90,11 @@ def export(
         if final.exists() and any(final.iterdir()) and not overwrite:
             raise UsageError(f"{final} exists and is not empty", remedy="choose another --out, or pass --overwrite")
     exporter = _Exporter(Path(run), opened, list(overrides), allow_code, model, dataset, say)
-    schemes = {t.scheme.name: exporter.quantized(t, ptq) for t in opened}
+    opened = exporter.targets
+    schemes: dict[str, Quantized] = {}
+    for each in opened:
+        if each.scheme.name not in schemes:
+            schemes[each.scheme.name] = exporter.quantized(each, ptq)
     reports = []
     with contextlib.ExitStack() as stack:
         stagings = [stack.enter_context(_staging(Path(out) / each.name)) for each in opened]
@@ -151,7 +156,7 @@ class _Exporter:
         dataset: data.Dataset | None,
         say: Say,
     ) -> None:
-        self.run, self.targets, self.say = run, targets, say
+        self.run, self.say = run, say
         self.outputs: dict[str, list[dict[str, np.ndarray]]] = {}  # of the quantized graph, by scheme
         self.reach: dict[str, dict[str, tuple[float, float]]] = {}  # of rounding, by scheme
         self.errors: dict[str, list[dict[str, object]]] = {}  # of its layers, by scheme
@@ -165,6 +170,7 @@ class _Exporter:
                     f"--set {item}: at export only {', '.join(OVERRIDABLE)} can be set", remedy="edgeft tune"
                 )
         made = recipe.override(made, overrides) if overrides else made
+        self.targets = [target.with_embeddings(t, made.quantize.embeddings) for t in targets]
         made = dataclasses.replace(made, export=recipe.Export(tuple(t.name for t in targets)))
         self.session: Session = open_session(made, allow_code=allow_code, model=model, dataset=dataset, say=say)
         self._refuse_other_data()
@@ -196,8 +202,11 @@ class _Exporter:
             method = self.session.recipe.quantize.method
         else:
             lacking = [t.name for t in self.targets if not (self.run / _quantized(t.scheme.name)).is_file()]
-            names = list(dict.fromkeys([*recipe.load(self.run / "recipe.toml").export.targets, *lacking]))
+            before, wanted = recipe.load(self.run / "recipe.toml"), self.session.recipe.quantize.embeddings
+            names = list(dict.fromkeys([*before.export.targets, *lacking]))
             setting = shlex.quote(f"export.targets={json.dumps(names)}")
+            if wanted != before.quantize.embeddings:
+                setting += f" --set quantize.embeddings={wanted}"
             raise UsageError(
                 f"the run has no model for the scheme {scheme.name} of {each.name}",
                 where=str(self.run),
@@ -215,7 +224,8 @@ class _Exporter:
         names = list(self.session.input_names)
         artifact, baseline = (Artifact(c["file"], tuple(c["files"]), c["emitted"]) for c in converted)
         machine = runtime.get(each.backend)
-        loaded = [machine.load(staging / f) for f in (baseline.file, artifact.file)]
+        options = {**machine.options(), **(bundle.exact_options(machine) if target.exact_here(each) else {})}
+        loaded = [machine.load(staging / f, options=options) for f in (baseline.file, artifact.file)]
         scheme = quantized.graph.scheme.name
         graph = {
             "name": "main",
@@ -259,7 +269,8 @@ class _Exporter:
         )
         alone = isolated.run(staging)
         found = merge(alone, self._gates(each, quantized, artifact, seen, staging, alone))
-        found |= evidence.per_class(session.task, seen, session.dataset)
+        truth = session.dataset.split("test").targets
+        found |= other_figures(session.task, seen.float, seen.quantized, truth, session.dataset.labels)
         page = self._page(staging, found, quantized, seen)
         files.write_json(staging / "report.json", clean(found))
         files.write_text(staging / "report.html", page)

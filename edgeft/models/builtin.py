@@ -14,6 +14,7 @@ from . import weights
 from .built import Built, image_spec
 from .dscnn import DSCNN
 from .efficientnet_lite import EfficientNetLite0
+from .lraspp import LRASPP
 from .mlp import MLP
 from .mobilenet import MobileNetV2
 from .recommend import NeuMF, TwoTower
@@ -37,6 +38,7 @@ NETS = {
     "resnet20": Net(ResNet20, "linear", (32, 32)),
     "mobilenet_v2": Net(MobileNetV2, "classifier.1", (224, 224)),
     "efficientnet_lite0": Net(EfficientNetLite0, "_fc", (224, 224), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
+    "lraspp": Net(LRASPP, "head", (288, 384), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
     "ds_cnn": Net(DSCNN, "fc", (49, 10), channels=1),
     "mlp": Net(MLP, "head", (28, 28), channels=1, takes_size=True),
     "neumf": Net(NeuMF, "head", ()),
@@ -70,6 +72,8 @@ def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> B
     if model.weights:
         path = weights.find(model.weights)
         state = weights.read(path)
+        if hasattr(module, "adapt"):  # a net on another one's body takes what it can use of that one's weights
+            state = module.adapt(state)
         try:
             notes = weights.load(module, state, net.head, str(path))
         except ModelError as error:

@@ -41,7 +41,7 @@ class SameConv2d(nn.Conv2d):
         return total // 2, total - total // 2
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
+def norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=_EPS, momentum=_MOMENTUM)
 
 
@@ -53,12 +53,13 @@ class MBConv(nn.Module):
         hidden = inputs * expand
         self.expands = expand != 1
         if self.expands:
-            self._expand_conv, self._bn0 = nn.Conv2d(inputs, hidden, 1, bias=False), _norm(hidden)
+            self._expand_conv, self._bn0 = nn.Conv2d(inputs, hidden, 1, bias=False), norm(hidden)
         self._depthwise_conv = SameConv2d(hidden, hidden, kernel, stride, groups=hidden, bias=False)
-        self._bn1 = _norm(hidden)
-        self._project_conv, self._bn2 = nn.Conv2d(hidden, outputs, 1, bias=False), _norm(outputs)
+        self._bn1 = norm(hidden)
+        self._project_conv, self._bn2 = nn.Conv2d(hidden, outputs, 1, bias=False), norm(outputs)
         self.act = nn.ReLU6()
         self.residual = stride == 1 and inputs == outputs
+        self.outputs = outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.act(self._bn0(self._expand_conv(x))) if self.expands else x
@@ -67,19 +68,39 @@ class MBConv(nn.Module):
         return x + y if self.residual else y
 
 
+def _channels(count: int, width: float) -> int:
+    """`count` times `width`, a multiple of 8."""
+    return count if width == 1 else max(8, int(count * width + 4) // 8 * 8)
+
+
+def stem_width(width: float = 1.0) -> int:
+    """Channels of the first convolution."""
+    return _channels(_STEM, width)
+
+
+def blocks(
+    width: float = 1.0, depth: float = 1.0, stages: int = len(STAGES)
+) -> tuple[nn.ModuleList, tuple[int, ...]]:
+    """The blocks after the stem of the first `stages`, and the index of the last block of each."""
+    made: list[nn.Module] = []
+    ends, inputs = [], stem_width(width)
+    for repeats, kernel, stride, expand, outputs in STAGES[:stages]:
+        for i in range(max(1, round(repeats * depth))):
+            made.append(MBConv(inputs, _channels(outputs, width), kernel, 1 if i else stride, expand))
+            inputs = _channels(outputs, width)
+        ends.append(len(made) - 1)
+    return nn.ModuleList(made), tuple(ends)
+
+
 class EfficientNetLite0(nn.Module):
     """Images (N, channels, H, W) -> logits (N, n_classes); made for 224 px and pixels (x - 127) / 128."""
 
     def __init__(self, n_classes: int, channels: int = 3, dropout: float = 0.2) -> None:
         super().__init__()
-        self._conv_stem, self._bn0 = SameConv2d(channels, _STEM, 3, 2, bias=False), _norm(_STEM)
-        blocks, inputs = [], _STEM
-        for repeats, kernel, stride, expand, outputs in STAGES:
-            for i in range(repeats):
-                blocks.append(MBConv(inputs, outputs, kernel, 1 if i else stride, expand))
-                inputs = outputs
-        self._blocks = nn.ModuleList(blocks)
-        self._conv_head, self._bn1 = nn.Conv2d(inputs, _LAST, 1, bias=False), _norm(_LAST)
+        self._conv_stem, self._bn0 = SameConv2d(channels, _STEM, 3, 2, bias=False), norm(_STEM)
+        self._blocks, _ = blocks()
+        inputs = STAGES[-1][-1]
+        self._conv_head, self._bn1 = nn.Conv2d(inputs, _LAST, 1, bias=False), norm(_LAST)
         self.act, self.avgpool, self.dropout = nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Dropout(dropout)
         self._fc = nn.Linear(_LAST, n_classes)
         for layer in self.modules():

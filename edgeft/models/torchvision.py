@@ -15,7 +15,9 @@ from .built import Built, image_spec
 def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> Built:
     """`torchvision.models.get_model(name, weights=None)` with the preprocessing of its published weights.
 
-    Raises `Missing` without the extra `vision`, `RecipeError` for an unknown name or arguments it does not take.
+    `model.args` are the constructor's own, and `channels` (1 = gray): the first convolution is then made for it, and
+    weights for colour are summed over their three channels. Raises `Missing` without the extra `vision`, `RecipeError`
+    for an unknown name or arguments it does not take.
     """
     models = need("torchvision.models", "vision")
     known = models.list_models(module=models)
@@ -23,17 +25,23 @@ def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> B
         raise RecipeError(
             f"torchvision has no classifier {model.name!r}", where="model.name", remedy=nearest(model.name, known)
         )
+    args = dict(model.args)
+    channels = args.pop("channels", 3)
+    if channels not in (1, 3):
+        raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
     try:
-        module = models.get_model(model.name, weights=None, **model.args)
+        module = models.get_model(model.name, weights=None, **args)
     except (TypeError, ValueError, RuntimeError) as error:
         raise RecipeError(
             f"torchvision cannot build {model.name} with {model.args}: {error}", where="model.args"
         ) from error
     _drop_auxiliary(module)
-    head = heads.find(module, model.args.get("num_classes", 1000))
+    head = heads.find(module, args.get("num_classes", 1000))
     heads.replace(module, head, n_classes)
     if hasattr(module, "num_classes"):
         module.num_classes = n_classes
+    if channels != 3:
+        _see(module, channels)
     notes: tuple[str, ...] = ()
     if model.weights:
         path = weights.find(model.weights)
@@ -41,7 +49,7 @@ def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> B
             n: t for n, t in weights.read(path).items() if not n.lower().startswith(("aux1.", "aux2.", "auxlogits."))
         }
         notes = weights.load(module, state, head, str(path))
-    return Built(module.eval(), head, _spec(models, model.name), n_classes, bool(model.weights), notes)
+    return Built(module.eval(), head, _spec(models, model.name, channels), n_classes, bool(model.weights), notes)
 
 
 def _drop_auxiliary(module: nn.Module) -> None:
@@ -53,11 +61,32 @@ def _drop_auxiliary(module: nn.Module) -> None:
                 setattr(module, name, None)
 
 
-def _spec(models: Any, name: str) -> dict[str, Any]:
-    """The evaluation transform of the default weights, as a `preprocess` table (nothing is downloaded for it)."""
+def _see(module: nn.Module, channels: int) -> None:
+    """Put a first convolution that takes `channels` in the place of the one that takes colour."""
+    name, old = next((n, m) for n, m in module.named_modules() if isinstance(m, nn.Conv2d))
+    new = nn.Conv2d(
+        channels,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        old.stride,  # type: ignore[arg-type]
+        old.padding,  # type: ignore[arg-type]
+        bias=old.bias is not None,
+    )
+    parent, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(parent), leaf, new)
+    if hasattr(module, "transform_input"):
+        module.transform_input = False  # Inception's and GoogLeNet's own scaling, which knows three channels
+
+
+def _spec(models: Any, name: str, channels: int) -> dict[str, Any]:
+    """The evaluation transform of the default weights, as a `preprocess` table (nothing is downloaded for it).
+
+    Gray pictures have the mean of the three colours' figures.
+    """
     transforms = models.get_model_weights(name).DEFAULT.transforms()
     side = transforms.crop_size[0]
     resize = transforms.interpolation.value
-    return image_spec(
-        (side, side), 3, transforms.mean, transforms.std, resize if resize in ("nearest", "bicubic") else "bilinear"
-    )
+    mean, std = list(transforms.mean), list(transforms.std)
+    if channels == 1:
+        mean, std = [sum(mean) / 3], [sum(std) / 3]
+    return image_spec((side, side), channels, mean, std, resize if resize in ("nearest", "bicubic") else "bilinear")

@@ -18,6 +18,7 @@ from torch import fx
 from ..errors import RecipeError
 from ..scheme import Scheme
 from .rules import Rule, is_float, rule_of, weight_axis, weighted_class
+from .tables import TABLE, is_table
 
 
 @dataclass(eq=False)
@@ -34,12 +35,16 @@ class Site:
 
 @dataclass(eq=False)
 class WeightSite:
-    """An integer weight: the `get_attr` node, its output-channel axis, None for one scale per tensor."""
+    """An integer weight: the `get_attr` node, its output-channel axis (of a table: the rows), None for one scale."""
 
     node: fx.Node
     user: fx.Node
     axis: int | None
     op_class: str
+
+    @property
+    def is_table(self) -> bool:
+        return self.op_class == TABLE
 
 
 @dataclass
@@ -54,7 +59,9 @@ class Annotation:
 def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) -> Annotation:
     """The plan for one graph and one scheme. Raises `RecipeError` for a `keep_float` pattern that matches nothing."""
     rules = {node: rule for node in graph.nodes if (rule := rule_of(node)) is not None and _is_float_value(node)}
-    kept = _kept_float(list(rules), keep_float)
+    lookups = [node for node in graph.nodes if is_table(node)]
+    kept = _kept_float([*rules, *lookups], keep_float)
+    tables = [node for node in lookups if scheme.embeddings == "int8" and node not in kept]
     selected = _select(graph, rules, scheme, kept)
     tails = _fused_tails(selected, rules)
     sites = _Sites(selected, rules, tails, scheme)
@@ -68,13 +75,17 @@ def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) ->
         else getattr(n.target, "__name__", str(n.target))
         for n in graph.nodes
         if n.op == "call_function" and n not in selected and _is_float_value(n) and not _only_moves(n, rules)
+        if n not in tables
     )
     return Annotation(
         groups=groups,
-        weights=[_weight_site(n, scheme) for n in selected if rules[n].kind == "weighted"],
+        weights=[
+            *(_weight_site(n, scheme) for n in selected if rules[n].kind == "weighted"),
+            *(_table_site(n, scheme) for n in tables),
+        ],
         selected=list(selected),
         float_ops=floats,
-        op_classes=Counter(rules[n].op_class for n in selected),
+        op_classes=Counter([*(rules[n].op_class for n in selected), *(TABLE for _ in tables)]),
     )
 
 
@@ -119,8 +130,9 @@ def _names(node: fx.Node) -> Iterator[str]:
     must not match every "conv2d_3"."""
     path = module_path(node)
     yield path or node.name
-    if len(node.args) > 1 and isinstance(node.args[1], fx.Node) and node.args[1].op == "get_attr":
-        yield str(node.args[1].target).rsplit(".", 1)[0]
+    holds = 0 if is_table(node) else 1  # the weight
+    if len(node.args) > 1 and isinstance(held := node.args[holds], fx.Node) and held.op == "get_attr":
+        yield str(held.target).rsplit(".", 1)[0]
 
 
 def _activations(node: fx.Node, rule: Rule) -> list[fx.Node]:
@@ -273,6 +285,13 @@ class _Sites:
         for site in [*self.by_edge.values(), *dict.fromkeys(self.by_value.values()), *self.extra]:
             groups.setdefault(find(site), []).append(site)
         return list(groups.values())
+
+
+def _table_site(node: fx.Node, scheme: Scheme) -> WeightSite:
+    """The scales of a linear layer, whose weight it may be too (a decoder's last layer often is its table)."""
+    table = node.args[0]
+    assert isinstance(table, fx.Node)
+    return WeightSite(table, node, None if "linear" in scheme.per_tensor else 0, TABLE)
 
 
 def _weight_site(node: fx.Node, scheme: Scheme) -> WeightSite:

@@ -17,6 +17,7 @@ from .capture import attribute, capture
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .normalize import normalize
 from .ranges import weight_scales
+from .tables import RANGE
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -
     """
     module = copy.deepcopy(captured.module)
     plan = annotate(module.graph, scheme, keep_float)
-    if not plan.weights:
+    if all(site.is_table for site in plan.weights):
         raise ModelError(
             "no layer of this model has weights that can be quantized",
             remedy="look at keep_float, and at `edgeft targets show` for the op classes of the scheme",
@@ -146,7 +147,8 @@ def _insert_weights(graph: QuantizedGraph, plan: Annotation) -> None:
         if key not in by_key:
             by_key[key] = f"weight_fq_{len(by_key)}"
             weight = attribute(module, name)
-            module.add_submodule(by_key[key], WeightFakeQuant(weight, graph.scheme.weight_range, site.axis))
+            wide = RANGE if site.is_table else graph.scheme.weight_range  # other readers of a table come first
+            module.add_submodule(by_key[key], WeightFakeQuant(weight, wide, site.axis))
             graph.weight_of.setdefault(name, by_key[key])
             if graph.weight_of[name] != by_key[key]:
                 raise ModelError(

@@ -1,7 +1,8 @@
 """Lower: the trained graph with explicit quantize/dequantize ops and integer weights, computing exactly the same.
 
 Two forms of one graph: "int" holds int8 weights followed by a dequantize (ONNX and OpenVINO); "qdq" holds the float
-weight followed by quantize and dequantize (litert's converter wants to fold it itself).
+weight followed by quantize and dequantize (litert's converter wants to fold it itself). Tables that are looked up are
+int8 in both, see `tables.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .capture import attribute
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .graph import QuantizedGraph
 from .normalize import drop_unused_state
+from .tables import lower_lookups
 
 qd = torch.ops.quantized_decomposed
 
@@ -50,6 +52,7 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
     if form not in ("int", "qdq"):
         raise ValueError(f"form is 'int' or 'qdq', not {form!r}")
     module = copy.deepcopy(graph.module)
+    lower_lookups(module)
     for node in list(module.graph.nodes):
         if node.op != "call_module":
             continue

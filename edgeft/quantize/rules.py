@@ -9,6 +9,8 @@
     fuse       a clamp that melts into the op before it (relu, relu6); by itself it is `own`
     fixed      output has parameters that runtimes prescribe (softmax, sigmoid, tanh)
 
+A table that is looked up (an embedding) is no rule, see `tables.is_table`.
+
 `op_class` is the scheme's word for it (see `scheme.OP_CLASSES`).
 """
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import page, sections, words
+from . import figures, page, sections, words
 from .page import el
 
 #: extras that report.json may hold itself.
-_KEPT = ("per_class", "int8", "layer_error", "history", "rows")
+_KEPT = ("per_class", "extra_metrics", "confusion", "int8", "layer_error", "history", "rows")
 _FOOTER = "Written by edgeft. The figures are also in the JSON files beside the model."
 
 
@@ -74,6 +74,7 @@ def bundle_part(
 
     - `latency_samples` {"float": [ms], "quantized": [ms]}: milliseconds a run; else `report["latency"]["samples_ms"]`;
     - `per_class` {label: {"float", "quantized", "n"[, "drop"]}}: the task's metric of each class;
+    - `extra_metrics` {name: {"float", "quantized"}} and `confusion` {"labels", "float", "quantized"}: counts (C, C);
     - `samples` [{"image" uint8 (H, W[, C]) or "text", "label", "float", "quantized"}]: decisions of both;
     - `layer_error` [{"name", "sqnr_db", ...}]: further keys become columns;
     - `history`: the rows of metrics.jsonl; `rows` {"float", "ptq", "quantized"}: the metric of each;
@@ -95,8 +96,9 @@ def bundle_part(
         sections.tiles(head, extras),
         sections.gates(report),
         sections.accuracy_and_size(head, manifest, run_summary, extras),
-        sections.latency(head, extras),
+        sections.latency(head, report, extras),
         sections.per_class(head, report, extras),
+        *figures.boxes(extras),
         sections.samples(extras),
         sections.layers(extras),
         sections.integer(head, extras, runtime),

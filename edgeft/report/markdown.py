@@ -74,6 +74,8 @@ def _bench(result: Mapping[str, Any], title: str) -> str:
     shown = [(key[:-3], words.figure(result[key], "ms")) for key in words.PERCENTILES if result.get(key) is not None]
     if shown:
         lines += [_row([k for k, _ in shown]), _row(["---:"] * len(shown)), _row([v for _, v in shown])]
+    if told := words.control_rate(result):
+        lines += ["", _escape(told)]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -164,7 +164,7 @@ def accuracy_and_size(
     return page.card("Accuracy and size", el("div", accuracy, right, cls="two"))
 
 
-def latency(head: Mapping[str, Any], extras: Mapping[str, Any]) -> ET.Element | None:
+def latency(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mapping[str, Any]) -> ET.Element | None:
     samples = _table(extras.get("latency_samples"))
     clean = {k: [v for v in map(words.finite, _list(samples.get(k))) if v is not None] for k in ("float", "quantized")}
     if not any(clean.values()):
@@ -180,7 +180,14 @@ def latency(head: Mapping[str, Any], extras: Mapping[str, Any]) -> ET.Element | 
     chart = plots.latency(clean) if plots.available() else None
     where = f"Measured on: {head['where']}. " if head["where"] else ""
     note = f"{where}Each measurement is one run or the mean of a few, float and int8 interleaved in one process."
-    return page.card("Latency", chart, page.details("as a table", table) if chart is not None else table, note=note)
+    told = words.control_rate(_table(report.get("rate")))
+    return page.card(
+        "Latency",
+        el("p", el("b", told)) if told else None,
+        chart,
+        page.details("as a table", table) if chart is not None else table,
+        note=note,
+    )
 
 
 def per_class(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mapping[str, Any]) -> ET.Element | None:

@@ -52,6 +52,8 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
     kept = [row for row in figures if set(row[1]) - set(f"{words.DASH} →")]
     lines = [f"{name}: {_paint(value.get('verdict') or 'no verdict', color)}"]
     lines += [f"  {text}" for text in table([], kept)]
+    if told := words.control_rate(words.table(value.get("rate"))):
+        lines.append(f"  {told}")
     lines += ["", *(f"  {text}" for text in gates(value.get("gates") or (), color=color)), "", words.sentence(value)]
     lines += [said] if (said := slower.sentence(value)) and not slower.told(value.get("gates")) else []
     lines += [f"warning: {words.line(warning)}" for warning in value.get("warnings") or ()]
@@ -152,7 +154,9 @@ def bench(result: Mapping[str, Any], *, color: bool = False) -> str:
     """One bench result: the verdict's sentence and the percentiles that the number of samples supports."""
     shown = [(key[:-3], words.figure(result[key], "ms")) for key in words.PERCENTILES if result.get(key) is not None]
     verdict = f"{_paint(result['verdict'], color)}: " if result.get("verdict") else ""
-    return "\n".join([verdict + words.slowdown(result), *(f"  {text}" for text in table([], shown, right=(1,)))])
+    told = words.control_rate(result)
+    lines = [verdict + words.slowdown(result), *(f"  {text}" for text in table([], shown, right=(1,)))]
+    return "\n".join([*lines, *([told] if told else [])])
 
 
 def doctor(found: Mapping[str, Any], *, color: bool = False) -> str:

@@ -277,6 +277,21 @@ def row(gate: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, parts))
 
 
+def control_rate(found: Mapping[str, Any]) -> str:
+    """The rate that a control loop may run at, in one sentence; "" where nothing was measured for it.
+
+    `found` has `rate_hz`, `p99_ms` and `samples`: a bench result, or `rate` of a report (then with `where`).
+    """
+    if "rate_hz" not in found:
+        return ""
+    hertz, calls = finite(found.get("rate_hz")), plain(found.get("samples"))
+    if hertz is None:
+        return f"Control rate: not told, {calls} calls are too few for a p99."
+    where = f", on the {line(found['where'])}" if found.get("where") else ""
+    p99 = f"p99 {figure(found.get('p99_ms'), 'ms')} of {calls}{where}"
+    return f"Control rate: {plain(hertz, 3)} Hz is what 99 of 100 calls keep up with ({p99})."
+
+
 def slowdown(result: Mapping[str, Any]) -> str:
     """A bench result in one sentence."""
     estimate, spread = finite(result.get("estimate_pct")), pair(result.get("ci99_pct"))

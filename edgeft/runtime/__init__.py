@@ -109,6 +109,11 @@ class Runtime(Protocol):
         """The runtime options that verification sets and `run.py` repeats (recorded in the manifest)."""
         ...
 
+    def exact_options(self) -> dict[str, Any]:
+        """Options that replace some of `options` so that a model is computed as its graph says, on any CPU and slower:
+        for a host whose integer kernels saturate, where a board's do not. Empty where kernels are always exact."""
+        ...
+
     def integer_weights(self, path: Path) -> list[WeightTensor]:
         """Every int8 constant of the artifact, read from the file itself without the converter's packages."""
         ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,8 @@ _OPERATOR_FORM = {
 
 
 def integer_weights(path: Path) -> list[WeightTensor]:
-    """Every int8 constant of more than one element that a DequantizeLinear or an integer op takes as its weights.
+    """Every int8 constant of more than one element that a DequantizeLinear or an integer op takes as its weights, and
+    every int8 table whose rows are looked up and scaled.
 
     One entry a scale: layers whose integers are equal may share a constant and differ in their scales. Raises
     `BundleError` for a broken file or external data outside its folder.
@@ -44,7 +47,33 @@ def integer_weights(path: Path) -> list[WeightTensor]:
             axis=_axis(node, data.ndim),
             zero_point=zeros if zeros is not None and zeros.any() else None,
         )
+    for table, scale in _tables(model, constants):
+        if (table.name, scale.name) not in found:
+            values = model.array(scale).astype(np.float32).reshape(-1)
+            found[table.name, scale.name] = WeightTensor(table.name, model.array(table), values)
     return list(found.values())
+
+
+def _tables(
+    model: _onnx_wire.OnnxModel, constants: dict[str, _onnx_wire.OnnxTensor]
+) -> Iterator[tuple[_onnx_wire.OnnxTensor, _onnx_wire.OnnxTensor]]:
+    """(table, scales) of each Gather in an int8 constant -> Cast -> Mul with a constant or with a Gather in one."""
+    made_by = {output: node for node in model.nodes() for output in node.outputs}
+    readers = defaultdict(list)
+    for node in model.nodes():
+        for name in node.inputs:
+            readers[name].append(node)
+    for gather in made_by.values():
+        table = constants.get(gather.inputs[0]) if gather.op == "Gather" and gather.inputs else None
+        if table is None or table.dtype != "int8" or len(table.dims) < 2:
+            continue
+        for cast in readers[gather.outputs[0]]:
+            for mul in readers[cast.outputs[0]] if cast.op == "Cast" else ():
+                for other in mul.inputs if mul.op == "Mul" else ():
+                    lookup = made_by.get(other)
+                    source = lookup.inputs[0] if lookup is not None and lookup.op == "Gather" else other
+                    if (scale := constants.get(source)) is not None:
+                        yield table, scale
 
 
 def activation_grids(path: Path) -> list[Grid]:

@@ -24,6 +24,8 @@ _SHORT = {"i8": "int8", "u8": "uint8", "i16": "int16", "u16": "uint16", "f32": "
 def constant_weights(model: Any) -> list[WeightTensor]:
     """Constant (i8) -> Convert -> [Subtract(zero point)] -> Multiply(scale), as converters write it.
 
+    Between a table and its Convert stands the Gather of its rows; then their scales are gathered too.
+
     One entry a Multiply: layers whose integers are equal may share a constant and differ in their scales.
     """
     found = []
@@ -89,12 +91,13 @@ def _dequantizations(node: Any, zero: np.ndarray | None = None) -> Iterator[tupl
             yield user, zero
         elif kind == "Subtract":
             yield from _dequantizations(user, _value(user.input_value(1).get_node()))
-        elif kind == "Convert":
+        elif kind == "Convert" or (kind == "Gather" and node.get_type_name() == "Constant"):
             yield from _dequantizations(user, zero)
 
 
 def _scale(multiply: Any) -> np.ndarray | None:
-    values = [_value(multiply.input_value(i).get_node()) for i in (1, 0)]
+    sources = [multiply.input_value(i).get_node() for i in (1, 0)]
+    values = [_value(s.input_value(0).get_node() if s.get_type_name() == "Gather" else s) for s in sources]
     return next((v for v in values if v is not None), None)
 
 

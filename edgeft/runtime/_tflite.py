@@ -20,7 +20,7 @@ from ._tflite_ops import BUILTIN
 _MOST_DIMS = 32
 #: tensor types uint8 and int8, and how far their zero points lie above int8's
 EIGHT_BITS = {3: 128, 9: 0}
-_INT8, _CUSTOM = 9, BUILTIN.index("CUSTOM")
+_FLOAT32, _INT8, _CUSTOM = 0, 9, BUILTIN.index("CUSTOM")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,15 @@ class TfliteTensor:
 
 
 @dataclass(frozen=True)
+class TfliteOperator:
+    """One op of a graph; `inputs` and `outputs` are positions in the model's `tensors`, -1 where one is left out."""
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class TfliteModel:
     """`versions` is op -> highest version, `ops` op -> how often, over all subgraphs; `tensors` of all of them."""
 
@@ -44,6 +53,7 @@ class TfliteModel:
     versions: dict[str, int]
     ops: dict[str, int]
     tensors: tuple[TfliteTensor, ...]
+    operators: tuple[TfliteOperator, ...]
 
     def int8_constants(self) -> list[tuple[TfliteTensor, np.ndarray]]:
         return [
@@ -51,6 +61,42 @@ class TfliteModel:
             for t in self.tensors
             if t.type == _INT8 and t.data is not None and prod(t.shape) > 1
         ]
+
+    def int8_tables(self) -> list[tuple[TfliteTensor, np.ndarray, np.ndarray]]:
+        """(tensor, values, float32 scales) of each int8 constant -> lookup -> CAST -> MUL with a constant of scales,
+        or with rows looked up in one."""
+        made_by = {k: op for op in self.operators for k in op.outputs}
+        constants = {id(t): values for t, values in self.int8_constants()}
+        found = []
+        for product in self.operators:
+            if product.name != "MUL" or len(product.inputs) != 2:
+                continue
+            for one, other in (product.inputs, product.inputs[::-1]):
+                producer = made_by.get(self._unshaped(one, made_by))
+                if producer is None or producer.name != "CAST" or not producer.inputs:
+                    continue
+                table = self._looked_up(producer.inputs[0], made_by)
+                scale = self._looked_up(other, made_by)
+                if id(table) in constants and scale.type == _FLOAT32 and scale.data and len(scale.data) % 4 == 0:
+                    found.append((table, constants[id(table)], np.frombuffer(scale.data, np.float32)))
+        return found
+
+    def _looked_up(self, tensor: int, made_by: dict[int, TfliteOperator]) -> TfliteTensor:
+        """The tensor that was looked up to make this one; itself where there was no lookup."""
+        inner = self._unshaped(tensor, made_by)
+        producer = made_by.get(inner)
+        if producer is not None and producer.name in ("EMBEDDING_LOOKUP", "GATHER") and len(producer.inputs) > 1:
+            return self.tensors[producer.inputs[1 if producer.name == "EMBEDDING_LOOKUP" else 0]]
+        return self.tensors[inner]
+
+    def _unshaped(self, tensor: int, made_by: dict[int, TfliteOperator]) -> int:
+        """The tensor behind any reshapes; a broken file may have a circle of them."""
+        for _ in self.operators:
+            producer = made_by.get(tensor)
+            if producer is None or producer.name != "RESHAPE" or not producer.inputs:
+                break
+            tensor = producer.inputs[0]
+        return tensor
 
 
 def read(path: Path | str) -> TfliteModel:
@@ -125,10 +171,14 @@ def _model(model: _Table) -> TfliteModel:
     constants: dict[int, memoryview | None] = {}
     tensors: list[TfliteTensor] = []
     ops: dict[str, int] = {}
+    operators: list[TfliteOperator] = []
     for graph in model.tables(2):
+        first = len(tensors)
         for operator in graph.tables(3):
             name = codes[operator.number(0, "I")][0]
             ops[name] = ops.get(name, 0) + 1
+            ends = [[first + k if k >= 0 else -1 for k in operator.vector(f, "i4").tolist()] for f in (1, 2)]
+            operators.append(TfliteOperator(name, tuple(ends[0]), tuple(ends[1])))
         for tensor in graph.tables(0):
             index = tensor.number(2, "I")
             if index not in constants:
@@ -137,7 +187,9 @@ def _model(model: _Table) -> TfliteModel:
     versions: dict[str, int] = {}
     for name, number in codes:
         versions[name] = max(number, versions.get(name, 0))
-    return TfliteModel(model.number(0, "I"), versions, ops, tuple(tensors))
+    if any(not -1 <= k < len(tensors) for operator in operators for k in (*operator.inputs, *operator.outputs)):
+        raise ValueError("an op names a tensor that is not there")
+    return TfliteModel(model.number(0, "I"), versions, ops, tuple(tensors), tuple(operators))
 
 
 def _code(code: _Table) -> tuple[str, int]:

@@ -96,6 +96,11 @@ def options() -> dict[str, Any]:
     return dict(_OPTIONS)
 
 
+def exact_options() -> dict[str, Any]:
+    """None: int8 sums are kept in 32 bits on every CPU."""
+    return {}
+
+
 def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
     """A session; raises `BundleError` when the file does not load, `Missing` when no interpreter is there.
 
@@ -185,13 +190,15 @@ class _LiteRtSession(BaseSession):
 
 
 def integer_weights(path: Path) -> list[WeightTensor]:
-    """Every quantized int8 constant of more than one element, in TFLite's layout: OHWI, 1HWO (depthwise), (out, in)."""
-    found = []
-    for tensor, data in _tflite.read(existing(path)).int8_constants():
+    """Every quantized int8 constant of more than one element, in TFLite's layout: OHWI, 1HWO (depthwise), (out, in);
+    and every int8 table whose rows are looked up and scaled."""
+    found, model = [], _tflite.read(existing(path))
+    for tensor, data in model.int8_constants():
         if tensor.scale.size:
             zero = tensor.zero_point.astype(np.int32)
             scale = tensor.scale.astype(np.float32)
             found.append(WeightTensor(tensor.name, data.copy(), scale, tensor.axis, zero if zero.any() else None))
+    found += [WeightTensor(tensor.name, data.copy(), scale.copy()) for tensor, data, scale in model.int8_tables()]
     return found
 
 

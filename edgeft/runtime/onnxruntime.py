@@ -20,7 +20,16 @@ from ._onnx_share import share
 from ._onnx_weights import activation_grids, integer_weights
 from ._session import BaseSession, existing, reason, rename, settings
 
-__all__ = ["activation_grids", "emitted", "integer_share", "integer_weights", "load", "options", "version"]
+__all__ = [
+    "activation_grids",
+    "emitted",
+    "exact_options",
+    "integer_share",
+    "integer_weights",
+    "load",
+    "options",
+    "version",
+]
 
 NAME, EXTRA, SUFFIX = "onnxruntime", "onnx", ".onnx"
 _TYPES = {
@@ -43,6 +52,11 @@ def version() -> str:
 def options() -> dict[str, Any]:
     """Session options; keys with a dot are session config entries. Spinning threads would disturb their neighbours."""
     return dict(_OPTIONS)
+
+
+def exact_options() -> dict[str, Any]:
+    """Q/DQ nodes stay as they are, in float: only the extended optimizations put integer kernels in."""
+    return {"graph_optimization_level": "ORT_ENABLE_BASIC"}
 
 
 def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:

@@ -63,9 +63,15 @@ def options() -> dict[str, Any]:
     return dict(_OPTIONS)
 
 
+def exact_options() -> dict[str, Any]:
+    """The low-precision transformations are left out (an internal property of the CPU plugin)."""
+    return {"LP_TRANSFORMS_MODE": "NO"}
+
+
 def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
     """A session; raises `BundleError` when the file does not load, `Missing` when the runtime is absent."""
-    values, input_names, output_names = settings(options, _OPTIONS, Path(path))
+    known = {**_OPTIONS, **{k: v for k, v in exact_options().items() if k in (options or {})}}
+    values, input_names, output_names = settings(options, known, Path(path))
     compiled = _compile(Path(path), _read(path), threads, values)
     return _OpenVinoSession(
         Path(path),

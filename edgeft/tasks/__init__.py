@@ -40,14 +40,21 @@ class Task(Protocol):
     `preprocess` table (plain JSON values only). The feeds' order is that of the model's inputs.
 
     A task whose answers are values and no choices has `DISCRETE = False`: parity then asks only how many steps two
-    outputs differ by. A task may also have `measure(spec, raws)`: the table completed by what preprocessing takes from
-    the training samples (mean and std of features, say); it must give the same numbers for the same samples.
+    outputs differ by. One whose answers are due at a rate has `REAL_TIME = True`: what is measured of single calls then
+    tells that rate (`bench.latency.rate`). A task may also have `measure(spec, raws)`: the table completed by what
+    preprocessing takes from the training samples (mean and std of features, say); it must give the same numbers for the
+    same samples.
+    A task whose samples name things that a model has to have seen (users) has `refuse_unseen(facts, spec, where)`: it
+    raises `DataError` where a data set's `facts` hold others than the `preprocess` table.
     A task may have a function `tell` of its own, see below: where what is seen is told in the terms of the sample
     (names of its candidates), and where one sample takes several rows of the graph's batch.
 
     A metric that is no mean over samples (mIoU, AP, BLEU, word error rate) is bootstrapped. Where it is slow, the task
     also has `statistics(outputs, targets)`, a sequence with one entry a sample (counts, matches), and
     `metric_of(statistics)`, the metric of any selection of them: then outputs are looked at once, not per round.
+
+    Further metrics for the report are `extra_metrics(outputs, targets)`, {name: value}; a task with classes may have
+    `confusion(outputs, targets)`, int (C, C). Neither decides anything.
     """
 
     NAME: str

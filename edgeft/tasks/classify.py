@@ -25,6 +25,7 @@ __all__ = [
     "alike",
     "chance",
     "configure",
+    "confusion",
     "decisions",
     "decode",
     "describe",
@@ -205,6 +206,14 @@ def extra_metrics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> dic
         ranking = logits - logits[:, ::-1] if logits.shape[1] == 2 else shares
         result["auc"] = float(np.mean([_auc(ranking[:, i], targets == i) for i in classes]))
     return result
+
+
+def confusion(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
+    """int64 (C, C): how many samples of a class (row) were taken for which one (column), undecided ones left out."""
+    logits = _logits(outputs)
+    targets, decided, classes = _checked_targets(logits, targets), decisions(outputs), logits.shape[1]
+    seen = decided >= 0
+    return np.bincount(targets[seen] * classes + decided[seen], minlength=classes**2).reshape(classes, classes)
 
 
 def _auc(scores: np.ndarray, positive: np.ndarray) -> float:

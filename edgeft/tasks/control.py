@@ -20,6 +20,8 @@ METRIC = "mean absolute error"
 UNIT = "physical"
 HIGHER_IS_BETTER = False
 DISCRETE = False
+#: an answer is due at every tick of a control loop: reports say which rate the 99th percentile of a call allows
+REAL_TIME = True
 MAX_DROP = 0.0
 #: the error may grow by this share of itself
 MAX_DROP_RELATIVE = 0.05

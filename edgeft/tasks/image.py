@@ -182,7 +182,9 @@ def _read_npy(path: Path) -> np.ndarray:
 def _check_raw(raw: np.ndarray, where: str) -> None:
     if raw.dtype != np.uint8 or raw.ndim not in (2, 3) or raw.size == 0 or (raw.ndim == 3 and raw.shape[2] > 4):
         raise DataError(
-            f"pixels are {raw.dtype} {raw.shape}, expected uint8 (height, width) or (height, width, 1..4)", where=where
+            f"pixels are {raw.dtype} {raw.shape}, expected uint8 (height, width) or (height, width, 1..4)",
+            where=where,
+            remedy="store pixels as uint8, 0..255",
         )
 
 

@@ -233,6 +233,18 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
     return targets
 
 
+def refuse_unseen(facts: Mapping[str, Any], spec: Mapping[str, Any], where: str) -> None:
+    """Raise `DataError` naming the first user of the data that the model has no embedding of."""
+    known, users = _ids(spec, "users"), [str(user) for user in facts.get("users", ())]
+    unknown = [user for user in users if user not in known]
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} of {len(users)} users are new to the bundle, the first: {unknown[0][:80]!r}",
+            where=where,
+            remedy="leave them out, or tune again: a user without an embedding cannot be ranked for",
+        )
+
+
 def metric(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> float:
     """HR@10, 0..1."""
     return float(per_sample(outputs, targets).mean())

@@ -112,6 +112,8 @@ def _soundfile(path: Path) -> dict[str, Any]:
             samples = file.read(dtype="float32", always_2d=True)
             if len(samples) != file.frames:
                 raise DataError(f"truncated: {len(samples)} of {file.frames} samples", where=str(path))
+            if not np.isfinite(samples).all():
+                raise DataError("holds samples that are not finite", where=str(path), remedy="record or write it again")
             return {"samples": _mono(samples.reshape(-1), file.channels), "rate": int(file.samplerate)}
     except DataError:
         raise

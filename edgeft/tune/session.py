@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .. import data, models, objectives, recipe, target, tasks
+from ..errors import ModelError
 from ..models import Built
 from ..recipe import Recipe
 from ..scheme import Scheme
@@ -70,7 +71,11 @@ def open_session(
     """Read data and model of a recipe; `model` and `dataset` replace the recipe's own (the Python API)."""
     task = tasks.get(recipe_.task)
     objective = objectives.get(recipe_.task)
-    opened = [target.load(name) for name in recipe_.export.targets]
+    wanted = recipe_.quantize.embeddings
+    opened = [target.with_embeddings(target.load(name), wanted) for name in recipe_.export.targets]
+    for each in opened:
+        if each.scheme.embeddings != wanted:
+            say(f"{each.name}: embeddings stay {each.scheme.embeddings}, since {each.compiler} has the last word there")
     dataset = dataset or data.open(recipe_.data)
     for warning in data.check(dataset):
         say(f"warning: {warning}")
@@ -89,7 +94,24 @@ def open_session(
         spec = task.measure(spec, (train.raw(int(i)) for i in positions))
     feeds = task.preprocess(dataset.split("train").raw(0), spec)
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
+    if spec.get("kind") == "image":
+        _try(built, example)
     return Session(recipe_, task, objective, dataset, built, spec, opened, example, tuple(feeds), model is not None)
+
+
+def _try(built: Built, example: tuple[torch.Tensor, ...]) -> None:
+    """Raise `ModelError` where the model cannot take pictures of this size: too small to be pooled so often, say."""
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            built.module(*example)
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        own = "x".join(map(str, built.spec.get("size", ()))) or "other"
+        raise ModelError(
+            f"the model cannot take a sample of shape {' and '.join(str(tuple(x.shape[1:])) for x in example)}: {line}",
+            where=type(built.module).__name__,
+            remedy=f"it was made for {own} pixels: set data.size, or fit model.args to the size",
+        ) from error
 
 
 def _with_args(model: recipe.Model, args: Mapping[str, Any]) -> recipe.Model:

@@ -40,6 +40,8 @@ def evaluate(bundle: Bundle, path: Path, threads: int | None = None) -> Evaluate
     """
     dataset = datasets.open(source(path, recorded(bundle.manifest, "data")))
     split = dataset.split("test")
+    if hasattr(bundle.task, "refuse_unseen"):
+        bundle.task.refuse_unseen(dataset.facts, bundle.preprocess, str(path))
     targets = bundle.task.join(split.targets, dataset.labels, bundle.labels, str(path))
     sessions = [bundle.session(threads=threads, baseline=True), bundle.session(threads=threads)]
     before, after = outputs_of(sessions, bundle.task, bundle.preprocess, split)

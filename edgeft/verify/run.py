@@ -14,7 +14,7 @@ from .. import bundle as bundles
 from .. import target as targets
 from ..bench.clock import Clock
 from ..bench.fingerprint import differences, fingerprint
-from ..bench.latency import measure
+from ..bench.latency import FEWEST, P99_NEEDS, measure, rate
 from ..bench.quads import Comparison, compare
 from ..bundle import Bundle
 from ..errors import UsageError
@@ -23,17 +23,23 @@ from ..runtime import IntegerShare, Session
 from ..target import Target
 from ..verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
 from . import evaluate
-from .accuracy import accuracy, worst_class
+from .accuracy import accuracy
 from .agreement import agreement
 from .compatibility import compatibility, on_target
 from .document import report
 from .integer import int8_share, integer_digests
 from .latency import budget, latency
+from .other_figures import other_figures
 from .parity import output_steps, parity, preprocessing, samples_parity
 from .scales import same_scales
 from .size import size
 
 Say = Callable[[str], None]
+#: what a report says where `Bundle.exact` holds
+SATURATES = (
+    "this CPU has no VNNI: sums of 8-bit weights saturate in its integer kernels, the target's do not; outputs were "
+    "computed without them, speed and integer share with them"
+)
 #: the stored outputs are the artifact's own bits only where all of these are what they were at export.
 SAME_MACHINE = ("cpu", "isa", "flags")
 
@@ -79,23 +85,26 @@ def run(
     ]
     comparison = None
     kept = list(evaluate.recorded(opened.manifest, "quantize").get("keep_float") or ())
+    extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
+    if opened.exact:
+        extra["warnings"].append(SATURATES)
+    extra |= {"keep_float": kept} if kept else {}
     if measure_latency and where != "emulated":
         say("latency")
         speed = {"on_target": speaks, "where": where, "int8": dataclasses.asdict(share), "keep_float": kept}
-        comparison, verdicts = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
+        comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         found += verdicts
+        if single is not None and getattr(opened.task, "REAL_TIME", False):
+            extra["rate"] = {**rate(single), "where": where}
     sizes = _sizes(opened)
     found.append(size(*sizes, gates))
-    extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
-    extra |= {"keep_float": kept} if kept else {}
-    worst = None
     if data is not None:
         say("accuracy")
         judged = evaluate.evaluate(opened, Path(data), threads)
         pair = (judged.float_outputs, judged.quantized_outputs)
         found.append(accuracy(opened.task, *pair, judged.targets, opened.labels, gates))
         found.append(agreement(opened.task, *pair, gates))
-        worst = worst_class(opened.task, *pair, judged.targets, opened.labels)
+        extra |= other_figures(opened.task, *pair, judged.targets, opened.labels)
         extra["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
     else:
         found += _not_repeated(opened.path / "report.json")
@@ -108,7 +117,7 @@ def run(
         float_bytes=sizes[0] or None,
         quantized_bytes=sizes[1],
         int8_share=share.share if share.macs else None,
-        worst_class=worst,
+        worst_class=extra.pop("worst_class", None),
         fingerprint=machine,
         name=opened.name,
         task=opened.manifest["task"],
@@ -210,19 +219,24 @@ def _latency(
     max_seconds: float,
     clock: Clock | None,
     speed: dict[str, Any],
-) -> tuple[Comparison, list[Verdict]]:
-    """Float against int8 on the first sample, interleaved in this process; and p95 where there is a budget."""
+) -> tuple[Comparison, list[Verdict], dict[str, Any] | None]:
+    """Float against int8 on the first sample, interleaved in this process; and single calls of int8 where there is a
+    budget for p95, or where the task answers at a rate."""
     first = {name: values[:1] for name, values in _named(samples, "input").items()}
-    baseline = opened.session(threads=threads, baseline=True)
+    baseline = opened.session(threads=threads, baseline=True, exact=False)
+    session = opened.session(threads=threads, exact=False) if opened.exact else session
     for each in (baseline, session):
         each.run(first)
     limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
     comparison = compare(baseline.invoke, session.invoke, clock=clock, limits=limits, max_seconds=max_seconds)
     verdicts = [latency(comparison, gates, **speed)]
-    if gates.latency_ms:
-        single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2)
+    single, timely = None, getattr(opened.task, "REAL_TIME", False)
+    if gates.latency_ms or timely:
+        fewest = P99_NEEDS if timely else FEWEST
+        single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2, min_samples=fewest)
+    if single is not None and gates.latency_ms:
         verdicts.append(budget(single, gates, on_target=speed["on_target"], where=speed["where"]))
-    return comparison, verdicts
+    return comparison, verdicts, single
 
 
 def _sizes(opened: Bundle) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simulated import SimulatedClock, work
 
-from edgeft.bench.latency import measure
+from edgeft.bench.latency import P99_NEEDS, measure, rate
 
 KEYS = {
     *("schema", "verdict", "estimate_pct", "ci99_pct", "tolerance_pct", "clock", "samples", "p50_ms", "min_ms"),
@@ -47,3 +47,12 @@ def test_nothing_is_claimed_that_was_not_measured():
     assert found["verdict"] is None and found["throttled"] is None
     assert run(1.0, max_seconds=0.1, throttled=lambda: True)["throttled"] is True
     assert run(1.0, max_seconds=0.1, fingerprint={"cpu": "x"})["fingerprint"] == {"cpu": "x"}
+
+
+def test_the_control_rate_is_that_of_p99():
+    found = run(2.0, noise={"burst": 0.08}, max_seconds=2)
+    told = rate(found)
+    assert told["rate_hz"] == 1000 / found["p99_ms"] < 1000 / found["p50_ms"]
+    assert told["samples"] == found["samples"] >= P99_NEEDS
+    assert rate(run(200.0, max_seconds=1)) == {"rate_hz": None, "p99_ms": None, "samples": 64}
+    assert rate(run(20.0, max_seconds=0.1, min_samples=P99_NEEDS))["rate_hz"] == pytest.approx(50, rel=0.05)

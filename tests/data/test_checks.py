@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeft import data
-from edgeft.data import checks
+from edgeft.data import checks, similar
 from edgeft.data.npz import Rows
 from edgeft.data.samples import Dataset, Split, stratified
 from edgeft.data.similar import alike, dhash
@@ -134,3 +134,10 @@ def test_stratified_parts_cover_everything_once(counts: list[int], shares: tuple
         found = np.bincount(targets[part], minlength=len(counts))
         assert (found >= 1).all()
         assert (np.abs(found - fraction * np.array(counts)) <= 2 + (fraction * np.array(counts) < 1)).all()
+
+
+def test_a_look_that_was_cut_short_is_told() -> None:
+    images = np.repeat(pictures(1, 0), 5, axis=0)
+    both = split("train", images), split("test", images)
+    pairs, looked = similar.near_duplicates(*both, (similar.hashes(both[0]), similar.hashes(both[1])), limit=3)
+    assert looked == 3 and len(pairs) == 3

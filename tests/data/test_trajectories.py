@@ -50,7 +50,7 @@ def test_episodes_stay_whole_and_actions_belong_to_their_observation(tmp_path) -
     [
         ({"acts": None}, "has no acts"),
         ({"obs": np.zeros((100, 2), np.float32)}, "100 observations do not fit 120 actions"),
-        ({"indices": np.array([10, 500])}, "indices must be within"),
+        ({"indices": np.array([10, 500])}, "an episode may begin at"),
         ({"acts": np.full(120, np.nan, np.float32)}, "not finite"),
         ({"obs": np.full((132, 2), np.inf, np.float32)}, "not finite"),
         ({"indices": np.array([60])}, "too few|cannot be divided|do not fit"),
@@ -106,3 +106,21 @@ def test_struck_out_records_are_not_used(tmp_path) -> None:
     spec = tub(tmp_path / "tub")
     (tmp_path / "tub" / "manifest.json").write_text('[]\n{}\n{"paths": [], "deleted_indexes": [0, 1, 2]}\n')
     assert sum(map(len, data.open(spec).splits.values())) == 297
+
+
+def test_pictures_of_a_recording_are_mapped_where_they_are_stored_plainly(tmp_path: Path) -> None:
+    seen = np.random.default_rng(0).integers(0, 256, (124, 6, 8, 3), np.uint8)
+    arrays = {"obs": seen, "acts": np.arange(120.0), "indices": np.array([30, 60, 90])}
+    np.savez(tmp_path / "plain.npz", **arrays)
+    np.savez_compressed(tmp_path / "packed.npz", **arrays)
+    plain, packed = (
+        data.open(Data(format="trajectories", path=str(tmp_path / f"{name}.npz"))) for name in ("plain", "packed")
+    )
+    assert isinstance(plain.split("train").pool.seen, np.memmap)  # type: ignore[attr-defined]
+    for name in ("train", "val", "test"):
+        one, other = plain.split(name), packed.split(name)
+        for i in range(len(one)):
+            step = int(one.targets[i, 0])  # the action is the number of its step; an episode has one more observation
+            np.testing.assert_array_equal(one.raw(i), seen[step + step // 30])
+            np.testing.assert_array_equal(one.raw(i), other.raw(i))
+            assert one.source(i).endswith(f"[obs][{step + step // 30}]")

@@ -41,7 +41,7 @@ def test_the_run_learned_and_keeps_what_the_contract_names(shapes):
     assert summary["float"] > 0.85 and summary["quantized"] > 0.85 and summary["chance"] == pytest.approx(1 / 3)
     assert set(summary["schemes"]) == set(shapes_run.SCHEME_OF.values())
     assert (summary["ptq"], summary["quantized"]) == tuple(
-        summary["schemes"]["affine"][k] for k in ("ptq", "quantized")
+        summary["schemes"][shapes_run.HOST][k] for k in ("ptq", "quantized")
     )
     assert {
         *("schema", "task", "metric", "n", "updated_parameters", "total_parameters", "peak_training_bytes"),
@@ -262,8 +262,8 @@ def test_damaged_weights_are_refused(shapes, tmp_path, damage):
     run = tmp_path / "run"
     shutil.copytree(shapes.run, run)
     if damage == "truncated":
-        data = (run / "quantized.affine.safetensors").read_bytes()
-        (run / "quantized.affine.safetensors").write_bytes(data[: len(data) // 2])
+        data = (run / f"quantized.{shapes_run.HOST}.safetensors").read_bytes()
+        (run / f"quantized.{shapes_run.HOST}.safetensors").write_bytes(data[: len(data) // 2])
     else:
         from safetensors.torch import save_file
 
@@ -271,6 +271,6 @@ def test_damaged_weights_are_refused(shapes, tmp_path, damage):
         from edgeft.recipe import Model
 
         save_file(models.build(Model(name="resnet20"), 3).module.state_dict(), run / "float.safetensors")
-    with pytest.raises(RunError, match="quantized.affine" if damage == "truncated" else "another model"):
+    with pytest.raises(RunError, match=f"quantized.{shapes_run.HOST}" if damage == "truncated" else "another model"):
         edgeft.export(run, ["host"], tmp_path / "out")
     assert not (tmp_path / "out").exists()

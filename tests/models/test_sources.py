@@ -36,6 +36,30 @@ def test_torchvision(name: str) -> None:
     check(models.build(recipe.Model(source="torchvision", name=name), 7), 7)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "alexnet", "googlenet"])
+def test_torchvision_takes_gray_pictures_and_weights_for_colour(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
+    gray = models.build(recipe.Model(source="torchvision", name=name, args={"channels": 1}), 3)
+    assert gray.spec["channels"] == 1 and len(gray.spec["mean"]) == 1
+    check(gray, 3)
+    colour = models.build(recipe.Model(source="torchvision", name=name), 3)
+    torch.save(colour.module.state_dict(), tmp_path / "w.pth")
+    made = recipe.Model(source="torchvision", name=name, args={"channels": 1}, weights=str(tmp_path / "w.pth"))
+    loaded = models.build(made, 3)
+    x = torch.randn(2, 1, 96, 96)
+    if name == "googlenet":
+        colour.module.transform_input = False
+    torch.testing.assert_close(loaded.module(x), colour.module(x.expand(-1, 3, -1, -1)), atol=1e-4, rtol=1e-4)
+
+
+def test_torchvisions_own_arguments_reach_it() -> None:
+    pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
+    built = models.build(recipe.Model(source="torchvision", name="alexnet", args={"dropout": 0.2}), 3)
+    assert [m.p for m in built.module.modules() if isinstance(m, nn.Dropout)] == [0.2, 0.2]
+    with pytest.raises(RecipeError, match="expected 1 or 3"):
+        models.build(recipe.Model(source="torchvision", name="alexnet", args={"channels": 2}), 3)
+
+
 @pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224"])
 def test_timm(name: str) -> None:
     pytest.importorskip("timm", reason="timm is not installed (extra vision)")

@@ -107,6 +107,8 @@ def extras() -> dict[str, Any]:
             {"image": image[..., 0], "label": "WBC", "float": "WBC", "quantized": "WBC"},
             {"text": "a sentence", "label": "good", "float": None, "quantized": "good"},
         ],
+        "extra_metrics": {"auc": {"float": 0.99, "quantized": 0.985}, "rmse": {"float": 2.0, "quantized": 2.5}},
+        "confusion": {"labels": ["RBC", "WBC"], "float": [[70, 0], [3, 60]], "quantized": [[69, 1], [3, 60]]},
         "layer_error": [{"name": "stem", "sqnr_db": 21.5, "fake_quantize": "fq_0"}, {"name": "fc", "sqnr_db": 8.2}],
         "history": history(),
         "rows": {"float": 0.9714, "ptq": 0.9571, "quantized": 0.9667},

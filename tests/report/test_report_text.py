@@ -92,3 +92,14 @@ def test_a_bench_result_for_people() -> None:
         "pass: 1.50 % faster, 99 % interval [-2.00, -1.00] %, tolerance 2 % (400 samples, cpu clock, throttled)."
     )
     assert lines.splitlines()[1].split() == ["p50", "3.1", "ms"]
+
+
+def test_a_control_rate_is_told_where_it_was_measured() -> None:
+    found = {"verdict": "pass", "samples": 400, "p50_ms": 3.1, "p99_ms": 4.0}
+    assert "Control rate" not in text.bench(found)
+    told = "Control rate: 250 Hz is what 99 of 100 calls keep up with (p99 4 ms of 400)."
+    assert text.bench({**found, "rate_hz": 250.0}).splitlines()[-1] == told
+    few = text.bench({**found, "samples": 64, "p99_ms": None, "rate_hz": None})
+    assert few.splitlines()[-1] == "Control rate: not told, 64 calls are too few for a p99."
+    lines = text.render({**values.report(), "rate": {"rate_hz": 250.0, "p99_ms": 4.0, "samples": 400, "where": "host"}})
+    assert "(p99 4 ms of 400, on the host)" in lines

@@ -123,3 +123,13 @@ def test_the_other_metrics_agree_with_scikit_learn(classes: int) -> None:
     else:
         expected = metrics.roc_auc_score(targets, shares, multi_class="ovr", average="macro")
     assert extra["auc"] == pytest.approx(expected)
+
+
+def test_confusion_counts_true_classes_by_decision() -> None:
+    outputs = out([3, 0, 0], [0, 3, 0], [0, 3, 0], [np.nan, 0, 0])
+    assert classify.confusion(outputs, np.array([0, 0, 1, 2])).tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the reference")
+    rng = np.random.default_rng(0)
+    logits, targets = rng.normal(size=(300, 5)), rng.integers(0, 5, 300)
+    expected = metrics.confusion_matrix(targets, logits.argmax(1))
+    np.testing.assert_array_equal(classify.confusion({"y": logits}, targets), expected)

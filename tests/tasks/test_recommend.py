@@ -168,6 +168,13 @@ def test_specs_and_samples_that_cannot_be_followed() -> None:
             recommend.preprocess(wrong, SPEC)
 
 
+def test_users_that_the_bundle_never_saw_are_named() -> None:
+    recommend.refuse_unseen({"users": ["bob", "ann"]}, SPEC, "ratings.csv")
+    with pytest.raises(DataError, match=r"1 of 2 users are new to the bundle, the first: 'cleo'") as caught:
+        recommend.refuse_unseen({"users": ["bob", "cleo"]}, SPEC, "ratings.csv")
+    assert caught.value.where == "ratings.csv" and "tune again" in caught.value.remedy
+
+
 def test_targets_are_joined_by_the_items_names() -> None:
     targets = np.array([[4, 1, 0], [5, 2, 2]])
     assert recommend.join(targets, ("a", "b", "c"), ("c", "b", "a"), "x").tolist() == [[4, 1, 2], [5, 2, 0]]

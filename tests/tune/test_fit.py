@@ -14,6 +14,7 @@ import torch
 import tune_data
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from shapes_run import HOST
 from torch import nn
 
 from edgeft.errors import DataError, RecipeError
@@ -224,8 +225,8 @@ def test_two_processes_with_half_the_batch_give_the_result_of_one(tmp_path: Path
     assert one["steps"] == 20
     done = two_processes(data, tmp_path / "two", *TWENTY)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("affine 5/5") == 1, "one process speaks"
-    first, second = (checkpoint.load(tmp_path / run / "checkpoints" / "affine.pt") for run in ("one", "two"))
+    assert done.stdout.count(f"{HOST} 5/5") == 1, "one process speaks"
+    first, second = (checkpoint.load(tmp_path / run / "checkpoints" / f"{HOST}.pt") for run in ("one", "two"))
     assert first is not None and second is not None and first["epoch"] == second["epoch"] == 5
     start = load_file(tmp_path / "one" / "float.safetensors")
     assert float((first["model"]["fc.weight"] - start["fc.weight"]).abs().max()) > 1e-3, "it did learn"

@@ -16,6 +16,7 @@ import pytest
 import torch
 import tune_data
 from safetensors.torch import load_file
+from shapes_run import HOST
 
 from edgeft.errors import RunError, UsageError
 from edgeft.tune.run import tune
@@ -78,11 +79,11 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert {p.name for p in (parts / "checkpoints").iterdir()} == {"float.pt"}
     assert not (parts / "summary.json").exists()
     assert interrupted(data, parts, signal.SIGINT, resume=True, loss=5, stage="distill") != 0
-    assert {p.name for p in (parts / "checkpoints").iterdir()} == {"float.pt", "affine.pt"}
+    assert {p.name for p in (parts / "checkpoints").iterdir()} == {"float.pt", f"{HOST}.pt"}
     said: list[str] = []
     got = tune(recipe, parts, resume=True, say=said.append)
-    assert "float: taken up after epoch 2" in said and "affine: taken up after epoch 1" in said
-    for name in ("float.safetensors", "quantized.affine.safetensors"):
+    assert "float: taken up after epoch 2" in said and f"{HOST}: taken up after epoch 1" in said
+    for name in ("float.safetensors", f"quantized.{HOST}.safetensors"):
         first, second = load_file(whole / name), load_file(parts / name)
         assert set(first) == set(second)
         assert [k for k in first if not torch.equal(first[k], second[k])] == []
@@ -100,17 +101,17 @@ def test_a_run_begun_anew_takes_nothing_from_an_older_one(tmp_path: Path) -> Non
     assert len(old) == 2
     tune(tune_data.recipe_for(data, *short, "train.seed=2"), tmp_path / "run")
     tune(tune_data.recipe_for(data, *short, "train.seed=2"), tmp_path / "fresh")
-    for name in ("float.safetensors", "quantized.affine.safetensors"):
+    for name in ("float.safetensors", f"quantized.{HOST}.safetensors"):
         first, second = load_file(tmp_path / "run" / name), load_file(tmp_path / "fresh" / name)
         assert all(torch.equal(first[k], second[k]) for k in first), name
-    assert {p.name for p in (tmp_path / "run").glob("quantized.*")} == {"quantized.affine.safetensors"}
+    assert {p.name for p in (tmp_path / "run").glob("quantized.*")} == {f"quantized.{HOST}.safetensors"}
 
 
 def test_a_finished_run_takes_another_target_without_training_again(tmp_path: Path) -> None:
     data = tune_data.write(tmp_path / "shapes.npz")
     short = ("train.epochs=1", "quantize.epochs=1")
     tune(tune_data.recipe_for(data, *short), tmp_path / "run")
-    before = load_file(tmp_path / "run" / "quantized.affine.safetensors")
+    before = load_file(tmp_path / "run" / f"quantized.{HOST}.safetensors")
     said: list[str] = []
     more = tune(
         tune_data.recipe_for(data, *short, "export.targets=['host', 'jetson']"),
@@ -119,15 +120,15 @@ def test_a_finished_run_takes_another_target_without_training_again(tmp_path: Pa
         say=said.append,
     )
     assert len(more["schemes"]) == 2
-    assert {"float: taken up after epoch 1", "affine: taken up after epoch 1"} <= set(said)
-    after = load_file(tmp_path / "run" / "quantized.affine.safetensors")
+    assert {"float: taken up after epoch 1", f"{HOST}: taken up after epoch 1"} <= set(said)
+    after = load_file(tmp_path / "run" / f"quantized.{HOST}.safetensors")
     assert all(torch.equal(before[k], after[k]) for k in before)
     # changed settings of the quantized stage are trained anew, not mixed with the old
     said.clear()
     tune(
         tune_data.recipe_for(data, *short, "quantize.keep_float=['fc']"), tmp_path / "run", resume=True, say=said.append
     )
-    assert "affine: its settings have changed, trained anew" in said
+    assert f"{HOST}: its settings have changed, trained anew" in said
 
 
 def test_what_cannot_be_resumed(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ import pytest
 import torch
 import tune_data
 from safetensors.torch import load_file
+from shapes_run import HOST
 from torch import nn
 
 from edgeft import data as data_room
 from edgeft import recipe
-from edgeft.errors import DataError, RecipeError
+from edgeft.errors import DataError, ModelError, RecipeError
 from edgeft.tune.run import tune
 
 SUMMARY = (
@@ -41,7 +42,7 @@ def test_the_run_directory_holds_what_the_contract_names(finished: tuple[Path, d
     out, result, _ = finished
     names = {p.name for p in out.iterdir()}
     schemes = set(result["schemes"])
-    assert len(schemes) == 2 and "affine" in schemes
+    assert len(schemes) == 2 and HOST in schemes
     assert names == {"recipe.toml", "float.safetensors", "summary.json", "metrics.jsonl", "checkpoints"} | {
         f"quantized.{s}.safetensors" for s in schemes
     }
@@ -59,7 +60,7 @@ def test_the_summary_tells_what_happened(finished: tuple[Path, dict[str, Any], l
     assert result["n"] == 60 and result["chance"] == pytest.approx(1 / 3)
     assert result["float"] > 0.8, "it learned"
     assert result["ptq"] > 0.75 and result["quantized"] > 0.75
-    first = result["schemes"]["affine"]
+    first = result["schemes"][HOST]
     assert (first["ptq"], first["quantized"]) == (result["ptq"], result["quantized"])
     assert result["steps"] == 6 * 6 + 2 * (2 * 6)
     assert result["updated_parameters"] == result["total_parameters"] > 70_000
@@ -82,7 +83,7 @@ def test_the_same_seed_gives_the_same_weights(data: Path, tmp_path: Path) -> Non
     for name in ("a", "b"):
         tune(tune_data.recipe_for(data, *short), tmp_path / name)
     tune(tune_data.recipe_for(data, *short, "train.seed=8"), tmp_path / "c")
-    a, b, c = (load_file(tmp_path / n / "quantized.affine.safetensors") for n in "abc")
+    a, b, c = (load_file(tmp_path / n / f"quantized.{HOST}.safetensors") for n in "abc")
     assert all(torch.equal(a[k], b[k]) for k in a)
     assert not torch.equal(a["fc.weight"], c["fc.weight"])
 
@@ -115,7 +116,7 @@ def test_the_head_policy_trains_the_head_alone(data: Path, tmp_path: Path) -> No
     start = tune(tune_data.recipe_for(data, "train.epochs=0", "quantize.method='ptq'"), tmp_path / "start")
     result = tune(tune_data.recipe_for(data, "update.policy='head'"), tmp_path / "head")
     assert result["updated_parameters"] == 195 and start["updated_parameters"] == start["total_parameters"]
-    for name in ("float.safetensors", "quantized.affine.safetensors"):
+    for name in ("float.safetensors", f"quantized.{HOST}.safetensors"):
         a, b = load_file(tmp_path / "start" / name), load_file(tmp_path / "head" / name)
         same = {k for k in a if not k.startswith("act_fq") and torch.equal(a[k], b[k])}
         head = {"fc.weight", "fc.bias"}
@@ -203,10 +204,27 @@ def test_the_callers_own_module_and_data(data: Path, tmp_path: Path) -> None:
     made = tune_data.recipe_for(data, "data.size=32", "train.epochs=1", "quantize.epochs=1")
     result = tune(made, tmp_path / "run", model=net, dataset=data_room.open(made.data))
     assert result["total_parameters"] == sum(p.numel() for p in net.parameters())
-    assert result["schemes"]["affine"]["integer_weights"] == 2
+    assert result["schemes"][HOST]["integer_weights"] == 2
 
 
 def test_fewer_samples_than_a_batch_are_one_batch(tmp_path: Path) -> None:
     path = tune_data.write(tmp_path / "few.npz", (9, 6, 6))
     result = tune(tune_data.recipe_for(path, "train.batch_size=64"), tmp_path / "run")
     assert result["steps"] == 4
+
+
+def test_a_picture_that_is_too_small_for_the_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n"
+        "def deep(n_classes):\n"
+        "    body = [nn.Conv2d(3, 4, 7), nn.MaxPool2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()]\n"
+        "    return nn.Sequential(*body, nn.Linear(4, n_classes))\n"
+    )
+    made = tune_data.recipe_for(
+        tune_data.write(tmp_path / "d.npz"),
+        model={"source": "python", "name": f"{tmp_path}/net.py:deep"},
+        data={"size": 12},
+    )
+    with pytest.raises(ModelError, match=r"cannot take a sample of shape \(3, 12, 12\).*\n.*data\.size"):
+        tune(made, tmp_path / "run", allow_code=True)
+    assert not (tmp_path / "run").exists()

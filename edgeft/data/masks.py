@@ -1,0 +1,242 @@
+"""Pictures with label masks: folders of images, and beside them folders of masks with the same file names.
+
+`train/images/a.jpg` with `train/labels/a.png`, likewise `val/` and `test/`; or `images/` and `labels/` alone, divided
+by `split`. A mask has one channel of label ids, palette indices, or colours that the class file states. Nothing but
+file names is kept in memory: a mask is read when it is looked at (`tasks.mask.MaskFile`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import recipe
+from ..errors import DataError, RecipeError, nearest
+from ..tasks import mask
+from .folders import MAX_UNREADABLE, Scanned, readable, split_folders
+from .image_folder import SUFFIXES, Files
+from .samples import Dataset, Split, complete
+
+IMAGES, MASKS = ("images", "image"), ("labels", "masks", "annotations")
+CLASSES = ("classes.txt", "labels.txt", "label_colors.txt")
+KEYS = ("images", "labels", "classes", "void")
+_COLOUR_LAST = re.compile(r"(.+?)[\s,;:]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})")
+_COLOUR_FIRST = re.compile(r"(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,;:]+(.+)")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The recipe's `data.masks`, checked: names of the folders, the class file or names, ids or names of void."""
+
+    images: tuple[str, ...]
+    labels: tuple[str, ...]
+    classes: tuple[str, ...] | str
+    void: tuple[int | str, ...]
+
+
+def layout(table: Mapping[str, Any]) -> Layout:
+    """Raises `RecipeError` for an unknown key or a value of another type."""
+    for key in table:
+        if key not in KEYS:
+            raise RecipeError(f"unknown key {key!r}", where="data.masks", remedy=nearest(key, KEYS))
+
+    def fail(key: str, expected: str) -> RecipeError:
+        return RecipeError(f"is {table[key]!r}, expected {expected}", where=f"data.masks.{key}")
+
+    folders = []
+    for key, usual in (("images", IMAGES), ("labels", MASKS)):
+        value = table.get(key, usual)
+        if value is not usual and not (isinstance(value, str) and value):
+            raise fail(key, "the name of a folder")
+        folders.append((value,) if isinstance(value, str) else usual)
+    names = table.get("classes", "")
+    if not isinstance(names, str):
+        if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) and n for n in names):
+            raise fail("classes", "the name of a file, or a list of names in the order of the label ids")
+        names = tuple(names)
+    void = table.get("void", mask.VOID)
+    void = tuple(void) if isinstance(void, (list, tuple)) else (void,)
+    if not all(isinstance(v, str) or (type(v) is int and 0 <= v <= 255) for v in void):
+        raise fail("void", "a class name or a label id 0..255, or a list of them")
+    return Layout(folders[0], folders[1], names, void)
+
+
+def open(spec: recipe.Data) -> Dataset:
+    """The folders at `spec.path`, with `spec.masks` as `layout` has it; labels are the classes that are not void.
+
+    Raises `DataError` naming the folder or file: absent, empty, pictures without a mask (more than 5 %; fewer are left
+    out with a note), and, when a split is first used, more than 5 % of samples with a truncated file, a mask of another
+    size than its picture, or a label id or colour without a class. `RecipeError` for void that is no class.
+    """
+    root, wanted = Path(spec.path), layout(spec.masks)
+    if not spec.path or not root.is_dir():
+        problem = "no data folder is given" if not spec.path else "no such folder"
+        raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images and masks")
+    labels, meaning = _classes(root, wanted)
+    notes: list[str] = []
+    paths: list[str] = []
+    targets: list[mask.MaskFile] = []
+    ranges: dict[str, range] = {}
+    for name, folder in split_folders(root).items():
+        pairs = _pairs(folder, wanted, name, notes)
+        ranges[name] = range(len(paths), len(paths) + len(pairs))
+        paths += [picture.relative_to(root).as_posix() for picture, _ in pairs]
+        targets += [mask.MaskFile(str(path), meaning) for _, path in pairs]
+    pool, every = Files(root, paths), np.empty(len(targets), object)
+    for i, target in enumerate(targets):
+        every[i] = target
+    splits = {name: Split(name, pool, np.array(at, np.int64), every[at.start : at.stop]) for name, at in ranges.items()}
+    splits, divided = complete(splits, spec.split, spec.split_seed, str(root))
+    notes += divided
+    return Dataset(str(root), labels, Looked(splits, notes, labels, str(root)), notes)
+
+
+class Looked(Scanned):
+    """Splits whose pictures and masks are looked at once, at first use; how many pixels each class has is counted."""
+
+    def __getitem__(self, name: str) -> Split:
+        if name not in self._done:
+            counts: list[np.ndarray] = []
+
+            def look(split: Split, i: int) -> None:
+                found = np.asarray(split.targets[i])
+                shape = split.raw(i).shape[:2]
+                if found.shape != shape:
+                    raise DataError(
+                        f"the mask has {found.shape[0]}x{found.shape[1]} pixels, its picture "
+                        f"{split.source(i)} {shape[0]}x{shape[1]} (height x width)",
+                        where=split.targets[i].path,
+                        remedy="store both in the same size",
+                    )
+                counts.append(np.bincount(found.ravel(), minlength=256))
+
+            split = readable(self._splits[name], self._notes, "pictures with masks", look)
+            if not len(split):
+                raise DataError(f"the {name} split is empty", where=self._where)
+            self._judge(name, np.sum(counts, axis=0) if counts else np.zeros(256, np.int64))
+            self._done[name] = split
+        return self._done[name]
+
+    def _judge(self, name: str, counts: np.ndarray) -> None:
+        if not counts.any():  # too many to have been looked at
+            return
+        if not counts[: mask.VOID].any():
+            raise DataError(f"every pixel of the {name} split is void", where=self._where)
+        absent = [label for label, count in zip(self._labels, counts) if not count]
+        if absent:
+            self._notes.append(f"{name}: no pixel is {', '.join(absent)}")
+
+
+def _pairs(folder: Path, wanted: Layout, name: str, notes: list[str]) -> list[tuple[Path, Path]]:
+    """(picture, mask) of one split, by name without suffix."""
+    pictures, masks = (_files(_folder(folder, names)) for names in (wanted.images, wanted.labels))
+    if not pictures:
+        raise DataError(
+            "holds no pictures",
+            where=str(_folder(folder, wanted.images)),
+            remedy=f"readable: {', '.join(SUFFIXES)}",
+        )
+    lacking = [path for stem, path in pictures.items() if stem not in masks]
+    if lacking:
+        named = ", ".join(str(path) for path in lacking[:5]) + (f" and {len(lacking) - 5} more" if lacking[5:] else "")
+        share = len(lacking) / len(pictures)
+        if share > MAX_UNREADABLE:
+            raise DataError(
+                f"{name}: {len(lacking)} of {len(pictures)} pictures ({share:.0%}) have no mask: {named}",
+                where=str(lacking[0]),
+                remedy="a mask has the name of its picture, up to the suffix; see data.masks",
+            )
+        notes.append(f"{name}: left out {len(lacking)} pictures that have no mask: {named}")
+    return [(path, masks[stem]) for stem, path in sorted(pictures.items()) if stem in masks]
+
+
+def _folder(folder: Path, names: tuple[str, ...]) -> Path:
+    found = [folder / name for name in names if (folder / name).is_dir()]
+    if not found:
+        there = sorted(p.name for p in folder.iterdir() if p.is_dir())
+        raise DataError(
+            f"has no folder {' or '.join(f'{name}/' for name in names)}" + (f", only {', '.join(there)}" * bool(there)),
+            where=str(folder),
+            remedy='say which it is: masks = { images = "...", labels = "..." } in [data]',
+        )
+    return found[0]
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Image files at any depth by their path within the folder, without suffix."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+            continue
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if stem in found:
+            raise DataError(f"and {found[stem].name} have one name", where=str(path), remedy="keep one of them")
+        found[stem] = path
+    return found
+
+
+def _classes(root: Path, wanted: Layout) -> tuple[tuple[str, ...], mask.Meaning]:
+    """Labels of the classes that are not void, and what label ids and colours mean."""
+    if isinstance(wanted.classes, str):
+        names, colours, where = _class_file(root, wanted.classes)
+    else:
+        names, colours, where = list(wanted.classes), {}, "data.masks.classes"
+    if len(set(names)) < len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise DataError(f"names the class {twice!r} twice", where=where)
+    void = set()
+    for entry in wanted.void:
+        if isinstance(entry, str) and entry not in names:
+            raise RecipeError(
+                f"{entry!r} is no class of {where}", where="data.masks.void", remedy=nearest(entry, names)
+            )
+        void.add(names.index(entry) if isinstance(entry, str) else entry)
+    labels = tuple(name for i, name in enumerate(names) if i not in void)
+    if len(labels) < 2 or len(labels) > mask.VOID or len(names) > 256:
+        raise DataError(f"{len(labels)} classes that are not void, expected 2 to {mask.VOID}", where=where)
+    ids = [-1] * 256
+    for i in void:
+        ids[i] = mask.VOID
+    for number, i in enumerate(i for i in range(len(names)) if i not in void):
+        ids[i] = number
+    return labels, mask.Meaning(tuple(ids), tuple((*c, ids[i]) for i, c in sorted(colours.items())))
+
+
+def _class_file(root: Path, name: str) -> tuple[list[str], dict[int, tuple[int, int, int]], str]:
+    """Names in the order of the label ids, and the colours of those that have one."""
+    known = [path for each in ((name,) if name else CLASSES) if (path := root / each).is_file()]
+    if not known:
+        raise DataError(
+            f"has no class file {name or ' or '.join(CLASSES)}",
+            where=str(root),
+            remedy="one class a line in the order of the label ids (name, or name r g b), or data.masks.classes",
+        )
+    names: list[str] = []
+    colours: dict[int, tuple[int, int, int]] = {}
+    try:
+        lines = known[0].read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read as text ({error})", where=str(known[0])) from error
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith("#"):
+            continue
+        last, first = _COLOUR_LAST.fullmatch(line), _COLOUR_FIRST.fullmatch(line)
+        found = last or first
+        if found:
+            parts = found.groups() if last else (found.group(4), *found.groups()[:3])
+            colour = tuple(int(v) for v in parts[1:])
+            if max(colour) > 255:
+                raise DataError(f"{line!r} has a colour beyond 255", where=f"{known[0]}:{number}")
+            if colour in colours.values():
+                raise DataError(f"{line!r} has the colour of another class", where=f"{known[0]}:{number}")
+            colours[len(names)] = (colour[0], colour[1], colour[2])
+        names.append(parts[0] if found else line)
+    if colours and len(colours) < len(names):
+        without = next(names[i] for i in range(len(names)) if i not in colours)
+        raise DataError(f"some classes have a colour and {without!r} has none", where=str(known[0]))
+    return names, colours, str(known[0])

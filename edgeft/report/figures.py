@@ -1,0 +1,72 @@
+"""Two more parts of a report page: further metrics, and which class is taken for which. Both decide nothing."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from typing import Any
+
+from . import page, words
+
+#: further metrics where less is better; all others are read as "more is better"
+_LESS = ("mae", "rmse", "wer", "cer", "loss", "error")
+#: written in capitals
+_SHORT = ("auc", "f1", "mae", "rmse", "wer", "cer", "mrr", "ap", "iou", "bleu")
+
+
+def boxes(extras: Mapping[str, Any]) -> list[ET.Element | None]:
+    """The parts that there is something to say in, in reading order."""
+    return [further(extras), confusion(extras)]
+
+
+def further(extras: Mapping[str, Any]) -> ET.Element | None:
+    """A table of the task's further metrics, float beside int8."""
+    rows = []
+    for name, row in words.table(extras.get("extra_metrics")).items():
+        before, after = (words.finite(words.table(row).get(key)) for key in ("float", "quantized"))
+        if before is None and after is None:
+            continue
+        unit = words.metric_unit(name)
+        lost = None
+        if before is not None and after is not None:
+            lost = (after - before) if any(word in str(name).lower() for word in _LESS) else before - after
+        shown = [words.figure(value, unit) for value in (before, after)]
+        said = (w.upper() if w in _SHORT else w for w in words.line(name).split("_"))
+        rows.append([" ".join(said), *shown, words.change(lost, unit)])
+    if not rows:
+        return None
+    table = page.table(["metric", "float", "int8", "drop"], rows, numeric=(1, 2, 3))
+    return page.card("Further metrics", table, note="On the same samples; no gate looks at them.")
+
+
+def confusion(extras: Mapping[str, Any]) -> ET.Element | None:
+    """Counts of true class (row) by decision (column): one number where float and int8 agree, else both."""
+    given = words.table(extras.get("confusion"))
+    labels = given.get("labels")
+    before, after = (_counts(given.get(key), labels) for key in ("float", "quantized"))
+    if before is None or after is None:
+        return None
+    rows: list[list[Any]] = []
+    for i, label in enumerate(labels or ()):
+        cells = []
+        for one, other in zip(before[i], after[i]):
+            cells.append(words.plain(one) if one == other else f"{words.plain(one)} → {words.plain(other)}")
+        rows.append([page.el("b", words.line(label)), *cells])
+    heads = ["true class", *(f"seen as {words.line(label)}" for label in labels or ())]
+    table = page.table(heads, rows, numeric=range(1, len(heads)))
+    note = "How many samples of each class were taken for which; where int8 differs, float → int8."
+    return page.card("Confusion", table, note=note)
+
+
+def _counts(value: Any, labels: Any) -> list[list[float]] | None:
+    """A square table of finite counts of the labels' size, or None."""
+    size = len(labels) if isinstance(labels, list) else 0
+    if not size or not isinstance(value, list) or len(value) != size:
+        return None
+    rows = []
+    for row in value:
+        numbers = [words.finite(cell) for cell in row] if isinstance(row, list) else []
+        if len(numbers) != size or None in numbers:
+            return None
+        rows.append([number for number in numbers if number is not None])
+    return rows

@@ -1,0 +1,49 @@
+"""What decides nothing and is worth a look: each class, the task's further metrics, and what is taken for what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..tasks import Task
+from .accuracy import Outputs, worst_class
+
+#: a table of more classes than this is no longer read
+MOST_CLASSES = 20
+
+
+def other_figures(
+    task: Task, float_outputs: Outputs, quantized_outputs: Outputs, targets: np.ndarray, labels: Sequence[str]
+) -> dict[str, Any]:
+    """`worst_class` and `per_class` of the report; `extra_metrics` and `confusion` where the task has them.
+
+    `extra_metrics` is {name: {"float", "quantized"}}, `confusion` {"labels", "float", "quantized"}: counts
+    with a row for each true class.
+    """
+    both = (float_outputs, quantized_outputs)
+    before, after = (task.per_class(outputs, targets, labels) for outputs in both)
+    sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
+    found: dict[str, Any] = {
+        "worst_class": worst_class(task, *both, targets, labels),
+        "per_class": {
+            label: {
+                "float": before[label]["metric"],
+                "quantized": after[label]["metric"],
+                "drop": sign * (before[label]["metric"] - after[label]["metric"]),
+                "n": before[label]["n"],
+            }
+            for label in before
+            if label in after
+        },
+    }
+    if hasattr(task, "extra_metrics"):
+        first, second = (task.extra_metrics(outputs, targets) for outputs in both)
+        found["extra_metrics"] = {
+            name: {"float": value, "quantized": second.get(name)} for name, value in first.items()
+        }
+    if hasattr(task, "confusion") and 2 <= len(labels) <= MOST_CLASSES:
+        tables = [task.confusion(outputs, targets).tolist() for outputs in both]
+        found["confusion"] = {"labels": list(labels), "float": tables[0], "quantized": tables[1]}
+    return found
