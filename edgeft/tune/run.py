@@ -26,7 +26,7 @@ from ..scheme import Scheme
 from . import environment, learning, lora, updates
 from .fit import Fitted, Stage, agreed, fit
 from .memory import moving_bytes
-from .plan import class_weights, plan, rates
+from .plan import plan, rates, weighted_loss
 from .session import Say, Session, open_session, silent
 
 #: samples of one evaluation batch: what a cache holds is faster than what memory holds
@@ -157,9 +157,7 @@ class _Run:
         )
         self.rows: list[dict[str, Any]] = []
         self.fitted: list[Fitted] = []
-        kind = session.recipe.train.class_weights
-        weighting = kind != "none" and class_weights(session)  # raises where there are no classes
-        self.weighted = session.objective.weighted(session.dataset, kind) if weighting else None
+        self.weighted = weighted_loss(session)
         self.saved = 0
         self.updated = 0
         self.captured: CapturedParts | None = None
