@@ -396,7 +396,8 @@ class _Exporter:
         name = quantized.graph.scheme.name
         if name not in self.errors:
             batch = tuple(torch.from_numpy(v) for v in seen.inputs.values())
-            self.errors[name] = layer_errors(quantized.graph, batch) if self.captured.dynamic else []
+            cut = getattr(self.session.objective, "cut", tuple)
+            self.errors[name] = layer_errors(quantized.graph, batch, cut) if self.captured.dynamic else []
         errors, scheme = self.errors[name], self.summary["schemes"].get(name, {})
         extras = {
             "latency_samples": (found.get("latency") or {}).get("samples_ms"),

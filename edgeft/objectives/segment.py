@@ -1,7 +1,7 @@
 """Learning to segment: cross-entropy of every pixel that is not void, distillation of every cell of the graph's grid.
 
-A batch's targets are masks uint8 (N, H, W) at the size of the network's input; logits are enlarged to them. Pictures and
-masks are augmented together by kornia, drawn from (seed, epoch, sample) as in `batches.py`.
+A batch's targets are masks uint8 (N, H, W) at the size of the network's input; logits are enlarged to them. Pictures
+and masks are augmented together by kornia, drawn from (seed, epoch, sample) as in `batches.py`.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ View = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 def view(level: str, channels: int) -> View | None:
-    """A function of pixels float32 (N, C, H, W) 0..255 and masks uint8 (N, H, W): zoomed, shifted, mirrored, recoloured.
+    """A function of pixels float32 (N, C, H, W) 0..255 and masks uint8 (N, H, W): zoom, shift, mirror, other colours.
 
     What comes in from outside the picture is void. Draws from torch's global generator; None for "none". Raises
     `RecipeError` for an unknown level and `Missing` without kornia.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -379,15 +380,21 @@ def calibrated(session: Session, captured: Captured, scheme: Scheme) -> Quantize
     preset = calibration.load(session.recipe.quantize.calibration)
     part = calibration_samples(session)
     graph = insert(captured, scheme, session.recipe.quantize.keep_float)
-    graph.calibrate_weights(preset.weights)
-
     world, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
 
-    def batches() -> Iterable[tuple[torch.Tensor, ...]]:
-        for start in range(rank * preset.batch_size, len(part), world * preset.batch_size):
+    def every_batch() -> Iterator[tuple[torch.Tensor, ...]]:
+        if hasattr(session.objective, "calibration"):
+            yield from session.objective.calibration(part, session.spec, preset.batch_size)
+            return
+        for start in range(0, len(part), preset.batch_size):
             rows = range(start, min(start + preset.batch_size, len(part)))
             feeds = [session.task.preprocess(part.raw(i), session.spec) for i in rows]
             yield tuple(torch.from_numpy(np.concatenate([f[k] for f in feeds])) for k in feeds[0])
 
+    def batches() -> Iterable[tuple[torch.Tensor, ...]]:
+        return itertools.islice(every_batch(), rank, None, world)
+
+    graph.spread_channels(batches)
+    graph.calibrate_weights(preset.weights)
     calibrate(graph.module, batches, estimator=preset.estimator, percentile=preset.percentile)
     return graph
