@@ -19,18 +19,6 @@ def _norm(conv: nn.Conv2d) -> list[nn.Module]:
     return [conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU()]
 
 
-def start_blank(head: nn.Module) -> None:
-    """Let a fresh head with a bias say the blank in `BLANK_SHARE` of the frames.
-
-    CTC begins by learning that most frames say nothing. A head that starts there spares the layers below the large
-    gradients of that, which cost hundreds of steps (as Lin et al. 2017 start a detector's rare classes).
-    """
-    bias = getattr(head, "bias", None)
-    if bias is not None:
-        with torch.no_grad():
-            bias[0] = math.log(BLANK_SHARE / (1 - BLANK_SHARE) * (len(bias) - 1))
-
-
 class Block(nn.Module):
     """Separable convolutions and the way around them; the channels stay what they are."""
 
@@ -69,7 +57,18 @@ class QuartzNet(nn.Module):
         )
         self.blocks = nn.ModuleList(Block(width, kernel, repeat, dropout) for _ in range(blocks))
         self.head = nn.Conv2d(width, n_classes, 1)
-        start_blank(self.head)
+        self.start_blank()
+
+    def start_blank(self) -> None:
+        """Let a fresh head with a bias say the blank in `BLANK_SHARE` of the frames.
+
+        CTC begins by learning that most frames say nothing. A head that starts there spares the layers below the large
+        gradients of that, which cost hundreds of steps (as Lin et al. 2017 start a detector's rare classes).
+        """
+        bias = getattr(self.head, "bias", None)
+        if bias is not None:
+            with torch.no_grad():
+                bias[0] = math.log(BLANK_SHARE / (1 - BLANK_SHARE) * (len(bias) - 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
