@@ -243,7 +243,8 @@ def main() -> None:
             finished = arguments.out / f"{name}.json"
             known = arguments.out / f"level-{name.removesuffix('-head')}.json"
             if finished.is_file():
-                rows.append({**json.loads(finished.read_text()), "level": json.loads(known.read_text())})
+                row = json.loads(finished.read_text())
+                rows.append({**row, "level": json.loads(known.read_text())} if known.is_file() else row)
             continue
         plain = name.removesuffix("-head")
         folder = write(SETS[plain](root), arguments.out / "data" / plain, arguments.subset)
