@@ -50,6 +50,16 @@ def test_the_artifact_is_the_graph(made, name: str) -> None:
     assert "int8" not in softmax[0], "attention stays float"
 
 
+def test_the_table_of_words_may_be_int8(made, tmp_path: Path) -> None:
+    """Of the word table alone: positions and the segment are looked up by no input, and stay float."""
+    asked = {"ptq": True, "overrides": ["quantize.embeddings=int8"]}
+    for report in edgeft.export(made[0].parent / "run", text_run.TARGETS, tmp_path / "int8", **asked):
+        failed = [g["why"] for g in report["gates"] if g["verdict"] == "fail"]
+        assert report["verdict"] == "pass", failed
+        names = edgeft.load(report["path"]).manifest["integer_weights"]
+        assert len(names) == 8 and names["embeddings.word_embeddings.weight"]["shape"] == [40, 32]
+
+
 @ALL
 def test_padding_makes_no_difference(made, name: str) -> None:
     bundle = edgeft.load(made[0] / name)
