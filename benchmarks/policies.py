@@ -261,6 +261,9 @@ def picture(results: dict[str, dict[str, Any]], path: Path) -> None:
                 axis.axhline(100 * one["float"], color="0.6", lw=1, ls=":")
                 continue
             low, high = wilson(one["float"], one["n"])
+            if "others" in one:  # hollow: what is left of what was known
+                moved = 100 * one["updated_parameters"] / one["total_parameters"]
+                axis.plot(moved, 100 * one["others"], "o", ms=5, mfc="none", color="0.4")
             at, value = 100 * one["updated_parameters"] / one["total_parameters"], 100 * one["float"]
             axis.plot([at, at], [100 * low, 100 * high], color="0.85", lw=4, solid_capstyle="round", zorder=1)
             axis.plot(
@@ -281,10 +284,10 @@ def picture(results: dict[str, dict[str, Any]], path: Path) -> None:
                 fontsize=7,
             )
         axis.set_xscale("log")
-        axis.set_xlabel("parameters that moved, %")
+        axis.set_xlabel("parameters that moved, %", fontsize=8)
         axis.set_title(TITLES[name], fontsize=9)
         axis.tick_params(labelsize=7)
-    axes[0][0].set_ylabel("test accuracy, % (bars: 95 %)")
+    axes[0][0].set_ylabel("test accuracy, % (bars: 95 %)", fontsize=8)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})

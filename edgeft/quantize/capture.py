@@ -92,6 +92,13 @@ def drop_guards(module: fx.GraphModule) -> None:
     module.recompile()
 
 
+def module_path(node: fx.Node) -> str:
+    """The dotted path of the module whose forward made this node, e.g. "layer1.0.conv1"."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = list(stack.values())[-1][0] if stack else ""
+    return path.removeprefix("L['self'].").removeprefix("L['self']").replace("._modules['", ".").replace("']", "")
+
+
 def attribute(module: nn.Module, dotted: str) -> torch.Tensor:
     """The tensor behind a `get_attr` target."""
     value: object = module

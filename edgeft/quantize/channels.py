@@ -79,8 +79,13 @@ def norm_into_linear(site: Site) -> bool:
     )
 
 
-def tops(module: fx.GraphModule, spreads: Iterable[Spread], batches: Batches) -> dict[str, torch.Tensor]:
-    """{fake: largest magnitude of each channel} over all processes' `batches`, with every fake-quantize module off."""
+def tops(
+    module: fx.GraphModule, spreads: Iterable[Spread], batches: Batches, whole: nn.Module | None = None
+) -> dict[str, torch.Tensor]:
+    """{fake: largest magnitude of each channel} over all processes' `batches`, with every fake-quantize module off.
+
+    `whole` is what takes the batches where `module` is only a part of it.
+    """
     spreads = list(spreads)
     found = {s.fake: torch.zeros_like(getattr(module, s.outside).factor) for s in spreads}
 
@@ -94,7 +99,7 @@ def tops(module: fx.GraphModule, spreads: Iterable[Spread], batches: Batches) ->
     try:
         with torch.no_grad():
             for batch in batches():
-                module(*batch)
+                (whole or module)(*batch)
     finally:
         for handle in handles:
             handle.remove()
@@ -117,13 +122,21 @@ def factors(top: torch.Tensor, weight_top: torch.Tensor | None = None) -> torch.
     return torch.exp2(torch.where(usable, exponent, 0.0).clamp(-LARGEST, LARGEST))
 
 
-def spread(module: fx.GraphModule, spreads: Iterable[Spread], fakes: dict[str, nn.Module], batches: Batches) -> None:
+def spread(
+    module: fx.GraphModule,
+    spreads: Iterable[Spread],
+    fakes: dict[str, nn.Module],
+    batches: Batches,
+    whole: nn.Module | None = None,
+) -> None:
     """Set all factors by what the float network gives on `batches`; `fakes` are the weights' modules by weight name.
+
+    `whole` is what takes the batches where `module` is only a part of it.
 
     The factors must be 1 before, and every fake-quantize module off; weights and activations are calibrated after it.
     """
     spreads = list(spreads)
-    found = tops(module, spreads, batches)
+    found = tops(module, spreads, batches, whole)
     with torch.no_grad():
         for one in spreads:
             columns = None

@@ -14,8 +14,8 @@ from ..errors import ModelError
 from ..scheme import Scheme
 from ..target import GraphSummary
 from . import channels
-from .annotate import Annotation, Site, annotate, module_path
-from .capture import attribute, capture
+from .annotate import Annotation, Site, annotate
+from .capture import attribute, capture, module_path
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .normalize import normalize
 from .ranges import weight_scales

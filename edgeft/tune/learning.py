@@ -18,6 +18,7 @@ from torch import nn
 from ..errors import RecipeError
 from ..objectives.blocks import ADAPTER, blocks, depths, under
 from ..quantize.graph import QuantizedGraph
+from ..quantize.parts import QuantizedParts
 from ..recipe import Recipe, Update
 from . import lora, updates
 
@@ -100,7 +101,9 @@ def rates_of(groups: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {str(group["name"]).removesuffix("_plain"): float(group["lr"]) for group in groups}
 
 
-def decay_in_graph(graph: QuantizedGraph, module: nn.Module, head: str, decay: float) -> dict[str, float]:
+def decay_in_graph(
+    graph: QuantizedGraph | QuantizedParts, module: nn.Module, head: str, decay: float
+) -> dict[str, float]:
     """{parameter of the captured graph: factor of its rate} under `train.layer_decay`; what is not named has 1.
 
     A bias that a norm left and the scale of a weight go with the weight; grids of activations learn at the full rate.
