@@ -120,3 +120,12 @@ def test_predict_is_in_order_and_changes_nothing() -> None:
     net = QuartzNet(4, width=8, blocks=1).train()
     once, again = (speech.predict(net, split(), spec(), size) for size in (5, 12))
     assert np.allclose(once, again, atol=1e-5) and np.asarray(once).shape == (12, 4, 30) and net.training
+
+
+def test_a_fresh_head_says_the_blank_in_most_frames() -> None:
+    torch.manual_seed(0)
+    net = QuartzNet(11, width=16, blocks=1).eval()
+    for _ in range(2):
+        share = torch.softmax(net(torch.randn(4, 1, 60, 40)), dim=1)[:, 0].mean()
+        assert 0.8 < float(share) < 0.97
+        speech.set_head(net, "head", 5)
