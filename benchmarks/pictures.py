@@ -73,8 +73,28 @@ def control(found: dict[str, Any]) -> Any:
     return figure
 
 
+def keywords(found: dict[str, Any]) -> Any:
+    """Accuracy on the test recordings, and on each speaker that was left out of the training recordings."""
+    figure, axes = _axes(6.4, 3.4)
+    first = found["rows"][0]
+    rows = [("voices that were learned from, float", first["summary"]["float"], "float", first["summary"]["n"])]
+    int8 = min(r["quantized"] for r in first["runtimes"].values())
+    rows += [("voices that were learned from, int8 (the worst of three runtimes)", int8, "int8", first["summary"]["n"])]
+    for row in found["unheard"]:
+        name = f"the speaker {row['speaker']}, never heard before"
+        rows += [(f"{name}, float", row["float"], "float", row["n"]), (f"{name}, int8", row["ptq"], "int8", row["n"])]
+    _bars(axes, [(a, 100 * v, kind, 196 * math.sqrt(v * (1 - v) / n)) for a, v, kind, n in rows], 1)
+    axes.set_xlim(0, 112)
+    axes.set_xlabel("accuracy in per cent, 200 recordings each, Free Spoken Digit Dataset; bars are 95 % intervals")
+    return figure
+
+
 def main() -> None:
-    drawings: dict[str, Callable[[dict[str, Any]], Any]] = {"recommend": recommend, "control": control}
+    drawings: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "recommend": recommend,
+        "control": control,
+        "keywords": keywords,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(drawings))
     for name in parser.parse_args().names:

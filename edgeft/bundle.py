@@ -117,15 +117,26 @@ class Bundle:
             return False
         return self.scheme.get("weight_bits", 8) == 8 and targets.exact_here(profile)
 
+    def sessions(
+        self, *, threads: int | None = None, baseline: bool = False, exact: bool | None = None
+    ) -> dict[str, runtimes.Session]:
+        """The session of every graph by name."""
+        names = [graph["name"] for graph in self.manifest["graphs"]]
+        return {name: self.session(threads=threads, baseline=baseline, name=name, exact=exact) for name in names}
+
     def session(
-        self, *, threads: int | None = None, baseline: bool = False, name: str = "main", exact: bool | None = None
+        self, *, threads: int | None = None, baseline: bool = False, name: str = "", exact: bool | None = None
     ) -> runtimes.Session:
         """The artifact (or its float baseline) loaded in its runtime with the recorded options.
 
-        `exact` None follows the property: on such a host the runtime's own integer kernels are left out. Feeds and
-        results carry the manifest's tensor names. `threads` None takes the recorded number. Raises `Missing` without
-        the runtime and `BundleError` where the artifact does not fit the manifest.
+        Of a bundle of several graphs it is, without `name`, the session that the task composes of them. `exact` None
+        follows the property: on such a host the runtime's own integer kernels are left out. Feeds and results carry the
+        manifest's tensor names. `threads` None takes the recorded number. Raises `Missing` without the runtime and
+        `BundleError` where the artifact does not fit the manifest.
         """
+        if not name and len(self.manifest["graphs"]) > 1:
+            return composed(self.task, self.sessions(threads=threads, baseline=baseline, exact=exact), self.preprocess)
+        name = name or self.manifest["graphs"][0]["name"]
         path = self.baseline_path(name) if baseline else self.graph_path(name)
         recorded = self.manifest["runtime"]
         options = dict(recorded["options"])
@@ -138,6 +149,13 @@ class Bundle:
 def exact_options(runtime: runtimes.Runtime) -> dict[str, Any]:
     """The options of a runtime that leave out integer kernels; none of a plug-in that does not state them."""
     return dict(runtime.exact_options()) if hasattr(runtime, "exact_options") else {}
+
+
+def composed(task: Any, sessions: Mapping[str, runtimes.Session], spec: Mapping[str, Any]) -> runtimes.Session:
+    """The sessions of several graphs as one, by the task; raises `BundleError` for a task that has one graph."""
+    if not hasattr(task, "compose"):
+        raise BundleError(f"the task {task.NAME} knows no models of several graphs", where="graphs")
+    return task.compose(sessions, spec)
 
 
 def carry(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -42,8 +42,10 @@ class Data:
     split_seed: int = 0
     pattern: str = ""  # parts of a file's name, such as "{label}_{speaker}_{take}"
     group: str = ""  # the part of the pattern whose files stay in one split
+    units: str = ""  # words | characters: what transcripts are made of; "" = recordings have classes
     sound: dict[str, Any] = field(default_factory=dict)  # rate, seconds, window, hop, mels, ... of a sound's features
     masks: dict[str, Any] = field(default_factory=dict)  # images, labels, classes, void of a folder of label masks
+    pairs: dict[str, Any] = field(default_factory=dict)  # source, target, vocabulary, beam of sentence pairs
     columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
 
 
@@ -150,6 +152,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "dataset",
     ),
     "data.resize": ("bilinear", "bicubic", "nearest"),
+    "data.units": ("", "words", "characters"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
     "train.norm_stats": ("update", "freeze"),

@@ -44,3 +44,25 @@ def write_folder(root: Path, counts: dict[str, int], *, rate: int = 8000) -> Pat
             for i in range(count):
                 write(root / split / label / f"{i:03}.wav", clip(label, rng, rate), rate)
     return root
+
+
+def sentence(rng: np.random.Generator, most: int = 3, rate: int = 8000) -> tuple[np.ndarray, list[str]]:
+    """int16 (T,) of one to `most` clips with silence between and around them, and their labels in order."""
+    labels = [str(label) for label in rng.choice(LABELS, rng.integers(1, most + 1))]
+    parts = [np.zeros(int(rate * rng.uniform(0.05, 0.1)), np.int16)]
+    for label in labels:
+        parts += [clip(label, rng, rate, 0.25), np.zeros(int(rate * rng.uniform(0.05, 0.1)), np.int16)]
+    return np.concatenate(parts), labels
+
+
+def write_sentences(root: Path, counts: dict[str, int], *, rate: int = 8000) -> Path:
+    """{split: sentences} as root/split/0000.wav and so on, with root/split/metadata.csv."""
+    rng = np.random.default_rng(0)
+    for split, count in counts.items():
+        lines = ["file,text"]
+        for i in range(count):
+            samples, labels = sentence(rng, rate=rate)
+            write(root / split / f"{i:04}.wav", samples, rate)
+            lines.append(f"{i:04}.wav,{' '.join(labels)}")
+        (root / split / "metadata.csv").write_text("\n".join(lines) + "\n")
+    return root

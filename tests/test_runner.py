@@ -22,7 +22,7 @@ import tiny_bundle
 from edgeft import bundle, files
 from edgeft import runner as parts
 from edgeft.recipe import Data
-from edgeft.tasks import control, image, sound, sound_file, vector
+from edgeft.tasks import control, detect, image, letterbox, sound, sound_file, tell, vector
 
 #: every kind of input and every task that has a part, so that each part is read at least once
 PARTS = sorted(path.stem for path in Path(parts.__file__).parent.glob("[a-z]*.py"))
@@ -169,6 +169,39 @@ def test_rows_are_bit_equal_to_the_library_and_controls_read_alike(tmp_path: Pat
     said = {"output": np.array([[0.12345, np.nan]], np.float32)}
     (decoded,) = control.decode(said, ["steering", "throttle"])
     assert driving.tell(said, None, spec, ["steering", "throttle"]) == decoded["label"]
+
+
+@pytest.mark.parametrize("shape", [(64, 96, 3), (40, 90, 3), (90, 31), (5, 200, 4)])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_letterboxes_are_bit_equal_to_the_library_and_boxes_read_alike(
+    tmp_path: Path, shape: tuple[int, ...], layout: str
+) -> None:
+    pytest.importorskip("PIL", reason="pillow resizes")
+    seeing = load(tmp_path, "letterbox", "detect")
+    rng = np.random.default_rng(len(shape))
+    raw = rng.integers(0, 256, shape, np.uint8)
+    spec: dict[str, Any] = {
+        **tiny_bundle.SPEC,
+        "kind": "letterbox",
+        "fill": 114,
+        "size": [64, 96],
+        "channels": 3,
+        "mean": [0.4, 0.5, 0.6],
+        "std": [0.2, 0.3, 0.4],
+        "layout": layout,
+    }
+    assert seeing.feeds(raw, spec)["x"].tobytes() == letterbox.preprocess(raw, spec)["x"].tobytes()
+    outputs = {}
+    for k in range(3):
+        h, w = 8 >> k, 12 >> k
+        outputs[f"output_{2 * k}"] = rng.normal(-2, 2, (1, 2, h, w)).astype(np.float32)
+        outputs[f"output_{2 * k + 1}"] = rng.normal(0, 0.7, (1, 4, h, w)).astype(np.float32)
+    outputs["output_0"][0, 0, 0, 0] = np.nan
+    labels = ["disc", "bar"]
+    said = tell(detect, outputs, raw, spec, labels)["found"]
+    assert said.count(";") > 3 and seeing.tell(outputs, raw, spec, labels) == said
+    none = {name: np.full_like(v, -9) for name, v in outputs.items()}
+    assert seeing.tell(none, raw, spec, labels) == "nothing"
 
 
 def test_reading_is_equal_to_the_library(runner: ModuleType, tmp_path: Path) -> None:

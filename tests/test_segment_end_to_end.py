@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mask_shapes
-import numpy as np
 import pytest
 
-from edgeft import recipe
 from edgeft.cli.entry import run as command
 
 TARGETS = ("host", "host-openvino", "host-litert")

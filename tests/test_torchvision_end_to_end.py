@@ -22,7 +22,7 @@ pytest.importorskip("torchvision", reason="torchvision is not installed (extra v
 TARGETS = ("host", "host-openvino", "host-litert")
 #: AlexNet takes no smaller pictures, and its 57 million weights take their time
 NETS = [
-    pytest.param(("resnet18", 32, 3e-3), id="resnet18"),
+    pytest.param(("resnet18", 32, 1e-3), id="resnet18"),
     pytest.param(("alexnet", 64, 1e-4), id="alexnet", marks=pytest.mark.slow),
 ]
 
@@ -36,7 +36,7 @@ def made(request: Any, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamesp
         data,
         model={"source": "torchvision", "name": net},
         data={"size": side},
-        train={"epochs": 4, "lr": rate},
+        train={"epochs": 6, "lr": rate, "batch_size": 12},
         quantize={"method": "ptq"},
         export={"targets": list(TARGETS)},
     )
@@ -114,7 +114,7 @@ def test_blood_cells(tmp_path: Path) -> None:
         "name": "cells",
         "model": {"source": "torchvision", "name": "resnet18"},
         "data": {"format": "image-folder", "path": str(cells), "size": 64},
-        "train": {"epochs": 4, "lr": 1e-3, "batch_size": 32},
+        "train": {"epochs": 6, "lr": 1e-3, "batch_size": 32},
         "quantize": {"method": "ptq"},
         "export": {"targets": ["host"]},
         "gates": {"min_speedup": 0.0},

@@ -5,9 +5,11 @@
     embedded.py       data that comes with an installed package
     trajectories.py   recorded control: an .npz of episodes, or a Donkeycar tub
     wav_folder.py     train/ val/ test/ of sounds by class folder or by file name
+    transcripts.py    the same with transcripts instead of classes
     similar.py        near duplicates of pictures; similar_sounds.py those of sounds
     folders.py        what formats of files in class folders share
     ratings.py        who rated what and when: MovieLens' ratings.csv or u.data (rows are made by interactions.py)
+    yolo.py, coco.py  pictures with boxes: YOLO's text files, COCO's json (boxes.py has what both share)
     table.py          texts with a class: csv (or tab-separated) and JSON lines
 
 `open(spec)` finds the format, `checks.py` says whether the data can be trusted.

@@ -63,6 +63,14 @@ def _leaks(first: Split, second: Split, hashes: dict[str, np.ndarray]) -> list[s
             f"leak: {len({j for _, j in same})} of {len(second)} {second.name} samples are also in {first.name} "
             f"(the same content), for example {second.source(b)} and {first.source(a)}"
         )
+    skip = {j for _, j in same}
+    words = similar.same_words(first, second, skip) if _texts(first) and _texts(second) else []
+    if words:
+        a, b = words[0]
+        lines.append(
+            f"possible leak: {len(words)} of {len(second)} {second.name} texts have the words of one in {first.name} "
+            f"(apart from case, blanks and punctuation), for example {second.source(b)} and {first.source(a)}"
+        )
     kind = _kind(first, second)
     if kind is None:
         return lines
@@ -71,7 +79,7 @@ def _leaks(first: Split, second: Split, hashes: dict[str, np.ndarray]) -> list[s
     for at, split in enumerate((first, second)):
         if known[at] is None:
             known[at] = hashes[split.name] = module.hashes(split)
-    near, looked = module.near_duplicates(first, second, known, skip={j for _, j in same})
+    near, looked = module.near_duplicates(first, second, known, skip=skip)
     if near:
         a, b = near[0]
         lines.append(
@@ -94,6 +102,10 @@ def _kind(first: Split, second: Split) -> tuple[Any, str] | None:
     if all(similar.is_picture(raw) for raw in raws):
         return similar, "look"
     return (similar_sounds, "sound") if all(similar_sounds.is_sound(raw) for raw in raws) else None
+
+
+def _texts(split: Split) -> bool:
+    return bool(len(split)) and isinstance(split.raw(0), str)
 
 
 def overlap(

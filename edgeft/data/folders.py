@@ -44,7 +44,8 @@ class Scanned(Mapping[str, Split]):
     def __getitem__(self, name: str) -> Split:
         if name not in self._done:
             split = readable(self._splits[name], self._notes, self._what)
-            require_classes({name: split}, self._labels, self._where)
+            if split.classes is not None:
+                require_classes({name: split}, self._labels, self._where)
             self._done[name] = split
         return self._done[name]
 

@@ -1,4 +1,6 @@
-"""Near duplicates: the same picture again, re-encoded or resized. A small hash finds candidates, pixels confirm them.
+"""Near duplicates: the same picture again, re-encoded or resized; the same text in other letters and signs.
+
+A small hash finds candidates among pictures, pixels confirm them.
 
 The hash is the difference hash (dHash, Krawetz 2013): each bit says whether a cell of a coarse gray thumbnail is
 brighter than its left neighbour. Simple pictures (digits) collide in it, so a candidate counts only when finer
@@ -7,6 +9,8 @@ thumbnails of both also correlate.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -91,3 +95,23 @@ def near_duplicates(
                 pairs.append((int(i), j))
                 break
     return pairs, len(second)
+
+
+_NO_WORD = re.compile(r"[\W_]+")
+
+
+def plain_words(text: str) -> str:
+    """A text as its words alone: compatibility forms unified (NFKC), case folded, signs and blanks between words one
+    space. "" where it has no letter or digit."""
+    return _NO_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def same_words(first: Split, second: Split, skip: set[int] | None = None) -> list[tuple[int, int]]:
+    """Pairs (position in `first`, position in `second`) of texts with the same words in the same order, one for each
+    sample of `second`; `skip` as in `near_duplicates`. A text without words is like no other."""
+    known: dict[str, int] = {}
+    for i in range(len(first)):
+        known.setdefault(plain_words(first.raw(i)), i)
+    known.pop("", None)
+    places = (j for j in range(len(second)) if not skip or j not in skip)
+    return [(known[words], j) for j in places if (words := plain_words(second.raw(j))) in known]

@@ -6,10 +6,13 @@ speaker stay together where a split is divided; the word may be any part of the 
 
 A folder without split folders may state its own division as Speech Commands does: `validation_list.txt` and
 `testing_list.txt` name files of val and test by their path, one a line, and all others are train.
+
+With `data.units` the recordings have transcripts instead of classes: `transcripts.py` reads them.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,6 +67,8 @@ def open(spec: recipe.Data) -> Dataset:
     a pattern that cannot be used; `DataError` naming the folder or file for what is absent, empty or of one class, for
     names that do not fit the pattern, and, when a split is first used, for more than 5 % unreadable files.
     """
+    if spec.units:
+        return importlib.import_module(".transcripts", __package__).open(spec)
     root = Path(spec.path)
     if not spec.path or not root.is_dir():
         problem = "no such folder" if not root.exists() else "is a file, not a folder"

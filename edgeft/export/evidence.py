@@ -33,12 +33,43 @@ class Seen:
     inputs: Outputs
 
 
+#: rows of a graph's inputs that a bundle of several graphs carries for each of them, beside the first one's samples
+ROWS = 8
+
+
+@dataclass(frozen=True)
+class GraphSamples:
+    """What one graph of several was given (rows), and what the torch graph and the artifact said of each row."""
+
+    name: str
+    inputs: Outputs
+    graph: Outputs
+    quantized: Outputs
+
+    def members(self, rows: int) -> dict[str, np.ndarray]:
+        """Of samples.npz: `input/<graph>/<tensor>`, `output/...` and `graph/...` of the first `rows`."""
+        kinds = (("input", self.inputs), ("output", self.quantized), ("graph", self.graph))
+        return {f"{kind}/{self.name}/{key}": v[:rows] for kind, values in kinds for key, v in values.items()}
+
+
+def row_by_row(session: runtime.Session, feeds: Outputs) -> Outputs:
+    """Each row alone, as a board runs it: kernels of larger batches sum in another order."""
+    n = len(next(iter(feeds.values())))
+    each = [session.run({key: value[i : i + 1] for key, value in feeds.items()}) for i in range(n)]
+    return {key: np.concatenate([one[key] for one in each]) for key in each[0]}
+
+
 def batches(task: Any, spec: dict[str, Any], split: data.Split) -> Iterator[tuple[range, Outputs]]:
     """(positions, feeds by input name) of a split in order; nothing beyond one batch is kept."""
     for start in range(0, len(split), BATCH):
         rows = range(start, min(start + BATCH, len(split)))
         feeds = [task.preprocess(split.raw(i), spec) for i in rows]
         yield rows, {key: np.concatenate([f[key] for f in feeds]) for key in feeds[0]}
+
+
+def kept_samples(split: data.Split) -> list[int]:
+    """Positions of the samples that a bundle carries."""
+    return [int(i) for i in data.calibration_indices(split, SAMPLES, "stratified", 0)]
 
 
 def collect(
@@ -53,7 +84,7 @@ def collect(
     One `Seen` a pair. A batch is read once for all of them, and they run side by side: runtimes compute outside the
     interpreter's lock, and nothing is timed here.
     """
-    chosen = [int(i) for i in data.calibration_indices(split, SAMPLES, "stratified", 0)]
+    chosen = kept_samples(split)
     sessions = [session for pair in pairs for session in pair]
     parts: list[list[Outputs]] = [[] for _ in sessions]
     kept: dict[str, list[np.ndarray]] = {}
@@ -66,13 +97,18 @@ def collect(
                     for key, value in batch.items():
                         kept.setdefault(key, []).append(value[i - rows[0]])
     inputs = {key: np.stack(v) for key, v in kept.items()}
-    joined = [{key: np.concatenate([p[key] for p in part]) for key in part[0]} for part in (*parts, *graphs)]
+    joined = [
+        {key: np.concatenate([p[key] for p in part]) for key in (part[0] if part else ())} for part in (*parts, *graphs)
+    ]
     last = joined[len(sessions) :]
     return [Seen(joined[2 * k], joined[2 * k + 1], last[k], tuple(chosen), inputs) for k in range(len(pairs))]
 
 
-def samples(seen: Seen, dataset: data.Dataset) -> bytes:
-    """samples.npz: raw inputs as a user has them, tensors after preprocessing, outputs of artifact and graph."""
+def samples(seen: Seen, dataset: data.Dataset, of_graphs: Mapping[str, np.ndarray] | None = None) -> bytes:
+    """samples.npz: raw inputs as a user has them, tensors after preprocessing, outputs of artifact and graph.
+
+    `of_graphs` are the members of a model of several graphs, see `GraphSamples.members`.
+    """
     split, chosen = dataset.split("test"), list(seen.chosen)
     arrays: dict[str, np.ndarray] = {}
     for k, i in enumerate(chosen):
@@ -84,6 +120,7 @@ def samples(seen: Seen, dataset: data.Dataset) -> bytes:
     arrays |= {f"input/{k}": v for k, v in seen.inputs.items()}
     arrays |= {f"output/{k}": v[chosen] for k, v in seen.quantized.items()}
     arrays |= {f"graph/{k}": v[chosen] for k, v in seen.graph.items()}
+    arrays |= dict(of_graphs or {})
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -136,10 +173,10 @@ def pictures(task: Any, spec: dict[str, Any], seen: Seen, dataset: data.Dataset)
         ]
         rows.append(
             {
-                **task.draw(raw, said[1]),
+                **tasks.draw(task, raw, said[1], split.targets[i]),
                 "label": task.describe(split.targets[i], dataset.labels),
                 "alike": bool(same[i].all()),
-                "judged": bool(task.HIGHER_IS_BETTER),  # an error in units is never exactly the recorded value
+                "judged": bool(getattr(task, "DISCRETE", True)),  # a value is never exactly the recorded one
                 "float": said[0].get("label"),
                 "quantized": said[1].get("label"),
             }

@@ -11,7 +11,7 @@ import secrets
 import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ from torch import nn
 from .. import __version__, bundle, data, files, recipe, runtime, target
 from ..bench.fingerprint import fingerprint
 from ..errors import InternalError, ModelError, RunError, UsageError
-from ..quantize.graph import Captured, QuantizedGraph, capture_float, insert
-from ..quantize.lower import IntegerWeight, integer_weights, lower
+from ..quantize.graph import QuantizedGraph
+from ..quantize.lower import IntegerWeight, lower
+from ..quantize.parts import MAIN, CapturedParts, QuantizedParts, insert_parts
 from ..quantize.sensitivity import layer_errors, rounding_reach
 from ..report import html
 from ..target import Target
 from ..tune import environment
-from ..tune.run import Session, calibrated, open_session
+from ..tune.run import LEARNED, Session, calibrated, open_session
 from ..verdict import Verdict
 from ..verify import isolated
 from ..verify.accuracy import accuracy
@@ -54,9 +55,9 @@ OVERRIDABLE = ("gates", "export", "quantize")
 
 @dataclass(frozen=True)
 class Quantized:
-    """One scheme's graph, ready to be lowered, and how it came to be."""
+    """One scheme's graphs, ready to be lowered, and how they came to be."""
 
-    graph: QuantizedGraph
+    graph: QuantizedParts
     method: str
     weights: list[IntegerWeight]
 
@@ -89,7 +90,7 @@ def export(
             raise UsageError(f"{final} is a file, not a folder", remedy="choose another --out")
         if final.exists() and any(final.iterdir()) and not overwrite:
             raise UsageError(f"{final} exists and is not empty", remedy="choose another --out, or pass --overwrite")
-    exporter = _Exporter(Path(run), opened, list(overrides), allow_code, model, dataset, say)
+    exporter = _Exporter(Path(run), opened, list(targets), list(overrides), allow_code, model, dataset, say)
     opened = exporter.targets
     schemes: dict[str, Quantized] = {}
     for each in opened:
@@ -132,15 +133,30 @@ def _staging(final: Path) -> Iterator[Path]:
 
 
 @dataclass
+class MadePart:
+    """One graph of a model as it was converted: its artifact, and the manifest's table of it."""
+
+    artifact: Artifact
+    graph: dict[str, Any]
+
+
+@dataclass
 class Made:
-    """What was converted for one target, in its staging folder; `sessions` (float, quantized) are for `observe`."""
+    """What was converted for one target, in its staging folder, graph by graph.
+
+    `sessions` (float, quantized) are for `observe`; `of_graphs` is what the graphs said where there are several.
+    """
 
     target: Target
     quantized: Quantized
     folder: Path
-    artifact: Artifact
-    graph: dict[str, Any]
+    parts: dict[str, MadePart]
     sessions: tuple[Any, ...]
+    of_graphs: list[evidence.GraphSamples] = field(default_factory=list)
+
+    def files(self) -> list[Path]:
+        """The artifacts."""
+        return [self.folder / part.artifact.file for part in self.parts.values()]
 
 
 class _Exporter:
@@ -150,6 +166,7 @@ class _Exporter:
         self,
         run: Path,
         targets: list[Target],
+        given: list[str],
         overrides: list[str],
         allow_code: bool,
         model: nn.Module | None,
@@ -158,7 +175,8 @@ class _Exporter:
     ) -> None:
         self.run, self.say = run, say
         self.outputs: dict[str, list[dict[str, np.ndarray]]] = {}  # of the quantized graph, by scheme
-        self.reach: dict[str, dict[str, tuple[float, float]]] = {}  # of rounding, by scheme
+        self.reach: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}  # of rounding, by scheme and part
+        self.given: dict[str, dict[str, dict[str, np.ndarray]]] = {}  # what each graph of several was given, by scheme
         self.errors: dict[str, list[dict[str, object]]] = {}  # of its layers, by scheme
         if not (run / "summary.json").is_file():
             raise RunError("is no finished run", where=str(run), remedy=f"edgeft tune --resume {shlex.quote(str(run))}")
@@ -171,13 +189,18 @@ class _Exporter:
                 )
         made = recipe.override(made, overrides) if overrides else made
         self.targets = [target.with_embeddings(t, made.quantize.embeddings) for t in targets]
-        made = dataclasses.replace(made, export=recipe.Export(tuple(t.name for t in targets)))
-        self.session: Session = open_session(made, allow_code=allow_code, model=model, dataset=dataset, say=say)
+        made = dataclasses.replace(made, export=recipe.Export(tuple(given)))
+        self.session: Session = open_session(
+            made, allow_code=allow_code, model=model, dataset=dataset, learned=run / LEARNED, say=say
+        )
+        # a profile may be given as a file; a manifest tells its name
+        self.session.recipe = dataclasses.replace(made, export=recipe.Export(tuple(t.name for t in targets)))
         self._refuse_other_data()
         # what the run was trained with, also where statistics of the data as it is now would give another table
         self.session.spec = dict(self.summary.get("preprocess") or self.session.spec)
+        self.session.point_to_learned()
         _load_state(self.session.built.module, run / "float.safetensors")
-        self.captured: Captured = capture_float(self.session.built.module, self.session.example)
+        self.captured: CapturedParts = self.session.capture(self.session.built.module)
 
     def _refuse_other_data(self) -> None:
         labels = list(self.session.dataset.labels)
@@ -196,7 +219,7 @@ class _Exporter:
             self.say(f"{scheme.name}: calibrating")
             graph, method = calibrated(self.session, self.captured, scheme), "ptq"
         elif path.is_file():
-            graph = insert(self.captured, scheme, self.session.recipe.quantize.keep_float)
+            graph = insert_parts(self.captured, scheme, self.session.recipe.quantize.keep_float)
             graph.set_mode("quantize")
             _load_state(graph.module, path)
             method = self.session.recipe.quantize.method
@@ -212,36 +235,67 @@ class _Exporter:
                 where=str(self.run),
                 remedy=f"edgeft tune --resume {shlex.quote(str(self.run))} --set {setting}, or pass --ptq",
             )
-        return Quantized(graph, method, integer_weights(graph))
+        return Quantized(graph, method, graph.integer_weights())
 
     def prepare(self, every: Iterable[Quantized]) -> None:
         """What the quantized graphs say, while the conversions run aside."""
         for quantized in every:
-            self.outputs[quantized.graph.scheme.name] = self._graph_outputs(quantized)
+            scheme = quantized.graph.scheme.name
+            if quantized.graph.single:
+                self.outputs[scheme] = self._graph_outputs(quantized)
+                continue
+            self.outputs[scheme] = []
+            test = self.session.dataset.split("test")
+            kept = test.subset(evidence.kept_samples(test))
+            self.given[scheme] = self.session.objective.record(quantized.graph.module, kept, self.session.spec)
+            for part, feeds in self.given[scheme].items():
+                rows = [torch.from_numpy(v) for v in feeds.values()]
+                self._same_lowered(quantized.graph.graphs[part], rows)
+                self.reach[scheme, part] = rounding_reach(quantized.graph.graphs[part], rows)
 
     def made(self, each: Target, quantized: Quantized, staging: Path, converted: list[dict[str, Any]]) -> Made:
-        """The artifacts that `convert` wrote, loaded, with the manifest's table of the graph."""
-        names = list(self.session.input_names)
-        artifact, baseline = (Artifact(c["file"], tuple(c["files"]), c["emitted"]) for c in converted)
-        machine = runtime.get(each.backend)
+        """The artifacts that `convert` wrote, loaded, with the manifest's table of each graph."""
+        read = [Artifact(c["file"], tuple(c["files"]), c["emitted"]) for c in converted]
+        parts, before, after = {}, {}, {}
+        for name, artifact, baseline in zip(self.captured.graphs, read[::2], read[1::2]):
+            parts[name], before[name], after[name] = self._made_part(each, quantized, staging, name, artifact, baseline)
+        if self.captured.single:
+            return Made(each, quantized, staging, parts, (before[MAIN], after[MAIN]))
+        task, spec, scheme = self.session.task, self.session.spec, quantized.graph.scheme.name
+        of_graphs = []
+        for name, feeds in self.given[scheme].items():
+            torch_graph = quantized.graph.graphs[name]
+            with torch.no_grad():
+                said = _flat(torch_graph.module(*(torch.from_numpy(v) for v in feeds.values())))
+            wanted = dict(zip(torch_graph.captured.output_names, (t.numpy() for t in said)))
+            found = evidence.row_by_row(after[name], feeds)
+            of_graphs.append(evidence.GraphSamples(name, feeds, wanted, found))
+        pair = tuple(bundle.composed(task, sessions, spec) for sessions in (before, after))
+        return Made(each, quantized, staging, parts, pair, of_graphs)
+
+    def _made_part(
+        self, each: Target, quantized: Quantized, staging: Path, name: str, artifact: Artifact, baseline: Artifact
+    ) -> tuple[MadePart, Any, Any]:
+        """One graph: its table, and the sessions of its float baseline and of its artifact."""
+        machine, captured = runtime.get(each.backend), self.captured.graphs[name]
         options = {**machine.options(), **(bundle.exact_options(machine) if target.exact_here(each) else {})}
         loaded = [machine.load(staging / f, options=options) for f in (baseline.file, artifact.file)]
-        scheme = quantized.graph.scheme.name
+        inputs = list(self.session.input_names if self.captured.single else captured.input_names)
         graph = {
-            "name": "main",
+            "name": name,
             "file": artifact.file,
             "baseline": baseline.file,
-            "inputs": evidence.tensors(loaded[1].inputs, names, layout=self.session.spec.get("layout")),
+            "inputs": evidence.tensors(loaded[1].inputs, inputs, layout=self.session.spec.get("layout")),
             "outputs": evidence.tensors(
                 loaded[1].outputs,
-                list(self.captured.output_names),
+                list(captured.output_names),
                 layout=None,
-                steps=quantized.graph.output_steps(),
-                reach=self.reach[scheme],
+                steps=quantized.graph.graphs[name].output_steps(),
+                reach=self.reach[quantized.graph.scheme.name, name],
             ),
         }
         before, after = (bundle.named(session, graph, where=str(staging)) for session in loaded)
-        return Made(each, quantized, staging, artifact, graph, (before, after))
+        return MadePart(artifact, graph), before, after
 
     def observe(self, made: Sequence[Made]) -> list[evidence.Seen]:
         """What every artifact says on the test split; their sessions are closed then."""
@@ -256,19 +310,21 @@ class _Exporter:
     def bundle(self, made: Made, seen: evidence.Seen) -> dict[str, Any]:
         """Fill the staging folder of one target, where its artifacts are; returns report.json's content."""
         session, each, quantized, staging = self.session, made.target, made.quantized, made.folder
-        artifact, graph, machine = made.artifact, made.graph, runtime.get(each.backend)
         self.say(f"{each.name}: verifying in {each.backend}")
-        files.write_bytes(staging / bundle.SAMPLES, evidence.samples(seen, session.dataset))
+        of_graphs: dict[str, np.ndarray] = {}
+        for k, one in enumerate(made.of_graphs):  # the first graph takes what preprocessing makes of the samples
+            of_graphs |= one.members(evidence.ROWS if k else len(seen.chosen))
+        files.write_bytes(staging / bundle.SAMPLES, evidence.samples(seen, session.dataset, of_graphs))
         if each.compiler == "trtexec":
             from .tensorrt import build_script
 
-            digest = files.sha256(staging / artifact.file)
-            files.write_text(staging / "build_engine.sh", build_script(each, {**graph, "sha256": digest}))
-        bundle.write(
-            staging, self._manifest(each, quantized, artifact, graph, machine.version(), staging / artifact.file)
-        )
+            tables = [
+                {**part.graph, "sha256": files.sha256(staging / part.artifact.file)} for part in made.parts.values()
+            ]
+            files.write_text(staging / "build_engine.sh", build_script(each, *tables))
+        bundle.write(staging, self._manifest(made))
         alone = isolated.run(staging)
-        found = merge(alone, self._gates(each, quantized, artifact, seen, staging, alone))
+        found = merge(alone, self._gates(made, seen, alone))
         truth = session.dataset.split("test").targets
         found |= other_figures(session.task, seen.float, seen.quantized, truth, session.dataset.labels)
         page = self._page(staging, found, quantized, seen)
@@ -277,23 +333,31 @@ class _Exporter:
         return found
 
     def convert(self, each: Target, quantized: Quantized, staging: Path) -> list[dict[str, Any]]:
-        """Write the artifact and its float baseline; returns both as plain values (see `Artifact`)."""
-        names = list(self.session.input_names)
+        """Write each artifact and its float baseline; returns them as plain values (see `Artifact`), in pairs.
+
+        Of several graphs each has a folder of its own.
+        """
         module = importlib.import_module(f".{each.backend}", __package__)
-        form = "qdq" if each.backend == "litert" else "int"
-        example, outputs = self.captured.example, self.captured.output_names
-        common = {"target": each, "dynamic_batch": self.captured.dynamic}
-        try:
-            artifact = module.export(lower(quantized.graph, form), example, names, outputs, staging, **common)
-            (staging / "baseline").mkdir()
-            baseline = module.export_float(
-                self.captured.module, example, names, outputs, staging / "baseline", **common
-            )
-        except ModelError as error:
-            error.message = f"{each.name}: {error.message}"
-            raise
-        baseline = dataclasses.replace(baseline, file=f"baseline/{baseline.file}")
-        return [dataclasses.asdict(each) for each in (artifact, baseline)]
+        form, written = ("qdq" if each.backend == "litert" else "int"), []
+        for name, captured in self.captured.graphs.items():
+            names = list(self.session.input_names if self.captured.single else captured.input_names)
+            example, outputs = captured.example, captured.output_names
+            common = {"target": each, "dynamic_batch": captured.dynamic}
+            own = "" if self.captured.single else f"{name}/"
+            for folder in (staging / own, staging / "baseline" / own):
+                folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lowered = lower(quantized.graph.graphs[name], form)
+                artifact = module.export(lowered, example, names, outputs, staging / own, **common)
+                baseline = module.export_float(
+                    captured.module, example, names, outputs, staging / "baseline" / own, **common
+                )
+            except ModelError as error:
+                error.message = f"{each.name}: {error.message}"
+                raise
+            written.append(dataclasses.replace(artifact, file=f"{own}{artifact.file}"))
+            written.append(dataclasses.replace(baseline, file=f"baseline/{own}{baseline.file}"))
+        return [dataclasses.asdict(each) for each in written]
 
     def _graph_outputs(self, quantized: Quantized) -> list[dict[str, np.ndarray]]:
         """What the quantized graph says on the test split, batch by batch; the same for every target of a scheme.
@@ -301,83 +365,100 @@ class _Exporter:
         The fake-quantized graph runs several times faster than the lowered one. That both are the same function is
         checked on the first batch, to the bit.
         """
-        session, names = self.session, self.captured.output_names
-        module, lowered = quantized.graph.module.eval(), lower(quantized.graph, "int")
+        session, graph = self.session, quantized.graph.graphs[MAIN]
+        names, dynamic = graph.captured.output_names, graph.captured.dynamic
+        module, lowered = graph.module.eval(), lower(graph, "int")
         found: list[dict[str, np.ndarray]] = []
         with side_by_side() as each_of:
             for _, batch in evidence.batches(session.task, session.spec, session.dataset.split("test")):
                 values = [torch.from_numpy(v) for v in batch.values()]
-                rows = max(1, PART_BYTES // sum(t[:1].nbytes for t in values)) if self.captured.dynamic else 1
+                rows = max(1, PART_BYTES // sum(t[:1].nbytes for t in values)) if dynamic else 1
                 parts = [[t[i : i + rows] for t in values] for i in range(0, len(values[0]), rows)]
                 results = each_of(lambda part: _flat(module(*part)), parts)
                 if not found:
                     (same,) = each_of(lambda part: _flat(lowered(*part)), parts[:1])
                     if not all(torch.equal(a, b) for a, b in zip(results[0], same)):
                         raise InternalError("the lowered graph computes something else than the trained one")
-                    self.reach[quantized.graph.scheme.name] = rounding_reach(quantized.graph, parts[0])
+                    self.reach[quantized.graph.scheme.name, MAIN] = rounding_reach(graph, parts[0])
                 found.append({n: torch.cat([r[k] for r in results]).numpy() for k, n in enumerate(names)})
         return found
 
-    def _gates(
-        self,
-        each: Target,
-        quantized: Quantized,
-        artifact: Artifact,
-        seen: evidence.Seen,
-        staging: Path,
-        alone: dict[str, Any],
-    ) -> list[Verdict]:
+    def _same_lowered(self, graph: QuantizedGraph, rows: list[torch.Tensor]) -> None:
+        """The lowered graph is the trained one, to the bit."""
+        with torch.no_grad():
+            trained, lowered = (_flat(m(*rows)) for m in (graph.module.eval(), lower(graph, "int")))
+        if not all(torch.equal(a, b) for a, b in zip(trained, lowered)):
+            raise InternalError("the lowered graph computes something else than the trained one")
+
+    def _gates(self, made: Made, seen: evidence.Seen, alone: dict[str, Any]) -> list[Verdict]:
         """The gates that need the data, the torch graph or the profile's view of the model."""
         task, gates, dataset = self.session.task, self.session.recipe.gates, self.session.dataset
-        steps = quantized.graph.output_steps()
-        for name, values in seen.graph.items():
-            steps.setdefault(name, float(np.ptp(values)) / 255 or float(np.finfo(np.float32).tiny))
-        kind = runtime.get(each.backend)
-        stored = kind.integer_weights(staging / artifact.file)
-        grids = [fake.parameters_of_grid() for fake in quantized.graph.activations().values()]
-        emitted = {
-            **artifact.emitted,
-            "dynamic": self.captured.dynamic and not each.static_shapes,
-            "max_rank": quantized.graph.summary.max_rank,
-            "float_ops": list((alone.get("int8") or {}).get("float_ops") or []),
-        }
+        kind, weights = runtime.get(made.target.backend), made.quantized.weights
+        stored = [tensor for file in made.files() for tensor in kind.integer_weights(file)]
         return [
             accuracy(task, seen.float, seen.quantized, dataset.split("test").targets, dataset.labels, gates),
             agreement(task, seen.float, seen.quantized, gates),
-            parity(task, seen.graph, seen.quantized, steps, self.reach[quantized.graph.scheme.name]),
-            integer({w.name: (w.data, w.scale) for w in quantized.weights}, stored),
-            activation_scales(grids, kind.activation_grids(staging / artifact.file)),
-            compatibility(each, emitted, target.objections(each, quantized.graph.summary)),
+            *self._parity(made, seen),
+            integer({w.name: (w.data, w.scale) for w in weights}, stored),
+            *[self._scales(made, name) for name in made.parts],
+            *[self._compatibility(made, name, alone) for name in made.parts],
         ]
 
-    def _manifest(
-        self,
-        each: Target,
-        quantized: Quantized,
-        artifact: Artifact,
-        graph: dict[str, Any],
-        version: str,
-        file: Path,
-    ) -> dict[str, Any]:
-        made, kind = self.session.recipe, runtime.get(each.backend)
+    def _parity(self, made: Made, seen: evidence.Seen) -> list[Verdict]:
+        """Each graph on the same inputs in torch and in its runtime."""
+        scheme, graphs = made.quantized.graph.scheme.name, made.quantized.graph.graphs
+        if self.captured.single:
+            said = [(MAIN, self.session.task, seen.graph, seen.quantized)]
+        else:
+            part = self.session.task.part
+            said = [(one.name, part(one.name), one.graph, one.quantized) for one in made.of_graphs]
+        verdicts = []
+        for name, judge, wanted, found in said:
+            steps = graphs[name].output_steps()
+            for output, values in wanted.items():
+                steps.setdefault(output, float(np.ptp(values)) / 255 or float(np.finfo(np.float32).tiny))
+            verdicts.append(_of(name, parity(judge, wanted, found, steps, self.reach[scheme, name])))
+        return verdicts
+
+    def _scales(self, made: Made, name: str) -> Verdict:
+        kind, graph = runtime.get(made.target.backend), made.quantized.graph.graphs[name]
+        grids = [fake.parameters_of_grid() for fake in graph.activations().values()]
+        found = kind.activation_grids(made.folder / made.parts[name].artifact.file)
+        return _of(name, activation_scales(grids, found))
+
+    def _compatibility(self, made: Made, name: str, alone: dict[str, Any]) -> Verdict:
+        summary = made.quantized.graph.graphs[name].summary
+        emitted = {
+            **made.parts[name].artifact.emitted,
+            "dynamic": self.captured.graphs[name].dynamic and not made.target.static_shapes,
+            "max_rank": summary.max_rank,
+            "float_ops": list((alone.get("int8") or {}).get("float_ops") or []),
+        }
+        return _of(name, compatibility(made.target, emitted, target.objections(made.target, summary)))
+
+    def _manifest(self, one: Made) -> dict[str, Any]:
+        made, kind, each = self.session.recipe, runtime.get(one.target.backend), one.target
+        quantized, version = one.quantized, kind.version()
+        weights = [tensor for file in one.files() for tensor in kind.integer_weights(file)]
+        grids = [grid for file in one.files() for grid in kind.activation_grids(file)]
         return clean(
             {
                 "name": made.name,
                 "task": made.task,
                 "target": each.name,
                 "backend": each.backend,
-                "graphs": [graph],
-                "preprocess": bundle.carry(self.session.spec, file.parent),
+                "graphs": [part.graph for part in one.parts.values()],
+                "preprocess": bundle.carry(self.session.spec, one.folder),
                 "labels": list(self.session.dataset.labels),
                 "scheme": each.scheme.as_dict(),
                 "runtime": {"name": each.backend, "version": version, "options": kind.options(), "threads": 1},
                 "requires": {
-                    **{k: v for k, v in artifact.emitted.items() if k != "ops"},
-                    "max_rank": quantized.graph.summary.max_rank,
+                    **_required([part.artifact.emitted for part in one.parts.values()]),
+                    "max_rank": max(graph.summary.max_rank for graph in quantized.graph.graphs.values()),
                 },
                 "gates": dataclasses.asdict(made.gates),
                 "integer_weights": digests({w.name: (w.data, w.scale) for w in quantized.weights}),
-                "scales_sha256": scales_digest(kind.integer_weights(file), kind.activation_grids(file)),
+                "scales_sha256": scales_digest(weights, grids),
                 "provenance": {
                     "edgeft": __version__,
                     "method": quantized.method,
@@ -395,8 +476,7 @@ class _Exporter:
         rows = [json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else []
         name = quantized.graph.scheme.name
         if name not in self.errors:
-            batch = tuple(torch.from_numpy(v) for v in seen.inputs.values())
-            self.errors[name] = layer_errors(quantized.graph, batch) if self.captured.dynamic else []
+            self.errors[name] = self._layer_errors(quantized.graph, seen)
         errors, scheme = self.errors[name], self.summary["schemes"].get(name, {})
         extras = {
             "latency_samples": (found.get("latency") or {}).get("samples_ms"),
@@ -410,6 +490,34 @@ class _Exporter:
         found["details"] = {"layer_error": errors, "history": rows}
         manifest = bundle.open(staging, check_files=False).manifest
         return html.render(found, manifest, self.summary, extras)
+
+    def _layer_errors(self, quantized: QuantizedParts, seen: evidence.Seen) -> list[dict[str, object]]:
+        rows: list[dict[str, object]] = []
+        cut = getattr(self.session.objective, "cut", tuple)
+        for part, graph in quantized.graphs.items():
+            feeds = seen.inputs if quantized.single else self.given[quantized.scheme.name][part]
+            batch = tuple(torch.from_numpy(v[: evidence.SAMPLES]) for v in feeds.values())
+            found = layer_errors(graph, batch, cut) if graph.captured.dynamic else []
+            rows += [{**row, "name": quantized.named(part, str(row["name"]))} for row in found]
+        return rows
+
+
+def _of(part: str, verdict: Verdict) -> Verdict:
+    """A verdict on one graph of several says which."""
+    return verdict if part == MAIN else dataclasses.replace(verdict, why=f"{part}: {verdict.why}")
+
+
+def _required(emitted: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What every graph needs, in one table: of numbers the highest, of op versions each op's highest."""
+    table: dict[str, Any] = {}
+    for each in emitted:
+        for key, value in each.items():
+            if key == "op_versions":
+                known = table.setdefault(key, {})
+                known |= {op: max(version, known.get(op, 0)) for op, version in value.items()}
+            elif key != "ops":
+                table[key] = max(table.get(key, value), value) if isinstance(value, (int, float)) else value
+    return table
 
 
 def _quantized(scheme: str) -> str:

@@ -137,6 +137,8 @@ class BertClassifier(nn.Module):
 
     def __init__(self, config: Config, n_classes: int) -> None:
         super().__init__()
+        #: axes of the inputs, beside the batch, that a captured graph leaves open: {axis: (smallest, largest)}
+        self.open_axes = {1: (2, config.max_position_embeddings)}
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)

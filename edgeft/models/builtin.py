@@ -12,13 +12,16 @@ from .. import recipe
 from ..errors import ModelError, RecipeError, nearest
 from . import weights
 from .built import Built, image_spec
+from .detector import YoloLite0, YoloMobileNetV2, YoloPlain
 from .dscnn import DSCNN
 from .efficientnet_lite import EfficientNetLite0
 from .lraspp import LRASPP
 from .mlp import MLP
 from .mobilenet import MobileNetV2
+from .quartznet import QuartzNet
 from .recommend import NeuMF, TwoTower
 from .resnet import ResNet8, ResNet18, ResNet20
+from .seq2seq import Seq2Seq
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,13 @@ NETS = {
     "lraspp": Net(LRASPP, "head", (288, 384), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
     "ds_cnn": Net(DSCNN, "fc", (49, 10), channels=1),
     "mlp": Net(MLP, "head", (28, 28), channels=1, takes_size=True),
+    "yolo_lite0": Net(YoloLite0, "head", (320, 320), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
+    "yolo_mobilenet_v2": Net(YoloMobileNetV2, "head", (320, 320)),
+    "yolo_plain": Net(YoloPlain, "head", (320, 320)),
     "neumf": Net(NeuMF, "head", ()),
     "two_tower": Net(TwoTower, "head", ()),
+    "seq2seq": Net(Seq2Seq, "decoder.head", ()),
+    "quartznet": Net(QuartzNet, "head", ()),
 }
 
 

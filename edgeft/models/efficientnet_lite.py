@@ -78,9 +78,7 @@ def stem_width(width: float = 1.0) -> int:
     return _channels(_STEM, width)
 
 
-def blocks(
-    width: float = 1.0, depth: float = 1.0, stages: int = len(STAGES)
-) -> tuple[nn.ModuleList, tuple[int, ...]]:
+def blocks(width: float = 1.0, depth: float = 1.0, stages: int = len(STAGES)) -> tuple[nn.ModuleList, tuple[int, ...]]:
     """The blocks after the stem of the first `stages`, and the index of the last block of each."""
     made: list[nn.Module] = []
     ends, inputs = [], stem_width(width)

@@ -54,7 +54,7 @@ class LRASPP(nn.Module):
         self.act = nn.ReLU6()
         self.deepest = STRIDES[stages - 1]
         #: {index of a block: its stride}, the last block of each stride that the decoder reads, coarsest first
-        last = {s: end for s, end in zip(STRIDES, ends)}
+        last = dict(zip(STRIDES, ends))
         self.taps = {last[s]: s for s in sorted(last, reverse=True) if stride <= s < self.deepest}
         wide = [int(self._blocks[at].outputs) for at in self.taps]  # type: ignore[arg-type]
         self.head = Decoder(n_classes, int(self._blocks[-1].outputs), wide, head_width, dropout)  # type: ignore[arg-type]

@@ -1,9 +1,6 @@
-"""Learning keywords: cross-entropy and distillation as in `classify`, and augmentation of the features.
+"""Learning keywords: cross-entropy and distillation as in `classify`, and augmentation of the features (`spectra.py`).
 
-Augmentation works on normalized features (N, 1, frames, features), which are kept once computed:
-
-none | light (shifted in time by up to a tenth, a little noise) | strong (more noise, and one mask in time and one over
-features as SpecAugment has them, Park et al. 2019; a masked value is the mean, 0).
+Shifts are of up to a tenth of the clip, masks of up to a fifth of its frames and a quarter of the features.
 """
 
 from __future__ import annotations
@@ -12,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from ..errors import RecipeError, nearest
-from ..tasks import keyword
-from . import batches, tensors
-from .classify import distill, loss, outputs, replace_head, weighted, weights
+from ..errors import DataError
+from ..tasks import keyword, sound
+from . import batches, spectra, tensors
+from .classify import distill, loss, replace_head, weighted, weights
+from .classify import outputs as classes
 from .groups import groups
 
 __all__ = [
@@ -27,10 +24,19 @@ __all__ = [
 ]  # fmt: skip
 
 set_head = replace_head
-LEVELS = ("none", "light", "strong")
-#: the largest shift, and the largest masks, as shares of the axis; noise in standard deviations of a feature
+#: the largest shift, and the largest masks, as shares of the axis
 SHIFT, TIME_MASK, FEATURE_MASK = 0.1, 0.2, 0.25
-NOISE = {"light": 0.1, "strong": 0.2}
+
+
+def outputs(dataset: Any) -> int:
+    """One logit a class; raises `DataError` for fewer than two, and for recordings with transcripts."""
+    if dataset.facts.get("units"):
+        raise DataError(
+            "these recordings have transcripts, no classes",
+            where=dataset.name,
+            remedy='leave data.units out, or set task = "speech"',
+        )
+    return classes(dataset)
 
 
 def model_args(data: Any, dataset: Any) -> dict[str, Any]:
@@ -38,38 +44,20 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
     return {"channels": 1}
 
 
-def augmentation(level: str, layout: str = "NCHW") -> tensors.Augment | None:
+def augmentation(level: str, spec: Mapping[str, Any]) -> tensors.Augment | None:
     """A function of (inputs, generator), or None for "none"; raises `RecipeError` for an unknown level."""
-    if level not in LEVELS:
-        raise RecipeError(f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, LEVELS))
-    if level == "none":
-        return None
-    time = 2 if layout == "NCHW" else 1
-
-    def apply(inputs: tensors.Inputs, rng: np.random.Generator) -> tensors.Inputs:
-        (x,) = inputs
-        frames, features = x.shape[time], x.shape[time + 1]
-        values = x.movedim((time, time + 1), (1, 2)).numpy()  # (N, frames, features, 1)
-        most = max(1, round(SHIFT * frames))
-        shift = rng.integers(-most, most + 1, len(values))
-        # frames that are shifted in repeat the first or last one
-        at = np.clip(np.arange(frames) - shift[:, None], 0, frames - 1)
-        made = np.take_along_axis(values, at[:, :, None, None], axis=1)
-        made = made + NOISE[level] * rng.standard_normal(made.shape, dtype=np.float32)
-        if level == "strong":
-            made[_spans(rng, len(made), frames, TIME_MASK)] = 0
-            made.swapaxes(1, 2)[_spans(rng, len(made), features, FEATURE_MASK)] = 0
-        return (torch.from_numpy(made).movedim((1, 2), (time, time + 1)).contiguous(),)
-
-    return apply
+    frames, features = _size(spec)
+    shift = max(1, round(SHIFT * frames))
+    time, feature = (max(1, int(share * n)) for share, n in ((TIME_MASK, frames), (FEATURE_MASK, features)))
+    return spectra.augmentation(level, str(spec.get("layout", "NCHW")), spectra.Amounts(shift, time, feature))
 
 
-def _spans(rng: np.random.Generator, n: int, length: int, share: float) -> np.ndarray:
-    """Bool (n, length): one run of True a row, of a random width up to `share` of the length, at a random place."""
-    width = rng.integers(0, max(1, int(share * length)) + 1, n)
-    start = rng.integers(0, length - width + 1)
-    at = np.arange(length)
-    return (at >= start[:, None]) & (at < (start + width)[:, None])
+def _size(spec: Mapping[str, Any]) -> tuple[int, int]:
+    """Frames and features of a sound, or of a picture of them."""
+    if spec["kind"] == "image":
+        return int(spec["size"][0]), int(spec["size"][1])
+    table = sound.check(spec)
+    return table.frames, table.features
 
 
 def loader(
@@ -88,7 +76,7 @@ def loader(
         split,
         spec,
         batch_size,
-        augment=augmentation(augment, str(spec.get("layout", "NCHW"))),
+        augment=augmentation(augment, spec),
         seed=seed,
         workers=workers,
         shuffle=shuffle,

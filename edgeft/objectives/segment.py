@@ -1,7 +1,7 @@
 """Learning to segment: cross-entropy of every pixel that is not void, distillation of every cell of the graph's grid.
 
-A batch's targets are masks uint8 (N, H, W) at the size of the network's input; logits are enlarged to them. Pictures and
-masks are augmented together by kornia, drawn from (seed, epoch, sample) as in `batches.py`.
+A batch's targets are masks uint8 (N, H, W) at the size of the network's input; logits are enlarged to them. Pictures
+and masks are augmented together by kornia, drawn from (seed, epoch, sample) as in `batches.py`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import nn
 
 from ..errors import DataError, RecipeError, nearest, need
 from ..tasks import mask, segment
-from . import batches, tensors
+from . import balance, batches, tensors
 from .classify import replace_head
 from .groups import groups
 
-__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
+__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head", "weighted", "weights"]
 
 set_head = replace_head
 #: by level: least and largest zoom, chance of a mirrored picture, of other colours, how far these go
@@ -44,14 +44,38 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
     return {} if data.channels == 3 else {"channels": data.channels}
 
 
-def loss(logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-    """Mean cross-entropy of logits (N, C, h, w), enlarged to masks (N, H, W), over the pixels that are not void."""
+def loss(
+    logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean cross-entropy of logits (N, C, h, w), enlarged to masks (N, H, W), over the pixels that are not void.
+
+    `weights` (C,) multiply what a pixel of each class adds.
+    """
     size = tuple(targets.shape[-2:])
     if tuple(logits.shape[-2:]) != size:
         logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
     numbers = targets.long()
-    total = F.cross_entropy(logits, numbers, ignore_index=mask.VOID, reduction="sum", label_smoothing=smoothing)
+    by_class = None if weights is None else weights.to(logits)
+    total = F.cross_entropy(
+        logits, numbers, by_class, ignore_index=mask.VOID, reduction="sum", label_smoothing=smoothing
+    )
     return total / (numbers != mask.VOID).sum().clamp(min=1)
+
+
+def weights(dataset: Any, kind: str) -> torch.Tensor | None:
+    """Weights (C,) by how many pixels of the training masks each class has, void left out; None for "none"."""
+    if kind == "none":
+        return None
+    counts = np.zeros(256, np.int64)
+    for target in dataset.split("train").targets:
+        counts += np.bincount(np.asarray(target).ravel(), minlength=256)
+    return balance.balanced(counts[: len(dataset.labels)])
+
+
+def weighted(dataset: Any, kind: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The loss (logits, masks) with the classes weighed as `train.class_weights` says."""
+    by_class = weights(dataset, kind)
+    return lambda logits, targets: loss(logits, targets, weights=by_class)
 
 
 def distill(
@@ -126,7 +150,7 @@ View = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 def view(level: str, channels: int) -> View | None:
-    """A function of pixels float32 (N, C, H, W) 0..255 and masks uint8 (N, H, W): zoomed, shifted, mirrored, recoloured.
+    """A function of pixels float32 (N, C, H, W) 0..255 and masks uint8 (N, H, W): zoom, shift, mirror, other colours.
 
     What comes in from outside the picture is void. Draws from torch's global generator; None for "none". Raises
     `RecipeError` for an unknown level and `Missing` without kornia.

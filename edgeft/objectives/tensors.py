@@ -6,7 +6,7 @@ As in `batches.py`, order and augmentation depend on (seed, epoch, sample) only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ Inputs = tuple[torch.Tensor, ...]
 #: targets of a batch, as the split has them -> a tensor, or several
 Targets = Callable[[Sequence[Any]], Any]
 Augment = Callable[[Inputs, np.random.Generator], Inputs]
+#: a batch -> the same without what no sample of it uses (padding)
+Cut = Callable[[Inputs], Inputs]
 
 
 class Feeds(torch.utils.data.Dataset[tuple[int, tuple[np.ndarray, ...], Any]]):
@@ -47,8 +49,10 @@ class Feeds(torch.utils.data.Dataset[tuple[int, tuple[np.ndarray, ...], Any]]):
 class Collate:
     """Samples -> (inputs tuple of (N, ...), targets); augmentation is drawn from (seed, epoch, positions)."""
 
-    def __init__(self, targets: Targets, augment: Augment | None, seed: int, epoch: Epoch) -> None:
-        self.targets, self.augment, self.seed, self.epoch = targets, augment, seed, epoch
+    def __init__(
+        self, targets: Targets, augment: Augment | None, seed: int, epoch: Epoch, cut: Cut | None = None
+    ) -> None:
+        self.targets, self.augment, self.seed, self.epoch, self.cut = targets, augment, seed, epoch, cut
 
     def __call__(self, batch: list[tuple[int, tuple[np.ndarray, ...], Any]]) -> tuple[Inputs, Any]:
         positions, feeds, targets = zip(*batch)
@@ -57,7 +61,38 @@ class Collate:
             text = f"{self.seed} {self.epoch.number} {positions}"
             drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
             inputs = self.augment(inputs, np.random.default_rng(drawn))
+        if self.cut is not None:
+            inputs = self.cut(inputs)
         return inputs, self.targets(targets)
+
+
+class Buckets(Order):
+    """`Order` in batches of similar length, so that little of a batch is padding.
+
+    Samples of `POOL` batches that follow each other in the order are sorted by length and cut into batches; the batches
+    are shuffled again, an incomplete one stays last. So a batch still is a random choice among texts of its length.
+    """
+
+    POOL = 16
+
+    def __init__(self, order: Order, batch_size: int, lengths: Callable[[], np.ndarray]) -> None:
+        super().__init__(order.n, order.shuffle, order.seed, order.epoch)
+        self.batch_size, self.measure = batch_size, lengths
+        self.lengths: np.ndarray | None = None
+
+    def __iter__(self) -> Iterator[int]:
+        if self.lengths is None:
+            self.lengths = self.measure()
+        at = np.fromiter(super().__iter__(), np.int64, self.n)
+        pool = self.POOL * self.batch_size
+        pools = [at[start : start + pool] for start in range(0, self.n, pool)]
+        at = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools]) if pools else at
+        whole = self.n // self.batch_size
+        if self.shuffle and whole:
+            batches = at[: whole * self.batch_size].reshape(whole, self.batch_size)
+            drawn = np.random.default_rng([self.seed, self.epoch.number, 1]).permutation(whole)
+            at = np.concatenate([batches[drawn].ravel(), at[whole * self.batch_size :]])
+        return iter(at.tolist())
 
 
 def class_numbers(targets: Sequence[Any]) -> torch.Tensor:
@@ -78,22 +113,33 @@ def loader(
     shuffle: bool = False,
     drop_last: bool = False,
     keep: bool = True,
+    lengths: Callable[[], np.ndarray] | None = None,
+    cut: Cut | None = None,
 ) -> Batches:
-    """Batches (inputs, targets) of `split` by the task's own `preprocess`; reading raises what the split raises."""
+    """Batches (inputs, targets) of `split` by the task's own `preprocess`; reading raises what the split raises.
+
+    `lengths` (asked once, when an epoch is first read) puts samples of similar length into one batch.
+    """
     epoch = Epoch()
+    order = Order(len(split), shuffle, seed, epoch)
     return Batches(
         Feeds(preprocess, split, spec, CACHE_BYTES if keep and not workers else 0),
         batch_size=batch_size,
-        sampler=Order(len(split), shuffle, seed, epoch),
+        sampler=order if lengths is None else Buckets(order, batch_size, lengths),
         num_workers=workers,
-        collate_fn=Collate(targets, augment, seed, epoch),
+        collate_fn=Collate(targets, augment, seed, epoch, cut),
         drop_last=drop_last,
         generator=_own_generator(seed),
     )
 
 
 def predict(
-    preprocess: Preprocess, module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_size: int = 64
+    preprocess: Preprocess,
+    module: nn.Module,
+    split: Samples,
+    spec: Mapping[str, Any],
+    batch_size: int = 64,
+    cut: Cut | None = None,
 ) -> np.ndarray | dict[str, np.ndarray]:
     """What `module` says of `split` in order, in eval mode without gradients: (N, ...), or {output_i: (N, ...)}.
 
@@ -103,7 +149,7 @@ def predict(
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()
     parts: list[tuple[np.ndarray, ...]] = []
-    batches = loader(preprocess, split, spec, batch_size, targets=lambda _: None, keep=False)
+    batches = loader(preprocess, split, spec, batch_size, targets=lambda _: None, keep=False, cut=cut)
     try:
         with torch.no_grad():
             for inputs, _ in batches:

@@ -17,6 +17,7 @@ from torch import fx
 
 from ..errors import RecipeError
 from ..scheme import Scheme
+from .capture import module_path
 from .rules import Rule, is_float, rule_of, weight_axis, weighted_class
 from .tables import TABLE, is_table
 
@@ -98,13 +99,6 @@ def _is_float_value(node: fx.Node) -> bool:
 
 def _only_moves(node: fx.Node, rules: dict[fx.Node, Rule]) -> bool:
     return node in rules and rules[node].kind == "share"
-
-
-def module_path(node: fx.Node) -> str:
-    """The dotted path of the module whose forward made this node, e.g. "layer1.0.conv1"."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path = list(stack.values())[-1][0] if stack else ""
-    return path.removeprefix("L['self'].").removeprefix("L['self']").replace("._modules['", ".").replace("']", "")
 
 
 def _kept_float(nodes: list[fx.Node], patterns: Sequence[str]) -> set[fx.Node]:

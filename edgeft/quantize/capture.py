@@ -18,8 +18,10 @@ aten = torch.ops.aten
 def _quiet_export(module: nn.Module, example: tuple[torch.Tensor, ...], dynamic: bool) -> torch.export.ExportedProgram:
     shapes = None
     if dynamic:
-        batch = torch.export.Dim("batch", min=1, max=65536)
-        shapes = tuple({0: batch} for _ in example)
+        axes = {0: torch.export.Dim("batch", min=1, max=65536)}
+        for axis, (least, most) in getattr(module, "open_axes", {}).items():
+            axes[axis] = torch.export.Dim(f"axis_{axis}", min=least, max=most)
+        shapes = tuple(axes for _ in example)
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -34,8 +36,10 @@ def capture(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[fx.Grap
     """The inference graph of `module` and whether its batch axis is dynamic.
 
     `example` holds one tensor per input, batch first. A batch of two or more is used for tracing, since size 1
-    specializes. Falls back to a static batch of 1 where the module's code fixes the batch. The caller's module is
-    left as it was. Raises `ModelError` when the module cannot be captured at all.
+    specializes. `module.open_axes` ({axis: (smallest, largest size)} of every input) leaves more axes open, so that a
+    graph of texts trains on batches as long as their longest text; an artifact has the example's sizes. Falls back to a
+    static batch of 1 where the module's code fixes the batch. The caller's module is left as it was. Raises
+    `ModelError` when the module cannot be captured at all.
     """
     module = copy.deepcopy(module).eval()
     for parameter in module.parameters():
@@ -86,6 +90,13 @@ def drop_guards(module: fx.GraphModule) -> None:
             module.graph.erase_node(node)
     module.graph.eliminate_dead_code()
     module.recompile()
+
+
+def module_path(node: fx.Node) -> str:
+    """The dotted path of the module whose forward made this node, e.g. "layer1.0.conv1"."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = list(stack.values())[-1][0] if stack else ""
+    return path.removeprefix("L['self'].").removeprefix("L['self']").replace("._modules['", ".").replace("']", "")
 
 
 def attribute(module: nn.Module, dotted: str) -> torch.Tensor:

@@ -125,13 +125,22 @@ class WeightFakeQuant(nn.Module):
         self.register_buffer("zero_point", torch.zeros(channels))
         #: below it the layer's bias does not fit the runtimes' int32 accumulator (see `ranges.floor_weight_scales`)
         self.register_buffer("floor", torch.full((channels,), MIN_SCALE))
+        #: powers of two that the weight is multiplied with first, (rows, 1) and (1, columns), see `channels.py`
+        self.register_buffer("row_factor", None)
+        self.register_buffer("column_factor", None)
         self.mode = "quantize"
         self.set_scale(self._rows(weight).abs().amax(1) / self.q_max)
 
     def _rows(self, weight: torch.Tensor) -> torch.Tensor:
         """(channels, elements) view of the weight along its scale axis."""
-        weight = weight.detach()
+        weight = self.scaled(weight.detach())
         return weight.reshape(1, -1) if self.axis is None else weight.transpose(0, self.axis).flatten(1)
+
+    def scaled(self, weight: torch.Tensor) -> torch.Tensor:
+        """The weight times its factors: what is rounded."""
+        for factor in (self.row_factor, self.column_factor):
+            weight = weight if factor is None else weight * factor  # type: ignore[operator]
+        return weight
 
     def set_scale(self, scale: torch.Tensor) -> None:
         with torch.no_grad():
@@ -148,9 +157,10 @@ class WeightFakeQuant(nn.Module):
         if self.axis is not None:
             shape[self.axis] = -1
         inverse = (1.0 / scale).view(shape)  # the kernels multiply by the reciprocal: so must we, or ties differ
-        return torch.round(weight.detach() * inverse).clamp(self.q_min, self.q_max).to(torch.int8)
+        return torch.round(self.scaled(weight.detach()) * inverse).clamp(self.q_min, self.q_max).to(torch.int8)
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        weight = self.scaled(weight)
         if self.mode == "off":
             return weight
         factor = 1.0 / math.sqrt(self.elements * self.q_max)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,8 +13,9 @@ from torch import fx, nn
 from ..errors import ModelError
 from ..scheme import Scheme
 from ..target import GraphSummary
-from .annotate import Annotation, Site, annotate, module_path
-from .capture import attribute, capture
+from . import channels
+from .annotate import Annotation, Site, annotate
+from .capture import attribute, capture, module_path
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .normalize import normalize
 from .ranges import weight_scales
@@ -36,7 +38,8 @@ class QuantizedGraph:
     """The captured graph with fake-quantize modules in it.
 
     `weight_of` maps a weight's name (the model's own parameter name, e.g. "layer1.0.conv1.weight") to the name of its
-    fake-quantize module; `layer_of` maps an activation's fake-quantize module to the layer it stands behind.
+    fake-quantize module; `layer_of` maps an activation's fake-quantize module to the layer it stands behind. `spreads`
+    are the values with a factor a channel (`channels.py`).
     """
 
     module: fx.GraphModule
@@ -45,6 +48,7 @@ class QuantizedGraph:
     summary: GraphSummary
     weight_of: dict[str, str] = field(default_factory=dict)
     layer_of: dict[str, str] = field(default_factory=dict)
+    spreads: list[channels.Spread] = field(default_factory=list)
 
     def activations(self) -> dict[str, ActivationFakeQuant]:
         return {n: m for n, m in self.module.named_modules() if isinstance(m, ActivationFakeQuant)}
@@ -68,6 +72,13 @@ class QuantizedGraph:
             if isinstance(value, fx.Node) and value.op == "call_module":
                 steps[name] = getattr(self.module, str(value.target)).parameters_of_grid()[0]
         return steps
+
+    def spread_channels(self, batches: channels.Batches) -> None:
+        """Factors for outlier channels from batches of example inputs; to be called once, before calibration."""
+        if self.spreads:
+            self.set_mode("off")
+            channels.spread(self.module, self.spreads, {**self.weights()}, batches)
+            self.set_mode("quantize")
 
     def calibrate_weights(self, method: str = "minmax") -> None:
         for name, module in self.weights().items():
@@ -166,6 +177,7 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
     module, scheme = graph.module, graph.scheme
     output_of: dict[Site, fx.Node] = {}
     pending: list[tuple[str, Site]] = []
+    alone: set[str] = set()  # modules that share their grid with no other value
     for index, group in enumerate(plan.groups):
         name = f"act_fq_{index}"
         producers = [s for s in group if s.produces]
@@ -176,8 +188,11 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
         module.add_submodule(name, fake)
         graph.layer_of[name] = module_path(group[0].node) or group[0].node.name
         pending += [(name, s) for s in group]
+        if len(group) == 1 and not fixed:
+            alone.add(name)
     for name, site in sorted(pending, key=lambda item: item[1].after is not None):
         value = output_of[site.after] if site.after else site.node
+        rows = name in alone and channels.residual(site, plan)  # seen before a reader is put in between
         with module.graph.inserting_after(value):
             quantized = module.graph.call_module(name, (value,))
         quantized.meta["val"] = site.node.meta.get("val")
@@ -187,6 +202,42 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
         else:
             for user in site.users:
                 user.replace_input_with(value, quantized)
+        if rows or (name in alone and channels.norm_into_linear(site)):
+            _insert_factors(graph, name, site, quantized, rows)
+
+
+def _insert_factors(graph: QuantizedGraph, name: str, site: Site, quantized: fx.Node, rows: bool) -> None:
+    """A factor a channel on this value, 1 until calibration, where all that reads the weights are these layers."""
+    module = graph.module
+    layers = [site.node] if rows else list(site.users or ())
+    used = Counter(str(n.target) for n in module.graph.nodes if n.op == "get_attr" for _ in n.users)
+    weights = [str(n.args[1].all_input_nodes[0].target) for n in layers]  # type: ignore[union-attr]
+    bias = layers[0].args[2] if rows and len(layers[0].args) > 2 else None
+    if any(used[n] > 1 for n in weights) or (isinstance(bias, fx.Node) and used[str(bias.target)] > 1):
+        return
+    fakes = [graph.weights()[n] for n in weights]
+    size = attribute(module, weights[0]).shape[0 if rows else 1]
+    stem = f"spread_{len(graph.spreads)}"
+    for fake in fakes:
+        fake.register_buffer("row_factor" if rows else "column_factor", torch.ones((size, 1) if rows else (1, size)))
+    for leaf in [stem, f"{stem}_bias"] if isinstance(bias, fx.Node) else [stem]:
+        module.add_submodule(leaf, channels.Factor(size))
+    before = quantized if rows else quantized.all_input_nodes[0]
+    with module.graph.inserting_after(before):
+        scaled = module.graph.call_module(stem, (before,))
+    scaled.meta["val"] = before.meta.get("val")
+    if rows:
+        before.replace_all_uses_with(scaled, delete_user_cb=lambda user: user is not scaled)
+    else:
+        quantized.replace_input_with(before, scaled)
+    if isinstance(bias, fx.Node):
+        with module.graph.inserting_after(bias):
+            own = module.graph.call_module(f"{stem}_bias", (bias,))
+        own.meta["val"] = bias.meta.get("val")
+        layers[0].replace_input_with(bias, own)
+    graph.spreads.append(
+        channels.Spread(name, stem, tuple(weights), f"{stem}_bias" if isinstance(bias, fx.Node) else "", rows)
+    )
 
 
 def _summary(captured: Captured, plan: Annotation) -> GraphSummary:

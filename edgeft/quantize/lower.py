@@ -16,6 +16,7 @@ import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_dec
 from torch import fx
 
 from .capture import attribute
+from .channels import Factor
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .graph import QuantizedGraph
 from .normalize import drop_unused_state
@@ -62,6 +63,8 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
                 new = _activation(module.graph, node, fake)
             elif isinstance(fake, WeightFakeQuant):
                 new = _weight(module, node, fake, form)
+            elif isinstance(fake, Factor):
+                new = _factor(module, node, fake)
             else:
                 continue
         new.meta["val"] = node.meta.get("val")
@@ -71,7 +74,7 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
     if form == "qdq":
         _a_dequantize_for_each_reader(module.graph)
     for name, child in list(module.named_children()):
-        if isinstance(child, (ActivationFakeQuant, WeightFakeQuant)):
+        if isinstance(child, (ActivationFakeQuant, WeightFakeQuant, Factor)):
             delattr(module, name)
     drop_unused_state(module)  # the float weights that int8 buffers stand for
     for parameter in module.parameters():
@@ -99,6 +102,18 @@ def _activation(graph: fx.Graph, node: fx.Node, fake: ActivationFakeQuant) -> fx
     return graph.call_function(qd.dequantize_per_tensor.default, (quantized, *grid))
 
 
+def _factor(module: fx.GraphModule, node: fx.Node, fake: Factor) -> fx.Node:
+    """A product with a constant; behind a parameter (a bias) the product itself is the constant."""
+    (source,) = node.all_input_nodes
+    if source.op == "get_attr":
+        module.register_buffer(f"{node.target}_folded", fake(attribute(module, str(source.target))).detach().clone())
+        return module.graph.get_attr(f"{node.target}_folded")
+    module.register_buffer(f"{node.target}_factor", fake.factor.detach().clone())  # type: ignore[operator]
+    factor = module.graph.get_attr(f"{node.target}_factor")
+    factor.meta["val"] = fake.factor
+    return module.graph.call_function(torch.ops.aten.mul.Tensor, (source, factor))
+
+
 def _weight(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant, form: str) -> fx.Node:
     graph = module.graph
     source = node.args[0]
@@ -106,6 +121,9 @@ def _weight(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant, form: 
     weight = attribute(module, str(source.target))
     stem = str(node.target)
     scale = fake.scale().detach().clone()
+    if form == "qdq" and (fake.row_factor is not None or fake.column_factor is not None):
+        module.register_buffer(f"{stem}_scaled", fake.scaled(weight).detach().clone())
+        source = graph.get_attr(f"{stem}_scaled")
     if form == "int":
         if not hasattr(module, f"{stem}_int8"):
             module.register_buffer(f"{stem}_int8", fake.integer(weight))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from .capture import aten, attribute, set_attribute
+from .capture import aten, attribute, module_path, set_attribute
 
 CONV = (aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.convolution.default)
 CONV_PADDING = (aten.conv1d.padding, aten.conv2d.padding)
@@ -44,10 +44,31 @@ def normalize(module: fx.GraphModule) -> None:
     fold_batch_norm(module)
     single_batch_norm(module)
     global_pools(module)
+    untie(module)
     module.graph.eliminate_dead_code()
     drop_unused_state(module)
     module.graph.lint()
     module.recompile()
+
+
+def untie(module: fx.GraphModule) -> None:
+    """An embedding whose weight a linear layer has too (tied embeddings) gets a copy of its own.
+
+    The linear's becomes integers and the embedding's stays float: two constants of the artifact either way.
+    """
+    linears = {str(n.args[1].target) for n in module.graph.nodes if n.target in LINEAR and n.args[1].op == "get_attr"}
+    for node in list(module.graph.nodes):
+        if node.target is not aten.embedding.default or str(node.args[0].target) not in linears:
+            continue
+        tied = node.args[0]
+        name = f"{module_path(node) or node.name}.weight"
+        if name == tied.target:  # the linear goes by the embedding's name
+            name = f"{module_path(node)}.embedded"
+        set_attribute(module, name, nn.Parameter(attribute(module, str(tied.target)).detach().clone()))
+        with module.graph.inserting_before(node):
+            own = module.graph.get_attr(name)
+        own.meta.update(tied.meta)
+        node.replace_input_with(tied, own)
 
 
 def drop_unused_state(module: fx.GraphModule) -> None:

@@ -22,7 +22,7 @@ BINS = 2048
 MOMENTUM = 0.1
 
 
-def _reduced(values: Sequence[float] | np.ndarray, how: str) -> np.ndarray:
+def reduced(values: Sequence[float] | np.ndarray, how: str) -> np.ndarray:
     """`values` reduced over the processes of a distributed run ("min", "max", "sum"); unchanged in a single one."""
     tensor = torch.as_tensor(np.asarray(values, dtype=np.float64))
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
@@ -46,9 +46,9 @@ class RangeObserver(nn.Module):
         self.average = (old[0] + MOMENTUM * (low - old[0]), old[1] + MOMENTUM * (high - old[1]))
 
     def reduce(self) -> None:
-        self.low, self.high = float(_reduced([self.low], "min")[0]), float(_reduced([self.high], "max")[0])
+        self.low, self.high = float(reduced([self.low], "min")[0]), float(reduced([self.high], "max")[0])
         # a process that saw nothing takes part in the exchange and counts for nothing
-        count, low, high = _reduced([1.0, *self.average] if self.average else [0.0, 0.0, 0.0], "sum")
+        count, low, high = reduced([1.0, *self.average] if self.average else [0.0, 0.0, 0.0], "sum")
         if count:
             self.average = float(low / count), float(high / count)
 
@@ -102,7 +102,7 @@ def calibrate(
     for name, module in modules.items():
         observers[name] = RangeObserver()
         module.mode, module.observer = "observe", observers[name]
-    seen = int(_reduced([observe(graph, batches())], "sum")[0])
+    seen = int(reduced([observe(graph, batches())], "sum")[0])
     if seen == 0:
         raise DataError("the calibration set is empty", remedy="calibration takes training images; give some")
     ranges: dict[str, tuple[float, float]] = {}
@@ -124,7 +124,7 @@ def calibrate(
         for name, module in modules.items():
             histogram = module.observer
             assert isinstance(histogram, HistogramObserver)
-            histogram.counts = _reduced(histogram.counts, "sum")
+            histogram.counts = reduced(histogram.counts, "sum")
             if estimator == "mse":
                 ranges[name] = least_squares_range(histogram, module)
             else:
@@ -149,11 +149,15 @@ def floor_weight_scales(graph: fx.GraphModule) -> None:
         if node.op != "call_function" or len(node.args) < 3 or not all(isinstance(a, fx.Node) for a in node.args[:3]):
             continue
         source, weight, bias = node.args[:3]
+        factor = getattr(graph, str(bias.target)) if bias.op == "call_module" else None
+        if factor is not None:
+            (bias,) = bias.all_input_nodes
         if bias.op != "get_attr" or weight.op != "call_module" or source.op != "call_module":
             continue
         fake, before = getattr(graph, str(weight.target)), getattr(graph, str(source.target))
         if isinstance(fake, WeightFakeQuant) and isinstance(before, ActivationFakeQuant):
-            values = attribute(graph, str(bias.target)).detach().abs()
+            values = attribute(graph, str(bias.target)).detach()
+            values = (values if factor is None else factor(values)).abs()
             values = values.amax().expand(1) if fake.axis is None else values
             least = values / (before.parameters_of_grid()[0] * 2.0**23)
             fake.floor.copy_(torch.maximum(fake.floor, least.to(fake.floor)))

@@ -4,7 +4,7 @@ rounding alone moves the outputs."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -12,17 +12,22 @@ from .fakequant import ActivationFakeQuant
 from .graph import QuantizedGraph
 
 
-def layer_errors(graph: QuantizedGraph, batch: Sequence[torch.Tensor]) -> list[dict[str, object]]:
+def layer_errors(
+    graph: QuantizedGraph,
+    batch: Sequence[torch.Tensor],
+    cut: Callable[[tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]] = lambda sample: sample,
+) -> list[dict[str, object]]:
     """Signal to quantization-noise ratio behind every fake-quantize, accumulated through the network, in dB.
 
-    Returns rows {"name", "fake_quantize", "sqnr_db"} in graph order; `sqnr_db` is None where the float signal is zero.
+    `cut` takes what is no part of a sample (padding) from its inputs: nobody reads what becomes of it. Returns rows
+    {"name", "fake_quantize", "sqnr_db"} in graph order; `sqnr_db` is None where the float signal is zero.
     """
     modules = graph.activations()
     before = {n: m.mode for n, m in modules.items()}
     signal, noise = dict.fromkeys(modules, 0.0), dict.fromkeys(modules, 0.0)
     size = max((t.shape[0] for t in batch if t.dim()), default=1)
     for i in range(size):  # one sample at a time: all activations of a whole batch would take gigabytes
-        sample = [t[i : i + 1] if t.dim() else t for t in batch]
+        sample = cut(tuple(t[i : i + 1] if t.dim() else t for t in batch))
         graph.set_mode("off")
         wanted = _recorded(graph, modules, sample)
         graph.set_mode("quantize")

@@ -52,6 +52,8 @@ tr:last-child td{border-bottom:0}
 .half{max-width:520px}
 .wide{min-width:640px}
 .samples{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:14px}
+.samples.wider{grid-template-columns:repeat(auto-fill,minmax(230px,1fr))}
+.samples.wider img{aspect-ratio:auto;image-rendering:auto}
 .sample{margin:0;border:1px solid var(--line);border-radius:8px;overflow:hidden;font-size:13px}
 .sample img{display:block;width:100%;aspect-ratio:1;object-fit:contain;image-rendering:pixelated;background:var(--soft)}
 .sample .text{padding:10px;max-height:150px;overflow:auto;background:var(--soft);overflow-wrap:anywhere}

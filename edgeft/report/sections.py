@@ -247,14 +247,18 @@ def samples(extras: Mapping[str, Any]) -> ET.Element | None:
         note = (
             "The recorded value in bold, then both answers; a red frame marks where they differ beyond the tolerance."
         )
-    return page.card("Samples", el("div", *figures, cls="samples"), note=note)
+    wide = any(s.get("wide") for s in _list(extras.get("samples")) if isinstance(s, Mapping))
+    if wide:
+        note += " What was found is framed in colour, what is truly there in dashed white."
+    return page.card("Samples", el("div", *figures, cls="samples wider" if wide else "samples"), note=note)
 
 
 def _picture(sample: Mapping[str, Any]) -> ET.Element:
     image = sample.get("image")
     if image is not None:
         try:
-            return el("img", src=png.data_uri(np.asarray(image)), alt="sample")
+            longest = 448 if sample.get("wide") else 224
+            return el("img", src=png.data_uri(np.asarray(image), longest), alt="sample")
         except ValueError:
             return el("div", f"a sample of shape {np.shape(image)}", cls="text muted")
     return el("div", str(sample.get("text") or "(nothing to draw)"), cls="text")

@@ -55,7 +55,7 @@ def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
     else:
         before = [_said(row) for row in _decoded(opened, raws, _baseline(opened, stored))]
     found = []
-    judged = bool(opened.task.HIGHER_IS_BETTER)
+    judged = bool(getattr(opened.task, "DISCRETE", True))
     for number, raw in enumerate(raws):
         found.append(
             {
@@ -92,7 +92,7 @@ def history(path: Path) -> list[dict[str, Any]]:
 
 def _baseline(opened: Bundle, stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What the float artifact gives for the samples; nothing where its runtime is not installed here."""
-    feeds = {k[6:]: v for k, v in stored.items() if k.startswith("input/")}
+    feeds = {k[6:]: v for k, v in stored.items() if k.startswith("input/") and k.count("/") == 1}
     try:
         return opened.session(baseline=True).run(feeds) if feeds else {}
     except EdgeftError:

@@ -142,7 +142,9 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
     learned, total = (words.plain(summary.get(f"{which}_parameters")) for which in ("updated", "total"))
     took = f"{words.plain(summary.get('steps'))} steps in {words.duration(summary.get('seconds'))}"
     peak = words.size(summary.get("peak_training_bytes"))
-    lines.append(f"{learned} of {total} parameters learned; {took}, peak {peak}")
+    policy = summary.get("policy") or "full"
+    how = f" ({words.line(policy)})" if policy != "full" else ""
+    lines.append(f"{learned} of {total} parameters learned{how}; {took}, peak {peak}")
     if folder:
         lines.append(f"run: {words.line(folder)}")
     return "\n".join(lines)

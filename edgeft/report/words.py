@@ -18,7 +18,9 @@ DASH = "–"
 READING_ORDER = (UNVERIFIED, FAIL, INCONCLUSIVE, PASS, ADVISORY)
 #: keys of a bench result that are times, in the order people read them.
 PERCENTILES = ("min_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms")
-_FRACTIONS = re.compile(r"accuracy|agreement|share|recall|precision|fraction|iou|f1|_rate$|^ap\d*$|auc|^hr@\d+$|ndcg")
+_FRACTIONS = re.compile(
+    r"accuracy|agreement|share|recall|precision|fraction|iou|f1|_rate$|^ap\d*(_\d+)?$|auc|^hr@\d+$|ndcg"
+)
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 

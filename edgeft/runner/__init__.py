@@ -7,8 +7,8 @@
                       compose(calls by graph name, spec) -> one call, where a model has several graphs
 
 What a part leaves out has a default in `core.py`; a kind or task without a part only checks itself. Parts are Python
-3.6 and numpy, import at their top only what `core.py` imports there, may import from `.core`, and take none of its
-names.
+3.6 and numpy, import at their top only what `core.py` imports there, may import from `.core` and the parts before
+them, and take none of their names.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from importlib import resources
 
 #: tasks that speak like another one
 SAYS = {"keyword": "classify", "text-classify": "classify"}
+#: kinds of input that share a part, which comes before theirs
+NEEDS = {"image": "pixels", "letterbox": "pixels"}
 _MAIN = 'if __name__ == "__main__":'
 
 
@@ -25,7 +27,7 @@ def text(kind: str, task: str) -> str:
     """The whole of run.py for models of `task` that take inputs of `kind` (the `preprocess` table's)."""
     folder = resources.files(__package__)
     before, main, after = folder.joinpath("core.py").read_text(encoding="utf-8").partition(_MAIN)
-    names = (kind, f"say_{SAYS.get(task, task)}".replace("-", "_"))
+    names = (NEEDS.get(kind, "core"), kind, f"say_{SAYS.get(task, task)}".replace("-", "_"))
     files = [folder.joinpath(f"{name}.py") for name in names if name.isidentifier() and name != "core"]
     parts = [_own_lines(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
     return "".join([before, *(f"{part}\n\n" for part in parts), main, after])

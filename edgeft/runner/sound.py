@@ -46,7 +46,7 @@ def preprocess(raw, spec):
     samples = raw["samples"].astype(np.float64)
     if raw["samples"].dtype == np.int16:
         samples = samples / 32768.0
-    clip = fitted(samples, int(raw["rate"]), spec["rate"], spec["length"])
+    clip = fitted(samples, int(raw["rate"]), spec["rate"], spec["length"], spec.get("place", "middle"))
     size, frames = spec["window"], 1 + (spec["length"] - spec["window"]) // spec["hop"]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
     spectrum = np.fft.rfft(clip[spec["hop"] * np.arange(frames)[:, None] + np.arange(size)] * window, spec["fft"])
@@ -65,9 +65,14 @@ def preprocess(raw, spec):
     return np.ascontiguousarray(x[None, None] if spec["layout"] == "NCHW" else x[None, :, :, None])
 
 
-def fitted(samples, rate, wanted, length):
-    """Exactly `length` samples at `wanted` hertz: the middle of a longer clip, zeros around a shorter one."""
+def fitted(samples, rate, wanted, length, place="middle"):
+    """Exactly `length` samples at `wanted` hertz: the middle of a longer clip, zeros around a shorter one.
+
+    At the "start": zeros behind the clip, and none that is longer.
+    """
     total = -(-len(samples) * wanted // rate)
+    if place == "start" and total > length:
+        raise Stop(3, f"a sound of {len(samples) / rate:.2f} s: the model hears at most {length / wanted:.2f} s")
     start = (total - length) // 2 if total > length else 0
     count = min(total, length)
     if rate == wanted:
@@ -89,7 +94,7 @@ def fitted(samples, rate, wanted, length):
             n = np.arange(block, min(block + 8192, start + count))
             parts.append((windows[n * down // up] * taps[n * down % up]).sum(axis=1))
         inner = np.concatenate(parts)
-    before = (length - len(inner)) // 2
+    before = (length - len(inner)) // 2 if place == "middle" else 0
     return np.concatenate([np.zeros(before), inner, np.zeros(length - len(inner) - before)])
 
 

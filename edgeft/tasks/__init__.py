@@ -49,6 +49,8 @@ class Task(Protocol):
     A task may have a function `tell` of its own, see below: where what is seen is told in the terms of the sample
     (names of its candidates), and where one sample takes several rows of the graph's batch.
 
+    A task may have `draw_beside(raw, decoded, target)`: as `draw`, with what is truly there (true boxes, true masks).
+
     A metric that is no mean over samples (mIoU, AP, BLEU, word error rate) is bootstrapped. Where it is slow, the task
     also has `statistics(outputs, targets)`, a sequence with one entry a sample (counts, matches), and
     `metric_of(statistics)`, the metric of any selection of them: then outputs are looked at once, not per round.
@@ -130,6 +132,11 @@ def tell(
         return task.tell(outputs, raw, spec, labels, top=top)
     (only,) = task.decode(outputs, labels, top=top)
     return only
+
+
+def draw(task: Any, raw: Any, decoded: Mapping[str, Any], target: Any) -> dict[str, Any]:
+    """`task.draw`, or `task.draw_beside` where the task draws what is truly there too."""
+    return task.draw_beside(raw, decoded, target) if hasattr(task, "draw_beside") else task.draw(raw, decoded)
 
 
 def get(name: str) -> Task:

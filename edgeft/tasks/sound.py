@@ -1,12 +1,15 @@
 """Sounds: make the graph's input tensor (log-mel or MFCC features) from raw samples. Files: `sound_file.py`.
 
-Mono mix, resampling, a fixed length around the middle, frames under a periodic Hann window, power spectrum, mel filter
+Mono mix, resampling, a fixed length, frames under a periodic Hann window, power spectrum, mel filter
 bank, natural logarithm, optionally a cosine transform, and mean and std by feature:
 
 - the mel scale is HTK's, mel = 2595 log10(1 + f / 700) (O'Shaughnessy 1987; Young et al., The HTK Book), with
   triangular filters of height 1 that are linear in hertz (as torchaudio's `mel_scale="htk", norm=None`);
 - MFCCs are the orthonormal DCT-II of the log energies (Davis and Mermelstein 1980), the first `coefficients` of them;
 - resampling is by a sinc under a Kaiser window, one set of taps a phase (Crochiere and Rabiner 1983).
+
+Where a clip lies in the fixed length is the table's `place`. "middle" (what a table without the key means): around its
+middle, and of longer clips only that. "start": from the beginning, zeros behind it, and longer clips are refused.
 
 Everything is float64 until the tensor is made. The same arithmetic in the same order is in the bundle's `run.py`
 (edgeft/runner/sound.py); a test holds both bit-equal.
@@ -67,6 +70,7 @@ class Spec:
     std: np.ndarray
     layout: str  # NCHW: (1, 1, frames, features); NHWC: (1, frames, features, 1)
     input: str
+    place: str = "middle"  # middle | start
 
     @property
     def frames(self) -> int:
@@ -78,26 +82,32 @@ class Spec:
 
 
 _KEYS = ("kind", *(field.name for field in fields(Spec)))
+_OPTIONAL = ("place",)
 _COUNTS = {"rate": MAX_RATE, "length": 2**24, "window": 2**16, "hop": 2**16, "fft": 2**16, "mels": 512}
 
 
 def configure(
-    data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
+    data: Any,
+    defaults: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    say: Callable[[str], None],
+    standard: Mapping[str, float] = DEFAULTS,
 ) -> dict[str, Any]:
     """The `preprocess` table from the recipe's `data.sound`, where the data's own rate fills what is left open.
 
-    Mean and std are 0 and 1 until `measure` has seen the training samples. Raises `RecipeError` naming the key.
+    `standard` has what a task takes where the recipe says nothing. Mean and std are 0 and 1 until `measure` has seen
+    the training samples. Raises `RecipeError` naming the key.
     """
     stated = dict(getattr(data, "sound", {}) or {})
     for key, value in stated.items():
-        if key not in DEFAULTS:
-            raise RecipeError(f"unknown key {key!r}", where="data.sound", remedy=nearest(key, DEFAULTS))
+        if key not in standard:
+            raise RecipeError(f"unknown key {key!r}", where="data.sound", remedy=nearest(key, standard))
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MAX_RATE:
             raise RecipeError(f"is {value!r}, expected a number from 0 to {MAX_RATE}", where=f"data.sound.{key}")
     if getattr(data, "mean", ()):
         raise RecipeError("is for pictures", where="data.mean", remedy="features are measured over the training split")
     own = int(facts.get("rate", HIGHEST_OWN_RATE))
-    values = {**DEFAULTS, **stated}
+    values = {**standard, **stated}
     rate = int(values["rate"]) or min(own, HIGHEST_OWN_RATE)
     if rate > own:
         say(f"warning: data.sound.rate = {rate} Hz, but the recordings' {own} Hz hold nothing above {own // 2} Hz")
@@ -143,12 +153,13 @@ def configure(
 def measure(spec: Mapping[str, Any], raws: Iterable[Any]) -> dict[str, Any]:
     """`spec` with the mean and std of each feature over all frames of `raws`, summed in order: same samples, same bits.
 
-    A feature that never changes gets std 1. Values are rounded to float32, which the manifest then holds exactly.
+    Zeros behind a clip that stands at the start are no frames of it. A feature that never changes gets std 1. Values
+    are rounded to float32, which the manifest then holds exactly.
     """
     plain = check({**spec, "mean": [0.0] * len(spec["mean"]), "std": [1.0] * len(spec["std"])})
     count, total, squares = 0, np.zeros(plain.features), np.zeros(plain.features)
     for raw in raws:
-        frames = features(raw, plain)
+        frames = features(raw, plain)[: heard(raw, plain)]
         count += len(frames)
         total += frames.sum(axis=0)
         squares += np.square(frames).sum(axis=0)
@@ -164,7 +175,7 @@ def check(spec: Mapping[str, Any]) -> Spec:
         if key not in _KEYS:
             raise BundleError(f"unknown key {key!r}", where="preprocess", remedy=nearest(key, _KEYS))
     for key in _KEYS:
-        if key not in spec:
+        if key not in spec and key not in _OPTIONAL:
             raise BundleError("the key is missing", where=f"preprocess.{key}")
 
     def fail(key: str, expected: str) -> BundleError:
@@ -197,8 +208,10 @@ def check(spec: Mapping[str, Any]) -> Spec:
         raise fail("layout", "'NCHW' or 'NHWC'")
     if not isinstance(spec["input"], str) or not spec["input"]:
         raise fail("input", "the name of the graph's input")
+    if spec.get("place", "middle") not in ("middle", "start"):
+        raise fail("place", "'middle' or 'start'")
     arrays = {key: np.asarray(spec[key], np.float64) for key in ("mean", "std")}
-    return Spec(**{key: spec[key] for key in _KEYS[1:]} | arrays)
+    return Spec(**{key: spec[key] for key in _KEYS[1:] if key in spec} | arrays)
 
 
 def _numbers(value: Any, length: int) -> bool:
@@ -215,8 +228,8 @@ def _numbers(value: Any, length: int) -> bool:
 def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """{input name: float32 (1, 1, frames, features)} (NHWC: (1, frames, features, 1)) of a raw sound.
 
-    Raises `DataError` for samples of another dtype or shape, or that are not finite, and `BundleError` for a spec that
-    cannot be followed.
+    Raises `DataError` for samples of another dtype or shape, that are not finite or too long for a clip at the start,
+    and `BundleError` for a spec that cannot be followed.
     """
     wanted = check(spec)
     x = ((features(raw, wanted) - wanted.mean) / wanted.std).astype(np.float32)
@@ -226,7 +239,7 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def features(raw: Any, spec: Spec) -> np.ndarray:
     """Log mel energies or MFCCs, float64 (frames, features), before mean and std."""
     samples, rate = _checked(raw)
-    clip = fit(samples, rate, spec.rate, spec.length)
+    clip = fit(samples, rate, spec.rate, spec.length, spec.place)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window) / spec.window)
     at = spec.hop * np.arange(spec.frames)[:, None] + np.arange(spec.window)
     spectrum = np.fft.rfft(clip[at] * window, spec.fft)
@@ -254,13 +267,36 @@ def _checked(raw: Any) -> tuple[np.ndarray, int]:
     return samples.astype(np.float64), rate
 
 
-def fit(samples: np.ndarray, rate: int, wanted: int, length: int) -> np.ndarray:
-    """`samples` float64 (T,) at `rate` as exactly `length` samples at `wanted` hertz: the middle, or zeros around."""
-    total = -(-len(samples) * wanted // rate)
+def heard(raw: Any, spec: Spec) -> int:
+    """How many frames of `raw` begin within the recording; all of them where it stands in the middle."""
+    if spec.place == "middle":
+        return spec.frames
+    samples, rate = _checked(raw)
+    return min(spec.frames, -(-_length_at(len(samples), rate, spec.rate) // spec.hop))
+
+
+def fit(samples: np.ndarray, rate: int, wanted: int, length: int, place: str = "middle") -> np.ndarray:
+    """`samples` float64 (T,) at `rate` as exactly `length` samples at `wanted` hertz.
+
+    In the "middle": the middle of a longer clip, zeros around a shorter one. At the "start": zeros behind the clip;
+    raises `DataError` for a longer one, since nothing that was said may be lost.
+    """
+    total = _length_at(len(samples), rate, wanted)
+    if place == "start" and total > length:
+        raise DataError(
+            f"is {len(samples) / rate:.2f} s long, and the model hears at most {length / wanted:.2f} s",
+            where="sound",
+            remedy="cut it where nobody speaks, or train with a larger data.sound.seconds",
+        )
     start = (total - length) // 2 if total > length else 0
     inner = resample(samples, rate, wanted, start, min(total, length))
-    before = (length - len(inner)) // 2
+    before = (length - len(inner)) // 2 if place == "middle" else 0
     return np.concatenate([np.zeros(before), inner, np.zeros(length - len(inner) - before)])
+
+
+def _length_at(count: int, rate: int, wanted: int) -> int:
+    """How many samples `count` samples at `rate` are at `wanted` hertz."""
+    return -(-count * wanted // rate)
 
 
 def resample(samples: np.ndarray, rate: int, wanted: int, start: int, count: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from torch import nn
 from ..errors import RecipeError
 from ..objectives.blocks import ADAPTER, blocks, depths, under
 from ..quantize.graph import QuantizedGraph
+from ..quantize.parts import QuantizedParts
 from ..recipe import Recipe, Update
 from . import lora, updates
 
@@ -26,14 +27,14 @@ from . import lora, updates
 class Learning:
     """`steps`: names that learn, in the order they are let loose: the head, then blocks downwards, `every` epochs each.
 
-    `adapters` {layer: Adapter} hang in the module under the policy `lora`; `ignored` are keys without effect.
+    `adapters` {layer: Adapter} hang in the module under the policy `lora`; `warnings` are for the user.
     """
 
     names: frozenset[str]
     steps: tuple[frozenset[str], ...]
     every: int = 0
     adapters: dict[str, lora.Adapter] = field(default_factory=dict)
-    ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def at(self, epoch: int) -> frozenset[str]:
         """The names that learn in an epoch, counted from 1."""
@@ -50,7 +51,7 @@ class Learning:
 
     def notes(self, epochs: int) -> list[str]:
         """What a user should know of it before it starts."""
-        said = [f"warning: update.{key} only has an effect under update.policy = 'lora'" for key in self.ignored]
+        said = [f"warning: {text}" for text in self.warnings]
         if self.every:
             last = 1 + (max(epochs, 1) - 1) // self.every
             said.append(
@@ -67,7 +68,9 @@ class Learning:
         return said
 
 
-def begin(module: nn.Module, head: str, recipe: Recipe, example: Sequence[torch.Tensor]) -> Learning:
+def begin(
+    module: nn.Module, head: str, recipe: Recipe, example: Sequence[torch.Tensor], *, pretrained: bool = True
+) -> Learning:
     """Make `module` ready for the float stage: adapters hung in, and exactly what will learn requires a gradient.
 
     Raises `RecipeError` where nothing can be adapted or unfrozen.
@@ -83,7 +86,7 @@ def begin(module: nn.Module, head: str, recipe: Recipe, example: Sequence[torch.
             f"train.unfreeze: under update.policy = {update.policy!r} nothing but the head learns",
             remedy="take another policy, or leave train.unfreeze out",
         )
-    return Learning(frozenset(names), tuple(steps), every, adapters, tuple(_ignored(update)))
+    return Learning(frozenset(names), tuple(steps), every, adapters, tuple(_warnings(update, pretrained)))
 
 
 def _name(names: Collection[str]) -> str:
@@ -98,7 +101,9 @@ def rates_of(groups: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {str(group["name"]).removesuffix("_plain"): float(group["lr"]) for group in groups}
 
 
-def decay_in_graph(graph: QuantizedGraph, module: nn.Module, head: str, decay: float) -> dict[str, float]:
+def decay_in_graph(
+    graph: QuantizedGraph | QuantizedParts, module: nn.Module, head: str, decay: float
+) -> dict[str, float]:
     """{parameter of the captured graph: factor of its rate} under `train.layer_decay`; what is not named has 1.
 
     A bias that a norm left and the scale of a weight go with the weight; grids of activations learn at the full rate.
@@ -116,8 +121,15 @@ def decay_in_graph(graph: QuantizedGraph, module: nn.Module, head: str, decay: f
     return found
 
 
-def _ignored(update: Update) -> list[str]:
-    """Keys of [update] that were given and mean nothing under its policy."""
+def _warnings(update: Update, pretrained: bool) -> list[str]:
+    """Keys of [update] that were given and mean nothing under its policy; a policy that keeps what nobody trained."""
     keys = ("rank", "alpha", "dropout", "layers") if update.policy != "lora" else ()
     default: Any = Update()
-    return [key for key in keys if getattr(update, key) != getattr(default, key)]
+    said = [
+        f"update.{key} only has an effect under update.policy = 'lora'"
+        for key in keys
+        if getattr(update, key) != getattr(default, key)
+    ]
+    if update.policy != "full" and not pretrained:
+        said.append(f"update.policy = {update.policy!r} keeps weights that were never trained: give model.weights")
+    return said

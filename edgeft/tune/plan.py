@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
+
+import torch
 
 from .. import recipe, target
 from ..objectives import balance
-from ..quantize.graph import capture_float, insert
+from ..quantize.parts import insert_parts
 from . import learning, lora, updates
 from .memory import moving_bytes
 from .session import Session
@@ -16,18 +19,19 @@ from .session import Session
 def plan(session: Session) -> dict[str, Any]:
     """What a run would do: counts, what learns, memory of the parameters that move, what the targets object to."""
     module, head, t = session.built.module, session.built.head, session.recipe.train
-    learns = learning.begin(module, head, session.recipe, session.example)
+    learns = learning.begin(module, head, session.recipe, session.example, pretrained=session.pretrained)
     learned = learns.at(t.epochs)
     updated = sum(p.numel() for n, p in module.named_parameters() if n in learned)
     by_group = learning.rates_of(session.objective.groups(module, head, **rates(t)))
     updates.apply(module, learned)
     moving = moving_bytes(module, 1 if t.optimizer == "sgd" else 2)
     adapted = lora.merge(module)
-    captured = capture_float(module, session.example)
+    captured = session.capture(module)
     objections = {}
     for each in session.targets:
-        graph = insert(captured, each.scheme, session.recipe.quantize.keep_float)
-        objections[each.name] = [dataclasses.asdict(o) for o in target.objections(each, graph.summary)]
+        graphs = insert_parts(captured, each.scheme, session.recipe.quantize.keep_float).graphs.values()
+        found = dict.fromkeys(o for graph in graphs for o in target.objections(each, graph.summary))
+        objections[each.name] = [dataclasses.asdict(o) for o in found]
     weights = class_weights(session)
     return {
         "task": session.recipe.task,
@@ -61,10 +65,21 @@ def rates(train: recipe.Train) -> dict[str, float]:
 
 def class_weights(session: Session) -> dict[str, float]:
     """{label: weight} as `train.class_weights` has it, {} for "none"; `RecipeError` where a task has no classes."""
-    kind = session.recipe.train.class_weights
-    if kind == "none":
-        return {}
-    if not hasattr(session.objective, "weights"):
-        raise balance.no_classes(f"the task {session.recipe.task!r} has no classes to weigh")
-    found = session.objective.weights(session.dataset, kind)
+    weighing = _weighing(session)
+    found = weighing.weights(session.dataset, session.recipe.train.class_weights) if weighing else ()
     return {label: float(weight) for label, weight in zip(session.dataset.labels, found)}
+
+
+def weighted_loss(session: Session) -> Callable[[Any, Any], torch.Tensor] | None:
+    """The task's loss with the weights of its classes in it; None where there are none to be had or wanted."""
+    weighing = _weighing(session)
+    return weighing.weighted(session.dataset, session.recipe.train.class_weights) if weighing else None
+
+
+def _weighing(session: Session) -> Any:
+    """The objective, where classes are to be weighed; `RecipeError` where it cannot."""
+    if session.recipe.train.class_weights == "none":
+        return None
+    if not hasattr(session.objective, "weighted"):
+        raise balance.no_classes(f"the task {session.recipe.task!r} has no classes to weigh")
+    return session.objective

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,19 @@ from torch import nn
 
 from .. import calibration, data, files, recipe
 from ..errors import DataError, RecipeError, UsageError
-from ..quantize.graph import Captured, QuantizedGraph, capture_float, insert
-from ..quantize.ranges import calibrate
+from ..quantize.parts import CapturedParts, QuantizedParts, calibrate_parts, insert_parts
 from ..recipe import Recipe
 from ..scheme import Scheme
 from . import environment, learning, lora, updates
 from .fit import Fitted, Stage, agreed, fit
 from .memory import moving_bytes
-from .plan import class_weights, plan, rates
+from .plan import plan, rates, weighted_loss
 from .session import Say, Session, open_session, silent
 
 #: samples of one evaluation batch: what a cache holds is faster than what memory holds
 EVALUATED = 32
+#: folder of a run with the files that its task learned from the training data (a tokenizer)
+LEARNED = "preprocess"
 Bar = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
@@ -55,7 +57,15 @@ def tune(
     accelerator = _accelerator(recipe_, out, dry_run)
     if not accelerator.is_main_process:  # one voice, however many processes
         say, progress = silent, False
-    session = open_session(recipe_, allow_code=allow_code, model=model, dataset=dataset, say=say)
+    learned = out / LEARNED
+    session = open_session(
+        recipe_,
+        allow_code=allow_code,
+        model=model,
+        dataset=dataset,
+        learned=learned if resume else None,
+        say=say,
+    )
     if dry_run:
         return plan(session)
     if recipe_.quantize.method != "none":
@@ -70,6 +80,7 @@ def tune(
         accelerator.init_trackers(recipe_.name)
     if accelerator.is_main_process:
         files.write_text(out / "recipe.toml", recipe.dumps(recipe_))
+        session.keep_learned(learned)
     try:
         run.float_stage()
         results = {name: run.scheme_stage(scheme) for name, scheme in session.schemes.items()}
@@ -104,7 +115,8 @@ def _accelerator(recipe_: Recipe, out: Path, dry_run: bool) -> Accelerator:
 def _forget(out: Path) -> None:
     """Remove what an earlier run left in a folder that is written anew: nothing of it may pass for this one's."""
     with files.system_errors(out):
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        for folder in ("checkpoints", LEARNED):
+            shutil.rmtree(out / folder, ignore_errors=True)
         for path in (out / "summary.json", out / "metrics.jsonl", *out.glob("*.safetensors")):
             path.unlink(missing_ok=True)
 
@@ -140,15 +152,15 @@ class _Run:
     def __init__(self, session: Session, out: Path, accelerator: Accelerator, say: Say, bar: Bar) -> None:
         self.s, self.out, self.accelerator, self.say, self.bar = session, out, accelerator, say, bar
         self.module = session.built.module.to(accelerator.device)
-        self.learns = learning.begin(self.module, session.built.head, session.recipe, session.example)
+        self.learns = learning.begin(
+            self.module, session.built.head, session.recipe, session.example, pretrained=session.pretrained
+        )
         self.rows: list[dict[str, Any]] = []
         self.fitted: list[Fitted] = []
-        kind = session.recipe.train.class_weights
-        weighting = kind != "none" and class_weights(session)  # raises where there are no classes
-        self.weighted = session.objective.weighted(session.dataset, kind) if weighting else None
+        self.weighted = weighted_loss(session)
         self.saved = 0
         self.updated = 0
-        self.captured: Captured | None = None
+        self.captured: CapturedParts | None = None
         self.adapted: list[str] = []  # layers whose adapters were merged
 
     def loss(self, said: Any, targets: Any) -> torch.Tensor:
@@ -254,7 +266,7 @@ class _Run:
         self.updated = sum(p.numel() for n, p in self.module.named_parameters() if n in learned)
         self.adapted = lora.merge(self.module)
         self.save(self.module, "float.safetensors")
-        self.captured = capture_float(self.module.cpu(), self.s.example)
+        self.captured = self.s.capture(self.module.cpu())
 
     def scheme_stage(self, scheme: Scheme) -> dict[str, Any]:
         """Calibrate, then quantization-aware training, of one scheme; both are measured on the test split."""
@@ -274,13 +286,13 @@ class _Run:
         else:
             result["quantized"] = result["ptq"]
         result["integer_weights"] = len(graph.weights())
-        result["float_ops"] = dict(graph.summary.float_ops)
+        result["float_ops"] = graph.float_ops()
         self.save(graph.module, f"quantized.{scheme.name}.safetensors")
         return result
 
-    def qat(self, graph: QuantizedGraph) -> Fitted:
+    def qat(self, graph: QuantizedParts) -> Fitted:
         t, q = self.s.recipe.train, self.s.recipe.quantize
-        updates.apply_to_graph(graph, self.module, self.s.built.head, self.s.policy, self.adapted)
+        self.apply_policy(graph)
         device = self.accelerator.device
         teacher = graph.captured.module.to(device)
         for parameter in teacher.parameters():
@@ -313,6 +325,20 @@ class _Run:
         teacher.cpu()
         graph.module.cpu()
         return fitted
+
+    def apply_policy(self, graph: QuantizedParts) -> None:
+        """The update policy on every graph; one that holds nothing of what it chose stays as it is."""
+        head, policy = self.s.built.head, self.s.policy
+        chosen = updates.trainable(self.module, head, policy)
+        for part, each in graph.graphs.items():
+            if graph.single:
+                updates.apply_to_graph(each, self.module, head, policy, self.adapted)
+            elif any(name.startswith(f"{part}.") for name in chosen):
+                own = self.module.get_submodule(part)
+                adapted = [name.removeprefix(f"{part}.") for name in self.adapted if name.startswith(f"{part}.")]
+                updates.apply_to_graph(each, own, head.removeprefix(f"{part}."), policy, adapted)
+            else:
+                updates.apply(each.module, ())
 
     def summary(self, results: dict[str, dict[str, Any]], seconds: float) -> dict[str, Any]:
         test = self.s.dataset.split("test")
@@ -369,23 +395,34 @@ def calibration_samples(session: Session) -> data.Split:
     return train.subset(data.calibration_indices(train, preset.samples, preset.choose, preset.seed, avoid=test))
 
 
-def calibrated(session: Session, captured: Captured, scheme: Scheme) -> QuantizedGraph:
-    """The captured graph on a scheme's grid, calibrated on training samples that are not in the test split.
+def calibrated(session: Session, captured: CapturedParts, scheme: Scheme) -> QuantizedParts:
+    """The captured graphs on a scheme's grid, calibrated on training samples that are not in the test split.
 
     Several processes share the batches out and exchange what they saw, so that all of them have the same ranges.
     """
     preset = calibration.load(session.recipe.quantize.calibration)
     part = calibration_samples(session)
-    graph = insert(captured, scheme, session.recipe.quantize.keep_float)
-    graph.calibrate_weights(preset.weights)
-
+    graph = insert_parts(captured, scheme, session.recipe.quantize.keep_float)
     world, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
 
-    def batches() -> Iterable[tuple[torch.Tensor, ...]]:
-        for start in range(rank * preset.batch_size, len(part), world * preset.batch_size):
+    def every_batch() -> Iterator[tuple[torch.Tensor, ...]]:
+        if hasattr(session.objective, "calibration"):
+            yield from session.objective.calibration(part, session.spec, preset.batch_size)
+            return
+        for start in range(0, len(part), preset.batch_size):
             rows = range(start, min(start + preset.batch_size, len(part)))
             feeds = [session.task.preprocess(part.raw(i), session.spec) for i in rows]
             yield tuple(torch.from_numpy(np.concatenate([f[k] for f in feeds])) for k in feeds[0])
 
-    calibrate(graph.module, batches, estimator=preset.estimator, percentile=preset.percentile)
+    def taught() -> Iterable[tuple[torch.Tensor, ...]]:
+        """What a model of several graphs is trained on: the second one reads what the first one says."""
+        loader = session.objective.loader(part, session.spec, preset.batch_size)
+        yield from (_tuple(inputs) for k, (inputs, _) in enumerate(loader) if k % world == rank)
+
+    def batches() -> Iterable[tuple[torch.Tensor, ...]]:
+        return itertools.islice(every_batch(), rank, None, world) if graph.single else taught()
+
+    graph.spread_channels(batches)
+    graph.calibrate_weights(preset.weights)
+    calibrate_parts(graph, batches, estimator=preset.estimator, percentile=preset.percentile)
     return graph

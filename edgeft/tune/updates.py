@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from torch import fx, nn
 
 from ..errors import RecipeError, nearest
-from ..objectives.blocks import under as _under
+from ..objectives.blocks import blocks, under
 from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
 from ..quantize.normalize import NORM_IN
@@ -30,33 +30,6 @@ _NORMS = (
 )
 
 
-def last_block(module: nn.Module, head: str) -> tuple[str, ...]:
-    """The dotted name of the block that holds the last weighted layer before the head.
-
-    In a stack of equal blocks (`nn.ModuleList`: the layers of a transformer) it is the whole block of the stack. Where
-    that layer stands in the model itself it is the block, with the norms that follow it.
-    """
-    weighted = [
-        n
-        for n, m in module.named_modules()
-        if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear)) and not _under(n, head)
-    ]
-    if not weighted:
-        return (head,)
-    block, _, leaf = weighted[-1].rpartition(".")
-    stacks = {n for n, m in module.named_modules() if isinstance(m, nn.ModuleList)}
-    inner = block
-    while inner:
-        if inner.rpartition(".")[0] in stacks:
-            return (inner,)
-        inner = inner.rpartition(".")[0]
-    if block:
-        return (block,)
-    own = list(module.named_children())
-    after = own[[name for name, _ in own].index(leaf) + 1 :]
-    return leaf, *(name for name, child in after if isinstance(child, _NORMS))
-
-
 def trainable(module: nn.Module, head: str, policy: str) -> set[str]:
     """Names of the float module's parameters that learn. Raises `RecipeError` for an unknown policy.
 
@@ -65,7 +38,7 @@ def trainable(module: nn.Module, head: str, policy: str) -> set[str]:
     if policy not in POLICIES:
         raise RecipeError(f"unknown update policy {policy!r}", remedy=nearest(policy, POLICIES))
     names = {n for n, _ in module.named_parameters()}
-    in_head = {n for n in names if _under(n, head)}
+    in_head = {n for n in names if under(n, head)}
     if policy == "full":
         return names
     if policy == "head":
@@ -74,8 +47,7 @@ def trainable(module: nn.Module, head: str, policy: str) -> set[str]:
         adapters = lora.adapted(module)
         return in_head | {f"{n}.{lora.ADAPTER}.{own}" for n, a in adapters.items() for own, _ in a.named_parameters()}
     if policy == "last":
-        blocks = last_block(module, head)
-        return in_head | {n for n in names if any(_under(n, block) for block in blocks)}
+        return in_head.union(*blocks(module, head)[-1:])
     if policy == "bias":
         return in_head | {n for n in names if n.endswith(".bias") or n == "bias"}
     norms = {n for n, m in module.named_modules() if isinstance(m, _NORMS)}

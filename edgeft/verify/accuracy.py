@@ -53,7 +53,7 @@ def accuracy(
         why = f"{task.METRIC} of the artifact is {after}"
         return Verdict("accuracy", FAIL, why, metric=task.METRIC, float=before, limit=limit, n=n)
     sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
-    drop = sign * (before - after)
+    drop = sign * (before - after) + 0.0  # never -0
     interval = drop_interval(task, float_outputs, quantized_outputs, targets)
     verdict, why = _decide(drop, interval, limit, n, gates.decide)
     return Verdict(
@@ -137,7 +137,7 @@ def drop_interval(
     else:
         first, second = (resampled(task, outputs, targets) for outputs in (float_outputs, quantized_outputs))
         low, high = stats.paired_bootstrap(lambda i: sign * (first(i) - second(i)), n, rounds=400)
-    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+    return (low + 0.0, high + 0.0) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def worst_class(

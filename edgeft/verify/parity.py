@@ -106,7 +106,7 @@ def preprocessing(task: Task, raws: Sequence[Any], stored: Outputs, spec: Mappin
         why = f"preprocessing not repeated: {error.message}; {error.remedy}"
         return Verdict("parity", UNVERIFIED, why, metric="preprocessing", n=0, required=False)
     level = PREPROCESS_ABSOLUTE
-    if spec.get("kind") == "image":
+    if spec.get("kind") in ("image", "letterbox"):
         level = PREPROCESS_LEVELS / (
             float(spec.get("scale", 1)) * min([float(s) for s in spec.get("std", ())] or [1.0])
         )

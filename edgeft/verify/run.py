@@ -73,15 +73,16 @@ def run(
     session = opened.session(threads=threads)
     samples = opened.samples()
     found = [_labels(opened, samples), *_samples(opened, session, samples, machine)]
-    share = opened.runtime.integer_share(opened.graph_path(), threads=threads)
     graphs = [graph["name"] for graph in opened.manifest["graphs"]]
+    shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
+    share = _share(opened, shares, samples)
     weights = [tensor for name in graphs for tensor in opened.runtime.integer_weights(opened.graph_path(name))]
     grids = [grid for name in graphs for grid in opened.runtime.activation_grids(opened.graph_path(name))]
     found += [
         integer_digests(opened.manifest.get("integer_weights", {}), weights),
         same_scales(opened.manifest.get("scales_sha256"), weights, grids),
         int8_share(share, gates, on_target=speaks, where=where),
-        _compatibility(profile, opened, session, share),
+        *[_compatibility(profile, opened, name, shares[name]) for name in graphs],
     ]
     comparison = None
     kept = list(evaluate.recorded(opened.manifest, "quantize").get("keep_float") or ())
@@ -160,6 +161,8 @@ def _samples(
     """Preprocessing again, and the artifact on the stored tensors against its own outputs and the quantized graph's."""
     stored = {kind: _named(samples, kind) for kind in ("input", "output", "graph")}
     raws = bundles.raws(samples)
+    if len(opened.manifest["graphs"]) > 1:
+        return _samples_of_graphs(opened, session, stored, raws, machine)
     now = session.run(stored["input"])
     # Where the artifact has scales of its own they count, not the manifest's: a wider step there would let more pass.
     told = {tensor["name"]: tensor for tensor in opened.graph()["outputs"]}
@@ -181,6 +184,53 @@ def _samples(
     return verdicts
 
 
+def _samples_of_graphs(
+    opened: Bundle,
+    session: Any,
+    stored: Mapping[str, dict[str, np.ndarray]],
+    raws: list[Any],
+    machine: Mapping[str, Any],
+) -> list[Verdict]:
+    """The same of several graphs: each on what it was given at export, row by row, and the whole on the samples."""
+    plain = {kind: {k: v for k, v in values.items() if "/" not in k} for kind, values in stored.items()}
+    verdicts = [preprocessing(opened.task, raws, plain["input"], opened.preprocess)]
+    same = _same_machine(opened, machine)
+    for graph in opened.manifest["graphs"]:
+        name, judge = graph["name"], opened.task.part(graph["name"])  # type: ignore[attr-defined]
+        given, expected, torch = (_named(stored[kind], name) for kind in ("input", "output", "graph"))
+        rows = [{k: v[i : i + 1] for k, v in given.items()} for i in range(len(next(iter(given.values()), ())))]
+        said = [session.sessions[name].run(row) for row in rows]
+        now = {key: np.concatenate([each[key] for each in said]) for key in (said[0] if said else ())}
+        reach = {tensor["name"]: tensor["rounding"] for tensor in graph["outputs"] if "rounding" in tensor}
+        steps = output_steps(graph["outputs"], expected)
+        found = [samples_parity(judge, expected, now, steps, same=same, reach=reach)]
+        if torch:
+            found.append(parity(judge, torch, now, output_steps(graph["outputs"], torch), reach))
+        verdicts += [dataclasses.replace(verdict, why=f"{name}: {verdict.why}") for verdict in found]
+    whole = session.run(plain["input"])
+    alike = opened.task.alike(plain["output"], whole)
+    why = f"{int(alike.sum())} of {len(alike)} samples come out as at export, through all graphs"
+    verdicts.append(Verdict("parity", ADVISORY, why, metric="samples alike", n=len(alike), required=False))
+    return verdicts
+
+
+def _share(opened: Bundle, shares: Mapping[str, IntegerShare], samples: Mapping[str, np.ndarray]) -> IntegerShare:
+    """All graphs as one, each counted as often as it runs for a sample."""
+    if len(shares) == 1:
+        return next(iter(shares.values()))
+    times = opened.task.calls(samples)  # type: ignore[attr-defined]
+    floats: dict[str, int] = {}
+    ops: dict[str, int] = {}
+    for each in shares.values():
+        for table, own in ((floats, each.float_ops), (ops, each.ops)):
+            for op, count in own.items():
+                table[op] = table.get(op, 0) + count
+    macs, integer = (
+        sum(getattr(each, key) * times[name] for name, each in shares.items()) for key in ("macs", "integer_macs")
+    )
+    return IntegerShare(integer / macs if macs else 0.0, round(macs), round(integer), floats, ops)
+
+
 def _named(samples: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
     return {key[len(kind) + 1 :]: value for key, value in samples.items() if key.startswith(f"{kind}/")}
 
@@ -197,17 +247,19 @@ def _same_machine(opened: Bundle, machine: Mapping[str, Any]) -> bool:
     )
 
 
-def _compatibility(profile: Target | None, opened: Bundle, session: Session, share: IntegerShare) -> Verdict:
+def _compatibility(profile: Target | None, opened: Bundle, name: str, share: IntegerShare) -> Verdict:
     if profile is None:
         why = f"no profile of {opened.target!r} is installed here: its rules were not checked"
         return Verdict("compatibility", UNVERIFIED, why, required=False)
     emitted = {
-        "dynamic": any(side < 0 for tensor in session.inputs for side in tensor.shape),
+        "dynamic": any(side < 0 for tensor in opened.graph(name)["inputs"] for side in tensor["shape"]),
         "float_ops": list(share.float_ops),
         **opened.manifest["requires"],
-        **opened.runtime.emitted(opened.graph_path()),
+        **opened.runtime.emitted(opened.graph_path(name)),
     }
-    return compatibility(profile, emitted)
+    found = compatibility(profile, emitted)
+    several = len(opened.manifest["graphs"]) > 1
+    return dataclasses.replace(found, why=f"{name}: {found.why}") if several else found
 
 
 def _latency(
@@ -222,7 +274,7 @@ def _latency(
 ) -> tuple[Comparison, list[Verdict], dict[str, Any] | None]:
     """Float against int8 on the first sample, interleaved in this process; and single calls of int8 where there is a
     budget for p95, or where the task answers at a rate."""
-    first = {name: values[:1] for name, values in _named(samples, "input").items()}
+    first = {name: values[:1] for name, values in _named(samples, "input").items() if "/" not in name}
     baseline = opened.session(threads=threads, baseline=True, exact=False)
     session = opened.session(threads=threads, exact=False) if opened.exact else session
     for each in (baseline, session):

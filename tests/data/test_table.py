@@ -88,6 +88,18 @@ def test_the_same_text_in_two_splits_is_a_leak(tmp_path: Path) -> None:
     assert any("leak: 1 of 10 test samples" in line and "test.csv:11" in line for line in warnings)
 
 
+def test_the_same_words_in_two_splits_may_be_a_leak(tmp_path: Path) -> None:
+    from edgeft.data.similar import plain_words
+
+    table(tmp_path, [*lines(40), "8,:-) !!,yes"], name="train.csv")
+    table(tmp_path, [*lines(9, 100), "7,  REVIEW - number 7!,yes", "8,?!,no"], name="test.csv")
+    warnings = data.check(data.open(Data(format="csv", path=str(tmp_path))))
+    (found,) = [line for line in warnings if "leak" in line]
+    assert found.startswith("possible leak: 1 of 11 test texts") and "test.csv:11" in found
+    assert plain_words("\uff26abric\u2019s\n FINE.") == plain_words("fabric s fine"), "forms of letters are unified"
+    assert plain_words("?!") == ""
+
+
 BAD = {
     "7,half a row": "2 fields where the header has 3",
     "7,one,too,many": "4 fields where the header has 3",

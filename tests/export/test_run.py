@@ -274,3 +274,17 @@ def test_damaged_weights_are_refused(shapes, tmp_path, damage):
     with pytest.raises(RunError, match=f"quantized.{shapes_run.HOST}" if damage == "truncated" else "another model"):
         edgeft.export(run, ["host"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_profile_may_be_a_file_of_the_users_own(shapes, tmp_path):
+    """Its name, and no path of this machine, is what the bundle tells."""
+    profile = tmp_path / "drone.toml"
+    profile.write_text(
+        'name = "drone"\ntitle = "A drone"\nbackend = "onnxruntime"\nsource = ["measured"]\nconfidence = "derived"\n'
+        "[scheme_without_vnni]\nweight_bits = 7\n"
+    )
+    (report,) = edgeft.export(shapes.run, [str(profile)], tmp_path / "bundles")
+    assert report["target"] == "drone"
+    manifest = (tmp_path / "bundles" / "drone" / "manifest.json").read_text()
+    assert json.loads(manifest)["provenance"]["recipe"]["export"]["targets"] == ["drone"]
+    assert str(profile) not in manifest

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeft import objectives
@@ -20,6 +20,7 @@ def dataset(classes: list[int], labels: tuple[str, ...] = ("a", "b", "c")) -> Si
     return SimpleNamespace(labels=labels, split=lambda name: split)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=8).filter(any))
 def test_every_class_that_occurs_has_the_same_share(counts: list[int]) -> None:
     weights = balance.balanced(counts)
@@ -45,6 +46,23 @@ def test_the_weighted_loss_of_a_whole_split_is_the_mean_over_classes(task: str) 
     torch.testing.assert_close(even(logits, targets), objective.loss(logits, targets))
     plain = objective.weighted(dataset(classes), "none")
     assert torch.equal(plain(logits, targets), objective.loss(logits, targets))
+
+
+def test_pixels_are_weighed_by_class_and_void_counts_for_nothing() -> None:
+    segment = objectives.get("segment")
+    masks = np.empty(2, object)
+    masks[:] = [np.array([[0, 0, 0], [1, 255, 255]], np.uint8), np.array([[0, 0, 0], [1, 2, 255]], np.uint8)]
+    data = SimpleNamespace(labels=("road", "car", "sign"), split=lambda name: SimpleNamespace(targets=masks))
+    weights = segment.weights(data, "balanced")
+    torch.testing.assert_close(weights, torch.tensor([9 / (3 * 6), 9 / (3 * 2), 9 / 3]))
+    logits, targets = (
+        torch.randn(2, 3, 2, 3, generator=torch.Generator().manual_seed(2)),
+        torch.from_numpy(np.stack(masks)),
+    )
+    each = torch.nn.functional.cross_entropy(logits, targets.long().where(targets < 3, 0), reduction="none")
+    by_class = torch.stack([each[targets == c].mean() for c in range(3)])
+    torch.testing.assert_close(segment.weighted(data, "balanced")(logits, targets), by_class.mean())
+    assert torch.equal(segment.weighted(data, "none")(logits, targets), segment.loss(logits, targets))
 
 
 def test_weights_of_a_task_by_its_training_samples() -> None:

@@ -60,6 +60,8 @@ def test_blocks_from_the_input_up(task: str) -> None:
     assert sorted(held) == sorted(n for n, _ in module.named_parameters() if not n.startswith(f"{head}."))
     depth = depths(module, head)
     assert depth[highest] == 1 and depth[lowest] == count and depth[f"{head}.weight"] == 0
+    last = updates.trainable(module, head, "last")
+    assert last == {*found[-1], *(n for n in depth if not depth[n])}, "not more of a network that is one flat stack"
 
 
 def test_a_norm_goes_with_its_layer_and_embeddings_with_each_other() -> None:

@@ -9,8 +9,8 @@ import pytest
 import sounds
 import torch
 
-from edgeft.data.samples import Split
-from edgeft.errors import RecipeError
+from edgeft.data.samples import Dataset, Split
+from edgeft.errors import DataError
 from edgeft.objectives import classify, get, keyword
 from edgeft.recipe import Data
 from edgeft.tasks import sound
@@ -61,36 +61,20 @@ def test_augmentation_is_drawn_from_seed_and_epoch(level: str) -> None:
     assert not torch.equal(first[0], next(iter(loader))[0][0])
 
 
-def test_light_shifts_whole_frames_and_adds_a_little_noise() -> None:
-    x = torch.arange(20.0).reshape(1, 1, 20, 1).expand(64, 1, 20, 3).contiguous()
-    kept = x.clone()
-    (made,) = keyword.augmentation("light")((x,), np.random.default_rng(0))
-    assert torch.equal(x, kept), "the kept features are not changed"
-    shifts = set()
-    for clip in made:
-        steps = (clip[0] - torch.arange(20.0)[:, None])[4:-4]
-        shifts.add(round(float(steps.mean())))
-        assert float(steps.std()) < 0.2
-    assert shifts == {-2, -1, 0, 1, 2}
+def test_amounts_follow_from_the_size_of_a_clip() -> None:
+    x = torch.full((300, 1, 24, 10), 9.0)
+    (made,) = keyword.augmentation("strong", spec())((x,), np.random.default_rng(0))
+    masked = (made == 0).reshape(300, 24, 10).numpy()
+    assert masked.all(axis=2).sum(axis=1).max() == 4 and masked.all(axis=1).sum(axis=1).max() == 2
+    picture = {"kind": "image", "size": [49, 10], "layout": "NHWC"}
+    (made,) = keyword.augmentation("light", picture)((torch.zeros(2, 49, 10, 1),), np.random.default_rng(0))
+    assert made.shape == (2, 49, 10, 1)
 
 
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_strong_masks_one_span_in_time_and_one_over_features(layout: str) -> None:
-    x = torch.full((200, 1, 50, 10) if layout == "NCHW" else (200, 50, 10, 1), 9.0)
-    (made,) = keyword.augmentation("strong", layout)((x,), np.random.default_rng(0))
-    assert made.shape == x.shape
-    masked = (made == 0).reshape(200, 50, 10).numpy()
-    times, features = masked.all(axis=2).sum(axis=1), masked.all(axis=1).sum(axis=1)
-    assert times.max() == 10 and features.max() == 2 and times.min() == features.min() == 0
-    for row in masked.all(axis=2):
-        assert np.count_nonzero(np.diff(row.astype(int), prepend=0, append=0)) in (0, 2), "one run"
-    assert float(made[made != 0].mean()) == pytest.approx(9, abs=0.05)
-
-
-def test_levels() -> None:
-    assert keyword.augmentation("none") is None
-    with pytest.raises(RecipeError, match="did you mean 'light'"):
-        keyword.augmentation("lihgt")
+def test_recordings_with_transcripts_are_no_keywords() -> None:
+    with pytest.raises(DataError, match="transcripts, no classes"):
+        keyword.outputs(Dataset("d", ("no", "yes"), {}, facts={"units": "words"}))
+    assert keyword.outputs(Dataset("d", ("no", "yes"), {})) == 2
 
 
 def test_predict_is_in_order_and_changes_nothing() -> None:

@@ -31,7 +31,7 @@ def test_batches_are_tokens_masks_and_class_numbers(opened) -> None:
     split = dataset.split("train")
     loader = text_classify.loader(split, built.spec, 8, augment="strong", seed=1, shuffle=True)
     (ids, mask), targets = next(iter(loader))
-    assert ids.shape == mask.shape == (8, 24) and ids.dtype == mask.dtype == torch.int32
+    assert ids.shape == mask.shape == (8, int(mask.sum(1).max())) and ids.dtype == mask.dtype == torch.int32
     assert targets.dtype == torch.int64 and bool((mask.sum(1) > 2).all())
     again = text_classify.loader(split, built.spec, 8, seed=1, workers=1, shuffle=True)
     assert torch.equal(next(iter(again))[0][0], ids)
@@ -58,3 +58,69 @@ def test_one_class_gives_nothing_to_learn(opened) -> None:
     dataset, _ = opened
     with pytest.raises(DataError, match="two or more classes"):
         text_classify.outputs(data.Dataset("x", ("one",), dataset.splits))
+
+
+def test_a_batch_holds_texts_of_similar_length_and_is_as_long_as_the_longest(opened) -> None:
+    dataset, built = opened
+    split = dataset.split("train")
+    loader = text_classify.loader(split, built.spec, 8, seed=1, shuffle=True, drop_last=True)
+    spread, seen = [], 0
+    for (ids, mask), _ in loader:
+        lengths = mask.sum(1)
+        assert ids.shape == mask.shape == (8, int(lengths.max()))
+        spread.append(float(lengths.float().std()))
+        seen += len(ids)
+    assert seen == len(split) // 8 * 8
+    whole = text_classify.lengths(split, built.spec)
+    assert np.mean(spread) < 0.5 * whole.std()
+
+
+def test_order_is_a_permutation_drawn_from_seed_and_epoch(opened) -> None:
+    dataset, built = opened
+    split = dataset.split("train")
+
+    def order(epoch: int, seed: int = 1, drop_last: bool = False) -> list[int]:
+        loader = text_classify.loader(split, built.spec, 7, seed=seed, shuffle=True, drop_last=drop_last)
+        loader.set_epoch(epoch)
+        return list(loader.sampler)
+
+    assert sorted(order(1)) == list(range(len(split)))
+    assert order(1) == order(1) != order(2) and order(1) != order(1, seed=2)
+
+
+def test_what_is_predicted_does_not_depend_on_the_order_or_the_padding(opened) -> None:
+    dataset, built = opened
+    split = dataset.split("val")
+    found = text_classify.predict(built.module, split, built.spec, 8)
+    one_by_one = []
+    with torch.no_grad():
+        for i in range(len(split)):
+            feeds = text_classify.text_classify.preprocess(split.raw(i), built.spec)
+            one_by_one.append(built.module(*(torch.from_numpy(v) for v in feeds.values())).numpy()[0])
+    assert np.allclose(found, np.stack(one_by_one), atol=1e-5)
+    assert text_classify.predict(built.module, split.subset([]), built.spec, 8).shape == (0, 0)
+
+
+def test_calibration_sees_words_and_almost_no_padding(opened) -> None:
+    dataset, built = opened
+    split = dataset.split("train")
+    batches = list(text_classify.calibration(split, built.spec, 8))
+    assert sum(len(ids) for ids, _ in batches) == len(split)
+    share = sum(float(mask.sum()) for _, mask in batches) / sum(mask.numel() for _, mask in batches)
+    assert share > 0.95
+
+
+def test_a_captured_graph_takes_texts_of_any_length(opened) -> None:
+    from edgeft.quantize.graph import capture_float, insert
+    from edgeft.scheme import Scheme
+
+    _, built = opened
+    ids = torch.randint(2, 20, (2, 16), dtype=torch.int32)
+    captured = capture_float(built.module, (ids, torch.ones_like(ids)))
+    graph = insert(captured, Scheme())
+    graph.set_mode("off")
+    for length in (3, 16, 24):
+        ids = torch.randint(2, 20, (3, length), dtype=torch.int32)
+        mask = torch.ones_like(ids)
+        with torch.no_grad():
+            assert torch.allclose(graph.module(ids, mask), built.module(ids, mask), atol=1e-5)

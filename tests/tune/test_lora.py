@@ -187,3 +187,4 @@ def test_a_dry_run_tells_of_the_adapters(data: Path, tmp_path: Path) -> None:
     assert plan["moving_bytes"] == (576 + 195) * 16
     ignored: Any = tune(tune_data.recipe_for(data, "update.rank=4"), tmp_path / "run", dry_run=True)
     assert ignored["notes"] == ["warning: update.rank only has an effect under update.policy = 'lora'"]
+    assert plan["notes"][0].startswith("warning: update.policy = 'lora' keeps weights that were never trained")

@@ -1,0 +1,202 @@
+"""What formats of pictures with boxes share: checks of a box, samples that are left out, division by stretches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import recipe
+from ..errors import DataError, need
+from ..tasks import image
+from .folders import Scanned
+from .samples import NAMES, Dataset, Split, fractions, grouped
+
+#: a larger share of pictures with a wrong box (or none that can be opened) stops the run; below it they are left out
+MAX_BAD = 0.05
+#: a box may reach beyond its picture by this share of the picture's side: rounding; it is cut off there
+OUTSIDE = 0.01
+#: pictures in the order of their names are divided in so many stretches: neighbours of a video look alike
+STRETCHES = 20
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
+
+
+class Wrong(Exception):
+    """What is wrong with a sample, and where (file:line)."""
+
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(f"{where}: {what}")
+        self.where = where
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """One picture: its file, size (height, width), and boxes (M, 4) x1 y1 x2 y2 in pixels with their classes."""
+
+    path: Path
+    size: tuple[int, int]
+    boxes: np.ndarray
+    classes: np.ndarray
+    crowd: np.ndarray
+
+    def target(self) -> dict[str, np.ndarray]:
+        """The sample's target as `tasks/detect.py` has it."""
+        return {
+            "boxes": self.boxes,
+            "classes": self.classes,
+            "crowd": self.crowd,
+            "size": np.asarray(self.size, np.int64),
+        }
+
+
+@dataclass
+class Found:
+    """The pictures of one split, those that cannot be used, and what there is to say of the others."""
+
+    good: list[Boxes] = field(default_factory=list)
+    bad: list[Wrong] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    twice: int = 0
+
+
+class Files:
+    """A pool of picture files, decoded on demand."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def source(self, i: int) -> str:
+        return str(self.paths[i])
+
+    def raw(self, i: int) -> np.ndarray:
+        return image.read(self.paths[i])
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Height and width as `image.read` will give them, from the file's header; raises `Wrong`."""
+    try:
+        if path.suffix.lower() == ".npy":
+            height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]
+            return int(height), int(width)
+        module = need("PIL.Image", "image")
+        with module.open(path) as opened:
+            width, height = opened.size
+            turned = opened.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except (OSError, ValueError, SyntaxError, EOFError, TypeError) as error:
+        raise Wrong(str(path), f"not readable as an image ({type(error).__name__}: {error})") from error
+    return (width, height) if turned else (height, width)
+
+
+def box(corners: Sequence[float], size: tuple[int, int], where: str) -> list[float]:
+    """x1 y1 x2 y2 in pixels, cut off at the picture's edges; raises `Wrong` for what is no box of this picture."""
+    values = np.asarray(corners, np.float64)
+    if not np.isfinite(values).all():
+        raise Wrong(where, "a number is not finite")
+    if values[2] <= values[0] or values[3] <= values[1]:
+        raise Wrong(where, f"the box has no area ({_words(values)})")
+    limit = np.array([size[1], size[0]] * 2, np.float64)
+    if (values < -OUTSIDE * limit).any() or (values > (1 + OUTSIDE) * limit).any():
+        raise Wrong(where, f"the box ({_words(values)}) reaches outside of its picture of {size[1]}x{size[0]} pixels")
+    cut = np.clip(values, 0, limit)
+    if cut[2] <= cut[0] or cut[3] <= cut[1]:
+        raise Wrong(where, f"the box ({_words(values)}) lies outside of its picture of {size[1]}x{size[0]} pixels")
+    return [float(v) for v in cut]
+
+
+def _words(values: np.ndarray) -> str:
+    return "{:.5g},{:.5g} to {:.5g},{:.5g}".format(*values)
+
+
+def picture(path: Path, size: tuple[int, int], rows: Sequence[tuple[int, Sequence[float], bool]], found: Found) -> None:
+    """Add a picture with its rows (class, corners, crowd) to `found`; a row that is there twice counts once."""
+    once = list(dict.fromkeys((kind, tuple(corners), crowd) for kind, corners, crowd in rows))
+    found.twice += len(rows) - len(once)
+    found.good.append(
+        Boxes(
+            path,
+            size,
+            np.array([r[1] for r in once], np.float32).reshape(-1, 4),
+            np.array([r[0] for r in once], np.int64),
+            np.array([r[2] for r in once], bool),
+        )
+    )
+
+
+def dataset(name: str, labels: tuple[str, ...], found: dict[str, Found], spec: recipe.Data) -> Dataset:
+    """The splits of what was found, in the order of the files' names; a missing val or test is taken from train.
+
+    Raises `DataError` where a split is empty or has no box, and for too many samples that cannot be used.
+    """
+    notes: list[str] = []
+    every = {part: _used(part, each, notes, name) for part, each in found.items()}
+    paths = [each.path for good in every.values() for each in good]
+    pool, splits, start = Files(paths), {}, 0
+    for part, good in every.items():
+        targets = np.empty(len(good), object)
+        for i, each in enumerate(good):
+            targets[i] = each.target()
+        splits[part] = Split(part, pool, np.arange(start, start + len(good)), targets)
+        start += len(good)
+    splits, more = _complete(splits, spec, name)
+    notes += more
+    facts: dict[str, Any] = {"kind": "letterbox"}
+    return Dataset(name, labels, Scanned(splits, notes, labels, name), notes, facts)
+
+
+def _used(part: str, found: Found, notes: list[str], where: str) -> list[Boxes]:
+    total = len(found.good) + len(found.bad)
+    if not total:
+        raise DataError(f"the {part} split holds no pictures", where=where, remedy=f"readable: {', '.join(SUFFIXES)}")
+    first = "; ".join(str(each) for each in found.bad[:5]) + (" ..." if len(found.bad) > 5 else "")
+    if len(found.bad) > MAX_BAD * total:
+        raise DataError(
+            f"{part}: {len(found.bad)} of {total} pictures ({len(found.bad) / total:.0%}) cannot be used: {first}",
+            where=found.bad[0].where,
+            remedy=f"repair or remove them; up to {MAX_BAD:.0%} are left out with a warning",
+        )
+    if found.bad:
+        notes.append(f"{part}: left out {len(found.bad)} of {total} pictures that cannot be used: {first}")
+    if found.empty:
+        notes.append(
+            f"{part}: {len(found.empty)} of {total} pictures have no boxes and teach that there is nothing, "
+            f"for example {found.empty[0]}"
+        )
+    if found.twice:
+        notes.append(f"{part}: {found.twice} boxes were there twice and count once")
+    if not sum(len(each.classes) for each in found.good):
+        empty = f", for example {found.empty[0]}" if found.empty else ""
+        raise DataError(
+            f"the {part} split has not one box{empty}", where=where, remedy="are the labels where the pictures are?"
+        )
+    return sorted(found.good, key=lambda each: _natural(str(each.path)))
+
+
+def _natural(name: str) -> list[Any]:
+    """frame_9 before frame_10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _complete(splits: dict[str, Split], spec: recipe.Data, where: str) -> tuple[dict[str, Split], list[str]]:
+    """Take a missing val or test out of train in whole stretches of pictures that follow each other by name."""
+    missing = [name for name in ("val", "test") if name not in splits]
+    if "train" not in splits or not missing:
+        return {name: splits[name] for name in NAMES if name in splits}, []
+    share = dict(zip(NAMES, fractions(spec.split)))
+    parts, whole = ["train", *missing], splits["train"]
+    total = sum(share[name] for name in parts)
+    stretch = np.arange(len(whole)) * min(STRETCHES, len(whole)) // max(len(whole), 1)
+    positions = grouped(stretch, [share[name] / total for name in parts], spec.split_seed, where)
+    made = dict(splits) | {name: whole.subset(at, name) for name, at in zip(parts, positions)}
+    counts = ", ".join(f"{name} {len(made[name])}" for name in parts)
+    note = (
+        f"no {' and no '.join(missing)} split was given: train was divided in stretches of pictures that follow each "
+        f"other by name, with seed {spec.split_seed}, into {counts}"
+    )
+    return {name: made[name] for name in NAMES}, [note]

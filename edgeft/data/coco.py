@@ -1,0 +1,156 @@
+"""COCO's json format: pictures, categories and boxes of a split in one file, `annotations/instances_<split>.json`.
+
+The file may also be `<split>/_annotations.coco.json`, `<split>.json`, or be named itself by `data.path`. Pictures are
+looked for beside it, in `<split>/`, `images/<split>/`, `images/` and the data's folder. Boxes of crowds are not
+learned, and the metric lets them pass.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import recipe
+from ..errors import DataError
+from .boxes import Found, Wrong, box, dataset, picture, size_of
+from .folders import FOLDERS
+from .samples import Dataset
+
+
+def open(spec: recipe.Data) -> Dataset:
+    """The data at `spec.path`; raises `DataError` naming the file and the entry that is wrong.
+
+    A picture with an annotation that is wrong, or that is absent, is left out; more than 5 % of them in a split stop
+    the run.
+    """
+    root = Path(spec.path)
+    if not spec.path or not root.exists():
+        problem = "no data is given" if not spec.path else "no such file or folder"
+        raise DataError(
+            problem, where=spec.path or "data.path", remedy="set data.path to a folder of annotations/*.json"
+        )
+    files = {"train": root} if root.is_file() else _files(root)
+    tables = {part: _load(path) for part, path in files.items()}
+    categories = {part: _categories(table, files[part]) for part, table in tables.items()}
+    first = next(iter(categories))
+    for part, each in categories.items():
+        if each != categories[first]:
+            raise DataError(f"its categories are not those of {files[first]}", where=str(files[part]))
+    numbers = {key: i for i, key in enumerate(sorted(categories[first]))}
+    labels = tuple(categories[first][key] for key in sorted(categories[first]))
+    folder = root.parent if root.is_file() else root
+    found = {part: _read(table, files[part], folder, part, numbers) for part, table in tables.items()}
+    return dataset(str(root), labels, found, spec)
+
+
+def _files(root: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for part, names in FOLDERS.items():
+        for name in names:
+            places = [
+                *sorted(root.glob(f"annotations/*{name}*.json")),
+                root / name / "_annotations.coco.json",
+                root / f"{name}.json",
+            ]
+            there = [path for path in places if path.is_file()]
+            if len(there) > 1:
+                raise DataError(
+                    f"both {there[0].name} and {there[1].name} fit {name}", where=str(root), remedy="keep one"
+                )
+            if there and part not in found:
+                found[part] = there[0]
+    if not found:
+        alone = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])
+        if len(alone) != 1:
+            raise DataError(
+                "has no annotations of a split",
+                where=str(root),
+                remedy="expected annotations/instances_train.json, train/_annotations.coco.json or train.json",
+            )
+        found["train"] = alone[0]
+    return found
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"is no JSON: {error.msg}", where=f"{path}:{error.lineno}") from error
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"cannot be read as JSON ({error})", where=str(path)) from error
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(table, dict) or not isinstance(table.get(key), list):
+            raise DataError(f"has no list {key!r}", where=str(path), remedy="expected COCO's instances format")
+    return table
+
+
+def _categories(table: Mapping[str, Any], path: Path) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for i, row in enumerate(table["categories"]):
+        if not isinstance(row, dict) or type(row.get("id")) is not int or not isinstance(row.get("name"), str):
+            raise DataError("has no whole number 'id' and 'name'", where=f"{path}: categories[{i}]")
+        if row["id"] in found or row["name"] in found.values():
+            raise DataError(f"{row['name']!r} or its id is there twice", where=f"{path}: categories[{i}]")
+        found[row["id"]] = row["name"]
+    if not found:
+        raise DataError("has no categories", where=str(path))
+    return found
+
+
+def _read(table: Mapping[str, Any], path: Path, root: Path, part: str, numbers: Mapping[int, int]) -> Found:
+    rows_of: dict[Any, list[tuple[int, Any]]] = {}
+    for i, row in enumerate(table["annotations"]):
+        key = row.get("image_id") if isinstance(row, dict) else None
+        rows_of.setdefault(key if isinstance(key, (int, str)) else None, []).append((i, row))
+    found, seen = Found(), set()
+    for i, entry in enumerate(table["images"]):
+        where = f"{path}: images[{i}]"
+        try:
+            if not isinstance(entry, dict) or not isinstance(entry.get("id"), (int, str)):
+                raise Wrong(where, "has no 'id'")
+            if entry["id"] in seen:
+                raise Wrong(where, f"the id {entry['id']!r} is there twice")
+            seen.add(entry["id"])
+            file = _place(entry.get("file_name"), path, root, part, where)
+            size = size_of(file)
+            stated = entry.get("height"), entry.get("width")
+            if None not in stated and stated != size:
+                raise Wrong(where, f"says {stated[1]}x{stated[0]} pixels, and {file} has {size[1]}x{size[0]}")
+            rows = [_row(row, size, numbers, f"{path}: annotations[{k}]") for k, row in rows_of.get(entry["id"], ())]
+        except Wrong as error:
+            found.bad.append(error)
+            continue
+        if not rows:
+            found.empty.append(str(file))
+        picture(file, size, rows, found)
+    for key, astray in rows_of.items():
+        if key not in seen:
+            found.bad.append(Wrong(f"{path}: annotations[{astray[0][0]}]", f"its image_id {key!r} is no picture's"))
+    return found
+
+
+def _place(name: Any, path: Path, root: Path, part: str, where: str) -> Path:
+    if not isinstance(name, str) or not name:
+        raise Wrong(where, "has no 'file_name'")
+    folders = [path.parent, root]
+    folders += [root / inner / one for inner in ("", "images") for one in FOLDERS[part]]
+    folders += [root / "images", *sorted(p for p in root.glob(f"{part}*") if p.is_dir())]
+    inner = Path(name)
+    if not inner.is_absolute() and ".." not in inner.parts:  # a name must not lead out of the data
+        for folder in folders:
+            if (folder / inner).is_file():
+                return folder / inner
+    raise Wrong(where, f"the picture {name!r} is not there")
+
+
+def _row(row: Any, size: tuple[int, int], numbers: Mapping[int, int], where: str) -> tuple[int, list[float], bool]:
+    values = row.get("bbox")
+    plain = isinstance(values, list) and len(values) == 4 and all(type(v) in (int, float) for v in values)
+    if not plain:
+        raise Wrong(where, f"'bbox' is {values!r}, expected [x, y, width, height]")
+    if row.get("category_id") not in numbers:
+        raise Wrong(where, f"the category {row.get('category_id')!r} is not among the categories")
+    x, y, w, h = (float(v) for v in values)
+    return numbers[row["category_id"]], box([x, y, x + w, y + h], size, where), bool(row.get("iscrowd", 0))

@@ -1,0 +1,38 @@
+"""Models that are exported as several graphs: which of their submodules, with which inputs and outputs.
+
+An objective of such models has `parts(module, spec)`: {name of a submodule: `Part`}. The whole module is what is
+trained; its forward joins the parts. An objective without it has models of one graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Part:
+    """`example`: one tensor an input, batch first, of the shapes that the exported graph has; names of the border."""
+
+    example: tuple[torch.Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class TorchSession:
+    """A submodule with the interface of a runtime's session: named numpy arrays in and out."""
+
+    def __init__(self, module: nn.Module, part: Part) -> None:
+        self.module, self.part = module, part
+        self.device = next((p.device for p in module.parameters()), torch.device("cpu"))
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        values = [torch.from_numpy(np.ascontiguousarray(feeds[name])).to(self.device) for name in self.part.inputs]
+        with torch.no_grad():
+            said = self.module(*values)
+        leaves = said if isinstance(said, (tuple, list)) else (said,)
+        return {name: value.cpu().numpy() for name, value in zip(self.part.outputs, leaves)}

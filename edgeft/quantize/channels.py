@@ -1,0 +1,151 @@
+"""Outlier channels: one factor a channel where a float op stands on the other side of the grid.
+
+A transformer writes values a hundred times the usual size into a few fixed channels of its residual stream, and one
+scale for all channels then leaves a handful of steps for the rest (Bondarenko et al., "Understanding and overcoming the
+challenges of efficient transformer quantization", 2021, whose per-embedding scales this amounts to). Such a value is
+divided by a factor a channel before it is rounded, the linear layer beside it takes the factor into its weights (as in
+SmoothQuant, Xiao et al. 2023), and a float multiplication makes up for it on the float side:
+
+    residual add:           x + W y          ->  x + f * Q((W / f) y)       rows of W, and the bias
+    norm into a linear:     W Q(norm(x))     ->  (W f) Q(norm(x) / f)       columns of W
+
+The integer ops stay what they were: the runtimes see a linear layer with other weights and one elementwise float
+product. Factors are powers of two, so no bit of a weight is lost and the float network stays the same function. The
+parameters themselves are not touched: `Factor` and `WeightFakeQuant` apply the factors, `lower` folds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+
+from .annotate import Annotation, Site
+from .capture import aten, attribute
+from .normalize import LINEAR
+from .ranges import reduced
+
+#: a factor is at most 2^this either way
+LARGEST = 12
+Batches = Callable[[], Iterable[tuple[torch.Tensor, ...]]]
+
+
+class Factor(nn.Module):
+    """Times one power of two a channel (the last axis)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("factor", torch.ones(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A value with a factor a channel.
+
+    `fake` is its fake-quantize module, `outside` the `Factor` on the float side, `bias` the one behind the bias (""
+    where there is none). `weights` are the linear layers' weights by name. `rows`: the value is a layer's output, whose
+    rows are divided; else it is the input of all `weights`, whose columns are multiplied.
+    """
+
+    fake: str
+    outside: str
+    weights: tuple[str, ...]
+    bias: str
+    rows: bool
+
+
+def residual(site: Site, plan: Annotation) -> bool:
+    """Is this the output of a linear layer that only float additions read?"""
+    node = site.node
+    return (
+        node in plan.selected
+        and node.target in LINEAR
+        and bool(node.users)
+        and all(u.target is aten.add.Tensor and u not in plan.selected for u in node.users)
+    )
+
+
+def norm_into_linear(site: Site) -> bool:
+    """Is this a LayerNorm's value on its way into linear layers alone?"""
+    return (
+        site.node.target is aten.layer_norm.default
+        and bool(site.users)
+        and all(u.target in LINEAR for u in site.users or ())
+    )
+
+
+def tops(
+    module: fx.GraphModule, spreads: Iterable[Spread], batches: Batches, whole: nn.Module | None = None
+) -> dict[str, torch.Tensor]:
+    """{fake: largest magnitude of each channel} over all processes' `batches`, with every fake-quantize module off.
+
+    `whole` is what takes the batches where `module` is only a part of it.
+    """
+    spreads = list(spreads)
+    found = {s.fake: torch.zeros_like(getattr(module, s.outside).factor) for s in spreads}
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(_module: object, _inputs: object, value: torch.Tensor) -> None:
+            found[name] = torch.maximum(found[name], value.detach().abs().flatten(0, -2).amax(0))
+
+        return hook
+
+    handles = [getattr(module, s.fake).register_forward_hook(look(s.fake)) for s in spreads]
+    try:
+        with torch.no_grad():
+            for batch in batches():
+                (whole or module)(*batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {n: torch.from_numpy(reduced(t.numpy(force=True), "max")).to(t) for n, t in found.items()}
+
+
+def factors(top: torch.Tensor, weight_top: torch.Tensor | None = None) -> torch.Tensor:
+    """Powers of two, float32 (C,): what a channel of the largest magnitude `top` (C,) is divided by.
+
+    All channels come near their median. With `weight_top` (C,), the largest weight of each column, the weights take
+    half of the burden (the square root, SmoothQuant's alpha of 0.5). A silent channel keeps a factor of 1.
+    """
+
+    def level(values: torch.Tensor) -> torch.Tensor:
+        values = values.float()
+        return (values / values.median().clamp(min=1e-12)).log2()
+
+    exponent = level(top).ceil() if weight_top is None else ((level(top) - level(weight_top)) / 2).round()
+    usable = torch.isfinite(exponent) & (top > 0)
+    return torch.exp2(torch.where(usable, exponent, 0.0).clamp(-LARGEST, LARGEST))
+
+
+def spread(
+    module: fx.GraphModule,
+    spreads: Iterable[Spread],
+    fakes: dict[str, nn.Module],
+    batches: Batches,
+    whole: nn.Module | None = None,
+) -> None:
+    """Set all factors by what the float network gives on `batches`; `fakes` are the weights' modules by weight name.
+
+    `whole` is what takes the batches where `module` is only a part of it.
+
+    The factors must be 1 before, and every fake-quantize module off; weights and activations are calibrated after it.
+    """
+    spreads = list(spreads)
+    found = tops(module, spreads, batches, whole)
+    with torch.no_grad():
+        for one in spreads:
+            columns = None
+            if not one.rows:
+                columns = torch.stack([attribute(module, name).abs().amax(0) for name in one.weights]).amax(0)
+            factor = factors(found[one.fake], columns)
+            getattr(module, one.outside).factor.copy_(factor if one.rows else 1 / factor)
+            if one.bias:
+                getattr(module, one.bias).factor.copy_(1 / factor)
+            for name in one.weights:
+                into = fakes[name].row_factor if one.rows else fakes[name].column_factor
+                into.copy_((1 / factor)[:, None] if one.rows else factor[None])  # type: ignore[operator, union-attr]

@@ -1,0 +1,172 @@
+"""Models of several graphs (encoder and decoder step): captured, quantized and trained part by part, as one module.
+
+A part is a submodule of the model; the model's own forward joins them. For most models there is one part, `main`, the
+model itself, and what is trained is its graph. A graph has no lengths in it, so the graph that is exported over one
+token is the one that is trained over whole sentences.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import ModelError, RecipeError
+from ..scheme import Scheme
+from . import channels, lower
+from .fakequant import ActivationFakeQuant, WeightFakeQuant
+from .graph import Captured, QuantizedGraph, capture_float, insert
+from .ranges import calibrate, floor_weight_scales
+
+MAIN = "main"
+Example = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class CapturedParts:
+    """The float graphs by part; `module` computes from them what the model computes."""
+
+    graphs: dict[str, Captured]
+    module: nn.Module
+
+    @property
+    def single(self) -> bool:
+        return tuple(self.graphs) == (MAIN,)
+
+
+@dataclass
+class QuantizedParts:
+    """The quantized graphs by part; `module` is what is trained: the graph itself, or the model made of them."""
+
+    graphs: dict[str, QuantizedGraph]
+    module: nn.Module
+    captured: CapturedParts
+    scheme: Scheme
+
+    @property
+    def single(self) -> bool:
+        return self.captured.single
+
+    def named(self, part: str, name: str) -> str:
+        """A layer's or weight's name in the whole model."""
+        return name if self.single else f"{part}.{name}"
+
+    @property
+    def weight_of(self) -> dict[str, str]:
+        """`QuantizedGraph.weight_of` over all parts: names in the whole model and in `module`."""
+        pairs = ((part, *item) for part, graph in self.graphs.items() for item in graph.weight_of.items())
+        return {self.named(part, weight): self.named(part, fake) for part, weight, fake in pairs}
+
+    def weights(self) -> dict[str, WeightFakeQuant]:
+        return {self.named(part, n): w for part, graph in self.graphs.items() for n, w in graph.weights().items()}
+
+    def activations(self) -> dict[str, ActivationFakeQuant]:
+        return {self.named(part, n): a for part, graph in self.graphs.items() for n, a in graph.activations().items()}
+
+    def float_ops(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for graph in self.graphs.values():
+            for op, count in graph.summary.float_ops.items():
+                found[op] = found.get(op, 0) + count
+        return found
+
+    def set_mode(self, mode: str) -> None:
+        for graph in self.graphs.values():
+            graph.set_mode(mode)
+
+    def spread_channels(self, batches: channels.Batches) -> None:
+        """`QuantizedGraph.spread_channels` of every graph; `batches()` gives the inputs of `module`."""
+        if any(graph.spreads for graph in self.graphs.values()):
+            self.set_mode("off")
+            for graph in self.graphs.values():
+                channels.spread(graph.module, graph.spreads, {**graph.weights()}, batches, self.module)
+            self.set_mode("quantize")
+
+    def calibrate_weights(self, method: str = "minmax") -> None:
+        for graph in self.graphs.values():
+            graph.calibrate_weights(method)
+
+    def integer_weights(self) -> list[lower.IntegerWeight]:
+        """Every integer weight of all graphs, by its name in the whole model."""
+        return [
+            dataclasses.replace(weight, name=self.named(part, weight.name))
+            for part, graph in self.graphs.items()
+            for weight in lower.integer_weights(graph)
+        ]
+
+
+def capture_parts(module: nn.Module, example: Example, parts: Mapping[str, Any] | None = None) -> CapturedParts:
+    """Capture a model; `parts` are {submodule: its `example`, `inputs`, `outputs`}, none for a model of one graph.
+
+    Raises `ModelError` where a parameter stands outside of all parts: no graph would hold it.
+    """
+    if not parts:
+        captured = capture_float(module, example)
+        return CapturedParts({MAIN: captured}, captured.module)
+    inside = {id(p) for name in parts for p in module.get_submodule(name).parameters()}
+    for name, parameter in module.named_parameters():
+        if id(parameter) not in inside:
+            raise ModelError(f"the parameter {name!r} is in none of the parts {', '.join(parts)}")
+    graphs = {}
+    for name, part in parts.items():
+        captured = capture_float(module.get_submodule(name), part.example)
+        if captured.input_names != tuple(part.inputs) or len(captured.output_names) != len(part.outputs):
+            raise ModelError(f"takes {', '.join(captured.input_names)}, not {', '.join(part.inputs)}", where=name)
+        graphs[name] = dataclasses.replace(captured, output_names=tuple(part.outputs))
+    return CapturedParts(graphs, assemble(module, {name: c.module for name, c in graphs.items()}))
+
+
+def assemble(module: nn.Module, graphs: Mapping[str, nn.Module]) -> nn.Module:
+    """`module` with graphs in place of its parts; the caller's own is left as it is."""
+    whole = _own(module)
+    for name, graph in graphs.items():
+        *path, leaf = name.split(".")
+        owner = whole
+        for step in path:
+            child = owner._modules[step]
+            assert child is not None
+            owner._modules[step] = owner = _own(child)
+        owner._modules[leaf] = graph
+    return whole.train(False)
+
+
+def _own(module: nn.Module) -> nn.Module:
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
+
+
+def insert_parts(captured: CapturedParts, scheme: Scheme, keep_float: Sequence[str] = ()) -> QuantizedParts:
+    """Fake-quantize modules in a copy of every graph. Raises what `insert` raises."""
+    if captured.single:
+        graph = insert(captured.graphs[MAIN], scheme, keep_float)
+        return QuantizedParts({MAIN: graph}, graph.module, captured, scheme)
+    for pattern in keep_float:
+        if not pattern.startswith(tuple(f"{part}." for part in captured.graphs)):
+            names = " or ".join(f"'{part}.'" for part in captured.graphs)
+            raise RecipeError(f"keep_float pattern {pattern!r} names no part", remedy=f"begin it with {names}")
+    graphs = {}
+    for part, each in captured.graphs.items():
+        own = [pattern.removeprefix(f"{part}.") for pattern in keep_float if pattern.startswith(f"{part}.")]
+        graphs[part] = insert(each, scheme, own)
+    whole = assemble(captured.module, {part: graph.module for part, graph in graphs.items()})
+    return QuantizedParts(graphs, whole, captured, scheme)
+
+
+def calibrate_parts(
+    graph: QuantizedParts,
+    batches: Callable[[], Any],
+    *,
+    estimator: str,
+    percentile: float,
+) -> None:
+    """`ranges.calibrate` on the whole; `batches()` gives the inputs of `graph.module`."""
+    calibrate(graph.module, batches, estimator=estimator, percentile=percentile)
+    if not graph.single:
+        for each in graph.graphs.values():
+            floor_weight_scales(each.module)

@@ -1,0 +1,154 @@
+"""Search over a decoder that knows one step: greedy, or beam search with a normalized length. Numpy alone.
+
+A step takes the last token of every row and the cache of what came before, and gives scores of the next token and the
+cache's new rows. The cache is kept here: its places that are not yet filled are masked out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+#: the exponent of a hypothesis' length that its score is divided by (Wu et al. 2016 without their constant)
+LENGTH_PENALTY = 0.7
+
+
+def names(layers: int) -> tuple[str, ...]:
+    """What the graphs call the keys and values of a decoder of so many layers."""
+    return tuple(f"{kind}_{i}" for i in range(layers) for kind in ("key", "value"))
+
+
+def stacked(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The keys and values among a graph's outputs, (N, 2 D, T, d)."""
+    layers = sum(name.startswith("key_") for name in outputs)
+    return np.stack([outputs[name] for name in names(layers)], axis=1)
+
+
+def search(
+    step: Run,
+    memory: np.ndarray,
+    source_mask: np.ndarray,
+    *,
+    start: int,
+    end: int,
+    pad: int,
+    length: int,
+    beam: int = 1,
+) -> np.ndarray:
+    """The best token sequence of each row of `memory` (N, 2 D, S, d): int32 (N, length), `pad` behind the end.
+
+    The end token itself is left out. `step` takes the feeds of the decoder's graph (see `feeds`). Rows that have ended
+    leave the batch when half of them have.
+    """
+    if beam < 1 or length < 1:
+        raise ValueError("beam and length are 1 or more")
+    n = len(memory)
+    said = np.full((n, length), pad, np.int32)
+    if n == 0:
+        return said
+    state = _State(memory, source_mask, beam, start, pad, length)
+    for t in range(length):
+        out = step(state.feeds(t))
+        state.cache[:, :, t] = stacked(out)[:, :, 0]
+        state.advance(np.asarray(out["logits"][:, 0], np.float32), t, end, pad)
+        if state.done.all():
+            break
+        over = np.asarray(state.done.reshape(-1, beam).all(axis=1))
+        if over.mean() >= 0.5:
+            state.collect(said, over)
+            state.keep(~over)
+    state.collect(said, np.ones(len(state.who), bool))
+    said[said == end] = pad
+    return said
+
+
+class _State:
+    """`beam` rows a sentence, side by side; `who` says which sentence each group of rows is."""
+
+    def __init__(
+        self, memory: np.ndarray, source_mask: np.ndarray, beam: int, start: int, pad: int, length: int
+    ) -> None:
+        n, layers, _, width = memory.shape
+        self.beam, self.pad, self.length = beam, pad, length
+        self.who = np.arange(n)
+        self.memory, self.source_mask = np.repeat(memory, beam, axis=0), np.repeat(source_mask, beam, axis=0)
+        self.cache = np.zeros((n * beam, layers, length, width), np.float32)
+        self.last = np.full(n * beam, start, np.int32)
+        self.tokens = np.full((n * beam, length), pad, np.int32)
+        self.done = np.zeros(n * beam, bool)
+        self.counts = np.zeros(n * beam)
+        scores = np.full((n, beam), -np.inf)  # at first all rows of a sentence are the same one
+        scores[:, 0] = 0.0
+        self.scores: np.ndarray = scores.reshape(-1)
+
+    def feeds(self, t: int) -> dict[str, np.ndarray]:
+        return feeds(self.last, t, self.cache, self.memory, self.source_mask)
+
+    def advance(self, logits: np.ndarray, t: int, end: int, pad: int) -> None:
+        if self.beam == 1:
+            nxt = np.where(self.done, pad, logits.argmax(axis=1)).astype(np.int32)
+        else:
+            nxt = self._best(logits, pad)
+        self.tokens[:, t], self.last = nxt, nxt
+        self.counts = self.counts + ~self.done
+        self.done = self.done | (nxt == end)
+
+    def _best(self, logits: np.ndarray, pad: int) -> np.ndarray:
+        """Choose the `beam` best continuations of each sentence; the rows become theirs. Returns the tokens."""
+        top = logits.max(axis=1, keepdims=True)
+        logp = (logits - top) - np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+        most = min(self.beam, logits.shape[1])
+        tokens = np.argpartition(-logp, most - 1, axis=1)[:, :most]
+        tokens = np.sort(tokens, axis=1)  # an order that does not depend on the partition
+        gained = np.take_along_axis(logp, tokens, axis=1).astype(np.float64)
+        tokens[self.done], gained[self.done] = pad, -np.inf
+        gained[self.done, 0] = 0.0  # an ended row goes on as itself
+        total = self.scores[:, None] + gained
+        lengths = (self.counts + ~self.done)[:, None]
+        ranked = (total / lengths**LENGTH_PENALTY).reshape(len(self.who), -1)
+        chosen = np.argsort(-ranked, axis=1, kind="stable")[:, : self.beam]
+        rows = (np.arange(len(self.who))[:, None] * self.beam + chosen // most).reshape(-1)
+        at = (chosen % most).reshape(-1)
+        self.scores = total[rows, at]
+        self.cache, self.tokens = self.cache[rows], self.tokens[rows]
+        self.done, self.counts = self.done[rows], self.counts[rows]
+        return tokens[rows, at].astype(np.int32)
+
+    def collect(self, said: np.ndarray, which: np.ndarray) -> None:
+        """Write the best row of the sentences `which` (bool) into `said`."""
+        normal = (self.scores / np.maximum(self.counts, 1) ** LENGTH_PENALTY).reshape(-1, self.beam)
+        best = np.arange(len(self.who)) * self.beam + normal.argmax(axis=1)
+        said[self.who[which]] = self.tokens[best[which]]
+
+    def keep(self, which: np.ndarray) -> None:
+        rows = np.repeat(which, self.beam)
+        self.who = self.who[which]
+        for name in ("memory", "source_mask", "cache", "last", "tokens", "done", "counts", "scores"):
+            setattr(self, name, getattr(self, name)[rows])
+
+
+def feeds(
+    last: np.ndarray, t: int, cache: np.ndarray, memory: np.ndarray, source_mask: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The decoder's inputs of step `t` (from 0): the token before it (N,), the cache's first `t` places are filled."""
+    n, places = len(last), cache.shape[2]
+    mask = np.zeros((n, 1, places + 1), np.int32)
+    mask[:, :, :t] = 1
+    mask[:, :, places] = 1
+    return {
+        "tokens": last[:, None].astype(np.int32),
+        "positions": np.full((n, 1), t, np.int32),
+        "mask": mask,
+        "cache": cache,
+        "memory": memory,
+        "source_mask": source_mask,
+    }
+
+
+def sources(source: np.ndarray, source_mask: np.ndarray) -> dict[str, np.ndarray]:
+    """The encoder's inputs: tokens and mask (N, S), and their positions."""
+    places = np.arange(source.shape[1], dtype=np.int32)
+    positions = np.ascontiguousarray(np.broadcast_to(places, source.shape))
+    return {"source": source, "positions": positions, "source_mask": source_mask}

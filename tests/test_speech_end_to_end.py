@@ -1,0 +1,221 @@
+"""Speech from recordings with transcripts to three runtimes and back: tune, export, verify, predict, run.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sounds
+
+from edgeft import recipe
+from edgeft.cli.entry import run as command
+from edgeft.tasks import sound
+
+ROOT = Path(__file__).parent.parent
+TARGETS = ("host", "host-openvino", "host-litert")
+ALL = pytest.mark.parametrize("name", TARGETS)
+#: what a board does not have
+HOST = ("torch", "accelerate", "safetensors", "kornia", "onnx", "onnxscript", "soundfile", "scipy", "PIL")
+RECIPE = """
+task = "speech"
+name = "chirps"
+[model]
+name = "quartznet"
+args = { width = 24, blocks = 1, dropout = 0.0 }
+[data]
+format = "wav-folder"
+path = "sounds"
+units = "words"
+sound = { seconds = 1.2, hop = 0.02, window = 0.03, mels = 24 }
+[train]
+epochs = 10
+lr = 1e-2
+batch_size = 8
+augment = "light"
+[quantize]
+epochs = 1
+calibration = "minmax"
+[export]
+targets = ["host", "host-openvino", "host-litert"]
+[gates]
+max_drop = 0.05
+min_speedup = 0.0
+"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """The run and its bundles. Read only: copy before changing anything."""
+
+    folder: Path
+    run: dict[str, Any]
+    reports: dict[str, dict[str, Any]]
+
+
+def ask(capfd: Any, *argv: object) -> tuple[int, dict[str, Any], str]:
+    """Exit code, the one JSON object on stdout, and stderr."""
+    code = command([*map(str, argv), "--json"])
+    out, err = capfd.readouterr()
+    assert out.count("\n") == 1 and "Traceback" not in err, (out, err)
+    return code, json.loads(out), err
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    for package in ("torch", "accelerate", "safetensors", "onnx", "onnxruntime", "openvino", "litert_torch"):
+        pytest.importorskip(package, reason=f"the whole path needs {package}")
+    import torch
+
+    import edgeft
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("sentences")
+    sounds.write_sentences(folder / "sounds", {"train": 128, "val": 24, "test": 40})
+    (folder / "recipe.toml").write_text(RECIPE.replace('"sounds"', json.dumps(str(folder / "sounds"))))
+    run = edgeft.tune(folder / "recipe.toml", folder / "run")
+    reports = edgeft.export(folder / "run", TARGETS, folder / "bundles")
+    return Made(folder, run, {report["target"]: report for report in reports})
+
+
+def test_the_run_learned(made: Made) -> None:
+    assert made.run["metric"] == "word error rate" and made.run["n"] == 40
+    assert made.run["chance"] > 0.6 and made.run["chance_is"] == "the best constant answer"
+    assert made.run["float"] <= 0.1 and made.run["quantized"] <= 0.1
+    spec = made.run["preprocess"]
+    assert spec["place"] == "start" and spec["rate"] == 8000 and len(spec["mean"]) == 24
+
+
+@ALL
+def test_every_bundle_passes(made: Made, name: str) -> None:
+    report = made.reports[name]
+    assert not [(g["name"], g["why"]) for g in report["gates"] if g["required"] and g["verdict"] != "pass"]
+    manifest = json.loads((Path(report["path"]) / "manifest.json").read_text())
+    assert manifest["preprocess"] == made.run["preprocess"] and manifest["labels"] == list(sounds.LABELS)
+    assert report["int8_share"] == 1.0
+    assert set(report["per_class"]) == set(sounds.LABELS) and report["worst_class"]["label"] in sounds.LABELS
+    gates = {g["name"]: g for g in report["gates"]}
+    assert gates["accuracy"]["ci95"] and gates["agreement"]["n"] == 40
+
+
+@ALL
+def test_verify_with_data_judges_again(made: Made, capfd: Any, name: str) -> None:
+    code, found, _ = ask(capfd, "verify", made.reports[name]["path"], "--data", made.folder / "sounds")
+    gates = {g["name"]: g for g in found["gates"]}
+    before = {g["name"]: g for g in made.reports[name]["gates"]}
+    assert code == 0 and gates["accuracy"]["verdict"] == "pass" and gates["accuracy"]["n"] == 40
+    assert gates["accuracy"]["quantized"] == before["accuracy"]["quantized"]
+
+
+@ALL
+def test_a_board_reads_sentences_off_wav_files_without_the_host_half(made: Made, tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(7)
+    paths, said = [], []
+    for i in range(6):  # another rate and two channels, as a user's own recorder makes them
+        clip, labels = sounds.sentence(rng)
+        finer = sound.resample(clip.astype(float), 8000, 44_100, 0, len(clip) * 44_100 // 8000)
+        samples = np.round(finer).clip(-32768, 32767).astype(np.int16)
+        paths.append(str(sounds.write(tmp_path / f"{i}.wav", np.stack([samples, samples], axis=1), 44_100)))
+        said.append(" ".join(labels))
+    script = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({HOST!r}))\n"  # None there: importing it is an ImportError
+        "from edgeft.cli.entry import run\n"
+        f"sys.exit(run(['predict', {made.reports[name]['path']!r}, *{paths!r}, '--json']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = json.loads(done.stdout)["predictions"]
+    assert sum(each["label"] == words for each, words in zip(seen, said)) >= 5, [each["label"] for each in seen]
+    times = [word["seconds"] for word in seen[0]["words"]]
+    assert times == sorted(times) and all(0 <= t <= 1.2 for t in times)
+
+
+@ALL
+def test_run_py_checks_itself_and_hears_the_same(made: Made, tmp_path: Path, capfd: Any, name: str) -> None:
+    board = tmp_path / "board"
+    shutil.copytree(made.reports[name]["path"], board)
+    samples, _ = sounds.sentence(np.random.default_rng(3))
+    clip = sounds.write(tmp_path / "clip.wav", samples)
+    code, found, _ = ask(capfd, "predict", board, clip)
+    label = found["predictions"][0]["label"]
+    assert code == 0 and label
+    line = [sys.executable, "-I", str(board / "run.py")]
+    for arguments, words in (
+        ((), ("decisions alike: ok", "preprocessing: largest difference 0")),
+        ((clip,), (f"clip.wav: {label}\n",)),
+    ):
+        done = subprocess.run(
+            [*line, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "PYTHONUTF8": "1"},
+        )
+        assert done.returncode == 0 and all(word in done.stdout for word in words), done.stdout + done.stderr
+    long = sounds.write(tmp_path / "long.wav", np.zeros(16_000, np.int16))
+    done = subprocess.run([*line, str(long)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 3 and "at most 1.20 s" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_silence_has_no_words(made: Made, tmp_path: Path, capfd: Any) -> None:
+    path = sounds.write(tmp_path / "silence.wav", np.zeros(800, np.int16))
+    code, found, _ = ask(capfd, "predict", made.reports["host"]["path"], path)
+    assert code == 0 and found["predictions"][0]["label"] == ""
+
+
+def test_bad_input_is_named(made: Made, tmp_path: Path, capfd: Any) -> None:
+    bundle = made.reports["host"]["path"]
+    (tmp_path / "words.wav").write_text("no sound")
+    sounds.write(tmp_path / "long.wav", np.zeros(16_000, np.int16))
+    for name, message in (("words.wav", "not readable"), ("absent.wav", "no such file"), ("long.wav", "2.00 s long")):
+        code, found, _ = ask(capfd, "predict", bundle, tmp_path / name)
+        assert code == 3 and name in found["where"] and message in found["message"]
+    dry = ("tune", made.folder / "recipe.toml", "--dry-run", "--set")
+    code, found, _ = ask(capfd, *dry, "data.sound={melz=3}")
+    assert code == 3 and "did you mean 'mels'" in found["remedy"]
+    code, found, _ = ask(capfd, *dry, "data.units=word")
+    assert code == 3 and "did you mean 'words'" in found["remedy"]
+    code, found, _ = ask(capfd, *dry, "data.sound={seconds=0.5}")
+    assert code == 3 and "more than data.sound.seconds = 0.5" in found["message"] and "metadata.csv:" in found["where"]
+
+
+def test_recordings_without_transcripts_are_told_apart(made: Made, tmp_path: Path, capfd: Any) -> None:
+    sounds.write_folder(tmp_path / "classes", {"train": 2, "val": 1, "test": 1})
+    dry = ("tune", made.folder / "recipe.toml", "--dry-run", "--set", f"data.path={tmp_path / 'classes'}")
+    code, found, _ = ask(capfd, *dry, "--set", "data.units=")
+    assert code == 3 and "no transcripts" in found["message"] and "data.units" in found["remedy"]
+    code, found, _ = ask(capfd, *dry)
+    assert code == 3 and "holds no transcripts" in found["message"]
+    code, found, _ = ask(capfd, *dry[:2], "--dry-run", "--set", "task=keyword", "--set", "model.name=ds_cnn")
+    assert code == 3, found
+
+
+def test_the_template_is_a_recipe_that_a_user_can_fill(made: Made, tmp_path: Path, capfd: Any) -> None:
+    path = tmp_path / "recipe.toml"
+    assert ask(capfd, "init", "speech", "--out", path)[0] == 0
+    path.write_text(path.read_text().replace('path = "data"', f"path = {json.dumps(str(made.folder / 'sounds'))}"))
+    code, plan, _ = ask(capfd, "tune", path, "--dry-run")
+    assert code == 0 and plan["samples"] == {"train": 128, "val": 24, "test": 40}
+    assert plan["labels"] == list(sounds.LABELS) and not plan["objections"]["rpi5"]
+    assert plan["preprocess"]["coefficients"] == 0 and plan["preprocess"]["length"] in (9600, 8800)
+
+
+def test_the_page_draws_waveforms_and_marks_wrong_words(made: Made) -> None:
+    page = (Path(made.reports["host"]["path"]) / "report.html").read_text()
+    assert "data:image/png" in page and "word error rate" in page
+
+
+def test_the_example_is_a_recipe() -> None:
+    path = ROOT / "examples" / "speech" / "recipe.toml"
+    if not path.is_file():
+        pytest.skip("no checkout with examples")
+    loaded = recipe.load(path)
+    assert (loaded.task, loaded.model.name, loaded.data.units) == ("speech", "quartznet", "words")

@@ -1,0 +1,41 @@
+"""Strings of real spoken digits: the example's own script and a smaller network, on a part of the data."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from edgeft import recipe as recipes
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "speech"
+
+
+@pytest.mark.slow
+def test_digits_are_recognized_in_strings(tmp_path: Path) -> None:
+    root = Path(os.environ.get("EDGEFT_DATA", "")) / "05_speech" / "fsdd"
+    if not os.environ.get("EDGEFT_DATA") or not root.is_dir():
+        pytest.skip("EDGEFT_DATA names no folder with 05_speech/fsdd")
+    if not EXAMPLE.is_dir():
+        pytest.skip("no checkout with examples")
+    import edgeft
+
+    spec = importlib.util.spec_from_file_location("prepare", EXAMPLE / "prepare.py")
+    assert spec and spec.loader
+    prepare = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(prepare)
+    prepare.make(root, tmp_path / "strings", {"train": 600, "val": 60, "test": 100})
+    made = recipes.as_table(recipes.load(EXAMPLE / "recipe.toml"))
+    made["data"]["path"] = str(tmp_path / "strings")
+    made["model"]["args"] = {"width": 64, "blocks": 3}
+    made["train"]["epochs"] = 10
+    made["quantize"] |= {"method": "ptq"}
+    made["export"] = {"targets": ["host"]}
+    made["gates"] = {"min_speedup": 0.0, "max_drop": 0.03}
+    summary = edgeft.tune(made, tmp_path / "run")
+    assert summary["chance"] > 0.7 and summary["float"] < 0.25, json.dumps(summary["schemes"])
+    (report,) = edgeft.export(tmp_path / "run", ["host"], tmp_path / "bundles")
+    assert report["verdict"] == "pass", [g["why"] for g in report["gates"] if g["verdict"] == "fail"]
