@@ -104,7 +104,7 @@ def judged(report: dict[str, Any], data: Path, dataset: Any) -> dict[str, Any]:
     return figures
 
 
-def over_all(dataset: Any, scores: Callable[[str, np.ndarray], np.ndarray]) -> float:
+def over_all(dataset: Any, scores: Callable[[str, np.ndarray], np.ndarray]) -> float | None:
     """HR@10 of the test item among all items that the user never took; ties count as half."""
     rows = dataset.split("test").pool
     names, hits = np.array(rows.items), []
@@ -122,6 +122,10 @@ def _popularity(dataset: Any) -> Callable[[str, np.ndarray], np.ndarray]:
     return lambda user, items: np.array([counts[str(item)] for item in items])
 
 
+def _rate(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"
+
+
 def section(rows: list[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
@@ -130,8 +134,8 @@ def section(rows: list[dict[str, Any]]) -> str:
         lines.append(
             f"{TITLES[row['net']]}, seed {row['seed']}: popularity {s['chance']:.4f}, float {s['float']:.4f} ({above:.3f} of it; at least "
             f"{ABOVE}: {common.mark(above, least=ABOVE)}), PTQ {s['ptq']:.4f}, QAT {s['quantized']:.4f} (in torch); "
-            f"{s['n']} users, {s['steps']} steps, {s['seconds']:.0f} s. "
-            f"Over all items popularity reaches {row['popularity over all items']:.4f}.\n"
+            f"{s['n']} users, {s['steps']} steps. "
+            f"Popularity over all items: {_rate(row['popularity over all items'])}.\n"
         )
         cells = []
         for name, r in row["runtimes"].items():
@@ -144,7 +148,7 @@ def section(rows: list[dict[str, Any]]) -> str:
                     f"{r['drop']:+.4f} [{low:+.4f}, {high:+.4f}]",
                     common.mark(r["drop"], most=DROP),
                     f"{r['float']['NDCG@10']:.4f} / {r['int8']['NDCG@10']:.4f}",
-                    f"{r['float']['over all items']:.4f} / {r['int8']['over all items']:.4f}",
+                    f"{_rate(r['float']['over all items'])} / {_rate(r['int8']['over all items'])}",
                     f"{r['agreement']:.3f}",
                     f"{100 * r['int8_share']:.0f} %",
                     f"{r['speedup']:.2f}",
