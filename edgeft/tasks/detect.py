@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import BundleError, DataError
 from . import average_precision as ap
 from . import letterbox
-from .boxes import detections, input_size, levels, same
+from .boxes import CANDIDATES, NMS_IOU, cells, detections, input_size, levels, overlaps, same, suppress
 from .letterbox import configure, preprocess, read
 
 __all__ = [
@@ -59,6 +59,8 @@ SHOWN, COUNTED = 0.3, 0.01
 SAME_IOU = 0.8
 #: a decision this far below `SHOWN` (in logits) is none that rounding could make one
 _NEAR = 3.0
+#: two boxes whose overlap is this close to the limit of suppression may be one or two
+_CLOSE = 0.05
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -238,14 +240,32 @@ def alike(one: Outputs, other: Outputs) -> np.ndarray:
 
 
 def margins(outputs: Outputs) -> np.ndarray:
-    """(N,) logits that the nearest object is away from being shown, or from no longer being shown."""
+    """(N,) logits by which a picture's boxes are decided: how far the nearest score is from being shown or no longer
+    shown, and how far each box is ahead of a suppressed rival that is another box (an overlap below `SAME_IOU`).
+
+    0 where a shown rival is suppressed, or not, by an overlap close to the limit.
+    """
+    found = levels(outputs)
+    return np.array([_margin(*cells(found, i)) for i in range(len(found[0].logits))], np.float64)
+
+
+def _margin(logits: np.ndarray, boxes: np.ndarray) -> float:
     floor = float(np.log(SHOWN / (1 - SHOWN)))
-    far = float(1 / (1 + np.exp(-(floor - _NEAR))))
-    found = []
-    for seen in detections(outputs, far):
-        scores = np.clip(seen[:, 4].astype(np.float64), 1e-12, 1 - 1e-12)
-        found.append(np.abs(np.log(scores / (1 - scores)) - floor).min(initial=_NEAR))
-    return np.asarray(found, np.float64)
+    best = np.where(np.isnan(logits), -np.inf, logits).max(axis=1)
+    at = np.flatnonzero((best >= floor - _NEAR) & np.isfinite(boxes).all(axis=1))
+    at = at[np.argsort(-best[at], kind="stable")[:CANDIDATES]]
+    score, kind, place = best[at], logits[at].argmax(axis=1), boxes[at]
+    kept = suppress(place, kind, NMS_IOU)
+    margin = float(np.abs(score[kept] - floor).min(initial=_NEAR))
+    for k in kept[score[kept] >= floor]:
+        later = np.flatnonzero(kind == kind[k])
+        later = later[later > k]
+        shared = overlaps(place[k : k + 1], place[later])[0]
+        rivals = later[(shared > NMS_IOU) & (shared < SAME_IOU)]
+        margin = min(margin, float((score[k] - score[rivals]).min(initial=_NEAR)))
+        if (score[later[np.abs(shared - NMS_IOU) < _CLOSE]] >= floor).any():
+            return 0.0
+    return margin
 
 
 def chance(targets: np.ndarray) -> float:

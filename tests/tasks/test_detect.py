@@ -156,6 +156,14 @@ def test_alike_and_margins() -> None:
         [[(0, floor + 0.5, 4, 4, 24, 24), (1, floor - 0.2, 40, 10, 60, 50)], [(0, 9.0, 8, 8, 40, 40)], []]
     )
     np.testing.assert_allclose(detect.margins(close), [0.2, 3.0, 3.0], atol=1e-3)
+    # a tie between neighbours of which only one is shown, and whose boxes are not the same
+    tie = outputs_of([[(0, 2.0, 4, 4, 36, 36), (0, 1.9, 9, 4, 41, 36)]])
+    assert len(detect.decode(tie, LABELS)[0]["boxes"]) == 1
+    np.testing.assert_allclose(detect.margins(tie), [0.1], atol=1e-3)
+    # and one whose overlap is about the limit of suppression: it may be shown or not
+    np.testing.assert_array_equal(
+        detect.margins(outputs_of([[(0, 2.0, 4, 4, 36, 36), (0, 0.0, 12, 4, 44, 36)]])), [0.0]
+    )
     assert detect.decisions(one).tolist() == [[1, 1], [1, 0], [0, 0]]
 
 
