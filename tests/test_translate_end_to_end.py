@@ -15,6 +15,7 @@ from typing import Any
 import numbers_run
 import numpy as np
 import pytest
+import shapes_run
 
 from edgeft import bundle as bundles
 from edgeft import recipe
@@ -69,8 +70,8 @@ def test_the_run_learned_and_keeps_its_tokenizer(made: Made) -> None:
     assert made.run["float"] > 60 > 20 > made.run["chance"] and made.run["n"] == 40
     tokenizer = Path(made.run["preprocess"]["files"]["tokenizer"])
     assert tokenizer == made.folder / "run" / "preprocess" / "tokenizer.json" and tokenizer.is_file()
-    assert set(made.run["schemes"]) == {"affine", "affine-w7"}
-    assert made.run["schemes"]["affine"]["integer_weights"] == 17
+    assert set(made.run["schemes"]) == {shapes_run.HOST}
+    assert made.run["schemes"][shapes_run.HOST]["integer_weights"] == 17
 
 
 @ALL
