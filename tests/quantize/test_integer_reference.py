@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from integer_reference import Exact
-from quantize_nets import AFFINE, Excite, Residual, calibrated, seeded, settled
+from quantize_nets import Excite, Residual, calibrated, seeded, settled
 from torch import nn
 
 from edgeft import runtime, target
@@ -97,7 +97,7 @@ _graphs: dict[str, QuantizedGraph] = {}
 def graph_of(name: str) -> QuantizedGraph:
     if name not in _graphs:
         net, feeds = BLOCKS[name]
-        _graphs[name] = calibrated(settled(net, seed=11), feeds, AFFINE)
+        _graphs[name] = calibrated(settled(net, seed=11), feeds, target.load("host").scheme)
     return _graphs[name]
 
 
