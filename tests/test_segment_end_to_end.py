@@ -134,3 +134,12 @@ def test_run_py_checks_itself_and_says_the_shares(made: Made, tmp_path: Path, na
             env={**os.environ, "PYTHONUTF8": "1"},
         )
         assert done.returncode == 0 and all(word in done.stdout for word in words), done.stdout + done.stderr
+
+
+def test_the_template_is_a_recipe_that_a_user_can_fill(made: Made, tmp_path: Path, capfd: Any) -> None:
+    path = tmp_path / "recipe.toml"
+    assert ask(capfd, "init", "segment", "--out", path)[0] == 0
+    path.write_text(path.read_text().replace('path = "data"', f"path = {json.dumps(str(made.folder / 'scenes'))}"))
+    code, plan, _ = ask(capfd, "tune", path, "--dry-run", "--set", 'data.masks={void="rim"}')
+    assert code == 0 and plan["samples"] == {"train": 64, "val": 12, "test": 24}
+    assert plan["labels"] == list(mask_shapes.LABELS)
