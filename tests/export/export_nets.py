@@ -11,11 +11,16 @@ import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_dec
 import torch.nn.functional as F
 from torch import nn
 
+from edgeft import target
 from edgeft.target import Target
 
 torch.set_num_threads(1)
 QD = torch.ops.quantized_decomposed
 HOST = Target(name="host", title="this computer")
+
+
+#: the largest weight that this machine's integer kernels add up without saturating
+TOP = target.load("host").scheme.weight_range[1]
 
 
 def seeded(*shape: int, seed: int = 0, shift: float = 0.0) -> torch.Tensor:
@@ -53,14 +58,14 @@ class Weight(nn.Module):
     def __init__(self, value: torch.Tensor) -> None:
         super().__init__()
         self.value, self.form = nn.Parameter(value.clone(), requires_grad=False), "int"
-        self.register_buffer("scale", value.abs().flatten(1).amax(1) / 127)
+        self.register_buffer("scale", value.abs().flatten(1).amax(1) / TOP)
         self.register_buffer("zero", torch.zeros(len(value), dtype=torch.int64))
         self.register_buffer(
-            "integers", QD.quantize_per_channel(value, self.scale, self.zero, 0, -127, 127, torch.int8)
+            "integers", QD.quantize_per_channel(value, self.scale, self.zero, 0, -TOP, TOP, torch.int8)
         )
 
     def forward(self) -> torch.Tensor:
-        grid = (self.scale, self.zero, 0, -127, 127, torch.int8)
+        grid = (self.scale, self.zero, 0, -TOP, TOP, torch.int8)
         stored = self.integers if self.form == "int" else QD.quantize_per_channel(self.value, *grid)
         return QD.dequantize_per_channel(stored, *grid)
 

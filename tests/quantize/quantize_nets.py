@@ -8,13 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgeft import target
 from edgeft.quantize.capture import attribute
 from edgeft.quantize.graph import QuantizedGraph, prepare
 from edgeft.quantize.ranges import calibrate
 from edgeft.scheme import Scheme
 
 torch.set_num_threads(1)
-AFFINE = Scheme()
+#: what this machine's integer kernels compute without saturating
+HOST = target.load("host").scheme
 BRANCH = Scheme(activation_symmetric=True, residual="branch")
 
 
@@ -43,7 +45,7 @@ def settled(module: nn.Module, seed: int = 0) -> nn.Module:
 def calibrated(
     module: nn.Module,
     example: Sequence[torch.Tensor],
-    scheme: Scheme = AFFINE,
+    scheme: Scheme = HOST,
     keep_float: Sequence[str] = (),
     estimator: str = "minmax",
 ) -> QuantizedGraph:

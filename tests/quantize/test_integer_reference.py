@@ -97,7 +97,7 @@ _graphs: dict[str, QuantizedGraph] = {}
 def graph_of(name: str) -> QuantizedGraph:
     if name not in _graphs:
         net, feeds = BLOCKS[name]
-        _graphs[name] = calibrated(settled(net, seed=11), feeds, target.load("host").scheme)
+        _graphs[name] = calibrated(settled(net, seed=11), feeds)
     return _graphs[name]
 
 
