@@ -235,7 +235,8 @@ def test_two_processes_with_half_the_batch_give_the_result_of_one(tmp_path: Path
     print(sorted(worst.items(), key=lambda x: -x[1])[:8])
     assert max(worst.values()) <= 1e-5, {k: v for k, v in worst.items() if v > 1e-5}
     for one_row, two_row in zip(first["rows"], second["rows"]):
-        assert one_row.get("loss") == pytest.approx(two_row.get("loss"), abs=1e-5)
+        # sums in another order may round one value to the next step: half a step more with the 7 bits of some CPUs
+        assert one_row.get("loss") == pytest.approx(two_row.get("loss"), abs=5e-5)
         assert one_row["validation"] == two_row["validation"]
 
 
