@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeft import target
+
+#: the largest weight that this machine's integer kernels add up without saturating
+TOP = target.load("host").scheme.weight_range[1]
 DATA = os.environ.get("EDGEFT_DATA", "")
 #: of the quantized net below: conv 3x3 3->8 over 8x8, depthwise 3x3 over 8x8, linear 8->5
 QUANTIZED_MACS = 8 * 8 * 8 * 27 + 8 * 8 * 8 * 9 + 40
@@ -55,7 +59,7 @@ class Graph:
         return self.node("DequantizeLinear", [f"{name}_q", *params], f"{name}_dq")
 
     def weight(self, name: str, shape: tuple[int, ...], axis: int = 0) -> str:
-        self.weights[name] = self.rng.integers(-127, 128, shape).astype(np.int8)
+        self.weights[name] = self.rng.integers(-TOP, TOP + 1, shape).astype(np.int8)
         self.scales[name] = (self.rng.random(shape[axis]) * 0.01 + 0.001).astype(np.float32)
         self.constant(name, self.weights[name])
         self.constant(f"{name}_s", self.scales[name])
