@@ -198,7 +198,17 @@ def least_squares_range(histogram: HistogramObserver, module: ActivationFakeQuan
         if low < 0:
             candidates = min(histogram.low, 0.0) * ratios
             low = float(candidates[np.argmin(errors(candidates, np.full_like(candidates, high)))])
-    return low, high
+    whole = (min(histogram.low, 0.0), max(histogram.high, 0.0))
+    # A module's own scale is float32: where next to nothing is lost, that decides.
+    return min((whole, (low, high)), key=lambda ends: _error_on_grid(x, count, module, *ends))
+
+
+def _error_on_grid(x: np.ndarray, count: np.ndarray, module: ActivationFakeQuant, low: float, high: float) -> float:
+    """The squared error of values `x` on the very grid that the module makes of a range, which it is left with."""
+    module.set_range(low, high)
+    scale, zero = module.parameters_of_grid()
+    q = np.clip(np.rint(x / scale) + zero, module.q_min, module.q_max)
+    return float((((q - zero) * scale - x) ** 2 * count).sum())
 
 
 #: weights searched at a time: they stay in the cache
