@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -83,4 +84,25 @@ def test_a_text_without_its_translation_a_wrong_column_and_nothing(tmp_path: Pat
         opened(tmp_path / "absent")
     (tmp_path / "train.de.gz").write_bytes(b"no gzip")
     with pytest.raises(DataError, match="cannot be read"):
+        opened(tmp_path)
+
+
+def test_tables_with_tabs_and_json_lines(tmp_path: Path) -> None:
+    rows = list(zip(ENGLISH, GERMAN))
+    (tmp_path / "train.tsv").write_text("de\ten\n" + "".join(f"{b}\t{a}\n" for a, b in rows))
+    lines = [json.dumps({"en": a, "de": b, "id": i}) for i, (a, b) in enumerate(rows)]
+    lines[4] = '{"en": "no translation"}'
+    (tmp_path / "val.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    (tmp_path / "test.csv").write_text("en,de\n" + "".join(f"{a},{b}\n" for a, b in rows) + "one field too few\n")
+    found = opened(tmp_path)
+    assert [len(split) for split in found.splits.values()] == [40, 39, 40]
+    assert (found.split("train").raw(2), found.split("train").targets[2]) == (ENGLISH[2], GERMAN[2])
+    told = " ".join(found.notes)
+    assert "val.jsonl.gz:5: has no 'de'" in told and "test.csv:42: 1 fields where the header has 2" in told
+
+
+def test_two_files_for_one_split_are_a_question(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "test_2017.en").write_text("one\n")
+    with pytest.raises(DataError, match="which one is meant"):
         opened(tmp_path)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import numbers_run
 import numpy as np
 import pytest
 
-from edgeft.errors import BundleError, DataError, RecipeError
+from edgeft import data
+from edgeft.errors import BundleError, DataError, Missing, RecipeError
 from edgeft.recipe import Data
 from edgeft.tasks import translate
 
@@ -39,7 +44,11 @@ def test_bleu_and_chrf_are_those_of_sacrebleu_and_follow_from_the_sentences_stat
 def test_chance_is_below_a_translation_and_classes_are_lengths(sacrebleu) -> None:
     assert 0 <= translate.chance(TARGETS) < translate.metric(outputs(SAID), TARGETS)
     found = translate.per_class(outputs(SAID), TARGETS, ())
-    assert sum(row["n"] for row in found.values()) == 5
+    assert list(found) == ["up to 8 words"] and found["up to 8 words"]["n"] == 5
+    long = np.array([*TRUE[:3], " ".join(["word"] * 10), " ".join(["word"] * 20)], object)
+    found = translate.per_class(outputs(SAID), long, ())
+    assert [row["n"] for row in found.values()] == [3, 1, 1]
+    assert found["up to 8 words"]["metric"] == pytest.approx(sacrebleu.corpus_bleu(SAID[:3], [TRUE[:3]]).score)
 
 
 def test_agreement_is_the_same_sentence() -> None:
@@ -74,3 +83,98 @@ def test_settings_that_cannot_be(pairs: dict, said: str) -> None:
     with pytest.raises(RecipeError) as caught:
         translate.settings(Data(pairs=pairs))
     assert said in f"{caught.value.message} {caught.value.remedy}" and "data.pairs" in caught.value.where
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A `preprocess` table with the tokenizer of the toy language."""
+    pytest.importorskip("tokenizers", reason="sentences are tokens")
+    folder = tmp_path_factory.mktemp("numbers")
+    asked = Data(
+        format="pairs", path=str(numbers_run.write_folder(folder / "pairs")), length=6, pairs={"vocabulary": 310}
+    )
+    learned = translate.learn(asked, data.open(asked))
+    assert learned == translate.learn(asked, data.open(asked)), "the same pairs give the same tokenizer"
+    path = folder / "tokenizer.json"
+    path.write_bytes(learned["tokenizer"])
+    return translate.configure(asked, {"longest": 6}, {"files": {"tokenizer": path}}, print)
+
+
+def test_a_sentence_is_tokens_an_end_and_padding(spec: dict[str, Any]) -> None:
+    found = translate.preprocess("two three", spec)
+    body = translate.ids("two three", spec)
+    assert list(found) == spec["inputs"] and {v.dtype for v in found.values()} == {np.dtype(np.int32)}
+    assert found["source"].tolist() == [[*body, translate.END] + [translate.PAD] * (5 - len(body))]
+    assert found["source_mask"].tolist() == [[1] * (len(body) + 1) + [0] * (5 - len(body))]
+    assert translate.texts(np.array([[*body, translate.PAD]]), spec).tolist() == ["two three"]
+
+
+def test_a_longer_sentence_is_cut_and_still_ends(spec: dict[str, Any]) -> None:
+    words = "one two three four five six one two"
+    found = translate.preprocess(words, spec)
+    assert found["source"].tolist() == [[*translate.ids(words, spec)[:5], translate.END]]
+    assert found["source_mask"].all()
+
+
+def test_no_character_is_unknown_and_none_is_a_special_token(spec: dict[str, Any]) -> None:
+    for words in ("naïve Zoë", "日本", "🙂", "a  b", "</s> <pad>"):
+        body = translate.ids(words, spec)
+        decoded = translate.texts(np.array([body]), {**spec, "pad": -1})[0]
+        assert decoded == words.strip() or "<" in words, words
+    assert translate.vocabulary(spec["files"]["tokenizer"]) <= 310
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"kind": "text"}, "kind"),
+        ({"length": 2}, "length"),
+        ({"length": 6.0}, "length"),
+        ({"pad": -1}, "pad"),
+        ({"end": None}, "end"),
+        ({"files": {}}, "files"),
+    ],
+)
+def test_a_spec_that_cannot_be_followed_names_its_key(spec: dict[str, Any], changed: dict[str, Any], key: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        translate.preprocess("two", {**spec, **changed})
+    assert caught.value.where == f"preprocess.{key}"
+
+
+def test_what_is_no_sentence_is_refused(spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for raw in (7, "", "  "):
+        with pytest.raises(DataError):
+            translate.preprocess(raw, spec)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(BundleError, match="tokenizer"):
+        translate.preprocess("two", {**spec, "files": {"tokenizer": str(tmp_path / "tokenizer.json")}})
+    (tmp_path / "other.json").write_bytes(Path(spec["files"]["tokenizer"]).read_bytes())
+    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
+    with pytest.raises(Missing):
+        translate.preprocess("two", {**spec, "files": {"tokenizer": str(tmp_path / "other.json")}})
+
+
+def test_too_many_long_pairs_stop_the_run_and_a_few_are_told(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers", reason="sentences are tokens")
+    folder = numbers_run.write_folder(tmp_path / "pairs")
+    asked = Data(format="pairs", path=str(folder), length=3, pairs={"vocabulary": 310})
+    with pytest.raises(DataError, match="of 500 pairs are longer than 3 tokens") as caught:
+        translate.learn(asked, data.open(asked))
+    assert "train.en:" in caught.value.where and "data.length = 5" in str(caught.value.remedy)
+    lines = (folder / "train.en").read_text().splitlines()
+    lines[6] = "one " * 30
+    (folder / "train.en").write_text("".join(f"{line}\n" for line in lines))
+    asked, told = Data(format="pairs", path=str(folder), length=6, pairs={"vocabulary": 310}), []
+    translate.learn(asked, data.open(asked), told.append)
+    assert len(told) == 1 and told[0].startswith("1 of 500 pairs") and told[0].endswith("train.en:7")
+
+
+def test_the_length_is_the_recipes_within_the_models_positions(spec: dict[str, Any]) -> None:
+    facts = {"files": spec["files"]}
+    assert translate.configure(Data(), {"longest": 64}, facts, print)["length"] == translate.LENGTH
+    for length, longest in ((2, 64), (65, 64)):
+        with pytest.raises(RecipeError, match="the model takes 3 to 64") as caught:
+            translate.configure(Data(length=length), {"longest": longest}, facts, print)
+        assert caught.value.where == "data.length"
+    with pytest.raises(RecipeError, match="no tokenizer"):
+        translate.configure(Data(), {}, {}, print)
