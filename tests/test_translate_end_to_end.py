@@ -143,7 +143,7 @@ def test_run_py_searches_as_the_library_does(made: Made, beam: int) -> None:
     manifest = runner.load_manifest()
     calls = {graph["name"]: runner.load(manifest, 0, k) for k, graph in enumerate(manifest["graphs"])}
     alone = runner.compose(calls, {**manifest["preprocess"], "beam": beam})
-    for words in ("one", "two three", "six five four one", "four four", "one two three"):
+    for words in ("one", "two three", "six five four one", "four four", "one two three", "</s>"):
         want = composed.run(translate.preprocess(words, spec))["tokens"][0]
         got = alone(runner.feeds(words, manifest["preprocess"]))["tokens"]
         assert got == [t for t in want.tolist() if t != spec["pad"]]

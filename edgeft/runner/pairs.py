@@ -24,7 +24,9 @@ def tokenizer_of(spec):
         import tokenizers
     except ImportError:
         raise Stop(4, "reading sentences needs tokenizers: pip install tokenizers") from None
-    return tokenizers.Tokenizer.from_file(os.path.join(HERE, spec["files"]["tokenizer"]))
+    tokenizer = tokenizers.Tokenizer.from_file(os.path.join(HERE, spec["files"]["tokenizer"]))
+    tokenizer.encode_special_tokens = True  # "</s>" in a sentence is four characters, not its end
+    return tokenizer
 
 
 def feeds(words, spec):

@@ -82,6 +82,7 @@ def learn(data: Any, dataset: Any, say: Callable[[str], None] = lambda text: Non
     )
     both = [words for i in range(len(train)) for words in (train.raw(i), str(train.targets[i]))]
     tokenizer.train_from_iterator(both, trainer)
+    tokenizer.encode_special_tokens = True
     lengths = [len(found.ids) + 1 for found in tokenizer.encode_batch(both)]
     _refuse_long(np.array(lengths).reshape(-1, 2).max(axis=1), data.length or LENGTH, train, say)
     return {"tokenizer": tokenizer.to_str().encode()}
@@ -146,6 +147,7 @@ def _loaded(path: str, stamp: tuple[int, int]) -> Any:
     tokenizer = text._opened(path)
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True  # "</s>" in a sentence is four characters, not its end
     return tokenizer
 
 
