@@ -6,15 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import bundle as bundles
-from . import tasks
+from . import files, tasks
 from .errors import UsageError
+from .report import png
 
 
 def predict(
-    bundle: bundles.Bundle | Path | str, inputs: Sequence[str], *, top: int = 5, threads: int | None = None
+    bundle: bundles.Bundle | Path | str,
+    inputs: Sequence[str],
+    *,
+    top: int = 5,
+    threads: int | None = None,
+    out: Path | str | None = None,
+    overwrite: bool = False,
 ) -> list[dict[str, Any]]:
     """One result per input, in order: `input`, and what the bundle's task decodes (`label`, `confidence`, `top`, ...).
+
+    Results are JSON values. With `out`, a new or empty folder, pictures that the task makes of an input (overlay and
+    mask of a segmentation) are written there as PNG, and `files` names them; a task that makes none is a `UsageError`.
 
     `bundle` is an opened one or its folder. All inputs are read before the first one is run, so a wrong one costs
     nothing; errors name it (`DataError`). `BundleError` for an unusable bundle, `Missing` without its runtime.
@@ -23,11 +35,20 @@ def predict(
         raise UsageError("no input was given", remedy="name one or more files after the bundle")
     opened = bundle if isinstance(bundle, bundles.Bundle) else bundles.open(bundle)
     task: Any = opened.task
+    if out is not None and not hasattr(task, "pictures"):
+        raise UsageError(f"the task {task.NAME} makes no pictures of what it sees", remedy="leave out --out")
     raws = [task.read(name, opened.preprocess) for name in inputs]
     feeds = [task.preprocess(raw, opened.preprocess) for raw in raws]
     session = opened.session(threads=threads)
-    results = []
-    for name, raw, feed in zip(inputs, raws, feeds):
+    folder = None if out is None else files.claim_out(out, overwrite=overwrite)
+    results: list[dict[str, Any]] = []
+    for number, (name, raw, feed) in enumerate(zip(inputs, raws, feeds), 1):
         decoded = tasks.tell(task, session.run(feed), raw, opened.preprocess, opened.labels, top=top)
-        results.append({"input": name, **decoded})
+        results.append({"input": name, **{k: v for k, v in decoded.items() if not isinstance(v, np.ndarray)}})
+        if folder is not None:
+            stem = Path(name).stem if len(inputs) == 1 else f"{number:0{len(str(len(inputs)))}d}-{Path(name).stem}"
+            made = {folder / f"{stem}.{kind}.png": value for kind, value in task.pictures(raw, decoded).items()}
+            for path, pixels in made.items():
+                files.write_bytes(path, png.encode(pixels))
+            results[-1]["files"] = [str(path) for path in made]
     return results

@@ -62,7 +62,7 @@ class Train:
     optimizer: str = "adamw"  # adamw | sgd
     weight_decay: float = 0.01
     norm_stats: str = "update"  # update | freeze: running statistics of BatchNorm
-    class_weights: str = "none"  # none | balanced: rare classes count as much as frequent ones
+    class_weights: str = "none"  # none | balanced: rare classes count as much as frequent ones | root: half way
     augment: str = "light"  # none | light | strong
     patience: int = 0  # epochs without a better validation metric before stopping; 0 = never
     workers: int = 0
@@ -156,7 +156,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
     "train.norm_stats": ("update", "freeze"),
-    "train.class_weights": ("none", "balanced"),
+    "train.class_weights": ("none", "balanced", "root"),
     "train.augment": ("none", "light", "strong"),
     "update.policy": ("full", "head", "last", "bias", "norm", "lora"),
     "quantize.method": ("qat", "ptq", "none"),

@@ -111,3 +111,9 @@ def test_a_board_loads_numpy_alone() -> None:
     loaded = set(result.stdout.split())
     assert "numpy" in loaded
     assert not loaded & {"torch", "onnx", "onnxruntime", "openvino", "tensorflow", "PIL", "scipy", "ai_edge_litert"}
+
+
+def test_pictures_of_a_task_that_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="makes no pictures"):
+        predict(tiny_bundle.build(tmp_path), arrays(tmp_path), out=tmp_path / "seen")
+    assert not (tmp_path / "seen").exists()

@@ -120,6 +120,23 @@ def test_a_board_predicts_without_the_host_half(made: Made, tmp_path: Path, name
     assert seen["classes"][0]["label"] == "ground" and seen["size"] == [64, 64]
 
 
+def test_predict_writes_overlay_and_mask(made: Made, tmp_path: Path, capfd: Any) -> None:
+    bundle, path = made.reports["host"]["path"], drawn(tmp_path / "scene.png")
+    code, found, _ = ask(capfd, "predict", bundle, path, path, "--out", tmp_path / "seen")
+    assert code == 0 and [set(p) for p in found["predictions"]] == [{"input", "label", "classes", "size", "files"}] * 2
+    assert sorted(p.name for p in (tmp_path / "seen").iterdir()) == [
+        f"{i}-scene.{kind}.png" for i in (1, 2) for kind in ("mask", "overlay")
+    ]
+    ids = mask_shapes.scene(np.random.default_rng(5))[1]
+    seen = np.asarray(Image.open(tmp_path / "seen" / "1-scene.mask.png"))
+    truth = np.array([0, 0, 1, 2])[ids]
+    assert (seen == truth)[ids != mask_shapes.RIM].mean() > 0.9
+    code, found, _ = ask(capfd, "predict", bundle, path, "--out", tmp_path / "seen")
+    assert code == 2 and "not empty" in found["message"]
+    code, found, _ = ask(capfd, "predict", bundle, tmp_path / "absent.png", "--out", tmp_path / "other")
+    assert code == 3 and not (tmp_path / "other").exists()
+
+
 @ALL
 def test_run_py_checks_itself_and_says_the_shares(made: Made, tmp_path: Path, name: str) -> None:
     board = tmp_path / "board"

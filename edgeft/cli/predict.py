@@ -14,10 +14,16 @@ from .frame import command as _command
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
-def command(console: Console, bundle: Path, inputs: tuple[str, ...], threads: int | None) -> Outcome:
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="A new folder for pictures: overlay and mask of a segmentation."
+)
+@click.option("--overwrite", is_flag=True, help="Write into an --out that is not empty.")
+def command(
+    console: Console, bundle: Path, inputs: tuple[str, ...], threads: int | None, out: Path | None, overwrite: bool
+) -> Outcome:
     """Run BUNDLE on real INPUTs and print what it sees."""
     from ..predict import predict
     from . import words
 
-    seen = predict(bundle, list(inputs), threads=threads)
+    seen = predict(bundle, list(inputs), threads=threads, out=out, overwrite=overwrite)
     return Outcome({"bundle": str(bundle), "predictions": seen}, words.predictions(seen))

@@ -69,7 +69,7 @@ def weights(dataset: Any, kind: str) -> torch.Tensor | None:
     counts = np.zeros(256, np.int64)
     for target in dataset.split("train").targets:
         counts += np.bincount(np.asarray(target).ravel(), minlength=256)
-    return balance.balanced(counts[: len(dataset.labels)])
+    return balance.balanced(counts[: len(dataset.labels)], kind)
 
 
 def weighted(dataset: Any, kind: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:

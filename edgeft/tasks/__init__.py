@@ -49,6 +49,8 @@ class Task(Protocol):
     A task may have a function `tell` of its own, see below: where what is seen is told in the terms of the sample
     (names of its candidates), and where one sample takes several rows of the graph's batch.
 
+    What `decode` and `tell` give may hold arrays beside JSON values (a mask); who writes JSON leaves them out. A task
+    may have `pictures(raw, decoded)`, {name: uint8 pixels}, that a user may want as files.
     A task may have `draw_beside(raw, decoded, target)`: as `draw`, with what is truly there (true boxes, true masks).
 
     A metric that is no mean over samples (mIoU, AP, BLEU, word error rate) is bootstrapped. Where it is slow, the task

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,14 @@ def test_picture_and_mask_are_seen_alike() -> None:
     inside = found != mask.VOID
     bright = pixels.mean(dim=1) > 110
     assert float((bright == (found == 1))[inside].float().mean()) > 0.98
+
+
+def test_classes_are_weighed_by_their_pixels() -> None:
+    split = SimpleNamespace(targets=[np.array([[0] * 9 + [1]]), np.array([[0] * 8 + [mask.VOID, 2]])])
+    dataset = SimpleNamespace(labels=("a", "b", "c"), split=lambda name: split)
+    counts = np.array([17, 1, 1])
+    for kind, power in (("balanced", 1.0), ("root", 0.5)):
+        found = segment.weights(dataset, kind).numpy()
+        np.testing.assert_allclose(found[1] / found[0], 17**power, rtol=1e-5)
+        np.testing.assert_allclose((found * counts).sum(), counts.sum(), rtol=1e-5)
+    assert segment.weights(dataset, "none") is None
