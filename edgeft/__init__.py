@@ -4,10 +4,12 @@
     edgeft.export(run, targets, out)    -> one report a bundle       (edgeft[tune] and the runtime's extra)
     edgeft.verify(bundle, data)         -> the report                (numpy and the runtime)
     edgeft.bench(bundle)                -> latency percentiles       (numpy and the runtime)
+    edgeft.personalize(bundle, data)    -> what was learned          (numpy and the runtime)
     edgeft.load(bundle)                 -> a checked Bundle          (numpy)
 
 Importing edgeft imports none of numpy, torch or a runtime; each function imports what it needs (see `api.py`).
-`tune`, `export`, `verify` and `bench` are also rooms of this package: such a room can be called like the function.
+`tune`, `export`, `verify`, `bench` and `personalize` are also rooms of this package, and such a room can be called like
+the function.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "bench", "export", "load", "tune", "verify"]
+__all__ = ["__version__", "bench", "export", "load", "personalize", "tune", "verify"]
 
-_ROOMS = ("tune", "export", "verify", "bench")
+_ROOMS = ("tune", "export", "verify", "bench", "personalize")
 
 if TYPE_CHECKING:
-    from .api import bench, export, load, tune, verify
+    from .api import bench, export, load, personalize, tune, verify
 
 
 class _Room(ModuleType):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +168,7 @@ def verify(
     data: str | os.PathLike[str] | None = None,
     *,
     threads: int | None = None,
+    state: str | os.PathLike[str] | None = None,
     say: Say | None = None,
 ) -> dict[str, Any]:
     """Re-check a bundle on this machine: files, parity on its own samples, latency; with `data` accuracy and agreement.
@@ -177,8 +178,44 @@ def verify(
     from .verify.run import run
 
     opened = load(bundle)
-    found = run(opened, data=Path(data) if data is not None else None, threads=threads, say=say or _silent)
+    found = run(opened, data=Path(data) if data is not None else None, threads=threads, state=state, say=say or _silent)
     return {**found, "path": str(opened.path)}
+
+
+def personalize(
+    bundle: str | os.PathLike[str] | Bundle,
+    data: str | os.PathLike[str] | None = None,
+    *,
+    stream: Iterable[tuple[Any, Any]] | None = None,
+    steps: int | None = None,
+    rate: float | None = None,
+    state: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """Let a bundle's tail learn from new samples on this device, without torch; keep it only where it is better.
+
+    `data` is a folder or file in the recipe's own format; a `stream` gives (raw sample, label) pairs instead: a raw
+    sample is what the task reads (pixels, {"sound": ..., "rate": ...}, text, numbers), a label a class's name or the
+    values of a control. `steps` and `rate` None are the recipe's. `state` is the file that keeps what was learned, None
+    the one in the bundle's folder. Returns `verdict` ("pass": the new version is in use; "fail": the old one still is),
+    `why`, `version`, and figures before and after. Raises `DataError`, `BundleError`, `SystemFailure`; whatever
+    happens, the version in use stays whole.
+    """
+    from .personalize.run import run
+
+    return run(
+        load(bundle),
+        Path(data) if data is not None else None,
+        stream=stream,
+        steps=steps,
+        rate=rate,
+        state=Path(state) if state is not None else None,
+        seed=seed,
+        threads=threads,
+        say=say or _silent,
+    )
 
 
 def bench(

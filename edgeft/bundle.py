@@ -31,7 +31,7 @@ from . import files, npz, runner, tasks
 from . import runtime as runtimes
 from . import target as targets
 from .errors import BundleError, SystemFailure, UsageError, nearest
-from .manifest import SCHEMA, UNLISTED, check, parse
+from .manifest import SCHEMA, UNLISTED, check, of_model, parse
 
 RUNNER = "run.py"
 SAMPLES = "samples.npz"
@@ -121,7 +121,7 @@ class Bundle:
         self, *, threads: int | None = None, baseline: bool = False, exact: bool | None = None
     ) -> dict[str, runtimes.Session]:
         """The session of every graph by name."""
-        names = [graph["name"] for graph in self.manifest["graphs"]]
+        names = [graph["name"] for graph in of_model(self.manifest)]
         return {name: self.session(threads=threads, baseline=baseline, name=name, exact=exact) for name in names}
 
     def session(
@@ -134,9 +134,9 @@ class Bundle:
         manifest's tensor names. `threads` None takes the recorded number. Raises `Missing` without the runtime and
         `BundleError` where the artifact does not fit the manifest.
         """
-        if not name and len(self.manifest["graphs"]) > 1:
+        if not name and len(of_model(self.manifest)) > 1:
             return composed(self.task, self.sessions(threads=threads, baseline=baseline, exact=exact), self.preprocess)
-        name = name or self.manifest["graphs"][0]["name"]
+        name = name or of_model(self.manifest)[0]["name"]
         path = self.baseline_path(name) if baseline else self.graph_path(name)
         recorded = self.manifest["runtime"]
         options = dict(recorded["options"])

@@ -16,8 +16,11 @@ from typing import Any
 from .errors import BundleError
 
 SCHEMA = "1.0"
-#: files of a bundle that are not listed in `files`: the manifest itself and what `edgeft verify` writes again.
-UNLISTED = ("manifest.json", "manifest.sha256", "report.json", "report.html")
+#: files of a bundle that are not listed in `files`: the manifest itself, what `edgeft verify` writes again, and
+#: `state.npz` is what a device has learned, `.state.npz.lock` its lock
+UNLISTED = (
+    "manifest.json", "manifest.sha256", "report.json", "report.html", "state.npz", "state.html", ".state.npz.lock",
+)  # fmt: skip
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "name": (str,),
@@ -59,6 +62,18 @@ def parse(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise BundleError("is not a JSON object", where=where, remedy="export the bundle again")
     return table
+
+
+def of_model(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The graphs that the model itself is made of, in order: not those of its personalization."""
+    return [graph for graph in manifest["graphs"] if not graph.get("personalize")]
+
+
+def recorded(manifest: Mapping[str, Any], table: str) -> dict[str, Any]:
+    """The recipe's table that export recorded under `provenance.recipe`, or {}."""
+    recipe = manifest.get("provenance", {}).get("recipe")
+    found = recipe.get(table) if isinstance(recipe, Mapping) else None
+    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def check_schema(schema: Any) -> None:
@@ -152,7 +167,7 @@ def _check_files(files: dict[str, Any]) -> None:
 
 
 def _check_graphs(graphs: list[Any], files: Mapping[str, Any]) -> None:
-    if not graphs:
+    if not any(isinstance(graph, dict) and not graph.get("personalize") for graph in graphs):
         raise _fail("graphs", "is empty")
     names: set[str] = set()
     for number, graph in enumerate(graphs):

@@ -11,6 +11,7 @@ import numpy as np
 from . import bundle as bundles
 from . import files, tasks
 from .errors import UsageError
+from .personalize.run import session as personalized
 from .report import png
 
 
@@ -22,14 +23,17 @@ def predict(
     threads: int | None = None,
     out: Path | str | None = None,
     overwrite: bool = False,
+    state: Path | str | None = None,
 ) -> list[dict[str, Any]]:
     """One result per input, in order: `input`, and what the bundle's task decodes (`label`, `confidence`, `top`, ...).
 
     Results are JSON values. With `out`, a new or empty folder, pictures that the task makes of an input (overlay and
     mask of a segmentation) are written there as PNG, and `files` names them; a task that makes none is a `UsageError`.
 
-    `bundle` is an opened one or its folder. All inputs are read before the first one is run, so a wrong one costs
-    nothing; errors name it (`DataError`). `BundleError` for an unusable bundle, `Missing` without its runtime.
+    What the bundle has learned on this device is used: `state` names its file, None is the one in the bundle's folder;
+    results then have `version`. `bundle` is an opened one or its folder. All inputs are read before the first one is
+    run, so a wrong one costs nothing; errors name it (`DataError`). `BundleError` for an unusable bundle or state,
+    `Missing` without its runtime.
     """
     if not inputs:
         raise UsageError("no input was given", remedy="name one or more files after the bundle")
@@ -39,12 +43,15 @@ def predict(
         raise UsageError(f"the task {task.NAME} makes no pictures of what it sees", remedy="leave out --out")
     raws = [task.read(name, opened.preprocess) for name in inputs]
     feeds = [task.preprocess(raw, opened.preprocess) for raw in raws]
-    session = opened.session(threads=threads)
+    own = personalized(opened, state, threads=threads)
+    session, labels = (own.session, own.labels) if own else (opened.session(threads=threads), opened.labels)
     folder = None if out is None else files.claim_out(out, overwrite=overwrite)
     results: list[dict[str, Any]] = []
     for number, (name, raw, feed) in enumerate(zip(inputs, raws, feeds), 1):
-        decoded = tasks.tell(task, session.run(feed), raw, opened.preprocess, opened.labels, top=top)
+        decoded = tasks.tell(task, session.run(feed), raw, opened.preprocess, labels, top=top)
         results.append({"input": name, **{k: v for k, v in decoded.items() if not isinstance(v, np.ndarray)}})
+        if own:
+            results[-1]["version"] = own.version
         if folder is not None:
             stem = Path(name).stem if len(inputs) == 1 else f"{number:0{len(str(len(inputs)))}d}-{Path(name).stem}"
             made = {folder / f"{stem}.{kind}.png": value for kind, value in task.pictures(raw, decoded).items()}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from . import tables
 from .errors import InternalError, RecipeError, UsageError, nearest
@@ -96,6 +96,20 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Personalize:
+    """On-device training of a model's tail; a recipe without this table exports none."""
+
+    tail: str = "head"  # head | last | the name of the lowest layer that learns
+    max_forget: float = 0.01  # of the task's metric, on the reference samples in the bundle
+    steps: int = 100
+    rate: float = 0.02
+    optimizer: str = "sgd"  # sgd (with momentum) | adam
+    batch_size: int = 16
+    replay: int = 20  # old samples of each class that the bundle carries, as latents
+    spare_classes: int = 0  # outputs that stand ready for classes to come
+
+
+@dataclass(frozen=True)
 class Gates:
     max_drop: float | None = None  # None = the task's default
     max_drop_relative: float = 0.0
@@ -118,6 +132,7 @@ class Recipe:
     quantize: Quantize = field(default_factory=Quantize)
     export: Export = field(default_factory=Export)
     gates: Gates = field(default_factory=Gates)
+    personalize: Personalize | None = None
 
 
 TASKS = (
@@ -162,6 +177,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "quantize.method": ("qat", "ptq", "none"),
     "quantize.embeddings": EMBEDDINGS,
     "gates.decide": ("point", "bound"),
+    "personalize.optimizer": ("sgd", "adam"),
 }
 
 #: values that belong to the recipe's language but that this version cannot do yet
@@ -169,7 +185,6 @@ LATER: dict[str, tuple[str, ...]] = {
     "model.source": ("ultralytics",),
     "update.policy": ("sparse", "auto"),
 }
-LATER_TABLES = ("personalize",)
 
 #: entry-point groups whose names count as known
 PLUGINS = {"task": "edgeft.tasks", "model.source": "edgeft.models"}
@@ -194,6 +209,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "update.dropout": (0, 0.9),
     "quantize.epochs": (0, 100_000),
     "quantize.lr": (0, 10),
+    "personalize.max_forget": (0, 1e6),
+    "personalize.steps": (0, 1_000_000),
+    "personalize.rate": (0, 10),
+    "personalize.batch_size": (2, 4096),
+    "personalize.replay": (0, 100_000),
+    "personalize.spare_classes": (0, 4096),
     "gates.max_drop": (0, 100),
     "gates.max_drop_relative": (0, 1),
     "gates.min_speedup": (0, 1000),
@@ -203,7 +224,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "gates.size_mb": (0, 1e9),
 }
 #: keys whose zero would mean nothing
-POSITIVE = ("train.lr", "train.layer_decay", "update.alpha", "quantize.lr")
+POSITIVE = ("train.lr", "train.layer_decay", "update.alpha", "quantize.lr", "personalize.rate")
 
 
 def load(path: Path | str) -> Recipe:
@@ -220,8 +241,6 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Recip
     source = tables.Source(where, text, RecipeError)
     known = tables.hints(Recipe)
     for key, value in table.items():
-        if key in LATER_TABLES:
-            raise source.fail((key,), f"[{key}] is not available yet in this version of edgeft", "leave this table out")
         elsewhere = [name for name, kind in known.items() if isinstance(kind, type) and key in _fields(kind)]
         if key not in known and elsewhere and not isinstance(value, dict):
             places = " or ".join(f"[{name}]" for name in elsewhere)
@@ -236,9 +255,10 @@ def _fields(kind: type) -> tuple[str, ...]:
 
 
 def _get(recipe: Recipe, dotted: str) -> Any:
+    """The value of a key; None for one of a table that is left out."""
     value: Any = recipe
     for part in dotted.split("."):
-        value = getattr(value, part)
+        value = None if value is None else getattr(value, part)
     return value
 
 
@@ -250,7 +270,7 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
 
     for key, allowed in CHOICES.items():
         value = _get(recipe, key)
-        if value in allowed:
+        if value in allowed or value is None:
             continue
         if value in LATER.get(key, ()):
             now = ", ".join(allowed)
@@ -273,6 +293,8 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
     budget = recipe.update.memory_budget
     if budget and not re.fullmatch(r"[1-9][0-9]*(\.[0-9]+)? ?(B|[KMG]i?B)", budget):
         raise fail("update.memory_budget", f"must be a size such as '64MiB', not {budget!r}")
+    if recipe.personalize is not None and not recipe.personalize.tail.strip():
+        raise fail("personalize.tail", "must not be empty", "head, last, or the name of a layer")
     targets = recipe.export.targets
     if not targets or "" in targets:
         raise fail("export.targets", "must name at least one target", "edgeft targets list shows them")
@@ -346,6 +368,7 @@ def _setting(raw: str, path: tuple[str, ...]) -> Any:
         return raw
     hint: Any = Recipe
     for part in path:
+        hint = next((one for one in get_args(hint) if one is not type(None)), hint)  # of a table that may be left out
         hint = tables.hints(hint).get(part) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
     return raw if hint is str and not isinstance(parsed["value"], str) else parsed["value"]
 
@@ -354,6 +377,8 @@ def dumps(recipe: Recipe) -> str:
     """The recipe as TOML with every key resolved; `load` of it gives an equal recipe."""
     scalars, sections = [], []
     for name, value in ((f.name, getattr(recipe, f.name)) for f in dataclasses.fields(recipe)):
+        if value is None:
+            continue
         if not dataclasses.is_dataclass(value):
             scalars.append(f"{name} = {tables.value_text(value)}")
             continue

@@ -28,6 +28,7 @@ FILES = {
         "verify": "verify",
         "bench": "bench",
         "predict": "predict",
+        "personalize": "personalize",
         "targets": "targets",
         "report": "report",
         "doctor": "doctor",

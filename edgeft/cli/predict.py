@@ -17,13 +17,22 @@ from .frame import command as _command
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A new folder for pictures: overlay and mask of a segmentation."
 )
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="What a device has learned.  [default: the bundle's own state.npz]"
+)
 @click.option("--overwrite", is_flag=True, help="Write into an --out that is not empty.")
 def command(
-    console: Console, bundle: Path, inputs: tuple[str, ...], threads: int | None, out: Path | None, overwrite: bool
+    console: Console,
+    bundle: Path,
+    inputs: tuple[str, ...],
+    threads: int | None,
+    out: Path | None,
+    state: Path | None,
+    overwrite: bool,
 ) -> Outcome:
     """Run BUNDLE on real INPUTs and print what it sees."""
     from ..predict import predict
     from . import words
 
-    seen = predict(bundle, list(inputs), threads=threads, out=out, overwrite=overwrite)
+    seen = predict(bundle, list(inputs), threads=threads, out=out, overwrite=overwrite, state=state)
     return Outcome({"bundle": str(bundle), "predictions": seen}, words.predictions(seen))

@@ -97,3 +97,16 @@ def predictions(seen: Sequence[Mapping[str, Any]]) -> str:
         ]
         rows.append([words.line(result["input"]), *rest])
     return "\n".join(text.table([], rows))
+
+
+def personalized(found: Mapping[str, Any]) -> str:
+    """The verdict of a personalization, and before and after per class where there are classes."""
+    kept = f"version {found['version']} is in use" if found["version"] else "the model as exported is in use"
+    head = "learned" if found["verdict"] == "pass" else "NOT kept"
+    lines = [f"{head}: {words.line(found['why'])}", f"{kept} ({words.line(found['state'])})"]
+    for key, title in (("new", "new samples held back"), ("reference", "reference samples")):
+        classes = found[key].get("per_class") or {}
+        rows = [(words.line(k), str(v["n"]), f"{v['before']:.3g}", f"{v['after']:.3g}") for k, v in classes.items()]
+        if rows:
+            lines += ["", *text.table((title.upper(), "N", "BEFORE", "AFTER"), rows)]
+    return "\n".join(lines)

@@ -21,6 +21,7 @@ import importlib
 
 from .. import recipe
 from ..errors import RecipeError, nearest
+from .again import source
 from .checks import calibration_indices, check, fingerprint, overlap, require_disjoint
 from .samples import Dataset, Split
 
@@ -34,6 +35,7 @@ __all__ = [
     "open",
     "overlap",
     "require_disjoint",
+    "source",
 ]
 
 #: format name in a recipe -> module of this package

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,10 +27,16 @@ class Scanned(Mapping[str, Split]):
     """
 
     def __init__(
-        self, splits: dict[str, Split], notes: list[str], labels: tuple[str, ...], where: str, what: str = "images"
+        self,
+        splits: dict[str, Split],
+        notes: list[str],
+        labels: tuple[str, ...],
+        where: str,
+        what: str = "images",
+        shares: Sequence[float] = (),
     ) -> None:
         self._splits, self._notes, self._labels, self._where, self._what = splits, notes, labels, where, what
-        self._done: dict[str, Split] = {}
+        self._shares, self._done = shares, dict[str, Split]()
 
     def __len__(self) -> int:
         return len(self._splits)
@@ -45,7 +51,7 @@ class Scanned(Mapping[str, Split]):
         if name not in self._done:
             split = readable(self._splits[name], self._notes, self._what)
             if split.classes is not None:
-                require_classes({name: split}, self._labels, self._where)
+                require_classes({name: split}, self._labels, self._where, self._shares)
             self._done[name] = split
         return self._done[name]
 

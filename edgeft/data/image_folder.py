@@ -65,9 +65,9 @@ def open(spec: recipe.Data) -> Dataset:
         name: Split(name, pool, np.arange(start, start + len(targets)), np.asarray(targets, np.int64))
         for name, (start, targets) in ranges.items()
     }
-    require_classes(splits, labels, str(root))
+    require_classes(splits, labels, str(root), spec.split)
     splits, notes = complete(splits, spec.split, spec.split_seed, str(root))
-    return Dataset(str(root), labels, Scanned(splits, notes, labels, str(root)), notes)
+    return Dataset(str(root), labels, Scanned(splits, notes, labels, str(root), shares=spec.split), notes)
 
 
 def _images(root: Path, folder: Path) -> list[str]:

@@ -66,7 +66,7 @@ def open(spec: recipe.Data) -> Dataset:
     for name in found:
         splits[name] = Split(name, pool, np.arange(start, start + len(images[name])), targets[name])
         start += len(images[name])
-    require_classes(splits, labels, str(path))
+    require_classes(splits, labels, str(path), spec.split)
     splits, notes = complete(splits, spec.split, spec.split_seed, str(path))
     return Dataset(str(path), labels, splits, notes)
 

@@ -12,6 +12,8 @@ import numpy as np
 from ..errors import DataError, RecipeError, UsageError, nearest
 
 NAMES = ("train", "val", "test")
+#: shares of a split that leave everything together, of however few classes: new samples of a device
+WHOLE = (1.0, 0.0, 0.0)
 
 
 class Pool(Protocol):
@@ -198,6 +200,8 @@ def complete(
 
     Where there is no train split nothing is added: data that is only there to be tested on is fine.
     """
+    if tuple(shares) == WHOLE:
+        return {name: splits[name] for name in NAMES if name in splits}, []
     train, val, test = fractions(shares)
     missing = [name for name in ("val", "test") if name not in splits]
     if "train" not in splits or not missing:
@@ -215,8 +219,17 @@ def complete(
     return {name: made[name] for name in NAMES}, [note]
 
 
-def require_classes(splits: Mapping[str, Split], labels: Sequence[str], where: str) -> None:
-    """Raise `DataError` unless there are two or more classes and every split has samples of each of them."""
+def require_classes(
+    splits: Mapping[str, Split], labels: Sequence[str], where: str, shares: Sequence[float] = ()
+) -> None:
+    """Raise `DataError` unless there are two or more classes and every split has samples of each of them.
+
+    Of data that stays `WHOLE` nothing is asked but that it is there.
+    """
+    if tuple(shares) == WHOLE:
+        labels = labels[:0] if not any(len(split) for split in splits.values()) else labels
+        if labels:
+            return
     if len(labels) < 2:
         found = f"only one class ({labels[0]})" if labels else "no classes"
         raise DataError(f"{found}: there is nothing to tell apart", where=where, remedy="give two or more classes")

@@ -96,7 +96,7 @@ def open(spec: recipe.Data) -> Dataset:
     for name, (pool, labels) in found.items():
         targets = np.array([number[label] for label in labels], np.int64)
         splits[name] = Split(name, pool, np.arange(len(pool)), targets)
-    require_classes(splits, names, str(root))
+    require_classes(splits, names, str(root), spec.split)
     splits, told = complete(splits, spec.split, spec.split_seed, str(root))
     return Dataset(str(root), names, splits, [*notes, *told])
 

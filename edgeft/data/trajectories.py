@@ -19,7 +19,7 @@ from .. import recipe
 from ..errors import DataError, nearest
 from ..tasks import image
 from .npz import archive_of, member
-from .samples import NAMES, Dataset, Split, fractions, grouped
+from .samples import NAMES, WHOLE, Dataset, Split, fractions, grouped
 
 #: frames of one stretch of a drive: neighbouring frames look alike and must not be told apart by a split
 STRETCH = 50
@@ -212,7 +212,8 @@ def _dataset(
     spec: recipe.Data,
     picture: bool,
 ) -> Dataset:
-    parts = grouped(groups, fractions(spec.split), spec.split_seed, name)
+    whole = tuple(spec.split) == WHOLE
+    parts = [np.arange(len(done))] if whole else grouped(groups, fractions(spec.split), spec.split_seed, name)
     splits = {part: Split(part, pool, at, done[at]) for part, at in zip(NAMES, parts)}
     facts: dict[str, Any] = {"kind": "image" if picture else "vector"}
     if not picture and isinstance(pool, Steps):

@@ -93,14 +93,15 @@ def open(spec: recipe.Data) -> Dataset:
         targets = np.array([number[clip.label] for clip in found], np.int64)
         splits[name] = Split(name, pool, np.arange(start, start + len(found)), targets)
         start += len(found)
-    require_classes(splits, labels, str(root))
+    require_classes(splits, labels, str(root), spec.split)
     if spec.group:
         splits, more = _by_group(splits, np.array([clip.group for clip in every]), spec, str(root))
-        require_classes(splits, labels, str(root))
+        require_classes(splits, labels, str(root), spec.split)
     else:
         splits, more = complete(splits, spec.split, spec.split_seed, str(root))
     notes += more
-    return Dataset(str(root), labels, Scanned(splits, notes, labels, str(root), "sounds"), notes, _facts(splits))
+    scanned = Scanned(splits, notes, labels, str(root), "sounds", spec.split)
+    return Dataset(str(root), labels, scanned, notes, _facts(splits))
 
 
 def _pattern(spec: recipe.Data) -> re.Pattern[str] | None:

@@ -47,7 +47,7 @@ def export(
     static = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     weights = integer_weights(module, example)
     with _on_grid(module, weights):
-        content = _convert(module, example, QuantConfig(pt2e_quantizer=static))
+        content = _convert(module, batch_of(example, 1), QuantConfig(pt2e_quantizer=static))
     _check_integers(weights, content)
     return _write(content, input_names, output_names, folder, target)
 
@@ -61,11 +61,14 @@ def export_float(
     *,
     target: Target,
     dynamic_batch: bool,
+    as_it_is: bool = False,
 ) -> Artifact:
-    """The same for the float baseline: float32 throughout."""
+    """The same for the float baseline: float32 throughout. `as_it_is`: inputs keep all sizes of `example`."""
     with quiet():
         need("litert_torch", "litert")
-    return _write(_convert(module, example, None), input_names, output_names, folder, target)
+    return _write(
+        _convert(module, example if as_it_is else batch_of(example, 1), None), input_names, output_names, folder, target
+    )
 
 
 def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...], config: Any) -> bytes:
@@ -87,7 +90,7 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...], config:
     error: BaseException | None = None
     with quiet() as printed, tempfile.TemporaryDirectory() as temporary:
         try:
-            edge = litert_torch.convert(wrapped, batch_of(example, 1), quant_config=config)
+            edge = litert_torch.convert(wrapped, example, quant_config=config)
             edge.export(str(Path(temporary) / FILE))
             content = (Path(temporary) / FILE).read_bytes()
         except (RuntimeError, TypeError, ValueError, NotImplementedError, AssertionError, KeyError) as caught:

@@ -60,9 +60,15 @@ def export_float(
     *,
     target: Target,
     dynamic_batch: bool,
+    as_it_is: bool = False,
 ) -> Artifact:
-    """The same for the float baseline: `module` computes in float32 and has its BatchNorm folded."""
-    model = translate(module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch)
+    """The same for the float baseline: `module` computes in float32 and has its BatchNorm folded.
+
+    `as_it_is`: inputs keep the sizes of `example` on every axis, and axis 0 means nothing (a training step).
+    """
+    model = translate(
+        module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch, as_it_is=as_it_is
+    )
     return _write(model, folder, target)
 
 
@@ -74,6 +80,7 @@ def translate(
     *,
     target: Target,
     dynamic_batch: bool,
+    as_it_is: bool = False,
 ) -> onnx.ModelProto:
     """torch's own translation, without names of the machine in it: signed Q/DQ, constants as initializers.
 
@@ -83,7 +90,9 @@ def translate(
     need("onnxscript", "onnx")
     from .onnx_opset import asked_opset
 
-    dynamic = dynamic_batch and not target.static_shapes
+    dynamic = dynamic_batch and not target.static_shapes and not as_it_is
+    if not as_it_is:
+        example = batch_of(example, 2 if dynamic else 1)
     opset = asked_opset(target)
     if not hasattr(module, "graph"):
         return _translate(module, example, input_names, output_names, dynamic=dynamic, opset=opset)
@@ -125,15 +134,14 @@ def _translate(
 
     from . import onnx_passes as passes
 
-    sample = batch_of(example, 2 if dynamic else 1)
     batch = torch.export.Dim("batch", min=1)
-    shapes = tuple({0: batch} if tensor.dim() else {} for tensor in sample) if dynamic else None
+    shapes = tuple({0: batch} if tensor.dim() else {} for tensor in example) if dynamic else None
     error: BaseException | None = None
     with quiet() as printed:
         try:
             program = torch.onnx.export(
                 module,
-                sample,
+                example,
                 None,
                 dynamo=True,
                 external_data=False,

@@ -87,9 +87,12 @@ def export_float(
     *,
     target: Target,
     dynamic_batch: bool,
+    as_it_is: bool = False,
 ) -> Artifact:
     """The same for the float baseline, with float32 weights (OpenVINO would store float16 unless told)."""
-    model = translate(module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch)
+    model = translate(
+        module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch, as_it_is=as_it_is
+    )
     return _write(model, input_names, output_names, Path(folder))
 
 

@@ -42,7 +42,7 @@ from ..verify.integer import digests, integer
 from ..verify.other_figures import other_figures
 from ..verify.parity import parity
 from ..verify.scales import activation_scales, scales_digest
-from . import aside, evidence
+from . import aside, evidence, personal
 from .artifact import Artifact
 from .side_by_side import side_by_side
 
@@ -50,7 +50,7 @@ Say = Callable[[str], None]
 #: input of one call of the torch graph: beyond a few images its activations leave the cache, and it is 3 times slower
 PART_BYTES = 2**21
 #: tables of a run's recipe that may still be changed at export: none of them changes what was trained
-OVERRIDABLE = ("gates", "export", "quantize")
+OVERRIDABLE = ("gates", "export", "quantize", "personalize")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Quantized:
     graph: QuantizedParts
     method: str
     weights: list[IntegerWeight]
+    personal: personal.Prepared | None = None
 
 
 def export(
@@ -153,6 +154,8 @@ class Made:
     parts: dict[str, MadePart]
     sessions: tuple[Any, ...]
     of_graphs: list[evidence.GraphSamples] = field(default_factory=list)
+    personal: list[dict[str, Any]] = field(default_factory=list)  # the manifest's graphs of its personalization
+    proof: list[Verdict] = field(default_factory=list)  # of the same
 
     def files(self) -> list[Path]:
         """The artifacts."""
@@ -235,7 +238,9 @@ class _Exporter:
                 where=str(self.run),
                 remedy=f"edgeft tune --resume {shlex.quote(str(self.run))} --set {setting}, or pass --ptq",
             )
-        return Quantized(graph, method, graph.integer_weights())
+        table = self.session.recipe.personalize
+        tail = None if table is None else personal.prepare(self.session, graph, table)
+        return Quantized(graph, method, graph.integer_weights(), tail)
 
     def prepare(self, every: Iterable[Quantized]) -> None:
         """What the quantized graphs say, while the conversions run aside."""
@@ -256,11 +261,18 @@ class _Exporter:
     def made(self, each: Target, quantized: Quantized, staging: Path, converted: list[dict[str, Any]]) -> Made:
         """The artifacts that `convert` wrote, loaded, with the manifest's table of each graph."""
         read = [Artifact(c["file"], tuple(c["files"]), c["emitted"]) for c in converted]
+        count = 2 * len(self.captured.graphs)
+        read, extra = read[:count], read[count:]
         parts, before, after = {}, {}, {}
         for name, artifact, baseline in zip(self.captured.graphs, read[::2], read[1::2]):
             parts[name], before[name], after[name] = self._made_part(each, quantized, staging, name, artifact, baseline)
         if self.captured.single:
-            return Made(each, quantized, staging, parts, (before[MAIN], after[MAIN]))
+            made = Made(each, quantized, staging, parts, (before[MAIN], after[MAIN]))
+            if quantized.personal is not None:
+                made.personal = personal.entries(quantized.personal, self.session, each, staging, extra)
+                self.say(f"{each.name}: proving the training step")
+                made.proof = personal.fill(quantized.personal, self.session, each, staging, made.personal, after[MAIN])
+            return made
         task, spec, scheme = self.session.task, self.session.spec, quantized.graph.scheme.name
         of_graphs = []
         for name, feeds in self.given[scheme].items():
@@ -357,6 +369,8 @@ class _Exporter:
                 raise
             written.append(dataclasses.replace(artifact, file=f"{own}{artifact.file}"))
             written.append(dataclasses.replace(baseline, file=f"baseline/{own}{baseline.file}"))
+        if quantized.personal is not None:
+            written += personal.convert(quantized.personal, self.session, each, staging)
         return [dataclasses.asdict(each) for each in written]
 
     def _graph_outputs(self, quantized: Quantized) -> list[dict[str, np.ndarray]]:
@@ -399,6 +413,7 @@ class _Exporter:
             accuracy(task, seen.float, seen.quantized, dataset.split("test").targets, dataset.labels, gates),
             agreement(task, seen.float, seen.quantized, gates),
             *self._parity(made, seen),
+            *made.proof,
             integer({w.name: (w.data, w.scale) for w in weights}, stored),
             *[self._scales(made, name) for name in made.parts],
             *[self._compatibility(made, name, alone) for name in made.parts],
@@ -447,7 +462,8 @@ class _Exporter:
                 "task": made.task,
                 "target": each.name,
                 "backend": each.backend,
-                "graphs": [part.graph for part in one.parts.values()],
+                "graphs": [*(part.graph for part in one.parts.values()), *one.personal],
+                **({"personalize": personal.plan_of(quantized.personal)} if quantized.personal else {}),
                 "preprocess": bundle.carry(self.session.spec, one.folder),
                 "labels": list(self.session.dataset.labels),
                 "scheme": each.scheme.as_dict(),

@@ -298,6 +298,9 @@ def main():
     arguments = parser.parse_args()
     try:
         manifest = load_manifest()
+        manifest["graphs"] = [graph for graph in manifest["graphs"] if not graph.get("personalize")]
+        if os.path.exists(os.path.join(HERE, "state.npz")):
+            say("note: this is the model as exported; `edgeft predict` takes what was learned since", sys.stderr)
         names = [graph["name"] for graph in manifest["graphs"]]
         calls = {name: load(manifest, max(arguments.threads, 0), k) for k, name in enumerate(names)}
         for path in arguments.inputs:

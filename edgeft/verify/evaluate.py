@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,11 @@ import numpy as np
 
 from .. import data as datasets
 from ..bundle import Bundle
-from ..errors import DataError
-from ..recipe import Data
+from ..manifest import recorded
 from ..runtime import Session
 from ..tasks import Task
 
 BATCH = 32
-#: formats that hold pictures by class: `--data` may be of another one of them than the run's
-PICTURES = ("image-folder", "npz", "embedded", "dataset")
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ def evaluate(bundle: Bundle, path: Path, threads: int | None = None) -> Evaluate
     Data without splits of its own is divided as the recipe divided it, so that no training sample is judged. Raises
     `DataError` where the data cannot be used or holds a label that the bundle does not know.
     """
-    dataset = datasets.open(source(path, recorded(bundle.manifest, "data")))
+    dataset = datasets.open(datasets.source(path, recorded(bundle.manifest, "data")))
     split = dataset.split("test")
     if hasattr(bundle.task, "refuse_unseen"):
         bundle.task.refuse_unseen(dataset.facts, bundle.preprocess, str(path))
@@ -48,28 +44,6 @@ def evaluate(bundle: Bundle, path: Path, threads: int | None = None) -> Evaluate
     absent = [label for label in bundle.labels if label not in dataset.labels]
     notes = [*dataset.notes] + ([f"no samples of {', '.join(absent)}"] if absent else [])
     return Evaluated(before, after, targets, tuple(notes))
-
-
-def recorded(manifest: Mapping[str, Any], table: str) -> dict[str, Any]:
-    """The recipe's table that export recorded under `provenance.recipe`, or {}."""
-    recipe = manifest.get("provenance", {}).get("recipe")
-    found = recipe.get(table) if isinstance(recipe, Mapping) else None
-    return dict(found) if isinstance(found, Mapping) else {}
-
-
-def source(path: Path, table: Mapping[str, Any]) -> Data:
-    """The data at `path` as a recipe would name it: read and divided as `table`, the recorded [data], says.
-
-    Images come in two interchangeable formats; those are told apart by their looks.
-    """
-    if not path.exists():
-        raise DataError("no such file or folder", where=str(path), remedy="give --data the data to judge the bundle on")
-    known = {field.name for field in dataclasses.fields(Data)}
-    kept: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items() if key in known}
-    form = str(table.get("format", "image-folder"))
-    if form in PICTURES:
-        form = "npz" if path.suffix.lower() == ".npz" else "image-folder"
-    return Data(**{**kept, "format": form, "path": str(path)})
 
 
 def outputs_of(

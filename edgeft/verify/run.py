@@ -18,6 +18,8 @@ from ..bench.latency import FEWEST, P99_NEEDS, measure, rate
 from ..bench.quads import Comparison, compare
 from ..bundle import Bundle
 from ..errors import UsageError
+from ..manifest import of_model, recorded
+from ..personalize.run import check as personal_state
 from ..recipe import Gates
 from ..runtime import IntegerShare, Session
 from ..target import Target
@@ -49,6 +51,7 @@ def run(
     data: Path | str | None = None,
     *,
     threads: int | None = None,
+    state: Path | str | None = None,
     measure_latency: bool = True,
     max_seconds: float = 6.0,
     where: str = "host",
@@ -57,9 +60,11 @@ def run(
 ) -> dict[str, Any]:
     """Check files, preprocessing, parity, integer weights, int8 share, speed, size; with `data` accuracy and agreement.
 
-    `threads` None takes the recorded number; `where` says what this machine is: host, device or emulated (an emulator
-    gives no figure of speed, so there nothing is timed). Returns report.json's content. Raises `BundleError`,
-    `DataError`, `RecipeError` (exit 3) and `Missing` (exit 4); a gate that fails is a verdict, not an exception.
+    `state` names what a device has learned (None: the file in the bundle's folder, if there is one), which is judged on
+    the bundle's reference samples. `threads` None takes the recorded number; `where` says what this machine is: host,
+    device or emulated (an emulator gives no figure of speed, so there nothing is timed). Returns report.json's content.
+    Raises `BundleError`, `DataError`, `RecipeError` (exit 3) and `Missing` (exit 4); a gate that fails is a verdict,
+    not an exception.
     """
     opened = bundle if isinstance(bundle, Bundle) else bundles.open(bundle)
     threads = threads or int(opened.manifest["runtime"]["threads"])
@@ -73,7 +78,7 @@ def run(
     session = opened.session(threads=threads)
     samples = opened.samples()
     found = [_labels(opened, samples), *_samples(opened, session, samples, machine)]
-    graphs = [graph["name"] for graph in opened.manifest["graphs"]]
+    graphs = [graph["name"] for graph in of_model(opened.manifest)]
     shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
     share = _share(opened, shares, samples)
     weights = [tensor for name in graphs for tensor in opened.runtime.integer_weights(opened.graph_path(name))]
@@ -85,7 +90,7 @@ def run(
         *[_compatibility(profile, opened, name, shares[name]) for name in graphs],
     ]
     comparison = None
-    kept = list(evaluate.recorded(opened.manifest, "quantize").get("keep_float") or ())
+    kept = list(recorded(opened.manifest, "quantize").get("keep_float") or ())
     extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
     if opened.exact:
         extra["warnings"].append(SATURATES)
@@ -99,6 +104,8 @@ def run(
             extra["rate"] = {**rate(single), "where": where}
     sizes = _sizes(opened)
     found.append(size(*sizes, gates))
+    learned = personal_state(opened, state, threads=threads)
+    found += [learned] if learned else []
     if data is not None:
         say("accuracy")
         judged = evaluate.evaluate(opened, Path(data), threads)
@@ -128,7 +135,7 @@ def run(
 
 def recorded_gates(manifest: Mapping[str, Any]) -> Gates:
     """The gates that the bundle was exported under (`gates`, else `provenance.recipe.gates`), else the defaults."""
-    table = manifest.get("gates") or evaluate.recorded(manifest, "gates")
+    table = manifest.get("gates") or recorded(manifest, "gates")
     known = {field.name for field in dataclasses.fields(Gates)}
     return Gates(**{key: value for key, value in table.items() if key in known})
 
@@ -161,7 +168,7 @@ def _samples(
     """Preprocessing again, and the artifact on the stored tensors against its own outputs and the quantized graph's."""
     stored = {kind: _named(samples, kind) for kind in ("input", "output", "graph")}
     raws = bundles.raws(samples)
-    if len(opened.manifest["graphs"]) > 1:
+    if len(of_model(opened.manifest)) > 1:
         return _samples_of_graphs(opened, session, stored, raws, machine)
     now = session.run(stored["input"])
     # Where the artifact has scales of its own they count, not the manifest's: a wider step there would let more pass.
@@ -195,7 +202,7 @@ def _samples_of_graphs(
     plain = {kind: {k: v for k, v in values.items() if "/" not in k} for kind, values in stored.items()}
     verdicts = [preprocessing(opened.task, raws, plain["input"], opened.preprocess)]
     same = _same_machine(opened, machine)
-    for graph in opened.manifest["graphs"]:
+    for graph in of_model(opened.manifest):
         name, judge = graph["name"], opened.task.part(graph["name"])  # type: ignore[attr-defined]
         given, expected, torch = (_named(stored[kind], name) for kind in ("input", "output", "graph"))
         rows = [{k: v[i : i + 1] for k, v in given.items()} for i in range(len(next(iter(given.values()), ())))]
@@ -258,7 +265,7 @@ def _compatibility(profile: Target | None, opened: Bundle, name: str, share: Int
         **opened.runtime.emitted(opened.graph_path(name)),
     }
     found = compatibility(profile, emitted)
-    several = len(opened.manifest["graphs"]) > 1
+    several = len(of_model(opened.manifest)) > 1
     return dataclasses.replace(found, why=f"{name}: {found.why}") if several else found
 
 
@@ -295,7 +302,7 @@ def _sizes(opened: Bundle) -> tuple[int, int]:
     """Bytes of the float baseline and of the artifact over all graphs, weights in a file beside the graph included."""
     total = {"baseline": 0, "file": 0}
     listed = opened.manifest["files"]
-    for graph in opened.manifest["graphs"]:
+    for graph in of_model(opened.manifest):
         for key in total:
             if graph.get(key):
                 names = {graph[key], str(Path(graph[key]).with_suffix(".bin").as_posix())}

@@ -1,0 +1,29 @@
+"""Data that a user names later: read as the recipe of a bundle says, from another place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from ..recipe import Data
+
+#: formats that hold pictures by class: `--data` may be of another one of them than the run's
+PICTURES = ("image-folder", "npz", "embedded", "dataset")
+
+
+def source(path: Path, table: Mapping[str, Any]) -> Data:
+    """The data at `path` as a recipe would name it: read and divided as `table`, the recorded [data], says.
+
+    Images come in two interchangeable formats; those are told apart by their looks.
+    """
+    if not path.exists():
+        raise DataError("no such file or folder", where=str(path), remedy="give --data the data to judge the bundle on")
+    known = {field.name for field in dataclasses.fields(Data)}
+    kept: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items() if key in known}
+    form = str(table.get("format", "image-folder"))
+    if form in PICTURES:
+        form = "npz" if path.suffix.lower() == ".npz" else "image-folder"
+    return Data(**{**kept, "format": form, "path": str(path)})

@@ -1,0 +1,326 @@
+"""What a bundle needs to be personalized: trunk, tail and training step as graphs, and samples of what it knows.
+
+Everything here is proved on the artifacts: trunk and tail must decide as the model does, and a few steps must end
+where the same steps end in torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from .. import bundle, data, files, runtime
+from .. import target as targets
+from ..errors import ModelError, RecipeError, nearest
+from ..objectives.blocks import depths, under
+from ..personalize import graphs
+from ..personalize import plan as plans
+from ..quantize.lower import lower
+from ..quantize.parts import QuantizedParts
+from ..recipe import Personalize
+from ..target import Target
+from ..tune import updates
+from ..tune.session import Session
+from ..verdict import Verdict
+from . import evidence, personal_proof
+from .artifact import Artifact
+from .cut import Cut, cut
+from .step import Learning, Step, build, state_of
+
+FOLDER = "personalize"
+FILE = f"{FOLDER}/start.npz"
+#: objective -> the loss that a step minimizes
+LOSSES = {"classify": "cross-entropy", "keyword": "cross-entropy", "text-classify": "cross-entropy", "control": "mse"}
+#: bias of an output that no class has yet: e^-30 of a softmax
+NEVER = -30.0
+#: reference samples of the validation split, and bytes that all latents of a bundle may take
+REFERENCE, MOST_BYTES = 300, 32 << 20
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One scheme's cut and training step, before conversion; `head` are weight's and bias's places, -1 where none."""
+
+    cut: Cut
+    parameters: list[torch.Tensor]
+    tail: fx.GraphModule
+    step: Step
+    learning: Learning
+    head: tuple[int, int]
+    outputs: tuple[str, ...]
+    table: Personalize
+
+    @property
+    def features(self) -> bool:
+        """Whether the tail also hands out what its last layer is given."""
+        return self.tail is not self.cut.tail
+
+    @property
+    def said(self) -> list[str]:
+        """The outputs of the tail's graph."""
+        return ["output", "features"][: 1 + self.features]
+
+
+def prepare(session: Session, graph: QuantizedParts, table: Personalize) -> Prepared:
+    """Cut the quantized graph and write its training step. Raises `RecipeError` and `ModelError` for what cannot be."""
+    if session.recipe.task not in LOSSES or not graph.single:
+        raise RecipeError(
+            f"models of the task {session.recipe.task} cannot be personalized yet",
+            where="personalize",
+            remedy=f"leave the table out; it works for {', '.join(LOSSES)}",
+        )
+    loss = LOSSES[session.recipe.task]
+    module, head = session.built.module, session.built.head
+    (whole,) = graph.graphs.values()
+    made = cut(whole, learns(module, head, table.tail, {n for n, _ in whole.module.named_parameters()}))
+    names = list(made.parameters)
+    at = (
+        names.index(f"{head}.weight") if f"{head}.weight" in names else -1,
+        names.index(f"{head}.bias") if f"{head}.bias" in names else -1,
+    )
+    parameters = list(made.parameters.values())
+    tail = (
+        _with_features(made.tail, len(made.latents) + at[0]) if min(at) >= 0 and loss == "cross-entropy" else made.tail
+    )
+    if table.spare_classes:
+        if loss != "cross-entropy" or min(at) < 0:
+            raise RecipeError(
+                "needs a classifier whose last layer has a weight and a bias in the tail",
+                where="personalize.spare_classes",
+                remedy="set it to 0, or choose a tail that holds the head",
+            )
+        parameters = [_more(p, i, at, table.spare_classes) for i, p in enumerate(parameters)]
+    spread = () if loss != "mse" else tuple(np.asarray(session.dataset.split("train").targets, np.float64).std(axis=0))
+    learning = Learning(loss, table.optimizer, spread=tuple(float(v) or 1.0 for v in spread))
+    with torch.no_grad():
+        latents = _tuple(made.trunk.module(*session.example))
+        said = tail(*latents, *parameters)[0]
+    if said.dim() != 2:
+        raise ModelError(f"the output has shape {tuple(said.shape)}, a tail can learn (samples, values) only")
+    rows = [_rows(v, table.batch_size) for v in latents]
+    step = build(tail, parameters, rows, torch.zeros(table.batch_size, said.shape[1]), learning)
+    return Prepared(
+        made,
+        parameters,
+        tail,
+        step,
+        learning,
+        at if tail is not made.tail else (-1, -1),
+        whole.captured.output_names,
+        table,
+    )
+
+
+def learns(module: torch.nn.Module, head: str, tail: str, present: set[str]) -> set[str]:
+    """Names of the graph's parameters that a tail called `tail` has. `RecipeError` for a layer that is not there.
+
+    A bias that BatchNorm's shift became goes with its layer's weight.
+    """
+    if tail in ("head", "last"):
+        chosen = updates.trainable(module, head, tail)
+    else:
+        deep = depths(module, head)
+        lowest = [depth for name, depth in deep.items() if under(name, tail)]
+        if not lowest:
+            layers = {name for name, _ in module.named_modules() if name}
+            raise RecipeError(
+                f"no layer {tail!r}", where="personalize.tail", remedy=nearest(tail, {"head", "last", *layers})
+            )
+        chosen = {name for name, depth in deep.items() if depth <= max(lowest)}
+    owners = {name.rpartition(".")[0] for name in chosen}
+    known = {name for name, _ in module.named_parameters()}
+    return {n for n in present if n in chosen or (n not in known and n.rpartition(".")[0] in owners)}
+
+
+def _more(parameter: torch.Tensor, number: int, head: tuple[int, int], spare: int) -> torch.Tensor:
+    """Rows for classes to come, behind those of the head's weight and bias."""
+    if number not in head:
+        return parameter
+    value = 0.0 if number == head[0] else NEVER
+    return torch.cat([parameter, torch.full((spare, *parameter.shape[1:]), value)])
+
+
+def _with_features(tail: fx.GraphModule, position: int) -> fx.GraphModule:
+    """The tail with a second output: what the layer of the parameter at `position` is given, flat."""
+    graph = fx.Graph()
+    values: dict[fx.Node, fx.Node] = {}
+    output = graph.graph_copy(tail.graph, values)
+    holders = [n for n in tail.graph.nodes if n.op == "placeholder"]
+    users = [u for u in holders[position].users if u.op == "call_function"]
+    if len(users) != 1 or not isinstance(users[0].args[0], fx.Node):
+        return tail
+    given = graph.call_function(torch.ops.aten.flatten.using_ints, (values[users[0].args[0]], 1))
+    told = output if isinstance(output, (tuple, list)) else (output,)
+    graph.output((*told, given))
+    return fx.GraphModule(tail, graph).eval()
+
+
+def _tuple(value: Any) -> tuple[torch.Tensor, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _rows(value: torch.Tensor, count: int) -> torch.Tensor:
+    return value.detach().repeat(-(-count // len(value)), *[1] * (value.dim() - 1))[:count].contiguous()
+
+
+def convert(made: Prepared, session: Session, target: Target, staging: Path) -> list[Artifact]:
+    """Write trunk, tail and step below `staging`; returns their artifacts in that order, paths from `staging`."""
+    exporter = importlib.import_module(f".{target.backend}", __package__)
+    trunk, captured = made.cut.trunk, made.cut.trunk.captured
+    latents = [_rows(v, 1) for v in _tuple(trunk.module(*captured.example))]
+    tail_inputs = [*(f"latent_{i}" for i in range(len(latents))), *made.step.inputs[: len(made.parameters)]]
+    written = []
+    for name in plans.GRAPHS:
+        folder = staging / FOLDER / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if name == "trunk":
+            lowered = lower(trunk, "qdq" if target.backend == "litert" else "int")
+            artifact = exporter.export(
+                lowered,
+                captured.example,
+                list(session.input_names),
+                [latent.name for latent in made.cut.latents],
+                folder,
+                target=target,
+                dynamic_batch=captured.dynamic,
+            )
+        else:
+            module, example, inputs, outputs = (
+                (made.step.module, made.step.example, made.step.inputs, made.step.outputs)
+                if name == "step"
+                else (_inference(made, latents), (*latents, *made.parameters), tail_inputs, made.said)
+            )
+            artifact = exporter.export_float(
+                module, example, list(inputs), list(outputs), folder, target=target, dynamic_batch=False, as_it_is=True
+            )
+        written.append(dataclasses.replace(artifact, file=f"{FOLDER}/{name}/{artifact.file}"))
+    return written
+
+
+def _inference(made: Prepared, latents: Sequence[torch.Tensor]) -> fx.GraphModule:
+    """The tail for one sample, in the plain ops of the step: weights that are inputs are no constants to a runtime."""
+    from .plain import Plain
+    from .step import trace
+
+    return trace(lambda *given: tuple(Plain(made.tail).run(*given)), (*latents, *made.parameters))
+
+
+def entries(
+    made: Prepared, session: Session, target: Target, staging: Path, artifacts: Sequence[Artifact]
+) -> list[dict[str, Any]]:
+    """The manifest's tables of the three graphs."""
+    machine = runtime.get(target.backend)
+    names = {
+        "trunk": (list(session.input_names), [latent.name for latent in made.cut.latents]),
+        "tail": (
+            [*(f"latent_{i}" for i in range(len(made.cut.latents))), *made.step.inputs[: len(made.parameters)]],
+            made.said,
+        ),
+        "step": (list(made.step.inputs), list(made.step.outputs)),
+    }
+    found = []
+    for name, artifact in zip(plans.GRAPHS, artifacts):
+        loaded = machine.load(staging / artifact.file, options=machine.options())
+        inputs, outputs = names[name]
+        layout = session.spec.get("layout") if name == "trunk" else None
+        found.append(
+            {
+                "name": name,
+                "file": artifact.file,
+                "personalize": True,
+                "inputs": evidence.tensors(loaded.inputs, inputs, layout=layout),
+                "outputs": evidence.tensors(loaded.outputs, outputs, layout=None),
+            }
+        )
+    return found
+
+
+def plan_of(made: Prepared) -> dict[str, Any]:
+    """The manifest's table `personalize`."""
+    with torch.no_grad():
+        shapes = [list(v.shape[1:]) for v in _tuple(made.cut.trunk.module(*made.cut.trunk.captured.example))]
+    state = state_of(made.parameters, made.learning)
+    return {
+        "tail": made.table.tail,
+        "latents": [
+            {"name": one.name, "shape": shape, "scale": one.scale, "zero_point": one.zero_point}
+            for one, shape in zip(made.cut.latents, shapes)
+        ],
+        "parameters": [{"name": n, "shape": list(p.shape)} for n, p in zip(made.cut.parameters, made.parameters)],
+        "state": [{"name": name, "shape": list(value.shape)} for name, value in state.items()],
+        "ones": [name for name, value in state.items() if bool((value == 1).all())],
+        "outputs": list(made.outputs),
+        "loss": made.learning.loss,
+        "optimizer": made.table.optimizer,
+        "rate": made.table.rate,
+        "batch": made.table.batch_size,
+        "steps": made.table.steps,
+        "max_forget": made.table.max_forget,
+        "spare": made.table.spare_classes,
+        "head": list(made.head),
+        "file": FILE,
+    }
+
+
+def old_samples(session: Session, table: Personalize, bytes_each: int) -> Iterator[tuple[str, data.Split]]:
+    """("replay", training samples, so many of each class) and ("reference", validation samples)."""
+    most = max(16, MOST_BYTES // 2 // max(bytes_each, 1))
+    classes = max(len(session.dataset.labels), 1)
+    for kind, name, count in (
+        ("replay", "train", min(table.replay * classes, most)),
+        ("reference", "val", min(REFERENCE, most)),
+    ):
+        split = session.dataset.split(name)
+        count = min(count, len(split))
+        yield kind, split.subset(data.calibration_indices(split, count, "stratified", 0)) if count else split.subset([])
+
+
+def fill(
+    made: Prepared,
+    session: Session,
+    target: Target,
+    staging: Path,
+    tables: Sequence[Mapping[str, Any]],
+    model: runtime.Session,
+) -> list[Verdict]:
+    """Write the start file with latents of the artifact's own trunk, and prove tail and step in the runtime.
+
+    `model` is the whole artifact, which trunk and tail must agree with.
+    """
+    machine, plan = runtime.get(target.backend), plans.read(plan_of(made))
+    options = {**machine.options(), **(bundle.exact_options(machine) if targets.exact_here(target) else {})}
+    trunk, tail, step = (
+        bundle.named(machine.load(staging / table["file"], options=options), table, where=str(staging))
+        for table in tables
+    )
+    arrays = {f"parameter_{i}": p.numpy() for i, p in enumerate(made.parameters)}
+    each = sum(int(np.prod(one.shape)) * (1 if one.scale is not None else 4) for one in plan.latents)
+    kept: dict[str, list[np.ndarray]] = {}
+    wanted: list[np.ndarray] = []
+    for kind, split in old_samples(session, made.table, each):
+        parts: list[list[np.ndarray]] = []
+        for _, batch in evidence.batches(session.task, session.spec, split):
+            parts.append(graphs.latents_of(trunk, plan, batch))
+            if kind == "reference":
+                wanted.append(model.run(batch)[made.outputs[0]])
+        none = [np.zeros((0, *one.shape), np.int8 if one.scale is not None else np.float32) for one in plan.latents]
+        kept[kind] = [np.concatenate(values) for values in zip(*parts)] if parts else none
+        arrays |= {f"{kind}/latent_{i}": value for i, value in enumerate(kept[kind])}
+        arrays[f"{kind}/targets"] = np.asarray(split.targets)
+    with io.BytesIO() as buffer:
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        files.write_bytes(staging / FILE, buffer.getvalue())
+    said, _ = graphs.outputs_of(tail, plan, [p.numpy() for p in made.parameters], kept["reference"])
+    return [
+        personal_proof.alike(session.task, np.concatenate(wanted), said),
+        personal_proof.steps(made.step, made.learning, step, made.table),
+    ]

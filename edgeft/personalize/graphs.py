@@ -1,0 +1,97 @@
+"""Trunk, tail and training step in their runtime, and a session that predicts with parameters of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..errors import BundleError
+from ..runtime import Session, Tensor
+from .plan import Latent, Plan
+
+Arrays = list[np.ndarray]
+
+
+def load(bundle: Bundle, name: str, threads: int | None = None) -> Session:
+    """The session of `trunk`, `tail` or `step`."""
+    return bundle.session(threads=threads, name=name)
+
+
+def latents_of(trunk: Session, plan: Plan, feeds: Mapping[str, np.ndarray]) -> Arrays:
+    """What the trunk makes of preprocessed samples, (n, ...) each: int8 on the plan's grid, or float32."""
+    said = trunk.run(feeds)
+    return [_stored(said[latent.name], latent) for latent in plan.latents]
+
+
+def _stored(values: np.ndarray, latent: Latent) -> np.ndarray:
+    if values.shape[1:] != latent.shape:
+        raise BundleError(
+            f"the trunk gives {values.shape[1:]} where the plan says {latent.shape}", where=f"tensor {latent.name}"
+        )
+    if latent.scale is None:
+        return values.astype(np.float32)
+    steps = np.rint(values / np.float32(latent.scale)) + (latent.zero_point or 0)
+    return np.clip(steps, -128, 127).astype(np.int8)
+
+
+def real(stored: np.ndarray, latent: Latent) -> np.ndarray:
+    """float32 values of stored latents."""
+    if latent.scale is None:
+        return np.ascontiguousarray(stored, np.float32)
+    return (stored.astype(np.float32) - np.float32(latent.zero_point or 0)) * np.float32(latent.scale)
+
+
+def outputs_of(tail: Session, plan: Plan, parameters: Arrays, latents: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
+    """The model's output (n, ...) and what its last layer was given (n, D), sample by sample.
+
+    The second is None where the tail's last layer is none that can take a new class.
+    """
+    fixed = {f"parameter_{i}": value for i, value in enumerate(parameters)}
+    said, seen = [], []
+    for row in range(len(latents[0])):
+        feeds = {f"latent_{i}": real(v[row : row + 1], one) for i, (v, one) in enumerate(zip(latents, plan.latents))}
+        result = tail.run({**feeds, **fixed})
+        said.append(result["output"])
+        seen.append(result.get("features"))
+    features = None if not seen or seen[0] is None else np.concatenate([np.asarray(one) for one in seen])
+    return np.concatenate(said), features
+
+
+class Personal:
+    """A session of trunk and tail with one set of parameters: what `predict` runs once something was learned.
+
+    `classes` cuts off spare outputs that no class has yet.
+    """
+
+    def __init__(self, trunk: Session, tail: Session, plan: Plan, parameters: Arrays, classes: int = 0) -> None:
+        self._trunk, self._tail, self._plan = trunk, tail, plan
+        self._parameters, self._classes = parameters, classes
+        self.inputs: tuple[Tensor, ...] = trunk.inputs
+        (name,) = plan.outputs
+        self.outputs: tuple[Tensor, ...] = (Tensor(name, (-1, *tail.outputs[0].shape[1:]), "float32"),)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        latents = latents_of(self._trunk, self._plan, feeds)
+        said, _ = outputs_of(self._tail, self._plan, self._parameters, latents)
+        return {self.outputs[0].name: said[:, : self._classes] if self._classes else said}
+
+    def invoke(self) -> None:
+        self._trunk.invoke()
+        self._tail.invoke()
+
+
+def step_feeds(
+    plan: Plan, parameters: Sequence[np.ndarray], state: Sequence[np.ndarray], latents: Arrays, targets: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The inputs of the training step but for the rate, by name."""
+    feeds = {f"parameter_{i}": value for i, value in enumerate(parameters)}
+    feeds |= {name: value for (name, _), value in zip(plan.state, state)}
+    feeds |= {f"latent_{i}": real(value, one) for i, (value, one) in enumerate(zip(latents, plan.latents))}
+    return {**feeds, "targets": targets.astype(np.float32)}
+
+
+def fresh_state(plan: Plan) -> Arrays:
+    """The optimizer's state before the first step."""
+    return [np.full(shape, 1.0 if name in plan.ones else 0.0, np.float32) for name, shape in plan.state]

@@ -1,0 +1,129 @@
+"""Steps of training on the device: half of every batch is new, half is replayed, so that old classes are not forgotten.
+
+Replay of stored latents: Pellegrini et al., "Latent replay for real-time continual learning" (2020). A class that the
+model has never seen starts from its prototype (Qi et al., "Low-shot learning with imprinted weights", 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..errors import DataError
+from ..runtime import Session
+from . import graphs
+from .plan import Plan
+
+Arrays = list[np.ndarray]
+
+
+def one_hot(targets: np.ndarray, plan: Plan, classes: int) -> np.ndarray:
+    """float32 (n, outputs) for cross-entropy; targets of a regression as they are."""
+    if plan.loss == "mse":
+        return targets.astype(np.float32).reshape(len(targets), -1)
+    return np.eye(classes, dtype=np.float32)[targets]
+
+
+def steps(
+    step: Session,
+    plan: Plan,
+    parameters: Arrays,
+    new: tuple[Arrays, np.ndarray],
+    replay: tuple[Arrays, np.ndarray],
+    count: int,
+    *,
+    rate: float,
+    seed: int,
+    watch: Callable[[int, float], None] = lambda number, loss: None,
+) -> Arrays:
+    """`count` steps from `parameters`; `new` and `replay` are latents and rows of targets. `watch(number, loss)`.
+
+    Raises `DataError` when the loss or a parameter is no longer finite: nothing of it may be used.
+    """
+    rng, state = np.random.default_rng(seed), graphs.fresh_state(plan)
+    draws = [_Draw(len(part[1]), rng) for part in (new, replay)]
+    olds = plan.batch // 2 if len(replay[1]) else 0
+    parameters = [np.ascontiguousarray(p, np.float32) for p in parameters]
+    names = [f"new_parameter_{i}" for i in range(len(parameters))]
+    for number in range(1, count + 1):
+        chosen = [draw.take(size) for draw, size in zip(draws, (plan.batch - olds, olds))]
+        latents = [
+            np.concatenate([a[chosen[0]], b[chosen[1]]]) if olds else a[chosen[0]] for a, b in zip(new[0], replay[0])
+        ]
+        targets = np.concatenate([new[1][chosen[0]], replay[1][chosen[1]]]) if olds else new[1][chosen[0]]
+        feeds = graphs.step_feeds(plan, parameters, state, latents, targets)
+        result = step.run({**feeds, "rate": np.full(1, rate, np.float32)})
+        parameters = [result[name] for name in names]
+        state = [result[f"new_{name}"] for name, _ in plan.state]
+        loss = float(result["loss"].reshape(-1)[0])
+        if not np.isfinite(loss) or not all(np.isfinite(p).all() for p in parameters):
+            raise DataError(
+                f"training diverged in step {number}: the loss is {loss}",
+                where="personalize",
+                remedy="lower the learning rate (--rate), or look at the samples",
+            )
+        watch(number, loss)
+    return parameters
+
+
+class _Draw:
+    """Positions in random order, each once before any comes again."""
+
+    def __init__(self, count: int, rng: np.random.Generator) -> None:
+        self.count, self.rng, self.left = count, rng, np.empty(0, np.int64)
+
+    def take(self, size: int) -> np.ndarray:
+        while len(self.left) < size:
+            self.left = np.concatenate([self.left, self.rng.permutation(self.count)])
+        taken, self.left = self.left[:size], self.left[size:]
+        return taken
+
+
+def enrolled(
+    plan: Plan, parameters: Arrays, tail: Session, new: tuple[Arrays, np.ndarray], old: Arrays, first: int
+) -> Arrays:
+    """`parameters` with a row of the last layer set for every class of `new` from number `first` on.
+
+    The row of a class is the direction from the old samples' mean to its own, scaled so that its own mean scores as
+    an old class does on its samples, and the old mean as low as the others do there.
+    """
+    at_weight, at_bias = plan.head
+    weight, bias = parameters[at_weight].copy(), parameters[at_bias].copy()
+    rows = weight.reshape(len(weight), -1)  # a view: what is set there is set in `weight`
+    scores, seen = graphs.outputs_of(tail, plan, parameters, old)
+    _, own = graphs.outputs_of(tail, plan, parameters, new[0])
+    assert seen is not None and own is not None
+    known = np.sort(scores[:, :first], axis=1)
+    high, low, middle = float(known[:, -1].mean()), float(known[:, :-1].mean()), seen.mean(axis=0)
+    for number in range(first, int(new[1].max()) + 1):
+        if not (new[1] == number).any():
+            continue
+        direction = own[new[1] == number].mean(axis=0) - middle
+        scale = (high - low) / max(float(direction @ direction), 1e-12)
+        rows[number] = scale * direction
+        bias[number] = low - float(rows[number] @ middle)
+    made = list(parameters)
+    made[at_weight], made[at_bias] = weight, bias
+    return made
+
+
+def prototypes(plan: Plan, parameters: Arrays, tail: Session, every: tuple[Arrays, np.ndarray], classes: int) -> Arrays:
+    """`parameters` whose last layer decides by the nearest class mean (Snell et al., "Prototypical networks", 2017).
+
+    Distances to means are linear in the features up to a term that all classes share. A class without samples in
+    `every` is never chosen.
+    """
+    at_weight, at_bias = plan.head
+    weight, bias = np.zeros_like(parameters[at_weight]), np.full_like(parameters[at_bias], -30.0)
+    _, seen = graphs.outputs_of(tail, plan, parameters, every[0])
+    assert seen is not None
+    rows = weight.reshape(len(weight), -1)
+    spread = float(((seen - seen.mean(axis=0)) ** 2).sum(axis=1).mean()) or 1.0
+    for number in range(classes):
+        if (every[1] == number).any():
+            mean = seen[every[1] == number].mean(axis=0)
+            rows[number], bias[number] = 4 * mean / spread, -2 * float(mean @ mean) / spread
+    made = list(parameters)
+    made[at_weight], made[at_bias] = weight, bias
+    return made

@@ -1,0 +1,269 @@
+"""`personalize`: new samples in, a judged version of the tail's parameters out, or the old one kept."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import npz
+from ..bundle import Bundle
+from ..errors import BundleError, DataError, UsageError
+from ..runtime import Session
+from ..verdict import FAIL, PASS, Verdict
+from . import graphs, learn, samples
+from . import plan as plans
+from . import state as states
+from .judge import Scored, judge
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the bundle carries: first parameters, and latents with targets of old samples, to replay and to judge by."""
+
+    parameters: list[np.ndarray]
+    replay: tuple[list[np.ndarray], np.ndarray]
+    reference: tuple[list[np.ndarray], np.ndarray]
+
+
+def start_of(bundle: Bundle, plan: plans.Plan) -> Start:
+    """Read and check the plan's file; `BundleError` for one that does not fit the plan."""
+    path = bundle.path / plan.file
+    arrays = npz.read(path)
+    try:
+        parameters = [arrays[f"parameter_{i}"].astype(np.float32) for i in range(len(plan.parameters))]
+        sets = []
+        for kind in ("replay", "reference"):
+            latents = [arrays[f"{kind}/latent_{i}"] for i in range(len(plan.latents))]
+            sets.append((latents, arrays[f"{kind}/targets"]))
+    except KeyError as error:
+        raise BundleError(f"lacks {error}", where=str(path), remedy="export the bundle again") from error
+    fits = all(p.shape == wanted.shape for p, wanted in zip(parameters, plan.parameters)) and all(
+        value.shape == (len(targets), *one.shape)
+        for latents, targets in sets
+        for value, one in zip(latents, plan.latents)
+    )
+    if not fits or not len(sets[1][1]):
+        raise BundleError("does not fit the plan of the manifest", where=str(path), remedy="export the bundle again")
+    return Start(parameters, sets[0], sets[1])
+
+
+@dataclass(frozen=True)
+class Personal:
+    """A personalized session, the labels of its outputs, and the version of its state."""
+
+    session: Session
+    labels: tuple[str, ...]
+    version: int
+
+
+def labels_of(bundle: Bundle, version: states.Version | None) -> tuple[str, ...]:
+    """The bundle's labels, then those that were learned."""
+    return (*bundle.labels, *(version.labels if version else ()))
+
+
+def session(bundle: Bundle, given: Path | str | None = None, *, threads: int | None = None) -> Personal | None:
+    """What predicts with the state at `given` (None: the one in the bundle's folder), and its labels and version.
+
+    None where the bundle was exported without personalization or nothing has been learned. Raises `UsageError` for a
+    state file that was named and is not there.
+    """
+    if given is not None and not Path(given).exists():
+        raise UsageError("no such state file", where=str(given))
+    if "personalize" not in bundle.manifest and given is None:
+        return None
+    plan = plans.of(bundle)
+    version = states.read(states.place(bundle, given), bundle, plan).last
+    if version is None:
+        return None
+    trunk, tail = (graphs.load(bundle, name, threads) for name in ("trunk", "tail"))
+    labels = labels_of(bundle, version)
+    made = graphs.Personal(trunk, tail, plan, version.parameters, len(labels) if plan.spare else 0)
+    return Personal(made, labels, version.number)
+
+
+def run(
+    bundle: Bundle,
+    data: Path | str | None = None,
+    *,
+    stream: Iterable[tuple[Any, Any]] | None = None,
+    steps: int | None = None,
+    rate: float | None = None,
+    state: Path | str | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    say: Say = lambda text: None,
+) -> dict[str, Any]:
+    """Learn from the labelled samples at `data`, or of a `stream` of (raw, label), and keep it if it is judged better.
+
+    `steps` None takes the recipe's number; 0 sets the last layer to class means and trains nothing. Returns `verdict`,
+    `why`, `version` (that is in use afterwards, 0 = as exported), and what was measured. Raises `DataError` for samples
+    that cannot be learned from, `BundleError` for a bundle or state that cannot be used, `SystemFailure` where the
+    state cannot be written; in each case the state in use is untouched.
+    """
+    plan = plans.of(bundle)
+    if (data is None) == (stream is None):
+        raise UsageError("needs new samples", where="personalize", remedy="name a folder (--data) or give a stream")
+    count = plan.steps if steps is None else steps
+    if count < 0:
+        raise UsageError(f"{count} steps cannot be", where="--steps")
+    place = states.place(bundle, state)
+    with states.writing(place):
+        before = states.read(place, bundle, plan)
+        found = _learned(
+            bundle, plan, before, data, stream, count, rate if rate is not None else plan.rate, seed, threads, say
+        )
+        verdict, version = found.pop("judged"), found.pop("candidate")
+        if verdict.verdict == PASS:
+            states.write(states.State(place, (*before.versions, version)), bundle)
+        last = version if verdict.verdict == PASS else before.last
+    return {
+        "schema": "1.0",
+        "verdict": verdict.verdict,
+        "why": verdict.why,
+        "version": last.number if last else 0,
+        "state": str(place),
+        "gates": [verdict.as_dict()],
+        "labels": list(labels_of(bundle, last)),
+        "bundle": str(bundle.path),
+        **found,
+    }
+
+
+def _learned(
+    bundle: Bundle,
+    plan: plans.Plan,
+    before: states.State,
+    data: Path | str | None,
+    stream: Iterable[tuple[Any, Any]] | None,
+    count: int,
+    rate: float,
+    seed: int,
+    threads: int | None,
+    say: Say,
+) -> dict[str, Any]:
+    start = start_of(bundle, plan)
+    used = before.last.parameters if before.last else start.parameters
+    known = labels_of(bundle, before.last)
+    free = plan.spare - (len(known) - len(bundle.labels))
+    if stream is not None:
+        given = samples.stream(stream, bundle, known, free, seed)
+    else:
+        given = samples.read(Path(data or ""), bundle, known, free, seed)
+    trunk, tail, step = (graphs.load(bundle, name, threads) for name in plans.GRAPHS)
+    say(f"{len(given.targets)} new samples, {int(given.held.sum())} of them held back")
+    new = samples.through(given, bundle, plan, trunk)
+    learning, held = new.part(False), new.part(True)
+    outputs = len(bundle.labels) + plan.spare
+    parameters, added = used, new.labels[len(bundle.labels) :]
+    first = len(known)
+    if plan.head[0] < 0 and (count == 0 or len(new.labels) > first):
+        raise DataError("the tail has no last layer whose rows are classes", where=str(bundle.path))
+    if count == 0:
+        every = [np.concatenate(pair) for pair in zip(learning[0], start.replay[0])]
+        targets = np.concatenate([learning[1], start.replay[1]])
+        parameters = learn.prototypes(plan, used, tail, (every, targets), len(new.labels))
+    elif len(new.labels) > first:
+        parameters = learn.enrolled(plan, used, tail, learning, start.replay[0], first)
+    losses: list[float] = []
+    rows = [(part[0], learn.one_hot(part[1], plan, outputs)) for part in (learning, start.replay)]
+    parameters = learn.steps(
+        step,
+        plan,
+        parameters,
+        rows[0],
+        rows[1],
+        count,
+        rate=rate,
+        seed=seed,
+        watch=lambda number, loss: losses.append(loss),
+    )
+    classes = len(new.labels) if plan.loss == "cross-entropy" else None
+
+    # what is forgotten counts from the model as it was exported, or small losses would add up from version to version
+    def scored(on_new: list[np.ndarray], on_reference: list[np.ndarray]) -> Scored:
+        pairs = ((on_new, held), (on_reference, start.reference))
+        return Scored(*(graphs.outputs_of(tail, plan, one, part[0])[0][:, :classes] for one, part in pairs))
+
+    verdict, measured = judge(
+        bundle.task,
+        plan.outputs[0],
+        scored(used, start.parameters),
+        scored(parameters, parameters),
+        (held[1], start.reference[1]),
+        new.labels,
+        plan.max_forget,
+    )
+    told = {
+        "when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "steps": count,
+        "rate": rate,
+        "samples": len(learning[1]),
+        "loss": [losses[0], losses[-1]] if losses else [],
+        **measured,
+    }
+    candidate = states.Version(states.next_number(before), parameters, tuple(added), told)
+    return {"judged": verdict, "candidate": candidate, **told}
+
+
+def rollback(bundle: Bundle, state: Path | str | None = None) -> dict[str, Any]:
+    """Go back to the version before the last one, or to the model as exported; `UsageError` without a version."""
+    plan = plans.of(bundle)
+    place = states.place(bundle, state)
+    with states.writing(place):
+        back = states.rolled_back(states.read(place, bundle, plan))
+        states.write(back, bundle)
+    version = back.last.number if back.last else 0
+    to = f"version {version}" if version else "the model as it was exported"
+    return {
+        "verdict": PASS,
+        "why": f"went back to {to}",
+        "version": version,
+        "state": str(place),
+        "bundle": str(bundle.path),
+    }
+
+
+def check(bundle: Bundle, given: Path | str | None = None, *, threads: int | None = None) -> Verdict | None:
+    """The state in use on the shipped reference samples, for `verify`; None where nothing was learned."""
+    if "personalize" not in bundle.manifest:
+        return None
+    plan = plans.of(bundle)
+    version = states.read(states.place(bundle, given), bundle, plan).last
+    if version is None:
+        return None
+    start, tail = start_of(bundle, plan), graphs.load(bundle, "tail", threads)
+    labels = labels_of(bundle, version)
+    classes = len(labels) if plan.loss == "cross-entropy" else None
+    task, name = bundle.task, plan.outputs[0]
+    values = [
+        float(
+            task.metric(
+                {name: graphs.outputs_of(tail, plan, one, start.reference[0])[0][:, :classes]}, start.reference[1]
+            )
+        )
+        for one in (start.parameters, version.parameters)
+    ]
+    forgot = (values[0] - values[1]) * (1 if task.HIGHER_IS_BETTER else -1)
+    held = forgot <= plan.max_forget + 1e-12
+    why = (
+        f"version {version.number} of {states.place(bundle, given)}: {task.METRIC} on {len(start.reference[1])} "
+        f"reference samples {values[1]:.4g}, as exported {values[0]:.4g}"
+    )
+    return Verdict(
+        "personalize",
+        PASS if held else FAIL,
+        why,
+        metric=task.METRIC,
+        float=values[0],
+        quantized=values[1],
+        drop=forgot,
+        limit=plan.max_forget,
+        n=len(start.reference[1]),
+    )

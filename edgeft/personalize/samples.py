@@ -1,0 +1,152 @@
+"""New samples of a user: labelled ones in the recipe's own format, or a stream of (raw, label)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import data as datasets
+from ..bundle import Bundle
+from ..data.samples import WHOLE
+from ..errors import DataError
+from ..manifest import recorded
+from . import graphs
+from .plan import Plan
+
+#: samples that go through the trunk in one call
+BATCH = 32
+#: with a test split of the data's own, that one is held back; else this share of every class, at least one sample
+HELD_BACK = 0.25
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Latents (n, ...) of samples, their targets in the bundle's terms, and which of them (n,) are held back.
+
+    `labels` are the bundle's, then those that the data adds. `sources` name the samples.
+    """
+
+    latents: list[np.ndarray]
+    targets: np.ndarray
+    held: np.ndarray
+    labels: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def part(self, held: bool) -> tuple[list[np.ndarray], np.ndarray]:
+        chosen = self.held == held
+        return [value[chosen] for value in self.latents], self.targets[chosen]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Raw samples before anything is computed: `raws` gives each when it is asked for."""
+
+    raws: Any
+    targets: np.ndarray
+    held: np.ndarray
+    labels: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+def read(path: Path, bundle: Bundle, known: tuple[str, ...], free: int, seed: int = 0) -> Given:
+    """The labelled data at `path`; `known` are the labels so far and `free` how many more the model has room for.
+
+    Data with a test split of its own is judged on that; all else is divided here. Raises `DataError` naming the file
+    or label that is wrong.
+    """
+    source = datasets.source(path, recorded(bundle.manifest, "data"))
+    dataset = datasets.open(dataclasses.replace(source, split=WHOLE, group=""))
+    if hasattr(bundle.task, "refuse_unseen"):
+        bundle.task.refuse_unseen(dataset.facts, bundle.preprocess, str(path))
+    every = [dataset.splits[name] for name in ("train", "val", "test") if name in dataset.splits]
+    labels = _labels(dataset.labels, known, free, str(path), classes=every[0].classes is not None)
+    targets = bundle.task.join(np.concatenate([s.targets for s in every]), dataset.labels, labels, str(path))
+    owned = len(every) > 1 and every[-1].name == "test"
+    if owned:
+        held = np.concatenate([np.full(len(s), s.name == "test") for s in every])
+    else:
+        strata = np.concatenate([s.targets for s in every]) if every[0].classes is not None else None
+        held = held_back(strata, len(targets), seed, str(path))
+    sources = tuple(s.source(i) for s in every for i in range(len(s)))
+    return Given([(s, i) for s in every for i in range(len(s))], targets, held, labels, sources)
+
+
+def stream(pairs: Iterable[tuple[Any, Any]], bundle: Bundle, known: tuple[str, ...], free: int, seed: int = 0) -> Given:
+    """The same of (raw sample, label) pairs: a label is a class's name, or the values that a control should have."""
+    raws, said = [], []
+    for raw, label in pairs:
+        raws.append(raw)
+        said.append(label)
+    if not raws:
+        raise DataError("the stream gave no samples", where="samples", remedy="give (raw, label) pairs")
+    names = tuple(f"sample {i}" for i in range(len(raws)))
+    if all(isinstance(label, str) for label in said):
+        labels = _labels(tuple(dict.fromkeys(said)), known, free, "samples", classes=True)
+        targets = np.array([labels.index(label) for label in said], np.int64)
+        return Given(raws, targets, held_back(targets, len(raws), seed, "samples"), labels, names)
+    try:
+        values = np.array([np.asarray(label, np.float32) for label in said], np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError("labels are neither all names nor all numbers of one form", where="samples") from error
+    return Given(raws, values, held_back(None, len(raws), seed, "samples"), known, names)
+
+
+def _labels(ours: tuple[str, ...], known: tuple[str, ...], free: int, where: str, *, classes: bool) -> tuple[str, ...]:
+    """`known` and what the data adds; more than there is room for is a `DataError`."""
+    new = tuple(label for label in ours if label not in known) if classes else ()
+    if len(new) > free:
+        room = f"room for {free} more" if free else "no room for a new class"
+        raise DataError(
+            f"the data has the label {new[0]!r}, the model knows {', '.join(known)} and has {room}",
+            where=where,
+            remedy="labels are joined by name: rename it, or export with personalize.spare_classes = N",
+        )
+    return (*known, *new)
+
+
+def held_back(classes: np.ndarray | None, count: int, seed: int, where: str) -> np.ndarray:
+    """Bool (count,): which samples are held back: of every class some at random, the same for the same seed.
+
+    Raises `DataError` where too few would be left on one side.
+    """
+    rng, held = np.random.default_rng(seed), np.zeros(count, bool)
+    if classes is None:  # a recording: frames beside each other are near copies, so the end of it is held back
+        held[count - max(1, round(HELD_BACK * count)) :] = True
+    for one in () if classes is None else np.unique(classes):
+        members = rng.permutation(np.flatnonzero(classes == one))
+        if len(members) > 1:
+            held[members[: max(1, round(HELD_BACK * len(members)))]] = True
+    if not held.any() or held.all():
+        raise DataError(
+            f"{count} sample(s), none of them beside another of its class: nothing could be held back to judge by",
+            where=where,
+            remedy="give two or more samples of a class, or train/ and test/ folders of your own",
+        )
+    return held
+
+
+def through(given: Given, bundle: Bundle, plan: Plan, trunk: Any) -> Samples:
+    """Preprocess every sample and run the trunk once on it. `DataError` names a sample that is not finite."""
+    parts: list[list[np.ndarray]] = []
+    for start in range(0, len(given.targets), BATCH):
+        feeds = []
+        for at in range(start, min(start + BATCH, len(given.targets))):
+            raw = given.raws[at]
+            raw = raw[0].raw(raw[1]) if isinstance(raw, tuple) and hasattr(raw[0], "raw") else raw
+            feeds.append(_checked(bundle.task.preprocess(raw, bundle.preprocess), given.sources[at]))
+        batch = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+        parts.append(graphs.latents_of(trunk, plan, batch))
+    latents = [np.concatenate(values) for values in zip(*parts)]
+    return Samples(latents, given.targets, given.held, given.labels, given.sources)
+
+
+def _checked(feed: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+    for name, value in feed.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise DataError(f"the preprocessed sample holds values that are not finite ({name})", where=source)
+    return feed
