@@ -49,7 +49,7 @@ class Cut:
 def cut(graph: QuantizedGraph, learns: Iterable[str]) -> Cut:
     """Cut `graph` before the first layer that has one of the parameters `learns` (names of the graph's own).
 
-    Raises `ModelError` where none of them is in the graph, or where the tail would reach the model's inputs.
+    Raises `ModelError` where none of them is in the graph, or where no layer is left before it.
     """
     module, wanted = graph.module, set(learns)
     constant = _constants(module)
@@ -58,15 +58,16 @@ def cut(graph: QuantizedGraph, learns: Iterable[str]) -> Cut:
         raise ModelError("no layer of the tail has parameters", remedy="choose another tail")
     region = _region(module, constant, sources)
     crossing = _crossing(module, region, constant)
-    if any(node.op == "placeholder" and node.meta["val"].is_floating_point() for node in crossing):
+    latents = tuple(_latent(module, node) for node in crossing)
+    tail, parameters = _tail(module, region, crossing, constant, sources)
+    trunk = _trunk(graph, [node.name for node in crossing])
+    if not trunk.weight_of:
         raise ModelError(
-            "the tail takes the model's own input, so there is no trunk before it",
+            "the tail is the whole model: no layer is left before it",
             where=", ".join(sorted(wanted))[:200],
             remedy="choose a tail nearer to the output, such as head",
         )
-    latents = tuple(_latent(module, node) for node in crossing)
-    tail, parameters = _tail(module, region, crossing, constant, sources)
-    return Cut(_trunk(graph, [node.name for node in crossing]), latents, tail, parameters)
+    return Cut(trunk, latents, tail, parameters)
 
 
 def _constants(module: fx.GraphModule) -> set[fx.Node]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Prepared:
         return ["output", "features"][: 1 + self.features]
 
 
-def prepare(session: Session, graph: QuantizedParts, table: Personalize) -> Prepared:
+def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Callable[[str], None]) -> Prepared:
     """Cut the quantized graph and write its training step. Raises `RecipeError` and `ModelError` for what cannot be."""
     if session.recipe.task not in LOSSES or not graph.single:
         raise RecipeError(
@@ -79,6 +79,12 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize) -> Prep
             remedy=f"leave the table out; it works for {', '.join(LOSSES)}",
         )
     loss = LOSSES[session.recipe.task]
+    known = min(REFERENCE, len(session.dataset.split("val")))
+    if loss == "cross-entropy" and known * table.max_forget < 1:
+        say(
+            f"warning: {known} validation samples judge what is forgotten, and one of them is {1 / max(known, 1):.3f} of "
+            f"the accuracy: more than personalize.max_forget = {table.max_forget:g}, so a single one undoes a learning"
+        )
     module, head = session.built.module, session.built.head
     (whole,) = graph.graphs.values()
     made = cut(whole, learns(module, head, table.tail, {n for n, _ in whole.module.named_parameters()}))

@@ -239,7 +239,7 @@ class _Exporter:
                 remedy=f"edgeft tune --resume {shlex.quote(str(self.run))} --set {setting}, or pass --ptq",
             )
         table = self.session.recipe.personalize
-        tail = None if table is None else personal.prepare(self.session, graph, table)
+        tail = None if table is None else personal.prepare(self.session, graph, table, self.say)
         return Quantized(graph, method, graph.integer_weights(), tail)
 
     def prepare(self, every: Iterable[Quantized]) -> None:

@@ -138,14 +138,20 @@ def through(given: Given, bundle: Bundle, plan: Plan, trunk: Any) -> Samples:
         for at in range(start, min(start + BATCH, len(given.targets))):
             raw = given.raws[at]
             raw = raw[0].raw(raw[1]) if isinstance(raw, tuple) and hasattr(raw[0], "raw") else raw
-            feeds.append(_checked(bundle.task.preprocess(raw, bundle.preprocess), given.sources[at]))
+            feeds.append(_feed(bundle, raw, given.sources[at]))
         batch = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
         parts.append(graphs.latents_of(trunk, plan, batch))
     latents = [np.concatenate(values) for values in zip(*parts)]
     return Samples(latents, given.targets, given.held, given.labels, given.sources)
 
 
-def _checked(feed: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+def _feed(bundle: Bundle, raw: Any, source: str) -> dict[str, np.ndarray]:
+    try:
+        feed = bundle.task.preprocess(raw, bundle.preprocess)
+    except DataError as error:
+        if source not in error.where:
+            error.where = f"{source}: {error.where}" if error.where else source
+        raise
     for name, value in feed.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise DataError(f"the preprocessed sample holds values that are not finite ({name})", where=source)

@@ -1,0 +1,458 @@
+"""Personalization on the device: what it gains and forgets on real data, how fast a step is, what the process needs.
+
+    python benchmarks/personalization.py --out DIR [--only voices cells classes steps board]
+
+`EDGEFT_DATA` names the folder with the data.
+voices   DS-CNN tuned on three speakers of FSDD, then personalized to the fourth from 5 recordings a digit, each in turn.
+cells    ResNet-8 tuned on the blood cells of BCCD, personalized to a dimmer, bluer light from 10 pictures a class.
+classes  DS-CNN that knows nine digits learns the tenth from 10 recordings; each of three digits in turn.
+steps    a training step in each runtime against the same step in torch eager, one thread, in turns in one process.
+board    the peak memory of the whole process, and what its packages take on disk.
+
+All accuracies are those of artifacts in the runtime, on test samples that neither learning nor judging has seen; the
+ceiling is full fine-tuning on the host with all old training data beside the new samples, in float.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+from policies import SPEAKERS, sound_recipe, voice, wilson
+
+TARGETS = list(common.TARGETS.values())
+#: one sample of the ninety that judge is more than a hundredth
+FORGET = 0.02
+TAILS = {"head": "head", "last": "last"}
+NEW_DIGITS = ("3", "7", "9")
+
+
+def exported(recipe: dict[str, Any], folder: Path, tail: str, targets: Sequence[str], **more: Any) -> Path:
+    """The bundles of a recipe with this tail (tuned and exported once)."""
+    import edgeft
+
+    if not (folder / "run" / "summary.json").exists():
+        edgeft.tune({**recipe, "personalize": {"tail": "head"}}, folder / "run", overwrite=True)
+    out = folder / f"bundles-{tail}"
+    lacking = [name for name in targets if not (out / name / "manifest.json").exists()]
+    if lacking:
+        settings = {"tail": TAILS.get(tail, tail), "max_forget": FORGET, **more}
+        overrides = [f"personalize.{key}={json.dumps(value)}" for key, value in settings.items()]
+        edgeft.export(folder / "run", lacking, out, overwrite=True, overrides=overrides)
+    return out
+
+
+def accuracy(bundle: Path, data: str, state: Path | None = None) -> tuple[float, int]:
+    """(accuracy, n) of the bundle, with what it has learned if there is a state, on the test split at `data`."""
+    from edgeft import bundle as bundles
+    from edgeft import data as datasets
+    from edgeft.manifest import recorded
+    from edgeft.personalize import run as personal
+    from edgeft.verify.evaluate import outputs_of
+
+    opened = bundles.open(bundle)
+    own = personal.session(opened, state) if state else None
+    split = datasets.open(datasets.source(Path(data), recorded(opened.manifest, "data")))
+    labels = own.labels if own else opened.labels
+    test = split.split("test")
+    (outputs,) = outputs_of([own.session if own else opened.session()], opened.task, opened.preprocess, test)
+    known = [i for i, label in enumerate(split.labels) if label in labels]
+    number = {i: labels.index(split.labels[i]) for i in known}
+    said = opened.task.decisions(outputs)
+    right = [int(said[i] == number.get(int(t), -2)) for i, t in enumerate(test.targets)]
+    return float(np.mean(right)), len(right)
+
+
+def learned(bundle: Path, data: str, tests: dict[str, str], kept: Path, **options: Any) -> dict[str, Any]:
+    """Personalize once and judge on the tests; the version is judged as it was made, kept or not."""
+    import edgeft
+
+    kept.unlink(missing_ok=True)
+    found = edgeft.personalize(bundle, data, state=kept, **options)
+    state = kept if kept.exists() else None
+    return {
+        "verdict": found["verdict"],
+        "why": found["why"],
+        "share": found["share"],
+        "held back": found["new"],
+        "reference": {k: v for k, v in found["reference"].items() if k != "per_class"},
+        **{name: accuracy(bundle, path, state) for name, path in tests.items()},
+    }
+
+
+def rows(
+    recipe: dict[str, Any],
+    folder: Path,
+    few: str,
+    tests: dict[str, str],
+    ceiling: dict[str, Any],
+    targets: Sequence[str],
+) -> dict[str, Any]:
+    """Every row of a table, by runtime where there are several."""
+    done = folder / "rows.json"
+    if done.exists():
+        return json.loads(done.read_text())
+    found: dict[str, Any] = {}
+    for name in targets:
+        head, last = (exported(recipe, folder, tail, targets) / name for tail in ("head", "last"))
+        found[name] = {
+            "none": {key: accuracy(head, path) for key, path in tests.items()},
+            "prototype": learned(head, few, tests, folder / f"{name}-prototype.npz", steps=0),
+            "head": learned(head, few, tests, folder / f"{name}-head.npz"),
+            "last": learned(last, few, tests, folder / f"{name}-last.npz"),
+        }
+    found["ceiling"] = tuned(recipe, folder, tests, **ceiling)
+    done.write_text(json.dumps(found, indent=1))
+    print(folder.name, json.dumps(found), flush=True)
+    return found
+
+
+def tuned(
+    recipe: dict[str, Any], folder: Path, tests: dict[str, str], data: str, epochs: int, lr: float
+) -> dict[str, Any]:
+    """Full fine-tuning on the host, in float: (accuracy, n) on each test."""
+    import edgeft
+
+    base = {**recipe, "quantize": {"method": "none"}}
+    base["model"] = {**recipe["model"], "weights": str(folder / "run" / "float.safetensors")}
+    whole = {**base, "data": {**recipe["data"], "path": data}}
+    whole["train"] = {**recipe["train"], "epochs": epochs, "lr": lr}
+    run = folder / "ceiling"
+    if not (run / "summary.json").exists():
+        edgeft.tune(whole, run, overwrite=True)
+    found = {}
+    for name, path in tests.items():
+        judge = {**base, "data": {**recipe["data"], "path": path}, "train": {"epochs": 0}}
+        judge["model"] = {**base["model"], "weights": str(run / "float.safetensors")}
+        summary = edgeft.tune(judge, folder / f"ceiling-{name}", overwrite=True)
+        found[name] = (summary["float"], summary["n"])
+    return found
+
+
+def voices(root: Path, out: Path) -> dict[str, Any]:
+    found = {}
+    for who in SPEAKERS:
+
+        def part(split: str, mine: bool | None, takes: int = 99, who: str = who) -> Callable[[str, str, int], bool]:
+            return lambda s, w, t: s == split and mine in (None, w == who) and (w != who or t < takes)
+
+        folder = out / f"voice-{who}"
+        known = voice(root, folder / "known", train=part("train", False), test=part("test", False))
+        few = voice(root, folder / "few", train=part("train", True, 10), test=part("test", True))
+        both = voice(root, folder / "both", train=part("train", None, 10), test=part("test", None))
+        recipe = sound_recipe(known, epochs=20)
+        recipe |= {"quantize": {"epochs": 2}, "export": {"targets": TARGETS}, "gates": {"min_speedup": 0.0}}
+        targets = TARGETS if who == SPEAKERS[0] else TARGETS[-1:]
+        tests = {"new": few, "old": known}
+        found[who] = rows(recipe, folder, f"{few}/train", tests, {"data": both, "epochs": 10, "lr": 1e-3}, targets)
+    return found
+
+
+def dimmed(source: Path, target: Path) -> None:
+    """The picture in a dimmer, bluer light."""
+    from PIL import Image
+
+    pixels = np.asarray(Image.open(source).convert("RGB"), np.float32) / 255
+    light = np.array([0.45, 0.6, 0.85], np.float32)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.round(255 * (pixels * light) ** 1.2).astype(np.uint8)).save(target)
+
+
+def cells(root: Path, out: Path) -> dict[str, Any]:
+    source, folder = root / "01_image_medical" / "bccd_cells", out / "cells"
+    few, both = folder / "few", folder / "both"
+    if not both.exists():
+        for part, count in (("train", 10), ("test", 10**6)):
+            for kind in sorted(p for p in (source / part).iterdir() if p.is_dir()):
+                for number, file in enumerate(sorted(kind.iterdir())):
+                    if number < count:
+                        dimmed(file, few / part / kind.name / f"{file.stem}.png")
+                    if part == "train":
+                        (both / part / kind.name).mkdir(parents=True, exist_ok=True)
+                        (both / part / kind.name / file.name).symlink_to(file.resolve())
+        for file in sorted((few / "train").rglob("*.png")):
+            (both / "train" / file.parent.name / f"dim-{file.name}").symlink_to(file.resolve())
+        (both / "test").symlink_to((source / "test").resolve())
+    recipe: dict[str, Any] = {
+        "task": "classify",
+        "model": {"source": "builtin", "name": "resnet8"},
+        "data": {"format": "image-folder", "path": str(source), "size": 32},
+        "train": {"epochs": 20, "lr": 5e-3, "batch_size": 32},
+        "quantize": {"epochs": 2},
+        "export": {"targets": TARGETS},
+        "gates": {"min_speedup": 0.0},
+    }
+    tests = {"new": str(few), "old": str(source)}
+    ceiling = {"data": str(both), "epochs": 10, "lr": 1e-3}
+    return {"cells": rows(recipe, folder, str(few / "train"), tests, ceiling, TARGETS)}
+
+
+def classes(root: Path, out: Path) -> dict[str, Any]:
+    found = {}
+    for digit in NEW_DIGITS:
+        folder = out / f"class-{digit}"
+        done = folder / "rows.json"
+        if done.exists():
+            found[digit] = json.loads(done.read_text())
+            continue
+        known, few = digits(root, folder, digit)
+        recipe = sound_recipe(str(known), epochs=20)
+        recipe |= {"quantize": {"epochs": 2}, "export": {"targets": TARGETS}, "gates": {"min_speedup": 0.0}}
+        bundle = exported(recipe, folder, "head", TARGETS[-1:], spare_classes=1) / TARGETS[-1]
+        tests = {"new": str(few), "old": str(known)}
+        found[digit] = {
+            "none": {key: accuracy(bundle, path) for key, path in tests.items()},
+            "prototype": learned(bundle, str(few / "train"), tests, folder / "prototype.npz", steps=0),
+            "head": learned(bundle, str(few / "train"), tests, folder / "head.npz"),
+        }
+        done.write_text(json.dumps(found[digit], indent=1))
+    return found
+
+
+def digits(root: Path, folder: Path, digit: str) -> tuple[Path, Path]:
+    """Links: nine digits (train, test), and ten recordings (train) and all test recordings of the tenth."""
+    known, few = folder / "known", folder / "few"
+    for file in sorted((root / "05_speech" / "fsdd").glob("*/*.wav")):
+        label, _, take = file.stem.split("_")
+        part = file.parent.name
+        if label == digit and part == "train" and int(take) >= 8:
+            continue  # two or three recordings of each of the four speakers
+        target = (few if label == digit else known) / part / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            target.symlink_to(file.resolve())
+    extra = sorted((few / "train").glob("*.wav"))[10:]
+    for path in extra:
+        path.unlink()
+    return known, few
+
+
+def step_speed(folder: str, target: str) -> dict[str, Any]:
+    """In a process of its own: the runtime's step against torch eager on the same tail, in turns."""
+    import torch
+    import torch.nn.functional as F
+
+    from edgeft import bundle as bundles
+    from edgeft.bench.quads import compare
+    from edgeft.personalize import graphs
+    from edgeft.personalize import plan as plans
+    from edgeft.personalize import run as personal_run
+
+    torch.set_num_threads(1)
+    opened = bundles.open(Path(folder) / target)
+    plan = plans.of(opened)
+    start = personal_run.start_of(opened, plan)
+    step = graphs.load(opened, "step")
+    rng = np.random.default_rng(0)
+    at = rng.integers(0, len(start.reference[1]), plan.batch)
+    latents = [v[at] for v in start.reference[0]]
+    outputs = len(opened.labels) + plan.spare
+    targets = np.eye(outputs, dtype=np.float32)[start.reference[1][at]]
+    feeds = {
+        **graphs.step_feeds(plan, start.parameters, graphs.fresh_state(plan), latents, targets),
+        "rate": np.full(1, plan.rate, np.float32),
+    }
+    tail = eager_tail(Path(folder), target)
+    parameters = [torch.nn.Parameter(torch.from_numpy(p.copy())) for p in start.parameters]
+    optimizer = torch.optim.SGD(parameters, lr=plan.rate, momentum=0.9)
+    seen = [torch.from_numpy(graphs.real(v, one)) for v, one in zip(latents, plan.latents)]
+    truth = torch.from_numpy(start.reference[1][at])
+
+    def eager() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(tail(*seen, *parameters)[0], truth).backward()
+        optimizer.step()
+
+    found = compare(eager, lambda: step.run(feeds), max_seconds=8.0)
+    return {"ratio": 1 / found.estimate, "ci99": [1 / found.high, 1 / found.low], "batch": plan.batch}
+
+
+def eager_tail(folder: Path, target: str) -> Any:
+    """The tail as torch's own ops, cut from the run's quantized graph."""
+    from safetensors.torch import load_file
+
+    from edgeft import recipe
+    from edgeft import target as targets
+    from edgeft.export import cut, personal
+    from edgeft.quantize.parts import insert_parts
+    from edgeft.tune.session import open_session
+
+    run, name = folder.parent / "run", folder.name.removeprefix("bundles-")
+    session = open_session(recipe.load(run / "recipe.toml"))
+    session.built.module.load_state_dict(load_file(run / "float.safetensors"))
+    parts = insert_parts(session.capture(session.built.module), targets.load(target).scheme, ())
+    (graph,) = parts.graphs.values()
+    known = {n for n, _ in graph.module.named_parameters()}
+    made = cut.cut(graph, personal.learns(session.built.module, session.built.head, name, known))
+    return made.tail
+
+
+def steps(root: Path, out: Path) -> dict[str, Any]:
+    """{tail: {runtime: ...}} of the bundles that `voices` and `cells` have made."""
+    done = out / "steps.json"
+    if done.exists():
+        return json.loads(done.read_text())
+    found: dict[str, Any] = {}
+    for title, folder in (
+        ("DS-CNN, head", out / f"voice-{SPEAKERS[0]}" / "bundles-head"),
+        ("DS-CNN, last block and head", out / f"voice-{SPEAKERS[0]}" / "bundles-last"),
+        ("ResNet-8, head", out / "cells" / "bundles-head"),
+        ("ResNet-8, last block and head", out / "cells" / "bundles-last"),
+    ):
+        found[title] = {
+            backend: common.child(__file__, "--step", str(folder), target) for backend, target in common.TARGETS.items()
+        }
+        print(title, found[title], flush=True)
+    done.write_text(json.dumps(found, indent=1))
+    return found
+
+
+def packages(*names: str) -> int:
+    """Bytes on disk of distributions and what they require without extras."""
+    seen: dict[str, int] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:
+            continue
+        seen[name] = sum(
+            Path(str(f.locate())).stat().st_size for f in found.files or () if Path(str(f.locate())).exists()
+        )
+        for needed in found.requires or ():
+            if "extra ==" not in needed:
+                waiting.append(
+                    "".join(c for c in needed.split(";")[0].split("[")[0] if c.isalnum() or c in "-_.").rstrip(
+                        "0123456789."
+                    )
+                )
+    return sum(seen.values())
+
+
+def board(root: Path, out: Path) -> dict[str, Any]:
+    """Peak resident memory of `edgeft personalize`, in a process of its own, and the size of its packages."""
+    found: dict[str, Any] = {}
+    who = SPEAKERS[0]
+    for backend, target in common.TARGETS.items():
+        for tail in ("head", "last"):
+            bundle = out / f"voice-{who}" / f"bundles-{tail}" / target
+            script = (
+                "import json, resource, sys\nfrom edgeft.cli.entry import run\n"
+                f"code = run(['personalize', {str(bundle)!r}, '--data', {str(out / f'voice-{who}' / 'few' / 'train')!r}, "
+                f"'--state', {str(out / 'board.npz')!r}, '-q'])\n"
+                "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+                "print(json.dumps({'code': code, 'peak': peak, 'torch': 'torch' in sys.modules}))"
+            )
+            (out / "board.npz").unlink(missing_ok=True)
+            done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+            found.setdefault(backend, {})[tail] = json.loads(done.stdout.strip().splitlines()[-1])
+    distributions = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
+    for backend, name in distributions.items():
+        found[backend]["packages"] = packages("numpy", "click", name)
+    return found
+
+
+def percent(value: tuple[float, int] | list[Any]) -> str:
+    share, n = value
+    low, high = wilson(share, n)
+    return f"{100 * share:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+NAMES = {
+    "none": "nothing: as exported",
+    "prototype": "class means only, no step",
+    "head": "head",
+    "last": "head and last block",
+    "ceiling": "everything, on the host",
+}
+
+
+def pooled(every: list[dict[str, Any]], row: str, key: str) -> tuple[float, int]:
+    right = sum(one[row][key][0] * one[row][key][1] for one in every)
+    n = sum(one[row][key][1] for one in every)
+    return right / n, n
+
+
+def tables(found: dict[str, Any]) -> str:
+    parts = []
+    for name, title in (
+        ("voices", "A new voice (FSDD), 5 recordings a digit, LiteRT; four speakers in turn, pooled"),
+        ("cells", "Blood cells (BCCD) in a dimmer, bluer light, 10 pictures a class, LiteRT"),
+        ("classes", "A new digit (FSDD) from 10 recordings, LiteRT; three digits in turn, pooled"),
+    ):
+        if name not in found:
+            continue
+        every = [
+            {**one.get(TARGETS[-1], {}), **({"ceiling": one["ceiling"]} if "ceiling" in one else {})}
+            if name != "classes"
+            else one
+            for one in found[name].values()
+        ]
+        cells_ = []
+        for row, words in NAMES.items():
+            if all(row in one for one in every):
+                verdicts = [one[row].get("verdict", "") for one in every]
+                kept = f"{verdicts.count('pass')} of {len(verdicts)}" if any(verdicts) else ""
+                cells_.append([words, percent(pooled(every, row, "new")), percent(pooled(every, row, "old")), kept])
+        head = ["what learns", "on the new, % [95 %]", "on the old, % [95 %]", "kept by the gate"]
+        parts.append(f"{title}:\n\n{common.table(head, cells_)}")
+    if "steps" in found:
+        cells_ = [
+            [
+                title,
+                *(f"{one[b]['ratio']:.2f} [{one[b]['ci99'][0]:.2f}, {one[b]['ci99'][1]:.2f}]" for b in common.RUNTIMES),
+            ]
+            for title, one in found["steps"].items()
+        ]
+        head = ["training step, batch 16", *(f"{name}, times torch's speed" for name in common.RUNTIMES.values())]
+        parts.append(common.table(head, cells_))
+    if "board" in found:
+        cells_ = [
+            [
+                common.RUNTIMES[b],
+                *(f"{one[tail]['peak'] / 1e6:.0f}" for tail in ("head", "last")),
+                f"{one['packages'] / 1e6:.0f}",
+            ]
+            for b, one in found["board"].items()
+        ]
+        head = ["process of `edgeft personalize`", "peak MB, head", "peak MB, last block", "numpy, click, runtime: MB"]
+        parts.append(common.table(head, cells_))
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="folder for runs and bundles (resumable)")
+    parser.add_argument("--only", nargs="*", default=["voices", "cells", "classes", "steps", "board"])
+    parser.add_argument("--step", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.step:
+        print(json.dumps(step_speed(*arguments.step)))
+        return
+    root, host, out = Path(os.environ["EDGEFT_DATA"]), common.machine(), arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    measures = {"voices": voices, "cells": cells, "classes": classes, "steps": steps, "board": board}
+    found = {name: measure(root, out) for name, measure in measures.items() if name in arguments.only}
+    used = common.versions("torch", "onnxruntime", "openvino", "ai-edge-litert", "litert-torch", "numpy")
+    section = (
+        "## Personalization\n\nThe tail learns in the runtime, without torch; every accuracy is that of the artifact on "
+        "test samples that neither learning nor judging has seen. `max_forget` is "
+        f"{FORGET:g}.\n\n{tables(found)}\n\n{common.footing(host, used)}"
+    )
+    common.publish("personalization", section, {"machine": host, "versions": used, **found})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The training step against torch's own optimizers, as a graph and in the runtimes."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from edgeft import bundle, recipe, runtime, target
+from edgeft.export import cut as cuts
+from edgeft.export import personal_proof
+from edgeft.export import step as steps
+from edgeft.models import builtin
+from edgeft.quantize.graph import QuantizedGraph, prepare
+
+RUNTIMES = {"onnxruntime": "host", "openvino": "host-openvino", "litert": "host-litert"}
+
+
+class Head(nn.Module):
+    def forward(self, x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor]:
+        return (torch.ops.aten.linear.default(x, w, b),)
+
+
+def linear(classes: int = 3) -> tuple[fx.GraphModule, list[torch.Tensor], torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    parameters = [torch.randn(classes, 8) * 0.3, torch.zeros(classes)]
+    x, y = torch.randn(8, 8), torch.randint(0, classes, (8,))
+    return fx.symbolic_trace(Head()), parameters, x, F.one_hot(y, classes).float()
+
+
+def graph_of(name: str, shape: tuple[int, ...]) -> QuantizedGraph:
+    """A builtin network with grids that are set and no data behind them."""
+    torch.manual_seed(0)
+    module = builtin.build(recipe.Model(source="builtin", name=name), 3).module
+    for layer in module.modules():  # biases that are not zero, so that no norm is that of noise
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.bias, std=0.2)
+    graph = prepare(module, (torch.randn(2, *shape),), target.load("host").scheme)
+    for fake in graph.activations().values():
+        fake.set_range(-3, 3)
+    graph.calibrate_weights()
+    graph.set_mode("quantize")
+    return graph
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("loss", ["cross-entropy", "mse"])
+def test_fifty_steps_are_those_of_torch(optimizer: str, loss: str) -> None:
+    tail, parameters, x, targets = linear()
+    learning = steps.Learning(loss, optimizer)
+    made = steps.build(tail, parameters, [x], targets, learning)
+    theirs = [p.clone().requires_grad_(True) for p in parameters]
+    chosen = (
+        torch.optim.SGD(theirs, lr=0.05, momentum=learning.momentum)
+        if optimizer == "sgd"
+        else torch.optim.Adam(theirs, lr=0.05, betas=learning.betas, eps=learning.eps)
+    )
+    given = [*made.example[:-1], torch.full((1,), 0.05)]
+    moved = len(made.outputs) - 1
+    for _ in range(50):
+        chosen.zero_grad()
+        said = F.linear(x, *theirs)
+        value = F.mse_loss(said, targets) if loss == "mse" else F.cross_entropy(said, targets)
+        value.backward()
+        chosen.step()
+        found = made.module(*given)
+        torch.testing.assert_close(found[-1], value.detach().reshape(1), rtol=1e-4, atol=1e-5)
+        given = [*(t.detach() for t in found[:-1]), *given[moved:]]
+    for ours, other in zip(given, theirs):
+        torch.testing.assert_close(ours, other.detach(), rtol=1e-3, atol=1e-5)
+
+
+def test_the_errors_of_a_control_are_in_its_own_spread() -> None:
+    tail, parameters, x, targets = linear()
+    spread = (1.0, 10.0, 100.0)
+    found = steps.loss_of(tail(x, *parameters)[0], targets, steps.Learning("mse", spread=spread))
+    said = F.linear(x, *parameters)
+    torch.testing.assert_close(found, (((said - targets) / torch.tensor(spread)) ** 2).mean())
+
+
+TAILS = {
+    "a linear head": ("resnet8", (3, 32, 32), ("fc",)),
+    "two linear layers": ("mlp", (1, 28, 28), ("layers.2", "head")),
+    "depthwise and pointwise convolutions": ("ds_cnn", (1, 49, 10), ("features.22", "features.25", "fc")),
+    "convolutions with stride and a shortcut": ("resnet8", (3, 32, 32), ("layer3", "fc")),
+    "an inverted residual with relu6": ("mobilenet_v2", (3, 64, 64), ("features.17", "features.18", "classifier")),
+}
+
+
+def built(case: str, optimizer: str = "sgd") -> tuple[cuts.Cut, steps.Step, steps.Learning]:
+    name, shape, layers = TAILS[case]
+    graph = graph_of(name, shape)
+    made = cuts.cut(graph, [n for n, _ in graph.module.named_parameters() if n.startswith(layers)])
+    with torch.no_grad():
+        latent = made.trunk.module(torch.randn(6, *shape))
+    learning = steps.Learning(optimizer=optimizer)
+    step = steps.build(made.tail, list(made.parameters.values()), [latent], torch.zeros(6, 3), learning)
+    return made, step, learning
+
+
+@pytest.mark.parametrize("case", TAILS)
+def test_gradients_of_a_tail_are_those_of_torch(case: str) -> None:
+    made, step, _ = built(case)
+    count = len(made.parameters)
+    latent, targets = step.example[-3], F.one_hot(torch.arange(6) % 3, 3).float()
+    parameters = [p.clone().requires_grad_(True) for p in made.parameters.values()]
+    loss = F.cross_entropy(made.tail(latent, *parameters)[0], targets)
+    wanted = torch.autograd.grad(loss, parameters)
+    found = step.module(*step.example[:-2], targets, torch.ones(1))
+    for before, after, gradient in zip(made.parameters.values(), found[:count], wanted):
+        torch.testing.assert_close(before - after, gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", RUNTIMES)
+@pytest.mark.parametrize(
+    ("case", "optimizer"),
+    [
+        ("a linear head", "sgd"),
+        ("a linear head", "adam"),
+        ("depthwise and pointwise convolutions", "sgd"),
+        ("convolutions with stride and a shortcut", "sgd"),
+    ],
+)
+def test_fifty_steps_in_a_runtime_end_where_torch_ends(tmp_path: Path, backend: str, case: str, optimizer: str) -> None:
+    pytest.importorskip({"litert": "litert_torch"}.get(backend, backend))
+    _, step, learning = built(case, optimizer)
+    exporter = importlib.import_module(f"edgeft.export.{backend}")
+    artifact = exporter.export_float(
+        step.module,
+        step.example,
+        list(step.inputs),
+        list(step.outputs),
+        tmp_path,
+        target=target.load(RUNTIMES[backend]),
+        dynamic_batch=False,
+        as_it_is=True,
+    )
+    names = {"inputs": [{"name": n} for n in step.inputs], "outputs": [{"name": n} for n in step.outputs]}
+    session = bundle.named(runtime.get(backend).load(tmp_path / artifact.file), names, where=str(tmp_path))
+    table = recipe.Personalize(optimizer=optimizer, rate=0.01)
+    assert personal_proof.distance(step, learning, session, table, 10, together=True) <= 1e-6
+    if "shortcut" not in case:  # there one of 8192 values is near enough to zero that rounding decides about its ReLU
+        assert personal_proof.distance(step, learning, session, table, 50) <= personal_proof.APART[optimizer]
