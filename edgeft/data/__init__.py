@@ -23,10 +23,11 @@ from .. import recipe
 from ..errors import RecipeError, nearest
 from .again import source
 from .checks import calibration_indices, check, fingerprint, overlap, require_disjoint
-from .samples import Dataset, Split
+from .samples import WHOLE, Dataset, Split
 
 __all__ = [
     "FORMATS",
+    "WHOLE",
     "Dataset",
     "Split",
     "calibration_indices",

@@ -57,9 +57,9 @@ def cut(graph: QuantizedGraph, learns: Iterable[str]) -> Cut:
     if not any(sources.values()):
         raise ModelError("no layer of the tail has parameters", remedy="choose another tail")
     region = _region(module, constant, sources)
-    crossing = _crossing(module, region, constant)
+    crossing, same = _crossing(module, region, constant)
     latents = tuple(_latent(module, node) for node in crossing)
-    tail, parameters = _tail(module, region, crossing, constant, sources)
+    tail, parameters = _tail(module, region, crossing, same, constant, sources)
     trunk = _trunk(graph, [node.name for node in crossing])
     if not trunk.weight_of:
         raise ModelError(
@@ -116,10 +116,23 @@ def _region(module: fx.GraphModule, constant: set[fx.Node], sources: dict[fx.Nod
     return reached
 
 
-def _crossing(module: fx.GraphModule, region: set[fx.Node], constant: set[fx.Node]) -> list[fx.Node]:
-    """The values that the region takes from outside, in the graph's order; sizes are not counted."""
+def _crossing(
+    module: fx.GraphModule, region: set[fx.Node], constant: set[fx.Node]
+) -> tuple[list[fx.Node], dict[fx.Node, fx.Node]]:
+    """The values that the region takes from outside, in the graph's order, and which of them stand for others.
+
+    Sizes are not counted. Where a value crosses both as it is and on its grid (around and into a layer), the one on the
+    grid stands for both: a latent is kept in a quarter of the bytes, and behind the cut nothing is rounded anyway.
+    """
     taken = {n for node in region for n in node.all_input_nodes if n not in region and n not in constant}
-    return [n for n in module.graph.nodes if n in taken and isinstance(n.meta.get("val"), torch.Tensor)]
+    taken = {n for n in taken if isinstance(n.meta.get("val"), torch.Tensor)}
+    same = {}
+    for node in taken:
+        if node.op == "call_module" and isinstance(_child(module, node), ActivationFakeQuant):
+            (source,) = node.all_input_nodes
+            if source in taken and source.op != "call_module":
+                same[source] = node
+    return [n for n in module.graph.nodes if n in taken and n not in same], same
 
 
 def _child(module: fx.GraphModule, node: fx.Node) -> torch.nn.Module:
@@ -136,6 +149,7 @@ def _tail(
     module: fx.GraphModule,
     region: set[fx.Node],
     crossing: list[fx.Node],
+    same: dict[fx.Node, fx.Node],
     constant: set[fx.Node],
     sources: dict[fx.Node, str],
 ) -> tuple[fx.GraphModule, dict[str, torch.Tensor]]:
@@ -144,6 +158,7 @@ def _tail(
     for node in crossing:
         values[node] = graph.placeholder(node.name)
         values[node].meta["val"] = node.meta["val"]
+    values |= {node: values[kept] for node, kept in same.items()}
     parameters: dict[str, torch.Tensor] = {}
     used = [n for n in module.graph.nodes if n in constant and any(user in region for user in n.users)]
     evaluated = _evaluate(module, used)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import npz
+from .. import files, npz
 from ..bundle import Bundle
-from ..errors import BundleError, DataError, UsageError
+from ..errors import BundleError, DataError, SystemFailure, UsageError
+from ..report import learned
 from ..runtime import Session
 from ..verdict import FAIL, PASS, Verdict
 from . import graphs, learn, samples
@@ -106,7 +107,8 @@ def run(
     """Learn from the labelled samples at `data`, or of a `stream` of (raw, label), and keep it if it is judged better.
 
     `steps` None takes the recipe's number; 0 sets the last layer to class means and trains nothing. Returns `verdict`,
-    `why`, `version` (that is in use afterwards, 0 = as exported), and what was measured. Raises `DataError` for samples
+    `why`, `version` (that is in use afterwards, 0 = as exported), and what was measured, which a page beside the state
+    shows too (state.html). Raises `DataError` for samples
     that cannot be learned from, `BundleError` for a bundle or state that cannot be used, `SystemFailure` where the
     state cannot be written; in each case the state in use is untouched.
     """
@@ -126,17 +128,22 @@ def run(
         if verdict.verdict == PASS:
             states.write(states.State(place, (*before.versions, version)), bundle)
         last = version if verdict.verdict == PASS else before.last
-    return {
-        "schema": "1.0",
-        "verdict": verdict.verdict,
-        "why": verdict.why,
-        "version": last.number if last else 0,
-        "state": str(place),
-        "gates": [verdict.as_dict()],
-        "labels": list(labels_of(bundle, last)),
-        "bundle": str(bundle.path),
-        **found,
-    }
+        told = {
+            "schema": "1.0",
+            "verdict": verdict.verdict,
+            "why": verdict.why,
+            "version": last.number if last else 0,
+            "state": str(place),
+            "gates": [verdict.as_dict()],
+            "labels": list(labels_of(bundle, last)),
+            "bundle": str(bundle.path),
+            **found,
+        }
+        try:
+            files.write_text(place.with_suffix(".html"), learned.render(told))
+        except SystemFailure as error:  # what was learned is safe; only the page is missing
+            say(f"warning: the page was not written: {error.message}")
+    return told
 
 
 def _learned(

@@ -114,6 +114,8 @@ def test_a_bundle_learns_with_numpy_and_one_runtime(chirps: Path, heard: tuple[P
     assert code == 0 and found["new"]["after"] > found["new"]["before"]
     code, found, _ = ask(capfd, "personalize", chirps, "--data", heard[1])
     assert code == 0 and found["labels"][-1] == "buzz"
+    page = (chirps / "state.html").read_text()
+    assert "buzz" in page and "forgetting" in page and "<svg" in page
     code, found, _ = ask(capfd, "predict", chirps, heard[1] / "buzz" / "3.wav")
     assert code == 0 and found["predictions"][0]["label"] == "buzz"
 

@@ -1,0 +1,109 @@
+"""state.html: what a device has learned, and what that cost: before, after and forgetting, per class.
+
+A board has no plotting library, so the bars are drawn here, as SVG.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from typing import Any
+
+from . import page, words
+from .page import el
+
+_BAR, _ROW, _LEFT, _RIGHT = 260, 26, 150, 110
+
+
+def render(found: Mapping[str, Any]) -> str:
+    """The page of a personalization: `found` is what `edgeft.personalize` returns."""
+    unit = words.metric_unit(str(found["metric"]))
+    new, old = found["new"], found["reference"]
+    kept = f"version {found['version']} is in use" if found["version"] else "the model as exported is in use"
+    header = el(
+        "header",
+        el("h1", "What was learned", " ", page.badge(found["verdict"], big=True)),
+        el("p", words.line(found["why"])),
+    )
+    tiles = el(
+        "div",
+        page.tile(f"{found['metric']}, new samples held back", _arrow(new, unit), f"{new['n']} samples"),
+        page.tile(
+            f"{found['metric']}, reference samples", _arrow(old, unit), f"{old['n']} samples, before: as exported"
+        ),
+        page.tile(
+            "forgetting",
+            words.change(found["forgetting"], unit),
+            f"limit {words.figure(found['gates'][0]['limit'], unit)}",
+        ),
+        page.tile(
+            "learned from", f"{found['samples']} samples", f"{found['steps']} steps at a rate of {found['rate']:g}"
+        ),
+        cls="tiles",
+    )
+    boxes: list[ET.Element | None] = [header, tiles]
+    for table, title, note in (
+        (new, "New samples that were held back", "never learned from; more is better"),
+        (old, "Reference samples of what the model knew", "what falls here is forgotten"),
+    ):
+        boxes.append(_classes(table, title, note, unit))
+    facts = {key: found.get(key) for key in ("when", "version", "state", "bundle", "labels", "share", "loss")}
+    boxes.append(page.card("About", page.facts({"in use": kept, **facts})))
+    return page.document(
+        "What was learned", [*(box for box in boxes if box is not None), el("footer", "Written by edgeft.")]
+    )
+
+
+def _arrow(table: Mapping[str, Any], unit: str) -> str:
+    return f"{words.figure(table['before'], unit)} → {words.figure(table['after'], unit)}"
+
+
+def _classes(table: Mapping[str, Any], title: str, note: str, unit: str) -> ET.Element | None:
+    rows = words.table(table.get("per_class"))
+    if not rows:
+        return None
+    cells = [
+        (
+            words.line(label),
+            str(row["n"]),
+            words.figure(row["before"], unit),
+            words.figure(row["after"], unit),
+            words.change(row["after"] - row["before"], unit),
+        )
+        for label, row in rows.items()
+    ]
+    numbers = page.table(("class", "samples", "before", "after", "change"), cells, numeric=(1, 2, 3, 4))
+    return page.card(title, _bars(rows) if _shares(rows) else None, numbers, note=note)
+
+
+def _shares(rows: Mapping[str, Any]) -> bool:
+    return all(0 <= row[key] <= 1 for row in rows.values() for key in ("before", "after"))
+
+
+def _bars(rows: Mapping[str, Any]) -> ET.Element:
+    """Two bars a class from zero to one, before above after."""
+    width, height = _LEFT + _BAR + _RIGHT, _ROW * len(rows) + 6
+    svg = el(
+        "svg", viewBox=f"0 0 {width} {height}", width=str(width), role="img", aria_label="before and after per class"
+    )
+    for number, (label, row) in enumerate(rows.items()):
+        top = 3 + _ROW * number
+        name = words.line(label)
+        name = name if len(name) <= 20 else name[:19] + "…"
+        svg.append(
+            el("text", name, x=str(_LEFT - 8), y=str(top + 14), text_anchor="end", font_size="12", fill="currentColor")
+        )
+        for key, at, colour in (("before", top + 2, "var(--muted)"), ("after", top + 11, "var(--int8)")):
+            size = max(1.0, _BAR * float(row[key]))
+            svg.append(el("rect", x=str(_LEFT), y=str(at), width=f"{size:.1f}", height="8", fill=colour))
+        svg.append(
+            el(
+                "text",
+                f"{100 * row['before']:.0f} → {100 * row['after']:.0f} %",
+                x=str(_LEFT + _BAR + 6),
+                y=str(top + 14),
+                font_size="11",
+                fill="currentColor",
+            )
+        )
+    return svg
