@@ -90,6 +90,9 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
             "ci95": accuracy["ci95"],
             "agreement": gates["agreement"]["quantized"],
             "int8_share": report["int8_share"],
+            "speedup": report["latency"]["speedup"],
+            "ci99": report["latency"]["ci99"],
+            "size": report["size"],
             "verdict": report["verdict"],
         }
     row["frozen"] = frozen(run, summary) if row["policy"] == "head" else None
