@@ -101,11 +101,11 @@ class Personalize:
 
     tail: str = "head"  # head | last | the name of the lowest layer that learns
     max_forget: float = 0.01  # of the task's metric, on the reference samples in the bundle
-    steps: int = 100
+    steps: int = 300
     rate: float = 0.02
     optimizer: str = "sgd"  # sgd (with momentum) | adam
     batch_size: int = 16
-    replay: int = 20  # old samples of each class that the bundle carries, as latents
+    replay: int = 50  # old samples of each class that the bundle carries, as latents
     spare_classes: int = 0  # outputs that stand ready for classes to come
 
 

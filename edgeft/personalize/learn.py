@@ -1,4 +1,4 @@
-"""Steps of training on the device: half of every batch is new, half is replayed, so that old classes are not forgotten.
+"""Steps of training on the device: most of every batch is replayed, so that what is old is not forgotten.
 
 Replay of stored latents: Pellegrini et al., "Latent replay for real-time continual learning" (2020). A class that the
 model has never seen starts from its prototype (Qi et al., "Low-shot learning with imprinted weights", 2018).
@@ -16,6 +16,8 @@ from . import graphs
 from .plan import Plan
 
 Arrays = list[np.ndarray]
+#: of a batch. Three quarters lost less of the old than a half, for as much of the new in three times as many steps
+REPLAYED = 0.75
 
 
 def one_hot(targets: np.ndarray, plan: Plan, classes: int) -> np.ndarray:
@@ -43,7 +45,7 @@ def steps(
     """
     rng, state = np.random.default_rng(seed), graphs.fresh_state(plan)
     draws = [_Draw(len(part[1]), rng) for part in (new, replay)]
-    olds = plan.batch // 2 if len(replay[1]) else 0
+    olds = min(round(REPLAYED * plan.batch), plan.batch - 1) if len(replay[1]) else 0
     parameters = [np.ascontiguousarray(p, np.float32) for p in parameters]
     names = [f"new_parameter_{i}" for i in range(len(parameters))]
     for number in range(1, count + 1):
