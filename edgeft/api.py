@@ -178,7 +178,8 @@ def verify(
     from .verify.run import run
 
     opened = load(bundle)
-    found = run(opened, data=Path(data) if data is not None else None, threads=threads, state=state, say=say or _silent)
+    place = Path(state) if state is not None else None
+    found = run(opened, data=Path(data) if data is not None else None, threads=threads, state=place, say=say or _silent)
     return {**found, "path": str(opened.path)}
 
 

@@ -130,6 +130,8 @@ def _crossing(
     for node in taken:
         if node.op == "call_module" and isinstance(_child(module, node), ActivationFakeQuant):
             (source,) = node.all_input_nodes
+            if source.op == "call_module" and isinstance(_child(module, source), Factor):
+                (source,) = source.all_input_nodes  # what it multiplies is divided out again behind the cut
             if source in taken and source.op != "call_module":
                 same[source] = node
     return [n for n in module.graph.nodes if n in taken and n not in same], same
@@ -158,7 +160,13 @@ def _tail(
     for node in crossing:
         values[node] = graph.placeholder(node.name)
         values[node].meta["val"] = node.meta["val"]
-    values |= {node: values[kept] for node, kept in same.items()}
+    for node, kept in same.items():
+        values[node] = values[kept]
+        (scaled,) = kept.all_input_nodes
+        if scaled is not node:
+            name = f"{scaled.target}_undone"
+            made.register_buffer(name, 1 / _child(module, scaled).factor.detach().clone())  # type: ignore[operator]
+            values[node] = graph.call_function(torch.ops.aten.mul.Tensor, (values[kept], graph.get_attr(name)))
     parameters: dict[str, torch.Tensor] = {}
     used = [n for n in module.graph.nodes if n in constant and any(user in region for user in n.users)]
     evaluated = _evaluate(module, used)

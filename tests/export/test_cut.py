@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from test_step import graph_of
@@ -113,6 +115,37 @@ def test_a_skip_connection_crosses_the_cut_with_its_branch() -> None:
         said = made.tail(*latents, *made.parameters.values())[0]
         wanted = graph.module(x)
     assert float((said - wanted).abs().max()) <= 4 * graph.output_steps()["output"]
+
+
+def test_the_last_layer_of_a_text_encoder(tmp_path: Path) -> None:
+    """The residual goes around the layer and, with a factor a channel, into it: one latent on its grid is both."""
+    pytest.importorskip("tokenizers")
+    import text_run
+
+    from edgeft.models.bert import BertClassifier, Config
+
+    torch.manual_seed(0)
+    module = BertClassifier(Config(**{k: v for k, v in text_run.CONFIG.items() if k in Config.__dataclass_fields__}), 2)
+    ids = torch.randint(4, 30, (3, text_run.LENGTH))
+    mask = torch.ones_like(ids)
+    mask[:, 10:] = 0
+    graph = prepare(module.eval(), (ids, mask), target.load("host").scheme)
+    for fake in graph.activations().values():
+        if not fake.fixed:
+            fake.set_range(-6, 6)
+    graph.calibrate_weights()
+    graph.set_mode("quantize")
+    assert graph.spreads
+    for spread in graph.spreads:
+        factor = graph.module.get_submodule(spread.outside).factor
+        factor.copy_(2.0 ** torch.randint(-1, 2, factor.shape))
+    made = cuts.cut(graph, parameters(graph, "encoder.layer.1", "classifier"))
+    with torch.no_grad():
+        latents = made.trunk.module(ids, mask)
+        said, wanted = made.tail(*latents, *made.parameters.values())[0], graph.module(ids, mask)
+    hidden = [one for one, value in zip(made.latents, latents) if tuple(value.shape[1:]) == (text_run.LENGTH, 32)]
+    assert len(hidden) == 1 and hidden[0].scale is not None
+    assert float((said - wanted).abs().max()) <= 0.1 * float(wanted.abs().max())
 
 
 def test_an_output_that_the_tail_does_not_make_is_refused() -> None:
