@@ -83,7 +83,7 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
     if loss == "cross-entropy" and known * table.max_forget < 1:
         say(
             f"warning: {known} validation samples judge what is forgotten, and one of them is {1 / max(known, 1):.3f} "
-            f"of the accuracy: more than personalize.max_forget = {table.max_forget:g}, so a single one undoes a learning"
+            f"of the accuracy, more than personalize.max_forget = {table.max_forget:g}: a single one undoes a learning"
         )
     module, head = session.built.module, session.built.head
     (whole,) = graph.graphs.values()
