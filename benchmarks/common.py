@@ -139,7 +139,13 @@ def collect() -> None:
     head = (
         "# Results\n\nWritten by the scripts of this folder (see README.md); run them again rather than edit this page."
     )
-    (HERE / "RESULTS.md").write_text("\n\n".join([head, *(found[n] for n in names)]) + "\n")
+    from tasks import section
+
+    joined = section(RESULTS)
+    sections = [found[n] for n in names]
+    at = sum(n in SECTIONS for n in names)
+    parts = [*sections[:at], *([joined] if joined else []), *sections[at:]]
+    (HERE / "RESULTS.md").write_text("\n\n".join([head, *parts]) + "\n")
 
 
 def child(script: str | Path, *arguments: str) -> dict[str, Any]:
