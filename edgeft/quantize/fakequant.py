@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .packed import pack, unpack
+
 #: smallest scale; below it float32 arithmetic of the runtimes' requantization loses its meaning
 MIN_SCALE = 1e-8
 #: elements that a CPU's cache holds several copies of
@@ -159,6 +161,14 @@ class WeightFakeQuant(nn.Module):
         inverse = (1.0 / scale).view(shape)  # the kernels multiply by the reciprocal: so must we, or ties differ
         return torch.round(self.scaled(weight.detach()) * inverse).clamp(self.q_min, self.q_max).to(torch.int8)
 
+    def _frozen(self, weight: torch.Tensor) -> torch.Tensor:
+        """A weight that does not learn, on its grid: made again in the backward pass rather than kept (`tune.frugal`)."""
+        with torch.no_grad():
+            shape = [1] * weight.dim()
+            if self.axis is not None:
+                shape[self.axis] = -1
+            return _on_grid(weight, self.scale().view(shape), self.q_min, self.q_max, None)
+
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         weight = self.scaled(weight)
         if self.mode == "off":
@@ -169,7 +179,10 @@ class WeightFakeQuant(nn.Module):
             shape = [1] * weight.dim()
             if self.axis is not None:
                 shape[self.axis] = -1
-            return _on_grid(weight, self.scale().view(shape), self.q_min, self.q_max, factor if learns else None)
+            made = _on_grid(weight, self.scale().view(shape), self.q_min, self.q_max, factor if learns else None)
+            if not made.requires_grad and torch.is_grad_enabled():
+                made.made_again = lambda: self._frozen(weight)  # type: ignore[attr-defined]
+            return made
         if self.axis is None:
             return torch._fake_quantize_learnable_per_tensor_affine(
                 weight, self.scale(), self.zero_point, self.q_min, self.q_max, factor
@@ -203,14 +216,14 @@ class _Lsq(torch.autograd.Function):
             ctx.save_for_backward(x, scale)
             return grid.clamp_(low, high).mul_(scale)
         clipped = grid.clamp(low, high)
-        ctx.save_for_backward(grid == clipped)  # one byte each: all that the input's gradient needs
+        ctx.save_for_backward(pack(grid == clipped))  # one bit each: all that the input's gradient needs
         return clipped.mul_(scale)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
         if ctx.factor is None:
             (inside,) = ctx.saved_tensors
-            return gradient * inside, None, None, None, None
+            return gradient * unpack(inside, gradient), None, None, None, None
         x, scale = ctx.saved_tensors
         if scale.dim() or x.numel() <= _PIECE:
             of_x, of_scale = _lsq_gradients(x, gradient, scale, ctx.low, ctx.high)
