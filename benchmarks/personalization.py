@@ -16,6 +16,7 @@ ceiling is full fine-tuning on the host with all old training data beside the ne
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -61,7 +62,8 @@ def accuracy(bundle: Path, data: str, state: Path | None = None) -> tuple[float,
 
     opened = bundles.open(bundle)
     own = personal.session(opened, state) if state else None
-    split = datasets.open(datasets.source(Path(data), recorded(opened.manifest, "data")))
+    source = datasets.source(Path(data), recorded(opened.manifest, "data"))
+    split = datasets.open(dataclasses.replace(source, split=datasets.WHOLE, group=""))  # of however few classes
     labels = own.labels if own else opened.labels
     test = split.split("test")
     (outputs,) = outputs_of([own.session if own else opened.session()], opened.task, opened.preprocess, test)
