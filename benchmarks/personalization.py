@@ -343,33 +343,52 @@ def packages(*names: str) -> int:
     return sum(seen.values())
 
 
-def board(root: Path, out: Path) -> dict[str, Any]:
-    """Peak resident memory of `edgeft personalize`, in a process of its own, and the size of its packages."""
-    found: dict[str, Any] = {}
-    who = SPEAKERS[0]
-    for backend, target in common.TARGETS.items():
-        for tail in ("head", "last"):
-            bundle = out / f"voice-{who}" / f"bundles-{tail}" / target
-            script = (
-                "import json, resource, sys\nfrom edgeft.cli.entry import run\n"
-                f"code = run(['personalize', {str(bundle)!r}, '--data', {str(out / f'voice-{who}' / 'few' / 'train')!r}, "
-                f"'--state', {str(out / 'board.npz')!r}, '-q'])\n"
-                "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-                "print(json.dumps({'code': code, 'peak': peak, 'torch': 'torch' in sys.modules}))"
-            )
-            (out / "board.npz").unlink(missing_ok=True)
-            done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-            found.setdefault(backend, {})[tail] = json.loads(done.stdout.strip().splitlines()[-1])
+#: one personalization in a process of its own; VmHWM is its own peak, ru_maxrss would be its parent's too
+PROCESS = """
+import json, sys
+from edgeft.cli.entry import run
+code = run(['personalize', {bundle!r}, '--data', {data!r}, '--state', {state!r}, '-q'])
+peak = next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')) * 1024
+print(json.dumps({{'code': code, 'peak': peak, 'torch': 'torch' in sys.modules}}))
+"""
+
+
+def process(python: str, bundle: Path, out: Path) -> dict[str, Any]:
+    state = out / "board.npz"
+    state.unlink(missing_ok=True)
+    data = out / f"voice-{SPEAKERS[0]}" / "few" / "train"
+    script = PROCESS.format(bundle=str(bundle), data=str(data), state=str(state))
+    done = subprocess.run([python, "-P", "-c", script], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def board(root: Path, out: Path, python: str = "") -> dict[str, Any]:
+    """Peak resident memory of `edgeft personalize`, in a process of its own, and the size of its packages.
+
+    `python` is the interpreter of an environment as a board has it, with tflite-runtime: one more row.
+    """
+    bundles = out / f"voice-{SPEAKERS[0]}"
+    found: dict[str, Any] = {
+        backend: {tail: process(sys.executable, bundles / f"bundles-{tail}" / target, out) for tail in ("head", "last")}
+        for backend, target in common.TARGETS.items()
+    }
     distributions = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
     for backend, name in distributions.items():
         found[backend]["packages"] = packages("numpy", "click", name)
+    if python:
+        target = common.TARGETS["litert"]
+        small = {tail: process(python, bundles / f"bundles-{tail}" / target, out) for tail in ("head", "last")}
+        script = f"{inspect.getsource(packages)}\nprint(packages('numpy', 'click', 'tflite-runtime', 'edgeft'))"
+        needs = "from importlib.metadata import PackageNotFoundError, distribution\nfrom pathlib import Path\n"
+        size = subprocess.run([python, "-P", "-c", needs + script], capture_output=True, text=True, check=True)
+        found["tflite"] = {**small, "packages": int(size.stdout)}
     return found
 
 
 def percent(value: tuple[float, int] | list[Any]) -> str:
     share, n = value
     low, high = wilson(share, n)
-    return f"{100 * share:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * share:.1f} [{100 * max(low, 0):.1f}, {100 * high:.1f}]"
 
 
 NAMES = {
@@ -423,7 +442,7 @@ def tables(found: dict[str, Any]) -> str:
     if "board" in found:
         cells_ = [
             [
-                common.RUNTIMES[b],
+                common.RUNTIMES.get(b, "tflite-runtime 2.14, numpy 1.26 (and edgeft)"),
                 *(f"{one[tail]['peak'] / 1e6:.0f}" for tail in ("head", "last")),
                 f"{one['packages'] / 1e6:.0f}",
             ]
@@ -439,13 +458,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for runs and bundles (resumable)")
     parser.add_argument("--only", nargs="*", default=["voices", "cells", "classes", "steps", "board"])
     parser.add_argument("--step", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--board", default="", help="Python of an environment with tflite-runtime and edgeft alone")
     arguments = parser.parse_args()
     if arguments.step:
         print(json.dumps(step_speed(*arguments.step)))
         return
     root, host, out = Path(os.environ["EDGEFT_DATA"]), common.machine(), arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    measures = {"voices": voices, "cells": cells, "classes": classes, "steps": steps, "board": board}
+    measures = {"voices": voices, "cells": cells, "classes": classes, "steps": steps}
+    measures["board"] = lambda root, out: board(root, out, arguments.board)
     found = {name: measure(root, out) for name, measure in measures.items() if name in arguments.only}
     used = common.versions("torch", "onnxruntime", "openvino", "ai-edge-litert", "litert-torch", "numpy")
     section = (

@@ -32,7 +32,7 @@ def judge(
     """The verdict, and what was measured: before, after and forgetting, per class where there are classes.
 
     `targets` are those of the new and of the reference samples. A gain of nothing is a `fail`: the parameters in use
-    are proven and new ones are not.
+    are proven and new ones are not. One sample more is chance: where it costs any of the old, it is a `fail` too.
     """
     new = _figures(task, output, before.new, after.new, targets[0], labels)
     old = _figures(task, output, before.reference, after.reference, targets[1], labels)
@@ -53,6 +53,14 @@ def judge(
             (
                 f"nothing gained: {task.METRIC} on the {new['n']} new samples held back is {new['after']:.4g}, "
                 f"it was {new['before']:.4g}"
+            ),
+        )
+    elif task.HIGHER_IS_BETTER and forgot > 0 and gain * new["n"] < 1.5:
+        verdict, why = (
+            FAIL,
+            (
+                f"gained too little for what it costs: one of the {new['n']} new samples held back, while {task.METRIC} "
+                f"on {old['n']} reference samples goes from {old['before']:.4g} to {old['after']:.4g}"
             ),
         )
     else:

@@ -162,7 +162,7 @@ class WeightFakeQuant(nn.Module):
         return torch.round(self.scaled(weight.detach()) * inverse).clamp(self.q_min, self.q_max).to(torch.int8)
 
     def _frozen(self, weight: torch.Tensor) -> torch.Tensor:
-        """A weight that does not learn, on its grid: made again in the backward pass rather than kept (`tune.frugal`)."""
+        """A weight that does not learn, on its grid: made again in the backward pass, not kept (`tune.frugal`)."""
         with torch.no_grad():
             shape = [1] * weight.dim()
             if self.axis is not None:

@@ -25,6 +25,7 @@ from ..recipe import Recipe
 from ..scheme import Scheme
 from . import environment, learning, lora, updates
 from .fit import Fitted, Stage, agreed, fit
+from .frugal import Frugal
 from .memory import moving_bytes
 from .plan import plan, rates, weighted_loss
 from .session import Say, Session, open_session, silent
@@ -208,11 +209,15 @@ class _Run:
         return epoch_of
 
     def fit(self, module: nn.Module, stage: Stage, loss_of: Callable[[nn.Module, Any], torch.Tensor]) -> Fitted:
+        def frugal(model: nn.Module, batch: Any) -> torch.Tensor:
+            with Frugal():
+                return loss_of(model, batch)
+
         fitted = fit(
             module,
             stage,
             batches=self.batches(stage.name),
-            loss_of=loss_of,
+            loss_of=loss_of if self.s.policy == "full" else frugal,
             validate=lambda: self.metric(module, "val"),
             accelerator=self.accelerator,
             state_file=self.out / "checkpoints" / f"{stage.name}.pt",
