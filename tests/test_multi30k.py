@@ -44,7 +44,7 @@ def test_sentences_are_translated_in_every_runtime(tmp_path: Path) -> None:
     made["data"]["pairs"]["vocabulary"] = 1000
     made["data"]["length"] = 60  # a smaller vocabulary cuts words into more tokens
     made["model"]["args"] = {"width": 96, "hidden": 192, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.1}
-    made["train"]["epochs"] = 5
+    made["train"]["epochs"] = 9
     made["quantize"] |= {"method": "ptq"}
     made["export"] = {"targets": TARGETS}
     made["gates"] = {"min_speedup": 0.0, "max_drop": 1.5}

@@ -59,8 +59,8 @@ def judge(
         verdict, why = (
             FAIL,
             (
-                f"gained too little for what it costs: one of the {new['n']} new samples held back, while {task.METRIC} "
-                f"on {old['n']} reference samples goes from {old['before']:.4g} to {old['after']:.4g}"
+                f"gained too little for what it costs: one of the {new['n']} new samples held back, while "
+                f"{task.METRIC} on {old['n']} reference samples goes from {old['before']:.4g} to {old['after']:.4g}"
             ),
         )
     else:

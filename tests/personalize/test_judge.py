@@ -45,6 +45,13 @@ def test_forgetting_up_to_the_limit_and_beyond() -> None:
     )
 
 
+def test_one_new_sample_does_not_pay_for_a_loss() -> None:
+    bought, _ = judged(([0, 0, 0, 1], [0, 0, 1, 1]), ([1] * 10, [1] * 9 + [0]))
+    free, _ = judged(([0, 0, 0, 1], [0, 0, 1, 1]), ([1] * 10, [1] * 10))
+    assert bought.verdict == "fail" and "gained too little" in bought.why
+    assert free.verdict == "pass"
+
+
 def test_an_error_counts_the_other_way_round() -> None:
     truth = np.zeros((6, 1), np.float32)
     far, near = np.ones((6, 1), np.float32), np.full((6, 1), 0.2, np.float32)
