@@ -71,12 +71,14 @@ class Train:
 
 @dataclass(frozen=True)
 class Update:
-    policy: str = "full"  # full | head | last | bias | norm | lora
+    policy: str = "full"  # full | head | last | last:N | bias | norm | lora | sparse | auto
     rank: int = 8  # of lora: inner width of an adapter
     alpha: float = 16.0  # what an adapter adds is scaled by alpha / rank
     dropout: float = 0.0  # of an adapter's input
     layers: tuple[str, ...] = ()  # patterns of the layers that are adapted; empty = all that can be
     memory_budget: str = ""
+    biases: tuple[str, ...] = ()  # of sparse: patterns of the layers whose biases learn
+    weights: dict[str, float] = field(default_factory=dict)  # of sparse: pattern of layers -> share of input channels
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.norm_stats": ("update", "freeze"),
     "train.class_weights": ("none", "balanced", "root"),
     "train.augment": ("none", "light", "strong"),
-    "update.policy": ("full", "head", "last", "bias", "norm", "lora"),
+    "update.policy": ("full", "head", "last", "bias", "norm", "lora", "sparse", "auto"),
     "quantize.method": ("qat", "ptq", "none"),
     "quantize.embeddings": EMBEDDINGS,
     "gates.decide": ("point", "bound"),
@@ -183,7 +185,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
 #: values that belong to the recipe's language but that this version cannot do yet
 LATER: dict[str, tuple[str, ...]] = {
     "model.source": ("ultralytics",),
-    "update.policy": ("sparse", "auto"),
 }
 
 #: entry-point groups whose names count as known
@@ -270,7 +271,7 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
 
     for key, allowed in CHOICES.items():
         value = _get(recipe, key)
-        if value in allowed or value is None:
+        if value in allowed or value is None or (key == "update.policy" and re.fullmatch(r"last:[1-9]\d?", value)):
             continue
         if value in LATER.get(key, ()):
             now = ", ".join(allowed)

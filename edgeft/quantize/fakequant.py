@@ -170,6 +170,7 @@ class WeightFakeQuant(nn.Module):
             return _on_grid(weight, self.scale().view(shape), self.q_min, self.q_max, None)
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        part = getattr(weight, "learns_channels", None)
         weight = self.scaled(weight)
         if self.mode == "off":
             return weight
@@ -182,6 +183,8 @@ class WeightFakeQuant(nn.Module):
             made = _on_grid(weight, self.scale().view(shape), self.q_min, self.q_max, factor if learns else None)
             if not made.requires_grad and torch.is_grad_enabled():
                 made.made_again = lambda: self._frozen(weight)  # type: ignore[attr-defined]
+            if part is not None:
+                made.learns_channels = part  # type: ignore[attr-defined]
             return made
         if self.axis is None:
             return torch._fake_quantize_learnable_per_tensor_affine(

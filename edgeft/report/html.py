@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import figures, page, sections, words
+from . import figures, page, planned, sections, words
 from .page import el
 
 #: extras that report.json may hold itself.
@@ -102,6 +102,7 @@ def bundle_part(
         sections.samples(extras),
         sections.layers(extras),
         sections.integer(head, extras, runtime),
+        planned.card(words.table(run_summary).get("plan"), head["metric"]),
         sections.training(extras.get("history"), head["metric"]),
         sections.provenance(report, manifest, run_summary, runtime),
     ]
@@ -155,6 +156,7 @@ def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = 
         page.card(
             "Accuracy", el("div", chart, el("div", el("h3", "by scheme"), table) if by_scheme else None, cls="two")
         ),
+        planned.card(summary.get("plan"), metric),
         sections.training(history, metric),
         page.card("Recipe", el("pre", el("code", recipe_text))) if recipe_text else None,
         page.card("Versions", page.facts(versions)) if versions else None,

@@ -58,7 +58,7 @@ def available() -> bool:
 
 
 @contextmanager
-def _canvas(name: str, width: float, height: float) -> Iterator[tuple[Any, list[ET.Element]]]:
+def canvas(name: str, width: float, height: float) -> Iterator[tuple[Any, list[ET.Element]]]:
     """A figure without pyplot's global state; after the body its SVG element is in the list."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -129,7 +129,7 @@ def figures(
     ]
     if not kept:
         return None
-    with _canvas(name, NARROW, 0.5 + 0.45 * len(kept) + (0.25 if mark else 0)) as (figure, out):
+    with canvas(name, NARROW, 0.5 + 0.45 * len(kept) + (0.25 if mark else 0)) as (figure, out):
         axes = figure.subplots()
         labels, values, texts, kinds = zip(*kept)
         _bars(axes, labels, values, [_VARIABLES[kind] for kind in kinds], texts)
@@ -146,7 +146,7 @@ def drop(value: float | None, ci95: tuple[float, float] | None, limit: float | N
         return None
     scale = 100.0 if unit == "fraction" else 1.0
     centre = float(value) * scale  # type: ignore[arg-type]
-    with _canvas("drop", NARROW, 1.25) as (figure, out):
+    with canvas("drop", NARROW, 1.25) as (figure, out):
         axes = figure.subplots()
         axes.axvline(0, color=LINE, linewidth=1)
         ends = [0.0, centre]
@@ -185,7 +185,7 @@ def latency(samples: Mapping[str, Any]) -> ET.Element | None:
     left = min(float(values.min()) for _, values, _ in rows)
     # Zero is on the axis where it costs nothing; two close distributions far from it are shown up close.
     left = 0.0 if left < 0.5 * right else max(0.0, left - 0.35 * (right - left))
-    with _canvas("latency", WIDE, 0.75 + 0.95 * len(rows)) as (figure, out):
+    with canvas("latency", WIDE, 0.75 + 0.95 * len(rows)) as (figure, out):
         axes = figure.subplots()
         for place, (_, values, colour) in enumerate(rows):
             base = len(rows) - 1 - place
@@ -222,7 +222,7 @@ def per_class(table: Mapping[str, Mapping[str, Any]], unit: str = "fraction", mo
     if not rows:
         return None
     scale = 100.0 if unit == "fraction" else 1.0
-    with _canvas("classes", WIDE, 0.85 + 0.34 * len(rows)) as (figure, out):
+    with canvas("classes", WIDE, 0.85 + 0.34 * len(rows)) as (figure, out):
         axes = figure.subplots()
         axes.grid(True, axis="x")
         for place, (lost, before, after, _name, _n) in enumerate(rows):
@@ -250,7 +250,7 @@ def layers(rows: Sequence[Mapping[str, Any]], most: int = 24) -> ET.Element | No
     if not found:
         return None
     values = [value for value, _ in found]
-    with _canvas("layers", WIDE, 0.7 + 0.27 * len(found)) as (figure, out):
+    with canvas("layers", WIDE, 0.7 + 0.27 * len(found)) as (figure, out):
         axes = figure.subplots()
         colours = [BAD if value < 10 else PTQ if value < 20 else INT8 for value in values]
         _bars(axes, [str(name) for _, name in found], values, colours, [f"{value:.1f} dB" for value in values])
@@ -269,7 +269,7 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str = "") -> ET.Element
     kinds = [(title, names) for title, names in (("loss", losses), (metric or "metric", scores)) if names]
     if not kinds:
         return None
-    with _canvas("curves", WIDE, 0.4 + 2.1 * len(kinds)) as (figure, out):
+    with canvas("curves", WIDE, 0.4 + 2.1 * len(kinds)) as (figure, out):
         grid = figure.subplots(len(kinds), len(stages), squeeze=False, sharex="col")
         for column, (stage, rows) in enumerate(stages.items()):
             for r, (title, names) in enumerate(kinds):

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import nn
 
-from . import checkpoint
+from . import checkpoint, sparse
 from .memory import SavedBytes
 from .updates import pace_statistics, train_mode
 
@@ -109,6 +109,8 @@ def fit(
     """
     started = time.monotonic()
     optimizer = make_optimizer(stage)
+    if still := sparse.kept_still(p for group in optimizer.param_groups for p in group["params"]):
+        optimizer.register_step_post_hook(lambda *_: sparse.restore(still))
     model, optimizer = accelerator.prepare(module, optimizer)
     base_rates = [g["lr"] for g in optimizer.param_groups]
     state = checkpoint.load(state_file)

@@ -24,11 +24,14 @@ aten = torch.ops.aten
 
 class _Conv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, bias: Any, again: Any, form: tuple[Any, ...]) -> torch.Tensor:
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, again: Any, part: Any, form: tuple[Any, ...]) -> torch.Tensor:
         ctx.form, ctx.again, ctx.shape = form, again, x.shape
         ctx.bias_shape = None if bias is None else list(bias.shape)
         of_x, of_weight = ctx.needs_input_grad[:2]
-        ctx.save_for_backward(x if of_weight else None, weight if of_x and again is None else None)
+        ctx.part, kept = part, x
+        if part is not None and of_weight:
+            kept = x.index_select(1, part[1])
+        ctx.save_for_backward(kept if of_weight else None, weight if of_x and again is None else None)
         ctx.weight_shape = weight.shape
         return aten.convolution(x, weight, bias, *form)
 
@@ -41,18 +44,36 @@ class _Conv(torch.autograd.Function):
         if x is None:  # only its size is looked at
             x = grad.new_empty(1).expand(ctx.shape)
         stride, padding, dilation, transposed, out_padding, groups = ctx.form
-        found = aten.convolution_backward(
-            grad, x, weight, ctx.bias_shape, stride, padding, dilation, transposed, out_padding, groups, needs
-        )
-        return (*(value if need else None for value, need in zip(found, needs)), None, None)
+        if ctx.part is None or not needs[1]:
+            found = aten.convolution_backward(
+                grad, x, weight, ctx.bias_shape, stride, padding, dilation, transposed, out_padding, groups, needs
+            )
+            return (*(value if need else None for value, need in zip(found, needs)), None, None, None)
+        axis, at = ctx.part
+        whole = grad.new_empty(1).expand(ctx.shape)
+        of_x, _, of_bias = aten.convolution_backward(
+            grad, whole, weight, ctx.bias_shape, stride, padding, dilation, transposed, out_padding, groups,
+            [needs[0], False, needs[2]],
+        )  # fmt: skip
+        shape = list(ctx.weight_shape)
+        shape[axis] = len(at)
+        upstream = grad.index_select(1, at) if axis == 0 else grad  # axis 0: a depthwise layer
+        _, some, _ = aten.convolution_backward(
+            upstream, x, grad.new_empty(1).expand(shape), None, stride, padding, dilation, transposed, out_padding,
+            len(at) if axis == 0 else 1, [False, True, False],
+        )  # fmt: skip
+        of_weight = grad.new_zeros(ctx.weight_shape).index_copy_(axis, at, some)
+        return of_x if needs[0] else None, of_weight, of_bias if needs[2] else None, None, None, None
 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, bias: Any, again: Any) -> torch.Tensor:
-        ctx.again = again
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, again: Any, part: Any) -> torch.Tensor:
+        ctx.again, ctx.part, ctx.weight_shape, kept = again, part, weight.shape, x
         of_x, of_weight = ctx.needs_input_grad[:2]
-        ctx.save_for_backward(x if of_weight else None, weight if of_x and again is None else None)
+        if part is not None and of_weight:
+            kept = x.index_select(-1, part[1])
+        ctx.save_for_backward(kept if of_weight else None, weight if of_x and again is None else None)
         return F.linear(x, weight, bias)
 
     @staticmethod
@@ -64,9 +85,11 @@ class _Linear(torch.autograd.Function):
             of_x = grad.matmul(ctx.again() if weight is None else weight)
         if ctx.needs_input_grad[1]:
             of_weight = flat.t().mm(x.reshape(-1, x.shape[-1]))
+            if ctx.part is not None:
+                of_weight = grad.new_zeros(ctx.weight_shape).index_copy_(1, ctx.part[1], of_weight)
         if ctx.needs_input_grad[2]:
             of_bias = flat.sum(0)
-        return of_x, of_weight, of_bias, None
+        return of_x, of_weight, of_bias, None, None
 
 
 class _Clamp(torch.autograd.Function):
@@ -115,6 +138,11 @@ def _learns(*tensors: Any) -> bool:
     return any(isinstance(t, torch.Tensor) and t.requires_grad for t in tensors)
 
 
+def _part(weight: Any) -> Any:
+    """(axis, positions) of the channels of a weight that learns in part, see `sparse.mark`."""
+    return getattr(weight, "learns_channels", None)
+
+
 def _pair(value: Any, length: int) -> list[int]:
     return [value] * length if isinstance(value, int) else list(value) * (length if len(value) == 1 else 1)
 
@@ -126,7 +154,7 @@ def _convolution(axes: int) -> Callable[..., Any]:
         if isinstance(padding, str) or x.dim() != axes + 2 or not _learns(x, weight, bias):
             return NotImplemented
         form = (_pair(stride, axes), _pair(padding, axes), _pair(dilation, axes), False, [0] * axes, groups)
-        return _Conv.apply(x, weight, bias, getattr(weight, "made_again", None), form)
+        return _Conv.apply(x, weight, bias, getattr(weight, "made_again", None), _part(weight), form)
 
     return convolve
 
@@ -134,7 +162,7 @@ def _convolution(axes: int) -> Callable[..., Any]:
 def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
     if not _learns(input, weight, bias):
         return NotImplemented
-    return _Linear.apply(input, weight, bias, getattr(weight, "made_again", None))
+    return _Linear.apply(input, weight, bias, getattr(weight, "made_again", None), _part(weight))
 
 
 def _relu(input: Any, inplace: bool = False) -> Any:

@@ -20,7 +20,7 @@ from ..objectives.blocks import ADAPTER, blocks, depths, under
 from ..quantize.graph import QuantizedGraph
 from ..quantize.parts import QuantizedParts
 from ..recipe import Recipe, Update
-from . import lora, updates
+from . import lora, sparse, updates
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Learning:
     every: int = 0
     adapters: dict[str, lora.Adapter] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    plan: sparse.Plan | None = None
 
     def at(self, epoch: int) -> frozenset[str]:
         """The names that learn in an epoch, counted from 1."""
@@ -69,15 +70,36 @@ class Learning:
 
 
 def begin(
-    module: nn.Module, head: str, recipe: Recipe, example: Sequence[torch.Tensor], *, pretrained: bool = True
+    module: nn.Module,
+    head: str,
+    recipe: Recipe,
+    example: Sequence[torch.Tensor],
+    *,
+    pretrained: bool = True,
+    plan: sparse.Plan | None = None,
 ) -> Learning:
     """Make `module` ready for the float stage: adapters hung in, and exactly what will learn requires a gradient.
 
-    Raises `RecipeError` where nothing can be adapted or unfrozen.
+    `plan` is that of the policy "auto"; without one (a dry run) the head alone learns. Raises `RecipeError` where
+    nothing can be adapted or unfrozen.
     """
     update, every = recipe.update, recipe.train.unfreeze
     adapters = lora.add(module, head, update, example, recipe.train.seed) if update.policy == "lora" else {}
-    names = updates.trainable(module, head, update.policy)
+    if update.policy == "auto" and not update.memory_budget:
+        raise RecipeError(
+            "is what update.policy = 'auto' plans under", where="update.memory_budget", remedy='memory_budget = "64MiB"'
+        )
+    if update.policy == "sparse" and not (update.biases or update.weights):
+        raise RecipeError(
+            "= 'sparse' needs update.biases or update.weights",
+            where="update.policy",
+            remedy='for example weights = { "layer4" = 0.25 }, or policy = "head"',
+        )
+    if update.policy == "sparse":
+        plan = sparse.plan(module, update.biases, update.weights)
+    if plan is not None:
+        sparse.mark(module, plan)
+    names = updates.trainable(module, head, update.policy, plan)
     updates.apply(module, names)
     steps = [frozenset(n for n in names if under(n, head))]
     steps += [part for block in reversed(blocks(module, head)) if (part := frozenset(names & set(block)))]
@@ -86,7 +108,7 @@ def begin(
             f"train.unfreeze: under update.policy = {update.policy!r} nothing but the head learns",
             remedy="take another policy, or leave train.unfreeze out",
         )
-    return Learning(frozenset(names), tuple(steps), every, adapters, tuple(_warnings(update, pretrained)))
+    return Learning(frozenset(names), tuple(steps), every, adapters, tuple(_warnings(update, pretrained, plan)), plan)
 
 
 def _name(names: Collection[str]) -> str:
@@ -121,7 +143,7 @@ def decay_in_graph(
     return found
 
 
-def _warnings(update: Update, pretrained: bool) -> list[str]:
+def _warnings(update: Update, pretrained: bool, plan: sparse.Plan | None = None) -> list[str]:
     """Keys of [update] that were given and mean nothing under its policy; a policy that keeps what nobody trained."""
     keys = ("rank", "alpha", "dropout", "layers") if update.policy != "lora" else ()
     default: Any = Update()
@@ -130,6 +152,10 @@ def _warnings(update: Update, pretrained: bool) -> list[str]:
         for key in keys
         if getattr(update, key) != getattr(default, key)
     ]
+    if update.policy != "sparse" and (update.biases or update.weights):
+        said.append("update.biases and update.weights only have an effect under update.policy = 'sparse'")
+    if update.policy == "auto" and plan is None:
+        said.append("what learns is planned when training starts; without a plan the head alone is counted")
     if update.policy != "full" and not pretrained:
         said.append(f"update.policy = {update.policy!r} keeps weights that were never trained: give model.weights")
     return said

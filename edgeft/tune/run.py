@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
 from safetensors.torch import save
 from torch import nn
 
-from .. import calibration, data, files, recipe
+from .. import data, files, recipe
 from ..errors import DataError, RecipeError, UsageError
-from ..quantize.parts import CapturedParts, QuantizedParts, calibrate_parts, insert_parts
+from ..quantize.parts import CapturedParts, QuantizedParts
 from ..recipe import Recipe
 from ..scheme import Scheme
-from . import environment, learning, lora, updates
+from . import auto, environment, learning, lora, plan_text, sparse, updates
+from .calibrating import as_tuple, calibrated, calibration_samples
 from .fit import Fitted, Stage, agreed, fit
 from .frugal import Frugal
 from .memory import moving_bytes
@@ -34,6 +33,8 @@ from .session import Say, Session, open_session, silent
 EVALUATED = 32
 #: folder of a run with the files that its task learned from the training data (a tokenizer)
 LEARNED = "preprocess"
+#: file of a run with what a sparse update moves
+PLAN = "plan.json"
 Bar = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
@@ -83,6 +84,7 @@ def tune(
         files.write_text(out / "recipe.toml", recipe.dumps(recipe_))
         session.keep_learned(learned)
     try:
+        run.choose(resume)
         run.float_stage()
         results = {name: run.scheme_stage(scheme) for name, scheme in session.schemes.items()}
         summary = run.summary(results, time.monotonic() - started)
@@ -118,7 +120,7 @@ def _forget(out: Path) -> None:
     with files.system_errors(out):
         for folder in ("checkpoints", LEARNED):
             shutil.rmtree(out / folder, ignore_errors=True)
-        for path in (out / "summary.json", out / "metrics.jsonl", *out.glob("*.safetensors")):
+        for path in (out / "summary.json", out / "metrics.jsonl", out / PLAN, *out.glob("*.safetensors")):
             path.unlink(missing_ok=True)
 
 
@@ -162,6 +164,7 @@ class _Run:
         self.saved = 0
         self.updated = 0
         self.captured: CapturedParts | None = None
+        self.planned: dict[str, Any] = {}  # what PLAN holds
         self.adapted: list[str] = []  # layers whose adapters were merged
 
     def loss(self, said: Any, targets: Any) -> torch.Tensor:
@@ -172,13 +175,14 @@ class _Run:
 
     # -- shared pieces -------------------------------------------------------------------------------------------
     def metric(self, module: nn.Module, split: str) -> float:
-        def compute() -> float:
-            part = self.s.dataset.split(split)
-            outputs = self.s.objective.predict(module, part, self.s.spec, EVALUATED)
-            named = outputs if isinstance(outputs, dict) else {"output": outputs}
-            return float(self.s.task.metric(named, part.targets))
+        return agreed(self.accelerator, lambda: self.own_metric(module, split))
 
-        return agreed(self.accelerator, compute)
+    def own_metric(self, module: nn.Module, split: str) -> float:
+        """The metric as this process computes it."""
+        part = self.s.dataset.split(split)
+        outputs = self.s.objective.predict(module, part, self.s.spec, EVALUATED)
+        named = outputs if isinstance(outputs, dict) else {"output": outputs}
+        return float(self.s.task.metric(named, part.targets))
 
     def batches(self, stage: str) -> Callable[[int], Any]:
         """One loader a stage (it may keep decoded pixels); an epoch's order follows from seed and epoch.
@@ -232,14 +236,37 @@ class _Run:
 
     def _log(self) -> None:
         if self.accelerator.is_main_process:
-            import json
-
             files.write_text(self.out / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in self.rows))
 
     def save(self, module: nn.Module, name: str) -> None:
         if self.accelerator.is_main_process:
             state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
             files.write_bytes(self.out / name, save(state))  # whose own writer hides what the system said
+
+    def choose(self, resume: bool) -> None:
+        """What learns under a plan: made, given in the recipe, or what the run was begun with."""
+        path, planned = self.out / PLAN, None
+        if self.s.policy == "auto":
+            if resume and path.exists():
+                kept = json.loads(path.read_text())
+                found = sparse.plan(self.module, kept["biases"], kept["weights"], exact=True)
+                planned = auto.Planned(found, kept)
+            else:
+                self.say("auto: planning what learns")
+                planned = auto.planned(self.s, self.loss, self.accelerator, lambda m: self.own_metric(m, "val"))
+            self.learns = learning.begin(
+                self.module, self.s.built.head, self.s.recipe, self.s.example,
+                pretrained=self.s.pretrained, plan=planned.plan,
+            )  # fmt: skip
+        elif self.s.policy == "sparse" and self.learns.plan is not None:
+            record = auto.account(self.s, self.learns.plan, self.loss, self.accelerator)
+            planned = auto.Planned(self.learns.plan, record)
+        if planned is not None:
+            self.planned = planned.record
+            for line in plan_text.lines(planned.record):
+                self.say(line)
+            if self.accelerator.is_main_process:
+                files.write_json(path, planned.record)
 
     # -- stages --------------------------------------------------------------------------------------------------
     def float_stage(self) -> None:
@@ -258,13 +285,13 @@ class _Run:
             t.patience,
             t.seed,
             self.s.task.HIGHER_IS_BETTER,
-            t.norm_stats,
+            "freeze" if self.s.policy in updates.PLANNED else t.norm_stats,
             opens=(lambda epoch: updates.apply(self.module, learns.at(epoch))) if learns.every else None,
         )
 
         def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
             inputs, targets = batch
-            return self.loss(model(*_tuple(inputs)), targets)
+            return self.loss(model(*as_tuple(inputs)), targets)
 
         fitted = self.fit(self.module, stage, loss_of)
         learned = learns.at(fitted.rows[-1]["epoch"])
@@ -305,11 +332,11 @@ class _Run:
 
         def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
             inputs, targets = batch
-            student = model(*_tuple(inputs))
+            student = model(*as_tuple(inputs))
             if not q.distill:
                 return self.loss(student, targets)
             with torch.no_grad():
-                taught = teacher(*_tuple(inputs))
+                taught = teacher(*as_tuple(inputs))
             return self.s.objective.distill(student, taught, targets)
 
         stage = Stage(
@@ -334,14 +361,15 @@ class _Run:
     def apply_policy(self, graph: QuantizedParts) -> None:
         """The update policy on every graph; one that holds nothing of what it chose stays as it is."""
         head, policy = self.s.built.head, self.s.policy
-        chosen = updates.trainable(self.module, head, policy)
+        chosen = updates.trainable(self.module, head, policy, self.learns.plan)
         for part, each in graph.graphs.items():
             if graph.single:
-                updates.apply_to_graph(each, self.module, head, policy, self.adapted)
+                updates.apply_to_graph(each, self.module, head, policy, self.adapted, self.learns.plan)
             elif any(name.startswith(f"{part}.") for name in chosen):
                 own = self.module.get_submodule(part)
                 adapted = [name.removeprefix(f"{part}.") for name in self.adapted if name.startswith(f"{part}.")]
-                updates.apply_to_graph(each, own, head.removeprefix(f"{part}."), policy, adapted)
+                part_plan = self.learns.plan and self.learns.plan.under(part)
+                updates.apply_to_graph(each, own, head.removeprefix(f"{part}."), policy, adapted, part_plan)
             else:
                 updates.apply(each.module, ())
 
@@ -360,6 +388,7 @@ class _Run:
             "chance": float(self.s.task.chance(test.targets)),
             "chance_is": getattr(self.s.task, "CHANCE", "chance"),
             "policy": self.s.policy,
+            **({"plan": self.planned} if self.planned else {}),
             "adapted_layers": self.adapted,
             "updated_parameters": self.updated,
             "total_parameters": sum(p.numel() for p in self.module.parameters()),
@@ -375,10 +404,6 @@ class _Run:
         }
 
 
-def _tuple(inputs: Any) -> tuple[torch.Tensor, ...]:
-    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
-
-
 def qat_groups(module: nn.Module, lr: float, factors: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
     """Weights and biases in one group, logarithms of scales in another (no weight decay for either).
 
@@ -391,43 +416,3 @@ def qat_groups(module: nn.Module, lr: float, factors: Mapping[str, float] | None
             made.setdefault(key, []).append(parameter)
     order = sorted(made, key=lambda key: (-key[0], key[1]))
     return [{"params": made[key], "lr": lr * key[0], "weight_decay": 0.0} for key in order]
-
-
-def calibration_samples(session: Session) -> data.Split:
-    """The training samples that the recipe's preset chooses, none of them in the test split; `DataError` if empty."""
-    preset = calibration.load(session.recipe.quantize.calibration)
-    train, test = session.dataset.split("train"), session.dataset.split("test")
-    return train.subset(data.calibration_indices(train, preset.samples, preset.choose, preset.seed, avoid=test))
-
-
-def calibrated(session: Session, captured: CapturedParts, scheme: Scheme) -> QuantizedParts:
-    """The captured graphs on a scheme's grid, calibrated on training samples that are not in the test split.
-
-    Several processes share the batches out and exchange what they saw, so that all of them have the same ranges.
-    """
-    preset = calibration.load(session.recipe.quantize.calibration)
-    part = calibration_samples(session)
-    graph = insert_parts(captured, scheme, session.recipe.quantize.keep_float)
-    world, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
-
-    def every_batch() -> Iterator[tuple[torch.Tensor, ...]]:
-        if hasattr(session.objective, "calibration"):
-            yield from session.objective.calibration(part, session.spec, preset.batch_size)
-            return
-        for start in range(0, len(part), preset.batch_size):
-            rows = range(start, min(start + preset.batch_size, len(part)))
-            feeds = [session.task.preprocess(part.raw(i), session.spec) for i in rows]
-            yield tuple(torch.from_numpy(np.concatenate([f[k] for f in feeds])) for k in feeds[0])
-
-    def taught() -> Iterable[tuple[torch.Tensor, ...]]:
-        """What a model of several graphs is trained on: the second one reads what the first one says."""
-        loader = session.objective.loader(part, session.spec, preset.batch_size)
-        yield from (_tuple(inputs) for k, (inputs, _) in enumerate(loader) if k % world == rank)
-
-    def batches() -> Iterable[tuple[torch.Tensor, ...]]:
-        return itertools.islice(every_batch(), rank, None, world) if graph.single else taught()
-
-    graph.spread_channels(batches)
-    graph.calibrate_weights(preset.weights)
-    calibrate_parts(graph, batches, estimator=preset.estimator, percentile=preset.percentile)
-    return graph

@@ -2,6 +2,7 @@
 
 `full` everything · `head` the classifier · `last` the last block and the head · `bias` all biases (a BatchNorm's
 shift is one) and the head · `norm` normalization parameters and the head · `lora` low-rank adapters (`lora.py`) and the
+head · `sparse`, `auto` what a plan says (`sparse.py`, `planner.py`) and the head. `last:N` is the last N blocks and the
 head. `bias` follows Cai et al., "TinyTL" (2020); `norm` follows Frankle et al., "Training BatchNorm and only BatchNorm"
 (2021).
 """
@@ -17,9 +18,15 @@ from ..objectives.blocks import blocks, under
 from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
 from ..quantize.normalize import NORM_IN
-from . import lora
+from . import lora, sparse
 
-POLICIES = ("full", "head", "last", "bias", "norm", "lora")
+POLICIES = ("full", "head", "last", "bias", "norm", "lora", "sparse", "auto")
+#: policies that keep the calibrated grids of activations: the gradient of a grid needs the whole activation, which
+#: is what these policies save
+STILL_GRIDS = ("bias", "sparse", "auto")
+#: policies that follow a plan. BatchNorm's statistics are kept under them: with those of a batch its gradient needs
+#: the whole input
+PLANNED = ("sparse", "auto")
 _NORMS = (
     nn.modules.batchnorm._BatchNorm,
     nn.LayerNorm,
@@ -30,24 +37,32 @@ _NORMS = (
 )
 
 
-def trainable(module: nn.Module, head: str, policy: str) -> set[str]:
+def trainable(module: nn.Module, head: str, policy: str, plan: sparse.Plan | None = None) -> set[str]:
     """Names of the float module's parameters that learn. Raises `RecipeError` for an unknown policy.
 
-    Under `lora` those of the adapters that hang in it, and the head.
+    Under `lora` those of the adapters that hang in it, and the head; under `sparse` and `auto` those of the plan.
     """
-    if policy not in POLICIES:
+    policy, _, count = policy.partition(":")
+    if policy not in POLICIES or (count and (policy != "last" or not count.isdigit())):
         raise RecipeError(f"unknown update policy {policy!r}", remedy=nearest(policy, POLICIES))
     names = {n for n, _ in module.named_parameters()}
     in_head = {n for n in names if under(n, head)}
     if policy == "full":
         return names
+    if policy in PLANNED:
+        return in_head | (plan.names(names) if plan else set())
     if policy == "head":
         return in_head
     if policy == "lora":
         adapters = lora.adapted(module)
         return in_head | {f"{n}.{lora.ADAPTER}.{own}" for n, a in adapters.items() for own, _ in a.named_parameters()}
     if policy == "last":
-        return in_head.union(*blocks(module, head)[-1:])
+        found = blocks(module, head)
+        if int(count or 1) > len(found):
+            raise RecipeError(
+                f"= 'last:{count}', and the network has {len(found)} blocks below its head", where="update.policy"
+            )
+        return in_head.union(*found[-int(count or 1) :])
     if policy == "bias":
         return in_head | {n for n in names if n.endswith(".bias") or n == "bias"}
     norms = {n for n, m in module.named_modules() if isinstance(m, _NORMS)}
@@ -101,7 +116,12 @@ def pace_statistics(module: nn.Module, steps_in_epoch: int) -> float | None:
 
 
 def apply_to_graph(
-    graph: QuantizedGraph, float_module: nn.Module, head: str, policy: str, adapted: Collection[str] = ()
+    graph: QuantizedGraph,
+    float_module: nn.Module,
+    head: str,
+    policy: str,
+    adapted: Collection[str] = (),
+    plan: sparse.Plan | None = None,
 ) -> set[str]:
     """The same policy on the captured graph, where BatchNorm is folded; returns the names that learn.
 
@@ -111,11 +131,28 @@ def apply_to_graph(
     `adapted` are the layers that had adapters, merged by now. Their weights do not move here, or a run that was to
     train few parameters would train all of these; their scales learn, a number a channel, and the grids after them.
     """
+    learn = names_in_graph(graph, float_module, head, policy, adapted, plan)
+    sparse.mark(graph.module, plan or sparse.Plan())
+    apply(graph.module, learn)
+    return learn
+
+
+def names_in_graph(
+    graph: QuantizedGraph,
+    float_module: nn.Module,
+    head: str,
+    policy: str,
+    adapted: Collection[str] = (),
+    plan: sparse.Plan | None = None,
+) -> set[str]:
+    """The names that `apply_to_graph` lets learn."""
     original = {n for n, _ in float_module.named_parameters()}
-    chosen = trainable(float_module, head, policy)
+    chosen = trainable(float_module, head, policy, plan)
+    planned, kind = plan or sparse.Plan(), policy.partition(":")[0]
     norms = set(graph.captured.module.meta.get(NORM_IN, ()))
+    known = [name for name, _ in graph.module.named_parameters()]
     learn: set[str] = set()
-    for name, _ in graph.module.named_parameters():
+    for name in known:
         if name.startswith(("act_fq_", "weight_fq_")):
             continue
         owner, _, leaf = name.rpartition(".")
@@ -123,16 +160,19 @@ def apply_to_graph(
             learn.add(name)
         elif policy == "norm" or (policy == "bias" and "bias" in leaf):
             learn |= {name} & norms
-        elif policy == "last" and name not in original and f"{owner}.weight" in chosen:
+        elif leaf == "bias" and name in norms and planned.has_bias(owner):
+            learn.add(name)
+        elif kind == "last" and name not in original and f"{owner}.weight" in chosen:
             learn.add(name)  # the bias that a norm's shift made
     merged = {f"{layer}.weight" for layer in adapted}
     moved = learn | merged
     for weight, fake in graph.weight_of.items():
-        if weight in moved:
+        # a scale is shared by channels that must stay as they are where only some of them learn
+        if weight in moved and weight.rpartition(".")[0] not in planned.channels:
             learn.add(f"{fake}.log_scale")
-    learn |= {f"{name}.log_scale" for name in _activations_after(graph, moved)}
-    apply(graph.module, learn)
-    return {n for n, p in graph.module.named_parameters() if p.requires_grad}
+    if policy not in STILL_GRIDS:
+        learn |= {f"{name}.log_scale" for name in _activations_after(graph, moved)}
+    return learn.intersection(known)
 
 
 def _activations_after(graph: QuantizedGraph, learn: set[str]) -> set[str]:
