@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from . import places
 from .errors import RecipeError, UsageError, need
-from .verdict import PASS
 
 if TYPE_CHECKING:
     from .bundle import Bundle
@@ -169,17 +168,37 @@ def verify(
     *,
     threads: int | None = None,
     state: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    samples: int | None = None,
     say: Say | None = None,
 ) -> dict[str, Any]:
     """Re-check a bundle on this machine: files, parity on its own samples, latency; with `data` accuracy and agreement.
 
+    `device` is another place where that happens (`ssh://user@host[:port]`, `emulate:TARGET`); `state` is then a path on
+    it. `samples` limits how many of `data` are judged.
     Returns report.json's content with `path`. Raises `BundleError`, `DataError`, `Missing` (the runtime's extra).
     """
     from .verify.run import run
 
     opened = load(bundle)
     place = Path(state) if state is not None else None
-    found = run(opened, data=Path(data) if data is not None else None, threads=threads, state=place, say=say or _silent)
+    if device:
+        from .devices import device as devices
+        from .verify import isolated
+
+        there = devices.get(device, say or _silent)
+        carried = there.carry(Path(data)) if data is not None else None
+        options = {"data": carried, "threads": threads, "state": state and str(state), "where": there.where}
+        found = isolated.on_device(opened, there, **options, most=samples)
+        return {**found, "path": str(opened.path), "device": there.name}
+    found = run(
+        opened,
+        data=Path(data) if data is not None else None,
+        threads=threads,
+        state=place,
+        most=samples,
+        say=say or _silent,
+    )
     return {**found, "path": str(opened.path)}
 
 
@@ -193,6 +212,7 @@ def personalize(
     state: str | os.PathLike[str] | None = None,
     seed: int = 0,
     threads: int | None = None,
+    device: str | None = None,
     say: Say | None = None,
 ) -> dict[str, Any]:
     """Let a bundle's tail learn from new samples on this device, without torch; keep it only where it is better.
@@ -200,10 +220,20 @@ def personalize(
     `data` is a folder or file in the recipe's own format; a `stream` gives (raw sample, label) pairs instead: a raw
     sample is what the task reads (pixels, {"sound": ..., "rate": ...}, text, numbers), a label a class's name or the
     values of a control. `steps` and `rate` None are the recipe's. `state` is the file that keeps what was learned, None
-    the one in the bundle's folder. Returns `verdict` ("pass": the new version is in use; "fail": the old one still is),
+    the one in the bundle's folder. `device` is another place where it learns (`ssh://...`; needs `data`): what is
+    learned stays there. Returns `verdict` ("pass": the new version is in use; "fail": the old one still is),
     `why`, `version`, and figures before and after. Raises `DataError`, `BundleError`, `SystemFailure`; whatever
     happens, the version in use stays whole.
     """
+    if device:
+        from .devices import device as devices
+        from .personalize import elsewhere
+
+        if data is None or stream is not None:
+            raise UsageError("a stream cannot be sent to a device", where=device, remedy="give data, a folder or file")
+        there = devices.get(device, say or _silent)
+        options = {"steps": steps, "rate": rate, "state": state and str(state), "seed": seed, "threads": threads}
+        return elsewhere.run(there, load(bundle).path, Path(data), options)
     from .personalize.run import run
 
     return run(
@@ -220,32 +250,47 @@ def personalize(
 
 
 def bench(
-    bundle: str | os.PathLike[str] | Bundle, *, threads: int | None = None, seconds: float = 3.0
+    bundle: str | os.PathLike[str] | Bundle,
+    against: str | os.PathLike[str] | Bundle | None = None,
+    *,
+    accept: bool = False,
+    calibrate: bool = False,
+    tolerance: float | None = None,
+    threads: int | None = None,
+    seconds: float | None = None,
+    baselines: str | os.PathLike[str] | None = None,
+    cross_host: bool = False,
+    device: str | None = None,
+    say: Say | None = None,
 ) -> dict[str, Any]:
-    """Latency of one inference of a bundle's artifact, batch 1, on the bundle's own first sample.
+    """Latency of a bundle's artifact on this machine, or a regression verdict of two.
 
-    `threads` None takes the number that the manifest records. Returns a bench result (percentiles in ms, clock,
-    samples, fingerprint) with `path`; for a task that answers at a rate (control) also `rate_hz`. Raises `BundleError`,
-    `Missing` (the runtime's extra).
+    With `against`, or where the store `baselines` (a folder; None is `baselines/`) holds an accepted bundle of the same
+    name, target and runtime for this kind of host: a comparison in fresh processes, `tolerance` in per cent (None: 2),
+    of at most about `seconds` (None: 60). Else single calls, batch 1, on the bundle's own first sample, for `seconds`
+    (None: 3). `accept` makes the bundle the baseline; `calibrate` measures how far it differs from itself, and keeps it
+    in the store. `threads` None takes the number that the manifest records. `device` is where it runs: None is this
+    machine, else `ssh://user@host[:port]`.
+
+    Returns a bench result with `path`, `target`, `backend`. Raises `BundleError`, `Missing` (the runtime's extra),
+    `InvalidInput` (a baseline of another kind of host, unless `cross_host`: then the verdict is advisory).
     """
-    from .bench.fingerprint import fingerprint
-    from .bench.latency import FEWEST, P99_NEEDS, measure, rate
+    from .devices import bench as benches
+    from .devices import device as devices
 
-    opened = load(bundle)
-    session = opened.session(threads=threads, exact=False)
-    samples = opened.samples()
-    session.run({tensor.name: samples[f"input/{tensor.name}"][:1] for tensor in session.inputs})
-    recorded = opened.manifest["runtime"]
-    where = fingerprint(
-        threads=threads or recorded["threads"], runtime={"name": opened.backend, "version": opened.runtime.version()}
+    return benches.bench(
+        load(bundle),
+        None if against is None else load(against),
+        accept=accept,
+        calibrate=calibrate,
+        tolerance=tolerance,
+        threads=threads,
+        seconds=seconds,
+        baselines=Path(baselines) if baselines is not None else places.BASELINES,
+        cross_host=cross_host,
+        device=devices.get(device, say or _silent),
+        say=say or _silent,
     )
-    timely = getattr(opened.task, "REAL_TIME", False)
-    fewest = P99_NEEDS if timely else FEWEST
-    result = measure(session.invoke, max_seconds=seconds, min_samples=fewest, fingerprint=where)
-    if timely:
-        result["rate_hz"] = rate(result)["rate_hz"]
-    # Nothing to compare with: the measurement itself is the answer.
-    return {**result, "verdict": PASS, "path": str(opened.path), "target": opened.target, "backend": opened.backend}
 
 
 def load(bundle: str | os.PathLike[str] | Bundle) -> Bundle:

@@ -117,29 +117,33 @@ class Bundle:
             return False
         return self.scheme.get("weight_bits", 8) == 8 and targets.exact_here(profile)
 
-    def sessions(
-        self, *, threads: int | None = None, baseline: bool = False, exact: bool | None = None
-    ) -> dict[str, runtimes.Session]:
-        """The session of every graph by name."""
-        names = [graph["name"] for graph in of_model(self.manifest)]
-        return {name: self.session(threads=threads, baseline=baseline, name=name, exact=exact) for name in names}
+    def sessions(self, **how: Any) -> dict[str, runtimes.Session]:
+        """The session of every graph by name; `how` as `session` takes it."""
+        return {graph["name"]: self.session(name=graph["name"], **how) for graph in of_model(self.manifest)}
 
     def session(
-        self, *, threads: int | None = None, baseline: bool = False, name: str = "", exact: bool | None = None
+        self,
+        *,
+        threads: int | None = None,
+        baseline: bool = False,
+        name: str = "",
+        exact: bool | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> runtimes.Session:
         """The artifact (or its float baseline) loaded in its runtime with the recorded options.
 
         Of a bundle of several graphs it is, without `name`, the session that the task composes of them. `exact` None
         follows the property: on such a host the runtime's own integer kernels are left out. Feeds and results carry the
-        manifest's tensor names. `threads` None takes the recorded number. Raises `Missing` without the runtime and
-        `BundleError` where the artifact does not fit the manifest.
+        manifest's tensor names. `threads` None takes the recorded number; `options` are laid over the recorded ones.
+        Raises `Missing` without the runtime and `BundleError` where the artifact does not fit the manifest.
         """
         if not name and len(of_model(self.manifest)) > 1:
-            return composed(self.task, self.sessions(threads=threads, baseline=baseline, exact=exact), self.preprocess)
+            several = self.sessions(threads=threads, baseline=baseline, exact=exact, options=options)
+            return composed(self.task, several, self.preprocess)
         name = name or of_model(self.manifest)[0]["name"]
         path = self.baseline_path(name) if baseline else self.graph_path(name)
         recorded = self.manifest["runtime"]
-        options = dict(recorded["options"])
+        options = {**recorded["options"], **(options or {})}
         if self.exact if exact is None else exact:
             options |= exact_options(self.runtime)
         session = self.runtime.load(path, threads=threads or recorded["threads"], options=options)

@@ -1,4 +1,4 @@
-"""Where runs and bundles lie when nobody says so: `runs/<name>-<time>`, `bundles/<target>`."""
+"""Where runs and bundles lie when nobody says so: `runs/<name>-<time>`, `bundles/<target>`, `baselines/`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .errors import RunError, UsageError
 
-RUNS, BUNDLES = Path("runs"), Path("bundles")
+RUNS, BUNDLES, BASELINES = Path("runs"), Path("bundles"), Path("baselines")
 
 
 def new_run(name: str, now: float | None = None) -> Path:

@@ -13,6 +13,8 @@ from .stats import QUANTILE_NEEDS, percentiles, quantile_bounds
 SCHEMA = "1.0"
 #: calls at least; and before a p99 stands on anything
 FEWEST, P99_NEEDS = 64, QUANTILE_NEEDS[0.99]
+#: calls before a p95 can be bounded from above at 99 %: 0.95^n <= 0.01
+BUDGET_NEEDS = 90
 WARM_UP_RUNS = 5
 
 
@@ -29,8 +31,9 @@ def measure(
     """Time single calls of `run` (a session's `invoke`) by the wall clock; the keys are those of a bench result.
 
     p50, p90, p95 and p99 are in ms and left out where the number of samples does not support them. `p95_ci95_ms` is
-    the distribution-free 95 % interval of p95, None where n is too small; `cpu_p50_ms` the process CPU time of a run.
-    There is no other artifact to compare with, so `verdict`, `estimate_pct`, `ci99_pct` and `tolerance_pct` are None.
+    the distribution-free 95 % interval of p95 and `p95_bounds99_ms` a lower and an upper bound at 99 % each, None where
+    n is too small; `cpu_p50_ms` the process CPU time of a run. There is no other artifact to compare with, so
+    `verdict`, `estimate_pct`, `ci99_pct` and `tolerance_pct` are None.
     `throttled` asks the board after the measurement; None when it cannot be told. At least `min_samples` runs are
     made even if they take longer than `max_seconds`.
     """
@@ -47,6 +50,7 @@ def measure(
         cpus.append(clock.cpu() - cpu)
     ms = np.array(walls) / 1e6
     low, high = quantile_bounds(ms, 0.95, 0.95)
+    least, most = quantile_bounds(ms, 0.95, 0.98)  # one side at 99 %
     return {
         "schema": SCHEMA,
         "verdict": None,
@@ -57,6 +61,7 @@ def measure(
         "samples": len(ms),
         **{f"{name}_ms": value for name, value in percentiles(ms).items()},
         "p95_ci95_ms": [low, high] if np.isfinite([low, high]).all() else None,
+        "p95_bounds99_ms": [least, most] if np.isfinite([least, most]).all() else None,
         "cpu_p50_ms": float(np.median(cpus)) / 1e6,
         "looks": 1,
         "throttled": throttled() if throttled else None,

@@ -31,6 +31,9 @@ STARVED_SPREAD, STARVED_TIMES = 0.04, 2.0
 STARVED_SHARE = 0.9
 MAX_LOOKS = 6
 
+#: (log ratios, confidence) -> the interval of their centre
+Bounds = Callable[[np.ndarray, float], tuple[float, float]]
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -123,8 +126,8 @@ def compare(
                 order = (0, 1, 1, 0) if rng.random() < 0.5 else (1, 0, 0, 1)
                 blocks.append(_quad(runs, order, repeats, clock))
             looks += 1
-            wall, cpu, share = _judge(np.array(blocks), per_look)
-            name, why = _choose(wall, cpu, share)
+            wall, cpu, share = judge(np.array(blocks), per_look)
+            name, why = choose(wall, cpu, share)
             chosen = wall if name == "wall" or cpu is None else cpu
             settled = not any(chosen.low < limit < chosen.high for limit in limits)
             if settled or clock.wall() >= deadline:
@@ -203,23 +206,25 @@ def _quad(
     return np.array(found)
 
 
-def _judge(blocks: np.ndarray, confidence: float) -> tuple[Interval, Interval | None, float]:
+def judge(
+    blocks: np.ndarray, confidence: float, bounds: Bounds = median_bounds
+) -> tuple[Interval, Interval | None, float]:
     """The ratio on both clocks from blocks (quad, side, block, clock); None where the CPU clock did not move."""
     sums = blocks.sum(axis=2)
-    wall = _interval(sums[:, :, 0], confidence)
+    wall = _interval(sums[:, :, 0], confidence, bounds)
     share = float(np.median(sums[:, :, 1] / np.maximum(sums[:, :, 0], 1)))
     moved = bool((sums[:, :, 1] > 0).all())
-    return wall, _interval(sums[:, :, 1], confidence) if moved else None, share
+    return wall, _interval(sums[:, :, 1], confidence, bounds) if moved else None, share
 
 
-def _interval(sums: np.ndarray, confidence: float) -> Interval:
+def _interval(sums: np.ndarray, confidence: float, bounds: Bounds) -> Interval:
     logs = np.log(np.maximum(sums[:, 1], 1) / np.maximum(sums[:, 0], 1))
-    low, high = median_bounds(logs, confidence)
+    low, high = bounds(logs, confidence)
     lower, upper = np.quantile(logs, [0.25, 0.75])
     return Interval(math.exp(np.median(logs)), math.exp(low), math.exp(high), float(upper - lower))
 
 
-def _choose(wall: Interval, cpu: Interval | None, share: float) -> tuple[str, str]:
+def choose(wall: Interval, cpu: Interval | None, share: float) -> tuple[str, str]:
     """The clock to believe. Wall time is what a user waits for; CPU time only stands in where others disturbed it.
 
     The CPU clock does not see waiting, nor how well threads run side by side. Where its interval and the wall's do

@@ -5,6 +5,7 @@ Only numpy and the standard library: a board measures too, and has no scipy.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from statistics import NormalDist
@@ -110,6 +111,35 @@ def _largest_rank(n: int, q: float, tail: float) -> int:
 def median_bounds(x: np.ndarray, confidence: float) -> tuple[float, float]:
     """Bounds on the median (the inverted sign test); at 99 % it takes 8 samples before they are finite."""
     return quantile_bounds(x, 0.5, confidence)
+
+
+def signed_rank_bounds(x: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Bounds on the centre of a symmetric population by the inverted signed-rank test (Hodges & Lehmann 1963).
+
+    Order statistics of the averages of all pairs of `x` (n,); their ranks come from the exact distribution of
+    Wilcoxon's statistic. Nothing is assumed but symmetry, which the log ratios of interleaved quads have: both sides
+    meet the same noise. Needs a third less data than `median_bounds`; infinite where n is too small.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    n = len(x)
+    rank = _signed_rank(n, (1 - confidence) / 2)
+    if rank < 0:
+        return -math.inf, math.inf
+    first, second = np.triu_indices(n)
+    averages = np.sort((x[first] + x[second]) / 2)
+    return float(averages[rank]), float(averages[len(averages) - 1 - rank])
+
+
+@functools.lru_cache(maxsize=512)
+def _signed_rank(n: int, tail: float) -> int:
+    """The largest r with P(W <= r) <= tail for Wilcoxon's signed-rank statistic W of n values, or -1."""
+    chances = np.zeros(n * (n + 1) // 2 + 1)
+    chances[0] = 1.0
+    for k in range(1, n + 1):
+        moved = np.zeros_like(chances)
+        moved[k:] = chances[: len(chances) - k]
+        chances = (chances + moved) / 2
+    return int(np.searchsorted(np.cumsum(chances), tail, side="right")) - 1
 
 
 def percentiles(x: np.ndarray) -> dict[str, float]:

@@ -1,43 +1,104 @@
-"""`edgeft bench`: how long one inference takes here."""
+"""`edgeft bench`: how long one inference takes here, and whether it became slower."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .frame import Console, Outcome
 from .frame import command as _command
 
+_PATH = click.Path(path_type=Path)
+
 
 @_command(
     "bench",
     examples="""
     edgeft bench bundles/rpi5
-    edgeft bench bundles/rpi5 --threads 4 --junit latency.xml --markdown latency.md
+    edgeft bench bundles/rpi5 --accept
+    edgeft bench bundles/rpi5 --tolerance 3 --junit latency.xml --markdown latency.md
+    edgeft bench new/rpi5 --against old/rpi5
     """,
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=_PATH)
+@click.option("--against", type=_PATH, metavar="BUNDLE", help="Compare with this bundle instead of the accepted one.")
+@click.option("--accept", is_flag=True, help="Make BUNDLE the baseline that later runs compare with.")
+@click.option("--calibrate", is_flag=True, help="Measure how far BUNDLE differs from itself here, and keep it.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0, min_open=True, max=500),
+    metavar="PCT",
+    help="Slower by more than this fails.  [default: 2, or the machine's own spread]",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="Time to measure for.")
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the result as JUnit XML.")
-@click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write the result as Markdown.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    help="Time to measure for.  [default: 3; of a comparison or calibration 60, which a clear case does not need]",
+)
+@click.option("--baselines", type=_PATH, metavar="DIR", help="Folder of accepted bundles.  [default: baselines]")
+@click.option("--cross-host", is_flag=True, help="Take a baseline of another kind of machine; the verdict is advisory.")
+@click.option("--device", multiple=True, help="Run there: ssh://[user@]host[:port]; more than once for several.")
+@click.option("--junit", type=_PATH, metavar="FILE", help="Write the result as JUnit XML.")
+@click.option("--markdown", type=_PATH, metavar="FILE", help="Write the result as Markdown.")
 def command(
-    console: Console, bundle: Path, threads: int | None, seconds: float, junit: Path | None, markdown: Path | None
+    console: Console,
+    bundle: Path,
+    against: Path | None,
+    accept: bool,
+    calibrate: bool,
+    tolerance: float | None,
+    threads: int | None,
+    seconds: float | None,
+    baselines: Path | None,
+    cross_host: bool,
+    device: tuple[str, ...],
+    junit: Path | None,
+    markdown: Path | None,
 ) -> Outcome:
-    """Measure the latency of BUNDLE on this machine.
+    """Measure the latency of BUNDLE on this machine, or tell whether it became slower.
 
-    One inference, batch 1, on the bundle's own first sample.
+    One inference, batch 1, on the bundle's own first sample. Where a baseline is accepted or given, both run here, in
+    fresh processes, and the verdict is pass (exit 0), fail (1) or inconclusive (5).
     """
     from .. import api, files
+    from ..devices.several import side_by_side, worst_code
     from ..report import junit as as_junit
     from ..report import markdown as as_markdown
     from ..report import text
+    from ..verdict import ADVISORY, exit_code
     from . import words
 
-    result = api.bench(bundle, threads=threads, seconds=seconds)
-    if junit:
-        files.write_text(junit, as_junit.render(result))
-    if markdown:
-        files.write_text(markdown, as_markdown.render(result))
-    return Outcome(result, text.bench(result), details=words.machine(result))
+    def there(name: str | None) -> dict[str, Any]:
+        return api.bench(
+            bundle,
+            against,
+            accept=accept,
+            calibrate=calibrate,
+            tolerance=tolerance,
+            threads=threads,
+            seconds=seconds,
+            baselines=baselines,
+            cross_host=cross_host,
+            device=name,
+            say=console.say,
+        )
+
+    results = side_by_side(device, there) if len(device) > 1 else [there(device[0] if device else None)]
+    measured = [result for result in results if "error" not in result]
+    if junit and not calibrate:
+        files.write_text(junit, as_junit.render(measured))
+    if markdown and not calibrate:
+        files.write_text(markdown, as_markdown.render(measured))
+    decides = [result.get("verdict") != ADVISORY and not accept for result in results]
+    codes = [
+        result["exit_code"] if "error" in result else exit_code(result["verdict"]) if gates else 0
+        for result, gates in zip(results, decides)
+    ]
+    if len(results) > 1:
+        return Outcome({"results": results}, words.side_by_side(results), worst_code(codes))
+    (result,) = results
+    told = words.calibrated(result) if calibrate else text.bench(result)
+    return Outcome(result, told, codes[0], details=words.machine(result))

@@ -30,6 +30,7 @@ FILES = {
         "predict": "predict",
         "personalize": "personalize",
         "targets": "targets",
+        "device": "device",
         "report": "report",
         "doctor": "doctor",
     }.items()

@@ -26,6 +26,7 @@ from .frame import command as _command
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of batches and of what is held back."
 )
+@click.option("--device", help="Learn there, and keep it there: ssh://[user@]host[:port].")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
 def command(
     console: Console,
@@ -36,6 +37,7 @@ def command(
     state: Path | None,
     rollback: bool,
     seed: int,
+    device: str | None,
     threads: int | None,
 ) -> Outcome:
     """Learn from new samples on this device; what is learned is used only where it is judged better."""
@@ -49,11 +51,25 @@ def command(
             raise UsageError("--rollback learns nothing", where="--data", remedy="leave out one of them")
         from ..personalize.run import rollback as back
 
+        if device:
+            from ..devices.device import get
+            from ..personalize.elsewhere import rollback as back_there
+
+            found = back_there(get(device, console.say), api.load(bundle).path, state)
+            return Outcome(found, found["why"])
         found = back(api.load(bundle), state)
         return Outcome(found, found["why"])
     if data is None:
         raise UsageError("new samples are missing", where="personalize", remedy="--data DIR, or --rollback")
     found = api.personalize(
-        bundle, data, steps=steps, rate=rate, state=state, seed=seed, threads=threads, say=console.say
+        bundle,
+        data,
+        steps=steps,
+        rate=rate,
+        state=state,
+        seed=seed,
+        threads=threads,
+        device=device,
+        say=console.say,
     )
     return Outcome(found, words.personalized(found), exit_code(found["verdict"]))

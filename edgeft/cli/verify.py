@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,6 +24,12 @@ from .frame import command as _command
 @click.option(
     "--state", type=click.Path(path_type=Path), help="What a device has learned.  [default: the bundle's own state.npz]"
 )
+@click.option("--samples", type=click.IntRange(min=1), help="Judge only so many of --data.  [default: all]")
+@click.option(
+    "--device",
+    multiple=True,
+    help="Check there: ssh://[user@]host[:port] or emulate:TARGET; more than once for several.",
+)
 @click.option("--strict", is_flag=True, help="What is inconclusive or could not be verified fails (exit 1).")
 def command(
     console: Console,
@@ -30,11 +37,26 @@ def command(
     data: Path | None,
     threads: int | None,
     state: Path | None,
+    samples: int | None,
+    device: tuple[str, ...],
     strict: bool,
 ) -> Outcome:
-    """Re-check BUNDLEs on this machine."""
+    """Re-check BUNDLEs on this machine, or on a device."""
     from .. import api
+    from ..devices.several import side_by_side, worst_code
+    from . import words
     from .outcome import of_reports
 
-    reports = [api.verify(bundle, data, threads=threads, state=state, say=console.say) for bundle in bundles]
-    return of_reports(reports, strict=strict)
+    def there(name: str | None) -> list[dict[str, Any]]:
+        return [
+            api.verify(bundle, data, threads=threads, state=state, device=name, samples=samples, say=console.say)
+            for bundle in bundles
+        ]
+
+    if len(device) < 2:
+        return of_reports(there(device[0] if device else None), strict=strict)
+    results = side_by_side(device, there)
+    codes = [
+        result["exit_code"] if "error" in result else of_reports([result], strict=strict).code for result in results
+    ]
+    return Outcome({"results": results}, words.side_by_side(results), worst_code(codes))

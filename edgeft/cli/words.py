@@ -86,6 +86,64 @@ def machine(result: Mapping[str, Any]) -> str:
     return pairs({"measured on": result["fingerprint"]})
 
 
+def calibrated(result: Mapping[str, Any]) -> str:
+    """What a calibration found."""
+    return (
+        f"{words.line(result['path'])} differs from itself by up to {result['spread_pct']:.2f} % here "
+        f"({len(result['pairs_pct'])} pairs of processes, {result['quads']} quads, {result['clock']} clock)\n"
+        f"kept in {words.line(result['kept'])}: comparisons here tolerate at least that much"
+    )
+
+
+def device(found: Mapping[str, Any]) -> str:
+    """One device as `edgeft device setup` and `check` found it."""
+    machine, heat = found["fingerprint"], found["heat"]
+    hot = ", ".join(f"{name} {value:.0f} °C" for name, value in heat["celsius"].items())
+    runtimes = ", ".join(f"{name} {version}" for name, version in found["runtimes"].items())
+    rows = {
+        "device": found["name"],
+        "cpu": f"{machine['cpu']} ({machine['isa']}, {machine['cores']} cores)",
+        "runtimes": runtimes or "none that loads",
+        "python": f"{machine['python']} ({found['python']})",
+        "temperature": hot or "not told",
+        "throttled": "not told" if heat["now"] is None else ", ".join(heat["now"]) or "no",
+        "power mode": heat["power_mode"] or "not told",
+        "governor": machine["governor"] or "not told",
+    }
+    return "\n".join(text.table([], [(key, words.line(value)) for key, value in rows.items()]))
+
+
+def emulated(record: Mapping[str, Any]) -> str:
+    """One emulated board: what runs on which CPU."""
+    runtimes = ", ".join(f"{name} {version}" for name, version in record["runtimes"].items())
+    rows = {"device": record["name"], "cpu": f"{record['cpu']} ({record['isa']}, emulated)", "runtimes": runtimes}
+    return "\n".join(text.table([], [(key, words.line(value)) for key, value in rows.items()]))
+
+
+def devices(records: Sequence[Mapping[str, Any]]) -> str:
+    """One line a device."""
+    if not records:
+        return "no device was set up: edgeft device setup ssh://user@host --target NAME"
+    rows = []
+    for record in records:
+        runtimes = ", ".join(f"{name} {version}" for name, version in (record.get("runtimes") or {}).items())
+        rows.append((record["name"], record.get("machine") or "", runtimes, record.get("set_up") or ""))
+    return "\n".join(text.table(("DEVICE", "MACHINE", "RUNTIMES", "SET UP"), rows))
+
+
+def side_by_side(results: Sequence[Mapping[str, Any]]) -> str:
+    """One line a device: what a bench or a verification found there, or why it found nothing."""
+    rows = []
+    for result in results:
+        if "error" in result:
+            rows.append((words.line(result["device"]), "error", words.line(result["message"]), ""))
+            continue
+        middle = words.figure(result.get("p50_ms"), "ms")
+        machine = words.table(result.get("fingerprint"))
+        rows.append((words.line(result["device"]), result["verdict"], middle, words.line(machine.get("cpu") or "")))
+    return "\n".join(text.table(("DEVICE", "VERDICT", "P50", "CPU"), rows))
+
+
 def predictions(seen: Sequence[Mapping[str, Any]]) -> str:
     """One line an input: its name, then what the task decoded."""
     rows = []

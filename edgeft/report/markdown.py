@@ -72,8 +72,13 @@ def _bench(result: Mapping[str, Any], title: str) -> str:
         "",
     ]
     shown = [(key[:-3], words.figure(result[key], "ms")) for key in words.PERCENTILES if result.get(key) is not None]
-    if shown:
+    if rows := words.latencies(result):
+        heads, *body = rows
+        lines += [_row(heads), _row(["---"] + ["---:"] * (len(heads) - 1)), *map(_row, body)]
+    elif shown:
         lines += [_row([k for k, _ in shown]), _row(["---:"] * len(shown)), _row([v for _, v in shown])]
+    if result.get("notes"):
+        lines += ["", *(f"- {_escape(note)}" for note in result["notes"])]
     if told := words.control_rate(result):
         lines += ["", _escape(told)]
     return "\n".join(lines).rstrip() + "\n"

@@ -152,10 +152,18 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
 
 def bench(result: Mapping[str, Any], *, color: bool = False) -> str:
     """One bench result: the verdict's sentence and the percentiles that the number of samples supports."""
-    shown = [(key[:-3], words.figure(result[key], "ms")) for key in words.PERCENTILES if result.get(key) is not None]
     verdict = f"{_paint(result['verdict'], color)}: " if result.get("verdict") else ""
     told = words.control_rate(result)
-    lines = [verdict + words.slowdown(result), *(f"  {text}" for text in table([], shown, right=(1,)))]
+    lines = [verdict + words.slowdown(result)]
+    if rows := words.latencies(result):
+        heads, *body = rows
+        lines += [f"  {text}" for text in table(heads, body, right=tuple(range(1, len(heads))))]
+    else:
+        shown = [
+            (key[:-3], words.figure(result[key], "ms")) for key in words.PERCENTILES if result.get(key) is not None
+        ]
+        lines += [f"  {text}" for text in table([], shown, right=(1,))]
+    lines += [f"note: {words.line(note)}" for note in result.get("notes") or []]
     return "\n".join([*lines, *([told] if told else [])])
 
 

@@ -294,6 +294,16 @@ def control_rate(found: Mapping[str, Any]) -> str:
     return f"Control rate: {plain(hertz, 3)} Hz is what 99 of 100 calls keep up with ({p99})."
 
 
+def latencies(result: Mapping[str, Any]) -> list[list[str]]:
+    """The percentiles of a comparison, a head and a row for each of float, old and new; [] of one artifact alone."""
+    if not any(result.get(f"old_{key}") is not None for key in PERCENTILES):
+        return []
+    sides = [("float", "float_"), ("old", "old_"), ("new", "")]
+    keys = [key for key in PERCENTILES if any(result.get(f"{prefix}{key}") is not None for _, prefix in sides)]
+    rows = [[name, *(figure(result.get(prefix + key), "ms") for key in keys)] for name, prefix in sides]
+    return [["", *(key[:-3] for key in keys)], *(row for row in rows if set(row[1:]) != {DASH})]
+
+
 def slowdown(result: Mapping[str, Any]) -> str:
     """A bench result in one sentence."""
     estimate, spread = finite(result.get("estimate_pct")), pair(result.get("ci99_pct"))
@@ -307,4 +317,5 @@ def slowdown(result: Mapping[str, Any]) -> str:
     if (tolerance := finite(result.get("tolerance_pct"))) is not None:
         text += f", tolerance {tolerance:g} %"
     text += f" ({plain(result.get('samples'))} samples, {line(result.get('clock') or 'wall')} clock"
-    return text + (", throttled)." if result.get("throttled") else ").")
+    text += ", throttled)." if result.get("throttled") else ")."
+    return f"{text} {why[0].upper()}{why[1:]}." if (why := line(result.get("why"))) else text

@@ -74,7 +74,8 @@ def latency(
 def budget(measured: Mapping[str, Any] | None, gates: Gates, *, on_target: bool, where: str = "host") -> Verdict:
     """p95 of single invocations, in ms, against `latency_ms`; only to be asked where there is such a budget.
 
-    `measured` is what `bench.latency.measure` returned. `decide = "point"` judges p95 itself, "bound" its interval.
+    `measured` is what `bench.latency.measure` returned. `decide = "point"` judges p95 itself; "bound" wants the
+    distribution-free bound of p95 (binomial, one side at 99 %) on the right side of the budget.
     """
     limit = gates.latency_ms
     p95 = (measured or {}).get("p95_ms")
@@ -84,10 +85,13 @@ def budget(measured: Mapping[str, Any] | None, gates: Gates, *, on_target: bool,
         why = f"{samples} samples are too few for a p95" if samples else "latency was not measured: measured nothing"
         return Verdict("latency", verdict, why, metric="p95_ms", limit=limit, n=samples, required=on_target)
     interval = measured.get("p95_ci95_ms")
-    low, high = interval if interval else (p95, p95 if gates.decide == "point" else math.inf)
+    low, high = measured.get("p95_bounds99_ms") or (0.0, math.inf)
     met, missed = (high <= limit, low > limit) if gates.decide == "bound" else (p95 <= limit, p95 > limit)
     verdict = PASS if met else FAIL if missed else INCONCLUSIVE
     why = f"p95 {p95:.4g} ms, budget {limit:.4g} ms"
+    if gates.decide == "bound":
+        what = {PASS: f"below {high:.4g}", FAIL: f"above {low:.4g}"}.get(verdict, f"between {low:.4g} and {high:.4g}")
+        why += f"; p95 is {what} ms at 99 % confidence ({measured['samples']} calls)"
     if not on_target:
         verdict, why = ADVISORY, f"{why}; measured on the {where}, which is not the target"
     return Verdict(

@@ -14,7 +14,7 @@ from .. import bundle as bundles
 from .. import target as targets
 from ..bench.clock import Clock
 from ..bench.fingerprint import differences, fingerprint
-from ..bench.latency import FEWEST, P99_NEEDS, measure, rate
+from ..bench.latency import BUDGET_NEEDS, P99_NEEDS, measure, rate
 from ..bench.quads import Comparison, compare
 from ..bundle import Bundle
 from ..errors import UsageError
@@ -55,6 +55,7 @@ def run(
     measure_latency: bool = True,
     max_seconds: float = 6.0,
     where: str = "host",
+    most: int | None = None,
     clock: Clock | None = None,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
@@ -62,7 +63,8 @@ def run(
 
     `state` names what a device has learned (None: the file in the bundle's folder, if there is one), which is judged on
     the bundle's reference samples. `threads` None takes the recorded number; `where` says what this machine is: host,
-    device or emulated (an emulator gives no figure of speed, so there nothing is timed). Returns report.json's content.
+    device or emulated (an emulator gives no figure of speed, so there nothing is timed). `most` limits the samples of
+    `data` that are judged. Returns report.json's content.
     Raises `BundleError`, `DataError`, `RecipeError` (exit 3) and `Missing` (exit 4); a gate that fails is a verdict,
     not an exception.
     """
@@ -108,7 +110,7 @@ def run(
     found += [learned] if learned else []
     if data is not None:
         say("accuracy")
-        judged = evaluate.evaluate(opened, Path(data), threads)
+        judged = evaluate.evaluate(opened, Path(data), threads, most)
         pair = (judged.float_outputs, judged.quantized_outputs)
         found.append(accuracy(opened.task, *pair, judged.targets, opened.labels, gates))
         found.append(agreement(opened.task, *pair, gates))
@@ -291,7 +293,7 @@ def _latency(
     verdicts = [latency(comparison, gates, **speed)]
     single, timely = None, getattr(opened.task, "REAL_TIME", False)
     if gates.latency_ms or timely:
-        fewest = P99_NEEDS if timely else FEWEST
+        fewest = P99_NEEDS if timely else BUDGET_NEEDS
         single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2, min_samples=fewest)
     if single is not None and gates.latency_ms:
         verdicts.append(budget(single, gates, on_target=speed["on_target"], where=speed["where"]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -50,3 +51,41 @@ def work(
         clock.spend(wall + waits_ns, cpu)
 
     return run
+
+
+class SimulatedArm:
+    """One process: its own speed (`process` is the spread of processes), blocks as `work` runs them."""
+
+    def __init__(
+        self, clock: SimulatedClock, cost_ns: float, rng: np.random.Generator, *, process: float = 0.0, **noise: float
+    ) -> None:
+        self.clock = clock
+        self.run_ns = cost_ns * float(np.exp(process * rng.standard_normal()))
+        self._run = work(clock, self.run_ns, rng, **noise)
+
+    def block(self, repeats: int, lead: int) -> tuple[int, int]:
+        for _ in range(lead):
+            self._run()
+        wall, cpu = self.clock.wall_ns, self.clock.cpu_ns
+        for _ in range(repeats):
+            self._run()
+        return self.clock.wall_ns - wall, self.clock.cpu_ns - cpu
+
+
+def pairs_of(
+    clock: SimulatedClock,
+    old_ns: float,
+    new_ns: float,
+    rng: np.random.Generator,
+    *,
+    start_ns: float = 5e8,
+    **noise: float,
+) -> Callable[[], contextlib.AbstractContextManager[tuple[SimulatedArm, SimulatedArm]]]:
+    """An opener of fresh pairs of processes, which take `start_ns` of wall time to start."""
+
+    @contextlib.contextmanager
+    def opener() -> Iterator[tuple[SimulatedArm, SimulatedArm]]:
+        clock.spend(start_ns, 0)
+        yield SimulatedArm(clock, old_ns, rng, **noise), SimulatedArm(clock, new_ns, rng, **noise)
+
+    return opener

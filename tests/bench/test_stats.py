@@ -142,3 +142,24 @@ def test_bootstrap_covers_a_mean():
 
 def test_bootstrap_without_any_finite_round_bounds_nothing():
     assert stats.paired_bootstrap(lambda at: math.nan, 30, rounds=5) == (-math.inf, math.inf)
+
+
+def test_signed_rank_bounds_follow_the_published_table():
+    # two-sided 5 % critical values of Wilcoxon's W (largest W that is significant), as tables have them
+    for n, critical in ((6, 0), (8, 3), (10, 8), (12, 13), (15, 25), (20, 52), (25, 89)):
+        assert stats._signed_rank(n, 0.025) == critical
+    assert stats._signed_rank(5, 0.025) == -1
+
+
+def test_signed_rank_bounds_cover_and_are_narrower_than_the_sign_test():
+    rng = np.random.default_rng(0)
+    missed, narrower = 0, 0
+    for _ in range(300):
+        x = 0.3 + rng.standard_t(3, 30)
+        low, high = stats.signed_rank_bounds(x, 0.95)
+        wide = stats.median_bounds(x, 0.95)
+        missed += not low <= 0.3 <= high
+        narrower += high - low < wide[1] - wide[0]
+    assert stats.clopper_pearson(missed, 300, 0.99)[0] <= 0.05
+    assert narrower > 200
+    assert stats.signed_rank_bounds(np.array([1.0, 2.0]), 0.99) == (-np.inf, np.inf)

@@ -52,8 +52,8 @@ def test_a_misspelt_word_is_answered_with_the_nearest(
 
 
 def test_a_command_of_a_later_version_is_unknown_like_any_other(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["device", "list"]) == 2
-    assert "no such command 'device' in this version" in capfd.readouterr().err
+    assert run(["fleet", "list"]) == 2
+    assert "no such command 'fleet' in this version" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("argv", [[], ["predict"], ["verify"], ["tune", "--set"], ["bench", "x", "--threads", "none"]])

@@ -88,6 +88,13 @@ def test_the_budget_is_judged_on_p95():
     low, high = measured["p95_ci95_ms"]
     inside = Gates(latency_ms=(low + high) / 2, decide="bound")
     assert verify.budget(measured, inside, on_target=True).verdict == "inconclusive"
+    below, above = measured["p95_bounds99_ms"]
+    assert below < low and above > high  # a surer bound is a wider one
+    sure = verify.budget(measured, Gates(latency_ms=above * 1.001, decide="bound"), on_target=True)
+    assert sure.verdict == "pass" and f"p95 is below {above:.4g} ms at 99 % confidence" in sure.why
+    assert verify.budget(measured, Gates(latency_ms=above * 0.999, decide="bound"), on_target=True).verdict != "pass"
+    few = {"samples": 60, "p95_ms": 1.0, "p95_ci95_ms": None, "p95_bounds99_ms": None}
+    assert verify.budget(few, Gates(latency_ms=2.0, decide="bound"), on_target=True).verdict == "inconclusive"
     assert verify.budget(measured, Gates(latency_ms=2.0), on_target=False).verdict == "advisory"
     assert verify.budget({"samples": 20}, Gates(latency_ms=2.0), on_target=True).verdict == "inconclusive"
     assert verify.budget(None, Gates(latency_ms=2.0), on_target=True).verdict == "fail"

@@ -1,0 +1,99 @@
+"""`edgeft device`: boards over ssh and emulated ones, made ready, listed, looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .frame import SETTINGS, Console, Group, Outcome
+from .frame import command as _command
+
+FILES = {name: f"device:{name}_" for name in ("setup", "list", "check")}
+
+
+@click.group(
+    "device",
+    cls=Group,
+    files=FILES,
+    invoke_without_command=True,
+    context_settings=SETTINGS,
+    examples="""
+    edgeft device setup ssh://pi@rpi5.local --target rpi5
+    edgeft device check ssh://pi@rpi5.local
+    edgeft bench bundles/rpi5 --device ssh://pi@rpi5.local
+    edgeft device setup emulate:rpi4
+    edgeft verify bundles/rpi4 --device emulate:rpi4 --data data/blood --samples 100
+    """,
+)
+@click.pass_context
+def command(ctx: click.Context) -> Outcome | None:
+    """Boards where bundles can run. Without a command: list those that were set up."""
+    return None if ctx.invoked_subcommand else _list()
+
+
+def _list() -> Outcome:
+    from ..devices import known
+    from . import words
+
+    records = known.every()
+    return Outcome({"devices": records}, words.devices(records))
+
+
+@_command("list")
+def list_(console: Console) -> Outcome:
+    """List the devices that were set up from this machine."""
+    return _list()
+
+
+@_command("setup", examples="edgeft device setup ssh://pi@rpi5.local --target rpi5")
+@click.argument("device")
+@click.option("--target", metavar="NAME", help="What board it is: its runtime is installed, its architecture checked.")
+@click.option("--runtime", multiple=True, help="litert, tflite-runtime, onnxruntime or openvino; also more than once.")
+@click.option("--isa", type=click.Choice(["aarch64", "armv7"]), help="Of an emulated board: its 32-bit system instead.")
+@click.option("--python", metavar="PATH", help="An interpreter of the board that has numpy, click and a runtime.")
+@click.option("--wheels", type=click.Path(path_type=Path, exists=True), help="Wheels for a board without a network.")
+def setup_(
+    console: Console,
+    device: str,
+    target: str | None,
+    runtime: tuple[str, ...],
+    isa: str | None,
+    python: str | None,
+    wheels: Path | None,
+) -> Outcome:
+    """Make DEVICE ready: an environment with a runtime, and this package.
+
+    ssh://[user@]host[:port][/folder] is a board; emulate:TARGET is its CPU under qemu, fetched into the cache.
+    """
+    from ..devices import setup
+    from ..errors import UsageError
+    from . import words
+
+    if device.startswith("emulate:"):
+        from ..devices import emulate
+
+        if python or wheels or target:
+            raise UsageError("an emulated board is named by its address alone", remedy="leave out --target and others")
+        made = emulate.setup(device, runtimes=runtime, isa=isa, say=console.say)
+        return Outcome(made, words.emulated(made))
+    if isa:
+        raise UsageError("--isa is for emulated boards", where=device, remedy="leave it out")
+    found = setup.setup(device, runtimes=runtime, target=target, python=python, wheels=wheels, say=console.say)
+    return Outcome(found, words.device(found))
+
+
+@_command("check", examples="edgeft device check ssh://pi@rpi5.local")
+@click.argument("device")
+def check_(console: Console, device: str) -> Outcome:
+    """Say what DEVICE is, which runtimes load there, how hot it is."""
+    from ..devices import setup
+    from . import words
+
+    if device.startswith("emulate:"):
+        from ..devices import emulate
+
+        record = emulate.Emulated.known(device).record
+        return Outcome({"name": device, **record}, words.emulated({"name": device, **record}))
+    found = setup.check(device, say=console.say)
+    return Outcome(found, words.device(found))

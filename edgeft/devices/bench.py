@@ -1,0 +1,151 @@
+"""What `edgeft bench` does with a bundle: measure it, compare it, accept it, calibrate the machine with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..bench import store
+from ..bench.fingerprint import fingerprint
+from ..bench.latency import FEWEST, P99_NEEDS, measure, rate
+from ..bundle import Bundle
+from ..errors import UsageError
+from ..verdict import PASS
+from . import compare as sides
+from .device import WORKER, Device
+from .link import Link
+
+#: seconds of a single measurement, of a comparison and of a calibration where nobody says so
+ALONE, COMPARED = 3.0, 60.0
+#: what of a result goes into the history
+REMEMBERED = (
+    *(
+        "verdict",
+        "estimate_pct",
+        "ci99_pct",
+        "tolerance_pct",
+        "clock",
+        "p50_ms",
+        "old_p50_ms",
+        "float_p50_ms",
+        "throttled",
+    ),
+)
+
+
+def bench(
+    bundle: Bundle,
+    against: Bundle | None,
+    *,
+    accept: bool,
+    calibrate: bool,
+    tolerance: float | None,
+    threads: int | None,
+    seconds: float | None,
+    baselines: Path,
+    cross_host: bool,
+    device: Device,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """As `edgeft.bench`, whose docstring it is."""
+    if not device.timed:
+        raise UsageError(
+            "an emulator gives no figure of speed", where=device.name, remedy=f"edgeft verify --device {device.name}"
+        )
+    if calibrate and (against is not None or accept):
+        raise UsageError("--calibrate measures the machine, not a bundle", remedy="run it by itself")
+    here = _fingerprint(device, threads)
+    about = {"path": str(bundle.path), "target": bundle.target, "backend": bundle.backend}
+    if calibrate:
+        return {**_calibrated(bundle, here, threads, seconds, baselines, device), **about}
+
+    found = None
+    if against is None and not accept:
+        found = store.find(baselines, bundle, here, cross_host=cross_host)
+        if found is not None:
+            from .. import bundle as bundles
+
+            against = bundles.open(found.path)
+    if against is None:
+        if tolerance is not None and not accept:
+            raise UsageError(
+                "a tolerance needs something to compare with", remedy="--against BUNDLE, or --accept a baseline first"
+            )
+        result = {**_alone(bundle, threads, seconds or ALONE, device), **about}
+    else:
+        count = threads or bundle.manifest["runtime"]["threads"]
+        foreign = "the baseline was accepted on another kind of machine" if found and found.cross_host else ""
+        result = sides.compare(
+            bundle,
+            against,
+            tolerance=sides.TOLERANCE if tolerance is None else tolerance / 100,
+            spread=store.spread(baselines, here, bundle.backend, count),
+            threads=threads,
+            max_seconds=seconds or COMPARED,
+            advisory=foreign,
+            device=device,
+            say=say,
+        )
+        result |= {
+            **about,
+            "against": str(against.path),
+            "baseline": store.digest(against),
+            "artifact": store.digest(bundle),
+        }
+        if found is not None or store.history(baselines):
+            _remember(baselines, bundle, result, here)
+    if accept:
+        name = store.accept(baselines, bundle, here, {key: result.get(key) for key in ("p50_ms", "verdict")})
+        say(f"accepted: {store.key_of(bundle)} is now {name[:12]} in {baselines}")
+        result["accepted"] = name
+    return result
+
+
+def _remember(baselines: Path, bundle: Bundle, result: dict[str, Any], here: dict[str, Any]) -> None:
+    line = {key: result.get(key) for key in REMEMBERED}
+    names = {"key": store.key_of(bundle), "name": bundle.name, "target": bundle.target, "backend": bundle.backend}
+    hashes = {"artifact": result["artifact"], "baseline": result["baseline"], "host": store.host_id(here)}
+    store.remember(baselines, {**names, **hashes, **line})
+
+
+def _fingerprint(device: Device, threads: int | None) -> dict[str, Any]:
+    if device.where == "host":
+        return fingerprint(threads=threads)
+    with Link(device.argv(WORKER), name=device.name, explain=getattr(device, "complaint", None)) as link:
+        return {**link.ask("who")["fingerprint"], "threads": threads}
+
+
+def _alone(bundle: Bundle, threads: int | None, seconds: float, device: Device) -> dict[str, Any]:
+    """Single calls: in this process, or in one on the device."""
+    timely = getattr(bundle.task, "REAL_TIME", False)
+    fewest = P99_NEEDS if timely else FEWEST
+    if device.where != "host":
+        found, where = sides.alone(bundle, threads=threads, seconds=seconds, fewest=fewest, device=device)
+        told = {"fingerprint": where, "device": device.name, "where": device.where, "verdict": PASS}
+        return {**found, **({"rate_hz": rate(found)["rate_hz"]} if timely else {}), **told}
+    session = bundle.session(threads=threads, exact=False)
+    samples = bundle.samples()
+    session.run({tensor.name: samples[f"input/{tensor.name}"][:1] for tensor in session.inputs})
+    recorded = bundle.manifest["runtime"]
+    where = fingerprint(
+        threads=threads or recorded["threads"], runtime={"name": bundle.backend, "version": bundle.runtime.version()}
+    )
+    result = measure(session.invoke, max_seconds=seconds, min_samples=fewest, fingerprint=where)
+    if timely:
+        result["rate_hz"] = rate(result)["rate_hz"]
+    return {**result, "verdict": PASS}  # nothing to compare with: the measurement itself is the answer
+
+
+def _calibrated(
+    bundle: Bundle,
+    here: dict[str, Any],
+    threads: int | None,
+    seconds: float | None,
+    baselines: Path,
+    device: Device,
+) -> dict[str, Any]:
+    found = sides.itself(bundle, threads=threads, max_seconds=seconds or COMPARED, device=device)
+    count = threads or bundle.manifest["runtime"]["threads"]
+    kept = store.keep_spread(baselines, here, bundle.backend, count, found)
+    return {**found, "spread_pct": 100 * found["spread"], "kept": str(kept), "verdict": PASS}

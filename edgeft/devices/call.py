@@ -1,0 +1,86 @@
+"""One piece of work in a Python of its own, here or on a device: JSON in, JSON out, and its errors as they were."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import BundleError, EdgeftError, InternalError, InvalidInput, Missing, SystemFailure, UsageError
+from .device import LEASH, Device
+
+_KINDS: dict[int, type[EdgeftError]] = {kind.exit_code: kind for kind in (UsageError, Missing, SystemFailure)}
+_SIGN = "@edgeft "
+_BEFORE = """
+import json, sys
+from edgeft.errors import EdgeftError
+def answer(value):
+    sys.__stdout__.write("\\n@edgeft " + json.dumps(value, allow_nan=False) + "\\n")
+words, options = sys.argv[1:-1], json.loads(sys.argv[-1])
+try:
+"""
+_AFTER = """
+except EdgeftError as error:
+    answer(error.as_dict())
+"""
+
+
+def call(device: Device, code: str, *words: str, options: Mapping[str, Any], where: Path) -> dict[str, Any]:
+    """What `code` gives to `answer`; it sees `words` and `options` (plain JSON values). `where` is named in errors.
+
+    Raises what the code raised, `BundleError` where the runtime took the process down (an illegal instruction, a
+    crash: then the artifact cannot be trusted there), and what the connection came to.
+    """
+    indented = "".join(f"    {line}\n" for line in code.strip().splitlines())
+    done = _held(device.argv(LEASH + _BEFORE + indented + _AFTER, *words, json.dumps(dict(options))))
+    lines = [line for line in done.stdout.splitlines() if line.startswith(_SIGN)]
+    if not lines:
+        raise _silence(device, done, where)
+    result = json.loads(lines[-1].removeprefix(_SIGN))
+    if "error" in result:
+        kind = _KINDS.get(result["exit_code"], BundleError if result["error"] == "BundleError" else InvalidInput)
+        raise kind(result["message"], where=result["where"], remedy=result["remedy"])
+    return dict(result)
+
+
+def _silence(device: Device, done: subprocess.CompletedProcess[str], where: Path) -> EdgeftError:
+    """What to say of a process that ended without an answer."""
+    if done.returncode == 255 and hasattr(device, "complaint"):
+        complaint: EdgeftError = device.complaint(done.stderr)
+        return complaint
+    if done.returncode < 0 or done.returncode > 128:  # a shell reports a signal as 128 + its number
+        number = -done.returncode if done.returncode < 0 else done.returncode - 128
+        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+        name += " (an illegal instruction)" if name == "SIGILL" else ""
+        return BundleError(
+            f"the runtime ended the process with signal {name}",
+            where=str(where),
+            remedy="the installed build of the runtime does not suit this CPU or this model: try another version",
+        )
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return InternalError(f"the work was not finished: {last}", where=str(where))
+
+
+def _held(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command whose stdin stays open as long as this process lives: its end is the child's end (`LEASH`)."""
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+    )
+    with child:
+        assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+        complaints: list[str] = []
+        reader = threading.Thread(target=lambda: complaints.append(child.stderr.read() if child.stderr else ""))
+        reader.start()
+        try:
+            said = child.stdout.read()
+            child.wait()
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            reader.join()
+    return subprocess.CompletedProcess(command, child.returncode, said, "".join(complaints))

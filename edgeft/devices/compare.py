@@ -1,0 +1,241 @@
+"""Two bundles side by side on one device, to a bench result; and how far one bundle differs from itself."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import target as targets
+from ..bench import pairs
+from ..bench.latency import FEWEST, SCHEMA
+from ..bench.stats import clopper_pearson
+from ..bundle import Bundle
+from ..errors import BundleError, EdgeftError, UsageError
+from ..verdict import ADVISORY
+from . import heat
+from .arms import Side, WorkerArm, opened
+from .device import Device, Here
+from .link import LinkLost
+
+TOLERANCE = 0.02
+#: seconds of single calls of each side, for the percentiles
+SINGLE_SECONDS, MOST_SINGLES = 1.0, 2000
+#: providers whose work no CPU clock sees
+HOST_PROVIDERS = ("CPUExecutionProvider", "CPU")
+#: connections that may break during a comparison, and seconds to wait before connecting again
+LOSSES, RECONNECT_SECONDS = 3, 2.0
+Say = Callable[[str], None]
+
+
+class _Watch:
+    """Readings of the device's heat, what the workers say of their machine, connections that broke."""
+
+    def __init__(self, device: Device, say: Say | None = None) -> None:
+        self.device, self.say, self.lost = device, say, 0
+        self.readings: list[dict[str, Any]] = []
+        self.fingerprint: dict[str, Any] = {}
+        self.unsteady = 0
+
+    @contextlib.contextmanager
+    def opener(self, *sides: Side, pin: int | None) -> Iterator[tuple[WorkerArm, ...]]:
+        with opened(*sides, device=self.device, pin=pin) as arms:
+            self.fingerprint = arms[-1].fingerprint
+            self.unsteady += sum(not arm.steady for arm in arms)
+            self.readings.append(arms[0].link.ask("heat"))
+            yield arms
+            self.readings.append(arms[0].link.ask("heat"))
+
+    def again(self, error: EdgeftError) -> bool:
+        """Whether to begin a round anew: after a connection that broke, `LOSSES` times in all."""
+        if not isinstance(error, LinkLost) or self.lost >= LOSSES:
+            return False
+        self.lost += 1
+        if self.say:
+            self.say(f"{error.message}; connecting again ({self.lost} of {LOSSES})")
+        time.sleep(RECONNECT_SECONDS)
+        return True
+
+    @property
+    def throttled(self) -> bool | None:
+        return heat.throttled(self.readings[0], self.readings[-1]) if self.readings else None
+
+
+def compare(
+    new: Bundle,
+    old: Bundle,
+    *,
+    tolerance: float = TOLERANCE,
+    spread: float | None = None,
+    threads: int | None = None,
+    max_seconds: float = 60.0,
+    singles: bool = True,
+    advisory: str = "",
+    device: Device | None = None,
+    seed: int | None = None,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """A bench result of `new` against `old`, both run here and now, in fresh processes.
+
+    `tolerance` is what was asked for (0.02 = 2 %); where `spread`, the A/A spread of the host, is larger it counts
+    instead, and the result says so. `threads` None takes each bundle's own number; they have to agree. `singles` also
+    measures percentiles of single calls of both sides and of the new one's float baseline. With `advisory`, a sentence
+    that says why, the verdict decides nothing. Raises `BundleError`, `Missing`, `SystemFailure`.
+    """
+    if not 0 < tolerance < 10:
+        raise UsageError(f"a tolerance of {tolerance:.3g} is none", remedy="give a percentage above 0, for example 2")
+    counts = [threads or bundle.manifest["runtime"]["threads"] for bundle in (new, old)]
+    if counts[0] != counts[1]:
+        raise UsageError(
+            f"the bundles run with {counts[0]} and {counts[1]} threads", remedy="name one number for both: --threads"
+        )
+    effective = max(tolerance, spread or 0.0)
+    sides = (Side(old.path, threads), Side(new.path, threads))
+    device = device or Here()
+    watch = _Watch(device, say)
+    provider = new.manifest["runtime"]["options"].get("provider", HOST_PROVIDERS[0])
+    found = pairs.regression(
+        lambda: watch.opener(*sides, pin=counts[0]),
+        tolerance=effective,
+        max_seconds=max_seconds,
+        wall_only=provider not in HOST_PROVIDERS,
+        rng=np.random.default_rng(seed),
+        again=watch.again,
+    )
+    if say:
+        say(f"{found.quads} quads in {len(found.rounds)} pairs of processes, {found.seconds:.0f} s")
+    measured = _singles(sides[1], sides[0], device, counts[0], has_float=_has_float(new)) if singles else {}
+    return {
+        "schema": SCHEMA,
+        "verdict": ADVISORY if advisory else found.verdict,
+        "why": f"{found.why}; {advisory}" if advisory else found.why,
+        "estimate_pct": _percent(found.estimate),
+        "ci99_pct": _interval(found),
+        "tolerance_pct": 100 * effective,
+        "asked_pct": 100 * tolerance,
+        "spread_pct": None if spread is None else 100 * spread,
+        "clock": found.clock,
+        "why_clock": found.why_clock,
+        "samples": 4 * found.quads,
+        **measured.get("new", {}),
+        **{f"old_{key}": value for key, value in measured.get("old", {}).items()},
+        **{f"float_{key}": value for key, value in measured.get("float", {}).items()},
+        "looks": found.looks,
+        "pairs_pct": [_percent(ratio) for ratio in found.rounds],
+        "quads": found.quads,
+        "steady": not watch.unsteady,
+        "throttled": watch.throttled,
+        "heat": watch.readings[-1] if watch.readings else None,
+        "notes": _notes(new, old, effective, tolerance, spread, watch),
+        "seconds": found.seconds,
+        "device": device.name,
+        "where": device.where,
+        "fingerprint": watch.fingerprint,
+    }
+
+
+def itself(
+    bundle: Bundle,
+    *,
+    threads: int | None = None,
+    max_seconds: float = 60.0,
+    rounds: int = 12,
+    device: Device | None = None,
+) -> dict[str, Any]:
+    """How far a bundle differs from itself here: {"spread", "pairs_pct", "quads", "clock", "seconds", "fingerprint"}.
+
+    `spread` is the largest deviation of a pair's median from 1 among `rounds` pairs of fresh processes; the chance that
+    the next pair lies outside is at most `beyond` with 95 % confidence. A `fail` asks that much of all pairs of a look.
+    """
+    watch = _Watch(device or Here())
+    side = Side(bundle.path, threads)
+    count = threads or bundle.manifest["runtime"]["threads"]
+    found = pairs.regression(
+        lambda: watch.opener(side, side, pin=count),
+        tolerance=TOLERANCE,
+        max_seconds=max_seconds,
+        looks=(3, rounds),
+        settle=False,
+        again=watch.again,
+    )
+    deviations = [abs(math.log(ratio)) for ratio in found.rounds]
+    return {
+        "spread": math.expm1(max(deviations)),
+        "beyond": clopper_pearson(0, len(deviations), 0.9)[1],
+        "pairs_pct": [_percent(ratio) for ratio in found.rounds],
+        "quads": found.quads,
+        "clock": found.clock,
+        "throttled": watch.throttled,
+        "seconds": found.seconds,
+        "fingerprint": watch.fingerprint,
+    }
+
+
+def alone(
+    bundle: Bundle, *, threads: int | None, seconds: float, fewest: int, device: Device
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(what `bench.latency.measure` found, the fingerprint) of single calls in a process of its own on `device`."""
+    count = threads or bundle.manifest["runtime"]["threads"]
+    with opened(Side(bundle.path, threads), device=device, pin=count) as (arm,):
+        before = arm.link.ask("heat")
+        found = arm.single(seconds, fewest, MOST_SINGLES)
+        found["throttled"] = heat.throttled(before, arm.link.ask("heat"))
+        return found, arm.fingerprint
+
+
+def _singles(new: Side, old: Side, device: Device, pin: int, *, has_float: bool) -> dict[str, dict[str, Any]]:
+    """Percentiles of single calls of each side, in processes of their own: only one of them computes at a time."""
+    wanted = {"new": new, "old": old}
+    if has_float:
+        wanted["float"] = Side(new.bundle, new.threads, baseline=True)
+    found = {}
+    with opened(*wanted.values(), device=device, pin=pin) as arms:
+        for name, arm in zip(wanted, arms):
+            seen = arm.single(SINGLE_SECONDS, FEWEST if arm.run_ns < 2e7 else 8, MOST_SINGLES)
+            found[name] = {key: seen[key] for key in seen if key.endswith("_ms")}
+    return found
+
+
+def _has_float(bundle: Bundle) -> bool:
+    try:
+        return bool(bundle.baseline_path(next(iter(bundle.manifest["graphs"]))["name"]))
+    except BundleError:
+        return False
+
+
+def _notes(
+    new: Bundle, old: Bundle, effective: float, tolerance: float, spread: float | None, watch: _Watch
+) -> list[str]:
+    notes = []
+    if effective > tolerance:
+        notes.append(f"this machine differs from itself by {effective:.2%}, so {tolerance:.2%} cannot be asked of it")
+    if spread is None:
+        notes.append("this machine was never calibrated (edgeft bench BUNDLE --calibrate)")
+    if old.backend != new.backend:
+        notes.append(f"the runtimes differ: {old.backend} before, {new.backend} now")
+    with contextlib.suppress(UsageError):
+        profile = targets.load(new.target)
+        elsewhere = profile.isa and watch.fingerprint.get("isa") not in (None, profile.isa)
+        if elsewhere or (watch.device.where == "host" and not targets.host_is(profile)):
+            notes.append(f"measured on a machine that is not the target {new.target}")
+    if watch.throttled:
+        told = watch.readings[-1]["now"] or ["throttle events were counted"]
+        notes.append(f"the board throttled while it was measured ({', '.join(told)}): both sides were slowed down")
+    if watch.lost:
+        notes.append(f"the connection broke {watch.lost} time(s); those rounds were measured anew")
+    if watch.unsteady:
+        notes.append("not every process settled while warming up")
+    return [note.replace("%", " %") for note in notes]
+
+
+def _percent(ratio: float) -> float | None:
+    return 100 * (ratio - 1) if math.isfinite(ratio) else None
+
+
+def _interval(found: pairs.Regression) -> list[float] | None:
+    low, high = _percent(found.low), _percent(found.high)
+    return None if low is None or high is None else [low, high]

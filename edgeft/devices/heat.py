@@ -1,0 +1,68 @@
+"""Is the board too hot, or short of power? Temperatures of its thermal zones, and whether its clock was lowered.
+
+A throttled board is slower than itself: what was measured then says nothing of the artifact. Sources, each optional:
+Linux thermal zones, the Raspberry Pi firmware's `get_throttled` word (in sysfs), Intel's count of throttle events, and
+the power mode file of a Jetson.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+SYS = Path("/sys")
+#: bits of the Raspberry Pi's word that hold now; the same bits 16 higher have held since it started
+PI_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+_PI = "devices/platform/soc/soc:firmware/get_throttled"
+_JETSON_MODE = Path("/var/lib/nvpmodel/status")
+
+
+def read(root: Path = SYS, mode: Path = _JETSON_MODE) -> dict[str, Any]:
+    """{"celsius" {zone: degrees}, "events" (a count or None), "now" [words], "power_mode"}; empty or None: not told."""
+    return {
+        "celsius": _zones(root),
+        "events": _events(root),
+        "now": _pi(root),
+        "power_mode": _text(mode),
+    }
+
+
+def throttled(before: dict[str, Any], after: dict[str, Any]) -> bool | None:
+    """Whether the clock was lowered between two readings, or is at the second; None where the system does not tell."""
+    if after["now"] is None and after["events"] is None:
+        return None
+    counted = (after["events"] or 0) > (before["events"] or 0)
+    return bool(after["now"]) or counted
+
+
+def _zones(root: Path) -> dict[str, float]:
+    found = {}
+    for zone in sorted(root.glob("class/thermal/thermal_zone*")):
+        value = _text(zone / "temp")
+        if value and value.lstrip("-").isdigit():
+            found[_text(zone / "type") or zone.name] = int(value) / 1000
+    return found
+
+
+def _events(root: Path) -> int | None:
+    counts = [_text(path) for path in root.glob("devices/system/cpu/cpu*/thermal_throttle/*_throttle_count")]
+    numbers = [int(count) for count in counts if count and count.isdigit()]
+    return sum(numbers) if numbers else None
+
+
+def _pi(root: Path) -> list[str] | None:
+    text = _text(root / _PI)
+    if text is None:
+        return None
+    try:
+        word = int(text, 16)
+    except ValueError:
+        return None
+    return [name for bit, name in PI_BITS.items() if word >> bit & 1]
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip() or None
+    except OSError:
+        return None

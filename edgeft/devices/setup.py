@@ -1,0 +1,160 @@
+"""`edgeft device setup` and `check`: what a board has, an environment on it, and what runs there."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import target as targets
+from ..errors import InvalidInput, Missing, SystemFailure, UsageError
+from . import known, packages
+from .device import WORKER
+from .link import Link
+from .ssh import Ssh
+
+_OLDEST = (3, 10)
+#: seconds that pip may take on a slow board
+PIP_SECONDS = 1800.0
+_PROBE = """echo "machine=$(uname -m)"
+echo "system=$(uname -sr)"
+echo "python=$(command -v {python} || true)"
+echo "version=$({python} -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)"
+echo "venv=$({python} -c 'import venv, ensurepip; print("yes")' 2>/dev/null)"
+echo "free_kb=$(df -Pk . | tail -1 | tr -s ' ' | cut -d' ' -f4)"
+"""
+_RUNTIMES = """
+import json
+from edgeft import doctor, runtime
+print("@edgeft " + json.dumps([doctor.probe_apart(name) for name in runtime.BUILTIN]))
+"""
+
+
+def setup(
+    name: str,
+    *,
+    runtimes: Sequence[str] = (),
+    target: str | None = None,
+    python: str | None = None,
+    wheels: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Make a board ready: an environment with numpy, click and the runtimes, and this package.
+
+    `runtimes` are keys of `packages.PACKAGES`, with a version where one is wanted; none means that of `target`.
+    `python` names an interpreter of the board that has all of it (a vendor's build): then nothing is installed.
+    `wheels` is a folder of wheels for a board without a network. Raises `Missing` (no connection, no Python),
+    `InvalidInput` (another architecture), `SystemFailure`.
+    """
+    board = Ssh.parse(name)
+    for runtime in runtimes:
+        packages.split(runtime)
+    profile = targets.load(target) if target else None
+    wanted = list(runtimes) or ([profile.backend] if profile else [])
+    if not wanted and not python:
+        raise UsageError("which runtime?", where=name, remedy="--runtime litert, or --target rpi5, or --python PATH")
+    facts = probe(board, python or "python3")
+    _fits(board, facts, profile, python)
+    if python:
+        interpreter = facts["python"]
+    else:
+        interpreter = _environment(board, wanted, wheels, say)
+    board = board.having({"python": interpreter})
+    board = board.having({"python": interpreter, "lib": board.carry_package(say)})
+    found = look(board)
+    record = {
+        "python": interpreter,
+        "target": profile.name if profile else None,
+        "machine": facts["machine"],
+        "system": facts["system"],
+        "runtimes": found["runtimes"],
+        "set_up": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    lacking = [runtime for runtime in wanted if packages.backend(runtime) not in found["runtimes"]]
+    if lacking:
+        told = "; ".join(f"{entry['name']}: {entry['why']}" for entry in found["probed"] if entry["why"])
+        raise Missing(
+            f"{', '.join(lacking)} does not run there ({told})", where=name, remedy="another version, or --python"
+        )
+    if not found["runtimes"]:
+        raise Missing(
+            f"{interpreter} has no runtime that loads", where=name, remedy="install one there, or use --runtime"
+        )
+    known.write(name, record)
+    return {**record, "name": name, **found}
+
+
+def probe(board: Ssh, python: str) -> dict[str, str]:
+    """{machine, system, python, version, venv, free_kb} of a board."""
+    told = board.run(_PROBE.format(python=shlex.quote(python))).stdout
+    return dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+
+
+def _fits(board: Ssh, facts: dict[str, str], profile: targets.Target | None, python: str | None) -> None:
+    isa = {"amd64": "x86_64", "arm64": "aarch64", "armv7l": "armv7", "armv8l": "armv7"}
+    machine = isa.get(facts.get("machine", ""), facts.get("machine", ""))
+    if profile and profile.isa and machine != profile.isa:
+        raise InvalidInput(
+            f"it is {machine}, and {profile.name} is {profile.isa}", where=board.name, remedy="name another --target"
+        )
+    version = facts.get("version", "")
+    if not version:
+        raise Missing(f"no {python or 'python3'} there", where=board.name, remedy="install Python 3.10 or newer on it")
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+        raise Missing(f"its Python is {version}", where=board.name, remedy="--python with 3.10 or newer")
+    if not python and facts.get("venv") != "yes":
+        raise Missing(
+            "its Python cannot make environments",
+            where=board.name,
+            remedy="on the board: sudo apt install python3-venv",
+        )
+
+
+def _environment(board: Ssh, wanted: Sequence[str], wheels: Path | None, say: Callable[[str], None]) -> str:
+    """A virtual environment below the board's root with what a worker imports; its interpreter."""
+    say(f"{board.name}: making an environment with {', '.join(wanted)}")
+    source = ""
+    if wheels is not None:
+        source = f"--no-index --find-links {shlex.quote(board.carry(wheels))}"
+    words = " ".join(shlex.quote(package) for package in packages.for_runtime(wanted))
+    script = (
+        "{ [ -x venv/bin/python ] || python3 -m venv venv; } && "
+        f"venv/bin/python -m pip install --quiet --disable-pip-version-check {source} {words}"
+    )
+    done = board.run(script, timeout=PIP_SECONDS, check=False)
+    if done.returncode:
+        if "No space left on device" in done.stderr:
+            raise board.complaint(done.stderr)
+        lines = [line for line in (done.stderr or done.stdout).splitlines() if "ERROR" in line] or ["pip failed"]
+        raise SystemFailure(
+            lines[-1].strip(), where=board.name, remedy="--wheels DIR for a board without a network, or --python PATH"
+        )
+    return "venv/bin/python"
+
+
+def look(board: Ssh) -> dict[str, Any]:
+    """What runs on a board now: {"runtimes" {name: version}, "fingerprint", "heat", "probed"}."""
+    done = subprocess.run(
+        board.argv(_RUNTIMES), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("@edgeft ")]
+    if not lines:
+        raise board.complaint(done.stderr)
+    probed = json.loads(lines[-1].removeprefix("@edgeft "))
+    with Link(board.argv(WORKER), name=board.name) as link:
+        return {
+            "runtimes": {entry["name"]: entry["version"] for entry in probed if entry["loads"]},
+            "fingerprint": link.ask("who")["fingerprint"],
+            "heat": link.ask("heat"),
+            "probed": probed,
+        }
+
+
+def check(name: str, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """A board as it is now; raises what connecting raises, `Missing` where it was not set up."""
+    board = Ssh.known(name, say)
+    return {"name": name, **dict(board.record), **look(board)}

@@ -1,0 +1,227 @@
+"""Boards behind the system's own OpenSSH: its keys, its config, its known hosts; nothing is asked and nothing skipped.
+
+What lies on the board, below `~/.edgeft` (or the folder that the address names):
+
+    venv/                an environment with numpy, click and a runtime (none where setup was given --python)
+    lib/DIGEST/          this package
+    bundles/DIGEST/      bundles by content        data/DIGEST/    data by content
+
+Each is carried over once: into a temporary folder, then renamed. `EDGEFT_SSH_COMMAND` replaces `ssh` (for example
+`ssh -F config`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import shlex
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import files, shipped
+from ..errors import EdgeftError, InvalidInput, Missing, SystemFailure, UsageError
+from . import known
+from .link import LinkLost
+
+OPTIONS = (
+    *("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
+    *("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"),
+)
+ROOT = ".edgeft"
+_ADDRESS = re.compile(
+    r"ssh://(?:(?P<user>[A-Za-z0-9_][\w.-]*)@)?(?P<host>[A-Za-z0-9][\w.-]*|\[[0-9a-fA-F:]+\])(?::(?P<port>\d+))?(?P<root>/.*)?"
+)
+#: what ssh says -> (what we say, the kind, what to do)
+_COMPLAINTS: tuple[tuple[str, str, type[EdgeftError], str], ...] = (
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "its host key is not the one in known_hosts: another machine, or a board that was set up anew",
+        InvalidInput,
+        "find out which; only then: ssh-keygen -R {host}",
+    ),
+    (
+        "Host key verification failed",
+        "its host key is not in known_hosts",
+        InvalidInput,
+        "connect once by hand and compare the fingerprint: ssh {host}",
+    ),
+    (
+        "Permission denied",
+        "it accepts no key of yours",
+        Missing,
+        "ssh-copy-id {host}, or name the key in ~/.ssh/config",
+    ),
+    ("Could not resolve hostname", "there is no such host", Missing, "check the name"),
+    ("Connection refused", "nothing answers at that port", Missing, "is sshd running there?"),
+    ("No route to host", "it cannot be reached", Missing, "is it switched on and on this network?"),
+    ("timed out", "it does not answer", Missing, "is it switched on and on this network?"),
+    ("Bad configuration", "ssh does not accept its own configuration", UsageError, "see ~/.ssh/config"),
+)
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """One board. `python` and `lib` are paths below the board's root, as `setup` found or made them."""
+
+    name: str
+    user: str
+    host: str
+    port: int
+    root: str
+    python: str = "python3"
+    lib: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    where, timed = "device", True
+
+    @classmethod
+    def parse(cls, name: str) -> Ssh:
+        """An address; raises `UsageError` for one that ssh could take for an option or that is none."""
+        found = _ADDRESS.fullmatch(name)
+        port = int(found["port"] or 22) if found else 0
+        if not found or not 0 < port < 65536 or (found["root"] and ".." in found["root"].split("/")):
+            raise UsageError(f"{name!r} is no address", where="--device", remedy="ssh://user@host[:port][/folder]")
+        root = found["root"] if found["root"] and found["root"] != "/" else ROOT
+        return cls(name, found["user"] or "", found["host"].strip("[]"), port if found["port"] else 0, root)
+
+    @classmethod
+    def known(cls, name: str, say: Callable[[str], None] = lambda text: None) -> Ssh:
+        """A board that was set up, with this edgeft on it; raises `Missing` for another, and what connecting raises."""
+        bare = cls.parse(name)
+        record = known.read(name)
+        if record is None:
+            raise Missing(f"{name} is not set up", remedy=f"edgeft device setup {name}")
+        board = bare.having(record)
+        return board.having({**record, "lib": board.carry_package(say)})
+
+    def having(self, record: Mapping[str, Any]) -> Ssh:
+        return Ssh(
+            self.name, self.user, self.host, self.port, self.root, record["python"], record.get("lib", ""), dict(record)
+        )
+
+    @property
+    def target(self) -> str:
+        return f"{self.user}@{self.host}" if self.user else self.host
+
+    def ssh(self, script: str) -> list[str]:
+        """The local command that runs a POSIX shell script there, in the board's root folder."""
+        own = shlex.split(os.environ.get("EDGEFT_SSH_COMMAND", "ssh"))
+        port = ["-p", str(self.port)] if self.port else []
+        inside = f"mkdir -p {shlex.quote(self.root)} && cd {shlex.quote(self.root)} && {{ {script}\n}}"
+        return [*own, *OPTIONS, *port, self.target, f"exec sh -c {shlex.quote(inside)}"]
+
+    def argv(self, code: str, *args: str) -> list[str]:
+        words = " ".join(shlex.quote(word) for word in (self.python, "-c", code, *args))
+        return self.ssh(f"PYTHONPATH={shlex.quote(self.lib)} exec {words}")
+
+    def run(self, script: str, *, timeout: float = 120.0, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a script there, and say in words what went wrong with the connection or, with `check`, the script."""
+        try:
+            done = subprocess.run(
+                self.ssh(script),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LinkLost(f"no answer for {timeout:.0f} s", where=self.name) from error
+        except OSError as error:
+            raise Missing(
+                f"ssh does not start: {error.strerror}", where=self.name, remedy="install OpenSSH's client"
+            ) from error
+        if done.returncode == 255 or (check and done.returncode):
+            raise self.complaint(done.stderr)
+        return done
+
+    def complaint(self, said: str) -> EdgeftError:
+        """What ssh, or a script, said on stderr, as an error."""
+        for sign, words, kind, remedy in _COMPLAINTS:
+            if sign in said:
+                return kind(words, where=self.name, remedy=remedy.format(host=self.host))
+        if "No space left on device" in said or "Wrote only" in said:  # the system's words, and tar's
+            return SystemFailure("the disk is full", where=self.name, remedy=f"free some space on it ({self.root})")
+        lines = [line for line in said.strip().splitlines() if line.strip()]
+        last = lines[-1] if lines else "the connection ended"
+        if any(word in said for word in ("Connection closed", "Connection reset", "Broken pipe", "closed by remote")):
+            return LinkLost(f"the connection broke: {last}", where=self.name)
+        return SystemFailure(last, where=self.name)
+
+    def place(self, bundle: Path) -> str:
+        digest = files.sha256(bundle / "manifest.json")
+        listed = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["files"]
+        names = {name: bundle / name for name in (*listed, "manifest.json", "manifest.sha256")}
+        return self._put("bundles", digest, names)
+
+    def carry(self, path: Path) -> str:
+        names = {path.name: path} if path.is_file() else {name: path / name for name in _walk(path)}
+        digest = hashlib.sha256()
+        for name, file in names.items():
+            digest.update(f"{name}\0{files.sha256(file)}\n".encode())
+        there = self._put("data", digest.hexdigest(), names)
+        return f"{there}/{path.name}" if path.is_file() else there
+
+    def carry_package(self, say: Callable[[str], None] = lambda text: None) -> str:
+        """This package in the board's `lib/`, by content; the folder for PYTHONPATH."""
+        package = Path(__file__).resolve().parents[1]
+        names = {
+            f"edgeft/{name}": package / name
+            for name in _walk(package)
+            if not name.endswith(".pyc") and "_shipped/" not in name
+        }
+        for folder in ("targets", "calibration"):
+            where = shipped.folder(folder)
+            names |= {
+                f"edgeft/_shipped/{folder}/{name}": where / name for name in _walk(where) if name.endswith(".toml")
+            }
+        digest = hashlib.sha256()
+        for name, file in sorted(names.items()):
+            digest.update(f"{name}\0{files.sha256(file)}\n".encode())
+        return self._put("lib", digest.hexdigest(), names, say)
+
+    def _put(
+        self, shelf: str, digest: str, names: Mapping[str, Path], say: Callable[[str], None] = lambda text: None
+    ) -> str:
+        """`names` as a folder `shelf/digest` there; nothing is sent where it is there already."""
+        there = f"{shelf}/{digest[:32]}"
+        if self.run(f"test -d {there} && echo there || echo absent").stdout.strip().endswith("there"):
+            return there
+        say(f"{self.name}: carrying over {len(names)} files")
+        temporary = f"{shelf}/.{digest[:12]}.{secrets.token_hex(4)}.tmp"
+        script = (
+            f"mkdir -p {shelf} && rm -rf {shelf}/.{digest[:12]}.*.tmp && mkdir {temporary} && "
+            f"tar -xf - -C {temporary} && {{ [ -d {there} ] || mv {temporary} {there}; }}\n"
+            f"code=$?; rm -rf {temporary}; exit $code"
+        )
+        sender = subprocess.Popen(
+            self.ssh(script), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        assert sender.stdin is not None and sender.stderr is not None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            with tarfile.open(fileobj=sender.stdin, mode="w|", dereference=True) as archive:
+                for name, file in names.items():
+                    archive.add(file, name, recursive=False)
+            sender.stdin.close()
+        said = sender.stderr.read().decode(errors="replace")
+        with contextlib.suppress(OSError):
+            sender.stdin.close()
+        if sender.wait():
+            raise self.complaint(said)
+        return there
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Every file below `root`, sorted, with forward slashes; caches of Python are left out."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(names):
+            yield (Path(folder) / name).relative_to(root).as_posix()

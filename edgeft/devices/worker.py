@@ -1,0 +1,188 @@
+"""The process that runs one artifact for somebody else: one JSON object a line on stdin, one answer a line on stdout.
+
+    {"do": "open", "bundle": PATH, ...}             {"fingerprint": {...}, "pid": 4711}
+    {"do": "warm", "seconds": 1.0}                  {"run_ns": 812345.0, "steady": true}
+    {"do": "block", "repeats": 7, "lead": 1}        {"wall": 5712345, "cpu": 5701111}
+    {"do": "single", "seconds": 1.0}                a result of `bench.latency.measure`
+    {"do": "heat"}                                  a reading of `heat.read`
+    {"do": "cores", "wanted": 1}                    {"cores": [3]}: the least busy ones
+    {"do": "who"}                                   {"fingerprint": {...}} of the machine alone
+    (end of file)                                   the process ends
+
+What fails is answered by {"error": ...}. A runtime that writes to stdout writes to stderr here. The process lives as
+long as its stdin: whoever started it may vanish, and no orphan stays.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..bench.clock import SystemClock
+from ..errors import EdgeftError, InternalError, UsageError
+
+#: seconds without a request after which nobody is thought to be there
+SILENCE = 900.0
+#: warm-up: blocks of at least this many ns, steady when so many in a row lie so close
+BLOCK_NS, STEADY_BLOCKS, STEADY_WITHIN = 2_000_000, 4, 0.05
+
+
+class Worker:
+    """Answers one request at a time; `answer` never raises."""
+
+    def __init__(self) -> None:
+        self.session: Any = None
+        self.clock = SystemClock()
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to one request, or {"error": ...} as `EdgeftError.as_dict` has it."""
+        try:
+            deeds: dict[str, Callable[..., dict[str, Any]]] = {
+                "open": self.open,
+                "warm": self.warm,
+                "block": self.block,
+                "single": self.single,
+                "heat": self.heat,
+                "who": self.who,
+                "cores": self.cores,
+            }
+            words = dict(request)
+            name = words.pop("do", None)
+            if name not in deeds:
+                raise UsageError(f"a worker cannot {name!r}", remedy=f"known: {', '.join(deeds)}")
+            if self.session is None and name not in ("open", "heat", "who", "cores"):
+                raise UsageError(f"{name} before open")
+            return deeds[name](**words)
+        except EdgeftError as error:
+            return {"error": error.as_dict()}
+        except Exception as error:  # the other side reads it; a traceback goes to stderr for --debug
+            import traceback
+
+            traceback.print_exc()
+            return {"error": InternalError(f"{type(error).__name__}: {error}").as_dict()}
+
+    def open(
+        self,
+        bundle: str,
+        threads: int | None = None,
+        baseline: bool = False,
+        options: Mapping[str, Any] | None = None,
+        cores: list[int] | None = None,
+    ) -> dict[str, Any]:
+        """Load the artifact on the given cores (None: all), run it once on the bundle's first sample."""
+        if cores is not None and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, cores)
+        from .. import bundle as bundles
+        from ..bench.fingerprint import fingerprint
+
+        opened = bundles.open(bundle, check_files=False)  # the side that asks has checked them
+        recorded = opened.manifest["runtime"]
+        self.session = opened.session(threads=threads, baseline=baseline, exact=False, options=options)
+        samples = opened.samples()
+        self.session.run({tensor.name: samples[f"input/{tensor.name}"][:1] for tensor in self.session.inputs})
+        where = fingerprint(
+            threads=threads or recorded["threads"],
+            runtime={"name": opened.backend, "version": opened.runtime.version()},
+        )
+        return {"fingerprint": where, "pid": os.getpid()}
+
+    def warm(self, seconds: float) -> dict[str, Any]:
+        """Run until a block's time settles or `seconds` are over; the time of one run, from the last blocks."""
+        clock, repeats = self.clock, 1
+        until = clock.wall() + int(seconds * 1e9)
+        recent: list[float] = []
+        while True:
+            begin = clock.wall()
+            for _ in range(repeats):
+                self.session.invoke()
+            took = clock.wall() - begin
+            if took < BLOCK_NS and clock.wall() < until:
+                repeats, recent = repeats * 2, []
+                continue
+            recent = [*recent, took / repeats][-STEADY_BLOCKS:]
+            steady = len(recent) == STEADY_BLOCKS and max(recent) <= min(recent) * (1 + STEADY_WITHIN)
+            if steady or clock.wall() >= until:
+                return {"run_ns": sorted(recent)[len(recent) // 2], "steady": steady}
+
+    def block(self, repeats: int, lead: int = 0) -> dict[str, Any]:
+        """`lead` untimed runs, then the wall and process CPU ns of `repeats` runs."""
+        clock, invoke = self.clock, self.session.invoke
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            for _ in range(lead):
+                invoke()
+            cpu, wall = clock.cpu(), clock.wall()
+            for _ in range(repeats):
+                invoke()
+            wall, cpu = clock.wall() - wall, clock.cpu() - cpu
+        finally:
+            if collecting:
+                gc.enable()
+        return {"wall": wall, "cpu": cpu}
+
+    def single(self, seconds: float, fewest: int, most: int) -> dict[str, Any]:
+        """Percentiles of single calls (`bench.latency.measure`)."""
+        from ..bench.latency import measure
+
+        return measure(self.session.invoke, max_seconds=seconds, min_samples=fewest, max_samples=most)
+
+    def heat(self) -> dict[str, Any]:
+        from . import heat
+
+        return heat.read()
+
+    def who(self) -> dict[str, Any]:
+        from ..bench.fingerprint import fingerprint
+
+        return {"fingerprint": fingerprint()}
+
+    def cores(self, wanted: int) -> dict[str, Any]:
+        from .cores import quiet
+
+        return {"cores": quiet(wanted)}
+
+
+def leash() -> None:
+    """End this process when its stdin ends, whatever it is doing: for work that reads nothing (`device.LEASH`)."""
+    import threading
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(1 << 12):
+            pass
+        os._exit(3)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def requests(handle: int) -> Iterator[dict[str, Any]]:
+    """Requests until the end; none for `SILENCE` seconds is an end too (a network that vanished without a word)."""
+    rest = b""
+    while select.select([handle], [], [], SILENCE)[0]:
+        piece = os.read(handle, 1 << 16)
+        if not piece:
+            return
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield json.loads(line)
+
+
+def main() -> None:
+    """Serve stdin until it ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a runtime prints is no answer
+    worker = Worker()
+    for request in requests(sys.stdin.fileno()):
+        answers.write(json.dumps(worker.answer(request), allow_nan=False) + "\n")
+        answers.flush()
+    os._exit(0)  # runtimes that tear themselves down badly at exit must not turn a good measurement into a failure
+
+
+if __name__ == "__main__":
+    main()
