@@ -21,12 +21,11 @@ from . import heat
 from .arms import Side, WorkerArm, opened
 from .device import Device, Here
 from .link import LinkLost
+from .worker import HOST_PROVIDERS
 
 TOLERANCE = 0.02
 #: seconds of single calls of each side, for the percentiles
 SINGLE_SECONDS, MOST_SINGLES = 1.0, 2000
-#: providers whose work no CPU clock sees
-HOST_PROVIDERS = ("CPUExecutionProvider", "CPU")
 #: connections that may break during a comparison, and seconds to wait before connecting again
 LOSSES, RECONNECT_SECONDS = 3, 2.0
 Say = Callable[[str], None]
