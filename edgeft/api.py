@@ -293,6 +293,49 @@ def bench(
     )
 
 
+def search(
+    bundle: str | os.PathLike[str] | Bundle,
+    *,
+    threads: int | None = None,
+    seconds: float | None = None,
+    baselines: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """Try the runtime's own options on the machine that a bundle is for; write what is faster into its manifest.
+
+    A value is kept where the outputs on the bundle's samples are the same bits and it is faster by more than 1 % (more
+    threads: 10 %), or than the machine's A/A spread in the store `baselines`. The bundle is verified again with the
+    setting before it is replaced; where that fails it stays as it is. `threads` fixes their number, `seconds` (None:
+    120) limits the search.
+
+    Returns `devices.search.search`'s result with `path`, `target`, `backend`, `verdict` ("fail": not adopted) and,
+    where something changed, `report`. Raises `UsageError` on a machine that is not the bundle's target.
+    """
+    from .bench import store
+    from .devices import device as devices
+    from .devices import search as searching
+    from .verdict import PASS
+    from .verify import adopt as adopting
+
+    opened, there = load(bundle), devices.get(device, say or _silent)
+    adopting.adoptable(opened)
+    root = Path(baselines) if baselines is not None else places.BASELINES
+    found = searching.search(
+        opened,
+        device=there,
+        threads=threads,
+        seconds=seconds,
+        spread=lambda machine, count: store.spread(root, machine, opened.backend, count),
+        say=say or _silent,
+    )
+    about = {"path": str(opened.path), "target": opened.target, "backend": opened.backend}
+    if not found["changed"]:
+        return {**found, **about, "verdict": PASS}
+    report = adopting.adopt(opened, found, there)
+    return {**found, **about, "verdict": report["verdict"], "report": report}
+
+
 def load(bundle: str | os.PathLike[str] | Bundle) -> Bundle:
     """Open a bundle and check every file of it; raises `BundleError` naming what is wrong."""
     from . import bundle as bundles

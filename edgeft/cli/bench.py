@@ -26,6 +26,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--against", type=_PATH, metavar="BUNDLE", help="Compare with this bundle instead of the accepted one.")
 @click.option("--accept", is_flag=True, help="Make BUNDLE the baseline that later runs compare with.")
 @click.option("--calibrate", is_flag=True, help="Measure how far BUNDLE differs from itself here, and keep it.")
+@click.option("--search", is_flag=True, help="Try the runtime's options; what is faster goes into BUNDLE.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0, min_open=True, max=500),
@@ -36,7 +37,8 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.1),
-    help="Time to measure for.  [default: 3; of a comparison or calibration 60, which a clear case does not need]",
+    help="Time to measure for.  [default: 3; of a comparison or calibration 60, which a clear case does not need; "
+    "of a search 120]",
 )
 @click.option("--baselines", type=_PATH, metavar="DIR", help="Folder of accepted bundles.  [default: baselines]")
 @click.option("--cross-host", is_flag=True, help="Take a baseline of another kind of machine; the verdict is advisory.")
@@ -49,6 +51,7 @@ def command(
     against: Path | None,
     accept: bool,
     calibrate: bool,
+    search: bool,
     tolerance: float | None,
     threads: int | None,
     seconds: float | None,
@@ -70,6 +73,11 @@ def command(
     from ..report import text
     from ..verdict import ADVISORY, exit_code
     from . import words
+
+    if search:
+        return _search(
+            console, bundle, accept or calibrate or against or tolerance, threads, seconds, baselines, device
+        )
 
     def there(name: str | None) -> dict[str, Any]:
         return api.bench(
@@ -102,3 +110,24 @@ def command(
     (result,) = results
     told = words.calibrated(result) if calibrate else text.bench(result)
     return Outcome(result, told, codes[0], details=words.machine(result))
+
+
+def _search(
+    console: Console,
+    bundle: Path,
+    other: object,
+    threads: int | None,
+    seconds: float | None,
+    baselines: Path | None,
+    device: tuple[str, ...],
+) -> Outcome:
+    from .. import api
+    from ..errors import UsageError
+    from ..verdict import exit_code
+    from . import words
+
+    if other or len(device) > 1:
+        raise UsageError("--search goes with --threads, --seconds, --baselines and one --device")
+    name = device[0] if device else None
+    found = api.search(bundle, threads=threads, seconds=seconds, baselines=baselines, device=name, say=console.say)
+    return Outcome(found, words.searched(found), exit_code(found["verdict"]), details=words.machine(found))

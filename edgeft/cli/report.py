@@ -10,12 +10,12 @@ from .frame import Console, Outcome
 from .frame import command as _command
 
 
-@_command("report", examples="edgeft report bundles/rpi5 bundles/jetson --out report.html")
-@click.argument("paths", nargs=-1, required=True, metavar="RUN|BUNDLE...", type=click.Path(path_type=Path))
+@_command("report", examples="edgeft report bundles/rpi5 bundles/jetson --out report.html\nedgeft report baselines")
+@click.argument("paths", nargs=-1, required=True, metavar="RUN|BUNDLE|BASELINES...", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default="report.html", show_default=True, help="File to write.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 def command(console: Console, paths: tuple[Path, ...], out: Path, overwrite: bool) -> Outcome:
-    """Write RUNs and BUNDLEs as one offline HTML page."""
+    """Write RUNs, BUNDLEs and the history of BASELINES as one offline HTML page."""
     from .. import places, report
 
     report.write(list(paths), places.claim_file(out, overwrite=overwrite))

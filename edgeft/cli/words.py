@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..report import text, words
+from ..report.searched import changes
+from ..verdict import FAIL
 
 #: members of a list that are shown: the ids of a catalogue are no lines for people
 _MOST = 20
@@ -93,6 +95,26 @@ def calibrated(result: Mapping[str, Any]) -> str:
         f"({len(result['pairs_pct'])} pairs of processes, {result['quads']} quads, {result['clock']} clock)\n"
         f"kept in {words.line(result['kept'])}: comparisons here tolerate at least that much"
     )
+
+
+def _new(found: Mapping[str, Any]) -> dict[str, Any]:
+    was, now = ({"threads": side["threads"], **side["options"]} for side in (found["was"], found["setting"]))
+    return {key: value for key, value in now.items() if was.get(key) != value}
+
+
+def searched(found: Mapping[str, Any]) -> str:
+    """What a search of the runtime's options tried, and what the bundle runs with now."""
+    rows = [(changes(each["change"]), each["verdict"], words.line(each["why"])) for each in found["tried"]]
+    lines = text.table(("OPTION", "VERDICT", "WHY"), rows) if rows else ["there is nothing to try here"]
+    final, place = found["final"], words.line(found["path"])
+    if found["changed"] and found["verdict"] != FAIL:
+        end = f"{place} now runs with {changes(_new(found))}: {final['speedup']:.2f}x as fast as before, verified again"
+    elif found["changed"]:
+        end = f"{place} stays as it is: with {changes(_new(found))} it fails verification"
+        lines.append(words.sentence(found["report"]))
+    else:
+        end = f"{place} stays as it is: nothing is faster by more than {found['margin_pct']:.1f} %"
+    return "\n".join([*lines, "", end])
 
 
 def device(found: Mapping[str, Any]) -> str:

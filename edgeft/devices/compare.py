@@ -31,7 +31,7 @@ LOSSES, RECONNECT_SECONDS = 3, 2.0
 Say = Callable[[str], None]
 
 
-class _Watch:
+class Watch:
     """Readings of the device's heat, what the workers say of their machine, connections that broke."""
 
     def __init__(self, device: Device, say: Say | None = None) -> None:
@@ -95,7 +95,7 @@ def compare(
     effective = max(tolerance, spread or 0.0)
     sides = (Side(old.path, threads), Side(new.path, threads))
     device = device or Here()
-    watch = _Watch(device, say)
+    watch = Watch(device, say)
     provider = new.manifest["runtime"]["options"].get("provider", HOST_PROVIDERS[0])
     found = pairs.regression(
         lambda: watch.opener(*sides, pin=counts[0]),
@@ -150,7 +150,7 @@ def itself(
     `spread` is the largest deviation of a pair's median from 1 among `rounds` pairs of fresh processes; the chance that
     the next pair lies outside is at most `beyond` with 95 % confidence. A `fail` asks that much of all pairs of a look.
     """
-    watch = _Watch(device or Here())
+    watch = Watch(device or Here())
     side = Side(bundle.path, threads)
     count = threads or bundle.manifest["runtime"]["threads"]
     found = pairs.regression(
@@ -207,7 +207,7 @@ def _has_float(bundle: Bundle) -> bool:
 
 
 def _notes(
-    new: Bundle, old: Bundle, effective: float, tolerance: float, spread: float | None, watch: _Watch
+    new: Bundle, old: Bundle, effective: float, tolerance: float, spread: float | None, watch: Watch
 ) -> list[str]:
     notes = []
     if effective > tolerance:

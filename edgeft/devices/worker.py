@@ -4,6 +4,7 @@
     {"do": "warm", "seconds": 1.0}                  {"run_ns": 812345.0, "steady": true}
     {"do": "block", "repeats": 7, "lead": 1}        {"wall": 5712345, "cpu": 5701111}
     {"do": "single", "seconds": 1.0}                a result of `bench.latency.measure`
+    {"do": "outputs"}                               {"sha256": ...} of what the bundle's samples give
     {"do": "heat"}                                  a reading of `heat.read`
     {"do": "cores", "wanted": 1}                    {"cores": [3]}: the least busy ones
     {"do": "who"}                                   {"fingerprint": {...}} of the machine alone
@@ -16,6 +17,7 @@ long as its stdin: whoever started it may vanish, and no orphan stays.
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import os
 import select
@@ -39,6 +41,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.session: Any = None
+        self.samples: Mapping[str, Any] = {}
         self.clock = SystemClock()
         self.on_cpu = True  # no accelerator, whose work the CPU clock does not see
 
@@ -50,6 +53,7 @@ class Worker:
                 "warm": self.warm,
                 "block": self.block,
                 "single": self.single,
+                "outputs": self.outputs,
                 "heat": self.heat,
                 "who": self.who,
                 "cores": self.cores,
@@ -87,8 +91,9 @@ class Worker:
         recorded = opened.manifest["runtime"]
         self.session = opened.session(threads=threads, baseline=baseline, exact=False, options=options)
         self.on_cpu = recorded["options"].get("provider", HOST_PROVIDERS[0]) in HOST_PROVIDERS
-        samples = opened.samples()
-        self.session.run({tensor.name: samples[f"input/{tensor.name}"][:1] for tensor in self.session.inputs})
+        stored = opened.samples()
+        self.samples = {tensor.name: stored[f"input/{tensor.name}"] for tensor in self.session.inputs}
+        self.session.run({name: value[:1] for name, value in self.samples.items()})
         where = fingerprint(
             threads=threads or recorded["threads"],
             runtime={"name": opened.backend, "version": opened.runtime.version()},
@@ -139,6 +144,14 @@ class Worker:
         from ..bench.latency import measure
 
         return measure(self.session.invoke, max_seconds=seconds, min_samples=fewest, max_samples=most)
+
+    def outputs(self) -> dict[str, Any]:
+        """The digest of the outputs on all of the bundle's samples: the same bits give the same digest."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.session.run(self.samples).items()):
+            digest.update(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes())
+        self.session.run({name: value[:1] for name, value in self.samples.items()})  # what is timed next is one sample
+        return {"sha256": digest.hexdigest()}
 
     def heat(self) -> dict[str, Any]:
         from . import heat

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import figures, page, planned, sections, words
+from . import figures, page, planned, searched, sections, words
 from .page import el
 
 #: extras that report.json may hold itself.
@@ -102,6 +102,7 @@ def bundle_part(
         sections.samples(extras),
         sections.layers(extras),
         sections.integer(head, extras, runtime),
+        searched.card(runtime),
         planned.card(words.table(run_summary).get("plan"), head["metric"]),
         sections.training(extras.get("history"), head["metric"]),
         sections.provenance(report, manifest, run_summary, runtime),

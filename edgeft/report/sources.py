@@ -1,4 +1,4 @@
-"""What a page needs, read from a bundle or a run directory."""
+"""What a page needs, read from a bundle, a run directory or a store of baselines."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from .. import bundle as bundles
 from .. import tasks
 from ..bundle import Bundle
 from ..errors import BundleError, EdgeftError, RunError
-from . import html
+from . import html, trend
 
 _MOST_SAMPLES = 24
 
 
 def read(path: Path) -> html.Part:
-    """The part of a page for a bundle or a run directory; raises `BundleError` or `RunError`."""
+    """The part of a page for a bundle, a run directory or a store of baselines; raises `BundleError` or `RunError`."""
     if (path / "manifest.json").is_file():
         return of_bundle(bundles.open(path))
     if (path / "summary.json").is_file():
         return of_run(path)
+    if (path / "history.jsonl").is_file() or (path / "accepted").is_dir():
+        return trend.part(path)
     raise RunError(
-        "neither a bundle (manifest.json) nor a finished run (summary.json)",
+        "neither a bundle (manifest.json), a finished run (summary.json) nor a store of baselines (history.jsonl)",
         where=str(path),
         remedy=f"edgeft tune --resume {path}" if (path / "recipe.toml").is_file() else "name a run or bundle folder",
     )

@@ -88,6 +88,8 @@ def load_onnxruntime(path, threads, options):
     settings.inter_op_num_threads = options.get("inter_op_num_threads", 1)
     level = options.get("graph_optimization_level", "ORT_ENABLE_ALL")
     settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    for key in ("enable_cpu_mem_arena", "enable_mem_pattern"):
+        setattr(settings, key, options.get(key, True))
     for key, value in options.items():
         if "." in key:
             settings.add_session_config_entry(key, value)

@@ -114,6 +114,10 @@ class Runtime(Protocol):
         for a host whose integer kernels saturate, where a board's do not. Empty where kernels are always exact."""
         ...
 
+    def knobs(self, threads: int) -> dict[str, tuple[Any, ...]]:
+        """Options that may change the speed of `threads` threads and not what is computed, and the values to try."""
+        ...
+
     def integer_weights(self, path: Path) -> list[WeightTensor]:
         """Every int8 constant of the artifact, read from the file itself without the converter's packages."""
         ...

@@ -101,6 +101,11 @@ def exact_options() -> dict[str, Any]:
     return {}
 
 
+def knobs(threads: int) -> dict[str, tuple[Any, ...]]:
+    """Options that may change the speed, each with the values worth trying, its default first: XNNPACK or not."""
+    return {"op_resolver": ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")}
+
+
 def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
     """A session; raises `BundleError` when the file does not load, `Missing` when no interpreter is there.
 

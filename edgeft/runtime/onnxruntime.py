@@ -26,6 +26,7 @@ __all__ = [
     "exact_options",
     "integer_share",
     "integer_weights",
+    "knobs",
     "load",
     "options",
     "version",
@@ -42,6 +43,8 @@ _OPTIONS = {
     "inter_op_num_threads": 1,
     "session.intra_op.allow_spinning": "0",
 }
+#: options that are understood too, with the runtime's own defaults: worth a search, not worth recording
+_MEMORY = {"enable_cpu_mem_arena": True, "enable_mem_pattern": True}
 _LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
 
 
@@ -59,6 +62,13 @@ def exact_options() -> dict[str, Any]:
     return {"graph_optimization_level": "ORT_ENABLE_BASIC"}
 
 
+def knobs(threads: int) -> dict[str, tuple[Any, ...]]:
+    """Options that may change the speed, each with the values worth trying, its default first."""
+    spinning = {"session.intra_op.allow_spinning": ("0", "1")} if threads > 1 else {}
+    levels = ("ORT_ENABLE_ALL", "ORT_ENABLE_EXTENDED")
+    return {"graph_optimization_level": levels, **spinning, **dict.fromkeys(_MEMORY, (True, False))}
+
+
 def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
     """A session; raises `BundleError` when the file does not load, `Missing` when the runtime is absent."""
     return _open(path, threads, options)
@@ -70,7 +80,7 @@ def _open(path: Path, threads: int, chosen: Mapping[str, Any] | None, profile: P
 
     path = existing(path)
     _onnx_wire.read(path)  # refuses external data outside the folder before the runtime follows it
-    values, input_names, output_names = settings(chosen, _OPTIONS, path)
+    values, input_names, output_names = settings(chosen, {**_OPTIONS, **_MEMORY}, path)
     if values["graph_optimization_level"] not in _LEVELS:
         raise BundleError(f"graph_optimization_level is one of {', '.join(_LEVELS)}", where=str(path))
     if values["provider"] not in ort.get_available_providers():
@@ -85,6 +95,8 @@ def _open(path: Path, threads: int, chosen: Mapping[str, Any] | None, profile: P
     config.intra_op_num_threads = threads
     config.inter_op_num_threads = values["inter_op_num_threads"]
     config.graph_optimization_level = getattr(ort.GraphOptimizationLevel, values["graph_optimization_level"])
+    for key in _MEMORY:
+        setattr(config, key, values[key])
     for key, value in values.items():
         if "." in key:
             config.add_session_config_entry(key, value)

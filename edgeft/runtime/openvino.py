@@ -28,6 +28,8 @@ _OPTIONS = {
     "NUM_STREAMS": "1",
     "ENABLE_CPU_PINNING": "NO",
 }
+#: options that are understood too, whose defaults are the plug-in's own: worth a search, not worth recording
+_PLACING = {"ENABLE_HYPER_THREADING": "YES", "SCHEDULING_CORE_TYPE": "ANY_CORE"}
 _TYPES = {
     "f32": "float32", "f16": "float16", "f64": "float64", "i8": "int8", "u8": "uint8", "i16": "int16", "u16": "uint16",
     "i32": "int32", "u32": "uint32", "i64": "int64", "u64": "uint64", "boolean": "bool",
@@ -68,9 +70,16 @@ def exact_options() -> dict[str, Any]:
     return {"LP_TRANSFORMS_MODE": "NO"}
 
 
+def knobs(threads: int) -> dict[str, tuple[Any, ...]]:
+    """Options that may change the speed, each with the values worth trying, its default first."""
+    placing = {"SCHEDULING_CORE_TYPE": ("ANY_CORE", "PCORE_ONLY"), "ENABLE_HYPER_THREADING": ("YES", "NO")}
+    return {"PERFORMANCE_HINT": ("LATENCY", "THROUGHPUT"), "ENABLE_CPU_PINNING": ("NO", "YES"), **placing}
+
+
 def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
     """A session; raises `BundleError` when the file does not load, `Missing` when the runtime is absent."""
-    known = {**_OPTIONS, **{k: v for k, v in exact_options().items() if k in (options or {})}}
+    more = {**exact_options(), **_PLACING}
+    known = {**_OPTIONS, **{key: value for key, value in more.items() if key in (options or {})}}
     values, input_names, output_names = settings(options, known, Path(path))
     compiled = _compile(Path(path), _read(path), threads, values)
     return _OpenVinoSession(

@@ -1,0 +1,77 @@
+"""Runtime options that a search found, into a bundle: verified again with them, or left as it is."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import bundle as bundles
+from .. import files
+from ..bench.store import now
+from ..bundle import Bundle
+from ..devices.device import Device
+from ..errors import BundleError, UsageError
+from ..personalize.state import FILE as STATE
+from ..report import html, sources
+from ..verdict import FAIL, Verdict
+from . import isolated
+from .document import clean, merge
+
+
+def adopt(bundle: Bundle, found: Mapping[str, Any], device: Device) -> dict[str, Any]:
+    """Write the setting of `devices.search.search` and its evidence (`runtime.search`) into the bundle's manifest.
+
+    The bundle is made anew beside itself, verified on the device in its runtime with the new options, and moved into
+    place in one rename. Returns the report's content; where it is a `fail` the bundle stays as it was. Gates that need
+    data are carried over: the search kept only what gives the same bits.
+    """
+    runtime = bundle.manifest["runtime"]
+    evidence = {"at": now(), **{key: found[key] for key in found if key not in ("changed", "setting")}}
+    manifest = {key: value for key, value in bundle.manifest.items() if key != "files"}
+    manifest["runtime"] = {**runtime, **found["setting"], "search": clean(evidence)}
+    staging = bundle.path.with_name(f".{bundle.path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with files.system_errors(staging):
+            for name in (*bundle.manifest["files"], "report.json"):
+                if (bundle.path / name).is_file():
+                    (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(bundle.path / name, staging / name)
+        bundles.write(staging, manifest)
+        report = _verified(staging, device)
+        if report["verdict"] != FAIL:
+            files.write_json(staging / "report.json", report)
+            page = html.document([sources.of_bundle(bundles.open(staging, check_files=False))])
+            files.write_text(staging / "report.html", page)
+            files.publish(staging, bundle.path)
+        return report
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def adoptable(bundle: Bundle) -> None:
+    """Raise `UsageError` where a new manifest would orphan what a device has learned, which is bound to it."""
+    if (bundle.path / STATE).exists():
+        raise UsageError(
+            "what this bundle has learned belongs to its options as they are",
+            where=str(bundle.path / STATE),
+            remedy="search first, personalize after; or move the state file away",
+        )
+
+
+def _verified(staging: Path, device: Device) -> dict[str, Any]:
+    fresh = isolated.run(staging, device=device, where=device.where)
+    file = staging / "report.json"
+    try:
+        before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"gates": []}
+        gates = [Verdict(**{**gate, "ci95": gate["ci95"] and tuple(gate["ci95"])}) for gate in before["gates"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError("cannot be read", where=str(file), remedy="export it again") from error
+    measured = {(gate["name"], gate["metric"]) for gate in fresh["gates"]}
+    needs_data = ("accuracy", "agreement")
+    carried = [gate for gate in gates if gate.name in needs_data or (gate.name, gate.metric) not in measured]
+    known = {key: value for key, value in fresh.items() if value is not None}
+    return merge({**before, **known}, carried)
