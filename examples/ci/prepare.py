@@ -9,14 +9,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import edgeft
 
 
+def residual_block(nodes: list[Any], add: Any) -> tuple[str, list[Any]] | None:
+    """(the tensor it begins with, its nodes in order) of the block that an Add ends, None where it ends none."""
+    for begin in add.input:
+        depends = {begin}
+        for node in nodes:
+            if depends & set(node.input):
+                depends |= set(node.output)
+        if not depends.issuperset(add.input):
+            continue
+        needed, block = set(add.input), [add]
+        for node in reversed(nodes[: nodes.index(add)]):
+            if needed & set(node.output) & (depends - {begin}):
+                needed |= set(node.input)
+                block.insert(0, node)
+        return begin, block
+    return None
+
+
 def duplicate_block(bundle: Path, out: Path) -> Path:
-    """A copy of an ONNX Runtime bundle whose costliest block of equal input and output shape is in it twice.
+    """A copy of an ONNX Runtime bundle whose costliest residual block is in it twice.
 
     What a careless change of a model does: the answers hardly matter here, the time does.
     """
@@ -24,49 +44,31 @@ def duplicate_block(bundle: Path, out: Path) -> Path:
 
     shutil.copytree(bundle, out)
     path = out / "model.onnx"
-    model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
-    graph = model.graph
-    makers = {name: node for node in graph.node for name in node.output}
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    model = onnx.load(str(path))
+    nodes = list(model.graph.node)
+    blocks = [block for node in nodes if node.op_type == "Add" and (block := residual_block(nodes, node))]
+    if not blocks:
+        raise SystemExit(f"{path}: no residual block, there is nothing to repeat")
+    known = onnx.shape_inference.infer_shapes(model).graph
+    sizes = {v.name: math.prod(d.dim_value or 1 for d in v.type.tensor_type.shape.dim) for v in known.value_info}
+    begin, block = max(blocks, key=lambda found: sum(sizes.get(node.output[0], 0) for node in found[1]))
 
-    def root(name: str) -> onnx.TensorProto | None:
-        """The constant behind a dequantized weight."""
-        while name in makers and makers[name].op_type in ("DequantizeLinear", "Transpose", "Reshape"):
-            name = makers[name].input[0]
-        return constants.get(name)
-
-    def cost(node: onnx.NodeProto) -> int:
-        weight = root(node.input[1])
-        square = weight is not None and len(weight.dims) == 4 and weight.dims[0] == weight.dims[1]
-        strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [1])
-        return weight.dims[0] ** 2 if square and set(strides) == {1} else 0
-
-    conv = max((node for node in graph.node if node.op_type == "Conv"), key=cost)
-    if not cost(conv):
-        raise SystemExit(f"{path}: no convolution keeps its shape, there is no block to repeat")
-    # from the convolution up to where its result is integers again
-    chain = [conv]
-    while chain[-1].op_type != "DequantizeLinear":
-        (chain_next,) = [node for node in graph.node if chain[-1].output[0] in node.input][:1]
-        chain.append(chain_next)
-    end = chain[-1].output[0]
-    copies = []
-    for node in chain:
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        copy.name += "_again"
-        copy.output[0] += "_again"
-        copies.append(copy)
-    for copy, node in zip(copies[1:], chain):
-        copy.input[0] = node.output[0] + "_again"
-    for node in graph.node:  # whoever read the block's result reads that of its repetition
+    end, again = block[-1].output[0], "_again"
+    inside = {name for node in block for name in node.output}
+    for node in nodes:  # whoever reads the block's result reads that of its repetition
         for i, name in enumerate(node.input):
             if name == end:
-                node.input[i] = end + "_again"
-    copies[0].input[0] = end
-    at = list(graph.node).index(chain[-1]) + 1
-    for copy in reversed(copies):
-        graph.node.insert(at, copy)
+                node.input[i] = end + again
+    at = nodes.index(block[-1]) + 1
+    for node in reversed(block):
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.name += again
+        for i, name in enumerate(node.input):
+            copy.input[i] = end if name == begin else name + again if name in inside else name
+        for i, name in enumerate(node.output):
+            copy.output[i] = name + again
+        model.graph.node.insert(at, copy)
     onnx.save(model, str(path))
 
     # a bundle knows its files by their digests
