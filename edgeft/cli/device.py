@@ -50,6 +50,7 @@ def list_(console: Console) -> Outcome:
 @click.argument("device")
 @click.option("--target", metavar="NAME", help="What board it is: its runtime is installed, its architecture checked.")
 @click.option("--runtime", multiple=True, help="litert, tflite-runtime, onnxruntime or openvino; also more than once.")
+@click.option("--extra", multiple=True, help="What raw samples take: audio, text, translate, detect; also several.")
 @click.option("--isa", type=click.Choice(["aarch64", "armv7"]), help="Of an emulated board: its 32-bit system instead.")
 @click.option("--python", metavar="PATH", help="An interpreter of the board that has numpy, click and a runtime.")
 @click.option("--wheels", type=click.Path(path_type=Path, exists=True), help="Wheels for a board without a network.")
@@ -58,6 +59,7 @@ def setup_(
     device: str,
     target: str | None,
     runtime: tuple[str, ...],
+    extra: tuple[str, ...],
     isa: str | None,
     python: str | None,
     wheels: Path | None,
@@ -75,11 +77,13 @@ def setup_(
 
         if python or wheels or target:
             raise UsageError("an emulated board is named by its address alone", remedy="leave out --target and others")
-        made = emulate.setup(device, runtimes=runtime, isa=isa, say=console.say)
+        made = emulate.setup(device, runtimes=runtime, extras=extra, isa=isa, say=console.say)
         return Outcome(made, words.emulated(made))
     if isa:
         raise UsageError("--isa is for emulated boards", where=device, remedy="leave it out")
-    found = setup.setup(device, runtimes=runtime, target=target, python=python, wheels=wheels, say=console.say)
+    found = setup.setup(
+        device, runtimes=runtime, extras=extra, target=target, python=python, wheels=wheels, say=console.say
+    )
     return Outcome(found, words.device(found))
 
 

@@ -117,13 +117,18 @@ def profile_of(name: str) -> tuple[targets.Target, str]:
 
 
 def setup(
-    name: str, *, runtimes: Sequence[str] = (), isa: str | None = None, say: Callable[[str], None] = lambda text: None
+    name: str,
+    *,
+    runtimes: Sequence[str] = (),
+    extras: Sequence[str] = (),
+    isa: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Fetch, check and unpack what an emulated board runs; the record that `known` keeps.
 
     `runtimes` as `devices.setup.setup`, each with a version where one is wanted (`onnxruntime==1.21.0`); none means the
-    profile's own. `isa` "armv7" is the 32-bit system of a 64-bit board. Raises `Missing` without a connection or a
-    wheel, `UsageError` for a board that cannot be emulated here.
+    profile's own. `extras` as there. `isa` "armv7" is the 32-bit system of a 64-bit board. Raises `Missing` without a
+    connection or a wheel, `UsageError` for a board that cannot be emulated here.
     """
     profile, cpu = profile_of(name)
     isa = isa or profile.isa
@@ -134,7 +139,7 @@ def setup(
         raise Missing(f"boards are emulated on Linux, x86_64 or aarch64, not on {host}", where=name)
     machine = MACHINES[isa]
     wanted = list(runtimes) or ["tflite-runtime" if isa == "armv7" else profile.backend]
-    packages = for_runtime(wanted)
+    packages = for_runtime(wanted, extras)
     place = cache()
     with files.system_errors(place):
         place.mkdir(parents=True, exist_ok=True)
@@ -165,7 +170,7 @@ def setup(
         last = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
         raise SystemFailure(f"its Python does not start: {last}", where=name, remedy=f"remove {place}, set it up again")
     names = [bare(package) for package in packages]
-    plain = {bare(package) for package in ALWAYS}
+    plain = {bare(package) for package in (*ALWAYS, *for_runtime([], extras))}
     record["runtimes"] = {name: wheels[name] for name in names if name in wheels and name not in plain}
     known.write(name, record)
     return {**record, "name": name}

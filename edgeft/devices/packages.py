@@ -14,6 +14,13 @@ PACKAGES = {
     "onnxruntime": ("onnxruntime",),
     "openvino": ("openvino",),
 }
+#: what reading raw samples takes beside that, by the name of edgeft's own extra
+EXTRAS = {
+    "audio": ("soundfile",),
+    "text": ("tokenizers",),
+    "translate": ("tokenizers", "sacrebleu"),
+    "detect": ("pycocotools",),
+}
 #: of each board: numpy and click are what edgeft imports, pillow reads pictures
 ALWAYS = ("numpy", "click>=8.1", "pillow")
 
@@ -31,9 +38,13 @@ def split(runtime: str) -> tuple[str, str]:
     return name, version
 
 
-def for_runtime(runtimes: Sequence[str]) -> list[str]:
-    """Requirements for all of `runtimes` and what every worker imports."""
-    found = []
+def for_runtime(runtimes: Sequence[str], extras: Sequence[str] = ()) -> list[str]:
+    """Requirements for all of `runtimes`, what every worker imports, and `extras` (keys of `EXTRAS`)."""
+    found: list[str] = []
+    for extra in extras:
+        if extra not in EXTRAS:
+            raise UsageError(f"{extra!r} is no extra", where="--extra", remedy=nearest(extra, EXTRAS))
+        found += [package for package in EXTRAS[extra] if package not in found]
     for runtime in runtimes:
         name, version = split(runtime)
         first, *rest = PACKAGES[name]

@@ -38,6 +38,7 @@ def setup(
     name: str,
     *,
     runtimes: Sequence[str] = (),
+    extras: Sequence[str] = (),
     target: str | None = None,
     python: str | None = None,
     wheels: Path | None = None,
@@ -46,6 +47,7 @@ def setup(
     """Make a board ready: an environment with numpy, click and the runtimes, and this package.
 
     `runtimes` are keys of `packages.PACKAGES`, with a version where one is wanted; none means that of `target`.
+    `extras` are keys of `packages.EXTRAS`: what reading raw sound or text takes.
     `python` names an interpreter of the board that has all of it (a vendor's build): then nothing is installed.
     `wheels` is a folder of wheels for a board without a network. Raises `Missing` (no connection, no Python),
     `InvalidInput` (another architecture), `SystemFailure`.
@@ -62,7 +64,7 @@ def setup(
     if python:
         interpreter = facts["python"]
     else:
-        interpreter = _environment(board, wanted, wheels, say)
+        interpreter = _environment(board, wanted, extras, wheels, say)
     board = board.having({"python": interpreter})
     board = board.having({"python": interpreter, "lib": board.carry_package(say)})
     found = look(board)
@@ -114,13 +116,15 @@ def _fits(board: Ssh, facts: dict[str, str], profile: targets.Target | None, pyt
         )
 
 
-def _environment(board: Ssh, wanted: Sequence[str], wheels: Path | None, say: Callable[[str], None]) -> str:
+def _environment(
+    board: Ssh, wanted: Sequence[str], extras: Sequence[str], wheels: Path | None, say: Callable[[str], None]
+) -> str:
     """A virtual environment below the board's root with what a worker imports; its interpreter."""
     say(f"{board.name}: making an environment with {', '.join(wanted)}")
     source = ""
     if wheels is not None:
         source = f"--no-index --find-links {shlex.quote(board.carry(wheels))}"
-    words = " ".join(shlex.quote(package) for package in packages.for_runtime(wanted))
+    words = " ".join(shlex.quote(package) for package in packages.for_runtime(wanted, extras))
     script = (
         "{ [ -x venv/bin/python ] || python3 -m venv venv; } && "
         f"venv/bin/python -m pip install --quiet --disable-pip-version-check {source} {words}"

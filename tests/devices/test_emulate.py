@@ -6,20 +6,24 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sounds
 import tiny_bundle
 
 import edgeft
 from edgeft.cli.entry import run as main
 from edgeft.devices import debian, emulate, packages
+from edgeft.devices.call import _held
 from edgeft.devices.device import get
 from edgeft.errors import InvalidInput, Missing, UsageError
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "emulated.json"
+TESTS = Path(__file__).resolve().parents[1]
+RESULTS = TESTS.parent / "benchmarks" / "results" / "emulated.json"
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +37,9 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield "emulate:rpi4"
 
 
-def _set_up(name: str, *runtimes: str) -> None:
+def _set_up(name: str, *runtimes: str, extras: tuple[str, ...] = ()) -> None:
     try:
-        emulate.setup(name, runtimes=runtimes)
+        emulate.setup(name, runtimes=runtimes, extras=extras)
     except Missing as error:
         pytest.skip(f"cannot be set up here: {error.message}")
 
@@ -64,6 +68,18 @@ def test_a_wheel_that_dies_on_the_cpu_is_a_fail_that_names_both(emulated: str, t
     _set_up(emulated, "litert")
 
 
+def test_sounds_are_read_on_the_emulated_board(emulated: str, tmp_path: Path):
+    made = Path(shutil.copytree(TESTS / "fixtures" / "chirps", tmp_path / "chirps"))
+    data = sounds.write_folder(tmp_path / "sounds", {"test": 4})
+    _set_up(emulated, "litert", extras=("audio",))
+    done = _held(get(emulated).argv("import soundfile\nprint(soundfile.__libsndfile_version__)"))
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+    report = edgeft.verify(made, data=data, device=emulated)
+    (accuracy,) = [gate for gate in report["gates"] if gate["name"] == "accuracy"]
+    assert accuracy["n"] == 12 and accuracy["quantized"] > 0.8, accuracy
+    assert report["fingerprint"]["isa"] == "aarch64"
+
+
 def test_values_of_mlperf_tiny_are_the_committed_ones(emulated: str):
     root = Path(os.environ.get("EDGEFT_DATA", "")) / "09_mlperf_tiny" / "models"
     if not os.environ.get("EDGEFT_DATA") or not root.is_dir():
@@ -81,8 +97,6 @@ def test_values_of_mlperf_tiny_are_the_committed_ones(emulated: str):
         "        outs.append(np.concatenate([np.rint(out[y.name] / (y.scale or 1)).ravel() for y in s.outputs]))\n"
         "    print('@', hashlib.sha256(np.stack(outs).tobytes()).hexdigest())\n"
     )
-    from edgeft.devices.call import _held
-
     names = list(record["digests"]["litert Cortex-A72"])
     done = _held(get(emulated).argv(code, *(str(root / name) for name in names)))
     found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("@")]
@@ -97,12 +111,15 @@ def test_what_cannot_be_emulated():
         emulate.setup("emulate:rpi44")
     with pytest.raises(UsageError, match="no runtime"):
         packages.for_runtime(["litter"])
+    with pytest.raises(UsageError, match="did you mean 'audio'"):
+        packages.for_runtime(["litert"], ["audoi"])
 
 
 def test_requirements_of_a_board():
     assert packages.for_runtime(["litert"]) == ["numpy", "click>=8.1", "pillow", "ai-edge-litert"]
     assert packages.for_runtime(["tflite-runtime"]) == ["click>=8.1", "pillow", "tflite-runtime==2.14.0", "numpy<2"]
     assert packages.for_runtime(["onnxruntime==1.21.0"])[-1] == "onnxruntime==1.21.0"
+    assert packages.for_runtime(["litert"], ["audio", "text"])[-3:] == ["soundfile", "tokenizers", "ai-edge-litert"]
     assert packages.backend("tflite-runtime") == "litert"
 
 
