@@ -1,6 +1,6 @@
 """recipe.toml -> Recipe. Strict: an unknown key is an error that names the file, the line and the nearest key.
 
-The dataclasses are the schema (types and defaults); `CHOICES`, `RANGES` and `LATER` below say which values are right.
+The dataclasses are the schema (types and defaults); `CHOICES` and `RANGES` below say which values are right.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ TASKS = (
 #: what a key may be. `module` and `dataset` are what the Python API writes for the caller's own objects.
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASKS,
-    "model.source": ("builtin", "timm", "torchvision", "transformers", "python", "module"),
+    "model.source": ("builtin", "timm", "torchvision", "transformers", "ultralytics", "python", "module"),
     "data.format": (
         "image-folder",
         "npz",
@@ -180,11 +180,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "quantize.embeddings": EMBEDDINGS,
     "gates.decide": ("point", "bound"),
     "personalize.optimizer": ("sgd", "adam"),
-}
-
-#: values that belong to the recipe's language but that this version cannot do yet
-LATER: dict[str, tuple[str, ...]] = {
-    "model.source": ("ultralytics",),
 }
 
 #: entry-point groups whose names count as known
@@ -273,12 +268,9 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
         value = _get(recipe, key)
         if value in allowed or value is None or (key == "update.policy" and re.fullmatch(r"last:[1-9]\d?", value)):
             continue
-        if value in LATER.get(key, ()):
-            now = ", ".join(allowed)
-            raise fail(key, f"= {value!r} is not available yet in this version of edgeft", f"available: {now}")
         if key in PLUGINS and value in tables.plugins(PLUGINS[key]):
             continue
-        raise fail(key, f"cannot be {value!r}", nearest(value, (*allowed, *LATER.get(key, ()))))
+        raise fail(key, f"cannot be {value!r}", nearest(value, allowed))
     for key, (low, high) in RANGES.items():
         value = _get(recipe, key)
         if value is not None and not low <= value <= high:

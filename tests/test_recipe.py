@@ -122,7 +122,6 @@ decide = "bound"
         ("[train]\nlayer_decay = 0\n", 2, "'train.layer_decay' must be above 0", ""),
         ("[train]\nunfreeze = -1\n", 2, "'train.unfreeze' must be from 0", ""),
         ("[train]\nclass_weights = 'balance'\n", 2, "cannot be 'balance'", "did you mean 'balanced'?"),
-        ("[model]\nsource = 'ultralytics'\n", 2, "'ultralytics' is not available yet", ""),
     ],
 )
 def test_mistakes_name_their_line_and_remedy(tmp_path: Path, text: str, line: int, message: str, remedy: str) -> None:
@@ -144,14 +143,13 @@ def test_every_task_of_the_language_is_a_name_here() -> None:
         assert recipe.from_table({"task": task}, "here").task == task
 
 
-def test_choices_ranges_and_later_speak_of_keys_that_exist() -> None:
-    for dotted in (*recipe.CHOICES, *recipe.RANGES, *recipe.POSITIVE, *recipe.LATER, *recipe.PLUGINS):
+def test_choices_and_ranges_speak_of_keys_that_exist() -> None:
+    for dotted in (*recipe.CHOICES, *recipe.RANGES, *recipe.POSITIVE, *recipe.PLUGINS):
         value: Any = Recipe(personalize=recipe.Personalize())
         for part in dotted.split("."):
             value = getattr(value, part)
         if dotted in recipe.CHOICES:
             assert value in recipe.CHOICES[dotted]
-            assert not set(recipe.CHOICES[dotted]) & set(recipe.LATER.get(dotted, ()))
     numbers = {
         f"{name}.{key}"
         for name, kind in sections().items()

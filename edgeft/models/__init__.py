@@ -1,7 +1,7 @@
 """Models: one file a source. A source builds a `Built`: the module, its classifier's name, its preprocessing.
 
     builtin.py   the networks that come with edgeft     torchvision.py, timm.py   theirs, never downloaded
-    transformers.py   BERT-type encoders of a local folder
+    transformers.py   BERT-type encoders of a local folder   ultralytics.py   detectors of a .pt file
     python_file.py   `file.py:function` of the user     weights.py   state dicts from files, read without running code
 
 Other sources are found in the entry-point group `edgeft.models`: an object with a `build` of the same form.
@@ -25,6 +25,7 @@ SOURCES = {
     "timm": "timm",
     "torchvision": "torchvision",
     "transformers": "transformers",
+    "ultralytics": "ultralytics",
     "python": "python_file",
 }
 

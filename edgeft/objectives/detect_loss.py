@@ -2,7 +2,8 @@
 
 Cells are assigned by task alignment (TOOD, Feng et al. 2021): of those inside a box, the ten whose score and overlap
 with it are best. Their class target is that alignment, scaled to the best overlap, so that scores rank boxes by how
-well they fit; boxes are compared by generalized IoU (Rezatofighi et al. 2019).
+well they fit; boxes are compared by generalized IoU (Rezatofighi et al. 2019). Boxes that are distributions of
+distances are also told which two bins a side lies between (Li et al. 2020, Distribution Focal Loss).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ..tasks.boxes import SIDES, STRIDE
 TOP, ALPHA, BETA = 10, 0.5, 6.0
 #: an overlap counts as at least this: at the start a box may meet no cell's box at all
 _LEAST = 0.05
-BOX_WEIGHT = 5.0
+BOX_WEIGHT, BINS_WEIGHT = 5.0, 1.0
 #: what no cell needs to say: logits and raw boxes beyond these are pulled back. Empty cells would otherwise drift far
 #: out, and one int8 grid for the range of a branch would leave few steps where it matters
 LOGITS, RAW = 10.0, 4.0
@@ -26,7 +27,10 @@ Said = tuple[torch.Tensor, ...]
 
 
 def flat(said: Said) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Outputs by level -> logits (N, A, C), raw boxes (N, A, 4), and cells (A, 3): x, y, stride, in input pixels."""
+    """Outputs by level -> logits (N, A, C), raw boxes (N, A, 4) or (N, A, 4 * bins), and cells (A, 3): x, y, stride.
+
+    Cells are in input pixels.
+    """
     logits, boxes, cells = [], [], []
     finest = said[0].shape[2]
     for classes, raw in zip(said[::2], said[1::2]):
@@ -41,8 +45,12 @@ def flat(said: Said) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def decoded(raw: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-    """Raw boxes (..., A, 4) -> x1 y1 x2 y2 in input pixels, as `tasks.boxes.cells` has it."""
+    """Raw boxes (..., A, 4) or (..., A, 4 * bins) -> x1 y1 x2 y2 in input pixels, as `tasks.boxes.cells` has it."""
     stride = cells[:, 2:]
+    if raw.shape[-1] > 4:
+        shares = raw.unflatten(-1, (4, -1)).softmax(-1)
+        sides = (shares * torch.arange(shares.shape[-1], dtype=raw.dtype)).sum(-1) * stride
+        return torch.cat([cells[:, :2] - sides[..., :2], cells[:, :2] + sides[..., 2:]], dim=-1)
     centre = cells[:, :2] + raw[..., :2] * stride
     half = 0.5 * SIDES * stride * raw[..., 2:].clamp(-_MAX_LOG, _MAX_LOG).exp()
     return torch.cat([centre - half, centre + half], dim=-1)
@@ -101,14 +109,35 @@ def detection_loss(said: Said, targets: torch.Tensor) -> torch.Tensor:
         mine = truth[owner[at]]
         wanted[i, at, mine[:, 0].long()] = score[at].to(wanted)
         misfit = misfit + ((1 - overlap(boxes[i, at], mine[:, 1:], generalized=True)) * score[at]).sum()
+        if raw.shape[-1] > 4:
+            between = bins_loss(raw[i, at], cells[at], mine[:, 1:])
+            misfit = misfit + BINS_WEIGHT / BOX_WEIGHT * (between * score[at]).sum()
     total = wanted.sum().clamp(min=1.0)
     scored = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
     return (scored + BOX_WEIGHT * misfit) / total + RANGE_WEIGHT * beyond(logits, raw)
 
 
+def bins_loss(raw: torch.Tensor, cells: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """(K,) cross-entropy of distributions (K, 4 * bins) with the two bins that each side of `wanted` lies between.
+
+    A side that is farther than the last bin counts as the last one.
+    """
+    said = raw.unflatten(-1, (4, -1))
+    last = said.shape[-1] - 1
+    sides = torch.cat([cells[:, :2] - wanted[:, :2], wanted[:, 2:] - cells[:, :2]], dim=-1) / cells[:, 2:]
+    sides = sides.clamp(0, last - 0.01)
+    low = sides.floor()
+    share = sides - low
+    logs = said.log_softmax(-1)
+    at = low.long().unsqueeze(-1)
+    near, far = logs.gather(-1, at).squeeze(-1), logs.gather(-1, at + 1).squeeze(-1)
+    return -(near * (1 - share) + far * share).mean(-1)
+
+
 def beyond(logits: torch.Tensor, raw: torch.Tensor) -> torch.Tensor:
     """How far logits and raw boxes are outside of the range that they need, squared, mean over cells."""
-    return ((logits.abs() - LOGITS).clamp(min=0) ** 2).mean() + ((raw.abs() - RAW).clamp(min=0) ** 2).mean()
+    limit = RAW if raw.shape[-1] == 4 else LOGITS  # distributions are logits too
+    return ((logits.abs() - LOGITS).clamp(min=0) ** 2).mean() + ((raw.abs() - limit).clamp(min=0) ** 2).mean()
 
 
 def imitation_loss(student: Said, teacher: Said) -> torch.Tensor:
@@ -124,5 +153,9 @@ def imitation_loss(student: Said, teacher: Said) -> torch.Tensor:
         total = weight.sum().clamp(min=1.0)
         entropy = F.binary_cross_entropy_with_logits(taught, scores, reduction="sum")
     scored = F.binary_cross_entropy_with_logits(logits, scores, reduction="sum") - entropy
-    moved = F.smooth_l1_loss(raw, shown, beta=0.1, reduction="none").sum(-1)
+    if raw.shape[-1] == 4:
+        moved = F.smooth_l1_loss(raw, shown, beta=0.1, reduction="none").sum(-1)
+    else:
+        pair = [each.unflatten(-1, (4, -1)).log_softmax(-1) for each in (raw, shown)]
+        moved = F.kl_div(*pair, reduction="none", log_target=True).sum(-1).mean(-1)
     return (scored + BOX_WEIGHT * (moved * weight).sum()) / total

@@ -16,10 +16,18 @@ def tell(outputs, raw, spec, labels):
         finest = finest or h
         stride = STRIDE * finest // h
         y, x = np.divmod(np.arange(h * w), w)
-        values = values.reshape(4, -1)
+        values = values.reshape(4, -1, h * w)
+        logits.append(classes.reshape(len(classes), -1).T)
+        if values.shape[1] > 1:  # logits of distances to the four sides
+            powers = np.exp(values - values.max(axis=1, keepdims=True))
+            bins = np.arange(values.shape[1]).reshape(1, -1, 1)
+            sides = (powers * bins).sum(axis=1) / powers.sum(axis=1)
+            corners = [x + 0.5 - sides[0], y + 0.5 - sides[1], x + 0.5 + sides[2], y + 0.5 + sides[3]]
+            boxes.append(np.stack(corners, axis=1) * stride)
+            continue
+        values = values[:, 0]
         cx, cy = (x + 0.5 + values[0]) * stride, (y + 0.5 + values[1]) * stride
         half = 0.5 * SIDES * stride * np.exp(np.clip(values[2:], -6, 6))
-        logits.append(classes.reshape(len(classes), -1).T)
         boxes.append(np.stack([cx - half[0], cy - half[1], cx + half[0], cy + half[1]], axis=1))
     size, every, place_of = spec["size"], np.concatenate(logits), np.concatenate(boxes)
     every = np.where(np.isnan(every), -np.inf, every)

@@ -4,6 +4,10 @@ A detector hands out, level by level from the finest, class logits (N, C, h, w) 
 are numbered in that order. The finest level has stride 8. A cell's box has its centre at (cell + 0.5 + offset) * stride
 and the sides 4 * stride * exp(value), in pixels of the network's input: (dx, dy, log w, log h). Offsets and logarithms
 are of one size, whatever the object's size is: one quantization grid serves all four.
+
+Boxes of more channels, (N, 4 * bins, h, w), are distributions (Li et al. 2020, Generalized Focal Loss): for each of
+left, top, right and bottom the logits of the distances 0, 1, ... bins - 1 strides from the cell's centre (cell + 0.5);
+the expected distance counts.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ _MAX_LOG = 6.0
 
 @dataclass(frozen=True)
 class Level:
-    """Outputs of one stride: `logits` (N, C, h, w) and `boxes` (N, 4, h, w)."""
+    """Outputs of one stride: `logits` (N, C, h, w) and `boxes` (N, 4, h, w) or (N, 4 * bins, h, w)."""
 
     logits: np.ndarray
     boxes: np.ndarray
@@ -41,8 +45,8 @@ def levels(outputs: Mapping[str, np.ndarray]) -> list[Level]:
     names = sorted(outputs, key=_number)
     shapes = ", ".join(f"{name} {list(np.shape(outputs[name]))}" for name in names)
     fault = BundleError(
-        f"are {shapes or 'none'}; expected class logits (samples, classes, h, w) and boxes (samples, 4, h, w) by "
-        "turns, from the finest level",
+        f"are {shapes or 'none'}; expected class logits (samples, classes, h, w) and boxes (samples, 4, h, w), or 4 * "
+        "bins of distances, by turns, from the finest level",
         where="graphs.outputs",
     )
     if not names or len(names) % 2:
@@ -50,7 +54,9 @@ def levels(outputs: Mapping[str, np.ndarray]) -> list[Level]:
     found: list[Level] = []
     for first, second in zip(names[::2], names[1::2]):
         logits, boxes = np.asarray(outputs[first]), np.asarray(outputs[second])
-        if logits.ndim != 4 or boxes.ndim != 4 or boxes.shape[1] != 4 or logits.shape[2:] != boxes.shape[2:]:
+        if logits.ndim != 4 or boxes.ndim != 4 or boxes.shape[1] % 4 or logits.shape[2:] != boxes.shape[2:]:
+            raise fault
+        if not boxes.shape[1] or (found and found[0].boxes.shape[1] != boxes.shape[1]):
             raise fault
         stride = STRIDE * found[0].logits.shape[2] // logits.shape[2] if found else STRIDE
         if found and (logits.shape[:2] != found[0].logits.shape[:2] or stride < found[-1].stride):
@@ -75,12 +81,25 @@ def cells(found: list[Level], i: int) -> tuple[np.ndarray, np.ndarray]:
     for level in found:
         _, classes, h, w = level.logits.shape
         logits.append(level.logits[i].reshape(classes, -1).T.astype(np.float64))
-        values = level.boxes[i].reshape(4, -1).astype(np.float64)
+        values = level.boxes[i].reshape(4, -1, h * w).astype(np.float64)
         y, x = np.divmod(np.arange(h * w), w)
+        if values.shape[1] > 1:
+            left, top, right, bottom = distances(values)
+            corners = np.stack([x + 0.5 - left, y + 0.5 - top, x + 0.5 + right, y + 0.5 + bottom], axis=1)
+            boxes.append(corners * level.stride)
+            continue
+        values = values[:, 0]
         cx, cy = (x + 0.5 + values[0]) * level.stride, (y + 0.5 + values[1]) * level.stride
         half = 0.5 * SIDES * level.stride * np.exp(np.clip(values[2:], -_MAX_LOG, _MAX_LOG))
         boxes.append(np.stack([cx - half[0], cy - half[1], cx + half[0], cy + half[1]], axis=1))
     return np.concatenate(logits), np.concatenate(boxes)
+
+
+def distances(logits: np.ndarray) -> np.ndarray:
+    """Expected distances (4, A) in strides of distributions (4, bins, A)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    bins = np.arange(logits.shape[1]).reshape(1, -1, 1)
+    return np.asarray((powers * bins).sum(axis=1) / powers.sum(axis=1))
 
 
 def detections(

@@ -23,9 +23,13 @@ SPEC: dict[str, Any] = {**image_spec(SIZE, mean=[0.0] * 3, std=[1.0] * 3), "kind
 WANTED = [(0, 8.0, 8.0, 36.0, 40.0), (1, 50.0, 20.0, 90.0, 60.0)]
 
 
-def raw_outputs(n: int = 1, scale: float = 0.1) -> tuple[Any, ...]:
+#: boxes as offsets and logarithms of sides, and as distributions of distances over so many bins
+FORMS = pytest.mark.parametrize("bins", [1, 8])
+
+
+def raw_outputs(n: int = 1, scale: float = 0.1, bins: int = 1) -> tuple[Any, ...]:
     generator = torch.Generator().manual_seed(0)
-    shapes = [(n, c, SIZE[0] // s, SIZE[1] // s) for s in (8, 16, 32) for c in (2, 4)]
+    shapes = [(n, c, SIZE[0] // s, SIZE[1] // s) for s in (8, 16, 32) for c in (2, 4 * bins)]
     return tuple(scale * torch.randn(s, generator=generator) - (2.0 if s[1] == 2 else 0.0) for s in shapes)
 
 
@@ -33,8 +37,9 @@ def batch_targets() -> Any:
     return torch.tensor([[*WANTED, (-1, -1, -1, -1, -1)]], dtype=torch.float32)
 
 
-def test_boxes_are_decoded_as_on_the_board() -> None:
-    said = raw_outputs(2, scale=1.0)
+@FORMS
+def test_boxes_are_decoded_as_on_the_board(bins: int) -> None:
+    said = raw_outputs(2, scale=1.0, bins=bins)
     logits, raw, cells = losses.flat(said)
     named = {f"output_{i}": t.numpy() for i, t in enumerate(said)}
     for i in range(2):
@@ -76,8 +81,9 @@ def test_overlaps_are_those_of_the_board() -> None:
     assert float(losses.overlap(*apart, generalized=True)) == pytest.approx(-0.98)
 
 
-def test_learning_by_the_loss_finds_the_boxes() -> None:
-    said = [t.clone().requires_grad_(True) for t in raw_outputs()]
+@FORMS
+def test_learning_by_the_loss_finds_the_boxes(bins: int) -> None:
+    said = [t.clone().requires_grad_(True) for t in raw_outputs(bins=bins)]
     optimizer = torch.optim.Adam(said, lr=0.1)
     first = None
     for _ in range(150):
@@ -92,6 +98,21 @@ def test_learning_by_the_loss_finds_the_boxes() -> None:
     for row in seen:
         (wanted,) = [w for w in WANTED if w[0] == row[5]]
         assert decoding.overlaps(row[None, :4], np.array([wanted[1:]]))[0, 0] > 0.9
+
+
+def test_a_side_lies_between_two_bins() -> None:
+    cells = torch.tensor([[20.0, 12.0, 8.0]])
+    wanted = torch.tensor([[10.0, 12.0, 40.0, 20.0]])  # 1.25, 0, 2.5 and 1 strides from the centre
+    shares = torch.tensor(
+        [[[1e-9, 0.75, 0.25, 1e-9], [1, 1e-9, 1e-9, 1e-9], [1e-9, 1e-9, 0.5, 0.5], [1e-9, 1, 1e-9, 1e-9]]]
+    )
+    least = losses.bins_loss(shares.log().flatten(1), cells, wanted)
+    entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25) + np.log(0.5)) / 4
+    assert float(least) == pytest.approx(entropy, abs=1e-5)
+    logits = torch.randn(1, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert float(losses.bins_loss(logits, cells, wanted).detach()) > entropy
+    far = torch.tensor([[-900.0, 12.0, 40.0, 20.0]])
+    assert torch.isfinite(losses.bins_loss(logits, cells, far)).all()
 
 
 def test_a_picture_without_boxes_teaches_that_there_is_nothing() -> None:
@@ -120,6 +141,20 @@ def test_imitation_is_zero_for_equals_and_weighs_what_the_teacher_sees() -> None
     assert moved(2, 2) > 5 * moved(6, 9)
     mixed = detect.distill(teacher, teacher, batch_targets(), weight=0.0)
     assert float(mixed) == pytest.approx(float(detect.loss(teacher, batch_targets())), rel=1e-4)
+
+
+def test_imitation_of_distributions_weighs_what_the_teacher_sees() -> None:
+    teacher = tuple(t.clone() for t in raw_outputs(bins=8))
+    teacher[0][0, 0, 2, 2] = 4.0
+    assert float(detect.distill(teacher, teacher)) == pytest.approx(0, abs=1e-4)
+
+    def moved(row: int, column: int, by: float, every: int) -> float:
+        student = tuple(t.clone() for t in teacher)
+        student[1][0, ::every, row, column] += by
+        return float(detect.distill(student, teacher))
+
+    assert moved(2, 2, 1.0, 3) > 5 * moved(6, 9, 1.0, 3) > 0
+    assert moved(2, 2, 1.0, 1) == pytest.approx(0, abs=1e-4), "a constant added to all bins says the same"
 
 
 class Split:

@@ -34,6 +34,31 @@ def test_a_cell_says_where_its_box_is() -> None:
     np.testing.assert_allclose(seen, [[28, 8, 60, 24, 1 / (1 + np.exp(-2)), 1]], atol=1e-4)
 
 
+def distributed(outputs: dict[str, np.ndarray], bins: int = 4) -> dict[str, np.ndarray]:
+    """The same outputs with boxes as distributions, all of them of distance 0."""
+    made = dict(outputs)
+    for name in ("output_1", "output_3", "output_5"):
+        n, _, h, w = outputs[name].shape
+        logits = np.full((n, 4, bins, h, w), -30.0, np.float32)
+        logits[:, :, 0] = 30.0
+        made[name] = logits.reshape(n, 4 * bins, h, w)
+    return made
+
+
+def test_a_cell_says_how_far_its_sides_are() -> None:
+    outputs = distributed(nothing())
+    put(outputs, 0, 1, 1, 2, 1, 2.0)
+    view = outputs["output_3"].reshape(1, 4, 4, 2, 4)
+    for side, shares in enumerate(([1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 1, 1, 2])):
+        view[0, side, :, 1, 2] = np.log(np.maximum(shares, 1e-12))
+    (seen,) = boxes.detections(outputs, 0.3)
+    # stride 16, centre (2.5, 1.5): left 0, top 0.5, right 2, bottom (1 + 2 + 3 + 3) / 4 strides; cut off at 64, 32
+    np.testing.assert_allclose(seen, [[40, 16, 64, 32, 1 / (1 + np.exp(-2)), 1]], atol=1e-3)
+    levels = boxes.levels(outputs)
+    _, corners = boxes.cells(levels, 0)
+    np.testing.assert_allclose(corners[4 * 8 + 1 * 4 + 2], [40, 16, 72, 60], atol=1e-3)
+
+
 def test_names_with_two_digits_keep_their_order() -> None:
     outputs = nothing(h=32, w=32)
     outputs = {f"output_{int(k[-1]) + 8}": v for k, v in outputs.items()}
@@ -63,13 +88,15 @@ def test_what_is_not_finite_is_no_box() -> None:
     assert np.isfinite(seen).all() and seen[0, 2] <= 64
 
 
-@pytest.mark.parametrize("change", ["odd", "channels", "levels", "none"])
+@pytest.mark.parametrize("change", ["odd", "channels", "bins", "levels", "none"])
 def test_other_outputs_are_refused(change: str) -> None:
     outputs = nothing()
     if change == "odd":
         del outputs["output_5"]
     if change == "channels":
         outputs["output_1"] = outputs["output_1"][:, :3]
+    if change == "bins":
+        outputs = {**distributed(outputs), "output_5": outputs["output_5"]}
     if change == "levels":
         outputs = {f"output_{i}": outputs[f"output_{(i + 2) % 6}"] for i in range(6)}
     with pytest.raises(BundleError, match="class logits"):
