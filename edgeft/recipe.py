@@ -105,6 +105,7 @@ class Personalize:
     max_forget: float = 0.01  # of the task's metric, on the reference samples in the bundle
     steps: int = 300
     rate: float = 0.02
+    loss: str = ""  # "" = the task's own | prototype: what stands before the last layer learns to part the classes
     optimizer: str = "sgd"  # sgd (with momentum) | adam
     batch_size: int = 16
     replay: int = 50  # old samples of each class that the bundle carries, as latents
@@ -179,6 +180,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "quantize.method": ("qat", "ptq", "none"),
     "quantize.embeddings": EMBEDDINGS,
     "gates.decide": ("point", "bound"),
+    "personalize.loss": ("", "cross-entropy", "mse", "prototype"),
     "personalize.optimizer": ("sgd", "adam"),
 }
 

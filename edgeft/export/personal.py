@@ -78,9 +78,9 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
             where="personalize",
             remedy=f"leave the table out; it works for {', '.join(LOSSES)}",
         )
-    loss = LOSSES[session.recipe.task]
+    loss = _loss(session.recipe.task, table.loss)
     known = min(REFERENCE, len(session.dataset.split("val")))
-    if loss == "cross-entropy" and known * table.max_forget < 1:
+    if loss != "mse" and known * table.max_forget < 1:
         say(
             f"warning: {known} validation samples judge what is forgotten, and one of them is {1 / max(known, 1):.3f} "
             f"of the accuracy, more than personalize.max_forget = {table.max_forget:g}: a single one undoes a learning"
@@ -94,11 +94,15 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
         names.index(f"{head}.bias") if f"{head}.bias" in names else -1,
     )
     parameters = list(made.parameters.values())
-    tail = (
-        _with_features(made.tail, len(made.latents) + at[0]) if min(at) >= 0 and loss == "cross-entropy" else made.tail
-    )
+    tail = _with_features(made.tail, len(made.latents) + at[0]) if min(at) >= 0 and loss != "mse" else made.tail
+    if loss == "prototype" and (tail is made.tail or len(names) < 3):
+        raise RecipeError(
+            "prototypes of classes take a tail that holds a classifier and layers before it, which learn",
+            where="personalize.loss",
+            remedy='tail = "last" or the name of a layer; the classifier alone learns by "cross-entropy"',
+        )
     if table.spare_classes:
-        if loss != "cross-entropy" or min(at) < 0:
+        if loss == "mse" or min(at) < 0:
             raise RecipeError(
                 "needs a classifier whose last layer has a weight and a bias in the tail",
                 where="personalize.spare_classes",
@@ -123,6 +127,15 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
         at if tail is not made.tail else (-1, -1),
         whole.captured.output_names,
         table,
+    )
+
+
+def _loss(task: str, asked: str) -> str:
+    own = LOSSES[task]
+    if asked in ("", own) or (asked == "prototype" and own == "cross-entropy"):
+        return asked or own
+    raise RecipeError(
+        f"{asked!r} is no loss of the task {task}", where="personalize.loss", remedy=f"leave it out ({own})"
     )
 
 

@@ -22,11 +22,14 @@ from ..errors import ModelError
 from .plain import Plain
 
 Tensors = tuple[torch.Tensor, ...]
+#: nearness of a class that a batch has none of
+FAR = 1e4
 
 
 @dataclass(frozen=True)
 class Learning:
-    """How a step learns. `loss`: cross-entropy (targets (B, C), rows that add up to 1) or mse (targets (B, K))."""
+    """How a step learns. `loss`: cross-entropy (targets (B, C), rows that add up to 1), mse (targets (B, K)), or
+    prototype (one-hot targets (B, C); Snell et al., "Prototypical networks for few-shot learning", 2017)."""
 
     loss: str = "cross-entropy"
     optimizer: str = "sgd"
@@ -58,8 +61,11 @@ def state_of(parameters: Sequence[torch.Tensor], learning: Learning) -> dict[str
     return {**moments, "power_1": torch.ones(1), "power_2": torch.ones(1)}
 
 
-def loss_of(outputs: torch.Tensor, targets: torch.Tensor, learning: Learning) -> torch.Tensor:
-    """A scalar: the mean over the batch."""
+def loss_of(said: Sequence[torch.Tensor], targets: torch.Tensor, learning: Learning) -> torch.Tensor:
+    """A scalar: the mean over the batch. `said` are the tail's outputs, for prototypes also its features (B, D)."""
+    outputs = said[0]
+    if learning.loss == "prototype":
+        outputs = nearness(said[1], targets)
     if learning.loss == "mse":
         error = outputs - targets
         if learning.spread:
@@ -69,6 +75,21 @@ def loss_of(outputs: torch.Tensor, targets: torch.Tensor, learning: Learning) ->
     shifted = outputs - highest
     total = shifted.exp().sum(1, keepdim=True).log()
     return (targets * (total - shifted)).sum(1).mean()
+
+
+def nearness(features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(B, C): how near each sample is to the mean of each class of its batch, in units of the features' own spread.
+
+    A class that the batch has none of is out of reach. Scaled as `personalize.learn.prototypes` sets the last layer.
+    """
+    counts = targets.sum(0)
+    features = features - features.mean(0, keepdim=True).detach()  # far from zero, squares would lose their digits
+    means = torch.matmul(targets.transpose(0, 1), features) / torch.clamp(counts, min=1.0).reshape(-1, 1)
+    spread = (features * features).sum(1).mean().detach() + 1e-6
+    within = (features * features).sum(1, keepdim=True) + (means * means).sum(1).reshape(1, -1)
+    apart = within - 2 * torch.matmul(features, means.transpose(0, 1))
+    present = (counts > 0).to(features.dtype).reshape(1, -1)
+    return -2 * apart / spread * present - FAR * (1 - present)
 
 
 def update(
@@ -101,9 +122,11 @@ def eager(tail: fx.GraphModule, count: int, latents: int, learning: Learning) ->
         seen, (targets, rate) = given[len(given) - latents - 2 : -2], given[-2:]
         with torch.enable_grad():
             said = Plain(tail).run(*seen, *parameters)
-            said = said[0] if isinstance(said, (tuple, list)) else said
+            said = said if isinstance(said, (tuple, list)) else (said,)
             loss = loss_of(said, targets, learning)
-            gradients = torch.autograd.grad(loss, parameters)
+            # the last layer has no part in the distances between features
+            found = torch.autograd.grad(loss, parameters, allow_unused=learning.loss == "prototype")
+            gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found)]
         moved, new = update(given[:count], gradients, state, rate, learning)
         return (*moved, *new, loss.reshape(1))
 

@@ -173,13 +173,17 @@ def _learned(
     outputs = len(bundle.labels) + plan.spare
     parameters, added = used, new.labels[len(bundle.labels) :]
     first = len(known)
-    if plan.head[0] < 0 and (count == 0 or len(new.labels) > first):
+    if plan.head[0] < 0 and (count == 0 or plan.loss == "prototype" or len(new.labels) > first):
         raise DataError("the tail has no last layer whose rows are classes", where=str(bundle.path))
+    every = [np.concatenate(pair) for pair in zip(learning[0], start.replay[0])]
+    truths = np.concatenate([learning[1], start.replay[1]])
+
+    def by_means(values: list[np.ndarray]) -> list[np.ndarray]:
+        return learn.prototypes(plan, values, tail, (every, truths), len(new.labels))
+
     if count == 0:
-        every = [np.concatenate(pair) for pair in zip(learning[0], start.replay[0])]
-        targets = np.concatenate([learning[1], start.replay[1]])
-        parameters = learn.prototypes(plan, used, tail, (every, targets), len(new.labels))
-    elif len(new.labels) > first:
+        parameters = by_means(used)
+    elif len(new.labels) > first and plan.loss != "prototype":
         parameters = learn.enrolled(plan, used, tail, learning, start.replay[0], first)
     losses: list[float] = []
     beginning = parameters
@@ -195,7 +199,7 @@ def _learned(
         seed=seed,
         watch=lambda number, loss: losses.append(loss),
     )
-    classes = len(new.labels) if plan.loss == "cross-entropy" else None
+    classes = len(new.labels) if plan.loss != "mse" else None
 
     # what is forgotten counts from the model as it was exported, or small losses would add up from version to version
     def scored(on_new: list[np.ndarray], on_reference: list[np.ndarray]) -> Scored:
@@ -206,6 +210,7 @@ def _learned(
     tried = []
     for share in SHARES:
         candidate = [old + np.float32(share) * (fresh - old) for old, fresh in zip(beginning, parameters)]
+        candidate = by_means(candidate) if plan.loss == "prototype" and count else candidate
         verdict, measured = judge(
             bundle.task, output, in_use, scored(candidate, candidate), truth, new.labels, plan.max_forget
         )
@@ -255,7 +260,7 @@ def check(bundle: Bundle, given: Path | str | None = None, *, threads: int | Non
         return None
     start, tail = start_of(bundle, plan), graphs.load(bundle, "tail", threads)
     labels = labels_of(bundle, version)
-    classes = len(labels) if plan.loss == "cross-entropy" else None
+    classes = len(labels) if plan.loss != "mse" else None
     task, name = bundle.task, plan.outputs[0]
     values = [
         float(

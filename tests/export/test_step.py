@@ -77,9 +77,77 @@ def test_fifty_steps_are_those_of_torch(optimizer: str, loss: str) -> None:
 def test_the_errors_of_a_control_are_in_its_own_spread() -> None:
     tail, parameters, x, targets = linear()
     spread = (1.0, 10.0, 100.0)
-    found = steps.loss_of(tail(x, *parameters)[0], targets, steps.Learning("mse", spread=spread))
+    found = steps.loss_of(tail(x, *parameters), targets, steps.Learning("mse", spread=spread))
     said = F.linear(x, *parameters)
     torch.testing.assert_close(found, (((said - targets) / torch.tensor(spread)) ** 2).mean())
+
+
+class Deep(nn.Module):
+    """Features behind a layer that learns, then a classifier; the second output is the features."""
+
+    def forward(self, x: torch.Tensor, v: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        features = torch.ops.aten.relu.default(torch.ops.aten.linear.default(x, v))
+        return torch.ops.aten.linear.default(features, w, b), features
+
+
+def test_prototypes_by_hand() -> None:
+    features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 4.0]])
+    targets = F.one_hot(torch.tensor([0, 0, 2]), 3).float()
+    found = steps.nearness(features, targets)
+    means = torch.tensor([[1.0, 0.0], [0.0, 0.0], [5.0, 4.0]])
+    spread = ((features - features.mean(0)) ** 2).sum(1).mean()
+    wanted = -2 * torch.cdist(features, means) ** 2 / spread
+    torch.testing.assert_close(found[:, [0, 2]], wanted[:, [0, 2]], rtol=1e-4, atol=1e-5)
+    assert (found[:, 1] == -steps.FAR).all(), "the batch has none of that class"
+
+
+@pytest.mark.parametrize("backend", RUNTIMES)
+def test_steps_on_prototypes_part_the_classes(tmp_path: Path, backend: str) -> None:
+    pytest.importorskip({"litert": "litert_torch"}.get(backend, backend))
+    torch.manual_seed(0)
+    x, y = torch.randn(12, 8), torch.arange(12) % 3
+    targets = F.one_hot(y, 4).float()  # the fourth class is still to come
+    parameters = [torch.randn(6, 8) * 0.3, torch.randn(4, 6), torch.zeros(4)]
+    learning = steps.Learning("prototype")
+    made = steps.build(fx.symbolic_trace(Deep()), parameters, [x], targets, learning)
+    ours = parameters[0].clone().requires_grad_(True)
+    optimizer = torch.optim.SGD([ours], lr=0.05, momentum=learning.momentum)
+    given, moved = [*made.example[:-2], targets, torch.full((1,), 0.05)], len(made.outputs) - 1
+    losses = []
+    for _ in range(50):
+        optimizer.zero_grad()
+        features = (x @ ours.T).relu()
+        means = torch.stack([features[y == k].mean(0) for k in range(3)])
+        spread = ((features - features.mean(0)) ** 2).sum(1).mean().detach()
+        loss = F.cross_entropy(-2 * torch.cdist(features, means) ** 2 / spread, y)
+        loss.backward()
+        optimizer.step()
+        found = made.module(*given)
+        losses.append(float(found[-1].detach()))
+        assert losses[-1] == pytest.approx(float(loss.detach()), rel=1e-3, abs=1e-4)
+        given = [*(t.detach() for t in found[:-1]), *given[moved:]]
+    assert losses[-1] < 0.5 * losses[0]
+    torch.testing.assert_close(given[0], ours.detach(), rtol=1e-2, atol=1e-3)
+    assert torch.equal(given[1], parameters[1]) and torch.equal(given[2], parameters[2]), "the classifier is not moved"
+    session = in_runtime(tmp_path, backend, made)
+    table = recipe.Personalize(rate=0.05, spare_classes=1)
+    assert personal_proof.distance(made, learning, session, table, 10, together=True) <= 1e-5
+
+
+def in_runtime(folder: Path, backend: str, step: steps.Step) -> runtime.Session:
+    exporter = importlib.import_module(f"edgeft.export.{backend}")
+    artifact = exporter.export_float(
+        step.module,
+        step.example,
+        list(step.inputs),
+        list(step.outputs),
+        folder,
+        target=target.load(RUNTIMES[backend]),
+        dynamic_batch=False,
+        as_it_is=True,
+    )
+    names = {"inputs": [{"name": n} for n in step.inputs], "outputs": [{"name": n} for n in step.outputs]}
+    return bundle.named(runtime.get(backend).load(folder / artifact.file), names, where=str(folder))
 
 
 TAILS = {
@@ -128,19 +196,7 @@ def test_gradients_of_a_tail_are_those_of_torch(case: str) -> None:
 def test_fifty_steps_in_a_runtime_end_where_torch_ends(tmp_path: Path, backend: str, case: str, optimizer: str) -> None:
     pytest.importorskip({"litert": "litert_torch"}.get(backend, backend))
     _, step, learning = built(case, optimizer)
-    exporter = importlib.import_module(f"edgeft.export.{backend}")
-    artifact = exporter.export_float(
-        step.module,
-        step.example,
-        list(step.inputs),
-        list(step.outputs),
-        tmp_path,
-        target=target.load(RUNTIMES[backend]),
-        dynamic_batch=False,
-        as_it_is=True,
-    )
-    names = {"inputs": [{"name": n} for n in step.inputs], "outputs": [{"name": n} for n in step.outputs]}
-    session = bundle.named(runtime.get(backend).load(tmp_path / artifact.file), names, where=str(tmp_path))
+    session = in_runtime(tmp_path, backend, step)
     table = recipe.Personalize(optimizer=optimizer, rate=0.01)
     assert personal_proof.distance(step, learning, session, table, 10, together=True) <= 1e-6
     if "shortcut" not in case:  # there one of 8192 values is near enough to zero that rounding decides about its ReLU

@@ -77,6 +77,34 @@ def test_a_board_learns_a_voice_then_a_class_then_goes_back(voices: Any, tmp_pat
     assert "version" not in alone("predict", bundle, clip)["predictions"][0]
 
 
+@pytest.fixture(scope="module")
+def by_means(voices: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, exported to learn features that part the classes (prototypes)."""
+    out = tmp_path_factory.mktemp("by_means")
+    settings = ["personalize.loss=prototype", "personalize.tail=last"]
+    reports = edgeft.export(voices.folder / "run", TARGETS, out, overrides=settings)
+    assert [(g["name"], g["why"]) for r in reports for g in r["gates"] if g["verdict"] == "fail"] == []
+    return out
+
+
+@ALL
+def test_prototypes_learn_a_voice_and_a_class(by_means: Path, voices: Any, tmp_path: Path, name: str) -> None:
+    bundle = shutil.copytree(by_means / name, tmp_path / "board")
+    first = alone("personalize", bundle, "--data", voices.other, "--steps", "30")
+    assert first["verdict"] == "pass" and first["new"]["after"] > first["new"]["before"]
+    assert first["loss"][1] < first["loss"][0]
+    second = alone("personalize", bundle, "--data", voices.buzz, "--steps", "30")
+    assert second["verdict"] == "pass" and second["new"]["per_class"]["buzz"]["after"] == 1
+    assert second["reference"]["before"] - second["reference"]["after"] <= 0.05 + 1e-9
+
+
+def test_prototypes_need_layers_that_learn(voices: Any, tmp_path: Path) -> None:
+    with pytest.raises(edgeft.errors.RecipeError, match="classifier and layers before it"):
+        edgeft.export(voices.folder / "run", ["host"], tmp_path, overrides=["personalize.loss=prototype"])
+    with pytest.raises(edgeft.errors.RecipeError, match="'mse' is no loss of the task keyword"):
+        edgeft.export(voices.folder / "run", ["host"], tmp_path, overrides=["personalize.loss=mse"])
+
+
 @ALL
 def test_fifty_steps_end_where_torch_ends(voices: Any, name: str) -> None:
     from edgeft import bundle, recipe
