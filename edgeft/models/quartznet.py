@@ -2,7 +2,8 @@
 
 Two departures from the paper: convolutions along time are 2-D with a width of one, which every runtime computes in
 integers, and every convolution has its own BatchNorm and ReLU (as in DS-CNN), so that each grid spans one kind of
-value.
+value. The features are the channels of the first one: integer kernels take channels by fours or eights, and of a
+picture of one channel they would compute eight.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class QuartzNet(nn.Module):
         if kernel % 2 == 0:
             raise ValueError(f"a kernel of {kernel} frames has no middle")
         self.stem = nn.Sequential(
-            *_norm(nn.Conv2d(1, width, (kernel, features), (stride, 1), (kernel // 2, 0), bias=False))
+            *_norm(nn.Conv2d(features, width, (kernel, 1), (stride, 1), (kernel // 2, 0), bias=False))
         )
         self.blocks = nn.ModuleList(Block(width, kernel, repeat, dropout) for _ in range(blocks))
         self.head = nn.Conv2d(width, n_classes, 1)
@@ -71,7 +72,7 @@ class QuartzNet(nn.Module):
                 bias[0] = math.log(BLANK_SHARE / (1 - BLANK_SHARE) * (len(bias) - 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.stem(x)
+        x = self.stem(x.transpose(1, 3))
         for block in self.blocks:
             x = block(x)
         return self.head(x).flatten(2)
