@@ -20,6 +20,7 @@ from typing import Protocol
 
 import numpy as np
 
+from .. import interrupt
 from ..errors import EdgeftError, SystemFailure
 from ..verdict import FAIL, INCONCLUSIVE, PASS
 from .clock import Clock, SystemClock
@@ -119,6 +120,7 @@ def regression(
     for looked, wanted in enumerate(looks, start=1):
         while len(blocks) < wanted:
             begun = clock.wall()
+            interrupt.check()
             allowed = max_seconds if len(blocks) >= looks[0] else 2 * max_seconds
             if blocks and (begun - start) / 1e9 + longest > allowed:
                 break

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from .. import __version__
+from .. import __version__, interrupt
 from ..errors import UsageError
 from .failures import INTERRUPTED, Interrupted, explain
 from .frame import SETTINGS, Console, Group, Outcome
@@ -113,6 +113,7 @@ def run(argv: Sequence[str]) -> int:
 def main() -> NoReturn:
     """The console script."""
     try:
+        interrupt.install()
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second ctrl-C, while the first was being answered
         code = INTERRUPTED

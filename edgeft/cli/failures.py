@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import click
 
+from .. import interrupt
 from ..errors import EdgeftError, InternalError, SystemFailure, UsageError, nearest
 
 #: what the operating system refuses us: space, permission, handles, a broken disk
@@ -66,6 +67,8 @@ def _usage(error: click.ClickException) -> UsageError:
 
 def explain(error: BaseException, remedy_after_interrupt: str = "") -> EdgeftError | Interrupted:
     """The error as the user meets it. Ours pass unchanged; what nobody expected becomes `InternalError` (70)."""
+    if interrupt.asked():  # whatever it became on its way here
+        return Interrupted(remedy_after_interrupt)
     if isinstance(error, EdgeftError):
         return error
     # An import that ctrl-C cuts short may turn it into an ImportError on the way.

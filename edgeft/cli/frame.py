@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from .. import interrupt
 from ..errors import UsageError, nearest
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -30,6 +31,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Progress and warnings: always stderr, so that stdout holds results only."""
+        interrupt.check()
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 

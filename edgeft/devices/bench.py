@@ -55,7 +55,7 @@ def bench(
         )
     if calibrate and (against is not None or accept):
         raise UsageError("--calibrate measures the machine, not a bundle", remedy="run it by itself")
-    here = _fingerprint(device, threads)
+    here = _fingerprint(device, threads, say)
     about = {"path": str(bundle.path), "target": bundle.target, "backend": bundle.backend}
     if calibrate:
         return {**_calibrated(bundle, here, threads, seconds, baselines, device), **about}
@@ -109,11 +109,16 @@ def _remember(baselines: Path, bundle: Bundle, result: dict[str, Any], here: dic
     store.remember(baselines, {**names, **hashes, **line})
 
 
-def _fingerprint(device: Device, threads: int | None) -> dict[str, Any]:
+def _fingerprint(device: Device, threads: int | None, say: Callable[[str], None]) -> dict[str, Any]:
     if device.where == "host":
         return fingerprint(threads=threads)
-    with Link(device.argv(WORKER), name=device.name, explain=getattr(device, "complaint", None)) as link:
-        return {**link.ask("who")["fingerprint"], "threads": threads}
+
+    def asked() -> dict[str, Any]:
+        with Link(device.argv(WORKER), name=device.name, explain=getattr(device, "complaint", None)) as link:
+            return {**link.ask("who")["fingerprint"], "threads": threads}
+
+    found: dict[str, Any] = sides.Watch(device, say).kept_up(asked)
+    return found
 
 
 def _alone(bundle: Bundle, threads: int | None, seconds: float, device: Device) -> dict[str, Any]:

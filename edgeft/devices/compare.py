@@ -59,6 +59,15 @@ class Watch:
         time.sleep(RECONNECT_SECONDS)
         return True
 
+    def kept_up(self, work: Callable[[], Any]) -> Any:
+        """What `work` returns, begun anew where the connection broke."""
+        while True:
+            try:
+                return work()
+            except LinkLost as error:
+                if not self.again(error):
+                    raise
+
     @property
     def throttled(self) -> bool | None:
         return heat.throttled(self.readings[0], self.readings[-1]) if self.readings else None
@@ -107,7 +116,10 @@ def compare(
     )
     if say:
         say(f"{found.quads} quads in {len(found.rounds)} pairs of processes, {found.seconds:.0f} s")
-    measured = _singles(sides[1], sides[0], device, counts[0], has_float=_has_float(new)) if singles else {}
+    measured = {}
+    if singles:
+        own = (sides[1], sides[0], device, counts[0])
+        measured = watch.kept_up(lambda: _singles(*own, has_float=_has_float(new)))
     return {
         "schema": SCHEMA,
         "verdict": ADVISORY if advisory else found.verdict,
@@ -179,11 +191,16 @@ def alone(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(what `bench.latency.measure` found, the fingerprint) of single calls in a process of its own on `device`."""
     count = threads or bundle.manifest["runtime"]["threads"]
-    with opened(Side(bundle.path, threads), device=device, pin=count) as (arm,):
-        before = arm.link.ask("heat")
-        found = arm.single(seconds, fewest, MOST_SINGLES)
-        found["throttled"] = heat.throttled(before, arm.link.ask("heat"))
-        return found, arm.fingerprint
+
+    def measured() -> tuple[dict[str, Any], dict[str, Any]]:
+        with opened(Side(bundle.path, threads), device=device, pin=count) as (arm,):
+            before = arm.link.ask("heat")
+            found = arm.single(seconds, fewest, MOST_SINGLES)
+            found["throttled"] = heat.throttled(before, arm.link.ask("heat"))
+            return found, arm.fingerprint
+
+    found: tuple[dict[str, Any], dict[str, Any]] = Watch(device).kept_up(measured)
+    return found
 
 
 def _singles(new: Side, old: Side, device: Device, pin: int, *, has_float: bool) -> dict[str, dict[str, Any]]:

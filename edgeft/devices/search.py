@@ -150,8 +150,11 @@ class _Judge:
             return {"verdict": REFUSED, "why": error.message}
 
     def outputs(self, setting: Setting) -> str:
-        with opened(setting.side(self.bundle), device=self.device, pin=setting.threads, warm_up=0.0) as (arm,):
-            return str(arm.link.ask("outputs")["sha256"])
+        def asked() -> str:
+            with opened(setting.side(self.bundle), device=self.device, pin=setting.threads, warm_up=0.0) as (arm,):
+                return str(arm.link.ask("outputs")["sha256"])
+
+        return str(Watch(self.device).kept_up(asked))
 
     def faster(self, candidate: Setting, best: Setting, margin: float) -> dict[str, Any]:
         """Whether `candidate` is faster than `best` by more than `margin`: then `best` fails against it."""

@@ -20,6 +20,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import nn
 
+from .. import interrupt
 from . import checkpoint, sparse
 from .memory import SavedBytes
 from .updates import pace_statistics, train_mode
@@ -149,6 +150,7 @@ def fit(
             if momentum is not None:
                 say(f"{stage.name}: BatchNorm momentum raised to {momentum:.2g}, an epoch has {count} steps only")
         for index, batch in enumerate(bar(loader, f"{stage.name} {epoch}/{stage.epochs}")):
+            interrupt.check()
             factor = rate(stage.schedule, (epoch - 1 + index / count) / stage.epochs)
             for group, base in zip(optimizer.param_groups, base_rates):
                 group["lr"] = base * factor

@@ -6,10 +6,10 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import burning
 import pytest
@@ -17,9 +17,11 @@ import sshd
 import tiny_bundle
 
 import edgeft
+from edgeft.bench import pairs
 from edgeft.cli.entry import run as main
 from edgeft.devices import known, setup
 from edgeft.devices.device import LEASH, get
+from edgeft.devices.link import Link
 from edgeft.devices.ssh import Ssh
 from edgeft.errors import InvalidInput, Missing, SystemFailure, UsageError
 
@@ -50,19 +52,6 @@ def board(server: sshd.Server) -> str:
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     return tiny_bundle.build(tmp_path)
-
-
-def children_of(server: sshd.Server) -> list[str]:
-    """The command lines of Python processes below the server."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if "edgeft.devices.worker" in line and f":{server.port}" not in line and "-F" not in line:
-            found.append(line)
-    return found
 
 
 def test_setup_check_and_list(server: sshd.Server, capfd: pytest.CaptureFixture[str]):
@@ -103,30 +92,44 @@ def test_a_slowdown_is_found_on_a_board(board: str, tmp_path: Path):
     assert result["verdict"] == "fail" and result["device"] == board and result["old_p50_ms"] < result["p50_ms"]
 
 
-def test_a_connection_that_breaks_is_made_again(board: str, bundle: Path, server: sshd.Server, tmp_path: Path):
+def test_a_connection_that_breaks_is_made_again(
+    board: str, bundle: Path, server: sshd.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     broken: list[int] = []
 
-    def cut() -> None:
-        until = time.monotonic() + 15
-        while time.monotonic() < until and not broken:
-            time.sleep(0.3)
-            if len(children_of(server)) >= 2:
-                broken.append(server.hang_up())
+    def cut_once(*given: Any, whole: Any = pairs._round) -> Any:
+        if not broken:
+            broken.append(server.hang_up())
+        return whole(*given)
 
-    saboteur = threading.Thread(target=cut)
-    saboteur.start()
+    monkeypatch.setattr(pairs, "_round", cut_once)
     said: list[str] = []
     result = edgeft.bench(bundle, bundle, device=board, baselines=tmp_path, seconds=10, tolerance=50, say=said.append)
-    saboteur.join()
     assert broken and broken[0] >= 1
     assert any("connecting again" in line for line in said), said
     assert any("the connection broke" in note for note in result["notes"])
     assert result["verdict"] in ("pass", "inconclusive")
 
 
+def test_a_connection_that_breaks_before_or_after_the_comparison_is_made_again(
+    board: str, bundle: Path, server: sshd.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cuts: list[str] = []
+
+    def cut(self: Link, do: str, *, whole: Any = Link.ask, **words: Any) -> Any:
+        if do in ("who", "single") and do not in cuts:
+            cuts.append(do)
+            server.hang_up()
+        return whole(self, do, **words)
+
+    monkeypatch.setattr(Link, "ask", cut)
+    result = edgeft.bench(bundle, bundle, device=board, baselines=tmp_path, seconds=10, tolerance=50)
+    assert cuts == ["who", "single"]
+    assert result["verdict"] in ("pass", "inconclusive") and result["p50_ms"] > 0
+
+
 def test_no_orphan_stays(board: str, bundle: Path, server: sshd.Server):
     from edgeft.devices.device import WORKER
-    from edgeft.devices.link import Link
 
     device = get(board)
     place = device.place(bundle)
