@@ -1,18 +1,15 @@
 """The plan of a sparse update, made on a run's own model and data: `policy = "auto"`, and the account of any plan.
 
 `planner` searches; here candidates are tried out. Each trains for a few steps on the same batches, and of those that
-fit the budget the largest is taken whose loss on the validation split cannot be told from the lowest one: a few steps
-show less of what a larger plan brings than a whole training does. The other points, from the head alone up to
-everything, are the curve of accuracy against memory.
+fit the budget the one with the lowest loss on the validation split is taken. The other points, from the head alone up
+to everything, are the curve of accuracy against memory.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
-import math
-import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +28,6 @@ from .session import Session
 
 #: batches whose gradients are averaged, and steps of a trial
 _BATCHES, _STEPS = 8, 60
-#: groups of validation samples whose losses are compared between candidates
-_GROUPS = 32
 #: budgets that are tried below the one that was asked for, as shares of it
 _LOWER = {"quarter": 0.25, "half": 0.5}
 
@@ -107,7 +102,7 @@ class _Planning:
         )
         self.batch = next(iter(self.batches()))
         val = session.dataset.split("val")
-        self.validation = session.objective.loader(val, session.spec, min(t.batch_size, -(-len(val) // _GROUPS)))
+        self.validation = session.objective.loader(val, session.spec, min(t.batch_size, len(val)))
 
     def batches(self) -> Iterator[Any]:
         for batch in self.loader:
@@ -163,8 +158,8 @@ class _Planning:
         return trace.saved(names, frugal=False) + moving
 
     # -- what it brings --------------------------------------------------------------------------------------------
-    def trial(self, policy: str, plan: sparse.Plan | None) -> tuple[float, tuple[float, ...]]:
-        """Validation metric after a few steps, and the loss of each group of validation samples."""
+    def trial(self, policy: str, plan: sparse.Plan | None) -> tuple[float, float]:
+        """Validation metric and loss after a few steps."""
         t, head = self.s.recipe.train, self.s.built.head
         module = self.copied(policy, plan, freeze=policy != "full" or t.norm_stats == "freeze")
         groups = self.s.objective.groups(module, head, **rates(t))
@@ -181,12 +176,16 @@ class _Planning:
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             sparse.restore(still)
-        return self.metric(module.eval()), self.validation_losses(module)
+        return self.metric(module.eval()), self.validation_loss(module)
 
-    def validation_losses(self, module: nn.Module) -> tuple[float, ...]:
-        """Losses on the validation split: they tell candidates apart that decide alike on few samples."""
+    def validation_loss(self, module: nn.Module) -> float:
+        """The mean loss on the validation split: it tells candidates apart that decide alike on few samples."""
+        total, count = 0.0, 0
         with torch.no_grad():
-            return tuple(float(self.loss_of(module, send_to_device(batch, self.device))) for batch in self.validation)
+            for batch in self.validation:
+                batch = send_to_device(batch, self.device)
+                total, count = total + float(self.loss_of(module, batch)), count + 1
+        return total / max(count, 1)
 
     def cycled(self) -> Iterator[Any]:
         for epoch in itertools.count(1):
@@ -211,7 +210,7 @@ class _Planning:
         found = planner.contributions(module, pairs, losses, recipe.train.optimizer)
         problem = planner.problem_of(found, costs)
         points = self.points(problem, costs, budget, seed)
-        best = chosen([p for p in points if p.bytes <= budget and p.name != "full"])
+        best = self.best(points, budget)
         torch.set_rng_state(rng)
         record = _record(best.plan, costs, pairs, self.full_bytes())
         record["budget"] = budget
@@ -237,30 +236,16 @@ class _Planning:
         made.append(_Point("full", self.full_bytes(), *self.trial("full", None), sparse.Plan()))
         return sorted(made, key=lambda point: point.bytes)
 
+    def best(self, points: Iterable[_Point], budget: int) -> _Point:
+        """The lowest validation loss of what fits; of equal ones the larger plan, whose contribution is larger."""
+        fitting = [p for p in points if p.bytes <= budget and p.name != "full"]
+        return min(reversed(fitting), key=lambda p: p.loss)
+
 
 @dataclass(frozen=True)
 class _Point:
     name: str
     bytes: int
     validation: float
-    losses: tuple[float, ...]
+    loss: float
     plan: sparse.Plan
-
-    @property
-    def loss(self) -> float:
-        return sum(self.losses) / max(len(self.losses), 1)
-
-
-def chosen(points: Sequence[_Point]) -> _Point:
-    """Of points in the order of their bytes the last whose loss is within one standard error of the lowest one.
-
-    The error is that of the paired difference, group by group; one group alone has none, and the lowest is taken.
-    """
-    lowest = min(reversed(points), key=lambda p: p.loss)
-
-    def alike(point: _Point) -> bool:
-        apart = [one - other for one, other in zip(point.losses, lowest.losses)]
-        error = statistics.stdev(apart) / math.sqrt(len(apart)) if len(apart) > 1 else 0.0
-        return point.loss - lowest.loss <= error
-
-    return next(point for point in reversed(points) if alike(point))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -85,22 +84,3 @@ def test_a_plan_needs_something_to_go_by(start: tuple[Path, Path], tmp_path: Pat
     with pytest.raises(RecipeError, match=message):
         tune(tune_data.recipe_for(start[0], f"update.{setting}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def point(name: str, size: int, *losses: float) -> Any:
-    from edgeft.tune import auto, sparse
-
-    return auto._Point(name, size, 0.9, losses, sparse.Plan())
-
-
-def test_of_plans_that_cannot_be_told_apart_the_largest_is_taken() -> None:
-    from edgeft.tune.auto import chosen
-
-    head = point("head", 1, 1.0, 1.2, 0.9, 1.1)
-    small = point("small", 2, 0.50, 0.52, 0.48, 0.51)
-    noisy = point("noisy", 3, 0.60, 0.45, 0.55, 0.46)  # 0.0125 more on the mean, give or take 0.034
-    worse = point("worse", 4, 0.60, 0.62, 0.58, 0.61)
-    assert chosen([head, small, noisy, worse]).name == "noisy"
-    assert chosen([head, small, worse]).name == "small"
-    assert chosen([head, small, point("same", 5, *small.losses)]).name == "same"
-    assert chosen([point("one", 1, 0.5), point("two", 2, 0.6)]).name == "one", "one group alone has no error"
