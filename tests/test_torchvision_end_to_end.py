@@ -22,21 +22,21 @@ pytest.importorskip("torchvision", reason="torchvision is not installed (extra v
 TARGETS = ("host", "host-openvino", "host-litert")
 #: AlexNet takes no smaller pictures, and its 57 million weights take their time
 NETS = [
-    pytest.param(("resnet18", 32, 1e-3), id="resnet18"),
-    pytest.param(("alexnet", 64, 1e-4), id="alexnet", marks=pytest.mark.slow),
+    pytest.param(("resnet18", 32, 1e-3, 6), id="resnet18"),
+    pytest.param(("alexnet", 64, 1e-4, 12), id="alexnet", marks=pytest.mark.slow),
 ]
 
 
 @pytest.fixture(scope="module", params=NETS)
 def made(request: Any, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    net, side, rate = request.param
+    net, side, rate, epochs = request.param
     folder = tmp_path_factory.mktemp(net)
     data = shapes_run.write_data(folder / "shapes.npz", counts={"train": 240, "val": 60, "test": 90})
     recipe = shapes_run.recipe_of(
         data,
         model={"source": "torchvision", "name": net},
         data={"size": side},
-        train={"epochs": 6, "lr": rate, "batch_size": 12},
+        train={"epochs": epochs, "lr": rate, "batch_size": 12},
         quantize={"method": "ptq"},
         export={"targets": list(TARGETS)},
     )
