@@ -41,6 +41,8 @@ def make(folder: Path) -> tuple[Path, Path]:
     """A bundle that knows the drive as it was recorded, and the drive."""
     import edgeft
 
+    if "EDGEFT_DATA" not in os.environ:
+        raise SystemExit("name a bundle and a tub, or the folder with the data: EDGEFT_DATA=...")
     packed = Path(os.environ["EDGEFT_DATA"]) / "08_robotics" / "donkeycar_tub" / "tub.tar.gz"
     with tarfile.open(packed) as archive:
         members = [m for m in archive.getmembers() if not Path(m.name).name.startswith("._")]

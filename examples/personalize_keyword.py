@@ -41,6 +41,8 @@ def make(folder: Path, speaker: str = "jackson") -> tuple[Path, Path]:
     """A bundle that does not know `speaker`, and recordings by that one; links instead of copies."""
     import edgeft
 
+    if "EDGEFT_DATA" not in os.environ:
+        raise SystemExit("name a bundle and a folder, or the folder with the data: EDGEFT_DATA=...")
     source = Path(os.environ["EDGEFT_DATA"]) / "05_speech" / "fsdd"
     for path in sorted(source.glob("*/*.wav")):
         label, who, take = path.stem.split("_")
