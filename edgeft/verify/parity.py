@@ -151,8 +151,6 @@ def _compare(
     steps = np.concatenate([_in_steps(wanted[name], found[name], step[name]) for name in wanted])
     median, tail, most = (float(v) for v in np.quantile(steps, [0.5, TAIL, 1.0]))
     margins = task.margins(wanted)
-    if not getattr(task, "DISCRETE", True):  # a value that may move less than rounding does is no clear decision
-        clear_steps = max(clear_steps, most_tail)
     clear = margins > clear_steps * max(step[name] for name in wanted)
     equal = task.alike(wanted, found)
     decided, flips = int(clear.sum()), int((clear & ~equal).sum())

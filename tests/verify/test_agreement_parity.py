@@ -52,13 +52,6 @@ def test_values_are_no_decisions_that_could_flip():
     assert not control.alike(said, found).all() and (control.margins(said) < 2 * STEP["logits"]).all()
     assert verify.parity(control, said, found, STEP).verdict == "pass"
     assert verify.parity(control, said, {"logits": base + 9 * STEP["logits"]}, STEP).verdict == "fail"
-    # a tolerance of 3 steps: more than a decision's 2, and still less than the 8 that rounding may take in a tail
-    base = np.stack([rng.integers(-80, 80, 100), rng.integers(0, 61, 100)], axis=1) * STEP["logits"]
-    off = np.where(rng.random(base.shape) < 0.04, 5, 0) * STEP["logits"]
-    assert not control.alike({"logits": base}, {"logits": base + off}).all()
-    assert verify.parity(control, {"logits": base}, {"logits": base + off}, STEP).verdict == "pass"
-    far = np.where(rng.random(base.shape) < 0.04, 12, 0) * STEP["logits"]
-    assert verify.parity(control, {"logits": base}, {"logits": base + far}, STEP).verdict == "fail"
 
 
 def test_parity_allows_rounding_and_its_spread_through_a_deep_net():
