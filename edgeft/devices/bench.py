@@ -13,8 +13,7 @@ from ..bundle import Bundle
 from ..errors import UsageError
 from ..verdict import PASS
 from . import compare as sides
-from .device import WORKER, Device
-from .link import Link
+from .device import Device
 
 #: seconds of a single measurement, of a comparison and of a calibration where nobody says so
 ALONE, COMPARED = 3.0, 60.0
@@ -112,13 +111,7 @@ def _remember(baselines: Path, bundle: Bundle, result: dict[str, Any], here: dic
 def _fingerprint(device: Device, threads: int | None, say: Callable[[str], None]) -> dict[str, Any]:
     if device.where == "host":
         return fingerprint(threads=threads)
-
-    def asked() -> dict[str, Any]:
-        with Link(device.argv(WORKER), name=device.name, explain=getattr(device, "complaint", None)) as link:
-            return {**link.ask("who")["fingerprint"], "threads": threads}
-
-    found: dict[str, Any] = sides.Watch(device, say).kept_up(asked)
-    return found
+    return {**sides.Watch(device, say).machine(), "threads": threads}
 
 
 def _alone(bundle: Bundle, threads: int | None, seconds: float, device: Device) -> dict[str, Any]:

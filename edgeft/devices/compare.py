@@ -19,8 +19,8 @@ from ..errors import BundleError, EdgeftError, UsageError
 from ..verdict import ADVISORY
 from . import heat
 from .arms import Side, WorkerArm, opened
-from .device import Device, Here
-from .link import LinkLost
+from .device import WORKER, Device, Here
+from .link import Link, LinkLost
 from .worker import HOST_PROVIDERS
 
 TOLERANCE = 0.02
@@ -67,6 +67,16 @@ class Watch:
             except LinkLost as error:
                 if not self.again(error):
                     raise
+
+    def machine(self) -> dict[str, Any]:
+        """The fingerprint of the device's machine, asked of a process there."""
+
+        def asked() -> dict[str, Any]:
+            explain = getattr(self.device, "complaint", None)
+            with Link(self.device.argv(WORKER), name=self.device.name, explain=explain) as link:
+                return dict(link.ask("who")["fingerprint"])
+
+        return dict(self.kept_up(asked))
 
     @property
     def throttled(self) -> bool | None:

@@ -27,15 +27,15 @@ from ..errors import EdgeftError, UsageError
 from ..verdict import FAIL, INCONCLUSIVE
 from .arms import Side, opened
 from .compare import Watch
-from .device import WORKER, Device
-from .link import Link, LinkLost
+from .device import Device
+from .link import LinkLost
 
 #: seconds of a whole search where nobody says so, and what one comparison takes at least
 SEARCHED, ONE = 120.0, 8.0
 #: a value has to be faster by this much; one that takes more threads by that much, since others want the cores too
 MARGIN, MORE_THREADS = 0.01, 0.10
 ERROR = 0.01
-
+KEPT, NO_FASTER, REFUSED = "kept", "no faster", "refused"
 
 #: what a trial changes: `threads` or options by name, to their new values
 Change = dict[str, Any]
@@ -125,9 +125,6 @@ def search(
     }
 
 
-KEPT, NO_FASTER, REFUSED = "kept", "no faster", "refused"
-
-
 @dataclass(frozen=True)
 class _Judge:
     bundle: Bundle
@@ -194,8 +191,7 @@ def _machine(bundle: Bundle, device: Device) -> dict[str, Any]:
     """The device's fingerprint; refused where it is not what the bundle is for: its options are not the board's."""
     if not device.timed:
         raise UsageError("an emulator gives no figure of speed", where=device.name, remedy="search on the board itself")
-    with Link(device.argv(WORKER), name=device.name, explain=getattr(device, "complaint", None)) as link:
-        machine: dict[str, Any] = link.ask("who")["fingerprint"]
+    machine = Watch(device).machine()
     try:
         profile = targets.load(bundle.target)
     except UsageError:
