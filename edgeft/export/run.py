@@ -27,6 +27,7 @@ from ..errors import InternalError, ModelError, RunError, UsageError
 from ..quantize.graph import QuantizedGraph
 from ..quantize.lower import IntegerWeight, lower
 from ..quantize.parts import MAIN, CapturedParts, QuantizedParts, insert_parts
+from ..quantize.same import same
 from ..quantize.sensitivity import layer_errors, rounding_reach
 from ..report import html
 from ..target import Target
@@ -381,7 +382,7 @@ class _Exporter:
         """
         session, graph = self.session, quantized.graph.graphs[MAIN]
         names, dynamic = graph.captured.output_names, graph.captured.dynamic
-        module, lowered = graph.module.eval(), lower(graph, "int")
+        module = graph.module.eval()
         found: list[dict[str, np.ndarray]] = []
         with side_by_side() as each_of:
             for _, batch in evidence.batches(session.task, session.spec, session.dataset.split("test")):
@@ -390,18 +391,14 @@ class _Exporter:
                 parts = [[t[i : i + rows] for t in values] for i in range(0, len(values[0]), rows)]
                 results = each_of(lambda part: _flat(module(*part)), parts)
                 if not found:
-                    (same,) = each_of(lambda part: _flat(lowered(*part)), parts[:1])
-                    if not all(torch.equal(a, b) for a, b in zip(results[0], same)):
-                        raise InternalError("the lowered graph computes something else than the trained one")
+                    self._same_lowered(graph, parts[0])
                     self.reach[quantized.graph.scheme.name, MAIN] = rounding_reach(graph, parts[0])
                 found.append({n: torch.cat([r[k] for r in results]).numpy() for k, n in enumerate(names)})
         return found
 
     def _same_lowered(self, graph: QuantizedGraph, rows: list[torch.Tensor]) -> None:
         """The lowered graph is the trained one, to the bit."""
-        with torch.no_grad():
-            trained, lowered = (_flat(m(*rows)) for m in (graph.module.eval(), lower(graph, "int")))
-        if not all(torch.equal(a, b) for a, b in zip(trained, lowered)):
+        if not same(graph.module.eval(), lower(graph, "int"), rows):
             raise InternalError("the lowered graph computes something else than the trained one")
 
     def _gates(self, made: Made, seen: evidence.Seen, alone: dict[str, Any]) -> list[Verdict]:
