@@ -41,14 +41,15 @@ def predict(
     task: Any = opened.task
     if out is not None and not hasattr(task, "pictures"):
         raise UsageError(f"the task {task.NAME} makes no pictures of what it sees", remedy="leave out --out")
-    raws = [task.read(name, opened.preprocess) for name in inputs]
-    feeds = [task.preprocess(raw, opened.preprocess) for raw in raws]
     own = personalized(opened, state, threads=threads)
+    spec = own.preprocess if own else opened.preprocess
+    raws = [task.read(name, spec) for name in inputs]
+    feeds = [task.preprocess(raw, spec) for raw in raws]
     session, labels = (own.session, own.labels) if own else (opened.session(threads=threads), opened.labels)
     folder = None if out is None else files.claim_out(out, overwrite=overwrite)
     results: list[dict[str, Any]] = []
     for number, (name, raw, feed) in enumerate(zip(inputs, raws, feeds), 1):
-        decoded = tasks.tell(task, session.run(feed), raw, opened.preprocess, labels, top=top)
+        decoded = tasks.tell(task, session.run(feed), raw, spec, labels, top=top)
         results.append({"input": name, **{k: v for k, v in decoded.items() if not isinstance(v, np.ndarray)}})
         if own:
             results[-1]["version"] = own.version

@@ -180,7 +180,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "quantize.method": ("qat", "ptq", "none"),
     "quantize.embeddings": EMBEDDINGS,
     "gates.decide": ("point", "bound"),
-    "personalize.loss": ("", "cross-entropy", "mse", "prototype"),
+    "personalize.loss": ("", "cross-entropy", "mse", "prototype", "ranking"),
     "personalize.optimizer": ("sgd", "adam"),
 }
 

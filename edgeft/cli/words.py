@@ -185,7 +185,7 @@ def personalized(found: Mapping[str, Any]) -> str:
     head = "learned" if found["verdict"] == "pass" else "NOT kept"
     lines = [f"{head}: {words.line(found['why'])}", f"{kept} ({words.line(found['state'])})"]
     for key, title in (("new", "new samples held back"), ("reference", "reference samples")):
-        classes = found[key].get("per_class") or {}
+        classes = (found[key] or {}).get("per_class") or {}
         rows = [(words.line(k), str(v["n"]), f"{v['before']:.3g}", f"{v['after']:.3g}") for k, v in classes.items()]
         if rows:
             lines += ["", *text.table((title.upper(), "N", "BEFORE", "AFTER"), rows)]

@@ -61,11 +61,7 @@ def open(spec: recipe.Data) -> Dataset:
 
     Raises `DataError` naming file and line of what is wrong, `RecipeError` for a wrong key of `data.columns`.
     """
-    path = _find(spec.path)
-    wrong = [key for key in spec.columns if key not in COLUMNS]
-    if wrong:
-        raise RecipeError(f"unknown column {wrong[0]!r}", where="data.columns", remedy=nearest(wrong[0], COLUMNS))
-    lines = _read(path, spec.columns)
+    path, lines = _lines(spec)
     histories, users, items, notes = _histories(path, lines)
     titles, title_notes = _titles(path, items)
     free = histories.n_items - max(len(histories.all(u)) for u in range(len(histories)))
@@ -90,6 +86,15 @@ def open(spec: recipe.Data) -> Dataset:
     )
     facts = {"users": list(rows.users), "items": list(rows.items), "candidates": candidates}
     return Dataset(str(path), titles, splits, [*notes, *title_notes], facts)
+
+
+def _lines(spec: recipe.Data) -> tuple[Path, _Lines]:
+    """The file of ratings, and what it holds."""
+    path = _find(spec.path)
+    wrong = [key for key in spec.columns if key not in COLUMNS]
+    if wrong:
+        raise RecipeError(f"unknown column {wrong[0]!r}", where="data.columns", remedy=nearest(wrong[0], COLUMNS))
+    return path, _read(path, spec.columns)
 
 
 def _find(named: str) -> Path:
@@ -221,32 +226,62 @@ def _take(
     return None
 
 
-def _histories(path: Path, lines: _Lines) -> tuple[Histories, list[str], list[str], list[str]]:
-    """(interactions by user and time, ids of users, ids of items, notes); users and items without any are gone."""
+def taken(spec: recipe.Data) -> tuple[dict[str, list[str]], list[str]]:
+    """({user: ids of the items they took, in order of time}, notes), be it one user and ever so few items.
+
+    For what a user did after the model was made; raises as `open` does, but wants no number of items.
+    """
+    path, lines = _lines(spec)
+    user, item, _, again = _ordered(lines)
+    notes = [again] if again else []
+    notes += _left_out(path, lines, len(lines.user) + lines.bad)
+    if not len(user):
+        raise DataError("holds no ratings", where=str(path), remedy="give lines of user, item, rating and time")
+    users, items = list(lines.users), list(lines.items)
+    found: dict[str, list[str]] = {}
+    for who, what in zip(user, item):
+        found.setdefault(users[who], []).append(items[what])
+    return found, notes
+
+
+def _ordered(lines: _Lines) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """(user, item, line) of each interaction, by user and time, the latest of equal ones; a note of the others."""
     user, item, line = (np.asarray(column, np.int64) for column in (lines.user, lines.item, lines.line))
-    total = len(user) + lines.bad
     order = np.lexsort((np.asarray(lines.time, np.float64), user))  # stable: equal times stay in the file's order
     user, item, line = user[order], item[order], line[order]
     pairs = user * max(1, len(lines.items)) + item
     latest = np.sort(len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1])
     again = len(pairs) - len(latest)
-    user, item, line = user[latest], item[latest], line[latest]
+    note = f"{again} lines repeat a user and an item: the latest counts" if again else ""
+    return user[latest], item[latest], line[latest], note
+
+
+def _left_out(path: Path, lines: _Lines, total: int, all_of_them: bool = False) -> list[str]:
+    """A note of the lines that cannot be used; `DataError` where they are too many."""
+    if not lines.bad:
+        return []
+    if lines.bad > MAX_BAD * total or all_of_them:
+        raise DataError(
+            f"{lines.bad} of {total} lines cannot be used, the first: {lines.first_bad}",
+            where=str(path),
+            remedy="mend or remove these lines",
+        )
+    return [f"{lines.bad} of {total} lines left out, the first: {lines.first_bad}"]
+
+
+def _histories(path: Path, lines: _Lines) -> tuple[Histories, list[str], list[str], list[str]]:
+    """(interactions by user and time, ids of users, ids of items, notes); users and items without any are gone."""
+    total = len(lines.user) + lines.bad
+    user, item, line, again = _ordered(lines)
     few = np.bincount(user, minlength=len(lines.users)) <= HELD if len(user) else np.zeros(0, bool)
     short = few[user]
-    notes = [f"{again} lines repeat a user and an item: the latest counts"] if again else []
+    notes = [again] if again else []
     if short.any():
         at = int(line[short].min())
         why = f"{int(few.sum())} user(s) have fewer than {HELD + 1} interactions"
         lines.refuse(f"{path}:{at}", f"{why}, too few to hold one back for validation and one for the test")
         lines.bad += int(short.sum()) - 1
-    if lines.bad:
-        if lines.bad > MAX_BAD * total or short.all():
-            raise DataError(
-                f"{lines.bad} of {total} lines cannot be used, the first: {lines.first_bad}",
-                where=str(path),
-                remedy="mend or remove these lines",
-            )
-        notes.append(f"{lines.bad} of {total} lines left out, the first: {lines.first_bad}")
+    notes += _left_out(path, lines, total, bool(short.all()))
     if not len(user):
         raise DataError("holds no ratings", where=str(path), remedy="give lines of user, item, rating and time")
     user, item, line = user[~short], item[~short], line[~short]

@@ -46,13 +46,15 @@ class Cut:
     parameters: dict[str, torch.Tensor]
 
 
-def cut(graph: QuantizedGraph, learns: Iterable[str]) -> Cut:
+def cut(graph: QuantizedGraph, learns: Iterable[str], values: Iterable[str] = ()) -> Cut:
     """Cut `graph` before the first layer that has one of the parameters `learns` (names of the graph's own).
 
-    Raises `ModelError` where none of them is in the graph, or where no layer is left before it.
+    `values` are those of them that stand where an activation stood: what is computed of them alone belongs to the tail,
+    while a weight's way to its layer (its fake-quantize module) is gone through once. Raises `ModelError` where none of
+    them is in the graph, or where no layer is left before it.
     """
     module, wanted = graph.module, set(learns)
-    constant = _constants(module)
+    constant = _constants(module, set(values))
     sources = _sources(module, constant, wanted)
     if not any(sources.values()):
         raise ModelError("no layer of the tail has parameters", remedy="choose another tail")
@@ -60,7 +62,7 @@ def cut(graph: QuantizedGraph, learns: Iterable[str]) -> Cut:
     crossing, same = _crossing(module, region, constant)
     latents = tuple(_latent(module, node) for node in crossing)
     tail, parameters = _tail(module, region, crossing, same, constant, sources)
-    trunk = _trunk(graph, [node.name for node in crossing])
+    trunk = _trunk(graph, [node.name for node in crossing], tuple(one.name for one in latents))
     if not trunk.weight_of:
         raise ModelError(
             "the tail is the whole model: no layer is left before it",
@@ -70,14 +72,15 @@ def cut(graph: QuantizedGraph, learns: Iterable[str]) -> Cut:
     return Cut(trunk, latents, tail, parameters)
 
 
-def _constants(module: fx.GraphModule) -> set[fx.Node]:
-    """Nodes that depend on no input."""
+def _constants(module: fx.GraphModule, values: set[str]) -> set[fx.Node]:
+    """Nodes that depend on no input and on no attribute of `values`; those attributes themselves."""
     found: set[fx.Node] = set()
     for node in module.graph.nodes:
         before = node.all_input_nodes
-        if node.op == "get_attr" or (before and all(n in found for n in before)):
+        fixed = node.op == "get_attr" and node.target not in values
+        if fixed or (before and all(n in found for n in before)):
             found.add(node)
-    return found
+    return found | {n for n in module.graph.nodes if n.op == "get_attr" and n.target in values}
 
 
 def _sources(module: fx.GraphModule, constant: set[fx.Node], wanted: set[str]) -> dict[fx.Node, str]:
@@ -142,9 +145,10 @@ def _child(module: fx.GraphModule, node: fx.Node) -> torch.nn.Module:
 
 
 def _latent(module: fx.GraphModule, node: fx.Node) -> Latent:
+    name = f"{node.name}_latent"  # an exporter may call a value of its own by the node's name
     if node.op == "call_module" and isinstance(fake := _child(module, node), ActivationFakeQuant):
-        return Latent(node.name, *fake.parameters_of_grid())
-    return Latent(node.name, None, None)
+        return Latent(name, *fake.parameters_of_grid())
+    return Latent(name, None, None)
 
 
 def _tail(
@@ -244,8 +248,8 @@ def _module(
     raise ModelError(f"the layer {node.target} cannot stand behind a cut")
 
 
-def _trunk(graph: QuantizedGraph, ends: list[str]) -> QuantizedGraph:
-    """`graph` up to the nodes called `ends`, which become its outputs."""
+def _trunk(graph: QuantizedGraph, ends: list[str], names: tuple[str, ...]) -> QuantizedGraph:
+    """`graph` up to the nodes called `ends`, which become its outputs by these names."""
     module = copy.deepcopy(graph.module)
     nodes = {n.name: n for n in module.graph.nodes}
     (output,) = (n for n in module.graph.nodes if n.op == "output")
@@ -254,7 +258,7 @@ def _trunk(graph: QuantizedGraph, ends: list[str]) -> QuantizedGraph:
     module.delete_all_unused_submodules()
     module.recompile()
     present = {name for name, _ in module.named_modules()}
-    captured = Captured(module, graph.captured.example, graph.captured.dynamic, graph.captured.input_names, tuple(ends))
+    captured = Captured(module, graph.captured.example, graph.captured.dynamic, graph.captured.input_names, names)
     return dataclasses.replace(
         graph,
         module=module,

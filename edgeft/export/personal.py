@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from ..target import Target
 from ..tune import updates
 from ..tune.session import Session
 from ..verdict import Verdict
-from . import evidence, personal_proof
+from . import evidence, personal_proof, personal_users, user_vectors
 from .artifact import Artifact
 from .cut import Cut, cut
 from .step import Learning, Step, build, state_of
@@ -39,7 +39,15 @@ from .step import Learning, Step, build, state_of
 FOLDER = "personalize"
 FILE = f"{FOLDER}/start.npz"
 #: objective -> the loss that a step minimizes
-LOSSES = {"classify": "cross-entropy", "keyword": "cross-entropy", "text-classify": "cross-entropy", "control": "mse"}
+LOSSES = {
+    "classify": "cross-entropy",
+    "keyword": "cross-entropy",
+    "text-classify": "cross-entropy",
+    "control": "mse",
+    "recommend": "ranking",
+}
+#: what the tail of a recommender is called
+USER = "user"
 #: bias of an output that no class has yet: e^-30 of a softmax
 NEVER = -30.0
 #: reference samples of the validation split, and bytes that all latents of a bundle may take
@@ -48,7 +56,12 @@ REFERENCE, MOST_BYTES = 300, 32 << 20
 
 @dataclass(frozen=True)
 class Prepared:
-    """One scheme's cut and training step, before conversion; `head` are weight's and bias's places, -1 where none."""
+    """One scheme's cut and training step, before conversion; `head` are weight's and bias's places, -1 where none.
+
+    `inputs` and `outputs` are the model's that trunk and tail take and give. `tables` are those of a recommender's
+    users, float32 (users, width), by the parameter that one row of it is; `grid` is the step of its int8 scores, 0
+    where they are float.
+    """
 
     cut: Cut
     parameters: list[torch.Tensor]
@@ -56,8 +69,11 @@ class Prepared:
     step: Step
     learning: Learning
     head: tuple[int, int]
+    inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     table: Personalize
+    tables: dict[str, torch.Tensor] = field(default_factory=dict)
+    grid: float = 0.0
 
     @property
     def features(self) -> bool:
@@ -79,22 +95,41 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
             remedy=f"leave the table out; it works for {', '.join(LOSSES)}",
         )
     loss = _loss(session.recipe.task, table.loss)
+    if loss == "ranking" and table.tail != USER:
+        raise RecipeError(
+            f"{table.tail!r} is no tail of a recommender, whose users' vectors are what learns",
+            where="personalize.tail",
+            remedy=f'tail = "{USER}"',
+        )
     known = min(REFERENCE, len(session.dataset.split("val")))
-    if loss != "mse" and known * table.max_forget < 1:
+    if loss not in ("mse", "ranking") and known * table.max_forget < 1:
         say(
             f"warning: {known} validation samples judge what is forgotten, and one of them is {1 / max(known, 1):.3f} "
             f"of the accuracy, more than personalize.max_forget = {table.max_forget:g}: a single one undoes a learning"
         )
     module, head = session.built.module, session.built.head
     (whole,) = graph.graphs.values()
-    made = cut(whole, learns(module, head, table.tail, {n for n, _ in whole.module.named_parameters()}))
+    inputs = tuple(session.input_names)
+    tables: dict[str, torch.Tensor] = {}
+    if loss == "ranking":
+        user = str(session.spec["user_input"])
+        whole, tables = user_vectors.opened(whole, user)
+        inputs = tuple(name for name in inputs if name != user)
+        made = cut(whole, tables, tables)
+        personal_users.fits(made, session.spec)
+    else:
+        made = cut(whole, learns(module, head, table.tail, {n for n, _ in whole.module.named_parameters()}))
     names = list(made.parameters)
     at = (
         names.index(f"{head}.weight") if f"{head}.weight" in names else -1,
         names.index(f"{head}.bias") if f"{head}.bias" in names else -1,
     )
     parameters = list(made.parameters.values())
-    tail = _with_features(made.tail, len(made.latents) + at[0]) if min(at) >= 0 and loss != "mse" else made.tail
+    tail = (
+        _with_features(made.tail, len(made.latents) + at[0])
+        if min(at) >= 0 and not tables and loss != "mse"
+        else made.tail
+    )
     if loss == "prototype" and (tail is made.tail or len(names) < 3):
         raise RecipeError(
             "prototypes of classes take a tail that holds a classifier and layers before it, which learn",
@@ -102,7 +137,7 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
             remedy='tail = "last" or the name of a layer; the classifier alone learns by "cross-entropy"',
         )
     if table.spare_classes:
-        if loss == "mse" or min(at) < 0:
+        if loss in ("mse", "ranking") or min(at) < 0:
             raise RecipeError(
                 "needs a classifier whose last layer has a weight and a bias in the tail",
                 where="personalize.spare_classes",
@@ -112,7 +147,7 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
     spread = () if loss != "mse" else tuple(np.asarray(session.dataset.split("train").targets, np.float64).std(axis=0))
     learning = Learning(loss, table.optimizer, spread=tuple(float(v) or 1.0 for v in spread))
     with torch.no_grad():
-        latents = _tuple(made.trunk.module(*session.example))
+        latents = _tuple(made.trunk.module(*whole.captured.example))
         said = tail(*latents, *parameters)[0]
     if said.dim() != 2:
         raise ModelError(f"the output has shape {tuple(said.shape)}, a tail can learn (samples, values) only")
@@ -125,8 +160,11 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
         step,
         learning,
         at if tail is not made.tail else (-1, -1),
+        inputs,
         whole.captured.output_names,
         table,
+        tables,
+        personal_users.output_step(whole) if tables else 0.0,
     )
 
 
@@ -206,7 +244,7 @@ def convert(made: Prepared, session: Session, target: Target, staging: Path) -> 
             artifact = exporter.export(
                 lowered,
                 captured.example,
-                list(session.input_names),
+                list(made.inputs),
                 [latent.name for latent in made.cut.latents],
                 folder,
                 target=target,
@@ -239,7 +277,7 @@ def entries(
     """The manifest's tables of the three graphs."""
     machine = runtime.get(target.backend)
     names = {
-        "trunk": (list(session.input_names), [latent.name for latent in made.cut.latents]),
+        "trunk": (list(made.inputs), [latent.name for latent in made.cut.latents]),
         "tail": (
             [*(f"latent_{i}" for i in range(len(made.cut.latents))), *made.step.inputs[: len(made.parameters)]],
             made.said,
@@ -322,6 +360,22 @@ def fill(
         for table in tables
     )
     arrays = {f"parameter_{i}": p.numpy() for i, p in enumerate(made.parameters)}
+    if made.tables:
+        tables_of = [made.tables[name] for name in made.cut.parameters]
+        arrays |= {f"users/{i}": table.numpy() for i, table in enumerate(tables_of)}
+        _write(staging, arrays)
+        return [
+            personal_users.alike(
+                session.dataset.split("val"),
+                session.task,
+                session.spec,
+                plan,
+                (trunk, tail, model),
+                tables_of,
+                made.grid,
+            ),
+            personal_proof.steps(made.step, made.learning, step, made.table),
+        ]
     each = sum(int(np.prod(one.shape)) * (1 if one.scale is not None else 4) for one in plan.latents)
     kept: dict[str, list[np.ndarray]] = {}
     wanted: list[np.ndarray] = []
@@ -335,11 +389,15 @@ def fill(
         kept[kind] = [np.concatenate(values) for values in zip(*parts)] if parts else none
         arrays |= {f"{kind}/latent_{i}": value for i, value in enumerate(kept[kind])}
         arrays[f"{kind}/targets"] = np.asarray(split.targets)
-    with io.BytesIO() as buffer:
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        files.write_bytes(staging / FILE, buffer.getvalue())
+    _write(staging, arrays)
     said, _ = graphs.outputs_of(tail, plan, [p.numpy() for p in made.parameters], kept["reference"])
     return [
         personal_proof.alike(session.task, np.concatenate(wanted), said),
         personal_proof.steps(made.step, made.learning, step, made.table),
     ]
+
+
+def _write(staging: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with io.BytesIO() as buffer:
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        files.write_bytes(staging / FILE, buffer.getvalue())

@@ -28,8 +28,9 @@ FAR = 1e4
 
 @dataclass(frozen=True)
 class Learning:
-    """How a step learns. `loss`: cross-entropy (targets (B, C), rows that add up to 1), mse (targets (B, K)), or
-    prototype (one-hot targets (B, C); Snell et al., "Prototypical networks for few-shot learning", 2017)."""
+    """How a step learns. `loss`: cross-entropy (targets (B, C), rows that add up to 1), mse (targets (B, K)), prototype
+    (one-hot targets (B, C); Snell et al., "Prototypical networks for few-shot learning", 2017), or ranking (targets
+    (B, C), 1 where a candidate is the user's own, else 0; as `objectives.recommend.loss`)."""
 
     loss: str = "cross-entropy"
     optimizer: str = "sgd"
@@ -71,10 +72,21 @@ def loss_of(said: Sequence[torch.Tensor], targets: torch.Tensor, learning: Learn
         if learning.spread:
             error = error / torch.tensor(learning.spread)
         return (error * error).mean()
+    if learning.loss == "ranking":
+        return ranking(outputs, targets)
     highest = outputs.detach().amax(1, keepdim=True)
     shifted = outputs - highest
     total = shifted.exp().sum(1, keepdim=True).log()
     return (targets * (total - shifted)).sum(1).mean()
+
+
+def ranking(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """A softmax of each own item of a row against all that are not, mean over own items."""
+    highest = scores.detach().amax(1, keepdim=True)
+    shifted = (scores - highest).exp()
+    others = (shifted * (1 - targets)).sum(1, keepdim=True)
+    each = (others + shifted).log() - (scores - highest)
+    return (each * targets).sum() / torch.clamp(targets.sum(), min=1.0)
 
 
 def nearness(features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

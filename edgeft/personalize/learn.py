@@ -31,30 +31,21 @@ def steps(
     step: Session,
     plan: Plan,
     parameters: Arrays,
-    new: tuple[Arrays, np.ndarray],
-    replay: tuple[Arrays, np.ndarray],
+    batch: Callable[[], tuple[Arrays, np.ndarray]],
     count: int,
     *,
     rate: float,
-    seed: int,
     watch: Callable[[int, float], None] = lambda number, loss: None,
 ) -> Arrays:
-    """`count` steps from `parameters`; `new` and `replay` are latents and rows of targets. `watch(number, loss)`.
+    """`count` steps from `parameters`; `batch()` gives latents and targets of one. `watch(number, loss)`.
 
     Raises `DataError` when the loss or a parameter is no longer finite: nothing of it may be used.
     """
-    rng, state = np.random.default_rng(seed), graphs.fresh_state(plan)
-    draws = [_Draw(len(part[1]), rng) for part in (new, replay)]
-    olds = min(round(REPLAYED * plan.batch), plan.batch - 1) if len(replay[1]) else 0
+    state = graphs.fresh_state(plan)
     parameters = [np.ascontiguousarray(p, np.float32) for p in parameters]
     names = [f"new_parameter_{i}" for i in range(len(parameters))]
     for number in range(1, count + 1):
-        chosen = [draw.take(size) for draw, size in zip(draws, (plan.batch - olds, olds))]
-        latents = [
-            np.concatenate([a[chosen[0]], b[chosen[1]]]) if olds else a[chosen[0]] for a, b in zip(new[0], replay[0])
-        ]
-        targets = np.concatenate([new[1][chosen[0]], replay[1][chosen[1]]]) if olds else new[1][chosen[0]]
-        feeds = graphs.step_feeds(plan, parameters, state, latents, targets)
+        feeds = graphs.step_feeds(plan, parameters, state, *batch())
         result = step.run({**feeds, "rate": np.full(1, rate, np.float32)})
         parameters = [result[name] for name in names]
         state = [result[f"new_{name}"] for name, _ in plan.state]
@@ -67,6 +58,24 @@ def steps(
             )
         watch(number, loss)
     return parameters
+
+
+def mixed(
+    plan: Plan, new: tuple[Arrays, np.ndarray], replay: tuple[Arrays, np.ndarray], seed: int
+) -> Callable[[], tuple[Arrays, np.ndarray]]:
+    """Batches of new samples and replayed ones, `REPLAYED` of each; both are latents and rows of targets."""
+    rng = np.random.default_rng(seed)
+    draws = [_Draw(len(part[1]), rng) for part in (new, replay)]
+    olds = min(round(REPLAYED * plan.batch), plan.batch - 1) if len(replay[1]) else 0
+
+    def batch() -> tuple[Arrays, np.ndarray]:
+        chosen = [draw.take(size) for draw, size in zip(draws, (plan.batch - olds, olds))]
+        if not olds:
+            return [a[chosen[0]] for a in new[0]], new[1][chosen[0]]
+        latents = [np.concatenate([a[chosen[0]], b[chosen[1]]]) for a, b in zip(new[0], replay[0])]
+        return latents, np.concatenate([new[1][chosen[0]], replay[1][chosen[1]]])
+
+    return batch
 
 
 class _Draw:

@@ -11,7 +11,7 @@ from ..bundle import Bundle
 from ..errors import BundleError
 
 GRAPHS = ("trunk", "tail", "step")
-LOSSES = ("cross-entropy", "mse", "prototype")
+LOSSES = ("cross-entropy", "mse", "prototype", "ranking")
 _AGAIN = "export the bundle again"
 
 
@@ -38,6 +38,7 @@ class Plan:
     """How a bundle's tail learns.
 
     `loss` "prototype": the steps train the features, and the last layer is set to the class means afterwards.
+    `loss` "ranking": the parameters are vectors of one user, float32 (1, width); a latent's first axis is candidates.
     `batch` samples a step, `rate` the learning rate, `state` the optimizer's tensors by name with their shapes, `ones`
     those of them that start at 1 (the others at 0). `spare` outputs stand ready for classes that are not known yet;
     `head` are the positions of the last layer's weight and bias among the parameters. `outputs` are the model's.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..errors import BundleError, DataError, SystemFailure, UsageError
 from ..report import learned
 from ..runtime import Session
 from ..verdict import FAIL, PASS, Verdict
-from . import graphs, learn, samples
+from . import graphs, learn, samples, users
 from . import plan as plans
 from . import state as states
 from .judge import Scored, judge
@@ -60,11 +59,12 @@ def start_of(bundle: Bundle, plan: plans.Plan) -> Start:
 
 @dataclass(frozen=True)
 class Personal:
-    """A personalized session, the labels of its outputs, and the version of its state."""
+    """A personalized session, the labels of its outputs, the version of its state, and the `preprocess` table."""
 
     session: Session
     labels: tuple[str, ...]
     version: int
+    preprocess: dict[str, Any]
 
 
 def labels_of(bundle: Bundle, version: states.Version | None) -> tuple[str, ...]:
@@ -86,10 +86,13 @@ def session(bundle: Bundle, given: Path | str | None = None, *, threads: int | N
     version = states.read(states.place(bundle, given), bundle, plan).last
     if version is None:
         return None
+    if plan.loss == "ranking":
+        own, spec = users.session(bundle, plan, version, threads)
+        return Personal(own, bundle.labels, version.number, spec)
     trunk, tail = (graphs.load(bundle, name, threads) for name in ("trunk", "tail"))
     labels = labels_of(bundle, version)
     made = graphs.Personal(trunk, tail, plan, version.parameters, len(labels) if plan.spare else 0)
-    return Personal(made, labels, version.number)
+    return Personal(made, labels, version.number, bundle.preprocess)
 
 
 def run(
@@ -121,9 +124,9 @@ def run(
     place = states.place(bundle, state)
     with states.writing(place):
         before = states.read(place, bundle, plan)
-        found = _learned(
-            bundle, plan, before, data, stream, count, rate if rate is not None else plan.rate, seed, threads, say
-        )
+        folder, own_rate = None if data is None else Path(data), rate if rate is not None else plan.rate
+        learned_by = users.learned if plan.loss == "ranking" else _learned
+        found = learned_by(bundle, plan, before, folder, stream, count, own_rate, seed, threads, say)
         verdict, version = found.pop("judged"), found.pop("candidate")
         if verdict.verdict == PASS:
             states.write(states.State(place, (*before.versions, version)), bundle)
@@ -135,7 +138,7 @@ def run(
             "version": last.number if last else 0,
             "state": str(place),
             "gates": [verdict.as_dict()],
-            "labels": list(labels_of(bundle, last)),
+            "labels": [] if plan.loss == "ranking" else list(labels_of(bundle, last)),
             "bundle": str(bundle.path),
             **found,
         }
@@ -150,7 +153,7 @@ def _learned(
     bundle: Bundle,
     plan: plans.Plan,
     before: states.State,
-    data: Path | str | None,
+    data: Path | None,
     stream: Iterable[tuple[Any, Any]] | None,
     count: int,
     rate: float,
@@ -165,7 +168,7 @@ def _learned(
     if stream is not None:
         given = samples.stream(stream, bundle, known, free, seed)
     else:
-        given = samples.read(Path(data or ""), bundle, known, free, seed)
+        given = samples.read(data or Path(), bundle, known, free, seed)
     trunk, tail, step = (graphs.load(bundle, name, threads) for name in plans.GRAPHS)
     say(f"{len(given.targets)} new samples, {int(given.held.sum())} of them held back")
     new = samples.through(given, bundle, plan, trunk)
@@ -192,11 +195,9 @@ def _learned(
         step,
         plan,
         parameters,
-        rows[0],
-        rows[1],
+        learn.mixed(plan, rows[0], rows[1], seed),
         count,
         rate=rate,
-        seed=seed,
         watch=lambda number, loss: losses.append(loss),
     )
     classes = len(new.labels) if plan.loss != "mse" else None
@@ -220,7 +221,7 @@ def _learned(
     else:
         share, candidate, verdict, measured = tried[0]
     told = {
-        "when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "when": states.now(),
         "steps": count,
         "rate": rate,
         "samples": len(learning[1]),
@@ -258,6 +259,8 @@ def check(bundle: Bundle, given: Path | str | None = None, *, threads: int | Non
     version = states.read(states.place(bundle, given), bundle, plan).last
     if version is None:
         return None
+    if plan.loss == "ranking":
+        return users.check(bundle, plan, version, states.place(bundle, given), threads)
     start, tail = start_of(bundle, plan), graphs.load(bundle, "tail", threads)
     labels = labels_of(bundle, version)
     classes = len(labels) if plan.loss != "mse" else None

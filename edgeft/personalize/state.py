@@ -9,6 +9,7 @@ need none.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import io
 import json
@@ -150,6 +151,11 @@ def rolled_back(state: State) -> State:
     if not state.versions:
         raise UsageError("nothing has been learned yet, so there is nothing to roll back", where=str(state.path))
     return State(state.path, state.versions[:-1])
+
+
+def now() -> str:
+    """The time as a journal has it: UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def next_number(state: State) -> int:

@@ -1,8 +1,9 @@
 """Are two graphs the same function, to the bit?
 
-A convolution picks its kernel, and with it the order of its sums, by how its input lies in memory. Behind a transposition
-two ops with equal values may leave the strides of an axis of size one different, which is enough. Where that happens
-both graphs are run once more with every value laid out alike: if they then agree, it was the layout and not the function.
+A convolution picks its kernel, and with it the order of its sums, by how its input lies in memory. Behind a
+transposition two ops with equal values may leave the strides of an axis of size one different, which is enough. Where
+that happens both graphs are run once more with every value laid out alike: if they then agree, it was the layout and
+not the function.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 from . import page, words
 from .page import el
 
+_FACTS = ("user", "when", "version", "state", "bundle", "labels", "share", "loss")
 _BAR, _ROW, _LEFT, _RIGHT = 260, 26, 150, 110
 
 
@@ -28,14 +29,7 @@ def render(found: Mapping[str, Any]) -> str:
     tiles = el(
         "div",
         page.tile(f"{found['metric']}, new samples held back", _arrow(new, unit), f"{new['n']} samples"),
-        page.tile(
-            f"{found['metric']}, reference samples", _arrow(old, unit), f"{old['n']} samples, before: as exported"
-        ),
-        page.tile(
-            "forgetting",
-            words.change(found["forgetting"], unit),
-            f"limit {words.figure(found['gates'][0]['limit'], unit)}",
-        ),
+        *(_others(found, old, unit) if old else _alone(found)),
         page.tile(
             "learned from", f"{found['samples']} samples", f"{found['steps']} steps at a rate of {found['rate']:g}"
         ),
@@ -46,12 +40,27 @@ def render(found: Mapping[str, Any]) -> str:
         (new, "New samples that were held back", "never learned from; more is better"),
         (old, "Reference samples of what the model knew", "what falls here is forgotten"),
     ):
-        boxes.append(_classes(table, title, note, unit))
-    facts = {key: found.get(key) for key in ("when", "version", "state", "bundle", "labels", "share", "loss")}
+        boxes.append(_classes(table, title, note, unit) if table else None)
+    facts = {key: found[key] for key in _FACTS if found.get(key) not in (None, [])}
     boxes.append(page.card("About", page.facts({"in use": kept, **facts})))
     return page.document(
         "What was learned", [*(box for box in boxes if box is not None), el("footer", "Written by edgeft.")]
     )
+
+
+def _others(found: Mapping[str, Any], old: Mapping[str, Any], unit: str) -> tuple[ET.Element, ...]:
+    """What it cost."""
+    limit = words.figure(found["gates"][0]["limit"], unit)
+    note = f"{old['n']} samples, before: as exported"
+    return (
+        page.tile(f"{found['metric']}, reference samples", _arrow(old, unit), note),
+        page.tile("forgetting", words.change(found["forgetting"], unit), f"limit {limit}"),
+    )
+
+
+def _alone(found: Mapping[str, Any]) -> tuple[ET.Element, ...]:
+    """Of a user whose vectors alone moved."""
+    return (page.tile("user", words.line(str(found["user"])), "of no other user anything changed"),)
 
 
 def _arrow(table: Mapping[str, Any], unit: str) -> str:
