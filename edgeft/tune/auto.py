@@ -1,8 +1,9 @@
 """The plan of a sparse update, made on a run's own model and data: `policy = "auto"`, and the account of any plan.
 
-`planner` searches; here candidates are tried out. Each trains for a few steps on the same batches, and of those that
-fit the budget the one with the lowest loss on the validation split is taken. The other points, from the head alone up
-to everything, are the curve of accuracy against memory.
+`planner` searches; here candidates are tried out. Each trains on the same batches, for as many steps as the run has or
+`_MOST_STEPS`, and of those that fit the budget the one with the lowest loss on the validation split is taken. Shorter
+trials prefer what learns little: a plan that moves much has its rate too high for too long to be judged by them. The
+other points, from the head alone up to everything, are the curve of accuracy against memory.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,10 +27,14 @@ from .frugal import Frugal
 from .plan import rates
 from .session import Session
 
-#: batches whose gradients are averaged, and steps of a trial
-_BATCHES, _STEPS = 8, 60
-#: budgets that are tried below the one that was asked for, as shares of it
-_LOWER = {"quarter": 0.25, "half": 0.5}
+#: batches whose gradients are averaged, and steps of a trial where the run has more
+_BATCHES, _MOST_STEPS = 8, 150
+#: how contributions are read -> shares of the budget that are searched under, and what the plan is called
+_SEARCHED = {
+    "sum": {0.25: "quarter", 0.5: "half", 1.0: "evolved"},
+    "levelled": {0.5: "levelled, half", 1.0: "levelled"},
+    "even": {0.5: "even, half", 1.0: "even"},
+}
 
 Loss = Callable[[Any, Any], torch.Tensor]
 
@@ -167,9 +172,10 @@ class _Planning:
         still = sparse.kept_still(p for group in optimizer.param_groups for p in group["params"])
         bases = [group["lr"] for group in optimizer.param_groups]
         torch.manual_seed(t.seed)
-        for step, batch in enumerate(itertools.islice(self.cycled(), _STEPS)):
+        steps = min(_MOST_STEPS, t.epochs * len(self.loader)) or 1
+        for step, batch in enumerate(itertools.islice(self.cycled(), steps)):
             for group, base in zip(optimizer.param_groups, bases):
-                group["lr"] = base * fit.rate("cosine", step / _STEPS)
+                group["lr"] = base * fit.rate("cosine", step / steps)
             with Frugal():
                 loss = self.loss_of(module, batch)
             optimizer.zero_grad()
@@ -223,10 +229,12 @@ class _Planning:
     def points(self, problem: planner.Problem, costs: planner.Costs, budget: int, seed: int) -> list[_Point]:
         """Candidates and the curve, by bytes. No plan is tried twice."""
         module = self.s.built.module
-        choices = [("head", problem.nothing)]
-        choices += [(name, planner.search(problem, int(share * budget), seed)) for name, share in _LOWER.items()]
-        choices += [("biases", planner.only_biases(problem, budget)), ("greedy", planner.greedy(problem, budget))]
-        choices += [("evolved", planner.search(problem, budget, seed))]
+        choices = [("head", problem.nothing), ("biases", planner.only_biases(problem, budget))]
+        choices += [("greedy", planner.greedy(problem, budget))]
+        readings = {"sum": lambda units: units, "levelled": planner.levelled, "even": planner.even}
+        for reading, shares in _SEARCHED.items():
+            read = replace(problem, units=readings[reading](problem.units))
+            choices += [(name, planner.search(read, int(share * budget), seed)) for share, name in shares.items()]
         made, seen = [], set()
         for name, choice in choices:
             if choice not in seen and problem.bytes_of(choice) <= budget:

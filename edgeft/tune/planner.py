@@ -7,15 +7,20 @@
 2. A choice costs what a step holds: `cost.Trace.saved`, and gradients, optimizer state and values of what moves.
 3. Greedy search by contribution per byte, then an evolutionary one from there (mutation and crossing, seeded).
 
+Contributions to first order do not add up: a few wide layers near the output have nearly all of the gradient, and what
+they bring soon levels off, while a little of many layers goes on learning. Two other readings are searched beside the
+sum, `levelled` and `even`; trials decide (`auto.py`).
+
 A choice: biases from some unit up to the head, and of every unit's weights a share of the input channels. That, and the
 search, follow Lin et al., "On-device training under 256KB memory" (2022), which measures contributions by training.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -131,6 +136,24 @@ def contributions(
     for parameter in module.parameters():
         parameter.grad = None
     return tuple(found)
+
+
+def levelled(found: Sequence[Unit]) -> tuple[Unit, ...]:
+    """The units with contributions whose logarithm counts, in units of the median layer's."""
+    middle = sorted(unit.gains[SHARES[-1]] for unit in found)[len(found) // 2] if found else 0.0
+    return tuple(_read(unit, lambda gain: math.log1p(max(gain, 0.0) / max(middle, 1e-30))) for unit in found)
+
+
+def even(found: Sequence[Unit]) -> tuple[Unit, ...]:
+    """The units with every layer's weights counting alike, however many of them learn; more are better by little."""
+    return tuple(
+        replace(unit, bias_gain=0.01, gains={share: 1.0 + 0.1 * share for share in unit.gains}) for unit in found
+    )
+
+
+def _read(unit: Unit, reading: Callable[[float], float]) -> Unit:
+    gains = {share: reading(gain) for share, gain in unit.gains.items()}
+    return replace(unit, bias_gain=reading(unit.bias_gain), gains=gains)
 
 
 def search(problem: Problem, budget: int, seed: int = 0) -> Choice:
