@@ -34,7 +34,7 @@ from policies import SPEAKERS, sound_recipe, voice, wilson
 TARGETS = list(common.TARGETS.values())
 #: one sample of the ninety that judge is more than a hundredth
 FORGET = 0.02
-TAILS = {"head": "head", "last": "last"}
+TAILS = {"head": "head", "last": "last", "means": "last"}
 NEW_DIGITS = ("3", "7", "9")
 
 
@@ -48,6 +48,7 @@ def exported(recipe: dict[str, Any], folder: Path, tail: str, targets: Sequence[
     lacking = [name for name in targets if not (out / name / "manifest.json").exists()]
     if lacking:
         settings = {"tail": TAILS.get(tail, tail), "max_forget": FORGET, **more}
+        settings |= {"loss": "prototype"} if tail == "means" else {}
         overrides = [f"personalize.{key}={json.dumps(value)}" for key, value in settings.items()]
         edgeft.export(folder / "run", lacking, out, overwrite=True, overrides=overrides)
     return out
@@ -106,12 +107,13 @@ def rows(
         return json.loads(done.read_text())
     found: dict[str, Any] = {}
     for name in targets:
-        head, last = (exported(recipe, folder, tail, targets) / name for tail in ("head", "last"))
+        head, last, means = (exported(recipe, folder, tail, targets) / name for tail in TAILS)
         found[name] = {
             "none": {key: accuracy(head, path) for key, path in tests.items()},
             "prototype": learned(head, few, tests, folder / f"{name}-prototype.npz", steps=0),
             "head": learned(head, few, tests, folder / f"{name}-head.npz"),
             "last": learned(last, few, tests, folder / f"{name}-last.npz"),
+            "means": learned(means, few, tests, folder / f"{name}-means.npz"),
         }
     found["ceiling"] = tuned(recipe, folder, tests, **ceiling)
     done.write_text(json.dumps(found, indent=1))
@@ -210,12 +212,15 @@ def classes(root: Path, out: Path) -> dict[str, Any]:
         known, few = digits(root, folder, digit)
         recipe = sound_recipe(str(known), epochs=20)
         recipe |= {"quantize": {"epochs": 2}, "export": {"targets": TARGETS}, "gates": {"min_speedup": 0.0}}
-        bundle = exported(recipe, folder, "head", TARGETS[-1:], spare_classes=1) / TARGETS[-1]
+        bundle, means = (
+            exported(recipe, folder, tail, TARGETS[-1:], spare_classes=1) / TARGETS[-1] for tail in ("head", "means")
+        )
         tests = {"new": str(few), "old": str(known)}
         found[digit] = {
             "none": {key: accuracy(bundle, path) for key, path in tests.items()},
             "prototype": learned(bundle, str(few / "train"), tests, folder / "prototype.npz", steps=0),
             "head": learned(bundle, str(few / "train"), tests, folder / "head.npz"),
+            "means": learned(means, str(few / "train"), tests, folder / "means.npz"),
         }
         done.write_text(json.dumps(found[digit], indent=1))
     return found
@@ -397,6 +402,7 @@ NAMES = {
     "prototype": "class means only, no step",
     "head": "head",
     "last": "head and last block",
+    "means": "last block, by prototypes of classes",
     "ceiling": "everything, on the host",
 }
 

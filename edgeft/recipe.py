@@ -107,6 +107,7 @@ class Personalize:
     rate: float = 0.02
     loss: str = ""  # "" = the task's own | prototype: what stands before the last layer learns to part the classes
     optimizer: str = "sgd"  # sgd (with momentum) | adam
+    clip: float = 1.0  # the norm that a step's gradients are cut to; 0 = they are not
     batch_size: int = 16
     replay: int = 50  # old samples of each class that the bundle carries, as latents
     spare_classes: int = 0  # outputs that stand ready for classes to come
@@ -210,6 +211,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "personalize.max_forget": (0, 1e6),
     "personalize.steps": (0, 1_000_000),
     "personalize.rate": (0, 10),
+    "personalize.clip": (0, 1e6),
     "personalize.batch_size": (2, 4096),
     "personalize.replay": (0, 100_000),
     "personalize.spare_classes": (0, 4096),

@@ -56,7 +56,7 @@ def make(folder: Path) -> tuple[Path, Path]:
         "train": {"epochs": 12, "lr": 3e-3},
         "quantize": {"epochs": 2},
         "gates": {"min_speedup": 0.0},
-        "personalize": {"tail": "last", "rate": 0.0002, "steps": 200, "max_forget": 0.02},
+        "personalize": {"tail": "last", "rate": 0.001, "steps": 200, "max_forget": 0.02},
     }
     edgeft.tune(recipe, folder / "run", say=print)
     (report,) = edgeft.export(folder / "run", ["host-litert"], folder / "bundles", say=print)

@@ -145,7 +145,7 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
             )
         parameters = [_more(p, i, at, table.spare_classes) for i, p in enumerate(parameters)]
     spread = () if loss != "mse" else tuple(np.asarray(session.dataset.split("train").targets, np.float64).std(axis=0))
-    learning = Learning(loss, table.optimizer, spread=tuple(float(v) or 1.0 for v in spread))
+    learning = Learning(loss, table.optimizer, clip=table.clip, spread=tuple(float(v) or 1.0 for v in spread))
     with torch.no_grad():
         latents = _tuple(made.trunk.module(*whole.captured.example))
         said = tail(*latents, *parameters)[0]

@@ -25,15 +25,15 @@ def _pair(value: int | Sequence[int]) -> Pair:
 
 
 def _windows(x: torch.Tensor, kernel: Pair, stride: Pair, dilation: Pair) -> list[torch.Tensor]:
-    """For every place in the kernel the values under it, (N, C, H', W') each; `x` is padded already."""
-    height = (x.shape[2] - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
-    width = (x.shape[3] - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
+    """For every place in the kernel the values under it, (N, H', W', C) each; `x` (N, H, W, C) is padded already."""
+    height = (x.shape[1] - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
+    width = (x.shape[2] - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
     found = []
     for i in range(kernel[0]):
         for j in range(kernel[1]):
             top, left = i * dilation[0], j * dilation[1]
-            rows = x[:, :, top : top + (height - 1) * stride[0] + 1 : stride[0]]
-            found.append(rows[:, :, :, left : left + (width - 1) * stride[1] + 1 : stride[1]])
+            rows = x[:, top : top + (height - 1) * stride[0] + 1 : stride[0]]
+            found.append(rows[:, :, left : left + (width - 1) * stride[1] + 1 : stride[1]])
     return found
 
 
@@ -55,74 +55,116 @@ def _padded(x: torch.Tensor, axis: int, before: int, after: int, value: float = 
 
 
 def _gathered(parts: list[torch.Tensor], size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> torch.Tensor:
-    """The opposite of `_windows`: each part back to where it was taken from, added up; (N, C, *size)."""
+    """The opposite of `_windows`: each part back to where it was taken from, added up; (N, *size, C)."""
     total: torch.Tensor | None = None
     for number, part in enumerate(parts):
-        i, j = divmod(number, kernel[1])
-        for axis, at in ((2, i * dilation[0]), (3, j * dilation[1])):
-            part = _spread(part, axis, stride[axis - 2])
-            part = _padded(part, axis, at, size[axis - 2] - at - part.shape[axis])
+        at = [i * d for i, d in zip(divmod(number, kernel[1]), dilation)]
+        part = _spread(_spread(part, 1, stride[0]), 2, stride[1])
+        after = [full - start - here for full, start, here in zip(size, at, part.shape[1:3])]
+        if any((*at, *after)):
+            part = aten.constant_pad_nd(part, [0, 0, at[1], after[1], at[0], after[0]], 0.0)
         total = part if total is None else total + part
     assert total is not None
     return total
 
 
-class _Conv2d(torch.autograd.Function):
-    """Convolution of (N, C, H, W) by (O, C / groups, kh, kw), without bias, of an `x` that is padded already."""
+def _around(grad: torch.Tensor, kernel: Pair, dilation: Pair) -> list[torch.Tensor]:
+    """Windows of a gradient (N, H, W, C) with zeros around it, in reverse: what a kernel turned over would see."""
+    high, wide = ((side - 1) * d for side, d in zip(kernel, dilation))
+    if high or wide:
+        grad = aten.constant_pad_nd(grad, [0, 0, wide, wide, high, high], 0.0)
+    return _windows(grad, kernel, (1, 1), dilation)[::-1]
+
+
+class _Dense(torch.autograd.Function):
+    """Convolution of (N, H, W, C), padded already, by (O, C, kh, kw), without bias: (N, H', W', O).
+
+    Each of the three products (forward, and the gradients of weight and input) is one matrix product over the whole
+    batch, with a row for every sample and place. Channels come last, so that the columns are joined out of long runs of
+    memory; the weight's gradient takes those of the forward pass.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, stride: Pair, dilation: Pair, groups: int) -> torch.Tensor:
+    def forward(ctx: Any, x: Any, weight: Any, stride: Pair, dilation: Pair) -> torch.Tensor:
+        windows = _windows(x, _kernel(weight), stride, dilation)
+        columns = _columns(windows)
+        ctx.save_for_backward(columns, weight)
+        ctx.form = tuple(x.shape), stride, dilation
+        said = torch.matmul(columns, weight.permute(2, 3, 1, 0).reshape(-1, weight.shape[0]))
+        return said.reshape(*windows[0].shape[:3], -1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        columns, weight = ctx.saved_tensors
+        shape, stride, dilation = ctx.form
+        outputs, channels, *kernel = weight.shape
+        of_x: torch.Tensor | None = None
+        of_weight: torch.Tensor | None = None
+        flat = grad.reshape(-1, outputs)
+        if ctx.needs_input_grad[1]:
+            products = torch.matmul(columns.transpose(0, 1), flat)
+            of_weight = products.reshape(*kernel, channels, outputs).permute(3, 2, 0, 1)
+        if ctx.needs_input_grad[0] and stride == (1, 1):
+            around = _columns(_around(grad, _kernel(weight), dilation))
+            of_x = torch.matmul(around, weight.permute(2, 3, 0, 1).reshape(-1, channels)).reshape(shape)
+        elif ctx.needs_input_grad[0]:
+            taps = kernel[0] * kernel[1]
+            back = torch.matmul(flat, weight.permute(0, 2, 3, 1).reshape(outputs, -1))
+            back = back.reshape(*grad.shape[:3], taps, channels)
+            parts = [back[:, :, :, k] for k in range(taps)]
+            of_x = _gathered(parts, (shape[1], shape[2]), _kernel(weight), stride, dilation)
+        return of_x, of_weight, None, None
+
+
+class _Depthwise(torch.autograd.Function):
+    """The same where every channel has a kernel (C, 1, kh, kw) of its own: products, no sums over channels."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, stride: Pair, dilation: Pair) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.form = (stride, dilation, groups)
-        windows = _windows(x, (weight.shape[2], weight.shape[3]), stride, dilation)
-        if groups == x.shape[1] == weight.shape[0]:  # depthwise: products, no sums over channels
-            taps = weight.reshape(weight.shape[0], -1)
-            total = windows[0] * taps[:, 0].reshape(1, -1, 1, 1)
-            for number, window in enumerate(windows[1:], 1):
-                total = total + window * taps[:, number].reshape(1, -1, 1, 1)
-            return total
-        n, _, height, width = windows[0].shape
-        columns = _columns(windows, groups)
-        said = torch.matmul(weight.reshape(1, groups, weight.shape[0] // groups, -1), columns)
-        return said.reshape(n, weight.shape[0], height, width)
+        ctx.form = stride, dilation
+        return _weighted(_windows(x, _kernel(weight), stride, dilation), weight)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         x, weight = ctx.saved_tensors
-        stride, dilation, groups = ctx.form
-        kernel = (weight.shape[2], weight.shape[3])
+        stride, dilation = ctx.form
         of_x: torch.Tensor | None = None
         of_weight: torch.Tensor | None = None
-        windows = _windows(x, kernel, stride, dilation)
-        if groups == x.shape[1] == weight.shape[0]:
-            taps = weight.reshape(weight.shape[0], -1)
-            if ctx.needs_input_grad[0]:
-                parts = [grad * taps[:, k].reshape(1, -1, 1, 1) for k in range(len(windows))]
-                of_x = _gathered(parts, (x.shape[2], x.shape[3]), kernel, stride, dilation)
-            if ctx.needs_input_grad[1]:
-                sums = [(window * grad).sum((0, 2, 3)).reshape(-1, 1) for window in windows]
-                of_weight = torch.cat(sums, 1).reshape(weight.shape)
-            return of_x, of_weight, None, None, None
-        n, _, height, width = windows[0].shape
-        flat = grad.reshape(n, groups, weight.shape[0] // groups, height * width)
         if ctx.needs_input_grad[1]:
-            columns = _columns(windows, groups)
-            products = torch.matmul(flat, columns.transpose(2, 3))  # (N, G, O/G, C/G * taps)
-            of_weight = products.sum(0).reshape(weight.shape)
-        if ctx.needs_input_grad[0]:
-            by_group = weight.reshape(1, groups, weight.shape[0] // groups, -1)
-            back = torch.matmul(by_group.transpose(2, 3), flat)
-            back = back.reshape(n, x.shape[1], kernel[0] * kernel[1], height * width)
-            parts = [back[:, :, k].reshape(n, x.shape[1], height, width) for k in range(kernel[0] * kernel[1])]
-            of_x = _gathered(parts, (x.shape[2], x.shape[3]), kernel, stride, dilation)
-        return of_x, of_weight, None, None, None
+            windows = _windows(x, _kernel(weight), stride, dilation)
+            sums = [(window * grad).sum((0, 1, 2)).reshape(-1, 1) for window in windows]
+            of_weight = torch.cat(sums, 1).reshape(weight.shape)
+        if ctx.needs_input_grad[0] and stride == (1, 1):
+            of_x = _weighted(_around(grad, _kernel(weight), dilation), weight)
+        elif ctx.needs_input_grad[0]:
+            parts = [grad * tap for tap in _taps(weight)]
+            of_x = _gathered(parts, (x.shape[1], x.shape[2]), _kernel(weight), stride, dilation)
+        return of_x, of_weight, None, None
 
 
-def _columns(windows: list[torch.Tensor], groups: int) -> torch.Tensor:
-    """(N, groups, C / groups * taps, H' * W') in the order of a weight's own axes."""
-    n, channels, height, width = windows[0].shape
-    rows = [w.reshape(n, channels, 1, height * width) for w in windows]
-    return torch.cat(rows, 2).reshape(n, groups, channels // groups * len(windows), height * width)
+def _kernel(weight: torch.Tensor) -> Pair:
+    return (weight.shape[2], weight.shape[3])
+
+
+def _columns(windows: list[torch.Tensor]) -> torch.Tensor:
+    """(N * H' * W', taps * C): a row for every sample and place."""
+    joined = torch.cat(windows, -1) if len(windows) > 1 else windows[0]
+    return joined.reshape(-1, joined.shape[-1])
+
+
+def _taps(weight: torch.Tensor) -> list[torch.Tensor]:
+    """A depthwise kernel place by place, (C,) each."""
+    by_place = weight.reshape(weight.shape[0], -1).transpose(0, 1)
+    return [by_place[k] for k in range(by_place.shape[0])]
+
+
+def _weighted(windows: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
+    """The sum of windows, each times its place in a depthwise kernel."""
+    first, *others = (window * tap for window, tap in zip(windows, _taps(weight)))
+    for other in others:
+        first = first + other
+    return first
 
 
 def conv2d(
@@ -135,10 +177,22 @@ def conv2d(
     groups: int = 1,
 ) -> torch.Tensor:
     """`aten.conv2d` with its own gradients."""
-    for axis, size in zip((2, 3), _pair(padding)):
+    x = x.permute(0, 2, 3, 1)
+    for axis, size in zip((1, 2), _pair(padding)):
         x = _padded(x, axis, size, size)
-    said = _Conv2d.apply(x, weight, _pair(stride), _pair(dilation), groups)
-    return said if bias is None else said + bias.reshape(1, -1, 1, 1)
+    form = (_pair(stride), _pair(dilation))
+    if groups == x.shape[3] == weight.shape[0]:
+        said = _Depthwise.apply(x, weight, *form)
+    elif groups == 1:
+        said = _Dense.apply(x, weight, *form)
+    else:
+        inside, outside = weight.shape[1], weight.shape[0] // groups
+        parts = [
+            _Dense.apply(x[:, :, :, g * inside : (g + 1) * inside], weight[g * outside : (g + 1) * outside], *form)
+            for g in range(groups)
+        ]
+        said = torch.cat(parts, 3)
+    return (said if bias is None else said + bias).permute(0, 3, 1, 2)
 
 
 def conv1d(
@@ -202,7 +256,7 @@ class _MaxPool(torch.autograd.Function):
             here = free * (window >= best).to(grad.dtype)  # the first of equals takes it all
             free = free - here
             parts.append(grad * here)
-        return _gathered(parts, (x.shape[2], x.shape[3]), kernel, stride, dilation), None, None, None
+        return _gathered(parts, (x.shape[1], x.shape[2]), kernel, stride, dilation), None, None, None
 
 
 def max_pool2d(
@@ -215,10 +269,11 @@ def max_pool2d(
 ) -> torch.Tensor:
     if ceil_mode:
         raise ModelError("a pooling layer with ceil_mode cannot stand behind a cut", remedy="choose another tail")
-    for axis, size in zip((2, 3), _pair(padding)):
+    x = x.permute(0, 2, 3, 1)
+    for axis, size in zip((1, 2), _pair(padding)):
         if size:  # no value of a picture behind a ReLU is below this, and none is cut off
             x = _padded(x, axis, size, size, -3e38)
-    return _MaxPool.apply(x, _pair(kernel), _pair(stride or kernel), _pair(dilation))
+    return _MaxPool.apply(x, _pair(kernel), _pair(stride or kernel), _pair(dilation)).permute(0, 3, 1, 2)
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

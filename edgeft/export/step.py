@@ -36,6 +36,7 @@ class Learning:
     optimizer: str = "sgd"
     momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = 0.0  # the norm of all gradients together is cut to it (Pascanu et al. 2013); 0 = it is not
     eps: float = 1e-7  # at 1e-8 the ONNX exporter's optimizer takes it for zero and drops it: 0 / 0 where nothing moved
     spread: tuple[float, ...] = ()  # of mse: what each output's error is divided by
 
@@ -113,6 +114,10 @@ def update(
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """New parameters and new state; `rate` has one element."""
     count = len(parameters)
+    if learning.clip:
+        norm = torch.stack([(g * g).sum() for g in gradients]).sum().sqrt()
+        share = torch.clamp(learning.clip / (norm + 1e-6), max=1.0)
+        gradients = [g * share for g in gradients]
     if learning.optimizer == "sgd":
         velocity = [learning.momentum * v + g for v, g in zip(state, gradients)]
         return [p - rate * v for p, v in zip(parameters, velocity)], velocity

@@ -49,9 +49,10 @@ def graph_of(name: str, shape: tuple[int, ...]) -> QuantizedGraph:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("loss", ["cross-entropy", "mse"])
-def test_fifty_steps_are_those_of_torch(optimizer: str, loss: str) -> None:
+@pytest.mark.parametrize("clip", [0.0, 0.1])
+def test_fifty_steps_are_those_of_torch(optimizer: str, loss: str, clip: float) -> None:
     tail, parameters, x, targets = linear()
-    learning = steps.Learning(loss, optimizer)
+    learning = steps.Learning(loss, optimizer, clip=clip)
     made = steps.build(tail, parameters, [x], targets, learning)
     theirs = [p.clone().requires_grad_(True) for p in parameters]
     chosen = (
@@ -66,6 +67,8 @@ def test_fifty_steps_are_those_of_torch(optimizer: str, loss: str) -> None:
         said = F.linear(x, *theirs)
         value = F.mse_loss(said, targets) if loss == "mse" else F.cross_entropy(said, targets)
         value.backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(theirs, clip)
         chosen.step()
         found = made.module(*given)
         torch.testing.assert_close(found[-1], value.detach().reshape(1), rtol=1e-4, atol=1e-5)
@@ -174,13 +177,13 @@ TAILS = {
 }
 
 
-def built(case: str, optimizer: str = "sgd") -> tuple[cuts.Cut, steps.Step, steps.Learning]:
+def built(case: str, optimizer: str = "sgd", clip: float = 0.0) -> tuple[cuts.Cut, steps.Step, steps.Learning]:
     name, shape, layers = TAILS[case]
     graph = graph_of(name, shape)
     made = cuts.cut(graph, [n for n, _ in graph.module.named_parameters() if n.startswith(layers)])
     with torch.no_grad():
         latent = made.trunk.module(torch.randn(6, *shape))
-    learning = steps.Learning(optimizer=optimizer)
+    learning = steps.Learning(optimizer=optimizer, clip=clip)
     step = steps.build(made.tail, list(made.parameters.values()), [latent], torch.zeros(6, 3), learning)
     return made, step, learning
 
@@ -210,7 +213,7 @@ def test_gradients_of_a_tail_are_those_of_torch(case: str) -> None:
 )
 def test_fifty_steps_in_a_runtime_end_where_torch_ends(tmp_path: Path, backend: str, case: str, optimizer: str) -> None:
     pytest.importorskip({"litert": "litert_torch"}.get(backend, backend))
-    _, step, learning = built(case, optimizer)
+    _, step, learning = built(case, optimizer, clip=1.0)
     session = in_runtime(tmp_path, backend, step)
     table = recipe.Personalize(optimizer=optimizer, rate=0.01)
     assert personal_proof.distance(step, learning, session, table, 10, together=True) <= 1e-6
