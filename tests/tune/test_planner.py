@@ -57,6 +57,31 @@ def test_the_search_is_a_function_of_its_seed() -> None:
     assert planner.only_biases(problem, 5) == problem.nothing
 
 
+def test_one_layer_with_most_of_the_gradient_takes_it_all_only_as_a_sum() -> None:
+    """Nine layers of equal size, one of which has a hundred times the gradient and four times the bytes."""
+    problem = problem_from([100.0] + [1.0] * 8, [400] + [100] * 8, [0.0] * 9)
+    budget = 90 + 400
+
+    def learn(units: tuple[Unit, ...]) -> set[int]:
+        found = planner.search(Problem(units, problem.bytes_of), budget)
+        return {at for at, share in enumerate(found.shares) if share}
+
+    assert learn(problem.units) == {0}
+    assert len(learn(planner.levelled(problem.units))) >= 4
+    assert learn(planner.even(problem.units)) == set(range(9)), "an eighth of every layer fits"
+
+
+def test_readings_keep_names_and_order() -> None:
+    units = problem_from([5.0, 0.0, 2.0], [1, 1, 1], [0.3, 0.0, 0.1]).units
+    for reading in (planner.levelled, planner.even):
+        found = reading(units)
+        assert [u.layer for u in found] == [u.layer for u in units]
+        for unit in found:
+            gains = [unit.gains[share] for share in SHARES[1:]]
+            assert gains == sorted(gains), "more of a layer is never worth less"
+    assert planner.levelled(()) == () == planner.even(())
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_contributions_are_those_of_the_gradient(optimizer: str) -> None:
     torch.manual_seed(0)
