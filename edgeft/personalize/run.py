@@ -23,7 +23,7 @@ from .judge import Scored, judge
 Say = Callable[[str], None]
 #: how much of the way that the steps went is tried, until the reference samples hold: parameters in between often keep
 #: most of what is new and lose less of what is old (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022)
-SHARES = (1.0, 0.5, 0.25)
+SHARES = (1.0, 0.75, 0.5, 0.25)
 
 
 @dataclass(frozen=True)
