@@ -1,11 +1,15 @@
 """Ctrl-C that is not lost. An import that it cuts short may swallow the exception (a bare `except:`); the note stays.
 
+Nor does it leave the interpreter's own words: cut short in a destructor or a lock's callback it would be printed as
+"Exception ignored in", with a traceback.
+
 The command line installs the handler; long work asks at every step. Where nobody installed it, nothing is asked.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
 
 _asked = False
@@ -14,6 +18,7 @@ _asked = False
 def install() -> None:
     """Take note of SIGINT and raise `KeyboardInterrupt`, as Python does. For the main thread."""
     signal.signal(signal.SIGINT, _handle)
+    sys.unraisablehook = _unraisable
 
 
 def asked() -> bool:
@@ -25,6 +30,11 @@ def check() -> None:
     """Raise `KeyboardInterrupt` where ctrl-C was pressed and got lost."""
     if _asked:
         raise KeyboardInterrupt
+
+
+def _unraisable(found: sys.UnraisableHookArgs) -> None:
+    if not issubclass(found.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(found)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

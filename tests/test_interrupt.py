@@ -14,11 +14,19 @@ import os, signal, sys
 import click
 from edgeft.cli import entry
 
+class Gone:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
 @click.command()
 @click.pass_obj
 def command(console):
     try:
-        os.kill(os.getpid(), signal.SIGINT)
+        if HOW == "ignored":
+            gone = Gone()
+            del gone
+        else:
+            os.kill(os.getpid(), signal.SIGINT)
     except:  # what an import of an optional package may do
         if HOW == "broken":
             raise ImportError("cannot import name 'x' from partially initialized module")
@@ -31,7 +39,7 @@ entry.main()
 """
 
 
-@pytest.mark.parametrize("how", ["swallowed", "broken"])
+@pytest.mark.parametrize("how", ["swallowed", "broken", "ignored"])
 def test_a_lost_interrupt_is_found_again(how: str):
     done = subprocess.run([sys.executable, "-c", f"HOW = {how!r}\n{PROGRAM}"], capture_output=True, text=True)
     assert done.returncode == 130, done.stderr

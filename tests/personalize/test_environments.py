@@ -1,4 +1,4 @@
-"""A board's environment, made for the test: numpy, click, edgeft and one runtime. In it a bundle learns another voice."""
+"""A board's environment, made for the test: numpy, click, edgeft, one runtime. In it a bundle learns another voice."""
 
 from __future__ import annotations
 
