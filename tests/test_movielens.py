@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+import real_data
 
 from edgeft import recipe as recipes
 from edgeft.predict import predict
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "recommend" / "recipe.toml"
 TARGETS = ["host", "host-openvino", "host-litert"]
 
 
 @pytest.mark.slow
 def test_the_next_film_of_671_users_in_every_runtime(tmp_path: Path) -> None:
-    root = Path(os.environ.get("EDGEFT_DATA", "")) / "06_recommendation" / "ml-latest-small"
-    if not os.environ.get("EDGEFT_DATA") or not root.is_dir():
-        pytest.skip("EDGEFT_DATA names no folder with 06_recommendation/ml-latest-small")
-    if not EXAMPLE.is_file():
-        pytest.skip("no checkout with examples")
+    root, recipe = real_data.folder("06_recommendation/ml-latest-small"), real_data.example("recommend/recipe.toml")
     import edgeft
 
-    made = recipes.as_table(recipes.load(EXAMPLE))
+    made = recipes.as_table(recipes.load(recipe))
     made["data"]["path"] = str(root)
     made["export"] = {"targets": TARGETS}
     summary = edgeft.tune(made, tmp_path / "run")

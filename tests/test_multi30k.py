@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import os
 from pathlib import Path
 
 import pytest
+import real_data
 
 from edgeft import recipe as recipes
 from edgeft.predict import predict
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "translation" / "recipe.toml"
 TARGETS = ["host", "host-openvino", "host-litert"]
 #: sentences of each split
 TAKEN = {"train": 4000, "val": 100, "test": 150}
@@ -31,15 +30,11 @@ def part(root: Path, folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_sentences_are_translated_in_every_runtime(tmp_path: Path) -> None:
-    root = Path(os.environ.get("EDGEFT_DATA", "")) / "07_translation" / "multi30k"
-    if not os.environ.get("EDGEFT_DATA") or not root.is_dir():
-        pytest.skip("EDGEFT_DATA names no folder with 07_translation/multi30k")
-    if not EXAMPLE.is_file():
-        pytest.skip("no checkout with examples")
+    root, recipe = real_data.folder("07_translation/multi30k"), real_data.example("translation/recipe.toml")
     pytest.importorskip("sacrebleu")
     import edgeft
 
-    made = recipes.as_table(recipes.load(EXAMPLE))
+    made = recipes.as_table(recipes.load(recipe))
     made["data"]["path"] = str(part(root, tmp_path / "data"))
     made["data"]["pairs"]["vocabulary"] = 1000
     made["data"]["length"] = 60  # a smaller vocabulary cuts words into more tokens

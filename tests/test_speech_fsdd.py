@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from pathlib import Path
 
 import pytest
+import real_data
 
 from edgeft import recipe as recipes
 
 TARGETS = ["host", "host-openvino", "host-litert"]
-EXAMPLE = Path(__file__).parent.parent / "examples" / "speech"
 
 
 @pytest.mark.slow
 def test_digits_are_recognized_in_strings(tmp_path: Path) -> None:
-    root = Path(os.environ.get("EDGEFT_DATA", "")) / "05_speech" / "fsdd"
-    if not os.environ.get("EDGEFT_DATA") or not root.is_dir():
-        pytest.skip("EDGEFT_DATA names no folder with 05_speech/fsdd")
-    if not EXAMPLE.is_dir():
-        pytest.skip("no checkout with examples")
+    root, example = real_data.folder("05_speech/fsdd"), real_data.example("speech")
     import edgeft
 
-    spec = importlib.util.spec_from_file_location("prepare", EXAMPLE / "prepare.py")
+    spec = importlib.util.spec_from_file_location("prepare", example / "prepare.py")
     assert spec and spec.loader
     prepare = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(prepare)
     prepare.make(root, tmp_path / "strings", {"train": 600, "val": 60, "test": 100})
-    made = recipes.as_table(recipes.load(EXAMPLE / "recipe.toml"))
+    made = recipes.as_table(recipes.load(example / "recipe.toml"))
     made["data"]["path"] = str(tmp_path / "strings")
     made["model"]["args"] = {"width": 64, "blocks": 3}
     made["train"]["epochs"] = 10

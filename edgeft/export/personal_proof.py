@@ -23,11 +23,16 @@ def alike(task: Any, wanted: np.ndarray, said: np.ndarray) -> Verdict:
     """Trunk and tail (n, outputs and spare ones) against the whole artifact (n, outputs) on the reference samples."""
     name = "output"
     same = np.asarray(task.alike({name: wanted}, {name: said[:, : wanted.shape[1]]}))
+    return agreed(same, "decide as the model itself")
+
+
+def agreed(same: np.ndarray, doing: str) -> Verdict:
+    """The verdict on reference samples, bool (n,): on which of them trunk and tail do what the model does."""
     share = float(same.mean())
     return Verdict(
         "personalize",
         PASS if share >= ALIKE else FAIL,
-        f"trunk and tail decide as the model itself on {int(same.sum())} of {len(same)} reference samples",
+        f"trunk and tail {doing} on {int(same.sum())} of {len(same)} reference samples",
         metric="agreement",
         quantized=share,
         limit=ALIKE,

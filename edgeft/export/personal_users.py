@@ -15,10 +15,10 @@ from ..personalize.plan import Plan
 from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
 from ..runtime import Session
-from ..verdict import FAIL, PASS, Verdict
+from ..verdict import Verdict
 from . import evidence
 from .cut import Cut
-from .personal_proof import ALIKE
+from .personal_proof import agreed
 
 #: rows of the validation split on which both are compared
 COMPARED = 300
@@ -71,13 +71,4 @@ def alike(
             own = [table[int(user)][None].numpy() for table in tables]
             scores = graphs.outputs_of(tail, plan, own, catalogue.rows(items[None]))[0][0]
             same.append(bool(at >= 0 and scores[at] >= scores.max() - step))
-    share = float(np.mean(same))
-    return Verdict(
-        "personalize",
-        PASS if share >= ALIKE else FAIL,
-        f"trunk and tail rank first what the model itself does in {sum(same)} of {len(same)} reference rows",
-        metric="agreement",
-        quantized=share,
-        limit=ALIKE,
-        n=len(same),
-    )
+    return agreed(np.array(same), "rank first what the model itself does")

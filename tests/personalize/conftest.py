@@ -11,7 +11,7 @@ import new_sounds
 import pytest
 import sounds
 
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "chirps"
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 TARGETS = ("host", "host-openvino", "host-litert")
 RECIPE = {
     "task": "keyword",
@@ -57,14 +57,25 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Voices:
     return Voices(folder, {r["target"]: r for r in reports}, other, buzz)
 
 
-@pytest.fixture
-def chirps(tmp_path: Path) -> Path:
-    """A copy of a small LiteRT bundle that can learn; nothing is needed to make it."""
+def shipped(name: str, place: Path) -> Path:
+    """A copy of a small LiteRT bundle of tests/fixtures that can learn; nothing is needed to make it."""
     try:
         import ai_edge_litert  # noqa: F401
     except ImportError:
         pytest.importorskip("tflite_runtime", reason="no LiteRT interpreter is installed")
-    return Path(shutil.copytree(FIXTURE, tmp_path / "chirps"))
+    return Path(shutil.copytree(FIXTURES / name, place / name))
+
+
+@pytest.fixture
+def chirps(tmp_path: Path) -> Path:
+    """It knows chirps by one voice."""
+    return shipped("chirps", tmp_path)
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """It knows users of four kinds."""
+    return shipped("people", tmp_path)
 
 
 @pytest.fixture(scope="session")

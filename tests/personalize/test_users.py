@@ -17,7 +17,6 @@ import edgeft.errors
 from edgeft.predict import predict
 
 TARGETS = ("host", "host-openvino", "host-litert")
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "people"
 ALL = pytest.mark.parametrize("name", TARGETS)
 
 
@@ -176,16 +175,6 @@ def test_other_tails_and_tasks_are_refused(made, tmp_path: Path) -> None:
 
 
 # --- with nothing but numpy, click and a LiteRT interpreter -----------------------------------------------------------
-
-
-@pytest.fixture
-def people(tmp_path: Path) -> Path:
-    """A copy of a small LiteRT bundle that learns users; nothing is needed to make it."""
-    try:
-        import ai_edge_litert  # noqa: F401
-    except ImportError:
-        pytest.importorskip("tflite_runtime", reason="no LiteRT interpreter is installed")
-    return Path(shutil.copytree(FIXTURE, tmp_path / "people"))
 
 
 @pytest.mark.board
