@@ -22,7 +22,7 @@ from ..errors import ModelError
 from .plain import Plain
 
 Tensors = tuple[torch.Tensor, ...]
-#: nearness of a class that a batch has none of
+#: nearness of a class that a batch has none of, and how far below the others an item is put that is not to count
 FAR = 1e4
 
 
@@ -82,11 +82,14 @@ def loss_of(said: Sequence[torch.Tensor], targets: torch.Tensor, learning: Learn
 
 
 def ranking(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """A softmax of each own item of a row against all that are not, mean over own items."""
-    highest = scores.detach().amax(1, keepdim=True)
-    shifted = (scores - highest).exp()
-    others = (shifted * (1 - targets)).sum(1, keepdim=True)
-    each = (others + shifted).log() - (scores - highest)
+    """A softmax of each own item of a row against all that are not, mean over own items.
+
+    Each logarithm is of a sum that holds a 1, however far scores are apart.
+    """
+    highest = (scores.detach() - FAR * targets).amax(1, keepdim=True)
+    others = (scores - highest - FAR * targets).exp().sum(1, keepdim=True).log() + highest
+    larger = torch.maximum(others, scores).detach()
+    each = ((others - larger).exp() + (scores - larger).exp()).log() + larger - scores
     return (each * targets).sum() / torch.clamp(targets.sum(), min=1.0)
 
 

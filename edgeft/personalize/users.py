@@ -32,6 +32,8 @@ from .samples import BATCH, HELD_BACK
 Arrays = list[np.ndarray]
 #: each item held back is ranked among so many draws of negatives, since one draw is a coin thrown once
 DRAWS = 5
+#: of the items held back the latest so many are judged by: a state keeps its rows
+MOST_JUDGED = 100
 #: what a batch is drawn with must not be what the judge's rows are drawn with
 _LEARNED, _JUDGED = 0, 1
 
@@ -116,9 +118,9 @@ def _width(bundle: Bundle) -> int:
 
 
 def judged(taken: Taken, bundle: Bundle, seed: int) -> Rows:
-    """Each item that is held back among items that the user never took, `DRAWS` times, its place drawn."""
+    """The items held back, the latest `MOST_JUDGED`, each among items that the user never took, `DRAWS` times."""
     rng, rows, places = np.random.default_rng([seed, _JUDGED]), [], []
-    for item in taken.items[-taken.held :]:
+    for item in taken.items[-min(taken.held, MOST_JUDGED) :]:
         for _ in range(DRAWS):
             others = unseen(len(bundle.preprocess["items"]), taken.items, _width(bundle) - 1, rng)
             order = rng.permutation(_width(bundle))
@@ -223,7 +225,7 @@ def learned(
     gain = new["after"] - new["before"]
     metric = bundle.task.METRIC
     said = (
-        f"{metric} of user {taken.user} on {new['n']} rows ({taken.held} items held back, each among {DRAWS} draws) "
+        f"{metric} of user {taken.user} on {new['n']} rows ({new['n'] // DRAWS} items held back, each among {DRAWS} draws) "
         f"goes from {new['before']:.4g} to {new['after']:.4g}"
     )
     verdict = Verdict(
