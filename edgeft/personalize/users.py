@@ -225,8 +225,8 @@ def learned(
     gain = new["after"] - new["before"]
     metric = bundle.task.METRIC
     said = (
-        f"{metric} of user {taken.user} on {new['n']} rows ({new['n'] // DRAWS} items held back, each among {DRAWS} draws) "
-        f"goes from {new['before']:.4g} to {new['after']:.4g}"
+        f"{metric} of user {taken.user} on {new['n']} rows ({new['n'] // DRAWS} items held back, each among {DRAWS} "
+        f"draws) goes from {new['before']:.4g} to {new['after']:.4g}"
     )
     verdict = Verdict(
         "personalize",
