@@ -125,11 +125,7 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
         names.index(f"{head}.bias") if f"{head}.bias" in names else -1,
     )
     parameters = list(made.parameters.values())
-    tail = (
-        _with_features(made.tail, len(made.latents) + at[0])
-        if min(at) >= 0 and not tables and loss != "mse"
-        else made.tail
-    )
+    tail = _with_features(made.tail, len(made.latents) + at[0]) if min(at) >= 0 and loss != "mse" else made.tail
     if loss == "prototype" and (tail is made.tail or len(names) < 3):
         raise RecipeError(
             "prototypes of classes take a tail that holds a classifier and layers before it, which learn",
@@ -137,7 +133,7 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
             remedy='tail = "last" or the name of a layer; the classifier alone learns by "cross-entropy"',
         )
     if table.spare_classes:
-        if loss in ("mse", "ranking") or min(at) < 0:
+        if loss == "mse" or min(at) < 0:
             raise RecipeError(
                 "needs a classifier whose last layer has a weight and a bias in the tail",
                 where="personalize.spare_classes",
