@@ -3,9 +3,10 @@
     python benchmarks/memory.py --out DIR [--seeds 0 1 2] [--rows full auto ...]
 
 Three networks on two small sets of pictures (`EDGEFT_DATA` names the folder with the data): 400 training images of
-PneumoniaMNIST and 300 blood cells of BCCD. Each row takes the better of two learning rates by its validation metric, of
-equal ones by the validation loss; the test split chooses nothing. The budget of `auto` is a seventh of the activations
-that `full` saves, and holds everything: saved activations, gradients, optimizer state and the weights that move.
+PneumoniaMNIST and 300 blood cells of BCCD. Each row takes the better of two learning rates by the mean validation
+metric over the seeds, of equal ones by the loss; the test split chooses nothing. The budget of `auto` is a seventh of
+the activations that `full` saves, and holds everything: saved activations, gradients, optimizer state and the weights
+that move.
 
 The second table is the time of a step of quantization-aware training under each policy, against `full`, in pairs.
 """
