@@ -269,8 +269,8 @@ def step_speed(folder: str, target: str) -> dict[str, Any]:
         **graphs.step_feeds(plan, start.parameters, graphs.fresh_state(plan), latents, targets),
         "rate": np.full(1, plan.rate, np.float32),
     }
-    tail = eager_tail(Path(folder), target)
-    parameters = [torch.nn.Parameter(torch.from_numpy(p.copy())) for p in start.parameters]
+    tail, initial = eager_tail(Path(folder), target)
+    parameters = [torch.nn.Parameter(p.clone()) for p in initial]
     optimizer = torch.optim.SGD(parameters, lr=plan.rate, momentum=0.9)
     seen = [torch.from_numpy(graphs.real(v, one)) for v, one in zip(latents, plan.latents)]
     truth = torch.from_numpy(start.reference[1][at])
@@ -285,7 +285,7 @@ def step_speed(folder: str, target: str) -> dict[str, Any]:
 
 
 def eager_tail(folder: Path, target: str) -> Any:
-    """The tail as torch's own ops, cut from the run's quantized graph."""
+    """The tail as torch's own ops, cut from the run's quantized graph, and its parameters as torch has them."""
     from safetensors.torch import load_file
 
     from edgeft import recipe
@@ -301,7 +301,7 @@ def eager_tail(folder: Path, target: str) -> Any:
     (graph,) = parts.graphs.values()
     known = {n for n, _ in graph.module.named_parameters()}
     made = cut.cut(graph, personal.learns(session.built.module, session.built.head, name, known))
-    return made.tail
+    return made.tail, list(made.parameters.values())
 
 
 def steps(root: Path, out: Path) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from ..verdict import Verdict
 from . import evidence, personal_proof, personal_users, user_vectors
 from .artifact import Artifact
 from .cut import Cut, cut
+from .laid_out import laid_out
 from .step import Learning, Step, build, state_of
 
 FOLDER = "personalize"
@@ -119,6 +120,7 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
         personal_users.fits(made, session.spec)
     else:
         made = cut(whole, learns(module, head, table.tail, {n for n, _ in whole.module.named_parameters()}))
+        made = laid_out(made, head)
     names = list(made.parameters)
     at = (
         names.index(f"{head}.weight") if f"{head}.weight" in names else -1,

@@ -8,7 +8,7 @@ Max pooling passes its gradient to the first of equal values, as torch does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx
@@ -19,22 +19,44 @@ aten = torch.ops.aten
 Pair = tuple[int, int]
 
 
+class Form(NamedTuple):
+    """How a convolution goes over its input."""
+
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+
+
 def _pair(value: int | Sequence[int]) -> Pair:
     values = (value, value) if isinstance(value, int) else tuple(value)
     return (values[0], values[-1])
 
 
 def _windows(x: torch.Tensor, kernel: Pair, stride: Pair, dilation: Pair) -> list[torch.Tensor]:
-    """For every place in the kernel the values under it, (N, H', W', C) each; `x` (N, H, W, C) is padded already."""
-    height = (x.shape[1] - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
-    width = (x.shape[2] - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
+    """For every place in the kernel the values under it, (N, H', W', C) each; `x` (N, H, W, C) is padded already.
+
+    A slice with steps is copied value by value in LiteRT: every `stride`-th row or column is taken out by a reshape.
+    """
+    high, wide = ((side - d * (k - 1) - 1) // s + 1 for side, k, s, d in zip(x.shape[1:3], kernel, stride, dilation))
+    rows: dict[int, torch.Tensor] = {}
     found = []
     for i in range(kernel[0]):
         for j in range(kernel[1]):
-            top, left = i * dilation[0], j * dilation[1]
-            rows = x[:, top : top + (height - 1) * stride[0] + 1 : stride[0]]
-            found.append(rows[:, :, left : left + (width - 1) * stride[1] + 1 : stride[1]])
+            if i not in rows:
+                rows[i] = _taken(x, 1, i * dilation[0], high, stride[0])
+            found.append(_taken(rows[i], 2, j * dilation[1], wide, stride[1]))
     return found
+
+
+def _taken(x: torch.Tensor, axis: int, first: int, count: int, stride: int) -> torch.Tensor:
+    """`count` values along `axis`, every `stride`-th from `first` on."""
+    if stride == 1:
+        return x.narrow(axis, first, count)
+    lacking = max(first + count * stride - x.shape[axis], 0)
+    x = _padded(x, axis, 0, lacking).narrow(axis, first, count * stride)
+    shape = list(x.shape)
+    shape[axis : axis + 2] = [count, stride * shape[axis + 1]]  # what is left out joins the values of the next axis
+    return x.reshape(shape).narrow(axis + 1, 0, x.shape[axis + 1])
 
 
 def _spread(x: torch.Tensor, axis: int, stride: int) -> torch.Tensor:
@@ -54,93 +76,127 @@ def _padded(x: torch.Tensor, axis: int, before: int, after: int, value: float = 
     return aten.constant_pad_nd(x, [0, 0] * (x.dim() - 1 - axis) + [before, after], value)
 
 
-def _gathered(parts: list[torch.Tensor], size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> torch.Tensor:
-    """The opposite of `_windows`: each part back to where it was taken from, added up; (N, *size, C)."""
+def _framed(x: torch.Tensor, by: Pair, value: float = 0.0) -> torch.Tensor:
+    """(N, H, W, C) with that many rows and columns of `value` at each side; cut off there where `by` is negative."""
+    for axis, size in zip((1, 2), by):
+        x = x.narrow(axis, -size, x.shape[axis] + 2 * size) if size < 0 else _padded(x, axis, size, size, value)
+    return x
+
+
+def _gathered(parts: list[torch.Tensor], shape: Sequence[int], kernel: Pair, form: Form) -> torch.Tensor:
+    """The opposite of `_windows`: each part back to where it was taken from, added up; (N, H, W, C) without padding."""
+    padded = [side + 2 * by for side, by in zip(shape[1:3], form.padding)]
     total: torch.Tensor | None = None
     for number, part in enumerate(parts):
-        at = [i * d for i, d in zip(divmod(number, kernel[1]), dilation)]
-        part = _spread(_spread(part, 1, stride[0]), 2, stride[1])
-        after = [full - start - here for full, start, here in zip(size, at, part.shape[1:3])]
+        at = [i * d for i, d in zip(divmod(number, kernel[1]), form.dilation)]
+        part = _spread(_spread(part, 1, form.stride[0]), 2, form.stride[1])
+        after = [full - start - here for full, start, here in zip(padded, at, part.shape[1:3])]
         if any((*at, *after)):
             part = aten.constant_pad_nd(part, [0, 0, at[1], after[1], at[0], after[0]], 0.0)
         total = part if total is None else total + part
     assert total is not None
+    return _framed(total, (-form.padding[0], -form.padding[1]))
+
+
+def _around(grad: torch.Tensor, kernel: Pair, form: Form) -> list[torch.Tensor]:
+    """Windows of a gradient (N, H', W', C) with zeros around it, in reverse: what a kernel turned over would see.
+
+    As many zeros, or as few values cut off, as make the windows' size that of the input before its padding.
+    """
+    high, wide = ((side - 1) * d - p for side, d, p in zip(kernel, form.dilation, form.padding))
+    return _windows(_framed(grad, (high, wide)), kernel, (1, 1), form.dilation)[::-1]
+
+
+def _rows(x: torch.Tensor, kernel: Pair, stride: Pair, dilation: Pair, turned: bool = False) -> list[torch.Tensor]:
+    """For every row of the kernel (N * H' * W', kw * C): what lies under it, a row for every sample and place.
+
+    `turned`: under a kernel turned over, its last row and column first.
+    """
+    high, wide = ((side - d * (k - 1) - 1) // s + 1 for side, k, s, d in zip(x.shape[1:3], kernel, stride, dilation))
+    beside = [_taken(x, 2, j * dilation[1], wide, stride[1]) for j in range(kernel[1])]
+    order = -1 if turned else 1
+    joined = torch.cat(beside[::order], 3) if len(beside) > 1 else beside[0]
+    below = [_taken(joined, 1, i * dilation[0], high, stride[0]) for i in range(kernel[0])]
+    return [row.reshape(-1, joined.shape[3]) for row in below[::order]]
+
+
+def _summed(rows: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
+    """Rows times their part of the weight (kh, kw, C, O), added up: (N * H' * W', O)."""
+    products = [torch.matmul(row, weight[i].reshape(-1, weight.shape[3])) for i, row in enumerate(rows)]
+    total = products[0]
+    for product in products[1:]:
+        total = total + product
     return total
 
 
-def _around(grad: torch.Tensor, kernel: Pair, dilation: Pair) -> list[torch.Tensor]:
-    """Windows of a gradient (N, H, W, C) with zeros around it, in reverse: what a kernel turned over would see."""
-    high, wide = ((side - 1) * d for side, d in zip(kernel, dilation))
-    if high or wide:
-        grad = aten.constant_pad_nd(grad, [0, 0, wide, wide, high, high], 0.0)
-    return _windows(grad, kernel, (1, 1), dilation)[::-1]
-
-
 class _Dense(torch.autograd.Function):
-    """Convolution of (N, H, W, C), padded already, by (O, C, kh, kw), without bias: (N, H', W', O).
+    """Convolution of (N, H, W, C) by (O, C, kh, kw), without bias: (N, H', W', O).
 
-    Each of the three products (forward, and the gradients of weight and input) is one matrix product over the whole
-    batch, with a row for every sample and place. Channels come last, so that the columns are joined out of long runs of
-    memory; the weight's gradient takes those of the forward pass.
+    Each of the three products (forward, and the gradients of weight and input) is a matrix product over the whole batch
+    for every row of the kernel, with a row for every sample and place. Channels come last, so that what lies under a
+    row is joined out of long runs of memory; the weight's gradient takes that of the forward pass.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, stride: Pair, dilation: Pair) -> torch.Tensor:
-        windows = _windows(x, _kernel(weight), stride, dilation)
-        columns = _columns(windows)
-        ctx.save_for_backward(columns, weight)
-        ctx.form = tuple(x.shape), stride, dilation
-        said = torch.matmul(columns, weight.permute(2, 3, 1, 0).reshape(-1, weight.shape[0]))
-        return said.reshape(*windows[0].shape[:3], -1)
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, form: Form) -> torch.Tensor:
+        high, wide = (
+            (side + 2 * p - d * (k - 1) - 1) // s + 1 for side, k, s, p, d in zip(x.shape[1:3], _kernel(weight), *form)
+        )
+        rows = _rows(_framed(x, form.padding), _kernel(weight), form.stride, form.dilation)
+        ctx.save_for_backward(weight, *rows)
+        ctx.form = tuple(x.shape), form
+        said = _summed(rows, weight.permute(2, 3, 1, 0))
+        return (said if bias is None else said + bias).reshape(x.shape[0], high, wide, -1)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        columns, weight = ctx.saved_tensors
-        shape, stride, dilation = ctx.form
+        weight, *rows = ctx.saved_tensors
+        shape, form = ctx.form
         outputs, channels, *kernel = weight.shape
-        of_x: torch.Tensor | None = None
-        of_weight: torch.Tensor | None = None
+        of_x = of_weight = of_bias = None
         flat = grad.reshape(-1, outputs)
         if ctx.needs_input_grad[1]:
-            products = torch.matmul(columns.transpose(0, 1), flat)
-            of_weight = products.reshape(*kernel, channels, outputs).permute(3, 2, 0, 1)
-        if ctx.needs_input_grad[0] and stride == (1, 1):
-            around = _columns(_around(grad, _kernel(weight), dilation))
-            of_x = torch.matmul(around, weight.permute(2, 3, 0, 1).reshape(-1, channels)).reshape(shape)
+            products = [torch.matmul(row.transpose(0, 1), flat) for row in rows]
+            joined = torch.cat(products) if len(products) > 1 else products[0]
+            of_weight = joined.reshape(*kernel, channels, outputs).permute(3, 2, 0, 1)
+        if ctx.needs_input_grad[2]:
+            of_bias = flat.sum(0)
+        if ctx.needs_input_grad[0] and form.stride == (1, 1):
+            high, wide = ((side - 1) * d - p for side, d, p in zip(kernel, form.dilation, form.padding))
+            around = _rows(_framed(grad, (high, wide)), _kernel(weight), (1, 1), form.dilation, turned=True)
+            of_x = _summed(around, weight.permute(2, 3, 0, 1)).reshape(shape)
         elif ctx.needs_input_grad[0]:
             taps = kernel[0] * kernel[1]
             back = torch.matmul(flat, weight.permute(0, 2, 3, 1).reshape(outputs, -1))
             back = back.reshape(*grad.shape[:3], taps, channels)
-            parts = [back[:, :, :, k] for k in range(taps)]
-            of_x = _gathered(parts, (shape[1], shape[2]), _kernel(weight), stride, dilation)
-        return of_x, of_weight, None, None
+            of_x = _gathered([back[:, :, :, k] for k in range(taps)], shape, _kernel(weight), form)
+        return of_x, of_weight, of_bias, None
 
 
 class _Depthwise(torch.autograd.Function):
     """The same where every channel has a kernel (C, 1, kh, kw) of its own: products, no sums over channels."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, stride: Pair, dilation: Pair) -> torch.Tensor:
+    def forward(ctx: Any, x: Any, weight: Any, form: Form) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.form = stride, dilation
-        return _weighted(_windows(x, _kernel(weight), stride, dilation), weight)
+        ctx.form = form
+        return _weighted(_windows(_framed(x, form.padding), _kernel(weight), form.stride, form.dilation), weight)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         x, weight = ctx.saved_tensors
-        stride, dilation = ctx.form
+        form: Form = ctx.form
         of_x: torch.Tensor | None = None
         of_weight: torch.Tensor | None = None
         if ctx.needs_input_grad[1]:
-            windows = _windows(x, _kernel(weight), stride, dilation)
+            windows = _windows(_framed(x, form.padding), _kernel(weight), form.stride, form.dilation)
             sums = [(window * grad).sum((0, 1, 2)).reshape(-1, 1) for window in windows]
             of_weight = torch.cat(sums, 1).reshape(weight.shape)
-        if ctx.needs_input_grad[0] and stride == (1, 1):
-            of_x = _weighted(_around(grad, _kernel(weight), dilation), weight)
+        if ctx.needs_input_grad[0] and form.stride == (1, 1):
+            of_x = _weighted(_around(grad, _kernel(weight), form), weight)
         elif ctx.needs_input_grad[0]:
-            parts = [grad * tap for tap in _taps(weight)]
-            of_x = _gathered(parts, (x.shape[1], x.shape[2]), _kernel(weight), stride, dilation)
-        return of_x, of_weight, None, None
+            of_x = _gathered([grad * tap for tap in _taps(weight)], x.shape, _kernel(weight), form)
+        return of_x, of_weight, None
 
 
 def _kernel(weight: torch.Tensor) -> Pair:
@@ -177,18 +233,15 @@ def conv2d(
     groups: int = 1,
 ) -> torch.Tensor:
     """`aten.conv2d` with its own gradients."""
-    x = x.permute(0, 2, 3, 1)
-    for axis, size in zip((1, 2), _pair(padding)):
-        x = _padded(x, axis, size, size)
-    form = (_pair(stride), _pair(dilation))
+    x, form = x.permute(0, 2, 3, 1), Form(_pair(stride), _pair(padding), _pair(dilation))
     if groups == x.shape[3] == weight.shape[0]:
-        said = _Depthwise.apply(x, weight, *form)
+        said = _Depthwise.apply(x, weight, form)
     elif groups == 1:
-        said = _Dense.apply(x, weight, *form)
+        return _Dense.apply(x, weight, bias, form).permute(0, 3, 1, 2)
     else:
         inside, outside = weight.shape[1], weight.shape[0] // groups
         parts = [
-            _Dense.apply(x[:, :, :, g * inside : (g + 1) * inside], weight[g * outside : (g + 1) * outside], *form)
+            _Dense.apply(x[:, :, :, g * inside : (g + 1) * inside], weight[g * outside : (g + 1) * outside], None, form)
             for g in range(groups)
         ]
         said = torch.cat(parts, 3)
@@ -237,26 +290,28 @@ def hardtanh(x: torch.Tensor, low: float = -1.0, top: float = 1.0) -> torch.Tens
 
 
 class _MaxPool(torch.autograd.Function):
+    """Padding is filled with less than any value behind a ReLU, so that none is cut off."""
+
     @staticmethod
-    def forward(ctx: Any, x: Any, kernel: Pair, stride: Pair, dilation: Pair) -> torch.Tensor:
-        windows = _windows(x, kernel, stride, dilation)
+    def forward(ctx: Any, x: Any, kernel: Pair, form: Form) -> torch.Tensor:
+        windows = _windows(_framed(x, form.padding, -3e38), kernel, form.stride, form.dilation)
         best = windows[0]
         for window in windows[1:]:
             best = torch.maximum(best, window)
         ctx.save_for_backward(x, best)
-        ctx.form = (kernel, stride, dilation)
+        ctx.form = kernel, form
         return best
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         x, best = ctx.saved_tensors
-        kernel, stride, dilation = ctx.form
+        kernel, form = ctx.form
         free, parts = torch.ones_like(best), []
-        for window in _windows(x, kernel, stride, dilation):
+        for window in _windows(_framed(x, form.padding, -3e38), kernel, form.stride, form.dilation):
             here = free * (window >= best).to(grad.dtype)  # the first of equals takes it all
             free = free - here
             parts.append(grad * here)
-        return _gathered(parts, (x.shape[1], x.shape[2]), kernel, stride, dilation), None, None, None
+        return _gathered(parts, x.shape, kernel, form), None, None
 
 
 def max_pool2d(
@@ -269,11 +324,8 @@ def max_pool2d(
 ) -> torch.Tensor:
     if ceil_mode:
         raise ModelError("a pooling layer with ceil_mode cannot stand behind a cut", remedy="choose another tail")
-    x = x.permute(0, 2, 3, 1)
-    for axis, size in zip((1, 2), _pair(padding)):
-        if size:  # no value of a picture behind a ReLU is below this, and none is cut off
-            x = _padded(x, axis, size, size, -3e38)
-    return _MaxPool.apply(x, _pair(kernel), _pair(stride or kernel), _pair(dilation)).permute(0, 3, 1, 2)
+    form = Form(_pair(stride or kernel), _pair(padding), _pair(dilation))
+    return _MaxPool.apply(x.permute(0, 2, 3, 1), _pair(kernel), form).permute(0, 3, 1, 2)
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

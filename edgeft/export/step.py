@@ -19,6 +19,7 @@ from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..errors import ModelError
+from .laid_out import merged
 from .plain import Plain
 
 Tensors = tuple[torch.Tensor, ...]
@@ -162,7 +163,7 @@ def trace(function: Callable[..., object], example: Tensors) -> fx.GraphModule:
         if node.target in (torch.ops.aten.detach.default, torch.ops.aten.alias.default, torch.ops.aten.clone.default):
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)
-    graph.graph.eliminate_dead_code()
+    merged(graph)
     graph.graph.lint()
     graph.recompile()
     return graph

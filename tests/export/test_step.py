@@ -14,6 +14,7 @@ from edgeft import bundle, recipe, runtime, target
 from edgeft.export import cut as cuts
 from edgeft.export import personal_proof
 from edgeft.export import step as steps
+from edgeft.export.laid_out import laid_out
 from edgeft.models import builtin
 from edgeft.quantize.graph import QuantizedGraph, prepare
 
@@ -183,6 +184,7 @@ def built(case: str, optimizer: str = "sgd", clip: float = 0.0) -> tuple[cuts.Cu
     name, shape, layers = TAILS[case]
     graph = graph_of(name, shape)
     made = cuts.cut(graph, [n for n, _ in graph.module.named_parameters() if n.startswith(layers)])
+    made = laid_out(made, layers[-1])
     with torch.no_grad():
         latent = made.trunk.module(torch.randn(6, *shape))
     learning = steps.Learning(optimizer=optimizer, clip=clip)

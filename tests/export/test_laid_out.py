@@ -1,0 +1,75 @@
+"""Weights of a tail in the order in which the training step takes them."""
+
+from __future__ import annotations
+
+import torch
+from test_step import graph_of
+from torch import fx
+
+from edgeft.export import cut as cuts
+from edgeft.export import step as steps
+from edgeft.export.laid_out import FROM_TORCH, laid_out, merged
+
+PERMUTE = torch.ops.aten.permute.default
+
+
+def last_block() -> cuts.Cut:
+    graph = graph_of("resnet8", (3, 32, 32))
+    return cuts.cut(graph, [n for n, _ in graph.module.named_parameters() if n.startswith(("layer3", "fc"))])
+
+
+def test_convolutions_are_laid_out_and_the_tail_says_the_same() -> None:
+    made = last_block()
+    laid = laid_out(made, "fc")
+    assert list(laid.parameters) == list(made.parameters)
+    moved = {n for n, p in laid.parameters.items() if p.shape != made.parameters[n].shape}
+    assert moved == {n for n, p in made.parameters.items() if p.dim() == 4} and len(moved) == 3
+    for name in moved:
+        assert torch.equal(laid.parameters[name], made.parameters[name].permute(FROM_TORCH))
+    latent = torch.rand(4, 32, 16, 16)
+    with torch.no_grad():
+        said, wanted = laid.tail(latent, *laid.parameters.values())[0], made.tail(latent, *made.parameters.values())[0]
+    torch.testing.assert_close(said, wanted)
+
+
+def test_a_classifier_keeps_its_rows_and_a_depthwise_kernel_its_channels() -> None:
+    graph = graph_of("ds_cnn", (1, 49, 10))
+    names = [n for n, _ in graph.module.named_parameters() if n.startswith(("features.22", "features.25", "fc"))]
+    made = cuts.cut(graph, names)
+    laid = laid_out(made, "fc")
+    assert laid.parameters["fc.weight"].shape == made.parameters["fc.weight"].shape
+    for name, value in made.parameters.items():
+        depthwise = value.dim() == 4 and value.shape[1] == 1
+        turned = value.dim() == 4 and not depthwise
+        assert laid.parameters[name].shape == (value.permute(FROM_TORCH).shape if turned else value.shape)
+
+
+def test_the_step_turns_no_weight_over_but_for_the_gradient_of_an_input() -> None:
+    laid = laid_out(last_block(), "fc")
+    parameters, latent = list(laid.parameters.values()), torch.rand(4, 32, 16, 16)
+    made = steps.build(laid.tail, parameters, [latent], torch.eye(3)[[0, 1, 2, 0]], steps.Learning())
+    holders = [n for n in made.module.graph.nodes if n.op == "placeholder"][: len(parameters)]
+    turned = [
+        (name, user.args[1])
+        for name, holder in zip(laid.parameters, holders)
+        for user in holder.users
+        if user.target is PERMUTE and holder.meta["val"].dim() == 4
+    ]
+    # of three convolutions one gives the gradient on, to the one before it
+    assert turned == [(turned[0][0], [0, 1, 3, 2])], turned
+
+
+def test_permutations_in_a_row_are_one_or_none() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    there = graph.call_function(PERMUTE, (x, [0, 2, 3, 1]))
+    back = graph.call_function(PERMUTE, (there, [0, 3, 1, 2]))
+    round_ = graph.call_function(PERMUTE, (back, [1, 0, -1, 2]))
+    graph.output((back, round_))
+    module = fx.GraphModule(torch.nn.Module(), graph)
+    value = torch.rand(2, 3, 4, 5)
+    wanted = module(value)
+    merged(module)
+    module.recompile()
+    assert [n.args[1] for n in module.graph.nodes if n.target is PERMUTE] == [[1, 0, 3, 2]]
+    assert all(torch.equal(a, b) for a, b in zip(module(value), wanted))
