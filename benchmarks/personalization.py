@@ -54,8 +54,8 @@ def exported(recipe: dict[str, Any], folder: Path, tail: str, targets: Sequence[
     return out
 
 
-def accuracy(bundle: Path, data: str, state: Path | None = None) -> tuple[float, int]:
-    """(accuracy, n) of the bundle, with what it has learned if there is a state, on the test split at `data`."""
+def right(bundle: Path, data: str, state: Path | None = None) -> list[int]:
+    """1 for each sample of the test split at `data` that the bundle, with its state if there is one, decides rightly."""
     from edgeft import bundle as bundles
     from edgeft import data as datasets
     from edgeft.manifest import recorded
@@ -72,8 +72,13 @@ def accuracy(bundle: Path, data: str, state: Path | None = None) -> tuple[float,
     known = [i for i, label in enumerate(split.labels) if label in labels]
     number = {i: labels.index(split.labels[i]) for i in known}
     said = opened.task.decisions(outputs)
-    right = [int(said[i] == number.get(int(t), -2)) for i, t in enumerate(test.targets)]
-    return float(np.mean(right)), len(right)
+    return [int(said[i] == number.get(int(t), -2)) for i, t in enumerate(test.targets)]
+
+
+def accuracy(bundle: Path, data: str, state: Path | None = None) -> tuple[float, int]:
+    """(accuracy, n) on the test split at `data`."""
+    found = right(bundle, data, state)
+    return float(np.mean(found)), len(found)
 
 
 def learned(bundle: Path, data: str, tests: dict[str, str], kept: Path, **options: Any) -> dict[str, Any]:

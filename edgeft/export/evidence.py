@@ -130,7 +130,7 @@ def tensors(
     border: Sequence[runtime.Tensor],
     names: list[str],
     layout: str | None,
-    steps: Mapping[str, float] | None = None,
+    steps: Mapping[str, float | list[float]] | None = None,
     reach: Mapping[str, tuple[float, float]] | None = None,
 ) -> list[dict[str, Any]]:
     """The manifest's entries of a graph's border: our names, the artifact's own shapes and grids, by position.

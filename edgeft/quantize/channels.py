@@ -7,7 +7,11 @@ divided by a factor a channel before it is rounded, the linear layer beside it t
 SmoothQuant, Xiao et al. 2023), and a float multiplication makes up for it on the float side:
 
     residual add:           x + W y          ->  x + f * Q((W / f) y)       rows of W, and the bias
+    outputs of their own:   W y              ->  f * Q((W / f) y)           rows of W, and the bias
     norm into a linear:     W Q(norm(x))     ->  (W f) Q(norm(x) / f)       columns of W
+
+The second is for outputs that mean different things (`Captured.apart`), such as a steering angle and a throttle: one
+grid for both would leave the narrower one a few steps.
 
 The integer ops stay what they were: the runtimes see a linear layer with other weights and one elementwise float
 product. Factors are powers of two, so no bit of a weight is lost and the float network stays the same function. The
@@ -67,6 +71,18 @@ def residual(site: Site, plan: Annotation) -> bool:
         and node.target in LINEAR
         and bool(node.users)
         and all(u.target is aten.add.Tensor and u not in plan.selected for u in node.users)
+    )
+
+
+def said(site: Site, plan: Annotation) -> bool:
+    """Are these several values of a linear layer that the graph hands out, and nothing else reads?"""
+    node = site.node
+    return (
+        node in plan.selected
+        and node.target in LINEAR
+        and node.meta["val"].shape[-1] > 1
+        and bool(node.users)
+        and all(user.op == "output" for user in node.users)
     )
 
 

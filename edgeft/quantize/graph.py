@@ -31,6 +31,7 @@ class Captured:
     dynamic: bool
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    apart: bool = False  # every channel of an output is a value with a unit of its own
 
 
 @dataclass
@@ -63,14 +64,20 @@ class QuantizedGraph:
             if isinstance(module, (ActivationFakeQuant, WeightFakeQuant)):
                 module.mode = mode
 
-    def output_steps(self) -> dict[str, float]:
-        """The quantization step of each output, where the output is quantized; the largest step elsewhere."""
+    def output_steps(self) -> dict[str, float | list[float]]:
+        """The quantization step of each output that is quantized, or of each of its channels where they differ."""
         (output,) = (n for n in self.module.graph.nodes if n.op == "output")
         values = output.args[0] if isinstance(output.args[0], (tuple, list)) else [output.args[0]]
-        steps = {}
+        steps: dict[str, float | list[float]] = {}
         for name, value in zip(self.captured.output_names, values):
-            if isinstance(value, fx.Node) and value.op == "call_module":
-                steps[name] = getattr(self.module, str(value.target)).parameters_of_grid()[0]
+            if not isinstance(value, fx.Node) or value.op != "call_module":
+                continue
+            last = getattr(self.module, str(value.target))
+            if isinstance(last, channels.Factor):
+                step = getattr(self.module, str(value.all_input_nodes[0].target)).parameters_of_grid()[0]
+                steps[name] = [step * float(factor) for factor in last.factor]  # type: ignore[union-attr]
+            else:
+                steps[name] = last.parameters_of_grid()[0]
         return steps
 
     def spread_channels(self, batches: channels.Batches) -> None:
@@ -192,7 +199,8 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
             alone.add(name)
     for name, site in sorted(pending, key=lambda item: item[1].after is not None):
         value = output_of[site.after] if site.after else site.node
-        rows = name in alone and channels.residual(site, plan)  # seen before a reader is put in between
+        # seen before a reader is put in between
+        rows = name in alone and (channels.residual(site, plan) or (graph.captured.apart and channels.said(site, plan)))
         with module.graph.inserting_after(value):
             quantized = module.graph.call_module(name, (value,))
         quantized.meta["val"] = site.node.meta.get("val")

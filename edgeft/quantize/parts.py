@@ -100,13 +100,16 @@ class QuantizedParts:
         ]
 
 
-def capture_parts(module: nn.Module, example: Example, parts: Mapping[str, Any] | None = None) -> CapturedParts:
+def capture_parts(
+    module: nn.Module, example: Example, parts: Mapping[str, Any] | None = None, apart: bool = False
+) -> CapturedParts:
     """Capture a model; `parts` are {submodule: its `example`, `inputs`, `outputs`}, none for a model of one graph.
 
+    `apart`: the channels of that one graph's output are values with units of their own (`Captured.apart`).
     Raises `ModelError` where a parameter stands outside of all parts: no graph would hold it.
     """
     if not parts:
-        captured = capture_float(module, example)
+        captured = dataclasses.replace(capture_float(module, example), apart=apart)
         return CapturedParts({MAIN: captured}, captured.module)
     inside = {id(p) for name in parts for p in module.get_submodule(name).parameters()}
     for name, parameter in module.named_parameters():

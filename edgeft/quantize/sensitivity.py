@@ -80,10 +80,8 @@ def rounding_reach(graph: QuantizedGraph, batch: Sequence[torch.Tensor]) -> dict
     steps, found = graph.output_steps(), {}
     for k, name in enumerate(graph.captured.output_names):
         spread = float(plain[k].max() - plain[k].min())
-        off = torch.stack([(draw[k] - plain[k]).abs() for draw in moved]).flatten() / (
-            steps.get(name) or spread / 255 or torch.finfo(torch.float32).tiny
-        )
-        at = off.sort().values
+        step = torch.tensor(steps.get(name) or spread / 255 or torch.finfo(torch.float32).tiny)
+        at = (torch.stack([(draw[k] - plain[k]).abs() for draw in moved]) / step.to(plain[k])).flatten().sort().values
         found[name] = (float(at[len(at) // 2]), float(at[min(len(at) - 1, int(0.99 * len(at)))]))
     return found
 

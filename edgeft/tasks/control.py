@@ -20,6 +20,8 @@ METRIC = "mean absolute error"
 UNIT = "physical"
 HIGHER_IS_BETTER = False
 DISCRETE = False
+#: the outputs are values with units of their own, which the quantizer does not lay on one grid
+OUTPUTS_APART = True
 #: an answer is due at every tick of a control loop: reports say which rate the 99th percentile of a call allows
 REAL_TIME = True
 MAX_DROP = 0.0

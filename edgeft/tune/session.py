@@ -68,7 +68,8 @@ class Session:
     def capture(self, module: nn.Module) -> CapturedParts:
         """The graphs of the float model, in normal form."""
         parts = getattr(self.objective, "parts", None)
-        return capture_parts(module, self.example, parts and parts(module, self.spec))
+        apart = getattr(self.task, "OUTPUTS_APART", False)
+        return capture_parts(module, self.example, parts and parts(module, self.spec), apart)
 
     def keep_learned(self, folder: Path) -> None:
         """Copy what was learned into `folder`, and read it from there."""

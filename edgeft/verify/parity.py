@@ -36,6 +36,7 @@ PREPROCESS_ABSOLUTE, PREPROCESS_SHARE, PREPROCESS_LEVELS = 1e-4, 0.05, 1.5
 #: where rounding alone moves the outputs further (measured on the graph at export), so many times as far is allowed,
 #: and never more steps than these: a net beyond them is too restless to be compared
 REACH_MARGIN, MOST_MEDIAN, MOST_TAIL = 1.5, 8.0, 32.0
+Steps = Mapping[str, float | Sequence[float]]
 _SLACK = 1e-3  # of a step: a float32 output is not an exact multiple of it
 
 
@@ -43,10 +44,11 @@ def parity(
     task: Task,
     graph_outputs: Outputs,
     artifact_outputs: Outputs,
-    step: Mapping[str, float],
+    step: Steps,
     reach: Mapping[str, Sequence[float]] | None = None,
 ) -> Verdict:
-    """Artifact against quantized graph, on the same inputs; `step` is one quantization step of each output.
+    """Artifact against quantized graph, on the same inputs; `step` is one quantization step of each output, or one of
+    each channel (the last axis) where they differ.
 
     `reach` is how far rounding alone moves each output, (median, 99 %) in steps, where that was measured.
 
@@ -68,7 +70,7 @@ def samples_parity(
     task: Task,
     stored: Outputs,
     found: Outputs,
-    step: Mapping[str, float],
+    step: Steps,
     *,
     same: bool,
     reach: Mapping[str, Sequence[float]] | None = None,
@@ -81,14 +83,20 @@ def samples_parity(
     return _compare(task, stored, found, step, "the outputs stored at export", _limits(reach), same=same)
 
 
-def output_steps(tensors: Sequence[Mapping[str, Any]], outputs: Outputs) -> dict[str, float]:
-    """One step of each output: its `step` or `scale` in the manifest, else 1/255 of the range that `outputs` span."""
-    steps: dict[str, float] = {}
+def output_steps(tensors: Sequence[Mapping[str, Any]], outputs: Outputs) -> dict[str, float | list[float]]:
+    """One step of each output: its `step` or `scale` in the manifest, else 1/255 of the range that `outputs` span.
+
+    Several numbers are one step of each channel.
+    """
+    steps: dict[str, float | list[float]] = {}
     for tensor in tensors:
         scale = tensor.get("step") or tensor.get("scale")
         values = np.asarray(outputs[tensor["name"]], dtype=np.float64)
         spread = float(np.ptp(values)) if values.size else 0.0
-        steps[tensor["name"]] = float(scale) if scale else max(spread / 255, 1e-30)
+        if isinstance(scale, (list, tuple)):
+            steps[tensor["name"]] = [float(one) for one in scale]
+        else:
+            steps[tensor["name"]] = float(scale) if scale else max(spread / 255, 1e-30)
     return steps
 
 
@@ -134,7 +142,7 @@ def _compare(
     task: Task,
     wanted: Outputs,
     found: Outputs,
-    step: Mapping[str, float],
+    step: Steps,
     against: str,
     limits: tuple[float, float, float],
     *,
@@ -150,8 +158,10 @@ def _compare(
         return _with(blank, FAIL, fault)
     steps = np.concatenate([_in_steps(wanted[name], found[name], step[name]) for name in wanted])
     median, tail, most = (float(v) for v in np.quantile(steps, [0.5, TAIL, 1.0]))
-    margins = task.margins(wanted)
-    clear = margins > clear_steps * max(step[name] for name in wanted)
+    if any(np.ndim(step[name]) for name in wanted):  # margins in steps: the channels' own differ
+        clear = task.margins({name: np.asarray(v, np.float64) / step[name] for name, v in wanted.items()}) > clear_steps
+    else:
+        clear = task.margins(wanted) > clear_steps * max(float(step[name]) for name in wanted)  # type: ignore[arg-type]
     equal = task.alike(wanted, found)
     decided, flips = int(clear.sum()), int((clear & ~equal).sum())
     text = f"median {median:.2g}, 99 % {tail:.2g}, most {most:.2g} steps"
@@ -190,5 +200,5 @@ def _fault(wanted: Outputs, found: Outputs) -> str:
     return ""
 
 
-def _in_steps(wanted: np.ndarray, found: np.ndarray, step: float) -> np.ndarray:
-    return (np.abs(found.astype(np.float64) - wanted.astype(np.float64)) / step).ravel()
+def _in_steps(wanted: np.ndarray, found: np.ndarray, step: float | Sequence[float]) -> np.ndarray:
+    return (np.abs(found.astype(np.float64) - wanted.astype(np.float64)) / np.asarray(step)).ravel()

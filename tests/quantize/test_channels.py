@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -130,3 +132,46 @@ def test_factors_bring_channels_near_their_median() -> None:
     assert found.tolist() == [1.0, 128.0, 1.0, 2.0**-6, 1.0], "a silent channel keeps a factor of 1"
     shared = channels.factors(top, torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0]))
     assert shared.tolist() == [1.0, 8.0, 1.0, 2.0**-3, 1.0], "weights take half of the burden"
+
+
+class Controls(nn.Module):
+    """Steering, and a throttle a fiftieth as wide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(WIDTH, 32), nn.Linear(32, 2)
+        with torch.no_grad():
+            self.head.weight[1] *= 0.02
+            self.head.bias[1] = 0.01
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.body(x)))
+
+
+def controls(apart: bool) -> tuple[Controls, QuantizedGraph, list[tuple[torch.Tensor]]]:
+    torch.manual_seed(0)
+    net, data = Controls().eval(), [(torch.randn(64, WIDTH),) for _ in range(4)]
+    graph = insert(dataclasses.replace(capture_float(net, data[0]), apart=apart), Scheme())
+    graph.spread_channels(lambda: iter(data))
+    calibrated(graph, data)
+    return net, graph, data
+
+
+def test_each_output_has_steps_of_its_own_where_they_mean_different_things() -> None:
+    net, graph, data = controls(apart=False)
+    shared = graph.output_steps()["output"]
+    assert isinstance(shared, float)
+    _, graph, _ = controls(apart=True)
+    wide, narrow = graph.output_steps()["output"]  # type: ignore[misc]
+    assert wide <= 2 * shared and narrow <= shared / 16, "a power of two, and within a factor of two of its own range"
+    with torch.no_grad():
+        off = (graph.module(data[0][0]) - net(data[0][0])).abs()
+    assert float(off[:, 1].max()) < shared / 2, "finer than a step of the common grid"
+    assert torch.equal(lower(graph, "int")(data[0][0]), graph.module(data[0][0]))
+
+
+def test_one_output_alone_gets_no_factor() -> None:
+    torch.manual_seed(0)
+    net, example = nn.Sequential(nn.Linear(WIDTH, 8), nn.ReLU(), nn.Linear(8, 1)).eval(), (torch.randn(4, WIDTH),)
+    graph = insert(dataclasses.replace(capture_float(net, example), apart=True), Scheme())
+    assert not graph.spreads

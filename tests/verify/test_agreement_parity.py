@@ -54,6 +54,21 @@ def test_values_are_no_decisions_that_could_flip():
     assert verify.parity(control, said, {"logits": base + 9 * STEP["logits"]}, STEP).verdict == "fail"
 
 
+def test_each_control_counts_in_steps_of_its_own():
+    """Clear decisions of both; a difference of nine of the narrow one's steps is less than one of the wide one's."""
+    rng, steps = np.random.default_rng(0), {"logits": [0.1, 0.01]}
+    base = rng.integers(-80, 80, (100, 2)) * steps["logits"]
+    said = {"logits": base}
+    near = {"logits": base + rng.integers(-1, 2, base.shape) * steps["logits"]}
+    verdict = verify.parity(control, said, near, steps)
+    assert verdict.verdict == "pass" and "100 of 100 clear" in verdict.why, verdict.why
+    off = {"logits": base + np.array([0.0, 0.09])}
+    assert verify.parity(control, said, off, steps).verdict == "fail"
+    assert verify.parity(control, said, off, {"logits": 0.1}).verdict == "pass"
+    told = [{"name": "logits", "scale": None, "step": [0.1, 0.01]}]
+    assert verify.output_steps(told, said) == {"logits": [0.1, 0.01]}
+
+
 def test_parity_allows_rounding_and_its_spread_through_a_deep_net():
     rng, base = np.random.default_rng(1), graph()
     assert verify.parity(classify, base, base, STEP).verdict == "pass"
