@@ -4,8 +4,7 @@
 
 `EDGEFT_DATA` names the folder with the data. As `voices` of personalization.py, but twice over with three other takes of
 each digit held out of the tuning, which judge the old voices (90 a time), while the fourth speaker's ten takes that
-teach nothing judge the new one. That half of a replayed sample's target is what the exported model said was chosen by
-these recordings; the test split of personalization.py had no part in it. Both are added up in the last column.
+teach nothing judge the new one. The last column adds the old voices of personalization.py's test split.
 """
 
 from __future__ import annotations

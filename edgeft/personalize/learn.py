@@ -1,9 +1,7 @@
 """Steps of training on the device: most of every batch is replayed, so that what is old is not forgotten.
 
-Replay of stored latents: Pellegrini et al., "Latent replay for real-time continual learning" (2020). What a replayed
-sample is to give is half its recorded class, half what the exported model says of it: both together forget less than
-the class alone (Buzzega et al., "Dark experience for general continual learning", 2020). A class that the model has
-never seen starts from its prototype (Qi et al., "Low-shot learning with imprinted weights", 2018).
+Replay of stored latents: Pellegrini et al., "Latent replay for real-time continual learning" (2020). A class that the
+model has never seen starts from its prototype (Qi et al., "Low-shot learning with imprinted weights", 2018).
 """
 
 from __future__ import annotations
@@ -27,15 +25,6 @@ def one_hot(targets: np.ndarray, plan: Plan, classes: int) -> np.ndarray:
     if plan.loss == "mse":
         return targets.astype(np.float32).reshape(len(targets), -1)
     return np.eye(classes, dtype=np.float32)[targets]
-
-
-def remembered(plan: Plan, start: Arrays, tail: Session, replay: tuple[Arrays, np.ndarray], first: int) -> np.ndarray:
-    """Rows of targets float32 (n, outputs) of replayed samples: `first` outputs had a class in the exported model."""
-    said, _ = graphs.outputs_of(tail, plan, start, replay[0])
-    rows = one_hot(replay[1], plan, said.shape[1])
-    odds = np.exp(said[:, :first] - said[:, :first].max(axis=1, keepdims=True))
-    rows[:, :first] = (rows[:, :first] + odds / odds.sum(axis=1, keepdims=True)) / 2
-    return rows
 
 
 def steps(

@@ -191,9 +191,6 @@ def _learned(
     losses: list[float] = []
     beginning = parameters
     rows = [(part[0], learn.one_hot(part[1], plan, outputs)) for part in (learning, start.replay)]
-    if plan.loss == "cross-entropy" and count and len(start.replay[1]):
-        old = learn.remembered(plan, start.parameters, tail, start.replay, len(bundle.labels))
-        rows[1] = (start.replay[0], old)
     parameters = learn.steps(
         step,
         plan,
