@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import common
 import numpy as np
@@ -110,7 +110,7 @@ def main() -> None:
                 [[one[f"{tail} {limit:g}"][key] for one in part.values()] for part in (test, more)]
                 for key in ("new", "old")
             )
-            cells.append([words, f"{limit:g}", change(sum(new, [])), *map(change, old), change(sum(old, []))])
+            cells.append([words, f"{limit:g}", change([*chain(*new)]), *map(change, old), change([*chain(*old)])])
     head = ["what learns", "`max_forget`", "new voice, all", "old voices, test split", "others", "all"]
     used = common.versions("torch", "ai-edge-litert", "litert-torch", "numpy")
     section = (
