@@ -3,7 +3,7 @@
     python benchmarks/memory.py --out DIR [--seeds 0 1 2] [--rows full auto ...]
 
 Three networks on two small sets of pictures (`EDGEFT_DATA` names the folder with the data): 400 training images of
-PneumoniaMNIST and 300 blood cells of BCCD. Each row takes the better of two learning rates by the mean accuracy over
+PneumoniaMNIST and 300 blood cells of BCCD. Each row takes the best of three learning rates by the mean accuracy over
 the seeds on training pictures that the small sets leave out; the test split chooses nothing. The budget of `auto` is a
 seventh of the activations that `full` saves, and holds everything: saved activations, gradients, optimizer state and
 the weights that move.
@@ -250,7 +250,7 @@ def main() -> None:
     seeds = ", ".join(map(str, arguments.seeds))
     section = (
         "## Memory of a training step\n\nAccuracy of the float stage on the test split in per cent, the mean over seeds "
-        f"{seeds} with the 95 % interval of that many test samples; the better of two learning rates by training "
+        f"{seeds} with the 95 % interval of that many test samples; the best of three learning rates by training "
         "pictures that are left out. "
         "`auto` plans under a budget of a seventh of the activations that `full` saves. Batch 32, AdamW, BatchNorm "
         f"statistics frozen in every row.\n\n{tables(results)}\n\n### Time of a step\n\nBlood cells, batch 32, one thread, "
