@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import edgeft
+from edgeft import bundle
 from edgeft.cli.entry import run as command
 
 TARGETS = ("host", "host-openvino", "host-litert")
@@ -52,6 +53,22 @@ def test_every_runtime_passes(made, name) -> None:
     assert report["rate"]["samples"] >= 299 and report["rate"]["rate_hz"] == 1000 / report["rate"]["p99_ms"]
     page = (Path(report["path"]) / "report.html").read_text()
     assert "action_1" in page and "Control rate: " in page
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_narrow_control_has_steps_of_its_own(made, name) -> None:
+    opened = bundle.open(Path(made.reports[name]["path"]))
+    (output,) = opened.graph()["outputs"]
+    steps = np.array(output["step"])
+    ranges = np.ptp(made.done, axis=0)
+    assert steps.shape == (2,) and (steps <= 2 * ranges / 255).all(), (
+        "one grid for both would give the narrow one thirty times that"
+    )
+    session = opened.session()
+    (said,) = session.run({session.inputs[0].name: made.seen[:64]}).values()
+    own = said / steps
+    if name != "host-openvino":  # which computes so small a perceptron in float
+        assert float(np.abs(own - own.round()).max()) < 1e-2
 
 
 def test_bench_states_the_control_rate(made, capfd) -> None:

@@ -53,7 +53,7 @@ class Spread:
 
     `fake` is its fake-quantize module, `outside` the `Factor` on the float side, `bias` the one behind the bias (""
     where there is none). `weights` are the linear layers' weights by name. `rows`: the value is a layer's output, whose
-    rows are divided; else it is the input of all `weights`, whose columns are multiplied.
+    rows are divided; else it is the input of all `weights`, whose columns are multiplied. `said`: it is handed out.
     """
 
     fake: str
@@ -61,6 +61,7 @@ class Spread:
     weights: tuple[str, ...]
     bias: str
     rows: bool
+    said: bool = False
 
 
 def residual(site: Site, plan: Annotation) -> bool:
@@ -122,18 +123,20 @@ def tops(
     return {n: torch.from_numpy(reduced(t.numpy(force=True), "max")).to(t) for n, t in found.items()}
 
 
-def factors(top: torch.Tensor, weight_top: torch.Tensor | None = None) -> torch.Tensor:
+def factors(top: torch.Tensor, weight_top: torch.Tensor | None = None, nearest: bool = False) -> torch.Tensor:
     """Powers of two, float32 (C,): what a channel of the largest magnitude `top` (C,) is divided by.
 
-    All channels come near their median. With `weight_top` (C,), the largest weight of each column, the weights take
-    half of the burden (the square root, SmoothQuant's alpha of 0.5). A silent channel keeps a factor of 1.
+    All channels come near their median, none above it unless `nearest` lets them: where few channels count alike, the
+    nearest power costs none of them more than half a bit. With `weight_top` (C,), the largest weight a column, the
+    weights take half of the burden (the square root, SmoothQuant's alpha of 0.5). A silent channel keeps a factor of 1.
     """
 
     def level(values: torch.Tensor) -> torch.Tensor:
         values = values.float()
         return (values / values.median().clamp(min=1e-12)).log2()
 
-    exponent = level(top).ceil() if weight_top is None else ((level(top) - level(weight_top)) / 2).round()
+    alone = level(top).round() if nearest else level(top).ceil()
+    exponent = alone if weight_top is None else ((level(top) - level(weight_top)) / 2).round()
     usable = torch.isfinite(exponent) & (top > 0)
     return torch.exp2(torch.where(usable, exponent, 0.0).clamp(-LARGEST, LARGEST))
 
@@ -158,7 +161,7 @@ def spread(
             columns = None
             if not one.rows:
                 columns = torch.stack([attribute(module, name).abs().amax(0) for name in one.weights]).amax(0)
-            factor = factors(found[one.fake], columns)
+            factor = factors(found[one.fake], columns, nearest=one.said)
             getattr(module, one.outside).factor.copy_(factor if one.rows else 1 / factor)
             if one.bias:
                 getattr(module, one.bias).factor.copy_(1 / factor)

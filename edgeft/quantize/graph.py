@@ -200,7 +200,8 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
     for name, site in sorted(pending, key=lambda item: item[1].after is not None):
         value = output_of[site.after] if site.after else site.node
         # seen before a reader is put in between
-        rows = name in alone and (channels.residual(site, plan) or (graph.captured.apart and channels.said(site, plan)))
+        said = graph.captured.apart and channels.said(site, plan)
+        rows = name in alone and (said or channels.residual(site, plan))
         with module.graph.inserting_after(value):
             quantized = module.graph.call_module(name, (value,))
         quantized.meta["val"] = site.node.meta.get("val")
@@ -211,10 +212,12 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
             for user in site.users:
                 user.replace_input_with(value, quantized)
         if rows or (name in alone and channels.norm_into_linear(site)):
-            _insert_factors(graph, name, site, quantized, rows)
+            _insert_factors(graph, name, site, quantized, rows, said)
 
 
-def _insert_factors(graph: QuantizedGraph, name: str, site: Site, quantized: fx.Node, rows: bool) -> None:
+def _insert_factors(
+    graph: QuantizedGraph, name: str, site: Site, quantized: fx.Node, rows: bool, said: bool = False
+) -> None:
     """A factor a channel on this value, 1 until calibration, where all that reads the weights are these layers."""
     module = graph.module
     layers = [site.node] if rows else list(site.users or ())
@@ -244,7 +247,7 @@ def _insert_factors(graph: QuantizedGraph, name: str, site: Site, quantized: fx.
         own.meta["val"] = bias.meta.get("val")
         layers[0].replace_input_with(bias, own)
     graph.spreads.append(
-        channels.Spread(name, stem, tuple(weights), f"{stem}_bias" if isinstance(bias, fx.Node) else "", rows)
+        channels.Spread(name, stem, tuple(weights), f"{stem}_bias" if isinstance(bias, fx.Node) else "", rows, said)
     )
 
 
