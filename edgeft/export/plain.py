@@ -32,24 +32,24 @@ def _pair(value: int | Sequence[int]) -> Pair:
     return (values[0], values[-1])
 
 
-def _windows(x: torch.Tensor, kernel: Pair, stride: Pair, dilation: Pair) -> list[torch.Tensor]:
-    """For every place in the kernel the values under it, (N, H', W', C) each; `x` (N, H, W, C) is padded already.
+def _sizes(x: torch.Tensor, kernel: Pair, form: Form) -> Pair:
+    """Rows and columns of what comes of `x` (N, H, W, C)."""
+    high, wide = ((side + 2 * p - d * (k - 1) - 1) // s + 1 for side, k, s, p, d in zip(x.shape[1:3], kernel, *form))
+    return high, wide
 
-    A slice with steps is copied value by value in LiteRT: every `stride`-th row or column is taken out by a reshape.
-    """
-    high, wide = ((side - d * (k - 1) - 1) // s + 1 for side, k, s, d in zip(x.shape[1:3], kernel, stride, dilation))
-    rows: dict[int, torch.Tensor] = {}
-    found = []
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            if i not in rows:
-                rows[i] = _taken(x, 1, i * dilation[0], high, stride[0])
-            found.append(_taken(rows[i], 2, j * dilation[1], wide, stride[1]))
-    return found
+
+def _windows(x: torch.Tensor, kernel: Pair, form: Form, value: float = 0.0) -> list[torch.Tensor]:
+    """For every place in the kernel what lies under it in `x` (N, H, W, C): (N, H', W', C) each; `value` is around."""
+    (high, wide), x = _sizes(x, kernel, form), _framed(x, form.padding, value)
+    rows = [_taken(x, 1, i * form.dilation[0], high, form.stride[0]) for i in range(kernel[0])]
+    return [_taken(row, 2, j * form.dilation[1], wide, form.stride[1]) for row in rows for j in range(kernel[1])]
 
 
 def _taken(x: torch.Tensor, axis: int, first: int, count: int, stride: int) -> torch.Tensor:
-    """`count` values along `axis`, every `stride`-th from `first` on."""
+    """`count` values along `axis`, every `stride`-th from `first` on.
+
+    By a reshape: LiteRT copies a slice that has steps value by value.
+    """
     if stride == 1:
         return x.narrow(axis, first, count)
     lacking = max(first + count * stride - x.shape[axis], 0)
@@ -98,31 +98,27 @@ def _gathered(parts: list[torch.Tensor], shape: Sequence[int], kernel: Pair, for
     return _framed(total, (-form.padding[0], -form.padding[1]))
 
 
-def _around(grad: torch.Tensor, kernel: Pair, form: Form) -> list[torch.Tensor]:
-    """Windows of a gradient (N, H', W', C) with zeros around it, in reverse: what a kernel turned over would see.
-
-    As many zeros, or as few values cut off, as make the windows' size that of the input before its padding.
-    """
+def _back(kernel: Pair, form: Form) -> Form:
+    """How a kernel turned over goes over the gradient of what a stride of 1 gave, to give that of the input."""
     high, wide = ((side - 1) * d - p for side, d, p in zip(kernel, form.dilation, form.padding))
-    return _windows(_framed(grad, (high, wide)), kernel, (1, 1), form.dilation)[::-1]
+    return Form((1, 1), (high, wide), form.dilation)
 
 
-def _rows(x: torch.Tensor, kernel: Pair, stride: Pair, dilation: Pair, turned: bool = False) -> list[torch.Tensor]:
-    """For every row of the kernel (N * H' * W', kw * C): what lies under it, a row for every sample and place.
+def _rows(x: torch.Tensor, kernel: Pair, form: Form, turned: bool = False) -> list[torch.Tensor]:
+    """For every row of the kernel what lies under it in `x` (N, H, W, C): (N * H' * W', kw * C), samples and places.
 
     `turned`: under a kernel turned over, its last row and column first.
     """
-    high, wide = ((side - d * (k - 1) - 1) // s + 1 for side, k, s, d in zip(x.shape[1:3], kernel, stride, dilation))
-    beside = [_taken(x, 2, j * dilation[1], wide, stride[1]) for j in range(kernel[1])]
-    order = -1 if turned else 1
-    joined = torch.cat(beside[::order], 3) if len(beside) > 1 else beside[0]
-    below = [_taken(joined, 1, i * dilation[0], high, stride[0]) for i in range(kernel[0])]
-    return [row.reshape(-1, joined.shape[3]) for row in below[::order]]
+    (high, wide), x, order = _sizes(x, kernel, form), _framed(x, form.padding), -1 if turned else 1
+    beside = [_taken(x, 2, j * form.dilation[1], wide, form.stride[1]) for j in range(kernel[1])][::order]
+    joined = torch.cat(beside, 3) if len(beside) > 1 else beside[0]
+    below = [_taken(joined, 1, i * form.dilation[0], high, form.stride[0]) for i in range(kernel[0])][::order]
+    return [row.reshape(-1, joined.shape[3]) for row in below]
 
 
 def _summed(rows: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     """Rows times their part of the weight (kh, kw, C, O), added up: (N * H' * W', O)."""
-    products = [torch.matmul(row, weight[i].reshape(-1, weight.shape[3])) for i, row in enumerate(rows)]
+    products = [torch.matmul(row, part.reshape(-1, part.shape[2])) for row, part in zip(rows, weight)]
     total = products[0]
     for product in products[1:]:
         total = total + product
@@ -130,7 +126,7 @@ def _summed(rows: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
 
 
 class _Dense(torch.autograd.Function):
-    """Convolution of (N, H, W, C) by (O, C, kh, kw), without bias: (N, H', W', O).
+    """Convolution of (N, H, W, C) by (O, C, kh, kw), with a bias (O,) or None: (N, H', W', O).
 
     Each of the three products (forward, and the gradients of weight and input) is a matrix product over the whole batch
     for every row of the kernel, with a row for every sample and place. Channels come last, so that what lies under a
@@ -139,14 +135,12 @@ class _Dense(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, form: Form) -> torch.Tensor:
-        high, wide = (
-            (side + 2 * p - d * (k - 1) - 1) // s + 1 for side, k, s, p, d in zip(x.shape[1:3], _kernel(weight), *form)
-        )
-        rows = _rows(_framed(x, form.padding), _kernel(weight), form.stride, form.dilation)
+        rows = _rows(x, _kernel(weight), form)
         ctx.save_for_backward(weight, *rows)
         ctx.form = tuple(x.shape), form
         said = _summed(rows, weight.permute(2, 3, 1, 0))
-        return (said if bias is None else said + bias).reshape(x.shape[0], high, wide, -1)
+        said = said if bias is None else said + bias  # before the reshape, which LiteRT else draws into the product
+        return said.reshape(x.shape[0], *_sizes(x, _kernel(weight), form), -1)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
@@ -162,8 +156,7 @@ class _Dense(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_bias = flat.sum(0)
         if ctx.needs_input_grad[0] and form.stride == (1, 1):
-            high, wide = ((side - 1) * d - p for side, d, p in zip(kernel, form.dilation, form.padding))
-            around = _rows(_framed(grad, (high, wide)), _kernel(weight), (1, 1), form.dilation, turned=True)
+            around = _rows(grad, _kernel(weight), _back(_kernel(weight), form), turned=True)
             of_x = _summed(around, weight.permute(2, 3, 0, 1)).reshape(shape)
         elif ctx.needs_input_grad[0]:
             taps = kernel[0] * kernel[1]
@@ -180,7 +173,7 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, x: Any, weight: Any, form: Form) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
         ctx.form = form
-        return _weighted(_windows(_framed(x, form.padding), _kernel(weight), form.stride, form.dilation), weight)
+        return _weighted(_windows(x, _kernel(weight), form), weight)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
@@ -189,11 +182,12 @@ class _Depthwise(torch.autograd.Function):
         of_x: torch.Tensor | None = None
         of_weight: torch.Tensor | None = None
         if ctx.needs_input_grad[1]:
-            windows = _windows(_framed(x, form.padding), _kernel(weight), form.stride, form.dilation)
+            windows = _windows(x, _kernel(weight), form)
             sums = [(window * grad).sum((0, 1, 2)).reshape(-1, 1) for window in windows]
             of_weight = torch.cat(sums, 1).reshape(weight.shape)
         if ctx.needs_input_grad[0] and form.stride == (1, 1):
-            of_x = _weighted(_around(grad, _kernel(weight), form), weight)
+            around = _windows(grad, _kernel(weight), _back(_kernel(weight), form))
+            of_x = _weighted(around[::-1], weight)
         elif ctx.needs_input_grad[0]:
             of_x = _gathered([grad * tap for tap in _taps(weight)], x.shape, _kernel(weight), form)
         return of_x, of_weight, None
@@ -201,12 +195,6 @@ class _Depthwise(torch.autograd.Function):
 
 def _kernel(weight: torch.Tensor) -> Pair:
     return (weight.shape[2], weight.shape[3])
-
-
-def _columns(windows: list[torch.Tensor]) -> torch.Tensor:
-    """(N * H' * W', taps * C): a row for every sample and place."""
-    joined = torch.cat(windows, -1) if len(windows) > 1 else windows[0]
-    return joined.reshape(-1, joined.shape[-1])
 
 
 def _taps(weight: torch.Tensor) -> list[torch.Tensor]:
@@ -294,7 +282,7 @@ class _MaxPool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Any, kernel: Pair, form: Form) -> torch.Tensor:
-        windows = _windows(_framed(x, form.padding, -3e38), kernel, form.stride, form.dilation)
+        windows = _windows(x, kernel, form, -3e38)
         best = windows[0]
         for window in windows[1:]:
             best = torch.maximum(best, window)
@@ -307,7 +295,7 @@ class _MaxPool(torch.autograd.Function):
         x, best = ctx.saved_tensors
         kernel, form = ctx.form
         free, parts = torch.ones_like(best), []
-        for window in _windows(_framed(x, form.padding, -3e38), kernel, form.stride, form.dilation):
+        for window in _windows(x, kernel, form, -3e38):
             here = free * (window >= best).to(grad.dtype)  # the first of equals takes it all
             free = free - here
             parts.append(grad * here)
