@@ -33,6 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         "quantize": {"epochs": 2},
         "export": {"targets": list(TARGETS)},
         "gates": {"min_speedup": 0, "min_int8_share": 0, "max_drop_relative": 0.25},
+        "personalize": {"tail": "head", "steps": 100, "max_forget": 1.0},
     }
     summary = edgeft.tune(recipe, folder / "run")
     reports = edgeft.export(folder / "run", list(TARGETS), folder / "bundles")
@@ -69,6 +70,18 @@ def test_a_narrow_control_has_steps_of_its_own(made, name) -> None:
     own = said / steps
     if name != "host-openvino":  # which computes so small a perceptron in float
         assert float(np.abs(own - own.round()).max()) < 1e-2
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_board_learns_controls_that_are_off(made, tmp_path, name) -> None:
+    """Another arm: the first control is weaker, the second has an offset."""
+    rng = np.random.default_rng(1)
+    seen = rng.normal(size=(200, 4)).astype(np.float32)
+    done = np.stack([0.5 * np.tanh(seen[:, 0] - seen[:, 1]) + 0.3, 30 * np.tanh(seen[:, 2]) + 6], axis=1)
+    np.savez(tmp_path / "new.npz", obs=seen, acts=done.astype(np.float32), indices=np.arange(20, 200, 20))
+    found = edgeft.personalize(made.reports[name]["path"], tmp_path / "new.npz", state=tmp_path / "state.npz")
+    assert found["verdict"] == "pass", found["why"]
+    assert found["new"]["after"] < 0.9 * found["new"]["before"]
 
 
 def test_bench_states_the_control_rate(made, capfd) -> None:

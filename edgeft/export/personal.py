@@ -34,7 +34,7 @@ from ..verdict import Verdict
 from . import evidence, personal_proof, personal_users, user_vectors
 from .artifact import Artifact
 from .cut import Cut, cut
-from .laid_out import laid_out
+from .laid_out import in_real_units, laid_out
 from .step import Learning, Step, build, state_of
 
 FOLDER = "personalize"
@@ -120,7 +120,7 @@ def prepare(session: Session, graph: QuantizedParts, table: Personalize, say: Ca
         personal_users.fits(made, session.spec)
     else:
         made = cut(whole, learns(module, head, table.tail, {n for n, _ in whole.module.named_parameters()}))
-        made = laid_out(made, head)
+        made = laid_out(in_real_units(made), head)
     names = list(made.parameters)
     at = (
         names.index(f"{head}.weight") if f"{head}.weight" in names else -1,

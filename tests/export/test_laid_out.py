@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from test_step import graph_of
-from torch import fx
+from torch import fx, nn
 
+from edgeft import target
 from edgeft.export import cut as cuts
 from edgeft.export import step as steps
-from edgeft.export.laid_out import FROM_TORCH, laid_out, merged
+from edgeft.export.laid_out import FROM_TORCH, in_real_units, laid_out, merged
+from edgeft.quantize.graph import capture_float, insert
+from edgeft.quantize.ranges import calibrate
 
 PERMUTE = torch.ops.aten.permute.default
 
@@ -73,3 +78,35 @@ def test_permutations_in_a_row_are_one_or_none() -> None:
     module.recompile()
     assert [n.args[1] for n in module.graph.nodes if n.target is PERMUTE] == [[1, 0, 3, 2]]
     assert all(torch.equal(a, b) for a, b in zip(module(value), wanted))
+
+
+class Controls(nn.Module):
+    """Two controls, of which one is forty times as wide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(8, 16), nn.Linear(16, 2)
+        with torch.no_grad():
+            self.head.weight[0] *= 40
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.body(x)))
+
+
+def test_parameters_are_in_real_units() -> None:
+    torch.manual_seed(0)
+    net, x = Controls().eval(), torch.randn(64, 8)
+    graph = insert(dataclasses.replace(capture_float(net, (x,)), apart=True), target.load("host").scheme)
+    graph.spread_channels(lambda: iter([(x,)]))
+    graph.calibrate_weights()
+    calibrate(graph.module, lambda: iter([(x,)]))
+    made = cuts.cut(graph, ["head.weight", "head.bias"])
+    real = in_real_units(made)
+    factor = made.parameters["head.bias"] / net.head.bias.detach()
+    assert float(factor.max() / factor.min()) >= 16, "the cut's own are divided"
+    torch.testing.assert_close(real.parameters["head.bias"], net.head.bias.detach())
+    torch.testing.assert_close(real.parameters["head.weight"], net.head.weight.detach(), rtol=0.02, atol=0.01)
+    latent = torch.rand(5, 16)
+    said, wanted = (one.tail(latent, *one.parameters.values())[0] for one in (real, made))
+    assert torch.equal(said, wanted), "powers of two"
+    assert not any(node.target is torch.ops.aten.mul.Tensor for node in real.tail.graph.nodes)
