@@ -197,6 +197,7 @@ def judged(run: Path) -> dict[str, float]:
     from safetensors.torch import load_file
 
     from edgeft import recipe
+    from edgeft.tune.calibrating import as_tuple
     from edgeft.tune.session import open_session
 
     made = recipe.as_table(recipe.load(run / "recipe.toml"))
@@ -215,7 +216,7 @@ def judged(run: Path) -> dict[str, float]:
     total = count = 0.0
     with torch.no_grad():
         for inputs, targets in objective.loader(session.dataset.split("val"), session.spec, 32):
-            total += float(objective.loss(module(inputs), targets)) * len(targets)
+            total += float(objective.loss(module(*as_tuple(inputs)), targets)) * len(targets)
             count += len(targets)
     return {"loss": total / count}
 

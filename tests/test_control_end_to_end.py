@@ -67,7 +67,7 @@ def test_a_narrow_control_has_steps_of_its_own(made, name) -> None:
     )
     session = opened.session()
     (said,) = session.run({session.inputs[0].name: made.seen[:64]}).values()
-    own = said / steps
+    own = (said - said[0]) / steps
     if name != "host-openvino":  # which computes so small a perceptron in float
         assert float(np.abs(own - own.round()).max()) < 1e-2
 

@@ -242,7 +242,11 @@ def _module(
     child, (source,) = _child(module, node), node.all_input_nodes
     if isinstance(child, Factor):
         made.register_buffer(str(node.target), child.factor.detach().clone())  # type: ignore[operator]
-        return graph.call_function(torch.ops.aten.mul.Tensor, (values[source], graph.get_attr(str(node.target))))
+        scaled = graph.call_function(torch.ops.aten.mul.Tensor, (values[source], graph.get_attr(str(node.target))))
+        if child.shift is None:
+            return scaled
+        made.register_buffer(f"{node.target}_shift", child.shift.detach().clone())  # type: ignore[operator]
+        return graph.call_function(torch.ops.aten.add.Tensor, (scaled, graph.get_attr(f"{node.target}_shift")))
     if isinstance(child, (ActivationFakeQuant, WeightFakeQuant)):
         return values[source]
     raise ModelError(f"the layer {node.target} cannot stand behind a cut")

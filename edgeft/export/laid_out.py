@@ -39,6 +39,12 @@ def in_real_units(made: Cut) -> Cut:
             if one is not None:
                 value = parameters[name_of[one]]
                 parameters[name_of[one]] = value * by.reshape(-1, *[1] * (value.dim() - 1))
+        for last in list(node.users):
+            shift = last.args[1] if last.target is torch.ops.aten.add.Tensor else None
+            if isinstance(shift, fx.Node) and str(shift.target) == f"{factor.target}_shift":
+                parameters[name_of[own[1]]] = parameters[name_of[own[1]]] + attribute(tail, str(shift.target))
+                last.replace_all_uses_with(node)
+                tail.graph.erase_node(last)
         node.replace_all_uses_with(layer)
         tail.graph.erase_node(node)
     tail.graph.eliminate_dead_code()

@@ -7,11 +7,12 @@ divided by a factor a channel before it is rounded, the linear layer beside it t
 SmoothQuant, Xiao et al. 2023), and a float multiplication makes up for it on the float side:
 
     residual add:           x + W y          ->  x + f * Q((W / f) y)       rows of W, and the bias
-    outputs of their own:   W y              ->  f * Q((W / f) y)           rows of W, and the bias
+    outputs of their own:   W y + b          ->  f * Q((W / f) y + (b - c) / f) + c      rows of W, and the bias
     norm into a linear:     W Q(norm(x))     ->  (W f) Q(norm(x) / f)       columns of W
 
 The second is for outputs that mean different things (`Captured.apart`), such as a steering angle and a throttle: one
-grid for both would leave the narrower one a few steps.
+grid for both would leave the narrower one a few steps. Each is taken by its range around its middle c, which a throttle
+between 0.6 and 0.8 has far from zero.
 
 The integer ops stay what they were: the runtimes see a linear layer with other weights and one elementwise float
 product. Factors are powers of two, so no bit of a weight is lost and the float network stays the same function. The
@@ -37,14 +38,16 @@ Batches = Callable[[], Iterable[tuple[torch.Tensor, ...]]]
 
 
 class Factor(nn.Module):
-    """Times one power of two a channel (the last axis)."""
+    """Times one power of two a channel (the last axis); `shifted`: plus a constant a channel."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, shifted: bool = False) -> None:
         super().__init__()
         self.register_buffer("factor", torch.ones(channels))
+        self.register_buffer("shift", torch.zeros(channels) if shifted else None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.factor  # type: ignore[operator]
+        scaled = x * self.factor  # type: ignore[operator]
+        return scaled if self.shift is None else scaled + self.shift  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -96,19 +99,20 @@ def norm_into_linear(site: Site) -> bool:
     )
 
 
-def tops(
+def ranges(
     module: fx.GraphModule, spreads: Iterable[Spread], batches: Batches, whole: nn.Module | None = None
-) -> dict[str, torch.Tensor]:
-    """{fake: largest magnitude of each channel} over all processes' `batches`, with every fake-quantize module off.
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """{fake: (lowest, highest) of each channel} over all processes' `batches`, with every fake-quantize module off.
 
     `whole` is what takes the batches where `module` is only a part of it.
     """
     spreads = list(spreads)
-    found = {s.fake: torch.zeros_like(getattr(module, s.outside).factor) for s in spreads}
+    found = {s.fake: torch.full_like(getattr(module, s.outside).factor, -torch.inf).repeat(2, 1) for s in spreads}
 
     def look(name: str) -> Callable[..., None]:
         def hook(_module: object, _inputs: object, value: torch.Tensor) -> None:
-            found[name] = torch.maximum(found[name], value.detach().abs().flatten(0, -2).amax(0))
+            rows = value.detach().flatten(0, -2)
+            found[name] = torch.maximum(found[name], torch.stack([(-rows).amax(0), rows.amax(0)]))
 
         return hook
 
@@ -120,7 +124,8 @@ def tops(
     finally:
         for handle in handles:
             handle.remove()
-    return {n: torch.from_numpy(reduced(t.numpy(force=True), "max")).to(t) for n, t in found.items()}
+    whole_ = {n: torch.from_numpy(reduced(t.numpy(force=True), "max")).to(t) for n, t in found.items()}
+    return {n: (-t[0], t[1]) for n, t in whole_.items()}
 
 
 def factors(top: torch.Tensor, weight_top: torch.Tensor | None = None, nearest: bool = False) -> torch.Tensor:
@@ -155,16 +160,22 @@ def spread(
     The factors must be 1 before, and every fake-quantize module off; weights and activations are calibrated after it.
     """
     spreads = list(spreads)
-    found = tops(module, spreads, batches, whole)
+    found = ranges(module, spreads, batches, whole)
     with torch.no_grad():
         for one in spreads:
             columns = None
             if not one.rows:
                 columns = torch.stack([attribute(module, name).abs().amax(0) for name in one.weights]).amax(0)
-            factor = factors(found[one.fake], columns, nearest=one.said)
-            getattr(module, one.outside).factor.copy_(factor if one.rows else 1 / factor)
+            low, high = found[one.fake]
+            outside = getattr(module, one.outside)
+            middle = torch.zeros_like(low) if outside.shift is None else (low + high) / 2
+            factor = factors(torch.maximum(high - middle, middle - low), columns, nearest=one.said)
+            outside.factor.copy_(factor if one.rows else 1 / factor)
             if one.bias:
                 getattr(module, one.bias).factor.copy_(1 / factor)
+            if outside.shift is not None:
+                outside.shift.copy_(middle)
+                getattr(module, one.bias).shift.copy_(-middle / factor)
             for name in one.weights:
                 into = fakes[name].row_factor if one.rows else fakes[name].column_factor
                 into.copy_((1 / factor)[:, None] if one.rows else factor[None])  # type: ignore[operator, union-attr]

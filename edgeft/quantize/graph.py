@@ -232,7 +232,7 @@ def _insert_factors(
     for fake in fakes:
         fake.register_buffer("row_factor" if rows else "column_factor", torch.ones((size, 1) if rows else (1, size)))
     for leaf in [stem, f"{stem}_bias"] if isinstance(bias, fx.Node) else [stem]:
-        module.add_submodule(leaf, channels.Factor(size))
+        module.add_submodule(leaf, channels.Factor(size, shifted=said and isinstance(bias, fx.Node)))
     before = quantized if rows else quantized.all_input_nodes[0]
     with module.graph.inserting_after(before):
         scaled = module.graph.call_module(stem, (before,))

@@ -103,7 +103,7 @@ def _activation(graph: fx.Graph, node: fx.Node, fake: ActivationFakeQuant) -> fx
 
 
 def _factor(module: fx.GraphModule, node: fx.Node, fake: Factor) -> fx.Node:
-    """A product with a constant; behind a parameter (a bias) the product itself is the constant."""
+    """A product with a constant, plus another where it is shifted; of a parameter (a bias) the result is a constant."""
     (source,) = node.all_input_nodes
     if source.op == "get_attr":
         module.register_buffer(f"{node.target}_folded", fake(attribute(module, str(source.target))).detach().clone())
@@ -111,7 +111,14 @@ def _factor(module: fx.GraphModule, node: fx.Node, fake: Factor) -> fx.Node:
     module.register_buffer(f"{node.target}_factor", fake.factor.detach().clone())  # type: ignore[operator]
     factor = module.graph.get_attr(f"{node.target}_factor")
     factor.meta["val"] = fake.factor
-    return module.graph.call_function(torch.ops.aten.mul.Tensor, (source, factor))
+    scaled = module.graph.call_function(torch.ops.aten.mul.Tensor, (source, factor))
+    if fake.shift is None:
+        return scaled
+    scaled.meta["val"] = node.meta.get("val")
+    module.register_buffer(f"{node.target}_shift", fake.shift.detach().clone())  # type: ignore[operator]
+    shift = module.graph.get_attr(f"{node.target}_shift")
+    shift.meta["val"] = fake.shift
+    return module.graph.call_function(torch.ops.aten.add.Tensor, (scaled, shift))
 
 
 def _weight(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant, form: str) -> fx.Node:

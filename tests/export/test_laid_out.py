@@ -102,11 +102,11 @@ def test_parameters_are_in_real_units() -> None:
     calibrate(graph.module, lambda: iter([(x,)]))
     made = cuts.cut(graph, ["head.weight", "head.bias"])
     real = in_real_units(made)
-    factor = made.parameters["head.bias"] / net.head.bias.detach()
+    factor = (net.head.weight.detach() / made.parameters["head.weight"]).median(1).values
     assert float(factor.max() / factor.min()) >= 16, "the cut's own are divided"
     torch.testing.assert_close(real.parameters["head.bias"], net.head.bias.detach())
     torch.testing.assert_close(real.parameters["head.weight"], net.head.weight.detach(), rtol=0.02, atol=0.01)
     latent = torch.rand(5, 16)
     said, wanted = (one.tail(latent, *one.parameters.values())[0] for one in (real, made))
-    assert torch.equal(said, wanted), "powers of two"
+    torch.testing.assert_close(said, wanted)
     assert not any(node.target is torch.ops.aten.mul.Tensor for node in real.tail.graph.nodes)
