@@ -81,8 +81,11 @@ def rounding_reach(graph: QuantizedGraph, batch: Sequence[torch.Tensor]) -> dict
     for k, name in enumerate(graph.captured.output_names):
         spread = float(plain[k].max() - plain[k].min())
         step = torch.tensor(steps.get(name) or spread / 255 or torch.finfo(torch.float32).tiny)
-        at = (torch.stack([(draw[k] - plain[k]).abs() for draw in moved]) / step.to(plain[k])).flatten().sort().values
-        found[name] = (float(at[len(at) // 2]), float(at[min(len(at) - 1, int(0.99 * len(at)))]))
+        off = torch.stack([(draw[k] - plain[k]).abs() for draw in moved]) / step.to(plain[k])
+        # where channels have steps of their own, the one that is moved farthest counts
+        rows = (off.flatten(0, -2).T if step.dim() else off.flatten()[None]).sort(dim=1).values
+        places = rows.shape[1] // 2, min(rows.shape[1] - 1, int(0.99 * rows.shape[1]))
+        found[name] = (float(rows[:, places[0]].max()), float(rows[:, places[1]].max()))
     return found
 
 
