@@ -124,8 +124,8 @@ def ranges(
     finally:
         for handle in handles:
             handle.remove()
-    whole_ = {n: torch.from_numpy(reduced(t.numpy(force=True), "max")).to(t) for n, t in found.items()}
-    return {n: (-t[0], t[1]) for n, t in whole_.items()}
+    everywhere = {n: torch.from_numpy(reduced(t.numpy(force=True), "max")).to(t) for n, t in found.items()}
+    return {n: (-negated, highest) for n, (negated, highest) in everywhere.items()}
 
 
 def factors(top: torch.Tensor, weight_top: torch.Tensor | None = None, nearest: bool = False) -> torch.Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Missing
+from ..errors import BundleError, Missing
 from ..tasks import Task
 from ..verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, Verdict
 from .accuracy import Outputs
@@ -87,7 +87,7 @@ def samples_parity(
 def output_steps(tensors: Sequence[Mapping[str, Any]], outputs: Outputs) -> dict[str, float | list[float]]:
     """One step of each output: its `step` or `scale` in the manifest, else 1/255 of the range that `outputs` span.
 
-    Several numbers are one step of each channel.
+    Several numbers are one step of each channel; `BundleError` where they do not fit it.
     """
     steps: dict[str, float | list[float]] = {}
     for tensor in tensors:
@@ -95,7 +95,14 @@ def output_steps(tensors: Sequence[Mapping[str, Any]], outputs: Outputs) -> dict
         values = np.asarray(outputs[tensor["name"]], dtype=np.float64)
         spread = float(np.ptp(values)) if values.size else 0.0
         if isinstance(scale, (list, tuple)):
-            steps[tensor["name"]] = [float(one) for one in scale]
+            each = [float(one) for one in scale]
+            if len(each) != values.shape[-1] or not all(0 < one < math.inf for one in each):
+                raise BundleError(
+                    f"has {len(each)} steps for an output of shape {values.shape}, or one that is none",
+                    where=f"output {tensor['name']!r} of the manifest",
+                    remedy="export the bundle again",
+                )
+            steps[tensor["name"]] = each
         else:
             steps[tensor["name"]] = float(scale) if scale else max(spread / 255, 1e-30)
     return steps

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from logits import outputs, targets, wrong
 
 from edgeft import verify
-from edgeft.errors import Missing
+from edgeft.errors import BundleError, Missing
 from edgeft.recipe import Gates
 from edgeft.tasks import classify, control
 
@@ -67,6 +67,9 @@ def test_each_control_counts_in_steps_of_its_own():
     assert verify.parity(control, said, off, {"logits": 0.1}).verdict == "pass", "which a common grid lets pass"
     told = [{"name": "logits", "scale": None, "step": [0.1, 0.01]}]
     assert verify.output_steps(told, said) == {"logits": [0.1, 0.01]}
+    for bad in ([0.1], [0.1, 0.0], [0.1, float("nan")]):
+        with pytest.raises(BundleError, match="steps for an output"):
+            verify.output_steps([{**told[0], "step": bad}], said)
 
 
 def test_one_control_that_is_off_is_not_hidden_by_another():
