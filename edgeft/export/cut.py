@@ -21,6 +21,8 @@ from ..quantize.channels import Factor
 from ..quantize.fakequant import ActivationFakeQuant, WeightFakeQuant
 from ..quantize.graph import Captured, QuantizedGraph
 
+#: mark, in a tail's nodes, of what a `Factor` became: the model has products of its own
+FACTOR = "factor"
 _SIZE = torch.ops.aten.sym_size.int
 
 
@@ -243,10 +245,13 @@ def _module(
     if isinstance(child, Factor):
         made.register_buffer(str(node.target), child.factor.detach().clone())  # type: ignore[operator]
         scaled = graph.call_function(torch.ops.aten.mul.Tensor, (values[source], graph.get_attr(str(node.target))))
+        scaled.meta[FACTOR] = True
         if child.shift is None:
             return scaled
         made.register_buffer(f"{node.target}_shift", child.shift.detach().clone())  # type: ignore[operator]
-        return graph.call_function(torch.ops.aten.add.Tensor, (scaled, graph.get_attr(f"{node.target}_shift")))
+        moved = graph.call_function(torch.ops.aten.add.Tensor, (scaled, graph.get_attr(f"{node.target}_shift")))
+        moved.meta[FACTOR] = True
+        return moved
     if isinstance(child, (ActivationFakeQuant, WeightFakeQuant)):
         return values[source]
     raise ModelError(f"the layer {node.target} cannot stand behind a cut")

@@ -7,13 +7,14 @@ have their values in real units: divided by a factor they would learn as its squ
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import torch
 from torch import fx
 
 from ..quantize.capture import attribute
-from .cut import Cut
+from .cut import FACTOR, Cut
 
 #: torch's order from the step's, and the other way round
 TO_TORCH, FROM_TORCH = (3, 2, 0, 1), (2, 3, 1, 0)
@@ -21,15 +22,15 @@ TO_TORCH, FROM_TORCH = (3, 2, 0, 1), (2, 3, 1, 0)
 
 def in_real_units(made: Cut) -> Cut:
     """The cut without factors behind linear layers that learn: weight and bias hold them instead."""
-    tail = fx.GraphModule(made.tail, made.tail.graph)
+    tail = copy.deepcopy(made.tail)
     holders = [node for node in tail.graph.nodes if node.op == "placeholder"][len(made.latents) :]
     name_of = dict(zip(holders, made.parameters))
     parameters = dict(made.parameters)
     for node in list(tail.graph.nodes):
-        if node.target is not torch.ops.aten.mul.Tensor or not all(isinstance(n, fx.Node) for n in node.args):
+        if not node.meta.get(FACTOR) or node.target is not torch.ops.aten.mul.Tensor:
             continue
         layer, factor = node.args
-        if layer.target is not torch.ops.aten.linear.default or factor.op != "get_attr" or len(layer.users) > 1:
+        if layer.target is not torch.ops.aten.linear.default or len(layer.users) > 1:
             continue
         own = layer.args[1:]
         if not all(one in name_of and len(one.users) == 1 for one in own if one is not None):
@@ -39,12 +40,10 @@ def in_real_units(made: Cut) -> Cut:
             if one is not None:
                 value = parameters[name_of[one]]
                 parameters[name_of[one]] = value * by.reshape(-1, *[1] * (value.dim() - 1))
-        for last in list(node.users):
-            shift = last.args[1] if last.target is torch.ops.aten.add.Tensor else None
-            if isinstance(shift, fx.Node) and str(shift.target) == f"{factor.target}_shift":
-                parameters[name_of[own[1]]] = parameters[name_of[own[1]]] + attribute(tail, str(shift.target))
-                last.replace_all_uses_with(node)
-                tail.graph.erase_node(last)
+        for last in [user for user in node.users if user.meta.get(FACTOR)]:
+            parameters[name_of[own[1]]] = parameters[name_of[own[1]]] + attribute(tail, str(last.args[1].target))
+            last.replace_all_uses_with(node)
+            tail.graph.erase_node(last)
         node.replace_all_uses_with(layer)
         tail.graph.erase_node(node)
     tail.graph.eliminate_dead_code()
@@ -55,7 +54,7 @@ def in_real_units(made: Cut) -> Cut:
 
 def laid_out(made: Cut, head: str) -> Cut:
     """The cut with such weights as parameters; those of the layer `head`, whose rows are classes, stay as they are."""
-    tail = fx.GraphModule(made.tail, made.tail.graph)
+    tail = copy.deepcopy(made.tail)
     holders = [node for node in tail.graph.nodes if node.op == "placeholder"]
     parameters = dict(made.parameters)
     for name, holder in zip(parameters, holders[len(made.latents) :]):

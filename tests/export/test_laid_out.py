@@ -80,6 +80,35 @@ def test_permutations_in_a_row_are_one_or_none() -> None:
     assert all(torch.equal(a, b) for a, b in zip(module(value), wanted))
 
 
+class Scaled(nn.Module):
+    """A product of the model's own behind its last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(8, 16), nn.Linear(16, 2)
+        self.register_buffer("by", torch.tensor([3.0, 0.5]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.body(x))) * self.by
+
+
+def test_a_product_of_the_model_is_not_taken_for_a_factor() -> None:
+    torch.manual_seed(0)
+    graph = insert(capture_float(Scaled().eval(), (torch.randn(4, 8),)), target.load("host").scheme)
+    made = cuts.cut(graph, ["head.weight", "head.bias"])
+    real = in_real_units(made)
+    assert all(torch.equal(real.parameters[name], value) for name, value in made.parameters.items())
+    assert sum(node.target is torch.ops.aten.mul.Tensor for node in real.tail.graph.nodes) == 1
+
+
+def test_the_cut_itself_is_left_as_it_was() -> None:
+    made = last_block()
+    before = made.tail.code
+    laid_out(in_real_units(made), "fc")
+    made.tail.recompile()
+    assert made.tail.code == before
+
+
 class Controls(nn.Module):
     """Two controls, of which one is forty times as wide."""
 
