@@ -37,6 +37,7 @@ class Data:
     resize: str = "bilinear"
     text: tuple[str, ...] = ("text",)  # columns of a table, joined by a space
     label: str = "label"  # column of a table
+    quoting: str = "auto"  # auto (.csv: quotation marks, .tsv: none) | csv | none: fields of a table in quotation marks
     length: int = 0  # tokens of a text; 0 = the model's own default
     split: tuple[float, ...] = (0.7, 0.15, 0.15)  # train, val, test; only where the data has no folders of its own
     split_seed: int = 0
@@ -170,6 +171,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "pairs",
         "dataset",
     ),
+    "data.quoting": ("auto", "csv", "none"),
     "data.resize": ("bilinear", "bicubic", "nearest"),
     "data.units": ("", "words", "characters"),
     "train.schedule": ("cosine", "step", "constant"),

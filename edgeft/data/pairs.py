@@ -7,7 +7,6 @@ pair that cannot be used is left out and counted by its line; more than 5 % of t
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -15,13 +14,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .. import recipe
 from ..errors import DataError, nearest
 from ..tasks import text, translate
+from .delimited import Lines, Oddities, dialect, quoting_hint, records
 from .samples import NAMES, Dataset, Split, complete
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -80,7 +79,7 @@ def open(spec: recipe.Data) -> Dataset:
     splits = {}
     for name in NAMES:
         if name in found:
-            pool = _read(found[name], source, target, notes)
+            pool = _read(found[name], source, target, spec.quoting, notes)
             targets = np.empty(len(pool), object)
             targets[:] = pool.targets
             splits[name] = Split(name, pool, np.arange(len(pool)), targets)
@@ -147,28 +146,31 @@ def _split_files(root: Path, source: str, target: str) -> dict[str, tuple[Path, 
     return files
 
 
-def _read(files: tuple[Path, ...], source: str, target: str, notes: list[str]) -> Pairs:
-    """The usable pairs of one split; `notes` is told of the others."""
+def _read(files: tuple[Path, ...], source: str, target: str, quoting: str, notes: list[str]) -> Pairs:
+    """The usable pairs of one split; `notes` tells of the others."""
     pool = Pairs(str(files[0]))
-    rows = _columns(files[0], source, target) if len(files) == 1 else _parallel(files[0], files[1])
-    bad, first = 0, ""
-    for line, pair, where in rows:
-        problem = pair if isinstance(pair, str) else ""
-        if not problem:
-            for words, place in zip(pair, where):
-                problem = problem or (f"{place}: {p}" if (p := _fault(words)) else "")
-        else:
-            problem = f"{where[0]}: {problem}"
+    oddities: list[str] = []
+    rows = _parallel(*files) if len(files) == 2 else _table_rows(files[0], source, target, quoting, oddities)
+    bad, first_problem = 0, ""
+    for row in rows:
+        problem = f"{row.where[0]}: {row.problem}" if row.problem else ""
+        for words, place in zip(row.pair, row.where):
+            fault = _fault(words)
+            problem = problem or (f"{place}: {fault}{row.span}" if fault else "")
         if problem:
-            bad += 1
-            first = first or problem
+            bad += row.lines
+            first_problem = first_problem or problem
         else:
-            pool.add(pair[0].strip(), pair[1].strip(), line)
+            pool.add(row.pair[0].strip(), row.pair[1].strip(), row.line)
+
     if bad > MAX_BAD * (bad + len(pool)) or not len(pool):
-        told = f"{bad} of {bad + len(pool)} pairs cannot be used, the first: {first}" if bad else "holds no pairs"
-        raise DataError(told, where=str(files[0]), remedy="mend the file, or check data.path and [data.pairs]")
+        problem = (
+            f"{bad} of {bad + len(pool)} pairs cannot be used, the first: {first_problem}" if bad else "holds no pairs"
+        )
+        raise DataError(problem, where=str(files[0]), remedy="mend the file, or check data.path and [data.pairs]")
     if bad:
-        notes.append(f"{bad} pair(s) left out, the first: {first}")
+        notes.append(f"{bad} pair(s) left out, the first: {first_problem}")
+    notes += oddities
     return pool
 
 
@@ -178,11 +180,20 @@ def _fault(words: str) -> str:
     return text.fault(words)
 
 
-Rows = Iterator[tuple[int, Any, tuple[str, ...]]]
+@dataclass(frozen=True)
+class Row:
+    """One pair: its line, its two sentences or () where it has a `problem`, the place of each, its lines and span."""
+
+    line: int
+    pair: tuple[str, ...]
+    where: tuple[str, str]
+    problem: str = ""
+    lines: int = 1
+    span: str = ""
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines of a text; bytes that are no UTF-8 become surrogates, which `text.fault` refuses."""
+def _content(path: Path) -> bytes:
+    """The bytes of a file, unpacked where it is a .gz."""
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -192,12 +203,17 @@ def _lines(path: Path) -> list[str]:
         raise DataError(f"is no readable .gz ({error})", where=str(path)) from error
     if len(content) > MAX_BYTES:
         raise DataError(f"is larger than {MAX_BYTES} bytes", where=str(path), remedy="divide the file")
-    decoded = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return content
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a text; bytes that are no UTF-8 become surrogates, which `text.fault` refuses."""
+    decoded = _content(path).removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     lines = decoded.split("\n")  # not splitlines(): U+2028 and others stand inside sentences
     return lines[:-1] if lines and not lines[-1] else lines
 
 
-def _parallel(first: Path, second: Path) -> Rows:
+def _parallel(first: Path, second: Path) -> Iterator[Row]:
     ours, theirs = _lines(first), _lines(second)
     if len(ours) != len(theirs):
         short, n = (first, len(ours)) if len(ours) < len(theirs) else (second, len(theirs))
@@ -207,37 +223,41 @@ def _parallel(first: Path, second: Path) -> Rows:
             remedy="line n of one file must be the translation of line n of the other; look for a lost line",
         )
     for i, pair in enumerate(zip(ours, theirs), 1):
-        yield i, pair, (f"{first}:{i}", f"{second}:{i}")
+        yield Row(i, pair, (f"{first}:{i}", f"{second}:{i}"))
 
 
-def _columns(path: Path, source: str, target: str) -> Rows:
-    lines, kind = _lines(path), _bare(path).suffix.lower()
-    if kind in (".jsonl", ".ndjson"):
-        for i, line in enumerate(lines, 1):
+def _table_rows(path: Path, source: str, target: str, quoting: str, oddities: list[str]) -> Iterator[Row]:
+    """The pairs of a table; after the last one `oddities` tells what is odd about the whole."""
+    if _bare(path).suffix.lower() in (".jsonl", ".ndjson"):
+        for i, line in enumerate(_lines(path), 1):
             if line.strip():
                 where = f"{path}:{i}"
-                yield i, _object(line, source, target), (where, where)
-        return
-    reader = csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter="\t" if kind == ".tsv" else ",")
-    header: list[str] | None = None
-    try:
-        for record in reader:
-            where = f"{path}:{reader.line_num}"
-            if header is None:
-                header = [name.strip() for name in record]
-                _require(header, (source, target), path)
-            elif record:
-                fields = dict(zip(header, record))
-                pair: Any = f"{len(record)} fields where the header has {len(header)}"
+                values = _object(line, source, target)
                 yield (
-                    reader.line_num,
-                    (fields[source], fields[target]) if len(record) == len(header) else pair,
-                    (where, where),
+                    Row(i, values, (where, where)) if isinstance(values, tuple) else Row(i, (), (where, where), values)
                 )
-    except csv.Error as error:
-        raise DataError(f"is no readable table ({error})", where=f"{path}:{reader.line_num}") from error
-    if header is None:
+        return
+
+    form = dialect(_bare(path), quoting)
+    entries = records(Lines(io.BytesIO(_content(path))), form)
+    head = next(entries, None)
+    if head is None:
         raise DataError("is empty", where=str(path))
+    if head.problem:
+        raise DataError(f"is no readable table ({head.problem})", where=f"{path}:1")
+    header = [name.strip() for name in head.fields]
+    _require(header, (source, target), path)
+    columns = header.index(source), header.index(target)
+    counted = Oddities(path, form, len(header))
+    for record in entries:
+        if not record.fields and not record.problem:
+            continue
+        where, fault = f"{path}:{record.first}", record.fault(len(header))
+        pair = () if fault else tuple(record.fields[i] for i in columns)
+        if not fault:
+            counted.look(record)
+        yield Row(record.first, pair, (where, where), fault, record.lines, record.span)
+    oddities += counted.notes()
 
 
 def _require(header: list[str], wanted: tuple[str, ...], path: Path) -> None:
@@ -246,11 +266,12 @@ def _require(header: list[str], wanted: tuple[str, ...], path: Path) -> None:
             raise DataError(
                 f"has {'twice the' if name in header else 'no'} column {name!r}",
                 where=f"{path}:1",
-                remedy=f"[data.pairs] names the columns source and target; {nearest(name, header)}",
+                remedy=f"[data.pairs] names the columns source and target; "
+                f"{quoting_hint(name, header) or nearest(name, header)}",
             )
 
 
-def _object(line: str, source: str, target: str) -> Any:
+def _object(line: str, source: str, target: str) -> tuple[str, str] | str:
     """The pair of a JSON line, or what is wrong with it."""
     try:
         values = json.loads(line)

@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import recipe
 from ..errors import DataError, RecipeError, SystemFailure, nearest
+from .delimited import Dialect, parted
 from .interactions import CANDIDATES, HELD, Histories, Rows
 from .samples import Dataset, Split
 
@@ -94,7 +95,7 @@ def _lines(spec: recipe.Data) -> tuple[Path, _Lines]:
     wrong = [key for key in spec.columns if key not in COLUMNS]
     if wrong:
         raise RecipeError(f"unknown column {wrong[0]!r}", where="data.columns", remedy=nearest(wrong[0], COLUMNS))
-    return path, _read(path, spec.columns)
+    return path, _read(path, spec)
 
 
 def _find(named: str) -> Path:
@@ -126,25 +127,25 @@ def _text(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str | None
         raise DataError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
 
 
-def _fields(text: str, separator: str) -> list[str]:
+def _fields(text: str, form: Dialect) -> list[str]:
     """One line's fields; raises `csv.Error` where quotes are not closed."""
-    if '"' not in text:
-        return text.split(separator)
-    return next(csv.reader([text], delimiter=separator, strict=True))
+    if not form.quoted or '"' not in text:
+        return text.split(form.delimiter)
+    return next(csv.reader([text], delimiter=form.delimiter, strict=True))
 
 
-def _layout(path: Path, first: str, named: Mapping[str, str]) -> tuple[str, dict[str, int], bool]:
-    """(separator, where each value stands, is the first line a header?)."""
-    separator = "\t" if "\t" in first else ","
+def _layout(path: Path, first: str, named: Mapping[str, str], quoting: str) -> tuple[Dialect, dict[str, int], bool]:
+    """(dialect, where each value stands, is the first line a header?)."""
+    form = parted("\t" if "\t" in first else ",", quoting)
     try:
-        head = [name.strip() for name in _fields(first, separator)]
+        head = [name.strip() for name in _fields(first, form)]
     except csv.Error as error:
         raise DataError(f"is no line of columns ({error})", where=f"{path}:1") from error
     known = {name for names in COLUMNS.values() for name in names} | set(named.values())
     if not known & set(head):
         numeric = len(head) == len(COLUMNS) and all(_number(text) is not None for text in head[2:])
         if numeric and not named:
-            return separator, {key: i for i, key in enumerate(COLUMNS)}, False
+            return form, {key: i for i, key in enumerate(COLUMNS)}, False
         expected = ", ".join(named.values()) or ", ".join(names[0] for names in COLUMNS.values())
         raise DataError(
             f"has neither a header with {expected} nor four columns of user, item, rating, time: {first[:60]!r}",
@@ -163,7 +164,7 @@ def _layout(path: Path, first: str, named: Mapping[str, str]) -> tuple[str, dict
                 where=f"{path}:1",
                 remedy=f"{nearest(wanted, head)} Set data.columns.{key}",
             )
-    return separator, where, True
+    return form, where, True
 
 
 def _number(text: str) -> float | None:
@@ -174,7 +175,7 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _read(path: Path, named: Mapping[str, str]) -> _Lines:
+def _read(path: Path, spec: recipe.Data) -> _Lines:
     lines, text_lines = _Lines(), _text(path)
     number, first = next(text_lines, (0, ""))
     if not number or first is None:
@@ -183,12 +184,12 @@ def _read(path: Path, named: Mapping[str, str]) -> _Lines:
             where=f"{path}:1" if number else str(path),
             remedy="give lines of user, item, rating and time" if not number else "save the file in UTF-8",
         )
-    separator, at, header = _layout(path, first, named)
+    form, at, header = _layout(path, first, spec.columns, spec.quoting)
     width, rating = max(at.values()) + 1, at.get("rating")
     if not header:
-        _take(lines, f"{path}:{number}", number, first, separator, at, width, rating)
+        _take(lines, f"{path}:{number}", number, first, form, at, width, rating)
     for number, text in text_lines:
-        _take(lines, f"{path}:{number}", number, text, separator, at, width, rating)
+        _take(lines, f"{path}:{number}", number, text, form, at, width, rating)
     return lines
 
 
@@ -197,7 +198,7 @@ def _take(
     where: str,
     number: int,
     text: str | None,
-    separator: str,
+    form: Dialect,
     at: Mapping[str, int],
     width: int,
     rating: int | None,
@@ -206,7 +207,7 @@ def _take(
     if text is None:
         return lines.refuse(where, "is not UTF-8 text")
     try:
-        fields = _fields(text, separator)
+        fields = _fields(text, form)
     except csv.Error as error:
         return lines.refuse(where, str(error))
     if len(fields) < width:
@@ -297,12 +298,12 @@ def _titles(path: Path, items: list[str]) -> tuple[tuple[str, ...], list[str]]:
     """(a name for each item, none twice, notes): titles where they are known, else ids."""
     beside = path.parent / "movies.csv"
     known: dict[str, str] = {}
-    encoding, separator = "utf-8", ","
+    encoding, form = "utf-8", parted(",")
     if not beside.is_file():
-        beside, encoding, separator = path.parent / "u.item", "latin-1", "|"  # as MovieLens 100k has it
+        beside, encoding, form = path.parent / "u.item", "latin-1", parted("|")  # as MovieLens 100k has it
     for _, text in _text(beside, encoding) if beside.is_file() else ():
         try:
-            fields = _fields(text, separator) if text else []
+            fields = _fields(text, form) if text else []
         except csv.Error:
             continue
         if len(fields) > 1 and fields[1].strip():

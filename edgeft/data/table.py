@@ -1,4 +1,5 @@
-"""Tables of texts and their classes: comma-separated values with a header (.tsv: tabs), or one JSON object a line.
+"""Tables of texts and their classes: comma-separated values with a header (.tsv: tabs, and no quoting), or one JSON
+object a line.
 
 One file, divided by class with the recipe's seed, or a folder with one file a split (train.csv, reviews_test.jsonl).
 Only the place of each record is kept, so memory does not grow with the texts. A record that cannot be used is left out
@@ -7,7 +8,6 @@ and counted by its lines; more than 5 % of them stop the run.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -23,6 +23,7 @@ import numpy as np
 from .. import recipe
 from ..errors import DataError, nearest
 from ..tasks import text
+from .delimited import Dialect, Lines, Oddities, Record, dialect, quoting_hint, records
 from .samples import Dataset, Split, complete, require_classes
 
 SUFFIXES = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
@@ -36,10 +37,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is read: "csv" or "jsonl", the delimiter of its suffix, and the columns that are asked for."""
+    """How a file is read: "csv" or "jsonl", the dialect of a csv, and the columns that are asked for."""
 
     kind: str
-    delimiter: str
+    dialect: Dialect
     texts: tuple[str, ...]
     label: str
 
@@ -62,10 +63,10 @@ class Records:
         try:
             with _file(self.path) as file:
                 file.seek(self.starts[i])
-                content = file.read(self.sizes[i]).decode("utf-8", "surrogateescape")
+                content = file.read(self.sizes[i])
             values = _values(content, self.layout, self.columns)
             words = _text(values, self.layout)
-        except (OSError, ValueError, csv.Error, StopIteration) as error:
+        except (OSError, ValueError, StopIteration) as error:
             raise DataError(f"the file changed while it was in use ({error})", where=self.source(i)) from error
         return words
 
@@ -106,7 +107,7 @@ def _layout(path: Path, spec: recipe.Data) -> Layout:
     other = next((kind for kind, known in SUFFIXES.items() if suffix in known and kind != spec.format), "")
     if other:
         raise DataError(f"is no {spec.format} file", where=str(path), remedy=f'set data.format = "{other}"')
-    return Layout(spec.format, "\t" if suffix == ".tsv" else ",", spec.text, spec.label)
+    return Layout(spec.format, dialect(path, spec.quoting), spec.text, spec.label)
 
 
 def _split_files(root: Path, kind: str) -> dict[str, Path]:
@@ -135,107 +136,102 @@ def _split_files(root: Path, kind: str) -> dict[str, Path]:
     return found
 
 
-class _Lines:
-    """The lines of a file as text, and where they stand: `end` is the offset behind the last line that was handed out.
-
-    Bytes that are no UTF-8 become surrogates, which a text may not hold: the record is then refused, not the file.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.end, self.number = file, 0, 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self.file.readline()
-        if not line:
-            raise StopIteration
-        bom = self.number == 0 and line.startswith(b"\xef\xbb\xbf")
-        self.end += len(line)
-        self.number += 1
-        return line[3 if bom else 0 :].decode("utf-8", "surrogateescape")
+def _json_lines(lines: Lines) -> Iterator[Record]:
+    while True:
+        start = lines.end
+        try:
+            line = next(lines)
+        except StopIteration:
+            return
+        yield Record([line] if line.strip() else [], lines.number, lines.number, start, lines.end)
 
 
 def _scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Records, list[str]]:
-    """Every record of a file once: the usable ones and their labels; `notes` is told of the others."""
+    """Every record of a file once: the usable ones and their labels; `notes` tells of the others."""
     labels: list[str] = []
     known: dict[str, str] = {}
-    bad, used, first = 0, 0, ""
+    bad, used, first_problem = 0, 0, ""
     try:
         with _file(path) as file:
-            lines = _Lines(file)
-            reader = csv.reader(lines, delimiter=layout.delimiter, strict=True) if layout.kind == "csv" else lines
-            pool = Records(str(path), layout, _header(reader, layout, path) if layout.kind == "csv" else {})
-            while True:
-                start, line = lines.end, lines.number
+            is_csv = layout.kind == "csv"
+            entries = records(Lines(file), layout.dialect) if is_csv else _json_lines(Lines(file))
+            pool = Records(str(path), layout, _header(next(entries, None), layout, path) if is_csv else {})
+            oddities = Oddities(path, layout.dialect, pool.columns.get("", 0))
+
+            for record in entries:
+                if not record.fields and not record.problem:
+                    continue
                 try:
-                    record: Any = next(reader)  # type: ignore[call-overload]
-                    if not record or (isinstance(record, str) and not record.strip()):
-                        continue
-                    values = _columns(record, pool.columns) if layout.kind == "csv" else _object(record)
+                    values = _columns(record, pool.columns) if is_csv else _object(record.fields[0])
                     _text(values, layout)
                     label = _label(values[layout.label])
-                except StopIteration:
-                    break
-                except (ValueError, csv.Error) as error:
-                    bad += lines.number - line
-                    first = first or f"{path}:{line + 1}: {error}"
+                except ValueError as error:
+                    bad += record.lines
+                    first_problem = first_problem or f"{path}:{record.first}: {error}"
                     continue
-                used += lines.number - line
+
+                oddities.look(record)
+                used += record.lines
                 labels.append(known.setdefault(label, label))
-                pool.starts.append(start)
-                pool.sizes.append(lines.end - start)
-                pool.lines.append(line + 1)
+                pool.starts.append(record.start)
+                pool.sizes.append(record.end - record.start)
+                pool.lines.append(record.first)
                 if len(known) > MAX_CLASSES:
                     raise DataError(
                         f"the column {layout.label!r} has more than {MAX_CLASSES} values: these are no classes",
-                        where=f"{path}:{line + 1}",
+                        where=f"{path}:{record.first}",
                         remedy="set data.label to a column of class names or numbers",
                     )
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
+
     if bad > MAX_BAD * (bad + used) or not len(pool):
-        told = f"{bad} of {bad + used} lines cannot be used, the first: {first}" if bad else "holds no records"
-        raise DataError(told, where=str(path), remedy="mend the file, or check data.format, data.text and data.label")
+        problem = (
+            f"{bad} of {bad + used} lines cannot be used, the first: {first_problem}" if bad else "holds no records"
+        )
+        raise DataError(
+            problem, where=str(path), remedy="mend the file, or check data.format, data.text and data.label"
+        )
     if bad:
-        notes.append(f"{bad} line(s) left out, the first: {first}")
+        notes.append(f"{bad} line(s) left out, the first: {first_problem}")
+    notes += oddities.notes()
     return pool, labels
 
 
-def _header(reader: Any, layout: Layout, path: Path) -> dict[str, int]:
+def _header(record: Record | None, layout: Layout, path: Path) -> dict[str, int]:
     """Where the asked columns stand; under "" how many columns there are."""
-    try:
-        names = [name.strip() for name in next(reader)]
-    except StopIteration:
+    if record is None:
         raise DataError(
             "is empty", where=str(path), remedy="give a first line with the names of the columns, then a record a line"
-        ) from None
-    except csv.Error as error:
+        )
+    if record.problem:
         raise DataError(
-            f"the header cannot be read ({error})", where=f"{path}:1", remedy="save the table as CSV in UTF-8"
-        ) from error
+            f"the header cannot be read ({record.problem})", where=f"{path}:1", remedy="save the table as CSV in UTF-8"
+        )
+    names = [name.strip() for name in record.fields]
     if any(text.fault(name) for name in names if name):
         raise DataError("the header is no UTF-8 text", where=f"{path}:1", remedy="save the table as CSV in UTF-8")
     for wanted in (*layout.texts, layout.label):
         if names.count(wanted) != 1:
             problem = "twice the column" if wanted in names else "no column"
-            shown = nearest(wanted, names) if names else ""
+            hint = quoting_hint(wanted, names) or (nearest(wanted, names) if names else "")
+            delimiter = layout.dialect.delimiter
             other = next((c for c in ";\t|" if len(names) == 1 and c in names[0]), "")
             if other:
-                shown = f"the columns seem to be parted by {other!r}, expected {layout.delimiter!r} (a .tsv has tabs)"
+                hint = f"the columns seem to be parted by {other!r}, expected {delimiter!r} (a .tsv has tabs)"
             raise DataError(
                 f"has {problem} {wanted!r}",
                 where=f"{path}:1",
-                remedy=f"the first line names the columns, data.text and data.label choose among them; {shown}",
+                remedy=f"the first line names the columns, data.text and data.label choose among them; {hint}",
             )
     return {"": len(names), **{wanted: names.index(wanted) for wanted in (*layout.texts, layout.label)}}
 
 
-def _columns(record: list[str], columns: dict[str, int]) -> dict[str, Any]:
-    if len(record) != columns[""]:
-        raise ValueError(f"{len(record)} fields where the header has {columns['']}")
-    return {name: record[at] for name, at in columns.items() if name}
+def _columns(record: Record, columns: dict[str, int]) -> dict[str, Any]:
+    problem = record.fault(columns[""])
+    if problem:
+        raise ValueError(problem)
+    return {name: record.fields[at] for name, at in columns.items() if name}
 
 
 def _object(line: str) -> dict[str, Any]:
@@ -250,11 +246,10 @@ def _object(line: str) -> dict[str, Any]:
     return values
 
 
-def _values(content: str, layout: Layout, columns: dict[str, int]) -> dict[str, Any]:
+def _values(content: bytes, layout: Layout, columns: dict[str, int]) -> dict[str, Any]:
     if layout.kind == "jsonl":
-        return _object(content.removeprefix("\ufeff"))
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=layout.delimiter, strict=True)
-    return _columns(next(reader), columns)
+        return _object(content.decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
+    return _columns(next(records(Lines(io.BytesIO(content)), layout.dialect)), columns)
 
 
 def _text(values: dict[str, Any], layout: Layout) -> str:

@@ -10,7 +10,6 @@ be decoded, are too long, or too short for their text are treated alike when a s
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -24,9 +23,9 @@ from .. import recipe
 from ..errors import DataError, RecipeError, nearest
 from ..tasks import ctc, sound_file, speech
 from ..tasks import text as texts
+from .delimited import Lines, Oddities, dialect, quoting_hint, records
 from .folders import MAX_UNREADABLE, SCAN_LIMIT, Scanned, readable, split_folders
 from .samples import NAMES, Dataset, Split, complete
-from .table import _Lines
 from .wav_folder import SUFFIXES, _by_group
 
 TABLES = tuple(f"{stem}.{kind}" for stem in ("metadata", "transcripts") for kind in ("csv", "tsv", "jsonl"))
@@ -204,35 +203,46 @@ def _rows(folder: Path, spec: recipe.Data, notes: list[str]) -> list[Row]:
         raise RecipeError("names a column, and there is no table", where="data.group", remedy="leave it out")
     rows: list[Row] = []
     faults: list[str] = []
+    faulty_lines = 0
     listed: dict[Path, str] = {}
-    for where, values, fault in _table(tables[0], spec) if tables else _beside(folder, sorted(sounds)):
+    entries = _table(tables[0], spec, notes) if tables else _beside(folder, sorted(sounds))
+    for entry in entries:
         try:
-            if fault:
-                raise ValueError(fault)
-            row = _row(folder, where, values)
+            if entry.fault:
+                raise ValueError(entry.fault)
+            row = _row(folder, entry.where, entry.values)
             if row.path in listed:
                 raise ValueError(f"{row.path.name} is listed a second time, after {listed[row.path]}")
         except ValueError as error:
-            faults.append(f"{where}: {error}")
+            faults.append(f"{entry.where}: {error}")
+            faulty_lines += entry.lines
             continue
-        listed[row.path] = where
+        listed[row.path] = entry.where
         rows.append(row)
-    _judge(faults, len(rows), folder, notes)
-    if tables and sounds - set(listed) and not faults:
-        extra = sorted(sounds - set(listed))
-        notes.append(f"{folder.name}: {len(extra)} recordings are not in {tables[0].name}, for example {extra[0]}")
+    _judge(faults, faulty_lines, len(rows), folder, notes)
+    unlisted = sorted(sounds - set(listed)) if tables else []
+    if unlisted:
+        notes.append(
+            f"{_called(folder)}: {len(unlisted)} of {len(sounds)} recordings are left out, since {tables[0].name} has "
+            f"no usable line for them, for example {unlisted[0]}"
+        )
     return rows
 
 
-def _judge(faults: list[str], good: int, folder: Path, notes: list[str]) -> None:
+def _called(folder: Path) -> str:
+    return folder.name or str(folder)
+
+
+def _judge(faults: list[str], lines: int, good: int, folder: Path, notes: list[str]) -> None:
+    """Note the faults, which take up so many lines; raise `DataError` where they are too many."""
     if not faults:
         return
     named = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
-    told = f"{len(faults)} of {len(faults) + good} transcripts cannot be used: {named}"
-    if len(faults) > MAX_UNREADABLE * (len(faults) + good):
+    problem = f"{lines} of {lines + good} transcripts cannot be used: {named}"
+    if lines > MAX_UNREADABLE * (lines + good):
         remedy = f"mend or remove them; up to {MAX_UNREADABLE:.0%} are skipped with a warning"
-        raise DataError(told, where=str(folder), remedy=remedy)
-    notes.append(f"{folder.name}: skipped: {told}")
+        raise DataError(problem, where=str(folder), remedy=remedy)
+    notes.append(f"{_called(folder)}: skipped: {problem}")
 
 
 def _row(folder: Path, where: str, values: Mapping[str, Any]) -> Row:
@@ -257,62 +267,70 @@ def _row(folder: Path, where: str, values: Mapping[str, Any]) -> Row:
     return Row(path, words, where, str(values.get("group", "")))
 
 
-Found = tuple[str, Mapping[str, Any], str]
+@dataclass(frozen=True)
+class Entry:
+    """One line of a table or one text file: its place, {file, text, group}, what is wrong with it or "", its lines."""
+
+    where: str
+    values: Mapping[str, Any]
+    fault: str = ""
+    lines: int = 1
 
 
-def _beside(folder: Path, sounds: list[Path]) -> Iterator[Found]:
+def _beside(folder: Path, sounds: list[Path]) -> Iterator[Entry]:
     for path in sounds:
         beside = path.with_suffix(".txt")
         values = {"file": path.relative_to(folder).as_posix(), "text": ""}
         if not beside.is_file():
-            yield str(path), values, f"there is no {beside.name} beside it"
+            yield Entry(str(path), values, f"there is no {beside.name} beside it")
             continue
         try:
             values["text"] = beside.read_bytes().decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            yield str(beside), values, f"is not readable as UTF-8 text ({error})"
+            yield Entry(str(beside), values, f"is not readable as UTF-8 text ({error})")
             continue
-        yield str(beside), values, ""
+        yield Entry(str(beside), values)
 
 
-def _table(path: Path, spec: recipe.Data) -> Iterator[Found]:
-    """(place, {file, text, group}, what is wrong with the line or "") of every line."""
+def _table(path: Path, spec: recipe.Data, notes: list[str]) -> Iterator[Entry]:
+    """The entries of a table, one a record; after the last one `notes` tells what is odd about the whole."""
     try:
         with path.open("rb") as file:
-            lines = _Lines(file)
+            lines = Lines(file)
             if path.suffix == ".jsonl":
                 yield from _objects(lines, path, spec)
             else:
-                yield from _records(lines, path, spec)
+                yield from _records(lines, path, spec, notes)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
 
 
-def _records(lines: _Lines, path: Path, spec: recipe.Data) -> Iterator[Found]:
-    reader = csv.reader(lines, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-    try:
-        head = [name.strip() for name in next(reader)]
-    except StopIteration:
-        raise DataError("is empty", where=str(path)) from None
-    except csv.Error as error:
-        raise DataError(f"the header cannot be read ({error})", where=f"{path}:1") from error
+def _records(lines: Lines, path: Path, spec: recipe.Data, notes: list[str]) -> Iterator[Entry]:
+    form = dialect(path, spec.quoting)
+    entries = records(lines, form)
+    header = next(entries, None)
+    if header is None:
+        raise DataError("is empty", where=str(path))
+    if header.problem:
+        raise DataError(f"the header cannot be read ({header.problem})", where=f"{path}:1")
+    head = [name.strip() for name in header.fields]
     at = {key: head.index(name) for key, name in _columns(head, f"{path}:1", spec).items()}
-    while True:
-        where = f"{path}:{lines.number + 1}"
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield where, {}, f"is no line of a table ({error})"
+    oddities = Oddities(path, form, len(head))
+    for record in entries:
+        if not record.fields and not record.problem:
             continue
-        if len(record) == len(head):
-            yield where, {key: record[i] for key, i in at.items()}, ""
-        elif record:
-            yield where, {}, f"has {len(record)} fields where the header has {len(head)}"
+        where, fault = f"{path}:{record.first}", record.fault(len(head))
+        if record.problem:
+            fault = f"is no line of a table ({record.problem}){record.span}"
+        if fault:
+            yield Entry(where, {}, fault, record.lines)
+            continue
+        oddities.look(record)
+        yield Entry(where, {key: record.fields[i] for key, i in at.items()}, "", record.lines)
+    notes += oddities.notes()
 
 
-def _objects(lines: _Lines, path: Path, spec: recipe.Data) -> Iterator[Found]:
+def _objects(lines: Lines, path: Path, spec: recipe.Data) -> Iterator[Entry]:
     names: dict[str, str] = {}
     for line in lines:
         where = f"{path}:{lines.number}"
@@ -321,14 +339,15 @@ def _objects(lines: _Lines, path: Path, spec: recipe.Data) -> Iterator[Found]:
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield where, {}, f"is no JSON ({error or 'nested too deeply'})"
+            yield Entry(where, {}, f"is no JSON ({error or 'nested too deeply'})")
             continue
         if not isinstance(values, dict):
-            yield where, {}, "is no JSON object"
+            yield Entry(where, {}, "is no JSON object")
             continue
         names = names or _columns(list(values), where, spec)
         absent = [name for name in names.values() if name not in values]
-        yield where, {key: values.get(name) for key, name in names.items()}, f"has no {absent[0]!r}" if absent else ""
+        fault = f"has no {absent[0]!r}" if absent else ""
+        yield Entry(where, {key: values.get(name) for key, name in names.items()}, fault)
 
 
 def _columns(head: list[str], where: str, spec: recipe.Data) -> dict[str, str]:
@@ -346,6 +365,7 @@ def _columns(head: list[str], where: str, spec: recipe.Data) -> dict[str, str]:
             raise DataError(
                 f"{problem}, only {', '.join(map(repr, head[:8]))}",
                 where=where,
-                remedy='name its columns: data.columns = { file = "...", text = "..." }',
+                remedy=quoting_hint(wanted[key][0], head)
+                or 'name its columns: data.columns = { file = "...", text = "..." }',
             )
     return {key: names[0] for key, names in found.items()}

@@ -139,7 +139,7 @@ def test_sounds_that_are_no_numbers(tmp_path: Path) -> None:
         (b"text;label\n" + ROWS.replace(",", ";").encode(), "no column 'text'", "t.csv:1"),
         (("text,label\n" + ROWS).encode("utf-16"), "no UTF-8", "t.csv:1"),
         (b"text,label\n" + b"caf\xe9 au lait,1\n" * 9 + ROWS.encode(), "t.csv:2: the text is not UTF-8", "t.csv"),
-        (b"text,label\n" + b"a,b,1\n" * 9 + ROWS.encode(), "t.csv:2: 3 fields where", "t.csv"),
+        (b"text,label\n" + b"a,b,1\n" * 9 + ROWS.encode(), "t.csv:2: has 3 fields where", "t.csv"),
         (b"text,label\n" + b"words,\n" * 9 + ROWS.encode(), "t.csv:2: the label is empty", "t.csv"),
         (b"text,label\n" + b"hello,1\n" * 30, "only one class", "t.csv"),
         (b"\x00\x01\r\x02" * 500, "header", "t.csv:1"),

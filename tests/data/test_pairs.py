@@ -98,7 +98,7 @@ def test_tables_with_tabs_and_json_lines(tmp_path: Path) -> None:
     assert [len(split) for split in found.splits.values()] == [40, 39, 40]
     assert (found.split("train").raw(2), found.split("train").targets[2]) == (ENGLISH[2], GERMAN[2])
     told = " ".join(found.notes)
-    assert "val.jsonl.gz:5: has no 'de'" in told and "test.csv:42: 1 fields where the header has 2" in told
+    assert "val.jsonl.gz:5: has no 'de'" in told and "test.csv:42: has 1 field where the header has 2" in told
 
 
 def test_two_files_for_one_split_are_a_question(tmp_path: Path) -> None:
