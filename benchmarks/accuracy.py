@@ -105,7 +105,7 @@ def frozen(run: Path, summary: dict[str, Any]) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     from edgeft import models
-    from edgeft import recipe as recipes
+    from edgeft.config import recipe as recipes
 
     made = recipes.load(run / "recipe.toml")
     before = models.build(made.model, len(summary["labels"])).module.state_dict()

@@ -23,7 +23,7 @@ GOAL, MOST_DROP = 0.40, 0.01
 def tuned(root: Path, run: Path) -> None:
     """Tune the example's recipe for this machine's runtimes, taken up where it stands."""
     import edgeft
-    from edgeft import recipe as recipes
+    from edgeft.config import recipe as recipes
 
     made = recipes.as_table(recipes.load(common.HERE.parent / "examples" / "segmentation" / "recipe.toml"))
     made["data"]["path"] = str(root / "04_segmentation" / "camvid")

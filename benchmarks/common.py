@@ -51,7 +51,8 @@ def network(name: str, classes: int, side: int, seed: int = 0) -> Any:
     """A builtin network in eval mode, BatchNorm statistics taken from `images`: no layer is dead or saturated."""
     import torch
 
-    from edgeft import models, recipe
+    from edgeft import models
+    from edgeft.config import recipe
 
     torch.manual_seed(seed)
     module = models.build(recipe.Model(source="builtin", name=name), classes).module
@@ -73,7 +74,7 @@ def network(name: str, classes: int, side: int, seed: int = 0) -> Any:
 
 def machine() -> dict[str, Any]:
     """CPU, its integer instructions, cores, kernel, Python, and how busy the machine was when this was called."""
-    from edgeft.bench.fingerprint import fingerprint
+    from edgeft.measure.fingerprint import fingerprint
 
     found = fingerprint()
     return {

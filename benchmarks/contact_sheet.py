@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from edgeft import data, recipe
+from edgeft import data
+from edgeft.config import recipe
 
 SIDE, GAP, COLUMNS, MARGIN = 64, 4, 8, 84
 NAMES = {"0": "healthy", "1": "pneumonia"}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgeft.models.resnet import ResNet8
+from edgeft.models.nets.resnet import ResNet8
 
 
 def load(path: Path) -> nn.Module:

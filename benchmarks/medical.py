@@ -20,7 +20,7 @@ import common
 import numpy as np
 from accuracy import RUNTIMES, frozen
 
-from edgeft.bench import stats
+from edgeft.measure import stats
 
 SIDE = 64
 MOST_DROP = 0.01
@@ -119,8 +119,9 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
 
 def right_answers(folder: Path, data: dict[str, Any]) -> np.ndarray:
     """Bool (N,): where the float artifact of a bundle is right on the test images, in the data's own order."""
-    from edgeft import bundle, recipe
     from edgeft import data as datasets
+    from edgeft.bundle import reader as bundle
+    from edgeft.config import recipe
     from edgeft.verify import evaluate
 
     opened = bundle.open(folder)
@@ -137,7 +138,7 @@ def floor(data: dict[str, Any]) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression
 
     from edgeft import data as datasets
-    from edgeft import recipe
+    from edgeft.config import recipe
 
     dataset = datasets.open(recipe.Data(**data))
     pixels, truth = {}, {}

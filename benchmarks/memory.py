@@ -88,14 +88,14 @@ def steps(net: str, data: str, out: Path, seconds: float) -> dict[str, Any]:
     """Time of a step of quantization-aware training under each policy over that under `full`, one thread."""
     import torch
 
-    from edgeft import recipe
-    from edgeft.bench.quads import compare
+    from edgeft.config import recipe
+    from edgeft.measure.quads import compare
+    from edgeft.session.calibration_data import calibrated
+    from edgeft.session.session import open_session
     from edgeft.tune import fit, sparse, updates
-    from edgeft.tune.calibrating import calibrated
     from edgeft.tune.frugal import Frugal
     from edgeft.tune.memory import SavedBytes
     from edgeft.tune.run import qat_groups
-    from edgeft.tune.session import open_session
 
     torch.set_num_threads(1)
     base = recipes(Path(os.environ["EDGEFT_DATA"]), out)[net, data]

@@ -21,9 +21,9 @@ import common
 import numpy as np
 
 from edgeft import data, tasks
+from edgeft.backends.litert import session as litert
+from edgeft.config.recipe import Data
 from edgeft.data import Dataset
-from edgeft.recipe import Data
-from edgeft.runtime import litert
 from edgeft.verify.evaluate import outputs_of
 
 WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "silence", "unknown")

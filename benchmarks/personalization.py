@@ -56,9 +56,9 @@ def exported(recipe: dict[str, Any], folder: Path, tail: str, targets: Sequence[
 
 def right(bundle: Path, data: str, state: Path | None = None) -> list[int]:
     """1 for each sample of the test split at `data` that the bundle, with its state if there is one, decides rightly."""
-    from edgeft import bundle as bundles
     from edgeft import data as datasets
-    from edgeft.manifest import recorded
+    from edgeft.bundle import reader as bundles
+    from edgeft.bundle.manifest import recorded
     from edgeft.personalize import run as personal
     from edgeft.verify.evaluate import outputs_of
 
@@ -254,8 +254,8 @@ def step_speed(folder: str, target: str) -> dict[str, Any]:
     import torch
     import torch.nn.functional as F
 
-    from edgeft import bundle as bundles
-    from edgeft.bench.quads import compare
+    from edgeft.bundle import reader as bundles
+    from edgeft.measure.quads import compare
     from edgeft.personalize import graphs
     from edgeft.personalize import plan as plans
     from edgeft.personalize import run as personal_run
@@ -293,11 +293,12 @@ def eager_tail(folder: Path, target: str) -> Any:
     """The tail as torch's own ops, cut from the run's quantized graph, and its parameters as torch has them."""
     from safetensors.torch import load_file
 
-    from edgeft import recipe
-    from edgeft import target as targets
-    from edgeft.export import cut, personal
+    from edgeft.config import recipe
+    from edgeft.config import target as targets
+    from edgeft.export import personal
     from edgeft.quantize.parts import insert_parts
-    from edgeft.tune.session import open_session
+    from edgeft.session.session import open_session
+    from edgeft.training_step import cut
 
     run, name = folder.parent / "run", folder.name.removeprefix("bundles-")
     session = open_session(recipe.load(run / "recipe.toml"))

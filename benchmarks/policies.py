@@ -196,9 +196,9 @@ def judged(run: Path) -> dict[str, float]:
     import torch
     from safetensors.torch import load_file
 
-    from edgeft import recipe
-    from edgeft.tune.calibrating import as_tuple
-    from edgeft.tune.session import open_session
+    from edgeft.config import recipe
+    from edgeft.session.calibration_data import as_tuple
+    from edgeft.session.session import open_session
 
     made = recipe.as_table(recipe.load(run / "recipe.toml"))
     path = Path(made["data"]["path"])

@@ -29,11 +29,11 @@ def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any
 
     import torch
 
-    from edgeft import objectives
-    from edgeft.bench.quads import compare
+    from edgeft import learning as objectives
+    from edgeft.config.scheme import Scheme
+    from edgeft.measure.quads import compare
     from edgeft.quantize.graph import capture_float, insert
     from edgeft.quantize.ranges import calibrate
-    from edgeft.scheme import Scheme
     from edgeft.tune import updates
     from edgeft.tune.fit import Stage, make_optimizer
     from edgeft.tune.memory import SavedBytes

@@ -66,7 +66,9 @@ def write_net(path: Path, layers: int, width: int, side: int) -> None:
 
 def make_bundle(out: Path, layers: int, width: int, side: int) -> Path:
     """A bundle of such a net, made by hand: nothing was trained, only time matters here."""
-    from edgeft import bundle, files, runtime
+    from edgeft import backends as runtime
+    from edgeft.bundle import reader as bundle
+    from edgeft.core import files
 
     if out.exists():
         return out
@@ -166,7 +168,7 @@ def plan() -> list[tuple[str, int, str]]:
 
 
 def compare(out: Path, name: str, slower: int, net: str) -> dict[str, Any]:
-    from edgeft import bundle
+    from edgeft.bundle import reader as bundle
     from edgeft.devices import compare as sides
 
     width, side = SIZES[net]
@@ -192,7 +194,7 @@ def compare(out: Path, name: str, slower: int, net: str) -> dict[str, Any]:
 
 
 def share(count: int, n: int) -> str:
-    from edgeft.bench.stats import clopper_pearson
+    from edgeft.measure.stats import clopper_pearson
 
     if not n:
         return "–"

@@ -92,15 +92,15 @@ def level(name: str, folder: Path, out: Path) -> dict[str, float]:
     """Accuracy and macro-F1 on test of logistic regression on the frozen encoder's normalized mean token."""
     import torch
 
-    import edgeft.recipe
-    from edgeft.objectives import text_classify as objective
-    from edgeft.tasks import text_classify as task
-    from edgeft.tune.session import open_session
+    import edgeft.config.recipe
+    from edgeft.session.session import open_session
+    from edgeft.tasks.text_classify import decoding as task
+    from edgeft.tasks.text_classify import learning as objective
 
     done = out / f"level-{name}.json"
     if done.is_file():
         return json.loads(done.read_text())
-    session = open_session(edgeft.recipe.from_table(recipe(name, folder), "the benchmark"))
+    session = open_session(edgeft.config.recipe.from_table(recipe(name, folder), "the benchmark"))
     module: Any = session.built.module
     module.classifier = torch.nn.Identity()
     parts = {}

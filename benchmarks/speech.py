@@ -18,7 +18,7 @@ from typing import Any
 import common
 from accuracy import RUNTIMES, one
 
-from edgeft import recipe as recipes
+from edgeft.config import recipe as recipes
 
 GOAL = 0.10
 MOST_DROP = 0.01

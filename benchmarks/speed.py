@@ -5,7 +5,7 @@
 Batch 1. Made for each network and runtime: edgeft's float baseline, edgeft's int8, and from that float baseline the int8
 of the runtime's own post-training tool (ONNX Runtime: `quantize_static`, QDQ, unsigned activations, signed weights per
 channel or per tensor; OpenVINO: NNCF, both presets; LiteRT: ai-edge-quantizer, static 8 x 8 bits). Times are taken in a
-fresh process per network, runtime and number of threads, in paired quads (`edgeft.bench.quads`).
+fresh process per network, runtime and number of threads, in paired quads (`edgeft.measure.quads`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def make(net: str, runtimes: list[str], work: Path) -> None:
 
     import torch
 
-    from edgeft import target
+    from edgeft.config import target
     from edgeft.quantize.graph import prepare
     from edgeft.quantize.lower import lower
     from edgeft.quantize.ranges import calibrate
@@ -56,7 +56,7 @@ def make(net: str, runtimes: list[str], work: Path) -> None:
     calibrate(graph.module, lambda: [(torch.from_numpy(b),) for b in common.batches(data, 16)], estimator="minmax")
     captured = graph.captured
     for name, profile in profiles.items():
-        exporter = importlib.import_module(f"edgeft.export.{name}")
+        exporter = importlib.import_module(f"edgeft.backends.{name}.exporter")
         folders = {kind: work / net / name / kind for kind in ("float", "ours")}
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
@@ -129,8 +129,8 @@ def _ai_edge_quantizer(source: Path, made: Path, data: np.ndarray, setting: str)
 
 def measure(net: str, name: str, threads: int, work: Path, seconds: float) -> dict[str, Any]:
     """The two ratios of one network, runtime and number of threads, and each artifact's share of integer work."""
-    from edgeft import runtime
-    from edgeft.bench.quads import compare
+    from edgeft import backends as runtime
+    from edgeft.measure.quads import compare
 
     engine = runtime.get(name)
     paths = {kind: work / net / name / kind / FILES[name] for kind in ("float", "ours", *PEERS[name])}
@@ -172,7 +172,7 @@ def measure(net: str, name: str, threads: int, work: Path, seconds: float) -> di
 
 
 def shares(net: str, name: str, work: Path) -> dict[str, Any]:
-    from edgeft import runtime
+    from edgeft import backends as runtime
 
     kinds = ("ours", *PEERS[name])
     found = {k: runtime.get(name).integer_share(work / net / name / k / FILES[name]) for k in kinds}

@@ -21,7 +21,7 @@ from typing import Any
 import common
 import numpy as np
 
-from edgeft.bench.stats import paired_bootstrap
+from edgeft.measure.stats import paired_bootstrap
 
 EXAMPLE = common.HERE.parent / "examples" / "recommend" / "recipe.toml"
 SETTINGS = ["personalize.tail=user", "personalize.steps=100", "personalize.rate=0.02"]
@@ -143,14 +143,14 @@ def step_speed(path: str) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     import edgeft
-    from edgeft import recipe, target
-    from edgeft.bench.quads import compare
-    from edgeft.export import cut, user_vectors
-    from edgeft.objectives import recommend
+    from edgeft.config import recipe, target
+    from edgeft.measure.quads import compare
     from edgeft.personalize import graphs, users
     from edgeft.personalize import plan as plans
     from edgeft.quantize.parts import insert_parts
-    from edgeft.tune.session import open_session
+    from edgeft.session.session import open_session
+    from edgeft.tasks.recommend import learning as recommend
+    from edgeft.training_step import cut, user_vectors
 
     torch.set_num_threads(1)
     bundle, folder = edgeft.load(path), Path(path).parent

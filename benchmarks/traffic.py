@@ -16,7 +16,7 @@ from typing import Any
 
 import common
 
-from edgeft import recipe as recipes
+from edgeft.config import recipe as recipes
 
 GOAL, MOST_DROP = 0.80, 0.02
 

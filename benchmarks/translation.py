@@ -46,7 +46,7 @@ def tuned(run: Path, recipe: Path | None) -> dict[str, Any]:
 def exported(run: Path, out: Path) -> list[tuple[str, dict[str, Any]]]:
     """(method, report) of each runtime: what the run was trained to where it was, calibrated where it was not."""
     import edgeft
-    from edgeft import recipe, target
+    from edgeft.config import recipe, target
 
     made = recipe.load(run / "recipe.toml").quantize
     found = []

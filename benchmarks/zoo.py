@@ -92,11 +92,11 @@ def measure(name: str, runtimes: Sequence[str], count: int, cache: Path, seconds
     import torch
     import zoo_nets
 
-    from edgeft import calibration
+    from edgeft.config import calibration
+    from edgeft.config.scheme import Scheme
     from edgeft.quantize.graph import prepare
     from edgeft.quantize.lower import lower
     from edgeft.quantize.ranges import calibrate
-    from edgeft.scheme import Scheme
 
     torch.set_num_threads(1)  # on a busy machine more threads wait for each other
     start = time.monotonic()
@@ -143,13 +143,14 @@ def _in_runtime(
     """Export to one runtime, run the images there and compare with the quantized graph's `logits` (N, classes)."""
     import importlib
 
-    from edgeft import runtime, target
-    from edgeft.errors import EdgeftError
+    from edgeft import backends as runtime
+    from edgeft.config import target
+    from edgeft.core.errors import EdgeftError
     from edgeft.quantize.lower import integer_weights, lower
     from edgeft.verify.integer import integer
 
     machine, captured = runtime.get(kind), graph.captured
-    exporter = importlib.import_module(f"edgeft.export.{kind}")
+    exporter = importlib.import_module(f"edgeft.backends.{kind}.exporter")
     with tempfile.TemporaryDirectory() as folder:
         try:
             artifact = exporter.export(

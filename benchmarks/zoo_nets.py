@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgeft import data, models, recipe, tasks
+from edgeft import data, models, tasks
+from edgeft.config import recipe
 from edgeft.tune.updates import train_mode
 
 SIDE = 64

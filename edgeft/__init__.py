@@ -3,12 +3,12 @@
     edgeft.tune(recipe, out)            -> summary of a run          (edgeft[tune])
     edgeft.export(run, targets, out)    -> one report a bundle       (edgeft[tune] and the runtime's extra)
     edgeft.verify(bundle, data)         -> the report                (numpy and the runtime)
-    edgeft.bench(bundle)                -> latency percentiles       (numpy and the runtime)
+    edgeft.measure(bundle)                -> latency percentiles       (numpy and the runtime)
     edgeft.personalize(bundle, data)    -> what was learned          (numpy and the runtime)
     edgeft.load(bundle)                 -> a checked Bundle          (numpy)
 
 Importing edgeft imports none of numpy, torch or a runtime; each function imports what it needs (see `api.py`).
-`tune`, `export`, `verify`, `bench` and `personalize` are also rooms of this package, and such a room can be called like
+`tune`, `export`, `verify` and `personalize` are also rooms of this package, and such a room can be called like
 the function.
 """
 
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = ["__version__", "bench", "export", "load", "personalize", "tune", "verify"]
 
-_ROOMS = ("tune", "export", "verify", "bench", "personalize")
+_ROOMS = ("tune", "export", "verify", "personalize")
 
 if TYPE_CHECKING:
     from .api import bench, export, load, personalize, tune, verify
@@ -60,8 +60,8 @@ sys.modules[__name__].__class__ = _Package
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return importlib.import_module(f"{__name__}.{name}")
-    if name == "load":
-        return importlib.import_module(f"{__name__}.api").load
+    if name in ("bench", "load"):
+        return getattr(importlib.import_module(f"{__name__}.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

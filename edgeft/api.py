@@ -1,6 +1,6 @@
 """The public functions: what the commands do, for scripts and notebooks. Each imports what it needs when called.
 
-Errors are those of `edgeft.errors`; nothing here prints unless `say` is given, and nothing exits.
+Errors are those of `edgeft.core.errors`; nothing here prints unless `say` is given, and nothing exits.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import places
-from .errors import RecipeError, UsageError, need
+from .config import places
+from .core.errors import RecipeError, UsageError, need
 
 if TYPE_CHECKING:
-    from .bundle import Bundle
-    from .recipe import Recipe
+    from .bundle.reader import Bundle
+    from .config.recipe import Recipe
 
 Say = Callable[[str], None]
 
@@ -39,7 +39,7 @@ def read_recipe(
 
     `overrides` are "table.key=value" with a TOML value. Raises `RecipeError` naming file, line and nearest key.
     """
-    from . import recipe as recipes
+    from .config import recipe as recipes
 
     if recipe is None:
         made = recipes.embedded()
@@ -83,7 +83,7 @@ def tune(
 
     Raises `RecipeError`, `DataError`, `ModelError`, `UsageError` (an `out` that is not empty), `SystemFailure`.
     """
-    from .files import claim_out, no_empty_folder
+    from .core.files import claim_out, no_empty_folder
 
     _need_host_half()
     made = read_recipe(recipe, overrides)
@@ -136,7 +136,7 @@ def export(
             where=str(run),
             remedy="export a run of `edgeft tune`",
         )
-    from . import target as profiles
+    from .config import target as profiles
 
     names = list(dict.fromkeys(targets))
     for name in names:  # a misspelt name is refused before anything heavy is imported
@@ -312,10 +312,10 @@ def search(
     Returns `devices.search.search`'s result with `path`, `target`, `backend`, `verdict` ("fail": not adopted) and,
     where something changed, `report`. Raises `UsageError` on a machine that is not the bundle's target.
     """
-    from .bench import store
+    from .core.verdict import PASS
     from .devices import device as devices
     from .devices import search as searching
-    from .verdict import PASS
+    from .measure import store
     from .verify import adopt as adopting
 
     opened, there = load(bundle), devices.get(device, say or _silent)
@@ -338,7 +338,7 @@ def search(
 
 def load(bundle: str | os.PathLike[str] | Bundle) -> Bundle:
     """Open a bundle and check every file of it; raises `BundleError` naming what is wrong."""
-    from . import bundle as bundles
+    from .bundle import reader as bundles
 
     return bundle if isinstance(bundle, bundles.Bundle) else bundles.open(Path(bundle))
 
@@ -353,7 +353,7 @@ def check_target(
     """
     from dataclasses import replace
 
-    from . import target as profiles
+    from .config import target as profiles
 
     name = profiles.load(target).name
     recipe = read_run_recipe(run) if Path(run).is_dir() else read_recipe(run)

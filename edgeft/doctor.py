@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, runtime
-from .bench.fingerprint import fingerprint
-from .errors import EdgeftError, Missing
+from . import __version__
+from . import backends as runtime
+from .core.errors import EdgeftError, Missing
+from .measure.fingerprint import fingerprint
 from .report import text
 
 SCHEMA = "1.0"

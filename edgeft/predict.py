@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from . import bundle as bundles
-from . import files, tasks
-from .errors import UsageError
+from . import tasks
+from .bundle import reader as bundles
+from .core import files
+from .core.errors import UsageError
 from .personalize.run import session as personalized
 from .report import png
 

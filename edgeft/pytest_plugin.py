@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .errors import EdgeftError
+    from .core.errors import EdgeftError
 
 #: the gates that a report may have; those that a bundle's own report names are asked for
 GATES = ("integer", "parity", "accuracy", "agreement", "latency", "size", "compatibility")
@@ -98,7 +98,7 @@ class _Bundle(pytest.Collector):
             yield _Regression.from_parent(self, name=REGRESSION)
 
     def report(self) -> dict[str, Any]:
-        from .errors import EdgeftError
+        from .core.errors import EdgeftError
         from .verify import isolated
 
         if self._report is None:
@@ -153,7 +153,7 @@ def _compared(
 ) -> dict[str, Any]:
     __tracebackhide__ = True
     from . import api
-    from .errors import EdgeftError
+    from .core.errors import EdgeftError
 
     against = against or config.getoption("--edgeft-against")
     if against is not None and not (Path(against) / "manifest.json").exists():
@@ -194,7 +194,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     place = session.config.getoption("--edgeft-markdown")
     results = session.config.stash[_RESULTS]
     if place and results:
-        from . import files
+        from .core import files
         from .report import markdown
 
         files.write_text(Path(place), markdown.render(results))

@@ -22,7 +22,8 @@ import numpy as np
 
 def camera(tub: Path, every: int = 3, light: float = 1.0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(frame uint8 (H, W, 3), what the driver did) one after another."""
-    from edgeft import data, recipe
+    from edgeft import data
+    from edgeft.config import recipe
 
     drive = data.open(recipe.Data(format="trajectories", path=str(tub), split=data.WHOLE)).split("train")
     for i in range(0, len(drive), every):

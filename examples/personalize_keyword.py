@@ -20,7 +20,7 @@ from typing import Any
 
 def microphone(folder: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """(recording, word) one after another; on a robot: what was heard, and what the user says that it was."""
-    from edgeft.tasks import sound_file
+    from edgeft.inputs import sound_file
 
     for path in sorted(folder.glob("*/*.wav")):
         yield sound_file.read(path), path.parent.name

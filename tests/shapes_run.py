@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeft import files, target
+from edgeft.config import target
+from edgeft.core import files
 
 LABELS = ("circle", "cross", "square")
 COUNTS = {"train": 300, "val": 60, "test": 120}

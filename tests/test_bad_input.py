@@ -20,8 +20,8 @@ import pytest
 import shapes_run
 from shapes_run import HOST
 
-from edgeft import recipe
 from edgeft.cli.entry import run as in_process
+from edgeft.config import recipe
 
 
 @dataclass(frozen=True)

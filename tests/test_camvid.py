@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import real_data
 
-from edgeft import recipe as recipes
+from edgeft.config import recipe as recipes
 from edgeft.predict import predict
 
 TARGETS = ["host", "host-openvino", "host-litert"]

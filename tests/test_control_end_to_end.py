@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import edgeft
-from edgeft import bundle
+from edgeft.bundle import reader as bundle
 from edgeft.cli.entry import run as command
 
 TARGETS = ("host", "host-openvino", "host-litert")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import real_data
 
-from edgeft import recipe as recipes
+from edgeft.config import recipe as recipes
 
 TARGETS = ["host", "host-openvino", "host-litert"]
 

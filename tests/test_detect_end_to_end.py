@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import scenes
 
-from edgeft import recipe
 from edgeft.cli.entry import run as command
+from edgeft.config import recipe
 
 TARGETS = ("host", "host-openvino", "host-litert")
 ALL = pytest.mark.parametrize("name", TARGETS)

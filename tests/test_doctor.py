@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from edgeft import doctor, runtime
+from edgeft import backends as runtime
+from edgeft import doctor
 
 MODULES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai_edge_litert"}
 

@@ -15,8 +15,8 @@ import shapes_run
 from shapes_run import gate
 
 import edgeft
-from edgeft import recipe
 from edgeft.cli.entry import run as command
+from edgeft.config import recipe
 
 ALL = pytest.mark.parametrize("name", shapes_run.TARGETS)
 #: what a board does not have
@@ -147,7 +147,7 @@ def test_the_callers_own_module_and_data(shapes, tmp_path):
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
     from edgeft import data
-    from edgeft.recipe import Data
+    from edgeft.config.recipe import Data
 
     class Net(torch.nn.Module):
         def __init__(self) -> None:
@@ -177,4 +177,4 @@ def test_the_callers_own_module_and_data(shapes, tmp_path):
     assert not [g["why"] for g in report["gates"] if g["verdict"] == "fail" and g["name"] != "accuracy"]
     bundle = edgeft.load(report["path"])
     assert edgeft.verify(bundle)["verdict"] == "pass"
-    assert edgeft.bench(bundle, seconds=0.1)["samples"] > 0
+    assert edgeft.measure(bundle, seconds=0.1)["samples"] > 0

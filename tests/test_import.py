@@ -55,18 +55,18 @@ def test_the_boards_are_listed_without_a_runtime() -> None:
 def test_the_public_functions_are_callable_by_whichever_path_their_room_was_imported() -> None:
     script = """
 import importlib, inspect, types
-import edgeft.verify, edgeft.bench
-from edgeft.bench import stats
+import edgeft.verify, edgeft.measure
+from edgeft.measure import stats
 import edgeft
 for name in ("verify", "bench"):
     room = getattr(edgeft, name)
     assert callable(room) and isinstance(room, types.ModuleType), name
     assert "bundle" in inspect.signature(room).parameters
-assert edgeft.bench.stats is stats
+assert edgeft.measure.stats is stats
 assert callable(edgeft.load)
 try:
     edgeft.verify("no such folder")
-except importlib.import_module("edgeft.errors").BundleError as error:
+except importlib.import_module("edgeft.core.errors").BundleError as error:
     assert error.exit_code == 3
 else:
     raise AssertionError("a missing bundle was accepted")

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tiny_bundle
 
-from edgeft import bundle
-from edgeft.errors import BundleError, DataError, UsageError
+from edgeft.bundle import reader as bundle
+from edgeft.core.errors import BundleError, DataError, UsageError
 from edgeft.predict import predict
 
 
@@ -106,7 +106,8 @@ def test_real_photos_on_a_published_model(tmp_path: Path) -> None:
 
 
 def test_a_board_loads_numpy_alone() -> None:
-    code = "import sys, edgeft.predict, edgeft.tasks.classify; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    modules = "edgeft.predict, edgeft.tasks.classify.decoding"
+    code = f"import sys, {modules}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(result.stdout.split())
     assert "numpy" in loaded

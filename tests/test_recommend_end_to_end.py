@@ -13,7 +13,7 @@ from interactions_data import write_ratings
 from shapes_run import failed, gate
 
 import edgeft
-from edgeft.errors import UsageError
+from edgeft.core.errors import UsageError
 
 for _package in ("torch", "onnxruntime", "onnxscript", "openvino", "litert_torch"):
     pytest.importorskip(_package, reason=f"{_package} is not installed")

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import sounds
 
-from edgeft import recipe
 from edgeft.cli.entry import run as command
-from edgeft.tasks import sound
+from edgeft.config import recipe
+from edgeft.inputs import sound
 
 ROOT = Path(__file__).parent.parent
 TARGETS = ("host", "host-openvino", "host-litert")

@@ -122,7 +122,7 @@ def test_verify_with_data_judges_the_test_split(made) -> None:
 def test_an_altered_tokenizer_is_refused(made, tmp_path: Path) -> None:
     import shutil
 
-    from edgeft.errors import BundleError
+    from edgeft.core.errors import BundleError
 
     copy = tmp_path / "bundle"
     shutil.copytree(made[0] / "host", copy)

@@ -15,7 +15,7 @@ import pytest
 import shapes_run
 
 import edgeft
-import edgeft.recipe
+import edgeft.config.recipe
 from edgeft.cli.entry import run as command
 
 pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
@@ -96,7 +96,9 @@ def test_a_run_is_a_weights_file_and_the_head_alone_moves(made: SimpleNamespace,
         "update": {"policy": "head"},
         "train": {**made.recipe["train"], "epochs": 1},
     }
-    (made.folder / "two.toml").write_text(edgeft.recipe.dumps(edgeft.recipe.from_table(recipe, "the test")))
+    (made.folder / "two.toml").write_text(
+        edgeft.config.recipe.dumps(edgeft.config.recipe.from_table(recipe, "the test"))
+    )
     assert command(["tune", str(made.folder / "two.toml"), "--out", str(made.folder / "head"), "--overwrite"]) == 0
     assert "has 3 classes" in capfd.readouterr().err
     before, after = load_file(weights), load_file(made.folder / "head" / "float.safetensors")
@@ -131,5 +133,5 @@ def test_the_examples_are_recipes() -> None:
     if not folder.is_dir():
         pytest.skip("no checkout with examples")
     for name, network in (("pneumonia", "resnet18"), ("cells", "resnet18")):
-        loaded = edgeft.recipe.load(folder / f"{name}.toml")
+        loaded = edgeft.config.recipe.load(folder / f"{name}.toml")
         assert (loaded.task, loaded.model.source, loaded.model.name) == ("classify", "torchvision", network)

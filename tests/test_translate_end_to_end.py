@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import shapes_run
 
-from edgeft import bundle as bundles
-from edgeft import recipe
+from edgeft.bundle import reader as bundles
 from edgeft.cli.entry import run as command
-from edgeft.tasks import translate
+from edgeft.config import recipe
+from edgeft.tasks.translate import decoding as translate
 
 ALL = pytest.mark.parametrize("name", numbers_run.TARGETS)
 #: what a board does not have
@@ -193,9 +193,9 @@ def test_the_dry_run_tells_the_plan(made: Made, capfd: Any) -> None:
 
 
 def test_a_layer_may_stay_float(made: Made, tmp_path: Path) -> None:
-    from edgeft import target
+    from edgeft.config import target
     from edgeft.quantize.parts import insert_parts
-    from edgeft.tune.session import open_session
+    from edgeft.session.session import open_session
 
     session = open_session(recipe.load(made.folder / "recipe.toml"), learned=made.folder / "run" / "preprocess")
     captured = session.capture(session.built.module)

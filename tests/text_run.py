@@ -49,7 +49,7 @@ def encoder(folder: Path, **changed: Any) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from edgeft.models.bert import BertClassifier, Config
+    from edgeft.models.nets.bert import BertClassifier, Config
 
     folder.mkdir(parents=True, exist_ok=True)
     table = {**CONFIG, **changed}

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeft import bundle, files, runtime
-from edgeft.tasks import image
+from edgeft import backends as runtime
+from edgeft.bundle import reader as bundle
+from edgeft.core import files
+from edgeft.inputs import image
 
 LABELS = ["dark", "grey", "bright"]
 BACKENDS = ("litert", "onnxruntime", "openvino")
@@ -83,7 +85,7 @@ def _model(folder: Path, backend: str) -> tuple[str, str]:
         _onnx(folder / "model.onnx")
         _onnx(folder / "baseline" / "model.onnx")
         return "model.onnx", "baseline/model.onnx"
-    from edgeft.runtime import openvino
+    from edgeft.backends.openvino import session as openvino
 
     _onnx(folder / "source.onnx")
     for name in ("model.xml", "baseline/model.xml"):

@@ -66,12 +66,13 @@ def command(
     One inference, batch 1, on the bundle's own first sample. Where a baseline is accepted or given, both run here, in
     fresh processes, and the verdict is pass (exit 0), fail (1) or inconclusive (5).
     """
-    from .. import api, files
+    from .. import api
+    from ..core import files
+    from ..core.verdict import ADVISORY, exit_code
     from ..devices.several import side_by_side, worst_code
     from ..report import junit as as_junit
     from ..report import markdown as as_markdown
     from ..report import text
-    from ..verdict import ADVISORY, exit_code
     from . import words
 
     if search:
@@ -122,8 +123,8 @@ def _search(
     device: tuple[str, ...],
 ) -> Outcome:
     from .. import api
-    from ..errors import UsageError
-    from ..verdict import exit_code
+    from ..core.errors import UsageError
+    from ..core.verdict import exit_code
     from . import words
 
     if other or len(device) > 1:

@@ -68,8 +68,8 @@ def setup_(
 
     ssh://[user@]host[:port][/folder] is a board; emulate:TARGET is its CPU under qemu, fetched into the cache.
     """
+    from ..core.errors import UsageError
     from ..devices import setup
-    from ..errors import UsageError
     from . import words
 
     if device.startswith("emulate:"):

@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 
 import click
 
-from .. import __version__, interrupt
-from ..errors import UsageError
+from .. import __version__
+from ..core import interrupt
+from ..core.errors import UsageError
 from .failures import INTERRUPTED, Interrupted, explain
 from .frame import SETTINGS, Console, Group, Outcome
 from .output import only_json

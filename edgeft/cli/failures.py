@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import click
 
-from .. import interrupt
-from ..errors import EdgeftError, InternalError, SystemFailure, UsageError, nearest
+from ..core import interrupt
+from ..core.errors import EdgeftError, InternalError, SystemFailure, UsageError, nearest
 
 #: what the operating system refuses us: space, permission, handles, a broken disk
 SYSTEM = {

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from .. import interrupt
-from ..errors import UsageError, nearest
+from ..core import interrupt
+from ..core.errors import UsageError, nearest
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 

@@ -24,7 +24,8 @@ from .frame import command as _command
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 def command(console: Console, task: str, out: Path, overwrite: bool) -> Outcome:
     """Write a commented recipe.toml for TASK."""
-    from .. import files, places, recipe
+    from ..config import places, recipe
+    from ..core import files
 
     text = recipe.template(task)
     places.claim_file(out, overwrite=overwrite)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, exit_code
+from ..core.verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, exit_code
 from .frame import Outcome
 
 _ORDER = (FAIL, INCONCLUSIVE, PASS)

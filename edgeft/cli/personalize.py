@@ -42,8 +42,8 @@ def command(
 ) -> Outcome:
     """Learn from new samples on this device; what is learned is used only where it is judged better."""
     from .. import api
-    from ..errors import UsageError
-    from ..verdict import exit_code
+    from ..core.errors import UsageError
+    from ..core.verdict import exit_code
     from . import words
 
     if rollback:

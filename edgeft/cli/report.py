@@ -16,7 +16,8 @@ from .frame import command as _command
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 def command(console: Console, paths: tuple[Path, ...], out: Path, overwrite: bool) -> Outcome:
     """Write RUNs, BUNDLEs and the history of BASELINES as one offline HTML page."""
-    from .. import places, report
+    from .. import report
+    from ..config import places
 
     report.write(list(paths), places.claim_file(out, overwrite=overwrite))
     return Outcome({"report": str(out), "of": [str(path) for path in paths]}, f"wrote {out}")

@@ -31,7 +31,7 @@ def command(ctx: click.Context) -> Outcome | None:
 
 
 def _list(console: Console) -> Outcome:
-    from .. import target
+    from ..config import target
     from . import words
 
     boards = [target.describe(target.load(name)) for name in target.names()]
@@ -48,7 +48,7 @@ def list_(console: Console) -> Outcome:
 @click.argument("name")
 def show_(console: Console, name: str) -> Outcome:
     """Show the profile of one board: what it allows, where that is known from."""
-    from .. import target
+    from ..config import target
     from . import words
 
     board = target.describe(target.load(name))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 from .frame import Console, Outcome
 from .frame import command as _command
 
@@ -44,7 +44,8 @@ def command(
 
     Without RECIPE the embedded default runs, on data and weights that come with the install.
     """
-    from .. import api, places
+    from .. import api
+    from ..config import places
     from ..report import text
     from . import words
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.verdict import FAIL
 from ..report import text, words
 from ..report.searched import changes
-from ..verdict import FAIL
 
 #: members of a list that are shown: the ids of a catalogue are no lines for people
 _MOST = 20

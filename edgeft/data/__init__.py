@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import importlib
 
-from .. import recipe
-from ..errors import RecipeError, nearest
+from ..config import recipe
+from ..core.errors import RecipeError, nearest
 from .again import source
 from .checks import calibration_indices, check, fingerprint, overlap, require_disjoint
 from .samples import WHOLE, Dataset, Split

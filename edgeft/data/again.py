@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
-from ..recipe import Data
+from ..config.recipe import Data
+from ..core.errors import DataError
 
 #: formats that hold pictures by class: `--data` may be of another one of them than the run's
 PICTURES = ("image-folder", "npz", "embedded", "dataset")

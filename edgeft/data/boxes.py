@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import recipe
-from ..errors import DataError, need
-from ..tasks import image
+from ..config import recipe
+from ..core.errors import DataError, need
+from ..inputs import image
 from .folders import Scanned
 from .samples import NAMES, Dataset, Split, fractions, grouped
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, UsageError, nearest
+from ..core.errors import DataError, UsageError, nearest
 from . import similar, similar_sounds
 from .samples import NAMES, Dataset, Split, content_digest
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import recipe
-from ..errors import DataError
+from ..config import recipe
+from ..core.errors import DataError
 from .boxes import Found, Wrong, box, dataset, picture, size_of
 from .folders import FOLDERS
 from .samples import Dataset

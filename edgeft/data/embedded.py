@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import recipe
-from ..errors import DataError, Missing, RecipeError, nearest
+from ..config import recipe
+from ..core.errors import DataError, Missing, RecipeError, nearest
 from .npz import Rows
 from .samples import Dataset, Split, stratified
 

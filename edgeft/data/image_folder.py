@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import recipe
-from ..errors import DataError
-from ..tasks import image
+from ..config import recipe
+from ..core.errors import DataError
+from ..inputs import image
 from .folders import Scanned, class_folders, split_folders
 from .samples import Dataset, Split, complete, require_classes
 

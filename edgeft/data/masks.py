@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import recipe
-from ..errors import DataError, RecipeError, nearest
-from ..tasks import mask
+from ..config import recipe
+from ..core.errors import DataError, RecipeError, nearest
+from ..inputs import mask
 from .folders import MAX_UNREADABLE, Scanned, readable, split_folders
 from .image_folder import SUFFIXES, Files
 from .samples import Dataset, Split, complete

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import recipe
-from ..errors import DataError, nearest
+from ..config import recipe
+from ..core.errors import DataError, nearest
 from .samples import NAMES, Dataset, Split, complete, require_classes
 
 FORMS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))

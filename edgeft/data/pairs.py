@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import recipe
-from ..errors import DataError, nearest
-from ..tasks import text, translate
+from ..config import recipe
+from ..core.errors import DataError, nearest
+from ..inputs import text
+from ..tasks.translate import decoding as translate
 from .delimited import Lines, Oddities, dialect, quoting_hint, records
 from .samples import NAMES, Dataset, Split, complete
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import recipe
-from ..errors import DataError, RecipeError, SystemFailure, nearest
+from ..config import recipe
+from ..core.errors import DataError, RecipeError, SystemFailure, nearest
 from .delimited import Dialect, parted
 from .interactions import CANDIDATES, HELD, Histories, Rows
 from .samples import Dataset, Split

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import DataError, RecipeError, UsageError, nearest
+from ..core.errors import DataError, RecipeError, UsageError, nearest
 
 NAMES = ("train", "val", "test")
 #: shares of a split that leave everything together, of however few classes: new samples of a device

@@ -20,9 +20,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .. import recipe
-from ..errors import DataError, nearest
-from ..tasks import text
+from ..config import recipe
+from ..core.errors import DataError, nearest
+from ..inputs import text
 from .delimited import Dialect, Lines, Oddities, Record, dialect, quoting_hint, records
 from .samples import Dataset, Split, complete, require_classes
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import recipe
-from ..errors import DataError, nearest
-from ..tasks import image
+from ..config import recipe
+from ..core.errors import DataError, nearest
+from ..inputs import image
 from .npz import archive_of, member
 from .samples import NAMES, WHOLE, Dataset, Split, fractions, grouped
 

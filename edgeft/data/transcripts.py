@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import recipe
-from ..errors import DataError, RecipeError, nearest
-from ..tasks import ctc, sound_file, speech
-from ..tasks import text as texts
+from ..config import recipe
+from ..core.errors import DataError, RecipeError, nearest
+from ..inputs import sound_file
+from ..inputs import text as texts
+from ..metrics import ctc
+from ..tasks.speech import decoding as speech
 from .delimited import Lines, Oddities, dialect, quoting_hint, records
 from .folders import MAX_UNREADABLE, SCAN_LIMIT, Scanned, readable, split_folders
 from .samples import NAMES, Dataset, Split, complete

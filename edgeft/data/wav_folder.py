@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import recipe
-from ..errors import DataError, RecipeError, nearest
-from ..tasks import sound_file
+from ..config import recipe
+from ..core.errors import DataError, RecipeError, nearest
+from ..inputs import sound_file
 from .folders import MAX_UNREADABLE, Scanned, class_folders, split_folders
 from .samples import NAMES, Dataset, Split, complete, fractions, grouped, require_classes
 

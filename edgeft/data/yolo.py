@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .. import recipe
-from ..errors import DataError
+from ..config import recipe
+from ..core.errors import DataError
 from .boxes import SUFFIXES, Found, Wrong, box, dataset, picture, size_of
 from .folders import split_folders
 from .samples import Dataset

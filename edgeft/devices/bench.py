@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..bench import store
-from ..bench.fingerprint import fingerprint
-from ..bench.latency import FEWEST, P99_NEEDS, measure, rate
-from ..bundle import Bundle
-from ..errors import UsageError
-from ..verdict import PASS
+from ..bundle.reader import Bundle
+from ..core.errors import UsageError
+from ..core.verdict import PASS
+from ..measure import store
+from ..measure.fingerprint import fingerprint
+from ..measure.latency import FEWEST, P99_NEEDS, measure, rate
 from . import compare as sides
 from .device import Device
 
@@ -47,7 +47,7 @@ def bench(
     device: Device,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """As `edgeft.bench`, whose docstring it is."""
+    """As `edgeft.measure`, whose docstring it is."""
     if not device.timed:
         raise UsageError(
             "an emulator gives no figure of speed", where=device.name, remedy=f"edgeft verify --device {device.name}"
@@ -63,7 +63,7 @@ def bench(
     if against is None and not accept:
         found = store.find(baselines, bundle, here, cross_host=cross_host)
         if found is not None:
-            from .. import bundle as bundles
+            from ..bundle import reader as bundles
 
             against = bundles.open(found.path)
     if against is None:

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import BundleError, EdgeftError, InternalError, InvalidInput, Missing, SystemFailure, UsageError
+from ..core.errors import BundleError, EdgeftError, InternalError, InvalidInput, Missing, SystemFailure, UsageError
 from .device import LEASH, Device
 
 _KINDS: dict[int, type[EdgeftError]] = {kind.exit_code: kind for kind in (UsageError, Missing, SystemFailure)}
 _SIGN = "@edgeft "
 _BEFORE = """
 import json, sys
-from edgeft.errors import EdgeftError
+from edgeft.core.errors import EdgeftError
 def answer(value):
     sys.__stdout__.write("\\n@edgeft " + json.dumps(value, allow_nan=False) + "\\n")
 words, options = sys.argv[1:-1], json.loads(sys.argv[-1])

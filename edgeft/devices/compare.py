@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import target as targets
-from ..bench import pairs
-from ..bench.latency import FEWEST, SCHEMA
-from ..bench.stats import clopper_pearson
-from ..bundle import Bundle
-from ..errors import BundleError, EdgeftError, UsageError
-from ..verdict import ADVISORY
+from ..bundle.reader import Bundle
+from ..config import target as targets
+from ..core.errors import BundleError, EdgeftError, UsageError
+from ..core.verdict import ADVISORY
+from ..measure import pairs
+from ..measure.latency import FEWEST, SCHEMA
+from ..measure.stats import clopper_pearson
 from . import heat
 from .arms import Side, WorkerArm, opened
 from .device import WORKER, Device, Here

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from ..errors import InvalidInput, Missing
+from ..core.errors import InvalidInput, Missing
 
 #: where packages come from; `EDGEFT_DEBIAN` names a mirror
 ARCHIVE = "https://deb.debian.org/debian"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 
 #: code that a device's Python is started with to serve `link.Link`
 WORKER = "from edgeft.devices.worker import main; main()"

@@ -23,9 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import files, shipped
-from .. import target as targets
-from ..errors import InvalidInput, Missing, SystemFailure, UsageError, nearest
+from ..config import shipped
+from ..config import target as targets
+from ..core import files
+from ..core.errors import InvalidInput, Missing, SystemFailure, UsageError, nearest
 from . import debian, known
 from .packages import ALWAYS, bare, for_runtime
 

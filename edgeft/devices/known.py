@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import files, shipped
-from ..errors import InvalidInput
+from ..config import shipped
+from ..core import files
+from ..core.errors import InvalidInput
 
 FOLDER = "devices"
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import BundleError, EdgeftError, InvalidInput, Missing, SystemFailure, UsageError
+from ..core.errors import BundleError, EdgeftError, InvalidInput, Missing, SystemFailure, UsageError
 from .device import WORKER, Here
 
 #: how a worker is started with this interpreter

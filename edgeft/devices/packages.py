@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..errors import UsageError, nearest
+from ..core.errors import UsageError, nearest
 
 #: runtime -> distributions; a version may be named behind it (`onnxruntime==1.21.0`)
 PACKAGES = {

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import target as targets
-from ..bench import pairs
-from ..bundle import Bundle
-from ..errors import EdgeftError, UsageError
-from ..verdict import FAIL, INCONCLUSIVE
+from ..bundle.reader import Bundle
+from ..config import target as targets
+from ..core.errors import EdgeftError, UsageError
+from ..core.verdict import FAIL, INCONCLUSIVE
+from ..measure import pairs
 from .arms import Side, opened
 from .compare import Watch
 from .device import Device

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import target as targets
-from ..errors import InvalidInput, Missing, SystemFailure, UsageError
+from ..config import target as targets
+from ..core.errors import InvalidInput, Missing, SystemFailure, UsageError
 from . import known, packages
 from .device import WORKER
 from .link import Link

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..errors import EdgeftError, UsageError
+from ..core.errors import EdgeftError, UsageError
 
 
 def side_by_side(names: Sequence[str], work: Callable[[str], Any]) -> list[dict[str, Any]]:

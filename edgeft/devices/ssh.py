@@ -26,8 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import files, shipped
-from ..errors import EdgeftError, InvalidInput, Missing, SystemFailure, UsageError
+from ..config import shipped
+from ..core import files
+from ..core.errors import EdgeftError, InvalidInput, Missing, SystemFailure, UsageError
 from . import known
 from .link import LinkLost
 

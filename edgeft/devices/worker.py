@@ -25,8 +25,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..bench.clock import SystemClock
-from ..errors import EdgeftError, InternalError, UsageError
+from ..core.errors import EdgeftError, InternalError, UsageError
+from ..measure.clock import SystemClock
 
 #: seconds without a request after which nobody is thought to be there
 SILENCE = 900.0
@@ -84,8 +84,8 @@ class Worker:
         """Load the artifact on the given cores (None: all), run it once on the bundle's first sample."""
         if cores is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, cores)
-        from .. import bundle as bundles
-        from ..bench.fingerprint import fingerprint
+        from ..bundle import reader as bundles
+        from ..measure.fingerprint import fingerprint
 
         opened = bundles.open(bundle, check_files=False)  # the side that asks has checked them
         recorded = opened.manifest["runtime"]
@@ -141,7 +141,7 @@ class Worker:
 
     def single(self, seconds: float, fewest: int, most: int) -> dict[str, Any]:
         """Percentiles of single calls (`bench.latency.measure`)."""
-        from ..bench.latency import measure
+        from ..measure.latency import measure
 
         return measure(self.session.invoke, max_seconds=seconds, min_samples=fewest, max_samples=most)
 
@@ -159,7 +159,7 @@ class Worker:
         return heat.read()
 
     def who(self) -> dict[str, Any]:
-        from ..bench.fingerprint import fingerprint
+        from ..measure.fingerprint import fingerprint
 
         return {"fingerprint": fingerprint()}
 

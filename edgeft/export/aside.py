@@ -18,9 +18,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from .. import errors
-from ..errors import EdgeftError, InternalError, ModelError
-from ..runtime import started
+from ..backends import started
+from ..core import errors
+from ..core.errors import EdgeftError, InternalError, ModelError
 
 Job = Callable[[], Any]
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import bundle, data, runtime, tasks
+from .. import backends as runtime
+from .. import data, tasks
+from ..bundle import reader as bundle
 
 #: samples that a bundle carries: enough to see a wrong scale or label map, small enough to ship
 SAMPLES = 16

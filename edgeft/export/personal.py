@@ -18,24 +18,30 @@ import numpy as np
 import torch
 from torch import fx
 
-from .. import bundle, data, files, runtime
-from .. import target as targets
-from ..errors import ModelError, RecipeError, nearest
-from ..objectives.blocks import depths, under
+from .. import backends as runtime
+from .. import data
+from ..backends.artifact import Artifact
+from ..bundle import reader as bundle
+from ..config import target as targets
+from ..config.recipe import Personalize
+from ..config.target import Target
+from ..core import files
+from ..core.errors import ModelError, RecipeError, nearest
+from ..core.verdict import Verdict
+from ..learning.blocks import depths, under
 from ..personalize import graphs
 from ..personalize import plan as plans
 from ..quantize.lower import lower
 from ..quantize.parts import QuantizedParts
-from ..recipe import Personalize
-from ..target import Target
+from ..session.session import Session
+from ..training_step import proof as personal_proof
+from ..training_step import user_vectors
+from ..training_step.cut import Cut, cut
+from ..training_step.laid_out import in_real_units, laid_out
+from ..training_step.step import Learning, Step, build, state_of
 from ..tune import updates
-from ..tune.session import Session
-from ..verdict import Verdict
-from . import evidence, personal_proof, personal_users, user_vectors
-from .artifact import Artifact
-from .cut import Cut, cut
-from .laid_out import in_real_units, laid_out
-from .step import Learning, Step, build, state_of
+from . import evidence
+from . import personal_users as personal_users
 
 FOLDER = "personalize"
 FILE = f"{FOLDER}/start.npz"
@@ -229,7 +235,7 @@ def _rows(value: torch.Tensor, count: int) -> torch.Tensor:
 
 def convert(made: Prepared, session: Session, target: Target, staging: Path) -> list[Artifact]:
     """Write trunk, tail and step below `staging`; returns their artifacts in that order, paths from `staging`."""
-    exporter = importlib.import_module(f".{target.backend}", __package__)
+    exporter = importlib.import_module(f"edgeft.backends.{target.backend}.exporter")
     trunk, captured = made.cut.trunk, made.cut.trunk.captured
     latents = [_rows(v, 1) for v in _tuple(trunk.module(*captured.example))]
     tail_inputs = [*(f"latent_{i}" for i in range(len(latents))), *made.step.inputs[: len(made.parameters)]]
@@ -263,8 +269,8 @@ def convert(made: Prepared, session: Session, target: Target, staging: Path) -> 
 
 def _inference(made: Prepared, latents: Sequence[torch.Tensor]) -> fx.GraphModule:
     """The tail for one sample, in the plain ops of the step: weights that are inputs are no constants to a runtime."""
-    from .plain import Plain
-    from .step import trace
+    from ..training_step.plain import Plain
+    from ..training_step.step import trace
 
     return trace(lambda *given: tuple(Plain(made.tail).run(*given)), (*latents, *made.parameters))
 

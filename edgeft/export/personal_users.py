@@ -9,16 +9,16 @@ import numpy as np
 import torch
 
 from .. import data
-from ..errors import ModelError
+from ..backends import Session
+from ..core.errors import ModelError
+from ..core.verdict import Verdict
 from ..personalize import graphs, users
 from ..personalize.plan import Plan
 from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
-from ..runtime import Session
-from ..verdict import Verdict
+from ..training_step.cut import Cut
+from ..training_step.proof import agreed
 from . import evidence
-from .cut import Cut
-from .personal_proof import agreed
 
 #: rows of the validation split on which both are compared
 COMPARED = 300

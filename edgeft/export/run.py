@@ -21,19 +21,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from .. import __version__, bundle, data, files, recipe, runtime, target
-from ..bench.fingerprint import fingerprint
-from ..errors import InternalError, ModelError, RunError, UsageError
+from .. import __version__, data
+from .. import backends as runtime
+from ..backends.artifact import Artifact
+from ..bundle import reader as bundle
+from ..config import recipe, target
+from ..config.target import Target
+from ..core import files
+from ..core.errors import InternalError, ModelError, RunError, UsageError
+from ..core.verdict import Verdict
+from ..graph.same import same
+from ..measure.fingerprint import fingerprint
 from ..quantize.graph import QuantizedGraph
 from ..quantize.lower import IntegerWeight, lower
 from ..quantize.parts import MAIN, CapturedParts, QuantizedParts, insert_parts
-from ..quantize.same import same
 from ..quantize.sensitivity import layer_errors, rounding_reach
 from ..report import html
-from ..target import Target
-from ..tune import environment
+from ..session import environment
 from ..tune.run import LEARNED, Session, calibrated, open_session
-from ..verdict import Verdict
 from ..verify import isolated
 from ..verify.accuracy import accuracy
 from ..verify.agreement import agreement
@@ -44,7 +49,6 @@ from ..verify.other_figures import other_figures
 from ..verify.parity import parity
 from ..verify.scales import activation_scales, scales_digest
 from . import aside, evidence, personal
-from .artifact import Artifact
 from .side_by_side import side_by_side
 
 Say = Callable[[str], None]
@@ -329,7 +333,7 @@ class _Exporter:
             of_graphs |= one.members(evidence.ROWS if k else len(seen.chosen))
         files.write_bytes(staging / bundle.SAMPLES, evidence.samples(seen, session.dataset, of_graphs))
         if each.compiler == "trtexec":
-            from .tensorrt import build_script
+            from ..backends.onnxruntime.tensorrt import build_script
 
             tables = [
                 {**part.graph, "sha256": files.sha256(staging / part.artifact.file)} for part in made.parts.values()
@@ -350,7 +354,7 @@ class _Exporter:
 
         Of several graphs each has a folder of its own.
         """
-        module = importlib.import_module(f".{each.backend}", __package__)
+        module = importlib.import_module(f"edgeft.backends.{each.backend}.exporter")
         form, written = ("qdq" if each.backend == "litert" else "int"), []
         for name, captured in self.captured.graphs.items():
             names = list(self.session.input_names if self.captured.single else captured.input_names)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import importlib
 from importlib.metadata import entry_points
 
-from .. import recipe
-from ..errors import RecipeError, nearest
+from ..config import recipe
+from ..core.errors import RecipeError, nearest
 from .built import Built
 from .python_file import from_module
 

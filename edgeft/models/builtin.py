@@ -8,20 +8,20 @@ from typing import Any
 
 from torch import nn
 
-from .. import recipe
-from ..errors import ModelError, RecipeError, nearest
+from ..config import recipe
+from ..core.errors import ModelError, RecipeError, nearest
 from . import weights
 from .built import Built, image_spec
-from .detector import YoloLite0, YoloMobileNetV2, YoloPlain
-from .dscnn import DSCNN
-from .efficientnet_lite import EfficientNetLite0
-from .lraspp import LRASPP
-from .mlp import MLP
-from .mobilenet import MobileNetV2
-from .quartznet import QuartzNet
-from .recommend import NeuMF, TwoTower
-from .resnet import ResNet8, ResNet18, ResNet20
-from .seq2seq import Seq2Seq
+from .nets.detector import YoloLite0, YoloMobileNetV2, YoloPlain
+from .nets.dscnn import DSCNN
+from .nets.efficientnet_lite import EfficientNetLite0
+from .nets.lraspp import LRASPP
+from .nets.mlp import MLP
+from .nets.mobilenet import MobileNetV2
+from .nets.quartznet import QuartzNet
+from .nets.recommend import NeuMF, TwoTower
+from .nets.resnet import ResNet8, ResNet18, ResNet20
+from .nets.seq2seq import Seq2Seq
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..errors import ModelError
+from ..core.errors import ModelError
 
 
 def find(module: nn.Module, n_classes: int | None = None) -> str:

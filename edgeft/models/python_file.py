@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from .. import recipe
-from ..errors import ModelError, RecipeError, nearest
+from ..config import recipe
+from ..core.errors import ModelError, RecipeError, nearest
 from . import heads, weights
 from .built import Built, image_spec
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import recipe
-from ..errors import RecipeError, nearest, need
+from ..config import recipe
+from ..core.errors import RecipeError, nearest, need
 from . import heads, weights
 from .built import Built, image_spec
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from .. import recipe
-from ..errors import RecipeError, nearest, need
+from ..config import recipe
+from ..core.errors import RecipeError, nearest, need
 from . import heads, weights
 from .built import Built, image_spec
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from .. import recipe
-from ..errors import ModelError, RecipeError, nearest
-from ..tasks import text
+from ..config import recipe
+from ..core.errors import ModelError, RecipeError, nearest
+from ..inputs import text
 from . import weights
-from .bert import ACTIVATIONS, BertClassifier, Config
 from .built import Built
+from .nets.bert import ACTIVATIONS, BertClassifier, Config
 
 #: `model_type` of a config.json
 TYPES = ("bert",)

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import recipe
-from ..errors import Missing, ModelError, RecipeError, nearest
-from ..tasks.boxes import STRIDE
+from ..config import recipe
+from ..core.errors import Missing, ModelError, RecipeError, nearest
+from ..metrics.boxes import STRIDE
 from .built import Built, image_spec
-from .detector import PRIOR
+from .nets.detector import PRIOR
 
 _SIDE = 640
 _ARGS = ("size",)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import Missing, ModelError, RecipeError, nearest
+from ..core.errors import Missing, ModelError, RecipeError, nearest
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin", ".npz")
 #: name after `pip:` -> (module of the package, folder and pattern of the file, what to install)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..bundle import Bundle
-from ..errors import BundleError
-from ..runtime import Session, Tensor
+from ..backends import Session, Tensor
+from ..bundle.reader import Bundle
+from ..core.errors import BundleError
 from .plan import Latent, Plan
 
 Arrays = list[np.ndarray]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..bench import stats
-from ..verdict import FAIL, PASS, Verdict
+from ..core.verdict import FAIL, PASS, Verdict
+from ..measure import stats
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import DataError
-from ..runtime import Session
+from ..backends import Session
+from ..core.errors import DataError
 from . import graphs
 from .plan import Plan
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..bundle import Bundle
-from ..errors import BundleError
+from ..bundle.reader import Bundle
+from ..core.errors import BundleError
 
 GRAPHS = ("trunk", "tail", "step")
 LOSSES = ("cross-entropy", "mse", "prototype", "ranking")

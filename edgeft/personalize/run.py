@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import files, npz
-from ..bundle import Bundle
-from ..errors import BundleError, DataError, SystemFailure, UsageError
+from ..backends import Session
+from ..bundle.reader import Bundle
+from ..core import files, npz
+from ..core.errors import BundleError, DataError, SystemFailure, UsageError
+from ..core.verdict import FAIL, PASS, Verdict
 from ..report import learned
-from ..runtime import Session
-from ..verdict import FAIL, PASS, Verdict
 from . import graphs, learn, samples, users
 from . import plan as plans
 from . import state as states

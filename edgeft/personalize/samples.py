@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from .. import data as datasets
-from ..bundle import Bundle
+from ..bundle.manifest import recorded
+from ..bundle.reader import Bundle
+from ..core.errors import DataError
 from ..data.samples import WHOLE
-from ..errors import DataError
-from ..manifest import recorded
 from . import graphs
 from .plan import Plan
 

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import files, npz
-from ..bundle import Bundle
-from ..errors import BundleError, SystemFailure, UsageError
+from ..bundle.reader import Bundle
+from ..core import files, npz
+from ..core.errors import BundleError, SystemFailure, UsageError
 from .plan import Plan
 
 SCHEMA = 1

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from .. import data as datasets
-from .. import npz
-from ..bundle import Bundle
+from ..backends import Session, Tensor
+from ..bundle.manifest import recorded
+from ..bundle.reader import Bundle
+from ..core import npz
+from ..core.errors import BundleError, DataError, UsageError
+from ..core.verdict import FAIL, PASS, Verdict
 from ..data import ratings
 from ..data.interactions import SHARE, unseen
-from ..errors import BundleError, DataError, UsageError
-from ..manifest import recorded
-from ..runtime import Session, Tensor
-from ..verdict import FAIL, PASS, Verdict
 from . import graphs, learn
 from . import state as states
 from .plan import Plan

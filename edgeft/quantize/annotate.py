@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
-from ..errors import RecipeError
-from ..scheme import Scheme
-from .capture import module_path
+from ..config.scheme import Scheme
+from ..core.errors import RecipeError
+from ..graph.capture import module_path
 from .rules import Rule, is_float, rule_of, weight_axis, weighted_class
 from .tables import TABLE, is_table
 

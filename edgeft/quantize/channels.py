@@ -27,9 +27,9 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
+from ..graph.capture import aten, attribute
+from ..graph.normalize import LINEAR
 from .annotate import Annotation, Site
-from .capture import aten, attribute
-from .normalize import LINEAR
 from .ranges import reduced
 
 #: a factor is at most 2^this either way

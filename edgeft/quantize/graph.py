@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx, nn
 
-from ..errors import ModelError
-from ..scheme import Scheme
-from ..target import GraphSummary
+from ..config.scheme import Scheme
+from ..config.target import GraphSummary
+from ..core.errors import ModelError
+from ..graph.capture import attribute, capture, module_path
+from ..graph.normalize import normalize
 from . import channels
 from .annotate import Annotation, Site, annotate
-from .capture import attribute, capture, module_path
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
-from .normalize import normalize
 from .ranges import weight_scales
 from .tables import RANGE
 

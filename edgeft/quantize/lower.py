@@ -15,11 +15,11 @@ import torch
 import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
 from torch import fx
 
-from .capture import attribute
+from ..graph.capture import attribute
+from ..graph.normalize import drop_unused_state
 from .channels import Factor
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .graph import QuantizedGraph
-from .normalize import drop_unused_state
 from .tables import lower_lookups
 
 qd = torch.ops.quantized_decomposed

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import ModelError, RecipeError
-from ..scheme import Scheme
+from ..config.scheme import Scheme
+from ..core.errors import ModelError, RecipeError
 from . import channels, lower
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .graph import Captured, QuantizedGraph, capture_float, insert

@@ -14,8 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import fx, nn
 
-from ..errors import DataError
-from .capture import attribute
+from ..core.errors import DataError
+from ..graph.capture import attribute
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 
 BINS = 2048

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from .capture import aten
-from .normalize import CONV, CONV_TRANSPOSE, LINEAR
+from ..graph.capture import aten
+from ..graph.normalize import CONV, CONV_TRANSPOSE, LINEAR
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def write(paths: Sequence[Path | str], file: Path | str) -> None:
     Raises `BundleError` or `RunError` for a folder that is none of them or is damaged, and `SystemFailure` when the
     system refuses to write.
     """
-    from ..files import write_text
+    from ..core.files import write_text
     from . import html, sources
 
     write_text(file, html.document([sources.read(Path(path)) for path in paths]))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED
+from ..core.verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED
 from . import slower, words
 
 _SIGN = {PASS: "✅ pass", FAIL: "❌ fail", INCONCLUSIVE: "❔ inconclusive"}

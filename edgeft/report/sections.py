@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..verdict import ADVISORY, UNVERIFIED
+from ..core.verdict import ADVISORY, UNVERIFIED
 from . import page, plots, png, slower, words
 from .page import el
 from .words import table as _table

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import bundle as bundles
 from .. import tasks
-from ..bundle import Bundle
-from ..errors import BundleError, EdgeftError, RunError
+from ..bundle import reader as bundles
+from ..bundle.reader import Bundle
+from ..core.errors import BundleError, EdgeftError, RunError
 from . import html, trend
 
 _MOST_SAMPLES = 24

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
+from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
 from . import slower, words
 
 _PAINT = {

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..bench import store
-from ..errors import RunError
+from ..core.errors import RunError
+from ..measure import store
 from . import html, page, plots, words
 from .page import el
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
+from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
 
 DASH = "–"
 #: the order in which gates are read: what was not checked comes first, then what went wrong.

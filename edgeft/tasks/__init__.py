@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import UsageError, nearest
+from ..core.errors import UsageError, nearest
 
 #: tasks of this package; `name-of-task` is the module `name_of_task.py`
 BUILTIN = (
@@ -144,7 +144,7 @@ def draw(task: Any, raw: Any, decoded: Mapping[str, Any], target: Any) -> dict[s
 def get(name: str) -> Task:
     """The task module called `name`; raises `UsageError` with the nearest known name."""
     if name in BUILTIN:
-        return importlib.import_module(f".{name.replace('-', '_')}", __package__)  # type: ignore[return-value]
+        return importlib.import_module(f".{name.replace('-', '_')}.decoding", __package__)  # type: ignore[return-value]
     extra = {e.name: e for e in entry_points(group="edgeft.tasks")}
     if name in extra:
         return extra[name].load()

@@ -19,13 +19,13 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, send_to_device
 from torch import nn
 
-from ..errors import RecipeError
+from ..core.errors import RecipeError
 from ..quantize.parts import insert_parts
+from ..session.calibration_data import as_tuple
+from ..session.session import Session
 from . import cost, fit, planner, sparse, updates
-from .calibrating import as_tuple
 from .frugal import Frugal
 from .plan import rates
-from .session import Session
 
 #: batches whose gradients are averaged, and steps of a trial where the run has more
 _BATCHES, _MOST_STEPS = 8, 150

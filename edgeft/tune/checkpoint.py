@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from .. import files
-from ..errors import RunError
+from ..core import files
+from ..core.errors import RunError
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import nn
 
-from .. import interrupt
+from ..core import interrupt
 from . import checkpoint, sparse
 from .memory import SavedBytes
 from .updates import pace_statistics, train_mode

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import RecipeError
-from ..objectives.blocks import ADAPTER, blocks, depths, under
+from ..config.recipe import Recipe, Update
+from ..core.errors import RecipeError
+from ..learning.blocks import ADAPTER, blocks, depths, under
 from ..quantize.graph import QuantizedGraph
 from ..quantize.parts import QuantizedParts
-from ..recipe import Recipe, Update
 from . import lora, sparse, updates
 
 

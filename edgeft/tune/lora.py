@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..errors import RecipeError
-from ..objectives.blocks import ADAPTER, under
-from ..recipe import Update
+from ..config.recipe import Update
+from ..core.errors import RecipeError
+from ..learning.blocks import ADAPTER, under
 
 
 class Adapter(nn.Module):

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from .. import recipe, target
-from ..objectives import balance
+from ..config import recipe, target
+from ..learning import balance
 from ..quantize.parts import insert_parts
+from ..session.session import Session
 from . import learning, lora, updates
 from .memory import moving_bytes
-from .session import Session
 
 
 def plan(session: Session) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..objectives.blocks import under
+from ..learning.blocks import under
 from . import sparse
 from .cost import Trace
 

@@ -16,18 +16,21 @@ from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwa
 from safetensors.torch import save
 from torch import nn
 
-from .. import data, files, recipe
-from ..errors import DataError, RecipeError, UsageError
+from .. import data
+from ..config import recipe
+from ..config.recipe import Recipe
+from ..config.scheme import Scheme
+from ..core import files
+from ..core.errors import DataError, RecipeError, UsageError
 from ..quantize.parts import CapturedParts, QuantizedParts
-from ..recipe import Recipe
-from ..scheme import Scheme
-from . import auto, environment, learning, lora, plan_text, sparse, updates
-from .calibrating import as_tuple, calibrated, calibration_samples
+from ..session import environment
+from ..session.calibration_data import as_tuple, calibrated, calibration_samples
+from ..session.session import Say, Session, open_session, silent
+from . import auto, learning, lora, plan_text, sparse, updates
 from .fit import Fitted, Stage, agreed, fit
 from .frugal import Frugal
 from .memory import moving_bytes
 from .plan import plan, rates, weighted_loss
-from .session import Say, Session, open_session, silent
 
 #: samples of one evaluation batch: what a cache holds is faster than what memory holds
 EVALUATED = 32

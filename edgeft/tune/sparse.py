@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import RecipeError, nearest
+from ..core.errors import RecipeError, nearest
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 _WITH_BIAS = (*LAYERS, nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)

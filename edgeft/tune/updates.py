@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterable
 
 from torch import fx, nn
 
-from ..errors import RecipeError, nearest
-from ..objectives.blocks import blocks, under
+from ..core.errors import RecipeError, nearest
+from ..graph.normalize import NORM_IN
+from ..learning.blocks import blocks, under
 from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
-from ..quantize.normalize import NORM_IN
 from . import lora, sparse
 
 POLICIES = ("full", "head", "last", "bias", "norm", "lora", "sparse", "auto")

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..bench import stats
-from ..errors import DataError, ModelError, RecipeError
-from ..recipe import Gates
+from ..config.recipe import Gates
+from ..core.errors import DataError, ModelError, RecipeError
+from ..core.verdict import FAIL, INCONCLUSIVE, PASS, Verdict
+from ..measure import stats
 from ..tasks import Task
-from ..verdict import FAIL, INCONCLUSIVE, PASS, Verdict
 
 Outputs = Mapping[str, np.ndarray]
 #: a bootstrap of fewer samples says nothing about its own tails.

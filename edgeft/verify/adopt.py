@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import bundle as bundles
-from .. import files
-from ..bench.store import now
-from ..bundle import Bundle
+from ..bundle import reader as bundles
+from ..bundle.reader import Bundle
+from ..core import files
+from ..core.errors import BundleError, UsageError
+from ..core.verdict import FAIL, Verdict
 from ..devices.device import Device
-from ..errors import BundleError, UsageError
+from ..measure.store import now
 from ..personalize.state import FILE as STATE
 from ..report import html, sources
-from ..verdict import FAIL, Verdict
 from . import isolated
 from .document import clean, merge
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..bench import stats
-from ..recipe import Gates
+from ..config.recipe import Gates
+from ..core.verdict import FAIL, INCONCLUSIVE, PASS, Verdict
+from ..measure import stats
 from ..tasks import Task
-from ..verdict import FAIL, INCONCLUSIVE, PASS, Verdict
 from .accuracy import Outputs
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import target as targets
-from ..target import Objection, Target
-from ..verdict import FAIL, PASS, UNVERIFIED, Verdict
+from ..config import target as targets
+from ..config.target import Objection, Target
+from ..core.verdict import FAIL, PASS, UNVERIFIED, Verdict
 
 #: figures that only the files of one backend have.
 _ONLY_IN = {"opset": "onnxruntime", "ir_version": "onnxruntime", "op_versions": "litert"}

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..bench.quads import Comparison
-from ..verdict import FAIL, PASS, UNVERIFIED, Verdict, worst
+from ..core.verdict import FAIL, PASS, UNVERIFIED, Verdict, worst
+from ..measure.quads import Comparison
 from .latency import speedup
 
 SCHEMA = "1.0"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import data as datasets
-from ..bundle import Bundle
-from ..manifest import recorded
-from ..runtime import Session
+from ..backends import Session
+from ..bundle.manifest import recorded
+from ..bundle.reader import Bundle
 from ..tasks import Task
 
 BATCH = 32

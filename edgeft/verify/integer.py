@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..recipe import Gates
-from ..runtime import IntegerShare, WeightTensor
-from ..verdict import ADVISORY, FAIL, PASS, Verdict
+from ..backends import IntegerShare, WeightTensor
+from ..config.recipe import Gates
+from ..core.verdict import ADVISORY, FAIL, PASS, Verdict
 
 #: how runtimes lay out weights, as permutations of torch's axes, by rank. A plain reshape (groups split off, unit
 #: axes dropped or added) is covered by each, because only the bytes in C order are compared.

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..bundle import Bundle
+from ..bundle.reader import Bundle
+from ..core.errors import BundleError
+from ..core.verdict import FAIL, Verdict
 from ..devices.call import call
 from ..devices.device import Device, Here
-from ..errors import BundleError
-from ..verdict import FAIL, Verdict
 from .document import report
 
 _CODE = """

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..bench.quads import Comparison
-from ..recipe import Gates
+from ..config.recipe import Gates
+from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, Verdict
+from ..measure.quads import Comparison
 from ..report.slower import beyond_noise, fallback
-from ..verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, Verdict
 
 WHERE = ("host", "device", "emulated")
 

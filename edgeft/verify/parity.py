@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BundleError, Missing
+from ..core.errors import BundleError, Missing
+from ..core.verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, Verdict
 from ..tasks import Task
-from ..verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, Verdict
 from .accuracy import Outputs
 
 #: half of all output elements are at most one step off: more is not rounding but another scale or zero point.

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from .. import bundle as bundles
-from .. import target as targets
-from ..bench.clock import Clock
-from ..bench.fingerprint import differences, fingerprint
-from ..bench.latency import BUDGET_NEEDS, P99_NEEDS, measure, rate
-from ..bench.quads import Comparison, compare
-from ..bundle import Bundle
-from ..errors import UsageError
-from ..manifest import of_model, recorded
+from ..backends import IntegerShare, Session
+from ..bundle import reader as bundles
+from ..bundle.manifest import of_model, recorded
+from ..bundle.reader import Bundle
+from ..config import target as targets
+from ..config.recipe import Gates
+from ..config.target import Target
+from ..core.errors import UsageError
+from ..core.verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
+from ..measure.clock import Clock
+from ..measure.fingerprint import differences, fingerprint
+from ..measure.latency import BUDGET_NEEDS, P99_NEEDS, measure, rate
+from ..measure.quads import Comparison, compare
 from ..personalize.run import check as personal_state
-from ..recipe import Gates
-from ..runtime import IntegerShare, Session
-from ..target import Target
-from ..verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
 from . import evaluate
 from .accuracy import accuracy
 from .agreement import agreement

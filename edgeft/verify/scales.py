@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..runtime import Grid, WeightTensor
-from ..verdict import ADVISORY, FAIL, PASS, Verdict
+from ..backends import Grid, WeightTensor
+from ..core.verdict import ADVISORY, FAIL, PASS, Verdict
 
 #: ranges that a format stores in place of the scale lose a few last places of float32 on the way back.
 RELATIVE = 1e-5

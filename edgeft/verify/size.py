@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..recipe import Gates
-from ..verdict import FAIL, PASS, Verdict
+from ..config.recipe import Gates
+from ..core.verdict import FAIL, PASS, Verdict
 
 MEGABYTE = 1_000_000
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 import edgeft
-from edgeft.bench.stats import paired_bootstrap
-from edgeft.errors import EdgeftError
+from edgeft.core.errors import EdgeftError
+from edgeft.measure.stats import paired_bootstrap
 
 
 def action(answer: np.ndarray, space: Any) -> Any:

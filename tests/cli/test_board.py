@@ -16,7 +16,7 @@ HOST = {
     *("scipy", "sklearn", "matplotlib", "pandas", "jax", "tensorflow"),
 }
 #: the rooms of edgeft that need torch
-ROOMS = {"edgeft.tune", "edgeft.export", "edgeft.quantize", "edgeft.objectives", "edgeft.models"}
+ROOMS = {"edgeft.tune", "edgeft.export", "edgeft.quantize", "edgeft.learning", "edgeft.models"}
 
 
 def modules_after(*argv: object) -> set[str]:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import tiny_bundle
 
-from edgeft import recipe
 from edgeft.cli.entry import run
+from edgeft.config import recipe
 
 
 def ask(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[int, dict, str]:

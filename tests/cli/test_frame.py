@@ -15,7 +15,7 @@ from edgeft.cli.entry import run
 from edgeft.cli.failures import explain
 from edgeft.cli.frame import Console, Outcome
 from edgeft.cli.output import plain
-from edgeft.errors import InternalError, SystemFailure, UsageError
+from edgeft.core.errors import InternalError, SystemFailure, UsageError
 
 
 def one_object(capfd: pytest.CaptureFixture[str]) -> tuple[dict, str]:

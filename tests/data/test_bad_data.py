@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import sounds
 
-from edgeft import data, recipe
-from edgeft.errors import DataError
+from edgeft import data
+from edgeft.config import recipe
+from edgeft.core.errors import DataError
 
 RNG = np.random.default_rng(0)
 ROWS = "".join(f"some words {i},{i % 2}\n" for i in range(30))

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeft import data
+from edgeft.core.errors import DataError, UsageError
 from edgeft.data import checks, similar
 from edgeft.data.npz import Rows
 from edgeft.data.samples import Dataset, Split, stratified
 from edgeft.data.similar import alike, dhash
-from edgeft.errors import DataError, UsageError
 
 
 def pictures(n: int, seed: int, size: int = 32) -> np.ndarray:

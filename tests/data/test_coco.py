@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import scenes
 
-from edgeft import data, recipe
-from edgeft.errors import DataError
+from edgeft import data
+from edgeft.config import recipe
+from edgeft.core.errors import DataError
 
 pytest.importorskip("PIL", reason="pictures are read by pillow")
 

@@ -9,9 +9,9 @@ import pytest
 import sounds
 
 from edgeft import data
+from edgeft.config.recipe import Data
+from edgeft.core.errors import DataError
 from edgeft.data.delimited import Dialect, Lines, dialect, records
-from edgeft.errors import DataError
-from edgeft.recipe import Data
 
 #: positions of the lines that open a quotation mark and do not close it
 UNCLOSED = (3, 30)

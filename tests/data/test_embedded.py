@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from edgeft import data, recipe
+from edgeft import data
+from edgeft.config import recipe
+from edgeft.core.errors import Missing, RecipeError
 from edgeft.data import embedded
-from edgeft.errors import Missing, RecipeError
 
 needs_mlxtend = pytest.mark.skipif(importlib.util.find_spec("mlxtend") is None, reason="mlxtend is not installed")
 

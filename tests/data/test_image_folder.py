@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeft import data, recipe
-from edgeft.errors import DataError, RecipeError, UsageError
+from edgeft import data
+from edgeft.config import recipe
+from edgeft.core.errors import DataError, RecipeError, UsageError
 
 Image = pytest.importorskip("PIL.Image", reason="image folders need pillow")
 

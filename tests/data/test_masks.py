@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from edgeft import data
-from edgeft.errors import DataError, RecipeError
-from edgeft.recipe import Data
-from edgeft.tasks import mask
+from edgeft.config.recipe import Data
+from edgeft.core.errors import DataError, RecipeError
+from edgeft.inputs import mask
 
 
 @pytest.fixture

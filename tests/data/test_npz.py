@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeft import data, recipe
+from edgeft import data
+from edgeft.config import recipe
+from edgeft.core.errors import DataError
 from edgeft.data.npz import Rows
-from edgeft.errors import DataError
 
 
 def arrays(n: int = 12, classes: int = 3, form: str = "medmnist", **more: Any) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import pytest
 from interactions_data import write_ratings
 
 from edgeft import data
+from edgeft.config.recipe import Data
+from edgeft.core.errors import DataError, RecipeError
 from edgeft.data.interactions import Histories, Rows, unseen
-from edgeft.errors import DataError, RecipeError
-from edgeft.recipe import Data
 
 
 def spec(path: Path, **changed: object) -> Data:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import sounds
 
-from edgeft import data, recipe
+from edgeft import data
+from edgeft.config import recipe
 from edgeft.data import checks, similar_sounds
 from edgeft.data.samples import Dataset, Split
-from edgeft.tasks import sound_file
-from edgeft.tasks.sound import resample
+from edgeft.inputs import sound_file
+from edgeft.inputs.sound import resample
 
 RATE = 8000
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgeft import data
-from edgeft.errors import DataError
-from edgeft.recipe import Data
+from edgeft.config.recipe import Data
+from edgeft.core.errors import DataError
 
 
 def lines(n: int = 60, start: int = 0) -> list[str]:

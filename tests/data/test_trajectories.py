@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edgeft import data
-from edgeft.errors import DataError
-from edgeft.recipe import Data
+from edgeft.config.recipe import Data
+from edgeft.core.errors import DataError
 
 
 def episodes(path: Path, **changed: Any) -> Data:

@@ -12,8 +12,8 @@ import pytest
 import sounds
 
 from edgeft import data
-from edgeft.errors import DataError, EdgeftError, RecipeError
-from edgeft.recipe import Data
+from edgeft.config.recipe import Data
+from edgeft.core.errors import DataError, EdgeftError, RecipeError
 
 TEXTS = ("no yes", "Yes, no!", "no", "stop no", "yes stop", "no stop yes")
 

@@ -10,8 +10,8 @@ import pytest
 import sounds
 
 from edgeft import data
-from edgeft.errors import DataError, RecipeError
-from edgeft.recipe import Data
+from edgeft.config.recipe import Data
+from edgeft.core.errors import DataError, RecipeError
 
 NAMES = "{label}_{speaker}_{take}"
 

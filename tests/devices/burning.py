@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tiny_bundle
 
-from edgeft import bundle, files
+from edgeft.bundle import reader as bundle
+from edgeft.core import files
 
 LABELS = tiny_bundle.LABELS
 

@@ -17,10 +17,10 @@ import tiny_bundle
 
 import edgeft
 from edgeft.cli.entry import run as main
+from edgeft.core.errors import InvalidInput, Missing, UsageError
 from edgeft.devices import debian, emulate, packages
 from edgeft.devices.call import _held
 from edgeft.devices.device import get
-from edgeft.errors import InvalidInput, Missing, UsageError
 
 TESTS = Path(__file__).resolve().parents[1]
 RESULTS = TESTS.parent / "benchmarks" / "results" / "emulated.json"
@@ -52,7 +52,7 @@ def test_the_arm_build_verifies_a_bundle(emulated: str, tmp_path: Path, capfd: p
     assert judged and all(gate["verdict"] == "pass" for gate in judged)
     assert not [gate for gate in report["gates"] if gate["name"] == "latency"], "an emulator says nothing of speed"
     with pytest.raises(UsageError, match="no figure of speed"):
-        edgeft.bench(made, device=emulated)
+        edgeft.measure(made, device=emulated)
     assert main(["device", "check", emulated]) == 0
     assert "cortex-a72 (aarch64, emulated)" in capfd.readouterr().out
 
@@ -87,7 +87,7 @@ def test_values_of_mlperf_tiny_are_the_committed_ones(emulated: str):
     record = json.loads(RESULTS.read_text())
     _set_up(emulated, f"litert=={record['versions']['litert Cortex-A72'].split()[-1]}")
     code = (
-        "import hashlib, json, sys\nfrom pathlib import Path\nimport numpy as np\nfrom edgeft.runtime import litert\n"
+        "import hashlib, json, sys\nfrom pathlib import Path\nimport numpy as np\nfrom edgeft.backends import litert\n"
         "for path in sys.argv[1:]:\n"
         "    s = litert.load(Path(path), threads=1)\n    (x,) = s.inputs\n    rng = np.random.default_rng(0)\n"
         "    outs = []\n"

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 import tiny_bundle
 
-from edgeft import bundle as bundles
-from edgeft import files, runtime
+from edgeft import backends as runtime
+from edgeft.bundle import reader as bundles
 from edgeft.cli.entry import run as main
+from edgeft.core import files
+from edgeft.core.errors import UsageError
 from edgeft.devices import search as searching
 from edgeft.devices.device import Here
-from edgeft.errors import UsageError
 from edgeft.verify import adopt as adopting
 
 CHIRPS = Path(__file__).parents[1] / "fixtures" / "chirps"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import tiny_bundle
 
+from edgeft.core.errors import BundleError, SystemFailure, UsageError
 from edgeft.devices import arms, cores, heat
 from edgeft.devices.link import HERE, Link
-from edgeft.errors import BundleError, SystemFailure, UsageError
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ if sys.platform != "linux":
 
 HEAD = """
 import os, signal, sys, time
-from edgeft.errors import ModelError
+from edgeft.core.errors import ModelError
 from edgeft.export import aside
 os.cpu_count = lambda: 2
 def main():
@@ -88,8 +88,8 @@ def test_what_still_runs_is_ended() -> None:
 
 
 def test_jobs_run_here_where_a_runtime_has_threads(monkeypatch) -> None:
+    from edgeft.backends._session import BaseSession
     from edgeft.export import aside
-    from edgeft.runtime._session import BaseSession
 
     monkeypatch.setattr(BaseSession, "made", 1)
     assert not aside.possible()

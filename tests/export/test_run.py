@@ -15,9 +15,9 @@ import shapes_run
 from shapes_run import gate
 
 import edgeft
-from edgeft import bundle as bundles
-from edgeft import target
-from edgeft.errors import RunError, UsageError
+from edgeft.bundle import reader as bundles
+from edgeft.config import target
+from edgeft.core.errors import RunError, UsageError
 
 GATES = {"accuracy", "agreement", "parity", "integer", "latency", "size", "compatibility"}
 GATE_KEYS = {
@@ -270,7 +270,7 @@ def test_damaged_weights_are_refused(shapes, tmp_path, damage):
         from safetensors.torch import save_file
 
         from edgeft import models
-        from edgeft.recipe import Model
+        from edgeft.config.recipe import Model
 
         save_file(models.build(Model(name="resnet20"), 3).module.state_dict(), run / "float.safetensors")
     with pytest.raises(RunError, match=f"quantized.{shapes_run.HOST}" if damage == "truncated" else "another model"):

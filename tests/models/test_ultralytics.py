@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeft.errors import ModelError, RecipeError
-from edgeft.recipe import Model
+from edgeft.config.recipe import Model
+from edgeft.core.errors import ModelError, RecipeError
 
 torch = pytest.importorskip("torch")
 
@@ -39,8 +39,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n"])
 def test_boxes_and_scores_are_those_of_the_package(saved: Any, name: str):
+    from edgeft.metrics import boxes
     from edgeft.models import build
-    from edgeft.tasks import boxes
 
     path, own = saved(name)
     built = build(Model(source="ultralytics", name=str(path), args={"size": [96, 160]}), 80, allow_code=True)

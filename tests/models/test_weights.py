@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeft import models, recipe
-from edgeft.errors import Missing, ModelError, RecipeError
+from edgeft import models
+from edgeft.config import recipe
+from edgeft.core.errors import Missing, ModelError, RecipeError
 from edgeft.models import weights
 
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeft.errors import DataError
+from edgeft.core.errors import DataError
 from edgeft.personalize import graphs, learn, samples
 from edgeft.personalize import plan as plans
 from edgeft.personalize.judge import Scored, judge
 from edgeft.report import learned
-from edgeft.tasks import classify, control
+from edgeft.tasks.classify import decoding as classify
+from edgeft.tasks.control import decoding as control
 
 pytestmark = pytest.mark.board
 LABELS = ("a", "b")

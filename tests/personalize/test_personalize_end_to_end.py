@@ -15,7 +15,7 @@ import pytest
 import sounds
 
 import edgeft
-import edgeft.errors
+import edgeft.core.errors
 from edgeft.cli.entry import run as command
 
 TARGETS = ("host", "host-openvino", "host-litert")
@@ -99,19 +99,21 @@ def test_prototypes_learn_a_voice_and_a_class(by_means: Path, voices: Any, tmp_p
 
 
 def test_prototypes_need_layers_that_learn(voices: Any, tmp_path: Path) -> None:
-    with pytest.raises(edgeft.errors.RecipeError, match="classifier and layers before it"):
+    with pytest.raises(edgeft.core.errors.RecipeError, match="classifier and layers before it"):
         edgeft.export(voices.folder / "run", ["host"], tmp_path, overrides=["personalize.loss=prototype"])
-    with pytest.raises(edgeft.errors.RecipeError, match="'mse' is no loss of the task keyword"):
+    with pytest.raises(edgeft.core.errors.RecipeError, match="'mse' is no loss of the task keyword"):
         edgeft.export(voices.folder / "run", ["host"], tmp_path, overrides=["personalize.loss=mse"])
 
 
 @ALL
 def test_fifty_steps_end_where_torch_ends(voices: Any, name: str) -> None:
-    from edgeft import bundle, recipe
-    from edgeft.export import personal, personal_proof
+    from edgeft.bundle import reader as bundle
+    from edgeft.config import recipe
+    from edgeft.config.target import load
+    from edgeft.export import personal
     from edgeft.quantize.parts import insert_parts
-    from edgeft.target import load
-    from edgeft.tune.session import open_session
+    from edgeft.session.session import open_session
+    from edgeft.training_step import proof as personal_proof
 
     made = recipe.load(voices.folder / "run" / "recipe.toml")
     session = open_session(made)
@@ -124,7 +126,7 @@ def test_fifty_steps_end_where_torch_ends(voices: Any, name: str) -> None:
 
 
 def test_a_stream_teaches_as_a_folder_does(voices: Any, tmp_path: Path) -> None:
-    from edgeft.tasks import sound_file
+    from edgeft.inputs import sound_file
 
     bundle = shutil.copytree(voices.bundle("host"), tmp_path / "board")
     pairs = ((sound_file.read(p), p.parent.name) for p in sorted(voices.other.rglob("*.wav")))
@@ -230,7 +232,7 @@ def test_one_class_alone_can_teach_or_is_refused_by_the_gate(
 @pytest.mark.board
 def test_a_stream_of_sounds_that_are_not_finite_is_refused(chirps: Path) -> None:
     bad = {"samples": np.full(4000, np.nan, np.float32), "rate": 8000}
-    with pytest.raises(edgeft.errors.DataError) as caught:
+    with pytest.raises(edgeft.core.errors.DataError) as caught:
         edgeft.personalize(chirps, stream=[(bad, "rise"), (bad, "rise")])
     assert "sample 0" in str(caught.value)
     assert not (chirps / "state.npz").exists()

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeft import bundle as bundles
-from edgeft.errors import BundleError, SystemFailure, UsageError
+from edgeft.bundle import reader as bundles
+from edgeft.core.errors import BundleError, SystemFailure, UsageError
 from edgeft.personalize import plan as plans
 from edgeft.personalize import state as states
 

@@ -13,7 +13,7 @@ from interactions_data import write_ratings
 from test_personalize_end_to_end import alone, ask
 
 import edgeft
-import edgeft.errors
+import edgeft.core.errors
 from edgeft.predict import predict
 
 TARGETS = ("host", "host-openvino", "host-litert")
@@ -87,7 +87,7 @@ def test_a_board_learns_a_person_whom_the_model_never_saw(made, anna: Path, tmp_
     page = (bundle / "state.html").read_text()
     assert "anna" in page and "of no other user anything changed" in page
     assert alone("personalize", bundle, "--rollback")["version"] == 0
-    with pytest.raises(edgeft.errors.DataError, match="knows no user 'anna'"):
+    with pytest.raises(edgeft.core.errors.DataError, match="knows no user 'anna'"):
         predict(bundle, ["anna"])
 
 
@@ -126,7 +126,7 @@ def test_a_stream_teaches_as_a_file_does(made, anna: Path, tmp_path: Path) -> No
     ours = edgeft.personalize(bundle, stream=iter(pairs), state=tmp_path / "a.npz")
     theirs = edgeft.personalize(bundle, anna, state=tmp_path / "b.npz")
     assert ours["verdict"] == "pass" and ours["new"] == theirs["new"] and ours["loss"] == theirs["loss"]
-    with pytest.raises(edgeft.errors.DataError, match="both ids as text"):
+    with pytest.raises(edgeft.core.errors.DataError, match="both ids as text"):
         edgeft.personalize(bundle, stream=[("anna", 7)], state=tmp_path / "c.npz")
 
 
@@ -168,9 +168,9 @@ def test_items_that_the_model_does_not_know_are_told(made, anna: Path, tmp_path:
 
 def test_other_tails_and_tasks_are_refused(made, tmp_path: Path) -> None:
     run = Path(made["host"]["path"]).parent.parent / "run"
-    with pytest.raises(edgeft.errors.RecipeError, match="no tail of a recommender"):
+    with pytest.raises(edgeft.core.errors.RecipeError, match="no tail of a recommender"):
         edgeft.export(run, ["host"], tmp_path / "a", overrides=["personalize.tail=head"])
-    with pytest.raises(edgeft.errors.RecipeError, match="spare_classes"):
+    with pytest.raises(edgeft.core.errors.RecipeError, match="spare_classes"):
         edgeft.export(run, ["host"], tmp_path / "b", overrides=["personalize.spare_classes=2"])
 
 

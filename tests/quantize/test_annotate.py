@@ -21,9 +21,9 @@ from quantize_nets import (
 )
 from torch import nn
 
-from edgeft.errors import ModelError, RecipeError
+from edgeft.config.scheme import GAINS, WEIGHTED, Scheme
+from edgeft.core.errors import ModelError, RecipeError
 from edgeft.quantize.graph import prepare
-from edgeft.scheme import GAINS, WEIGHTED, Scheme
 
 
 def test_a_residual_net_is_quantized_throughout() -> None:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from edgeft.config.scheme import Scheme
 from edgeft.quantize import channels
 from edgeft.quantize.graph import QuantizedGraph, capture_float, insert
 from edgeft.quantize.lower import integer_weights, lower
 from edgeft.quantize.ranges import calibrate
-from edgeft.scheme import Scheme
 
 WIDTH = 16
 

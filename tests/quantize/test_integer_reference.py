@@ -13,11 +13,14 @@ from integer_reference import Exact
 from quantize_nets import Excite, Residual, calibrated, seeded, settled
 from torch import nn
 
-from edgeft import runtime, target
-from edgeft.export import litert, onnxruntime, openvino
+from edgeft import backends as runtime
+from edgeft.backends.litert import exporter as litert
+from edgeft.backends.onnxruntime import exporter as onnxruntime
+from edgeft.backends.openvino import exporter as openvino
+from edgeft.config import target
+from edgeft.config.scheme import Scheme
 from edgeft.quantize.graph import QuantizedGraph
 from edgeft.quantize.lower import lower
-from edgeft.scheme import Scheme
 
 EXPORTERS = {
     "onnxruntime": (onnxruntime, "host", "int"),

@@ -20,10 +20,10 @@ from quantize_nets import (
 )
 from torch import nn
 
+from edgeft.config.scheme import WEIGHTED, Scheme
 from edgeft.quantize.fakequant import ActivationFakeQuant, WeightFakeQuant
 from edgeft.quantize.graph import QuantizedGraph
 from edgeft.quantize.lower import integer_weights, lower
-from edgeft.scheme import WEIGHTED, Scheme
 
 
 class Twice(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from quantize_nets import HOST, seeded, settled
 from torch import nn
 
-from edgeft.errors import ModelError, RecipeError
-from edgeft.objectives.parts import Part, TorchSession
+from edgeft.core.errors import ModelError, RecipeError
+from edgeft.learning.parts import Part, TorchSession
 from edgeft.quantize.parts import MAIN, CapturedParts, QuantizedParts, calibrate_parts, capture_parts, insert_parts
 
 ROWS = seeded(16, 4)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from quantize_nets import IMAGES, Residual, calibrated, seeded, settled
 from torch import nn
 
-from edgeft.errors import DataError
+from edgeft.config.scheme import Scheme
+from edgeft.core.errors import DataError
 from edgeft.quantize.fakequant import ActivationFakeQuant, WeightFakeQuant
 from edgeft.quantize.graph import prepare
 from edgeft.quantize.ranges import BINS, HistogramObserver, calibrate, least_squares_range, weight_scales
-from edgeft.scheme import Scheme
 
 
 def one(symmetric: bool = False) -> nn.Module:
@@ -172,7 +172,7 @@ WORKER = """
     from quantize_nets import Residual, seeded, settled
     from edgeft.quantize.graph import prepare
     from edgeft.quantize.ranges import calibrate
-    from edgeft.scheme import Scheme
+    from edgeft.config.scheme import Scheme
     rank, estimator = int(sys.argv[1]), sys.argv[2]
     dist.init_process_group("gloo", init_method="file://" + sys.argv[3], rank=rank, world_size=2)
     batches = [(seeded(3, 3, 8, 8, seed=s) * (s + 1),) for s in range(5)]
@@ -192,7 +192,7 @@ def test_two_processes_that_share_the_samples_find_the_ranges_of_one(
     import json
     from pathlib import Path
 
-    script = textwrap.dedent(WORKER).format(tests=str(Path(__file__).parent))
+    script = textwrap.dedent(WORKER).format(tests=str(Path(__file__).parents[1]))
     started = [
         subprocess.Popen(
             [sys.executable, "-c", script, str(rank), estimator, f"{tmp_path}/meet", shares],

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from edgeft.config.scheme import Scheme
 from edgeft.quantize.graph import prepare
 from edgeft.quantize.ranges import calibrate
 from edgeft.quantize.sensitivity import rounding_reach
-from edgeft.scheme import Scheme
 
 
 class Block(nn.Module):

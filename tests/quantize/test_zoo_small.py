@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from quantize_nets import calibrated, seeded, settled
 from torch import nn
 
-from edgeft import runtime, target
+from edgeft import backends as runtime
+from edgeft.config import target
 from edgeft.quantize.lower import integer_weights, lower
 from edgeft.verify.integer import integer
 

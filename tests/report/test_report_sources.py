@@ -9,8 +9,9 @@ import pytest
 import report_values as values
 import tiny_bundle
 
-from edgeft import bundle, report
-from edgeft.errors import BundleError, RunError
+from edgeft import report
+from edgeft.bundle import reader as bundle
+from edgeft.core.errors import BundleError, RunError
 from edgeft.report import sources
 
 

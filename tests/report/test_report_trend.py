@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from edgeft.bench import store
 from edgeft.cli.entry import run as main
-from edgeft.errors import RunError
+from edgeft.core.errors import RunError
+from edgeft.measure import store
 from edgeft.report import html, searched, sources, trend
 
 

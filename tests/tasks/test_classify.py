@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgeft import tasks
-from edgeft.errors import BundleError, DataError, UsageError
-from edgeft.tasks import classify
+from edgeft.core.errors import BundleError, DataError, UsageError
+from edgeft.tasks.classify import decoding as classify
 
 LABELS = ["a", "b", "c"]
 NAN, INF = float("nan"), float("inf")

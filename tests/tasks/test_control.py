@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from edgeft import recipe, tasks
-from edgeft.errors import BundleError, DataError
-from edgeft.tasks import control, vector
+from edgeft import tasks
+from edgeft.config import recipe
+from edgeft.core.errors import BundleError, DataError
+from edgeft.inputs import vector
+from edgeft.tasks.control import decoding as control
 
 LABELS = ("steering", "throttle")
 SPEC = {"kind": "vector", "size": [3], "input": "x", "mean": [1.0, 0.0, 0.0], "std": [2.0, 1.0, 1.0]}

@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="average precision is pycocotools' own")
 
-from edgeft.errors import BundleError, DataError
+from edgeft.core.errors import BundleError, DataError
 from edgeft.models.built import image_spec
-from edgeft.tasks import detect, tell
+from edgeft.tasks import tell
+from edgeft.tasks.detect import decoding as detect
 
 LABELS = ("disc", "bar")
 SIZE = (64, 96)

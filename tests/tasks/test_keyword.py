@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import sounds
 
-from edgeft import recipe, tasks
-from edgeft.errors import BundleError
-from edgeft.tasks import classify, keyword, sound
+from edgeft import tasks
+from edgeft.config import recipe
+from edgeft.core.errors import BundleError
+from edgeft.inputs import sound
+from edgeft.tasks.classify import decoding as classify
+from edgeft.tasks.keyword import decoding as keyword
 
 pytestmark = pytest.mark.board
 

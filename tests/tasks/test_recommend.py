@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from edgeft import recipe, tasks
-from edgeft.errors import BundleError, DataError
-from edgeft.tasks import recommend
+from edgeft import tasks
+from edgeft.config import recipe
+from edgeft.core.errors import BundleError, DataError
+from edgeft.tasks.recommend import decoding as recommend
 
 ITEMS = [f"i{k}" for k in range(30)]
 LABELS = tuple(f"Film {k}" for k in range(30))

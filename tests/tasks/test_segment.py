@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeft.errors import DataError
-from edgeft.tasks import mask, segment
+from edgeft.core.errors import DataError
+from edgeft.inputs import mask
+from edgeft.tasks.segment import decoding as segment
 
 
 def logits(classes: list[list[int]], count: int = 3) -> np.ndarray:

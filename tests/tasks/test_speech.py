@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import sounds
 
-from edgeft import recipe, tasks
-from edgeft.errors import BundleError, DataError, RecipeError
-from edgeft.tasks import sound, speech
+from edgeft import tasks
+from edgeft.config import recipe
+from edgeft.core.errors import BundleError, DataError, RecipeError
+from edgeft.inputs import sound
+from edgeft.tasks.speech import decoding as speech
 
 pytestmark = pytest.mark.board
 

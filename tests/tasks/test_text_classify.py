@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import text_run
 
-from edgeft import recipe, tasks
-from edgeft.errors import BundleError, DataError, Missing, RecipeError
-from edgeft.tasks import classify, image, text, text_classify
+from edgeft import tasks
+from edgeft.config import recipe
+from edgeft.core.errors import BundleError, DataError, Missing, RecipeError
+from edgeft.inputs import image, text
+from edgeft.tasks.classify import decoding as classify
+from edgeft.tasks.text_classify import decoding as text_classify
 
 pytest.importorskip("tokenizers", reason="texts need tokenizers")
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from edgeft import data
-from edgeft.errors import BundleError, DataError, Missing, RecipeError
-from edgeft.recipe import Data
-from edgeft.tasks import translate
+from edgeft.config.recipe import Data
+from edgeft.core.errors import BundleError, DataError, Missing, RecipeError
+from edgeft.tasks.translate import decoding as translate
 
 SAID = ["a man rides a bike", "two dogs play in the white snow", "a woman", "the cat sat on the mat today", "rain"]
 TRUE = ["a man rides a bicycle", "two dogs play in the snow", "a young woman smiles", "the cat sat on a mat", "rain"]

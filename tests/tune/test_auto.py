@@ -10,7 +10,7 @@ import torch
 import tune_data
 from safetensors.torch import load_file
 
-from edgeft.errors import RecipeError
+from edgeft.core.errors import RecipeError
 from edgeft.tune.run import tune
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import tune_data  # noqa: F401  one thread
 from torch import nn
 
-from edgeft import recipe, target
+from edgeft.config import recipe, target
 from edgeft.models import builtin
 from edgeft.quantize.graph import QuantizedGraph, prepare
 from edgeft.tune import cost, sparse, updates

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from shapes_run import HOST
 from torch import nn
 
-from edgeft.errors import DataError, RecipeError
+from edgeft.core.errors import DataError, RecipeError
 from edgeft.tune import checkpoint
 from edgeft.tune.fit import Fitted, Stage, fit, rate
 from edgeft.tune.run import tune

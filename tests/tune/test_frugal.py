@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from edgeft import recipe, target
+from edgeft.config import recipe, target
 from edgeft.models import builtin
 from edgeft.quantize.graph import prepare
 from edgeft.quantize.packed import pack, unpack

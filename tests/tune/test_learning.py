@@ -11,13 +11,13 @@ import tune_data
 from safetensors.torch import load_file
 from torch import nn
 
-from edgeft import recipe, target
-from edgeft.errors import RecipeError
-from edgeft.models.resnet import ResNet8
-from edgeft.objectives import classify
-from edgeft.objectives.blocks import blocks
+from edgeft.config import recipe, target
+from edgeft.config.scheme import Scheme
+from edgeft.core.errors import RecipeError
+from edgeft.learning.blocks import blocks
+from edgeft.models.nets.resnet import ResNet8
 from edgeft.quantize.graph import capture_float, insert
-from edgeft.scheme import Scheme
+from edgeft.tasks.classify import learning as classify
 from edgeft.tune import learning, updates
 from edgeft.tune.run import qat_groups, tune
 

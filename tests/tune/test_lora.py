@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
-from edgeft import target
-from edgeft.errors import RecipeError
-from edgeft.models.efficientnet_lite import EfficientNetLite0
-from edgeft.models.resnet import ResNet8
-from edgeft.recipe import Update
+from edgeft.config import target
+from edgeft.config.recipe import Update
+from edgeft.core.errors import RecipeError
+from edgeft.models.nets.efficientnet_lite import EfficientNetLite0
+from edgeft.models.nets.resnet import ResNet8
 from edgeft.tune import lora, updates
 from edgeft.tune.run import tune
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from edgeft.errors import RecipeError
-from edgeft.models.efficientnet_lite import EfficientNetLite0
-from edgeft.models.resnet import ResNet20
+from edgeft.config.scheme import Scheme
+from edgeft.core.errors import RecipeError
+from edgeft.models.nets.efficientnet_lite import EfficientNetLite0
+from edgeft.models.nets.resnet import ResNet20
 from edgeft.quantize.graph import capture_float, insert
 from edgeft.quantize.ranges import calibrate
-from edgeft.scheme import Scheme
 from edgeft.tune import sparse, updates
 from edgeft.tune.fit import Stage, fit
 from edgeft.tune.frugal import Frugal

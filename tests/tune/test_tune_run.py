@@ -15,8 +15,8 @@ from shapes_run import HOST
 from torch import nn
 
 from edgeft import data as data_room
-from edgeft import recipe
-from edgeft.errors import DataError, ModelError, RecipeError
+from edgeft.config import recipe
+from edgeft.core.errors import DataError, ModelError, RecipeError
 from edgeft.tune.run import tune
 
 SUMMARY = (

@@ -10,15 +10,15 @@ import tune_data  # noqa: F401  one thread
 from accelerate import Accelerator
 from torch import nn
 
-from edgeft.errors import RecipeError
-from edgeft.models.efficientnet_lite import EfficientNetLite0
-from edgeft.models.mobilenet import MobileNetV2
-from edgeft.models.resnet import ResNet20
-from edgeft.quantize.capture import attribute
+from edgeft.config.scheme import Scheme
+from edgeft.core.errors import RecipeError
+from edgeft.graph.capture import attribute
+from edgeft.models.nets.efficientnet_lite import EfficientNetLite0
+from edgeft.models.nets.mobilenet import MobileNetV2
+from edgeft.models.nets.resnet import ResNet20
 from edgeft.quantize.graph import Captured, QuantizedGraph, capture_float, insert
 from edgeft.quantize.lower import integer_weights
 from edgeft.quantize.ranges import calibrate
-from edgeft.scheme import Scheme
 from edgeft.tune import updates
 from edgeft.tune.fit import Stage, fit
 from edgeft.tune.run import qat_groups

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeft import recipe
-from edgeft.recipe import Recipe
+from edgeft.config import recipe
+from edgeft.config.recipe import Recipe
 
 torch.set_num_threads(1)
 LABELS = ("disc", "square", "cross")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from logits import LABELS, outputs, targets, wrong
 
 from edgeft import verify
-from edgeft.errors import DataError, ModelError, RecipeError
-from edgeft.recipe import Gates
-from edgeft.tasks import classify
+from edgeft.config.recipe import Gates
+from edgeft.core.errors import DataError, ModelError, RecipeError
+from edgeft.tasks.classify import decoding as classify
 
 
 def judge(float_wrong: int, more_wrong: int, n: int = 400, **gates):

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from logits import outputs, targets, wrong
 
 from edgeft import verify
-from edgeft.errors import BundleError, Missing
-from edgeft.recipe import Gates
-from edgeft.tasks import classify, control
+from edgeft.config.recipe import Gates
+from edgeft.core.errors import BundleError, Missing
+from edgeft.tasks.classify import decoding as classify
+from edgeft.tasks.control import decoding as control
 
 STEP = {"logits": 0.1}
 

@@ -11,11 +11,11 @@ import pytest
 from simulated import SimulatedClock, work
 
 from edgeft import verify
-from edgeft.bench import quads
-from edgeft.bench.latency import measure
-from edgeft.recipe import Gates
-from edgeft.target import Objection, Target
-from edgeft.verdict import Verdict
+from edgeft.config.recipe import Gates
+from edgeft.config.target import Objection, Target
+from edgeft.core.verdict import Verdict
+from edgeft.measure import quads
+from edgeft.measure.latency import measure
 
 NOISE = {"quiet": {}, "jitter": {"jitter": 0.3}, "bursts": {"jitter": 0.4, "burst": 0.3}}
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeft import verify
-from edgeft.recipe import Gates
-from edgeft.runtime import IntegerShare, WeightTensor
+from edgeft.backends import IntegerShare, WeightTensor
+from edgeft.config.recipe import Gates
 
 LAYOUTS = {
     "conv as it is": ((8, 3, 3, 2), lambda w: w),

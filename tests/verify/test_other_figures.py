@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgeft.report import html
-from edgeft.tasks import classify, control
+from edgeft.tasks.classify import decoding as classify
+from edgeft.tasks.control import decoding as control
 from edgeft.verify.other_figures import MOST_CLASSES, other_figures
 
 

@@ -12,9 +12,12 @@ import pytest
 import tiny_bundle as tiny
 from simulated import SimulatedClock
 
-from edgeft import bundle, files, runtime, verify
-from edgeft.bench import quads
-from edgeft.errors import BundleError, DataError
+from edgeft import backends as runtime
+from edgeft import verify
+from edgeft.bundle import reader as bundle
+from edgeft.core import files
+from edgeft.core.errors import BundleError, DataError
+from edgeft.measure import quads
 from edgeft.report import text
 from edgeft.verify.run import run
 

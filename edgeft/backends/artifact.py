@@ -1,0 +1,103 @@
+"""What an exporter hands back, and the small pieces that all exporters share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One exported model inside the staging folder.
+
+    `file` is the name that a runtime opens, `files` every name written (both relative to the folder). `emitted` says
+    what the file really needs: `ops` {op: count} and, per format, `opset` and `ir_version` (ONNX, OpenVINO) or
+    `op_versions` {op: version} (TFLite).
+    """
+
+    file: str
+    files: tuple[str, ...]
+    emitted: dict[str, Any] = field(default_factory=dict)
+
+
+def batch_of(example: Sequence[torch.Tensor], size: int) -> tuple[torch.Tensor, ...]:
+    """The example inputs with exactly `size` samples along axis 0 (repeated or cut); scalars stay as they are."""
+    out = []
+    for tensor in example:
+        if tensor.dim():
+            times = -(-size // max(1, tensor.shape[0]))
+            tensor = tensor.repeat(times, *[1] * (tensor.dim() - 1))[:size].contiguous()
+        out.append(tensor)
+    return tuple(out)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[list[str]]:
+    """Swallow what converters print, also from C++ (file descriptors 1 and 2): stdout belongs to the command.
+
+    Yields a list that holds the swallowed lines after the block.
+    """
+    import logging
+    import warnings
+
+    lines: list[str] = []
+    with contextlib.ExitStack() as stack:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(ValueError, OSError):
+                stream.flush()
+        sink = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
+        saved = [os.dup(1), os.dup(2)]
+        disabled = logging.root.manager.disable
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
+            with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+                yield lines
+        finally:
+            sink.flush()
+            for target, copy in zip((1, 2), saved):
+                os.dup2(copy, target)
+                os.close(copy)
+            logging.disable(disabled)
+            sink.seek(0)
+            lines += sink.read().splitlines()
+
+
+#: how the three converters name a node, and failing that an op
+_NODE = re.compile(r"%(\w+)\s*:\s*\[.*?\]\s*=\s*call_\w+\[target=([\w.]+)\]")
+_OP = re.compile(r"\b(?:torch\.ops\.)?((?:aten|prims|quantized_decomposed|torchvision)(?:\.|::)[A-Za-z_]\w*(?:\.\w+)?)")
+
+
+def conversion_failed(converter: str, error: BaseException, printed: Sequence[str] = ()) -> ModelError:
+    """A `ModelError` that names the op and the tensor which `converter` gave up on, in one line."""
+    text = "\n".join([str(error), *printed])
+    if node := _NODE.search(text):
+        place, op = node[1], node[2].removeprefix("torch.ops.")
+    elif found := _OP.search(text):
+        place, op = "", found[1].replace("::", ".")
+    else:
+        place, op = "", ""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    noise = ("Failed to", "⬆", "<class", "-", "#", "*")
+    reason = next((line for line in lines if not line.startswith(noise)), next(iter(lines), type(error).__name__))
+    what = f"{converter} cannot convert the op {op}" if op else f"{converter} cannot convert this model"
+    return ModelError(
+        f"{what}: {reason[:300]}",
+        where=f"tensor {place}" if place else "",
+        remedy='keep the layer that holds it in float (quantize.keep_float = ["<layer pattern>"]), or rewrite it with '
+        "ops that the runtime has",
+    )

@@ -1,0 +1,237 @@
+"""A minimal reader of `.tflite` files: operator versions and constants, straight from the flatbuffer.
+
+The layout is that of tensorflow/lite/schema/schema.fbs, read by field number; https://flatbuffers.dev/internals/ tells
+the encoding. Every offset is checked, so that a broken file is a `BundleError` and never reaches the runtime.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from ...core.errors import BundleError
+from .ops import BUILTIN
+
+_MOST_DIMS = 32
+#: tensor types uint8 and int8, and how far their zero points lie above int8's
+EIGHT_BITS = {3: 128, 9: 0}
+_FLOAT32, _INT8, _CUSTOM = 0, 9, BUILTIN.index("CUSTOM")
+
+
+@dataclass(frozen=True)
+class TfliteTensor:
+    """`scale` and `zero_point` are empty where the tensor is not quantized; `data` is None where it is no constant."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: int
+    data: memoryview | None
+    scale: np.ndarray
+    zero_point: np.ndarray
+    axis: int
+
+
+@dataclass(frozen=True)
+class TfliteOperator:
+    """One op of a graph; `inputs` and `outputs` are positions in the model's `tensors`, -1 where one is left out."""
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TfliteModel:
+    """`versions` is op -> highest version, `ops` op -> how often, over all subgraphs; `tensors` of all of them."""
+
+    schema: int
+    versions: dict[str, int]
+    ops: dict[str, int]
+    tensors: tuple[TfliteTensor, ...]
+    operators: tuple[TfliteOperator, ...]
+
+    def int8_constants(self) -> list[tuple[TfliteTensor, np.ndarray]]:
+        return [
+            (t, np.frombuffer(t.data, np.int8).reshape(t.shape))
+            for t in self.tensors
+            if t.type == _INT8 and t.data is not None and prod(t.shape) > 1
+        ]
+
+    def int8_tables(self) -> list[tuple[TfliteTensor, np.ndarray, np.ndarray]]:
+        """(tensor, values, float32 scales) of each int8 constant -> lookup -> CAST -> MUL with a constant of scales,
+        or with rows looked up in one."""
+        made_by = {k: op for op in self.operators for k in op.outputs}
+        constants = {id(t): values for t, values in self.int8_constants()}
+        found = []
+        for product in self.operators:
+            if product.name != "MUL" or len(product.inputs) != 2:
+                continue
+            for one, other in (product.inputs, product.inputs[::-1]):
+                producer = made_by.get(self._unshaped(one, made_by))
+                if producer is None or producer.name != "CAST" or not producer.inputs:
+                    continue
+                table = self._looked_up(producer.inputs[0], made_by)
+                scale = self._looked_up(other, made_by)
+                if id(table) in constants and scale.type == _FLOAT32 and scale.data and len(scale.data) % 4 == 0:
+                    found.append((table, constants[id(table)], np.frombuffer(scale.data, np.float32)))
+        return found
+
+    def _looked_up(self, tensor: int, made_by: dict[int, TfliteOperator]) -> TfliteTensor:
+        """The tensor that was looked up to make this one; itself where there was no lookup."""
+        inner = self._unshaped(tensor, made_by)
+        producer = made_by.get(inner)
+        if producer is not None and producer.name in ("EMBEDDING_LOOKUP", "GATHER") and len(producer.inputs) > 1:
+            return self.tensors[producer.inputs[1 if producer.name == "EMBEDDING_LOOKUP" else 0]]
+        return self.tensors[inner]
+
+    def _unshaped(self, tensor: int, made_by: dict[int, TfliteOperator]) -> int:
+        """The tensor behind any reshapes; a broken file may have a circle of them."""
+        for _ in self.operators:
+            producer = made_by.get(tensor)
+            if producer is None or producer.name != "RESHAPE" or not producer.inputs:
+                break
+            tensor = producer.inputs[0]
+        return tensor
+
+
+def read(path: Path | str) -> TfliteModel:
+    """Read a `.tflite` file; raises `BundleError` when it is none or is cut short."""
+    path = Path(path)
+    try:
+        data = memoryview(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    try:
+        if bytes(data[4:8]) != b"TFL3":
+            raise ValueError("it does not begin as one")
+        return _model(_Table(data, _number(data, 0, "I")))
+    except (ValueError, IndexError, UnicodeDecodeError) as error:
+        raise BundleError(f"is no readable TFLite file ({error})", where=str(path), remedy="export it again") from error
+
+
+def _number(data: memoryview, at: int, kind: str) -> int:
+    if at < 0 or at + struct.calcsize(kind) > len(data):
+        raise ValueError("cut short, or an offset points outside")
+    return int(struct.unpack_from("<" + kind, data, at)[0])
+
+
+class _Table:
+    """One flatbuffer table at byte `at`; fields are asked for by number and fall back to their defaults."""
+
+    def __init__(self, data: memoryview, at: int) -> None:
+        self.data, self.at = data, at
+        self.vtable = at - _number(data, at, "i")
+        self.size = _number(data, self.vtable, "H")
+
+    def _field(self, number: int) -> int:
+        place = 4 + 2 * number
+        offset = _number(self.data, self.vtable + place, "H") if place < self.size else 0
+        return self.at + offset if offset else 0
+
+    def number(self, field: int, kind: str, default: int = 0) -> int:
+        at = self._field(field)
+        return _number(self.data, at, kind) if at else default
+
+    def _follow(self, field: int) -> int:
+        at = self._field(field)
+        return at + _number(self.data, at, "I") if at else 0
+
+    def table(self, field: int) -> _Table | None:
+        at = self._follow(field)
+        return _Table(self.data, at) if at else None
+
+    def vector(self, field: int, dtype: str) -> np.ndarray:
+        """A vector of numbers as an array that views the file."""
+        width = np.dtype(dtype).itemsize
+        at = self._follow(field)
+        if not at:
+            return np.zeros(0, dtype)
+        count = _number(self.data, at, "I")
+        if at + 4 + count * width > len(self.data):
+            raise ValueError("cut short inside a vector")
+        return np.frombuffer(self.data, "<" + dtype, count, at + 4)
+
+    def tables(self, field: int) -> list[_Table]:
+        at = self._follow(field)
+        starts = range(at + 4, at + 4 + 4 * len(self.vector(field, "u4")), 4) if at else ()
+        return [_Table(self.data, s + _number(self.data, s, "I")) for s in starts]
+
+    def text(self, field: int) -> str:
+        return self.vector(field, "u1").tobytes().decode()
+
+
+def _model(model: _Table) -> TfliteModel:
+    codes = [_code(c) for c in model.tables(1)]
+    buffers = model.tables(4)
+    constants: dict[int, memoryview | None] = {}
+    tensors: list[TfliteTensor] = []
+    ops: dict[str, int] = {}
+    operators: list[TfliteOperator] = []
+    for graph in model.tables(2):
+        first = len(tensors)
+        for operator in graph.tables(3):
+            name = codes[operator.number(0, "I")][0]
+            ops[name] = ops.get(name, 0) + 1
+            ends = [[first + k if k >= 0 else -1 for k in operator.vector(f, "i4").tolist()] for f in (1, 2)]
+            operators.append(TfliteOperator(name, tuple(ends[0]), tuple(ends[1])))
+        for tensor in graph.tables(0):
+            index = tensor.number(2, "I")
+            if index not in constants:
+                constants[index] = _constant(buffers[index]) if index else None
+            tensors.append(_tensor(tensor, constants[index]))
+    versions: dict[str, int] = {}
+    for name, number in codes:
+        versions[name] = max(number, versions.get(name, 0))
+    if any(not -1 <= k < len(tensors) for operator in operators for k in (*operator.inputs, *operator.outputs)):
+        raise ValueError("an op names a tensor that is not there")
+    return TfliteModel(model.number(0, "I"), versions, ops, tuple(tensors), tuple(operators))
+
+
+def _code(code: _Table) -> tuple[str, int]:
+    """The op's name and version; codes beyond 127 are only in the newer field, so the larger one counts."""
+    number = max(code.number(0, "b"), code.number(3, "i"))
+    name = BUILTIN[number] if 0 <= number < len(BUILTIN) else f"BUILTIN_{number}"
+    return (f"CUSTOM:{code.text(1)}" if number == _CUSTOM else name), code.number(2, "i", 1)
+
+
+def _constant(buffer: _Table) -> memoryview | None:
+    """The bytes of a buffer: inside the flatbuffer, or behind it in a large file."""
+    inner = buffer.vector(0, "u1")
+    if inner.size:
+        return inner.data
+    offset, size = buffer.number(1, "Q"), buffer.number(2, "Q")
+    if offset <= 1 or not size:
+        return None
+    if offset + size > len(buffer.data):
+        raise ValueError("cut short inside a constant")
+    return buffer.data[offset : offset + size]
+
+
+def _tensor(tensor: _Table, data: memoryview | None) -> TfliteTensor:
+    shape = tuple(int(d) for d in tensor.vector(0, "i4"))
+    kind, name = tensor.number(1, "b"), tensor.text(3)
+    if len(shape) > _MOST_DIMS or any(d < 0 for d in shape):
+        raise ValueError(f"the tensor {name!r} has an impossible shape")
+    if data is not None and kind == _INT8 and len(data) != prod(shape):
+        raise ValueError(f"the constant {name!r} holds {len(data)} bytes for the shape {shape}")
+    quantization = tensor.table(4)
+    scale, zero, axis = np.zeros(0, np.float32), np.zeros(0, np.int64), 0
+    if quantization is not None:
+        scale, zero = quantization.vector(2, "f4"), quantization.vector(3, "i8")
+        axis = quantization.number(6, "i")
+    return TfliteTensor(name, shape, kind, data, scale, zero, axis)
+
+
+def probe_model() -> bytes:
+    """A whole model of one op, y = relu(x) on float32 (1,): what an interpreter must at least be able to run."""
+    return base64.b64decode(
+        "GAAAAFRGTDMAAA4AFAAQAAwACAAAAAQADgAAABAAAAAcAAAA0AAAAAMAAAABAAAACAAAAAQABAAEAAAAAQAAABAAAAAMABQA"
+        "EAAMAAgABAAMAAAAEAAAADwAAABAAAAARAAAAAEAAAAQAAAAAAAKAAwAAAAIAAQACgAAAAgAAAAMAAAAAQAAAAEAAAABAAAA"
+        "AAAAAAEAAAABAAAAAQAAAAAAAAACAAAAMAAAAAQAAADk////CAAAAAwAAAABAAAAeQAAAAEAAAABAAAADAAMAAgAAAAAAAQA"
+        "DAAAAAgAAAAMAAAAAQAAAHgAAAABAAAAAQAAAAEAAAAQAAAADAAMAAsAAAAAAAQADAAAABMAAAAAAAAT"
+    )

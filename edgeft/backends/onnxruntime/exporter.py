@@ -1,0 +1,201 @@
+"""A quantized or float graph -> one ONNX file for ONNX Runtime, or for TensorRT's parser (form "tensorrt")."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...config.target import Target
+from ...core import files
+from ...core.errors import ModelError, need
+from ..artifact import Artifact, batch_of, conversion_failed, quiet
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+FILE = "model.onnx"
+#: finished translations by what they were made from
+_translated: dict[str, bytes] = {}
+_KEPT = 2
+
+
+def export(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    folder: Path,
+    *,
+    target: Target,
+    dynamic_batch: bool,
+) -> Artifact:
+    """Write `folder/model.onnx` from a lowered module whose weights are int8 buffers followed by dequantize.
+
+    `example` holds one tensor per input, batch first. With `dynamic_batch` (and a target that does not ask for static
+    shapes) axis 0 of every input is the dimension "batch", else the batch is 1. The form of the profile decides the
+    integers: "integer" writes unsigned activations, "tensorrt" keeps signed ones and refuses a zero point that is
+    not 0. Raises `ModelError` when torch cannot translate an op or the profile's opset or IR cannot be met.
+    """
+    model = translate(module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch)
+    if target.form == "tensorrt":
+        _refuse_zero_points(model, target)
+    else:
+        from . import passes
+
+        _apply(model, passes.mean_to_global_pool, passes.pad_in_integers, passes.average_pool_without_ceil)
+        _apply(model, passes.clip_in_integers)
+        _apply(model, passes.integer_bias, passes.unsigned_activations, passes.drop_unused_initializers)
+    return _write(model, folder, target)
+
+
+def export_float(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    folder: Path,
+    *,
+    target: Target,
+    dynamic_batch: bool,
+    as_it_is: bool = False,
+) -> Artifact:
+    """The same for the float baseline: `module` computes in float32 and has its BatchNorm folded.
+
+    `as_it_is`: inputs keep the sizes of `example` on every axis, and axis 0 means nothing (a training step).
+    """
+    model = translate(
+        module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch, as_it_is=as_it_is
+    )
+    return _write(model, folder, target)
+
+
+def translate(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    *,
+    target: Target,
+    dynamic_batch: bool,
+    as_it_is: bool = False,
+) -> onnx.ModelProto:
+    """torch's own translation, without names of the machine in it: signed Q/DQ, constants as initializers.
+
+    The last two are kept, since ONNX Runtime and OpenVINO start from the same translation and torch takes long for it.
+    """
+    onnx = need("onnx", "onnx")
+    need("onnxscript", "onnx")
+    from .opset import asked_opset
+
+    dynamic = dynamic_batch and not target.static_shapes and not as_it_is
+    if not as_it_is:
+        example = batch_of(example, 2 if dynamic else 1)
+    opset = asked_opset(target)
+    if not hasattr(module, "graph"):
+        return _translate(module, example, input_names, output_names, dynamic=dynamic, opset=opset)
+    key = _identity(module, example, (*input_names, *output_names, dynamic, opset))
+    if key not in _translated:
+        model = _translate(module, example, input_names, output_names, dynamic=dynamic, opset=opset)
+        _translated[key] = model.SerializeToString()
+        while len(_translated) > _KEPT:
+            del _translated[next(iter(_translated))]
+    return onnx.ModelProto.FromString(_translated[key])
+
+
+def _identity(module: Any, example: tuple[torch.Tensor, ...], rest: tuple[Any, ...]) -> str:
+    """A digest of all that a translation depends on: the graph's code, every weight, shapes, names, opset."""
+    from ...graph.capture import attribute
+
+    digest = hashlib.sha256(repr((rest, [(tuple(t.shape), str(t.dtype)) for t in example])).encode())
+    digest.update(str(module.graph).encode())
+    tensors = dict((*module.named_parameters(), *module.named_buffers()))
+    for node in module.graph.nodes:
+        if node.op == "get_attr" and node.target not in tensors:
+            tensors[node.target] = attribute(module, node.target)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _translate(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    *,
+    dynamic: bool,
+    opset: int,
+) -> onnx.ModelProto:
+    import torch
+
+    from . import passes
+
+    batch = torch.export.Dim("batch", min=1)
+    shapes = tuple({0: batch} if tensor.dim() else {} for tensor in example) if dynamic else None
+    error: BaseException | None = None
+    with quiet() as printed:
+        try:
+            program = torch.onnx.export(
+                module,
+                example,
+                None,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                input_names=list(input_names),
+                output_names=list(output_names),
+                dynamic_shapes=shapes,
+                opset_version=opset,
+                optimize=True,
+            )
+            assert program is not None
+            model = program.model_proto
+        except (RuntimeError, TypeError, ValueError, NotImplementedError, AssertionError) as caught:
+            error = caught
+    if error is not None:
+        if (dynamic and "specializ" in str(error)) or "ConstraintViolation" in str(error):
+            raise ModelError(
+                "the model computes with its batch size, so the batch cannot be dynamic",
+                remedy="export with static shapes (batch 1), or take the batch size from x.shape[0] in the model",
+            ) from error
+        raise conversion_failed("torch's ONNX exporter", error, printed) from error
+    found = [o.name for o in model.graph.output]
+    if found != list(output_names):
+        raise ModelError(f"the ONNX file has the outputs {found} where {list(output_names)} were expected")
+    _apply(model, passes.inline_functions, passes.strip_metadata, passes.constants_to_initializers)
+    _apply(model, passes.drop_unused_initializers)
+    return model
+
+
+def _apply(model: onnx.ModelProto, *passes: Callable[[onnx.ModelProto], int]) -> None:
+    for one in passes:
+        one(model)
+
+
+def _refuse_zero_points(model: onnx.ModelProto, target: Target) -> None:
+    """TensorRT takes signed int8 with zero point 0 and constant scales only."""
+    from .passes import Index
+
+    index = Index(model)
+    for node in model.graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        zero = index.value(node.input[2]) if len(node.input) > 2 else None
+        if index.value(node.input[1]) is None or (zero is not None and zero.any()):
+            raise ModelError(
+                f"{target.name} needs constant scales and zero points of 0",
+                where=f"tensor {node.input[0]}",
+                remedy="quantize with a symmetric scheme: [scheme] activation_symmetric = true in the target profile",
+            )
+
+
+def _write(model: onnx.ModelProto, folder: Path, target: Target) -> Artifact:
+    from .opset import finish
+
+    emitted = finish(model, target)
+    files.write_bytes(Path(folder) / FILE, model.SerializeToString(deterministic=True))
+    return Artifact(FILE, (FILE,), emitted)

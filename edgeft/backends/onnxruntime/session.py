@@ -1,0 +1,186 @@
+"""ONNX Runtime on the CPU: `.onnx` files.
+
+External data is resolved only inside the model's folder, and that is checked before the runtime opens the file.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import BundleError, Missing, need
+from .. import IntegerShare, Session, Tensor
+from .._session import BaseSession, existing, reason, rename, settings
+from . import wire as _onnx_wire
+from .integer_share import share
+from .integer_weights import activation_grids, integer_weights
+
+__all__ = [
+    "activation_grids",
+    "emitted",
+    "exact_options",
+    "integer_share",
+    "integer_weights",
+    "knobs",
+    "load",
+    "options",
+    "version",
+]
+
+NAME, EXTRA, SUFFIX = "onnxruntime", "onnx", ".onnx"
+_TYPES = {
+    "float": "float32", "float16": "float16", "double": "float64", "int8": "int8", "uint8": "uint8", "int16": "int16",
+    "uint16": "uint16", "int32": "int32", "uint32": "uint32", "int64": "int64", "uint64": "uint64", "bool": "bool",
+}  # fmt: skip
+_OPTIONS = {
+    "provider": "CPUExecutionProvider",
+    "graph_optimization_level": "ORT_ENABLE_ALL",
+    "inter_op_num_threads": 1,
+    "session.intra_op.allow_spinning": "0",
+}
+#: options that are understood too, with the runtime's own defaults: worth a search, not worth recording
+_MEMORY = {"enable_cpu_mem_arena": True, "enable_mem_pattern": True}
+_LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
+
+
+def version() -> str:
+    return str(need("onnxruntime", EXTRA).__version__)
+
+
+def options() -> dict[str, Any]:
+    """Session options; keys with a dot are session config entries. Spinning threads would disturb their neighbours."""
+    return dict(_OPTIONS)
+
+
+def exact_options() -> dict[str, Any]:
+    """Q/DQ nodes stay as they are, in float: only the extended optimizations put integer kernels in."""
+    return {"graph_optimization_level": "ORT_ENABLE_BASIC"}
+
+
+def knobs(threads: int) -> dict[str, tuple[Any, ...]]:
+    """Options that may change the speed, each with the values worth trying, its default first."""
+    spinning = {"session.intra_op.allow_spinning": ("0", "1")} if threads > 1 else {}
+    levels = ("ORT_ENABLE_ALL", "ORT_ENABLE_EXTENDED")
+    return {"graph_optimization_level": levels, **spinning, **dict.fromkeys(_MEMORY, (True, False))}
+
+
+def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
+    """A session; raises `BundleError` when the file does not load, `Missing` when the runtime is absent."""
+    return _open(path, threads, options)
+
+
+def _open(path: Path, threads: int, chosen: Mapping[str, Any] | None, profile: Path | None = None) -> _OrtSession:
+    need("onnxruntime", EXTRA)
+    import onnxruntime as ort
+
+    path = existing(path)
+    _onnx_wire.read(path)  # refuses external data outside the folder before the runtime follows it
+    values, input_names, output_names = settings(chosen, {**_OPTIONS, **_MEMORY}, path)
+    if values["graph_optimization_level"] not in _LEVELS:
+        raise BundleError(f"graph_optimization_level is one of {', '.join(_LEVELS)}", where=str(path))
+    if values["provider"] not in ort.get_available_providers():
+        raise Missing(
+            f"this ONNX Runtime has no {values['provider']}, only {', '.join(ort.get_available_providers())}",
+            where=str(path),
+            remedy="install the build of onnxruntime that holds it",
+        )
+    ort.disable_telemetry_events()
+    config = ort.SessionOptions()
+    config.log_severity_level = 4
+    config.intra_op_num_threads = threads
+    config.inter_op_num_threads = values["inter_op_num_threads"]
+    config.graph_optimization_level = getattr(ort.GraphOptimizationLevel, values["graph_optimization_level"])
+    for key in _MEMORY:
+        setattr(config, key, values[key])
+    for key, value in values.items():
+        if "." in key:
+            config.add_session_config_entry(key, value)
+    disabled = None
+    if profile is not None:
+        config.enable_profiling = True
+        config.profile_file_prefix = str(profile / "profile")
+        config.optimized_model_filepath = str(profile / "optimized.onnx")
+        disabled = ["NchwcTransformer"]  # pads channels of float convolutions, which would miscount their work
+    try:
+        handle = ort.InferenceSession(str(path), config, providers=[values["provider"]], disabled_optimizers=disabled)
+    except Exception as error:  # the runtime's own errors share no base class but Exception
+        raise BundleError(
+            f"does not load in ONNX Runtime {ort.__version__}: {reason(error)}",
+            where=str(path),
+            remedy="export it again for this version of the runtime",
+        ) from error
+    return _OrtSession(
+        path,
+        handle,
+        rename([_tensor(n, path) for n in handle.get_inputs()], input_names, "input", path),
+        rename([_tensor(n, path) for n in handle.get_outputs()], output_names, "output", path),
+    )
+
+
+def _tensor(node: Any, path: Path) -> Tensor:
+    kind = node.type.removeprefix("tensor(").removesuffix(")")
+    if kind not in _TYPES:
+        raise BundleError(f"the tensor {node.name!r} is a {node.type}, which cannot be fed", where=str(path))
+    return Tensor(node.name, tuple(d if isinstance(d, int) else -1 for d in node.shape), _TYPES[kind])
+
+
+class _OrtSession(BaseSession):
+    def __init__(self, path: Path, handle: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        super().__init__(path, inputs, outputs)
+        self.handle = handle
+        self._own_inputs = [n.name for n in handle.get_inputs()]
+        self._own_outputs = [n.name for n in handle.get_outputs()]
+        self._last: list[np.ndarray] | None = None
+        self._results: list[np.ndarray] = []
+        self._binding: Any = None
+
+    def _call(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        try:
+            results = self.handle.run(self._own_outputs, dict(zip(self._own_inputs, arrays)))
+        except Exception as error:
+            raise self._fault(f"ONNX Runtime could not run the model: {reason(error)}") from error
+        self._last, self._results, self._binding = arrays, results, None
+        return results
+
+    def invoke(self) -> None:
+        """Again on the tensors last given, which stay bound, into outputs that are allocated once."""
+        if self._binding is None:
+            self._bind()
+        self.handle.run_with_iobinding(self._binding)
+
+    def _bind(self) -> None:
+        import onnxruntime as ort
+
+        if self._last is None:
+            raise self._fault("invoke() repeats a run, and nothing was run yet")
+        binding = self.handle.io_binding()
+        for name, array in zip(self._own_inputs, self._last):
+            binding.bind_cpu_input(name, array)
+        for name, array in zip(self._own_outputs, self._results):
+            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype))
+        self._binding = binding
+
+
+def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
+    """One profiled run: which kernels ran, on which types and shapes; weight shapes come from the optimized graph."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = _open(path, threads, None, profile=Path(folder))
+        if feeds is None:
+            feeds = {t.name: np.zeros([abs(d) for d in t.shape], t.dtype) for t in session.inputs}
+        session.run(feeds)
+        events = json.loads(Path(session.handle.end_profiling()).read_text())
+        return share(events, _onnx_wire.read(Path(folder) / "optimized.onnx"))
+
+
+def emitted(path: Path) -> dict[str, Any]:
+    """{"opset", "opsets" by domain, "ir_version", "ops" {type: count}}; ops of other domains as `domain.Type`."""
+    model = _onnx_wire.read(existing(path))
+    ops = Counter(f"{n.domain}.{n.op}" if n.domain not in ("", "ai.onnx") else n.op for n in model.nodes())
+    opsets = {domain or "ai.onnx": number for domain, number in model.opsets.items()}
+    return {"opset": opsets.get("ai.onnx", 0), "opsets": opsets, "ir_version": model.ir_version, "ops": dict(ops)}

@@ -1,0 +1,196 @@
+"""Reading OpenVINO's graphs: dequantized constants of a stored model, kernels of a compiled one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import Grid, IntegerShare, WeightTensor, _macs
+
+_FUSED = "Subgraph"
+_PRODUCTS = ("MatMul", "ScaledDotProductAttention")
+_NOT_RUN = {"Input", "Output", "Const"}
+_MOVES = {
+    "Reorder", "Reshape", "Transpose", "Convert", "Concatenation", "Split", "StridedSlice", "Slice", "Gather", "Pad",
+    "Broadcast", "Tile", "ShapeOf", "MemoryInput", "MemoryOutput", "DepthToSpace", "SpaceToDepth", "Permute",
+}  # fmt: skip
+_RECURRENT = {"RNNSeq", "RNNCell"}
+_SHORT = {"i8": "int8", "u8": "uint8", "i16": "int16", "u16": "uint16", "f32": "float32", "f16": "float16",
+          "bf16": "bfloat16"}  # fmt: skip
+
+
+def constant_weights(model: Any) -> list[WeightTensor]:
+    """Constant (i8) -> Convert -> [Subtract(zero point)] -> Multiply(scale), as converters write it.
+
+    Between a table and its Convert stands the Gather of its rows; then their scales are gathered too.
+
+    One entry a Multiply: layers whose integers are equal may share a constant and differ in their scales.
+    """
+    found = []
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Constant" or _name(node.get_output_element_type(0)) != "i8":
+            continue
+        data = np.array(node.get_data())
+        if data.size < 2:
+            continue
+        for multiply, zero in _dequantizations(node):
+            scale = _scale(multiply)
+            if scale is None:
+                continue
+            wide = [i for i, d in enumerate(scale.shape) if d > 1]
+            offset = data.ndim - scale.ndim
+            zeros = None if zero is None else np.rint(zero).astype(np.int32).reshape(-1)
+            found.append(
+                WeightTensor(
+                    name=node.get_friendly_name(),
+                    data=data,
+                    scale=scale.astype(np.float32).reshape(-1),
+                    axis=wide[0] + offset if wide else 0,
+                    zero_point=zeros if zeros is not None and zeros.any() else None,
+                )
+            )
+    return found
+
+
+def activation_grids(model: Any) -> list[Grid]:
+    """Of every FakeQuantize to 256 levels: by its input range, and by the arithmetic that leads back to reals."""
+    found = []
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "FakeQuantize" or node.get_levels() != 256:
+            continue
+        low, high, out_low, out_high = (_value(node.input_value(i).get_node()) for i in (1, 2, 3, 4))
+        if low is None or high is None or out_low is None or out_high is None or low.size != 1 or high.size != 1:
+            continue
+        name, first, last = node.get_friendly_name(), float(low.reshape(-1)[0]), float(high.reshape(-1)[0])
+        scale = (last - first) / 255
+        found.append(Grid(name, scale, round(-first / scale) - 128))
+        place = next(_dequantizations(node), None)
+        factor = _scale(place[0]) if place else None
+        bottom, top = float(out_low.reshape(-1)[0]), float(out_high.reshape(-1)[0])
+        if place and factor is not None and factor.size == 1 and (bottom, top) in ((0, 255), (-128, 127)):
+            zero = 0.0 if place[1] is None else float(place[1].reshape(-1)[0])
+            found.append(Grid(name, float(factor.reshape(-1)[0]), round(zero - bottom) - 128))
+    return found
+
+
+def _name(element_type: Any) -> str:
+    return str(element_type.get_type_name())
+
+
+def _users(node: Any) -> list[Any]:
+    return [port.get_node() for port in node.output(0).get_target_inputs()]
+
+
+def _dequantizations(node: Any, zero: np.ndarray | None = None) -> Iterator[tuple[Any, np.ndarray | None]]:
+    """Every Multiply that scales a constant, with the zero point taken off before it."""
+    for user in _users(node):
+        kind = user.get_type_name()
+        if kind == "Multiply":
+            yield user, zero
+        elif kind == "Subtract":
+            yield from _dequantizations(user, _value(user.input_value(1).get_node()))
+        elif kind == "Convert" or (kind == "Gather" and node.get_type_name() == "Constant"):
+            yield from _dequantizations(user, zero)
+
+
+def _scale(multiply: Any) -> np.ndarray | None:
+    sources = [multiply.input_value(i).get_node() for i in (1, 0)]
+    values = [_value(s.input_value(0).get_node() if s.get_type_name() == "Gather" else s) for s in sources]
+    return next((v for v in values if v is not None), None)
+
+
+def _value(node: Any) -> np.ndarray | None:
+    """A constant's values, also behind the Convert that unpacks it and the Reshape that lets it broadcast."""
+    shape: list[int] | None = None
+    while node.get_type_name() in ("Convert", "Reshape"):
+        if node.get_type_name() == "Reshape" and shape is None:
+            shape = _shape(node.output(0))
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "Constant":
+        return None
+    values = np.array(node.get_data(), np.float32)
+    return values if shape is None else values.reshape(shape)
+
+
+def share(executed: Any, model: Any) -> IntegerShare:
+    """`executed`: the runtime model of a compiled one; `model`: the same before compiling, with the same shapes."""
+    tally = _macs.Tally()
+    stored = {n.get_friendly_name(): n for n in model.get_ordered_ops()}
+    ran = [n for n in executed.get_ordered_ops() if _layer(n) not in _NOT_RUN]
+    fused = _fused(ran, stored)
+    for node in ran:
+        kind, precision = _layer(node), _text(node.get_rt_info(), "runtimePrecision")
+        inputs = [_shape(p) for p in node.inputs()]
+        first = _name(node.input(0).get_element_type()) if inputs else precision
+        macs = _work(kind, inputs, [_shape(p) for p in node.outputs()])
+        moves = kind in _MOVES
+        if kind == _FUSED:
+            originals = fused[node.get_friendly_name()]
+            macs = sum(_product(n) for n in originals)
+            moves = bool(originals) and all(n.get_type_name() in ("FakeQuantize", "Convert") for n in originals)
+        integer = _SHORT.get(precision, precision) in _macs.INTEGER and (not macs or first in ("i8", "u8"))
+        dtype = _SHORT.get(precision, precision)
+        if macs and not integer:
+            dtype = dtype if dtype.startswith(("float", "bfloat")) else "float32"
+        tally.add(kind, dtype, macs=macs, integer=integer, moves=moves)
+    return tally.share()
+
+
+def _layer(node: Any) -> str:
+    return _text(node.get_rt_info(), "layerType") or str(node.get_type_name())
+
+
+def _fused(ran: Sequence[Any], stored: dict[str, Any]) -> dict[str, list[Any]]:
+    """The stored ops that each fused kernel computes (several elementwise ops, or attention with its two products).
+
+    A kernel names its original layers but may leave out a product whose transposition was fused into it; such a
+    product belongs to the kernel that computes its consumer.
+    """
+    names = {n.get_friendly_name(): _text(n.get_rt_info(), "originalLayersNames").split(",") for n in ran}
+    covered = {name for some in names.values() for name in some}
+    kernels = [n.get_friendly_name() for n in ran if _layer(n) == _FUSED]
+    fused = {k: [stored[name] for name in names[k] if name in stored] for k in kernels}
+    for name, node in stored.items():
+        if node.get_type_name() in _PRODUCTS and name not in covered:
+            users = {user.get_friendly_name() for user in _users(node)}
+            owner = next((k for k in kernels if users & set(names[k])), None)
+            if owner is not None:
+                fused[owner].append(node)
+    return fused
+
+
+def _text(info: Any, key: str) -> str:
+    if key not in info:
+        return ""
+    value = info[key]
+    return str(value.astype(str)) if hasattr(value, "astype") else str(value)
+
+
+def _shape(port: Any) -> list[int]:
+    return [d.get_length() if d.is_static else 1 for d in port.get_partial_shape()]
+
+
+def _product(node: Any) -> int:
+    """Multiply-accumulates of a stored matrix product; 0 for any other op."""
+    if node.get_type_name() not in _PRODUCTS:
+        return 0
+    return _work(node.get_type_name(), [_shape(p) for p in node.inputs()], [_shape(p) for p in node.outputs()])
+
+
+def _work(kind: str, inputs: Sequence[list[int]], outputs: Sequence[list[int]]) -> int:
+    if kind in ("Convolution", "Deconvolution") and len(inputs) > 1:
+        weights = inputs[1]  # (out, in, ...) or (groups, out, in, ...); a transposed one has in and out the other way
+        grouped = len(weights) > len(outputs[0])
+        over = outputs[0] if kind == "Convolution" else inputs[0]
+        return _macs.convolution(over, _macs.prod(weights[2 if grouped else 1 :]))
+    if kind == "FullyConnected" and inputs:
+        return _macs.prod(outputs[0]) * inputs[0][-1]
+    if kind == "MatMul" and inputs:
+        return _macs.matmul(inputs[0], outputs[0])
+    if kind == "ScaledDotProductAttention" and len(inputs) > 2:  # (..., L, E), (..., S, E), (..., S, V)
+        return (_macs.prod(inputs[0]) + _macs.prod(outputs[0])) * inputs[1][-2]
+    if kind in _RECURRENT:
+        return _macs.recurrent(inputs[0], inputs[-3:-1])  # the last three are weights, recurrent weights, biases
+    return 0

@@ -1,0 +1,246 @@
+"""The text of manifest.json: strict JSON in, a checked table out. Every refusal names the key.
+
+Keys may be added by later minor versions and are kept; none that is listed here may be missing or change its type.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from ..core.errors import BundleError
+
+SCHEMA = "1.0"
+#: files of a bundle that are not listed in `files`: the manifest itself, what `edgeft verify` writes again, and
+#: `state.npz` is what a device has learned, `.state.npz.lock` its lock
+UNLISTED = (
+    "manifest.json", "manifest.sha256", "report.json", "report.html", "state.npz", "state.html", ".state.npz.lock",
+)  # fmt: skip
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "task": (str,),
+    "target": (str,),
+    "backend": (str,),
+    "files": (dict,),
+    "graphs": (list,),
+    "preprocess": (dict,),
+    "labels": (list,),
+    "scheme": (dict,),
+    "runtime": (dict,),
+    "requires": (dict,),
+    "provenance": (dict,),
+}
+_WORDS = {str: "text", dict: "an object", list: "a list", int: "a whole number", float: "a number", type(None): "null"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def parse(data: bytes, where: str) -> dict[str, Any]:
+    """The object in `data`; raises `BundleError` for anything but one strict JSON object (NaN, twice the same key)."""
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(items)
+        if len(table) != len(items):
+            raise ValueError(f"the key {Counter(key for key, _ in items).most_common(1)[0][0]!r} is there twice")
+        return table
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"{text} is no finite number")
+        return value
+
+    try:
+        table = json.loads(data.decode(), object_pairs_hook=pairs, parse_constant=number, parse_float=number)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"is not valid JSON ({error})", where=where, remedy="export the bundle again") from error
+    if not isinstance(table, dict):
+        raise BundleError("is not a JSON object", where=where, remedy="export the bundle again")
+    return table
+
+
+def of_model(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The graphs that the model itself is made of, in order: not those of its personalization."""
+    return [graph for graph in manifest["graphs"] if not graph.get("personalize")]
+
+
+def recorded(manifest: Mapping[str, Any], table: str) -> dict[str, Any]:
+    """The recipe's table that export recorded under `provenance.recipe`, or {}."""
+    recipe = manifest.get("provenance", {}).get("recipe")
+    found = recipe.get(table) if isinstance(recipe, Mapping) else None
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def check_schema(schema: Any) -> None:
+    """Raise `BundleError` unless `schema` is "major.minor" with a major this version of edgeft reads."""
+    match = re.fullmatch(r"(\d{1,6})\.(\d{1,6})", schema) if isinstance(schema, str) else None
+    if match is None:
+        raise BundleError(f"is {schema!r}, expected text such as {SCHEMA!r}", where="manifest.json: schema")
+    if int(match[1]) > int(SCHEMA.split(".")[0]):
+        raise BundleError(
+            f"the bundle has schema {schema}, this edgeft reads up to {SCHEMA.split('.')[0]}.x",
+            where="manifest.json: schema",
+            remedy="pip install --upgrade edgeft",
+        )
+
+
+def check(table: Mapping[str, Any]) -> None:
+    """Raise `BundleError` naming the first key of the manifest that is missing or not what it must be."""
+    check_schema(_get(table, "schema", (str,), ""))
+    for key, types in _TYPES.items():
+        _get(table, key, types, "")
+    for key in ("name", "task", "target", "backend"):
+        _line(table[key], key)
+    _check_files(table["files"])
+    _check_graphs(table["graphs"], table["files"])
+    _check_preprocess(table["preprocess"], table["files"])
+    _check_labels(table["labels"])
+    _check_runtime(table["runtime"])
+    if "integer_weights" in table:
+        for name, entry in _get(table, "integer_weights", (dict,), "").items():
+            where = f"integer_weights.{name}"
+            _sha(_get(_object(entry, where), "sha256", (str,), where), f"{where}.sha256")
+            _shape(_get(entry, "shape", (list,), where), f"{where}.shape")
+
+
+def _fail(where: str, message: str) -> BundleError:
+    return BundleError(message, where=f"manifest.json: {where}", remedy="export the bundle again")
+
+
+def _get(table: Mapping[str, Any], key: str, types: tuple[type, ...], where: str) -> Any:
+    path = f"{where}.{key}" if where else key
+    if key not in table:
+        raise _fail(path, "the key is missing")
+    if type(table[key]) not in types:
+        raise _fail(path, f"is {_short(table[key])}, expected {' or '.join(_WORDS[t] for t in types)}")
+    return table[key]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _fail(where, f"is {_short(value)}, expected an object")
+    return value
+
+
+def _line(value: Any, where: str) -> None:
+    if not isinstance(value, str) or not value or _CONTROL.search(value):
+        raise _fail(where, f"is {_short(value)}, expected one line of printable text")
+
+
+def _sha(value: str, where: str) -> None:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise _fail(where, f"is {_short(value)}, expected 64 hexadecimal digits")
+
+
+def _shape(value: list[Any], where: str) -> None:
+    if not all(type(side) is int and (side >= 1 or side == -1) for side in value):
+        raise _fail(where, f"is {_short(value)}, expected whole numbers (-1 where the size is free)")
+
+
+def relative(name: Any, where: str) -> str:
+    """`name` when it is a plain relative path in its shortest form, without any step out of the folder."""
+    if isinstance(name, str) and name and not _CONTROL.search(name) and "\\" not in name:
+        pure = PurePosixPath(name)
+        if not pure.is_absolute() and ".." not in pure.parts and str(pure) == name and name != ".":
+            return name
+    raise _fail(where, f"the path {_short(name)} points outside the folder or is not in its plain form")
+
+
+def _check_files(files: dict[str, Any]) -> None:
+    for name, entry in files.items():
+        where = f"files[{name!r}]"
+        if relative(name, "files") in UNLISTED:
+            raise _fail("files", f"{name!r} cannot be listed")
+        _sha(_get(_object(entry, where), "sha256", (str,), where), f"{where}.sha256")
+        if _get(entry, "bytes", (int,), where) < 0:
+            raise _fail(f"{where}.bytes", "is negative")
+
+
+def _check_graphs(graphs: list[Any], files: Mapping[str, Any]) -> None:
+    if not any(isinstance(graph, dict) and not graph.get("personalize") for graph in graphs):
+        raise _fail("graphs", "is empty")
+    names: set[str] = set()
+    for number, graph in enumerate(graphs):
+        where = f"graphs[{number}]"
+        name = _get(_object(graph, where), "name", (str,), where)
+        _line(name, f"{where}.name")
+        if name in names:
+            raise _fail(f"{where}.name", f"{name!r} is there twice")
+        names.add(name)
+        for key in ("file", "baseline"):
+            if key == "baseline" and graph.get(key) is None:
+                continue
+            file = relative(_get(graph, key, (str,), where), f"{where}.{key}")
+            if file not in files:
+                raise _fail(f"{where}.{key}", f"{file!r} is not in files")
+            # an OpenVINO .xml takes its weights from the .bin beside it, unasked
+            weights = str(PurePosixPath(file).with_suffix(".bin"))
+            if file.endswith(".xml") and weights not in files:
+                raise _fail(f"{where}.{key}", f"its weights {weights!r} are not in files")
+        for key in ("inputs", "outputs"):
+            _check_tensors(_get(graph, key, (list,), where), f"{where}.{key}")
+
+
+def _check_tensors(tensors: list[Any], where: str) -> None:
+    if not tensors:
+        raise _fail(where, "is empty")
+    for number, tensor in enumerate(tensors):
+        place = f"{where}[{number}]"
+        _line(_get(_object(tensor, place), "name", (str,), place), f"{place}.name")
+        _shape(_get(tensor, "shape", (list,), place), f"{place}.shape")
+        _line(_get(tensor, "dtype", (str,), place), f"{place}.dtype")
+        optional: dict[str, tuple[type, ...]] = {
+            "layout": (str, type(None)),
+            "scale": (float, int, type(None)),
+            "zero_point": (int, type(None)),
+        }
+        for key, types in optional.items():
+            if key in tensor:
+                _get(tensor, key, types, place)
+        if "rounding" in tensor:
+            pair = _get(tensor, "rounding", (list,), place)
+            if len(pair) != 2 or not all(type(v) in (int, float) and v >= 0 for v in pair):
+                raise _fail(f"{place}.rounding", f"is {_short(pair)}, expected two numbers from 0")
+        if tensor.get("scale") is not None and not tensor["scale"] > 0:
+            raise _fail(f"{place}.scale", "must be above 0")
+    names = [tensor["name"] for tensor in tensors]
+    if len(set(names)) != len(names):
+        raise _fail(where, "two tensors have the same name")
+
+
+def _check_preprocess(preprocess: Mapping[str, Any], files: Mapping[str, Any]) -> None:
+    """What preprocessing reads is listed like every other file."""
+    if "files" not in preprocess:
+        return
+    for key, name in _get(preprocess, "files", (dict,), "preprocess").items():
+        if relative(name, f"preprocess.files.{key}") not in files:
+            raise _fail(f"preprocess.files.{key}", f"{name!r} is not in files")
+
+
+def _check_labels(labels: list[Any]) -> None:
+    for number, label in enumerate(labels):
+        _line(label, f"labels[{number}]")
+    if len(set(labels)) != len(labels):
+        raise _fail("labels", f"{Counter(labels).most_common(1)[0][0]!r} is there twice")
+
+
+def _check_runtime(runtime: Mapping[str, Any]) -> None:
+    for key in ("name", "version"):
+        _line(_get(runtime, key, (str,), "runtime"), f"runtime.{key}")
+    if _get(runtime, "threads", (int,), "runtime") < 1:
+        raise _fail("runtime.threads", "must be 1 or more")
+    for key, value in _get(runtime, "options", (dict,), "runtime").items():
+        # a list holds tensor names, by position
+        values = value if isinstance(value, list) else [value]
+        if not all(item is None or isinstance(item, (str, int, float)) for item in values):
+            raise _fail(f"runtime.options.{key}", "must be text, a number, true, false, null or a list of those")

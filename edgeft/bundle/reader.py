@@ -1,0 +1,371 @@
+"""A bundle: one folder that holds a verified model for one target and everything needed to run and re-check it.
+
+    manifest.json       what this is, and the sha256 of every other file; its own digest is in manifest.sha256
+    <model files>       the artifact of the runtime            baseline/   the float model for the same runtime
+    samples.npz         a few real samples, the tensors made of them and the expected outputs
+    preprocess/         files that preprocessing reads, where it reads any (a tokenizer)
+    run.py              a stand-alone runner                   report.*    what verification found
+
+What opening one proves: the folder is as it was exported (a digest is no signature: who can rewrite every file can
+rewrite the digest too). `report.json` and `report.html` are not listed, since `edgeft verify` writes them again; any
+other file that is not listed is never loaded and becomes a line of `Bundle.warnings`, and is refused where an ONNX
+model speaks of it (external weights that nobody hashed).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import backends as runtimes
+from .. import tasks
+from ..config import target as targets
+from ..core import files, npz
+from ..core.errors import BundleError, SystemFailure, UsageError, nearest
+from . import run_py as runner
+from .manifest import SCHEMA, UNLISTED, check, of_model, parse
+
+RUNNER = "run.py"
+SAMPLES = "samples.npz"
+_MAX_MANIFEST = 64 << 20
+_AGAIN = "copy the whole folder again, or export it again"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle. `manifest` is the checked table of manifest.json; `warnings` are sentences for people."""
+
+    path: Path
+    manifest: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.manifest["name"]
+
+    @property
+    def task(self) -> tasks.Task:
+        """The task module (preprocessing, decoding, metric); raises `UsageError` where this edgeft lacks it."""
+        return tasks.get(self.manifest["task"])
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.manifest["labels"])
+
+    @property
+    def target(self) -> str:
+        return self.manifest["target"]
+
+    @property
+    def backend(self) -> str:
+        return self.manifest["backend"]
+
+    @property
+    def runtime(self) -> runtimes.Runtime:
+        return runtimes.get(self.backend)
+
+    @property
+    def scheme(self) -> dict[str, Any]:
+        return self.manifest["scheme"]
+
+    @property
+    def preprocess(self) -> dict[str, Any]:
+        """The manifest's table, its `files` (a tokenizer, for example) as paths that can be opened."""
+        table = self.manifest["preprocess"]
+        if "files" not in table:
+            return table
+        return {**table, "files": {k: str(files.inside(self.path, v)) for k, v in table["files"].items()}}
+
+    def graph(self, name: str = "main") -> dict[str, Any]:
+        """The entry of `graphs` with that name; raises `UsageError` with the nearest known name."""
+        graphs = {graph["name"]: graph for graph in self.manifest["graphs"]}
+        if name not in graphs:
+            raise UsageError(f"the bundle has no graph {name!r}", where=str(self.path), remedy=nearest(name, graphs))
+        return graphs[name]
+
+    def graph_path(self, name: str = "main") -> Path:
+        return files.inside(self.path, self.graph(name)["file"])
+
+    def baseline_path(self, name: str = "main") -> Path:
+        """The float artifact of the same graph; raises `BundleError` where the bundle has none."""
+        baseline = self.graph(name).get("baseline")
+        if baseline is None:
+            raise BundleError(f"graph {name!r} has no float baseline", where=str(self.path), remedy="export it again")
+        return files.inside(self.path, baseline)
+
+    def samples(self) -> dict[str, np.ndarray]:
+        """`raw_0`.., `targets`, `input/<name>`, `output/<name>`, `graph/<name>`; raises `BundleError` without them."""
+        if SAMPLES not in self.manifest["files"]:
+            raise BundleError(f"has no {SAMPLES}", where=str(self.path), remedy="export it again")
+        with _reading(self.path / SAMPLES):
+            return npz.read(self.path / SAMPLES)
+
+    @property
+    def exact(self) -> bool:
+        """Whether this host's integer kernels would falsify the model, whose board has others (`target.exact_here`)."""
+        try:
+            profile = targets.load(self.target)
+        except UsageError:
+            return False
+        return self.scheme.get("weight_bits", 8) == 8 and targets.exact_here(profile)
+
+    def sessions(self, **how: Any) -> dict[str, runtimes.Session]:
+        """The session of every graph by name; `how` as `session` takes it."""
+        return {graph["name"]: self.session(name=graph["name"], **how) for graph in of_model(self.manifest)}
+
+    def session(
+        self,
+        *,
+        threads: int | None = None,
+        baseline: bool = False,
+        name: str = "",
+        exact: bool | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> runtimes.Session:
+        """The artifact (or its float baseline) loaded in its runtime with the recorded options.
+
+        Of a bundle of several graphs it is, without `name`, the session that the task composes of them. `exact` None
+        follows the property: on such a host the runtime's own integer kernels are left out. Feeds and results carry the
+        manifest's tensor names. `threads` None takes the recorded number; `options` are laid over the recorded ones.
+        Raises `Missing` without the runtime and `BundleError` where the artifact does not fit the manifest.
+        """
+        if not name and len(of_model(self.manifest)) > 1:
+            several = self.sessions(threads=threads, baseline=baseline, exact=exact, options=options)
+            return composed(self.task, several, self.preprocess)
+        name = name or of_model(self.manifest)[0]["name"]
+        path = self.baseline_path(name) if baseline else self.graph_path(name)
+        recorded = self.manifest["runtime"]
+        options = {**recorded["options"], **(options or {})}
+        if self.exact if exact is None else exact:
+            options |= exact_options(self.runtime)
+        session = self.runtime.load(path, threads=threads or recorded["threads"], options=options)
+        return named(session, self.graph(name), where=str(path))
+
+
+def exact_options(runtime: runtimes.Runtime) -> dict[str, Any]:
+    """The options of a runtime that leave out integer kernels; none of a plug-in that does not state them."""
+    return dict(runtime.exact_options()) if hasattr(runtime, "exact_options") else {}
+
+
+def composed(task: Any, sessions: Mapping[str, runtimes.Session], spec: Mapping[str, Any]) -> runtimes.Session:
+    """The sessions of several graphs as one, by the task; raises `BundleError` for a task that has one graph."""
+    if not hasattr(task, "compose"):
+        raise BundleError(f"the task {task.NAME} knows no models of several graphs", where="graphs")
+    return task.compose(sessions, spec)
+
+
+def carry(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Copy the `files` of a `preprocess` table into a staging folder; the table names them from there.
+
+    Raises `BundleError` for a file that cannot be read, `SystemFailure` where the copy cannot be written.
+    """
+    if "files" not in table:
+        return dict(table)
+    carried = {}
+    for key, name in table["files"].items():
+        source = Path(name)
+        try:
+            content = source.read_bytes()
+        except OSError as error:
+            raise BundleError(f"cannot be read ({error.strerror})", where=str(source)) from error
+        carried[key] = f"preprocess/{key}{source.suffix}"
+        files.write_bytes(folder / carried[key], content)
+    return {**table, "files": carried}
+
+
+def stored_raw(number: int, raw: Any) -> dict[str, np.ndarray]:
+    """A raw sample as members of samples.npz: `raw_<number>`, or `raw_<number>/<key>` for each value of a mapping."""
+    if isinstance(raw, Mapping):
+        return {f"raw_{number}/{key}": np.asarray(value) for key, value in raw.items()}
+    return {f"raw_{number}": np.asarray(raw)}
+
+
+def raws(stored: Mapping[str, np.ndarray]) -> list[Any]:
+    """The raw samples of a read samples.npz in order, as `stored_raw` was given them."""
+    found: dict[int, Any] = {}
+    for key, value in stored.items():
+        head, _, field = key.partition("/")
+        if not head.startswith("raw_") or not head[4:].isdecimal():
+            continue
+        plain = str(value) if value.dtype.kind == "U" and value.ndim == 0 else value
+        if field:
+            found.setdefault(int(head[4:]), {})[field] = plain
+        else:
+            found[int(head[4:])] = plain
+    return [found[number] for number in sorted(found)]
+
+
+class NamedSession:
+    """A session under the names that the manifest gives its tensors."""
+
+    def __init__(self, session: runtimes.Session, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+        self._session, self._to_artifact = session, dict(inputs)
+        self._to_manifest = {artifact: name for name, artifact in outputs.items()}
+        self.inputs = _renamed(session.inputs, {artifact: name for name, artifact in inputs.items()})
+        self.outputs = _renamed(session.outputs, self._to_manifest)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        for name in feeds:
+            if name not in self._to_artifact:
+                raise BundleError(f"the graph has no input {name!r}", remedy=nearest(name, self._to_artifact))
+        results = self._session.run({self._to_artifact[name]: value for name, value in feeds.items()})
+        return {self._to_manifest[name]: value for name, value in results.items()}
+
+    def invoke(self) -> None:
+        self._session.invoke()
+
+
+def _renamed(tensors: tuple[runtimes.Tensor, ...], names: Mapping[str, str]) -> tuple[runtimes.Tensor, ...]:
+    return tuple(
+        runtimes.Tensor(names[t.name], t.shape, t.dtype, scale=t.scale, zero_point=t.zero_point) for t in tensors
+    )
+
+
+def named(session: runtimes.Session, graph: Mapping[str, Any], *, where: str) -> runtimes.Session:
+    """`session` under the names of a manifest's graph: by name where the artifact kept them, else by position."""
+    pairs = []
+    for key, tensors in (("inputs", session.inputs), ("outputs", session.outputs)):
+        wanted, found = [tensor["name"] for tensor in graph[key]], [tensor.name for tensor in tensors]
+        if len(wanted) != len(found):
+            raise BundleError(f"the artifact has {len(found)} {key}, the manifest names {len(wanted)}", where=where)
+        pairs.append(dict(zip(wanted, wanted if set(wanted) == set(found) else found)))
+    if all(name == artifact for pair in pairs for name, artifact in pair.items()):
+        return session
+    return NamedSession(session, *pairs)
+
+
+def open(path: Path | str, *, check_files: bool = True) -> Bundle:
+    """Open and check a bundle; raises `BundleError` naming the file or key that is wrong, `SystemFailure` on I/O.
+
+    Checked: the manifest's digest, schema and keys; that every listed file is a regular file inside the folder, reached
+    through no link, of the right size and, with `check_files`, of the right sha256.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise BundleError("no such folder" if not path.exists() else "a bundle is a folder", where=str(path))
+    manifest = _read_manifest(path)
+    for name, entry in manifest["files"].items():
+        file = _regular(path, name)
+        with _reading(file):
+            size = file.stat().st_size
+            if size != entry["bytes"]:
+                what = "truncated" if size < entry["bytes"] else "altered"
+                raise BundleError(f"was {what}: {size} bytes, not {entry['bytes']}", where=str(file), remedy=_AGAIN)
+            if check_files and files.sha256(file) != entry["sha256"]:
+                raise BundleError("was altered: its sha256 is not the manifest's", where=str(file), remedy=_AGAIN)
+    return Bundle(path, manifest, _unlisted(path, manifest["files"]))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    data = []
+    for name in ("manifest.json", "manifest.sha256"):
+        file = _regular(path, name)
+        with _reading(file):
+            if file.stat().st_size > _MAX_MANIFEST:
+                raise BundleError("is too large to be one", where=str(file))
+            data.append(file.read_bytes())
+    recorded = data[1].split()[:1]
+    if recorded != [hashlib.sha256(data[0]).hexdigest().encode()]:
+        raise BundleError(
+            "manifest.json was altered: manifest.sha256 is not its digest", where=str(path), remedy=_AGAIN
+        )
+    manifest = parse(data[0], str(path / "manifest.json"))
+    check(manifest)
+    return manifest
+
+
+def _regular(root: Path, name: str) -> Path:
+    """`root / name`: a regular file, with no link on the way to it."""
+    path = root
+    for part in Path(name).parts:
+        path = path / part
+        with _reading(path):
+            try:
+                mode = path.lstat().st_mode
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise BundleError(f"{name} is missing", where=str(root), remedy=_AGAIN) from error
+        if stat.S_ISLNK(mode):
+            raise BundleError(f"{path.relative_to(root)} is a link", where=str(root), remedy=_AGAIN)
+    if not stat.S_ISREG(mode):
+        raise BundleError(f"{name} is not a regular file", where=str(root), remedy=_AGAIN)
+    return files.inside(root, name)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SystemFailure(f"could not read: {error.strerror or error}", where=str(path)) from error
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Every name below `root` that is no folder (links count, and are not followed), sorted, with forward slashes."""
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        for name in sorted(names + links):
+            yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def _unlisted(root: Path, listed: Mapping[str, Any]) -> tuple[str, ...]:
+    extra = [name for name in _walk(root) if name not in listed and name not in UNLISTED]
+    for model in (name for name in listed if name.endswith(".onnx")):
+        for name in extra:
+            if _mentions(root / model, Path(name).name.encode(errors="surrogateescape")):
+                raise BundleError(
+                    f"{model} speaks of {name!r}, which the manifest does not list", where=str(root), remedy=_AGAIN
+                )
+    return tuple(f"{name!r} is not part of the bundle and is not used" for name in extra)
+
+
+def _mentions(path: Path, word: bytes) -> bool:
+    if path.stat().st_size == 0:
+        return False
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(word) >= 0
+
+
+def runner_of(manifest: Mapping[str, Any]) -> bytes:
+    """The text of a bundle's `run.py`: the same for all bundles of a task and a kind of input."""
+    preprocess = manifest.get("preprocess")
+    kind = preprocess.get("kind", "") if isinstance(preprocess, Mapping) else ""
+    return runner.text(str(kind), str(manifest.get("task", ""))).encode()
+
+
+def write(folder: Path | str, manifest: Mapping[str, Any]) -> None:
+    """Finish a staging folder: put `run.py` in, hash every file into `files`, write manifest.json and its digest.
+
+    `manifest` carries every key but `files` (`schema` may be left out). The folder is opened once as a reader will;
+    move it into place with `files.publish`. Raises `BundleError` for a link among the files or a key that is wrong,
+    and `SystemFailure` when the system refuses.
+    """
+    folder = Path(folder)
+    files.write_bytes(folder / RUNNER, runner_of(manifest))
+    listed: dict[str, dict[str, Any]] = {}
+    for name in _walk(folder):
+        if name in UNLISTED:
+            continue
+        file = _regular(folder, name)
+        with _reading(file):
+            listed[name] = {"sha256": files.sha256(file), "bytes": file.stat().st_size}
+    try:
+        table = json.loads(json.dumps({"schema": SCHEMA, **manifest, "files": listed}, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"the manifest is no strict JSON ({error})", where=str(folder)) from error
+    check(table)
+    files.write_json(folder / "manifest.json", table)
+    files.write_text(folder / "manifest.sha256", f"{files.sha256(folder / 'manifest.json')}  manifest.json\n")
+    written = open(folder, check_files=False)
+    if SAMPLES in listed:
+        written.samples()

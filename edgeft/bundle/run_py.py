@@ -1,0 +1,46 @@
+"""A bundle's `run.py`: the common part, then one part for the kind of input and one for the task, joined to one file.
+
+    core/runner.py             the bundle's files, the runtimes, prediction and self-check
+    inputs/run_<kind>.py       INPUTS (words for the help), read(path) -> raw, feeds(raw, spec) -> {input: tensor of
+                               one}, stored(samples, i) -> raw sample i of samples.npz, tolerance(spec) of `feeds`
+    tasks/<task>/run_part.py   tell(outputs, raw, spec, labels) -> words; decisions(expected, got, allowed) ->
+                               (same, all, fine); compose(calls by graph name, spec) -> one call, of several graphs
+
+What a part leaves out has a default in the common part; a kind or task without a part only checks itself. Parts are
+Python 3.6 and numpy, import at their top only what `core/runner.py` imports there, may import from it and from the
+parts before them, and take none of their names.
+"""
+
+from __future__ import annotations
+
+import ast
+from importlib import resources
+
+#: tasks that speak like another one
+SAYS = {"keyword": "classify", "text-classify": "classify"}
+#: kinds of input that share a part, which comes before theirs
+NEEDS = {"image": "pixels", "letterbox": "pixels"}
+_MAIN = 'if __name__ == "__main__":'
+
+
+def text(kind: str, task: str) -> str:
+    """The whole of run.py for models of `task` that take inputs of `kind` (the `preprocess` table's)."""
+    package = resources.files("edgeft")
+    before, main, after = package.joinpath("core", "runner.py").read_text(encoding="utf-8").partition(_MAIN)
+    kinds = [name for name in (NEEDS.get(kind, ""), kind) if name.isidentifier()]
+    parts = [package.joinpath("inputs", f"run_{name}.py") for name in kinds]
+    parts.append(package.joinpath("tasks", SAYS.get(task, task).replace("-", "_"), "run_part.py"))
+    texts = [_own_lines(part.read_text(encoding="utf-8")) for part in parts if part.is_file()]
+    return "".join([before, *(f"{text}\n\n" for text in texts), main, after])
+
+
+def _own_lines(source: str) -> str:
+    """A part without its imports, under its docstring as a comment."""
+    tree = ast.parse(source)
+    lines = source.splitlines(keepends=True)
+    title = (ast.get_docstring(tree) or "").splitlines()[0]
+    last = max(
+        (node.end_lineno or 0 for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom, ast.Expr))),
+        default=0,
+    )
+    return f"# {title}\n\n{''.join(lines[last:]).strip()}\n"

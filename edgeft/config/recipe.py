@@ -1,0 +1,411 @@
+"""recipe.toml -> Recipe. Strict: an unknown key is an error that names the file, the line and the nearest key.
+
+The dataclasses are the schema (types and defaults); `CHOICES` and `RANGES` below say which values are right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+from ..core.errors import InternalError, RecipeError, UsageError, nearest
+from . import tables
+from .scheme import EMBEDDINGS
+
+
+@dataclass(frozen=True)
+class Model:
+    source: str = "builtin"  # builtin | timm | torchvision | transformers | python | (plug-in)
+    name: str = "mobilenet_v2"
+    weights: str = ""
+    args: dict[str, Any] = field(default_factory=dict)  # passed to the model's constructor
+
+
+@dataclass(frozen=True)
+class Data:
+    format: str = "image-folder"
+    path: str = ""
+    size: int = 0  # input pixels a side; 0 = the model's own default
+    channels: int = 3
+    mean: tuple[float, ...] = ()  # empty = the weights' own default
+    std: tuple[float, ...] = ()
+    resize: str = "bilinear"
+    text: tuple[str, ...] = ("text",)  # columns of a table, joined by a space
+    label: str = "label"  # column of a table
+    quoting: str = "auto"  # auto (.csv: quotation marks, .tsv: none) | csv | none: fields of a table in quotation marks
+    length: int = 0  # tokens of a text; 0 = the model's own default
+    split: tuple[float, ...] = (0.7, 0.15, 0.15)  # train, val, test; only where the data has no folders of its own
+    split_seed: int = 0
+    pattern: str = ""  # parts of a file's name, such as "{label}_{speaker}_{take}"
+    group: str = ""  # the part of the pattern whose files stay in one split
+    units: str = ""  # words | characters: what transcripts are made of; "" = recordings have classes
+    sound: dict[str, Any] = field(default_factory=dict)  # rate, seconds, window, hop, mels, ... of a sound's features
+    masks: dict[str, Any] = field(default_factory=dict)  # images, labels, classes, void of a folder of label masks
+    pairs: dict[str, Any] = field(default_factory=dict)  # source, target, vocabulary, beam of sentence pairs
+    columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
+
+
+@dataclass(frozen=True)
+class Train:
+    epochs: int = 10
+    lr: float = 1e-3
+    head_lr: float = 0.0  # 0 = lr
+    layer_decay: float = 1.0  # rate of each block over that of the block above it; 1 = all learn at lr
+    unfreeze: int = 0  # epochs after which one block more learns, from the top; 0 = all from the start
+    batch_size: int = 32
+    seed: int = 0
+    schedule: str = "cosine"  # cosine | step | constant
+    optimizer: str = "adamw"  # adamw | sgd
+    weight_decay: float = 0.01
+    norm_stats: str = "update"  # update | freeze: running statistics of BatchNorm
+    class_weights: str = "none"  # none | balanced: rare classes count as much as frequent ones | root: half way
+    augment: str = "light"  # none | light | strong
+    patience: int = 0  # epochs without a better validation metric before stopping; 0 = never
+    workers: int = 0
+    tracker: str = ""  # tensorboard, or any other tracker of accelerate
+
+
+@dataclass(frozen=True)
+class Update:
+    policy: str = "full"  # full | head | last | last:N | bias | norm | lora | sparse | auto
+    rank: int = 8  # of lora: inner width of an adapter
+    alpha: float = 16.0  # what an adapter adds is scaled by alpha / rank
+    dropout: float = 0.0  # of an adapter's input
+    layers: tuple[str, ...] = ()  # patterns of the layers that are adapted; empty = all that can be
+    memory_budget: str = ""
+    biases: tuple[str, ...] = ()  # of sparse: patterns of the layers whose biases learn
+    weights: dict[str, float] = field(default_factory=dict)  # of sparse: pattern of layers -> share of input channels
+
+
+@dataclass(frozen=True)
+class Quantize:
+    method: str = "qat"  # qat | ptq | none
+    calibration: str = "mse"
+    epochs: int = 3
+    lr: float = 1e-4
+    distill: bool = True
+    keep_float: tuple[str, ...] = ()
+    embeddings: str = "float"  # float | int8: tables that are looked up
+
+
+@dataclass(frozen=True)
+class Export:
+    targets: tuple[str, ...] = ("host",)
+
+
+@dataclass(frozen=True)
+class Personalize:
+    """On-device training of a model's tail; a recipe without this table exports none."""
+
+    tail: str = "head"  # head | last | the name of the lowest layer that learns
+    max_forget: float = 0.01  # of the task's metric, on the reference samples in the bundle
+    steps: int = 300
+    rate: float = 0.02
+    loss: str = ""  # "" = the task's own | prototype: what stands before the last layer learns to part the classes
+    optimizer: str = "sgd"  # sgd (with momentum) | adam
+    clip: float = 1.0  # the norm that a step's gradients are cut to; 0 = they are not
+    batch_size: int = 16
+    replay: int = 50  # old samples of each class that the bundle carries, as latents
+    spare_classes: int = 0  # outputs that stand ready for classes to come
+
+
+@dataclass(frozen=True)
+class Gates:
+    max_drop: float | None = None  # None = the task's default
+    max_drop_relative: float = 0.0
+    decide: str = "point"
+    min_speedup: float = 1.0
+    min_int8_share: float = 0.5
+    min_agreement: float = 0.0
+    latency_ms: float = 0.0
+    size_mb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    task: str = "classify"
+    name: str = "model"
+    model: Model = field(default_factory=Model)
+    data: Data = field(default_factory=Data)
+    train: Train = field(default_factory=Train)
+    update: Update = field(default_factory=Update)
+    quantize: Quantize = field(default_factory=Quantize)
+    export: Export = field(default_factory=Export)
+    gates: Gates = field(default_factory=Gates)
+    personalize: Personalize | None = None
+
+
+TASKS = (
+    "classify",
+    "detect",
+    "segment",
+    "text-classify",
+    "translate",
+    "speech",
+    "keyword",
+    "recommend",
+    "control",
+)
+
+#: what a key may be. `module` and `dataset` are what the Python API writes for the caller's own objects.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "task": TASKS,
+    "model.source": ("builtin", "timm", "torchvision", "transformers", "ultralytics", "python", "module"),
+    "data.format": (
+        "image-folder",
+        "npz",
+        "embedded",
+        "trajectories",
+        "wav-folder",
+        "ratings",
+        "csv",
+        "jsonl",
+        "yolo",
+        "coco",
+        "masks",
+        "pairs",
+        "dataset",
+    ),
+    "data.quoting": ("auto", "csv", "none"),
+    "data.resize": ("bilinear", "bicubic", "nearest"),
+    "data.units": ("", "words", "characters"),
+    "train.schedule": ("cosine", "step", "constant"),
+    "train.optimizer": ("adamw", "sgd"),
+    "train.norm_stats": ("update", "freeze"),
+    "train.class_weights": ("none", "balanced", "root"),
+    "train.augment": ("none", "light", "strong"),
+    "update.policy": ("full", "head", "last", "bias", "norm", "lora", "sparse", "auto"),
+    "quantize.method": ("qat", "ptq", "none"),
+    "quantize.embeddings": EMBEDDINGS,
+    "gates.decide": ("point", "bound"),
+    "personalize.loss": ("", "cross-entropy", "mse", "prototype", "ranking"),
+    "personalize.optimizer": ("sgd", "adam"),
+}
+
+#: entry-point groups whose names count as known
+PLUGINS = {"task": "edgeft.tasks", "model.source": "edgeft.models"}
+
+#: lowest and highest value, both included
+RANGES: dict[str, tuple[float, float]] = {
+    "data.size": (0, 8192),
+    "data.length": (0, 8192),
+    "data.split_seed": (0, 2**32 - 1),
+    "train.epochs": (0, 100_000),
+    "train.lr": (0, 10),
+    "train.head_lr": (0, 10),
+    "train.layer_decay": (0, 1),
+    "train.unfreeze": (0, 100_000),
+    "train.batch_size": (1, 65_536),
+    "train.seed": (0, 2**32 - 1),
+    "train.weight_decay": (0, 1),
+    "train.patience": (0, 100_000),
+    "train.workers": (0, 256),
+    "update.rank": (1, 4096),
+    "update.alpha": (0, 10_000),
+    "update.dropout": (0, 0.9),
+    "quantize.epochs": (0, 100_000),
+    "quantize.lr": (0, 10),
+    "personalize.max_forget": (0, 1e6),
+    "personalize.steps": (0, 1_000_000),
+    "personalize.rate": (0, 10),
+    "personalize.clip": (0, 1e6),
+    "personalize.batch_size": (2, 4096),
+    "personalize.replay": (0, 100_000),
+    "personalize.spare_classes": (0, 4096),
+    "gates.max_drop": (0, 100),
+    "gates.max_drop_relative": (0, 1),
+    "gates.min_speedup": (0, 1000),
+    "gates.min_int8_share": (0, 1),
+    "gates.min_agreement": (0, 1),
+    "gates.latency_ms": (0, 1e9),
+    "gates.size_mb": (0, 1e9),
+}
+#: keys whose zero would mean nothing
+POSITIVE = ("train.lr", "train.layer_decay", "update.alpha", "quantize.lr", "personalize.rate")
+
+
+def load(path: Path | str) -> Recipe:
+    """The recipe of a TOML file; raises `RecipeError` naming file, line and the nearest key."""
+    source = tables.read(path, RecipeError)
+    return from_table(tables.parse(source), source.name, text=source.text)
+
+
+def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Recipe:
+    """A recipe from a parsed table. `where` names its origin in errors, `text` (its TOML) gives the line numbers.
+
+    Raises `RecipeError` for an unknown table or key, a wrong type, and a value that is out of range or not allowed.
+    """
+    source = tables.Source(where, text, RecipeError)
+    known = tables.hints(Recipe)
+    for key, value in table.items():
+        elsewhere = [name for name, kind in known.items() if isinstance(kind, type) and key in _fields(kind)]
+        if key not in known and elsewhere and not isinstance(value, dict):
+            places = " or ".join(f"[{name}]" for name in elsewhere)
+            raise source.fail((key,), f"unknown key {key!r}", f"it belongs into {places}")
+    recipe = tables.build(Recipe, table, source)
+    _check(recipe, source)
+    return recipe
+
+
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(tables.hints(kind)) if dataclasses.is_dataclass(kind) else ()
+
+
+def _get(recipe: Recipe, dotted: str) -> Any:
+    """The value of a key; None for one of a table that is left out."""
+    value: Any = recipe
+    for part in dotted.split("."):
+        value = None if value is None else getattr(value, part)
+    return value
+
+
+def _check(recipe: Recipe, source: tables.Source) -> None:
+    def fail(dotted: str, message: str, remedy: str = "") -> RecipeError:
+        error = source.fail(tuple(dotted.split(".")), f"{dotted!r} {message}", remedy)
+        assert isinstance(error, RecipeError)
+        return error
+
+    for key, allowed in CHOICES.items():
+        value = _get(recipe, key)
+        if value in allowed or value is None or (key == "update.policy" and re.fullmatch(r"last:[1-9]\d?", value)):
+            continue
+        if key in PLUGINS and value in tables.plugins(PLUGINS[key]):
+            continue
+        raise fail(key, f"cannot be {value!r}", nearest(value, allowed))
+    for key, (low, high) in RANGES.items():
+        value = _get(recipe, key)
+        if value is not None and not low <= value <= high:
+            raise fail(key, f"must be from {low:g} to {high:g}, not {value:g}")
+    for key in POSITIVE:
+        if _get(recipe, key) == 0:
+            raise fail(key, "must be above 0")
+    _check_data(recipe.data, fail)
+    if not re.fullmatch(r"\w[\w. -]{0,99}", recipe.name):
+        raise fail("name", f"cannot be {recipe.name!r}: it names folders", "use letters, digits, '-', '_', '.', spaces")
+    if not recipe.model.name.strip():
+        raise fail("model.name", "must not be empty")
+    budget = recipe.update.memory_budget
+    if budget and not re.fullmatch(r"[1-9][0-9]*(\.[0-9]+)? ?(B|[KMG]i?B)", budget):
+        raise fail("update.memory_budget", f"must be a size such as '64MiB', not {budget!r}")
+    if recipe.personalize is not None and not recipe.personalize.tail.strip():
+        raise fail("personalize.tail", "must not be empty", "head, last, or the name of a layer")
+    targets = recipe.export.targets
+    if not targets or "" in targets:
+        raise fail("export.targets", "must name at least one target", "edgeft targets list shows them")
+    if len(set(targets)) < len(targets):
+        raise fail("export.targets", f"names a target twice: {', '.join(targets)}")
+
+
+def _check_data(data: Data, fail: Any) -> None:
+    if data.channels not in (1, 3):
+        raise fail("data.channels", f"must be 1 or 3, not {data.channels}")
+    if len(data.split) != 3 or min(data.split) < 0 or abs(sum(data.split) - 1) > 1e-6:
+        raise fail("data.split", f"must be three fractions (train, val, test) that add up to 1, not {list(data.split)}")
+    if data.split[0] == 0 or data.split[2] == 0:
+        raise fail("data.split", "must leave samples for train and for test")
+    if not data.text or len(set(data.text)) < len(data.text) or data.label in data.text:
+        raise fail("data.text", f"must name columns, each once and none of them the label, not {list(data.text)}")
+    for key in ("mean", "std"):
+        values = getattr(data, key)
+        if values and len(values) != data.channels:
+            raise fail(f"data.{key}", f"must have one number a channel ({data.channels}), not {len(values)}")
+    if any(value <= 0 for value in data.std):
+        raise fail("data.std", "must be above 0 in every channel")
+    if bool(data.mean) != bool(data.std):
+        key, other = ("mean", "std") if data.mean else ("std", "mean")
+        raise fail(f"data.{key}", f"is given without data.{other}", "give both, or neither for the weights' own")
+
+
+def as_table(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values (lists, tables); None is left out, since TOML has no such value."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items() if item is not None}
+        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return plain(dataclasses.asdict(recipe))
+
+
+def override(recipe: Recipe, settings: Iterable[str], where: str = "--set") -> Recipe:
+    """The recipe with each `table.key=value` of `settings` in place.
+
+    A value is read as TOML (`0.1`, `true`, `["rpi5"]`), and as a bare string where it is none or where the key wants
+    a string. Raises `UsageError` where a setting has not that form, `RecipeError` where the key or value is wrong.
+    """
+    for setting in settings:
+        name, equals, raw = setting.partition("=")
+        path = tuple(part.strip() for part in name.split("."))
+        if not equals or not all(tables.BARE.fullmatch(part) for part in path):
+            raise UsageError(
+                f"{setting!r} is not of the form table.key=value",
+                where=where,
+                remedy="for example --set train.epochs=3",
+            )
+        table = as_table(recipe)
+        inner = table
+        for part in path[:-1]:
+            inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise RecipeError(f"{part!r} in {name!r} is no table", where=f"{where} {setting}")
+        inner[path[-1]] = _setting(raw.strip(), path)
+        recipe = from_table(table, f"{where} {setting}")
+    return recipe
+
+
+def _setting(raw: str, path: tuple[str, ...]) -> Any:
+    try:
+        parsed = tables.parse(tables.Source("", f"value = {raw}", RecipeError))
+    except RecipeError:
+        return raw
+    if set(parsed) != {"value"}:  # a line break in the value must not smuggle in a second key
+        return raw
+    hint: Any = Recipe
+    for part in path:
+        hint = next((one for one in get_args(hint) if one is not type(None)), hint)  # of a table that may be left out
+        hint = tables.hints(hint).get(part) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
+    return raw if hint is str and not isinstance(parsed["value"], str) else parsed["value"]
+
+
+def dumps(recipe: Recipe) -> str:
+    """The recipe as TOML with every key resolved; `load` of it gives an equal recipe."""
+    scalars, sections = [], []
+    for name, value in ((f.name, getattr(recipe, f.name)) for f in dataclasses.fields(recipe)):
+        if value is None:
+            continue
+        if not dataclasses.is_dataclass(value):
+            scalars.append(f"{name} = {tables.value_text(value)}")
+            continue
+        lines = [f"\n[{name}]"]
+        for key, item in ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value)):
+            lines.append(f"# {key}: the task's default" if item is None else f"{key} = {tables.value_text(item)}")
+        sections += lines
+    return "\n".join(scalars + sections) + "\n"
+
+
+def _packaged(*path: str) -> str:
+    return resources.files("edgeft").joinpath(*path).read_text(encoding="utf-8")
+
+
+def template(task: str = "classify") -> str:
+    """A commented recipe for `task`: TOML that loads as it is.
+
+    Raises `UsageError` for an unknown task.
+    """
+    if task not in TASKS:
+        raise UsageError(f"unknown task {task!r}", remedy=nearest(task, TASKS))
+    return _packaged("tasks", task.replace("-", "_"), "template.toml")
+
+
+def embedded() -> Recipe:
+    """The recipe that `edgeft tune` runs when none is given: real digits and pretrained weights that pip brings."""
+    text = _packaged("config", "embedded.toml")
+    try:
+        return from_table(tables.parse(tables.Source("embedded.toml", text, RecipeError)), "embedded.toml", text=text)
+    except RecipeError as problem:
+        raise InternalError(f"the embedded recipe is broken: {problem}") from problem

@@ -1,0 +1,299 @@
+"""targets/*.toml -> Target: what a board allows, read once and passed on; and what a graph cannot do there."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import SystemFailure, TargetError, UsageError, nearest
+from . import scheme, shipped, tables
+from .scheme import Scheme
+
+
+@dataclass(frozen=True)
+class Target:
+    """A board profile. Unknown facts stay None or empty; nothing informational is ever gated on."""
+
+    name: str
+    title: str
+    aliases: tuple[str, ...] = ()
+    backend: str = "onnxruntime"  # onnxruntime | openvino | litert: the exporter and the runtime of the bundle
+    form: str = "integer"  # integer: that runtime's own lossless form | tensorrt: QDQ with zero point 0
+    scheme: Scheme = field(default_factory=Scheme)
+    cpu: str = ""
+    isa: str = ""  # x86_64 | aarch64 | armv7
+    cpu_features: tuple[str, ...] = ()  # what the host must show to count as "this kind of CPU", see `host_is`
+    ram: str = ""
+    accelerators: tuple[dict[str, Any], ...] = ()
+    bandwidth_gbs: float | None = None
+    runtime: dict[str, str] = field(default_factory=dict)  # runtime -> versions usually found there
+    opset: tuple[int, int] | None = None  # lowest and highest ONNX opset
+    ir_version: int | None = None  # highest ONNX IR version
+    op_versions: dict[str, int] = field(default_factory=dict)  # highest TFLite op version, by op; "*" for all others
+    static_shapes: bool = False
+    max_rank: int | None = None
+    refused_ops: tuple[str, ...] = ()
+    full_integer: bool = False  # every op must be integer (Edge TPU)
+    compiler: str = ""  # the vendor's compiler that still has to run: then the bundle says so as `unverified`
+    compiler_host: str = ""
+    engine_portable: bool | None = None
+    power_modes: tuple[str, ...] = ()
+    throttle_probe: str = ""
+    emulate_cpu: str = ""
+    notes: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    confidence: str = "unknown"  # vendor | secondary | derived | unknown
+
+
+#: keys of one entry of `accelerators`; all informational
+ACCELERATOR_KEYS = ("name", "int8_tops", "sparse", "memory", "confidence")
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "form": ("integer", "tensorrt"),
+    "isa": ("", "x86_64", "aarch64", "armv7"),
+    "confidence": ("vendor", "secondary", "derived", "unknown"),
+}
+_BACKENDS = ("onnxruntime", "openvino", "litert")
+
+
+def names() -> tuple[str, ...]:
+    """Every target: those that come with edgeft and those of `~/.config/edgeft/targets/`, sorted, without aliases."""
+    return tuple(shipped.files("targets"))
+
+
+def aliases() -> dict[str, str]:
+    """alias -> name. A profile that does not parse is passed over here; loading it by its name tells what is wrong."""
+    found: dict[str, str] = {}
+    for name, path in shipped.files("targets").items():
+        with contextlib.suppress(TargetError, SystemFailure):
+            listed = tables.parse(tables.read(path, TargetError)).get("aliases", [])
+            found.update((str(alias), name) for alias in (listed if isinstance(listed, list) else ()))
+    return found
+
+
+def load(name_or_path: str) -> Target:
+    """The profile called `name_or_path` (a name, an alias, or the path of a `.toml` file).
+
+    Raises `UsageError` with the nearest name where there is none, `TargetError` with file and line where it is wrong.
+    """
+    known = shipped.files("targets")
+    if name_or_path in known:
+        return _read(known[name_or_path])
+    if name_or_path.endswith(".toml"):
+        return _read(Path(name_or_path))
+    also = aliases()
+    if name_or_path in also:
+        return _read(known[also[name_or_path]])
+    raise UsageError(f"unknown target {name_or_path!r}", remedy=nearest(name_or_path, {*known, *also}))
+
+
+def with_embeddings(target: Target, dtype: str) -> Target:
+    """The target with tables of embeddings stored as `dtype`, "float" or "int8", where it has that.
+
+    Where a vendor's compiler has the last word they stay as the profile says: what it makes of an int8 lookup, an
+    op that no vendor's list of quantized ops names, is known only on the board.
+    """
+    if dtype == target.scheme.embeddings or target.compiler:
+        return target
+    return replace(target, scheme=replace(target.scheme, embeddings=dtype))
+
+
+def _read(path: Path) -> Target:
+    source = tables.read(path, TargetError)
+    table = tables.parse(source)
+    numeric, without = (table.pop(key, {}) for key in ("scheme", "scheme_without_vnni"))
+    for key, value in (("scheme", numeric), ("scheme_without_vnni", without)):
+        if not isinstance(value, dict):
+            raise source.fail((key,), f"{key!r} must be a table, not {value!r}")
+    if saturates():
+        numeric = {**numeric, **without}
+    target = tables.build(Target, table, source)
+    target = replace(target, scheme=scheme.from_table(numeric, source.name, text=source.text))
+    _check(target, path.stem, source)
+    return target
+
+
+def _check(target: Target, stem: str, source: tables.Source) -> None:
+    """What types alone cannot say about a profile; raises `TargetError`."""
+    for key, allowed in _CHOICES.items():
+        value = getattr(target, key)
+        if value not in allowed:
+            raise source.fail((key,), f"{key!r} cannot be {value!r}", nearest(value, filter(None, allowed)))
+    if target.name != stem:
+        raise source.fail(
+            ("name",), f"'name' is {target.name!r}, the file is called {stem!r}", "give both the same name"
+        )
+    backends = (*_BACKENDS, *tables.plugins("edgeft.backends"))
+    if target.backend not in backends:
+        raise source.fail(("backend",), f"'backend' cannot be {target.backend!r}", nearest(target.backend, backends))
+    if not target.title or not target.source:
+        key = "source" if target.title else "title"
+        raise source.fail((key,), f"{key!r} must not be empty", "say where the facts of this profile come from")
+    if target.opset and not 7 <= target.opset[0] <= target.opset[1]:
+        raise source.fail(("opset",), f"'opset' is [lowest, highest], from 7 on, not {list(target.opset)}")
+    for key in ("ir_version", "max_rank", "bandwidth_gbs"):
+        value = getattr(target, key)
+        if value is not None and value <= 0:
+            raise source.fail((key,), f"{key!r} must be above 0, not {value}")
+    for op, version in target.op_versions.items():
+        if version < 1:
+            raise source.fail(("op_versions", op), f"the version of {op!r} must be at least 1, not {version}")
+    for entry in target.accelerators:
+        for key in entry:
+            if key not in ACCELERATOR_KEYS:
+                remedy = nearest(key, ACCELERATOR_KEYS)
+                raise source.fail(("accelerators", key), f"unknown key {key!r} in accelerators", remedy)
+    if target.form == "tensorrt" and not target.scheme.activation_symmetric:
+        raise source.fail(
+            ("form",),
+            "the tensorrt form takes zero point 0 only",
+            "set activation_symmetric = true under [scheme]",
+        )
+    missing = [op for op in scheme.OP_CLASSES if op not in target.scheme.ops]
+    if target.full_integer and missing:
+        raise source.fail(
+            ("scheme", "ops"),
+            f"a target that runs nothing in float must quantize every op class; missing: {', '.join(missing)}",
+        )
+
+
+@dataclass(frozen=True)
+class GraphSummary:
+    """What a target wants to know of a captured graph.
+
+    `ops`: how many of each op class ("conv", "softmax") or ATen op ("aten.cumsum.default"). `max_rank`: the most
+    dimensions any tensor has. `dynamic_batch`: whether axis 0 is free. `inputs`: shape by input name, -1 where free.
+    `float_ops`: ops that compute and would stay float under the target's scheme, with their number.
+    """
+
+    ops: Mapping[str, int] = field(default_factory=dict)
+    max_rank: int = 0
+    dynamic_batch: bool = False
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    float_ops: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Objection:
+    """One thing that a target refuses ("refuse") or does badly ("warn"): `op` is the op or tensor it is about."""
+
+    severity: str
+    op: str
+    why: str
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def _plain(op: str) -> str:
+    """`aten._softmax.default` and `Softmax` are both `softmax`, so that a profile may name ops as its vendor does."""
+    parts = op.split(".")
+    name = parts[1] if len(parts) > 1 and parts[0] == "aten" else parts[0]
+    return name.replace("_", "").lower()
+
+
+def objections(target: Target, summary: GraphSummary) -> list[Objection]:
+    """What `target` cannot or should not run of a graph, from its profile alone and before any training.
+
+    Opset, IR and TFLite op versions are not judged here: they are known only of an exported artifact.
+    """
+    found: list[Objection] = []
+    refused = {_plain(op): op for op in target.refused_ops}
+    for op, count in summary.ops.items():
+        if _plain(op) in refused:
+            why = f"{target.title} does not take {refused[_plain(op)]} (the graph has {count})"
+            found.append(Objection("refuse", op, why, "replace this op in the model, or choose another target"))
+    if target.full_integer:
+        for op, count in summary.float_ops.items():
+            why = f"{target.title} runs integers only, and {count} x {op} would stay float"
+            found.append(Objection("refuse", op, why, "replace this op by one that can be quantized"))
+    elif target.compiler:
+        for op, count in summary.float_ops.items():
+            why = f"{count} x {op} stay float: {target.compiler} may place them on the CPU or in higher precision"
+            found.append(Objection("warn", op, why))
+    if target.max_rank is not None and summary.max_rank > target.max_rank:
+        why = f"{target.title} takes at most {target.max_rank} dimensions, the graph has a tensor of {summary.max_rank}"
+        found.append(Objection("refuse", "rank", why, "avoid reshapes to more dimensions"))
+    if target.static_shapes:
+        for name, shape in summary.inputs.items():
+            if any(size < 0 for size in shape[1:]):
+                why = f"{target.title} takes static shapes only, the input {name!r} is {list(shape)}"
+                found.append(Objection("refuse", name, why, "fix every size of this input but the batch"))
+        if summary.dynamic_batch:
+            found.append(
+                Objection("warn", "batch", f"{target.title} takes static shapes only: the batch is fixed at 1")
+            )
+    if not target.full_integer:
+        gaining = sum(count for op, count in summary.ops.items() if op in scheme.WEIGHTED and op in target.scheme.ops)
+        if summary.ops and not gaining:
+            why = "nothing with weights would be quantized here: int8 brings no speed"
+            found.append(Objection("warn", "weights", why))
+    return found
+
+
+def host_cpu() -> tuple[str, frozenset[str]]:
+    """The instruction set of this process and the features of its CPU.
+
+    The first is "x86_64", "aarch64", "armv7", or else what the system says. Features are the words of `/proc/cpuinfo`
+    under `flags` or `Features`, and ARM part numbers such as "0xd0b".
+    """
+    machine = platform.machine().lower()
+    isa = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+    if isa.startswith("armv7") or (isa in ("aarch64", "armv8l") and struct.calcsize("P") == 4):
+        isa = "armv7"  # 32-bit Python on a 64-bit kernel is what Raspberry Pi OS often is
+    words: set[str] = set()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip().lower() in ("flags", "features", "cpu part"):
+                words.update(value.lower().split())
+    return isa, frozenset(words)
+
+
+#: any of these multiplies and adds int8 in 32 bits
+DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+
+
+def saturates() -> bool:
+    """Whether sums of u8 x s8 products saturate at 16 bits here: an x86 CPU whose features are known and lack VNNI.
+
+    ONNX Runtime and OpenVINO are wrong there, silently, for 8-bit weights; with 7 bits no sum can reach the limit. A
+    profile that stands for whatever runs it says so under `[scheme_without_vnni]`.
+    """
+    isa, features = host_cpu()
+    return isa == "x86_64" and "avx2" in features and not features & DOT_PRODUCTS
+
+
+def exact_here(target: Target) -> bool:
+    """Whether integer kernels of this CPU would falsify a model of `target`, whose own CPU has better ones."""
+    return saturates() and target.scheme.weight_bits == 8 and not host_is(target)
+
+
+def matches(wanted: Iterable[str], features: frozenset[str]) -> bool:
+    """Whether a CPU shows all `wanted` features; "a|b" is either of the two, "!a" asks for its absence."""
+    return all(
+        any((word[1:] not in features) if word.startswith("!") else (word in features) for word in entry.split("|"))
+        for entry in wanted
+    )
+
+
+def host_is(target: Target) -> bool:
+    """Whether this host is the target's kind of CPU, so that speed measured here may gate.
+
+    Never so where a vendor's compiler still has to make what really runs on the board. Under a user-mode emulator this
+    can be true of the emulated CPU: whoever starts one says so (`where` = "emulated") and does not ask.
+    """
+    if target.compiler:
+        return False
+    isa, features = host_cpu()
+    return target.isa in ("", isa) and matches(target.cpu_features, features)
+
+
+def describe(target: Target) -> dict[str, Any]:
+    """The profile as JSON values, for `edgeft targets show --json`; `scheme` with its derived name and ranges."""
+    return {**asdict(target), "scheme": target.scheme.as_dict(), "host_is": host_is(target)}

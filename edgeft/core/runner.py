@@ -1,0 +1,319 @@
+#!/usr/bin/env python3
+"""Runs the model of this folder with numpy and its runtime alone.
+
+    python run.py INPUT [more ...]       say what the model sees in it
+    python run.py                        check this machine: run the bundle's own samples, compare with what is expected
+
+Exit codes: 0 done, 1 the outputs differ from the expected ones, 2 wrong usage, 3 a file is unusable or was altered,
+4 a package is missing. Pillow is needed only to decode or resize an image, tokenizers only for texts. Works with
+Python 3.6 and newer.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Stop(Exception):
+    """Ends the run with a message and an exit code."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+def say(text, stream=None):
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "ascii"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def hook(name):
+    """What the parts of this file say of the input's kind and of the task, or None: see edgeft/bundle/run_py.py."""
+    return globals().get(name)
+
+
+# --- the bundle -------------------------------------------------------------------------------------------------------
+
+
+def load_manifest():
+    try:
+        with open(os.path.join(HERE, "manifest.json"), "rb") as handle:
+            data = handle.read()
+        with open(os.path.join(HERE, "manifest.sha256"), "rb") as handle:
+            recorded = handle.read().split()[:1]
+    except OSError as error:
+        raise Stop(3, f"the bundle is incomplete: {error}") from error
+    if recorded != [hashlib.sha256(data).hexdigest().encode()]:
+        raise Stop(3, "manifest.json was altered: manifest.sha256 is not its digest")
+    return json.loads(data.decode("utf-8"))
+
+
+def checked(manifest, name):
+    """The path of a listed file; stops when it is absent or not the one that was exported."""
+    path = os.path.realpath(os.path.join(HERE, name))
+    if not path.startswith(os.path.realpath(HERE) + os.sep) or name not in manifest["files"]:
+        raise Stop(3, f"{name} is not a file of this bundle")
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as handle:
+            for block in iter(lambda: handle.read(1 << 20), b""):
+                digest.update(block)
+    except OSError as error:
+        raise Stop(3, f"the bundle is incomplete: {error}") from error
+    if digest.hexdigest() != manifest["files"][name]["sha256"]:
+        raise Stop(3, f"{name} was altered: its sha256 is not the manifest's")
+    return path
+
+
+# --- runtimes: each gives (input names, output names, run), where run takes and gives lists in that order ------------
+
+
+def load_onnxruntime(path, threads, options):
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise Stop(4, f"this bundle needs onnxruntime ({error}): pip install onnxruntime") from error
+    if hasattr(onnxruntime, "disable_telemetry_events"):
+        onnxruntime.disable_telemetry_events()
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = options.get("inter_op_num_threads", 1)
+    level = options.get("graph_optimization_level", "ORT_ENABLE_ALL")
+    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    for key in ("enable_cpu_mem_arena", "enable_mem_pattern"):
+        setattr(settings, key, options.get(key, True))
+    for key, value in options.items():
+        if "." in key:
+            settings.add_session_config_entry(key, value)
+    provider = options.get("provider", "CPUExecutionProvider")
+    try:
+        session = onnxruntime.InferenceSession(path, settings, providers=[provider])
+    except Exception as error:  # the runtime's own errors share no base class but Exception
+        raise Stop(3, f"{path} does not load in onnxruntime {onnxruntime.__version__}: {error}") from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+
+    def run(feeds):
+        return session.run([t.name for t in outputs], dict(zip([t.name for t in inputs], feeds)))
+
+    return [t.name for t in inputs], [t.name for t in outputs], run
+
+
+def load_openvino(path, threads, options):
+    if "openvino_telemetry" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore # it would report its import
+    try:
+        import openvino
+
+        core = getattr(openvino, "Core", None) or __import__("openvino.runtime", fromlist=["Core"]).Core
+    except ImportError as error:
+        raise Stop(4, f"this bundle needs openvino ({error}): pip install openvino") from error
+    config = {key: value for key, value in options.items() if not isinstance(value, list)}
+    config["INFERENCE_NUM_THREADS"] = threads
+    try:
+        compiled = core().compile_model(path, "CPU", config)
+    except Exception as error:
+        raise Stop(3, f"{path} does not load in openvino: {error}") from error
+    request = compiled.create_infer_request()
+
+    def run(feeds):
+        results = request.infer(dict(enumerate(feeds)))
+        return [np.array(results[port]) for port in compiled.outputs]
+
+    def name(port):
+        return port.get_any_name() if port.get_names() else port.get_node().get_friendly_name()
+
+    return [name(port) for port in compiled.inputs], [name(port) for port in compiled.outputs], run
+
+
+def load_litert(path, threads, options):
+    interpreter, reasons = None, []
+    for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter"):
+        try:  # tflite_runtime imports beside numpy 2 and fails only when it is used
+            found = __import__(module, fromlist=["Interpreter"])
+            chosen = {}
+            if hasattr(found, "OpResolverType"):  # the oldest releases have one resolver only
+                chosen["experimental_op_resolver_type"] = getattr(
+                    found.OpResolverType, options.get("op_resolver", "AUTO")
+                )
+            interpreter = found.Interpreter(model_path=path, num_threads=threads, **chosen)
+            interpreter.allocate_tensors()
+            break
+        except Exception as error:  # a broken install fails in many ways, and the next one may work
+            interpreter = None
+            reasons.append(f"{module}: {error}")
+    if interpreter is None:
+        tried = "; ".join(reasons)
+        raise Stop(4, f"no LiteRT interpreter loads this model ({tried}): pip install ai-edge-litert")
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(feeds):
+        for detail, value in zip(inputs, feeds):
+            interpreter.set_tensor(detail["index"], as_stored(value, detail["dtype"], detail["quantization"]))
+        interpreter.invoke()
+        return [real(interpreter.get_tensor(detail["index"]), detail["quantization"]) for detail in outputs]
+
+    return [d["name"] for d in inputs], [d["name"] for d in outputs], run
+
+
+def as_stored(value, dtype, quantization):
+    scale, zero_point = quantization
+    if not scale or value.dtype.kind != "f":
+        return value.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(value / np.float32(scale)) + np.float32(zero_point), limits.min, limits.max).astype(dtype)
+
+
+def real(value, quantization):
+    scale, zero_point = quantization
+    return value if not scale else (value.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+LOADERS = {"onnxruntime": load_onnxruntime, "openvino": load_openvino, "litert": load_litert}
+
+
+def load(manifest, threads, number=0):
+    """A function from {input name: tensor} to {output name: tensor} of one graph, under the names of the manifest."""
+    graph, backend = manifest["graphs"][number], manifest["backend"]
+    if backend not in LOADERS:
+        raise Stop(4, f"this runner does not know the runtime {backend!r}")
+    for name in sorted(manifest["files"]):  # an .xml takes its .bin along, an .onnx its external data
+        if not name.startswith("baseline/") and not name.endswith((".py", ".npz")):
+            checked(manifest, name)
+    path = checked(manifest, graph["file"])
+    threads = threads or manifest["runtime"]["threads"]
+    options = manifest["runtime"]["options"]
+    found_in, found_out, run = LOADERS[backend](path, threads, options)
+    found_in, found_out = options.get("input_names") or found_in, options.get("output_names") or found_out
+    wanted_in, wanted_out = [t["name"] for t in graph["inputs"]], [t["name"] for t in graph["outputs"]]
+    if len(found_in) != len(wanted_in) or len(found_out) != len(wanted_out):
+        raise Stop(3, "the model's inputs and outputs are not those of the manifest")
+    # by name where the artifact kept the names, else by position
+    order_in = wanted_in if set(found_in) != set(wanted_in) else found_in
+    order_out = wanted_out if set(found_out) != set(wanted_out) else found_out
+
+    def call(feeds):
+        return dict(zip(order_out, run([np.ascontiguousarray(feeds[name]) for name in order_in])))
+
+    return call
+
+
+# --- the two things it does -------------------------------------------------------------------------------------------
+
+
+def predict(manifest, calls, path):
+    """One line of what the model sees in an input; `calls` are its graphs by name."""
+    spec = manifest["preprocess"]
+    if hook("read") is None:
+        raise Stop(2, "this runner cannot read the model's kind of input: run it without one, or use `edgeft predict`")
+    raw = hook("read")(path)
+    run = hook("compose")(calls, spec) if hook("compose") else calls[manifest["graphs"][0]["name"]]
+    outputs = run(hook("feeds")(raw, spec))
+    if hook("tell") is None:
+        shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())
+        return f"{path}: {shapes}"
+    return "{}: {}".format(path, hook("tell")(outputs, raw, spec, manifest["labels"]))
+
+
+def self_check(manifest, calls):
+    """Prints one line an output and returns whether all are as expected.
+
+    Allowed are 2 % of the output's range or 4 of its integer steps, whichever is more (runtimes round differently);
+    decisions must be the same wherever the expected margin is wider than that.
+    """
+    with np.load(checked(manifest, "samples.npz"), allow_pickle=False) as archive:
+        samples = {name: archive[name] for name in archive.files}
+    good = check_preprocessing(manifest, samples)
+    for graph in manifest["graphs"]:
+        good = check_graph(manifest, graph, calls[graph["name"]], samples) and good
+    return good
+
+
+def place(manifest, graph):
+    """What stands before a tensor's name in samples.npz: the graph's name, where there are several."""
+    return graph["name"] + "/" if len(manifest["graphs"]) > 1 else ""
+
+
+def check_graph(manifest, graph, call, samples):
+    prefix, good, results = place(manifest, graph), True, []
+    n = len(samples["input/" + prefix + graph["inputs"][0]["name"]])
+    for i in range(n):
+        results.append(call({t["name"]: samples["input/" + prefix + t["name"]][i : i + 1] for t in graph["inputs"]}))
+    for tensor in graph["outputs"]:
+        name = tensor["name"]
+        expected = samples["output/" + prefix + name].astype(np.float64)
+        got = np.concatenate([result[name] for result in results]).astype(np.float64)
+        if got.shape != expected.shape or not np.isfinite(got).all():
+            say(f"{prefix}{name}: shape {got.shape} or values are not what is expected")
+            good = False
+            continue
+        allowed = max(4 * (tensor.get("scale") or 0), 0.02 * float(expected.max() - expected.min()))
+        worst = float(np.abs(got - expected).max())
+        fine = worst <= allowed
+        text = f"{prefix}{name}: {n} samples, largest difference {worst:.4g}, allowed {allowed:.4g}"
+        if hook("decisions"):
+            same, of, close = hook("decisions")(expected, got, allowed)
+            fine = fine and close
+            text += f", {same} of {of} decisions alike"
+        say("{}: {}".format(text, "ok" if fine else "DIFFERS"))
+        good = good and fine
+    return good
+
+
+def check_preprocessing(manifest, samples):
+    """Whether the raw samples still become the tensors that were exported, within the tolerance of their kind."""
+    spec, graph = manifest["preprocess"], manifest["graphs"][0]
+    prefix = "input/" + place(manifest, graph)
+    if hook("feeds") is None:
+        return True
+    stored_raw = hook("stored") or (lambda samples, i: samples[f"raw_{i}"])
+    level = hook("tolerance")(spec) if hook("tolerance") else 0.0
+    worst = 0.0
+    for i in range(len(samples[prefix + graph["inputs"][0]["name"]])):
+        try:
+            feeds = hook("feeds")(stored_raw(samples, i), spec)
+        except Stop as stop:
+            say(f"preprocessing: not checked ({stop})", sys.stderr)
+            return True
+        for name, made in feeds.items():
+            expected = samples[prefix + name][i : i + 1]
+            if made.shape != expected.shape:
+                say(f"preprocessing: makes {made.shape}, expected {expected.shape}: DIFFERS")
+                return False
+            worst = max(worst, float(np.abs(made - expected).max()))
+    fine = worst <= 1.01 * level
+    say("preprocessing: largest difference {:.4g}: {}".format(worst, "ok" if fine else "DIFFERS"))
+    return fine
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help=hook("INPUTS") or "none: only its own samples")
+    parser.add_argument("--threads", type=int, default=0, help="threads of the runtime (default: as verified)")
+    arguments = parser.parse_args()
+    try:
+        manifest = load_manifest()
+        manifest["graphs"] = [graph for graph in manifest["graphs"] if not graph.get("personalize")]
+        if os.path.exists(os.path.join(HERE, "state.npz")):
+            say("note: this is the model as exported; `edgeft predict` takes what was learned since", sys.stderr)
+        names = [graph["name"] for graph in manifest["graphs"]]
+        calls = {name: load(manifest, max(arguments.threads, 0), k) for k, name in enumerate(names)}
+        for path in arguments.inputs:
+            say(predict(manifest, calls, path))
+        if not arguments.inputs and not self_check(manifest, calls):
+            return 1
+    except Stop as stop:
+        say(f"run.py: {stop}", sys.stderr)
+        return stop.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Objectives: what learning needs of a task, in torch: the head, the loss, batches, augmentation. One file a task.
+
+The same task's preprocessing, decoding and metric are numpy and live in `edgeft/tasks/` under the same name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from .. import tasks
+from ..core.errors import UsageError, nearest
+from .batches import Batches, Samples
+
+#: tasks that this package trains; `name-of-task` is the module `name_of_task.py`
+BUILTIN = tasks.BUILTIN
+
+
+class Objective(Protocol):
+    """An objective module.
+
+    A batch is (inputs, targets): inputs a tensor, or a tuple of them in the order of the model's. What a model says is
+    a tensor, or a tuple of them.
+
+    One whose targets are classes also has `weights(dataset, kind)` (C,) or None, and `weighted(dataset, kind)`: its
+    loss with `train.class_weights` in it (`balance.py`).
+    """
+
+    def outputs(self, dataset: Any) -> int:
+        """How many outputs the model's head has; raises `DataError` where the data gives nothing to learn."""
+        ...
+
+    def model_args(self, data: Any, dataset: Any) -> dict[str, Any]:
+        """What the recipe's [data] and the data set say of the model's form, as arguments of its constructor."""
+        ...
+
+    def set_head(self, module: nn.Module, head: str, n_classes: int) -> None: ...
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor: ...
+
+    def distill(
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor,
+        targets: torch.Tensor | None = None,
+        temperature: float = 4.0,
+        weight: float = 1.0,
+    ) -> torch.Tensor: ...
+
+    def loader(
+        self,
+        split: Samples,
+        spec: Mapping[str, Any],
+        batch_size: int,
+        augment: str = "none",
+        seed: int = 0,
+        workers: int = 0,
+        shuffle: bool = False,
+        drop_last: bool = False,
+    ) -> Batches: ...
+
+    def predict(
+        self, module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_size: int = 64
+    ) -> np.ndarray | dict[str, np.ndarray]:
+        """What the module says of a split, (N, ...), or {name: (N, ...)} where it has several outputs."""
+        ...
+
+    def groups(
+        self,
+        module: nn.Module,
+        head: str,
+        lr: float,
+        head_lr: float = 0.0,
+        weight_decay: float = 0.0,
+        layer_decay: float = 1.0,
+    ) -> list[dict[str, Any]]: ...
+
+
+def get(name: str) -> Objective:
+    """The objective module called `name`; raises `UsageError` with the nearest known name."""
+    if name in BUILTIN:
+        return importlib.import_module(f"edgeft.tasks.{name.replace('-', '_')}.learning")  # type: ignore[return-value]
+    raise UsageError(f"nothing can be trained for the task {name!r}", remedy=nearest(name, BUILTIN))

@@ -1,0 +1,165 @@
+"""Boxes from a detector's raw outputs: decoding, non-maximum suppression, overlaps. Numpy only.
+
+A detector hands out, level by level from the finest, class logits (N, C, h, w) and boxes (N, 4, h, w), as outputs that
+are numbered in that order. The finest level has stride 8. A cell's box has its centre at (cell + 0.5 + offset) * stride
+and the sides 4 * stride * exp(value), in pixels of the network's input: (dx, dy, log w, log h). Offsets and logarithms
+are of one size, whatever the object's size is: one quantization grid serves all four.
+
+Boxes of more channels, (N, 4 * bins, h, w), are distributions (Li et al. 2020, Generalized Focal Loss): for each of
+left, top, right and bottom the logits of the distances 0, 1, ... bins - 1 strides from the cell's centre (cell + 0.5);
+the expected distance counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.errors import BundleError
+
+#: pixels of the network's input that a cell of the finest level stands for
+STRIDE = 8
+#: sides of a box whose logarithms are 0, in strides
+SIDES = 4.0
+#: boxes of one class that overlap more than this are one object
+NMS_IOU = 0.6
+#: so many of the best candidates of a picture are looked at, and so many boxes are kept
+CANDIDATES, MOST = 1000, 100
+_MAX_LOG = 6.0
+
+
+@dataclass(frozen=True)
+class Level:
+    """Outputs of one stride: `logits` (N, C, h, w) and `boxes` (N, 4, h, w) or (N, 4 * bins, h, w)."""
+
+    logits: np.ndarray
+    boxes: np.ndarray
+    stride: int
+
+
+def levels(outputs: Mapping[str, np.ndarray]) -> list[Level]:
+    """The outputs by level, finest first; raises `BundleError` for outputs that no detector of this kind has."""
+    names = sorted(outputs, key=_number)
+    shapes = ", ".join(f"{name} {list(np.shape(outputs[name]))}" for name in names)
+    fault = BundleError(
+        f"are {shapes or 'none'}; expected class logits (samples, classes, h, w) and boxes (samples, 4, h, w), or 4 * "
+        "bins of distances, by turns, from the finest level",
+        where="graphs.outputs",
+    )
+    if not names or len(names) % 2:
+        raise fault
+    found: list[Level] = []
+    for first, second in zip(names[::2], names[1::2]):
+        logits, boxes = np.asarray(outputs[first]), np.asarray(outputs[second])
+        if logits.ndim != 4 or boxes.ndim != 4 or boxes.shape[1] % 4 or logits.shape[2:] != boxes.shape[2:]:
+            raise fault
+        if not boxes.shape[1] or (found and found[0].boxes.shape[1] != boxes.shape[1]):
+            raise fault
+        stride = STRIDE * found[0].logits.shape[2] // logits.shape[2] if found else STRIDE
+        if found and (logits.shape[:2] != found[0].logits.shape[:2] or stride < found[-1].stride):
+            raise fault
+        found.append(Level(logits, boxes, stride))
+    return found
+
+
+def _number(name: str) -> tuple[int, str]:
+    digits = re.search(r"(\d+)$", name)
+    return (int(digits.group(1)) if digits else -1, name)
+
+
+def input_size(found: list[Level]) -> tuple[int, int]:
+    """Height and width of the network's input in pixels."""
+    return found[0].logits.shape[2] * STRIDE, found[0].logits.shape[3] * STRIDE
+
+
+def cells(found: list[Level], i: int) -> tuple[np.ndarray, np.ndarray]:
+    """All cells of sample `i`: logits float64 (A, C) and boxes float64 (A, 4) x1 y1 x2 y2 in input pixels."""
+    logits, boxes = [], []
+    for level in found:
+        _, classes, h, w = level.logits.shape
+        logits.append(level.logits[i].reshape(classes, -1).T.astype(np.float64))
+        values = level.boxes[i].reshape(4, -1, h * w).astype(np.float64)
+        y, x = np.divmod(np.arange(h * w), w)
+        if values.shape[1] > 1:
+            left, top, right, bottom = distances(values)
+            corners = np.stack([x + 0.5 - left, y + 0.5 - top, x + 0.5 + right, y + 0.5 + bottom], axis=1)
+            boxes.append(corners * level.stride)
+            continue
+        values = values[:, 0]
+        cx, cy = (x + 0.5 + values[0]) * level.stride, (y + 0.5 + values[1]) * level.stride
+        half = 0.5 * SIDES * level.stride * np.exp(np.clip(values[2:], -_MAX_LOG, _MAX_LOG))
+        boxes.append(np.stack([cx - half[0], cy - half[1], cx + half[0], cy + half[1]], axis=1))
+    return np.concatenate(logits), np.concatenate(boxes)
+
+
+def distances(logits: np.ndarray) -> np.ndarray:
+    """Expected distances (4, A) in strides of distributions (4, bins, A)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    bins = np.arange(logits.shape[1]).reshape(1, -1, 1)
+    return np.asarray((powers * bins).sum(axis=1) / powers.sum(axis=1))
+
+
+def detections(
+    outputs: Mapping[str, np.ndarray], score: float, *, most: int = MOST, iou: float = NMS_IOU
+) -> list[np.ndarray]:
+    """Per sample float32 (K, 6) [x1, y1, x2, y2, score, class], best first, in pixels of the network's input.
+
+    A cell speaks for its best class only. What is not finite is no box. At most `most` of them, none below `score`.
+    """
+    found = levels(outputs)
+    height, width = input_size(found)
+    limit = np.array([width, height, width, height], np.float64)
+    floor = float(np.log(score / (1 - score)))
+    result = []
+    for i in range(len(found[0].logits)):
+        logits, boxes = cells(found, i)
+        logits = np.where(np.isnan(logits), -np.inf, logits)
+        best = logits.max(axis=1)
+        at = np.flatnonzero((best >= floor) & np.isfinite(boxes).all(axis=1))
+        at = at[np.argsort(-best[at], kind="stable")[:CANDIDATES]]
+        kind, chosen = logits[at].argmax(axis=1), np.clip(boxes[at], 0, limit)
+        kept = suppress(chosen, kind, iou)[:most]
+        scores = 1 / (1 + np.exp(-np.clip(best[at][kept], -700, 700)))
+        result.append(np.column_stack([chosen[kept], scores, kind[kept]]).astype(np.float32).reshape(-1, 6))
+    return result
+
+
+def suppress(boxes: np.ndarray, kinds: np.ndarray, iou: float) -> np.ndarray:
+    """Positions of the boxes that stay, of boxes (K, 4) sorted best first with their classes (K,)."""
+    kept: list[int] = []
+    alive = np.ones(len(boxes), bool)
+    for i in range(len(boxes)):
+        if not alive[i]:
+            continue
+        kept.append(i)
+        later = np.flatnonzero(alive[i + 1 :] & (kinds[i + 1 :] == kinds[i])) + i + 1
+        if len(later):
+            alive[later[overlaps(boxes[i : i + 1], boxes[later])[0] > iou]] = False
+    return np.asarray(kept, np.int64)
+
+
+def overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (K, 4) and (M, 4): (K, M) in 0..1."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (one, other)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.asarray(np.where(union > 0, shared / np.maximum(union, 1e-12), 0.0))
+
+
+def same(one: np.ndarray, other: np.ndarray, iou: float) -> bool:
+    """Whether two sets of detections (K, 6) are the same: as many, and each has its own partner of its class."""
+    if len(one) != len(other):
+        return False
+    fits = (overlaps(one[:, :4], other[:, :4]) >= iou) & (one[:, None, 5] == other[None, :, 5])
+    free = np.ones(len(other), bool)
+    for row in fits:
+        partners = np.flatnonzero(row & free)
+        if not len(partners):
+            return False
+        free[partners[0]] = False
+    return True

@@ -1,9 +1,0 @@
-"""Controls: values (1, K) in their units, by name; as in edgeft/tasks/control.py."""
-
-import numpy as np
-
-
-def tell(outputs, raw, spec, labels):
-    values = np.asarray(next(iter(outputs.values())), np.float64).reshape(-1)
-    words = [f"{k} {v:.4g}" if np.isfinite(v) else f"{k} undecided" for k, v in zip(labels, values)]
-    return ", ".join(words)

@@ -1,0 +1,61 @@
+"""Calibration of a run: the samples that the recipe's preset chooses, and a captured model put on a scheme's grid."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from .. import data
+from ..config import calibration
+from ..config.scheme import Scheme
+from ..quantize.parts import CapturedParts, QuantizedParts, calibrate_parts, insert_parts
+from .session import Session
+
+
+def calibration_samples(session: Session) -> data.Split:
+    """The training samples that the recipe's preset chooses, none of them in the test split; `DataError` if empty."""
+    preset = calibration.load(session.recipe.quantize.calibration)
+    train, test = session.dataset.split("train"), session.dataset.split("test")
+    return train.subset(data.calibration_indices(train, preset.samples, preset.choose, preset.seed, avoid=test))
+
+
+def calibrated(session: Session, captured: CapturedParts, scheme: Scheme) -> QuantizedParts:
+    """The captured graphs on a scheme's grid, calibrated on training samples that are not in the test split.
+
+    Several processes share the batches out and exchange what they saw, so that all of them have the same ranges.
+    """
+    preset = calibration.load(session.recipe.quantize.calibration)
+    part = calibration_samples(session)
+    graph = insert_parts(captured, scheme, session.recipe.quantize.keep_float)
+    world, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+
+    def every_batch() -> Iterator[tuple[torch.Tensor, ...]]:
+        if hasattr(session.objective, "calibration"):
+            yield from session.objective.calibration(part, session.spec, preset.batch_size)
+            return
+        for start in range(0, len(part), preset.batch_size):
+            rows = range(start, min(start + preset.batch_size, len(part)))
+            feeds = [session.task.preprocess(part.raw(i), session.spec) for i in rows]
+            yield tuple(torch.from_numpy(np.concatenate([f[k] for f in feeds])) for k in feeds[0])
+
+    def taught() -> Iterable[tuple[torch.Tensor, ...]]:
+        """What a model of several graphs is trained on: the second one reads what the first one says."""
+        loader = session.objective.loader(part, session.spec, preset.batch_size)
+        yield from (as_tuple(inputs) for k, (inputs, _) in enumerate(loader) if k % world == rank)
+
+    def batches() -> Iterable[tuple[torch.Tensor, ...]]:
+        return itertools.islice(every_batch(), rank, None, world) if graph.single else taught()
+
+    graph.spread_channels(batches)
+    graph.calibrate_weights(preset.weights)
+    calibrate_parts(graph, batches, estimator=preset.estimator, percentile=preset.percentile)
+    return graph
+
+
+def as_tuple(inputs: Any) -> tuple[torch.Tensor, ...]:
+    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)

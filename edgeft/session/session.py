@@ -1,0 +1,175 @@
+"""What both stages, the dry run and the export share of a recipe: task, data, model and preprocessing, read once."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .. import data, models, tasks
+from .. import learning as objectives
+from ..config import recipe, target
+from ..config.recipe import Recipe
+from ..config.scheme import Scheme
+from ..config.target import Target
+from ..core import files
+from ..core.errors import ModelError
+from ..models import Built
+from ..quantize.parts import CapturedParts, capture_parts
+from . import environment
+
+Say = Callable[[str], None]
+#: training samples, spread evenly, that a task's `measure` looks at: a thousand give a mean and std to two digits
+MEASURED = 2000
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
+@dataclass
+class Session:
+    """Everything that both stages, the dry run and the export share: read once, passed on."""
+
+    recipe: Recipe
+    task: Any
+    objective: Any
+    dataset: data.Dataset
+    built: Built
+    spec: dict[str, Any]
+    targets: list[Target]
+    example: tuple[torch.Tensor, ...]
+    #: of the feeds that the task makes, in the order of the model's inputs
+    input_names: tuple[str, ...]
+    #: files that were learned from the training data (a tokenizer), by the name that preprocessing knows them under
+    learned: dict[str, Path] = dataclasses.field(default_factory=dict)
+    _scratch: Any = None  # where they lie until a run directory has them
+    #: the model is the caller's own object
+    own_model: bool = False
+
+    @property
+    def schemes(self) -> dict[str, Scheme]:
+        """By name, in the order of the recipe's targets."""
+        return {t.scheme.name: t.scheme for t in self.targets}
+
+    @property
+    def policy(self) -> str:
+        return self.recipe.update.policy
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the weights were learned before, as far as can be told: the caller's own code may bring such ones."""
+        return self.built.pretrained or self.own_model or self.recipe.model.source in ("python", "module")
+
+    def capture(self, module: nn.Module) -> CapturedParts:
+        """The graphs of the float model, in normal form."""
+        parts = getattr(self.objective, "parts", None)
+        apart = getattr(self.task, "OUTPUTS_APART", False)
+        return capture_parts(module, self.example, parts and parts(module, self.spec), apart)
+
+    def keep_learned(self, folder: Path) -> None:
+        """Copy what was learned into `folder`, and read it from there."""
+        for key, path in self.learned.items():
+            own = folder / path.name
+            if own != path:
+                files.write_bytes(own, path.read_bytes())
+            self.learned[key] = own
+        self.point_to_learned()
+
+    def point_to_learned(self) -> None:
+        if self.learned:
+            self.spec["files"] = {**self.spec.get("files", {}), **{k: str(p) for k, p in self.learned.items()}}
+
+
+def open_session(
+    recipe_: Recipe,
+    *,
+    allow_code: bool = False,
+    model: nn.Module | None = None,
+    dataset: data.Dataset | None = None,
+    learned: Path | None = None,
+    say: Say = silent,
+) -> Session:
+    """Read data and model of a recipe; `model` and `dataset` replace the recipe's own (the Python API).
+
+    `learned` is the folder where an earlier run keeps what its task learned from the training data; without it that is
+    learned anew, into a temporary folder.
+    """
+    task = tasks.get(recipe_.task)
+    objective = objectives.get(recipe_.task)
+    wanted = recipe_.quantize.embeddings
+    opened = [target.with_embeddings(target.load(name), wanted) for name in recipe_.export.targets]
+    for each in opened:
+        if each.scheme.embeddings != wanted:
+            say(f"{each.name}: embeddings stay {each.scheme.embeddings}, since {each.compiler} has the last word there")
+    dataset = dataset or data.open(recipe_.data)
+    for warning in data.check(dataset):
+        say(f"warning: {warning}")
+    found, scratch = _learned(task, recipe_, dataset, learned, say)
+    if found:
+        dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": found})
+    environment.seed_everything(recipe_.train.seed)
+    if model is None:
+        args = objective.model_args(recipe_.data, dataset)
+        built = models.build(_with_args(recipe_.model, args), objective.outputs(dataset), allow_code=allow_code)
+    else:
+        built = models.from_module(model, objective.outputs(dataset))
+    for note in built.notes:
+        say(note)
+    spec = task.configure(recipe_.data, {**built.spec, "pretrained": built.pretrained}, dataset.facts, say)
+    if hasattr(task, "measure"):
+        train = dataset.split("train")
+        positions = np.unique(np.linspace(0, len(train) - 1, min(len(train), MEASURED)).astype(int))
+        spec = task.measure(spec, (train.raw(int(i)) for i in positions))
+    feeds = task.preprocess(dataset.split("train").raw(0), spec)
+    example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
+    if spec.get("kind") == "image":
+        _try(built, example)
+    return Session(
+        recipe_, task, objective, dataset, built, spec, opened, example, tuple(feeds), found, scratch, model is not None
+    )
+
+
+def _try(built: Built, example: tuple[torch.Tensor, ...]) -> None:
+    """Raise `ModelError` where the model cannot take pictures of this size: too small to be pooled so often, say."""
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            built.module(*example)
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        own = "x".join(map(str, built.spec.get("size", ()))) or "other"
+        raise ModelError(
+            f"the model cannot take a sample of shape {' and '.join(str(tuple(x.shape[1:])) for x in example)}: {line}",
+            where=type(built.module).__name__,
+            remedy=f"it was made for {own} pixels: set data.size, or fit model.args to the size",
+        ) from error
+
+
+def _learned(
+    task: Any, recipe_: Recipe, dataset: data.Dataset, kept: Path | None, say: Say
+) -> tuple[dict[str, Path], Any]:
+    """The files that a task with `learn` learns from the training data, and the temporary folder they lie in."""
+    if not hasattr(task, "learn"):
+        return {}, None
+    if kept is not None and kept.is_dir():
+        there = {path.stem: path for path in sorted(kept.iterdir()) if path.is_file()}
+        if there:
+            return there, None
+    scratch = tempfile.TemporaryDirectory(prefix="edgeft-")
+    found = {}
+    for key, content in task.learn(recipe_.data, dataset, say).items():
+        found[key] = Path(scratch.name) / f"{key}.json"
+        files.write_bytes(found[key], content)
+    return found, scratch
+
+
+def _with_args(model: recipe.Model, args: Mapping[str, Any]) -> recipe.Model:
+    """The model table with what the data says of the model's form, where the recipe does not say otherwise."""
+    return dataclasses.replace(model, args={**args, **model.args})

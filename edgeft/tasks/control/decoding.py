@@ -1,0 +1,154 @@
+"""Robot control by behaviour cloning: continuous outputs in physical units (steering, throttle, force).
+
+Outputs are float (N, K), one column a control, named by the labels. The metric is the mean absolute error over all
+controls; a smaller one is better. Inputs are a camera's picture or a row of numbers (a state).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import BundleError, DataError
+from ...inputs import image, vector
+from ..show import show
+
+NAME = "control"
+METRIC = "mean absolute error"
+UNIT = "physical"
+HIGHER_IS_BETTER = False
+DISCRETE = False
+#: the outputs are values with units of their own, which the quantizer does not lay on one grid
+OUTPUTS_APART = True
+#: an answer is due at every tick of a control loop: reports say which rate the 99th percentile of a call allows
+REAL_TIME = True
+MAX_DROP = 0.0
+#: the error may grow by this share of itself
+MAX_DROP_RELATIVE = 0.05
+#: two controls are alike when they differ by at most this share of the range that the outputs span
+TOLERANCE = 0.05
+_KINDS = {"image": image, "vector": vector}
+
+
+def configure(
+    data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The `preprocess` table of pictures (`facts["kind"]` "image") or of rows of numbers ("vector")."""
+    return _KINDS[str(facts.get("kind", "image"))].configure(data, defaults, facts, say)
+
+
+def read(path: str, spec: Mapping[str, Any]) -> np.ndarray:
+    return _KINDS[_kind(spec)].read(path)
+
+
+def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return _KINDS[_kind(spec)].preprocess(raw, spec)
+
+
+def _kind(spec: Mapping[str, Any]) -> str:
+    if spec.get("kind") not in _KINDS:
+        raise BundleError(f"is {spec.get('kind')!r}, expected {' or '.join(_KINDS)}", where="preprocess.kind")
+    return str(spec["kind"])
+
+
+def _values(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    if len(outputs) != 1:
+        raise BundleError(f"several outputs ({', '.join(outputs)}), expected one of shape (samples, controls)")
+    values = np.asarray(next(iter(outputs.values())), np.float64)
+    if values.ndim != 2:
+        raise BundleError(f"the output has shape {values.shape}, expected (samples, controls)", where="graphs.outputs")
+    return values
+
+
+def _errors(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
+    """Absolute errors float64 (N, K); raises `DataError` where targets do not fit or there are none."""
+    values, targets = _values(outputs), np.asarray(targets, np.float64)
+    if targets.shape != values.shape:
+        raise DataError(f"{values.shape} outputs for {targets.shape} targets", where="targets")
+    if not len(targets):
+        raise DataError("no samples to measure", where="targets")
+    return np.abs(values - targets)
+
+
+def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
+    """Per sample `controls` {name: value in its unit} and the same as words in `label`; not finite = None."""
+    values = _values(outputs)
+    if len(labels) != values.shape[1]:
+        raise BundleError(f"{len(labels)} labels for {values.shape[1]} controls", where="labels")
+    rows = []
+    for row in values:
+        named = {str(k): float(v) if np.isfinite(v) else None for k, v in zip(labels, row)}
+        words = [f"{k} {v:.4g}" if v is not None else f"{k} undecided" for k, v in named.items()]
+        rows.append({"label": ", ".join(words), "controls": named})
+    return rows
+
+
+def describe(target: Any, labels: Sequence[str]) -> str:
+    """The recorded controls as words."""
+    return ", ".join(f"{k} {float(v):.4g}" for k, v in zip(labels, np.atleast_1d(target)))
+
+
+def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
+    return show(raw)
+
+
+def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where: str) -> np.ndarray:
+    """The columns of `targets` in the order of the bundle's controls; `DataError` where one is absent."""
+    missing = [name for name in theirs if name not in ours]
+    if missing:
+        raise DataError(f"the data has no control {missing[0]!r}, only {', '.join(ours)}", where=where)
+    return np.asarray(targets)[:, [list(ours).index(name) for name in theirs]]
+
+
+def metric(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> float:
+    """Mean absolute error over samples and controls, in the controls' own units."""
+    return float(_errors(outputs, targets).mean())
+
+
+def per_sample(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
+    """The mean absolute error of each sample, (N,) float64."""
+    return _errors(outputs, targets).mean(axis=1)
+
+
+def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The controls themselves, (N, K)."""
+    return _values(outputs)
+
+
+def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) bool: every control within `TOLERANCE` of the range that it spans over `one`."""
+    first, second = _values(one), _values(other)
+    return np.asarray((np.abs(first - second) <= TOLERANCE * np.ptp(first, axis=0)).all(axis=1))
+
+
+def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How far a control may move and still count as the same, (N,): the tolerance of the narrowest control."""
+    values = _values(outputs)
+    return np.full(len(values), float(TOLERANCE * np.ptp(values, axis=0).min()) if len(values) else 0.0)
+
+
+def per_class(
+    outputs: Mapping[str, np.ndarray], targets: np.ndarray, labels: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """{control: {"metric": its mean absolute error, "n": samples}}."""
+    errors = _errors(outputs, targets)
+    return {str(k): {"metric": float(errors[:, i].mean()), "n": len(errors)} for i, k in enumerate(labels)}
+
+
+def chance(targets: np.ndarray) -> float:
+    """The error of the best constant answer: the median of each control."""
+    targets = np.asarray(targets, np.float64)
+    if not len(targets):
+        raise DataError("no samples to measure", where="targets")
+    return float(np.abs(targets - np.median(targets, axis=0)).mean())
+
+
+def extra_metrics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> dict[str, float]:
+    """`rmse`, and `r2`: the share of the targets' variance that is explained, averaged over the controls."""
+    values, targets = _values(outputs), np.asarray(targets, np.float64)
+    squared = (values - targets) ** 2
+    spread = targets.var(axis=0)
+    r2 = 1 - squared.mean(axis=0)[spread > 0] / spread[spread > 0]
+    return {"rmse": float(np.sqrt(squared.mean())), **({"r2": float(r2.mean())} if len(r2) else {})}

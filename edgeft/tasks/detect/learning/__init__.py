@@ -1,0 +1,150 @@
+"""Learning to detect: batches of letterboxed pictures with their boxes, the loss, imitation of a teacher.
+
+A batch's targets are float32 (N, M, 5): class, x1, y1, x2, y2 in pixels of the network's input; class -1 fills up.
+Boxes of crowds are not learned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ....core.errors import DataError
+from ....inputs import letterbox
+from ....learning import batches, tensors
+from ....learning.groups import groups
+from ...classify.learning import replace_head
+from .. import decoding as detect
+from .augment import Augment
+from .loss import Said, detection_loss, imitation_loss
+
+__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
+
+set_head = replace_head
+Sample = tuple[int, np.ndarray, np.ndarray]
+
+
+def outputs(dataset: Any) -> int:
+    """One class logit a class and cell; raises `DataError` where the training samples have no box at all."""
+    if not sum(len(t["classes"]) for t in dataset.split("train").targets):
+        raise DataError("no training picture has a box: nothing to learn", where=dataset.name)
+    return len(dataset.labels)
+
+
+def model_args(data: Any, dataset: Any) -> dict[str, Any]:
+    """`channels` where pictures are not taken as colour."""
+    return {} if data.channels == 3 else {"channels": data.channels}
+
+
+def loss(said: Said, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """See `detect_loss`; `smoothing` has no meaning here."""
+    return detection_loss(said, targets)
+
+
+def distill(
+    student: Said,
+    teacher: Said,
+    targets: torch.Tensor | None = None,
+    temperature: float = 4.0,
+    weight: float = 1.0,
+) -> torch.Tensor:
+    """The distance to the teacher's raw outputs, mixed with the loss of the boxes where `weight` is below 1."""
+    soft = imitation_loss(student, teacher)
+    if weight >= 1 or targets is None:
+        return soft
+    return weight * soft + (1 - weight) * detection_loss(student, targets)
+
+
+class Pictures(torch.utils.data.Dataset[Sample]):
+    """(position, letterboxed pixels uint8 (H, W, C), boxes (M, 5)), pixels kept where the whole split is small."""
+
+    def __init__(self, split: batches.Samples, spec: Mapping[str, Any], room: int) -> None:
+        self.split, self.spec, self.room = split, dict(spec), room
+        self.size = letterbox.check(spec)[0].size
+        self.kept: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, i: int) -> Sample:
+        pixels = self.kept.get(i)
+        if pixels is None:
+            pixels = letterbox.fitted(self.split.raw(i), self.spec)
+            if pixels.nbytes <= self.room:
+                self.room -= pixels.nbytes
+                self.kept[i] = pixels
+        return i, pixels, in_input(self.split.targets[i], self.size)
+
+
+def in_input(target: Mapping[str, np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """A sample's boxes as the loss takes them, (M, 5) float32, without crowds."""
+    boxes = letterbox.to_input(target["boxes"], target["size"], size)
+    rows = np.concatenate([np.asarray(target["classes"], np.float32)[:, None], boxes], axis=1)
+    return np.asarray(rows[~np.asarray(target["crowd"], bool)])
+
+
+class Collate:
+    """Samples -> (inputs (N, C, H, W), targets (N, M, 5)); augmentation is drawn from (seed, epoch, positions)."""
+
+    def __init__(self, spec: Mapping[str, Any], augment: str, seed: int, epoch: batches.Epoch) -> None:
+        self.wanted, fill = letterbox.check(spec)
+        self.seed, self.epoch = seed, epoch
+        self.augment = Augment(augment, self.wanted.channels, fill / 255.0)
+
+    def __call__(self, batch: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
+        positions, pixels, rows = zip(*batch)
+        stacked, boxes = np.stack(pixels), list(rows)
+        if self.augment.level == "none":
+            x = torch.from_numpy(letterbox.normalized(stacked, self.wanted))
+        else:
+            text = f"{self.seed} {self.epoch.number} {positions}"
+            drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
+            shown = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255.0
+            shown, boxes = self.augment(shown, boxes, drawn)
+            mean, std = (torch.from_numpy(v).view(-1, 1, 1) for v in (self.wanted.mean, self.wanted.std))
+            x = (shown * (255.0 / self.wanted.scale) - mean) / std
+            x = x if self.wanted.layout == "NCHW" else x.permute(0, 2, 3, 1).contiguous()
+        return x, padded(boxes)
+
+
+def padded(boxes: list[np.ndarray]) -> torch.Tensor:
+    """Boxes (M_i, 5) of each sample as float32 (N, max M_i, 5), filled up with class -1."""
+    made = np.full((len(boxes), max(1, *(len(b) for b in boxes)), 5), -1, np.float32)
+    for row, each in zip(made, boxes):
+        row[: len(each)] = each
+    return torch.from_numpy(made)
+
+
+def loader(
+    split: batches.Samples,
+    spec: Mapping[str, Any],
+    batch_size: int,
+    augment: str = "none",
+    seed: int = 0,
+    workers: int = 0,
+    shuffle: bool = False,
+    drop_last: bool = False,
+) -> batches.Batches:
+    """Batches (pictures, boxes) of `split`; reading raises what the split raises."""
+    epoch = batches.Epoch()
+    return batches.Batches(
+        Pictures(split, spec, 0 if workers else batches.CACHE_BYTES),
+        batch_size=batch_size,
+        sampler=batches.Order(len(split), shuffle, seed, epoch),
+        num_workers=workers,
+        collate_fn=Collate(spec, augment, seed, epoch),
+        drop_last=drop_last,
+        generator=batches._own_generator(seed),
+    )
+
+
+def predict(
+    module: nn.Module, split: batches.Samples, spec: Mapping[str, Any], batch_size: int = 64
+) -> np.ndarray | dict[str, np.ndarray]:
+    """Raw outputs by level over `split` in order, {output_i: (N, ...)}."""
+    return tensors.predict(detect.preprocess, module, split, spec, batch_size)

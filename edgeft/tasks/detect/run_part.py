@@ -1,0 +1,60 @@
+"""Boxes from a detector's raw outputs, in the picture's own pixels: as in edgeft/metrics/boxes.py and detect.py."""
+
+import numpy as np
+
+from ...inputs.run_letterbox import letterbox
+
+STRIDE, SIDES, NMS_IOU, SHOWN, CANDIDATES, MOST = 8, 4.0, 0.6, 0.3, 1000, 100
+
+
+def tell(outputs, raw, spec, labels):
+    names = sorted(outputs, key=lambda name: int(name.rsplit("_", 1)[-1]))
+    logits, boxes, stride, finest = [], [], STRIDE, 0
+    for first, second in zip(names[::2], names[1::2]):
+        classes, values = outputs[first][0].astype(np.float64), outputs[second][0].astype(np.float64)
+        h, w = classes.shape[1:]
+        finest = finest or h
+        stride = STRIDE * finest // h
+        y, x = np.divmod(np.arange(h * w), w)
+        values = values.reshape(4, -1, h * w)
+        logits.append(classes.reshape(len(classes), -1).T)
+        if values.shape[1] > 1:  # logits of distances to the four sides
+            powers = np.exp(values - values.max(axis=1, keepdims=True))
+            bins = np.arange(values.shape[1]).reshape(1, -1, 1)
+            sides = (powers * bins).sum(axis=1) / powers.sum(axis=1)
+            corners = [x + 0.5 - sides[0], y + 0.5 - sides[1], x + 0.5 + sides[2], y + 0.5 + sides[3]]
+            boxes.append(np.stack(corners, axis=1) * stride)
+            continue
+        values = values[:, 0]
+        cx, cy = (x + 0.5 + values[0]) * stride, (y + 0.5 + values[1]) * stride
+        half = 0.5 * SIDES * stride * np.exp(np.clip(values[2:], -6, 6))
+        boxes.append(np.stack([cx - half[0], cy - half[1], cx + half[0], cy + half[1]], axis=1))
+    size, every, place_of = spec["size"], np.concatenate(logits), np.concatenate(boxes)
+    every = np.where(np.isnan(every), -np.inf, every)
+    best = every.max(axis=1)
+    at = np.flatnonzero((best >= np.log(SHOWN / (1 - SHOWN))) & np.isfinite(place_of).all(axis=1))
+    at = at[np.argsort(-best[at], kind="stable")[:CANDIDATES]]
+    kinds, found = every[at].argmax(axis=1), np.clip(place_of[at], 0, [size[1], size[0], size[1], size[0]])
+    rows, columns, top, left = letterbox(raw.shape[0], raw.shape[1], size)
+    words = []
+    for i in kept(found, kinds)[:MOST]:
+        scale = np.array([columns / raw.shape[1], rows / raw.shape[0]] * 2)
+        box = np.clip((found[i] - [left, top, left, top]) / scale, 0, [raw.shape[1], raw.shape[0]] * 2)
+        score = 100 / (1 + np.exp(-best[at][i]))
+        words.append("{} {:.0f} % at {:.0f},{:.0f} to {:.0f},{:.0f}".format(labels[kinds[i]], score, *box))
+    return "; ".join(words) or "nothing"
+
+
+def kept(boxes, kinds):
+    """Positions of the boxes that stay, of boxes sorted best first."""
+    alive, stay = np.ones(len(boxes), bool), []
+    areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
+    for i in range(len(boxes)):
+        if not alive[i]:
+            continue
+        stay.append(i)
+        inner = np.minimum(boxes[i, 2:], boxes[:, 2:]) - np.maximum(boxes[i, :2], boxes[:, :2])
+        shared = np.clip(inner, 0, None).prod(axis=1)
+        union = np.maximum(areas[i] + areas - shared, 1e-12)
+        alive &= (shared / union <= NMS_IOU) | (kinds != kinds[i])
+    return stay

@@ -1,0 +1,132 @@
+"""Learning to rank from implicit feedback: each item a user took against all drawn negatives of its row.
+
+The loss of an item with score s is log(1 + sum of exp(n - s) over the negatives' scores n): a softmax over the item and
+its negatives. With one negative it is BPR (Rendle et al. 2009), with more it looks at the hardest of them.
+
+The metric counts every user once, however many items they took; a mean over interactions would let a few busy users
+decide. An interaction therefore weighs one over the root of how many its user has: between the two.
+
+Negatives and their order are drawn anew for every epoch, from (seed, epoch, row) only. Targets of a batch are float32
+(N, C): the weight of a candidate that is the user's own, 0 where it is a negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ...core.errors import DataError
+from ...data.interactions import Rows
+from ...learning import batches, tensors
+from ...learning.groups import groups
+from ..classify.learning import replace_head
+from . import decoding as recommend
+
+__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
+
+set_head = replace_head
+
+
+def outputs(dataset: Any) -> int:
+    """One score an item; raises `DataError` where a data set holds no interactions to learn from."""
+    _rows(dataset.split("train"))
+    return 1
+
+
+def model_args(data: Any, dataset: Any) -> dict[str, Any]:
+    """How many users and items there are."""
+    return {"users": len(dataset.facts["users"]), "items": len(dataset.facts["items"])}
+
+
+def loss(scores: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """Weighted mean over the own items of a softmax against the row's negatives; `smoothing` has no meaning here."""
+    own = targets > 0
+    negatives = torch.logsumexp(scores.masked_fill(own, float("-inf")), dim=1, keepdim=True)
+    each = functional.softplus(negatives - scores)
+    return (each * targets).sum() / targets.sum().clamp(min=torch.finfo(targets.dtype).tiny)
+
+
+def distill(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    targets: torch.Tensor | None = None,
+    temperature: float = 1.0,
+    weight: float = 1.0,
+) -> torch.Tensor:
+    """Cross-entropy of the student's softmax over a row's candidates with the teacher's (ListNet, Cao et al. 2007).
+
+    Mixed with the plain loss where `weight` is below 1.
+    """
+    taught = functional.softmax(teacher.detach() / temperature, dim=1)
+    said = functional.log_softmax(student / temperature, dim=1)
+    soft = functional.kl_div(said, taught, reduction="batchmean") * temperature**2
+    if weight >= 1 or targets is None:
+        return soft
+    return weight * soft + (1 - weight) * loss(student, targets)
+
+
+class _Drawn(torch.utils.data.Dataset[tuple[int, np.ndarray, np.ndarray]]):
+    """(user, candidates, weights) of a row, drawn for the epoch."""
+
+    def __init__(self, split: Any, seed: int, epoch: batches.Epoch) -> None:
+        self.rows, self.indices, self.seed, self.epoch = _rows(split), split.indices, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
+        user, items, own = self.rows.learned(int(self.indices[i]), self.seed, self.epoch.number)
+        return user, items, (own / np.sqrt(len(self.rows.histories.learned(user)))).astype(np.float32)
+
+
+def _rows(split: Any) -> Rows:
+    """The pool of a split to learn from; raises `DataError` for another one."""
+    rows = getattr(split, "pool", None)
+    if not isinstance(rows, Rows) or not len(split) or int(split.indices.max()) >= len(rows.row_user):
+        raise DataError(
+            "holds no interactions to learn from",
+            where=getattr(split, "name", "train"),
+            remedy="open ratings with data.format = 'ratings', or make `edgeft.data.interactions.Rows` of your own",
+        )
+    return rows
+
+
+def _collate(drawn: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[tensors.Inputs, torch.Tensor]:
+    users, items, weights = zip(*drawn)
+    inputs = (torch.tensor(users, dtype=torch.int32), torch.from_numpy(np.stack(items).astype(np.int32)))
+    return inputs, torch.from_numpy(np.stack(weights))
+
+
+def loader(
+    split: batches.Samples,
+    spec: Mapping[str, Any],
+    batch_size: int,
+    augment: str = "none",
+    seed: int = 0,
+    workers: int = 0,
+    shuffle: bool = False,
+    drop_last: bool = False,
+) -> batches.Batches:
+    """Batches ((users int32 (N,), items int32 (N, C)), weights float32 (N, C)) of a split to learn from."""
+    epoch = batches.Epoch()
+    return batches.Batches(
+        _Drawn(split, seed, epoch),
+        batch_size=batch_size,
+        sampler=batches.Order(len(split), shuffle, seed, epoch),
+        num_workers=workers,
+        collate_fn=_collate,
+        drop_last=drop_last,
+        generator=batches._own_generator(seed),
+    )
+
+
+def predict(
+    module: nn.Module, split: batches.Samples, spec: Mapping[str, Any], batch_size: int = 64
+) -> np.ndarray | dict[str, np.ndarray]:
+    """Scores float32 (N, C) over `split` in order."""
+    return tensors.predict(recommend.preprocess, module, split, spec, batch_size)

@@ -1,0 +1,215 @@
+"""Learning to segment: cross-entropy of every pixel that is not void, distillation of every cell of the graph's grid.
+
+A batch's targets are masks uint8 (N, H, W) at the size of the network's input; logits are enlarged to them. Pictures
+and masks are augmented together by kornia, drawn from (seed, epoch, sample) as in `batches.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ...core.errors import DataError, RecipeError, nearest, need
+from ...inputs import mask
+from ...learning import balance, batches, tensors
+from ...learning.groups import groups
+from ..classify.learning import replace_head
+from . import decoding as segment
+
+__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head", "weighted", "weights"]
+
+set_head = replace_head
+#: by level: least and largest zoom, chance of a mirrored picture, of other colours, how far these go
+LEVELS: dict[str, tuple[float, float, float, float, float]] = {
+    "none": (1.0, 1.0, 0.0, 0.0, 0.0),
+    "light": (0.9, 1.25, 0.5, 0.5, 0.1),
+    "strong": (0.75, 2.0, 0.5, 0.8, 0.3),
+}
+
+
+def outputs(dataset: Any) -> int:
+    """One logit a class and cell; raises `DataError` for fewer than two classes."""
+    if len(dataset.labels) < 2:
+        raise DataError(f"there must be two or more classes, not {len(dataset.labels)}", where=dataset.name)
+    return len(dataset.labels)
+
+
+def model_args(data: Any, dataset: Any) -> dict[str, Any]:
+    """`channels` where pictures are not taken as colour."""
+    return {} if data.channels == 3 else {"channels": data.channels}
+
+
+def loss(
+    logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean cross-entropy of logits (N, C, h, w), enlarged to masks (N, H, W), over the pixels that are not void.
+
+    `weights` (C,) multiply what a pixel of each class adds.
+    """
+    size = tuple(targets.shape[-2:])
+    if tuple(logits.shape[-2:]) != size:
+        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+    numbers = targets.long()
+    by_class = None if weights is None else weights.to(logits)
+    total = F.cross_entropy(
+        logits, numbers, by_class, ignore_index=mask.VOID, reduction="sum", label_smoothing=smoothing
+    )
+    return total / (numbers != mask.VOID).sum().clamp(min=1)
+
+
+def weights(dataset: Any, kind: str) -> torch.Tensor | None:
+    """Weights (C,) by how many pixels of the training masks each class has, void left out; None for "none"."""
+    if kind == "none":
+        return None
+    counts = np.zeros(256, np.int64)
+    for target in dataset.split("train").targets:
+        counts += np.bincount(np.asarray(target).ravel(), minlength=256)
+    return balance.balanced(counts[: len(dataset.labels)], kind)
+
+
+def weighted(dataset: Any, kind: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The loss (logits, masks) with the classes weighed as `train.class_weights` says."""
+    by_class = weights(dataset, kind)
+    return lambda logits, targets: loss(logits, targets, weights=by_class)
+
+
+def distill(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    targets: torch.Tensor | None = None,
+    temperature: float = 2.0,
+    weight: float = 0.7,
+) -> torch.Tensor:
+    """`weight` * KL(teacher || student) of each cell at `temperature`, times temperature squared, plus
+    (1 - weight) * cross-entropy (Hinton et al. 2015, per pixel as Liu et al. 2019). The mean is over cells.
+
+    Void counts here: the teacher has an opinion of it, and the student shall have the same.
+    """
+    soft = F.kl_div(
+        F.log_softmax(student / temperature, dim=1),
+        F.log_softmax(teacher.detach() / temperature, dim=1),
+        reduction="sum",
+        log_target=True,
+    )
+    soft = soft * temperature**2 / (student.numel() / student.shape[1])
+    if weight >= 1 or targets is None:
+        return soft
+    return weight * soft + (1 - weight) * loss(student, targets)
+
+
+class Pairs(torch.utils.data.Dataset[tuple[int, np.ndarray, np.ndarray]]):
+    """(position, pixels uint8 (C, H, W), mask uint8 (H, W)) at the network's size, kept where the split is small."""
+
+    def __init__(self, split: batches.Samples, spec: Mapping[str, Any], cache_bytes: int) -> None:
+        self.pixels = batches.Pixels(split, spec, cache_bytes=0)
+        self.split, self.size, self.room = split, (int(spec["size"][0]), int(spec["size"][1])), cache_bytes
+        self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
+        if i in self.kept:
+            return i, *self.kept[i]
+        pixels = self.pixels._pixels(i)
+        found = mask.nearest(np.asarray(self.split.targets[i]), self.size)
+        if pixels.nbytes + found.nbytes <= self.room:
+            self.room -= pixels.nbytes + found.nbytes
+            self.kept[i] = pixels, found
+        return i, pixels, found
+
+
+class Collate:
+    """Samples -> (inputs float32, masks uint8 (N, H, W)), both seen through the same random view."""
+
+    def __init__(self, spec: Mapping[str, Any], level: str, seed: int, epoch: batches.Epoch) -> None:
+        self.spec, self.seed, self.epoch = dict(spec), seed, epoch
+        self.view = view(level, int(spec["channels"]))
+
+    def __call__(self, batch: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
+        positions, pixels, masks = zip(*batch)
+        x, targets = torch.from_numpy(np.stack(pixels)).float(), torch.from_numpy(np.stack(masks))
+        if self.view is not None:
+            text = f"{self.seed} {self.epoch.number} {positions}"
+            drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(drawn)
+                x, targets = self.view(x, targets)
+        mean = torch.tensor(self.spec["mean"], dtype=torch.float32).view(-1, 1, 1)
+        std = torch.tensor(self.spec["std"], dtype=torch.float32).view(-1, 1, 1)
+        x = (x / torch.tensor(self.spec["scale"], dtype=torch.float32) - mean) / std
+        return (x.permute(0, 2, 3, 1).contiguous() if self.spec["layout"] == "NHWC" else x), targets
+
+
+View = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def view(level: str, channels: int) -> View | None:
+    """A function of pixels float32 (N, C, H, W) 0..255 and masks uint8 (N, H, W): zoom, shift, mirror, other colours.
+
+    What comes in from outside the picture is void. Draws from torch's global generator; None for "none". Raises
+    `RecipeError` for an unknown level and `Missing` without kornia.
+    """
+    if level not in LEVELS:
+        raise RecipeError(f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, LEVELS))
+    if level == "none":
+        return None
+    kornia, keys = need("kornia.augmentation", "tune"), need("kornia.constants", "tune")
+    least, most, mirrored, recoloured, far = LEVELS[level]
+    shift = (most - 1) / 4
+    both = kornia.AugmentationSequential(
+        kornia.RandomAffine(0.0, translate=(shift, shift), scale=(least, most), p=1.0),
+        kornia.RandomHorizontalFlip(p=mirrored),
+        data_keys=["input", "mask"],
+        extra_args={keys.DataKey.MASK: {"resample": keys.Resample.NEAREST, "align_corners": False}},
+    )
+    colour = (
+        kornia.ColorJiggle(far, far, far, far / 10, p=recoloured)
+        if channels == 3
+        else kornia.RandomBrightness((1 - far, 1 + far), p=recoloured)
+    )
+
+    def apply(x: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        # 0 is what fills the outside: numbers go up by one, so that it means void
+        up = (masks.to(torch.int16) + 1) % (mask.VOID + 1)
+        seen, found = both(x / 255, up[:, None].float())
+        down = (found[:, 0].round().to(torch.int16) + mask.VOID) % (mask.VOID + 1)
+        return colour(seen).clamp(0, 1) * 255, down.to(torch.uint8)
+
+    return apply
+
+
+def loader(
+    split: batches.Samples,
+    spec: Mapping[str, Any],
+    batch_size: int,
+    augment: str = "none",
+    seed: int = 0,
+    workers: int = 0,
+    shuffle: bool = False,
+    drop_last: bool = False,
+) -> batches.Batches:
+    """Batches (inputs, masks uint8 (N, H, W)) at the network's size; reading raises what the split raises."""
+    epoch = batches.Epoch()
+    return batches.Batches(
+        Pairs(split, spec, 0 if workers else batches.CACHE_BYTES),
+        batch_size=batch_size,
+        sampler=batches.Order(len(split), shuffle, seed, epoch),
+        num_workers=workers,
+        collate_fn=Collate(spec, augment, seed, epoch),
+        drop_last=drop_last,
+        generator=batches._own_generator(seed),
+    )
+
+
+def predict(
+    module: nn.Module, split: batches.Samples, spec: Mapping[str, Any], batch_size: int = 64
+) -> np.ndarray | dict[str, np.ndarray]:
+    """Logits float32 (N, C, h, w) over `split` in order, on the graph's own grid."""
+    return tensors.predict(segment.preprocess, module, split, spec, batch_size)

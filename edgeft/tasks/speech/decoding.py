@@ -1,0 +1,317 @@
+"""Speech: the words of a recording, read off frame by frame (CTC); the metric is the word error rate.
+
+Outputs are logits (N, 1 + labels, frames): the blank first, then the labels in order. Labels are whole words, or
+characters of which one is the space. A target is {"text": the words, "tokens": int64 (L,) outputs, "separator": the
+output of the space, 0 where every token is a word of its own}; a token that the model does not have is -1, and counts
+as an error.
+
+Every recording is followed by zeros up to the length of the model. They belong to what is heard and judged: that the
+model says nothing there is learned, and measured, like everything else.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import BundleError, DataError, RecipeError
+from ...inputs import sound, sound_file
+from ...metrics import ctc
+from ...metrics import edit_distance as edits
+
+NAME = "speech"
+METRIC = "word error rate"
+UNIT = "fraction"
+HIGHER_IS_BETTER = False
+MAX_DROP = 0.01
+MAX_DROP_RELATIVE = 0.0
+CHANCE = "the best constant answer"
+#: in the recipe's [data] table `sound`: log mel energies of the whole recording; `seconds` = 0 is the longest one
+DEFAULTS: dict[str, float] = {
+    **sound.DEFAULTS,
+    "seconds": 0,
+    "window": 0.025,
+    "hop": 0.010,
+    "fmax": 0,
+    "coefficients": 0,
+}
+#: constant answers that `chance` tries: texts of the data, spread evenly
+TRIED = 64
+#: words of the table by class: the most frequent ones
+SHOWN = 50
+#: more texts than this share with words that the model does not know: it cannot be judged on them
+MAX_UNKNOWN = 0.05
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a transcript: lower case, Unicode's composed form, no punctuation at the ends of a word."""
+    found = []
+    for word in unicodedata.normalize("NFC", text.lower()).split():
+        kept = [i for i, c in enumerate(word) if not unicodedata.category(c).startswith("P")]
+        if kept:
+            found.append(word[kept[0] : kept[-1] + 1])
+    return found
+
+
+def pieces(words: Sequence[str], units: str) -> list[str]:
+    """The tokens of a transcript: its words, or the characters of them with a space between words."""
+    return list(words) if units == "words" else list(" ".join(words))
+
+
+def target(words: Sequence[str], units: str, labels: Sequence[str]) -> dict[str, Any]:
+    """The target of a transcript for a model with these labels."""
+    number = {label: i + 1 for i, label in enumerate(labels)}
+    tokens = np.array([number.get(piece, -1) for piece in pieces(words, units)], np.int64)
+    return {"text": " ".join(words), "tokens": tokens, "separator": number[" "] if units == "characters" else 0}
+
+
+def grouped(tokens: Sequence[int] | np.ndarray, separator: int) -> list[tuple[int, ...]]:
+    """The words of a sequence of tokens, each a tuple of tokens."""
+    if not separator:
+        return [(int(token),) for token in tokens]
+    words: list[tuple[int, ...]] = []
+    at: list[int] = []
+    for token in (*tokens, separator):
+        if token != separator:
+            at.append(int(token))
+        elif at:
+            words.append(tuple(at))
+            at = []
+    return words
+
+
+# --- what is heard ----------------------------------------------------------------------------------------------------
+
+
+def configure(
+    data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The `preprocess` table: features of the whole recording from its start, zeros behind it."""
+    standard = dict(DEFAULTS)
+    if "longest" in facts:
+        standard["seconds"] = float(np.ceil(10 * facts["longest"]) / 10)
+    made = {"sound": {k: v for k, v in dict(data.sound).items() if k != "seconds" or v}}
+    if not (made["sound"].get("seconds") or standard["seconds"]):
+        raise RecipeError("is not stated, and the data does not tell it", where="data.sound.seconds")
+    here = {key: value for key, value in facts.items() if key != "seconds"}
+    table = sound.configure(_View(data, made), defaults, here, say, standard)
+    return {**table, "place": "start"}
+
+
+class _View:
+    """The recipe's [data] with other values of some keys."""
+
+    def __init__(self, data: Any, changed: Mapping[str, Any]) -> None:
+        self._data, self._changed = data, changed
+
+    def __getattr__(self, name: str) -> Any:
+        return self._changed[name] if name in self._changed else getattr(self._data, name)
+
+
+def measure(spec: Mapping[str, Any], raws: Iterable[Any]) -> dict[str, Any]:
+    """`spec` with mean and std of each feature over the training recordings, without the zeros behind them."""
+    return sound.measure(spec, raws)
+
+
+def read(path: str | Path, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A sound file; raises `DataError` naming it where it is too long for the model, and as `sound_file.read` does."""
+    raw = sound_file.read(path)
+    seconds, most = len(raw["samples"]) / raw["rate"], spec["length"] / spec["rate"]
+    if -(-len(raw["samples"]) * spec["rate"] // raw["rate"]) > spec["length"]:
+        raise DataError(
+            f"is {seconds:.2f} s long, and the model hears at most {most:.2f} s",
+            where=str(path),
+            remedy="cut it where nobody speaks, or train with a larger data.sound.seconds",
+        )
+    return raw
+
+
+def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """{input name: float32 (1, 1, frames, features)}; see `sound.preprocess`."""
+    return sound.preprocess(raw, spec)
+
+
+# --- what is said -----------------------------------------------------------------------------------------------------
+
+
+def _logits(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    if len(outputs) != 1:
+        raise BundleError(f"several outputs ({', '.join(outputs)}), expected one of shape (samples, tokens, frames)")
+    logits = np.asarray(next(iter(outputs.values())), np.float64)
+    if logits.ndim != 3 or logits.shape[1] < 2 or not logits.shape[2]:
+        raise BundleError(f"the output has shape {logits.shape}, expected (samples, tokens, frames)", where="logits")
+    return logits
+
+
+def _checked(outputs: Mapping[str, np.ndarray], targets: Sequence[Any] | np.ndarray) -> np.ndarray:
+    logits = _logits(outputs)
+    if len(targets) != len(logits):
+        raise DataError(f"{len(logits)} outputs for {len(targets)} targets", where="targets")
+    if not len(targets):
+        raise DataError("no samples to measure", where="targets")
+    return logits
+
+
+def _heard(outputs: Mapping[str, np.ndarray], targets: Sequence[Any] | np.ndarray) -> list[tuple[list[Any], list[Any]]]:
+    """(words that were said, words that were heard) of each sample, words as tuples of tokens."""
+    paths = ctc.best_path(_checked(outputs, targets))
+    return [
+        (grouped(target["tokens"], target["separator"]), grouped(ctc.collapse(path), target["separator"]))
+        for path, target in zip(paths, targets)
+    ]
+
+
+def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
+    """Per sample `label` (the transcript) and `words`: each with its first `frame` and its `confidence`.
+
+    The confidence is the largest probability of a token within its frames, of a word of characters that of the least
+    sure one. A sample that is not finite has `label` None. Raises `BundleError` when the labels do not fit.
+    """
+    logits = _logits(outputs)
+    if len(labels) + 1 != logits.shape[1]:
+        raise BundleError(f"{len(labels)} labels for {logits.shape[1]} outputs, of which one is blank", where="labels")
+    results: list[dict[str, Any]] = []
+    for row, path in zip(logits, ctc.best_path(logits)):
+        if not np.isfinite(row).all():
+            results.append({"label": None, "words": []})
+            continue
+        powers = np.exp(row - row.max(axis=0))
+        shares = powers / powers.sum(axis=0)
+        words: list[dict[str, Any]] = []
+        inside = False
+        for run in ctc.runs(path):
+            piece, sure = str(labels[run.token - 1]), float(shares[run.token, run.start : run.end].max())
+            if piece == " ":
+                inside = False
+            elif inside:
+                words[-1]["word"] += piece
+                words[-1]["confidence"] = min(words[-1]["confidence"], sure)
+            else:
+                words.append({"word": piece, "frame": run.start, "confidence": sure})
+                inside = " " in labels
+        results.append({"label": " ".join(word["word"] for word in words), "words": words})
+    return results
+
+
+def tell(
+    outputs: Mapping[str, np.ndarray],
+    raw: Any,
+    spec: Mapping[str, Any],
+    labels: Sequence[str],
+    *,
+    top: int = 5,
+) -> dict[str, Any]:
+    """As `decode`, of one sample, with the `seconds` from the recording's start at which a word was recognized."""
+    (found,) = decode(outputs, labels, top=top)
+    step = spec["length"] / spec["rate"] / _logits(outputs).shape[2]
+    for word in found["words"]:
+        word["seconds"] = round(word.pop("frame") * step, 3)
+    return found
+
+
+def describe(target: Any, labels: Sequence[str]) -> str:
+    """The words of a target."""
+    return str(target["text"])
+
+
+def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
+    """The waveform."""
+    return {"image": sound.picture(raw, width=320)}
+
+
+def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where: str) -> np.ndarray:
+    """Targets in the bundle's outputs, by name; `DataError` where too many texts hold what the bundle does not know."""
+    number = {label: i + 1 for i, label in enumerate(theirs)}
+    if (" " in ours) != (" " in theirs):
+        raise DataError("the bundle and the data do not agree on data.units", where=where)
+    renumbered = np.array([-1, *(number.get(label, -1) for label in ours)], np.int64)
+    joined = np.empty(len(targets), object)
+    strange: list[str] = []
+    for i, one in enumerate(targets):
+        tokens = np.where(one["tokens"] > 0, renumbered[np.maximum(one["tokens"], 0)], -1)
+        joined[i] = {**one, "tokens": tokens, "separator": number.get(" ", 0) if one["separator"] else 0}
+        if (tokens < 0).any():
+            strange.append(one["text"])
+    if len(strange) > MAX_UNKNOWN * len(targets):
+        raise DataError(
+            f"{len(strange)} of {len(targets)} texts hold what the bundle does not know, for example {strange[0]!r}; "
+            f"it knows {', '.join(map(repr, theirs[:20]))}",
+            where=where,
+            remedy="judge it on texts of its own vocabulary",
+        )
+    return joined
+
+
+# --- how well ---------------------------------------------------------------------------------------------------------
+
+
+def statistics(outputs: Mapping[str, np.ndarray], targets: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """(errors, words) of each sample, int64 (N, 2)."""
+    return np.array([(edits.distance(said, heard), len(said)) for said, heard in _heard(outputs, targets)], np.int64)
+
+
+def metric_of(statistics: Any) -> float:
+    """Errors over words of any selection of samples."""
+    errors, words = np.asarray(statistics, np.int64).sum(axis=0)
+    return float(errors / max(words, 1))
+
+
+def metric(outputs: Mapping[str, np.ndarray], targets: Sequence[Any] | np.ndarray) -> float:
+    """Word error rate: edits that make the words that were heard of those that were said, over the number said."""
+    return metric_of(statistics(outputs, targets))
+
+
+def per_sample(outputs: Mapping[str, np.ndarray], targets: Any) -> None:
+    """None: texts differ in length, so the rate is no mean over samples."""
+
+
+def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The best token of every frame, int64 (N, frames)."""
+    return ctc.best_path(_logits(outputs))
+
+
+def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) bool: the same transcript."""
+    pairs = zip(decisions(one), decisions(other))
+    return np.array([np.array_equal(ctc.collapse(a), ctc.collapse(b)) for a, b in pairs], bool)
+
+
+def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How far each transcript is from flipping, (N,) float64 in logit units; see `ctc.margins`."""
+    return ctc.margins(_logits(outputs))
+
+
+def per_class(
+    outputs: Mapping[str, np.ndarray], targets: Sequence[Any] | np.ndarray, labels: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """{word: {"metric": the share of its occurrences that were not recognized, "n": occurrences}}, the commonest."""
+    counts: dict[str, list[int]] = {}
+    for (said, heard), one in zip(_heard(outputs, targets), targets):
+        for word, right in zip(one["text"].split(), edits.kept(said, heard)):
+            row = counts.setdefault(word, [0, 0])
+            row[0] += not right
+            row[1] += 1
+    shown = sorted(sorted(counts, key=lambda word: -counts[word][1])[:SHOWN])
+    return {word: {"metric": counts[word][0] / counts[word][1], "n": counts[word][1]} for word in shown}
+
+
+def chance(targets: Sequence[Any] | np.ndarray) -> float:
+    """The word error rate of the best answer that hears nothing: no words (1.0), or one of the texts themselves."""
+    if not len(targets):
+        raise DataError("no samples to measure", where="targets")
+    texts = [one["text"].split() for one in targets]
+    total = max(sum(map(len, texts)), 1)
+    tried = [texts[i] for i in np.unique(np.linspace(0, len(texts) - 1, min(len(texts), TRIED)).astype(int))]
+    return min(1.0, *(sum(edits.distance(text, answer) for text in texts) / total for answer in tried))
+
+
+def extra_metrics(outputs: Mapping[str, np.ndarray], targets: Sequence[Any] | np.ndarray) -> dict[str, float]:
+    """`sentence_error_rate`: the share of samples with any error."""
+    return {"sentence_error_rate": float((statistics(outputs, targets)[:, 0] > 0).mean())}

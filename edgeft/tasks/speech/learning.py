@@ -1,0 +1,141 @@
+"""Learning speech: the CTC loss (Graves et al. 2006) over all frames, and distillation frame by frame.
+
+The frames behind the end of a recording are frames like all others: the model learns that nothing is said there, and
+under quantization the teacher says so too.
+
+Augmentation (`spectra.py`) shifts by a few frames only and masks less than a word, twice: what was said is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ...core.errors import DataError, ModelError
+from ...inputs import sound
+from ...learning import batches, spectra, tensors
+from ...learning.groups import groups
+from ...metrics import ctc
+from ..classify.learning import distill as distill_classes
+from ..classify.learning import replace_head
+from . import decoding as speech
+
+__all__ = ["augmentation", "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
+
+#: the largest shift and the largest mask in seconds; masks over a share of the features
+SHIFT, TIME_MASK, FEATURE_MASK, MASKS = 0.04, 0.15, 0.2, 2
+#: tokens and their number
+Texts = tuple[torch.Tensor, torch.Tensor]
+
+
+def set_head(module: nn.Module, head: str, n_classes: int) -> None:
+    """Give `module` a fresh head, as `classify` does, that says the blank at first."""
+    replace_head(module, head, n_classes)
+    if hasattr(module, "start_blank"):  # a net that knows how its head had better begin
+        module.start_blank()  # type: ignore[operator]
+
+
+def outputs(dataset: Any) -> int:
+    """The blank and one output a label; raises `DataError` for data without transcripts."""
+    if not dataset.facts.get("units"):
+        raise DataError(
+            "these recordings have classes, no transcripts",
+            where=dataset.name,
+            remedy='set data.units = "words" or "characters", and write transcripts beside the recordings',
+        )
+    return len(dataset.labels) + 1
+
+
+def model_args(data: Any, dataset: Any) -> dict[str, Any]:
+    """How many features a frame has."""
+    values = {**speech.DEFAULTS, **data.sound}
+    return {"features": int(values["coefficients"] or values["mels"])}
+
+
+def loss(logits: torch.Tensor, targets: Texts, smoothing: float = 0.0) -> torch.Tensor:
+    """CTC loss of logits (N, tokens, frames), a text's divided by its length, the mean over the batch.
+
+    `targets` are tokens (N, L) and how many of them count (N,); `smoothing` has no meaning here. Raises `ModelError`
+    where a text has more tokens than the model has frames.
+    """
+    if logits.ndim != 3:
+        raise ModelError(f"the output has shape {tuple(logits.shape)}, expected (samples, tokens, frames)")
+    tokens, lengths = targets
+    frames = logits.shape[2]
+    if int(lengths.max()) > frames:
+        raise ModelError(
+            f"a text has {int(lengths.max())} tokens, and the model has {frames} frames to say them in",
+            remedy="use a model with a smaller stride, or a smaller data.sound.hop",
+        )
+    said = F.log_softmax(logits, dim=1).permute(2, 0, 1)
+    heard = torch.full((len(lengths),), frames, dtype=torch.int64)
+    return F.ctc_loss(said, tokens, heard, lengths, blank=ctc.BLANK, zero_infinity=True)
+
+
+def distill(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    targets: Texts | None = None,
+    temperature: float = 1.0,
+    weight: float = 1.0,
+) -> torch.Tensor:
+    """The divergence of the student's tokens from the teacher's, the mean over frames; mixed with `loss` below 1."""
+    said, taught = (logits.transpose(1, 2).flatten(0, 1) for logits in (student, teacher))
+    soft = distill_classes(said, taught, temperature=temperature)
+    if weight >= 1 or targets is None:
+        return soft
+    return weight * soft + (1 - weight) * loss(student, targets)
+
+
+def augmentation(level: str, spec: Mapping[str, Any]) -> tensors.Augment | None:
+    """A function of (inputs, generator), or None for "none"; raises `RecipeError` for an unknown level."""
+    table = sound.check(spec)
+    shift, time = (max(1, round(seconds * table.rate / table.hop)) for seconds in (SHIFT, TIME_MASK))
+    amounts = spectra.Amounts(shift, time, max(1, int(FEATURE_MASK * table.features)), MASKS)
+    return spectra.augmentation(level, table.layout, amounts)
+
+
+def texts(targets: Sequence[Any]) -> Texts:
+    """Tokens int64 (N, L), padded by blanks, and their numbers int64 (N,)."""
+    rows = [np.asarray(target["tokens"], np.int64) for target in targets]
+    padded = np.full((len(rows), max(map(len, rows))), ctc.BLANK, np.int64)
+    for row, tokens in zip(padded, rows):
+        row[: len(tokens)] = tokens
+    return torch.from_numpy(padded), torch.tensor([len(row) for row in rows], dtype=torch.int64)
+
+
+def loader(
+    split: batches.Samples,
+    spec: Mapping[str, Any],
+    batch_size: int,
+    augment: str = "none",
+    seed: int = 0,
+    workers: int = 0,
+    shuffle: bool = False,
+    drop_last: bool = False,
+) -> batches.Batches:
+    """Batches ((features,), (tokens, their numbers)) of recordings, augmented by (seed, epoch, positions)."""
+    return tensors.loader(
+        speech.preprocess,
+        split,
+        spec,
+        batch_size,
+        targets=texts,
+        augment=augmentation(augment, spec),
+        seed=seed,
+        workers=workers,
+        shuffle=shuffle,
+        drop_last=drop_last,
+    )
+
+
+def predict(
+    module: nn.Module, split: batches.Samples, spec: Mapping[str, Any], batch_size: int = 64
+) -> np.ndarray | dict[str, np.ndarray]:
+    """Logits float32 (N, tokens, frames) over `split` in order."""
+    return tensors.predict(speech.preprocess, module, split, spec, batch_size)

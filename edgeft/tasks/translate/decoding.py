@@ -1,0 +1,384 @@
+"""Translation: a sentence in, a sentence out; the metric is BLEU, 0..100 (Papineni et al. 2002, by sacrebleu).
+
+A model has two graphs, an encoder and one step of a decoder (see `compose`); the search between them is numpy
+(`search.py`). Outputs are {tokens: int32 (N, L), text: str (N,)}, targets reference sentences (an object array).
+
+The tokenizer is learned from the training pairs: byte-pair encoding (Sennrich et al. 2016) over bytes, so that no
+character is unknown, one vocabulary for both languages. It is a `tokenizer.json`, carried as `preprocess.files`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...backends import Session, Tensor
+from ...core.errors import BundleError, DataError, RecipeError, nearest, need
+from ...inputs import text
+from ...inputs.text import read
+from ...metrics import beam_search as search
+
+__all__ = ["configure", "preprocess", "read"]
+
+NAME = "translate"
+METRIC = "BLEU"
+UNIT = "BLEU"
+HIGHER_IS_BETTER = True
+MAX_DROP = 1.0
+MAX_DROP_RELATIVE = 0.0
+#: what `chance` is called
+CHANCE = "one sentence for all"
+KIND = "pairs"
+PAD, START, END = 0, 1, 2
+SPECIAL = ("<pad>", "<s>", "</s>")
+#: tokens of a sentence where the recipe states none
+LENGTH = 40
+#: pairs longer than that are not learned from; more than this share of them stops the run
+MAX_LONG = 0.05
+#: the smallest vocabulary: the special tokens and all bytes
+LEAST = 256 + len(SPECIAL)
+SETTINGS: dict[str, Any] = {"source": "en", "target": "de", "vocabulary": 4000, "beam": 1}
+GRAPHS = ("encoder", "decoder")
+#: words of a reference up to which it counts as short, and as of middle length
+SHORT, MIDDLE = 8, 14
+
+
+def settings(data: Any) -> dict[str, Any]:
+    """[data.pairs] with its defaults; raises `RecipeError` for an unknown key or a value that cannot be."""
+    given = dict(data.pairs)
+    for key, value in given.items():
+        if key not in SETTINGS:
+            raise RecipeError(f"unknown key {key!r}", where="data.pairs", remedy=nearest(key, SETTINGS))
+        if type(value) is not type(SETTINGS[key]):
+            raise RecipeError(f"is {value!r}, expected a value like {SETTINGS[key]!r}", where=f"data.pairs.{key}")
+    table = {**SETTINGS, **given}
+    if table["source"] == table["target"] or not table["source"] or not table["target"]:
+        raise RecipeError("source and target must be two names", where="data.pairs")
+    for key, low, high in (("vocabulary", LEAST, 1 << 20), ("beam", 1, 64)):
+        if not low <= table[key] <= high:
+            raise RecipeError(f"is {table[key]}, expected {low} to {high}", where=f"data.pairs.{key}")
+    return table
+
+
+def learn(data: Any, dataset: Any, say: Callable[[str], None] = lambda text: None) -> dict[str, bytes]:
+    """{tokenizer: the bytes of tokenizer.json}, trained on both languages of the training split.
+
+    The same pairs give the same file. Raises `DataError` naming the first pair where more than 5 % are longer than the
+    recipe's `data.length` tokens, `Missing` without `tokenizers`.
+    """
+    tokenizers = need("tokenizers", "translate")
+    train, asked = dataset.split("train"), settings(data)
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    tokenizer.normalizer = tokenizers.normalizers.NFC()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=asked["vocabulary"],
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    both = [words for i in range(len(train)) for words in (train.raw(i), str(train.targets[i]))]
+    tokenizer.train_from_iterator(both, trainer)
+    tokenizer.encode_special_tokens = True
+    lengths = [len(found.ids) + 1 for found in tokenizer.encode_batch(both)]
+    _refuse_long(np.array(lengths).reshape(-1, 2).max(axis=1), data.length or LENGTH, train, say)
+    return {"tokenizer": tokenizer.to_str().encode()}
+
+
+def _refuse_long(lengths: np.ndarray, limit: int, train: Any, say: Callable[[str], None]) -> None:
+    long = np.flatnonzero(lengths > limit)
+    if not len(long):
+        return
+    first = f"{len(long)} of {len(lengths)} pairs are longer than {limit} tokens"
+    where = train.source(int(long[0]))
+    if len(long) > MAX_LONG * len(lengths):
+        wanted = int(np.quantile(lengths, 0.99))
+        raise DataError(
+            first, where=where, remedy=f"data.length = {wanted} takes 99 % of them, or divide the sentences"
+        )
+    say(f"{first} and are not learned from, the first: {where}")
+
+
+def configure(
+    data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The `preprocess` table. Raises `RecipeError` for more tokens than the model has positions for."""
+    asked = settings(data)
+    length, longest = data.length or LENGTH, int(defaults.get("longest", 1 << 16))
+    if not 3 <= length <= longest:
+        raise RecipeError(f"is {length}, the model takes 3 to {longest} tokens", where="data.length")
+    if "tokenizer" not in facts.get("files", {}):
+        raise RecipeError("this data gives no tokenizer", where="data.format", remedy='format = "pairs"')
+    return {
+        "kind": KIND,
+        "length": length,
+        "inputs": ["source", "source_mask"],
+        "pad": PAD,
+        "start": START,
+        "end": END,
+        "beam": asked["beam"],
+        "source": asked["source"],
+        "target": asked["target"],
+        "files": {"tokenizer": str(facts["files"]["tokenizer"])},
+    }
+
+
+def _number(spec: Mapping[str, Any], key: str, low: int, high: int) -> int:
+    value = spec.get(key)
+    if type(value) is not int or not low <= value <= high:
+        raise BundleError(f"is {value!r}, expected {low} to {high}", where=f"preprocess.{key}")
+    return value
+
+
+def _tokenizer(spec: Mapping[str, Any]) -> Any:
+    files = spec.get("files")
+    if spec.get("kind") != KIND:
+        raise BundleError(f"is {spec.get('kind')!r}, expected {KIND!r}", where="preprocess.kind")
+    if not isinstance(files, Mapping) or not isinstance(files.get("tokenizer"), str):
+        raise BundleError("names no tokenizer", where="preprocess.files")
+    return _loaded(files["tokenizer"], text._stamp(files["tokenizer"]))
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(path: str, stamp: tuple[int, int]) -> Any:
+    tokenizer = text._opened(path)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True  # "</s>" in a sentence is four characters, not its end
+    return tokenizer
+
+
+def ids(words: str, spec: Mapping[str, Any]) -> list[int]:
+    """Token ids of a text, without special tokens."""
+    return list(_tokenizer(spec).encode(words).ids)
+
+
+def vocabulary(path: str) -> int:
+    """How many tokens the tokenizer at `path` has."""
+    return text.highest_id(path) + 1
+
+
+def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """{source: int32 (1, L), source_mask: int32 (1, L)}: the tokens, an end token, `pad` and mask 0 behind it.
+
+    A longer sentence is cut at `length` tokens. Raises `DataError` for what is no text, `BundleError` for a spec or a
+    tokenizer that cannot be followed, `Missing` without `tokenizers`.
+    """
+    words = text.checked(raw, "text")
+    length, pad, end = (_number(spec, key, low, 1 << 20) for key, low in (("length", 3), ("pad", 0), ("end", 0)))
+    found = [*ids(words, spec)[: length - 1], end]
+    source = np.full((1, length), pad, np.int32)
+    source[0, : len(found)] = found
+    return {"source": source, "source_mask": (np.arange(length) < len(found)).astype(np.int32)[None]}
+
+
+class Composed:
+    """The two graphs' sessions as one: `run` translates. What a graph takes and gives stays in `sessions`."""
+
+    def __init__(self, sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> None:
+        self.sessions, self.spec = dict(sessions), spec
+        self.length = _number(spec, "length", 3, 1 << 20)
+        self.steps = 0
+        self.inputs = tuple(Tensor(name, (-1, self.length), "int32") for name in ("source", "source_mask"))
+        self.outputs = (Tensor("tokens", (-1, self.length), "int32"), Tensor("text", (-1,), "str"))
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """{tokens: int32 (N, L), text: str (N,)} of source (N, L) and source_mask (N, L)."""
+        memory = search.stacked(self.sessions["encoder"].run(search.sources(feeds["source"], feeds["source_mask"])))
+        self.steps = int(feeds["source_mask"][0].sum()) if len(memory) else 0
+        tokens = search.search(
+            self.sessions["decoder"].run,
+            memory,
+            feeds["source_mask"],
+            start=_number(self.spec, "start", 0, 1 << 20),
+            end=_number(self.spec, "end", 0, 1 << 20),
+            pad=_number(self.spec, "pad", 0, 1 << 20),
+            length=self.length,
+            beam=_number(self.spec, "beam", 1, 64),
+        )
+        return {"tokens": tokens, "text": texts(tokens, self.spec)}
+
+    def invoke(self) -> None:
+        """Both graphs again, without the search: the encoder, and one step for each token of the last source.
+
+        So a float and a quantized model are timed over equally many steps, whatever they say.
+        """
+        self.sessions["encoder"].invoke()
+        for _ in range(self.steps):
+            self.sessions["decoder"].invoke()
+
+
+def compose(sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> Composed:
+    """A session that translates, from those of the graphs `encoder` and `decoder`."""
+    if set(sessions) != set(GRAPHS):
+        raise BundleError(f"has the graphs {', '.join(sessions)}, expected {', '.join(GRAPHS)}", where="graphs")
+    return Composed(sessions, spec)
+
+
+class EncoderPart:
+    """How parity judges the encoder's memory: values, no decisions."""
+
+    DISCRETE = False
+
+    @staticmethod
+    def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.ones(len(one["key_0"]), bool)
+
+    @staticmethod
+    def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.zeros(len(outputs["key_0"]))
+
+
+class DecoderPart:
+    """How parity judges a step of the decoder: the likeliest next token is the decision."""
+
+    DISCRETE = True
+
+    @staticmethod
+    def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+        return (one["logits"].argmax(axis=2) == other["logits"].argmax(axis=2)).all(axis=1)
+
+    @staticmethod
+    def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        two = np.sort(outputs["logits"], axis=2)[:, :, -2:]
+        return (two[:, :, 1] - two[:, :, 0]).min(axis=1)
+
+
+def part(name: str) -> Any:
+    """`alike`, `margins` and `DISCRETE` of what one graph says, as a task has them."""
+    return {"encoder": EncoderPart, "decoder": DecoderPart}[name]
+
+
+def calls(samples: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How often each graph runs for one sample, on the average of stored ones ({tokens} of `output`)."""
+    tokens = samples["output/tokens"]
+    return {"encoder": 1.0, "decoder": float((tokens != PAD).sum(axis=1).mean()) + 1.0}
+
+
+def texts(tokens: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
+    """The sentences (N,) of token ids (N, L)."""
+    tokenizer, pad = _tokenizer(spec), spec["pad"]
+    rows = [[int(t) for t in row if t != pad] for row in tokens]
+    return np.array([tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows], np.str_)
+
+
+def _said(outputs: Mapping[str, np.ndarray]) -> list[str]:
+    if "text" not in outputs:
+        raise BundleError(f"the outputs are {', '.join(outputs)}, expected tokens and text", where="outputs")
+    return [str(words) for words in outputs["text"]]
+
+
+def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
+    """Per sentence `label`, its translation, and `tokens`, how many it took."""
+    counts = (np.asarray(outputs["tokens"]) != PAD).sum(axis=1)
+    return [{"label": words, "tokens": int(n)} for words, n in zip(_said(outputs), counts)]
+
+
+def describe(target: Any, labels: Sequence[str]) -> str:
+    return str(target)
+
+
+def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
+    return {"text": str(raw)}
+
+
+def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where: str) -> np.ndarray:
+    return targets
+
+
+def _bleu() -> Any:
+    return need("sacrebleu.metrics", "translate").BLEU
+
+
+def _checked(outputs: Mapping[str, np.ndarray], targets: Any) -> tuple[list[str], list[str]]:
+    said, wanted = _said(outputs), [str(target) for target in targets]
+    if len(said) != len(wanted):
+        raise DataError(f"{len(said)} translations for {len(wanted)} references", where="targets")
+    if not wanted:
+        raise DataError("no samples to measure", where="targets")
+    return said, wanted
+
+
+def statistics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
+    """int64 (N, 10): matching and all n-grams of 1 to 4 words, and the words of translation and reference."""
+    said, wanted = _checked(outputs, targets)
+    scorer = _bleu()()
+    rows = []
+    for words, reference in zip(said, wanted):
+        found = scorer.corpus_score([words], [[reference]])
+        rows.append([*found.counts, *found.totals, found.sys_len, found.ref_len])
+    return np.array(rows, np.int64)
+
+
+def metric_of(rows: Any) -> float:
+    """BLEU of the sentences whose statistics these are."""
+    total = [int(v) for v in np.sum(np.asarray(rows, np.int64), axis=0)]
+    found = _bleu().compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp")
+    return float(found.score)
+
+
+def metric(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> float:
+    """Corpus BLEU, 0..100: sacrebleu's defaults (13a tokenization, case kept, exponential smoothing)."""
+    said, wanted = _checked(outputs, targets)
+    return float(_bleu()().corpus_score(said, [wanted]).score)
+
+
+def extra_metrics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> dict[str, float]:
+    """`chrF`, 0..100 (Popović 2015): n-grams of characters."""
+    said, wanted = _checked(outputs, targets)
+    return {"chrF": float(need("sacrebleu.metrics", "translate").CHRF().corpus_score(said, [wanted]).score)}
+
+
+def per_sample(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> None:
+    """BLEU is no mean over sentences: it is bootstrapped from `statistics`."""
+    return
+
+
+def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The tokens, (N, L) int64."""
+    return np.asarray(outputs["tokens"], np.int64)
+
+
+def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) bool: the same sentence. One word that flips changes all that follow, so this is far below any loss."""
+    return np.array([a == b for a, b in zip(_said(one), _said(other))], bool)
+
+
+def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) zeros: of a search's answer nobody knows how close it was. The graphs have margins, see `part`."""
+    return np.zeros(len(outputs["tokens"]))
+
+
+def per_class(
+    outputs: Mapping[str, np.ndarray], targets: np.ndarray, labels: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """BLEU by the length of the reference."""
+    rows, words = statistics(outputs, targets), np.array([len(str(target).split()) for target in targets])
+    groups = {
+        f"up to {SHORT} words": words <= SHORT,
+        f"{SHORT + 1} to {MIDDLE} words": (words > SHORT) & (words <= MIDDLE),
+        f"more than {MIDDLE} words": words > MIDDLE,
+    }
+    return {
+        name: {"metric": metric_of(rows[which]), "n": int(which.sum())} for name, which in groups.items() if which.any()
+    }
+
+
+def chance(targets: np.ndarray) -> float:
+    """BLEU of answering every sentence with the same one: the reference of middle length with the commonest words."""
+    references = [str(target) for target in targets]
+    if not references:
+        raise DataError("no samples to measure", where="targets")
+    counts: dict[str, int] = {}
+    for words in references:
+        for word in words.split():
+            counts[word] = counts.get(word, 0) + 1
+    middle = int(np.median([len(words.split()) for words in references]))
+    some = [words for words in dict.fromkeys(references) if len(words.split()) == middle] or references[:1]
+    best = max(some, key=lambda words: sum(counts[word] for word in set(words.split())))
+    said = np.array([best] * len(references), np.str_)
+    return metric({"text": said}, targets)

@@ -1,0 +1,242 @@
+"""Learning to translate: teacher forcing with smoothed cross-entropy (Szegedy et al. 2016), batches of like lengths.
+
+A batch is (source int32 (N, S), its mask, the target's tokens before each one int32 (N, T)), and the tokens to be told
+int64 (N, T), `IGNORED` behind the end. Both lengths are those of the batch's longest sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ...core.errors import DataError
+from ...learning import batches
+from ...learning.batches import Batches, Epoch, Order, Samples, _own_generator
+from ...learning.groups import groups
+from ...learning.parts import Part, TorchSession
+from ...metrics import beam_search as search
+from ..classify.learning import replace_head
+from . import decoding as translate
+
+__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "parts", "predict", "record", "set_head"]
+
+IGNORED = -100
+SMOOTHING = 0.1
+#: batches whose sentences are sorted by length together: more of them waste fewer padded tokens, fewer mix better
+SORTED = 50
+#: sentences that are translated at a time
+SEARCHED = 128
+
+set_head = replace_head
+
+
+def outputs(dataset: Any) -> int:
+    """The size of the vocabulary; raises `DataError` where the data has no tokenizer."""
+    path = dataset.facts.get("files", {}).get("tokenizer")
+    if path is None:
+        raise DataError("gives no sentence pairs", where=dataset.name, remedy='data.format = "pairs"')
+    return translate.vocabulary(str(path))
+
+
+def model_args(data: Any, dataset: Any) -> dict[str, Any]:
+    """How many positions there are."""
+    return {"longest": data.length or translate.LENGTH}
+
+
+def parts(module: nn.Module, spec: Mapping[str, Any]) -> dict[str, Part]:
+    """The two graphs: the encoder over a whole sentence, the decoder over one token with a full cache."""
+    length, layers, width = spec["length"], module.layers, module.width
+    ids = torch.ones(2, length, dtype=torch.int32)
+    places = torch.arange(length, dtype=torch.int32).expand(2, -1).contiguous()
+    one = ids[:, :1].contiguous()
+    cache = torch.randn(2, 2 * layers, length, width, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(2, 1, length + 1, dtype=torch.int32)
+    state = search.names(layers)
+    return {
+        "encoder": Part((ids, places, ids.clone()), ("source", "positions", "source_mask"), state),
+        "decoder": Part(
+            (one, one.clone(), mask, cache, cache.clone(), ids.clone()),
+            ("tokens", "positions", "mask", "cache", "memory", "source_mask"),
+            ("logits", *state),
+        ),
+    }
+
+
+def loss(logits: torch.Tensor, targets: torch.Tensor, smoothing: float = SMOOTHING) -> torch.Tensor:
+    """Mean over the tokens that are to be told."""
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
+
+
+def distill(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    targets: torch.Tensor | None = None,
+    temperature: float = 1.0,
+    weight: float = 0.7,
+) -> torch.Tensor:
+    """KL divergence of the student's next-token distributions from the teacher's (Kim and Rush 2016), mixed with the
+    plain loss: `weight` is the teacher's share."""
+    kept = torch.ones_like(student[..., 0], dtype=torch.bool) if targets is None else targets != IGNORED
+    ours = F.log_softmax(student[kept] / temperature, dim=-1)
+    theirs = F.log_softmax(teacher[kept].detach() / temperature, dim=-1)
+    soft = F.kl_div(ours, theirs, reduction="batchmean", log_target=True) * temperature**2
+    if weight >= 1 or targets is None:
+        return soft
+    return weight * soft + (1 - weight) * loss(student, targets)
+
+
+class Pairs(torch.utils.data.Dataset[tuple[list[int], list[int]]]):
+    """Token ids of (source with its end, target without special tokens) of the pairs that are short enough."""
+
+    def __init__(self, split: Samples, spec: Mapping[str, Any]) -> None:
+        length, end = spec["length"], spec["end"]
+        self.pairs = []
+        for i in range(len(split)):
+            source = [*translate.ids(str(split.raw(i)), spec), end]
+            target = translate.ids(str(split.targets[i]), spec)
+            if len(source) <= length and len(target) < length:
+                self.pairs.append((source, target))
+        if not self.pairs:
+            raise DataError("no pair is short enough to learn from", where="data.length", remedy="raise data.length")
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, i: int) -> tuple[list[int], list[int]]:
+        return self.pairs[i]
+
+
+class Bucketed(Order):
+    """An order whose consecutive `batch` positions are of like length: drawn from (seed, epoch), sorted in pools."""
+
+    def __init__(self, lengths: np.ndarray, batch: int, shuffle: bool, seed: int, epoch: Epoch) -> None:
+        super().__init__(len(lengths), shuffle, seed, epoch)
+        self.lengths, self.batch = lengths, batch
+
+    def __iter__(self) -> Any:
+        if not self.shuffle:
+            return iter(np.arange(self.n).tolist())
+        rng = np.random.default_rng([self.seed, self.epoch.number])
+        order = rng.permutation(self.n)
+        last = order[self.n // self.batch * self.batch :]  # what fills no batch stays at the end, where it is dropped
+        order = order[: len(order) - len(last)]
+        groups = []
+        for start in range(0, len(order), self.batch * SORTED):
+            pool = order[start : start + self.batch * SORTED]
+            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+            groups += np.split(pool, len(pool) // self.batch)
+        mixed = [groups[i] for i in rng.permutation(len(groups))]
+        return iter(np.concatenate([*mixed, last]).tolist())
+
+
+class Collate:
+    """Pairs -> ((source, mask, target in), target out), padded to the batch's longest."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self.pad, self.start, self.end = spec["pad"], spec["start"], spec["end"]
+
+    def __call__(self, pairs: list[tuple[list[int], list[int]]]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        n, wide, long = len(pairs), max(len(s) for s, _ in pairs), max(len(t) for _, t in pairs) + 1
+        source, mask = np.full((n, wide), self.pad, np.int32), np.zeros((n, wide), np.int32)
+        before, after = np.full((n, long), self.pad, np.int32), np.full((n, long), IGNORED, np.int64)
+        for i, (ours, theirs) in enumerate(pairs):
+            source[i, : len(ours)], mask[i, : len(ours)] = ours, 1
+            before[i, : len(theirs) + 1] = [self.start, *theirs]
+            after[i, : len(theirs) + 1] = [*theirs, self.end]
+        inputs = tuple(torch.from_numpy(values) for values in (source, mask, before))
+        return inputs, torch.from_numpy(after)
+
+
+def loader(
+    split: Samples,
+    spec: Mapping[str, Any],
+    batch_size: int,
+    augment: str = "none",
+    seed: int = 0,
+    workers: int = 0,
+    shuffle: bool = False,
+    drop_last: bool = False,
+) -> Batches:
+    """Batches of teacher forcing; sentences are not augmented."""
+    pairs, epoch = Pairs(split, spec), Epoch()
+    lengths = np.array([len(source) + len(target) for source, target in pairs.pairs])
+    return batches.Batches(
+        pairs,
+        batch_size=min(batch_size, len(pairs)),
+        sampler=Bucketed(lengths, min(batch_size, len(pairs)), shuffle, seed, epoch),
+        num_workers=workers,
+        collate_fn=Collate(spec),
+        drop_last=drop_last,
+        generator=_own_generator(seed),
+    )
+
+
+def predict(module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_size: int = 64) -> dict[str, np.ndarray]:
+    """Translations of a split in order, {tokens: int32 (N, L), text: str (N,)}, by the search of the task."""
+    modes = {layer: layer.training for layer in module.modules()}
+    module.eval()
+    try:
+        said = [composed(module, spec).run(feeds) for feeds in _sources(split, spec)]
+    finally:
+        for layer, training in modes.items():
+            layer.training = training
+    if not said:
+        empty = np.zeros((0, spec["length"]), np.int32)
+        return {"tokens": empty, "text": np.zeros(0, np.str_)}
+    order = np.argsort(np.concatenate(list(_by_length(split))), kind="stable")
+    return {key: np.concatenate([each[key] for each in said])[order] for key in said[0]}
+
+
+def composed(module: nn.Module, spec: Mapping[str, Any]) -> translate.Composed:
+    """The task's search over the torch modules `encoder` and `decoder` of `module`."""
+    sessions = {name: TorchSession(module.get_submodule(name), part) for name, part in parts(module, spec).items()}
+    return translate.compose(sessions, spec)  # type: ignore[arg-type]
+
+
+def record(
+    module: nn.Module, split: Samples, spec: Mapping[str, Any], steps: int = 4
+) -> dict[str, dict[str, np.ndarray]]:
+    """What each graph is given while `module` translates a split: the encoder every sentence, the decoder `steps` steps
+    of each, spread over its translation."""
+    sessions = composed(module, spec).sessions
+    each = [translate.preprocess(split.raw(i), spec) for i in range(len(split))]
+    source, mask = (np.concatenate([feeds[key] for feeds in each]) for key in ("source", "source_mask"))
+    encoder = search.sources(source, mask)
+    memory = search.stacked(sessions["encoder"].run(encoder))
+    memory = memory * mask[:, None, :, None].astype(np.float32)  # nobody looks at what is padding
+    tokens = composed(module, spec).run({"source": source, "source_mask": mask})["tokens"]
+    ends = np.maximum((tokens != spec["pad"]).sum(axis=1), 1)
+    wanted = [{int(k * end) // steps for k in range(steps)} for end in ends]
+    cache = np.zeros((*memory.shape[:2], spec["length"], memory.shape[3]), np.float32)
+    rows: list[tuple[int, dict[str, np.ndarray]]] = []
+    for t in range(int(ends.max(initial=0))):
+        last = tokens[:, t - 1] if t else np.full(len(tokens), spec["start"], np.int32)
+        feeds = search.feeds(last, t, cache, memory, mask)
+        rows += [(i, {k: v[i].copy() for k, v in feeds.items()}) for i in range(len(tokens)) if t in wanted[i]]
+        cache[:, :, t] = search.stacked(sessions["decoder"].run(feeds))[:, :, 0]
+    # one step of each sentence, then a second of each: whoever keeps the first few has different sentences
+    counts: dict[int, int] = {}
+    order = []
+    for k, (i, _) in enumerate(rows):
+        counts[i] = counts.get(i, 0) + 1
+        order.append((counts[i] + i % steps, i, k))
+    decoder = [rows[k][1] for _, _, k in sorted(order)]
+    return {"encoder": encoder, "decoder": {key: np.stack([row[key] for row in decoder]) for key in decoder[0]}}
+
+
+def _by_length(split: Samples) -> list[np.ndarray]:
+    """Positions in batches of like lengths: the longest sentence of a batch says how many steps it takes."""
+    order = np.argsort([len(split.raw(i)) for i in range(len(split))], kind="stable")
+    return [order[i : i + SEARCHED] for i in range(0, len(order), SEARCHED)]
+
+
+def _sources(split: Samples, spec: Mapping[str, Any]) -> Any:
+    for rows in _by_length(split):
+        each = [translate.preprocess(split.raw(int(i)), spec) for i in rows]
+        longest = max(int(feeds["source_mask"].sum()) for feeds in each)
+        yield {key: np.concatenate([feeds[key][:, :longest] for feeds in each]) for key in each[0]}

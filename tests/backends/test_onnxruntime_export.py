@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+import torch.nn.functional as F
+from export_nets import (
+    HOST,
+    IMAGES,
+    TOKENS,
+    VECTORS,
+    Mlp,
+    Mobile,
+    One,
+    Residual,
+    Transformer,
+    expected,
+    floating,
+    lowered,
+    seeded,
+    step_of,
+)
+from onnx import numpy_helper as nh
+
+from edgeft.backends.onnxruntime import exporter
+from edgeft.config.target import Target
+from edgeft.core.errors import ModelError
+
+
+def run(path: Path, feeds, optimized: Path | None = None, level=None) -> list[np.ndarray]:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    if optimized:
+        options.optimized_model_filepath = str(optimized)
+    if level is not None:
+        options.graph_optimization_level = level
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {i.name: f.numpy() for i, f in zip(session.get_inputs(), feeds)})
+
+
+def ops(path: Path) -> Counter:
+    return Counter(n.op_type for n in onnx.load(path).graph.node)
+
+
+def save(net, feeds, folder, outputs=("y",), dynamic=True, target=HOST):
+    graph = lowered(net, feeds)
+    names = [f"x{k}" for k in range(len(feeds))]
+    return graph, exporter.export(graph, feeds, names, outputs, folder, target=target, dynamic_batch=dynamic)
+
+
+def test_residual_net_runs_in_integer_kernels_within_a_step(tmp_path):
+    graph, artifact = save(Residual(), IMAGES, tmp_path)
+    (got,) = run(tmp_path / artifact.file, IMAGES, tmp_path / "optimized.onnx")
+    assert np.abs(got - expected(graph, IMAGES)[0]).max() <= 2 * step_of(graph)
+    kinds = ops(tmp_path / "optimized.onnx")
+    assert kinds["QLinearConv"] == 2 and kinds["QLinearAdd"] == 1 and kinds["QGemm"] == 1
+    assert kinds["QLinearGlobalAveragePool"] == 1 and kinds["MaxPool"] + kinds["NhwcMaxPool"] == 1
+    assert kinds["QuantizeLinear"] == kinds["DequantizeLinear"] == 1  # the borders only
+    assert artifact.files == ("model.onnx",) and artifact.emitted["opset"] == 20
+
+
+def test_weights_keep_their_bytes_and_activations_become_unsigned(tmp_path):
+    graph, _ = save(Residual(), IMAGES, tmp_path)
+    stored = [nh.to_array(i) for i in onnx.load(tmp_path / "model.onnx").graph.initializer]
+    for name, buffer in graph.named_buffers():
+        if name.endswith("integers"):
+            assert any(s.dtype == np.int8 and np.array_equal(s, buffer.numpy()) for s in stored), name
+    zero_points = [s for s in stored if s.ndim == 0 and s.dtype in (np.int8, np.uint8)]
+    assert zero_points and all(s.dtype == np.uint8 for s in zero_points)
+
+
+def test_two_outputs_padding_concat_and_gate_are_exact_without_optimization(tmp_path):
+    graph, _ = save(Mobile(), IMAGES, tmp_path, outputs=("label", "map"))
+    got = run(tmp_path / "model.onnx", IMAGES, level=ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    for a, b in zip(got, expected(graph, IMAGES)):
+        assert a.shape == b.shape and np.abs(a - b).max() <= step_of(graph) * 1.01
+    run(tmp_path / "model.onnx", IMAGES, tmp_path / "optimized.onnx")
+    kinds = ops(tmp_path / "optimized.onnx")
+    assert kinds["QLinearConv"] == 4 and kinds["QLinearMul"] == 1 and kinds["QLinearConcat"] == 1
+    assert not kinds["Conv"] and not kinds["Gemm"] and not kinds["Clip"]
+
+
+def test_batch_is_dynamic_or_one(tmp_path):
+    graph, _ = save(Mlp(), VECTORS, tmp_path)
+    assert run(tmp_path / "model.onnx", (VECTORS[0][:3],))[0].shape == (3, 6)
+    dims = onnx.load(tmp_path / "model.onnx").graph.input[0].type.tensor_type.shape.dim
+    assert dims[0].dim_param == "batch"
+    static = Target(name="static", title="", static_shapes=True)
+    exporter.export(graph, VECTORS, ["x"], ["y"], tmp_path, target=static, dynamic_batch=True)
+    dims = onnx.load(tmp_path / "model.onnx").graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_value for d in dims] == [1, 12]
+
+
+@pytest.mark.parametrize("opset", [13, 17, 19, 20])
+def test_transformer_lowers_to_every_opset_with_the_same_numbers(tmp_path, opset):
+    target = Target(name="old", title="", opset=(13, opset), ir_version=9)
+    graph, artifact = save(Transformer(), TOKENS, tmp_path, target=target)
+    model = onnx.load(tmp_path / "model.onnx")
+    assert model.opset_import[0].version == opset == artifact.emitted["opset"]
+    assert model.ir_version <= 9 and [i.name for i in model.graph.input] == ["x0", "x1"]
+    got = run(tmp_path / "model.onnx", TOKENS, tmp_path / "optimized.onnx")[0]
+    assert np.abs(got - expected(graph, TOKENS)[0]).max() <= 2 * step_of(graph)
+    kinds = ops(tmp_path / "optimized.onnx")
+    assert kinds["MatMulIntegerToFloat"] + kinds["QGemm"] == 7
+
+
+def test_ops_that_changed_their_form_lower_to_opset_13(tmp_path):
+    def form(q, x):
+        a, b = q(x).chunk(2, 1)
+        x = torch.cat([q(b), q(F.pad(a, (1, 0)))[..., 1:]], 1)
+        x = F.interpolate(x, scale_factor=2.0, mode="bilinear")
+        return F.hardswish(x).mean(1) + x.amax(1)
+
+    feeds = (seeded(2, 4, 6, 6),)
+    target = Target(name="old", title="", opset=(9, 13))
+    graph = lowered(One(form), feeds, dynamic=False)
+    exporter.export(graph, feeds, ["x"], ["y"], tmp_path, target=target, dynamic_batch=False)
+    assert not ops(tmp_path / "model.onnx")["HardSwish"]
+    one = (feeds[0][:1],)
+    assert np.abs(run(tmp_path / "model.onnx", one)[0] - expected(graph, feeds)[0][:1]).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [({"opset": (9, 12)}, "opset 12"), ({"opset": (18, 20), "ir_version": 7}, "IR 9"), ({"opset": (99, 99)}, "99")],
+)
+def test_a_profile_that_cannot_be_met_is_refused(tmp_path, limits, says):
+    with pytest.raises(ModelError, match=says):
+        save(Mlp(), VECTORS, tmp_path, target=Target(name="tight", title="", **limits))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_file_is_the_same_every_time_and_holds_no_paths(tmp_path):
+    first = save(Residual(), IMAGES, tmp_path)[1]
+    content = (tmp_path / first.file).read_bytes()
+    save(Residual(), IMAGES, tmp_path)
+    assert (tmp_path / first.file).read_bytes() == content
+    assert (
+        str(Path(__file__).parent).encode() not in content and b".py" not in content and b"site-packages" not in content
+    )
+
+
+POOLS = {
+    "pad": lambda q, x: q(F.pad(q(x), (1, 2, 1, 2))),
+    "channel pad": lambda q, x: q(F.pad(q(x), (0, 0, 0, 0, 1, 3))),
+    "filled pad": lambda q, x: q(F.pad(q(x), (1, 1), value=0.5)),
+    "reflect": lambda q, x: q(F.pad(q(x), (1, 1, 1, 1), mode="reflect")),
+    "ceil": lambda q, x: q(F.avg_pool2d(q(x), 3, 2, ceil_mode=True)),
+    "ceil with padding": lambda q, x: q(F.avg_pool2d(q(x), 3, 2, 1, ceil_mode=True, count_include_pad=False)),
+    "counted padding": lambda q, x: q(F.avg_pool2d(q(x), 3, 1, 1)),
+    "mean": lambda q, x: q(q(x).mean((2, 3))),
+    "mean without grid": lambda q, x: q(x).mean((-2, -1)) * 2,
+    "kept mean": lambda q, x: q(q(x).mean((2, 3), keepdim=True)),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_each_pass_keeps_the_numbers(tmp_path, name):
+    feeds = (seeded(1, 4, 10, 11, shift=0.5),)  # the zero point is neither 0 nor at an end
+    graph = lowered(One(POOLS[name]), feeds, dynamic=False)
+    exporter.export(graph, feeds, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
+    for level in (None, ort.GraphOptimizationLevel.ORT_DISABLE_ALL):
+        got = run(tmp_path / "model.onnx", feeds, level=level)[0]
+        assert np.abs(got - expected(graph, feeds)[0]).max() <= step_of(graph) * 1.01
+
+
+@pytest.mark.parametrize(("act", "high"), [(F.relu, 5.0), (F.relu6, 9.0)], ids=["relu", "relu6"])
+def test_a_convolution_with_a_wider_grid_than_its_activation_stays_integer(tmp_path, act, high):
+    net = Residual()
+    net.first.act, net.first.out.low, net.first.out.high = act, -3.0, high  # as if shared with a signed tensor
+    with torch.no_grad():
+        net.first.bias += 4
+    graph, _ = save(net, IMAGES, tmp_path)
+    got = run(tmp_path / "model.onnx", IMAGES, level=ort.GraphOptimizationLevel.ORT_DISABLE_ALL)[0]
+    assert np.abs(got - expected(graph, IMAGES)[0]).max() <= step_of(graph) * 1.01
+    run(tmp_path / "model.onnx", IMAGES, tmp_path / "optimized.onnx")
+    kinds = ops(tmp_path / "optimized.onnx")
+    assert kinds["QLinearConv"] == 2 and kinds["Clip"] == 1 and not kinds["FusedConv"]
+    assert kinds["QuantizeLinear"] == kinds["DequantizeLinear"] == 1
+
+
+def test_float_baseline(tmp_path):
+    graph = floating(Residual(), IMAGES)
+    target = Target(name="old", title="", opset=(13, 17))
+    artifact = exporter.export_float(graph, IMAGES, ["x"], ["y"], tmp_path, target=target, dynamic_batch=False)
+    got = np.concatenate([run(tmp_path / artifact.file, (x[None],))[0] for x in IMAGES[0]])
+    assert np.abs(got - expected(graph, IMAGES)[0]).max() < 1e-5
+    assert artifact.emitted["opset"] == 17 and "QuantizeLinear" not in artifact.emitted["ops"]
+
+
+def test_tensorrt_form_is_signed_with_zero_points_of_zero(tmp_path):
+    target = Target(name="jetson", title="", form="tensorrt", opset=(13, 17))
+    graph = lowered(Residual(symmetric=True), IMAGES)
+    exporter.export(graph, IMAGES, ["x"], ["y"], tmp_path, target=target, dynamic_batch=False)
+    model = onnx.load(tmp_path / "model.onnx")
+    constants = {i.name: nh.to_array(i) for i in model.graph.initializer}
+    grids = [n for n in model.graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert len(grids) > 10
+    for node in grids:
+        assert constants[node.input[1]].dtype == np.float32
+        assert constants[node.input[2]].dtype == np.int8 and not constants[node.input[2]].any()
+    assert not any(v.dtype == np.uint8 for v in constants.values())
+    got = run(tmp_path / "model.onnx", (IMAGES[0][:1],), level=ort.GraphOptimizationLevel.ORT_DISABLE_ALL)[0]
+    assert np.abs(got - expected(graph, IMAGES)[0][:1]).max() <= 2 * step_of(graph)
+    with pytest.raises(ModelError, match="zero points of 0"):
+        save(Residual(), IMAGES, tmp_path, target=target)
+
+
+def test_an_op_without_translation_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"(aten|prims)[.]\w+") as caught:
+        save(One(lambda q, x: torch.special.bessel_j0(q(x))), VECTORS, tmp_path)
+    assert "bessel" in str(caught.value) and "keep_float" in caught.value.remedy and "\n" not in caught.value.message
+
+
+def test_a_bias_beyond_int32_is_refused(tmp_path):
+    net = Mlp()
+    with torch.no_grad():
+        net.one.weight.scale[3] = 1e-12
+    with pytest.raises(ModelError, match="channel 3") as caught:
+        save(net, VECTORS, tmp_path)
+    assert "weight" in caught.value.where

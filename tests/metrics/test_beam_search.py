@@ -1,0 +1,94 @@
+"""Search over a decoder that is a table: against every sequence there is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from edgeft.metrics import beam_search as search
+
+START, END, PAD, TOKENS, LENGTH = 1, 2, 0, 5, 4
+
+
+class Table:
+    """Scores that depend on the sentence, the place and the token before; the cache remembers what was said."""
+
+    def __init__(self, seed: int, sentences: int) -> None:
+        self.table = np.random.default_rng(seed).normal(size=(sentences, LENGTH, TOKENS, TOKENS)) * 2
+
+    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        last, t = feeds["tokens"][:, 0], int(feeds["positions"][0, 0])
+        sentence = feeds["memory"][:, 0, 0, 0].astype(int)
+        filled = feeds["mask"][:, 0, :-1].sum(axis=1)
+        assert (filled == t).all() and (feeds["cache"][:, 0, :t, 0] > 0).all(), "every earlier step left its row"
+        rows = (last + 1.0)[:, None, None].astype(np.float32)
+        logits = self.table[sentence, t, last].astype(np.float32)
+        return {"logits": logits[:, None], "key_0": rows, "value_0": rows}
+
+    def score(self, sentence: int, tokens: tuple[int, ...]) -> float:
+        """The normalized log probability of a sequence, its end included where it has one."""
+        total, last = 0.0, START
+        for t, token in enumerate(tokens):
+            row = self.table[sentence, t, last]
+            total += row[token] - np.log(np.exp(row).sum())
+            last = token
+        return total / len(tokens) ** search.LENGTH_PENALTY
+
+    def every(self) -> list[tuple[int, ...]]:
+        others = [t for t in range(TOKENS) if t != END]
+        found = [(*body, END) for n in range(LENGTH) for body in itertools.product(others, repeat=n)]
+        return found + list(itertools.product(others, repeat=LENGTH))
+
+
+def run(table: Table, n: int, beam: int) -> np.ndarray:
+    memory = np.broadcast_to(np.arange(n, dtype=np.float32)[:, None, None, None], (n, 2, 3, 1)).copy()
+    mask = np.ones((n, 3), np.int32)
+    return search.search(table, memory, mask, start=START, end=END, pad=PAD, length=LENGTH, beam=beam)
+
+
+def bare(row: np.ndarray) -> list[int]:
+    return row.tolist()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_beam_that_holds_everything_finds_the_best_sequence_there_is(seed: int) -> None:
+    table = Table(seed, 3)
+    found = run(table, 3, beam=TOKENS**LENGTH)
+    for sentence in range(3):
+        best = max(table.every(), key=lambda tokens, s=sentence: table.score(s, tokens))
+        wanted = [t for t in best if t != END]
+        assert bare(found[sentence]) == wanted + [PAD] * (LENGTH - len(wanted))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_beam_of_one_takes_the_likeliest_token_each_time(seed: int) -> None:
+    table = Table(seed, 4)
+    found = run(table, 4, beam=1)
+    for sentence in range(4):
+        said, last = [], START
+        for t in range(LENGTH):
+            last = int(table.table[sentence, t, last].argmax())
+            if last == END:
+                break
+            said.append(last)
+        assert bare(found[sentence]) == said + [PAD] * (LENGTH - len(said))
+
+
+def test_sentences_do_not_depend_on_their_neighbours() -> None:
+    table = Table(9, 5)
+    together = run(table, 5, beam=2)
+    for sentence in range(5):
+        memory = np.full((1, 2, 3, 1), sentence, np.float32)
+        mask = np.ones((1, 3), np.int32)
+        alone = search.search(table, memory, mask, start=START, end=END, pad=PAD, length=LENGTH, beam=2)
+        assert np.array_equal(alone[0], together[sentence])
+
+
+def test_nothing_in_nothing_out_and_no_beam_is_refused() -> None:
+    table = Table(0, 1)
+    assert run(table, 0, beam=2).shape == (0, LENGTH)
+    with pytest.raises(ValueError, match="beam"):
+        run(table, 1, beam=0)

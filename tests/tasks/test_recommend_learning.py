@@ -1,0 +1,111 @@
+"""Learning to rank: the loss by hand, negatives that depend on seed, epoch and row only, blocks that are learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from interactions_data import write_ratings
+
+from edgeft import data, models, tasks
+from edgeft import learning as objectives
+from edgeft.config import recipe
+from edgeft.core.errors import DataError, RecipeError
+from edgeft.models.nets.recommend import NeuMF, TwoTower
+from edgeft.tasks.recommend import learning as recommend
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> data.Dataset:
+    path = write_ratings(tmp_path_factory.mktemp("ratings") / "ratings.csv")
+    return data.open(recipe.Data(format="ratings", path=str(path)))
+
+
+def spec(made: data.Dataset) -> dict[str, object]:
+    return tasks.get("recommend").configure(recipe.Data(), {}, made.facts, print)
+
+
+def test_the_loss_by_hand() -> None:
+    assert objectives.get("recommend") is recommend
+    scores, own = torch.tensor([[1.0, 0.0, 2.0, -1.0]]), torch.tensor([[1.0, 0.0, 3.0, 0.0]])
+    negatives = np.exp(0.0) + np.exp(-1.0)
+    wanted = np.average([np.log(1 + negatives / np.exp(s)) for s in (1.0, 2.0)], weights=[1, 3])
+    assert float(recommend.loss(scores, own)) == pytest.approx(wanted, rel=1e-6)
+    pair = recommend.loss(torch.tensor([[0.3, 0.1]]), torch.tensor([[1.0, 0.0]]))
+    assert float(pair) == pytest.approx(np.log(1 + np.exp(-0.2)), rel=1e-6), "with one negative it is BPR"
+    scores.requires_grad_(True)
+    recommend.loss(scores, own).backward()
+    assert bool(torch.isfinite(scores.grad).all()) and float(scores.grad[0, 0]) < 0 < float(scores.grad[0, 1])
+
+
+def test_distillation_is_least_where_the_teacher_is_met() -> None:
+    teacher, own = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    assert float(recommend.distill(teacher + 5, teacher, own)) == pytest.approx(0, abs=1e-6), "only differences rank"
+    off = teacher.flip(1)
+    assert float(recommend.distill(off, teacher, own)) > 0.1
+    mixed = recommend.distill(off, teacher, own, weight=0.25)
+    parts = 0.25 * recommend.distill(off, teacher) + 0.75 * recommend.loss(off, own)
+    assert float(mixed) == pytest.approx(float(parts), rel=1e-6)
+
+
+def test_batches_depend_on_seed_and_epoch_only(made) -> None:
+    def read(epoch: int, seed: int = 3, workers: int = 0) -> list[torch.Tensor]:
+        loader = recommend.loader(made.split("train"), spec(made), 16, seed=seed, shuffle=True, workers=workers)
+        loader.set_epoch(epoch)
+        return [torch.cat([user[:, None], items, own.view(torch.int32)], 1) for (user, items), own in loader]
+
+    first = read(1)
+    assert all(torch.equal(a, b) for a, b in zip(first, read(1, workers=1)))
+    assert not torch.equal(first[0], read(2)[0]) and not torch.equal(first[0], read(1, seed=4)[0])
+
+
+def test_a_negative_is_never_the_users_own(made) -> None:
+    rows = made.split("train").pool
+    for (users, items), own in recommend.loader(made.split("train"), spec(made), 16):
+        assert users.dtype == items.dtype == torch.int32 and own.shape == items.shape
+        for user, candidates, mark in zip(users.tolist(), items.numpy(), own.numpy()):
+            learned = set(rows.histories.learned(user).tolist())
+            assert set(candidates[mark > 0].tolist()) <= learned
+            assert set(mark[mark > 0].tolist()) == {float(np.float32(1 / np.sqrt(len(learned))))}
+            assert not learned & set(candidates[mark == 0].tolist())
+
+
+@pytest.mark.parametrize("name", ["neumf", "two_tower"])
+def test_blocks_are_learned(made, name) -> None:
+    torch.manual_seed(0)
+    args = {**recommend.model_args(recipe.Data(), made), "factors": 8, "hidden": [16, 8]}
+    built = models.build(recipe.Model(name=name, args=args), recommend.outputs(made))
+    assert built.classes == 1 and isinstance(built.module.get_submodule(built.head), torch.nn.Linear)
+    optimizer = torch.optim.Adam(built.module.parameters(), 0.03)
+    loader = recommend.loader(made.split("train"), spec(made), 20, seed=0, shuffle=True)
+    for epoch in range(25):
+        loader.set_epoch(epoch)
+        for inputs, own in loader:
+            optimizer.zero_grad()
+            recommend.loss(built.module(*inputs), own).backward()
+            optimizer.step()
+    task, split = tasks.get("recommend"), made.split("val")
+    said = {"output": np.asarray(recommend.predict(built.module, split, spec(made), 10))}
+    assert task.metric(said, split.targets) > 0.8 > 0.4 > task.chance(split.targets)
+
+
+def test_any_number_of_candidates_gives_the_same_score() -> None:
+    for net in (NeuMF(1, 4, 30), TwoTower(1, 4, 30)):
+        user, items = torch.tensor([1, 2], dtype=torch.int32), torch.arange(24, dtype=torch.int32).reshape(2, 12)
+        with torch.no_grad():
+            whole, part = net(user, items), net(user, items[:, 3:5])
+        assert whole.shape == (2, 12)
+        torch.testing.assert_close(whole[:, 3:5], part)
+
+
+def test_what_gives_nothing_to_learn_and_models_that_do_not_fit(made) -> None:
+    with pytest.raises(DataError, match="no interactions to learn from"):
+        recommend.loader(made.split("test"), spec(made), 4)
+    args = {"users": 4, "items": 30}
+    with pytest.raises(RecipeError, match="one score an item"):
+        models.build(recipe.Model(name="neumf", args=args), 3)
+    for wrong in ({"hidden": [7, 4]}, {"hidden": [8]}, {"channels": 3}, {"width": 3}):
+        with pytest.raises(RecipeError, match="cannot be built"):
+            models.build(recipe.Model(name="neumf", args={**args, **wrong}), 1)
+    with pytest.raises(RecipeError, match="hidden is empty"):
+        models.build(recipe.Model(name="two_tower", args={**args, "hidden": []}), 1)
