@@ -131,7 +131,7 @@ def test_files_that_do_not_load(model: Path, tmp_path: Path) -> None:
 def test_no_telemetry_is_sent(tmp_path: Path) -> None:
     """In a process of its own with a home of its own: nothing of the telemetry package is loaded, nothing written."""
     code = (
-        "import sys; from edgeft.backends import openvino as v; m = v.module(); "
+        "import sys; from edgeft.backends.openvino import session as v; m = v.module(); "
         f"m.convert_model({str(tmp_path / 'm.onnx')!r}); "
         "assert not [n for n in sys.modules if n.startswith('openvino_telemetry.')]"
     )
@@ -146,7 +146,7 @@ def test_telemetry_that_is_already_loaded_is_put_to_rest() -> None:
     if not list(importlib.metadata.distributions(name="openvino-telemetry")):
         pytest.skip("openvino's telemetry package is not installed")
     code = (
-        "from openvino_telemetry.utils.sender import TelemetrySender as s; from edgeft.backends import openvino as v; "
+        "from openvino_telemetry.utils.sender import TelemetrySender as s; from edgeft.backends.openvino import session as v; "
         "sent = []; backend = type('B', (), {'send': sent.append}); "
         "v._silence(); sender = s(); sender.send(backend, 'message'); sender.force_shutdown(1); assert not sent"
     )

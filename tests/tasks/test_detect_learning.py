@@ -17,7 +17,7 @@ from edgeft.metrics import boxes as decoding
 from edgeft.models.built import image_spec
 from edgeft.tasks.detect import learning as detect
 from edgeft.tasks.detect.learning import augment as detect_augment
-from edgeft.tasks.detect.learning import loss as detect_loss
+from edgeft.tasks.detect.learning import box_loss
 
 SIZE = (64, 96)
 SPEC: dict[str, Any] = {**image_spec(SIZE, mean=[0.0] * 3, std=[1.0] * 3), "kind": "letterbox", "fill": 114}
@@ -41,21 +41,21 @@ def batch_targets() -> Any:
 @FORMS
 def test_boxes_are_decoded_as_on_the_board(bins: int) -> None:
     said = raw_outputs(2, scale=1.0, bins=bins)
-    logits, raw, cells = detect_loss.flat(said)
+    logits, raw, cells = box_loss.flat(said)
     named = {f"output_{i}": t.numpy() for i, t in enumerate(said)}
     for i in range(2):
         expected, boxes = decoding.cells(decoding.levels(named), i)
         np.testing.assert_allclose(logits[i].numpy(), expected, atol=1e-6)
-        np.testing.assert_allclose(detect_loss.decoded(raw, cells)[i].numpy(), boxes, rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(box_loss.decoded(raw, cells)[i].numpy(), boxes, rtol=1e-4, atol=1e-3)
 
 
 def test_cells_answer_for_the_box_that_they_lie_in() -> None:
-    logits, raw, cells = detect_loss.flat(raw_outputs())
+    logits, raw, cells = box_loss.flat(raw_outputs())
     truth = torch.tensor(WANTED)
-    owner, score = detect_loss.assign(logits[0].sigmoid(), detect_loss.decoded(raw, cells)[0], cells, truth)
+    owner, score = box_loss.assign(logits[0].sigmoid(), box_loss.decoded(raw, cells)[0], cells, truth)
     for k, (_, x1, y1, x2, y2) in enumerate(WANTED):
         mine = cells[owner == k]
-        assert 1 <= len(mine) <= detect_loss.TOP
+        assert 1 <= len(mine) <= box_loss.TOP
         reach = mine[:, 2] / 2  # a coarse cell may stand a little beside a small box
         assert ((mine[:, 0] >= x1 - reach) & (mine[:, 0] <= x2 + reach)).all()
         assert ((mine[:, 1] >= y1 - reach) & (mine[:, 1] <= y2 + reach)).all()
@@ -63,9 +63,9 @@ def test_cells_answer_for_the_box_that_they_lie_in() -> None:
 
 
 def test_a_box_smaller_than_a_cell_has_a_cell() -> None:
-    logits, raw, cells = detect_loss.flat(raw_outputs())
+    logits, raw, cells = box_loss.flat(raw_outputs())
     tiny = torch.tensor([[0, 17.0, 17.0, 18.0, 18.0]])
-    owner, _ = detect_loss.assign(logits[0].sigmoid(), detect_loss.decoded(raw, cells)[0], cells, tiny)
+    owner, _ = box_loss.assign(logits[0].sigmoid(), box_loss.decoded(raw, cells)[0], cells, tiny)
     assert (owner == 0).any()
 
 
@@ -75,11 +75,11 @@ def test_overlaps_are_those_of_the_board() -> None:
     made = np.concatenate([low, low + rng.uniform(1, 40, (2, 20, 2))], axis=2)
     a, b = (torch.from_numpy(v) for v in made)
     np.testing.assert_allclose(
-        detect_loss.overlap(a[:, None], b[None]).numpy(), decoding.overlaps(made[0], made[1]), atol=1e-6
+        box_loss.overlap(a[:, None], b[None]).numpy(), decoding.overlaps(made[0], made[1]), atol=1e-6
     )
-    assert float(detect_loss.overlap(a, a, generalized=True).min()) == pytest.approx(1)
+    assert float(box_loss.overlap(a, a, generalized=True).min()) == pytest.approx(1)
     apart = torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([[9.0, 9, 10, 10]])
-    assert float(detect_loss.overlap(*apart, generalized=True)) == pytest.approx(-0.98)
+    assert float(box_loss.overlap(*apart, generalized=True)) == pytest.approx(-0.98)
 
 
 @FORMS
@@ -107,13 +107,13 @@ def test_a_side_lies_between_two_bins() -> None:
     shares = torch.tensor(
         [[[1e-9, 0.75, 0.25, 1e-9], [1, 1e-9, 1e-9, 1e-9], [1e-9, 1e-9, 0.5, 0.5], [1e-9, 1, 1e-9, 1e-9]]]
     )
-    least = detect_loss.bins_loss(shares.log().flatten(1), cells, wanted)
+    least = box_loss.bins_loss(shares.log().flatten(1), cells, wanted)
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25) + np.log(0.5)) / 4
     assert float(least) == pytest.approx(entropy, abs=1e-5)
     logits = torch.randn(1, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    assert float(detect_loss.bins_loss(logits, cells, wanted).detach()) > entropy
+    assert float(box_loss.bins_loss(logits, cells, wanted).detach()) > entropy
     far = torch.tensor([[-900.0, 12.0, 40.0, 20.0]])
-    assert torch.isfinite(detect_loss.bins_loss(logits, cells, far)).all()
+    assert torch.isfinite(box_loss.bins_loss(logits, cells, far)).all()
 
 
 def test_a_picture_without_boxes_teaches_that_there_is_nothing() -> None:
@@ -125,8 +125,8 @@ def test_a_picture_without_boxes_teaches_that_there_is_nothing() -> None:
 
 def test_ranges_are_held() -> None:
     quiet, loud = torch.zeros(1, 8, 2), torch.zeros(1, 8, 4)
-    assert float(detect_loss.beyond(quiet, loud)) == 0
-    assert float(detect_loss.beyond(quiet - detect_loss.LOGITS - 3, loud)) == pytest.approx(9)
+    assert float(box_loss.beyond(quiet, loud)) == 0
+    assert float(box_loss.beyond(quiet - box_loss.LOGITS - 3, loud)) == pytest.approx(9)
 
 
 def test_imitation_is_zero_for_equals_and_weighs_what_the_teacher_sees() -> None:

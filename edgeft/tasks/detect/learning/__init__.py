@@ -21,7 +21,7 @@ from ....learning.groups import groups
 from ...classify.learning import replace_head
 from .. import decoding as detect
 from .augment import Augment
-from .loss import Said, detection_loss, imitation_loss
+from .box_loss import Said, detection_loss, imitation_loss
 
 __all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
 
