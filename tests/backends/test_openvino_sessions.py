@@ -146,7 +146,8 @@ def test_telemetry_that_is_already_loaded_is_put_to_rest() -> None:
     if not list(importlib.metadata.distributions(name="openvino-telemetry")):
         pytest.skip("openvino's telemetry package is not installed")
     code = (
-        "from openvino_telemetry.utils.sender import TelemetrySender as s; from edgeft.backends.openvino import session as v; "
+        "from openvino_telemetry.utils.sender import TelemetrySender as s; "
+        "from edgeft.backends.openvino import session as v; "
         "sent = []; backend = type('B', (), {'send': sent.append}); "
         "v._silence(); sender = s(); sender.send(backend, 'message'); sender.force_shutdown(1); assert not sent"
     )

@@ -87,7 +87,8 @@ def test_values_of_mlperf_tiny_are_the_committed_ones(emulated: str):
     record = json.loads(RESULTS.read_text())
     _set_up(emulated, f"litert=={record['versions']['litert Cortex-A72'].split()[-1]}")
     code = (
-        "import hashlib, json, sys\nfrom pathlib import Path\nimport numpy as np\nfrom edgeft.backends.litert import session as litert\n"
+        "import hashlib, json, sys\nfrom pathlib import Path\nimport numpy as np\n"
+        "from edgeft.backends.litert import session as litert\n"
         "for path in sys.argv[1:]:\n"
         "    s = litert.load(Path(path), threads=1)\n    (x,) = s.inputs\n    rng = np.random.default_rng(0)\n"
         "    outs = []\n"
