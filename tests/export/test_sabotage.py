@@ -69,7 +69,7 @@ def tampered(shapes: Any, exported: Any, tmp_path: Path, monkeypatch: pytest.Mon
 
     def export(tamper: Tamper) -> dict[str, dict[str, Any]]:
         for backend in BACKENDS.values():
-            module = importlib.import_module(f"edgeft.export.{backend}")
+            module = importlib.import_module(f"edgeft.backends.{backend}.exporter")
 
             def wrong(*arguments: Any, _convert: Any = module.export, _backend: str = backend, **options: Any) -> Any:
                 artifact = _convert(*arguments, **options)
@@ -115,7 +115,7 @@ def test_a_wrong_activation_scale_fails_the_export(tampered):
 
 def test_a_float_model_called_int8_fails_the_export(shapes, exported, tmp_path, monkeypatch):
     for backend in BACKENDS.values():
-        module = importlib.import_module(f"edgeft.export.{backend}")
+        module = importlib.import_module(f"edgeft.backends.{backend}.exporter")
 
         def instead(*arguments: Any, _convert: Any = module.export_float, **options: Any) -> Any:
             baseline = _convert(*arguments, **options)

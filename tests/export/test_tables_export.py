@@ -57,7 +57,7 @@ def exported(request, tmp_path_factory) -> tuple[QuantizedGraph, dict[tuple[str,
         for backend in BACKENDS:
             folder = tmp_path_factory.mktemp(f"{backend}-{embeddings}")
             lowered = lower(graph, "qdq" if backend == "litert" else "int")
-            convert = importlib.import_module(f"edgeft.export.{backend}").export
+            convert = importlib.import_module(f"edgeft.backends.{backend}.exporter").export
             artifact = convert(lowered, NUMBERS, ["one", "many"], ["y"], folder, target=HOST, dynamic_batch=True)
             paths[backend, embeddings] = folder / artifact.file
     return graph_of("int8", request.param), paths

@@ -208,7 +208,7 @@ def _lowered_to(kind: str, profile: str, name: str, folder: Path, least: float) 
     with torch.no_grad():
         want = graph.module(IMAGES).numpy()
     captured, machine = graph.captured, runtime.get(kind)
-    artifact = importlib.import_module(f"edgeft.export.{kind}").export(
+    artifact = importlib.import_module(f"edgeft.backends.{kind}.exporter").export(
         lower(graph, "qdq" if kind == "litert" else "int"),
         captured.example,
         captured.input_names,

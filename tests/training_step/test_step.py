@@ -158,7 +158,7 @@ def test_steps_on_prototypes_part_the_classes(tmp_path: Path, backend: str) -> N
 
 
 def in_runtime(folder: Path, backend: str, step: steps.Step) -> runtime.Session:
-    exporter = importlib.import_module(f"edgeft.export.{backend}")
+    exporter = importlib.import_module(f"edgeft.backends.{backend}.exporter")
     artifact = exporter.export_float(
         step.module,
         step.example,
