@@ -38,7 +38,7 @@ def packages(room: str, attribute: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """The records of one kind: edgeft's own (`builtin`: name -> "module:attribute"), and those of the entry-point group.
+    """The records of one kind: those of edgeft (`builtin`: name -> "module:attribute") and of the entry-point group.
 
     `noun` is what messages call one of them ("runtime"), `record` the place of the class that each is an instance of.
     """

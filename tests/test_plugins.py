@@ -70,7 +70,7 @@ def test_what_is_wrong_with_a_plug_in_is_said_with_its_package(
     install(tmp_path, "thing-one", {"extra": "thing_wrong:Thing"}, {"thing_wrong": source})
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "thing_wrong", raising=False)
-    with pytest.raises(error, match="thing-one 1.2") as caught:
+    with pytest.raises(error, match=r"thing-one 1\.2") as caught:
         registry().get("extra")
     assert words in str(caught.value)
 
