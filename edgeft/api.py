@@ -183,7 +183,7 @@ def verify(
     opened = load(bundle)
     place = Path(state) if state is not None else None
     if device:
-        from .devices import device as devices
+        from .devices import registry as devices
         from .verify import isolated
 
         there = devices.get(device, say or _silent)
@@ -226,7 +226,7 @@ def personalize(
     happens, the version in use stays whole.
     """
     if device:
-        from .devices import device as devices
+        from .devices import registry as devices
         from .personalize import elsewhere
 
         if data is None or stream is not None:
@@ -235,8 +235,9 @@ def personalize(
         options = {"steps": steps, "rate": rate, "state": state and str(state), "seed": seed, "threads": threads}
         return elsewhere.run(there, load(bundle).path, Path(data), options)
     from .personalize.run import run
+    from .report import learned
 
-    return run(
+    result = run(
         load(bundle),
         Path(data) if data is not None else None,
         stream=stream,
@@ -247,6 +248,8 @@ def personalize(
         threads=threads,
         say=say or _silent,
     )
+    learned.write(result, say or _silent)
+    return result
 
 
 def bench(
@@ -276,7 +279,7 @@ def bench(
     `InvalidInput` (a baseline of another kind of host, unless `cross_host`: then the verdict is advisory).
     """
     from .devices import bench as benches
-    from .devices import device as devices
+    from .devices import registry as devices
 
     return benches.bench(
         load(bundle),
@@ -312,11 +315,11 @@ def search(
     Returns `devices.search.search`'s result with `path`, `target`, `backend`, `verdict` ("fail": not adopted) and,
     where something changed, `report`. Raises `UsageError` on a machine that is not the bundle's target.
     """
+    from . import adopt as adopting
     from .core.verdict import PASS
-    from .devices import device as devices
+    from .devices import registry as devices
     from .devices import search as searching
     from .measure import store
-    from .verify import adopt as adopting
 
     opened, there = load(bundle), devices.get(device, say or _silent)
     adopting.adoptable(opened)

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__
 from . import backends as runtime
+from ._version import __version__
 from .core.errors import EdgeftError, Missing
 from .measure.fingerprint import fingerprint
 from .report import text

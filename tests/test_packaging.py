@@ -69,7 +69,7 @@ def test_name_version_license_and_command(wheel: Path) -> None:
 def test_an_installed_edgeft_finds_its_boards_presets_and_recipe(installed: Path, tmp_path: Path) -> None:
     script = """
 import json, edgeft
-from edgeft import calibration, recipe, shipped, target
+from edgeft.config import calibration, recipe, shipped, target
 from edgeft.cli.entry import run
 print(json.dumps({
     "file": edgeft.__file__,

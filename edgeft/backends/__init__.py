@@ -140,13 +140,6 @@ class Runtime(Protocol):
         ...
 
 
-def started() -> bool:
-    """Whether a runtime has computed in this process, so that it has threads of its own here."""
-    from ._session import BaseSession
-
-    return BaseSession.made > 0
-
-
 def get(name: str) -> Runtime:
     """The runtime module called `name`; raises `UsageError` with the nearest known name."""
     if name in BUILTIN:

@@ -209,3 +209,8 @@ class BaseSession:
                         "feed one batch of the declared shape at a time",
                     )
         return [np.concatenate(column)[:count] for column in zip(*parts)]
+
+
+def started() -> bool:
+    """Whether a runtime has computed in this process, so that it has threads of its own here."""
+    return BaseSession.made > 0

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from .. import __version__
+from .._version import __version__
 from ..core import interrupt
 from ..core.errors import UsageError
 from .failures import INTERRUPTED, Interrupted, explain

@@ -52,7 +52,7 @@ def command(
         from ..personalize.run import rollback as back
 
         if device:
-            from ..devices.device import get
+            from ..devices.registry import get
             from ..personalize.elsewhere import rollback as back_there
 
             found = back_there(get(device, console.say), api.load(bundle).path, state)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
-
-from ..core.errors import UsageError
 
 #: code that a device's Python is started with to serve `link.Link`
 WORKER = "from edgeft.devices.worker import main; main()"
@@ -55,24 +52,3 @@ class Here:
 
     def carry(self, path: Path) -> str:
         return str(path)
-
-
-def get(name: str | None, say: Callable[[str], None] = lambda text: None) -> Device:
-    """The device called `name`: None or "host" (this machine), `ssh://[user@]host[:port][/folder]`, `emulate:TARGET`.
-
-    Raises `UsageError` for another form, `Missing` for a device that was never set up.
-    """
-    if name in (None, "", "host", "local"):
-        return Here()
-    assert name is not None
-    if name.startswith("ssh://"):
-        from .ssh import Ssh
-
-        return Ssh.known(name, say)
-    if name.startswith("emulate:"):
-        from .emulate import Emulated
-
-        return Emulated.known(name)
-    raise UsageError(
-        f"{name!r} is no device", where="--device", remedy="host, ssh://user@host[:port], or emulate:TARGET"
-    )

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from ..backends import started
+from ..backends._session import started
 from ..core import errors
 from ..core.errors import EdgeftError, InternalError, ModelError
 

@@ -39,7 +39,6 @@ from ..training_step import user_vectors
 from ..training_step.cut import Cut, cut
 from ..training_step.laid_out import in_real_units, laid_out
 from ..training_step.step import Learning, Step, build, state_of
-from ..tune import updates
 from . import evidence
 from . import personal_users as personal_users
 
@@ -186,17 +185,20 @@ def learns(module: torch.nn.Module, head: str, tail: str, present: set[str]) -> 
 
     A bias that BatchNorm's shift became goes with its layer's weight.
     """
+    depth_of = depths(module, head)
     if tail in ("head", "last"):
-        chosen = updates.trainable(module, head, tail)
+        deepest = ("head", "last").index(tail)
     else:
-        deep = depths(module, head)
-        lowest = [depth for name, depth in deep.items() if under(name, tail)]
-        if not lowest:
-            layers = {name for name, _ in module.named_modules() if name}
-            raise RecipeError(
-                f"no layer {tail!r}", where="personalize.tail", remedy=nearest(tail, {"head", "last", *layers})
-            )
-        chosen = {name for name, depth in deep.items() if depth <= max(lowest)}
+        deepest = max((depth for name, depth in depth_of.items() if under(name, tail)), default=-1)
+    if deepest not in depth_of.values():
+        layers = {name for name, _ in module.named_modules() if name}
+        raise RecipeError(
+            f"the model has no layer {tail!r}",
+            where="personalize.tail",
+            remedy=nearest(tail, {"head", "last", *layers}),
+        )
+    chosen = {name for name, depth in depth_of.items() if depth <= deepest}
+
     owners = {name.rpartition(".")[0] for name in chosen}
     known = {name for name, _ in module.named_parameters()}
     return {n for n in present if n in chosen or (n not in known and n.rpartition(".")[0] in owners)}

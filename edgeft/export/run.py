@@ -21,8 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from .. import __version__, data
 from .. import backends as runtime
+from .. import data
+from .._version import __version__
 from ..backends.artifact import Artifact
 from ..bundle import reader as bundle
 from ..config import recipe, target
@@ -38,7 +39,8 @@ from ..quantize.parts import MAIN, CapturedParts, QuantizedParts, insert_parts
 from ..quantize.sensitivity import layer_errors, rounding_reach
 from ..report import html
 from ..session import environment
-from ..tune.run import LEARNED, Session, calibrated, open_session
+from ..session.calibration_data import calibrated
+from ..session.session import LEARNED, Session, open_session
 from ..verify import isolated
 from ..verify.accuracy import accuracy
 from ..verify.agreement import agreement

@@ -11,10 +11,9 @@ import numpy as np
 
 from ..backends import Session
 from ..bundle.reader import Bundle
-from ..core import files, npz
-from ..core.errors import BundleError, DataError, SystemFailure, UsageError
+from ..core import npz
+from ..core.errors import BundleError, DataError, UsageError
 from ..core.verdict import FAIL, PASS, Verdict
-from ..report import learned
 from . import graphs, learn, samples, users
 from . import plan as plans
 from . import state as states
@@ -110,10 +109,9 @@ def run(
     """Learn from the labelled samples at `data`, or of a `stream` of (raw, label), and keep it if it is judged better.
 
     `steps` None takes the recipe's number; 0 sets the last layer to class means and trains nothing. Returns `verdict`,
-    `why`, `version` (that is in use afterwards, 0 = as exported), and what was measured, which a page beside the state
-    shows too (state.html). Raises `DataError` for samples
-    that cannot be learned from, `BundleError` for a bundle or state that cannot be used, `SystemFailure` where the
-    state cannot be written; in each case the state in use is untouched.
+    `why`, `version` (that is in use afterwards, 0 = as exported), `state` (the file) and what was measured. Raises
+    `DataError` for samples that cannot be learned from, `BundleError` for a bundle or state that cannot be used,
+    `SystemFailure` where the state cannot be written; in each case the state in use is untouched.
     """
     plan = plans.of(bundle)
     if (data is None) == (stream is None):
@@ -131,7 +129,7 @@ def run(
         if verdict.verdict == PASS:
             states.write(states.State(place, (*before.versions, version)), bundle)
         last = version if verdict.verdict == PASS else before.last
-        told = {
+        return {
             "schema": "1.0",
             "verdict": verdict.verdict,
             "why": verdict.why,
@@ -142,11 +140,6 @@ def run(
             "bundle": str(bundle.path),
             **found,
         }
-        try:
-            files.write_text(place.with_suffix(".html"), learned.render(told))
-        except SystemFailure as error:  # what was learned is safe; only the page is missing
-            say(f"warning: the page was not written: {error.message}")
-    return told
 
 
 def _learned(

@@ -6,14 +6,25 @@ A board has no plotting library, so the bars are drawn here, as SVG.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from ..core import files
+from ..core.errors import SystemFailure
 from . import page, words
 from .page import el
 
 _FACTS = ("user", "when", "version", "state", "bundle", "labels", "share", "loss")
 _BAR, _ROW, _LEFT, _RIGHT = 260, 26, 150, 110
+
+
+def write(found: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Write the page of a personalization beside its state file; a page that cannot be written is a warning."""
+    try:
+        files.write_text(Path(found["state"]).with_suffix(".html"), render(found))
+    except SystemFailure as error:  # the state file is safe; only the page is missing
+        say(f"warning: the page was not written: {error.message}")
 
 
 def render(found: Mapping[str, Any]) -> str:

@@ -26,6 +26,8 @@ from ..quantize.parts import CapturedParts, capture_parts
 from . import environment
 
 Say = Callable[[str], None]
+#: folder of a run with the files that its task learned from the training data (a tokenizer)
+LEARNED = "preprocess"
 #: training samples, spread evenly, that a task's `measure` looks at: a thousand give a mean and std to two digits
 MEASURED = 2000
 

@@ -25,7 +25,7 @@ from ..core.errors import DataError, RecipeError, UsageError
 from ..quantize.parts import CapturedParts, QuantizedParts
 from ..session import environment
 from ..session.calibration_data import as_tuple, calibrated, calibration_samples
-from ..session.session import Say, Session, open_session, silent
+from ..session.session import LEARNED, Say, Session, open_session, silent
 from . import auto, learning, lora, plan_text, sparse, updates
 from .fit import Fitted, Stage, agreed, fit
 from .frugal import Frugal
@@ -34,8 +34,6 @@ from .plan import plan, rates, weighted_loss
 
 #: samples of one evaluation batch: what a cache holds is faster than what memory holds
 EVALUATED = 32
-#: folder of a run with the files that its task learned from the training data (a tokenizer)
-LEARNED = "preprocess"
 #: file of a run with what a sparse update moves
 PLAN = "plan.json"
 Bar = Callable[[Iterable[Any], str], Iterable[Any]]

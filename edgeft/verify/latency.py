@@ -9,7 +9,7 @@ from typing import Any
 from ..config.recipe import Gates
 from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, Verdict
 from ..measure.quads import Comparison
-from ..report.slower import beyond_noise, fallback
+from ..measure.slower import beyond_noise, remedies
 
 WHERE = ("host", "device", "emulated")
 
@@ -35,7 +35,7 @@ def latency(
     pass, and neither is a figure from another kind of CPU: that is advisory.
 
     An artifact that is slower than float beyond noise is said to be so whatever the limit, with what to do instead:
-    `int8` {"share", "float_ops"} of the artifact and the recipe's `keep_float` tell which (`report.slower`).
+    `int8` {"share", "float_ops"} of the artifact and the recipe's `keep_float` tell which (`measure.slower`).
     """
     limit = gates.min_speedup
     if found is None or not found.a_ms or not found.b_ms:
@@ -57,7 +57,8 @@ def latency(
     if not on_target:
         verdict, why = ADVISORY, f"{why}; measured on the {where}, which is not the target"
     if beyond_noise((low, high)):
-        why += f"; slower than float: {fallback(int8, keep_float)}"
+        measured = int8 or {}
+        why += f"; slower than float: {remedies(measured.get('share'), measured.get('float_ops') or {}, keep_float)}"
     return Verdict(
         "latency",
         verdict,

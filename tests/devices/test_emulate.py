@@ -20,7 +20,7 @@ from edgeft.cli.entry import run as main
 from edgeft.core.errors import InvalidInput, Missing, UsageError
 from edgeft.devices import debian, emulate, packages
 from edgeft.devices.call import _held
-from edgeft.devices.device import get
+from edgeft.devices.registry import get
 
 TESTS = Path(__file__).resolve().parents[1]
 RESULTS = TESTS.parent / "benchmarks" / "results" / "emulated.json"

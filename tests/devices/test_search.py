@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tiny_bundle
 
+from edgeft import adopt as adopting
 from edgeft import backends as runtime
 from edgeft.bundle import reader as bundles
 from edgeft.cli.entry import run as main
@@ -22,7 +23,6 @@ from edgeft.core import files
 from edgeft.core.errors import UsageError
 from edgeft.devices import search as searching
 from edgeft.devices.device import Here
-from edgeft.verify import adopt as adopting
 
 CHIRPS = Path(__file__).parents[1] / "fixtures" / "chirps"
 

@@ -144,7 +144,7 @@ import os, sys
 from pathlib import Path
 import numpy as np
 import edgeft.personalize.run
-from edgeft import bundle, runtime
+from edgeft.bundle import reader as bundle
 try:
     import ai_edge_litert.interpreter
 except ImportError:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import report_values as values
 
+from edgeft.measure.slower import remedies
 from edgeft.report import html, junit, markdown, slower, text
 
 
@@ -43,25 +44,25 @@ def test_what_a_shown_gate_has_said_is_not_said_twice() -> None:
     made = report("fail")
     for gate in made["gates"]:
         if gate["name"] == "latency":
-            gate["why"] = f"0.82x the float speed; slower than float: {slower.fallback(made['int8'])}"
+            gate["why"] = f"0.82x the float speed; slower than float: {remedies(**made['int8'])}"
     for form in ("terminal", "markdown"):
         assert FORMS[form](made).count("dynamic quantization") == 1, form
     assert "dynamic quantization" in junit.render(made)
 
 
 def test_the_fallback_that_fits_comes_first() -> None:
-    between = slower.fallback({"share": 0.9, "float_ops": {"HardSwish": 3, "Conv": 1}}, ["head"])
+    between = remedies(0.9, {"HardSwish": 3, "Conv": 1}, ["head"])
     assert between.index("HardSwish x3, Conv x1") < between.index("quantize.keep_float (now head)")
     assert between.index("keep_float") < between.index("baseline/") < between.index("dynamic")
-    unused = slower.fallback({"share": 0.1, "float_ops": {"Subgraph": 1}})
+    unused = remedies(0.1, {"Subgraph": 1})
     assert unused.startswith(
         "the runtime computed 90% of the multiply-accumulates in float (Subgraph x1): ship the float"
     )
     assert "keep_float" not in unused
-    whole = slower.fallback({"share": 1.0, "float_ops": {}})
+    whole = remedies(1.0, {})
     assert "nothing is gained by quantize.keep_float" in whole and "baseline/" in whole
-    assert slower.fallback(None).startswith("ship the float model")
-    many = slower.fallback({"share": 0.9, "float_ops": {f"op{i}": 1 for i in range(7)}})
+    assert remedies(None, {}).startswith("ship the float model")
+    many = remedies(0.9, {f"op{i}": 1 for i in range(7)})
     assert "and 3 more kinds" in many
 
 

@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..bundle import reader as bundles
-from ..bundle.reader import Bundle
-from ..core import files
-from ..core.errors import BundleError, UsageError
-from ..core.verdict import FAIL, Verdict
-from ..devices.device import Device
-from ..measure.store import now
-from ..personalize.state import FILE as STATE
-from ..report import html, sources
-from . import isolated
-from .document import clean, merge
+from .bundle import reader as bundles
+from .bundle.reader import Bundle
+from .core import files
+from .core.errors import BundleError, UsageError
+from .core.verdict import FAIL, Verdict
+from .devices.device import Device
+from .measure.store import now
+from .personalize.state import FILE as STATE
+from .report import html, sources
+from .verify import isolated
+from .verify.document import clean, merge
 
 
 def adopt(bundle: Bundle, found: Mapping[str, Any], device: Device) -> dict[str, Any]:
