@@ -21,7 +21,10 @@ class Verdict:
 
     `name` is one of accuracy, agreement, parity, integer, latency, size, compatibility. `drop` is positive when the
     quantized artifact is worse, in the metric's own unit. `ci95` is the interval of `drop` (or of the figure where
-    there is no drop). A gate that is not `required`, or whose verdict is `advisory` or `unverified`, decides nothing.
+    there is no drop). `metric` says what was judged where a report has several gates of one name: parity of
+    "preprocessing", with the "recorded outputs", with the "quantized graph". `graph` names the graph that was judged,
+    in bundles of several. A gate that is not `required`, or whose verdict is `advisory` or `unverified`, decides
+    nothing.
     """
 
     name: str
@@ -35,13 +38,15 @@ class Verdict:
     limit: Number | None = None
     n: int = 0
     required: bool = True
+    graph: str = ""
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:  # a misspelt verdict would decide nothing and so pass
             raise InternalError(f"{self.verdict!r} is no verdict", where=self.name)
 
     def as_dict(self) -> dict[str, object]:
-        return asdict(self)
+        """JSON values; without `graph` where the gate judged the bundle as a whole."""
+        return {key: value for key, value in asdict(self).items() if key != "graph" or value}
 
 
 def worst(verdicts: Iterable[Verdict]) -> str:

@@ -430,12 +430,13 @@ class _Exporter:
         else:
             part = self.session.task.part
             said = [(one.name, part(one.name), one.graph, one.quantized) for one in made.of_graphs]
-        verdicts = []
+        verdicts, metric = [], "quantized graph, test split"
         for name, judge, wanted, found in said:
+            reach = self.reach[scheme, name]
             steps = graphs[name].output_steps()
             for output, values in wanted.items():
                 steps.setdefault(output, float(np.ptp(values)) / 255 or float(np.finfo(np.float32).tiny))
-            verdicts.append(_of(name, parity(judge, wanted, found, steps, self.reach[scheme, name])))
+            verdicts.append(_of(name, parity(judge, wanted, found, steps, reach, metric=metric)))
         return verdicts
 
     def _scales(self, made: Made, name: str) -> Verdict:
@@ -523,7 +524,7 @@ class _Exporter:
 
 def _of(part: str, verdict: Verdict) -> Verdict:
     """A verdict on one graph of several says which."""
-    return verdict if part == MAIN else dataclasses.replace(verdict, why=f"{part}: {verdict.why}")
+    return verdict if part == MAIN else dataclasses.replace(verdict, why=f"{part}: {verdict.why}", graph=part)
 
 
 def _required(emitted: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -41,10 +41,7 @@ def _gates(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _case(suite: ET.Element, classname: str, gate: Mapping[str, Any], strict: bool) -> None:
-    metric = words.line(gate.get("metric") or "")
-    name = words.line(gate.get("name") or "?")
-    title = f"{name} ({metric})" if metric and metric != name else name
-    case = ET.SubElement(suite, "testcase", classname=classname, name=title)
+    case = ET.SubElement(suite, "testcase", classname=classname, name=words.title(gate))
     verdict, why = gate.get("verdict"), words.clean(gate.get("why") or "")
     required = gate.get("required", True)
     open_question = verdict in (INCONCLUSIVE, UNVERIFIED)

@@ -52,7 +52,7 @@ def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
             if gate.get("verdict") in (UNVERIFIED, FAIL, INCONCLUSIVE):
                 optional = "" if gate.get("required", True) or gate["verdict"] == UNVERIFIED else " (decides nothing)"
                 why = _escape(gate.get("why") or "no reason was recorded")
-                notes.append(f"- **{target}**: {_escape(gate.get('name'))} **{gate['verdict']}**{optional}: {why}")
+                notes.append(f"- **{target}**: {_escape(words.title(gate))} **{gate['verdict']}**{optional}: {why}")
         shown = [g for g in gates if g.get("verdict") in (FAIL, INCONCLUSIVE)]
         if (said := slower.sentence(report)) and not slower.told(shown):
             notes.append(f"- **{target}**: {_escape(said)}")

@@ -44,7 +44,7 @@ def unverified(report: Mapping[str, Any]) -> ET.Element | None:
         return None
 
     def items(chosen: list[dict[str, Any]]) -> ET.Element:
-        return el("ul", *(el("li", el("b", words.line(g.get("name"))), ": ", str(g.get("why") or "")) for g in chosen))
+        return el("ul", *(el("li", el("b", words.title(g)), ": ", str(g.get("why") or "")) for g in chosen))
 
     return el(
         "section",
@@ -92,9 +92,8 @@ def gates(report: Mapping[str, Any]) -> ET.Element:
         unit = words.unit_of(gate)
         drop = words.finite(gate.get("drop"))
         spread = words.interval(gate.get("ci95"), unit, drop=drop is not None)
-        about = words.line(gate.get("name") or "?")
-        metric = words.line(gate.get("metric") or "")
-        title = el("div", el("b", about), el("div", metric, cls="muted small") if metric and metric != about else None)
+        about, _, subject = words.title(gate).partition(" (")
+        title = el("div", el("b", about), el("div", subject[:-1], cls="muted small") if subject else None)
         silent = not gate.get("required", True) and gate.get("verdict") not in (UNVERIFIED, ADVISORY)
         optional = "(decides nothing) " if silent else ""
         rows.append(

@@ -76,7 +76,7 @@ def gates(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> list[s
         rows.append(
             (
                 words.line(gate.get("verdict") or "?"),
-                words.line(gate.get("name") or "?"),
+                words.title(gate),
                 words.figure(gate.get("float"), unit),
                 words.figure(gate.get("quantized"), unit),
                 f"{change} {spread}".strip() or words.DASH,

@@ -64,10 +64,21 @@ def pair(value: Any) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
+def title(gate: Mapping[str, Any]) -> str:
+    """A gate's name and what it judged: "parity (recorded outputs)", "parity (encoder: recorded outputs)".
+
+    A metric that is called as the gate adds nothing: "accuracy".
+    """
+    name, metric, graph = (line(gate.get(key) or "") for key in ("name", "metric", "graph"))
+    subject = ": ".join(filter(None, [graph, metric.replace("_", " ") if metric != name else ""]))
+    return f"{name or '?'} ({subject})" if subject else name or "?"
+
+
 def unit_of(gate: Mapping[str, Any]) -> str:
     """The unit of a gate's `float` and `quantized`: fraction, ms, bytes, MB, ratio, steps, or "" for the metric's own.
 
-    The gate's own `unit` decides; else its `metric` and `name` tell.
+    The gate's own `unit` decides; else its `metric` and `name` tell. Parity is in quantization steps whatever it
+    compares.
     """
     if gate.get("unit"):
         return clean(gate["unit"])
@@ -83,7 +94,9 @@ def unit_of(gate: Mapping[str, Any]) -> str:
             return unit
     if _FRACTIONS.search(metric):
         return "fraction"
-    by_name = {"agreement": "fraction", "integer": "fraction", "latency": "ms", "size": "bytes", "parity": "steps"}
+    if name == "parity":
+        return "steps"
+    by_name = {"agreement": "fraction", "integer": "fraction", "latency": "ms", "size": "bytes"}
     return by_name.get(name, "") if not metric else ""
 
 

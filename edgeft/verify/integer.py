@@ -24,6 +24,8 @@ LAYOUTS: dict[int, tuple[tuple[int, ...], ...]] = {
     4: ((0, 1, 2, 3), (0, 2, 3, 1), (2, 3, 1, 0), (1, 2, 3, 0)),  # OIHW, OHWI, HWIO, IHWO (depthwise, transposed)
     5: ((0, 1, 2, 3, 4), (0, 2, 3, 4, 1), (2, 3, 4, 1, 0), (1, 2, 3, 4, 0)),
 }
+#: what the gate judged: the weights of the quantized graph, or those whose digests the manifest records
+WEIGHTS, RECORDED = "int8_weights_share", "recorded int8_weights_share"
 #: scales are float32 everywhere; one rounding of a last place is not a fault.
 SCALE_RELATIVE = 1e-6
 
@@ -69,7 +71,7 @@ def digests(expected: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, 
 def integer_digests(expected: Mapping[str, Mapping[str, Any]], found: Sequence[WeightTensor]) -> Verdict:
     """`integer` where only the manifest's digests are at hand (on a board): bytes only, no scales."""
     if not expected:
-        return _verdict(FAIL, "the manifest names no integer weights: measured nothing", 0, 0)
+        return _verdict(FAIL, "the manifest names no integer weights: measured nothing", 0, 0, RECORDED)
     by_size: dict[int, list[WeightTensor]] = {}
     for tensor in found:
         by_size.setdefault(tensor.data.size, []).append(tensor)
@@ -90,7 +92,7 @@ def integer_digests(expected: Mapping[str, Mapping[str, Any]], found: Sequence[W
                 break
         if match is None:
             missing.append(name)
-    return _judge(missing, list(expected))
+    return _judge(missing, list(expected), RECORDED)
 
 
 def int8_share(measured: IntegerShare | None, gates: Gates, *, on_target: bool, where: str = "host") -> Verdict:
@@ -112,18 +114,18 @@ def int8_share(measured: IntegerShare | None, gates: Gates, *, on_target: bool, 
     return Verdict("integer", verdict, why, quantized=measured.share, n=measured.macs, **base)  # type: ignore[arg-type]
 
 
-def _judge(missing: list[str], names: list[str]) -> Verdict:
+def _judge(missing: list[str], names: list[str], metric: str = WEIGHTS) -> Verdict:
     n = len(names)
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         why = f"the int8 weights of {missing[0]!r}{more} are not in the artifact byte for byte"
-        return _verdict(FAIL, why, n - len(missing), n)
-    return _verdict(PASS, f"all {n} integer weights are in the artifact byte for byte", n, n)
+        return _verdict(FAIL, why, n - len(missing), n, metric)
+    return _verdict(PASS, f"all {n} integer weights are in the artifact byte for byte", n, n, metric)
 
 
-def _verdict(verdict: str, why: str, matched: int, n: int) -> Verdict:
+def _verdict(verdict: str, why: str, matched: int, n: int, metric: str = WEIGHTS) -> Verdict:
     share = matched / n if n else None
-    return Verdict("integer", verdict, why, metric="int8_weights_share", quantized=share, limit=1.0, n=n)
+    return Verdict("integer", verdict, why, metric=metric, quantized=share, limit=1.0, n=n)
 
 
 def _orders(shape: Sequence[int]) -> tuple[tuple[int, ...], ...]:

@@ -46,17 +46,21 @@ def parity(
     artifact_outputs: Outputs,
     step: Steps,
     reach: Mapping[str, Sequence[float]] | None = None,
+    *,
+    metric: str = "quantized graph",
 ) -> Verdict:
     """Artifact against quantized graph, on the same inputs; `step` is one quantization step of each output, or one of
     each channel (the last axis) where they differ.
 
-    `reach` is how far rounding alone moves each output, (median, 99 %) in steps, where that was measured.
+    `reach` is how far rounding alone moves each output, (median, 99 %) in steps, where that was measured. `metric`
+    names the comparison in the report.
 
     Fails on other names or shapes, on values that are not finite, on differences beyond rounding, and on clear
     decisions that flipped. Channels with steps of their own are held to the limits one by one. Inconclusive when not
     one decision was clear and some close ones flipped.
     """
-    return _compare(task, graph_outputs, artifact_outputs, step, "the quantized graph", _limits(reach), same=False)
+    against = "the quantized graph"
+    return _compare(task, graph_outputs, artifact_outputs, step, against, _limits(reach), metric=metric, same=False)
 
 
 def _limits(reach: Mapping[str, Sequence[float]] | None) -> tuple[float, float, float]:
@@ -81,7 +85,8 @@ def samples_parity(
     `same` = the same runtime, version and kind of CPU: then they are equal within 1e-5 of the largest, or one step.
     Elsewhere the limits of `parity` hold.
     """
-    return _compare(task, stored, found, step, "the outputs stored at export", _limits(reach), same=same)
+    against = "the outputs stored at export"
+    return _compare(task, stored, found, step, against, _limits(reach), metric="recorded outputs", same=same)
 
 
 def output_steps(tensors: Sequence[Mapping[str, Any]], outputs: Outputs) -> dict[str, float | list[float]]:
@@ -154,11 +159,12 @@ def _compare(
     against: str,
     limits: tuple[float, float, float],
     *,
+    metric: str,
     same: bool,
 ) -> Verdict:
     n = len(next(iter(wanted.values()), ()))
     most_median, most_tail, clear_steps = limits
-    blank = Verdict("parity", FAIL, "no samples: measured nothing", metric="median steps", limit=most_median, n=n)
+    blank = Verdict("parity", FAIL, "no samples: measured nothing", metric=metric, limit=most_median, n=n)
     if n == 0:
         return blank
     fault = _fault(wanted, found)
@@ -195,7 +201,7 @@ def _compare(
         verdict, why = INCONCLUSIVE, f"no decision is clear enough to compare with {against}: {text}"
     else:
         verdict, why = PASS, f"as {against} within rounding: {text}"
-    return Verdict("parity", verdict, why, metric="median steps", quantized=median, limit=most_median, n=n)
+    return Verdict("parity", verdict, why, metric=metric, quantized=median, limit=most_median, n=n)
 
 
 def _fault(wanted: Outputs, found: Outputs) -> str:

@@ -215,7 +215,7 @@ def _samples_of_graphs(
         found = [samples_parity(judge, expected, now, steps, same=same, reach=reach)]
         if torch:
             found.append(parity(judge, torch, now, output_steps(graph["outputs"], torch), reach))
-        verdicts += [dataclasses.replace(verdict, why=f"{name}: {verdict.why}") for verdict in found]
+        verdicts += [dataclasses.replace(verdict, why=f"{name}: {verdict.why}", graph=name) for verdict in found]
     whole = session.run(plain["input"])
     alike = opened.task.alike(plain["output"], whole)
     why = f"{int(alike.sum())} of {len(alike)} samples come out as at export, through all graphs"
@@ -268,7 +268,7 @@ def _compatibility(profile: Target | None, opened: Bundle, name: str, share: Int
     }
     found = compatibility(profile, emitted)
     several = len(of_model(opened.manifest)) > 1
-    return dataclasses.replace(found, why=f"{name}: {found.why}") if several else found
+    return dataclasses.replace(found, why=f"{name}: {found.why}", graph=name) if several else found
 
 
 def _latency(

@@ -58,10 +58,12 @@ def same_scales(recorded: str | None, weights: Sequence[WeightTensor], grids: Se
     n = len(weights) + len(grids)
     if not recorded:
         why = "the manifest records no scales"
-        return Verdict("integer", ADVISORY, why, metric="scales", n=n, required=False)
+        return Verdict("integer", ADVISORY, why, metric="recorded scales", n=n, required=False)
     if scales_digest(weights, grids) != recorded:
-        return Verdict("integer", FAIL, "the artifact's scales are not those of its export", metric="scales", n=n)
-    return Verdict("integer", PASS, f"the scales of {n} tensors are those of the export", metric="scales", n=n)
+        return Verdict(
+            "integer", FAIL, "the artifact's scales are not those of its export", metric="recorded scales", n=n
+        )
+    return Verdict("integer", PASS, f"the scales of {n} tensors are those of the export", metric="recorded scales", n=n)
 
 
 def _verdict(verdict: str, why: str, matched: int, n: int) -> Verdict:

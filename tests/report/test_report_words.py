@@ -69,7 +69,7 @@ def test_a_drop_is_signed(value: Any, unit: str, shown: str) -> None:
         ({"name": "latency", "metric": "p95_ms", "limit": 20}, "ms", "≤ 20 ms"),
         ({"name": "size", "metric": "MB", "limit": 5.0}, "MB", "≤ 5 MB"),
         ({"name": "size", "metric": "MB", "limit": 0}, "MB", "–"),
-        ({"name": "parity", "metric": "median steps", "limit": 3}, "steps", "≤ 3 steps"),
+        ({"name": "parity", "metric": "quantized graph, test split", "limit": 3}, "steps", "≤ 3 steps"),
         ({"name": "compatibility", "metric": "rules broken", "limit": 0.0}, "", "≤ 0"),
         ({"name": "accuracy", "metric": "x", "unit": "cm", "limit": 2}, "cm", "drop ≤ 2 cm"),
         ({"name": "accuracy", "metric": "accuracy", "limit": None}, "fraction", "–"),

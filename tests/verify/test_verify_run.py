@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from edgeft.bundle import reader as bundle
 from edgeft.core import files
 from edgeft.core.errors import BundleError, DataError
 from edgeft.measure import quads
-from edgeft.report import text
+from edgeft.report import html, junit, markdown, text, words
 from edgeft.verify.run import run
 
 pytestmark = pytest.mark.board
@@ -74,6 +75,36 @@ def test_a_whole_bundle_passes_with_every_gate(made, data):
     assert report["size"]["quantized_bytes"] == (made / "model.tflite").stat().st_size
     assert report["int8"]["macs"] >= report["int8"]["integer_macs"] > 0 and "float_ops" in report["int8"]
     assert "samples" in said and "latency" in said
+
+
+def test_every_row_says_what_it_judges(made):
+    """Several gates share a name: each form of the report tells them apart."""
+    report = run(made, measure_latency=False)
+    cases = [case.get("name") for case in ET.fromstring(junit.render(report)).iter("testcase")]
+    expected = {
+        "parity (label map)",
+        "parity (preprocessing)",
+        "parity (recorded outputs)",
+        "parity (quantized graph)",
+        "integer (recorded int8 weights share)",
+        "integer (recorded scales)",
+        "integer (int8 share)",
+    }
+    assert expected <= set(cases) and len(cases) == len(set(cases)), cases
+    rows = "\n".join(text.gates(report["gates"]))
+    assert all(title in rows for title in expected), rows
+    failed = {**report, "gates": [{**gate, "verdict": "fail"} for gate in report["gates"]]}
+    notes = markdown.render(failed)
+    assert all(f"{title} **fail**" in notes for title in expected), notes
+    page = html.render(report, bundle.open(made).manifest, {}, {})
+    assert all(title.partition(" (")[2][:-1] in page for title in expected)
+
+
+def test_a_row_on_one_of_several_graphs_names_it():
+    gate = {"name": "parity", "metric": "recorded outputs", "graph": "encoder"}
+    assert words.title(gate) == "parity (encoder: recorded outputs)"
+    assert words.title({"name": "compatibility", "graph": "step"}) == "compatibility (step)"
+    assert words.title({"name": "accuracy", "metric": "accuracy"}) == "accuracy"
 
 
 def test_an_artifact_that_takes_longer_is_called_slower_although_no_limit_is_set(made, monkeypatch):
@@ -143,9 +174,9 @@ def test_changed_outputs_are_named(made):
         changed = {**samples, f"{kind}/logits": samples[f"{kind}/logits"] * 1.5}
         np.savez(made / "samples.npz", **changed)
         report = run(edit(made), measure_latency=False)
-        assert report["verdict"] == "fail" and gate(report, "parity", "steps")["name"] == "parity"
-        word = {"output": "stored at export", "graph": "quantized graph"}[kind]
-        assert any(g["verdict"] == "fail" and word in g["why"] for g in report["gates"])
+        metric = {"output": "recorded outputs", "graph": "quantized graph"}[kind]
+        found = gate(report, "parity", metric)
+        assert report["verdict"] == "fail" and found["verdict"] == "fail" and "more than" in found["why"]
 
 
 def test_a_swapped_label_map_is_named(made, data):
