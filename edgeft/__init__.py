@@ -2,14 +2,17 @@
 
     edgeft.tune(recipe, out)            -> summary of a run          (edgeft[tune])
     edgeft.export(run, targets, out)    -> one report a bundle       (edgeft[tune] and the runtime's extra)
+    edgeft.check(target, recipe)        -> problems before training  (edgeft[tune])
     edgeft.verify(bundle, data)         -> the report                (numpy and the runtime)
-    edgeft.measure(bundle)                -> latency percentiles       (numpy and the runtime)
-    edgeft.personalize(bundle, data)    -> what was learned          (numpy and the runtime)
+    edgeft.bench(bundle)                -> latency percentiles       (numpy and the runtime)
+    edgeft.personalize(bundle, data)    -> verdict of the update     (numpy and the runtime)
+    edgeft.predict(bundle, inputs)      -> one decoded result each   (numpy and the runtime)
+    edgeft.report(paths, out)           -> one offline HTML page     (numpy)
     edgeft.load(bundle)                 -> a checked Bundle          (numpy)
 
 Importing edgeft imports none of numpy, torch or a runtime; each function imports what it needs (see `api.py`).
-`tune`, `export`, `verify` and `personalize` are also rooms of this package, and such a room can be called like
-the function.
+Some subpackages have the name of a function. `edgeft.tune` is always the function; what is inside the subpackage is
+imported from it: `from edgeft.tune.run import ...`.
 """
 
 from __future__ import annotations
@@ -21,49 +24,57 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 
-__all__ = ["__version__", "bench", "export", "load", "personalize", "tune", "verify"]
+#: public function -> the module that defines it, imported at the first access (PEP 562)
+_FUNCTIONS = {
+    "bench": "edgeft.api",
+    "check": "edgeft.api",
+    "export": "edgeft.api",
+    "load": "edgeft.api",
+    "personalize": "edgeft.api",
+    "predict": "edgeft.api",
+    "report": "edgeft.api",
+    "tune": "edgeft.api",
+    "verify": "edgeft.api",
+}
 
-_ROOMS = ("tune", "export", "verify", "personalize")
+__all__ = ["__version__", "bench", "check", "export", "load", "personalize", "predict", "report", "tune", "verify"]
 
 if TYPE_CHECKING:
-    from .api import bench, export, load, personalize, tune, verify
-
-
-class _Room(ModuleType):
-    """A subpackage that is also the public function of its name: calling `edgeft.tune` calls `edgeft.api.tune`."""
-
-    @property
-    def _function(self) -> Any:
-        return getattr(importlib.import_module("edgeft.api"), self.__name__.rpartition(".")[2])
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._function(*args, **kwargs)
-
-    @property
-    def __signature__(self) -> Any:
-        import inspect
-
-        return inspect.signature(self._function)
+    from .api import bench as bench
+    from .api import check as check
+    from .api import export as export
+    from .api import load as load
+    from .api import personalize as personalize
+    from .api import predict as predict
+    from .api import report as report
+    from .api import tune as tune
+    from .api import verify as verify
 
 
 class _Package(ModuleType):
+    """Keeps the name of a public function from being bound to the submodule of the same name.
+
+    After it has loaded `edgeft.tune.run`, the import system sets the attribute `tune` of this package to the subpackage
+    (`importlib._bootstrap._find_and_load_unlocked`). It does so with `setattr`, after the subpackage's own code has
+    run, whoever imports it and by whichever path, so the package is the only place that can decline. Submodules are
+    found through `sys.modules`, which is left alone. A module may have a class of its own since Python 3.5.
+    """
+
     def __setattr__(self, name: str, value: object) -> None:
-        # The import system binds a subpackage here, whoever imports it first and by whichever path.
-        if name in _ROOMS and type(value) is ModuleType:
-            value.__class__ = _Room
-        super().__setattr__(name, value)
+        if not (name in _FUNCTIONS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
 
 
 sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in ("bench", "load"):
-        return getattr(importlib.import_module(f"{__name__}.api"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _FUNCTIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    function = getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    globals()[name] = function
+    return function
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

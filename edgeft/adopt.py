@@ -1,11 +1,11 @@
-"""Runtime options that a search found, into a bundle: verified again with them, or left as it is."""
+"""`edgeft bench --search`: faster runtime options go into a bundle that is verified again with them, or not at all."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,40 @@ from .bundle import reader as bundles
 from .bundle.reader import Bundle
 from .core import files
 from .core.errors import BundleError, UsageError
-from .core.verdict import FAIL, Verdict
+from .core.verdict import FAIL, PASS, Verdict
+from .devices import search as searching
 from .devices.device import Device
-from .measure.store import now
+from .measure import store
 from .personalize.state import FILE as STATE
 from .report import html, sources
 from .verify import isolated
 from .verify.document import clean, merge
+
+
+def search(
+    bundle: Bundle,
+    *,
+    device: Device,
+    threads: int | None,
+    seconds: float | None,
+    baselines: Path,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Search the runtime's options on the device and adopt what is faster, as `edgeft.bench(search=True)` describes."""
+    adoptable(bundle)
+    result = searching.search(
+        bundle,
+        device=device,
+        threads=threads,
+        seconds=seconds,
+        spread=lambda machine, count: store.spread(baselines, machine, bundle.backend, count),
+        say=say,
+    )
+    about = {"path": str(bundle.path), "target": bundle.target, "backend": bundle.backend}
+    if not result["changed"]:
+        return {**result, **about, "verdict": PASS}
+    report = adopt(bundle, result, device)
+    return {**result, **about, "verdict": report["verdict"], "report": report}
 
 
 def adopt(bundle: Bundle, found: Mapping[str, Any], device: Device) -> dict[str, Any]:
@@ -30,7 +57,7 @@ def adopt(bundle: Bundle, found: Mapping[str, Any], device: Device) -> dict[str,
     data are carried over: the search kept only what gives the same bits.
     """
     runtime = bundle.manifest["runtime"]
-    evidence = {"at": now(), **{key: found[key] for key in found if key not in ("changed", "setting")}}
+    evidence = {"at": store.now(), **{key: found[key] for key in found if key not in ("changed", "setting")}}
     manifest = {key: value for key, value in bundle.manifest.items() if key != "files"}
     manifest["runtime"] = {**runtime, **found["setting"], "search": clean(evidence)}
     staging = bundle.path.with_name(f".{bundle.path.name}.{secrets.token_hex(4)}.tmp")

@@ -42,14 +42,14 @@ def read_recipe(
     from .config import recipe as recipes
 
     if recipe is None:
-        made = recipes.embedded()
+        resolved = recipes.embedded()
     elif isinstance(recipe, recipes.Recipe):
-        made = recipe
+        resolved = recipe
     elif isinstance(recipe, Mapping):
-        made = recipes.from_table(dict(recipe), "the table given")
+        resolved = recipes.from_table(dict(recipe), "the table given")
     else:
-        made = recipes.load(Path(recipe))
-    return recipes.override(made, list(overrides)) if overrides else made
+        resolved = recipes.load(Path(recipe))
+    return recipes.override(resolved, list(overrides)) if overrides else resolved
 
 
 def read_run_recipe(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe:
@@ -86,8 +86,8 @@ def tune(
     from .core.files import claim_out, no_empty_folder
 
     _need_host_half()
-    made = read_recipe(recipe, overrides)
-    folder = Path(out) if out is not None else places.new_run(made.name)
+    resolved = read_recipe(recipe, overrides)
+    folder = Path(out) if out is not None else places.new_run(resolved.name)
     with no_empty_folder(folder):
         # one process of a distributed run claims the folder; the others would find it taken
         if not resume and not dry_run and os.environ.get("RANK", "0") == "0":
@@ -95,7 +95,7 @@ def tune(
         from .tune.run import tune as run
 
         result = run(
-            made,
+            resolved,
             folder,
             resume=resume,
             allow_code=allow_code,
@@ -181,25 +181,19 @@ def verify(
     from .verify.run import run
 
     opened = load(bundle)
-    place = Path(state) if state is not None else None
+    data = Path(data) if data is not None else None
     if device:
         from .devices import registry as devices
         from .verify import isolated
 
-        there = devices.get(device, say or _silent)
-        carried = there.carry(Path(data)) if data is not None else None
-        options = {"data": carried, "threads": threads, "state": state and str(state), "where": there.where}
-        found = isolated.on_device(opened, there, **options, most=samples)
-        return {**found, "path": str(opened.path), "device": there.name}
-    found = run(
-        opened,
-        data=Path(data) if data is not None else None,
-        threads=threads,
-        state=place,
-        most=samples,
-        say=say or _silent,
-    )
-    return {**found, "path": str(opened.path)}
+        machine = devices.get(device, say or _silent)
+        carried = machine.carry(data) if data is not None else None
+        options = {"data": carried, "threads": threads, "state": state and str(state), "where": machine.where}
+        report = isolated.on_device(opened, machine, **options, most=samples)
+        return {**report, "path": str(opened.path), "device": machine.name}
+    state = Path(state) if state is not None else None
+    report = run(opened, data=data, threads=threads, state=state, most=samples, say=say or _silent)
+    return {**report, "path": str(opened.path)}
 
 
 def personalize(
@@ -210,46 +204,101 @@ def personalize(
     steps: int | None = None,
     rate: float | None = None,
     state: str | os.PathLike[str] | None = None,
+    rollback: bool = False,
     seed: int = 0,
     threads: int | None = None,
     device: str | None = None,
     say: Say | None = None,
 ) -> dict[str, Any]:
-    """Let a bundle's tail learn from new samples on this device, without torch; keep it only where it is better.
+    """Train a bundle's tail on new samples on this device, without torch; keep the update only where it is better.
 
-    `data` is a folder or file in the recipe's own format; a `stream` gives (raw sample, label) pairs instead: a raw
-    sample is what the task reads (pixels, {"sound": ..., "rate": ...}, text, numbers), a label a class's name or the
-    values of a control. `steps` and `rate` None are the recipe's. `state` is the file that keeps what was learned, None
-    the one in the bundle's folder. `device` is another place where it learns (`ssh://...`; needs `data`): what is
-    learned stays there. Returns `verdict` ("pass": the new version is in use; "fail": the old one still is),
-    `why`, `version`, and figures before and after. Raises `DataError`, `BundleError`, `SystemFailure`; whatever
-    happens, the version in use stays whole.
+    `data` is a folder or file in the recipe's own format; a `stream` yields (raw sample, label) pairs instead: a raw
+    sample is what the task reads (pixels, {"sound": ..., "rate": ...}, text, numbers), a label the name of a class or
+    the values of a control. `steps` and `rate` (learning rate) None are the recipe's. `state` is the file that keeps
+    the trained parameters, None the one in the bundle's folder. With `rollback` nothing is trained: the version before
+    the one in use takes its place. `device` (`ssh://...`; needs `data`) is another machine that trains and keeps the
+    state.
+
+    Returns `verdict` ("pass": the new version is in use; "fail": the old one still is), `why`, `version`, and the
+    metric before and after. Raises `UsageError`, `DataError`, `BundleError`, `SystemFailure`; whatever happens, the
+    version in use stays intact.
     """
+    if rollback and (data is not None or stream is not None):
+        raise UsageError("A rollback trains nothing and takes no data.", where="--data", remedy="leave out one of them")
+    if device and not rollback and (data is None or stream is not None):
+        raise UsageError("A device trains on files only.", where=device, remedy="pass data, a folder or file")
+    opened, path = load(bundle), None if state is None else Path(state)
+    options: dict[str, Any] = {
+        "steps": steps,
+        "rate": rate,
+        "state": path and str(path),
+        "seed": seed,
+        "threads": threads,
+    }
     if device:
         from .devices import registry as devices
         from .personalize import elsewhere
 
-        if data is None or stream is not None:
-            raise UsageError("a stream cannot be sent to a device", where=device, remedy="give data, a folder or file")
-        there = devices.get(device, say or _silent)
-        options = {"steps": steps, "rate": rate, "state": state and str(state), "seed": seed, "threads": threads}
-        return elsewhere.run(there, load(bundle).path, Path(data), options)
-    from .personalize.run import run
+        machine = devices.get(device, say or _silent)
+        if data is None:
+            return elsewhere.rollback(machine, opened.path, path)
+        return elsewhere.run(machine, opened.path, Path(data), options)
+    from .personalize import run as on_device
+
+    if rollback:
+        return on_device.rollback(opened, path)
     from .report import learned
 
-    result = run(
-        load(bundle),
-        Path(data) if data is not None else None,
-        stream=stream,
-        steps=steps,
-        rate=rate,
-        state=Path(state) if state is not None else None,
-        seed=seed,
-        threads=threads,
-        say=say or _silent,
-    )
+    folder = Path(data) if data is not None else None
+    result = on_device.run(opened, folder, stream=stream, **options, say=say or _silent)
     learned.write(result, say or _silent)
     return result
+
+
+def predict(
+    bundle: str | os.PathLike[str] | Bundle,
+    inputs: Sequence[str | os.PathLike[str]],
+    *,
+    top: int = 5,
+    threads: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    state: str | os.PathLike[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Run a bundle on real inputs (files, or texts and rows as the task reads them): one decoded result each, in order.
+
+    A result holds `input` and what the bundle's task decodes (`label`, `confidence`, the `top` best, ...), as JSON
+    values. With `out`, a new or empty folder, the task's pictures of an input (overlay and mask of a segmentation) are
+    written there as PNG, and `files` names them. `state` is the file of a personalization, None the one in the bundle's
+    folder; results then have `version`. All inputs are read before the first one is run.
+
+    Raises `DataError` naming the input that cannot be read, `BundleError`, `Missing` (the runtime's extra), and
+    `UsageError` for no input or for `out` of a task that makes no pictures.
+    """
+    from .predict import predict as run
+
+    names = [os.fspath(name) for name in inputs]
+    out, state = (None if path is None else Path(path) for path in (out, state))
+    return run(load(bundle), names, top=top, threads=threads, out=out, overwrite=overwrite, state=state)
+
+
+def report(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str] = "report.html",
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write bundles, run directories and stores of baselines as one self-contained offline HTML page, and return `out`.
+
+    Raises `UsageError` where `out` exists (unless `overwrite`), `BundleError` or `RunError` for a folder that is none
+    of the three or is damaged, `SystemFailure`.
+    """
+    from .report import write
+
+    folders = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    page = places.claim_file(Path(out), overwrite=overwrite)
+    write([Path(folder) for folder in folders], page)
+    return page
 
 
 def bench(
@@ -258,6 +307,7 @@ def bench(
     *,
     accept: bool = False,
     calibrate: bool = False,
+    search: bool = False,
     tolerance: float | None = None,
     threads: int | None = None,
     seconds: float | None = None,
@@ -266,7 +316,7 @@ def bench(
     device: str | None = None,
     say: Say | None = None,
 ) -> dict[str, Any]:
-    """Latency of a bundle's artifact on this machine, or a regression verdict of two.
+    """Latency of a bundle's artifact on this machine, a regression verdict of two, or a search for faster settings.
 
     With `against`, or where the store `baselines` (a folder; None is `baselines/`) holds an accepted bundle of the same
     name, target and runtime for this kind of host: a comparison in fresh processes, `tolerance` in per cent (None: 2),
@@ -275,12 +325,29 @@ def bench(
     in the store. `threads` None takes the number that the manifest records. `device` is where it runs: None is this
     machine, else `ssh://user@host[:port]`.
 
-    Returns a bench result with `path`, `target`, `backend`. Raises `BundleError`, `Missing` (the runtime's extra),
-    `InvalidInput` (a baseline of another kind of host, unless `cross_host`: then the verdict is advisory).
+    With `search` the runtime's own options are tried, for at most `seconds` (None: 120). A value is kept where the
+    outputs on the bundle's samples are the same bits and it is faster by more than 1 % (more threads: 10 %), or by more
+    than the machine's A/A spread in `baselines`. It is written into the manifest after the bundle has been verified
+    with it; where that fails the bundle stays as it is, and the verdict is "fail".
+
+    Returns a bench result (of a search: what was tried and changed, and `report`, the new one) with `path`, `target`,
+    `backend`. Raises `BundleError`, `Missing` (the runtime's extra), `InvalidInput` (a baseline of another kind of
+    host, unless `cross_host`: then the verdict is advisory), `UsageError` (a search on another machine than the
+    bundle's target).
     """
     from .devices import bench as benches
     from .devices import registry as devices
 
+    root = Path(baselines) if baselines is not None else places.BASELINES
+    machine = devices.get(device, say or _silent)
+    if search:
+        if against is not None or accept or calibrate or tolerance is not None:
+            raise UsageError("A search takes no baseline and no tolerance.", where="search", remedy="leave them out")
+        from . import adopt
+
+        return adopt.search(
+            load(bundle), device=machine, threads=threads, seconds=seconds, baselines=root, say=say or _silent
+        )
     return benches.bench(
         load(bundle),
         None if against is None else load(against),
@@ -289,54 +356,11 @@ def bench(
         tolerance=tolerance,
         threads=threads,
         seconds=seconds,
-        baselines=Path(baselines) if baselines is not None else places.BASELINES,
+        baselines=root,
         cross_host=cross_host,
-        device=devices.get(device, say or _silent),
+        device=machine,
         say=say or _silent,
     )
-
-
-def search(
-    bundle: str | os.PathLike[str] | Bundle,
-    *,
-    threads: int | None = None,
-    seconds: float | None = None,
-    baselines: str | os.PathLike[str] | None = None,
-    device: str | None = None,
-    say: Say | None = None,
-) -> dict[str, Any]:
-    """Try the runtime's own options on the machine that a bundle is for; write what is faster into its manifest.
-
-    A value is kept where the outputs on the bundle's samples are the same bits and it is faster by more than 1 % (more
-    threads: 10 %), or than the machine's A/A spread in the store `baselines`. The bundle is verified again with the
-    setting before it is replaced; where that fails it stays as it is. `threads` fixes their number, `seconds` (None:
-    120) limits the search.
-
-    Returns `devices.search.search`'s result with `path`, `target`, `backend`, `verdict` ("fail": not adopted) and,
-    where something changed, `report`. Raises `UsageError` on a machine that is not the bundle's target.
-    """
-    from . import adopt as adopting
-    from .core.verdict import PASS
-    from .devices import registry as devices
-    from .devices import search as searching
-    from .measure import store
-
-    opened, there = load(bundle), devices.get(device, say or _silent)
-    adopting.adoptable(opened)
-    root = Path(baselines) if baselines is not None else places.BASELINES
-    found = searching.search(
-        opened,
-        device=there,
-        threads=threads,
-        seconds=seconds,
-        spread=lambda machine, count: store.spread(root, machine, opened.backend, count),
-        say=say or _silent,
-    )
-    about = {"path": str(opened.path), "target": opened.target, "backend": opened.backend}
-    if not found["changed"]:
-        return {**found, **about, "verdict": PASS}
-    report = adopting.adopt(opened, found, there)
-    return {**found, **about, "verdict": report["verdict"], "report": report}
 
 
 def load(bundle: str | os.PathLike[str] | Bundle) -> Bundle:
@@ -346,21 +370,32 @@ def load(bundle: str | os.PathLike[str] | Bundle) -> Bundle:
     return bundle if isinstance(bundle, bundles.Bundle) else bundles.open(Path(bundle))
 
 
-def check_target(
-    target: str, run: str | os.PathLike[str], *, allow_code: bool = False, say: Say | None = None
+def check(
+    target: str,
+    recipe: Recipe | str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    allow_code: bool = False,
+    say: Say | None = None,
 ) -> dict[str, Any]:
-    """What the model of a run directory or recipe file cannot do on one board, before anything is trained.
+    """The problems that a model has on one board, before anything is trained: `edgeft targets check`.
 
-    Returns {"target", "refused" (bool), "objections" [{severity, op, why, remedy}]}. Raises `UsageError` for an
-    unknown target, and what `tune` raises for the recipe.
+    `recipe` is a run directory, or a recipe as `tune` takes it. Returns {"target", "refused" (bool), "objections"
+    [{severity, op, why, remedy}]}. Raises `UsageError` for an unknown target, and what `tune` raises for the recipe.
     """
     from dataclasses import replace
 
     from .config import target as profiles
 
     name = profiles.load(target).name
-    recipe = read_run_recipe(run) if Path(run).is_dir() else read_recipe(run)
-    recipe = replace(recipe, export=replace(recipe.export, targets=(name,)))
-    plan = tune(recipe, dry_run=True, allow_code=allow_code, say=say)
-    found = plan["objections"][name]
-    return {"target": name, "refused": any(o["severity"] == "refuse" for o in found), "objections": found}
+    if isinstance(recipe, (str, os.PathLike)) and Path(recipe).is_dir():
+        resolved = read_run_recipe(recipe, overrides)
+    else:
+        resolved = read_recipe(recipe, overrides)
+    resolved = replace(resolved, export=replace(resolved.export, targets=(name,)))
+    problems = tune(resolved, dry_run=True, allow_code=allow_code, say=say)["objections"][name]
+    return {
+        "target": name,
+        "refused": any(problem["severity"] == "refuse" for problem in problems),
+        "objections": problems,
+    }

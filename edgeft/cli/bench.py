@@ -68,6 +68,7 @@ def command(
     """
     from .. import api
     from ..core import files
+    from ..core.errors import UsageError
     from ..core.verdict import ADVISORY, exit_code
     from ..devices.several import side_by_side, worst_code
     from ..report import junit as as_junit
@@ -75,10 +76,8 @@ def command(
     from ..report import text
     from . import words
 
-    if search:
-        return _search(
-            console, bundle, accept or calibrate or against or tolerance, threads, seconds, baselines, device
-        )
+    if search and len(device) > 1:
+        raise UsageError("A search runs on one machine.", where="--device", remedy="name one --device")
 
     def there(name: str | None) -> dict[str, Any]:
         return api.bench(
@@ -86,6 +85,7 @@ def command(
             against,
             accept=accept,
             calibrate=calibrate,
+            search=search,
             tolerance=tolerance,
             threads=threads,
             seconds=seconds,
@@ -95,6 +95,9 @@ def command(
             say=console.say,
         )
 
+    if search:
+        result = there(device[0] if device else None)
+        return Outcome(result, words.searched(result), exit_code(result["verdict"]), details=words.machine(result))
     results = side_by_side(device, there) if len(device) > 1 else [there(device[0] if device else None)]
     measured = [result for result in results if "error" not in result]
     if junit and not calibrate:
@@ -109,26 +112,5 @@ def command(
     if len(results) > 1:
         return Outcome({"results": results}, words.side_by_side(results), worst_code(codes))
     (result,) = results
-    told = words.calibrated(result) if calibrate else text.bench(result)
-    return Outcome(result, told, codes[0], details=words.machine(result))
-
-
-def _search(
-    console: Console,
-    bundle: Path,
-    other: object,
-    threads: int | None,
-    seconds: float | None,
-    baselines: Path | None,
-    device: tuple[str, ...],
-) -> Outcome:
-    from .. import api
-    from ..core.errors import UsageError
-    from ..core.verdict import exit_code
-    from . import words
-
-    if other or len(device) > 1:
-        raise UsageError("--search goes with --threads, --seconds, --baselines and one --device")
-    name = device[0] if device else None
-    found = api.search(bundle, threads=threads, seconds=seconds, baselines=baselines, device=name, say=console.say)
-    return Outcome(found, words.searched(found), exit_code(found["verdict"]), details=words.machine(found))
+    lines = words.calibrated(result) if calibrate else text.bench(result)
+    return Outcome(result, lines, codes[0], details=words.machine(result))

@@ -42,34 +42,20 @@ def command(
 ) -> Outcome:
     """Learn from new samples on this device; what is learned is used only where it is judged better."""
     from .. import api
-    from ..core.errors import UsageError
     from ..core.verdict import exit_code
     from . import words
 
-    if rollback:
-        if data is not None:
-            raise UsageError("--rollback learns nothing", where="--data", remedy="leave out one of them")
-        from ..personalize.run import rollback as back
-
-        if device:
-            from ..devices.registry import get
-            from ..personalize.elsewhere import rollback as back_there
-
-            found = back_there(get(device, console.say), api.load(bundle).path, state)
-            return Outcome(found, found["why"])
-        found = back(api.load(bundle), state)
-        return Outcome(found, found["why"])
-    if data is None:
-        raise UsageError("new samples are missing", where="personalize", remedy="--data DIR, or --rollback")
-    found = api.personalize(
+    result = api.personalize(
         bundle,
         data,
         steps=steps,
         rate=rate,
         state=state,
+        rollback=rollback,
         seed=seed,
         threads=threads,
         device=device,
         say=console.say,
     )
-    return Outcome(found, words.personalized(found), exit_code(found["verdict"]))
+    text = result["why"] if rollback else words.personalized(result)
+    return Outcome(result, text, exit_code(result["verdict"]))

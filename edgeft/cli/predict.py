@@ -31,8 +31,8 @@ def command(
     overwrite: bool,
 ) -> Outcome:
     """Run BUNDLE on real INPUTs and print what it sees."""
-    from ..predict import predict
+    from .. import api
     from . import words
 
-    seen = predict(bundle, list(inputs), threads=threads, out=out, overwrite=overwrite, state=state)
-    return Outcome({"bundle": str(bundle), "predictions": seen}, words.predictions(seen))
+    predictions = api.predict(bundle, inputs, threads=threads, out=out, overwrite=overwrite, state=state)
+    return Outcome({"bundle": str(bundle), "predictions": predictions}, words.predictions(predictions))

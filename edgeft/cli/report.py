@@ -16,8 +16,7 @@ from .frame import command as _command
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 def command(console: Console, paths: tuple[Path, ...], out: Path, overwrite: bool) -> Outcome:
     """Write RUNs, BUNDLEs and the history of BASELINES as one offline HTML page."""
-    from .. import report
-    from ..config import places
+    from .. import api
 
-    report.write(list(paths), places.claim_file(out, overwrite=overwrite))
-    return Outcome({"report": str(out), "of": [str(path) for path in paths]}, f"wrote {out}")
+    page = api.report(paths, out, overwrite=overwrite)
+    return Outcome({"report": str(page), "of": [str(path) for path in paths]}, f"wrote {page}")

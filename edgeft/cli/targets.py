@@ -64,5 +64,5 @@ def check_(console: Console, name: str, run: Path, allow_code: bool) -> Outcome:
     from .. import api
     from . import words
 
-    found = api.check_target(name, run, allow_code=allow_code, say=console.say)
-    return Outcome(found, words.objections(found), 1 if found["refused"] else 0)
+    problems = api.check(name, run, allow_code=allow_code, say=console.say)
+    return Outcome(problems, words.objections(problems), 1 if problems["refused"] else 0)

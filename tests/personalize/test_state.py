@@ -143,8 +143,8 @@ _ZYGOTE = """
 import os, sys
 from pathlib import Path
 import numpy as np
-import edgeft.personalize.run
 from edgeft.bundle import reader as bundle
+from edgeft.personalize import run
 try:
     import ai_edge_litert.interpreter
 except ImportError:
@@ -155,7 +155,7 @@ for line in sys.stdin:
     if child == 0:
         os.setsid()
         try:
-            edgeft.personalize.run.run(bundle.open(folder), data, seed=int(line), steps=20)
+            run.run(bundle.open(folder), data, seed=int(line), steps=20)
         finally:
             os._exit(0)
     print(child, flush=True)

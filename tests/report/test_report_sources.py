@@ -9,10 +9,9 @@ import pytest
 import report_values as values
 import tiny_bundle
 
-from edgeft import report
 from edgeft.bundle import reader as bundle
 from edgeft.core.errors import BundleError, RunError
-from edgeft.report import sources
+from edgeft.report import sources, write
 
 
 @pytest.fixture(params=tiny_bundle.BACKENDS)
@@ -50,12 +49,12 @@ def test_recorded_float_decisions_are_taken_as_they_are(built: Path) -> None:
 
 def test_bundles_and_runs_on_one_page(built: Path, tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run")
-    report.write([built, run], tmp_path / "page.html")
+    write([built, run], tmp_path / "page.html")
     source = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "on tiny" in source
     assert "the recipe" in source
     assert source.count("<img") >= 1
-    report.write([run], tmp_path / "run.html")
+    write([run], tmp_path / "run.html")
     assert "not yet exported" in (tmp_path / "run.html").read_text(encoding="utf-8")
 
 
@@ -66,7 +65,7 @@ def test_a_torn_line_of_the_history_is_left_out(tmp_path: Path) -> None:
 
 def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="neither a bundle"):
-        report.write([tmp_path], tmp_path / "page.html")
+        write([tmp_path], tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 
 

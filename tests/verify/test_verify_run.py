@@ -14,12 +14,12 @@ import tiny_bundle as tiny
 from simulated import SimulatedClock
 
 from edgeft import backends as runtime
-from edgeft import verify
 from edgeft.bundle import reader as bundle
 from edgeft.core import files
 from edgeft.core.errors import BundleError, DataError
 from edgeft.measure import quads
 from edgeft.report import html, junit, markdown, text, words
+from edgeft.verify import digests
 from edgeft.verify.run import run
 
 pytestmark = pytest.mark.board
@@ -31,7 +31,7 @@ def made(tmp_path: Path) -> Path:
     found = runtime.get("litert").integer_weights(tiny.FIXTURES / "int8.tflite")
     weights = {"linear": next((t.data, t.scale) for t in found if t.data.size == 192)}
     gates = {"min_speedup": 0.0, "min_int8_share": 0.5}
-    return tiny.build(tmp_path, target="host-litert", integer_weights=verify.digests(weights), gates=gates)
+    return tiny.build(tmp_path, target="host-litert", integer_weights=digests(weights), gates=gates)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_row_on_one_of_several_graphs_names_it():
 
 
 def test_an_artifact_that_takes_longer_is_called_slower_although_no_limit_is_set(made, monkeypatch):
-    import edgeft.verify.run as module
+    from edgeft.verify import run as module
 
     def compare(before, after, **settings):
         return quads.compare(before, lambda: [after() for _ in range(40)], **settings)  # it really takes that long
