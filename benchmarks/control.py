@@ -102,7 +102,7 @@ def one(made: dict[str, Any], out: Path, episodes: int) -> dict[str, Any]:
             "speedup": report["latency"]["speedup"],
         }
         bundle = edgeft.load(report["path"])
-        speed = edgeft.measure(bundle)
+        speed = edgeft.bench(bundle)
         found |= {"p50_ms": speed["p50_ms"], "p99_ms": speed.get("p99_ms")}
         if made["name"] == "cartpole":
             for kind, baseline in (("float_return", True), ("int8_return", False)):

@@ -177,4 +177,4 @@ def test_the_callers_own_module_and_data(shapes, tmp_path):
     assert not [g["why"] for g in report["gates"] if g["verdict"] == "fail" and g["name"] != "accuracy"]
     bundle = edgeft.load(report["path"])
     assert edgeft.verify(bundle)["verdict"] == "pass"
-    assert edgeft.measure(bundle, seconds=0.1)["samples"] > 0
+    assert edgeft.bench(bundle, seconds=0.1)["samples"] > 0

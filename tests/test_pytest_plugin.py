@@ -95,7 +95,7 @@ def test_the_example_passes_unchanged_and_fails_with_a_block_twice(exported, tmp
     shutil.copytree(exported.bundle("host"), tmp_path / "bundles" / "host")
     (tmp_path / "slower").mkdir()
     prepare.duplicate_block(tmp_path / "bundles" / "host", tmp_path / "slower" / "host")
-    edgeft.measure(tmp_path / "bundles" / "host", accept=True, baselines=tmp_path / "baselines", seconds=0.2)
+    edgeft.bench(tmp_path / "bundles" / "host", accept=True, baselines=tmp_path / "baselines", seconds=0.2)
 
     code, told = pytest_in(tmp_path)
     assert code == 0 and ("1 passed" in told or "inconclusive" in told), told

@@ -49,8 +49,8 @@ def test_three_times_the_work_never_passes(
 
 
 def test_the_faster_one_passes_and_the_same_one_never_fails(once: Path, thrice: Path, tmp_path: Path):
-    assert edgeft.measure(once, thrice, baselines=tmp_path, seconds=20)["verdict"] == "pass"
-    assert edgeft.measure(once, once, baselines=tmp_path, seconds=10)["verdict"] in ("pass", "inconclusive")
+    assert edgeft.bench(once, thrice, baselines=tmp_path, seconds=20)["verdict"] == "pass"
+    assert edgeft.bench(once, once, baselines=tmp_path, seconds=10)["verdict"] in ("pass", "inconclusive")
 
 
 def test_accept_then_compare(once: Path, thrice: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
@@ -67,13 +67,13 @@ def test_accept_then_compare(once: Path, thrice: Path, tmp_path: Path, capfd: py
     pointer = next((tmp_path / "accepted").glob("*/*.json"))
     pointer.parent.rename(pointer.parent.with_name("0123456789ab"))
     with pytest.raises(InvalidInput, match="another kind of machine"):
-        edgeft.measure(thrice, baselines=tmp_path, seconds=5)
-    advised = edgeft.measure(thrice, baselines=tmp_path, seconds=5, cross_host=True)
+        edgeft.bench(thrice, baselines=tmp_path, seconds=5)
+    advised = edgeft.bench(thrice, baselines=tmp_path, seconds=5, cross_host=True)
     assert advised["verdict"] == "advisory" and "another kind of machine" in advised["why"]
 
 
 def test_a_machine_is_never_asked_for_less_than_its_own_spread(once: Path, tmp_path: Path):
-    found = edgeft.measure(once, calibrate=True, baselines=tmp_path, seconds=12)
+    found = edgeft.bench(once, calibrate=True, baselines=tmp_path, seconds=12)
     assert found["verdict"] == "pass" and 0 < found["spread"] < 1 and len(found["pairs_pct"]) >= 3
     here = bundles.open(once)
     kept = store.spread(tmp_path, found["fingerprint"], "onnxruntime", 1)
@@ -85,20 +85,20 @@ def test_a_machine_is_never_asked_for_less_than_its_own_spread(once: Path, tmp_p
 
 def test_mistakes(once: Path, tmp_path: Path):
     with pytest.raises(UsageError, match="calibrate measures the machine"):
-        edgeft.measure(once, once, calibrate=True, baselines=tmp_path)
+        edgeft.bench(once, once, calibrate=True, baselines=tmp_path)
     with pytest.raises(UsageError, match="something to compare with"):
-        edgeft.measure(once, tolerance=3, baselines=tmp_path)
+        edgeft.bench(once, tolerance=3, baselines=tmp_path)
     with pytest.raises(BundleError, match="no such folder"):
-        edgeft.measure(once, tmp_path / "nowhere", baselines=tmp_path)
+        edgeft.bench(once, tmp_path / "nowhere", baselines=tmp_path)
     other = burning.build(tmp_path, 2, runtime={**burning.manifest_of(once)["runtime"], "threads": 2})
     with pytest.raises(UsageError, match="2 and 1 threads"):
-        edgeft.measure(other, once, baselines=tmp_path)
+        edgeft.bench(other, once, baselines=tmp_path)
     assert main(["bench", str(once), "--tolerance", "3", "--baselines", str(tmp_path)]) == 2
     assert main(["bench", str(once), "--against", str(once), "--tolerance", "0"]) == 2
     damaged = burning.copied(once, tmp_path / "damaged")
     (damaged / "model.onnx").write_bytes(b"no model")
     with pytest.raises(BundleError, match=r"model\.onnx"):
-        edgeft.measure(once, damaged, baselines=tmp_path)
+        edgeft.bench(once, damaged, baselines=tmp_path)
 
 
 def test_other_runtimes_too(tmp_path: Path):

@@ -52,7 +52,7 @@ def test_the_arm_build_verifies_a_bundle(emulated: str, tmp_path: Path, capfd: p
     assert judged and all(gate["verdict"] == "pass" for gate in judged)
     assert not [gate for gate in report["gates"] if gate["name"] == "latency"], "an emulator says nothing of speed"
     with pytest.raises(UsageError, match="no figure of speed"):
-        edgeft.measure(made, device=emulated)
+        edgeft.bench(made, device=emulated)
     assert main(["device", "check", emulated]) == 0
     assert "cortex-a72 (aarch64, emulated)" in capfd.readouterr().out
 

@@ -75,7 +75,7 @@ def test_verify_bench_and_the_bundle_is_carried_once(
     assert len(kept) == 1 and (kept[0] / "model.tflite").read_bytes() == (bundle / "model.tflite").read_bytes()
     before = kept[0].stat().st_mtime_ns
 
-    alone = edgeft.measure(bundle, device=board, seconds=0.2)
+    alone = edgeft.bench(bundle, device=board, seconds=0.2)
     assert alone["where"] == "device" and alone["p50_ms"] > 0 and alone["verdict"] == "pass"
     assert kept[0].stat().st_mtime_ns == before
     assert not list((server.root / "bundles").glob(".*")), "nothing half-sent stays"
@@ -88,7 +88,7 @@ def test_verify_bench_and_the_bundle_is_carried_once(
 
 def test_a_slowdown_is_found_on_a_board(board: str, tmp_path: Path):
     once, thrice = burning.build(tmp_path / "once", 2), burning.build(tmp_path / "thrice", 6)
-    result = edgeft.measure(thrice, once, device=board, baselines=tmp_path / "kept", seconds=20)
+    result = edgeft.bench(thrice, once, device=board, baselines=tmp_path / "kept", seconds=20)
     assert result["verdict"] == "fail" and result["device"] == board and result["old_p50_ms"] < result["p50_ms"]
 
 
@@ -104,7 +104,7 @@ def test_a_connection_that_breaks_is_made_again(
 
     monkeypatch.setattr(pairs, "_round", cut_once)
     said: list[str] = []
-    result = edgeft.measure(bundle, bundle, device=board, baselines=tmp_path, seconds=10, tolerance=50, say=said.append)
+    result = edgeft.bench(bundle, bundle, device=board, baselines=tmp_path, seconds=10, tolerance=50, say=said.append)
     assert broken and broken[0] >= 1
     assert any("connecting again" in line for line in said), said
     assert any("the connection broke" in note for note in result["notes"])
@@ -123,7 +123,7 @@ def test_a_connection_that_breaks_before_or_after_the_comparison_is_made_again(
         return whole(self, do, **words)
 
     monkeypatch.setattr(Link, "ask", cut)
-    result = edgeft.measure(bundle, bundle, device=board, baselines=tmp_path, seconds=10, tolerance=50)
+    result = edgeft.bench(bundle, bundle, device=board, baselines=tmp_path, seconds=10, tolerance=50)
     assert cuts == ["who", "single"]
     assert result["verdict"] in ("pass", "inconclusive") and result["p50_ms"] > 0
 
