@@ -228,13 +228,8 @@ def personalize(
     if device and not rollback and (data is None or stream is not None):
         raise UsageError("A device trains on files only.", where=device, remedy="pass data, a folder or file")
     opened, path = load(bundle), None if state is None else Path(state)
-    options: dict[str, Any] = {
-        "steps": steps,
-        "rate": rate,
-        "state": path and str(path),
-        "seed": seed,
-        "threads": threads,
-    }
+    options: dict[str, Any] = {"steps": steps, "rate": rate, "seed": seed, "threads": threads}
+    options["state"] = None if path is None else str(path)
     if device:
         from .devices import registry as devices
         from .personalize import elsewhere
