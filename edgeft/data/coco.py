@@ -8,15 +8,16 @@ learned, and the metric lets them pass.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..config import recipe
 from ..core.errors import DataError
 from .boxes import Found, Wrong, box, dataset, picture, size_of
-from .folders import FOLDERS
-from .samples import Dataset
+from .folders import folder_named, folders, split_folders
+from .samples import NAMES, Dataset, split_named
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -46,31 +47,47 @@ def open(spec: recipe.Data) -> Dataset:
 
 
 def _files(root: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for part, names in FOLDERS.items():
-        for name in names:
-            places = [
-                *sorted(root.glob(f"annotations/*{name}*.json")),
-                root / name / "_annotations.coco.json",
-                root / f"{name}.json",
-            ]
-            there = [path for path in places if path.is_file()]
-            if len(there) > 1:
-                raise DataError(
-                    f"both {there[0].name} and {there[1].name} fit {name}", where=str(root), remedy="keep one"
-                )
-            if there and part not in found:
-                found[part] = there[0]
-    if not found:
-        alone = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])
+    """The annotations of each split: `annotations/*SPLIT*.json`, `SPLIT/_annotations.coco.json` or `SPLIT.json`."""
+    inside = folder_named(root, ("annotations",))
+    every = sorted(inside.glob("*.json")) if inside else []
+    top = sorted(root.glob("*.json"))
+    by_split: dict[str, list[Path]] = {}
+    for path in [*every, *top]:
+        split = _split_of(path.stem, path in every)
+        if split:
+            by_split.setdefault(split, []).append(path)
+    for split, folder in split_folders(root).items():
+        path = folder / "_annotations.coco.json"
+        if path.is_file() and folder != root:
+            by_split.setdefault(split, []).append(path)
+    files = {}
+    for split, paths in by_split.items():
+        instances = [path for path in paths if path.name.lower().startswith("instances")]
+        several = instances or paths  # COCO's own folder also holds captions and key points
+        if len(several) > 1:
+            raise DataError(
+                f"both {several[0].name} and {several[1].name} fit {split}", where=str(root), remedy="keep one"
+            )
+        files[split] = several[0]
+    if not files:
+        alone = [*top, *every]
         if len(alone) != 1:
             raise DataError(
                 "has no annotations of a split",
                 where=str(root),
                 remedy="expected annotations/instances_train.json, train/_annotations.coco.json or train.json",
             )
-        found["train"] = alone[0]
-    return found
+        files["train"] = alone[0]
+    return {name: files[name] for name in NAMES if name in files}
+
+
+def _split_of(stem: str, parts: bool) -> str:
+    """The split that a file is named after: by the whole name, or also by a part of it."""
+    if split := split_named(stem):
+        return split
+    words = re.split(r"[-_. ]", stem) if parts else []
+    named = [split for word in words if (split := split_named(word))]
+    return named[-1] if named else next((s for s in NAMES if parts and s in stem.lower()), "")
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -104,7 +121,7 @@ def _read(table: Mapping[str, Any], path: Path, root: Path, part: str, numbers: 
     for i, row in enumerate(table["annotations"]):
         key = row.get("image_id") if isinstance(row, dict) else None
         rows_of.setdefault(key if isinstance(key, (int, str)) else None, []).append((i, row))
-    found, seen = Found(), set()
+    found, seen, places = Found(), set(), _places(path, root, part)
     for i, entry in enumerate(table["images"]):
         where = f"{path}: images[{i}]"
         try:
@@ -113,7 +130,7 @@ def _read(table: Mapping[str, Any], path: Path, root: Path, part: str, numbers: 
             if entry["id"] in seen:
                 raise Wrong(where, f"the id {entry['id']!r} is there twice")
             seen.add(entry["id"])
-            file = _place(entry.get("file_name"), path, root, part, where)
+            file = _place(entry.get("file_name"), places, where)
             size = size_of(file)
             stated = entry.get("height"), entry.get("width")
             if None not in stated and stated != size:
@@ -131,15 +148,21 @@ def _read(table: Mapping[str, Any], path: Path, root: Path, part: str, numbers: 
     return found
 
 
-def _place(name: Any, path: Path, root: Path, part: str, where: str) -> Path:
+def _places(path: Path, root: Path, part: str) -> list[Path]:
+    """The folders in which the pictures of a split are looked for, in this order."""
+    images = folder_named(root, ("images",))
+    tops = [root] if images is None else [root, images]
+    named = [folder for top in tops for folder in folders(top) if split_named(folder.name) == part]
+    alike = [folder for folder in folders(root) if folder.name.lower().startswith(part)]
+    return [path.parent, root, *named, *tops[1:], *alike]
+
+
+def _place(name: Any, places: Sequence[Path], where: str) -> Path:
     if not isinstance(name, str) or not name:
         raise Wrong(where, "has no 'file_name'")
-    folders = [path.parent, root]
-    folders += [root / inner / one for inner in ("", "images") for one in FOLDERS[part]]
-    folders += [root / "images", *sorted(p for p in root.glob(f"{part}*") if p.is_dir())]
     inner = Path(name)
     if not inner.is_absolute() and ".." not in inner.parts:  # a name must not lead out of the data
-        for folder in folders:
+        for folder in places:
             if (folder / inner).is_file():
                 return folder / inner
     raise Wrong(where, f"the picture {name!r} is not there")

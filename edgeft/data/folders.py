@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError
-from .samples import Split, require_classes
+from .samples import NAMES, Split, require_classes, split_named
 
-#: split -> the names its folder may have
-FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 #: a larger share of files that cannot be read stops the run; below it they are left out with a warning.
 MAX_UNREADABLE = 0.05
 #: every file of a split up to this many is decoded once when the split is first used; a broken file of a larger split
@@ -56,29 +54,91 @@ class Scanned(Mapping[str, Split]):
         return self._done[name]
 
 
-def split_folders(root: Path) -> dict[str, Path]:
-    """The folders of the splits that `root` has; all of `root` as "train" where it has none."""
-    folders = {name: _only(root, names) for name, names in FOLDERS.items()}
-    return {name: folder for name, folder in folders.items() if folder is not None} or {"train": root}
+def folders(root: Path) -> list[Path]:
+    """The folders in `root`, sorted; hidden ones and those of tools (`__MACOSX`) are left out."""
+    try:
+        return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    except OSError as error:
+        raise DataError(f"cannot be listed ({error.strerror or error})", where=str(root)) from error
 
 
-def _only(root: Path, names: tuple[str, ...]) -> Path | None:
-    found = [root / name for name in names if (root / name).is_dir()]
-    if len(found) > 1:
-        raise DataError(
-            f"both {found[0].name}/ and {found[1].name}/ are there: which one is meant?",
-            where=str(root),
-            remedy=f"keep one, called {names[0]}/",
-        )
-    return found[0] if found else None
+def folder_named(root: Path, names: Sequence[str]) -> Path | None:
+    """The folder of `root` that has one of these names, in any case; the first name counts most."""
+    by_name = {path.name.lower(): path for path in folders(root)}
+    return next((by_name[name.lower()] for name in names if name.lower() in by_name), None)
+
+
+def split_folders(root: Path, notes: list[str] | None = None) -> dict[str, Path]:
+    """The folders of the splits that `root` has, by their names in any case; all of `root` as "train" without any.
+
+    `train/train/` stands for `train/` where nothing else is in it. `notes` tells of folders beside those of the splits.
+    Raises `DataError` where two folders name one split.
+    """
+    by_split: dict[str, Path] = {}
+    others = []
+    for folder in folders(root):
+        split = split_named(folder.name)
+        if not split:
+            others.append(folder.name)
+        elif split in by_split:
+            raise DataError(
+                f"both {by_split[split].name}/ and {folder.name}/ are there: which one is meant?",
+                where=str(root),
+                remedy=f"keep one, called {split}/",
+            )
+        else:
+            by_split[split] = folder
+    if not by_split:
+        return {"train": root}
+    if others and notes is not None:
+        notes.append(f"{root}: folders beside those of the splits are not read: {', '.join(others[:5])}")
+    return {name: _innermost(by_split[name], name) for name in NAMES if name in by_split}
+
+
+def _innermost(folder: Path, split: str) -> Path:
+    """`train/train/` of a `train/` that holds nothing else, as archives often unpack."""
+    inner = folders(folder)
+    alone = len(inner) == 1 and split_named(inner[0].name) == split
+    return inner[0] if alone and not any(path.is_file() for path in visible(folder)) else folder
+
+
+def visible(folder: Path) -> list[Path]:
+    """What lies in a folder, but for hidden files."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def class_folders(folder: Path) -> dict[str, Path]:
     """{label: folder}; hidden ones are left out."""
-    try:
-        return {path.name: path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))}
-    except OSError as error:
-        raise DataError(f"cannot be listed ({error.strerror or error})", where=str(folder)) from error
+    return {path.name: path for path in folders(folder)}
+
+
+def classes_by_split(root: Path, notes: list[str] | None = None) -> dict[str, dict[str, Path]]:
+    """{split: {label: folder}} of `train/CLASS/`, of `CLASS/train/`, or of class folders alone (all of them "train").
+
+    A single folder called like a split, without folders in it and beside others, is a class (train, car, bus). Raises
+    `DataError` where only some class folders are divided into splits.
+    """
+    named = [path for path in folders(root) if split_named(path.name)]
+    others = [path for path in folders(root) if not split_named(path.name)]
+    if named and not (others and len(named) == 1 and not folders(named[0])):
+        return {name: class_folders(folder) for name, folder in split_folders(root, notes).items()}
+    classes = class_folders(root)
+    inner = {label: split_folders(folder) for label, folder in classes.items()}
+    divided = [label for label, found in inner.items() if found != {"train": classes[label]}]
+    if not divided:
+        return {"train": classes}
+    whole = sorted(set(classes) - set(divided))
+    if whole:
+        raise DataError(
+            f"{divided[0]}/ holds folders of splits, and {whole[0]}/ does not",
+            where=str(root),
+            remedy="divide every class into the same splits, or none",
+        )
+    return {
+        name: {label: parts[name] for label, parts in inner.items() if name in parts}
+        for name in NAMES
+        if any(name in parts for parts in inner.values())
+    }
 
 
 def readable(

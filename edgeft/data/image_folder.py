@@ -9,7 +9,7 @@ import numpy as np
 from ..config import recipe
 from ..core.errors import DataError
 from ..inputs import image
-from .folders import Scanned, class_folders, split_folders
+from .folders import Scanned, classes_by_split
 from .samples import Dataset, Split, complete, require_classes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
@@ -43,7 +43,8 @@ def open(spec: recipe.Data) -> Dataset:
         problem = "no such folder" if not root.exists() else "is a file, not a folder"
         problem = problem if spec.path else "no data folder is given"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images")
-    classes = {name: class_folders(folder) for name, folder in split_folders(root).items()}
+    notes: list[str] = []
+    classes = classes_by_split(root, notes)
     labels = tuple(sorted({label for found in classes.values() for label in found}))
     paths: list[str] = []
     ranges: dict[str, tuple[int, list[int]]] = {}
@@ -66,7 +67,8 @@ def open(spec: recipe.Data) -> Dataset:
         for name, (start, targets) in ranges.items()
     }
     require_classes(splits, labels, str(root), spec.split)
-    splits, notes = complete(splits, spec.split, spec.split_seed, str(root))
+    splits, divided = complete(splits, spec.split, spec.split_seed, str(root))
+    notes += divided
     return Dataset(str(root), labels, Scanned(splits, notes, labels, str(root), shares=spec.split), notes)
 
 

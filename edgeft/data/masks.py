@@ -1,8 +1,9 @@
 """Pictures with label masks: folders of images, and beside them folders of masks with the same file names.
 
-`train/images/a.jpg` with `train/labels/a.png`, likewise `val/` and `test/`; or `images/` and `labels/` alone, divided
-by `split`. A mask has one channel of label ids, palette indices, or colours that the class file states. Nothing but
-file names is kept in memory: a mask is read when it is looked at (`tasks.mask.MaskFile`).
+`train/images/a.jpg` with `train/labels/a.png`, likewise `val/` and `test/`; `images/train/` with `labels/train/`; or
+`images/` and `labels/` alone, divided by `split`. A mask has one channel of label ids, palette indices, or colours
+that the class file states. Nothing but file names is kept in memory: a mask is read when it is looked at
+(`tasks.mask.MaskFile`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from ..config import recipe
 from ..core.errors import DataError, RecipeError, nearest
 from ..inputs import mask
-from .folders import MAX_UNREADABLE, Scanned, readable, split_folders
+from .folders import MAX_UNREADABLE, Scanned, folder_named, folders, readable, split_folders
 from .image_folder import SUFFIXES, Files
 from .samples import Dataset, Split, complete
 
@@ -82,8 +83,8 @@ def open(spec: recipe.Data) -> Dataset:
     paths: list[str] = []
     targets: list[mask.MaskFile] = []
     ranges: dict[str, range] = {}
-    for name, folder in split_folders(root).items():
-        pairs = _pairs(folder, wanted, name, notes)
+    for name, (images, masks) in _split_folders(root, wanted, notes).items():
+        pairs = _pairs(images, masks, name, notes)
         ranges[name] = range(len(paths), len(paths) + len(pairs))
         paths += [picture.relative_to(root).as_posix() for picture, _ in pairs]
         targets += [mask.MaskFile(str(path), meaning) for _, path in pairs]
@@ -132,15 +133,29 @@ class Looked(Scanned):
             self._notes.append(f"{name}: no pixel is {', '.join(absent)}")
 
 
-def _pairs(folder: Path, wanted: Layout, name: str, notes: list[str]) -> list[tuple[Path, Path]]:
+def _split_folders(root: Path, wanted: Layout, notes: list[str]) -> dict[str, tuple[Path, Path]]:
+    """{split: (folder of pictures, folder of masks)}, whether the splits stand above these folders or in them."""
+    tops = split_folders(root, notes)
+    if tops != {"train": root}:
+        return {name: (_folder(top, wanted.images), _folder(top, wanted.labels)) for name, top in tops.items()}
+    images, masks = _folder(root, wanted.images), _folder(root, wanted.labels)
+    pictures_of, masks_of = split_folders(images, notes), split_folders(masks)
+    if pictures_of == {"train": images}:
+        return {"train": (images, masks)}
+    if masks_of == {"train": masks}:
+        return {name: (folder, masks) for name, folder in pictures_of.items()}
+    for name in set(pictures_of) - set(masks_of):
+        if name == "train":
+            raise DataError(f"has no masks of {pictures_of[name]}", where=str(masks), remedy="see data.masks")
+        notes.append(f"{pictures_of[name]} is left out: {masks} holds no masks of it")
+    return {name: (pictures_of[name], masks_of[name]) for name in pictures_of if name in masks_of}
+
+
+def _pairs(images: Path, labels: Path, name: str, notes: list[str]) -> list[tuple[Path, Path]]:
     """(picture, mask) of one split, by name without suffix."""
-    pictures, masks = (_files(_folder(folder, names)) for names in (wanted.images, wanted.labels))
+    pictures, masks = _files(images), _files(labels)
     if not pictures:
-        raise DataError(
-            "holds no pictures",
-            where=str(_folder(folder, wanted.images)),
-            remedy=f"readable: {', '.join(SUFFIXES)}",
-        )
+        raise DataError("holds no pictures", where=str(images), remedy=f"readable: {', '.join(SUFFIXES)}")
     lacking = [path for stem, path in pictures.items() if stem not in masks]
     if lacking:
         named = ", ".join(str(path) for path in lacking[:5]) + (f" and {len(lacking) - 5} more" if lacking[5:] else "")
@@ -156,15 +171,15 @@ def _pairs(folder: Path, wanted: Layout, name: str, notes: list[str]) -> list[tu
 
 
 def _folder(folder: Path, names: tuple[str, ...]) -> Path:
-    found = [folder / name for name in names if (folder / name).is_dir()]
-    if not found:
-        there = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    named = folder_named(folder, names)
+    if named is None:
+        there = [path.name for path in folders(folder)]
         raise DataError(
             f"has no folder {' or '.join(f'{name}/' for name in names)}" + (f", only {', '.join(there)}" * bool(there)),
             where=str(folder),
             remedy='say which it is: masks = { images = "...", labels = "..." } in [data]',
         )
-    return found[0]
+    return named
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -22,10 +22,9 @@ from ..core.errors import DataError, nearest
 from ..inputs import text
 from ..tasks.translate import decoding as translate
 from .delimited import Lines, Oddities, dialect, quoting_hint, records
-from .samples import NAMES, Dataset, Split, complete
+from .samples import NAMES, Dataset, Split, complete, split_named
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
-SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
 #: a share of unusable pairs above this stops the run
 MAX_BAD = 0.05
 #: characters of a sentence: a longer one is a document
@@ -98,8 +97,7 @@ def _table(path: Path) -> bool:
 
 
 def _split_of(path: Path) -> str:
-    first = re.split(r"[-_. ]", path.name.lower())[0]
-    return next((split for split, words in SPLITS.items() if first in words), "")
+    return split_named(re.split(r"[-_. ]", path.name)[0])
 
 
 def _split_files(root: Path, source: str, target: str) -> dict[str, tuple[Path, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,8 +13,20 @@ import numpy as np
 from ..core.errors import DataError, RecipeError, UsageError, nearest
 
 NAMES = ("train", "val", "test")
+#: split -> the words that name it in folders and files, in any case
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
 #: shares of a split that leave everything together, of however few classes: new samples of a device
 WHOLE = (1.0, 0.0, 0.0)
+
+
+def split_named(name: str) -> str:
+    """The split that a name says ("Validation", "train2017": any case, with or without a year), or ""."""
+    word = re.sub(r"[-_ ]?\d{4}$", "", name.strip().lower())
+    return next((split for split, words in SPLIT_WORDS.items() if word in words), "")
 
 
 class Pool(Protocol):

@@ -24,10 +24,9 @@ from ..config import recipe
 from ..core.errors import DataError, nearest
 from ..inputs import text
 from .delimited import Dialect, Lines, Oddities, Record, dialect, quoting_hint, records
-from .samples import Dataset, Split, complete, require_classes
+from .samples import Dataset, Split, complete, require_classes, split_named
 
 SUFFIXES = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
-SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
 #: a share of unusable lines above this stops the run
 MAX_BAD = 0.05
 #: more classes than this are values of a continuous column, or texts
@@ -115,8 +114,7 @@ def _split_files(root: Path, kind: str) -> dict[str, Path]:
     files = [p for p in sorted(root.iterdir()) if p.suffix.lower() in SUFFIXES[kind] and not p.name.startswith(".")]
     found: dict[str, Path] = {}
     for path in files:
-        last = re.split(r"[-_. ]", path.stem.lower())[-1]
-        name = next((split for split, words in SPLITS.items() if last in words), "")
+        name = split_named(re.split(r"[-_. ]", path.stem)[-1])
         if name in found:
             raise DataError(
                 f"both {found[name].name} and {path.name} are there: which one is meant?",

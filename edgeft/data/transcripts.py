@@ -112,7 +112,7 @@ def open(spec: recipe.Data) -> Dataset:
     if spec.pattern:
         raise RecipeError("is for recordings that are classes", where="data.pattern", remedy="leave it out")
     notes: list[str] = []
-    found = {name: _rows(folder, spec, notes) for name, folder in split_folders(root).items()}
+    found = {name: _rows(folder, spec, notes) for name, folder in split_folders(root, notes).items()}
     labels = _vocabulary(found.get("train") or [row for rows in found.values() for row in rows], spec.units, root)
     values = {**speech.DEFAULTS, **spec.sound}
     every = [row for name in NAMES for row in found.get(name, ())]

@@ -24,7 +24,7 @@ import numpy as np
 from ..config import recipe
 from ..core.errors import DataError, RecipeError, nearest
 from ..inputs import sound_file
-from .folders import MAX_UNREADABLE, Scanned, class_folders, split_folders
+from .folders import MAX_UNREADABLE, Scanned, classes_by_split, split_folders
 from .samples import NAMES, Dataset, Split, complete, fractions, grouped, require_classes
 
 SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
@@ -76,7 +76,11 @@ def open(spec: recipe.Data) -> Dataset:
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of sounds")
     pattern = _pattern(spec)
     notes: list[str] = []
-    clips = {name: _clips(root, folder, pattern, spec, notes) for name, folder in split_folders(root).items()}
+    if pattern is not None and "label" in pattern.groupindex:
+        places = {name: {"": folder} for name, folder in split_folders(root, notes).items()}
+    else:
+        places = classes_by_split(root, notes)
+    clips = {name: _clips(root, name, folders, pattern, spec, notes) for name, folders in places.items()}
     if list(clips) == ["train"]:
         clips = _divided(root, clips["train"], notes)
     every = [clip for found in clips.values() for clip in found]
@@ -132,11 +136,14 @@ def _pattern(spec: recipe.Data) -> re.Pattern[str] | None:
 
 
 def _clips(
-    root: Path, folder: Path, pattern: re.Pattern[str] | None, spec: recipe.Data, notes: list[str]
+    root: Path,
+    split: str,
+    places: dict[str, Path],
+    pattern: re.Pattern[str] | None,
+    spec: recipe.Data,
+    notes: list[str],
 ) -> list[Clip]:
-    """The sounds below `folder`, sorted by class and path; notes say what was left out."""
-    by_name = pattern is not None and "label" in pattern.groupindex
-    places = {"": folder} if by_name else class_folders(folder)
+    """The sounds below the folders of a split, {label: folder}, by class and path; notes say what was left out."""
     aside = [name for name in places if name.startswith("_")]
     if aside:
         notes.append(f"the folder {aside[0]!r} is taken for no class, since its name starts with '_'")
@@ -156,12 +163,12 @@ def _clips(
             clip = Clip(path.relative_to(root).as_posix(), parts.get("label", label), parts.get(spec.group, ""))
             found.append(clip)
     if other:
-        notes.append(f"{folder.name}: {len(other)} files are no sounds, for example {other[0]}")
+        notes.append(f"{split}: {len(other)} files are no sounds, for example {other[0]}")
     if strange:
         text = f"{len(strange)} of {len(strange) + len(found)} file names do not fit the pattern {spec.pattern!r}"
         if len(strange) > MAX_UNREADABLE * (len(strange) + len(found)):
             raise DataError(text, where=str(strange[0]), remedy="set data.pattern to what the names have in common")
-        notes.append(f"{folder.name}: skipped: {text}, for example {strange[0]}")
+        notes.append(f"{split}: skipped: {text}, for example {strange[0]}")
     return sorted(found, key=lambda clip: (clip.label, clip.path))
 
 
