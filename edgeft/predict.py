@@ -12,6 +12,7 @@ from . import tasks
 from .bundle import reader as bundles
 from .core import files
 from .core.errors import UsageError
+from .inputs.batches import batches
 from .personalize.run import session as personalized
 from .report import png
 
@@ -45,7 +46,7 @@ def predict(
     own = personalized(opened, state, threads=threads)
     spec = own.preprocess if own else opened.preprocess
     raws = [task.read(name, spec) for name in inputs]
-    feeds = [task.preprocess(raw, spec) for raw in raws]
+    feeds = [feed for _, feed in batches(len(raws), lambda i: task.preprocess(raws[i], spec), size=1)]
     session, labels = (own.session, own.labels) if own else (opened.session(threads=threads), opened.labels)
     folder = None if out is None else files.claim_out(out, overwrite=overwrite)
     results: list[dict[str, Any]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +14,10 @@ import numpy as np
 from .. import backends as runtime
 from .. import data, tasks
 from ..bundle import reader as bundle
+from ..inputs.batches import preprocessed
 
 #: samples that a bundle carries: enough to see a wrong scale or label map, small enough to ship
 SAMPLES = 16
-BATCH = 32
 Outputs = dict[str, np.ndarray]
 
 
@@ -54,21 +54,6 @@ class GraphSamples:
         return {f"{kind}/{self.name}/{key}": v[:rows] for kind, values in kinds for key, v in values.items()}
 
 
-def row_by_row(session: runtime.Session, feeds: Outputs) -> Outputs:
-    """Each row alone, as a board runs it: kernels of larger batches sum in another order."""
-    n = len(next(iter(feeds.values())))
-    each = [session.run({key: value[i : i + 1] for key, value in feeds.items()}) for i in range(n)]
-    return {key: np.concatenate([one[key] for one in each]) for key in each[0]}
-
-
-def batches(task: Any, spec: dict[str, Any], split: data.Split) -> Iterator[tuple[range, Outputs]]:
-    """(positions, feeds by input name) of a split in order; nothing beyond one batch is kept."""
-    for start in range(0, len(split), BATCH):
-        rows = range(start, min(start + BATCH, len(split)))
-        feeds = [task.preprocess(split.raw(i), spec) for i in rows]
-        yield rows, {key: np.concatenate([f[key] for f in feeds]) for key in feeds[0]}
-
-
 def kept_samples(split: data.Split) -> list[int]:
     """Positions of the samples that a bundle carries."""
     return [int(i) for i in data.calibration_indices(split, SAMPLES, "stratified", 0)]
@@ -91,7 +76,7 @@ def collect(
     parts: list[list[Outputs]] = [[] for _ in sessions]
     kept: dict[str, list[np.ndarray]] = {}
     with ThreadPoolExecutor(min(len(sessions), os.cpu_count() or 1)) as pool:
-        for rows, batch in batches(task, spec, split):
+        for rows, batch in preprocessed(task, spec, split):
             for part, outputs in zip(parts, pool.map(lambda session, feeds=batch: session.run(feeds), sessions)):
                 part.append(outputs)
             for i in chosen:

@@ -28,6 +28,7 @@ from ..config.target import Target
 from ..core import files
 from ..core.errors import ModelError, RecipeError, nearest
 from ..core.verdict import Verdict
+from ..inputs.batches import preprocessed
 from ..learning.blocks import depths, under
 from ..personalize import graphs
 from ..personalize import plan as plans
@@ -387,7 +388,7 @@ def fill(
     wanted: list[np.ndarray] = []
     for kind, split in old_samples(session, made.table, each):
         parts: list[list[np.ndarray]] = []
-        for _, batch in evidence.batches(session.task, session.spec, split):
+        for _, batch in preprocessed(session.task, session.spec, split):
             parts.append(graphs.latents_of(trunk, plan, batch))
             if kind == "reference":
                 wanted.append(model.run(batch)[made.outputs[0]])

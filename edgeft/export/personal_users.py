@@ -12,13 +12,13 @@ from .. import data
 from ..backends import Session
 from ..core.errors import ModelError
 from ..core.verdict import Verdict
+from ..inputs.batches import preprocessed
 from ..personalize import graphs, users
 from ..personalize.plan import Plan
 from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
 from ..training_step.cut import Cut
 from ..training_step.proof import agreed
-from . import evidence
 
 #: rows of the validation split on which both are compared
 COMPARED = 300
@@ -65,7 +65,7 @@ def alike(
     catalogue = users.Catalogue(trunk, plan, spec)
     chosen = split.subset(data.calibration_indices(split, min(COMPARED, len(split)), "stratified", 0))
     same: list[bool] = []
-    for _, feeds in evidence.batches(task, spec, chosen):
+    for _, feeds in preprocessed(task, spec, chosen):
         best = task.decisions({plan.outputs[0]: model.run(feeds)[plan.outputs[0]]})
         for at, user, items in zip(best, feeds[str(spec["user_input"])], feeds[str(spec["item_input"])]):
             own = [table[int(user)][None].numpy() for table in tables]

@@ -32,6 +32,7 @@ from ..core import files
 from ..core.errors import InternalError, ModelError, RunError, UsageError
 from ..core.verdict import Verdict
 from ..graph.same import same
+from ..inputs.batches import preprocessed, row_by_row
 from ..measure.fingerprint import fingerprint
 from ..quantize.graph import QuantizedGraph
 from ..quantize.lower import IntegerWeight, lower
@@ -287,7 +288,7 @@ class _Exporter:
             with torch.no_grad():
                 said = _flat(torch_graph.module(*(torch.from_numpy(v) for v in feeds.values())))
             wanted = dict(zip(torch_graph.captured.output_names, (t.numpy() for t in said)))
-            found = evidence.row_by_row(after[name], feeds)
+            found = row_by_row(after[name], feeds)
             of_graphs.append(evidence.GraphSamples(name, feeds, wanted, found))
         pair = tuple(bundle.composed(task, sessions, spec) for sessions in (before, after))
         return Made(each, quantized, staging, parts, pair, of_graphs)
@@ -391,7 +392,7 @@ class _Exporter:
         module = graph.module.eval()
         found: list[dict[str, np.ndarray]] = []
         with side_by_side() as each_of:
-            for _, batch in evidence.batches(session.task, session.spec, session.dataset.split("test")):
+            for _, batch in preprocessed(session.task, session.spec, session.dataset.split("test")):
                 values = [torch.from_numpy(v) for v in batch.values()]
                 rows = max(1, PART_BYTES // sum(t[:1].nbytes for t in values)) if dynamic else 1
                 parts = [[t[i : i + rows] for t in values] for i in range(0, len(values[0]), rows)]

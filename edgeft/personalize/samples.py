@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ from ..bundle.manifest import recorded
 from ..bundle.reader import Bundle
 from ..core.errors import DataError
 from ..data.samples import WHOLE
+from ..inputs.batches import batches
 from . import graphs
 from .plan import Plan
 
-#: samples that go through the trunk in one call
-BATCH = 32
 #: with a test split of the data's own, that one is held back; else this share of every class, at least one sample
 HELD_BACK = 0.25
 
@@ -44,9 +43,9 @@ class Samples:
 
 @dataclass(frozen=True)
 class Given:
-    """Raw samples before anything is computed: `raws` gives each when it is asked for."""
+    """Raw samples before anything is computed; `raw` reads one of them, by its position, when it is asked for."""
 
-    raws: Any
+    raw: Callable[[int], Any]
     targets: np.ndarray
     held: np.ndarray
     labels: tuple[str, ...]
@@ -73,7 +72,8 @@ def read(path: Path, bundle: Bundle, known: tuple[str, ...], free: int, seed: in
         strata = np.concatenate([s.targets for s in every]) if every[0].classes is not None else None
         held = held_back(strata, len(targets), seed, str(path))
     sources = tuple(s.source(i) for s in every for i in range(len(s)))
-    return Given([(s, i) for s in every for i in range(len(s))], targets, held, labels, sources)
+    places = [(split, i) for split in every for i in range(len(split))]
+    return Given(lambda at: places[at][0].raw(places[at][1]), targets, held, labels, sources)
 
 
 def stream(pairs: Iterable[tuple[Any, Any]], bundle: Bundle, known: tuple[str, ...], free: int, seed: int = 0) -> Given:
@@ -88,12 +88,12 @@ def stream(pairs: Iterable[tuple[Any, Any]], bundle: Bundle, known: tuple[str, .
     if all(isinstance(label, str) for label in said):
         labels = _labels(tuple(dict.fromkeys(said)), known, free, "samples", classes=True)
         targets = np.array([labels.index(label) for label in said], np.int64)
-        return Given(raws, targets, held_back(targets, len(raws), seed, "samples"), labels, names)
+        return Given(raws.__getitem__, targets, held_back(targets, len(raws), seed, "samples"), labels, names)
     try:
         values = np.array([np.asarray(label, np.float32) for label in said], np.float32)
     except (TypeError, ValueError) as error:
         raise DataError("labels are neither all names nor all numbers of one form", where="samples") from error
-    return Given(raws, values, held_back(None, len(raws), seed, "samples"), known, names)
+    return Given(raws.__getitem__, values, held_back(None, len(raws), seed, "samples"), known, names)
 
 
 def _labels(ours: tuple[str, ...], known: tuple[str, ...], free: int, where: str, *, classes: bool) -> tuple[str, ...]:
@@ -132,15 +132,8 @@ def held_back(classes: np.ndarray | None, count: int, seed: int, where: str) -> 
 
 def through(given: Given, bundle: Bundle, plan: Plan, trunk: Any) -> Samples:
     """Preprocess every sample and run the trunk once on it. `DataError` names a sample that is not finite."""
-    parts: list[list[np.ndarray]] = []
-    for start in range(0, len(given.targets), BATCH):
-        feeds = []
-        for at in range(start, min(start + BATCH, len(given.targets))):
-            raw = given.raws[at]
-            raw = raw[0].raw(raw[1]) if isinstance(raw, tuple) and hasattr(raw[0], "raw") else raw
-            feeds.append(_feed(bundle, raw, given.sources[at]))
-        batch = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
-        parts.append(graphs.latents_of(trunk, plan, batch))
+    feeds = batches(len(given.targets), lambda i: _feed(bundle, given.raw(i), given.sources[i]))
+    parts = [graphs.latents_of(trunk, plan, batch) for _, batch in feeds]
     latents = [np.concatenate(values) for values in zip(*parts)]
     return Samples(latents, given.targets, given.held, given.labels, given.sources)
 

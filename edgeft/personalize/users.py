@@ -24,10 +24,11 @@ from ..core.errors import BundleError, DataError, UsageError
 from ..core.verdict import FAIL, PASS, Verdict
 from ..data import ratings
 from ..data.interactions import SHARE, unseen
+from ..inputs.batches import BATCH
 from . import graphs, learn
 from . import state as states
 from .plan import Plan
-from .samples import BATCH, HELD_BACK
+from .samples import HELD_BACK
 
 Arrays = list[np.ndarray]
 #: each item held back is ranked among so many draws of negatives, since one draw is a coin thrown once

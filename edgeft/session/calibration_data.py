@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
 from .. import data
 from ..config import calibration
 from ..config.scheme import Scheme
+from ..inputs.batches import preprocessed
 from ..quantize.parts import CapturedParts, QuantizedParts, calibrate_parts, insert_parts
 from .session import Session
 
@@ -38,10 +38,8 @@ def calibrated(session: Session, captured: CapturedParts, scheme: Scheme) -> Qua
         if hasattr(session.objective, "calibration"):
             yield from session.objective.calibration(part, session.spec, preset.batch_size)
             return
-        for start in range(0, len(part), preset.batch_size):
-            rows = range(start, min(start + preset.batch_size, len(part)))
-            feeds = [session.task.preprocess(part.raw(i), session.spec) for i in rows]
-            yield tuple(torch.from_numpy(np.concatenate([f[k] for f in feeds])) for k in feeds[0])
+        for _, feeds in preprocessed(session.task, session.spec, part, preset.batch_size):
+            yield tuple(torch.from_numpy(values) for values in feeds.values())
 
     def taught() -> Iterable[tuple[torch.Tensor, ...]]:
         """What a model of several graphs is trained on: the second one reads what the first one says."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .. import data as datasets
-from ..backends import Session
 from ..bundle.manifest import recorded
 from ..bundle.reader import Bundle
-from ..tasks import Task
-
-BATCH = 32
+from ..inputs.batches import outputs_of, preprocessed
 
 
 @dataclass(frozen=True)
@@ -44,20 +39,7 @@ def evaluate(bundle: Bundle, path: Path, threads: int | None = None, most: int |
         bundle.task.refuse_unseen(dataset.facts, bundle.preprocess, str(path))
     targets = bundle.task.join(split.targets, dataset.labels, bundle.labels, str(path))
     sessions = [bundle.session(threads=threads, baseline=True), bundle.session(threads=threads)]
-    before, after = outputs_of(sessions, bundle.task, bundle.preprocess, split)
+    before, after = outputs_of(sessions, preprocessed(bundle.task, bundle.preprocess, split))
     absent = [label for label in bundle.labels if label not in dataset.labels]
     notes = [*dataset.notes] + ([f"no samples of {', '.join(absent)}"] if absent else []) + ([fewer] if fewer else [])
     return Evaluated(before, after, targets, tuple(notes))
-
-
-def outputs_of(
-    sessions: Sequence[Session], task: Task, spec: Mapping[str, Any], samples: Any
-) -> list[dict[str, np.ndarray]]:
-    """The outputs (N, ...) of each session on `samples` (`len`, `.raw(i)`), each of which is read only once."""
-    parts: list[list[dict[str, np.ndarray]]] = [[] for _ in sessions]
-    for start in range(0, len(samples), BATCH):
-        feeds = [task.preprocess(samples.raw(i), spec) for i in range(start, min(start + BATCH, len(samples)))]
-        batch = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
-        for part, session in zip(parts, sessions):
-            part.append(session.run(batch))
-    return [{name: np.concatenate([p[name] for p in part]) for name in (part[0] if part else {})} for part in parts]

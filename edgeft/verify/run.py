@@ -19,6 +19,7 @@ from ..config.recipe import Gates
 from ..config.target import Target
 from ..core.errors import UsageError
 from ..core.verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
+from ..inputs.batches import row_by_row
 from ..measure.clock import Clock
 from ..measure.fingerprint import differences, fingerprint
 from ..measure.latency import BUDGET_NEEDS, P99_NEEDS, measure, rate
@@ -207,9 +208,7 @@ def _samples_of_graphs(
     for graph in of_model(opened.manifest):
         name, judge = graph["name"], opened.task.part(graph["name"])  # type: ignore[attr-defined]
         given, expected, torch = (_named(stored[kind], name) for kind in ("input", "output", "graph"))
-        rows = [{k: v[i : i + 1] for k, v in given.items()} for i in range(len(next(iter(given.values()), ())))]
-        said = [session.sessions[name].run(row) for row in rows]
-        now = {key: np.concatenate([each[key] for each in said]) for key in (said[0] if said else ())}
+        now = row_by_row(session.sessions[name], given)
         reach = {tensor["name"]: tensor["rounding"] for tensor in graph["outputs"] if "rounding" in tensor}
         steps = output_steps(graph["outputs"], expected)
         found = [samples_parity(judge, expected, now, steps, same=same, reach=reach)]
