@@ -518,8 +518,7 @@ class _Exporter:
         for part, graph in quantized.graphs.items():
             feeds = seen.inputs if quantized.single else self.given[quantized.scheme.name][part]
             batch = tuple(torch.from_numpy(v[: evidence.SAMPLES]) for v in feeds.values())
-            found = layer_errors(graph, batch, cut) if graph.captured.dynamic else []
-            rows += [{**row, "name": quantized.named(part, str(row["name"]))} for row in found]
+            rows += layer_errors(graph, batch, cut, quantized.named(part, "")) if graph.captured.dynamic else []
         return rows
 
 

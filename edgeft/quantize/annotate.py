@@ -8,16 +8,14 @@ LayerNorm); an op that only moves values shares its input's parameters.
 
 from __future__ import annotations
 
-import fnmatch
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import fx
 
 from ..config.scheme import Scheme
-from ..core.errors import RecipeError
-from ..graph.capture import module_path
+from .layers import ValueOf, held_in_float, value_of
 from .rules import Rule, is_float, rule_of, weight_axis, weighted_class
 from .tables import TABLE, is_table
 
@@ -51,6 +49,7 @@ class WeightSite:
 @dataclass
 class Annotation:
     groups: list[list[Site]]
+    values: list[ValueOf]  # of each group
     weights: list[WeightSite]
     selected: list[fx.Node]
     float_ops: Counter[str] = field(default_factory=Counter)
@@ -58,10 +57,10 @@ class Annotation:
 
 
 def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) -> Annotation:
-    """The plan for one graph and one scheme. Raises `RecipeError` for a `keep_float` pattern that matches nothing."""
+    """The plan for one graph and one scheme. Raises `RecipeError` for a `keep_float` pattern that holds no layer."""
     rules = {node: rule for node in graph.nodes if (rule := rule_of(node)) is not None and _is_float_value(node)}
     lookups = [node for node in graph.nodes if is_table(node)]
-    kept = _kept_float([*rules, *lookups], keep_float)
+    kept = held_in_float([*rules, *lookups], keep_float)
     tables = [node for node in lookups if scheme.embeddings == "int8" and node not in kept]
     selected = _select(graph, rules, scheme, kept)
     tails = _fused_tails(selected, rules)
@@ -80,6 +79,7 @@ def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) ->
     )
     return Annotation(
         groups=groups,
+        values=[_value_of(group) for group in groups],
         weights=[
             *(_weight_site(n, scheme) for n in selected if rules[n].kind == "weighted"),
             *(_table_site(n, scheme) for n in tables),
@@ -88,6 +88,12 @@ def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) ->
         float_ops=floats,
         op_classes=Counter([*(rules[n].op_class for n in selected), *(TABLE for _ in tables)]),
     )
+
+
+def _value_of(group: Sequence[Site]) -> ValueOf:
+    first = [site for site in group if site.produces] or group
+    readers = [user for site in first for user in (site.node.users if site.users is None else site.users)]
+    return value_of([site.node for site in first], readers)
 
 
 def _is_float_value(node: fx.Node) -> bool:
@@ -99,34 +105,6 @@ def _is_float_value(node: fx.Node) -> bool:
 
 def _only_moves(node: fx.Node, rules: dict[fx.Node, Rule]) -> bool:
     return node in rules and rules[node].kind == "share"
-
-
-def _kept_float(nodes: list[fx.Node], patterns: Sequence[str]) -> set[fx.Node]:
-    kept: set[fx.Node] = set()
-    for pattern in patterns:
-        hits = {
-            n
-            for n in nodes
-            if any(fnmatch.fnmatchcase(name, pattern) or name.startswith(pattern + ".") for name in _names(n))
-        }
-        if not hits:
-            raise RecipeError(
-                f"keep_float pattern {pattern!r} matches no layer",
-                remedy="layer names are the model's own, e.g. "
-                + ", ".join(sorted({module_path(n) for n in nodes if module_path(n)})[:5]),
-            )
-        kept |= hits
-    return kept
-
-
-def _names(node: fx.Node) -> Iterator[str]:
-    """The layer names of a node. The graph's own name ("add_1") only counts where the model has none for it: "conv*"
-    must not match every "conv2d_3"."""
-    path = module_path(node)
-    yield path or node.name
-    holds = 0 if is_table(node) else 1  # the weight
-    if len(node.args) > 1 and isinstance(held := node.args[holds], fx.Node) and held.op == "get_attr":
-        yield str(held.target).rsplit(".", 1)[0]
 
 
 def _activations(node: fx.Node, rule: Rule) -> list[fx.Node]:

@@ -13,11 +13,12 @@ from torch import fx, nn
 from ..config.scheme import Scheme
 from ..config.target import GraphSummary
 from ..core.errors import ModelError
-from ..graph.capture import attribute, capture, module_path
+from ..graph.capture import attribute, capture
 from ..graph.normalize import normalize
 from . import channels
 from .annotate import Annotation, Site, annotate
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
+from .layers import ValueOf
 from .ranges import weight_scales
 from .tables import RANGE
 
@@ -39,8 +40,8 @@ class QuantizedGraph:
     """The captured graph with fake-quantize modules in it.
 
     `weight_of` maps a weight's name (the model's own parameter name, e.g. "layer1.0.conv1.weight") to the name of its
-    fake-quantize module; `layer_of` maps an activation's fake-quantize module to the layer it stands behind. `spreads`
-    are the values with a factor a channel (`channels.py`).
+    fake-quantize module; `value_of` maps an activation's fake-quantize module to the layers whose value it rounds.
+    `spreads` are the values with a factor a channel (`channels.py`).
     """
 
     module: fx.GraphModule
@@ -48,7 +49,7 @@ class QuantizedGraph:
     scheme: Scheme
     summary: GraphSummary
     weight_of: dict[str, str] = field(default_factory=dict)
-    layer_of: dict[str, str] = field(default_factory=dict)
+    value_of: dict[str, ValueOf] = field(default_factory=dict)
     spreads: list[channels.Spread] = field(default_factory=list)
 
     def activations(self) -> dict[str, ActivationFakeQuant]:
@@ -193,7 +194,7 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
         ceiling = max(c for c in ceilings if c) if ceilings and all(ceilings) else None
         fake = ActivationFakeQuant(scheme.activation_range, scheme.activation_symmetric, fixed, ceiling)
         module.add_submodule(name, fake)
-        graph.layer_of[name] = module_path(group[0].node) or group[0].node.name
+        graph.value_of[name] = plan.values[index]
         pending += [(name, s) for s in group]
         if len(group) == 1 and not fixed:
             alone.add(name)

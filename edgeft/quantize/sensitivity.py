@@ -16,11 +16,14 @@ def layer_errors(
     graph: QuantizedGraph,
     batch: Sequence[torch.Tensor],
     cut: Callable[[tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]] = lambda sample: sample,
+    prefix: str = "",
 ) -> list[dict[str, object]]:
     """Signal to quantization-noise ratio behind every fake-quantize, accumulated through the network, in dB.
 
     `cut` takes what is no part of a sample (padding) from its inputs: nobody reads what becomes of it. Returns rows
-    {"name", "fake_quantize", "sqnr_db"} in graph order; `sqnr_db` is None where the float signal is zero.
+    {"name", "value", "fake_quantize", "sqnr_db"} in graph order; `sqnr_db` is None where the float signal is zero.
+    `name` is what `quantize.keep_float` takes, several patterns with ", " between them, behind `prefix` (the part of a
+    model of several graphs, with its dot); `value` says which value of these layers it is, "input" or "output".
     """
     modules = graph.activations()
     before = {n: m.mode for n, m in modules.items()}
@@ -41,7 +44,9 @@ def layer_errors(
     rows: list[dict[str, object]] = []
     for name in modules:
         ratio = 10 * math.log10(signal[name] / max(noise[name], 1e-30)) if signal[name] > 0 else None
-        rows.append({"name": graph.layer_of[name], "fake_quantize": name, "sqnr_db": ratio})
+        value = graph.value_of[name]
+        layers = ", ".join(f"{prefix}{layer}" for layer in value.layers)
+        rows.append({"name": layers, "value": value.role, "fake_quantize": name, "sqnr_db": ratio})
     return rows
 
 

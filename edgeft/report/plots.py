@@ -245,7 +245,7 @@ def per_class(table: Mapping[str, Mapping[str, Any]], unit: str = "fraction", mo
 
 def layers(rows: Sequence[Mapping[str, Any]], most: int = 24) -> ET.Element | None:
     """Signal to quantization noise of each layer in dB, the worst on top."""
-    found = [(value, row.get("name", "?")) for row in rows if (value := words.finite(row.get("sqnr_db"))) is not None]
+    found = [(value, _layer(row)) for row in rows if (value := words.finite(row.get("sqnr_db"))) is not None]
     found = sorted(found, key=lambda row: (row[0], str(row[1])))[:most]
     if not found:
         return None
@@ -256,6 +256,12 @@ def layers(rows: Sequence[Mapping[str, Any]], most: int = 24) -> ET.Element | No
         _bars(axes, [str(name) for _, name in found], values, colours, [f"{value:.1f} dB" for value in values])
         axes.set_xlabel("signal to quantization noise (longer is better)")
     return out[0]
+
+
+def _layer(row: Mapping[str, Any]) -> str:
+    """A row's layer, and that it is the layer's input where it is."""
+    name = str(row.get("name", "?"))
+    return f"{name} (input)" if row.get("value") == "input" else name
 
 
 def curves(history: Sequence[Mapping[str, Any]], metric: str = "") -> ET.Element | None:

@@ -273,7 +273,10 @@ def layers(extras: Mapping[str, Any]) -> ET.Element | None:
     table = page.table(keys, cells, numeric=range(1, len(keys)))
     chart = plots.layers(rows) if plots.available() else None
     shown = f" The worst 24 of {len(rows)}." if len(rows) > 24 else ""
-    note = f"What each layer's quantization adds as noise, in decibels below its signal: 20 dB is a tenth.{shown}"
+    note = (
+        "The noise that quantization adds to each layer's output (or input), in decibels below its signal: 20 dB is a "
+        f"tenth. The names are patterns that quantize.keep_float takes.{shown}"
+    )
     return page.card(
         "Quantization error by layer",
         chart,

@@ -24,6 +24,13 @@ def calibration_samples(session: Session) -> data.Split:
     return train.subset(data.calibration_indices(train, preset.samples, preset.choose, preset.seed, avoid=test))
 
 
+def check_keep_float(session: Session) -> None:
+    """Raise `RecipeError` for a pattern of `quantize.keep_float` that holds no layer of the model, before training."""
+    patterns = session.recipe.quantize.keep_float
+    if patterns and session.recipe.quantize.method != "none":
+        insert_parts(session.capture(session.built.module), session.targets[0].scheme, patterns)
+
+
 def calibrated(session: Session, captured: CapturedParts, scheme: Scheme) -> QuantizedParts:
     """The captured graphs on a scheme's grid, calibrated on training samples that are not in the test split.
 

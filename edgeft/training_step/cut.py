@@ -273,6 +273,6 @@ def _trunk(graph: QuantizedGraph, ends: list[str], names: tuple[str, ...]) -> Qu
         module=module,
         captured=captured,
         weight_of={w: fq for w, fq in graph.weight_of.items() if fq in present},
-        layer_of={fq: layer for fq, layer in graph.layer_of.items() if fq in present},
+        value_of={fq: value for fq, value in graph.value_of.items() if fq in present},
         spreads=[s for s in graph.spreads if s.outside in present],
     )

@@ -24,7 +24,7 @@ from ..core import files
 from ..core.errors import DataError, RecipeError, UsageError
 from ..quantize.parts import CapturedParts, QuantizedParts
 from ..session import environment
-from ..session.calibration_data import as_tuple, calibrated, calibration_samples
+from ..session.calibration_data import as_tuple, calibrated, calibration_samples, check_keep_float
 from ..session.session import LEARNED, Say, Session, open_session, silent
 from . import auto, learning, lora, plan_text, sparse, updates
 from .fit import Fitted, Stage, agreed, fit
@@ -73,6 +73,7 @@ def tune(
         return plan(session)
     if recipe_.quantize.method != "none":
         calibration_samples(session)  # an empty set is refused now, not after the float stage
+        check_keep_float(session)
     run = _Run(session, out, accelerator, say, _progress_bar if progress else _no_bar)  # refuses what cannot learn
     if resume:
         _same_training(recipe_, out)

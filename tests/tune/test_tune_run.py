@@ -228,3 +228,16 @@ def test_a_picture_that_is_too_small_for_the_model_is_refused(tmp_path: Path) ->
     with pytest.raises(ModelError, match=r"cannot take a sample of shape \(3, 12, 12\).*\n.*data\.size"):
         tune(made, tmp_path / "run", allow_code=True)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_layer_to_keep_float_that_has_no_weights_is_refused_before_training(
+    data: Path, tmp_path: Path, dry_run: bool
+) -> None:
+    said: list[str] = []
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    made = tune_data.recipe_for(data, "quantize.keep_float=['1*']", "train.epochs=1")
+    with pytest.raises(RecipeError, match="matches no layer with weights, only 1 ") as caught:
+        tune(made, tmp_path / "run", model=net, dry_run=dry_run, say=said.append)
+    assert "'0'" in str(caught.value.remedy)
+    assert not (tmp_path / "run").exists() and not any("epoch" in line for line in said)
