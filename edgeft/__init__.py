@@ -11,6 +11,7 @@
     edgeft.load(bundle)                 -> a checked Bundle          (numpy)
 
 Importing edgeft imports none of numpy, torch or a runtime; each function imports what it needs (see `api.py`).
+It switches off the telemetry of packages that may be imported later (see `core/telemetry.py`).
 Some subpackages have the name of a function. `edgeft.tune` is always the function; what is inside the subpackage is
 imported from it: `from edgeft.tune.run import ...`.
 """
@@ -23,6 +24,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
+from .core import telemetry
 
 #: public function -> the module that defines it, imported at the first access (PEP 562)
 _FUNCTIONS = {
@@ -66,6 +68,7 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+telemetry.switch_off()
 
 
 def __getattr__(name: str) -> Any:

@@ -9,11 +9,15 @@ Exit codes: 0 done, 1 the outputs differ from the expected ones, 2 wrong usage, 
 Python 3.6 and newer.
 """
 
+import os
+import sys
+
+# Nothing is imported from this file's own folder: a numpy.py or json.py there is no part of the bundle.
+sys.path[:] = [path for path in sys.path if os.path.realpath(path) != os.path.dirname(os.path.realpath(__file__))]
+
 import argparse
 import hashlib
 import json
-import os
-import sys
 
 import numpy as np
 
@@ -76,6 +80,7 @@ def checked(manifest, name):
 
 
 def load_onnxruntime(path, threads, options):
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read within the import, which would queue an event
     try:
         import onnxruntime
     except ImportError as error:

@@ -8,6 +8,7 @@ the `Detect` of the versions 8 and 11 (one-stage, anchor-free, distances in bins
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> B
 
 def _unpickled(path: Path) -> tuple[Any, Any]:
     """(the model, the picture's side it was trained with or None)."""
+    os.environ["YOLO_OFFLINE"] = "true"  # without it the import looks for the internet, and events are sent
     try:
         import ultralytics  # noqa: F401 (its classes are in the pickle)
     except ImportError as error:

@@ -327,6 +327,38 @@ def test_an_altered_file_is_named(tmp_path: Path, name: str) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("start", ["in the bundle", "elsewhere"])
+def test_modules_that_lie_in_the_bundle_are_not_imported(tmp_path: Path, start: str) -> None:
+    path = tiny_bundle.build(tmp_path)
+    marker = tmp_path / "imported"
+    for name in ("argparse", "hashlib", "json", "numpy", "random", "ai_edge_litert", "tflite_runtime"):
+        (path / f"{name}.py").write_text(f"open({str(marker)!r}, 'a').write({name!r} + ' ')\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["", str(path)])}
+    for flags in ([], ["-B", "-s"]):
+        result = subprocess.run(
+            [sys.executable, *flags, "run.py" if start == "in the bundle" else str(path / "run.py")],
+            cwd=path if start == "in the bundle" else tmp_path,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=120,
+        )
+        assert not marker.exists(), marker.read_text()
+        assert result.returncode == 0, result.stderr
+        assert "6 of 6 decisions alike: ok" in result.stdout
+
+
+@pytest.mark.parametrize("backend", tiny_bundle.BACKENDS)
+def test_it_leaves_nothing_in_the_home_folder(tmp_path: Path, backend: str) -> None:
+    path, home = tiny_bundle.build(tmp_path, backend), tmp_path / "home"
+    home.mkdir()
+    result = subprocess.run(
+        [sys.executable, str(path / "run.py")], capture_output=True, text=True, env={"HOME": str(home)}, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    assert sorted(home.rglob("*")) == []
+
+
 def test_a_label_that_the_terminal_cannot_print(tmp_path: Path) -> None:
     path = tiny_bundle.build(tmp_path, labels=["dark", "grey", "größer ☀"])
     np.save(tmp_path / "a.npy", tiny_bundle.pixels(255))
