@@ -16,10 +16,14 @@ Some subpackages have the name of a function. `edgeft.tune` is always the functi
 imported from it: `from edgeft.tune.run import ...`.
 """
 
-from __future__ import annotations
+import sys
+
+# `python -m edgeft` puts the current folder first on the path, and imports this file before edgeft/__main__.py: nothing
+# may be imported from there, not even `__future__`.
+if sys.argv[:1] == ["-m"] and "edgeft" in sys.orig_argv and not getattr(sys.flags, "safe_path", False):
+    del sys.path[0]
 
 import importlib
-import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 

@@ -14,7 +14,6 @@ import platform
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -25,6 +24,7 @@ import numpy as np
 
 from . import backends as runtime
 from ._version import __version__
+from .core import interpreter
 from .core.errors import EdgeftError, Missing
 from .measure.fingerprint import fingerprint
 from .report import text
@@ -157,14 +157,11 @@ def probe_apart(name: str, seconds: float = 90.0) -> dict[str, Any]:
     answer = {"name": name, "installed": installed, "loads": False, "version": "", "why": "", "install": ""}
     if not installed:
         return {**answer, "why": "not installed", "install": _pip(runtime.get(name).EXTRA)}
-    # The child sees what this process sees, wherever it was started, and no module of the current folder.
-    seen = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)
     code = f"import json; from edgeft import doctor; print(json.dumps(doctor.probe({name!r})))"
     with tempfile.TemporaryDirectory() as folder:
         try:
             done = subprocess.run(
-                [sys.executable, "-c", code],
-                env={**os.environ, "PYTHONPATH": seen},
+                interpreter.here(code),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Protocol
+
+from ..core import interpreter
 
 #: code that a device's Python is started with to serve `link.Link`
 WORKER = "from edgeft.devices.worker import main; main()"
@@ -45,7 +46,7 @@ class Here:
     name, where, timed = "host", "host", True
 
     def argv(self, code: str, *args: str) -> list[str]:
-        return [sys.executable, "-c", code, *args]
+        return interpreter.here(code, *args)
 
     def place(self, bundle: Path) -> str:
         return str(bundle)

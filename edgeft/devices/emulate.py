@@ -25,7 +25,7 @@ from typing import Any
 
 from ..config import shipped
 from ..config import target as targets
-from ..core import files
+from ..core import files, interpreter
 from ..core.errors import InvalidInput, Missing, SystemFailure, UsageError, nearest
 from . import debian, known
 from .packages import ALWAYS, bare, for_runtime
@@ -82,12 +82,11 @@ class Emulated:
 
     def argv(self, code: str, *args: str) -> list[str]:
         root, lib = self.record["root"], package(cache())
-        paths = os.pathsep.join((str(lib), self.record["site"], f"{root}/usr/lib/python3/dist-packages"))
+        folders = (self.record["site"], f"{root}/usr/lib/python3/dist-packages")
         return [
             *(self.record["qemu"], "-cpu", self.record["cpu"], "-L", root),
-            *("-E", f"PYTHONPATH={paths}", "-E", f"PYTHONHOME={root}/usr", "-E", "PYTHONDONTWRITEBYTECODE=1"),
             *("-E", "LD_LIBRARY_PATH=" + ":".join(f"{root}/{place}" for place in _libraries(self.record["isa"]))),
-            *(f"{root}/usr/bin/python3.11", "-c", code, *args),
+            *interpreter.emulated(f"{root}/usr/bin/python3.11", f"{lib}/edgeft", folders, code, *args),
         ]
 
     def place(self, bundle: Path) -> str:
@@ -178,7 +177,7 @@ def setup(
 
 
 def package(place: Path) -> Path:
-    """This package in the cache by content: a folder for PYTHONPATH that holds nothing else of this environment."""
+    """This package in the cache by content: a folder that holds nothing else of this environment."""
     source = Path(__file__).resolve().parents[1]
     names = {f"edgeft/{path.relative_to(source).as_posix()}": path for path in _sources(source)}
     for folder in ("targets", "calibration"):
@@ -253,7 +252,7 @@ def _site(
         # every tag by name: with fewer, pip takes an old release whose wheel has an older tag, without a word
         tags = [f"manylinux_2_{minor}_{machine.tag}" for minor in range(36, 16, -1)]
         tags += [f"manylinux2014_{machine.tag}", f"linux_{machine.tag}", "any"]
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "-d", str(wheels)]
+        command = interpreter.module("pip", "download", "--quiet", "--disable-pip-version-check", "-d", str(wheels))
         command += ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"]
         command += ["--abi", "abi3", "--abi", "none", *(word for tag in tags for word in ("--platform", tag))]
         command += ["--no-deps"] if machine.instead else []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import target as targets
+from ..core import interpreter
 from ..core.errors import InvalidInput, Missing, SystemFailure, UsageError
 from . import known, packages
 from .device import WORKER
@@ -23,14 +24,16 @@ PIP_SECONDS = 1800.0
 _PROBE = """echo "machine=$(uname -m)"
 echo "system=$(uname -sr)"
 echo "python=$(command -v {python} || true)"
-echo "version=$({python} -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)"
-echo "venv=$({python} -c 'import venv, ensurepip; print("yes")' 2>/dev/null)"
+echo "version=$({version} 2>/dev/null)"
+echo "venv=$({venv} 2>/dev/null)"
 echo "free_kb=$(df -Pk . | tail -1 | tr -s ' ' | cut -d' ' -f4)"
 """
+_VERSION = 'import sys; print("%d.%d.%d" % sys.version_info[:3])'
+_VENV = 'import venv, ensurepip; print("yes")'
 _RUNTIMES = """
 import json
-from edgeft import doctor, runtime
-print("@edgeft " + json.dumps([doctor.probe_apart(name) for name in runtime.BUILTIN]))
+from edgeft import backends, doctor
+print("@edgeft " + json.dumps([doctor.probe_apart(name) for name in backends.BUILTIN]))
 """
 
 
@@ -92,7 +95,8 @@ def setup(
 
 def probe(board: Ssh, python: str) -> dict[str, str]:
     """{machine, system, python, version, venv, free_kb} of a board."""
-    told = board.run(_PROBE.format(python=shlex.quote(python))).stdout
+    version, venv = (shlex.join(interpreter.script(code, python=python)) for code in (_VERSION, _VENV))
+    told = board.run(_PROBE.format(python=shlex.quote(python), version=version, venv=venv)).stdout
     return dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
 
 
@@ -121,14 +125,13 @@ def _environment(
 ) -> str:
     """A virtual environment below the board's root with what a worker imports; its interpreter."""
     say(f"{board.name}: making an environment with {', '.join(wanted)}")
-    source = ""
-    if wheels is not None:
-        source = f"--no-index --find-links {shlex.quote(board.carry(wheels))}"
-    words = " ".join(shlex.quote(package) for package in packages.for_runtime(wanted, extras))
-    script = (
-        "{ [ -x venv/bin/python ] || python3 -m venv venv; } && "
-        f"venv/bin/python -m pip install --quiet --disable-pip-version-check {source} {words}"
+    source = [] if wheels is None else ["--no-index", "--find-links", board.carry(wheels)]
+    quiet = ("--quiet", "--disable-pip-version-check")
+    environment = interpreter.module("venv", "venv", python="python3")
+    install = interpreter.module(
+        "pip", "install", *quiet, *source, *packages.for_runtime(wanted, extras), python="venv/bin/python"
     )
+    script = f"{{ [ -x venv/bin/python ] || {shlex.join(environment)}; }} && {shlex.join(install)}"
     done = board.run(script, timeout=PIP_SECONDS, check=False)
     if done.returncode:
         if "No space left on device" in done.stderr:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import shipped
-from ..core import files
+from ..core import files, interpreter
 from ..core.errors import EdgeftError, InvalidInput, Missing, SystemFailure, UsageError
 from . import known
 from .link import LinkLost
@@ -119,8 +119,7 @@ class Ssh:
         return [*own, *OPTIONS, *port, self.target, f"exec sh -c {shlex.quote(inside)}"]
 
     def argv(self, code: str, *args: str) -> list[str]:
-        words = " ".join(shlex.quote(word) for word in (self.python, "-c", code, *args))
-        return self.ssh(f"PYTHONPATH={shlex.quote(self.lib)} exec {words}")
+        return self.ssh(f"exec {shlex.join(interpreter.there(self.python, f'{self.lib}/edgeft', code, *args))}")
 
     def run(self, script: str, *, timeout: float = 120.0, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a script there, and say in words what went wrong with the connection or, with `check`, the script."""
@@ -172,7 +171,7 @@ class Ssh:
         return f"{there}/{path.name}" if path.is_file() else there
 
     def carry_package(self, say: Callable[[str], None] = lambda text: None) -> str:
-        """This package in the board's `lib/`, by content; the folder for PYTHONPATH."""
+        """This package in the board's `lib/`, by content; the folder that holds it."""
         package = Path(__file__).resolve().parents[1]
         names = {
             f"edgeft/{name}": package / name

@@ -212,7 +212,7 @@ def test_quiet_says_only_the_result_and_verbose_the_details(answers, capfd: pyte
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:
-    script = f"{sys.executable} -m edgeft.cli targets list --json | true"
+    script = f"{sys.executable} -m edgeft targets list --json | true"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
     assert done.stderr.count("Traceback") == 0
 

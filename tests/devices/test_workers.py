@@ -155,7 +155,7 @@ def test_heat_of_a_raspberry_pi_and_of_an_intel_board(tmp_path: Path):
 
 
 def test_the_command_of_a_worker_imports_nothing_heavy():
-    code = HERE[2].replace("main()", "")
+    code = HERE[HERE.index("-c") + 1].replace("main()", "")
     seen = subprocess.run(
         [sys.executable, "-c", code + "\nimport sys; print([m for m in ('torch', 'onnxruntime') if m in sys.modules])"],
         capture_output=True,

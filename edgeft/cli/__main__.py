@@ -1,5 +1,0 @@
-"""`python -m edgeft.cli` is `edgeft`."""
-
-from .entry import main
-
-main()
