@@ -295,10 +295,10 @@ def eager_tail(folder: Path, target: str) -> Any:
 
     from edgeft.config import recipe
     from edgeft.config import target as targets
-    from edgeft.export import personal
     from edgeft.quantize.parts import insert_parts
     from edgeft.session.session import open_session
     from edgeft.training_step import cut
+    from edgeft.training_step.trainable_tail import tail_parameters
 
     run, name = folder.parent / "run", folder.name.removeprefix("bundles-")
     session = open_session(recipe.load(run / "recipe.toml"))
@@ -306,7 +306,7 @@ def eager_tail(folder: Path, target: str) -> Any:
     parts = insert_parts(session.capture(session.built.module), targets.load(target).scheme, ())
     (graph,) = parts.graphs.values()
     known = {n for n, _ in graph.module.named_parameters()}
-    made = cut.cut(graph, personal.learns(session.built.module, session.built.head, name, known))
+    made = cut.cut(graph, tail_parameters(session.built.module, session.built.head, name, known))
     return made.tail, list(made.parameters.values())
 
 

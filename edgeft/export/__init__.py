@@ -1,10 +1,11 @@
-"""Export: a run's quantized graph becomes one verified bundle per target.
+"""Export: a run's quantized graphs become one verified bundle per target.
 
-run.py          the whole command
-onnxruntime.py  openvino.py  litert.py   one exporter a runtime
-onnx_passes.py  onnx_opset.py            rewriting of ONNX graphs, and the opset a profile allows
-tensorrt.py     the build script that goes into a Jetson's bundle
-artifact.py     what an exporter returns
+run.py             the order of the steps
+quantized_run.py   what an export takes, opened from a run directory
+reference.py       1. what the quantized torch graph of each scheme computes
+convert.py         2. graphs to artifacts; aside.py runs it in copies of this process
+prove.py           3. artifacts in their runtime over the test split, and the gates; tail_proof.py of a trainable tail
+pack.py            4. samples, manifest, verification by itself, report and rename
 """
 
 from __future__ import annotations

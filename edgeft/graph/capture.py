@@ -60,6 +60,7 @@ def capture(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[fx.Grap
     graph_module = program.module()
     drop_guards(graph_module)
     flatten_borders(graph_module)
+    graph_module.graph._tracer_cls = None  # its own tracer takes arguments that unpickling does not give
     # a plain GraphModule: the exported one refuses eval() and train()
     return fx.GraphModule(graph_module, graph_module.graph).eval(), dynamic
 

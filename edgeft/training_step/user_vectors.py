@@ -14,7 +14,9 @@ from torch import fx
 
 from ..core.errors import ModelError
 from ..graph.capture import attribute
+from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
+from .cut import Cut
 
 aten = torch.ops.aten
 _CASTS = {aten._to_copy.default, aten.to.dtype, aten.clone.default, aten.alias.default}
@@ -81,3 +83,24 @@ def _table(module: fx.GraphModule, weight: fx.Node) -> torch.Tensor:
         with torch.no_grad():
             return module.get_submodule(str(weight.target))(_table(module, weight.all_input_nodes[0])).clone()
     raise ModelError("the user's table is computed, not kept", where=f"tensor {weight.name}", remedy=_REMEDY)
+
+
+def check_candidates(made: Cut, width: int) -> None:
+    """Raise `ModelError` where a value that crosses the cut has no axis of `width` candidates."""
+    with torch.no_grad():
+        outputs = made.trunk.module(*made.trunk.captured.example)
+    for latent, value in zip(made.latents, outputs if isinstance(outputs, (tuple, list)) else (outputs,)):
+        if value.dim() < 2 or value.shape[1] != width:
+            raise ModelError(
+                f"has shape {tuple(value.shape)}, expected (rows, {width} candidates, ...)",
+                where=f"tensor {latent.name}",
+                remedy="a user's vectors are learned where every item is seen by itself",
+            )
+
+
+def output_step(graph: QuantizedGraph) -> float:
+    """The step of the grid that scores are rounded to; 0 where they are float."""
+    (output,) = (node for node in graph.module.graph.nodes if node.op == "output")
+    (last,) = output.all_input_nodes
+    fake = graph.module.get_submodule(str(last.target)) if last.op == "call_module" else None
+    return float(fake.parameters_of_grid()[0]) if isinstance(fake, ActivationFakeQuant) else 0.0

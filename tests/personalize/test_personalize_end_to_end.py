@@ -110,17 +110,17 @@ def test_fifty_steps_end_where_torch_ends(voices: Any, name: str) -> None:
     from edgeft.bundle import reader as bundle
     from edgeft.config import recipe
     from edgeft.config.target import load
-    from edgeft.export import personal
     from edgeft.quantize.parts import insert_parts
     from edgeft.session.session import open_session
     from edgeft.training_step import proof as personal_proof
+    from edgeft.training_step.trainable_tail import trainable_tail
 
     made = recipe.load(voices.folder / "run" / "recipe.toml")
     session = open_session(made)
     graph = insert_parts(session.capture(session.built.module), load(name).scheme, ())
     graph.set_mode("off")
     assert made.personalize is not None
-    built = personal.prepare(session, graph, made.personalize, lambda text: None)
+    built = trainable_tail(session, graph, made.personalize, lambda text: None)
     step = bundle.open(voices.bundle(name)).session(name="step")
     assert personal_proof.distance(built.step, built.learning, step, made.personalize, 50) <= 1e-5
 

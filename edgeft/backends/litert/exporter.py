@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 FILE = "model.tflite"
+#: module and name under which the converter knows the module that it is given
+POSITIONAL = ("edgeft.export.litert", "_convert.<locals>.Positional")
 
 
 def export(
@@ -85,6 +87,8 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...], config:
         def forward(self, *inputs: torch.Tensor) -> Any:
             return self.inner(*inputs)
 
+    # the converter writes the class's full name into tensors' names: fixed, so that no move of this code changes a file
+    Positional.__module__, Positional.__qualname__ = POSITIONAL
     wrapped = Positional()
     wrapped.training = False  # eval() would recurse into a captured graph, which refuses it
     error: BaseException | None = None

@@ -1,0 +1,151 @@
+"""The second step: graphs to artifacts of a runtime, by a function of one value that holds no more than it needs.
+
+A `Conversion` has graphs, names and a profile: no data set, no open file, no session of a runtime. So it can be handed
+to a copy of this process (`aside.py`), where nothing that the original goes on to do is missing or in the way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx
+
+from ..backends.artifact import Artifact
+from ..config.target import Target
+from ..core.errors import ModelError
+from ..personalize.plan import GRAPHS as TAIL_GRAPHS
+from ..quantize.graph import QuantizedGraph
+from ..quantize.lower import lower
+from ..quantize.parts import MAIN
+from ..training_step.trainable_tail import FOLDER, TrainableTail
+from .quantized_run import QuantizedRun, QuantizedScheme
+
+
+@dataclass(frozen=True)
+class GraphConversion:
+    """One artifact to be written into `folder` (below the staging folder).
+
+    `graph` is a quantized graph, which is lowered, or a float one; `fixed` says that its inputs keep the sizes of
+    `example` on every axis, and that axis 0 means nothing (a training step).
+    """
+
+    folder: str
+    graph: QuantizedGraph | fx.GraphModule
+    example: tuple[torch.Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    dynamic_batch: bool
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """All artifacts of one target; `graphs` in the order in which `convert` returns them."""
+
+    target: Target
+    staging: Path
+    graphs: tuple[GraphConversion, ...]
+
+
+def conversion(run: QuantizedRun, profile: Target, staging: Path) -> Conversion:
+    """What is to be written for a target: each graph and its float baseline, then trunk, tail and training step.
+
+    Of several graphs each has a folder of its own.
+    """
+    scheme = run.scheme_of(profile)
+    graphs: list[GraphConversion] = []
+    for name, captured in run.captured.graphs.items():
+        inputs = run.input_names if run.captured.single else captured.input_names
+        border = (captured.example, tuple(inputs), captured.output_names, captured.dynamic)
+        folder = "" if name == MAIN and run.captured.single else name
+        graphs.append(GraphConversion(folder, scheme.graphs.graphs[name], *border))
+        graphs.append(GraphConversion(f"baseline/{folder}".rstrip("/"), captured.module, *border))
+    if scheme.tail is not None:
+        graphs += _of_tail(scheme.tail)
+    return Conversion(profile, staging, tuple(graphs))
+
+
+def _of_tail(tail: TrainableTail) -> list[GraphConversion]:
+    """Trunk, tail and training step, in the order of `personalize.plan.GRAPHS`."""
+    trunk, step = tail.cut.trunk, tail.step
+    of_name = {
+        "trunk": GraphConversion(
+            f"{FOLDER}/trunk",
+            trunk,
+            trunk.captured.example,
+            tail.inputs,
+            tuple(tail.latent_names),
+            trunk.captured.dynamic,
+        ),
+        "tail": GraphConversion(
+            f"{FOLDER}/tail",
+            tail.inference,
+            (*tail.example, *tail.parameters),
+            tuple(tail.tail_inputs),
+            tuple(tail.tail_outputs),
+            dynamic_batch=False,
+            fixed=True,
+        ),
+        "step": GraphConversion(
+            f"{FOLDER}/step",
+            step.module,
+            step.example,
+            tuple(step.inputs),
+            tuple(step.outputs),
+            dynamic_batch=False,
+            fixed=True,
+        ),
+    }
+    return [of_name[name] for name in TAIL_GRAPHS]
+
+
+def convert(job: Conversion) -> list[dict[str, Any]]:
+    """Write every artifact; returns them as plain values (see `Artifact`), paths from the staging folder.
+
+    Raises `ModelError` naming the target, the op and the tensor that a converter cannot translate.
+    """
+    exporter = importlib.import_module(f"edgeft.backends.{job.target.backend}.exporter")
+    form = "qdq" if job.target.backend == "litert" else "int"
+    artifacts: list[Artifact] = []
+    for graph in job.graphs:
+        folder = job.staging / graph.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        border = (graph.example, list(graph.inputs), list(graph.outputs), folder)
+        options: dict[str, Any] = {"target": job.target, "dynamic_batch": graph.dynamic_batch}
+        try:
+            if isinstance(graph.graph, QuantizedGraph):
+                artifact = exporter.export(lower(graph.graph, form), *border, **options)
+            else:
+                artifact = exporter.export_float(graph.graph, *border, **options, as_it_is=graph.fixed)
+        except ModelError as error:
+            error.message = f"{job.target.name}: {error.message}"
+            raise
+        prefix = f"{graph.folder}/" if graph.folder else ""
+        artifacts.append(dataclasses.replace(artifact, file=f"{prefix}{artifact.file}"))
+    return [dataclasses.asdict(artifact) for artifact in artifacts]
+
+
+@dataclass(frozen=True)
+class GraphArtifacts:
+    """The artifact of one graph of the model and its float baseline."""
+
+    quantized: Artifact
+    baseline: Artifact
+
+
+def artifacts_of(
+    converted: Sequence[dict[str, Any]], run: QuantizedRun, scheme: QuantizedScheme
+) -> tuple[dict[str, GraphArtifacts], dict[str, Artifact]]:
+    """What `convert` returned, by graph of the model, and by graph of the trainable tail ({} where there is none)."""
+    read = [Artifact(c["file"], tuple(c["files"]), c["emitted"]) for c in converted]
+    count = 2 * len(run.captured.graphs)
+    pairs = zip(read[:count:2], read[1:count:2])
+    of_model = {name: GraphArtifacts(*pair) for name, pair in zip(run.captured.graphs, pairs)}
+    of_tail = dict(zip(TAIL_GRAPHS, read[count:])) if scheme.tail is not None else {}
+    return of_model, of_tail

@@ -1,0 +1,133 @@
+"""The last step: a staging folder becomes a bundle: samples, manifest, verification by itself, report and rename."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import backends as runtime
+from .._version import __version__
+from ..bundle import reader as bundle
+from ..core import files
+from ..measure.fingerprint import fingerprint
+from ..session import environment
+from ..training_step.trainable_tail import FILE as START
+from ..verify import isolated
+from ..verify.document import clean, merge
+from ..verify.integer import digests
+from ..verify.other_figures import other_figures
+from ..verify.scales import scales_digest
+from . import prove
+from .page import page
+from .prove import ConvertedTarget, Evidence
+from .quantized_run import QuantizedRun
+from .samples import compressed, samples_file
+
+
+@contextlib.contextmanager
+def staging(final: Path) -> Iterator[Path]:
+    """A folder beside `final` that is gone afterwards, unless it has been renamed."""
+    folder = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
+    with files.no_empty_folder(final.parent), files.system_errors(final):
+        try:
+            folder.mkdir(parents=True)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def pack(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence, final: Path) -> dict[str, Any]:
+    """Finish the staging folder of one target, verify it, and rename it to `final`; returns report.json's content.
+
+    Raises `BundleError` where the bundle cannot be opened or its runtime takes the fresh process down, and
+    `SystemFailure` where the system refuses to write.
+    """
+    folder = made.staging
+    _write_files(run, made, evidence)
+    bundle.write(folder, _manifest(run, made))
+
+    alone = isolated.run(folder)
+    report = merge(alone, prove.gates(run, made, evidence, alone))
+    report |= other_figures(run.task, evidence.float, evidence.quantized, run.test.targets, run.dataset.labels)
+    errors, history = list(made.reference.layer_errors), list(run.history)
+    report["details"] = {"layer_error": errors, "history": history}
+
+    text = page(run, made, evidence, report)
+    files.write_json(folder / "report.json", clean(report))
+    files.write_text(folder / "report.html", text)
+    with files.system_errors(final):
+        files.publish(folder, final)
+    return {**report, "path": str(final)}
+
+
+def _write_files(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence) -> None:
+    """The files beside the artifacts that the manifest lists."""
+    folder, reference = made.staging, made.reference
+    content = samples_file(reference.samples, evidence.quantized, reference.outputs, run.dataset, made.graph_samples)
+    files.write_bytes(folder / bundle.SAMPLES, content)
+    if made.tail is not None:
+        files.write_bytes(folder / START, compressed(made.tail.start))
+    if made.target.compiler == "trtexec":
+        from ..backends.onnxruntime.tensorrt import build_script
+
+        tables = [{**g.table, "sha256": files.sha256(folder / g.artifact.file)} for g in made.graphs.values()]
+        files.write_text(folder / "build_engine.sh", build_script(made.target, *tables))
+
+
+def _manifest(run: QuantizedRun, made: ConvertedTarget) -> dict[str, Any]:
+    """manifest.json without `files`, which `bundle.write` adds."""
+    asked, profile, machine = run.recipe, made.target, runtime.get(made.target.backend)
+    version = machine.version()
+    weights = [tensor for path in made.artifact_paths for tensor in machine.integer_weights(path)]
+    grids = [grid for path in made.artifact_paths for grid in machine.activation_grids(path)]
+    graphs = made.scheme.graphs.graphs.values()
+    emitted = [graph.artifact.emitted for graph in made.graphs.values()]
+    tail = made.tail
+    table: dict[str, Any] = {
+        "name": asked.name,
+        "task": asked.task,
+        "target": profile.name,
+        "backend": profile.backend,
+        "graphs": [*(graph.table for graph in made.graphs.values()), *(tail.tables if tail else ())],
+        **({"personalize": tail.plan} if tail else {}),
+        "preprocess": bundle.carry(run.spec, made.staging),
+        "labels": list(run.dataset.labels),
+        "scheme": profile.scheme.as_dict(),
+        "runtime": {"name": profile.backend, "version": version, "options": machine.options(), "threads": 1},
+        "requires": {**_required(emitted), "max_rank": max(graph.summary.max_rank for graph in graphs)},
+        "gates": dataclasses.asdict(asked.gates),
+        "integer_weights": digests({w.name: (w.data, w.scale) for w in made.scheme.weights}),
+        "scales_sha256": scales_digest(weights, grids),
+        "provenance": _provenance(run, made, version),
+    }
+    return clean(table)
+
+
+def _provenance(run: QuantizedRun, made: ConvertedTarget, version: str) -> dict[str, Any]:
+    return {
+        "edgeft": __version__,
+        "method": made.scheme.method,
+        "recipe": dataclasses.asdict(run.recipe),
+        "data": run.summary.get("data"),
+        "run": {k: run.summary.get(k) for k in ("float", "ptq", "quantized", "n", "seed", "metric")},
+        "versions": environment.versions(),
+        "fingerprint": fingerprint(threads=1, runtime={"name": made.target.backend, "version": version}),
+    }
+
+
+def _required(emitted: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the graphs together need: of numbers the highest, of op versions each op's highest."""
+    table: dict[str, Any] = {}
+    for needs in emitted:
+        for key, value in needs.items():
+            if key == "op_versions":
+                known = table.setdefault(key, {})
+                known |= {op: max(version, known.get(op, 0)) for op, version in value.items()}
+            elif key != "ops":
+                table[key] = max(table.get(key, value), value) if isinstance(value, (int, float)) else value
+    return table

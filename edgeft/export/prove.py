@@ -1,0 +1,236 @@
+"""The third step: artifacts loaded in their runtime, run over the test split, and judged.
+
+What a bundle can show by itself is judged in a fresh process (`verify.isolated`); here are the gates that need the
+data, the torch graph or the profile's view of the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import backends as runtime
+from ..backends.artifact import Artifact
+from ..bundle import reader as bundle
+from ..config import target
+from ..config.target import Target
+from ..core.verdict import Verdict
+from ..inputs.batches import Arrays, outputs_of, preprocessed, row_by_row
+from ..quantize.parts import MAIN
+from ..verify.accuracy import accuracy
+from ..verify.agreement import agreement
+from ..verify.compatibility import compatibility
+from ..verify.integer import integer
+from ..verify.parity import parity
+from ..verify.scales import activation_scales
+from . import tail_proof
+from .convert import GraphArtifacts, artifacts_of
+from .quantized_run import QuantizedRun, QuantizedScheme, Say
+from .reference import Reach, Reference
+from .samples import GraphSamples
+from .tables import tensor_tables
+
+#: sessions of the float baseline and of the quantized artifact
+SessionPair = tuple[runtime.Session, runtime.Session]
+
+
+@dataclass(frozen=True)
+class ConvertedGraph:
+    """One graph of the model: its artifact, and the manifest's table of it."""
+
+    artifact: Artifact
+    table: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ConvertedTarget:
+    """What was converted for one target, in its staging folder, and what is known of it before it is run.
+
+    `graph_samples` are those of a model of several graphs, `tail` is the proved trainable tail where there is one.
+    """
+
+    target: Target
+    scheme: QuantizedScheme
+    reference: Reference
+    staging: Path
+    graphs: dict[str, ConvertedGraph]
+    graph_samples: tuple[GraphSamples, ...] = ()
+    tail: tail_proof.ProvedTail | None = None
+
+    @property
+    def artifact_paths(self) -> list[Path]:
+        return [self.staging / graph.artifact.file for graph in self.graphs.values()]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Outputs (N, ...) of the float and of the quantized artifact on the test split."""
+
+    float: Arrays
+    quantized: Arrays
+
+
+def observed(
+    run: QuantizedRun,
+    places: Sequence[tuple[Target, Path]],
+    results: Sequence[Callable[[], list[dict[str, Any]]]],
+    references: Mapping[str, Reference],
+    say: Say,
+) -> tuple[list[ConvertedTarget], list[Evidence]]:
+    """Load what was converted for each (target, staging folder), and run all of it over the test split.
+
+    `results` wait for what `convert` returned, `references` are by scheme. All that computes on every core is done, and
+    every session is closed, before the first bundle is timed.
+    """
+    converted, sessions = [], []
+    for (profile, staging), result in zip(places, results):
+        made, pair = _load(run, profile, references[profile.scheme.name], staging, result(), say)
+        converted.append(made)
+        sessions.append(pair)
+    return converted, _outputs(run, sessions)
+
+
+def _load(
+    run: QuantizedRun,
+    profile: Target,
+    reference: Reference,
+    staging: Path,
+    results: Sequence[dict[str, Any]],
+    say: Say,
+) -> tuple[ConvertedTarget, SessionPair]:
+    """Load the artifacts that `convert` wrote; proves a trainable tail. Returns the whole model's sessions too."""
+    scheme = run.scheme_of(profile)
+    of_model, of_tail = artifacts_of(results, run, scheme)
+    graphs: dict[str, ConvertedGraph] = {}
+    before: dict[str, runtime.Session] = {}
+    after: dict[str, runtime.Session] = {}
+    for name, artifacts in of_model.items():
+        table, pair = _loaded(run, profile, reference.reach[name], staging, name, artifacts)
+        graphs[name] = ConvertedGraph(artifacts.quantized, table)
+        before[name], after[name] = pair
+
+    made = ConvertedTarget(profile, scheme, reference, staging, graphs)
+    if not run.captured.single:
+        samples = tuple(
+            GraphSamples(name, feeds, reference.graph_outputs[name], row_by_row(after[name], feeds))
+            for name, feeds in reference.graph_feeds.items()
+        )
+        whole = (bundle.composed(run.task, before, run.spec), bundle.composed(run.task, after, run.spec))
+        return dataclasses.replace(made, graph_samples=samples), whole
+    if scheme.tail is not None:
+        say(f"{profile.name}: proving the training step")
+        tail = tail_proof.prove(run, scheme.tail, profile, staging, of_tail, after[MAIN])
+        made = dataclasses.replace(made, tail=tail)
+    return made, (before[MAIN], after[MAIN])
+
+
+def _loaded(
+    run: QuantizedRun, profile: Target, reach: Reach, staging: Path, name: str, artifacts: GraphArtifacts
+) -> tuple[dict[str, Any], SessionPair]:
+    """One graph: its table, and the sessions of its float baseline and of its artifact."""
+    machine, captured = runtime.get(profile.backend), run.captured.graphs[name]
+    baseline, quantized = (
+        machine.load(staging / artifact.file, options=options_for(profile))
+        for artifact in (artifacts.baseline, artifacts.quantized)
+    )
+    inputs = run.input_names if run.captured.single else captured.input_names
+    table = {
+        "name": name,
+        "file": artifacts.quantized.file,
+        "baseline": artifacts.baseline.file,
+        "inputs": tensor_tables(quantized.inputs, inputs, layout=run.spec.get("layout")),
+        "outputs": tensor_tables(
+            quantized.outputs,
+            captured.output_names,
+            layout=None,
+            steps=run.scheme_of(profile).graphs.graphs[name].output_steps(),
+            reach=reach,
+        ),
+    }
+    before, after = (bundle.named(session, table, where=str(staging)) for session in (baseline, quantized))
+    return table, (before, after)
+
+
+def options_for(profile: Target) -> dict[str, Any]:
+    """The runtime options that a target's artifacts are judged with on this machine."""
+    machine = runtime.get(profile.backend)
+    return {**machine.options(), **(bundle.exact_options(machine) if target.exact_here(profile) else {})}
+
+
+def _outputs(run: QuantizedRun, pairs: Sequence[SessionPair]) -> list[Evidence]:
+    """The outputs of every artifact on the test split, one `Evidence` a pair of sessions.
+
+    A batch is read once for all of them, and they run side by side: runtimes compute outside the interpreter's lock,
+    and nothing is timed here.
+    """
+    sessions = [session for pair in pairs for session in pair]
+    with ThreadPoolExecutor(min(len(sessions), os.cpu_count() or 1)) as pool:
+        outputs = outputs_of(sessions, preprocessed(run.task, run.spec, run.test), pool.map)
+    return [Evidence(*pair) for pair in zip(outputs[::2], outputs[1::2])]
+
+
+def gates(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence, alone: Mapping[str, Any]) -> list[Verdict]:
+    """The gates that need the data, the torch graph or the profile's view of the model.
+
+    `alone` is the report of the bundle by itself, which knows what the runtime left in float.
+    """
+    machine, limits = runtime.get(made.target.backend), run.recipe.gates
+    stored = [tensor for path in made.artifact_paths for tensor in machine.integer_weights(path)]
+    trained = {weight.name: (weight.data, weight.scale) for weight in made.scheme.weights}
+    pair = (evidence.float, evidence.quantized)
+    return [
+        accuracy(run.task, *pair, run.test.targets, run.dataset.labels, limits),
+        agreement(run.task, *pair, limits),
+        *_parity(run, made, evidence),
+        *(made.tail.verdicts if made.tail else ()),
+        integer(trained, stored),
+        *[_scales(made, name) for name in made.graphs],
+        *[_compatibility(run, made, name, alone) for name in made.graphs],
+    ]
+
+
+def _parity(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence) -> list[Verdict]:
+    """Each graph on the same inputs in torch and in its runtime."""
+    if run.captured.single:
+        compared = [(MAIN, run.task, made.reference.outputs, evidence.quantized)]
+    else:
+        compared = [(rows.name, run.task.part(rows.name), rows.graph, rows.quantized) for rows in made.graph_samples]
+
+    verdicts, metric = [], "quantized graph, test split"
+    for name, judge, expected, outputs in compared:
+        steps = made.scheme.graphs.graphs[name].output_steps()
+        for output, values in expected.items():
+            steps.setdefault(output, float(np.ptp(values)) / 255 or float(np.finfo(np.float32).tiny))
+        verdict = parity(judge, expected, outputs, steps, made.reference.reach[name], metric=metric)
+        verdicts.append(_of_graph(name, verdict))
+    return verdicts
+
+
+def _scales(made: ConvertedTarget, name: str) -> Verdict:
+    machine, graph = runtime.get(made.target.backend), made.scheme.graphs.graphs[name]
+    grids = [fake.parameters_of_grid() for fake in graph.activations().values()]
+    stored = machine.activation_grids(made.staging / made.graphs[name].artifact.file)
+    return _of_graph(name, activation_scales(grids, stored))
+
+
+def _compatibility(run: QuantizedRun, made: ConvertedTarget, name: str, alone: Mapping[str, Any]) -> Verdict:
+    summary = made.scheme.graphs.graphs[name].summary
+    emitted = {
+        **made.graphs[name].artifact.emitted,
+        "dynamic": run.captured.graphs[name].dynamic and not made.target.static_shapes,
+        "max_rank": summary.max_rank,
+        "float_ops": list((alone.get("int8") or {}).get("float_ops") or []),
+    }
+    return _of_graph(name, compatibility(made.target, emitted, target.objections(made.target, summary)))
+
+
+def _of_graph(name: str, verdict: Verdict) -> Verdict:
+    """A verdict on one graph of several names it."""
+    return verdict if name == MAIN else dataclasses.replace(verdict, why=f"{name}: {verdict.why}", graph=name)

@@ -1,0 +1,224 @@
+"""What an export takes: a finished run opened once, with one quantized graph per scheme of its targets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from .. import data
+from ..config import recipe, target
+from ..config.recipe import Recipe
+from ..config.target import Target
+from ..core.errors import RunError, UsageError
+from ..quantize.lower import IntegerWeight
+from ..quantize.parts import CapturedParts, QuantizedParts, insert_parts
+from ..session.calibration_data import calibrated
+from ..session.session import LEARNED, Session, open_session
+from ..training_step.trainable_tail import TrainableTail, trainable_tail
+
+Say = Callable[[str], None]
+#: tables of a run's recipe that may still be changed at export: none of them changes what was trained
+OVERRIDABLE = ("gates", "export", "quantize", "personalize")
+
+
+@dataclass(frozen=True)
+class QuantizedScheme:
+    """The graphs of one scheme, ready to be lowered; `method` is how they came to be ("qat", "ptq").
+
+    `tail` is the part that may be trained on a device, None where the recipe asks for none.
+    """
+
+    graphs: QuantizedParts
+    method: str
+    weights: tuple[IntegerWeight, ...]
+    tail: TrainableTail | None = None
+
+    @property
+    def name(self) -> str:
+        return self.graphs.scheme.name
+
+
+@dataclass(frozen=True)
+class QuantizedRun:
+    """Quantized graphs by scheme, and the data and the task that they are judged by.
+
+    `spec` is the manifest's `preprocess` table, `input_names` are the feeds that the task makes, in the order of the
+    model's inputs. `summary` and `history` are summary.json and the rows of metrics.jsonl.
+    """
+
+    recipe: Recipe
+    task: Any
+    objective: Any
+    dataset: data.Dataset
+    spec: dict[str, Any]
+    input_names: tuple[str, ...]
+    captured: CapturedParts
+    targets: tuple[Target, ...]
+    schemes: dict[str, QuantizedScheme]
+    summary: dict[str, Any]
+    history: tuple[dict[str, Any], ...]
+
+    @property
+    def test(self) -> data.Split:
+        return self.dataset.split("test")
+
+    def scheme_of(self, profile: Target) -> QuantizedScheme:
+        return self.schemes[profile.scheme.name]
+
+
+def open_run(
+    folder: Path,
+    targets: Sequence[Target],
+    names: Sequence[str],
+    *,
+    ptq: bool,
+    overrides: Sequence[str],
+    allow_code: bool,
+    model: nn.Module | None,
+    dataset: data.Dataset | None,
+    say: Say,
+) -> QuantizedRun:
+    """Open the run in `folder` for `targets`, which the user called `names`; `ptq` calibrates its schemes anew.
+
+    Raises `RunError` for a run that is unfinished, damaged or of other data, `UsageError` for a scheme that it lacks.
+    """
+    summary = _summary(folder)
+    asked = _overridden(recipe.load(folder / "recipe.toml"), overrides)
+    profiles = tuple(target.with_embeddings(profile, asked.quantize.embeddings) for profile in targets)
+
+    session = open_session(
+        dataclasses.replace(asked, export=recipe.Export(tuple(names))),
+        allow_code=allow_code,
+        model=model,
+        dataset=dataset,
+        learned=folder / LEARNED,
+        say=say,
+    )
+    # a profile may be given as a file; a manifest tells its name
+    session.recipe = dataclasses.replace(asked, export=recipe.Export(tuple(profile.name for profile in profiles)))
+    _refuse_other_data(session, summary, folder, say)
+
+    # what the run was trained with, also where statistics of the data as it is now would give another table
+    session.spec = dict(summary.get("preprocess") or session.spec)
+    session.point_to_learned()
+    _load_state(session.built.module, folder / "float.safetensors")
+    captured = session.capture(session.built.module)
+    schemes: dict[str, QuantizedScheme] = {}
+    for profile in profiles:
+        if profile.scheme.name not in schemes:
+            graphs, method = _graphs_of(session, captured, profile, profiles, folder, ptq, say)
+            table = session.recipe.personalize
+            tail = None if table is None else trainable_tail(session, graphs, table, say)
+            schemes[profile.scheme.name] = QuantizedScheme(graphs, method, tuple(graphs.integer_weights()), tail)
+
+    return QuantizedRun(
+        session.recipe,
+        session.task,
+        session.objective,
+        session.dataset,
+        session.spec,
+        session.input_names,
+        captured,
+        profiles,
+        schemes,
+        summary,
+        _history(folder),
+    )
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    path = folder / "summary.json"
+    if not path.is_file():
+        raise RunError(
+            "is no finished run", where=str(folder), remedy=f"edgeft tune --resume {shlex.quote(str(folder))}"
+        )
+    return dict(json.loads(path.read_text()))
+
+
+def _overridden(trained: Recipe, overrides: Sequence[str]) -> Recipe:
+    for item in overrides:
+        if item.split(".")[0] not in OVERRIDABLE:
+            raise UsageError(f"--set {item}: at export only {', '.join(OVERRIDABLE)} can be set", remedy="edgeft tune")
+    return recipe.override(trained, list(overrides)) if overrides else trained
+
+
+def _refuse_other_data(session: Session, summary: dict[str, Any], folder: Path, say: Say) -> None:
+    labels = list(session.dataset.labels)
+    if summary.get("labels") != labels:
+        raise RunError(
+            f"the data's labels {labels} are not those of the run {summary.get('labels')}", where=str(folder)
+        )
+    if summary.get("data") != data.fingerprint(session.dataset):
+        say("warning: the data is not what the run was trained on; figures are those of the data as it is now")
+
+
+def _graphs_of(
+    session: Session,
+    captured: CapturedParts,
+    profile: Target,
+    profiles: Sequence[Target],
+    folder: Path,
+    ptq: bool,
+    say: Say,
+) -> tuple[QuantizedParts, str]:
+    """The run's graphs for the target's scheme and their method; calibrated anew with `ptq`."""
+    scheme = profile.scheme
+    path = folder / _state_file(scheme.name)
+    if ptq:
+        say(f"{scheme.name}: calibrating")
+        return calibrated(session, captured, scheme), "ptq"
+    if not path.is_file():
+        raise _lacks_scheme(session.recipe, profile, profiles, folder)
+
+    graphs = insert_parts(captured, scheme, session.recipe.quantize.keep_float)
+    graphs.set_mode("quantize")
+    _load_state(graphs.module, path)
+    return graphs, session.recipe.quantize.method
+
+
+def _lacks_scheme(asked: Recipe, profile: Target, profiles: Sequence[Target], folder: Path) -> UsageError:
+    """The error of a scheme that was not trained, with the command that adds it to the run."""
+    lacking = [other.name for other in profiles if not (folder / _state_file(other.scheme.name)).is_file()]
+    trained = recipe.load(folder / "recipe.toml")
+    names = list(dict.fromkeys([*trained.export.targets, *lacking]))
+    setting = shlex.quote(f"export.targets={json.dumps(names)}")
+    if asked.quantize.embeddings != trained.quantize.embeddings:
+        setting += f" --set quantize.embeddings={asked.quantize.embeddings}"
+    return UsageError(
+        f"the run has no model for the scheme {profile.scheme.name} of {profile.name}",
+        where=str(folder),
+        remedy=f"edgeft tune --resume {shlex.quote(str(folder))} --set {setting}, or pass --ptq",
+    )
+
+
+def _state_file(scheme: str) -> str:
+    """The file of a run that holds the model of a scheme."""
+    return f"quantized.{scheme}.safetensors"
+
+
+def _history(folder: Path) -> tuple[dict[str, Any], ...]:
+    path = folder / "metrics.jsonl"
+    return tuple(json.loads(line) for line in path.read_text().splitlines()) if path.is_file() else ()
+
+
+def _load_state(module: nn.Module, path: Path) -> None:
+    """Load a run's safetensors strictly; raises `RunError` for a damaged file or one of another model."""
+    try:
+        module.load_state_dict(load_file(path), strict=True)
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"cannot be read ({error})", where=str(path), remedy="tune again") from error
+    except RuntimeError as error:
+        raise RunError(
+            f"holds another model than the recipe's: {str(error).splitlines()[-1].strip()[:200]}",
+            where=str(path),
+            remedy="export with the recipe and the versions that the run was made with",
+        ) from error
