@@ -36,6 +36,21 @@ def packages(room: str, attribute: str) -> dict[str, str]:
     return {name.replace("_", "-"): f"edgeft.{room}.{name}:{attribute}" for name in names}
 
 
+def modules(room: str, attribute: str) -> dict[str, str]:
+    """{name: "edgeft.<room>.<module>:<attribute>"} of every module in a room of edgeft ("data.formats"), none imported.
+
+    An underscore of the module's name is a hyphen of the record's.
+    """
+    folder = Path(__file__).parent.joinpath(*room.split("."))
+    names = sorted(module.name for module in pkgutil.iter_modules([str(folder)]) if not module.ispkg)
+    return {name.replace("_", "-"): f"edgeft.{room}.{name}:{attribute}" for name in names}
+
+
+def offered(group: str) -> dict[str, EntryPoint]:
+    """{name: entry point} of what the installed packages offer in a group; `InvalidInput` where two offer one name."""
+    return Registry(group, "plug-in", "builtins:object")._plugins()
+
+
 @dataclass(frozen=True)
 class Registry(Generic[T]):
     """The records of one kind: those of edgeft (`builtin`: name -> "module:attribute") and of the entry-point group.
@@ -47,6 +62,9 @@ class Registry(Generic[T]):
     noun: str
     record: str
     builtin: Mapping[str, str] = field(default_factory=dict)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.builtin or name in self._plugins()
 
     def names(self) -> tuple[str, ...]:
         """Every known name, sorted."""
@@ -116,3 +134,9 @@ def _class(place: str) -> type:
 
 def _distribution(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+#: the formats of data
+DATA_FORMATS: Registry[Any] = Registry(
+    "edgeft.data", "data format", "edgeft.data.record:Format", modules("data.formats", "FORMAT")
+)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..core.errors import InternalError, RecipeError, UsageError, nearest
+from ..plugins import DATA_FORMATS, Registry
 from . import tables
 from .scheme import EMBEDDINGS
 
@@ -156,21 +157,6 @@ TASKS = (
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASKS,
     "model.source": ("builtin", "timm", "torchvision", "transformers", "ultralytics", "python", "module"),
-    "data.format": (
-        "image-folder",
-        "npz",
-        "embedded",
-        "trajectories",
-        "wav-folder",
-        "ratings",
-        "csv",
-        "jsonl",
-        "yolo",
-        "coco",
-        "masks",
-        "pairs",
-        "dataset",
-    ),
     "data.quoting": ("auto", "csv", "none"),
     "data.resize": ("bilinear", "bicubic", "nearest"),
     "data.units": ("", "words", "characters"),
@@ -186,6 +172,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "personalize.loss": ("", "cross-entropy", "mse", "prototype", "ranking"),
     "personalize.optimizer": ("sgd", "adam"),
 }
+
+#: registries whose names a key may have
+REGISTRIES: dict[str, Registry[Any]] = {"data.format": DATA_FORMATS}
 
 #: entry-point groups whose names count as known
 PLUGINS = {"task": "edgeft.tasks", "model.source": "edgeft.models"}
@@ -277,6 +266,9 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
         if key in PLUGINS and value in tables.plugins(PLUGINS[key]):
             continue
         raise fail(key, f"cannot be {value!r}", nearest(value, allowed))
+    for key, registry in REGISTRIES.items():
+        if (value := _get(recipe, key)) not in registry:
+            raise fail(key, f"cannot be {value!r}", nearest(value, registry.names()))
     for key, (low, high) in RANGES.items():
         value = _get(recipe, key)
         if value is not None and not low <= value <= high:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from ..core.errors import InvalidInput, SystemFailure, nearest
+from ..plugins import offered
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -281,6 +282,4 @@ def _quoted(text: str) -> str:
 
 def plugins(group: str) -> tuple[str, ...]:
     """The names of an entry-point group, so that what a plug-in adds counts as known."""
-    from importlib.metadata import entry_points
-
-    return tuple(sorted(entry.name for entry in entry_points(group=group)))
+    return tuple(sorted(offered(group)))

@@ -1,34 +1,31 @@
-"""Data: one file a format. A format opens to a `Dataset` of lazy splits; numpy, and pillow where images are decoded.
+"""Data: a format opens to a `Dataset` of lazy splits; numpy, and pillow where images are decoded.
 
-    image_folder.py   train/ val/ test/ with one folder a class, or class folders alone
-    npz.py            one .npz file with images and labels
-    embedded.py       data that comes with an installed package
-    trajectories.py   recorded control: an .npz of episodes, or a Donkeycar tub
-    wav_folder.py     train/ val/ test/ of sounds by class folder or by file name
-    transcripts.py    the same with transcripts instead of classes
-    similar.py        near duplicates of pictures; similar_sounds.py those of sounds
-    folders.py        what formats of files in class folders share
-    ratings.py        who rated what and when: MovieLens' ratings.csv or u.data (rows are made by interactions.py)
-    yolo.py, coco.py  pictures with boxes: YOLO's text files, COCO's json (boxes.py has what both share)
+    record.py         what is known of a format; formats/ has a file each
+    samples.py        splits and how they are divided; folders.py, delimited.py, boxes.py what several formats share
     table.py          texts with a class: csv (or tab-separated) and JSON lines
+    transcripts.py    sounds with transcripts, of the format "wav-folder"
+    interactions.py   rows of ratings
+    data_yaml.py      the data.yaml of YOLO's format
+    similar.py        near duplicates of pictures; similar_sounds.py those of sounds
 
-`open(spec)` finds the format, `checks.py` says whether the data can be trusted.
+`open(spec)` finds the format among those of edgeft and of plug-ins (`edgeft.plugins.DATA_FORMATS`, entry-point group
+`edgeft.data`); `checks.py` says whether the data can be trusted.
 """
 
 from __future__ import annotations
 
-import importlib
-
 from ..config import recipe
-from ..core.errors import RecipeError, nearest
+from ..core.errors import RecipeError, UsageError
+from ..plugins import DATA_FORMATS
 from .again import source
 from .checks import calibration_indices, check, fingerprint, overlap, require_disjoint
+from .record import Format
 from .samples import WHOLE, Dataset, Split
 
 __all__ = [
-    "FORMATS",
     "WHOLE",
     "Dataset",
+    "Format",
     "Split",
     "calibration_indices",
     "check",
@@ -39,29 +36,27 @@ __all__ = [
     "source",
 ]
 
-#: format name in a recipe -> module of this package
-FORMATS = {
-    "image-folder": "image_folder",
-    "npz": "npz",
-    "embedded": "embedded",
-    "trajectories": "trajectories",
-    "wav-folder": "wav_folder",
-    "ratings": "ratings",
-    "csv": "table",
-    "jsonl": "table",
-    "yolo": "yolo",
-    "coco": "coco",
-    "masks": "masks",
-    "pairs": "pairs",
-}
 
+def open(spec: recipe.Data, task: str = "") -> Dataset:
+    """The data set that `spec` names, for `task`; its notes name the keys that are set and that the format ignores.
 
-def open(spec: recipe.Data) -> Dataset:
-    """The data set that `spec` names.
-
-    Raises `RecipeError` for an unknown format (with the nearest one), `DataError` for data that is absent or cannot
-    be used, and `Missing` where a package is needed that is not installed.
+    Raises `RecipeError` for an unknown format (with the nearest one) and for one that the task does not take,
+    `DataError` for data that is absent or cannot be used, and `Missing` where a package that is needed is absent.
     """
-    if spec.format not in FORMATS:
-        raise RecipeError(f"unknown format {spec.format!r}", where="data.format", remedy=nearest(spec.format, FORMATS))
-    return importlib.import_module(f".{FORMATS[spec.format]}", __package__).open(spec)
+    try:
+        form = DATA_FORMATS.get(spec.format)
+    except UsageError as error:
+        raise RecipeError(error.message, where="data.format", remedy=error.remedy) from error
+    if task in recipe.TASKS and form.tasks and task not in form.tasks:  # of a plug-in's task nothing is known here
+        taken = [name for name in DATA_FORMATS.builtin if task in DATA_FORMATS.get(name).tasks]
+        raise RecipeError(
+            f"is {form.name!r}, which the task {task!r} does not take",
+            where="data.format",
+            remedy=f"{task} takes {', '.join(taken)}; {form.name} is for {', '.join(form.tasks)}",
+        )
+    dataset = form.open(spec)
+    unread = form.unread(spec)
+    if unread:
+        keys = ", ".join(f"data.{key}" for key in unread)
+        dataset.notes.append(f"{keys} is set, and the format {form.name!r} does not read it")
+    return dataset

@@ -9,21 +9,19 @@ from typing import Any
 
 from ..config.recipe import Data
 from ..core.errors import DataError
-
-#: formats that hold pictures by class: `--data` may be of another one of them than the run's
-PICTURES = ("image-folder", "npz", "embedded", "dataset")
+from ..plugins import DATA_FORMATS
 
 
 def source(path: Path, table: Mapping[str, Any]) -> Data:
     """The data at `path` as a recipe would name it: read and divided as `table`, the recorded [data], says.
 
-    Images come in two interchangeable formats; those are told apart by their looks.
+    Pictures of classes come in two interchangeable formats; those are told apart by their looks.
     """
     if not path.exists():
         raise DataError("no such file or folder", where=str(path), remedy="name one that is there (--data)")
     known = {field.name for field in dataclasses.fields(Data)}
     kept: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items() if key in known}
     form = str(table.get("format", "image-folder"))
-    if form in PICTURES:
+    if form in DATA_FORMATS and DATA_FORMATS.get(form).family == "pictures":
         form = "npz" if path.suffix.lower() == ".npz" else "image-folder"
     return Data(**{**kept, "format": form, "path": str(path)})

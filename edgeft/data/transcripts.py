@@ -27,8 +27,8 @@ from ..metrics import ctc
 from ..tasks.speech import decoding as speech
 from .delimited import Lines, Oddities, dialect, quoting_hint, records
 from .folders import MAX_UNREADABLE, SCAN_LIMIT, Scanned, readable, split_folders
+from .formats.wav_folder import SUFFIXES, by_group
 from .samples import NAMES, Dataset, Split, complete
-from .wav_folder import SUFFIXES, _by_group
 
 TABLES = tuple(f"{stem}.{kind}" for stem in ("metadata", "transcripts") for kind in ("csv", "tsv", "jsonl"))
 #: what the columns may be called where the recipe does not say
@@ -128,7 +128,7 @@ def open(spec: recipe.Data) -> Dataset:
         start += len(at)
         _unknown(splits[name], pool, notes)
     if spec.group:
-        splits, told = _by_group(splits, np.array([row.group for row in every]), spec, str(root))
+        splits, told = by_group(splits, np.array([row.group for row in every]), spec, str(root))
     else:
         splits, told = complete(splits, spec.split, spec.split_seed, str(root))
     notes += told

@@ -10,10 +10,10 @@ Other sources are found in the entry-point group `edgeft.models`: an object with
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import entry_points
 
 from ..config import recipe
 from ..core.errors import RecipeError, nearest
+from ..plugins import offered
 from .built import Built
 from .python_file import from_module
 
@@ -41,7 +41,7 @@ def build(model: recipe.Model, n_classes: int, allow_code: bool = False) -> Buil
     if model.source in SOURCES:
         source = importlib.import_module(f".{SOURCES[model.source]}", __package__)
         return source.build(model, n_classes, allow_code=allow_code)
-    extra = {e.name: e for e in entry_points(group="edgeft.models")}
+    extra = offered("edgeft.models")
     if model.source not in extra:
         raise RecipeError(
             f"unknown model source {model.source!r}",

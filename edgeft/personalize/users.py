@@ -22,7 +22,7 @@ from ..bundle.reader import Bundle
 from ..core import npz
 from ..core.errors import BundleError, DataError, UsageError
 from ..core.verdict import FAIL, PASS, Verdict
-from ..data import ratings
+from ..data.formats import ratings
 from ..data.interactions import SHARE, unseen
 from ..inputs.batches import BATCH
 from . import graphs, learn

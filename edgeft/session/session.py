@@ -111,7 +111,7 @@ def open_session(
     for each in opened:
         if each.scheme.embeddings != wanted:
             say(f"{each.name}: embeddings stay {each.scheme.embeddings}, since {each.compiler} has the last word there")
-    dataset = dataset or data.open(recipe_.data)
+    dataset = dataset or data.open(recipe_.data, recipe_.task)
     for warning in data.check(dataset):
         say(f"warning: {warning}")
     found, scratch = _learned(task, recipe_, dataset, learned, say)

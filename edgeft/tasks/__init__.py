@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..core.errors import UsageError, nearest
+from ..plugins import offered
 
 #: tasks of this package; `name-of-task` is the module `name_of_task.py`
 BUILTIN = (
@@ -145,7 +145,7 @@ def get(name: str) -> Task:
     """The task module called `name`; raises `UsageError` with the nearest known name."""
     if name in BUILTIN:
         return importlib.import_module(f".{name.replace('-', '_')}.decoding", __package__)  # type: ignore[return-value]
-    extra = {e.name: e for e in entry_points(group="edgeft.tasks")}
+    extra = offered("edgeft.tasks")
     if name in extra:
         return extra[name].load()
     raise UsageError(f"unknown task {name!r}", remedy=nearest(name, (*BUILTIN, *extra)))

@@ -144,7 +144,7 @@ def test_every_task_of_the_language_is_a_name_here() -> None:
 
 
 def test_choices_and_ranges_speak_of_keys_that_exist() -> None:
-    for dotted in (*recipe.CHOICES, *recipe.RANGES, *recipe.POSITIVE, *recipe.PLUGINS):
+    for dotted in (*recipe.CHOICES, *recipe.RANGES, *recipe.POSITIVE, *recipe.PLUGINS, *recipe.REGISTRIES):
         value: Any = Recipe(personalize=recipe.Personalize())
         for part in dotted.split("."):
             value = getattr(value, part)
@@ -190,7 +190,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
             section, name = key.split(".")
             table.setdefault(section, {})[name] = draw(st.sampled_from(allowed))
     table["model"].update(weights=draw(texts), args=draw(st.dictionaries(texts, plain | st.lists(plain), max_size=3)))
-    table["data"]["path"] = draw(texts)
+    table["data"].update(path=draw(texts), format=draw(st.sampled_from(recipe.REGISTRIES["data.format"].names())))
     table["quantize"].update(keep_float=draw(st.lists(texts, max_size=3)), distill=draw(st.booleans()))
     table["export"] = {"targets": draw(st.lists(names, min_size=1, max_size=3, unique=True))}
     if draw(st.booleans()):

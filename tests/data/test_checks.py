@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edgeft import data
 from edgeft.core.errors import DataError, UsageError
 from edgeft.data import checks, similar
-from edgeft.data.npz import Rows
+from edgeft.data.formats.npz import Rows
 from edgeft.data.samples import Dataset, Split, stratified
 from edgeft.data.similar import alike, dhash
 

@@ -10,7 +10,7 @@ import pytest
 from edgeft import data
 from edgeft.config import recipe
 from edgeft.core.errors import Missing, RecipeError
-from edgeft.data import embedded
+from edgeft.data.formats import embedded
 
 needs_mlxtend = pytest.mark.skipif(importlib.util.find_spec("mlxtend") is None, reason="mlxtend is not installed")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgeft import data
 from edgeft.config import recipe
 from edgeft.core.errors import DataError
-from edgeft.data.npz import Rows
+from edgeft.data.formats.npz import Rows
 
 
 def arrays(n: int = 12, classes: int = 3, form: str = "medmnist", **more: Any) -> dict[str, Any]:

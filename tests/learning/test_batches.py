@@ -11,7 +11,7 @@ from edgeft import learning as objectives
 from edgeft import models
 from edgeft.config import recipe
 from edgeft.core.errors import RecipeError
-from edgeft.data.npz import Rows
+from edgeft.data.formats.npz import Rows
 from edgeft.data.samples import Split
 from edgeft.inputs.image import preprocess
 from edgeft.learning import batches as module

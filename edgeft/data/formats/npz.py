@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ..config import recipe
-from ..core.errors import DataError, nearest
-from .samples import NAMES, Dataset, Split, complete, require_classes
+from ...config import recipe
+from ...core.errors import DataError, nearest
+from ..record import Format
+from ..samples import NAMES, Dataset, Split, complete, require_classes
 
 FORMS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
 LABEL_KEYS = ("labels", "classes", "label_names")
@@ -192,3 +193,13 @@ def _encode(
         return labels, {split: np.asarray(array, np.int64) for split, array in truth.items()}
     labels = tuple(str(value) for value in values)
     return labels, {split: np.searchsorted(values, array).astype(np.int64) for split, array in truth.items()}
+
+
+FORMAT = Format(
+    name="npz",
+    description="Pictures and class numbers as arrays of one .npz file, in the form of MedMNIST or Keras.",
+    open=open,
+    tasks=("classify",),
+    keys=("path", "split", "split_seed"),
+    family="pictures",
+)

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..config import recipe
-from ..core.errors import DataError
-from . import data_yaml
-from .boxes import SUFFIXES, Found, Wrong, box, dataset, picture, size_of
-from .folders import folder_named, split_folders
-from .samples import NAMES, Dataset, split_named
+from ...config import recipe
+from ...core.errors import DataError
+from .. import data_yaml
+from ..boxes import SUFFIXES, Found, Wrong, box, dataset, picture, size_of
+from ..folders import folder_named, split_folders
+from ..record import Format
+from ..samples import NAMES, Dataset, split_named
 
 #: files with one class name a line
 LISTS = ("classes.txt", "obj.names", "names.txt")
@@ -177,3 +178,12 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read as text ({error})", where=str(path)) from error
+
+
+FORMAT = Format(
+    name="yolo",
+    description="Pictures with a text file of boxes each, and data.yaml, as YOLO has them.",
+    open=open,
+    tasks=("detect",),
+    keys=("path", "split", "split_seed"),
+)

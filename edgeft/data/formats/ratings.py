@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import recipe
-from ..core.errors import DataError, RecipeError, SystemFailure, nearest
-from .delimited import Dialect, parted
-from .interactions import CANDIDATES, HELD, Histories, Rows
-from .samples import Dataset, Split
+from ...config import recipe
+from ...core.errors import DataError, RecipeError, SystemFailure, nearest
+from ..delimited import Dialect, parted
+from ..interactions import CANDIDATES, HELD, Histories, Rows
+from ..record import Format
+from ..samples import Dataset, Split
 
 #: what a line holds -> the names its column is looked for under, in the order of a file without a header
 COLUMNS = {
@@ -315,3 +316,12 @@ def _titles(path: Path, items: list[str]) -> tuple[tuple[str, ...], list[str]]:
     unique = tuple(name if seen[name] == 1 else f"{name} [{item}]" for name, item in zip(names, items))
     without = sum(item not in known for item in items)
     return unique, [f"{without} items have no title in {beside.name}"] if known and without else []
+
+
+FORMAT = Format(
+    name="ratings",
+    description="Which user rated which item and when, in the forms of MovieLens.",
+    open=open,
+    tasks=("recommend",),
+    keys=("path", "split_seed", "columns", "quoting"),
+)

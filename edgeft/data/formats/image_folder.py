@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import recipe
-from ..core.errors import DataError
-from ..inputs import image
-from .folders import Scanned, classes_by_split
-from .samples import Dataset, Split, complete, require_classes
+from ...config import recipe
+from ...core.errors import DataError
+from ...inputs import image
+from ..folders import Scanned, classes_by_split
+from ..record import Format
+from ..samples import Dataset, Split, complete, require_classes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
 
@@ -79,3 +80,13 @@ def _images(root: Path, folder: Path) -> list[str]:
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
+
+
+FORMAT = Format(
+    name="image-folder",
+    description="Pictures of classes in folders: train/CLASS/, val/ and test/, or class folders that are divided.",
+    open=open,
+    tasks=("classify",),
+    keys=("path", "split", "split_seed"),
+    family="pictures",
+)

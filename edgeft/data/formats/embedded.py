@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import recipe
-from ..core.errors import DataError, Missing, RecipeError, nearest
+from ...config import recipe
+from ...core.errors import DataError, Missing, RecipeError, nearest
+from ..record import Format
+from ..samples import Dataset, Split, stratified
 from .npz import Rows
-from .samples import Dataset, Split, stratified
 
 NAMES = ("mnist5k",)
 #: the split is part of the data set's definition: figures in the docs stay comparable.
@@ -62,3 +63,13 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if pixels.min() < 0 or pixels.max() > 255 or sorted(np.unique(labels)) != list(range(10)):
         raise DataError("does not hold digits 0..9 with pixels 0..255", where=str(path))
     return pixels.astype(np.uint8).reshape(-1, 28, 28), labels.astype(np.int64)
+
+
+FORMAT = Format(
+    name="embedded",
+    description="Pictures that an installed package brings: mnist5k.",
+    open=open,
+    tasks=("classify",),
+    keys=("path",),
+    family="pictures",
+)

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from ..config import recipe
-from ..core.errors import DataError, RecipeError, nearest
-from ..inputs import mask
-from .folders import MAX_UNREADABLE, Scanned, folder_named, folders, readable, split_folders
+from ...config import recipe
+from ...core.errors import DataError, RecipeError, nearest
+from ...inputs import mask
+from ..folders import MAX_UNREADABLE, Scanned, folder_named, folders, readable, split_folders
+from ..record import Format
+from ..samples import Dataset, Split, complete
 from .image_folder import SUFFIXES, Files
-from .samples import Dataset, Split, complete
 
 IMAGES, MASKS = ("images", "image"), ("labels", "masks", "annotations")
 CLASSES = ("classes.txt", "labels.txt", "label_colors.txt")
@@ -255,3 +256,12 @@ def _class_file(root: Path, name: str) -> tuple[list[str], dict[int, tuple[int, 
         without = next(names[i] for i in range(len(names)) if i not in colours)
         raise DataError(f"some classes have a colour and {without!r} has none", where=str(known[0]))
     return names, colours, str(known[0])
+
+
+FORMAT = Format(
+    name="masks",
+    description="Pictures with a mask of class numbers or colours each.",
+    open=open,
+    tasks=("segment",),
+    keys=("path", "split", "split_seed", "masks"),
+)

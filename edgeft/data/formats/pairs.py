@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import recipe
-from ..core.errors import DataError, nearest
-from ..inputs import text
-from ..tasks.translate import decoding as translate
-from .delimited import Lines, Oddities, dialect, quoting_hint, records
-from .samples import NAMES, Dataset, Split, complete, split_named
+from ...config import recipe
+from ...core.errors import DataError, nearest
+from ...inputs import text
+from ...tasks.translate import decoding as translate
+from ..delimited import Lines, Oddities, dialect, quoting_hint, records
+from ..record import Format
+from ..samples import NAMES, Dataset, Split, complete, split_named
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 #: a share of unusable pairs above this stops the run
@@ -282,3 +283,12 @@ def _object(line: str, source: str, target: str) -> tuple[str, str] | str:
         if not isinstance(values.get(name), str):
             return f"{name!r} is no text" if name in values else f"has no {name!r}"
     return values[source], values[target]
+
+
+FORMAT = Format(
+    name="pairs",
+    description="Sentences with their translations: two parallel texts, or a table.",
+    open=open,
+    tasks=("translate",),
+    keys=("path", "split", "split_seed", "pairs", "quoting"),
+)

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config import recipe
-from ..core.errors import DataError
-from .boxes import Found, Wrong, box, dataset, picture, size_of
-from .folders import folder_named, folders, split_folders
-from .samples import NAMES, Dataset, split_named
+from ...config import recipe
+from ...core.errors import DataError
+from ..boxes import Found, Wrong, box, dataset, picture, size_of
+from ..folders import folder_named, folders, split_folders
+from ..record import Format
+from ..samples import NAMES, Dataset, split_named
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -177,3 +178,12 @@ def _row(row: Any, size: tuple[int, int], numbers: Mapping[int, int], where: str
         raise Wrong(where, f"the category {row.get('category_id')!r} is not among the categories")
     x, y, w, h = (float(v) for v in values)
     return numbers[row["category_id"]], box([x, y, x + w, y + h], size, where), bool(row.get("iscrowd", 0))
+
+
+FORMAT = Format(
+    name="coco",
+    description="Pictures with boxes in COCO's json files.",
+    open=open,
+    tasks=("detect",),
+    keys=("path", "split", "split_seed"),
+)

@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from ..config import recipe
-from ..core.errors import DataError, RecipeError, nearest
-from ..inputs import sound_file
-from .folders import MAX_UNREADABLE, Scanned, classes_by_split, split_folders
-from .samples import NAMES, Dataset, Split, complete, fractions, grouped, require_classes
+from ...config import recipe
+from ...core.errors import DataError, RecipeError, nearest
+from ...inputs import sound_file
+from ..folders import MAX_UNREADABLE, Scanned, classes_by_split, split_folders
+from ..record import Format
+from ..samples import NAMES, Dataset, Split, complete, fractions, grouped, require_classes
 
 SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
 #: files of the training split, spread evenly, whose headers say what rate and length the recordings have
@@ -68,7 +69,7 @@ def open(spec: recipe.Data) -> Dataset:
     names that do not fit the pattern, and, when a split is first used, for more than 5 % unreadable files.
     """
     if spec.units:
-        return importlib.import_module(".transcripts", __package__).open(spec)
+        return importlib.import_module("edgeft.data.transcripts").open(spec)
     root = Path(spec.path)
     if not spec.path or not root.is_dir():
         problem = "no such folder" if not root.exists() else "is a file, not a folder"
@@ -99,7 +100,7 @@ def open(spec: recipe.Data) -> Dataset:
         start += len(found)
     require_classes(splits, labels, str(root), spec.split)
     if spec.group:
-        splits, more = _by_group(splits, np.array([clip.group for clip in every]), spec, str(root))
+        splits, more = by_group(splits, np.array([clip.group for clip in every]), spec, str(root))
         require_classes(splits, labels, str(root), spec.split)
     else:
         splits, more = complete(splits, spec.split, spec.split_seed, str(root))
@@ -194,7 +195,7 @@ def _divided(root: Path, clips: list[Clip], notes: list[str]) -> dict[str, list[
     return {name: found for name, found in parts.items() if found or name == "train"}
 
 
-def _by_group(
+def by_group(
     splits: dict[str, Split], groups: np.ndarray, spec: recipe.Data, where: str
 ) -> tuple[dict[str, Split], list[str]]:
     """Take a missing val or test split out of train by whole groups; a note where given splits share groups."""
@@ -244,3 +245,12 @@ def _facts(splits: dict[str, Split]) -> dict[str, Any]:
 
 def _high(values: Sequence[float]) -> float:
     return float(np.quantile(values, 0.95, method="higher"))
+
+
+FORMAT = Format(
+    name="wav-folder",
+    description="Sounds with classes, or with transcripts where data.units is set, in folders.",
+    open=open,
+    tasks=("keyword", "speech"),
+    keys=("path", "split", "split_seed", "pattern", "group", "units", "columns", "quoting"),
+)

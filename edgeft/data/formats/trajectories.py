@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ..config import recipe
-from ..core.errors import DataError, nearest
-from ..inputs import image
+from ...config import recipe
+from ...core.errors import DataError, nearest
+from ...inputs import image
+from ..record import Format
+from ..samples import NAMES, WHOLE, Dataset, Split, fractions, grouped
 from .npz import archive_of, member
-from .samples import NAMES, WHOLE, Dataset, Split, fractions, grouped
 
 #: frames of one stretch of a drive: neighbouring frames look alike and must not be told apart by a split
 STRETCH = 50
@@ -222,3 +223,12 @@ def _dataset(
     count = len(np.unique(groups))
     note = f"{len(done)} steps in {count} stretches or episodes, divided whole with seed {spec.split_seed}"
     return Dataset(name, labels, splits, [note], facts)
+
+
+FORMAT = Format(
+    name="trajectories",
+    description="Recorded control: an .npz of episodes, or a Donkeycar tub.",
+    open=open,
+    tasks=("control",),
+    keys=("path", "split", "split_seed"),
+)

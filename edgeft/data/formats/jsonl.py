@@ -1,0 +1,14 @@
+"""Texts with a class each, one JSON object a line."""
+
+from __future__ import annotations
+
+from .. import table
+from ..record import Format
+
+FORMAT = Format(
+    name="jsonl",
+    description="Texts with a class each, one JSON object a line.",
+    open=table.open,
+    tasks=("text-classify",),
+    keys=("path", "split", "split_seed", "text", "label"),
+)
