@@ -205,8 +205,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
 def test_dumps_reads_back_as_the_same_recipe(made: Recipe) -> None:
     text = recipe.dumps(made)
     assert recipe.from_table(tomllib.loads(text), "again", text=text) == made
-    for field in dataclasses.fields(made):
-        assert (field.name in text) == (getattr(made, field.name) is not None) or field.name != "personalize"
+    assert ("\n[personalize]\n" in text) == (made.personalize is not None)  # a drawn text may be the bare word
     assert recipe.from_table(recipe.as_table(made), "table") == made
 
 

@@ -106,3 +106,14 @@ def test_keys_that_a_format_does_not_read_are_told(tmp_path: Path) -> None:
 def test_data_of_a_program_cannot_be_read_again() -> None:
     with pytest.raises(DataError, match="handed over by a program"):
         data.open(recipe.Data(format="dataset"))
+
+
+def test_the_page_of_formats_lists_every_record() -> None:
+    lines = ["| format | tasks | keys of `[data]` | |", "| --- | --- | --- | --- |"]
+    for name in sorted(DATA_FORMATS.builtin):
+        record = DATA_FORMATS.get(name)
+        keys = ", ".join(f"`{key}`" for key in record.keys)
+        lines.append(f"| `{name}` | {', '.join(record.tasks) or 'any'} | {keys} | {record.description} |")
+    page = (Path(__file__).parents[2] / "docs" / "data-formats.md").read_text(encoding="utf-8")
+    table = page.split("<!-- formats -->\n")[1].split("<!-- /formats -->")[0]
+    assert table == "\n".join(lines) + "\n"
