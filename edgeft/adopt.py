@@ -13,7 +13,7 @@ from .bundle import reader as bundles
 from .bundle.reader import Bundle
 from .core import files
 from .core.errors import BundleError, UsageError
-from .core.verdict import FAIL, PASS, Verdict
+from .core.verdict import ADVISORY, FAIL, PASS, Verdict
 from .devices import search as searching
 from .devices.device import Device
 from .measure import store
@@ -97,6 +97,8 @@ def _verified(staging: Path, device: Device) -> dict[str, Any]:
         gates = [Verdict(**{**gate, "ci95": gate["ci95"] and tuple(gate["ci95"])}) for gate in before["gates"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError("cannot be read", where=str(file), remedy="export it again") from error
+    # Of what the search could not change, the old figures hold: its setting gives the same bits. A fail stays a fail.
+    fresh["gates"] = [gate for gate in fresh["gates"] if not gate.get("recorded") or gate["verdict"] != ADVISORY]
     measured = {(gate["name"], gate["metric"]) for gate in fresh["gates"]}
     needs_data = ("accuracy", "agreement")
     carried = [gate for gate in gates if gate.name in needs_data or (gate.name, gate.metric) not in measured]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -49,12 +50,28 @@ def test_verify_without_data_shows_what_was_measured_before(exported, capfd):
         assert accuracy["verdict"] == "advisory" and not accuracy["required"] and "before: pass" in accuracy["why"]
 
 
-def test_strict_fails_what_could_not_be_verified(exported, capfd):
+def test_strict_fails_what_could_not_be_verified(exported, shapes, capfd):
     jetson = exported.bundle("jetson-orin-nano")
     code, found, _ = ask(capfd, "verify", jetson)
     assert code == 0 and found["verdict"] == "pass" and "trtexec" in found["unverified"][0]
     assert ask(capfd, "verify", jetson, "--strict")[0] == 1
-    assert ask(capfd, "verify", exported.bundle("host"), "--strict")[0] == 0
+    host = exported.bundle("host")
+    assert ask(capfd, "verify", host, "--strict", "--data", shapes.data)[0] == 0
+    code, found, _ = ask(capfd, "verify", host, "--strict")  # accuracy is required and was not measured again
+    assert code == 1 and found["verdict"] == "pass" and found["not_repeated"] == ["accuracy", "agreement"]
+
+
+def test_a_bundle_that_failed_at_export_never_verifies(exported, shapes, tmp_path, capfd):
+    bundle = shutil.copytree(exported.bundle("host"), tmp_path / "host")
+    report = json.loads((bundle / "report.json").read_text())
+    accuracy = gate(report, "accuracy")
+    accuracy |= {"verdict": "fail", "why": "drop 0.02 exceeds 0.01"}
+    (bundle / "report.json").write_text(json.dumps({**report, "verdict": "fail"}))
+    for options in ((), ("--strict",)):
+        code, found, err = ask(capfd, "verify", bundle, *options)
+        assert code == 1 and found["verdict"] == "fail" and gate(found, "accuracy")["recorded"] == "fail"
+        assert "accuracy (recorded)" in err and "drop 0.02 exceeds 0.01" in err
+    assert ask(capfd, "verify", bundle, "--data", shapes.data)[0] == 0
 
 
 @ALL

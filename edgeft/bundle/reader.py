@@ -284,6 +284,20 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def recorded_report(path: Path) -> dict[str, Any] | None:
+    """report.json of a bundle as one strict JSON object, None where there is none.
+
+    Raises `BundleError` for a link, anything that is no regular file, and what is too large or no JSON object.
+    """
+    if not os.path.lexists(path / "report.json"):
+        return None
+    file = _regular(path, "report.json")
+    with _reading(file):
+        if file.stat().st_size > _MAX_MANIFEST:
+            raise BundleError("is too large to be one", where=str(file))
+        return parse(file.read_bytes(), str(file))
+
+
 def _regular(root: Path, name: str) -> Path:
     """`root / name`: a regular file, with no link on the way to it."""
     path = root

@@ -17,7 +17,9 @@ def of_reports(reports: Sequence[Mapping[str, Any]], *, strict: bool) -> Outcome
 
     verdicts = {report["verdict"] for report in reports}
     verdict = next((v for v in _ORDER if v in verdicts), FAIL)
-    unverified = any(gate["verdict"] == UNVERIFIED for report in reports for gate in report["gates"])
+    unverified = any(
+        report["not_repeated"] or any(gate["verdict"] == UNVERIFIED for gate in report["gates"]) for report in reports
+    )
     payload: dict[str, Any] = {"verdict": verdict, "bundles": list(reports)}
     if len(reports) == 1:
         payload = {**reports[0], **payload}

@@ -25,6 +25,8 @@ class Verdict:
     "preprocessing", with the "recorded outputs", with the "quantized graph". `graph` names the graph that was judged,
     in bundles of several. A gate that is not `required`, or whose verdict is `advisory` or `unverified`, decides
     nothing.
+    `recorded` is the verdict that an earlier report records of a gate whose figures this run did not measure, None
+    where it measured them.
     """
 
     name: str
@@ -39,14 +41,15 @@ class Verdict:
     n: int = 0
     required: bool = True
     graph: str = ""
+    recorded: str | None = None
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:  # a misspelt verdict would decide nothing and so pass
             raise InternalError(f"{self.verdict!r} is no verdict", where=self.name)
 
     def as_dict(self) -> dict[str, object]:
-        """JSON values; without `graph` where the gate judged the bundle as a whole."""
-        return {key: value for key, value in asdict(self).items() if key != "graph" or value}
+        """JSON values; without `graph` of a gate that judged the whole bundle, and `recorded` of one that measured."""
+        return {key: value for key, value in asdict(self).items() if key not in ("graph", "recorded") or value}
 
 
 def worst(verdicts: Iterable[Verdict]) -> str:

@@ -45,7 +45,9 @@ def _case(suite: ET.Element, classname: str, gate: Mapping[str, Any], strict: bo
     verdict, why = gate.get("verdict"), words.clean(gate.get("why") or "")
     required = gate.get("required", True)
     open_question = verdict in (INCONCLUSIVE, UNVERIFIED)
-    if (verdict == FAIL and required) or (strict and open_question and (required or verdict == UNVERIFIED)):
+    not_repeated = gate.get("recorded") in (PASS, FAIL, INCONCLUSIVE)
+    unproved = not_repeated or (open_question and (required or verdict == UNVERIFIED))
+    if (verdict == FAIL and required) or (strict and unproved):
         ET.SubElement(case, "failure", message=f"{verdict}: {words.line(why)}", type=str(verdict)).text = words.row(
             gate
         )

@@ -39,9 +39,8 @@ def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
             speed += f" ({'advisory, ' if 'latency' in advisory else ''}{_escape(head['where'])})"
         share = words.figure(head["int8_share"], "fraction") + (" (advisory)" if "integer" in advisory else "")
         bytes_ = f"{words.size(head['float_bytes'])} → {words.size(head['quantized_bytes'])}"
-        scores = (
-            f"{_escape(head['metric'])} {words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}"
-        )
+        scores = f"{words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}"
+        scores = f"{_escape(words.mark_recorded(head['metric'], head))} {scores}"
         verdict = _SIGN.get(str(report.get("verdict")), _escape(report.get("verdict") or "no verdict"))
         lines.append(
             _row(

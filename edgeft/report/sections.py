@@ -66,7 +66,7 @@ def tiles(head: Mapping[str, Any], extras: Mapping[str, Any]) -> ET.Element:
     return el(
         "div",
         page.tile(
-            f"{head['metric']}, int8",
+            words.mark_recorded(f"{head['metric']}, int8", head),
             words.figure(head["quantized"], unit),
             f"float {words.figure(head['float'], unit)}",
             lost,

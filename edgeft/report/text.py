@@ -33,7 +33,7 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
     spread = words.interval(head["ci95"], unit, drop=True)
     figures = [
         (
-            head["metric"],
+            words.mark_recorded(head["metric"], head),
             f"{words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}",
             f"drop {words.change(head['drop'], unit)} {spread}".strip(),
         ),
@@ -105,7 +105,9 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
             (
                 verdict,
                 target,
-                f"{words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}",
+                words.mark_recorded(
+                    f"{words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}", head
+                ),
                 f"{words.figure(head['speedup'], 'ratio')} {'on ' + head['where'] if head['where'] else ''}".strip(),
                 f"{words.size(head['float_bytes'])} → {words.size(head['quantized_bytes'])}",
                 words.figure(head["int8_share"], "fraction"),

@@ -67,10 +67,12 @@ def pair(value: Any) -> tuple[float, float] | None:
 def title(gate: Mapping[str, Any]) -> str:
     """A gate's name and what it judged: "parity (recorded outputs)", "parity (encoder: recorded outputs)".
 
-    A metric that is called as the gate adds nothing: "accuracy".
+    A metric that is called as the gate adds nothing: "accuracy". Figures of an earlier report that were not measured
+    again are marked: "accuracy (recorded)", "parity (quantized graph, recorded)".
     """
     name, metric, graph = (line(gate.get(key) or "") for key in ("name", "metric", "graph"))
     subject = ": ".join(filter(None, [graph, metric.replace("_", " ") if metric != name else ""]))
+    subject = ", ".join(filter(None, [subject, "recorded" if gate.get("recorded") else ""]))
     return f"{name or '?'} ({subject})" if subject else name or "?"
 
 
@@ -242,14 +244,16 @@ def sentence(report: Mapping[str, Any]) -> str:
         text += f" Not verified here: {unverified}."
     if advisory := names(ADVISORY):
         text += f" Advisory only: {advisory}."
+    if recorded := [line(g.get("name", "?")) for g in gates if g.get("recorded")]:
+        text += f" Recorded, not measured here: {', '.join(dict.fromkeys(recorded))}."
     return text
 
 
 def headline(report: Mapping[str, Any]) -> dict[str, Any]:
     """The figures that every form of the report leads with; absent ones are None.
 
-    Keys: metric, unit, float, quantized, drop, ci95 (of the accuracy gate); speedup, ci99, float_ms, quantized_ms,
-    where; float_bytes, quantized_bytes, size_ratio; int8_share.
+    Keys: metric, unit, float, quantized, drop, ci95, recorded (of the accuracy gate); speedup, ci99, float_ms,
+    quantized_ms, where; float_bytes, quantized_bytes, size_ratio; int8_share.
     """
     gates = [g for g in report.get("gates") or () if isinstance(g, Mapping)]
     accuracy = next((g for g in gates if g.get("name") == "accuracy"), {})
@@ -264,6 +268,7 @@ def headline(report: Mapping[str, Any]) -> dict[str, Any]:
         "ci95": pair(accuracy.get("ci95")),
         "limit": finite(accuracy.get("limit")),
         "n": accuracy.get("n"),
+        "recorded": bool(accuracy.get("recorded")),
         "speedup": finite(latency.get("speedup")),
         "ci99": pair(latency.get("ci99")),
         "float_ms": finite(latency.get("float_ms")),
@@ -274,6 +279,11 @@ def headline(report: Mapping[str, Any]) -> dict[str, Any]:
         "size_ratio": before / after if before and after else None,
         "int8_share": finite(report.get("int8_share")),
     }
+
+
+def mark_recorded(text: str, values: Mapping[str, Any]) -> str:
+    """`text` with a mark where `values` (a gate or a headline) are of an earlier report and were not measured here."""
+    return f"{text} (recorded)" if values.get("recorded") else text
 
 
 def row(gate: Mapping[str, Any]) -> str:

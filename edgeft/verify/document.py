@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..core.verdict import FAIL, PASS, UNVERIFIED, Verdict, worst
+from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED, Verdict, worst
 from ..measure.quads import Comparison
 from .latency import speedup
 
@@ -31,7 +31,8 @@ def report(
     """The content of report.json (`json.dumps(..., allow_nan=False)` takes it). What was not measured is None.
 
     The verdict is the worst of the required gates; one of them that passed on nothing (n = 0) counts as a fail.
-    `unverified` lists first what could not be checked here. `extra` keys are added at the end.
+    `unverified` lists first what could not be checked here, `not_repeated` names the required gates of which the report
+    has only what an earlier one recorded, or nothing. `extra` keys are added at the end.
     """
     checked = [_measured(gate) for gate in gates]
     return clean(
@@ -41,6 +42,7 @@ def report(
             "backend": backend,
             "verdict": worst(checked),
             "unverified": [gate.why for gate in checked if gate.verdict == UNVERIFIED],
+            "not_repeated": not_repeated(checked),
             "gates": [gate.as_dict() for gate in checked],
             "latency": latency_table(comparison, where),
             "size": {"float_bytes": float_bytes, "quantized_bytes": quantized_bytes},
@@ -66,9 +68,20 @@ def merge(found: Mapping[str, Any], gates: Sequence[Verdict]) -> dict[str, Any]:
             **found,
             "verdict": worst(every),
             "unverified": [gate.why for gate in every if gate.verdict == UNVERIFIED],
+            "not_repeated": not_repeated(every),
             "gates": [gate.as_dict() for gate in every],
         }
     )
+
+
+def not_repeated(gates: Sequence[Verdict]) -> list[str]:
+    """The names of the required gates that were not measured: with a recorded verdict, or accuracy without any."""
+    names = [
+        gate.name
+        for gate in gates
+        if gate.recorded in (PASS, FAIL, INCONCLUSIVE) or (gate.name == "accuracy" and gate.verdict == ADVISORY)
+    ]
+    return list(dict.fromkeys(names))
 
 
 def latency_table(found: Comparison | None, where: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..core.errors import BundleError
 from ..core.verdict import FAIL, Verdict
 from ..devices.call import call
 from ..devices.device import Device, Here
+from . import not_repeated
 from .document import report
 
 _CODE = """
@@ -37,7 +38,7 @@ def on_device(opened: Bundle, device: Device, **options: Any) -> dict[str, Any]:
     That is what the emulation is for: the report names the wheel and the CPU.
     """
     try:
-        return run(opened.path, device=device, **options)
+        return run(opened.path, device=device, earlier=not_repeated.read(opened.path), **options)
     except BundleError as error:
         if not hasattr(device, "suspect"):
             raise

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from ..measure.fingerprint import differences, fingerprint
 from ..measure.latency import BUDGET_NEEDS, P99_NEEDS, measure, rate
 from ..measure.quads import Comparison, compare
 from ..personalize.run import check as personal_state
-from . import evaluate
+from . import evaluate, not_repeated
 from .accuracy import accuracy
 from .agreement import agreement
 from .compatibility import compatibility, on_target
@@ -58,6 +57,7 @@ def run(
     where: str = "host",
     most: int | None = None,
     clock: Clock | None = None,
+    earlier: Sequence[Mapping[str, Any]] | None = None,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Check files, preprocessing, parity, integer weights, int8 share, speed, size; with `data` accuracy and agreement.
@@ -65,7 +65,8 @@ def run(
     `state` names what a device has learned (None: the file in the bundle's folder, if there is one), which is judged on
     the bundle's reference samples. `threads` None takes the recorded number; `where` says what this machine is: host,
     device or emulated (an emulator gives no figure of speed, so there nothing is timed). `most` limits the samples of
-    `data` that are judged. Returns report.json's content.
+    `data` that are judged. `earlier` are the gates of an earlier report (None: those of the bundle's report.json): of
+    what is not measured here they stay, marked as recorded. Returns report.json's content.
     Raises `BundleError`, `DataError`, `RecipeError` (exit 3) and `Missing` (exit 4); a gate that fails is a verdict,
     not an exception.
     """
@@ -117,8 +118,7 @@ def run(
         found.append(agreement(opened.task, *pair, gates))
         extra |= other_figures(opened.task, *pair, judged.targets, opened.labels)
         extra["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
-    else:
-        found += _not_repeated(opened.path / "report.json")
+    found += not_repeated.carried(not_repeated.read(opened.path) if earlier is None else earlier, found)
     return report(
         target=opened.target,
         backend=opened.backend,
@@ -309,33 +309,3 @@ def _sizes(opened: Bundle) -> tuple[int, int]:
                 names = {graph[key], str(Path(graph[key]).with_suffix(".bin").as_posix())}
                 total[key] += sum(listed[name]["bytes"] for name in names if name in listed)
     return total["baseline"], total["file"]
-
-
-def _not_repeated(path: Path) -> list[Verdict]:
-    """Accuracy and agreement as an earlier report has them, as `advisory`: without data nothing was measured here."""
-    try:
-        gates = json.loads(path.read_text(encoding="utf-8"))["gates"]
-        earlier = [gate for gate in gates if gate["name"] in ("accuracy", "agreement")]
-        return [_advisory(gate) for gate in earlier]
-    except (OSError, ValueError, KeyError, TypeError):
-        return [Verdict("accuracy", ADVISORY, "not measured: no data was given", required=False)]
-
-
-def _advisory(gate: Mapping[str, Any]) -> Verdict:
-    said = str(gate["why"])
-    if gate["verdict"] != ADVISORY:
-        said = f"not measured here, since no data was given; before: {gate['verdict']}, {said}"
-    interval = gate.get("ci95")
-    return Verdict(
-        gate["name"],
-        ADVISORY,
-        said,
-        metric=str(gate.get("metric") or ""),
-        float=gate.get("float"),
-        quantized=gate.get("quantized"),
-        drop=gate.get("drop"),
-        ci95=(interval[0], interval[1]) if interval else None,
-        limit=gate.get("limit"),
-        n=int(gate.get("n") or 0),
-        required=False,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -132,8 +133,6 @@ def test_without_data_accuracy_is_advisory_and_never_a_pass(made, data):
     assert later["verdict"] == "advisory" and later["float"] == 1.0 and "before: pass" in later["why"]
     files.write_json(made / "report.json", run(made, measure_latency=False))
     assert gate(run(made, measure_latency=False), "accuracy")["why"] == later["why"]
-    (made / "report.json").write_text("[broken")
-    assert gate(run(made, measure_latency=False), "accuracy")["verdict"] == "advisory"
 
 
 def test_a_flipped_weight_byte_is_named(made):
@@ -258,3 +257,100 @@ def test_a_target_without_profile_here_is_unverified_and_its_speed_advisory(made
 def test_a_bundle_that_names_no_integer_weights_fails(tmp_path):
     report = run(tiny.build(tmp_path), measure_latency=False)
     assert report["verdict"] == "fail" and "measured nothing" in gate(report, "integer", "weights")["why"]
+
+
+def exported_with(made: Path, report: dict[str, Any], name: str, verdict: str) -> None:
+    """report.json as an export leaves it whose gate `name` came to `verdict`."""
+    gates = [{**g, "verdict": verdict if g["name"] == name else g["verdict"]} for g in report["gates"]]
+    files.write_json(made / "report.json", {**report, "gates": gates, "verdict": verdict})
+
+
+@pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
+def test_a_recorded_fail_stays_until_it_is_measured_again(made, data, verdict):
+    measured = run(made, data, measure_latency=False)
+    assert not any(g.get("recorded") for g in measured["gates"]) and measured["not_repeated"] == []
+    exported_with(made, measured, "accuracy", verdict)
+    for _ in range(3):
+        report = run(made, measure_latency=False)
+        found = gate(report, "accuracy")
+        assert report["verdict"] == verdict and found["verdict"] == verdict and found["required"]
+        assert found["recorded"] == verdict and found["float"] == 1.0 and f"before: {verdict}, " in found["why"]
+        assert found["why"].count("not measured here") == 1
+        assert report["not_repeated"] == ["accuracy", "agreement"]
+        words = text.render(report)
+        assert "(recorded)" in words.splitlines()[1] and "Recorded, not measured here: accuracy" in words
+        files.write_json(made / "report.json", report)  # verified again and again
+    again = run(made, data, measure_latency=False)
+    assert again["verdict"] == "pass" and not gate(again, "accuracy").get("recorded")
+
+
+def test_a_recorded_pass_decides_nothing_and_stays_a_pass_of_the_record(made, data):
+    files.write_json(made / "report.json", run(made, data, measure_latency=False))
+    for _ in range(2):
+        report = run(made, measure_latency=False)
+        found = gate(report, "accuracy")
+        assert found["verdict"] == "advisory" and found["recorded"] == "pass" and report["verdict"] == "pass"
+        assert report["not_repeated"] == ["accuracy", "agreement"]
+        files.write_json(made / "report.json", report)
+
+
+def test_parity_that_failed_on_the_test_split_is_not_mended_by_a_few_samples(made):
+    measured = run(made, measure_latency=False)
+    whole = {
+        **gate(measured, "parity", "quantized graph"),
+        "verdict": "fail",
+        "n": 300,
+        "why": "differs on the test split",
+    }
+    files.write_json(made / "report.json", {**measured, "gates": [whole, *measured["gates"]], "verdict": "fail"})
+    report = run(made, measure_latency=False)
+    failed = [g for g in report["gates"] if g["verdict"] == "fail"]
+    assert report["verdict"] == "fail" and len(failed) == 1
+    assert failed[0]["recorded"] == "fail" and "differs on the test split" in failed[0]["why"]
+    files.write_json(made / "report.json", {**measured, "gates": [{**whole, "n": 6}], "verdict": "fail"})
+    assert run(made, measure_latency=False)["verdict"] == "pass"
+
+
+def test_speed_that_failed_on_the_target_is_not_mended_elsewhere(made):
+    measured = run(made, max_seconds=0.5)
+    exported_with(made, measured, "latency", "fail")
+    report = run(made, where="emulated")
+    assert report["verdict"] == "fail" and gate(report, "latency")["recorded"] == "fail"
+    assert run(made, max_seconds=0.5)["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ({"verdict": "great"}, r"gates\[0\]\.verdict"),
+        ({"required": "no"}, r"gates\[0\]\.required"),
+        ({"drop": 10**400}, r"gates\[0\]\.drop"),
+        ({"ci95": [0.0]}, r"gates\[0\]\.ci95"),
+        ({"n": -1}, r"gates\[0\]\.n"),
+        ({"recorded": True}, r"gates\[0\]\.recorded"),
+        ({"why": None}, r"gates\[0\]\.why"),
+    ],
+)
+def test_a_report_that_is_none_is_refused_by_key(made, data, entry, named):
+    report = run(made, data, measure_latency=False)
+    report["gates"][0] |= entry
+    (made / "report.json").write_text(json.dumps(report))
+    with pytest.raises(BundleError, match=named):
+        run(made, measure_latency=False)
+
+
+@pytest.mark.parametrize("content", ["[broken", "[]", "{}", '{"gates": {}}', '{"gates": [1]}', "[" * 100_000])
+def test_a_damaged_report_is_refused(made, content):
+    (made / "report.json").write_text(content)
+    with pytest.raises(BundleError, match=r"report\.json"):
+        run(made, measure_latency=False)
+
+
+def test_a_report_that_is_no_file_is_refused(made, tmp_path):
+    os.mkfifo(made / "report.json")
+    with pytest.raises(BundleError, match="regular file"):
+        run(made, measure_latency=False)
+    (made / "report.json").unlink()
+    (made / "report.json").symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(BundleError, match="link"):
+        run(made, measure_latency=False)
