@@ -20,7 +20,7 @@ HOST = Target(name="host", title="this computer")
 
 
 #: the largest weight that this machine's integer kernels add up without saturating
-TOP = target.load("host").scheme.weight_range[1]
+TOP = target.load("host").scheme.widest.range[1]
 
 
 def seeded(*shape: int, seed: int = 0, shift: float = 0.0) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgeft.config import target
-from edgeft.config.scheme import Scheme
+from edgeft.config.scheme import Scheme, SchemeTable
 from edgeft.graph.capture import attribute
 from edgeft.quantize.graph import QuantizedGraph, prepare
 from edgeft.quantize.ranges import calibrate
@@ -17,7 +17,7 @@ from edgeft.quantize.ranges import calibrate
 torch.set_num_threads(1)
 #: what this machine's integer kernels compute without saturating
 HOST = target.load("host").scheme
-BRANCH = Scheme(activation_symmetric=True, residual="branch")
+BRANCH = SchemeTable(activation_symmetric=True, residual="branch").scheme()
 
 
 def seeded(*shape: int, seed: int = 0) -> torch.Tensor:

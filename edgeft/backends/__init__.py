@@ -39,7 +39,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class WeightTensor:
-    """Integer weights as the artifact stores them: `data` int8, `scale` float32 per channel or of one element.
+    """Integer weights as the artifact stores them: `data` int8 or int16, `scale` float32 per channel or of one element.
 
     `axis` is the axis of `data` that the channels lie on (of no meaning where there is one scale); `zero_point` is
     None where it is zero throughout, as it should be, else an int32 array shaped like `scale`.
@@ -54,9 +54,10 @@ class WeightTensor:
 
 @dataclass(frozen=True)
 class Grid:
-    """The grid of a quantized activation as the artifact stores it, told for int8: real = (q - zero_point) * scale.
+    """The grid of a quantized activation as the artifact stores it: real = (q - zero_point) * scale.
 
-    `name` is the artifact's own; where it stores uint8, `zero_point` is 128 less than it says.
+    `name` is the artifact's own. Where it stores unsigned integers, `zero_point` is that of the signed ones (128 less
+    than that of uint8), see `numeric.signed_zero_point`.
     """
 
     name: str
@@ -119,11 +120,11 @@ class Runtime(Protocol):
         ...
 
     def integer_weights(self, path: Path) -> list[WeightTensor]:
-        """Every int8 constant of the artifact, read from the file itself without the converter's packages."""
+        """Every constant of quantized weights, read from the file itself without the converter's packages."""
         ...
 
     def activation_grids(self, path: Path) -> list[Grid]:
-        """The grid of every quantized 8-bit tensor that is no constant, read from the file like the weights."""
+        """The grid of every quantized tensor that is no constant, read from the file like the weights."""
         ...
 
     def integer_share(

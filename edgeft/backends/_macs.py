@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+from ..config import numeric
 from . import IntegerShare
 
-INTEGER = ("int8", "uint8", "int16", "uint16", "int4", "uint4")
+INTEGER = numeric.STORED
 
 
 def convolution(output: Sequence[int], taps: int) -> int:

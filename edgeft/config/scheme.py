@@ -1,4 +1,4 @@
-"""A quantization scheme: the numeric grid, its placement rules, and the op classes that gain from int8.
+"""A quantization scheme: number formats, their placement, and the op classes to quantize.
 
 A scheme is a record that a target profile states; its name is derived from the record, never chosen. Targets are
 many and schemes are few: every target whose record is the same shares one quantized model.
@@ -7,11 +7,12 @@ many and schemes are few: every target whose record is the same shares one quant
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.errors import TargetError, nearest
-from . import tables
+from . import int8, tables
+from .numeric import Numeric
 
 #: classes of ops a rule may speak of. The first four carry weights.
 WEIGHTED = ("conv", "depthwise", "conv_transpose", "linear")
@@ -26,19 +27,119 @@ EMBEDDINGS = ("float", "int8")
 _DERIVED = ("name", "activation_dtype", "activation_range", "weight_range", "weight_axis")
 
 
+def _channelwise() -> dict[str, Numeric]:
+    return dict.fromkeys(WEIGHTED, int8.weights())
+
+
 @dataclass(frozen=True)
 class Scheme:
-    """One numeric grid.
+    """The number formats of a model and where they are placed; the default is int8.
 
-    Activations are int8 per tensor on [-128, 127]: affine, or symmetric with zero point 0 (as TensorRT wants them).
-    Weights are symmetric int8 with zero point 0 on [-(2^(bits-1)-1), 2^(bits-1)-1]; `per_tensor` names the weighted
-    op classes whose weights share one scale (all others have one scale per output channel).
-    `residual` = "all" quantizes both inputs of an add, "branch" only the one that does not come straight from a
-    convolution or linear, so that a compiler can fuse that convolution with the add (TensorRT).
-    `ops` are the op classes to quantize; a tensor between two of them is quantized, everything else stays float.
-    `embeddings` = "int8": tables that are looked up are stored as weights are, with the scales of a linear layer (one a
-    row, or one where `per_tensor` names "linear"), in 8 bits also where weights have 7. Rows are looked up as int8 and
-    become float at once, so this is about bytes, never about speed; a recipe asks for it, a profile need not state it.
+    `activations` is the format of every quantized activation, `weights` that of each op class with weights, `tables`
+    that of tables which are looked up (None: they stay float). `residual` = "all" quantizes both inputs of an add,
+    "branch" only the one that does not come straight from a convolution or linear, so that a compiler can fuse that
+    convolution with the add (TensorRT). `ops` are the op classes to quantize; a tensor between two of them is
+    quantized, everything else stays float.
+    """
+
+    activations: Numeric = int8.AFFINE
+    weights: Mapping[str, Numeric] = field(default_factory=_channelwise, hash=False)
+    residual: str = "all"
+    ops: tuple[str, ...] = GAINS
+    tables: Numeric | None = None
+
+    def __post_init__(self) -> None:
+        # One order and no repeats, so that equal grids are equal records whatever order a profile lists them in.
+        extra = tuple(dict.fromkeys(op for op in self.ops if op not in OP_CLASSES))
+        object.__setattr__(self, "ops", tuple(op for op in OP_CLASSES if op in self.ops) + extra)
+
+    @property
+    def per_tensor(self) -> tuple[str, ...]:
+        """The op classes whose weights share one scale."""
+        return tuple(op for op in WEIGHTED if self.weights[op].granularity == "tensor")
+
+    @property
+    def widest(self) -> Numeric:
+        """The format of the widest weights: what an accumulator has to take."""
+        return max(self.weights.values(), key=lambda numeric: numeric.bits)
+
+    @property
+    def embeddings(self) -> str:
+        """How tables are stored that are looked up: "float" or the type of their integers."""
+        return self.tables.dtype if self.tables else "float"
+
+    def with_embeddings(self, dtype: str) -> Scheme:
+        """The scheme with tables stored as "float" or "int8": in the scales of a linear layer (one a row, or one where
+        linear layers have one), in 8 bits also where weights have 7, since a table enters no sum of products.
+
+        Rows are looked up as integers and become float at once, so this is about bytes, never about speed; a recipe
+        asks for it, a profile need not state it.
+        """
+        stored = None if dtype == "float" else int8.weights(granularity=self.weights["linear"].granularity)
+        return replace(self, tables=stored)
+
+    @property
+    def name(self) -> str:
+        """Derived name, e.g. `affine`, `symmetric-residual_branch`, `affine-w7`, `affine-int8_embeddings`."""
+        parts = ["symmetric" if self.activations.symmetric else "affine"]
+        parts += [_short("a", self.activations)] if _short("a", self.activations) else []
+        widths = {op: _short("w", numeric) for op, numeric in self.weights.items()}
+        if len(set(widths.values())) == 1:
+            parts += [width for width in set(widths.values()) if width]
+        else:
+            parts += [f"{op}_{widths[op]}" for op in WEIGHTED if widths[op]]
+        if set(self.per_tensor) == set(WEIGHTED):
+            parts.append("per_tensor")
+        elif self.per_tensor:
+            parts.append("_".join(sorted(self.per_tensor)) + "_per_tensor")
+        if self.residual != "all":
+            parts.append(f"residual_{self.residual}")
+        parts += [f"no_{op}" for op in GAINS if op not in self.ops]
+        parts += [f"with_{op}" for op in OP_CLASSES if op in self.ops and op not in GAINS]
+        if self.tables:
+            parts.append(f"{self.embeddings}_embeddings")
+        return "-".join(parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The keys of a profile's [scheme] and what follows from them, as JSON values; `from_table` reads them back."""
+        return {
+            "name": self.name,
+            "activation_dtype": self.activations.dtype,
+            "activation_symmetric": self.activations.symmetric,
+            "activation_range": list(self.activations.range),
+            "weight_bits": self.widest.bits,
+            "weight_range": list(self.widest.range),
+            "weight_axis": {op: None if op in self.per_tensor else "channel" for op in WEIGHTED},
+            "per_tensor": list(self.per_tensor),
+            "residual": self.residual,
+            "ops": list(self.ops),
+            "embeddings": self.embeddings,
+        }
+
+
+def activations_of(table: Mapping[str, Any]) -> Numeric:
+    """The format of activations that a manifest's scheme table records; int8 where it records none."""
+    dtype, symmetric = table.get("activation_dtype"), table.get("activation_symmetric")
+    if not isinstance(dtype, str) or not dtype.lstrip("u").startswith(("int", "float")):
+        return int8.AFFINE
+    kind, _, bits = dtype.removeprefix("u").partition("t")
+    return Numeric(f"{kind}t", int(bits) if bits.isdigit() else 8, not dtype.startswith("u"), bool(symmetric))
+
+
+def _short(letter: str, numeric: Numeric) -> str:
+    """What a scheme's name says of a format: nothing of 8-bit integers, "w4" of weights of 4, "wf16", "w4g32"."""
+    kind = "" if numeric.kind == "int" else "f"
+    group = f"g{numeric.group}" if numeric.granularity == "group" else ""
+    return "" if not kind and not group and numeric.bits == 8 else f"{letter}{kind}{numeric.bits}{group}"
+
+
+@dataclass(frozen=True)
+class SchemeTable:
+    """The [scheme] table of a target profile, key by key.
+
+    `activation_symmetric`: activations have zero point 0 (as TensorRT wants them). `weight_bits` is 8, or 7 where sums
+    of 8-bit products saturate; `per_tensor` names the op classes with weights whose weights share one scale (all others
+    have one a channel). `residual`, `ops` and `embeddings` are those of `Scheme`.
     """
 
     activation_symmetric: bool = False
@@ -48,55 +149,15 @@ class Scheme:
     ops: tuple[str, ...] = GAINS
     embeddings: str = "float"
 
-    def __post_init__(self) -> None:
-        # One order and no repeats, so that equal grids are equal records whatever order a profile lists them in.
-        for key, order in (("per_tensor", WEIGHTED), ("ops", OP_CLASSES)):
-            listed = getattr(self, key)
-            extra = tuple(dict.fromkeys(op for op in listed if op not in order))
-            object.__setattr__(self, key, tuple(op for op in order if op in listed) + extra)
-
-    @property
-    def activation_range(self) -> tuple[int, int]:
-        return -128, 127
-
-    @property
-    def weight_range(self) -> tuple[int, int]:
-        top = 2 ** (self.weight_bits - 1) - 1
-        return -top, top
-
-    @property
-    def name(self) -> str:
-        """Derived name, e.g. `affine`, `symmetric-residual_branch`, `affine-w7`, `affine-int8_embeddings`."""
-        parts = ["symmetric" if self.activation_symmetric else "affine"]
-        if self.weight_bits != 8:
-            parts.append(f"w{self.weight_bits}")
-        if set(self.per_tensor) == set(WEIGHTED):
-            parts.append("per_tensor")
-        elif self.per_tensor:
-            parts.append("_".join(sorted(self.per_tensor)) + "_per_tensor")
-        if self.residual != "all":
-            parts.append(f"residual_{self.residual}")
-        parts += [f"no_{op}" for op in GAINS if op not in self.ops]
-        parts += [f"with_{op}" for op in OP_CLASSES if op in self.ops and op not in GAINS]
-        if self.embeddings != "float":
-            parts.append(f"{self.embeddings}_embeddings")
-        return "-".join(parts)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The record and what follows from it, as JSON values; `from_table` reads it back."""
-        return {
-            "name": self.name,
-            "activation_dtype": "int8",
-            "activation_symmetric": self.activation_symmetric,
-            "activation_range": list(self.activation_range),
-            "weight_bits": self.weight_bits,
-            "weight_range": list(self.weight_range),
-            "weight_axis": {op: None if op in self.per_tensor else "channel" for op in WEIGHTED},
-            "per_tensor": list(self.per_tensor),
-            "residual": self.residual,
-            "ops": list(self.ops),
-            "embeddings": self.embeddings,
-        }
+    def scheme(self) -> Scheme:
+        """The scheme that the table stands for."""
+        shared = {op: "tensor" if op in self.per_tensor else "channel" for op in WEIGHTED}
+        return Scheme(
+            activations=int8.SYMMETRIC if self.activation_symmetric else int8.AFFINE,
+            weights={op: int8.weights(self.weight_bits, granularity) for op, granularity in shared.items()},
+            residual=self.residual,
+            ops=self.ops,
+        ).with_embeddings(self.embeddings)
 
 
 def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Scheme:
@@ -108,20 +169,21 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Schem
     source = tables.Source(where, text, TargetError)
     derived = {key: value for key, value in table.items() if key in _DERIVED}
     values = {key: value for key, value in table.items() if key not in _DERIVED}
-    scheme = tables.build(Scheme, values, source, ("scheme",))
+    keys = tables.build(SchemeTable, values, source, ("scheme",))
     for key, allowed in (("per_tensor", WEIGHTED), ("ops", OP_CLASSES)):
-        for op in getattr(scheme, key):
+        for op in getattr(keys, key):
             if op not in allowed:
                 raise source.fail(("scheme", key), f"unknown op class {op!r} in scheme.{key}", nearest(op, allowed))
-    if not any(op in scheme.ops for op in WEIGHTED):
+    if not any(op in keys.ops for op in WEIGHTED):
         raise source.fail(("scheme", "ops"), "scheme.ops holds no op class with weights", f"add {', '.join(WEIGHTED)}")
-    if scheme.residual not in ("all", "branch"):
-        raise source.fail(("scheme", "residual"), f"scheme.residual is 'all' or 'branch', not {scheme.residual!r}")
-    if scheme.embeddings not in EMBEDDINGS:
-        remedy = nearest(scheme.embeddings, EMBEDDINGS)
-        raise source.fail(("scheme", "embeddings"), f"scheme.embeddings cannot be {scheme.embeddings!r}", remedy)
-    if scheme.weight_bits not in (7, 8):
-        raise source.fail(("scheme", "weight_bits"), f"scheme.weight_bits is 7 or 8, not {scheme.weight_bits}")
+    if keys.residual not in ("all", "branch"):
+        raise source.fail(("scheme", "residual"), f"scheme.residual is 'all' or 'branch', not {keys.residual!r}")
+    if keys.embeddings not in EMBEDDINGS:
+        remedy = nearest(keys.embeddings, EMBEDDINGS)
+        raise source.fail(("scheme", "embeddings"), f"scheme.embeddings cannot be {keys.embeddings!r}", remedy)
+    if keys.weight_bits not in (7, 8):
+        raise source.fail(("scheme", "weight_bits"), f"scheme.weight_bits is 7 or 8, not {keys.weight_bits}")
+    scheme = keys.scheme()
     truth = scheme.as_dict()
     for key, value in derived.items():
         if value != truth[key]:

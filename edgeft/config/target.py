@@ -99,7 +99,7 @@ def with_embeddings(target: Target, dtype: str) -> Target:
     """
     if dtype == target.scheme.embeddings or target.compiler:
         return target
-    return replace(target, scheme=replace(target.scheme, embeddings=dtype))
+    return replace(target, scheme=target.scheme.with_embeddings(dtype))
 
 
 def _read(path: Path) -> Target:
@@ -147,7 +147,7 @@ def _check(target: Target, stem: str, source: tables.Source) -> None:
             if key not in ACCELERATOR_KEYS:
                 remedy = nearest(key, ACCELERATOR_KEYS)
                 raise source.fail(("accelerators", key), f"unknown key {key!r} in accelerators", remedy)
-    if target.form == "tensorrt" and not target.scheme.activation_symmetric:
+    if target.form == "tensorrt" and not target.scheme.activations.symmetric:
         raise source.fail(
             ("form",),
             "the tensorrt form takes zero point 0 only",
@@ -271,7 +271,7 @@ def saturates() -> bool:
 
 def exact_here(target: Target) -> bool:
     """Whether integer kernels of this CPU would falsify a model of `target`, whose own CPU has better ones."""
-    return saturates() and target.scheme.weight_bits == 8 and not host_is(target)
+    return saturates() and target.scheme.widest.bits == 8 and not host_is(target)
 
 
 def matches(wanted: Iterable[str], features: frozenset[str]) -> bool:

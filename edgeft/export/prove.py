@@ -205,9 +205,10 @@ def _parity(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence) -> lis
 
     verdicts, metric = [], "quantized graph, test split"
     for name, judge, expected, outputs in compared:
-        steps = made.scheme.graphs.graphs[name].output_steps()
+        graph = made.scheme.graphs.graphs[name]
+        steps, levels = graph.output_steps(), graph.scheme.activations.steps
         for output, values in expected.items():
-            steps.setdefault(output, float(np.ptp(values)) / 255 or float(np.finfo(np.float32).tiny))
+            steps.setdefault(output, float(np.ptp(values)) / levels or float(np.finfo(np.float32).tiny))
         verdict = parity(judge, expected, outputs, steps, made.reference.reach[name], metric=metric)
         verdicts.append(_of_graph(name, verdict))
     return verdicts

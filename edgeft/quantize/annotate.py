@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
+from ..config.numeric import Numeric
 from ..config.scheme import Scheme
 from .layers import ValueOf, held_in_float, value_of
 from .rules import Rule, is_float, rule_of, weight_axis, weighted_class
@@ -34,12 +35,13 @@ class Site:
 
 @dataclass(eq=False)
 class WeightSite:
-    """An integer weight: the `get_attr` node, its output-channel axis (of a table: the rows), None for one scale."""
+    """A quantized weight: the `get_attr` node, its output-channel axis (of a table: the rows), None for one scale."""
 
     node: fx.Node
     user: fx.Node
     axis: int | None
     op_class: str
+    numeric: Numeric
 
     @property
     def is_table(self) -> bool:
@@ -61,7 +63,7 @@ def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) ->
     rules = {node: rule for node in graph.nodes if (rule := rule_of(node)) is not None and _is_float_value(node)}
     lookups = [node for node in graph.nodes if is_table(node)]
     kept = held_in_float([*rules, *lookups], keep_float)
-    tables = [node for node in lookups if scheme.embeddings == "int8" and node not in kept]
+    tables = [node for node in lookups if scheme.tables is not None and node not in kept]
     selected = _select(graph, rules, scheme, kept)
     tails = _fused_tails(selected, rules)
     sites = _Sites(selected, rules, tails, scheme)
@@ -205,7 +207,7 @@ class _Sites:
             return
         site = Site(value, produces=rule.kind != "share")
         if rule.kind == "fixed":
-            site.fixed = rule.symmetric if self.scheme.activation_symmetric else rule.affine
+            site.fixed = self.scheme.activations.prescribed(*rule.values)
         last = self.rules[value]
         site.ceiling = last.ceiling if last.kind == "fuse" else None
         self.by_value[value] = site
@@ -262,12 +264,13 @@ class _Sites:
 def _table_site(node: fx.Node, scheme: Scheme) -> WeightSite:
     """The scales of a linear layer, whose weight it may be too (a decoder's last layer often is its table)."""
     table = node.args[0]
-    assert isinstance(table, fx.Node)
-    return WeightSite(table, node, None if "linear" in scheme.per_tensor else 0, TABLE)
+    assert isinstance(table, fx.Node) and scheme.tables is not None
+    return WeightSite(table, node, None if scheme.tables.granularity == "tensor" else 0, TABLE, scheme.tables)
 
 
 def _weight_site(node: fx.Node, scheme: Scheme) -> WeightSite:
     op_class = weighted_class(node)
-    weight = node.args[1]
+    weight, numeric = node.args[1], scheme.weights[op_class]
     assert isinstance(weight, fx.Node)
-    return WeightSite(weight, node, None if op_class in scheme.per_tensor else weight_axis(node), op_class)
+    axis = None if numeric.granularity == "tensor" else weight_axis(node)
+    return WeightSite(weight, node, axis, op_class, numeric)

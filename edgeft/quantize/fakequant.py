@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..config.numeric import Numeric
 from .packed import pack, unpack
 
 #: smallest scale; below it float32 arithmetic of the runtimes' requantization loses its meaning
@@ -23,7 +24,7 @@ _PIECE = 1 << 17
 
 
 class ActivationFakeQuant(nn.Module):
-    """Per-tensor int8 activations: real = (q - zero_point) * scale, q in [q_min, q_max].
+    """Activations with one scale: real = (q - zero_point) * scale, q in the range [q_min, q_max] of `numeric`.
 
     `mode`: "off" passes through, "observe" asks `observer` (set by calibration) to look at the tensor, "quantize"
     rounds to the grid and passes gradients to input and scale. A `fixed` module has parameters that the runtimes
@@ -33,14 +34,13 @@ class ActivationFakeQuant(nn.Module):
 
     def __init__(
         self,
-        q_range: tuple[int, int],
-        symmetric: bool,
+        numeric: Numeric,
         fixed: tuple[float, int] | None = None,
         ceiling: float | None = None,
     ) -> None:
         super().__init__()
-        self.q_min, self.q_max = q_range
-        self.symmetric, self.ceiling = symmetric, ceiling
+        self.numeric, self.symmetric, self.ceiling = numeric, numeric.symmetric, ceiling
+        self.q_min, self.q_max = numeric.range
         self.fixed = fixed is not None
         scale, zero_point = fixed or (1.0, 0)
         if self.fixed:
@@ -57,6 +57,11 @@ class ActivationFakeQuant(nn.Module):
             return self.fixed_scale  # type: ignore[return-value]
         value = self.log_scale.exp()
         return value if self.ceiling is None else value.clamp(max=self._scale_limit())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the integers."""
+        return getattr(torch, self.numeric.dtype)
 
     def _scale_limit(self) -> float:
         """The largest float32 scale at which the grid's top is not above the ceiling."""
@@ -117,10 +122,10 @@ class ActivationFakeQuant(nn.Module):
 class WeightFakeQuant(nn.Module):
     """Symmetric integer weights with zero point 0, one scale per output channel (`axis`) or one for all (None)."""
 
-    def __init__(self, weight: torch.Tensor, q_range: tuple[int, int], axis: int | None) -> None:
+    def __init__(self, weight: torch.Tensor, numeric: Numeric, axis: int | None) -> None:
         super().__init__()
-        self.q_min, self.q_max = q_range
-        self.axis = axis
+        self.q_min, self.q_max = numeric.range
+        self.numeric, self.axis = numeric, axis
         channels = 1 if axis is None else weight.shape[axis]
         self.elements = weight.numel() // channels
         self.log_scale = nn.Parameter(torch.zeros(channels))
@@ -132,6 +137,11 @@ class WeightFakeQuant(nn.Module):
         self.register_buffer("column_factor", None)
         self.mode = "quantize"
         self.set_scale(self._rows(weight).abs().amax(1) / self.q_max)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the integers."""
+        return getattr(torch, self.numeric.dtype)
 
     def _rows(self, weight: torch.Tensor) -> torch.Tensor:
         """(channels, elements) view of the weight along its scale axis."""
@@ -153,13 +163,13 @@ class WeightFakeQuant(nn.Module):
         return torch.maximum(self.log_scale.exp(), self.floor)  # type: ignore[arg-type]
 
     def integer(self, weight: torch.Tensor) -> torch.Tensor:
-        """The int8 weight in torch's layout: round half to even, clipped to [q_min, q_max]."""
+        """The weight's integers in torch's layout, of type `dtype`: round half to even, clipped to [q_min, q_max]."""
         scale = self.scale().detach()
         shape = [1] * weight.dim()
         if self.axis is not None:
             shape[self.axis] = -1
         inverse = (1.0 / scale).view(shape)  # the kernels multiply by the reciprocal: so must we, or ties differ
-        return torch.round(self.scaled(weight.detach()) * inverse).clamp(self.q_min, self.q_max).to(torch.int8)
+        return torch.round(self.scaled(weight.detach()) * inverse).clamp(self.q_min, self.q_max).to(self.dtype)
 
     def _frozen(self, weight: torch.Tensor) -> torch.Tensor:
         """A weight that does not learn, on its grid: made again in the backward pass, not kept (`tune.frugal`)."""

@@ -20,7 +20,6 @@ from .annotate import Annotation, Site, annotate
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .layers import ValueOf
 from .ranges import weight_scales
-from .tables import RANGE
 
 
 @dataclass(frozen=True)
@@ -166,8 +165,8 @@ def _insert_weights(graph: QuantizedGraph, plan: Annotation) -> None:
         if key not in by_key:
             by_key[key] = f"weight_fq_{len(by_key)}"
             weight = attribute(module, name)
-            wide = RANGE if site.is_table else graph.scheme.weight_range  # other readers of a table come first
-            module.add_submodule(by_key[key], WeightFakeQuant(weight, wide, site.axis))
+            # other readers of a table come first, and with them their format
+            module.add_submodule(by_key[key], WeightFakeQuant(weight, site.numeric, site.axis))
             graph.weight_of.setdefault(name, by_key[key])
             if graph.weight_of[name] != by_key[key]:
                 raise ModelError(
@@ -192,7 +191,7 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
         ceilings = [s.ceiling for s in producers]
         fixed = next((s.fixed for s in group if s.fixed), None)
         ceiling = max(c for c in ceilings if c) if ceilings and all(ceilings) else None
-        fake = ActivationFakeQuant(scheme.activation_range, scheme.activation_symmetric, fixed, ceiling)
+        fake = ActivationFakeQuant(scheme.activations, fixed, ceiling)
         module.add_submodule(name, fake)
         graph.value_of[name] = plan.values[index]
         pending += [(name, s) for s in group]

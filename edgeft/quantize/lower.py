@@ -1,8 +1,8 @@
 """Lower: the trained graph with explicit quantize/dequantize ops and integer weights, computing exactly the same.
 
-Two forms of one graph: "int" holds int8 weights followed by a dequantize (ONNX and OpenVINO); "qdq" holds the float
+Two forms of one graph: "int" holds integer weights followed by a dequantize (ONNX and OpenVINO); "qdq" holds the float
 weight followed by quantize and dequantize (litert's converter wants to fold it itself). Tables that are looked up are
-int8 in both, see `tables.py`.
+integers in both, see `tables.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ qd = torch.ops.quantized_decomposed
 
 @dataclass(frozen=True)
 class IntegerWeight:
-    """What an artifact must hold for one weight: int8 in torch's layout, float32 scale (channels,) or (1,)."""
+    """What an artifact must hold for one weight: integers in torch's layout, float32 scale (channels,) or (1,)."""
 
     name: str
     data: np.ndarray
@@ -76,7 +76,7 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
     for name, child in list(module.named_children()):
         if isinstance(child, (ActivationFakeQuant, WeightFakeQuant, Factor)):
             delattr(module, name)
-    drop_unused_state(module)  # the float weights that int8 buffers stand for
+    drop_unused_state(module)  # the float weights that integer buffers stand for
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     module.graph.lint()
@@ -97,7 +97,7 @@ def _a_dequantize_for_each_reader(graph: fx.Graph) -> None:
 
 def _activation(graph: fx.Graph, node: fx.Node, fake: ActivationFakeQuant) -> fx.Node:
     scale, zero_point = fake.parameters_of_grid()
-    grid = (scale, zero_point, fake.q_min, fake.q_max, torch.int8)
+    grid = (scale, zero_point, fake.q_min, fake.q_max, fake.dtype)
     quantized = graph.call_function(qd.quantize_per_tensor.default, (node.args[0], *grid))
     return graph.call_function(qd.dequantize_per_tensor.default, (quantized, *grid))
 
@@ -132,11 +132,12 @@ def _weight(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant, form: 
         module.register_buffer(f"{stem}_scaled", fake.scaled(weight).detach().clone())
         source = graph.get_attr(f"{stem}_scaled")
     if form == "int":
-        if not hasattr(module, f"{stem}_int8"):
-            module.register_buffer(f"{stem}_int8", fake.integer(weight))
-        integer = graph.get_attr(f"{stem}_int8")
+        integers = f"{stem}_{fake.numeric.dtype}"
+        if not hasattr(module, integers):
+            module.register_buffer(integers, fake.integer(weight))
+        integer = graph.get_attr(integers)
     if fake.axis is None:
-        grid: tuple[object, ...] = (float(scale.item()), 0, fake.q_min, fake.q_max, torch.int8)
+        grid: tuple[object, ...] = (float(scale.item()), 0, fake.q_min, fake.q_max, fake.dtype)
         if form == "qdq":
             integer = graph.call_function(qd.quantize_per_tensor.default, (source, *grid))
         return graph.call_function(qd.dequantize_per_tensor.default, (integer, *grid))
@@ -144,7 +145,7 @@ def _weight(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant, form: 
         module.register_buffer(f"{stem}_scale", scale)
         module.register_buffer(f"{stem}_zero_point", torch.zeros(scale.numel(), dtype=torch.int64))
     scales, zeros = graph.get_attr(f"{stem}_scale"), graph.get_attr(f"{stem}_zero_point")
-    channel_grid = (scales, zeros, fake.axis, fake.q_min, fake.q_max, torch.int8)
+    channel_grid = (scales, zeros, fake.axis, fake.q_min, fake.q_max, fake.dtype)
     if form == "qdq":
         integer = graph.call_function(qd.quantize_per_channel.default, (source, *channel_grid))
     return graph.call_function(qd.dequantize_per_channel.default, (integer, *channel_grid))

@@ -29,9 +29,8 @@ from ..graph.normalize import CONV, CONV_TRANSPOSE, LINEAR
 class Rule:
     kind: str
     op_class: str
-    #: (scale, zero point) for affine and for symmetric activations, where the kind is "fixed"
-    affine: tuple[float, int] = (0.0, 0)
-    symmetric: tuple[float, int] = (0.0, 0)
+    #: [lowest, highest) of the op's values where the kind is "fixed": `Numeric.prescribed` makes a grid of it
+    values: tuple[float, float] = (0.0, 0.0)
     #: upper end of the values, where a clamp sets it (relu6)
     ceiling: float | None = None
 
@@ -39,6 +38,8 @@ class Rule:
 _SHARE_SHAPE = Rule("share", "shape")
 _SHARE_POOL = Rule("share", "pool")
 _ACT = Rule("own", "activation")
+#: what runtimes know the ends of
+_SHARES, _SIGNED = (0.0, 1.0), (-1.0, 1.0)
 
 RULES: dict[object, Rule] = {
     aten.add.Tensor: Rule("combine", "add"),
@@ -59,14 +60,14 @@ RULES: dict[object, Rule] = {
     aten.leaky_relu.default: _ACT,
     aten.elu.default: _ACT,
     aten.hardswish.default: _ACT,
-    aten.hardsigmoid.default: Rule("fixed", "activation", (1 / 256, -128), (1 / 127, 0)),
+    aten.hardsigmoid.default: Rule("fixed", "activation", _SHARES),
     aten.silu.default: _ACT,
     aten.gelu.default: _ACT,
     aten.prelu.default: _ACT,
-    aten.sigmoid.default: Rule("fixed", "activation", (1 / 256, -128), (1 / 127, 0)),
-    aten.tanh.default: Rule("fixed", "activation", (1 / 128, 0), (1 / 127, 0)),
-    aten.softmax.int: Rule("fixed", "softmax", (1 / 256, -128), (1 / 127, 0)),
-    aten._softmax.default: Rule("fixed", "softmax", (1 / 256, -128), (1 / 127, 0)),
+    aten.sigmoid.default: Rule("fixed", "activation", _SHARES),
+    aten.tanh.default: Rule("fixed", "activation", _SIGNED),
+    aten.softmax.int: Rule("fixed", "softmax", _SHARES),
+    aten._softmax.default: Rule("fixed", "softmax", _SHARES),
 }
 for _op in (
     aten.view.default,

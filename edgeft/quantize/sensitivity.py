@@ -85,7 +85,9 @@ def rounding_reach(graph: QuantizedGraph, batch: Sequence[torch.Tensor]) -> dict
     steps, found = graph.output_steps(), {}
     for k, name in enumerate(graph.captured.output_names):
         spread = float(plain[k].max() - plain[k].min())
-        step = torch.tensor(steps.get(name) or spread / 255 or torch.finfo(torch.float32).tiny)
+        step = torch.tensor(
+            steps.get(name) or spread / graph.scheme.activations.steps or torch.finfo(torch.float32).tiny
+        )
         off = torch.stack([(draw[k] - plain[k]).abs() for draw in moved]) / step.to(plain[k])
         # where channels have steps of their own, the one that is moved farthest counts
         rows = (off.flatten(0, -2).T if step.dim() else off.flatten()[None]).sort(dim=1).values

@@ -1,7 +1,7 @@
 """Tables that are looked up (embeddings): integer weights without an input or an output on a grid.
 
-Lowered, the rows are taken as int8, and what was taken becomes float and is multiplied by its rows' scales. Were the
-table dequantized before the lookup, as a weight is, every converter would fold it to float, or a runtime would
+Lowered, the rows are taken as integers, and what was taken becomes float and is multiplied by its rows' scales. Were
+the table dequantized before the lookup, as a weight is, every converter would fold it to float, or a runtime would
 dequantize all of it at every run.
 """
 
@@ -15,8 +15,6 @@ from .fakequant import WeightFakeQuant
 
 #: the op class of a lookup
 TABLE = "embedding"
-#: of a table that is no other op's weight: it enters no sum of products, so a scheme of 7-bit weights need not cut it
-RANGE = (-127, 127)
 
 
 def is_table(node: fx.Node) -> bool:
@@ -45,7 +43,7 @@ def _from_input(value: object) -> bool:
 
 
 def lower_lookups(module: fx.GraphModule) -> None:
-    """Every lookup in a fake-quantized table becomes int8 rows, their scales (one each, or one for all) and a product.
+    """Every lookup in a fake-quantized table becomes integer rows, their scales (one each, or one for all), a product.
 
     The fake-quantize itself is left for other readers (a table may be a linear layer's weight too).
     """
@@ -56,12 +54,13 @@ def lower_lookups(module: fx.GraphModule) -> None:
         if not isinstance(fake, WeightFakeQuant):
             continue
         stem = str(node.target)
-        if not hasattr(module, f"{stem}_int8"):
-            module.register_buffer(f"{stem}_int8", fake.integer(attribute(module, str(node.args[0].target))))
+        integers = f"{stem}_{fake.numeric.dtype}"
+        if not hasattr(module, integers):
+            module.register_buffer(integers, fake.integer(attribute(module, str(node.args[0].target))))
             shape = (-1, 1) if fake.axis is not None else ()
             module.register_buffer(f"{stem}_rows", fake.scale().detach().clone().reshape(shape))
         with graph.inserting_before(lookup):
-            rows = graph.call_function(aten.embedding.default, (graph.get_attr(f"{stem}_int8"), numbers))
+            rows = graph.call_function(aten.embedding.default, (graph.get_attr(integers), numbers))
             scales = graph.get_attr(f"{stem}_rows")
             if fake.axis is not None:
                 scales = graph.call_function(aten.embedding.default, (scales, numbers))

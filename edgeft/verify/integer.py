@@ -1,4 +1,4 @@
-"""Integer: are the artifact's weights the graph's int8 weights, byte for byte, and does int8 really execute?
+"""Integer: are the artifact's weights stored as the graph has them, byte for byte, and do integers really execute?
 
 A converter may silently keep the float weights, round them again, or lose a scale; outputs then still look plausible.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import IntegerShare, WeightTensor
+from ..config import int8
 from ..config.recipe import Gates
 from ..core.verdict import ADVISORY, FAIL, PASS, Verdict
 
@@ -24,8 +25,8 @@ LAYOUTS: dict[int, tuple[tuple[int, ...], ...]] = {
     4: ((0, 1, 2, 3), (0, 2, 3, 1), (2, 3, 1, 0), (1, 2, 3, 0)),  # OIHW, OHWI, HWIO, IHWO (depthwise, transposed)
     5: ((0, 1, 2, 3, 4), (0, 2, 3, 4, 1), (2, 3, 4, 1, 0), (1, 2, 3, 4, 0)),
 }
-#: what the gate judged: the weights of the quantized graph, or those whose digests the manifest records
-WEIGHTS, RECORDED = "int8_weights_share", "recorded int8_weights_share"
+#: the type of the integers that a manifest means where it names none
+DEFAULT = int8.weights().dtype
 #: scales are float32 everywhere; one rounding of a last place is not a fault.
 SCALE_RELATIVE = 1e-6
 
@@ -33,19 +34,25 @@ SCALE_RELATIVE = 1e-6
 def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], found: Sequence[WeightTensor]) -> Verdict:
     """Every expected weight is matched by a tensor of the artifact; the first that is not is named.
 
-    `expected`: name -> (int8 in torch layout, scale float32 per channel or of one element). `found` may hold more
-    (tables, constants), and one of its tensors may serve several layers whose integers and scales are equal: converters
-    store such constants once. Nothing expected = fail: nothing was quantized, so nothing was measured.
+    `expected`: name -> (integers in torch layout, of the format's type; scale float32 per channel or of one element).
+    `found` may hold more (tables, constants), and one of its tensors may serve several layers whose integers and scales
+    are equal: converters store such constants once. Nothing expected = fail: nothing was quantized, so nothing was
+    measured.
     """
     if not expected:
         return _verdict(FAIL, "no integer weights expected: measured nothing", 0, 0)
+    dtype = next(iter(expected.values()))[0].dtype.name
     if not found:
         return _verdict(
-            FAIL, f"the artifact holds no int8 weights at all, {len(expected)} were expected", 0, len(expected)
+            FAIL,
+            f"the artifact holds no {dtype} weights at all, {len(expected)} were expected",
+            0,
+            len(expected),
+            dtype,
         )
     held: dict[bytes, list[WeightTensor]] = {}
     for tensor in found:
-        held.setdefault(_digest(tensor.data), []).append(tensor)
+        held.setdefault(_typed(tensor.data), []).append(tensor)
     wrong_scale = ""
     missing = []
     for name, (weights, scale) in expected.items():
@@ -56,31 +63,37 @@ def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], found: Sequen
         if candidates and not wrong_scale:
             wrong_scale = f"{name!r} has the right bytes but another scale (in {candidates[0].name!r})"
     if wrong_scale:
-        return _verdict(FAIL, wrong_scale, len(expected) - len(missing), len(expected))
-    return _judge(missing, list(expected))
+        return _verdict(FAIL, wrong_scale, len(expected) - len(missing), len(expected), dtype)
+    return _judge(missing, list(expected), dtype)
 
 
 def digests(expected: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, dict[str, Any]]:
-    """The manifest's `integer_weights`: {name: {sha256 of the int8 bytes in torch layout and C order, shape}}."""
-    return {
-        name: {"sha256": _digest(weights).hex(), "shape": list(weights.shape)}
-        for name, (weights, _) in expected.items()
-    }
+    """The manifest's `integer_weights`: {name: {sha256 of the bytes in torch layout and C order, shape, dtype}}.
+
+    `dtype` is left out where it is int8.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for name, (weights, _) in expected.items():
+        table[name] = {"sha256": _digest(weights).hex(), "shape": list(weights.shape)}
+        if weights.dtype.name != DEFAULT:
+            table[name]["dtype"] = weights.dtype.name
+    return table
 
 
 def integer_digests(expected: Mapping[str, Mapping[str, Any]], found: Sequence[WeightTensor]) -> Verdict:
     """`integer` where only the manifest's digests are at hand (on a board): bytes only, no scales."""
     if not expected:
-        return _verdict(FAIL, "the manifest names no integer weights: measured nothing", 0, 0, RECORDED)
-    by_size: dict[int, list[WeightTensor]] = {}
+        return _verdict(FAIL, "the manifest names no integer weights: measured nothing", 0, 0, recorded=True)
+    dtype = str(next(iter(expected.values())).get("dtype", DEFAULT))
+    by_size: dict[tuple[int, str], list[WeightTensor]] = {}
     for tensor in found:
-        by_size.setdefault(tensor.data.size, []).append(tensor)
+        by_size.setdefault((tensor.data.size, tensor.data.dtype.name), []).append(tensor)
     seen: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
     missing = []
     for name, entry in expected.items():
         shape = tuple(int(side) for side in entry["shape"])
         match = None
-        for tensor in by_size.get(math.prod(shape), []):
+        for tensor in by_size.get((math.prod(shape), str(entry.get("dtype", DEFAULT))), []):
             for order in _orders(shape):
                 key = (id(tensor), shape, order)
                 if key not in seen:
@@ -92,7 +105,7 @@ def integer_digests(expected: Mapping[str, Mapping[str, Any]], found: Sequence[W
                 break
         if match is None:
             missing.append(name)
-    return _judge(missing, list(expected), RECORDED)
+    return _judge(missing, list(expected), dtype, recorded=True)
 
 
 def int8_share(measured: IntegerShare | None, gates: Gates, *, on_target: bool, where: str = "host") -> Verdict:
@@ -114,17 +127,20 @@ def int8_share(measured: IntegerShare | None, gates: Gates, *, on_target: bool, 
     return Verdict("integer", verdict, why, quantized=measured.share, n=measured.macs, **base)  # type: ignore[arg-type]
 
 
-def _judge(missing: list[str], names: list[str], metric: str = WEIGHTS) -> Verdict:
+def _judge(missing: list[str], names: list[str], dtype: str, *, recorded: bool = False) -> Verdict:
     n = len(names)
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        why = f"the int8 weights of {missing[0]!r}{more} are not in the artifact byte for byte"
-        return _verdict(FAIL, why, n - len(missing), n, metric)
-    return _verdict(PASS, f"all {n} integer weights are in the artifact byte for byte", n, n, metric)
+        why = f"the {dtype} weights of {missing[0]!r}{more} are not in the artifact byte for byte"
+        return _verdict(FAIL, why, n - len(missing), n, dtype, recorded=recorded)
+    why = f"all {n} integer weights are in the artifact byte for byte"
+    return _verdict(PASS, why, n, n, dtype, recorded=recorded)
 
 
-def _verdict(verdict: str, why: str, matched: int, n: int, metric: str = WEIGHTS) -> Verdict:
+def _verdict(verdict: str, why: str, matched: int, n: int, dtype: str = DEFAULT, *, recorded: bool = False) -> Verdict:
+    """`recorded`: judged were the weights whose digests the manifest records, not those of the quantized graph."""
     share = matched / n if n else None
+    metric = f"{'recorded ' if recorded else ''}{dtype}_weights_share"
     return Verdict("integer", verdict, why, metric=metric, quantized=share, limit=1.0, n=n)
 
 
@@ -134,7 +150,7 @@ def _orders(shape: Sequence[int]) -> tuple[tuple[int, ...], ...]:
 
 def _keys(weights: np.ndarray) -> Iterator[bytes]:
     for order in _orders(weights.shape):
-        yield _digest(weights.transpose(order))
+        yield _typed(weights.transpose(order))
 
 
 def _torch_layout(stored: np.ndarray, shape: tuple[int, ...], order: tuple[int, ...]) -> np.ndarray:
@@ -143,9 +159,14 @@ def _torch_layout(stored: np.ndarray, shape: tuple[int, ...], order: tuple[int, 
     return laid.transpose(np.argsort(order))
 
 
+def _typed(array: np.ndarray) -> bytes:
+    """The digest of values of one type: equal bytes of another type are other values."""
+    return array.dtype.name.encode() + _digest(array)
+
+
 def _digest(array: np.ndarray) -> bytes:
-    if array.dtype != np.int8:
-        raise TypeError(f"weights are {array.dtype}, expected int8")
+    if array.dtype == np.float32:  # what is not quantized
+        raise TypeError("weights are float32, expected those of a quantized format")
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ..config import int8
+from ..config.numeric import Numeric
 from ..core.errors import BundleError, Missing
 from ..core.verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, Verdict
 from ..tasks import Task
@@ -22,7 +24,7 @@ from .accuracy import Outputs
 
 #: half of all output elements are at most one step off: more is not rounding but another scale or zero point.
 MEDIAN_STEPS = 1.0
-#: 99 % of the elements are at most this many steps off (3 % of an int8 range): the reach of rounding in deep nets.
+#: 99 % of the elements are at most this many steps off (3 % of a range of 8 bits): the reach of rounding in deep nets.
 TAIL, TAIL_STEPS = 0.99, 8.0
 #: a decision is clear when flipping it takes more than the one step that either side may be off.
 CLEAR_STEPS = 2.0
@@ -89,8 +91,11 @@ def samples_parity(
     return _compare(task, stored, found, step, against, _limits(reach), metric="recorded outputs", same=same)
 
 
-def output_steps(tensors: Sequence[Mapping[str, Any]], outputs: Outputs) -> dict[str, float | list[float]]:
-    """One step of each output: its `step` or `scale` in the manifest, else 1/255 of the range that `outputs` span.
+def output_steps(
+    tensors: Sequence[Mapping[str, Any]], outputs: Outputs, activations: Numeric = int8.AFFINE
+) -> dict[str, float | list[float]]:
+    """One step of each output: its `step` or `scale` in the manifest, else the step of `activations`, the scheme's
+    format, on the range that `outputs` span.
 
     Several numbers are one step of each channel; `BundleError` where they do not fit it.
     """
@@ -109,7 +114,7 @@ def output_steps(tensors: Sequence[Mapping[str, Any]], outputs: Outputs) -> dict
                 )
             steps[tensor["name"]] = each
         else:
-            steps[tensor["name"]] = float(scale) if scale else max(spread / 255, 1e-30)
+            steps[tensor["name"]] = float(scale) if scale else max(spread / activations.steps, 1e-30)
     return steps
 
 

@@ -13,6 +13,7 @@ from ..backends import IntegerShare, Session
 from ..bundle import reader as bundles
 from ..bundle.manifest import of_model, recorded
 from ..bundle.reader import Bundle
+from ..config import scheme
 from ..config import target as targets
 from ..config.recipe import Gates
 from ..config.target import Target
@@ -173,7 +174,7 @@ def _samples(
     raws = bundles.raws(samples)
     if len(of_model(opened.manifest)) > 1:
         return _samples_of_graphs(opened, session, stored, raws, machine)
-    now = session.run(stored["input"])
+    now, activations = session.run(stored["input"]), scheme.activations_of(opened.scheme)
     # Where the artifact has scales of its own they count, not the manifest's: a wider step there would let more pass.
     told = {tensor["name"]: tensor for tensor in opened.graph()["outputs"]}
     tensors = [{"name": t.name, "scale": t.scale} if t.scale else told[t.name] for t in session.outputs]
@@ -184,13 +185,15 @@ def _samples(
             opened.task,
             stored["output"],
             now,
-            output_steps(tensors, stored["output"]),
+            output_steps(tensors, stored["output"], activations),
             same=_same_machine(opened, machine),
             reach=reach,
         ),
     ]
     if stored["graph"]:
-        verdicts.append(parity(opened.task, stored["graph"], now, output_steps(tensors, stored["graph"]), reach))
+        verdicts.append(
+            parity(opened.task, stored["graph"], now, output_steps(tensors, stored["graph"], activations), reach)
+        )
     return verdicts
 
 
@@ -204,16 +207,16 @@ def _samples_of_graphs(
     """The same of several graphs: each on what it was given at export, row by row, and the whole on the samples."""
     plain = {kind: {k: v for k, v in values.items() if "/" not in k} for kind, values in stored.items()}
     verdicts = [preprocessing(opened.task, raws, plain["input"], opened.preprocess)]
-    same = _same_machine(opened, machine)
+    same, activations = _same_machine(opened, machine), scheme.activations_of(opened.scheme)
     for graph in of_model(opened.manifest):
         name, judge = graph["name"], opened.task.part(graph["name"])  # type: ignore[attr-defined]
         given, expected, torch = (_named(stored[kind], name) for kind in ("input", "output", "graph"))
         now = row_by_row(session.sessions[name], given)
         reach = {tensor["name"]: tensor["rounding"] for tensor in graph["outputs"] if "rounding" in tensor}
-        steps = output_steps(graph["outputs"], expected)
+        steps = output_steps(graph["outputs"], expected, activations)
         found = [samples_parity(judge, expected, now, steps, same=same, reach=reach)]
         if torch:
-            found.append(parity(judge, torch, now, output_steps(graph["outputs"], torch), reach))
+            found.append(parity(judge, torch, now, output_steps(graph["outputs"], torch, activations), reach))
         verdicts += [dataclasses.replace(verdict, why=f"{name}: {verdict.why}", graph=name) for verdict in found]
     whole = session.run(plain["input"])
     alike = opened.task.alike(plain["output"], whole)

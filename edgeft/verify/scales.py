@@ -19,7 +19,8 @@ RELATIVE = 1e-5
 
 
 def activation_scales(expected: Sequence[tuple[float, int]], found: Sequence[Grid]) -> Verdict:
-    """Every grid in `found` must be one of `expected` (scale, zero point for int8); the first that is not is named.
+    """Every grid in `found` must be one of `expected` (scale, zero point in signed integers); it names the first
+    that is not.
 
     A converter may leave grids out (it merges ops), so only what it wrote is judged. None at all = fail.
     """

@@ -11,7 +11,7 @@ import pytest
 from edgeft.config import target
 
 #: the largest weight that this machine's integer kernels add up without saturating
-TOP = target.load("host").scheme.weight_range[1]
+TOP = target.load("host").scheme.widest.range[1]
 DATA = os.environ.get("EDGEFT_DATA", "")
 #: of the quantized net below: conv 3x3 3->8 over 8x8, depthwise 3x3 over 8x8, linear 8->5
 QUANTIZED_MACS = 8 * 8 * 8 * 27 + 8 * 8 * 8 * 9 + 40

@@ -50,7 +50,7 @@ def test_a_shipped_profile_is_whole(name: str) -> None:
         assert entry["name"]
         assert entry["confidence"] in ("vendor", "secondary", "derived")
     if board.form == "tensorrt":
-        assert board.scheme.activation_symmetric
+        assert board.scheme.activations.symmetric
         assert board.scheme.residual == "branch"
         assert board.compiler == "trtexec"
         assert board.engine_portable is False
@@ -77,7 +77,7 @@ def test_facts_that_decide() -> None:
     nano = target.load("jetson-nano")
     assert (nano.backend, nano.form) == ("onnxruntime", "integer")
     assert any("no int8 on the GPU" in note for note in nano.notes)
-    assert target.load("generic-x86-no-vnni").scheme.weight_range == (-63, 63)
+    assert target.load("generic-x86-no-vnni").scheme.widest.range == (-63, 63)
     assert target.load("imx93").scheme.per_tensor == ("linear",)
     assert set(target.load("stm32mp257").scheme.per_tensor) == set(scheme.WEIGHTED)
     assert (target.load("rpi3").isa, target.load("rpi3").op_versions) == ("armv7", {"*": 5})
@@ -258,9 +258,9 @@ def test_without_vnni_this_machine_has_seven_bits_and_other_boards_are_computed_
 ) -> None:
     host(monkeypatch, isa, features)
     for name in ("host", "host-openvino", "host-litert"):
-        assert target.load(name).scheme.weight_bits == bits
+        assert target.load(name).scheme.widest.bits == bits
         assert not target.exact_here(target.load(name))
-    assert target.load("intel-nuc").scheme.weight_bits == 8
+    assert target.load("intel-nuc").scheme.widest.bits == 8
     assert target.exact_here(target.load("intel-nuc")) is foreign
     assert not target.exact_here(target.load("generic-x86-no-vnni")), "its weights cannot saturate"
 

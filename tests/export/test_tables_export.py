@@ -15,7 +15,7 @@ from onnx import numpy_helper as nh
 from torch import nn
 
 from edgeft import backends as runtime
-from edgeft.config.scheme import WEIGHTED, Scheme
+from edgeft.config.scheme import WEIGHTED, SchemeTable
 from edgeft.quantize.graph import QuantizedGraph, prepare
 from edgeft.quantize.lower import integer_weights, lower
 from edgeft.quantize.ranges import calibrate
@@ -42,7 +42,7 @@ class Pair(nn.Module):
 
 def graph_of(embeddings: str, per_tensor: tuple[str, ...] = ()) -> QuantizedGraph:
     torch.manual_seed(0)
-    scheme = Scheme(weight_bits=7, embeddings=embeddings, per_tensor=per_tensor)
+    scheme = SchemeTable(weight_bits=7, embeddings=embeddings, per_tensor=per_tensor).scheme()
     graph = prepare(Pair().eval(), NUMBERS, scheme)
     calibrate(graph.module, lambda: [NUMBERS], estimator="minmax")
     return graph

@@ -21,7 +21,7 @@ from quantize_nets import (
 )
 from torch import nn
 
-from edgeft.config.scheme import GAINS, WEIGHTED, Scheme
+from edgeft.config.scheme import GAINS, WEIGHTED, Scheme, SchemeTable
 from edgeft.core.errors import ModelError, RecipeError
 from edgeft.quantize.graph import prepare
 
@@ -151,7 +151,9 @@ def test_softmax_and_tanh_have_the_parameters_that_runtimes_prescribe() -> None:
     (tanh,), (softmax,) = (written_through(node(graph, w)) for w in ("tanh", "softmax"))
     assert graph.activations()[tanh].parameters_of_grid() == (1 / 128, 0)
     assert graph.activations()[softmax].parameters_of_grid() == (1 / 256, -128)
-    symmetric = calibrated(settled(Fixed()), x, Scheme(activation_symmetric=True, ops=(*GAINS, "softmax")))
+    symmetric = calibrated(
+        settled(Fixed()), x, SchemeTable(activation_symmetric=True, ops=(*GAINS, "softmax")).scheme()
+    )
     (softmax,) = written_through(node(symmetric, "softmax"))
     scale, zero = symmetric.activations()[softmax].parameters_of_grid()
     assert (scale, zero) == (pytest.approx(1 / 127), 0)
@@ -214,12 +216,12 @@ def test_a_model_without_a_layer_to_quantize_is_refused() -> None:
 
 
 def test_classes_with_one_scale_per_tensor() -> None:
-    graph = calibrated(settled(Excite()), IMAGES, Scheme(per_tensor=("linear", "depthwise")))
+    graph = calibrated(settled(Excite()), IMAGES, SchemeTable(per_tensor=("linear", "depthwise")).scheme())
     scales = {name: fake.scale().numel() for name, fake in graph.weights().items()}
     assert scales == {
         "expand.weight": 8, "depth.weight": 1, "down.weight": 4, "up.weight": 8, "project.weight": 6, "head.weight": 1,
     }  # fmt: skip
-    everywhere = calibrated(settled(Excite()), IMAGES, Scheme(per_tensor=WEIGHTED))
+    everywhere = calibrated(settled(Excite()), IMAGES, SchemeTable(per_tensor=WEIGHTED).scheme())
     assert {fake.axis for fake in everywhere.weights().values()} == {None}
 
 
@@ -240,7 +242,7 @@ def test_a_transposed_convolution_has_its_scales_on_the_second_axis() -> None:
 
 @pytest.mark.parametrize("net, example", [(Residual(), IMAGES), (Excite(), IMAGES), (Block(), TOKENS)])
 def test_symmetric_activations_have_zero_point_zero(net: nn.Module, example: tuple[torch.Tensor, ...]) -> None:
-    for scheme in (BRANCH, Scheme(activation_symmetric=True)):
+    for scheme in (BRANCH, SchemeTable(activation_symmetric=True).scheme()):
         graph = calibrated(settled(net), example, scheme)
         assert {m.parameters_of_grid()[1] for m in graph.activations().values()} == {0}
 

@@ -9,13 +9,13 @@ import torch
 from quantize_nets import calibrated, settled
 from torch import nn
 
-from edgeft.config.scheme import WEIGHTED, Scheme
+from edgeft.config.scheme import WEIGHTED, Scheme, SchemeTable
 from edgeft.core.errors import ModelError, RecipeError
 from edgeft.graph.capture import aten, attribute
 from edgeft.quantize.graph import QuantizedGraph
 from edgeft.quantize.lower import integer_weights, lower
 
-INT8 = Scheme(embeddings="int8")
+INT8 = SchemeTable(embeddings="int8").scheme()
 NUMBERS = (torch.tensor([[0, 3, 7, 3], [9, 1, 2, 0]], dtype=torch.int32),)
 
 
@@ -59,7 +59,9 @@ def test_tables_alone_are_no_quantized_model() -> None:
 
 
 def test_where_linear_layers_have_one_scale_a_table_has_one() -> None:
-    (scale,) = graph_of(Scheme(embeddings="int8", per_tensor=WEIGHTED)).weights()["words.weight"].scale().shape
+    (scale,) = (
+        graph_of(SchemeTable(embeddings="int8", per_tensor=WEIGHTED).scheme()).weights()["words.weight"].scale().shape
+    )
     assert scale == 1
 
 
@@ -67,7 +69,7 @@ def test_where_linear_layers_have_one_scale_a_table_has_one() -> None:
 @pytest.mark.parametrize("per_tensor", [(), WEIGHTED], ids=["rows", "one_scale"])
 @pytest.mark.parametrize("form", ["int", "qdq"])
 def test_the_lowered_graph_is_the_trained_one_to_the_bit(form: str, per_tensor: tuple[str, ...], tied: bool) -> None:
-    graph = graph_of(Scheme(embeddings="int8", per_tensor=per_tensor), tied=tied)
+    graph = graph_of(SchemeTable(embeddings="int8", per_tensor=per_tensor).scheme(), tied=tied)
     lowered = lower(graph, form)
     with torch.no_grad():
         assert torch.equal(lowered(*NUMBERS), graph.module(*NUMBERS))
@@ -82,7 +84,7 @@ def test_the_lowered_graph_is_the_trained_one_to_the_bit(form: str, per_tensor: 
 
 
 def test_a_table_has_8_bits_also_where_weights_have_7() -> None:
-    graph = graph_of(Scheme(embeddings="int8", weight_bits=7))
+    graph = graph_of(SchemeTable(embeddings="int8", weight_bits=7).scheme())
     largest = {w.name: abs(w.data.astype(int)).max() for w in integer_weights(graph)}
     assert largest == {"words.weight": 127, "out.weight": 63}
 
@@ -94,8 +96,9 @@ def test_a_table_learns_through_the_lookup() -> None:
     loss.backward()
     seen = sorted(set(NUMBERS[0].flatten().tolist()))
     rows = attribute(graph.module, "words.weight").grad.abs().sum(1)
-    assert (rows[seen] > 0).all() and rows.sum() == rows[seen].sum(), "rows that nobody looked up stay"
-    assert (fake.log_scale.grad[seen] != 0).all() and fake.log_scale.grad.sum() == fake.log_scale.grad[seen].sum()
+    others = [row for row in range(len(rows)) if row not in seen]
+    assert (rows[seen] > 0).all() and (rows[others] == 0).all(), "rows that nobody looked up stay"
+    assert (fake.log_scale.grad[seen] != 0).all() and (fake.log_scale.grad[others] == 0).all()
 
 
 def test_what_is_recorded_names_it() -> None:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from quantize_nets import seeded
 
+from edgeft.config import int8
+from edgeft.config.numeric import Numeric
 from edgeft.quantize.fakequant import MIN_SCALE, ActivationFakeQuant, WeightFakeQuant
 
 qd = torch.ops.quantized_decomposed
@@ -21,7 +23,7 @@ qd = torch.ops.quantized_decomposed
 def activation(
     low: float, high: float, *, symmetric: bool = False, ceiling: float | None = None
 ) -> ActivationFakeQuant:
-    fake = ActivationFakeQuant((-128, 127), symmetric, None, ceiling)
+    fake = ActivationFakeQuant(int8.SYMMETRIC if symmetric else int8.AFFINE, None, ceiling)
     fake.set_range(low, high)
     fake.mode = "quantize"
     return fake
@@ -55,7 +57,7 @@ def test_activation_gradients_follow_the_formula(symmetric: bool) -> None:
 @pytest.mark.parametrize("axis", [0, 1, None])
 def test_weight_gradients_follow_the_formula(axis: int | None) -> None:
     weight = seeded(3, 4, 2, 2, seed=5).requires_grad_(True)
-    fake = WeightFakeQuant(weight, (-127, 127), axis)
+    fake = WeightFakeQuant(weight, int8.weights(), axis)
     fake.set_scale(fake.scale() * 0.5)  # so that some weights are clipped
     upstream = seeded(3, 4, 2, 2, seed=6)
     fake(weight).backward(upstream)
@@ -122,7 +124,7 @@ def test_a_range_that_is_not_finite_is_refused() -> None:
 
 
 def test_a_fixed_module_does_not_learn() -> None:
-    fake = ActivationFakeQuant((-128, 127), False, (1 / 256, -128))
+    fake = ActivationFakeQuant(int8.AFFINE, (1 / 256, -128))
     assert not list(fake.parameters())
     fake.set_range(-10, 10)
     assert fake.parameters_of_grid() == (1 / 256, -128)
@@ -143,23 +145,23 @@ def ties(scale: float) -> np.ndarray:
 @given(
     arrays(np.float32, (3, 11), elements=st.floats(-100, 100, width=32)),
     arrays(np.float32, 3, elements=st.floats(2.0**-12, 4, width=32)),
-    st.sampled_from([(-127, 127), (-63, 63)]),
+    st.sampled_from([int8.weights(), int8.weights(7)]),
 )
 def test_integer_weights_equal_the_reference_quantizer_to_the_bit(
-    values: np.ndarray, scales: np.ndarray, q_range: tuple[int, int]
+    values: np.ndarray, scales: np.ndarray, numeric: Numeric
 ) -> None:
     weight = torch.from_numpy(np.stack([np.concatenate([v, ties(s)]) for v, s in zip(values, scales)]))
-    fake = WeightFakeQuant(weight, q_range, 0)
+    fake = WeightFakeQuant(weight, numeric, 0)
     fake.set_scale(torch.from_numpy(scales))
     zero = torch.zeros(3, dtype=torch.int64)
     own = fake.integer(weight)
     assert own.dtype == torch.int8
-    assert torch.equal(own, qd.quantize_per_channel(weight, fake.scale().detach(), zero, 0, *q_range, torch.int8))
+    assert torch.equal(own, qd.quantize_per_channel(weight, fake.scale().detach(), zero, 0, *numeric.range, torch.int8))
     # and the training path computes with exactly these integers
     with torch.no_grad():
         assert torch.equal(fake(weight), own.float() * fake.scale()[:, None])
-    single = WeightFakeQuant(weight, q_range, None)
-    grid = (float(single.scale().item()), 0, *q_range, torch.int8)
+    single = WeightFakeQuant(weight, numeric, None)
+    grid = (float(single.scale().item()), 0, *numeric.range, torch.int8)
     assert torch.equal(single.integer(weight), qd.quantize_per_tensor(weight, *grid))
 
 
@@ -185,7 +187,7 @@ def test_the_frozen_path_has_the_values_of_the_learning_one(
 
 
 def test_a_scale_is_never_below_the_smallest_one() -> None:
-    fake = WeightFakeQuant(torch.zeros(2, 3), (-127, 127), 0)
+    fake = WeightFakeQuant(torch.zeros(2, 3), int8.weights(), 0)
     assert torch.all(fake.scale() >= MIN_SCALE * 0.999)
     assert activation(0.0, 0.0).parameters_of_grid() == (pytest.approx(MIN_SCALE, rel=1e-5), 0)
 

@@ -18,7 +18,7 @@ from edgeft.backends.litert import exporter as litert
 from edgeft.backends.onnxruntime import exporter as onnxruntime
 from edgeft.backends.openvino import exporter as openvino
 from edgeft.config import target
-from edgeft.config.scheme import Scheme
+from edgeft.config.scheme import SchemeTable
 from edgeft.quantize.graph import QuantizedGraph
 from edgeft.quantize.lower import lower
 
@@ -177,7 +177,7 @@ def test_a_convolution_by_hand() -> None:
         net.weight.copy_(torch.tensor([[[[127.0, -64.0], [0.0, 1.0]]]]) / 127)
         net.bias.fill_(0.5)
     x = torch.tensor([[[[-1.0, 0.5], [0.25, 1.0]]], [[[1.0, 1.0], [1.0, 1.0]]]])
-    graph = calibrated(net.eval(), (x,), Scheme(activation_symmetric=True))
+    graph = calibrated(net.eval(), (x,), SchemeTable(activation_symmetric=True).scheme())
     (step_in, _), (step_out, _) = (
         m.parameters_of_grid() for m in (graph.activations()[n] for n in ("act_fq_0", "act_fq_1"))
     )

@@ -20,7 +20,7 @@ from quantize_nets import (
 )
 from torch import nn
 
-from edgeft.config.scheme import WEIGHTED, Scheme
+from edgeft.config.scheme import WEIGHTED, Scheme, SchemeTable
 from edgeft.quantize.fakequant import ActivationFakeQuant, WeightFakeQuant
 from edgeft.quantize.graph import QuantizedGraph
 from edgeft.quantize.lower import integer_weights, lower
@@ -44,7 +44,12 @@ NETS = {
     "block": (Block(), TOKENS),
     "twice": (Twice(), IMAGES),
 }
-SCHEMES = {"affine": Scheme(), "branch": BRANCH, "w7": Scheme(weight_bits=7), "per_tensor": Scheme(per_tensor=WEIGHTED)}
+SCHEMES = {
+    "affine": Scheme(),
+    "branch": BRANCH,
+    "w7": SchemeTable(weight_bits=7).scheme(),
+    "per_tensor": SchemeTable(per_tensor=WEIGHTED).scheme(),
+}
 
 
 def learned(graph: QuantizedGraph) -> QuantizedGraph:
@@ -80,7 +85,7 @@ def test_both_forms_equal_the_trained_graph_to_the_bit(name: str, scheme: str) -
 
 @pytest.mark.parametrize("bits", [7, 8])
 def test_integer_weights_are_in_range_and_use_it(bits: int) -> None:
-    graph = calibrated(settled(Excite()), IMAGES, Scheme(weight_bits=bits))
+    graph = calibrated(settled(Excite()), IMAGES, SchemeTable(weight_bits=bits).scheme())
     top = 2 ** (bits - 1) - 1
     found = integer_weights(graph)
     assert {w.name for w in found} == set(graph.weight_of)

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from quantize_nets import IMAGES, Residual, calibrated, seeded, settled
 from torch import nn
 
+from edgeft.config import int8
+from edgeft.config.numeric import Numeric
 from edgeft.config.scheme import Scheme
 from edgeft.core.errors import DataError
 from edgeft.quantize.fakequant import ActivationFakeQuant, WeightFakeQuant
@@ -22,7 +24,7 @@ from edgeft.quantize.ranges import BINS, HistogramObserver, calibrate, least_squ
 
 
 def one(symmetric: bool = False) -> nn.Module:
-    return nn.Sequential(ActivationFakeQuant((-128, 127), symmetric))
+    return nn.Sequential(ActivationFakeQuant(int8.SYMMETRIC if symmetric else int8.AFFINE))
 
 
 def range_of(module: nn.Module) -> tuple[float, float]:
@@ -98,19 +100,24 @@ def test_the_least_squares_range_is_never_worse_than_the_whole_range(
     rng = np.random.default_rng(seed)
     histogram = HistogramObserver(low, low + width)
     histogram.counts[rng.integers(0, BINS, filled)] = rng.integers(1, 10_000, filled)
-    fake = ActivationFakeQuant((-128, 127), symmetric)
+    fake = ActivationFakeQuant(int8.SYMMETRIC if symmetric else int8.AFFINE)
     found = least_squares_range(histogram, fake)
     whole = histogram_error(histogram, fake, histogram.low, histogram.high)
     assert histogram_error(histogram, fake, *found) <= whole * (1 + 1e-3) + 1e-9
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 40), st.sampled_from([(-127, 127), (-63, 63)]), st.sampled_from([0, None]))
+@given(
+    st.integers(0, 2**31),
+    st.integers(1, 40),
+    st.sampled_from([int8.weights(), int8.weights(7)]),
+    st.sampled_from([0, None]),
+)
 def test_weight_scales_by_least_squares_are_never_worse(
-    seed: int, elements: int, q_range: tuple[int, int], axis: int | None
+    seed: int, elements: int, numeric: Numeric, axis: int | None
 ) -> None:
     weight = torch.from_numpy(np.random.default_rng(seed).standard_t(2, (3, elements)).astype(np.float32))
-    fake = WeightFakeQuant(weight, q_range, axis)
+    fake = WeightFakeQuant(weight, numeric, axis)
     errors = {}
     for method in ("minmax", "mse"):
         weight_scales(fake, weight, method)
@@ -118,13 +125,13 @@ def test_weight_scales_by_least_squares_are_never_worse(
             errors[method] = float(((fake(weight) - weight).double() ** 2).sum())
         top = weight.abs().amax(1) if axis == 0 else weight.abs().amax().view(1)
         if method == "minmax":
-            torch.testing.assert_close(fake.scale().detach(), (top / q_range[1]).clamp_min(1e-8))
+            torch.testing.assert_close(fake.scale().detach(), (top / numeric.range[1]).clamp_min(1e-8))
     assert errors["mse"] <= errors["minmax"] * (1 + 1e-4) + 1e-12
 
 
 def test_a_channel_of_zeros_gets_the_layers_own_scale() -> None:
     weight = torch.tensor([[1.0, -2.0], [0.0, 0.0], [4.0, 0.0]])
-    fake = WeightFakeQuant(weight, (-127, 127), 0)
+    fake = WeightFakeQuant(weight, int8.weights(), 0)
     weight_scales(fake, weight, "minmax")
     torch.testing.assert_close(fake.scale().detach(), torch.tensor([2.0, 3.0, 4.0]) / 127)
 

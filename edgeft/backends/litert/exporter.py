@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...config import numeric
 from ...config.target import Target
 from ...core import files
 from ...core.errors import ModelError, need
@@ -149,7 +150,8 @@ def describe(content: bytes) -> dict[str, Any]:
 
 def _check_integers(weights: dict[str, Quantized], content: bytes) -> None:
     """Every quantized weight of the graph must be in the file, value for value (in the file's own layout)."""
-    stored = Counter(_fingerprint(values) for _, values in _constants(content, "INT8"))
+    kinds = [dtype.upper() for dtype in numeric.STORED_WEIGHTS]
+    stored = Counter(_fingerprint(values) for kind in kinds for _, values in _constants(content, kind))
     for name, weight in weights.items():
         if not stored[_fingerprint(weight.integers.numpy())]:
             raise ModelError(
@@ -171,11 +173,12 @@ def _fingerprint(values: np.ndarray) -> bytes:
     """The same for two layouts of the same integers."""
     import numpy as np
 
-    return np.bincount(values.reshape(-1).astype(np.int16) + 128, minlength=256).astype(np.int64).tobytes()
+    integers, counts = np.unique(values, return_counts=True)
+    return integers.astype(np.int64).tobytes() + counts.astype(np.int64).tobytes()
 
 
 def _constants(content: bytes, kind: str) -> list[tuple[str, np.ndarray]]:
-    """(name, flat values) of every stored tensor of the type "INT8", or of the quantized ones of type "INT32"."""
+    """(name, flat values) of every stored tensor of a type such as "INT8", or of the quantized ones of type "INT32"."""
     import numpy as np
 
     schema = need("ai_edge_litert.schema_py_generated", "litert")
@@ -195,7 +198,7 @@ def _constants(content: bytes, kind: str) -> list[tuple[str, np.ndarray]]:
 
 @dataclass(frozen=True)
 class Quantized:
-    """A weight as the graph quantizes it: int8 `integers` and the float32 `grid` values they stand for."""
+    """A weight as the graph quantizes it: its `integers` and the float32 `grid` values they stand for."""
 
     integers: torch.Tensor
     grid: torch.Tensor

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ...config import numeric
 from ...core.errors import BundleError
 from .ops import BUILTIN
 
 _MOST_DIMS = 32
-#: tensor types uint8 and int8, and how far their zero points lie above int8's
-EIGHT_BITS = {3: 128, 9: 0}
-_FLOAT32, _INT8, _CUSTOM = 0, 9, BUILTIN.index("CUSTOM")
+#: the tensor types that hold quantized values
+INTEGERS = {3: "uint8", 7: "int16", 9: "int8"}
+_FLOAT32, _CUSTOM = 0, BUILTIN.index("CUSTOM")
 
 
 @dataclass(frozen=True)
@@ -55,18 +56,19 @@ class TfliteModel:
     tensors: tuple[TfliteTensor, ...]
     operators: tuple[TfliteOperator, ...]
 
-    def int8_constants(self) -> list[tuple[TfliteTensor, np.ndarray]]:
+    def integer_constants(self) -> list[tuple[TfliteTensor, np.ndarray]]:
+        """(tensor, values) of each constant of a type that weights are stored in, of more than one element."""
         return [
-            (t, np.frombuffer(t.data, np.int8).reshape(t.shape))
+            (t, np.frombuffer(t.data, INTEGERS[t.type]).reshape(t.shape))
             for t in self.tensors
-            if t.type == _INT8 and t.data is not None and prod(t.shape) > 1
+            if INTEGERS.get(t.type) in numeric.STORED_WEIGHTS and t.data is not None and prod(t.shape) > 1
         ]
 
-    def int8_tables(self) -> list[tuple[TfliteTensor, np.ndarray, np.ndarray]]:
-        """(tensor, values, float32 scales) of each int8 constant -> lookup -> CAST -> MUL with a constant of scales,
-        or with rows looked up in one."""
+    def integer_tables(self) -> list[tuple[TfliteTensor, np.ndarray, np.ndarray]]:
+        """(tensor, values, float32 scales) of each constant of integers -> lookup -> CAST -> MUL with a constant of
+        scales, or with rows looked up in one."""
         made_by = {k: op for op in self.operators for k in op.outputs}
-        constants = {id(t): values for t, values in self.int8_constants()}
+        constants = {id(t): values for t, values in self.integer_constants()}
         found = []
         for product in self.operators:
             if product.name != "MUL" or len(product.inputs) != 2:
@@ -217,7 +219,8 @@ def _tensor(tensor: _Table, data: memoryview | None) -> TfliteTensor:
     kind, name = tensor.number(1, "b"), tensor.text(3)
     if len(shape) > _MOST_DIMS or any(d < 0 for d in shape):
         raise ValueError(f"the tensor {name!r} has an impossible shape")
-    if data is not None and kind == _INT8 and len(data) != prod(shape):
+    dtype = INTEGERS.get(kind)
+    if data is not None and dtype in numeric.STORED_WEIGHTS and len(data) != prod(shape) * np.dtype(dtype).itemsize:
         raise ValueError(f"the constant {name!r} holds {len(data)} bytes for the shape {shape}")
     quantization = tensor.table(4)
     scale, zero, axis = np.zeros(0, np.float32), np.zeros(0, np.int64), 0

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ...config import numeric
 from ...core.errors import BundleError, Missing
 from .. import Grid, IntegerShare, Session, Tensor, WeightTensor, _macs
 from .._session import BaseSession, existing, reason, rename, settings
@@ -196,25 +197,26 @@ class _LiteRtSession(BaseSession):
 
 
 def integer_weights(path: Path) -> list[WeightTensor]:
-    """Every quantized int8 constant of more than one element, in TFLite's layout: OHWI, 1HWO (depthwise), (out, in);
-    and every int8 table whose rows are looked up and scaled."""
+    """Every quantized constant of more than one element, in TFLite's layout: OHWI, 1HWO (depthwise), (out, in);
+    and every table of integers whose rows are looked up and scaled."""
     found, model = [], _tflite.read(existing(path))
-    for tensor, data in model.int8_constants():
+    for tensor, data in model.integer_constants():
         if tensor.scale.size:
             zero = tensor.zero_point.astype(np.int32)
             scale = tensor.scale.astype(np.float32)
             found.append(WeightTensor(tensor.name, data.copy(), scale, tensor.axis, zero if zero.any() else None))
-    found += [WeightTensor(tensor.name, data.copy(), scale.copy()) for tensor, data, scale in model.int8_tables()]
+    found += [WeightTensor(tensor.name, data.copy(), scale.copy()) for tensor, data, scale in model.integer_tables()]
     return found
 
 
 def activation_grids(path: Path) -> list[Grid]:
-    """Of every quantized int8 or uint8 tensor without data."""
+    """Of every quantized tensor of integers without data."""
     found = []
     for tensor in _tflite.read(existing(path)).tensors:
-        if tensor.type in _tflite.EIGHT_BITS and tensor.data is None and tensor.scale.size == 1:
+        dtype = _tflite.INTEGERS.get(tensor.type)
+        if dtype and tensor.data is None and tensor.scale.size == 1:
             zero = int(tensor.zero_point[0]) if tensor.zero_point.size else 0
-            found.append(Grid(tensor.name, float(tensor.scale[0]), zero - _tflite.EIGHT_BITS[tensor.type]))
+            found.append(Grid(tensor.name, float(tensor.scale[0]), numeric.signed_zero_point(zero, dtype)))
     return found
 
 
@@ -244,7 +246,7 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
             tally.add(name, result, integer=integer, moves=name in _MOVES)
             continue
         activation, weights = (2, 1) if name == "TRANSPOSE_CONV" else (0, 1)
-        dynamic = types[activation].startswith("float") and types[weights] == "int8"
+        dynamic = types[activation].startswith("float") and types[weights] in numeric.STORED_WEIGHTS
         integer = dynamic or types[activation] in _macs.INTEGER
         tally.add(name, "dynamic int8" if dynamic else result, macs=_work(name, inputs, outputs), integer=integer)
     return tally.share()

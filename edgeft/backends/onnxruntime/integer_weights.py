@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...config import numeric
 from .. import Grid, WeightTensor
 from .._session import existing
 from . import wire as _onnx_wire
@@ -20,8 +21,8 @@ _OPERATOR_FORM = {
 
 
 def integer_weights(path: Path) -> list[WeightTensor]:
-    """Every int8 constant of more than one element that a DequantizeLinear or an integer op takes as its weights, and
-    every int8 table whose rows are looked up and scaled.
+    """Every constant of quantized weights (more than one element) that a DequantizeLinear or an integer op takes, and
+    every table of integers whose rows are looked up and scaled.
 
     One entry a scale: layers whose integers are equal may share a constant and differ in their scales. Raises
     `BundleError` for a broken file or external data outside its folder.
@@ -35,7 +36,12 @@ def integer_weights(path: Path) -> list[WeightTensor]:
             continue
         names = [node.inputs[i] if i < len(node.inputs) else "" for i in where]
         weight, scale, zero = (constants.get(n) for n in names)
-        if weight is None or scale is None or weight.dtype != "int8" or (names[0], names[1]) in found:
+        if (
+            weight is None
+            or scale is None
+            or weight.dtype not in numeric.STORED_WEIGHTS
+            or (names[0], names[1]) in found
+        ):
             continue
         data = model.array(weight)
         if data.size < 2:
@@ -58,7 +64,7 @@ def integer_weights(path: Path) -> list[WeightTensor]:
 def _tables(
     model: _onnx_wire.OnnxModel, constants: dict[str, _onnx_wire.OnnxTensor]
 ) -> Iterator[tuple[_onnx_wire.OnnxTensor, _onnx_wire.OnnxTensor]]:
-    """(table, scales) of each Gather in an int8 constant -> Cast -> Mul with a constant or with a Gather in one."""
+    """(table, scales) of each Gather in a constant of integers -> Cast -> Mul with a constant or a Gather in one."""
     made_by = {output: node for node in model.nodes() for output in node.outputs}
     readers = defaultdict(list)
     for node in model.nodes():
@@ -66,7 +72,7 @@ def _tables(
             readers[name].append(node)
     for gather in made_by.values():
         table = constants.get(gather.inputs[0]) if gather.op == "Gather" and gather.inputs else None
-        if table is None or table.dtype != "int8" or len(table.dims) < 2:
+        if table is None or table.dtype not in numeric.STORED_WEIGHTS or len(table.dims) < 2:
             continue
         for cast in readers[gather.outputs[0]]:
             for mul in readers[cast.outputs[0]] if cast.op == "Cast" else ():
@@ -92,8 +98,8 @@ def activation_grids(path: Path) -> list[Grid]:
         values = model.array(scale).reshape(-1)
         if values.size == 1:
             point = int(model.array(zero).reshape(-1)[0]) if zero is not None else 0
-            unsigned = zero is None or zero.dtype == "uint8"  # without a zero point it is uint8 0
-            found.append(Grid(node.inputs[0], float(values[0]), point - 128 if unsigned else point))
+            dtype = zero.dtype if zero is not None else "uint8"  # without a zero point it is uint8 0
+            found.append(Grid(node.inputs[0], float(values[0]), numeric.signed_zero_point(point, dtype)))
     return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper as nh
 
+from ...config import numeric
 from ...core.errors import ModelError
 
 #: ops whose second input is a weight: its integers stay signed
@@ -333,7 +334,7 @@ def integer_bias(model: onnx.ModelProto) -> int:
 
 
 def unsigned_activations(model: onnx.ModelProto) -> int:
-    """Activations int8 -> uint8: every zero point moves by 128, so every real value stays what it was.
+    """Activations signed -> unsigned: every zero point moves by half the range, so every real value stays what it was.
 
     ONNX Runtime's x86 kernels want unsigned activations and signed weights; with signed ones most of the graph stays
     float there. Weights keep their bytes. Quantized constants of elementwise ops move along with the activations.
@@ -342,15 +343,16 @@ def unsigned_activations(model: onnx.ModelProto) -> int:
 
     def shifted(name: str) -> str:
         value = index.value(name)
-        if value is None or value.dtype != np.int8:
+        if value is None or value.dtype.name not in numeric.STORED_WEIGHTS:
             return name
-        return index.constant(f"{name}_u8", (value.astype(np.int16) + 128).astype(np.uint8))
+        return index.constant(f"{name}_u{value.dtype.itemsize * 8}", numeric.unsigned(value))
 
     for node in model.graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in index.initializer:
             if any(_is_weight_of(index, node.output[0], user) for user in index.consumers[node.output[0]]):
                 continue
-            if index.initializer[node.input[0]].data_type != onnx.TensorProto.INT8:
+            values = index.value(node.input[0])
+            if values is None or values.dtype.name not in numeric.STORED_WEIGHTS:
                 continue
             node.input[0] = shifted(node.input[0])
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) > 2:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...config import numeric
 from ...config.target import Target
 from ...core import files
 from ...core.errors import ModelError
@@ -72,7 +73,7 @@ def weights_without_zero_point(model: onnx.ModelProto) -> int:
         if node.op_type != "DequantizeLinear" or len(node.input) < 3 or node.input[0] not in index.initializer:
             continue
         zero = index.value(node.input[2])
-        if zero is not None and zero.dtype.name == "int8" and not zero.any():
+        if zero is not None and zero.dtype.name in numeric.STORED_WEIGHTS and not zero.any():
             del node.input[2:]
             count += 1
     return count

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...config import numeric
 from .. import Grid, IntegerShare, WeightTensor, _macs
 
 _FUSED = "Subgraph"
@@ -19,10 +20,12 @@ _MOVES = {
 _RECURRENT = {"RNNSeq", "RNNCell"}
 _SHORT = {"i8": "int8", "u8": "uint8", "i16": "int16", "u16": "uint16", "f32": "float32", "f16": "float16",
           "bf16": "bfloat16"}  # fmt: skip
+#: of the integer types that a FakeQuantize may stand for
+_LEVELS = frozenset(2 ** numeric.width(dtype) for dtype in numeric.STORED)
 
 
 def constant_weights(model: Any) -> list[WeightTensor]:
-    """Constant (i8) -> Convert -> [Subtract(zero point)] -> Multiply(scale), as converters write it.
+    """Constant (integers) -> Convert -> [Subtract(zero point)] -> Multiply(scale), as converters write it.
 
     Between a table and its Convert stands the Gather of its rows; then their scales are gathered too.
 
@@ -30,7 +33,9 @@ def constant_weights(model: Any) -> list[WeightTensor]:
     """
     found = []
     for node in model.get_ordered_ops():
-        if node.get_type_name() != "Constant" or _name(node.get_output_element_type(0)) != "i8":
+        if node.get_type_name() != "Constant" or (
+            _SHORT.get(_name(node.get_output_element_type(0))) not in numeric.STORED_WEIGHTS
+        ):
             continue
         data = np.array(node.get_data())
         if data.size < 2:
@@ -55,23 +60,26 @@ def constant_weights(model: Any) -> list[WeightTensor]:
 
 
 def activation_grids(model: Any) -> list[Grid]:
-    """Of every FakeQuantize to 256 levels: by its input range, and by the arithmetic that leads back to reals."""
+    """Of every FakeQuantize to as many levels as a type has integers: by its input range, and by the arithmetic that
+    leads back to reals."""
     found = []
     for node in model.get_ordered_ops():
-        if node.get_type_name() != "FakeQuantize" or node.get_levels() != 256:
+        levels = node.get_levels() if node.get_type_name() == "FakeQuantize" else 0
+        half = levels // 2
+        if levels not in _LEVELS:
             continue
         low, high, out_low, out_high = (_value(node.input_value(i).get_node()) for i in (1, 2, 3, 4))
         if low is None or high is None or out_low is None or out_high is None or low.size != 1 or high.size != 1:
             continue
         name, first, last = node.get_friendly_name(), float(low.reshape(-1)[0]), float(high.reshape(-1)[0])
-        scale = (last - first) / 255
-        found.append(Grid(name, scale, round(-first / scale) - 128))
+        scale = (last - first) / (levels - 1)
+        found.append(Grid(name, scale, round(-first / scale) - half))
         place = next(_dequantizations(node), None)
         factor = _scale(place[0]) if place else None
         bottom, top = float(out_low.reshape(-1)[0]), float(out_high.reshape(-1)[0])
-        if place and factor is not None and factor.size == 1 and (bottom, top) in ((0, 255), (-128, 127)):
+        if place and factor is not None and factor.size == 1 and (bottom, top) in ((0, levels - 1), (-half, half - 1)):
             zero = 0.0 if place[1] is None else float(place[1].reshape(-1)[0])
-            found.append(Grid(name, float(factor.reshape(-1)[0]), round(zero - bottom) - 128))
+            found.append(Grid(name, float(factor.reshape(-1)[0]), round(zero - bottom) - half))
     return found
 
 

@@ -1,0 +1,107 @@
+"""A number format that no profile has: a value of `Numeric` is all that graph, lowering, readers and gates need."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from quantize_nets import HOST, IMAGES, Residual, calibrated, settled
+
+from edgeft import backends
+from edgeft.backends import WeightTensor
+from edgeft.backends.onnxruntime import exporter
+from edgeft.config import target
+from edgeft.config.numeric import Numeric
+from edgeft.config.scheme import WEIGHTED, Scheme
+from edgeft.graph.same import same
+from edgeft.quantize.graph import QuantizedGraph
+from edgeft.quantize.lower import integer_weights, lower
+from edgeft.verify.integer import digests, integer, integer_digests
+from edgeft.verify.scales import activation_scales
+
+FORMATS = {
+    "w4": Numeric(bits=4, symmetric=True, granularity="channel", narrow=True),
+    "w6 with one scale": Numeric(bits=6, symmetric=True, narrow=True),
+    "w16": Numeric(bits=16, symmetric=True, granularity="channel", narrow=True),
+}
+
+
+def graph_of(weights: Numeric) -> QuantizedGraph:
+    return calibrated(settled(Residual()), IMAGES, dataclasses.replace(HOST, weights=dict.fromkeys(WEIGHTED, weights)))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_weights_of_a_new_format_are_lowered_and_judged(name: str) -> None:
+    numeric = FORMATS[name]
+    graph = graph_of(numeric)
+    lowered = lower(graph)
+    assert same(graph.module.eval(), lowered, IMAGES), "lowered is the graph that was trained, to the bit"
+    expected = integer_weights(graph)
+    assert len(expected) == 4
+    for weight in expected:
+        assert weight.data.dtype.name == numeric.dtype
+        assert np.abs(weight.data.astype(int)).max() == numeric.range[1], (
+            "the whole range is used and nothing beyond it"
+        )
+        assert (weight.axis is None) == (numeric.granularity == "tensor")
+    held = {key: value for key, value in lowered.named_buffers() if key.endswith(f"_{numeric.dtype}")}
+    scales = [weight.scale for weight in expected]
+    stored = [WeightTensor(key, value.numpy(), scale) for (key, value), scale in zip(held.items(), scales)]
+    pairs = {weight.name: (weight.data, weight.scale) for weight in expected}
+    passed = integer(pairs, stored)
+    assert (passed.verdict, passed.metric, passed.n) == ("pass", f"{numeric.dtype}_weights_share", 4), passed.why
+    recorded = digests(pairs)
+    assert integer_digests(recorded, stored).verdict == "pass"
+
+    flipped = stored[0].data.copy()
+    flipped.reshape(-1)[0] ^= 1
+    altered = [dataclasses.replace(stored[0], data=flipped), *stored[1:]]
+    for verdict in (integer(pairs, altered), integer_digests(recorded, altered)):
+        assert verdict.verdict == "fail" and f"the {numeric.dtype} weights of" in verdict.why
+
+
+def test_equal_bytes_of_another_type_are_other_weights() -> None:
+    weights = {w.name: (w.data, w.scale) for w in integer_weights(graph_of(FORMATS["w16"]))}
+    as_bytes = [WeightTensor(name, data.view(np.int8), scale) for name, (data, scale) in weights.items()]
+    assert integer(weights, as_bytes).verdict == "fail"
+    assert integer_digests(digests(weights), as_bytes).verdict == "fail"
+    assert {entry["dtype"] for entry in digests(weights).values()} == {"int16"}
+
+
+def test_four_bits_stand_in_a_real_artifact_as_the_graph_has_them(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    graph = graph_of(FORMATS["w4"])
+    names = (list(graph.captured.input_names), list(graph.captured.output_names))
+    host = target.load("host")
+    exporter.export(lower(graph), graph.captured.example, *names, tmp_path, target=host, dynamic_batch=True)
+    runtime = backends.get("onnxruntime")
+    path = tmp_path / "model.onnx"
+    expected = {w.name: (w.data, w.scale) for w in integer_weights(graph)}
+    assert integer(expected, runtime.integer_weights(path)).verdict == "pass"
+    grids = [fake.parameters_of_grid() for fake in graph.activations().values()]
+    assert activation_scales(grids, runtime.activation_grids(path)).verdict == "pass"
+    with torch.no_grad():
+        wanted = graph.module.eval()(*IMAGES).numpy()
+    (output,) = runtime.load(path).run({names[0][0]: IMAGES[0].numpy()}).values()
+    step = graph.output_steps()["output"]
+    assert float(np.median(np.abs(output - wanted))) <= step
+    assert float(np.abs(output - wanted).max()) <= 8 * float(step)  # type: ignore[arg-type]
+
+
+def test_prescribed_grids_follow_the_activations_format() -> None:
+    class Gate(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.last = torch.nn.Conv2d(3, 3, 1), torch.nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.sigmoid(self.conv(x)))
+
+    for bits in (8, 16):
+        graph = calibrated(Gate().eval(), IMAGES, Scheme(activations=Numeric(bits=bits)))
+        (fixed,) = (fake for fake in graph.activations().values() if fake.fixed)
+        assert fixed.parameters_of_grid() == (2.0**-bits, -(2 ** (bits - 1)))
+        assert same(graph.module.eval(), lower(graph), IMAGES)
