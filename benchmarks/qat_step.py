@@ -31,8 +31,9 @@ def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any
 
     from edgeft import learning as objectives
     from edgeft.config.scheme import Scheme
+    from edgeft.graph.from_torch import capture_float
     from edgeft.measure.quads import compare
-    from edgeft.quantize.graph import capture_float, insert
+    from edgeft.quantize.graph import insert
     from edgeft.quantize.ranges import calibrate
     from edgeft.tune import updates
     from edgeft.tune.fit import Stage, make_optimizer

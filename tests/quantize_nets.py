@@ -10,7 +10,7 @@ from torch import nn
 
 from edgeft.config import target
 from edgeft.config.scheme import Scheme, SchemeTable
-from edgeft.graph.capture import attribute
+from edgeft.graph.nodes import attribute
 from edgeft.quantize.graph import QuantizedGraph, prepare
 from edgeft.quantize.ranges import calibrate
 

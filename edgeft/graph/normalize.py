@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from .capture import aten, attribute, module_path, set_attribute
+from .nodes import aten, attribute, module_path, set_attribute
 
 CONV = (aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.convolution.default)
 CONV_PADDING = (aten.conv1d.padding, aten.conv2d.padding)

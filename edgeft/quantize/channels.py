@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from ..graph.capture import aten, attribute
+from ..graph.nodes import aten, attribute
 from ..graph.normalize import LINEAR
 from .annotate import Annotation, Site
 from .ranges import reduced

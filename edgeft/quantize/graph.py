@@ -1,4 +1,4 @@
-"""`prepare`: capture, normalize, annotate, insert. The result is the one graph that is trained and lowered."""
+"""`insert`: fake-quantize modules in a captured graph. The result is the one graph that is trained and lowered."""
 
 from __future__ import annotations
 
@@ -13,25 +13,14 @@ from torch import fx, nn
 from ..config.scheme import Scheme
 from ..config.target import GraphSummary
 from ..core.errors import ModelError
-from ..graph.capture import attribute, capture
-from ..graph.normalize import normalize
+from ..graph.captured import Captured
+from ..graph.from_torch import capture_float
+from ..graph.nodes import attribute
 from . import channels
 from .annotate import Annotation, Site, annotate
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .layers import ValueOf
 from .ranges import weight_scales
-
-
-@dataclass(frozen=True)
-class Captured:
-    """A float module in normal form: what every scheme starts from, and the float baseline of every exporter."""
-
-    module: fx.GraphModule
-    example: tuple[torch.Tensor, ...]
-    dynamic: bool
-    input_names: tuple[str, ...]
-    output_names: tuple[str, ...]
-    apart: bool = False  # every channel of an output is a value with a unit of its own
 
 
 @dataclass
@@ -90,43 +79,6 @@ class QuantizedGraph:
     def calibrate_weights(self, method: str = "minmax") -> None:
         for name, module in self.weights().items():
             weight_scales(module, attribute(self.module, name), method)
-
-
-def capture_float(module: nn.Module, example: Sequence[torch.Tensor]) -> Captured:
-    """Capture and normalize. `example`: one tensor per input, batch first. Raises `ModelError`."""
-    graph_module, dynamic = capture(module, example)
-    normalize(graph_module)
-    inputs = tuple(n.name for n in graph_module.graph.nodes if n.op == "placeholder")
-    (output,) = (n for n in graph_module.graph.nodes if n.op == "output")
-    n_out = len(output.args[0]) if isinstance(output.args[0], (tuple, list)) else 1
-    outputs = ("output",) if n_out == 1 else tuple(f"output_{i}" for i in range(n_out))
-    captured = Captured(graph_module, tuple(t[:1].clone() for t in example), dynamic, inputs, outputs)
-    _same_function(module, captured, example)
-    return captured
-
-
-def _same_function(module: nn.Module, captured: Captured, example: Sequence[torch.Tensor]) -> None:
-    """The normal form must compute what the module computes; a difference here would poison everything after."""
-    rows = tuple(t if captured.dynamic else t[:1] for t in example)
-    modes = {layer: layer.training for layer in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            want = [t for t in torch.utils._pytree.tree_leaves(module(*rows)) if isinstance(t, torch.Tensor)]
-            got = captured.module(*rows)
-    finally:
-        for layer, training in modes.items():
-            layer.training = training
-    for a, b in zip(want, got if isinstance(got, (tuple, list)) else [got]):
-        if not a.is_floating_point():
-            continue
-        tolerance = 1e-3 * max(1.0, float(a.abs().max()))
-        if not bool(torch.isfinite(b).all()) or float((a - b).abs().max()) > tolerance:
-            raise ModelError(
-                f"the captured graph computes something else (largest difference {float((a - b).abs().max()):.3g})",
-                where=type(module).__name__,
-                remedy="please report the model: a graph pass is wrong for it",
-            )
 
 
 def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -> QuantizedGraph:

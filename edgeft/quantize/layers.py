@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import fx
 
 from ..core.errors import RecipeError, nearest
-from ..graph.capture import module_path
+from ..graph.nodes import module_path
 from .rules import rule_of
 from .tables import is_table
 

@@ -15,7 +15,7 @@ import torch
 import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
 from torch import fx
 
-from ..graph.capture import attribute
+from ..graph.nodes import attribute
 from ..graph.normalize import drop_unused_state
 from .channels import Factor
 from .fakequant import ActivationFakeQuant, WeightFakeQuant

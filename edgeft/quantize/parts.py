@@ -18,9 +18,11 @@ from torch import nn
 
 from ..config.scheme import Scheme
 from ..core.errors import ModelError, RecipeError
+from ..graph.captured import Captured
+from ..graph.from_torch import capture_float
 from . import channels, lower
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
-from .graph import Captured, QuantizedGraph, capture_float, insert
+from .graph import QuantizedGraph, insert
 from .ranges import calibrate, floor_weight_scales
 
 MAIN = "main"

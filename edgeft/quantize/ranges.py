@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import fx, nn
 
 from ..core.errors import DataError
-from ..graph.capture import attribute
+from ..graph.nodes import attribute
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 
 BINS = 2048

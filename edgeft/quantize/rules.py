@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from ..graph.capture import aten
+from ..graph.nodes import aten
 from ..graph.normalize import CONV, CONV_TRANSPOSE, LINEAR
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from ..graph.capture import aten, attribute
+from ..graph.nodes import aten, attribute
 from .fakequant import WeightFakeQuant
 
 #: the op class of a lookup

@@ -16,10 +16,11 @@ import torch
 from torch import fx
 
 from ..core.errors import ModelError
-from ..graph.capture import attribute
+from ..graph.captured import Captured
+from ..graph.nodes import attribute
 from ..quantize.channels import Factor
 from ..quantize.fakequant import ActivationFakeQuant, WeightFakeQuant
-from ..quantize.graph import Captured, QuantizedGraph
+from ..quantize.graph import QuantizedGraph
 
 #: mark, in a tail's nodes, of what a `Factor` became: the model has products of its own
 FACTOR = "factor"

@@ -13,7 +13,7 @@ import dataclasses
 import torch
 from torch import fx
 
-from ..graph.capture import attribute
+from ..graph.nodes import attribute
 from .cut import FACTOR, Cut
 
 #: torch's order from the step's, and the other way round

@@ -13,7 +13,7 @@ import torch
 from torch import fx
 
 from ..core.errors import ModelError
-from ..graph.capture import attribute
+from ..graph.nodes import attribute
 from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
 from .cut import Cut

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from quantize_nets import IMAGES, op_name, seeded, settled
 from torch import nn
 
-from edgeft.quantize.graph import Captured, capture_float
+from edgeft.graph.captured import Captured
+from edgeft.graph.from_torch import capture_float
 
 
 def ops(captured: Captured) -> list[str]:

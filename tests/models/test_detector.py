@@ -12,8 +12,9 @@ from edgeft import models
 from edgeft.config import recipe
 from edgeft.config.scheme import Scheme
 from edgeft.core.errors import ModelError
+from edgeft.graph.from_torch import capture_float
 from edgeft.models.nets.detector import PRIOR, Detector
-from edgeft.quantize.graph import capture_float, insert
+from edgeft.quantize.graph import insert
 
 SMALL = {
     "yolo_plain": {"base": 8, "width": 16},

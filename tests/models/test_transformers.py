@@ -188,7 +188,8 @@ def test_policies_choose_the_head_the_last_layer_or_all(folder: Path) -> None:
 
 def test_only_linears_become_integers(folder: Path) -> None:
     from edgeft.config.scheme import Scheme
-    from edgeft.quantize.graph import capture_float, insert
+    from edgeft.graph.from_torch import capture_float
+    from edgeft.quantize.graph import insert
 
     module = build(folder).module
     captured = capture_float(module, (IDS, MASK))

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
-from edgeft.graph.capture import attribute
+from edgeft.graph.nodes import attribute
 from edgeft.quantize.fakequant import ActivationFakeQuant, WeightFakeQuant
 from edgeft.quantize.graph import QuantizedGraph
 

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from edgeft.config.scheme import Scheme
+from edgeft.graph.from_torch import capture_float
 from edgeft.quantize import channels
-from edgeft.quantize.graph import QuantizedGraph, capture_float, insert
+from edgeft.quantize.graph import QuantizedGraph, insert
 from edgeft.quantize.lower import integer_weights, lower
 from edgeft.quantize.ranges import calibrate
 

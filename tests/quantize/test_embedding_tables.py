@@ -11,7 +11,7 @@ from torch import nn
 
 from edgeft.config.scheme import WEIGHTED, Scheme, SchemeTable
 from edgeft.core.errors import ModelError, RecipeError
-from edgeft.graph.capture import aten, attribute
+from edgeft.graph.nodes import aten, attribute
 from edgeft.quantize.graph import QuantizedGraph
 from edgeft.quantize.lower import integer_weights, lower
 

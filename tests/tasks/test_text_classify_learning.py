@@ -114,7 +114,8 @@ def test_calibration_sees_words_and_almost_no_padding(opened) -> None:
 
 def test_a_captured_graph_takes_texts_of_any_length(opened) -> None:
     from edgeft.config.scheme import Scheme
-    from edgeft.quantize.graph import capture_float, insert
+    from edgeft.graph.from_torch import capture_float
+    from edgeft.quantize.graph import insert
 
     _, built = opened
     ids = torch.randint(2, 20, (2, 16), dtype=torch.int32)

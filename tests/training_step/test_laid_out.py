@@ -9,7 +9,8 @@ from test_step import graph_of
 from torch import fx, nn
 
 from edgeft.config import target
-from edgeft.quantize.graph import capture_float, insert
+from edgeft.graph.from_torch import capture_float
+from edgeft.quantize.graph import insert
 from edgeft.quantize.ranges import calibrate
 from edgeft.training_step import cut as cuts
 from edgeft.training_step import step as steps

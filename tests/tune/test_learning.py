@@ -14,9 +14,10 @@ from torch import nn
 from edgeft.config import recipe, target
 from edgeft.config.scheme import Scheme
 from edgeft.core.errors import RecipeError
+from edgeft.graph.from_torch import capture_float
 from edgeft.learning.blocks import blocks
 from edgeft.models.nets.resnet import ResNet8
-from edgeft.quantize.graph import capture_float, insert
+from edgeft.quantize.graph import insert
 from edgeft.tasks.classify import learning as classify
 from edgeft.tune import learning, updates
 from edgeft.tune.run import qat_groups, tune

@@ -14,9 +14,10 @@ from torch import nn
 
 from edgeft.config.scheme import Scheme
 from edgeft.core.errors import RecipeError
+from edgeft.graph.from_torch import capture_float
 from edgeft.models.nets.efficientnet_lite import EfficientNetLite0
 from edgeft.models.nets.resnet import ResNet20
-from edgeft.quantize.graph import capture_float, insert
+from edgeft.quantize.graph import insert
 from edgeft.quantize.ranges import calibrate
 from edgeft.tune import sparse, updates
 from edgeft.tune.fit import Stage, fit

@@ -12,11 +12,13 @@ from torch import nn
 
 from edgeft.config.scheme import Scheme
 from edgeft.core.errors import RecipeError
-from edgeft.graph.capture import attribute
+from edgeft.graph.captured import Captured
+from edgeft.graph.from_torch import capture_float
+from edgeft.graph.nodes import attribute
 from edgeft.models.nets.efficientnet_lite import EfficientNetLite0
 from edgeft.models.nets.mobilenet import MobileNetV2
 from edgeft.models.nets.resnet import ResNet20
-from edgeft.quantize.graph import Captured, QuantizedGraph, capture_float, insert
+from edgeft.quantize.graph import QuantizedGraph, insert
 from edgeft.quantize.lower import integer_weights
 from edgeft.quantize.ranges import calibrate
 from edgeft.tune import updates

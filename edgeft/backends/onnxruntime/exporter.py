@@ -107,7 +107,7 @@ def translate(
 
 def _identity(module: Any, example: tuple[torch.Tensor, ...], rest: tuple[Any, ...]) -> str:
     """A digest of all that a translation depends on: the graph's code, every weight, shapes, names, opset."""
-    from ...graph.capture import attribute
+    from ...graph.nodes import attribute
 
     digest = hashlib.sha256(repr((rest, [(tuple(t.shape), str(t.dtype)) for t in example])).encode())
     digest.update(str(module.graph).encode())

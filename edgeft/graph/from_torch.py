@@ -1,4 +1,7 @@
-"""Capture: a float module becomes one graph of ATen ops through `torch.export`, dynamic batch where it allows it."""
+"""From PyTorch: a float module becomes one graph of ATen ops in normal form, through `torch.export`.
+
+The batch is dynamic where the module's code allows it. `capture_float` gives the whole, checked against the module.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ import torch
 from torch import fx, nn
 
 from ..core.errors import ModelError
-
-aten = torch.ops.aten
+from .captured import Captured
+from .normalize import normalize
 
 
 def _quiet_export(module: nn.Module, example: tuple[torch.Tensor, ...], dynamic: bool) -> torch.export.ExportedProgram:
@@ -93,35 +96,38 @@ def drop_guards(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-def module_path(node: fx.Node) -> str:
-    """The dotted path of the module whose forward made this node, e.g. "layer1.0.conv1"."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path = list(stack.values())[-1][0] if stack else ""
-    return path.removeprefix("L['self'].").removeprefix("L['self']").replace("._modules['", ".").replace("']", "")
+def capture_float(module: nn.Module, example: Sequence[torch.Tensor]) -> Captured:
+    """Capture and normalize. `example`: one tensor per input, batch first. Raises `ModelError`."""
+    graph_module, dynamic = capture(module, example)
+    normalize(graph_module)
+    inputs = tuple(n.name for n in graph_module.graph.nodes if n.op == "placeholder")
+    (output,) = (n for n in graph_module.graph.nodes if n.op == "output")
+    n_out = len(output.args[0]) if isinstance(output.args[0], (tuple, list)) else 1
+    outputs = ("output",) if n_out == 1 else tuple(f"output_{i}" for i in range(n_out))
+    captured = Captured(graph_module, tuple(t[:1].clone() for t in example), dynamic, inputs, outputs)
+    _same_function(module, captured, example)
+    return captured
 
 
-def attribute(module: nn.Module, dotted: str) -> torch.Tensor:
-    """The tensor behind a `get_attr` target."""
-    value: object = module
-    for part in dotted.split("."):
-        value = getattr(value, part)
-    assert isinstance(value, torch.Tensor)
-    return value
-
-
-def set_attribute(module: nn.Module, dotted: str, value: torch.Tensor) -> None:
-    """Register `value` (a Parameter, else a buffer) at a dotted name, making plain submodules on the way."""
-    *path, leaf = dotted.split(".")
-    owner = module
-    for part in path:
-        if not hasattr(owner, part):
-            owner.add_module(part, nn.Module())
-        owner = getattr(owner, part)
-    if leaf in owner._parameters:
-        del owner._parameters[leaf]
-    if leaf in owner._buffers:
-        del owner._buffers[leaf]
-    if isinstance(value, nn.Parameter):
-        owner.register_parameter(leaf, value)
-    else:
-        owner.register_buffer(leaf, value)
+def _same_function(module: nn.Module, captured: Captured, example: Sequence[torch.Tensor]) -> None:
+    """The normal form must compute what the module computes; a difference here would poison everything after."""
+    rows = tuple(t if captured.dynamic else t[:1] for t in example)
+    modes = {layer: layer.training for layer in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            want = [t for t in torch.utils._pytree.tree_leaves(module(*rows)) if isinstance(t, torch.Tensor)]
+            got = captured.module(*rows)
+    finally:
+        for layer, training in modes.items():
+            layer.training = training
+    for a, b in zip(want, got if isinstance(got, (tuple, list)) else [got]):
+        if not a.is_floating_point():
+            continue
+        tolerance = 1e-3 * max(1.0, float(a.abs().max()))
+        if not bool(torch.isfinite(b).all()) or float((a - b).abs().max()) > tolerance:
+            raise ModelError(
+                f"the captured graph computes something else (largest difference {float((a - b).abs().max()):.3g})",
+                where=type(module).__name__,
+                remedy="please report the model: a graph pass is wrong for it",
+            )

@@ -11,8 +11,8 @@ from quantize_nets import IMAGES, Residual, op_name, seeded, settled
 from torch import nn
 
 from edgeft.core.errors import ModelError
-from edgeft.graph.capture import capture
-from edgeft.quantize.graph import Captured, capture_float
+from edgeft.graph.captured import Captured
+from edgeft.graph.from_torch import capture, capture_float
 
 
 def outputs(captured: Captured, *inputs: torch.Tensor) -> list[torch.Tensor]:
