@@ -12,6 +12,7 @@ import pytest
 import edgeft
 from edgeft.bundle import reader as bundle
 from edgeft.cli.entry import run as command
+from edgeft.report import text
 
 TARGETS = ("host", "host-openvino", "host-litert")
 
@@ -41,6 +42,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 
 def test_the_policy_is_learned_and_measured_in_its_own_units(made) -> None:
+    record = made.summary["metric_record"]
+    assert record["name"] == made.summary["metric"] and not record["higher_is_better"]
+    shown, drop = text.tuned(made.summary), made.summary["ptq"] - made.summary["float"]
+    assert f"drop {drop:+.4g}" in shown and f"{made.summary['float']:.4g}" in shown
+    for report in made.reports.values():
+        manifest = json.loads((Path(report["path"]) / "manifest.json").read_text())
+        assert report["metric_record"] == manifest["metric_record"] == record
     assert made.summary["metric"] == "mean absolute error" and made.summary["labels"] == ["action_0", "action_1"]
     assert made.summary["float"] < 0.3 * made.summary["chance"]
     assert made.summary["quantized"] < 0.35 * made.summary["chance"]

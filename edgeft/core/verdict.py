@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from .errors import InternalError
+from .metric import gate_unit
 
 PASS, FAIL, INCONCLUSIVE, ADVISORY, UNVERIFIED = "pass", "fail", "inconclusive", "advisory", "unverified"
 VERDICTS = (PASS, FAIL, INCONCLUSIVE, ADVISORY, UNVERIFIED)
@@ -24,7 +25,7 @@ class Verdict:
     there is no drop). `metric` says what was judged where a report has several gates of one name: parity of
     "preprocessing", with the "recorded outputs", with the "quantized graph". `graph` names the graph that was judged,
     in bundles of several. A gate that is not `required`, or whose verdict is `advisory` or `unverified`, decides
-    nothing.
+    nothing. `unit` is the unit of the figures, see `core.metric`.
     `recorded` is the verdict that an earlier report records of a gate whose figures this run did not measure, None
     where it measured them.
     """
@@ -42,8 +43,11 @@ class Verdict:
     required: bool = True
     graph: str = ""
     recorded: str | None = None
+    unit: str = ""
 
     def __post_init__(self) -> None:
+        if not self.unit:  # of the figures that only gates have
+            object.__setattr__(self, "unit", gate_unit(self.name, self.metric))
         if self.verdict not in VERDICTS:  # a misspelt verdict would decide nothing and so pass
             raise InternalError(f"{self.verdict!r} is no verdict", where=self.name)
 

@@ -115,7 +115,9 @@ def open_run(
     schemes: dict[str, QuantizedScheme] = {}
     for profile in profiles:
         if profile.scheme.name not in schemes:
-            graphs, method = _graphs_of(session, captured, profile, profiles, folder, ptq, say)
+            graphs = _graphs_of(session, captured, profile, profiles, folder, ptq, say)
+            outcome = summary.get("schemes", {}).get(profile.scheme.name, {})
+            method = "ptq" if ptq else outcome.get("method") or session.recipe.quantize.method
             table = session.recipe.personalize
             tail = None if table is None else trainable_tail(session, graphs, table, say)
             schemes[profile.scheme.name] = QuantizedScheme(graphs, method, tuple(graphs.integer_weights()), tail)
@@ -169,20 +171,20 @@ def _graphs_of(
     folder: Path,
     ptq: bool,
     say: Say,
-) -> tuple[QuantizedParts, str]:
-    """The run's graphs for the target's scheme and their method; calibrated anew with `ptq`."""
+) -> QuantizedParts:
+    """The run's graphs for the target's scheme; calibrated anew with `ptq`."""
     scheme = profile.scheme
     path = folder / _state_file(scheme.name)
     if ptq:
         say(f"{scheme.name}: calibrating")
-        return calibrated(session, captured, scheme), "ptq"
+        return calibrated(session, captured, scheme)
     if not path.is_file():
         raise _lacks_scheme(session.recipe, profile, profiles, folder)
 
     graphs = insert_parts(captured, scheme, session.recipe.quantize.keep_float)
     graphs.set_mode("quantize")
     _load_state(graphs.module, path)
-    return graphs, session.recipe.quantize.method
+    return graphs
 
 
 def _lacks_scheme(asked: Recipe, profile: Target, profiles: Sequence[Target], folder: Path) -> UsageError:

@@ -36,39 +36,47 @@ def judge(
     """
     new = _figures(task, output, before.new, after.new, targets[0], labels)
     old = _figures(task, output, before.reference, after.reference, targets[1], labels)
-    sign = 1 if task.HIGHER_IS_BETTER else -1
-    gain, forgot = sign * (new["after"] - new["before"]), sign * (old["before"] - old["after"])
-    measured = {"metric": task.METRIC, "new": new, "reference": old, "gain": gain, "forgetting": forgot}
+    metric = task.METRIC
+    gain, forgot = -metric.drop(new["before"], new["after"]), metric.drop(old["before"], old["after"])
+    measured = {
+        "metric": metric.name,
+        "metric_record": metric.as_dict(),
+        "new": new,
+        "reference": old,
+        "gain": gain,
+        "forgetting": forgot,
+    }
+    news, olds = ({key: metric.format(figures[key]) for key in ("before", "after")} for figures in (new, old))
     if forgot > max_forget + 1e-12:
         verdict, why = (
             FAIL,
             (
-                f"forgets too much: {task.METRIC} on {old['n']} reference samples goes from {old['before']:.4g} to "
-                f"{old['after']:.4g}, more than {max_forget:g} worse"
+                f"forgets too much: {metric.name} on {old['n']} reference samples goes from {olds['before']} to "
+                f"{olds['after']}, more than {metric.format_limit(max_forget)} worse"
             ),
         )
     elif not gain > 0:
         verdict, why = (
             FAIL,
             (
-                f"nothing gained: {task.METRIC} on the {new['n']} new samples held back is {new['after']:.4g}, "
-                f"it was {new['before']:.4g}"
+                f"nothing gained: {metric.name} on the {new['n']} new samples held back is {news['after']}, "
+                f"it was {news['before']}"
             ),
         )
-    elif task.HIGHER_IS_BETTER and forgot > 0 and gain * new["n"] < 1.5:
+    elif metric.higher_is_better and forgot > 0 and gain * new["n"] < 1.5:
         verdict, why = (
             FAIL,
             (
                 f"gained too little for what it costs: one of the {new['n']} new samples held back, while "
-                f"{task.METRIC} on {old['n']} reference samples goes from {old['before']:.4g} to {old['after']:.4g}"
+                f"{metric.name} on {old['n']} reference samples goes from {olds['before']} to {olds['after']}"
             ),
         )
     else:
         verdict, why = (
             PASS,
             (
-                f"{task.METRIC} on the {new['n']} new samples held back goes from {new['before']:.4g} to "
-                f"{new['after']:.4g}; on {old['n']} reference samples from {old['before']:.4g} to {old['after']:.4g}"
+                f"{metric.name} on the {new['n']} new samples held back goes from {news['before']} to "
+                f"{news['after']}; on {old['n']} reference samples from {olds['before']} to {olds['after']}"
             ),
         )
     return (
@@ -76,7 +84,8 @@ def judge(
             "personalize",
             verdict,
             why,
-            metric=task.METRIC,
+            metric=metric.name,
+            unit=metric.unit,
             drop=forgot,
             ci95=_interval(task, output, before.reference, after.reference, targets[1]),
             limit=max_forget,

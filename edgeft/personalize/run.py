@@ -266,17 +266,19 @@ def check(bundle: Bundle, given: Path | str | None = None, *, threads: int | Non
         )
         for one in (start.parameters, version.parameters)
     ]
-    forgot = (values[0] - values[1]) * (1 if task.HIGHER_IS_BETTER else -1)
+    metric = task.METRIC
+    forgot = metric.drop(values[0], values[1])
     held = forgot <= plan.max_forget + 1e-12
     why = (
-        f"version {version.number} of {states.place(bundle, given)}: {task.METRIC} on {len(start.reference[1])} "
-        f"reference samples {values[1]:.4g}, as exported {values[0]:.4g}"
+        f"version {version.number} of {states.place(bundle, given)}: {metric.name} on {len(start.reference[1])} "
+        f"reference samples {metric.format(values[1])}, as exported {metric.format(values[0])}"
     )
     return Verdict(
         "personalize",
         PASS if held else FAIL,
         why,
-        metric=task.METRIC,
+        metric=metric.name,
+        unit=metric.unit,
         float=values[0],
         quantized=values[1],
         drop=forgot,

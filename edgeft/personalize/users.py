@@ -223,17 +223,18 @@ def learned(
     latents = catalogue.rows(rows.items)
     scores = [graphs.outputs_of(tail, plan, one, latents)[0] for one in (used, candidate)]
     new = {"n": len(rows.places), **_figures(bundle.task, plan, scores, rows)}
-    gain = new["after"] - new["before"]
     metric = bundle.task.METRIC
+    gain = -metric.drop(new["before"], new["after"])
     said = (
-        f"{metric} of user {taken.user} on {new['n']} rows ({new['n'] // DRAWS} items held back, each among {DRAWS} "
-        f"draws) goes from {new['before']:.4g} to {new['after']:.4g}"
+        f"{metric.name} of user {taken.user} on {new['n']} rows ({new['n'] // DRAWS} items held back, each among "
+        f"{DRAWS} draws) goes from {metric.format(new['before'])} to {metric.format(new['after'])}"
     )
     verdict = Verdict(
         "personalize",
         PASS if gain > 0 else FAIL,
         said if gain > 0 else f"nothing gained: {said}",
-        metric=metric,
+        metric=metric.name,
+        unit=metric.unit,
         drop=-gain,
         limit=0.0,
         n=new["n"],
@@ -246,7 +247,8 @@ def learned(
         "samples": len(taken.items) - taken.held,
         "share": 1.0,
         "loss": [losses[0], losses[-1]],
-        "metric": metric,
+        "metric": metric.name,
+        "metric_record": metric.as_dict(),
         "new": new,
         "reference": None,  # no vector of another user moves, so there is nothing to forget
         "gain": gain,
@@ -327,17 +329,19 @@ def check(bundle: Bundle, plan: Plan, version: states.Version, place: Path, thre
     trunk, tail = (graphs.load(bundle, name, threads) for name in ("trunk", "tail"))
     latents = latents_of_items(trunk, plan, bundle.preprocess, rows.items)
     both = (beginning(bundle, plan, user), version.parameters)
+    metric = bundle.task.METRIC
     figures = _figures(bundle.task, plan, [graphs.outputs_of(tail, plan, one, latents)[0] for one in both], rows)
     return Verdict(
         "personalize",
-        PASS if figures["after"] > before else FAIL,
-        f"version {version.number} of {place}: {bundle.task.METRIC} of user {user} on the {len(rows.places)} rows "
-        f"that it was judged by {figures['after']:.4g}; before it was learned {before:.4g}, "
-        f"as exported {figures['before']:.4g}",
-        metric=bundle.task.METRIC,
+        PASS if metric.better(figures["after"], before) else FAIL,
+        f"version {version.number} of {place}: {metric.name} of user {user} on the {len(rows.places)} rows "
+        f"that it was judged by {metric.format(figures['after'])}; before it was learned {metric.format(before)}, "
+        f"as exported {metric.format(figures['before'])}",
+        metric=metric.name,
+        unit=metric.unit,
         float=figures["before"],
         quantized=figures["after"],
-        drop=before - figures["after"],
+        drop=metric.drop(before, figures["after"]),
         limit=0.0,
         n=len(rows.places),
     )

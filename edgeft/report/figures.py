@@ -8,8 +8,6 @@ from typing import Any
 
 from . import page, words
 
-#: further metrics where less is better; all others are read as "more is better"
-_LESS = ("mae", "rmse", "wer", "cer", "loss", "error")
 #: written in capitals
 _SHORT = ("auc", "f1", "mae", "rmse", "wer", "cer", "mrr", "ap", "iou", "bleu")
 
@@ -26,13 +24,11 @@ def further(extras: Mapping[str, Any]) -> ET.Element | None:
         before, after = (words.finite(words.table(row).get(key)) for key in ("float", "quantized"))
         if before is None and after is None:
             continue
-        unit = words.metric_unit(name)
-        lost = None
-        if before is not None and after is not None:
-            lost = (after - before) if any(word in str(name).lower() for word in _LESS) else before - after
-        shown = [words.figure(value, unit) for value in (before, after)]
+        metric = words.metric_of(words.table(row), name=name)
+        lost = metric.drop(before, after) if before is not None and after is not None else None
+        shown = [metric.format(value) for value in (before, after)]
         said = (w.upper() if w in _SHORT else w for w in words.line(name).split("_"))
-        rows.append([" ".join(said), *shown, words.change(lost, unit)])
+        rows.append([" ".join(said), *shown, metric.format_drop(lost)])
     if not rows:
         return None
     table = page.table(["metric", "float", "int8", "drop"], rows, numeric=(1, 2, 3))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.metric import Metric
 from . import figures, page, planned, searched, sections, words
 from .page import el
 
@@ -103,7 +104,7 @@ def bundle_part(
         sections.layers(extras),
         sections.integer(head, extras, runtime),
         searched.card(runtime),
-        planned.card(words.table(run_summary).get("plan"), head["metric"]),
+        planned.card(words.table(run_summary).get("plan"), head["metric_record"]),
         sections.training(extras.get("history"), head["metric"]),
         sections.provenance(report, manifest, run_summary, runtime),
     ]
@@ -122,30 +123,26 @@ def bundle_part(
 
 def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = (), recipe_text: str = "") -> Part:
     """One run directory: `summary` is summary.json, `history` the rows of metrics.jsonl, `recipe_text` recipe.toml."""
-    metric = words.line(summary.get("metric") or "metric")
-    unit = words.metric_unit(metric)
+    metric = words.metric_of(summary)
     name = words.line(summary.get("name") or summary.get("task") or "run")
     before, after = words.finite(summary.get("float")), words.finite(summary.get("quantized"))
-    sign = 1 if summary.get("higher_is_better", True) else -1
-    lost = words.change(sign * (before - after) if before is not None and after is not None else None, unit)
+    lost = metric.format_drop(metric.drop(before, after) if before is not None and after is not None else None)
     learned, total = words.finite(summary.get("updated_parameters")), words.finite(summary.get("total_parameters"))
     share = f"{100 * learned / total:.1f} % of {words.plain(total)}" if learned is not None and total else ""
     took = f"{words.duration(summary.get('seconds'))}, {words.plain(summary.get('steps'))} steps"
     tiles = el(
         "div",
-        page.tile(f"{metric}, float", words.figure(before, unit), f"{words.plain(summary.get('n'))} samples"),
-        page.tile(f"{metric}, int8", words.figure(after, unit), f"drop {lost}"),
+        page.tile(f"{metric.name}, float", metric.format(before), f"{words.plain(summary.get('n'))} samples"),
+        page.tile(f"{metric.name}, int8", metric.format(after), f"drop {lost}"),
         page.tile("parameters that learned", words.plain(learned), share),
         page.tile("training memory, peak", words.size(summary.get("peak_training_bytes")), took),
         cls="tiles",
     )
     rows = {key: summary.get(key) for key in ("float", "ptq", "quantized")}
-    chart = sections.accuracy_chart(rows, metric, unit, summary, ptq_only=False)
-    by_scheme = [
-        [scheme, *(words.figure(words.table(row).get(key), unit) for key in ("ptq", "quantized"))]
-        for scheme, row in words.table(summary.get("schemes")).items()
-    ]
-    table = page.table(["scheme", "calibrated (PTQ)", "trained (QAT)"], by_scheme, numeric=(1, 2))
+    schemes = {name: words.table(row) for name, row in words.table(summary.get("schemes")).items()}
+    first = next(iter(schemes.values()), {})
+    chart = sections.accuracy_chart(rows, metric, summary, ptq_only=words.origin(first) == "ptq")
+    by_scheme = _schemes(schemes, metric)
     versions = words.table(summary.get("versions"))
     boxes = [
         el(
@@ -154,14 +151,26 @@ def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = 
             el("p", "Figures of the quantized graph in training. The artifact is verified at export.", cls="muted"),
         ),
         tiles,
-        page.card(
-            "Accuracy", el("div", chart, el("div", el("h3", "by scheme"), table) if by_scheme else None, cls="two")
-        ),
+        page.card("Accuracy", el("div", chart, by_scheme, cls="two")),
         planned.card(summary.get("plan"), metric),
-        sections.training(history, metric),
+        sections.training(history, metric.name),
         page.card("Recipe", el("pre", el("code", recipe_text))) if recipe_text else None,
         page.card("Versions", page.facts(versions)) if versions else None,
     ]
-    scores = f"{words.figure(before, unit)} → {words.figure(after, unit)}"
+    scores = f"{metric.format(before)} → {metric.format(after)}"
     overview = ("not exported", scores, lost, *[words.DASH] * 3)
     return Part(f"{name}, run", tuple(box for box in boxes if box is not None), overview)
+
+
+def _schemes(schemes: Mapping[str, Mapping[str, Any]], metric: Metric) -> ET.Element | None:
+    """The metric of each scheme as calibrated and, where a scheme's trained weights were taken, as trained."""
+    if not schemes:
+        return None
+    labels = list(dict.fromkeys(label for row in schemes.values() for label, _ in words.quantized_rows(row)))
+    cells = [
+        [name, *(metric.format(dict(words.quantized_rows(row)).get(label)) for label in labels)]
+        for name, row in schemes.items()
+    ]
+    notes = [el("p", f"{name}: {why}", cls="muted") for name, row in schemes.items() if (why := words.why_ptq(row))]
+    table = page.table(["scheme", *labels], cells, numeric=range(1, len(labels) + 1))
+    return el("div", el("h3", "by scheme"), table, *notes)

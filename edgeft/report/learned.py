@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core import files
 from ..core.errors import SystemFailure
+from ..core.metric import Metric
 from . import page, words
 from .page import el
 
@@ -29,7 +30,7 @@ def write(found: Mapping[str, Any], say: Callable[[str], None]) -> None:
 
 def render(found: Mapping[str, Any]) -> str:
     """The page of a personalization: `found` is what `edgeft.personalize` returns."""
-    unit = words.metric_unit(str(found["metric"]))
+    metric = words.metric_of(found)
     new, old = found["new"], found["reference"]
     kept = f"version {found['version']} is in use" if found["version"] else "the model as exported is in use"
     header = el(
@@ -39,19 +40,20 @@ def render(found: Mapping[str, Any]) -> str:
     )
     tiles = el(
         "div",
-        page.tile(f"{found['metric']}, new samples held back", _arrow(new, unit), f"{new['n']} samples"),
-        *(_others(found, old, unit) if old else _alone(found)),
+        page.tile(f"{found['metric']}, new samples held back", _arrow(new, metric), f"{new['n']} samples"),
+        *(_others(found, old, metric) if old else _alone(found)),
         page.tile(
             "learned from", f"{found['samples']} samples", f"{found['steps']} steps at a rate of {found['rate']:g}"
         ),
         cls="tiles",
     )
     boxes: list[ET.Element | None] = [header, tiles]
+    better = "more" if metric.higher_is_better else "less"
     for table, title, note in (
-        (new, "New samples that were held back", "never learned from; more is better"),
-        (old, "Reference samples of what the model knew", "what falls here is forgotten"),
+        (new, "New samples that were held back", f"never learned from; {better} is better"),
+        (old, "Reference samples of what the model knew", "what gets worse here is forgotten"),
     ):
-        boxes.append(_classes(table, title, note, unit) if table else None)
+        boxes.append(_classes(table, title, note, metric) if table else None)
     facts = {key: found[key] for key in _FACTS if found.get(key) not in (None, [])}
     boxes.append(page.card("About", page.facts({"in use": kept, **facts})))
     return page.document(
@@ -59,13 +61,13 @@ def render(found: Mapping[str, Any]) -> str:
     )
 
 
-def _others(found: Mapping[str, Any], old: Mapping[str, Any], unit: str) -> tuple[ET.Element, ...]:
+def _others(found: Mapping[str, Any], old: Mapping[str, Any], metric: Metric) -> tuple[ET.Element, ...]:
     """What it cost."""
-    limit = words.figure(found["gates"][0]["limit"], unit)
+    limit = metric.format_limit(found["gates"][0]["limit"])
     note = f"{old['n']} samples, before: as exported"
     return (
-        page.tile(f"{found['metric']}, reference samples", _arrow(old, unit), note),
-        page.tile("forgetting", words.change(found["forgetting"], unit), f"limit {limit}"),
+        page.tile(f"{found['metric']}, reference samples", _arrow(old, metric), note),
+        page.tile("forgetting", metric.format_drop(found["forgetting"]), f"limit {limit}"),
     )
 
 
@@ -74,11 +76,11 @@ def _alone(found: Mapping[str, Any]) -> tuple[ET.Element, ...]:
     return (page.tile("user", words.line(str(found["user"])), "of no other user anything changed"),)
 
 
-def _arrow(table: Mapping[str, Any], unit: str) -> str:
-    return f"{words.figure(table['before'], unit)} → {words.figure(table['after'], unit)}"
+def _arrow(table: Mapping[str, Any], metric: Metric) -> str:
+    return f"{metric.format(table['before'])} → {metric.format(table['after'])}"
 
 
-def _classes(table: Mapping[str, Any], title: str, note: str, unit: str) -> ET.Element | None:
+def _classes(table: Mapping[str, Any], title: str, note: str, metric: Metric) -> ET.Element | None:
     rows = words.table(table.get("per_class"))
     if not rows:
         return None
@@ -86,14 +88,14 @@ def _classes(table: Mapping[str, Any], title: str, note: str, unit: str) -> ET.E
         (
             words.line(label),
             str(row["n"]),
-            words.figure(row["before"], unit),
-            words.figure(row["after"], unit),
-            words.change(row["after"] - row["before"], unit),
+            metric.format(row["before"]),
+            metric.format(row["after"]),
+            metric.format_drop(row["after"] - row["before"]),
         )
         for label, row in rows.items()
     ]
     numbers = page.table(("class", "samples", "before", "after", "change"), cells, numeric=(1, 2, 3, 4))
-    return page.card(title, _bars(rows) if _shares(rows) else None, numbers, note=note)
+    return page.card(title, _bars(rows) if metric.unit == "fraction" and _shares(rows) else None, numbers, note=note)
 
 
 def _shares(rows: Mapping[str, Any]) -> bool:

@@ -6,11 +6,12 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.metric import Metric
 from . import page, plots, words
 from .page import el
 
 
-def card(plan: Any, metric: str) -> ET.Element | None:
+def card(plan: Any, metric: Metric) -> ET.Element | None:
     """The card of `summary["plan"]`; None where a run had none."""
     plan = words.table(plan)
     rows = [row for row in plan.get("layers") or () if isinstance(row, Mapping)]
@@ -29,14 +30,15 @@ def card(plan: Any, metric: str) -> ET.Element | None:
         for row in learned
     ]
     numbers = page.table(["layer, in order", "what learns", "values", "memory"], cells, numeric=(2, 3))
-    chart = _curve(points, metric) if plots.available() else None
+    chart = _curve(points, metric.name) if plots.available() else None
     tried = page.table(
-        ["tried for a few steps", "memory", f"{metric}, validation", "loss"],
+        ["tried for a few steps", "memory", f"{metric.name}, validation", "loss"],
         [
             [
                 words.line(p.get("name")) + (" (taken)" if p.get("taken") else ""),
                 words.size(p.get("bytes")),
-                _score(p, metric),
+                metric.format(p.get("validation")),
+                words.plain(p.get("loss")),
             ]
             for p in points
         ],
@@ -50,10 +52,6 @@ def card(plan: Any, metric: str) -> ET.Element | None:
         el("div", chart, tried, cls="two") if points else None,
         note=note,
     )
-
-
-def _score(point: Mapping[str, Any], metric: str) -> str:
-    return words.figure(words.finite(point.get("validation")), words.metric_unit(metric))
 
 
 def _what(row: Mapping[str, Any]) -> str:

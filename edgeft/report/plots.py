@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.metric import Metric
 from . import page, words
 
 # matplotlib wants real colours; these stand for CSS variables and are replaced in the finished SVG.
@@ -49,6 +50,7 @@ _STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
+_ACCURACY = Metric("accuracy", "fraction")
 WIDE, NARROW = 10.4, 5.0  # inches: at 96 px each, about the page's column and half of it
 
 
@@ -207,21 +209,21 @@ def latency(samples: Mapping[str, Any]) -> ET.Element | None:
     return out[0]
 
 
-def per_class(table: Mapping[str, Mapping[str, Any]], unit: str = "fraction", most: int = 24) -> ET.Element | None:
+def per_class(table: Mapping[str, Mapping[str, Any]], metric: Metric = _ACCURACY, most: int = 24) -> ET.Element | None:
     """Float and int8 of each class joined by a line, the largest drop on top; `most` worst classes."""
     rows = []
     for label, given in table.items():
         before, after, lost = (
             words.finite(given.get("float")),
             words.finite(given.get("quantized")),
-            words.drop_of(given),
+            words.drop_of(given, metric),
         )
         if before is not None and after is not None and lost is not None:
             rows.append((lost, before, after, label, given.get("n")))
     rows = sorted(rows, key=lambda row: (-row[0], str(row[3])))[:most]
     if not rows:
         return None
-    scale = 100.0 if unit == "fraction" else 1.0
+    scale = 100.0 if metric.unit == "fraction" else 1.0
     with canvas("classes", WIDE, 0.85 + 0.34 * len(rows)) as (figure, out):
         axes = figure.subplots()
         axes.grid(True, axis="x")
@@ -235,10 +237,10 @@ def per_class(table: Mapping[str, Mapping[str, Any]], unit: str = "fraction", mo
         axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.margins(x=0.12)
-        axes.set_xlabel("per class, %" if unit == "fraction" else "per class")
+        axes.set_xlabel("per class, %" if metric.unit == "fraction" else "per class")
         right = axes.get_xlim()[1]
         for place, row in enumerate(rows):
-            axes.text(right, place, words.change(row[0], unit), ha="left", va="center", fontsize=9)
+            axes.text(right, place, metric.format_drop(row[0]), ha="left", va="center", fontsize=9)
         figure.legend(loc="outside upper right", ncols=2)
     return out[0]
 

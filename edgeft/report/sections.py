@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.metric import Metric
 from ..core.verdict import ADVISORY, UNVERIFIED
 from . import page, plots, png, slower, words
 from .page import el
@@ -114,29 +115,26 @@ def gates(report: Mapping[str, Any]) -> ET.Element:
     return page.card("Gates", page.table(heads, rows, numeric=(2, 3, 4, 5, 6), why=7))
 
 
-def accuracy_chart(
-    rows: Mapping[str, Any], metric: str, unit: str, run: Mapping[str, Any], *, ptq_only: bool
-) -> ET.Element:
+def accuracy_chart(rows: Mapping[str, Any], metric: Metric, run: Mapping[str, Any], *, ptq_only: bool) -> ET.Element:
     """`run` is the run's summary: what chance comes to stands in it."""
     names = {"float": "float", "ptq": "int8, calibrated (PTQ)", "quantized": "int8, trained (QAT)"}
     if ptq_only:
         names = {"float": "float", "quantized": "int8, calibrated (PTQ)"}
     kinds = {"float": "float", "ptq": "ptq", "quantized": "int8"}
     found = [
-        (text, words.finite(rows.get(key)), words.figure(rows.get(key), unit), kinds[key])
-        for key, text in names.items()
+        (text, words.finite(rows.get(key)), metric.format(rows.get(key)), kinds[key]) for key, text in names.items()
     ]
     level = words.finite(run.get("chance"))
     chart = None
     if plots.available():
-        name = words.line(run.get("chance_is") or "chance")
-        mark = (f"{name} {words.figure(level, unit)}", level) if level is not None else None
+        name = words.line(run.get("chance_is") or metric.chance)
+        mark = (f"{name} {metric.format(level)}", level) if level is not None else None
         chart = plots.figures("accuracy", found, mark)
     if all(value is None for _, value, _, _ in found):
         chart = el("p", "Not measured.")
     if chart is None:
-        chart = page.table(["", metric], [[text, shown] for text, _, shown, _ in found], numeric=(1,))
-    return el("div", el("h3", metric), chart, cls="half")
+        chart = page.table(["", metric.name], [[text, shown] for text, _, shown, _ in found], numeric=(1,))
+    return el("div", el("h3", metric.name), chart, cls="half")
 
 
 def accuracy_and_size(
@@ -150,7 +148,7 @@ def accuracy_and_size(
         **{k: v for k, v in _table(extras.get("rows")).items() if words.finite(v) is not None},
     }
     ptq_only = _table(manifest.get("provenance")).get("method") == "ptq"
-    accuracy = accuracy_chart(rows, head["metric"], head["unit"], run, ptq_only=ptq_only)
+    accuracy = accuracy_chart(rows, head["metric_record"], run, ptq_only=ptq_only)
     sizes = [
         ("float", head["float_bytes"], words.size(head["float_bytes"]), "float"),
         ("int8", head["quantized_bytes"], words.size(head["quantized_bytes"]), "int8"),
@@ -204,7 +202,7 @@ def per_class(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mappin
         note = f"Worst class: {words.line(worst)}."
     rows = []
     for label, row in table.items():
-        lost = words.drop_of(row)
+        lost = words.drop_of(row, head["metric_record"])
         scores = [words.figure(row.get(key), unit) for key in ("float", "quantized")]
         rows.append((lost, [label, *scores, words.change(lost, unit), words.plain(row.get("n"))]))
     rows.sort(key=lambda r: -r[0] if r[0] is not None else 1e9)
@@ -213,7 +211,7 @@ def per_class(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mappin
         if rows
         else None
     )
-    chart = plots.per_class(table, unit) if table and plots.available() else None
+    chart = plots.per_class(table, head["metric_record"]) if table and plots.available() else None
     if chart is not None and full is not None:
         full = page.details(f"all {len(rows)} classes as a table", full)
     return page.card("Per class", chart, full, note=note)

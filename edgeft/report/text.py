@@ -125,22 +125,22 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
 
 def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
     """What `tune` prints at its end: float, PTQ and QAT rows, what learned, memory and time."""
-    metric = words.line(summary.get("metric") or "metric")
-    unit = words.metric_unit(metric)
+    metric = words.metric_of(summary)
     before = words.finite(summary.get("float"))
-    schemes = summary.get("schemes") if isinstance(summary.get("schemes"), Mapping) else {}
-    sign = 1 if summary.get("higher_is_better", True) else -1
-    rows = [("float", words.figure(before, unit), "")]
-    for name, scheme in (schemes or {"int8": summary}).items():  # type: ignore[union-attr]
-        for key, label in (("ptq", "calibrated (PTQ)"), ("quantized", "trained (QAT)")):
-            value = words.finite(scheme.get(key)) if isinstance(scheme, Mapping) else None
-            if value is not None:
-                lost = f"drop {words.change(sign * (before - value), unit)}" if before is not None else ""
-                rows.append((f"{words.line(name)}, {label}", words.figure(value, unit), lost))
-    chance, name = words.finite(summary.get("chance")), words.line(summary.get("chance_is") or "chance")
-    about = f"{metric} of {words.plain(summary.get('n'))} samples"
-    lines = [about + (f" ({name} {words.figure(chance, unit)})" if chance is not None else "")]
-    lines += [f"  {text}" for text in table([], rows, right=(1, 2))]
+    schemes = words.table(summary.get("schemes")) or {"int8": summary}
+
+    rows, notes = [("float", metric.format(before), "")], []
+    for name, scheme in schemes.items():
+        for label, value in words.quantized_rows(words.table(scheme)):
+            lost = f"drop {metric.format_drop(metric.drop(before, value))}" if before is not None else ""
+            rows.append((f"{words.line(name)}, {label}", metric.format(value), lost))
+        notes += [f"{words.line(name)}: {why}"] if (why := words.why_ptq(words.table(scheme))) else []
+
+    chance, name = words.finite(summary.get("chance")), words.line(summary.get("chance_is") or metric.chance)
+    about = f"{metric.name} of {words.plain(summary.get('n'))} samples"
+    lines = [about + (f" ({name} {metric.format(chance)})" if chance is not None else "")]
+    lines += [*(f"  {text}" for text in table([], rows, right=(1, 2))), *notes]
+
     learned, total = (words.plain(summary.get(f"{which}_parameters")) for which in ("updated", "total"))
     took = f"{words.plain(summary.get('steps'))} steps in {words.duration(summary.get('seconds'))}"
     peak = words.size(summary.get("peak_training_bytes"))

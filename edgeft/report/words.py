@@ -1,26 +1,33 @@
-"""How figures are written: one place for units, so that a page, a terminal and a pull request say the same.
-
-A figure that is None, NaN or infinite is written as a dash: nothing was measured. Drops of a fraction are points
-(hundredths), positive when the quantized artifact is worse.
-"""
+"""The sentences and rows that a page, a terminal and a pull request share; figures are written by `core.metric`."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from .. import tasks
+from ..core.metric import (
+    DASH,
+    Metric,
+    change,
+    figure,
+    finite,
+    from_dict,
+    gate_unit,
+    interval,
+    pair,
+    plain,
+    size,
+)
 from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
 
-DASH = "–"
+__all__ = ["DASH", "change", "figure", "finite", "interval", "pair", "plain", "size"]
 #: the order in which gates are read: what was not checked comes first, then what went wrong.
 READING_ORDER = (UNVERIFIED, FAIL, INCONCLUSIVE, PASS, ADVISORY)
 #: keys of a bench result that are times, in the order people read them.
 PERCENTILES = ("min_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms")
-_FRACTIONS = re.compile(
-    r"accuracy|agreement|share|recall|precision|fraction|iou|f1|_rate$|^ap\d*(_\d+)?$|auc|^hr@\d+$|ndcg"
-)
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -34,34 +41,56 @@ def line(value: Any) -> str:
     return " ".join(clean(value).split())
 
 
-def finite(value: Any) -> float | None:
-    """`value` as a finite float, or None (also for a string or a bool: those are no figures)."""
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) and not isinstance(value, str) else None
-
-
 def table(value: Any) -> Mapping[str, Any]:
     """`value` if it is a JSON object, else an empty one: a report may lack any of its parts."""
     return value if isinstance(value, Mapping) else {}
 
 
-def drop_of(values: Mapping[str, Any]) -> float | None:
-    """The `drop` of a row, else `float` - `quantized` (a metric where higher is better); None without both."""
-    given, before, after = (finite(values.get(key)) for key in ("drop", "float", "quantized"))
-    return given if given is not None else before - after if before is not None and after is not None else None
+def drop_of(values: Mapping[str, Any], metric: Metric) -> float | None:
+    """The `drop` of a row, else that of its `float` and `quantized`; None without both."""
+    recorded, before, after = (finite(values.get(key)) for key in ("drop", "float", "quantized"))
+    if recorded is not None:
+        return recorded
+    return metric.drop(before, after) if before is not None and after is not None else None
 
 
-def pair(value: Any) -> tuple[float, float] | None:
-    """An interval of two finite numbers, or None."""
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        return None
-    low, high = finite(value[0]), finite(value[1])
-    return None if low is None or high is None else (low, high)
+def metric_of(*documents: Mapping[str, Any] | None, name: Any = None) -> Metric:
+    """The record of the metric that a summary, a report or a manifest is about: the first `metric_record` of them.
+
+    Files of edgeft 0.1.0 hold its name alone (`name`, else their key `metric`): then it is a known task's record.
+    """
+    for document in documents:
+        if (record := from_dict(table(document).get("metric_record"))) is not None:
+            return replace(record, name=line(record.name), unit=line(record.unit), chance=line(record.chance))
+    names = [name, *(table(document).get("metric") for document in documents)]
+    text = next((line(value) for value in names if isinstance(value, str) and value), "metric")
+    return tasks.metric_named(text) or Metric(text)
+
+
+def origin(row: Mapping[str, Any]) -> str:
+    """How the quantized weights of a scheme of summary.json came to be: "qat", "ptq", or "" where there are none.
+
+    Of edgeft 0.1.0, which did not write `method`, the epoch that was taken tells it: 0 is as calibrated.
+    """
+    if finite(row.get("quantized")) is None:
+        return ""
+    if row.get("method") in ("qat", "ptq"):
+        return str(row["method"])
+    return "ptq" if row.get("best_epoch") == 0 else "qat"
+
+
+def quantized_rows(row: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """What a scheme of summary.json measured, (label, metric): as calibrated, and as trained where that was taken."""
+    rows = [("calibrated (PTQ)", finite(row.get("ptq")))]
+    rows += [("trained (QAT)", finite(row.get("quantized")))] if origin(row) == "qat" else []
+    return [(label, value) for label, value in rows if value is not None]
+
+
+def why_ptq(row: Mapping[str, Any]) -> str:
+    """Why the calibrated weights stand although QAT was run; "" where they do not, or it was not run."""
+    if origin(row) != "ptq" or "updated_parameters" not in row:
+        return ""
+    return line(row.get("why") or "QAT brought nothing, PTQ kept: no epoch was better on the validation split")
 
 
 def title(gate: Mapping[str, Any]) -> str:
@@ -77,45 +106,10 @@ def title(gate: Mapping[str, Any]) -> str:
 
 
 def unit_of(gate: Mapping[str, Any]) -> str:
-    """The unit of a gate's `float` and `quantized`: fraction, ms, bytes, MB, ratio, steps, or "" for the metric's own.
-
-    The gate's own `unit` decides; else its `metric` and `name` tell. Parity is in quantization steps whatever it
-    compares.
-    """
-    if gate.get("unit"):
-        return clean(gate["unit"])
-    metric, name = str(gate.get("metric") or "").lower(), str(gate.get("name") or "").lower()
-    for pattern, unit in (
-        (r"(^|[_ .])ms$|milliseconds|latency", "ms"),
-        (r"bytes", "bytes"),
-        (r"(^|[_ ])m(i)?b$", "MB"),
-        (r"speed|ratio|faster", "ratio"),
-        (r"step|lsb", "steps"),
-    ):
-        if re.search(pattern, metric):
-            return unit
-    if _FRACTIONS.search(metric):
-        return "fraction"
-    if name == "parity":
-        return "steps"
-    by_name = {"agreement": "fraction", "integer": "fraction", "latency": "ms", "size": "bytes"}
-    return by_name.get(name, "") if not metric else ""
-
-
-def metric_unit(metric: Any) -> str:
-    """The unit of a task metric by its name: "fraction" or "" (the metric's own)."""
-    return "fraction" if _FRACTIONS.search(str(metric or "").lower()) else ""
-
-
-def plain(value: Any, digits: int = 4) -> str:
-    """Four significant digits, no exponent where a person would write none."""
-    number = finite(value)
-    if number is None:
-        return DASH
-    if number == int(number) and abs(number) < 1e15:
-        return f"{int(number):,}"
-    text = f"{number:.{digits}g}"
-    return text if "e" not in text or abs(number) < 1e-4 else f"{number:,.0f}"
+    """The unit of a gate's `float` and `quantized`, see `core.metric`; files of 0.1.0 hold the metric's name alone."""
+    if isinstance(gate.get("unit"), str) and gate["unit"]:
+        return line(gate["unit"])
+    return gate_unit(str(gate.get("name")), str(gate.get("metric"))) or metric_of(name=gate.get("metric")).unit
 
 
 def cell(value: Any) -> str:
@@ -123,17 +117,6 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return plain(value) if isinstance(value, (int, float)) else line(value)
-
-
-def size(value: Any) -> str:
-    """Bytes for people: decimal units, as storage is sold."""
-    number = finite(value)
-    if number is None:
-        return DASH
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if abs(number) >= factor:
-            return f"{number / factor:.3g} {unit}" if abs(number) < 1000 * factor else f"{number / factor:,.0f} {unit}"
-    return f"{number:.0f} B"
 
 
 def count(value: Any) -> str:
@@ -157,46 +140,6 @@ def duration(value: Any) -> str:
     minutes, seconds = divmod(round(number), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
-
-
-def figure(value: Any, unit: str) -> str:
-    """A figure with its unit; a dash where there is none."""
-    number = finite(value)
-    if number is None:
-        return DASH
-    if unit == "fraction":
-        return f"{100 * number:.2f} %"
-    if unit == "bytes":
-        return size(number)
-    if unit == "ratio":
-        return f"{number:.2f}×"
-    if unit == "steps" and number == 1:
-        return "1 step"
-    return f"{plain(number)} {unit}".rstrip()
-
-
-def change(value: Any, unit: str) -> str:
-    """A drop, signed; a drop of fractions in points. Zero carries no sign."""
-    number = finite(value)
-    if number is None:
-        return DASH
-    shown = f"{100 * number:+.2f} points" if unit == "fraction" else f"{number:+.4g} {unit}".rstrip()
-    return shown.replace("+0.00 ", "0.00 ").replace("-0.00 ", "0.00 ") if unit == "fraction" else shown
-
-
-def interval(value: Any, unit: str, *, drop: bool = False) -> str:
-    """`[low, high]` in the unit's own scale; "" where there is none."""
-    both = pair(value)
-    if both is None:
-        return ""
-    if unit == "fraction":
-        inner = ", ".join(f"{100 * v:.2f}" for v in both)
-        return f"[{inner}]" + ("" if drop else " %")
-    if unit == "bytes":
-        return f"[{size(both[0])}, {size(both[1])}]"
-    if unit == "ratio":
-        return f"[{both[0]:.2f}, {both[1]:.2f}]×"
-    return f"[{', '.join(f'{v:.4g}' for v in both)}]"
 
 
 def limit(gate: Mapping[str, Any]) -> str:
@@ -252,16 +195,18 @@ def sentence(report: Mapping[str, Any]) -> str:
 def headline(report: Mapping[str, Any]) -> dict[str, Any]:
     """The figures that every form of the report leads with; absent ones are None.
 
-    Keys: metric, unit, float, quantized, drop, ci95, recorded (of the accuracy gate); speedup, ci99, float_ms,
-    quantized_ms, where; float_bytes, quantized_bytes, size_ratio; int8_share.
+    Keys: metric, metric_record (a `Metric`), unit, float, quantized, drop, ci95, recorded (of the accuracy gate);
+    speedup, ci99, float_ms, quantized_ms, where; float_bytes, quantized_bytes, size_ratio; int8_share.
     """
     gates = [g for g in report.get("gates") or () if isinstance(g, Mapping)]
     accuracy = next((g for g in gates if g.get("name") == "accuracy"), {})
+    metric = metric_of(report, name=accuracy.get("metric") or "accuracy")
     latency, bytes_ = table(report.get("latency")), table(report.get("size"))
     before, after = finite(bytes_.get("float_bytes")), finite(bytes_.get("quantized_bytes"))
     return {
-        "metric": line(accuracy.get("metric") or "accuracy"),
-        "unit": unit_of(accuracy) if accuracy else "fraction",
+        "metric": metric.name,
+        "metric_record": metric,
+        "unit": metric.unit,
         "float": finite(accuracy.get("float")),
         "quantized": finite(accuracy.get("quantized")),
         "drop": finite(accuracy.get("drop")),

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..core.errors import UsageError, nearest
+from ..core.metric import Metric
 from ..plugins import offered
 
 #: tasks of this package; `name-of-task` is the module `name_of_task.py`
@@ -33,8 +34,7 @@ Outputs = Mapping[str, np.ndarray]
 class Task(Protocol):
     """A task module.
 
-    `METRIC` is the metric's name, `UNIT` "fraction" or the field's own, `HIGHER_IS_BETTER` its direction. The default
-    gate is `MAX_DROP`, or where that is 0 the share `MAX_DROP_RELATIVE` of the baseline (for metrics without a bound).
+    `METRIC` is the record of the metric that gates judge, `EXTRA_METRICS` are those of `extra_metrics`.
     A *raw* sample is what a user has: an image's pixels as uint8 (H, W[, C]), a string, an array of numbers, or a
     mapping of such values; `preprocess` makes one batch-of-one feed per graph input from it, by `spec`, the manifest's
     `preprocess` table (plain JSON values only). The feeds' order is that of the model's inputs.
@@ -62,11 +62,8 @@ class Task(Protocol):
     """
 
     NAME: str
-    METRIC: str
-    UNIT: str
-    HIGHER_IS_BETTER: bool
-    MAX_DROP: float
-    MAX_DROP_RELATIVE: float
+    METRIC: Metric
+    EXTRA_METRICS: tuple[Metric, ...]
 
     def configure(
         self, data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
@@ -122,7 +119,7 @@ class Task(Protocol):
         ...
 
     def chance(self, targets: np.ndarray) -> float:
-        """The metric of the best answer that looks at no input (majority class, mean); `CHANCE` may give it a name."""
+        """The metric of the best answer that looks at no input (majority class, mean); `METRIC.chance` names it."""
         ...
 
 
@@ -149,3 +146,9 @@ def get(name: str) -> Task:
     if name in extra:
         return extra[name].load()
     raise UsageError(f"unknown task {name!r}", remedy=nearest(name, (*BUILTIN, *extra)))
+
+
+def metric_named(name: str) -> Metric | None:
+    """The record of a metric that a task of this package has under that name, or None."""
+    every = (metric for task in map(get, BUILTIN) for metric in (task.METRIC, *task.EXTRA_METRICS))
+    return next((metric for metric in every if metric.name == name), None)

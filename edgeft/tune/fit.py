@@ -21,9 +21,12 @@ from accelerate.utils import broadcast
 from torch import nn
 
 from ..core import interrupt
+from ..core.metric import Metric
 from . import checkpoint, sparse
 from .memory import SavedBytes
 from .updates import pace_statistics, train_mode
+
+VALIDATION = Metric("validation")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Stage:
     optimizer: str = "adamw"
     patience: int = 0
     seed: int = 0
-    higher_is_better: bool = True
+    #: what `validate` measures: which of two values is better, and how one is written
+    metric: Metric = VALIDATION
     #: BatchNorm's running statistics: "update" | "freeze"; "" = a captured graph, which has neither them nor a mode
     norm_stats: str = "update"
     #: called before each epoch (from 1) with its number: sets which parameters learn in it, where that changes
@@ -123,6 +127,7 @@ def fit(
         best_state, first, steps, measured = copy.deepcopy(module.state_dict()), 1, 0, 0
         best_epoch, spent = 0, 0.0
         rows.append({"stage": stage.name, "epoch": 0, "validation": best})
+        say(f"{stage.name}: validation {stage.metric.format(best)} before training")
     else:
         module.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -170,7 +175,7 @@ def fit(
         if not math.isfinite(total):
             raise FloatingPointError(f"{stage.name}: the loss is not finite in epoch {epoch}")
         metric = validate()
-        if metric >= best if stage.higher_is_better else metric <= best:
+        if not stage.metric.better(best, metric):
             best, best_epoch, best_state = metric, epoch, copy.deepcopy(module.state_dict())
         rows.append(
             {
@@ -183,7 +188,8 @@ def fit(
             }
         )
         accelerator.log({f"{stage.name}/{k}": rows[-1][k] for k in ("loss", "validation", "lr")}, step=steps)
-        say(f"{stage.name} {epoch}/{stage.epochs}: loss {rows[-1]['loss']:.4f}, validation {metric:.4f}")
+        score = stage.metric.format(metric)
+        say(f"{stage.name} {epoch}/{stage.epochs}: loss {rows[-1]['loss']:.4f}, validation {score}")
         if accelerator.is_main_process:
             checkpoint.save(
                 state_file,
@@ -208,3 +214,16 @@ def fit(
     module.eval()
     accelerator.free_memory()
     return Fitted(best_epoch, best, steps, spent + time.monotonic() - started, measured, rows)
+
+
+def outcome(fitted: Fitted, metric: Metric) -> dict[str, str]:
+    """`method`, "qat" or "ptq": whose weights a scheme has after QAT; of "ptq" also `why`, a sentence."""
+    if fitted.best_epoch:
+        return {"method": "qat"}
+    scores = [row["validation"] for row in fitted.rows if row["epoch"]]
+    best = max(scores) if metric.higher_is_better else min(scores)
+    why = (
+        f"QAT brought nothing, PTQ kept: none of {len(scores)} epochs was better on the validation split "
+        f"({metric.name} {metric.format(fitted.best)} as calibrated, {metric.format(best)} in the best epoch)"
+    )
+    return {"method": "ptq", "why": why}

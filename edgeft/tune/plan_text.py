@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.metric import Metric
+
 _WIDTH = 24
 
 
-def lines(record: Mapping[str, Any]) -> list[str]:
+def lines(record: Mapping[str, Any], metric: Metric) -> list[str]:
     """Lines for the terminal: a row a layer that learns, with a bar of its bytes, then the curve."""
     rows = [row for row in record["layers"] if row["values"]]
     of = f" of {_mib(record['budget'])}" if "budget" in record else ""
@@ -25,7 +27,7 @@ def lines(record: Mapping[str, Any]) -> list[str]:
         said.append(f"  {row['layer']:{wide}}  {bar:{_WIDTH}}  {_mib(row['bytes'])}  {', '.join(parts)}")
     for point in record["curve"]:
         mark = "  <- taken" if point["taken"] else ""
-        scores = f"validation {point['validation']:.4f}, loss {point['loss']:.4f}"
+        scores = f"validation {metric.format(point['validation'])}, loss {point['loss']:.4f}"
         said.append(f"  tried: {point['name']:10} {_mib(point['bytes']):>11}  {scores}{mark}")
     return said
 

@@ -27,7 +27,7 @@ from ..session import environment
 from ..session.calibration_data import as_tuple, calibrated, calibration_samples, check_keep_float
 from ..session.session import LEARNED, Say, Session, open_session, silent
 from . import auto, learning, lora, plan_text, sparse, updates
-from .fit import Fitted, Stage, agreed, fit
+from .fit import Fitted, Stage, agreed, fit, outcome
 from .frugal import Frugal
 from .memory import moving_bytes
 from .plan import plan, rates, weighted_loss
@@ -265,7 +265,7 @@ class _Run:
             planned = auto.Planned(self.learns.plan, record)
         if planned is not None:
             self.planned = planned.record
-            for line in plan_text.lines(planned.record):
+            for line in plan_text.lines(planned.record, self.s.task.METRIC):
                 self.say(line)
             if self.accelerator.is_main_process:
                 files.write_json(path, planned.record)
@@ -286,7 +286,7 @@ class _Run:
             t.optimizer,
             t.patience,
             t.seed,
-            self.s.task.HIGHER_IS_BETTER,
+            self.s.task.METRIC,
             "freeze" if self.s.policy in updates.PLANNED else t.norm_stats,
             opens=(lambda epoch: updates.apply(self.module, learns.at(epoch))) if learns.every else None,
         )
@@ -311,10 +311,13 @@ class _Run:
         graph = calibrated(self.s, self.captured, scheme)
         graph.module.to(self.accelerator.device)
         result: dict[str, Any] = {"ptq": self.metric(graph.module, "test"), "quantized": None, "best_epoch": 0}
+        result["method"] = "ptq"
         if q.method == "qat" and q.epochs:
-            self.say(f"{scheme.name}: {len(graph.weights())} integer layers, PTQ {result['ptq']:.4f}; training")
+            self.say(f"{scheme.name}: {len(graph.weights())} integer layers are calibrated; training")
             fitted = self.qat(graph)
-            result["best_epoch"] = fitted.best_epoch
+            result |= {"best_epoch": fitted.best_epoch, **outcome(fitted, self.s.task.METRIC)}
+            if result["method"] == "ptq":
+                self.say(f"{scheme.name}: {result['why']}")
             result["updated_parameters"] = sum(p.numel() for p in graph.module.parameters() if p.requires_grad)
             result["quantized"] = self.metric(graph.module, "test")
         else:
@@ -351,7 +354,7 @@ class _Run:
             t.optimizer,
             0,
             t.seed,
-            self.s.task.HIGHER_IS_BETTER,
+            self.s.task.METRIC,
             norm_stats="",
             key=repr(dataclasses.astuple(q)),
         )
@@ -378,17 +381,19 @@ class _Run:
     def summary(self, results: dict[str, dict[str, Any]], seconds: float) -> dict[str, Any]:
         test = self.s.dataset.split("test")
         first = next(iter(results.values()), {})
+        metric = self.s.task.METRIC
         return {
             "schema": 1,
             "name": self.s.recipe.name,
             "task": self.s.recipe.task,
-            "metric": self.s.task.METRIC,
+            "metric": metric.name,
+            "metric_record": metric.as_dict(),
             "float": self.metric(self.module, "test"),
             "ptq": first.get("ptq"),
             "quantized": first.get("quantized"),
             "n": len(test),
             "chance": float(self.s.task.chance(test.targets)),
-            "chance_is": getattr(self.s.task, "CHANCE", "chance"),
+            "chance_is": metric.chance,
             "policy": self.s.policy,
             **({"plan": self.planned} if self.planned else {}),
             "adapted_layers": self.adapted,

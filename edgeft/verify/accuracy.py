@@ -10,6 +10,7 @@ import numpy as np
 
 from ..config.recipe import Gates
 from ..core.errors import DataError, ModelError, RecipeError
+from ..core.metric import Metric
 from ..core.verdict import FAIL, INCONCLUSIVE, PASS, Verdict
 from ..measure import stats
 from ..tasks import Task
@@ -38,29 +39,30 @@ def accuracy(
     Raises `DataError` when the float baseline is no better than chance (nothing could be lost then), `ModelError` when
     it is not a number, `RecipeError` when the limit is as wide as what the metric has above chance.
     """
-    n = len(targets)
+    n, measure = len(targets), task.METRIC
+    name, unit = measure.name, measure.unit
     if n == 0:
-        return Verdict("accuracy", FAIL, "no samples: measured nothing", metric=task.METRIC)
+        return Verdict("accuracy", FAIL, "no samples: measured nothing", metric=name, unit=unit)
     before, after = task.metric(float_outputs, targets), task.metric(quantized_outputs, targets)
     if not math.isfinite(before):
-        raise ModelError(f"the float baseline's {task.METRIC} is {before}", remedy="check the float model first")
+        raise ModelError(f"the float baseline's {name} is {before}", remedy="check the float model first")
     swapped = swapped_labels(task, float_outputs, targets, labels)
     if swapped is not None:
-        return Verdict("accuracy", FAIL, swapped, metric=task.METRIC, float=before, n=n)
+        return Verdict("accuracy", FAIL, swapped, metric=name, unit=unit, float=before, n=n)
     check_baseline(task, float_outputs, targets, before)
     limit = drop_limit(task, gates, before, task.chance(targets))
     if not math.isfinite(after):
-        why = f"{task.METRIC} of the artifact is {after}"
-        return Verdict("accuracy", FAIL, why, metric=task.METRIC, float=before, limit=limit, n=n)
-    sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
-    drop = sign * (before - after) + 0.0  # never -0
+        why = f"{name} of the artifact is {after}"
+        return Verdict("accuracy", FAIL, why, metric=name, unit=unit, float=before, limit=limit, n=n)
+    drop = measure.drop(before, after)
     interval = drop_interval(task, float_outputs, quantized_outputs, targets)
-    verdict, why = _decide(drop, interval, limit, n, gates.decide)
+    verdict, why = _decide(measure, drop, interval, limit, n, gates.decide)
     return Verdict(
         "accuracy",
         verdict,
-        f"{task.METRIC} {before:.4g} float, {after:.4g} quantized: {why}",
-        metric=task.METRIC,
+        f"{name} {measure.format(before)} float, {measure.format(after)} quantized: {why}",
+        metric=name,
+        unit=unit,
         float=before,
         quantized=after,
         drop=drop,
@@ -78,12 +80,14 @@ def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
     limits = [] if gates.max_drop is None else [gates.max_drop]
     if gates.max_drop_relative:
         limits.append(gates.max_drop_relative * abs(before))
-    limit = min(limits, default=task.MAX_DROP or task.MAX_DROP_RELATIVE * abs(before))
-    room = before - chance if task.HIGHER_IS_BETTER else chance - before
+    measure = task.METRIC
+    limit = min(limits, default=measure.max_drop or measure.max_drop_relative * abs(before))
+    room = measure.drop(before, chance)
     if limit >= abs(room) and limit > 0:
         raise RecipeError(
-            f"a drop of {limit:.4g} is allowed, but the baseline's {task.METRIC} of {before:.4g} is only "
-            f"{abs(room):.4g} away from chance ({chance:.4g}): this gate could never fail",
+            f"a drop of {measure.format_limit(limit)} is allowed, but the baseline's {measure.name} of "
+            f"{measure.format(before)} is only {measure.format_limit(abs(room))} away from {measure.chance} "
+            f"({measure.format(chance)}): this gate could never fail",
             where="gates.max_drop",
             remedy=f"choose a limit well below {abs(room):.4g}",
         )
@@ -92,22 +96,23 @@ def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
 
 def check_baseline(task: Task, outputs: Outputs, targets: np.ndarray, value: float) -> None:
     """Raise `DataError` unless the float baseline beats `task.chance` beyond its one-sided 95 % noise."""
-    chance, n = task.chance(targets), len(targets)
+    chance, n, measure = task.chance(targets), len(targets), task.METRIC
     scores = task.per_sample(outputs, targets)
     if scores is not None and _is_binary(scores):
         ones = round(float(np.sum(scores)))
         luck = (
             1 - stats.binomial_cdf(ones - 1, n, chance)
-            if task.HIGHER_IS_BETTER
+            if measure.higher_is_better
             else stats.binomial_cdf(ones, n, chance)
         )
         above = luck < 0.05
     else:
         low, high = _bootstrap(task, outputs, targets, confidence=0.90)
-        above = low > chance if task.HIGHER_IS_BETTER else high < chance
+        above = measure.better(low if measure.higher_is_better else high, chance)
     if not above:
         raise DataError(
-            f"the float baseline's {task.METRIC} is {value:.4g} on {n} samples, and chance is {chance:.4g}: "
+            f"the float baseline's {measure.name} is {measure.format(value)} on {n} samples, and {measure.chance} is "
+            f"{measure.format(chance)}: "
             "there is nothing that quantization could lose",
             where="float baseline",
             remedy="train the float model longer, give more samples, or check that labels and preprocessing fit it",
@@ -119,7 +124,7 @@ def drop_interval(
 ) -> tuple[float, float] | None:
     """The paired 95 % interval of the drop (positive = worse); None where there are too few samples for one."""
     n = len(targets)
-    sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
+    sign = 1.0 if task.METRIC.higher_is_better else -1.0
 
     before, after = task.per_sample(float_outputs, targets), task.per_sample(quantized_outputs, targets)
     if before is not None and after is not None and _is_binary(before) and _is_binary(after):
@@ -146,13 +151,12 @@ def worst_class(
     """The class that lost most, {label, float, quantized, drop, n}; of equals the one with most samples."""
     before = task.per_class(float_outputs, targets, labels)
     after = task.per_class(quantized_outputs, targets, labels)
-    sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
     rows = [
         {
             "label": label,
             "float": row["metric"],
             "quantized": after[label]["metric"],
-            "drop": sign * (row["metric"] - after[label]["metric"]),
+            "drop": task.METRIC.drop(row["metric"], after[label]["metric"]),
             "n": int(row["n"]),
         }
         for label, row in before.items()
@@ -187,20 +191,23 @@ def swapped_labels(task: Task, outputs: Outputs, targets: np.ndarray, labels: Se
     return None
 
 
-def _decide(drop: float, interval: tuple[float, float] | None, limit: float, n: int, decide: str) -> tuple[str, str]:
-    found = f"drop {drop:.4g}" + (f" (95 % {interval[0]:.4g} to {interval[1]:.4g})" if interval else "")
+def _decide(
+    measure: Metric, drop: float, interval: tuple[float, float] | None, limit: float, n: int, decide: str
+) -> tuple[str, str]:
+    spread = f" (95 % {measure.format_interval(interval, drop=True)})" if interval else ""
+    found, allowed = f"drop {measure.format_drop(drop)}{spread}", measure.format_limit(limit)
     if decide == "point":
         if drop <= limit + _EPSILON:
-            return PASS, f"{found} is within {limit:.4g}"
-        return FAIL, f"{found} exceeds {limit:.4g}"
+            return PASS, f"{found} is within {allowed}"
+        return FAIL, f"{found} exceeds {allowed}"
     if interval is None:
         return INCONCLUSIVE, f"{found}: {n} samples give no interval"
     low, high = interval
     if high <= limit + _EPSILON:
-        return PASS, f"{found} is below {limit:.4g} as a whole"
+        return PASS, f"{found} is below {allowed} as a whole"
     if low > limit:
-        return FAIL, f"{found} exceeds {limit:.4g} as a whole"
-    return INCONCLUSIVE, f"{found} straddles {limit:.4g}; {_needed(drop, interval, limit, n)}"
+        return FAIL, f"{found} exceeds {allowed} as a whole"
+    return INCONCLUSIVE, f"{found} straddles {allowed}; {_needed(drop, interval, limit, n)}"
 
 
 def _needed(drop: float, interval: tuple[float, float], limit: float, n: int) -> str:

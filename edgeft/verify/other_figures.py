@@ -19,19 +19,18 @@ def other_figures(
 ) -> dict[str, Any]:
     """`worst_class` and `per_class` of the report; `extra_metrics` and `confusion` where the task has them.
 
-    `extra_metrics` is {name: {"float", "quantized"}}, `confusion` {"labels", "float", "quantized"}: counts
-    with a row for each true class.
+    `extra_metrics` is {name: {"float", "quantized", "metric_record"}}, `confusion` {"labels", "float", "quantized"}:
+    counts with a row for each true class.
     """
     both = (float_outputs, quantized_outputs)
     before, after = (task.per_class(outputs, targets, labels) for outputs in both)
-    sign = 1.0 if task.HIGHER_IS_BETTER else -1.0
     found: dict[str, Any] = {
         "worst_class": worst_class(task, *both, targets, labels),
         "per_class": {
             label: {
                 "float": before[label]["metric"],
                 "quantized": after[label]["metric"],
-                "drop": sign * (before[label]["metric"] - after[label]["metric"]),
+                "drop": task.METRIC.drop(before[label]["metric"], after[label]["metric"]),
                 "n": before[label]["n"],
             }
             for label in before
@@ -40,8 +39,10 @@ def other_figures(
     }
     if hasattr(task, "extra_metrics"):
         first, second = (task.extra_metrics(outputs, targets) for outputs in both)
+        records = {record.name: record for record in task.EXTRA_METRICS}
         found["extra_metrics"] = {
-            name: {"float": value, "quantized": second.get(name)} for name, value in first.items()
+            name: {"float": value, "quantized": second.get(name), "metric_record": records[name].as_dict()}
+            for name, value in first.items()
         }
     if hasattr(task, "confusion") and 2 <= len(labels) <= MOST_CLASSES:
         tables = [task.confusion(outputs, targets).tolist() for outputs in both]

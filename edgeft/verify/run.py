@@ -97,6 +97,7 @@ def run(
     comparison = None
     kept = list(recorded(opened.manifest, "quantize").get("keep_float") or ())
     extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
+    extra["metric_record"] = opened.task.METRIC.as_dict()
     if opened.exact:
         extra["warnings"].append(SATURATES)
     extra |= {"keep_float": kept} if kept else {}

@@ -77,7 +77,7 @@ def test_an_unknown_verdict_is_our_fault_and_never_a_pass(wrong: str) -> None:
 def test_as_dict_is_what_a_report_holds() -> None:
     made = Verdict("accuracy", PASS, "fine", metric="accuracy", float=0.9, quantized=0.89, drop=0.01, ci95=(0.0, 0.02))
     table = json.loads(json.dumps(made.as_dict()))
-    keys = ["name", "verdict", "why", "metric", "float", "quantized", "drop", "ci95", "limit", "n", "required"]
+    keys = ["name", "verdict", "why", "metric", "float", "quantized", "drop", "ci95", "limit", "n", "required", "unit"]
     assert list(table) == keys
     assert table["ci95"] == [0.0, 0.02]
     assert table["limit"] is None

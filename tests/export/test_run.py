@@ -23,6 +23,7 @@ GATES = {"accuracy", "agreement", "parity", "integer", "latency", "size", "compa
 GATE_KEYS = {
     *("name", "metric", "float", "quantized", "drop", "ci95", "limit", "n", "verdict", "why"),
     "required",
+    "unit",
 }
 REPORT_KEYS = {
     *("schema", "target", "backend", "verdict", "gates", "latency", "size", "int8_share", "worst_class"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import report_values as values
 
+from edgeft.core.metric import Metric
 from edgeft.report import html, page, plots
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -192,7 +193,8 @@ def test_a_run_shows_its_rows_schemes_and_recipe(drawn: bool) -> None:
 
 
 def test_a_drop_counts_the_other_way_where_lower_is_better() -> None:
-    summary = {**values.summary(), "metric": "mae", "float": 2.0, "quantized": 2.5, "higher_is_better": False}
+    record = Metric("mae", higher_is_better=False).as_dict()
+    summary = {**values.summary(), "metric": "mae", "metric_record": record, "float": 2.0, "quantized": 2.5}
     assert "drop +0.5" in read(html.render_run(summary)).words
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import report_values as values
 
-from edgeft.report import text
+from edgeft import tasks
+from edgeft.core.metric import Metric
+from edgeft.report import html, markdown, text
 
 
 def test_a_report_for_people() -> None:
@@ -103,3 +106,59 @@ def test_a_control_rate_is_told_where_it_was_measured() -> None:
     assert few.splitlines()[-1] == "Control rate: not told, 64 calls are too few for a p99."
     lines = text.render({**values.report(), "rate": {"rate_hz": 250.0, "p99_ms": 4.0, "samples": 400, "where": "host"}})
     assert "(p99 4 ms of 400, on the host)" in lines
+
+
+def control_summary(**more: Any) -> dict[str, Any]:
+    """What `tune` of edgeft 0.1.0 wrote of a run on Pendulum-like data, without the record of its metric."""
+    row = {"ptq": 0.3491, "quantized": 0.3479, "best_epoch": 2, "updated_parameters": 100}
+    scores = {"float": 0.3468, "ptq": 0.3491, "quantized": 0.3479}
+    named = {"task": "control", "metric": "mean absolute error", "schemes": {"affine": row}}
+    return {**values.summary(), **named, **scores, "chance": 1.2, **more}
+
+
+def test_a_larger_error_is_a_drop() -> None:
+    for summary in (control_summary(), control_summary(metric_record=tasks.get("control").METRIC.as_dict())):
+        lines = [" ".join(line.split()) for line in text.tuned(summary).splitlines()]
+        assert "affine, calibrated (PTQ) 0.3491 drop +0.0023" in lines
+        assert "affine, trained (QAT) 0.3479 drop +0.0011" in lines
+        assert "drop +0.0011" in html.render_run(summary)
+
+
+def test_a_word_error_rate_is_a_percentage_of_either_version() -> None:
+    named = {"task": "speech", "metric": "word error rate", "chance": 1.0, "float": 0.123}
+    schemes = {"affine": {"ptq": 0.135, "quantized": 0.13, "best_epoch": 1}}
+    shown = text.tuned({**values.summary(), **named, "schemes": schemes})
+    assert "12.30 %" in shown and "13.50 %  drop +1.20 points" in shown
+    gate = values.gate("accuracy", "pass", metric="word error rate", float=0.123, quantized=0.135, drop=0.012)
+    report = {**values.report(), "gates": [gate]}
+    for page in (text.render(report), markdown.render(report), html.render(report, values.manifest())):
+        assert "12.30 % → 13.50 %" in page.replace("\\", "") or ("12.30 %" in page and "13.50 %" in page)
+        assert "+1.20 points" in page
+
+
+def test_a_plug_in_tasks_metric_is_written_as_its_record_says() -> None:
+    record = Metric("rise", "cm", higher_is_better=False).as_dict()
+    gate = values.gate("accuracy", "pass", metric="rise", unit="cm", float=2.0, quantized=2.5, drop=0.5, limit=1.0)
+    report = {**values.report(), "metric_record": record, "gates": [gate]}
+    for page in (text.render(report), markdown.render(report), html.render(report, values.manifest())):
+        assert "2 cm" in page and "2.5 cm" in page and "+0.5 cm" in page
+    summary = {**values.summary(), "metric": "rise", "metric_record": record, "float": 2.0, "schemes": {}}
+    assert "drop -1.033 cm" in text.tuned(summary)
+
+
+def test_no_row_of_training_that_was_not_taken() -> None:
+    why = "QAT brought nothing, PTQ kept: none of 3 epochs was better on the validation split"
+    row = {"ptq": 0.9571, "quantized": 0.9571, "best_epoch": 0}
+    discarded = {**row, "method": "ptq", "updated_parameters": 9, "why": why}
+    for summary, reason in (
+        ({**values.summary(), "schemes": {"affine": {**row, "method": "ptq"}}}, ""),
+        ({**values.summary(), "schemes": {"affine": row}}, ""),  # as 0.1.0 wrote it with quantize.method = "ptq"
+        ({**values.summary(), "schemes": {"affine": discarded}}, why),
+        (
+            {**values.summary(), "schemes": {"affine": {**row, "updated_parameters": 9}}},
+            "QAT brought nothing, PTQ kept",
+        ),
+    ):
+        for page in (text.tuned(summary), html.render_run(summary)):
+            assert "calibrated (PTQ)" in page and "trained (QAT)" not in page
+            assert (reason in page) if reason else ("PTQ kept" not in page)

@@ -15,7 +15,7 @@ from edgeft.report import words
 anything = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)
 )
-units = st.sampled_from(["fraction", "ms", "bytes", "MB", "ratio", "steps", ""])
+units = st.sampled_from(["fraction", "score", "ms", "bytes", "MB", "ratio", "steps", ""])
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_a_drop_is_signed(value: Any, unit: str, shown: str) -> None:
     ("gate", "unit", "limit"),
     [
         ({"name": "accuracy", "metric": "accuracy", "limit": 0.01}, "fraction", "drop ≤ 1.00 points"),
-        ({"name": "accuracy", "metric": "bleu", "limit": 0.5}, "", "drop ≤ 0.5"),
-        ({"name": "accuracy", "metric": "mean_iou", "limit": 0.02}, "fraction", "drop ≤ 2.00 points"),
+        ({"name": "accuracy", "metric": "BLEU", "limit": 0.5}, "score", "drop ≤ 0.50"),
+        ({"name": "accuracy", "metric": "mIoU", "limit": 0.02}, "fraction", "drop ≤ 2.00 points"),
         ({"name": "agreement", "metric": "agreement", "limit": 0.0}, "fraction", "–"),
         ({"name": "agreement", "metric": "agreement", "limit": 0.97}, "fraction", "≥ 97.00 %"),
         ({"name": "integer", "metric": "int8_share", "limit": 0.5}, "fraction", "≥ 50.00 %"),

@@ -18,6 +18,7 @@ from shapes_run import HOST
 from torch import nn
 
 from edgeft.core.errors import DataError, RecipeError
+from edgeft.core.metric import Metric
 from edgeft.tune import checkpoint
 from edgeft.tune.fit import Fitted, Stage, fit, rate
 from edgeft.tune.run import tune
@@ -76,7 +77,7 @@ def test_the_loss_falls_and_the_rows_tell_of_it(tmp_path: Path) -> None:
 )
 def test_the_best_epoch_is_kept(scores: list[float], higher: bool, best: int, tmp_path: Path) -> None:
     case = Case(tmp_path, scores)
-    fitted = case.run(3, higher_is_better=higher)
+    fitted = case.run(3, metric=Metric("score", higher_is_better=higher))
     assert fitted.best_epoch == best and fitted.best == scores[best]
     assert torch.equal(case.module.weight, case.seen[best])
     assert not case.module.training

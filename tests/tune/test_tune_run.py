@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from shapes_run import HOST
 from torch import nn
 
 from edgeft import data as data_room
+from edgeft import tasks
 from edgeft.config import recipe
 from edgeft.core.errors import DataError, ModelError, RecipeError
+from edgeft.core.metric import Metric
+from edgeft.report import html, text
 from edgeft.tune.run import tune
 
 SUMMARY = (
@@ -110,6 +115,37 @@ def test_without_quantization_aware_training(method: str, epochs: int, data: Pat
         assert not list((tmp_path / "run").glob("quantized.*"))
     else:
         assert result["ptq"] == result["quantized"]
+        assert [row["method"] for row in result["schemes"].values()] == ["ptq"]
+        assert "trained (QAT)" not in text.tuned(result) and "PTQ kept" not in text.tuned(result)
+
+
+def test_training_that_made_every_epoch_worse_is_not_shown_as_taken(
+    finished: tuple[Path, dict[str, Any], list[str]], data: Path, tmp_path: Path
+) -> None:
+    out, before, _ = finished
+    shutil.copytree(out, tmp_path / "run")
+    made = tune_data.recipe_for(data, "train.epochs=6", "quantize.lr=0.5")
+    said: list[str] = []
+    result = tune(made, tmp_path / "run", resume=True, say=said.append)
+    row = result["schemes"][HOST]
+    assert row["method"] == "ptq" and row["best_epoch"] == 0 and row["quantized"] == row["ptq"] == before["ptq"]
+    assert f"{HOST}: {row['why']}" in said and "none of 2 epochs was better on the validation split" in row["why"]
+    for page in (text.tuned(result), html.render_run(result)):
+        assert "trained (QAT)" not in page and "QAT brought nothing, PTQ kept" in page
+    trained = before["schemes"][HOST]
+    assert trained["method"] == ("qat" if trained["best_epoch"] else "ptq")
+
+
+def test_progress_shows_the_validation_split_alone(finished: tuple[Path, dict[str, Any], list[str]]) -> None:
+    out, result, said = finished
+    metric = Metric("accuracy", "fraction")
+    assert result["metric_record"] == tasks.get("classify").METRIC.as_dict()
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    shown = [metric.format(row["validation"]) for row in rows]
+    stages = ("float", *result["schemes"])
+    lines = [line for line in said if "validation" in line and line.startswith(stages)]
+    assert [re.search(r"validation (\S+ %)", line)[1] for line in lines] == shown  # type: ignore[index]
+    assert not [line for line in said if re.search(r"PTQ \d", line)]
 
 
 def test_the_head_policy_trains_the_head_alone(data: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from logits import LABELS, outputs, targets, wrong
 
 from edgeft.config.recipe import Gates
 from edgeft.core.errors import DataError, ModelError, RecipeError
+from edgeft.core.metric import Metric
 from edgeft.tasks.classify import decoding as classify
 
 verify = importlib.import_module("edgeft.verify")  # the subpackage: `edgeft.verify` is the function
@@ -151,9 +152,7 @@ def error_task(mean: bool):
         return float(gap.mean() if mean else np.sqrt((gap**2).mean()))
 
     return SimpleNamespace(
-        METRIC="mae",
-        HIGHER_IS_BETTER=False,
-        MAX_DROP=0.1,
+        METRIC=Metric("mae", higher_is_better=False, max_drop=0.1),
         metric=metric,
         per_sample=per_sample,
         decisions=lambda outputs: outputs["y"],

@@ -189,7 +189,7 @@ def test_the_report_has_the_keys_of_the_contract():
     assert set(found["latency"]) >= {"float_ms", "quantized_ms", "speedup", "ci99", "where"}
     low, high = found["latency"]["ci99"]
     assert low < found["latency"]["speedup"] < high and found["latency"]["where"] == "host"
-    gate = {"name", "metric", "float", "quantized", "drop", "ci95", "limit", "n", "verdict", "why", "required"}
+    gate = {"name", "metric", "float", "quantized", "drop", "ci95", "limit", "n", "verdict", "why", "required", "unit"}
     assert set(found["gates"][0]) == gate
     assert found["size"] == {"float_bytes": 4, "quantized_bytes": 1} and found["int8_share"] == 0.5
     assert made(PASSED)["latency"]["speedup"] is None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgeft.core.metric import Metric
 from edgeft.report import html
 from edgeft.tasks.classify import decoding as classify
 from edgeft.tasks.control import decoding as control
@@ -16,8 +17,9 @@ def test_each_class_further_metrics_and_confusion_of_both() -> None:
     truth = np.array([0] * 8 + [1] * 2)
     found = other_figures(classify, logits(truth.tolist()), logits([0] * 9 + [1]), truth, ("healthy", "ill"))
     assert found["worst_class"]["label"] == "ill" and found["per_class"]["ill"]["quantized"] == 0.5
-    assert found["extra_metrics"]["balanced_accuracy"] == {"float": 1.0, "quantized": 0.75}
-    assert found["extra_metrics"]["auc"] == {"float": 1.0, "quantized": 0.75}
+    for name in ("balanced_accuracy", "auc"):
+        record = Metric(name, "fraction").as_dict()
+        assert found["extra_metrics"][name] == {"float": 1.0, "quantized": 0.75, "metric_record": record}
     assert found["confusion"]["float"] == [[8, 0], [0, 2]] and found["confusion"]["quantized"] == [[8, 0], [1, 1]]
     text = html.render({**found, "gates": []}, {"name": "x"})
     assert "Further metrics" in text and "macro F1" in text and "+25.00 points" in text

@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import BundleError, DataError, nearest
+from ...core.metric import Metric
 from ...inputs.image import configure, preprocess, read
 from ..show import show
 
 __all__ = [
-    "HIGHER_IS_BETTER",
-    "MAX_DROP",
-    "MAX_DROP_RELATIVE",
+    "EXTRA_METRICS",
     "METRIC",
     "NAME",
-    "UNIT",
     "alike",
     "chance",
     "configure",
@@ -41,11 +39,8 @@ __all__ = [
 ]
 
 NAME = "classify"
-METRIC = "accuracy"
-UNIT = "fraction"
-HIGHER_IS_BETTER = True
-MAX_DROP = 0.01
-MAX_DROP_RELATIVE = 0.0
+METRIC = Metric("accuracy", "fraction", max_drop=0.01)
+EXTRA_METRICS = (Metric("balanced_accuracy", "fraction"), Metric("macro_f1", "fraction"), Metric("auc", "fraction"))
 
 
 def _logits(outputs: Mapping[str, np.ndarray]) -> np.ndarray:

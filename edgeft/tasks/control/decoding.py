@@ -12,21 +12,18 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import BundleError, DataError
+from ...core.metric import Metric
 from ...inputs import image, vector
 from ..show import show
 
 NAME = "control"
-METRIC = "mean absolute error"
-UNIT = "physical"
-HIGHER_IS_BETTER = False
+METRIC = Metric("mean absolute error", higher_is_better=False, max_drop_relative=0.05)
+EXTRA_METRICS = (Metric("rmse", higher_is_better=False), Metric("r2"))
 DISCRETE = False
 #: the outputs are values with units of their own, which the quantizer does not lay on one grid
 OUTPUTS_APART = True
 #: an answer is due at every tick of a control loop: reports say which rate the 99th percentile of a call allows
 REAL_TIME = True
-MAX_DROP = 0.0
-#: the error may grow by this share of itself
-MAX_DROP_RELATIVE = 0.05
 #: two controls are alike when they differ by at most this share of the range that the outputs span
 TOLERANCE = 0.05
 _KINDS = {"image": image, "vector": vector}

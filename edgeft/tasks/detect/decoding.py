@@ -14,18 +14,16 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import BundleError, DataError
+from ...core.metric import Metric
 from ...inputs import letterbox
 from ...inputs.letterbox import configure, preprocess, read
 from ...metrics import average_precision as ap
 from ...metrics.boxes import CANDIDATES, NMS_IOU, cells, detections, input_size, levels, overlaps, same, suppress
 
 __all__ = [
-    "HIGHER_IS_BETTER",
-    "MAX_DROP",
-    "MAX_DROP_RELATIVE",
+    "EXTRA_METRICS",
     "METRIC",
     "NAME",
-    "UNIT",
     "alike",
     "chance",
     "configure",
@@ -48,11 +46,8 @@ __all__ = [
 ]
 
 NAME = "detect"
-METRIC = "AP50"
-UNIT = "fraction"
-HIGHER_IS_BETTER = True
-MAX_DROP = 0.02
-MAX_DROP_RELATIVE = 0.0
+METRIC = Metric("AP50", "fraction", max_drop=0.02)
+EXTRA_METRICS = (Metric("ap50_95", "fraction"), Metric("ap75", "fraction"))
 #: boxes are shown from this score on; the metric counts them from `COUNTED` on, ranked
 SHOWN, COUNTED = 0.3, 0.01
 #: float and quantized say the same of a picture when their boxes overlap so much, one to one

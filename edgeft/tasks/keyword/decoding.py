@@ -14,11 +14,8 @@ import numpy as np
 from ...core.errors import BundleError
 from ...inputs import image, sound, sound_file
 from ..classify.decoding import (
-    HIGHER_IS_BETTER,
-    MAX_DROP,
-    MAX_DROP_RELATIVE,
+    EXTRA_METRICS,
     METRIC,
-    UNIT,
     alike,
     chance,
     confusion,
@@ -35,12 +32,9 @@ from ..classify.decoding import (
 from ..show import show
 
 __all__ = [
-    "HIGHER_IS_BETTER",
-    "MAX_DROP",
-    "MAX_DROP_RELATIVE",
+    "EXTRA_METRICS",
     "METRIC",
     "NAME",
-    "UNIT",
     "alike",
     "chance",
     "configure",

@@ -22,15 +22,11 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import BundleError, DataError, nearest
+from ...core.metric import Metric
 
 NAME = "recommend"
-METRIC = "HR@10"
-UNIT = "fraction"
-HIGHER_IS_BETTER = True
-MAX_DROP = 0.005
-MAX_DROP_RELATIVE = 0.0
-#: what `chance` is called
-CHANCE = "popularity"
+METRIC = Metric("HR@10", "fraction", max_drop=0.005, chance="popularity")
+EXTRA_METRICS = (Metric("NDCG@10", "fraction"), Metric("MRR", "fraction"))
 #: a hit is a true item among so many
 TOP = 10
 _KIND = "user-items"

@@ -16,17 +16,14 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import BundleError, DataError, nearest
+from ...core.metric import Metric
 from ...inputs import mask
 from ...inputs.image import configure, preprocess, read
 
 __all__ = [
-    "CHANCE",
-    "HIGHER_IS_BETTER",
-    "MAX_DROP",
-    "MAX_DROP_RELATIVE",
+    "EXTRA_METRICS",
     "METRIC",
     "NAME",
-    "UNIT",
     "alike",
     "chance",
     "configure",
@@ -50,12 +47,8 @@ __all__ = [
 ]
 
 NAME = "segment"
-METRIC = "mIoU"
-UNIT = "fraction"
-HIGHER_IS_BETTER = True
-MAX_DROP = 0.01
-MAX_DROP_RELATIVE = 0.0
-CHANCE = "the commonest class everywhere"
+METRIC = Metric("mIoU", "fraction", max_drop=0.01, chance="the commonest class everywhere")
+EXTRA_METRICS = (Metric("pixel_accuracy", "fraction"), Metric("frequency_weighted_iou", "fraction"))
 #: a class of a smaller share of the pixels is not spoken of
 _SMALLEST = 0.005
 #: confusion matrices that are remembered: gates ask for those of the same outputs many times

@@ -19,17 +19,14 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import BundleError, DataError, RecipeError
+from ...core.metric import Metric
 from ...inputs import sound, sound_file
 from ...metrics import ctc
 from ...metrics import edit_distance as edits
 
 NAME = "speech"
-METRIC = "word error rate"
-UNIT = "fraction"
-HIGHER_IS_BETTER = False
-MAX_DROP = 0.01
-MAX_DROP_RELATIVE = 0.0
-CHANCE = "the best constant answer"
+METRIC = Metric("word error rate", "fraction", higher_is_better=False, max_drop=0.01, chance="the best constant answer")
+EXTRA_METRICS = (Metric("sentence_error_rate", "fraction", higher_is_better=False),)
 #: in the recipe's [data] table `sound`: log mel energies of the whole recording; `seconds` = 0 is the longest one
 DEFAULTS: dict[str, float] = {
     **sound.DEFAULTS,

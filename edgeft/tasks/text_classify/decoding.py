@@ -7,11 +7,8 @@ from typing import Any
 
 from ...inputs.text import configure, preprocess, read
 from ..classify.decoding import (
-    HIGHER_IS_BETTER,
-    MAX_DROP,
-    MAX_DROP_RELATIVE,
+    EXTRA_METRICS,
     METRIC,
-    UNIT,
     alike,
     chance,
     confusion,
@@ -28,12 +25,9 @@ from ..classify.decoding import (
 from ..show import show
 
 __all__ = [
-    "HIGHER_IS_BETTER",
-    "MAX_DROP",
-    "MAX_DROP_RELATIVE",
+    "EXTRA_METRICS",
     "METRIC",
     "NAME",
-    "UNIT",
     "alike",
     "chance",
     "configure",

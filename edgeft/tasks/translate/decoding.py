@@ -17,6 +17,7 @@ import numpy as np
 
 from ...backends import Session, Tensor
 from ...core.errors import BundleError, DataError, RecipeError, nearest, need
+from ...core.metric import Metric
 from ...inputs import text
 from ...inputs.text import read
 from ...metrics import beam_search as search
@@ -24,13 +25,8 @@ from ...metrics import beam_search as search
 __all__ = ["configure", "preprocess", "read"]
 
 NAME = "translate"
-METRIC = "BLEU"
-UNIT = "BLEU"
-HIGHER_IS_BETTER = True
-MAX_DROP = 1.0
-MAX_DROP_RELATIVE = 0.0
-#: what `chance` is called
-CHANCE = "one sentence for all"
+METRIC = Metric("BLEU", "score", max_drop=1.0, chance="one sentence for all")
+EXTRA_METRICS = (Metric("chrF", "score"),)
 KIND = "pairs"
 PAD, START, END = 0, 1, 2
 SPECIAL = ("<pad>", "<s>", "</s>")
