@@ -40,6 +40,7 @@ def make(net: str, runtimes: list[str], work: Path) -> None:
 
     import torch
 
+    from edgeft.backends.artifact import ExportRequest
     from edgeft.config import target
     from edgeft.quantize.graph import prepare
     from edgeft.quantize.lower import lower
@@ -60,11 +61,10 @@ def make(net: str, runtimes: list[str], work: Path) -> None:
         folders = {kind: work / net / name / kind for kind in ("float", "ours")}
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
-        common_arguments: dict[str, Any] = {"target": profile, "dynamic_batch": captured.dynamic}
-        border = (captured.example, ["x"], list(captured.output_names))
-        exporter.export_float(captured.module, *border, folders["float"], **common_arguments)
+        border = (captured.example, ("x",), captured.output_names, profile, captured.dynamic)
+        exporter.export(ExportRequest(captured.module, *border, kind="float"), folders["float"])
         lowered = lower(graph, "qdq" if name == "litert" else "int")
-        exporter.export(lowered, *border, folders["ours"], **common_arguments)
+        exporter.export(ExportRequest(lowered, *border), folders["ours"])
     np.save(work / net / "calibration.npy", data)
 
 

@@ -144,6 +144,7 @@ def _in_runtime(
     import importlib
 
     from edgeft import backends as runtime
+    from edgeft.backends.artifact import ExportRequest
     from edgeft.config import target
     from edgeft.core.errors import EdgeftError
     from edgeft.quantize.lower import integer_weights, lower
@@ -153,15 +154,15 @@ def _in_runtime(
     exporter = importlib.import_module(f"edgeft.backends.{kind}.exporter")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            artifact = exporter.export(
+            request = ExportRequest(
                 lower(graph, "qdq" if kind == "litert" else "int"),
                 captured.example,
                 captured.input_names,
                 captured.output_names,
-                Path(folder),
-                target=target.load(common.TARGETS[kind]),
-                dynamic_batch=captured.dynamic,
+                target.load(common.TARGETS[kind]),
+                captured.dynamic,
             )
+            artifact = exporter.export(request, Path(folder))
             path = Path(folder) / artifact.file
             session = machine.load(path)
         except EdgeftError as error:

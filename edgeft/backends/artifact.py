@@ -1,4 +1,4 @@
-"""What an exporter hands back, and the small pieces that all exporters share."""
+"""What an exporter is asked for and hands back, and the small pieces that all exporters share."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from ..config.target import Target
 from ..core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -29,6 +30,30 @@ class Artifact:
     file: str
     files: tuple[str, ...]
     emitted: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What an exporter is asked to write: `export(request, folder)` of every `backends/<runtime>/exporter.py`.
+
+    `kind` says what `module` is: "quantized", lowered, with explicit quantize and dequantize; "float", the float32
+    baseline with BatchNorm folded; "fixed", float32 too, whose inputs keep the sizes of `example` on every axis, since
+    axis 0 means nothing (a training step). `example` holds one tensor an input, batch first. With `dynamic_batch` axis
+    0 of every input may have any length, unless the target asks for static shapes; else the batch is 1.
+    """
+
+    module: torch.nn.Module
+    example: tuple[torch.Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    target: Target
+    dynamic_batch: bool
+    kind: Literal["quantized", "float", "fixed"] = "quantized"
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the artifact itself gets a batch of any length."""
+        return self.dynamic_batch and not self.target.static_shapes and self.kind != "fixed"
 
 
 def batch_of(example: Sequence[torch.Tensor], size: int) -> tuple[torch.Tensor, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from ..backends.artifact import Artifact
+from ..backends.artifact import Artifact, ExportRequest
 from ..config.target import Target
 from ..core.errors import ModelError
 from ..personalize.plan import GRAPHS as TAIL_GRAPHS
@@ -116,19 +116,21 @@ def convert(job: Conversion) -> list[dict[str, Any]]:
     for graph in job.graphs:
         folder = job.staging / graph.folder
         folder.mkdir(parents=True, exist_ok=True)
-        border = (graph.example, list(graph.inputs), list(graph.outputs), folder)
-        options: dict[str, Any] = {"target": job.target, "dynamic_batch": graph.dynamic_batch}
         try:
-            if isinstance(graph.graph, QuantizedGraph):
-                artifact = exporter.export(lower(graph.graph, form), *border, **options)
-            else:
-                artifact = exporter.export_float(graph.graph, *border, **options, as_it_is=graph.fixed)
+            artifact = exporter.export(_request(graph, job.target, form), folder)
         except ModelError as error:
             error.message = f"{job.target.name}: {error.message}"
             raise
         prefix = f"{graph.folder}/" if graph.folder else ""
         artifacts.append(dataclasses.replace(artifact, file=f"{prefix}{artifact.file}"))
     return [dataclasses.asdict(artifact) for artifact in artifacts]
+
+
+def _request(graph: GraphConversion, profile: Target, form: str) -> ExportRequest:
+    border = (graph.example, graph.inputs, graph.outputs, profile, graph.dynamic_batch)
+    if isinstance(graph.graph, QuantizedGraph):
+        return ExportRequest(lower(graph.graph, form), *border, kind="quantized")
+    return ExportRequest(graph.graph, *border, kind="fixed" if graph.fixed else "float")
 
 
 @dataclass(frozen=True)

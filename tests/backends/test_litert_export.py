@@ -24,6 +24,7 @@ from export_nets import (
     seeded,
     step_of,
 )
+from exporting import written
 from torch import nn
 
 from edgeft.backends.litert import exporter
@@ -64,7 +65,7 @@ def dtypes(path: Path) -> set[str]:
 def save(net, feeds, folder, outputs=("y",), target=HOST):
     graph = lowered(net, feeds, "qdq", dynamic=False)
     names = [f"x{k}" for k in range(len(feeds))]
-    return graph, exporter.export(graph, feeds, names, outputs, folder, target=target, dynamic_batch=True)
+    return graph, written(exporter, graph, feeds, names, outputs, folder, target=target, dynamic_batch=True)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def save(net, feeds, folder, outputs=("y",), target=HOST):
 )
 def test_full_int8_within_steps(tmp_path, net, outputs):
     graph = lowered(net, IMAGES, "qdq")
-    artifact = exporter.export(graph, IMAGES, ["x"], outputs, tmp_path, target=HOST, dynamic_batch=True)
+    artifact = written(exporter, graph, IMAGES, ["x"], outputs, tmp_path, target=HOST, dynamic_batch=True)
     got = run(tmp_path / artifact.file, IMAGES)
     for a, b in zip(got, expected(graph, IMAGES)):
         assert a.shape == b.shape and np.abs(a - b).max() <= 2.01 * step_of(graph)
@@ -82,7 +83,7 @@ def test_full_int8_within_steps(tmp_path, net, outputs):
 
 def test_transformer_has_int8_linears_and_float_islands(tmp_path):
     graph = lowered(Transformer(), TOKENS, "qdq")
-    artifact = exporter.export(graph, TOKENS, ["ids", "shift"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
+    artifact = written(exporter, graph, TOKENS, ["ids", "shift"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
     got = run(tmp_path / artifact.file, TOKENS)[0]
     assert np.abs(got - expected(graph, TOKENS)[0]).max() <= 3 * step_of(graph)
     assert artifact.emitted["ops"]["FULLY_CONNECTED"] == 7
@@ -98,7 +99,7 @@ def test_weights_near_a_rounding_tie_keep_their_integers(tmp_path):
     feeds = (seeded(3, 12),)
     graph = lowered(net, feeds, "qdq")
     before = {name: p.detach().clone() for name, p in graph.named_parameters()}
-    exporter.export(graph, feeds, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
+    written(exporter, graph, feeds, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
     stored = [v for _, v in exporter._constants((tmp_path / "model.tflite").read_bytes(), "INT8")]
     for weight in exporter.integer_weights(graph, feeds).values():
         flat = weight.integers.numpy().reshape(-1)
@@ -154,14 +155,14 @@ def test_positions_of_many_inputs_are_kept(tmp_path):
 
     feeds = tuple(seeded(1, k + 1, seed=k) for k in range(12))
     names = [f"n{k}" for k in range(12)]
-    exporter.export_float(Many(), feeds, names, names, tmp_path, target=HOST, dynamic_batch=False)
+    written(exporter, Many(), feeds, names, names, tmp_path, target=HOST, dynamic_batch=False, kind="float")
     for k, got in enumerate(run(tmp_path / "model.tflite", feeds)):
         assert np.allclose(got, feeds[k].numpy() * (k + 2))
 
 
 def test_float_baseline_and_silence(tmp_path, capfd):
     graph = floating(Residual(), IMAGES)
-    artifact = exporter.export_float(graph, IMAGES, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=True)
+    artifact = written(exporter, graph, IMAGES, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=True, kind="float")
     printed = capfd.readouterr()
     assert printed.out == "" and printed.err == ""
     got = run(tmp_path / artifact.file, IMAGES)[0]
@@ -175,3 +176,10 @@ def test_the_same_bytes_every_time(tmp_path):
     first = (tmp_path / "model.tflite").read_bytes()
     save(Mlp(), feeds, tmp_path)
     assert (tmp_path / "model.tflite").read_bytes() == first
+
+
+def test_names_of_tensors_do_not_tell_where_this_code_lies(tmp_path):
+    """The converter writes the class of its module into them, so that a move of this code would change every file."""
+    save(Mlp(), (seeded(2, 12),), tmp_path)
+    content = (tmp_path / "model.tflite").read_bytes()
+    assert b"edgeft.export.litert._convert.<locals>.Positional" in content and b"edgeft.backends" not in content

@@ -25,6 +25,7 @@ from export_nets import (
     seeded,
     step_of,
 )
+from exporting import written
 from onnx import numpy_helper as nh
 
 from edgeft.backends.onnxruntime import exporter
@@ -50,7 +51,7 @@ def ops(path: Path) -> Counter:
 def save(net, feeds, folder, outputs=("y",), dynamic=True, target=HOST):
     graph = lowered(net, feeds)
     names = [f"x{k}" for k in range(len(feeds))]
-    return graph, exporter.export(graph, feeds, names, outputs, folder, target=target, dynamic_batch=dynamic)
+    return graph, written(exporter, graph, feeds, names, outputs, folder, target=target, dynamic_batch=dynamic)
 
 
 def test_residual_net_runs_in_integer_kernels_within_a_step(tmp_path):
@@ -91,7 +92,7 @@ def test_batch_is_dynamic_or_one(tmp_path):
     dims = onnx.load(tmp_path / "model.onnx").graph.input[0].type.tensor_type.shape.dim
     assert dims[0].dim_param == "batch"
     static = Target(name="static", title="", static_shapes=True)
-    exporter.export(graph, VECTORS, ["x"], ["y"], tmp_path, target=static, dynamic_batch=True)
+    written(exporter, graph, VECTORS, ["x"], ["y"], tmp_path, target=static, dynamic_batch=True)
     dims = onnx.load(tmp_path / "model.onnx").graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_value for d in dims] == [1, 12]
 
@@ -119,7 +120,7 @@ def test_ops_that_changed_their_form_lower_to_opset_13(tmp_path):
     feeds = (seeded(2, 4, 6, 6),)
     target = Target(name="old", title="", opset=(9, 13))
     graph = lowered(One(form), feeds, dynamic=False)
-    exporter.export(graph, feeds, ["x"], ["y"], tmp_path, target=target, dynamic_batch=False)
+    written(exporter, graph, feeds, ["x"], ["y"], tmp_path, target=target, dynamic_batch=False)
     assert not ops(tmp_path / "model.onnx")["HardSwish"]
     one = (feeds[0][:1],)
     assert np.abs(run(tmp_path / "model.onnx", one)[0] - expected(graph, feeds)[0][:1]).max() < 1e-5
@@ -163,7 +164,7 @@ POOLS = {
 def test_each_pass_keeps_the_numbers(tmp_path, name):
     feeds = (seeded(1, 4, 10, 11, shift=0.5),)  # the zero point is neither 0 nor at an end
     graph = lowered(One(POOLS[name]), feeds, dynamic=False)
-    exporter.export(graph, feeds, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
+    written(exporter, graph, feeds, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
     for level in (None, ort.GraphOptimizationLevel.ORT_DISABLE_ALL):
         got = run(tmp_path / "model.onnx", feeds, level=level)[0]
         assert np.abs(got - expected(graph, feeds)[0]).max() <= step_of(graph) * 1.01
@@ -187,7 +188,9 @@ def test_a_convolution_with_a_wider_grid_than_its_activation_stays_integer(tmp_p
 def test_float_baseline(tmp_path):
     graph = floating(Residual(), IMAGES)
     target = Target(name="old", title="", opset=(13, 17))
-    artifact = exporter.export_float(graph, IMAGES, ["x"], ["y"], tmp_path, target=target, dynamic_batch=False)
+    artifact = written(
+        exporter, graph, IMAGES, ["x"], ["y"], tmp_path, target=target, dynamic_batch=False, kind="float"
+    )
     got = np.concatenate([run(tmp_path / artifact.file, (x[None],))[0] for x in IMAGES[0]])
     assert np.abs(got - expected(graph, IMAGES)[0]).max() < 1e-5
     assert artifact.emitted["opset"] == 17 and "QuantizeLinear" not in artifact.emitted["ops"]
@@ -196,7 +199,7 @@ def test_float_baseline(tmp_path):
 def test_tensorrt_form_is_signed_with_zero_points_of_zero(tmp_path):
     target = Target(name="jetson", title="", form="tensorrt", opset=(13, 17))
     graph = lowered(Residual(symmetric=True), IMAGES)
-    exporter.export(graph, IMAGES, ["x"], ["y"], tmp_path, target=target, dynamic_batch=False)
+    written(exporter, graph, IMAGES, ["x"], ["y"], tmp_path, target=target, dynamic_batch=False)
     model = onnx.load(tmp_path / "model.onnx")
     constants = {i.name: nh.to_array(i) for i in model.graph.initializer}
     grids = [n for n in model.graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]

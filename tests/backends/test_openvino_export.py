@@ -20,6 +20,7 @@ from export_nets import (
     seeded,
     step_of,
 )
+from exporting import written
 
 from edgeft.backends.openvino import exporter
 from edgeft.core.errors import ModelError
@@ -49,7 +50,7 @@ def kinds(model: ov.CompiledModel) -> list[tuple[str, str]]:
 def test_weighted_ops_are_integer_and_outputs_within_steps(tmp_path, net, feeds, outputs, weighted):
     graph = lowered(net, feeds)
     names = [f"x{k}" for k in range(len(feeds))]
-    artifact = exporter.export(graph, feeds, names, outputs, tmp_path, target=HOST, dynamic_batch=True)
+    artifact = written(exporter, graph, feeds, names, outputs, tmp_path, target=HOST, dynamic_batch=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(artifact.files)
     model = compiled(tmp_path / artifact.file, batch=len(feeds[0]))
     got = model({name: feed.numpy() for name, feed in zip(names, feeds)})
@@ -62,7 +63,7 @@ def test_weighted_ops_are_integer_and_outputs_within_steps(tmp_path, net, feeds,
 
 def test_int8_weights_stay_int8_byte_for_byte(tmp_path):
     graph = lowered(Residual(), IMAGES)
-    exporter.export(graph, IMAGES, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
+    written(exporter, graph, IMAGES, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
     model = ov.Core().read_model(tmp_path / "model.xml")
     stored = [
         op.data for op in model.get_ops() if op.get_type_name() == "Constant" and op.get_element_type() == ov.Type.i8
@@ -84,14 +85,14 @@ POOLS = {
 def test_padding_is_real_zero_with_any_zero_point(tmp_path, name):
     feeds = (seeded(1, 4, 10, 12, shift=0.5),)
     graph = lowered(One(POOLS[name]), feeds, dynamic=False)
-    exporter.export(graph, feeds, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
+    written(exporter, graph, feeds, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
     got = compiled(tmp_path / "model.xml")({"x": feeds[0].numpy()})["y"]
     assert np.abs(got - expected(graph, feeds)[0]).max() <= step_of(graph) * 1.01
 
 
 def test_float_baseline_keeps_float32(tmp_path):
     graph = floating(Residual(), IMAGES)
-    exporter.export_float(graph, IMAGES, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False)
+    written(exporter, graph, IMAGES, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False, kind="float")
     got = compiled(tmp_path / "model.xml")({"x": IMAGES[0][:1].numpy()})["y"]
     assert np.abs(got - expected(graph, IMAGES)[0][:1]).max() < 1e-5
     ops = ov.Core().read_model(tmp_path / "model.xml").get_ops()
@@ -103,7 +104,7 @@ def test_same_bytes_every_time_and_no_paths(tmp_path):
     graph = lowered(Mobile(), IMAGES)
 
     def bytes_of() -> list[bytes]:
-        out = exporter.export(graph, IMAGES, ["x"], ["a", "b"], tmp_path, target=HOST, dynamic_batch=False)
+        out = written(exporter, graph, IMAGES, ["x"], ["a", "b"], tmp_path, target=HOST, dynamic_batch=False)
         return [(tmp_path / f).read_bytes() for f in out.files]
 
     first = bytes_of()
@@ -114,4 +115,4 @@ def test_same_bytes_every_time_and_no_paths(tmp_path):
 def test_wrong_number_of_outputs_is_refused(tmp_path):
     graph = lowered(Residual(), IMAGES)
     with pytest.raises(ModelError):
-        exporter.export(graph, IMAGES, ["x"], ["a", "b"], tmp_path, target=HOST, dynamic_batch=False)
+        written(exporter, graph, IMAGES, ["x"], ["a", "b"], tmp_path, target=HOST, dynamic_batch=False)

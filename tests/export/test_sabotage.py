@@ -72,9 +72,10 @@ def tampered(shapes: Any, exported: Any, tmp_path: Path, monkeypatch: pytest.Mon
         for backend in BACKENDS.values():
             module = importlib.import_module(f"edgeft.backends.{backend}.exporter")
 
-            def wrong(*arguments: Any, _convert: Any = module.export, _backend: str = backend, **options: Any) -> Any:
-                artifact = _convert(*arguments, **options)
-                tamper(_backend, Path(arguments[4]) / artifact.file)
+            def wrong(request: Any, folder: Path, _export: Any = module.export, _backend: str = backend) -> Any:
+                artifact = _export(request, folder)
+                if request.kind == "quantized":
+                    tamper(_backend, folder / artifact.file)
                 return artifact
 
             monkeypatch.setattr(module, "export", wrong)
@@ -118,13 +119,14 @@ def test_a_float_model_called_int8_fails_the_export(shapes, exported, tmp_path, 
     for backend in BACKENDS.values():
         module = importlib.import_module(f"edgeft.backends.{backend}.exporter")
 
-        def instead(*arguments: Any, _convert: Any = module.export_float, **options: Any) -> Any:
-            baseline = _convert(*arguments, **options)
-            for file in baseline.files:
-                shutil.copy(Path(arguments[4]) / file, Path(arguments[4]).parent / file)
-            return baseline
+        def instead(request: Any, folder: Path, _export: Any = module.export) -> Any:
+            artifact = _export(request, folder)
+            if request.kind == "float":
+                for file in artifact.files:
+                    shutil.copy(folder / file, folder.parent / file)
+            return artifact
 
-        monkeypatch.setattr(module, "export_float", instead)
+        monkeypatch.setattr(module, "export", instead)
     for report in edgeft.export(shapes.run, list(BACKENDS), tmp_path / "float"):
         assert report["verdict"] == "fail"
         assert {g["verdict"] for g in report["gates"] if "int8_weights_share" in g["metric"]} == {"fail"}

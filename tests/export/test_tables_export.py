@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 from export_nets import HOST
+from exporting import written
 from onnx import numpy_helper as nh
 from torch import nn
 
@@ -57,8 +58,10 @@ def exported(request, tmp_path_factory) -> tuple[QuantizedGraph, dict[tuple[str,
         for backend in BACKENDS:
             folder = tmp_path_factory.mktemp(f"{backend}-{embeddings}")
             lowered = lower(graph, "qdq" if backend == "litert" else "int")
-            convert = importlib.import_module(f"edgeft.backends.{backend}.exporter").export
-            artifact = convert(lowered, NUMBERS, ["one", "many"], ["y"], folder, target=HOST, dynamic_batch=True)
+            exporter = importlib.import_module(f"edgeft.backends.{backend}.exporter")
+            artifact = written(
+                exporter, lowered, NUMBERS, ["one", "many"], ["y"], folder, target=HOST, dynamic_batch=True
+            )
             paths[backend, embeddings] = folder / artifact.file
     return graph_of("int8", request.param), paths
 

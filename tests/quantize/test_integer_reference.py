@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from exporting import written
 from integer_reference import Exact
 from quantize_nets import Excite, Residual, calibrated, seeded, settled
 from torch import nn
@@ -138,7 +139,8 @@ def test_the_artifact_in_its_runtime(backend: str, name: str, tmp_path: Path) ->
     graph, feeds = graph_of(name), BLOCKS[name][1]
     module, profile, form = EXPORTERS[backend]
     inputs, outputs = graph.captured.input_names, graph.captured.output_names
-    artifact = module.export(
+    artifact = written(
+        module,
         lower(graph, form),
         graph.captured.example,
         inputs,

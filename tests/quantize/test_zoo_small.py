@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from exporting import written
 from quantize_nets import calibrated, seeded, settled
 from torch import nn
 
@@ -208,7 +209,8 @@ def _lowered_to(kind: str, profile: str, name: str, folder: Path, least: float) 
     with torch.no_grad():
         want = graph.module(IMAGES).numpy()
     captured, machine = graph.captured, runtime.get(kind)
-    artifact = importlib.import_module(f"edgeft.backends.{kind}.exporter").export(
+    artifact = written(
+        importlib.import_module(f"edgeft.backends.{kind}.exporter"),
         lower(graph, "qdq" if kind == "litert" else "int"),
         captured.example,
         captured.input_names,

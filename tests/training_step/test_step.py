@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from exporting import written
 from torch import fx, nn
 
 from edgeft import backends as runtime
@@ -159,7 +160,8 @@ def test_steps_on_prototypes_part_the_classes(tmp_path: Path, backend: str) -> N
 
 def in_runtime(folder: Path, backend: str, step: steps.Step) -> runtime.Session:
     exporter = importlib.import_module(f"edgeft.backends.{backend}.exporter")
-    artifact = exporter.export_float(
+    artifact = written(
+        exporter,
         step.module,
         step.example,
         list(step.inputs),
@@ -167,7 +169,7 @@ def in_runtime(folder: Path, backend: str, step: steps.Step) -> runtime.Session:
         folder,
         target=target.load(RUNTIMES[backend]),
         dynamic_batch=False,
-        as_it_is=True,
+        kind="fixed",
     )
     names = {"inputs": [{"name": n} for n in step.inputs], "outputs": [{"name": n} for n in step.outputs]}
     return bundle.named(runtime.get(backend).load(folder / artifact.file), names, where=str(folder))

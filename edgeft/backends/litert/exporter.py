@@ -14,7 +14,7 @@ from ...config import numeric
 from ...config.target import Target
 from ...core import files
 from ...core.errors import ModelError, need
-from ..artifact import Artifact, batch_of, conversion_failed, quiet
+from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed, quiet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,17 +25,8 @@ FILE = "model.tflite"
 POSITIONAL = ("edgeft.export.litert", "_convert.<locals>.Positional")
 
 
-def export(
-    module: torch.nn.Module,
-    example: tuple[torch.Tensor, ...],
-    input_names: Sequence[str],
-    output_names: Sequence[str],
-    folder: Path,
-    *,
-    target: Target,
-    dynamic_batch: bool,
-) -> Artifact:
-    """Write `folder/model.tflite` from a lowered module whose float weights are followed by quantize and dequantize.
+def export(request: ExportRequest, folder: Path) -> Artifact:
+    """Write `folder/model.tflite`; the module's weights are float tensors, in a quantized one followed by Q/DQ.
 
     The batch is always 1: TFLite plans its memory once. Inputs keep the layout and the order of `example`; names are
     not kept by the format, positions are. Raises `ModelError` when an op cannot be converted, when an op version is
@@ -44,34 +35,25 @@ def export(
     """
     with quiet():
         need("litert_torch", "litert")
+    example = request.example if request.kind == "fixed" else batch_of(request.example, 1)
+    if request.kind == "quantized":
+        content = _quantized(request, example)
+    else:
+        content = _convert(request.module, example, None)
+    return _write(content, request.inputs, request.outputs, folder, request.target)
+
+
+def _quantized(request: ExportRequest, example: tuple[torch.Tensor, ...]) -> bytes:
+    with quiet():
         from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
         from litert_torch.quantize.quant_config import QuantConfig
 
     static = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
-    weights = integer_weights(module, example)
-    with _on_grid(module, weights):
-        content = _convert(module, batch_of(example, 1), QuantConfig(pt2e_quantizer=static))
+    weights = integer_weights(request.module, request.example)
+    with _on_grid(request.module, weights):
+        content = _convert(request.module, example, QuantConfig(pt2e_quantizer=static))
     _check_integers(weights, content)
-    return _write(content, input_names, output_names, folder, target)
-
-
-def export_float(
-    module: torch.nn.Module,
-    example: tuple[torch.Tensor, ...],
-    input_names: Sequence[str],
-    output_names: Sequence[str],
-    folder: Path,
-    *,
-    target: Target,
-    dynamic_batch: bool,
-    as_it_is: bool = False,
-) -> Artifact:
-    """The same for the float baseline: float32 throughout. `as_it_is`: inputs keep all sizes of `example`."""
-    with quiet():
-        need("litert_torch", "litert")
-    return _write(
-        _convert(module, example if as_it_is else batch_of(example, 1), None), input_names, output_names, folder, target
-    )
+    return content
 
 
 def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...], config: Any) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...config.target import Target
 from ...core import files
 from ...core.errors import ModelError, need
-from ..artifact import Artifact, batch_of, conversion_failed, quiet
+from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed, quiet
 
 if TYPE_CHECKING:
     import onnx
@@ -22,24 +22,20 @@ _translated: dict[str, bytes] = {}
 _KEPT = 2
 
 
-def export(
-    module: torch.nn.Module,
-    example: tuple[torch.Tensor, ...],
-    input_names: Sequence[str],
-    output_names: Sequence[str],
-    folder: Path,
-    *,
-    target: Target,
-    dynamic_batch: bool,
-) -> Artifact:
-    """Write `folder/model.onnx` from a lowered module whose weights are int8 buffers followed by dequantize.
+def export(request: ExportRequest, folder: Path) -> Artifact:
+    """Write `folder/model.onnx`; a quantized module has int8 buffers followed by dequantize as its weights.
 
-    `example` holds one tensor per input, batch first. With `dynamic_batch` (and a target that does not ask for static
-    shapes) axis 0 of every input is the dimension "batch", else the batch is 1. The form of the profile decides the
-    integers: "integer" writes unsigned activations, "tensorrt" keeps signed ones and refuses a zero point that is
-    not 0. Raises `ModelError` when torch cannot translate an op or the profile's opset or IR cannot be met.
+    A dynamic batch is the dimension "batch". The form of the profile decides the integers: "integer" writes unsigned
+    activations, "tensorrt" keeps signed ones and refuses a zero point that is not 0. Raises `ModelError` when torch
+    cannot translate an op or the profile's opset or IR cannot be met.
     """
-    model = translate(module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch)
+    model = translate(request)
+    if request.kind == "quantized":
+        _finish_quantized(model, request.target)
+    return _write(model, folder, request.target)
+
+
+def _finish_quantized(model: onnx.ModelProto, target: Target) -> None:
     if target.form == "tensorrt":
         _refuse_zero_points(model, target)
     else:
@@ -48,40 +44,9 @@ def export(
         _apply(model, passes.mean_to_global_pool, passes.pad_in_integers, passes.average_pool_without_ceil)
         _apply(model, passes.clip_in_integers)
         _apply(model, passes.integer_bias, passes.unsigned_activations, passes.drop_unused_initializers)
-    return _write(model, folder, target)
 
 
-def export_float(
-    module: torch.nn.Module,
-    example: tuple[torch.Tensor, ...],
-    input_names: Sequence[str],
-    output_names: Sequence[str],
-    folder: Path,
-    *,
-    target: Target,
-    dynamic_batch: bool,
-    as_it_is: bool = False,
-) -> Artifact:
-    """The same for the float baseline: `module` computes in float32 and has its BatchNorm folded.
-
-    `as_it_is`: inputs keep the sizes of `example` on every axis, and axis 0 means nothing (a training step).
-    """
-    model = translate(
-        module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch, as_it_is=as_it_is
-    )
-    return _write(model, folder, target)
-
-
-def translate(
-    module: torch.nn.Module,
-    example: tuple[torch.Tensor, ...],
-    input_names: Sequence[str],
-    output_names: Sequence[str],
-    *,
-    target: Target,
-    dynamic_batch: bool,
-    as_it_is: bool = False,
-) -> onnx.ModelProto:
+def translate(request: ExportRequest) -> onnx.ModelProto:
     """torch's own translation, without names of the machine in it: signed Q/DQ, constants as initializers.
 
     The last two are kept, since ONNX Runtime and OpenVINO start from the same translation and torch takes long for it.
@@ -90,15 +55,15 @@ def translate(
     need("onnxscript", "onnx")
     from .opset import asked_opset
 
-    dynamic = dynamic_batch and not target.static_shapes and not as_it_is
-    if not as_it_is:
-        example = batch_of(example, 2 if dynamic else 1)
-    opset = asked_opset(target)
+    module, dynamic = request.module, request.dynamic
+    names = (request.inputs, request.outputs)
+    example = request.example if request.kind == "fixed" else batch_of(request.example, 2 if dynamic else 1)
+    opset = asked_opset(request.target)
     if not hasattr(module, "graph"):
-        return _translate(module, example, input_names, output_names, dynamic=dynamic, opset=opset)
-    key = _identity(module, example, (*input_names, *output_names, dynamic, opset))
+        return _translate(module, example, *names, dynamic=dynamic, opset=opset)
+    key = _identity(module, example, (*request.inputs, *request.outputs, dynamic, opset))
     if key not in _translated:
-        model = _translate(module, example, input_names, output_names, dynamic=dynamic, opset=opset)
+        model = _translate(module, example, *names, dynamic=dynamic, opset=opset)
         _translated[key] = model.SerializeToString()
         while len(_translated) > _KEPT:
             del _translated[next(iter(_translated))]

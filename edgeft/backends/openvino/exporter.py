@@ -14,50 +14,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...config import numeric
-from ...config.target import Target
 from ...core import files
 from ...core.errors import ModelError
-from ..artifact import Artifact, conversion_failed, quiet
+from ..artifact import Artifact, ExportRequest, conversion_failed, quiet
 from ..onnxruntime.exporter import translate
 from .session import module as openvino_module
 
 if TYPE_CHECKING:
     import onnx
-    import torch
 
 FILE, WEIGHTS = "model.xml", "model.bin"
 #: the IR format that OpenVINO 2022.1 introduced and every version since reads
 IR_VERSION = 11
 
 
-def export(
-    module: torch.nn.Module,
-    example: tuple[torch.Tensor, ...],
-    input_names: Sequence[str],
-    output_names: Sequence[str],
-    folder: Path,
-    *,
-    target: Target,
-    dynamic_batch: bool,
-) -> Artifact:
-    """Write `folder/model.xml` and `.bin` from a lowered module whose weights are int8 buffers.
+def export(request: ExportRequest, folder: Path) -> Artifact:
+    """Write `folder/model.xml` and `.bin`; float weights stay float32 (OpenVINO would store float16 unless told).
 
-    Arguments as in `onnxruntime.export`; a dynamic batch is fixed at 1, but any other can be set in OpenVINO by
-    `Model.reshape`. Raises `ModelError` when a step fails or an int8 weight did not stay int8.
+    A dynamic batch is fixed at 1, but any other can be set in OpenVINO by `Model.reshape`. Raises `ModelError` when a
+    step fails or an int8 weight did not stay int8.
     """
     from ..onnxruntime import passes
 
-    model = translate(module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch)
-    for one in (
-        passes.mean_to_global_pool,
-        passes.pad_in_integers,
-        passes.pad_average_pool_in_integers,
-        passes.unsigned_activations,
-        weights_without_zero_point,
-        passes.drop_unused_initializers,
-    ):
-        one(model)
-    return _write(model, input_names, output_names, Path(folder))
+    model = translate(request)
+    if request.kind == "quantized":
+        for rewrite in (
+            passes.mean_to_global_pool,
+            passes.pad_in_integers,
+            passes.pad_average_pool_in_integers,
+            passes.unsigned_activations,
+            weights_without_zero_point,
+            passes.drop_unused_initializers,
+        ):
+            rewrite(model)
+    return _write(model, request.inputs, request.outputs, Path(folder))
 
 
 def weights_without_zero_point(model: onnx.ModelProto) -> int:
@@ -77,24 +67,6 @@ def weights_without_zero_point(model: onnx.ModelProto) -> int:
             del node.input[2:]
             count += 1
     return count
-
-
-def export_float(
-    module: torch.nn.Module,
-    example: tuple[torch.Tensor, ...],
-    input_names: Sequence[str],
-    output_names: Sequence[str],
-    folder: Path,
-    *,
-    target: Target,
-    dynamic_batch: bool,
-    as_it_is: bool = False,
-) -> Artifact:
-    """The same for the float baseline, with float32 weights (OpenVINO would store float16 unless told)."""
-    model = translate(
-        module, example, input_names, output_names, target=target, dynamic_batch=dynamic_batch, as_it_is=as_it_is
-    )
-    return _write(model, input_names, output_names, Path(folder))
 
 
 def _write(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str], folder: Path) -> Artifact:
