@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from exporting import written
 from quantize_nets import HOST, IMAGES, Residual, calibrated, settled
 
 from edgeft import backends
@@ -76,7 +77,7 @@ def test_four_bits_stand_in_a_real_artifact_as_the_graph_has_them(tmp_path: Path
     graph = graph_of(FORMATS["w4"])
     names = (list(graph.captured.input_names), list(graph.captured.output_names))
     host = target.load("host")
-    exporter.export(lower(graph), graph.captured.example, *names, tmp_path, target=host, dynamic_batch=True)
+    written(exporter, lower(graph), graph.captured.example, *names, tmp_path, target=host, dynamic_batch=True)
     runtime = backends.get("onnxruntime")
     path = tmp_path / "model.onnx"
     expected = {w.name: (w.data, w.scale) for w in integer_weights(graph)}
