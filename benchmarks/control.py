@@ -31,7 +31,11 @@ def recipes(root: Path, out: Path, seeds: Sequence[int]) -> dict[str, dict[str, 
             **shared,
             "name": "cartpole",
             "model": {"source": "builtin", "name": "mlp", "args": {"hidden": [64, 64]}},
-            "data": {"format": "trajectories", "path": str(root / "08_robotics/cartpole_expert/rollouts.npz")},
+            "data": {
+                "format": "trajectories",
+                "path": str(root / "08_robotics/cartpole_expert/rollouts.npz"),
+                "actions": "continuous",
+            },
             "train": {"epochs": 10, "lr": 2e-3, "batch_size": 256},
             "quantize": {"epochs": 2, "lr": 1e-4},
             # a network of 4,545 weights is over before int8 can pay; float or int8 makes no difference to the robot

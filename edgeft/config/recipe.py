@@ -38,6 +38,7 @@ class Data:
     resize: str = "bilinear"
     text: tuple[str, ...] = ("text",)  # columns of a table, joined by a space
     label: str = "label"  # column of a table
+    actions: str = "auto"  # auto (whole numbers are refused) | continuous: what the numbers of recorded actions are
     quoting: str = "auto"  # auto (.csv: quotation marks, .tsv: none) | csv | none: fields of a table in quotation marks
     length: int = 0  # tokens of a text; 0 = the model's own default
     split: tuple[float, ...] = (0.7, 0.15, 0.15)  # train, val, test; only where the data has no folders of its own
@@ -157,6 +158,7 @@ TASKS = (
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASKS,
     "model.source": ("builtin", "timm", "torchvision", "transformers", "ultralytics", "python", "module"),
+    "data.actions": ("auto", "continuous"),
     "data.quoting": ("auto", "csv", "none"),
     "data.resize": ("bilinear", "bicubic", "nearest"),
     "data.units": ("", "words", "characters"),

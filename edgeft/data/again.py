@@ -22,6 +22,10 @@ def source(path: Path, table: Mapping[str, Any]) -> Data:
     known = {field.name for field in dataclasses.fields(Data)}
     kept: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items() if key in known}
     form = str(table.get("format", "image-folder"))
-    if form in DATA_FORMATS and DATA_FORMATS.get(form).family == "pictures":
+    record = DATA_FORMATS.get(form) if form in DATA_FORMATS else None
+    if record is not None and "actions" in record.keys:
+        # The model answers with quantities whatever type its actions are stored in: that was decided when it was made.
+        kept["actions"] = "continuous"
+    if record is not None and record.family == "pictures":
         form = "npz" if path.suffix.lower() == ".npz" else "image-folder"
     return Data(**{**kept, "format": form, "path": str(path)})

@@ -31,6 +31,26 @@ SUFFIXES = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
 MAX_BAD = 0.05
 #: more classes than this are values of a continuous column, or texts
 MAX_CLASSES = 1000
+#: how pandas and others write that a value is missing
+MISSING = frozenset(
+    (
+        "nan",
+        "NaN",
+        "-nan",
+        "-NaN",
+        "NA",
+        "N/A",
+        "n/a",
+        "#N/A",
+        "#NA",
+        "<NA>",
+        "null",
+        "NULL",
+        "None",
+        "1.#QNAN",
+        "-1.#IND",
+    )
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -149,6 +169,7 @@ def _scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Records, list[s
     labels: list[str] = []
     known: dict[str, str] = {}
     bad, used, first_problem = 0, 0, ""
+    missing: list[str] = []
     try:
         with _file(path) as file:
             is_csv = layout.kind == "csv"
@@ -161,6 +182,9 @@ def _scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Records, list[s
                     continue
                 try:
                     values = _columns(record, pool.columns) if is_csv else _object(record.fields[0])
+                    if absent := _missing(values, layout):
+                        missing.append(f"{path}:{record.first}: {absent}")
+                        continue
                     _text(values, layout)
                     label = _label(values[layout.label])
                 except ValueError as error:
@@ -183,6 +207,8 @@ def _scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Records, list[s
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
 
+    if missing:
+        notes.append(f"{len(missing)} record(s) with a missing value left out, the first: {missing[0]}")
     if bad > MAX_BAD * (bad + used) or not len(pool):
         problem = (
             f"{bad} of {bad + used} lines cannot be used, the first: {first_problem}" if bad else "holds no records"
@@ -250,6 +276,17 @@ def _values(content: bytes, layout: Layout, columns: dict[str, int]) -> dict[str
     return _columns(next(records(Lines(io.BytesIO(content)), layout.dialect)), columns)
 
 
+def _missing(values: dict[str, Any], layout: Layout) -> str:
+    """Which of the asked values is missing, as a table of pandas or JSON says it, or ""."""
+    for name in (*layout.texts, layout.label):
+        value = values.get(name, "")
+        if value is None:
+            return f"{name!r} is null"
+        if isinstance(value, str) and value.strip() in MISSING:
+            return f"{name!r} is {value.strip()!r}"
+    return ""
+
+
 def _text(values: dict[str, Any], layout: Layout) -> str:
     """The text columns joined by a space, each without blanks around it; `ValueError` where that is no text."""
     for name in (*layout.texts, layout.label):
@@ -268,12 +305,12 @@ def _text(values: dict[str, Any], layout: Layout) -> str:
 
 
 def _label(value: Any) -> str:
-    """A class by its name; 1, 1.0 and "1" are the same class."""
+    """A class by its name as written ("01" and "1" are two); 1, 1.0 and "1" are the same class."""
     if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError("the label is neither a name nor a number")
     name = str(value).strip().lower() if isinstance(value, bool) else str(value).strip()
-    if re.fullmatch(r"[+-]?\d{1,15}(\.0*)?", name):
-        name = str(int(name.partition(".")[0]))
+    if re.fullmatch(r"-?(0|[1-9]\d{0,14})\.0*", name):  # as programs write a whole number of a float column
+        name = name.partition(".")[0]
     if not name:
         raise ValueError("the label is empty")
     if _CONTROL.search(name) or text.fault(name):
@@ -283,5 +320,5 @@ def _label(value: Any) -> str:
 
 def _ordered(names: set[str]) -> tuple[str, ...]:
     if all(re.fullmatch(r"-?\d+", name) for name in names):
-        return tuple(sorted(names, key=int))
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))

@@ -186,3 +186,28 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert len(made.split("train").raw(0)) > 20_000
+
+
+def test_labels_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    rows = [f"{i},words {i},{('01', '1', '001', '1.0')[i % 4]}" for i in range(60)]
+    made = data.open(table(tmp_path, rows))
+    assert made.labels == ("001", "01", "1")
+    assert texts(made)["words 3"] == "1" and texts(made)["words 4"] == "01"
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", "NULL", "None", "N/A", "<NA>"])
+def test_missing_values_are_no_class_and_no_text(tmp_path: Path, missing: str) -> None:
+    """As many as there may be: they are not broken lines."""
+    rows = [f"{i},words {i},{('0.0', '1.0', missing)[i % 3]}" for i in range(60)]
+    rows[3] = f"3,{missing},1.0"
+    made = data.open(table(tmp_path, rows))
+    assert made.labels == ("0", "1") and len(texts(made)) == 39
+    (note,) = [note for note in made.notes if "missing value" in note]
+    assert "21 record(s)" in note and f"reviews.csv:4: 'label' is '{missing}'" in note
+
+
+def test_missing_values_of_json(tmp_path: Path) -> None:
+    rows = [json.dumps({"text": f"words {i}", "label": (1, 0, None, "nan")[i % 4]}) for i in range(60)]
+    (tmp_path / "r.jsonl").write_text("\n".join(rows))
+    made = data.open(Data(format="jsonl", path=str(tmp_path / "r.jsonl")))
+    assert made.labels == ("0", "1") and any("30 record(s) with a missing value" in note for note in made.notes)

@@ -124,3 +124,58 @@ def test_pictures_of_a_recording_are_mapped_where_they_are_stored_plainly(tmp_pa
             np.testing.assert_array_equal(one.raw(i), seen[step + step // 30])
             np.testing.assert_array_equal(one.raw(i), other.raw(i))
             assert one.source(i).endswith(f"[obs][{step + step // 30}]")
+
+
+def recorded(path: Path, **arrays: np.ndarray) -> data.Dataset:
+    """120 steps of 12 episodes, each step with its number as the observation."""
+    values = {"obs": np.arange(120.0)[:, None], "acts": np.linspace(-1, 1, 120), **arrays}
+    np.savez(path, **{key: value for key, value in values.items() if value is not None})
+    return data.open(Data(format="trajectories", path=str(path)))
+
+
+def homes(made: data.Dataset) -> list[set[int]]:
+    """The numbers of the steps of each split."""
+    return [{int(made.split(name).raw(i)[0]) for i in range(len(made.split(name)))} for name in made.splits]
+
+
+@pytest.mark.parametrize(
+    "keys", [("dones",), ("terminals",), ("terminations", "truncations"), ("terminals", "timeouts")]
+)
+def test_flags_of_the_last_step_end_an_episode(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    lasts = np.arange(120) % 15 == 14
+    first = np.where(np.arange(120) < 60, lasts, False)
+    made = recorded(
+        tmp_path / "d.npz",
+        **(dict.fromkeys(keys, lasts) if len(keys) == 1 else {keys[0]: first, keys[1]: lasts & ~first}),
+    )
+    assert "in 8 stretches or episodes" in made.notes[0]
+    for steps in homes(made):
+        assert all(
+            set(range(e * 15, e * 15 + 15)) <= steps or not set(range(e * 15, e * 15 + 15)) & steps for e in range(8)
+        )
+
+
+def test_flags_that_are_set_at_first_steps_are_starts(tmp_path: Path) -> None:
+    made = recorded(tmp_path / "d.npz", dones=np.arange(120) % 15 == 0)
+    assert any("taken for starts of episodes" in note for note in made.notes) and "in 8 stretches" in made.notes[0]
+
+
+def test_a_recording_without_borders_says_so_and_flags_must_fit(tmp_path: Path) -> None:
+    assert any("says nowhere where an episode ends" in note for note in recorded(tmp_path / "d.npz").notes)
+    with pytest.raises(DataError, match="has 7 flags for 120 steps"):
+        recorded(tmp_path / "d.npz", dones=np.zeros(7, bool))
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint8", "bool"])
+def test_numbers_of_choices_are_not_learned_as_quantities(tmp_path: Path, kind: str) -> None:
+    acts = (np.arange(120) % 2 if kind == "bool" else np.arange(120) % 4).astype(kind)
+    starts = np.arange(120) % 10 == 0
+    with pytest.raises(DataError, match=f"actions are {kind} values, 0 to") as caught:
+        recorded(tmp_path / "d.npz", acts=acts, episode_starts=starts)
+    assert 'data.actions = "continuous"' in caught.value.remedy and caught.value.where.endswith("[acts]")
+    made = data.open(Data(format="trajectories", path=str(tmp_path / "d.npz"), actions="continuous"))
+    assert made.split("train").targets.dtype == np.float32 and len(made.notes) == 1
+    again = data.open(data.source(tmp_path / "d.npz", {"format": "trajectories", "split": [0.7, 0.15, 0.15]}))
+    assert len(again.split("train")), "data for a model that is made already"
+    told = recorded(tmp_path / "d.npz", acts=acts.astype(np.float32), episode_starts=starts).notes
+    assert any("whole numbers, 0 to" in note for note in told)

@@ -1,7 +1,8 @@
 """Recorded control, for behaviour cloning: what was seen, and what was done.
 
 An .npz of episodes: `obs` float (T, K) or uint8 (T, H, W[, C]), `acts` (T,) or (T, A), and where one episode ends and
-the next begins: `indices` int (E-1,) as the package `imitation` writes them, or `episode_starts` bool (T,). Or a folder
+the next begins: `indices` int (E-1,) as the package `imitation` writes them, `episode_starts` bool (T,), or flags of
+the last step of an episode, bool (T,): `dones`, `terminals`, `timeouts` and the like, any of which ends it. Or a folder
 that is a Donkeycar tub (version 2): catalogs of JSON lines with a picture, `user/angle` and `user/throttle`.
 
 Whole episodes go to one split; a tub is one drive, so it is divided into stretches of time.
@@ -27,11 +28,15 @@ STRETCH = 50
 #: a share of unreadable records above this stops the run
 MAX_BAD = 0.05
 #: keys that say where an episode begins
-ENDS = ("indices", "episode_starts")
+STARTS = ("indices", "episode_starts")
+#: flags of the last step of an episode; it ends where any of them is set
+LASTS = ("dones", "done", "terminals", "terminations", "timeouts", "truncations", "truncated")
 #: rows that are looked at together
 _BLOCK = 4096
 CONTROLS = {"user/angle": "steering", "user/throttle": "throttle"}
 _PICTURE = "cam/image_array"
+#: so few different whole numbers may be choices
+MOST_CHOICES = 32
 
 
 class Steps:
@@ -84,7 +89,7 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
         for key in ("obs", "acts"):
             if key not in keys:
                 raise DataError(f"has no {key}", where=str(path), remedy=nearest(key, keys))
-        arrays = {key: member(path, archive, key) for key in ("obs", "acts", *ENDS) if key in keys}
+        arrays = {key: member(path, archive, key) for key in ("obs", "acts", *STARTS, *LASTS) if key in keys}
     for key, array in arrays.items():
         where = f"{path}[{key}]"
         if array.dtype.kind not in ("iufb" if key in ("obs", "acts") else "iub"):
@@ -93,8 +98,9 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
             raise DataError(
                 f"has shape {array.shape}, expected one entry a step", where=where, remedy="record at least one step"
             )
+    notes = _judge_actions(arrays["acts"], spec, f"{path}[acts]")
     done = np.asarray(arrays["acts"], np.float32).reshape(len(arrays["acts"]), -1)
-    episode, rows = _numbered(arrays, len(done), str(path))
+    episode, rows = _numbered(arrays, len(done), str(path), notes)
     seen = arrays["obs"]
     picture = seen.dtype == np.uint8
     for key, values in (("acts", done), *(() if picture else (("obs", seen),))):
@@ -106,10 +112,51 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
                 remedy="leave out that step or its episode",
             )
     labels = tuple(f"action_{i}" for i in range(done.shape[1])) if done.shape[1] > 1 else ("action",)
-    return _dataset(str(path), labels, Steps(str(path), seen, rows), done, episode, spec, picture)
+    made = _dataset(str(path), labels, Steps(str(path), seen, rows), done, episode, spec, picture)
+    made.notes.extend(notes)
+    return made
 
 
-def _numbered(arrays: dict[str, np.ndarray], steps: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _judge_actions(acts: np.ndarray, spec: recipe.Data, where: str) -> list[str]:
+    """Refuse actions that may be numbers of choices, which no mean of them is; a note of whole numbers stored as float.
+
+    With `data.actions = "continuous"` they are quantities whatever their type.
+    """
+    if spec.actions == "continuous" or not acts.size:
+        return []
+    if acts.dtype.kind in "iub":
+        shown = f"{int(acts.min())} to {int(acts.max())}"
+        raise DataError(
+            f"actions are {acts.dtype} values, {shown}: numbers of choices, between which nothing lies, cannot be "
+            "learned as quantities",
+            where=where,
+            remedy='where they are quantities (a speed, an angle), set data.actions = "continuous"',
+        )
+    values = np.unique(acts[: 1 << 20])
+    if len(values) <= MOST_CHOICES and np.isfinite(values).all() and (values == np.round(values)).all():
+        return [
+            f"{where}: all actions are among {len(values)} whole numbers, {values[0]:g} to {values[-1]:g}; they are "
+            'learned as quantities, and a network answers with numbers between them (data.actions = "continuous" '
+            "where that is meant)"
+        ]
+    return []
+
+
+def _after_lasts(arrays: dict[str, np.ndarray], keys: list[str], where: str, notes: list[str]) -> np.ndarray:
+    """The number of each step's episode (T,), by flags of its last step."""
+    flags = np.zeros(len(arrays["acts"]), bool)
+    for key in keys:
+        values = np.asarray(arrays[key]).reshape(-1).astype(bool)
+        if len(values) != len(flags):
+            raise DataError(f"has {len(values)} flags for {len(flags)} steps", where=f"{where}[{key}]")
+        flags |= values
+    if flags[0] and not flags[-1] and flags.sum() > 1:
+        notes.append(f"{where}[{keys[0]}]: set at the first step and not at the last one: taken for starts of episodes")
+        return np.cumsum(flags)
+    return np.cumsum(np.concatenate([[False], flags[:-1]]))
+
+
+def _numbered(arrays: dict[str, np.ndarray], steps: int, where: str, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """The episode of each step (T,), and the rows of `obs` that were acted on (an episode may end with one more)."""
     seen, rows = len(arrays["obs"]), np.arange(steps)
     if "indices" in arrays:
@@ -128,8 +175,14 @@ def _numbered(arrays: dict[str, np.ndarray], steps: int, where: str) -> tuple[np
             rows, seen = rows + episode, steps
     elif "episode_starts" in arrays:
         episode = np.cumsum(np.asarray(arrays["episode_starts"]).reshape(-1).astype(bool))
+    elif lasts := [key for key in LASTS if key in arrays]:
+        episode = _after_lasts(arrays, lasts, where, notes)
     else:
         episode = rows // STRETCH
+        expected = ", ".join((*STARTS, *LASTS[:3]))
+        notes.append(
+            f"{where}: says nowhere where an episode ends ({expected}): divided in stretches of {STRETCH} steps"
+        )
     if seen != steps or len(episode) != steps:
         raise DataError(
             f"{seen} observations do not fit {steps} actions",
@@ -230,5 +283,5 @@ FORMAT = Format(
     description="Recorded control: an .npz of episodes, or a Donkeycar tub.",
     open=open,
     tasks=("control",),
-    keys=("path", "split", "split_seed"),
+    keys=("path", "split", "split_seed", "actions"),
 )
