@@ -41,7 +41,7 @@ class EdgeftError(Exception):
         return f"{text}\n  → {self.remedy}" if self.remedy else text
 
     def as_dict(self) -> dict[str, object]:
-        """The error as `--json` prints it."""
+        """The error as `--json` prints it, and as it passes from one process to another (`from_dict`)."""
         return {
             "error": type(self).__name__,
             "message": self.message,
@@ -93,6 +93,31 @@ class SystemFailure(EdgeftError):
 
 class InternalError(EdgeftError):
     exit_code = 70
+
+
+#: every class of the tree by its name
+KINDS: dict[str, type[EdgeftError]] = {
+    kind.__name__: kind
+    for kind in (
+        *(EdgeftError, UsageError, InvalidInput, RecipeError, TargetError, DataError, ModelError, RunError),
+        *(BundleError, Missing, SystemFailure, InternalError),
+    )
+}
+_BY_EXIT_CODE = {kind.exit_code: kind for kind in (UsageError, InvalidInput, Missing, SystemFailure, InternalError)}
+
+
+def from_dict(table: object) -> EdgeftError:
+    """The error that `as_dict` of another process or device told of: the same class, place and remedy.
+
+    Of a class that this version does not know, or that only a package defines, it is the class of its exit code.
+    What is no such table is an `InternalError`.
+    """
+    values = table if isinstance(table, dict) else {}
+    name, message, code = (values.get(key) for key in ("error", "message", "exit_code"))
+    if not isinstance(name, str) or not isinstance(message, str):
+        return InternalError(f"another process reported an error that cannot be read: {str(table)[:200]!r}")
+    kind = KINDS.get(name) or _BY_EXIT_CODE.get(code if isinstance(code, int) else 70, InternalError)
+    return kind(message, where=str(values.get("where") or ""), remedy=str(values.get("remedy") or ""))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

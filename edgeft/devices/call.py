@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import BundleError, EdgeftError, InternalError, InvalidInput, Missing, SystemFailure, UsageError
+from ..core.errors import BundleError, EdgeftError, InternalError, from_dict
 from .device import LEASH, Device
 
-_KINDS: dict[int, type[EdgeftError]] = {kind.exit_code: kind for kind in (UsageError, Missing, SystemFailure)}
 _SIGN = "@edgeft "
 _BEFORE = """
 import json, sys
@@ -42,8 +41,7 @@ def call(device: Device, code: str, *words: str, options: Mapping[str, Any], whe
         raise _silence(device, done, where)
     result = json.loads(lines[-1].removeprefix(_SIGN))
     if "error" in result:
-        kind = _KINDS.get(result["exit_code"], BundleError if result["error"] == "BundleError" else InvalidInput)
-        raise kind(result["message"], where=result["where"], remedy=result["remedy"])
+        raise from_dict(result)
     return dict(result)
 
 

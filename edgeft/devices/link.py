@@ -13,16 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..core.errors import BundleError, EdgeftError, InvalidInput, Missing, SystemFailure, UsageError
+from ..core.errors import BundleError, EdgeftError, SystemFailure, from_dict
 from .device import WORKER, Here
 
 #: how a worker is started with this interpreter
 HERE = tuple(Here().argv(WORKER))
 #: seconds to wait for an answer beside what the request itself takes
 PATIENCE = 300.0
-_KINDS: dict[int, type[EdgeftError]] = {
-    kind.exit_code: kind for kind in (UsageError, BundleError, Missing, SystemFailure)
-}
 
 
 class LinkLost(SystemFailure):
@@ -97,9 +94,7 @@ class Link:
         if not isinstance(answer, dict):
             raise SystemFailure(f"no answer of a worker: {line[:200]!r}", where=self.name)
         if "error" in answer:
-            told = answer["error"]
-            kind = _KINDS.get(told["exit_code"], InvalidInput if told["exit_code"] == 3 else EdgeftError)
-            raise kind(told["message"], where=told["where"], remedy=told["remedy"])
+            raise from_dict(answer["error"])
         return answer
 
     def ask(self, do: str, *, patience: float = PATIENCE, **words: Any) -> dict[str, Any]:

@@ -19,8 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from ..backends._session import started
-from ..core import errors
-from ..core.errors import EdgeftError, InternalError, ModelError
+from ..core.errors import EdgeftError, InternalError, ModelError, from_dict
 
 Job = Callable[[], Any]
 
@@ -58,8 +57,7 @@ class Aside:
         answer = json.loads(line)
         if "value" in answer:
             return answer["value"]
-        kind = getattr(errors, str(answer["kind"]), InternalError)
-        raise kind(answer["message"], where=answer["where"], remedy=answer["remedy"])
+        raise from_dict(answer)
 
     def _end(self) -> str:
         _, status = os.waitpid(self._pid, 0)
@@ -99,10 +97,9 @@ def _answer(job: Job) -> dict[str, Any]:
     try:
         return {"value": job()}
     except EdgeftError as error:
-        said = {"kind": type(error).__name__, "message": error.message, "where": error.where, "remedy": error.remedy}
+        return error.as_dict()
     except Exception as error:
-        said = {"kind": "InternalError", "message": f"{type(error).__name__}: {error}", "where": "", "remedy": ""}
-    return said
+        return InternalError(f"{type(error).__name__}: {error}").as_dict()
 
 
 @contextlib.contextmanager

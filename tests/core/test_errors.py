@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import re
 
@@ -74,3 +75,26 @@ def test_need_imports_or_names_the_command() -> None:
     assert caught.value.exit_code == 4
     assert caught.value.remedy == "pip install 'edgeft[litert]'"
     assert "'no_such_package'" in caught.value.message
+
+
+@pytest.mark.parametrize("kind", every())
+def test_an_error_that_crosses_a_process_has_its_class_place_and_remedy(kind: type[EdgeftError]) -> None:
+    error = kind("no such layer", where="model.onnx", remedy="name another one")
+    back = errors.from_dict(json.loads(json.dumps(error.as_dict())))
+    assert type(back) is kind and back.as_dict() == error.as_dict()
+
+
+def test_an_error_of_a_class_that_is_not_known_here_keeps_its_exit_code() -> None:
+    class Later(InvalidInput):
+        pass
+
+    back = errors.from_dict(Later("odd", where="x").as_dict())
+    assert type(back) is InvalidInput and (back.message, back.where) == ("odd", "x")
+    for table in (
+        None,
+        [],
+        {},
+        {"error": "KINDS", "message": 3},
+        {"error": "nearest", "message": "m", "exit_code": []},
+    ):
+        assert errors.from_dict(table).exit_code == 70

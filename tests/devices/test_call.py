@@ -1,0 +1,29 @@
+"""Work in another process: what it raises is raised here as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeft.core.errors import KINDS, EdgeftError, UsageError
+from edgeft.devices.call import call
+from edgeft.devices.device import Here
+from edgeft.devices.link import Link
+
+pytestmark = pytest.mark.board
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_child_process_raises_the_same_class_with_place_and_remedy(name: str) -> None:
+    code = f"from edgeft.core import errors\nraise errors.{name}('message', where='place', remedy='remedy')"
+    with pytest.raises(EdgeftError) as raised:
+        call(Here(), code, options={}, where=Path("bundle"))
+    assert type(raised.value) is KINDS[name]
+    assert (raised.value.message, raised.value.where, raised.value.remedy) == ("message", "place", "remedy")
+
+
+def test_a_worker_raises_the_same_class() -> None:
+    with Link() as link, pytest.raises(UsageError, match="a worker cannot 'dance'") as raised:
+        link.ask("dance")
+    assert "known: open" in raised.value.remedy
