@@ -108,7 +108,7 @@ def frozen(run: Path, summary: dict[str, Any]) -> dict[str, Any]:
     from edgeft.config import recipe as recipes
 
     made = recipes.load(run / "recipe.toml")
-    before = models.build(made.model, len(summary["labels"])).module.state_dict()
+    before = models.build(models.ModelRequest(made.model, made.task, len(summary["labels"]))).module.state_dict()
     after = load_file(run / "float.safetensors")
     moved = sorted(n for n, v in after.items() if v.shape != before[n].shape or not bool((v == before[n]).all()))
     return {"tensors": len(after), "moved": moved}

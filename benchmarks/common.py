@@ -55,7 +55,7 @@ def network(name: str, classes: int, side: int, seed: int = 0) -> Any:
     from edgeft.config import recipe
 
     torch.manual_seed(seed)
-    module = models.build(recipe.Model(source="builtin", name=name), classes).module
+    module = models.build(models.ModelRequest(recipe.Model(source="builtin", name=name), "classify", classes)).module
     with torch.no_grad():
         for child in module.modules():
             if isinstance(child, torch.nn.BatchNorm2d):

@@ -53,7 +53,7 @@ def images() -> data.Dataset:
 def build(name: str) -> models.Built:
     """The network with ten outputs; its preprocessing is that of its weights, at 64 pixels."""
     torch.manual_seed(0)
-    built = models.build(NETS[name], 10)
+    built = models.build(models.ModelRequest(NETS[name], "classify", 10))
     built.spec["size"] = [SIDE, SIDE]
     return built
 

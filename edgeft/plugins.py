@@ -140,3 +140,19 @@ def _distribution(point: EntryPoint) -> str:
 DATA_FORMATS: Registry[Any] = Registry(
     "edgeft.data", "data format", "edgeft.data.record:Format", modules("data.formats", "FORMAT")
 )
+
+#: where models come from
+MODEL_SOURCES: Registry[Any] = Registry(
+    "edgeft.models",
+    "model source",
+    "edgeft.models.request:ModelSource",
+    {
+        "builtin": "edgeft.models.builtin:SOURCE",
+        "module": "edgeft.models.handed_over:SOURCE",
+        "python": "edgeft.models.python_file:SOURCE",
+        "timm": "edgeft.models.timm:SOURCE",
+        "torchvision": "edgeft.models.torchvision:SOURCE",
+        "transformers": "edgeft.models.transformers:SOURCE",
+        "ultralytics": "edgeft.models.ultralytics:SOURCE",
+    },
+)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import builds
 import numpy as np
 import pytest
 import shapes_run
@@ -238,9 +239,8 @@ class Evil:
 @pytest.mark.parametrize("kind", ["another net", "truncated", "pickle", "missing"])
 def test_a_checkpoint_that_does_not_fit(small, kind):
     torch = pytest.importorskip("torch")
-    from edgeft import models
 
-    state = models.build(recipe.Model(name="resnet20"), 3).module.state_dict()
+    state = builds.build(recipe.Model(name="resnet20"), 3).module.state_dict()
     path = Path("in.pt").absolute()
     if kind == "pickle":
         torch.save({"state_dict": state, "more": Evil()}, path)

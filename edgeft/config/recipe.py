@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..core.errors import InternalError, RecipeError, UsageError, nearest
-from ..plugins import DATA_FORMATS, Registry
+from ..plugins import DATA_FORMATS, MODEL_SOURCES, Registry
 from . import tables
 from .scheme import EMBEDDINGS
 
@@ -157,7 +157,6 @@ TASKS = (
 #: what a key may be. `module` and `dataset` are what the Python API writes for the caller's own objects.
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": TASKS,
-    "model.source": ("builtin", "timm", "torchvision", "transformers", "ultralytics", "python", "module"),
     "data.actions": ("auto", "continuous"),
     "data.quoting": ("auto", "csv", "none"),
     "data.resize": ("bilinear", "bicubic", "nearest"),
@@ -176,10 +175,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 #: registries whose names a key may have
-REGISTRIES: dict[str, Registry[Any]] = {"data.format": DATA_FORMATS}
+REGISTRIES: dict[str, Registry[Any]] = {"data.format": DATA_FORMATS, "model.source": MODEL_SOURCES}
 
 #: entry-point groups whose names count as known
-PLUGINS = {"task": "edgeft.tasks", "model.source": "edgeft.models"}
+PLUGINS = {"task": "edgeft.tasks"}
 
 #: lowest and highest value, both included
 RANGES: dict[str, tuple[float, float]] = {

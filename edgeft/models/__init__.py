@@ -4,48 +4,38 @@
     transformers.py   BERT-type encoders of a local folder   ultralytics.py   detectors of a .pt file
     python_file.py   `file.py:function` of the user     weights.py   state dicts from files, read without running code
 
-Other sources are found in the entry-point group `edgeft.models`: an object with a `build` of the same form.
+Each has a `ModelSource`, which the registry `plugins.MODEL_SOURCES` lists; packages add theirs in the entry-point group
+`edgeft.models`.
 """
 
 from __future__ import annotations
 
-import importlib
-
-from ..config import recipe
 from ..core.errors import RecipeError, nearest
-from ..plugins import offered
+from ..plugins import MODEL_SOURCES
 from .built import Built
 from .python_file import from_module
+from .request import ModelRequest, ModelSource
 
-__all__ = ["SOURCES", "Built", "build", "from_module"]
-
-#: source name in a recipe -> module of this package
-SOURCES = {
-    "builtin": "builtin",
-    "timm": "timm",
-    "torchvision": "torchvision",
-    "transformers": "transformers",
-    "ultralytics": "ultralytics",
-    "python": "python_file",
-}
+__all__ = ["Built", "ModelRequest", "ModelSource", "build", "from_module"]
 
 
-def build(model: recipe.Model, n_classes: int, allow_code: bool = False) -> Built:
-    """The model of a recipe with `n_classes` outputs (of a classifier: classes), in eval mode.
+def build(request: ModelRequest) -> Built:
+    """The model that a recipe's [model] asks for, in eval mode.
 
-    Raises `RecipeError` for an unknown source, name or argument, `ModelError` for weights or code that cannot be used,
-    and `Missing` where a package is needed that is not installed.
+    Raises `RecipeError` for an unknown source, name or argument and for a source without models for the task,
+    `ModelError` for weights or code that cannot be used, and `Missing` where a package is needed that is not installed.
     """
-    if n_classes < 1:
-        raise RecipeError(f"a model needs one or more outputs, not {n_classes}", where="model")
-    if model.source in SOURCES:
-        source = importlib.import_module(f".{SOURCES[model.source]}", __package__)
-        return source.build(model, n_classes, allow_code=allow_code)
-    extra = offered("edgeft.models")
-    if model.source not in extra:
+    name = request.model.source
+    if request.outputs < 1:
+        raise RecipeError(f"a model needs one or more outputs, not {request.outputs}", where="model")
+    if name not in MODEL_SOURCES:
+        remedy = nearest(name, MODEL_SOURCES.names())
+        raise RecipeError(f"unknown model source {name!r}", where="model.source", remedy=remedy)
+    source = MODEL_SOURCES.get(name)
+    if source.tasks and request.task not in source.tasks:
         raise RecipeError(
-            f"unknown model source {model.source!r}",
+            f"the source {name!r} has no models for the task {request.task!r}",
             where="model.source",
-            remedy=nearest(model.source, (*SOURCES, *extra)),
+            remedy=f"it has models for {', '.join(source.tasks)}",
         )
-    return extra[model.source].load().build(model, n_classes, allow_code=allow_code)
+    return source.build(request)

@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from ..config import recipe
 from ..core.errors import ModelError, RecipeError, nearest
 from . import weights
 from .built import Built, image_spec
@@ -22,6 +21,7 @@ from .nets.quartznet import QuartzNet
 from .nets.recommend import NeuMF, TwoTower
 from .nets.resnet import ResNet8, ResNet18, ResNet20
 from .nets.seq2seq import Seq2Seq
+from .request import ModelRequest, ModelSource
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,12 @@ NETS = {
 }
 
 
-def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> Built:
+def build(request: ModelRequest) -> Built:
     """The builtin network `model.name`. `model.args`: `channels`, `size` (pixels, or [h, w]), and the network's own.
 
     Raises `RecipeError` for an unknown name or argument, and what `weights.read` and `weights.load` raise.
     """
+    model, n_classes = request.model, request.outputs
     if model.name not in NETS:
         raise RecipeError(f"unknown model {model.name!r}", where="model.name", remedy=nearest(model.name, NETS))
     net = NETS[model.name]
@@ -114,3 +115,6 @@ def _recognize(state: dict[str, Any], asked: str, n_classes: int) -> str:
         if all(n in state and state[n].shape == shape for n, shape in body.items() if "num_batches" not in n):
             return name
     return ""
+
+
+SOURCE = ModelSource("builtin", "The networks that come with edgeft.", build)

@@ -11,19 +11,20 @@ from typing import Any
 
 from torch import nn
 
-from ..config import recipe
 from ..core.errors import ModelError, RecipeError, nearest
 from . import heads, weights
 from .built import Built, image_spec
+from .request import ModelRequest, ModelSource
 
 
-def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> Built:
+def build(request: ModelRequest) -> Built:
     """The module that `function(**model.args)` of the file returns; `n_classes` is passed where the function takes it.
 
     The function may also return `(module, table)`, where the table changes keys of the default preprocessing (224 px,
     ImageNet mean and std). Raises `ModelError` without `allow_code`, and for whatever the file does wrong.
     """
-    if not allow_code:
+    model, n_classes = request.model, request.outputs
+    if not request.allow_code:
         raise ModelError(
             f"model.source = 'python' would run {model.name!r}, which was not allowed",
             where="model.name",
@@ -95,3 +96,6 @@ def _function(name: str) -> Callable[..., Any]:
         names = [n for n, value in vars(code).items() if callable(value) and not n.startswith("_")]
         raise ModelError(f"has no function {attribute!r}", where=str(path), remedy=nearest(attribute, names))
     return function
+
+
+SOURCE = ModelSource("python", "The module that a function of your own file returns.", build, own_weights=True)

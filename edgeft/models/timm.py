@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from ..config import recipe
 from ..core.errors import RecipeError, nearest, need
 from . import heads, weights
 from .built import Built, image_spec
+from .request import ModelRequest, ModelSource
 
 
-def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> Built:
+def build(request: ModelRequest) -> Built:
     """`timm.create_model(name, pretrained=False)` with the input size, mean and std of its published weights.
 
     Raises `Missing` without the extra `vision`, `RecipeError` for an unknown name or arguments it does not take.
     """
+    model, n_classes = request.model, request.outputs
     timm = need("timm", "vision")
     if not timm.is_model(model.name):
         known = timm.list_models()
@@ -51,3 +52,6 @@ def _near(name: str, known: list[str]) -> str:
 
 def _filter(name: str) -> str:
     return name if name in ("nearest", "bilinear", "bicubic") else "bilinear"
+
+
+SOURCE = ModelSource("timm", "Models of timm; weights from a local file.", build)

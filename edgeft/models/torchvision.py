@@ -6,19 +6,20 @@ from typing import Any
 
 from torch import nn
 
-from ..config import recipe
 from ..core.errors import RecipeError, nearest, need
 from . import heads, weights
 from .built import Built, image_spec
+from .request import ModelRequest, ModelSource
 
 
-def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> Built:
+def build(request: ModelRequest) -> Built:
     """`torchvision.models.get_model(name, weights=None)` with the preprocessing of its published weights.
 
     `model.args` are the constructor's own, and `channels` (1 = gray): the first convolution is then made for it, and
     weights for colour are summed over their three channels. Raises `Missing` without the extra `vision`, `RecipeError`
     for an unknown name or arguments it does not take.
     """
+    model, n_classes = request.model, request.outputs
     models = need("torchvision.models", "vision")
     known = models.list_models(module=models)
     if model.name not in known:
@@ -90,3 +91,6 @@ def _spec(models: Any, name: str, channels: int) -> dict[str, Any]:
     if channels == 1:
         mean, std = [sum(mean) / 3], [sum(std) / 3]
     return image_spec((side, side), channels, mean, std, resize if resize in ("nearest", "bicubic") else "bilinear")
+
+
+SOURCE = ModelSource("torchvision", "Models of torchvision; weights from a local file.", build)

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from ..config import recipe
 from ..core.errors import ModelError, RecipeError, nearest
 from ..inputs import text
 from . import weights
 from .built import Built
 from .nets.bert import ACTIVATIONS, BertClassifier, Config
+from .request import ModelRequest, ModelSource
 
 #: `model_type` of a config.json
 TYPES = ("bert",)
@@ -30,13 +30,14 @@ _ELSEWHERE = ("pooler.", "cls.", "classifier.", "embeddings.position_ids")
 _TYPES = {"int": int, "float": (int, float), "str": str}
 
 
-def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> Built:
+def build(request: ModelRequest) -> Built:
     """The encoder of the folder `model.weights` (or `pip:NAME`) with a new classifier on the mean of its tokens.
 
     `model.name` is the architecture, "bert". `model.args` may change keys of config.json that no weight depends on
     (dropout). Raises `RecipeError` for an unknown name, `ModelError` naming the file and key of what does not fit, and
     `Missing` without the weights package or `tokenizers`.
     """
+    model, n_classes = request.model, request.outputs
     if model.name not in TYPES:
         raise RecipeError(
             f"unknown encoder {model.name!r}", where="model.name", remedy=nearest(model.name, TYPES) + " (only these)"
@@ -155,3 +156,6 @@ def _renamed(name: str) -> str:
         if name.endswith(old):
             name = name[: -len(old)] + new
     return name
+
+
+SOURCE = ModelSource("transformers", "BERT-type encoders of a local folder.", build)

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..config import recipe
 from ..core.errors import Missing, ModelError, RecipeError, nearest
 from ..metrics.boxes import STRIDE
 from .built import Built, image_spec
 from .nets.detector import PRIOR
+from .request import ModelRequest, ModelSource
 
 _SIDE = 640
 _ARGS = ("size",)
@@ -60,12 +60,13 @@ class Detector(nn.Module):
         return tuple(t for branches, level in zip(self.head, levels) for t in branches(level))
 
 
-def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> Built:
+def build(request: ModelRequest) -> Built:
     """The detector in the file `model.name` (a path ending in .pt), with new class branches where their number differs.
 
     `model.args`: `size`, pixels or [height, width]. Raises `ModelError` without `allow_code` and for a file that holds
     no such detector, `Missing` without the package `ultralytics`, `RecipeError` for an argument.
     """
+    model, n_classes = request.model, request.outputs
     path = Path(model.name)
     for key in model.args:
         if key not in _ARGS:
@@ -74,7 +75,7 @@ def build(model: recipe.Model, n_classes: int, *, allow_code: bool = False) -> B
         raise RecipeError("the file named by model.name has the weights", where="model.weights", remedy="leave it out")
     if not path.is_file() or path.suffix != ".pt":
         raise ModelError("no such .pt file", where=model.name, remedy="model.name is the path of the file")
-    if not allow_code:
+    if not request.allow_code:
         raise ModelError(
             f"{path.name} is a pickle of a whole model: reading it runs code, which was not allowed",
             where="model.name",
@@ -140,3 +141,6 @@ def _new_classes(module: Detector, n_classes: int) -> None:
         nn.init.normal_(new.weight, 0, 0.01)
         nn.init.constant_(new.bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type]
         branches.classes[-1] = new  # type: ignore[index, operator]
+
+
+SOURCE = ModelSource("ultralytics", "Detectors of a .pt file of ultralytics.", build)

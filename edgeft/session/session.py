@@ -21,7 +21,8 @@ from ..config.scheme import Scheme
 from ..config.target import Target
 from ..core import files
 from ..core.errors import ModelError
-from ..models import Built
+from ..models import Built, ModelRequest
+from ..plugins import MODEL_SOURCES
 from ..quantize.parts import CapturedParts, capture_parts
 from . import environment
 
@@ -68,7 +69,7 @@ class Session:
     @property
     def pretrained(self) -> bool:
         """Whether the weights were learned before, as far as can be told: the caller's own code may bring such ones."""
-        return self.built.pretrained or self.own_model or self.recipe.model.source in ("python", "module")
+        return self.built.pretrained or self.own_model or MODEL_SOURCES.get(self.recipe.model.source).own_weights
 
     def capture(self, module: nn.Module) -> CapturedParts:
         """The graphs of the float model, in normal form."""
@@ -120,7 +121,14 @@ def open_session(
     environment.seed_everything(recipe_.train.seed)
     if model is None:
         args = objective.model_args(recipe_.data, dataset)
-        built = models.build(_with_args(recipe_.model, args), objective.outputs(dataset), allow_code=allow_code)
+        request = ModelRequest(
+            _with_args(recipe_.model, args),
+            recipe_.task,
+            objective.outputs(dataset),
+            dataset.facts,
+            allow_code=allow_code,
+        )
+        built = models.build(request)
     else:
         built = models.from_module(model, objective.outputs(dataset))
     for note in built.notes:

@@ -189,8 +189,11 @@ def recipes(draw: st.DrawFn) -> Recipe:
         if "." in key:
             section, name = key.split(".")
             table.setdefault(section, {})[name] = draw(st.sampled_from(allowed))
+    for key, registry in recipe.REGISTRIES.items():
+        section, _, leaf = key.partition(".")
+        table.setdefault(section, {})[leaf] = draw(st.sampled_from(registry.names()))
     table["model"].update(weights=draw(texts), args=draw(st.dictionaries(texts, plain | st.lists(plain), max_size=3)))
-    table["data"].update(path=draw(texts), format=draw(st.sampled_from(recipe.REGISTRIES["data.format"].names())))
+    table["data"].update(path=draw(texts))
     table["quantize"].update(keep_float=draw(st.lists(texts, max_size=3)), distill=draw(st.booleans()))
     table["export"] = {"targets": draw(st.lists(names, min_size=1, max_size=3, unique=True))}
     if draw(st.booleans()):

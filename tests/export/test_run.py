@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import builds
 import numpy as np
 import pytest
 import shapes_run
@@ -271,10 +272,9 @@ def test_damaged_weights_are_refused(shapes, tmp_path, damage):
     else:
         from safetensors.torch import save_file
 
-        from edgeft import models
         from edgeft.config.recipe import Model
 
-        save_file(models.build(Model(name="resnet20"), 3).module.state_dict(), run / "float.safetensors")
+        save_file(builds.build(Model(name="resnet20"), 3).module.state_dict(), run / "float.safetensors")
     with pytest.raises(RunError, match=f"quantized.{shapes_run.HOST}" if damage == "truncated" else "another model"):
         edgeft.export(run, ["host"], tmp_path / "out")
     assert not (tmp_path / "out").exists()

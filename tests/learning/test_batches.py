@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import builds
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from edgeft import learning as objectives
-from edgeft import models
 from edgeft.config import recipe
 from edgeft.core.errors import RecipeError
 from edgeft.data.formats.npz import Rows
@@ -144,7 +144,7 @@ def test_unknown_augmentation() -> None:
 
 
 def test_predict_restores_the_mode_and_ignores_batch_size() -> None:
-    built = models.build(recipe.Model(name="resnet8"), 3)
+    built = builds.build(recipe.Model(name="resnet8"), 3)
     net = built.module.train()
     frozen = net.get_submodule("bn1").eval()
     before = {k: v.clone() for k, v in net.state_dict().items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import builds
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edgeft import learning as objectives
-from edgeft import models
 from edgeft.config import recipe
 from edgeft.config.recipe import Update
 from edgeft.learning.blocks import blocks, depths
@@ -21,7 +21,7 @@ from edgeft.tune import lora, updates
 
 
 def builtin(name: str, **args: Any) -> tuple[nn.Module, str]:
-    made = models.build(recipe.Model(source="builtin", name=name, args=args), 3)
+    made = builds.build(recipe.Model(source="builtin", name=name, args=args), 3)
     return made.module, made.head
 
 

@@ -4,11 +4,12 @@ import importlib.util
 import os
 from pathlib import Path
 
+import builds
 import numpy as np
 import pytest
 import torch
 
-from edgeft import data, models
+from edgeft import data
 from edgeft import learning as objectives
 from edgeft.config import recipe
 from edgeft.core.errors import ModelError, RecipeError
@@ -26,7 +27,7 @@ CLASSIFIERS = [name for name, net in NETS.items() if net.size and not name.start
 @pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_net_is_built_and_exportable(name: str, channels: int) -> None:
-    built = models.build(recipe.Model(name=name, args={"channels": channels}), 5)
+    built = builds.build(recipe.Model(name=name, args={"channels": channels}), 5)
     assert built.classes == 5 and not built.pretrained and not built.module.training
     assert isinstance(built.module.get_submodule(built.head), torch.nn.Linear)
     image.check(built.spec)  # a complete preprocess table
@@ -48,7 +49,7 @@ def test_every_net_is_built_and_exportable(name: str, channels: int) -> None:
     [("resnet18", 11.689512), ("mobilenet_v2", 3.504872), ("efficientnet_lite0", 4.652008)],
 )
 def test_published_parameter_counts(name: str, millions: float) -> None:
-    module = models.build(recipe.Model(name=name), 1000).module
+    module = builds.build(recipe.Model(name=name), 1000).module
     assert sum(p.numel() for p in module.parameters()) == round(millions * 1e6)
 
 
@@ -56,7 +57,7 @@ def test_published_parameter_counts(name: str, millions: float) -> None:
 def test_same_names_and_function_as_torchvision(name: str) -> None:
     torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
     theirs = torchvision.models.get_model(name, weights=None, num_classes=7).eval()
-    ours = models.build(recipe.Model(name=name), 7).module
+    ours = builds.build(recipe.Model(name=name), 7).module
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -65,19 +66,19 @@ def test_same_names_and_function_as_torchvision(name: str) -> None:
 
 def test_unknown_names_and_arguments() -> None:
     with pytest.raises(RecipeError, match="did you mean 'resnet18'"):
-        models.build(recipe.Model(name="resnet-18"), 3)
+        builds.build(recipe.Model(name="resnet-18"), 3)
     with pytest.raises(RecipeError, match="did you mean 'builtin'"):
-        models.build(recipe.Model(source="buildin"), 3)
+        builds.build(recipe.Model(source="buildin"), 3)
     for args in ({"depth": 3}, {"channels": 4}, {"size": "big"}):
         with pytest.raises(RecipeError, match=r"model\.args"):
-            models.build(recipe.Model(name="resnet8", args=args), 3)
+            builds.build(recipe.Model(name="resnet8", args=args), 3)
     with pytest.raises(RecipeError, match="one or more outputs"):
-        models.build(recipe.Model(name="resnet8"), 0)
+        builds.build(recipe.Model(name="resnet8"), 0)
 
 
 def test_size_reaches_the_spec_and_the_perceptron() -> None:
-    assert models.build(recipe.Model(name="resnet18", args={"size": 96}), 3).spec["size"] == [96, 96]
-    mlp = models.build(recipe.Model(name="mlp", args={"size": [8, 6], "hidden": [16]}), 3)
+    assert builds.build(recipe.Model(name="resnet18", args={"size": 96}), 3).spec["size"] == [96, 96]
+    mlp = builds.build(recipe.Model(name="mlp", args={"size": [8, 6], "hidden": [16]}), 3)
     assert mlp.module(torch.zeros(2, 1, 8, 6)).shape == (2, 3) and mlp.spec["size"] == [8, 6]
 
 
@@ -106,17 +107,17 @@ def test_efficientnet_lite0_sees_a_flower() -> None:
     flower = next(
         p for p, n in zip(*(samples.load_sample_images()[k] for k in ("images", "filenames"))) if "flower" in n
     )
-    built = models.build(recipe.Model(name="efficientnet_lite0", weights="pip:efficientnet-lite0"), 1000)
+    built = builds.build(recipe.Model(name="efficientnet_lite0", weights="pip:efficientnet-lite0"), 1000)
     assert built.pretrained and not built.notes
     np.testing.assert_allclose(np.array(built.spec["mean"]) * 255, 127)
     np.testing.assert_allclose(np.array(built.spec["std"]) * 255, 128)
     with torch.no_grad():
         logits = built.module(torch.from_numpy(image.preprocess(flower, built.spec)["x"]))
     assert int(logits.argmax()) == 985  # ImageNet's class 985 is "daisy"
-    other = models.build(recipe.Model(name="efficientnet_lite0", weights="pip:efficientnet-lite0"), 10)
+    other = builds.build(recipe.Model(name="efficientnet_lite0", weights="pip:efficientnet-lite0"), 10)
     assert other.pretrained and "has 1000 classes" in other.notes[0]
     with pytest.raises(ModelError, match="these are weights of 'efficientnet_lite0'"):
-        models.build(recipe.Model(name="resnet18", weights="pip:efficientnet-lite0"), 10)
+        builds.build(recipe.Model(name="resnet18", weights="pip:efficientnet-lite0"), 10)
 
 
 def test_resnet20_reproduces_its_published_accuracy() -> None:
@@ -124,7 +125,7 @@ def test_resnet20_reproduces_its_published_accuracy() -> None:
     if not root:
         pytest.skip("EDGEFT_DATA is not set")
     weights = Path(root) / "01_image_medical" / "weights" / "resnet20-12fca82f.th"
-    built = models.build(recipe.Model(name="resnet20", weights=str(weights)), 10)
+    built = builds.build(recipe.Model(name="resnet20", weights=str(weights)), 10)
     assert built.pretrained and not built.notes
     cifar = data.open(
         recipe.Data(format="npz", path=str(Path(root) / "10_standard_images" / "cifar10_test10k_train5k.npz"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builds
 import pytest
 
 pytest.importorskip("torch")
@@ -24,7 +25,7 @@ SMALL = {
 
 
 def built(name: str, classes: int = 3, **args: object) -> models.Built:
-    return models.build(recipe.Model(name=name, args={"size": [64, 96], **SMALL[name], **args}), classes)
+    return builds.build(recipe.Model(name=name, args={"size": [64, 96], **SMALL[name], **args}), classes)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -60,14 +61,14 @@ def test_weights_are_read_from_a_file_and_misfits_are_named(tmp_path) -> None:
     torch.save(classifier.state_dict(), tmp_path / "net.pth")
     torch.save(other.state_dict(), tmp_path / "other.pth")
     args = {"size": [64, 96], **SMALL["yolo_mobilenet_v2"]}
-    made = models.build(recipe.Model(name="yolo_mobilenet_v2", weights=str(tmp_path / "net.pth"), args=args), 2)
+    made = builds.build(recipe.Model(name="yolo_mobilenet_v2", weights=str(tmp_path / "net.pth"), args=args), 2)
     assert made.pretrained
     first = made.module.state_dict()["backbone.features.0.0.weight"]
     assert torch.equal(first, classifier.state_dict()["features.0.0.weight"])
     with pytest.raises(ModelError):
-        models.build(recipe.Model(name="yolo_mobilenet_v2", weights=str(tmp_path / "other.pth"), args=args), 2)
+        builds.build(recipe.Model(name="yolo_mobilenet_v2", weights=str(tmp_path / "other.pth"), args=args), 2)
     torch.save(made.module.state_dict(), tmp_path / "whole.pth")
-    again = models.build(recipe.Model(name="yolo_mobilenet_v2", weights=str(tmp_path / "whole.pth"), args=args), 2)
+    again = builds.build(recipe.Model(name="yolo_mobilenet_v2", weights=str(tmp_path / "whole.pth"), args=args), 2)
     assert all(torch.equal(v, again.module.state_dict()[n]) for n, v in made.module.state_dict().items())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import builds
 import pytest
 import torch
 from torch import nn
@@ -34,19 +35,19 @@ def check(built: models.Built, classes: int) -> None:
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision(name: str) -> None:
     pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
-    check(models.build(recipe.Model(source="torchvision", name=name), 7), 7)
+    check(builds.build(recipe.Model(source="torchvision", name=name), 7), 7)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "alexnet", "googlenet"])
 def test_torchvision_takes_gray_pictures_and_weights_for_colour(name: str, tmp_path: Path) -> None:
     pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
-    gray = models.build(recipe.Model(source="torchvision", name=name, args={"channels": 1}), 3)
+    gray = builds.build(recipe.Model(source="torchvision", name=name, args={"channels": 1}), 3)
     assert gray.spec["channels"] == 1 and len(gray.spec["mean"]) == 1
     check(gray, 3)
-    colour = models.build(recipe.Model(source="torchvision", name=name), 3)
+    colour = builds.build(recipe.Model(source="torchvision", name=name), 3)
     torch.save(colour.module.state_dict(), tmp_path / "w.pth")
     made = recipe.Model(source="torchvision", name=name, args={"channels": 1}, weights=str(tmp_path / "w.pth"))
-    loaded = models.build(made, 3)
+    loaded = builds.build(made, 3)
     x = torch.randn(2, 1, 96, 96)
     if name == "googlenet":
         colour.module.transform_input = False
@@ -55,27 +56,27 @@ def test_torchvision_takes_gray_pictures_and_weights_for_colour(name: str, tmp_p
 
 def test_torchvisions_own_arguments_reach_it() -> None:
     pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
-    built = models.build(recipe.Model(source="torchvision", name="alexnet", args={"dropout": 0.2}), 3)
+    built = builds.build(recipe.Model(source="torchvision", name="alexnet", args={"dropout": 0.2}), 3)
     assert [m.p for m in built.module.modules() if isinstance(m, nn.Dropout)] == [0.2, 0.2]
     with pytest.raises(RecipeError, match="expected 1 or 3"):
-        models.build(recipe.Model(source="torchvision", name="alexnet", args={"channels": 2}), 3)
+        builds.build(recipe.Model(source="torchvision", name="alexnet", args={"channels": 2}), 3)
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224"])
 def test_timm(name: str) -> None:
     pytest.importorskip("timm", reason="timm is not installed (extra vision)")
-    built = models.build(recipe.Model(source="timm", name=name), 7)
+    built = builds.build(recipe.Model(source="timm", name=name), 7)
     check(built, 7)
-    check(models.build(recipe.Model(source="timm", name=name, args={"channels": 1}), 3), 3)
+    check(builds.build(recipe.Model(source="timm", name=name, args={"channels": 1}), 3), 3)
     assert built.spec["mean"] == ([0.5] * 3 if "vit" in name else [0.485, 0.456, 0.406])
 
 
 @pytest.mark.parametrize(("source", "name"), [("torchvision", "resnet18"), ("timm", "resnet10t")])
 def test_local_weights_and_mistakes(tmp_path: Path, source: str, name: str) -> None:
     pytest.importorskip(source, reason=f"{source} is not installed (extra vision)")
-    state = models.build(recipe.Model(source=source, name=name), 9).module.state_dict()
+    state = builds.build(recipe.Model(source=source, name=name), 9).module.state_dict()
     torch.save(state, tmp_path / "w.pth")
-    loaded = models.build(recipe.Model(source=source, name=name, weights=str(tmp_path / "w.pth")), 4)
+    loaded = builds.build(recipe.Model(source=source, name=name, weights=str(tmp_path / "w.pth")), 4)
     assert loaded.pretrained and "has 9 classes" in loaded.notes[0]
     assert torch.equal(
         loaded.module.state_dict()["conv1.weight"]
@@ -84,9 +85,9 @@ def test_local_weights_and_mistakes(tmp_path: Path, source: str, name: str) -> N
         state["conv1.weight"] if source == "torchvision" else state["layer1.0.conv1.weight"],
     )
     with pytest.raises(RecipeError, match="did you mean"):
-        models.build(recipe.Model(source=source, name=name + "x"), 4)
+        builds.build(recipe.Model(source=source, name=name + "x"), 4)
     with pytest.raises(RecipeError, match=r"model\.args"):
-        models.build(recipe.Model(source=source, name=name, args={"no_such": 1}), 4)
+        builds.build(recipe.Model(source=source, name=name, args={"no_such": 1}), 4)
 
 
 @pytest.mark.parametrize("source", ["torchvision", "timm"])
@@ -94,7 +95,7 @@ def test_a_missing_package_names_the_command(source: str) -> None:
     if importlib.util.find_spec(source) is not None:
         pytest.skip(f"{source} is installed here")
     with pytest.raises(Missing, match=r"pip install 'edgeft\[vision\]'") as error:
-        models.build(recipe.Model(source=source, name="resnet18"), 4)
+        builds.build(recipe.Model(source=source, name="resnet18"), 4)
     assert error.value.exit_code == 4
 
 
@@ -131,20 +132,20 @@ def test_code_runs_only_when_allowed(tmp_path: Path) -> None:
     file = tmp_path / "net.py"
     file.write_text("raise SystemExit('it ran')\n")
     with pytest.raises(ModelError, match="--allow-code") as error:
-        models.build(recipe.Model(source="python", name=f"{file}:make"), 3)
+        builds.build(recipe.Model(source="python", name=f"{file}:make"), 3)
     assert error.value.exit_code == 3
 
 
 def test_functions_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "net.py"
-    made = models.build(python(file, "with_classes", args={"width": 6}), 3, allow_code=True)
+    made = builds.build(python(file, "with_classes", args={"width": 6}), 3, allow_code=True)
     assert (
         made.head == "4" and made.module(torch.zeros(1, 1, 9, 9)).shape == (1, 3) and made.module[0].out_channels == 6
     )
-    fixed = models.build(python(file, "fixed"), 3, allow_code=True)
+    fixed = builds.build(python(file, "fixed"), 3, allow_code=True)
     assert fixed.spec["size"] == [28, 28] and fixed.spec["channels"] == 1 and fixed.spec["mean"] == [0.1]
     assert "had 10 outputs" in fixed.notes[0] and fixed.module(torch.zeros(1, 1, 9, 9)).shape == (1, 3)
-    convolutional = models.build(python(file, "convolutional"), 3, allow_code=True)
+    convolutional = builds.build(python(file, "convolutional"), 3, allow_code=True)
     assert convolutional.head == "1" and convolutional.module(torch.zeros(1, 3, 9, 9)).shape == (1, 3)
 
 
@@ -159,17 +160,17 @@ def test_functions_of_a_file(tmp_path: Path) -> None:
 )
 def test_what_a_file_does_wrong(tmp_path: Path, function: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        models.build(python(tmp_path / "net.py", function), 3, allow_code=True)
+        builds.build(python(tmp_path / "net.py", function), 3, allow_code=True)
 
 
 def test_bad_names_of_files(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"file\.py:function"):
-        models.build(recipe.Model(source="python", name="net.py"), 3, allow_code=True)
+        builds.build(recipe.Model(source="python", name="net.py"), 3, allow_code=True)
     with pytest.raises(ModelError, match="no such file"):
-        models.build(recipe.Model(source="python", name=f"{tmp_path}/none.py:f"), 3, allow_code=True)
+        builds.build(recipe.Model(source="python", name=f"{tmp_path}/none.py:f"), 3, allow_code=True)
     (tmp_path / "syntax.py").write_text("def f(:\n")
     with pytest.raises(ModelError, match="SyntaxError"):
-        models.build(recipe.Model(source="python", name=f"{tmp_path}/syntax.py:f"), 3, allow_code=True)
+        builds.build(recipe.Model(source="python", name=f"{tmp_path}/syntax.py:f"), 3, allow_code=True)
 
 
 def test_the_callers_own_module() -> None:

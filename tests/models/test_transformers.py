@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import builds
 import numpy as np
 import pytest
 import torch
@@ -26,7 +27,7 @@ MASK = (torch.arange(8) < torch.tensor([[5], [8]])).to(torch.int32)
 
 
 def build(folder: Path | str, n: int = 3, **args: Any) -> models.Built:
-    return models.build(recipe.Model("transformers", "bert", str(folder), args), n)
+    return builds.build(recipe.Model("transformers", "bert", str(folder), args), n)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +162,7 @@ def test_folders_that_lack_something(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="is empty"):
         build("")
     with pytest.raises(RecipeError, match="unknown encoder 'brt'"):
-        models.build(recipe.Model("transformers", "brt", "x"), 2)
+        builds.build(recipe.Model("transformers", "brt", "x"), 2)
 
 
 def test_arguments_change_dropout_and_nothing_else(folder: Path) -> None:

@@ -39,8 +39,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n"])
 def test_boxes_and_scores_are_those_of_the_package(saved: Any, name: str):
+    from builds import build
+
     from edgeft.metrics import boxes
-    from edgeft.models import build
 
     path, own = saved(name)
     built = build(Model(source="ultralytics", name=str(path), args={"size": [96, 160]}), 80, allow_code=True)
@@ -59,7 +60,7 @@ def test_boxes_and_scores_are_those_of_the_package(saved: Any, name: str):
 
 
 def test_other_classes_get_new_branches(saved: Any):
-    from edgeft.models import build
+    from builds import build
 
     path, _ = saved("yolov8n")
     built = build(Model(source="ultralytics", name=str(path)), 3, allow_code=True)
@@ -70,7 +71,7 @@ def test_other_classes_get_new_branches(saved: Any):
 
 
 def test_what_is_no_such_detector_is_refused(saved: Any, tmp_path: Path):
-    from edgeft.models import build
+    from builds import build
 
     for name, words in (("yolov8n-seg", "ends in Segment"), ("yolov10n", "ends in v10Detect"), ("yolo26n", "ends in")):
         path, _ = saved(name)
@@ -87,7 +88,7 @@ def test_what_is_no_such_detector_is_refused(saved: Any, tmp_path: Path):
 
 
 def test_nothing_is_unpickled_that_was_not_allowed(tmp_path: Path):
-    from edgeft.models import build
+    from builds import build
 
     path = tmp_path / "theirs.pt"
     path.write_bytes(b"whatever")

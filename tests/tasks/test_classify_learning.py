@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import math
 
+import builds
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from edgeft import learning as objectives
-from edgeft import models
 from edgeft.config import recipe
 from edgeft.core.errors import ModelError, UsageError
 
@@ -21,7 +21,7 @@ def test_unknown_task() -> None:
 
 
 def test_set_head_keeps_everything_else() -> None:
-    built = models.build(recipe.Model(name="mobilenet_v2", args={"width": 0.25}), 10)
+    built = builds.build(recipe.Model(name="mobilenet_v2", args={"width": 0.25}), 10)
     before = {k: v.clone() for k, v in built.module.state_dict().items()}
     classify.set_head(built.module, built.head, 3)
     after = built.module.state_dict()
@@ -61,7 +61,7 @@ def test_distillation() -> None:
 
 
 def test_groups_hold_each_parameter_once() -> None:
-    built = models.build(recipe.Model(name="resnet8"), 4)
+    built = builds.build(recipe.Model(name="resnet8"), 4)
     made = {g["name"]: g for g in classify.groups(built.module, built.head, 1e-3, 1e-2, 0.05)}
     assert set(made) == {"body", "body_plain", "head", "head_plain"}
     assert [made[n]["lr"] for n in ("body", "body_plain", "head", "head_plain")] == [1e-3, 1e-3, 1e-2, 1e-2]
@@ -76,7 +76,7 @@ def test_groups_hold_each_parameter_once() -> None:
 
 
 def test_groups_leave_out_what_is_frozen() -> None:
-    built = models.build(recipe.Model(name="resnet8"), 4)
+    built = builds.build(recipe.Model(name="resnet8"), 4)
     for name, parameter in built.module.named_parameters():
         parameter.requires_grad_(name.startswith("fc."))
     made = classify.groups(built.module, built.head, 1e-3)

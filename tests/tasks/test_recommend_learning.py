@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import builds
 import numpy as np
 import pytest
 import torch
 from interactions_data import write_ratings
 
-from edgeft import data, models, tasks
+from edgeft import data, tasks
 from edgeft import learning as objectives
 from edgeft.config import recipe
 from edgeft.core.errors import DataError, RecipeError
@@ -74,7 +75,7 @@ def test_a_negative_is_never_the_users_own(made) -> None:
 def test_blocks_are_learned(made, name) -> None:
     torch.manual_seed(0)
     args = {**recommend.model_args(recipe.Data(), made), "factors": 8, "hidden": [16, 8]}
-    built = models.build(recipe.Model(name=name, args=args), recommend.outputs(made))
+    built = builds.build(recipe.Model(name=name, args=args), recommend.outputs(made))
     assert built.classes == 1 and isinstance(built.module.get_submodule(built.head), torch.nn.Linear)
     optimizer = torch.optim.Adam(built.module.parameters(), 0.03)
     loader = recommend.loader(made.split("train"), spec(made), 20, seed=0, shuffle=True)
@@ -103,9 +104,9 @@ def test_what_gives_nothing_to_learn_and_models_that_do_not_fit(made) -> None:
         recommend.loader(made.split("test"), spec(made), 4)
     args = {"users": 4, "items": 30}
     with pytest.raises(RecipeError, match="one score an item"):
-        models.build(recipe.Model(name="neumf", args=args), 3)
+        builds.build(recipe.Model(name="neumf", args=args), 3)
     for wrong in ({"hidden": [7, 4]}, {"hidden": [8]}, {"channels": 3}, {"width": 3}):
         with pytest.raises(RecipeError, match="cannot be built"):
-            models.build(recipe.Model(name="neumf", args={**args, **wrong}), 1)
+            builds.build(recipe.Model(name="neumf", args={**args, **wrong}), 1)
     with pytest.raises(RecipeError, match="hidden is empty"):
-        models.build(recipe.Model(name="two_tower", args={**args, "hidden": []}), 1)
+        builds.build(recipe.Model(name="two_tower", args={**args, "hidden": []}), 1)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import sounds
 import torch
+from builds import build
 
 from edgeft.config.recipe import Data, Model
 from edgeft.core.errors import DataError, ModelError, RecipeError
 from edgeft.data.samples import Dataset, Split
 from edgeft.learning import get
 from edgeft.metrics import ctc
-from edgeft.models import build
 from edgeft.models.nets.quartznet import QuartzNet
 from edgeft.tasks.speech import decoding as task
 from edgeft.tasks.speech import learning as speech

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import builds
 import numpy as np
 import pytest
 import text_run
@@ -23,7 +24,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> tuple[data.Dataset, mode
     folder: Path = tmp_path_factory.mktemp("texts")
     table = text_run.recipe_of(folder)
     made = recipe.from_table(table, "the test")
-    return data.open(made.data), models.build(made.model, 2)
+    return data.open(made.data), builds.build(made.model, 2)
 
 
 def test_batches_are_tokens_masks_and_class_numbers(opened) -> None:

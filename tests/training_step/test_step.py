@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import builds
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,6 @@ from torch import fx, nn
 from edgeft import backends as runtime
 from edgeft.bundle import reader as bundle
 from edgeft.config import recipe, target
-from edgeft.models import builtin
 from edgeft.quantize.graph import QuantizedGraph, prepare
 from edgeft.training_step import cut as cuts
 from edgeft.training_step import proof as personal_proof
@@ -39,7 +39,7 @@ def linear(classes: int = 3) -> tuple[fx.GraphModule, list[torch.Tensor], torch.
 def graph_of(name: str, shape: tuple[int, ...]) -> QuantizedGraph:
     """A builtin network with grids that are set and no data behind them."""
     torch.manual_seed(0)
-    module = builtin.build(recipe.Model(source="builtin", name=name), 3).module
+    module = builds.build(recipe.Model(source="builtin", name=name), 3).module
     for layer in module.modules():  # biases that are not zero, so that no norm is that of noise
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.bias, std=0.2)

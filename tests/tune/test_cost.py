@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import builds
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,6 @@ import tune_data  # noqa: F401  one thread
 from torch import nn
 
 from edgeft.config import recipe, target
-from edgeft.models import builtin
 from edgeft.quantize.graph import QuantizedGraph, prepare
 from edgeft.tune import cost, sparse, updates
 from edgeft.tune.frugal import Frugal
@@ -51,10 +51,10 @@ def quantized(module: nn.Module, x: torch.Tensor) -> QuantizedGraph:
 @pytest.mark.parametrize("name", SHAPES)
 def test_what_is_said_is_what_a_step_keeps(name: str, stage: str) -> None:
     torch.manual_seed(0)
-    made = builtin.build(recipe.Model(source="builtin", name=name), 4)
+    made = builds.build(recipe.Model(source="builtin", name=name), 4)
     x, y = torch.randn(4, *SHAPES[name]), torch.arange(4) % 4
     for policy in POLICIES:
-        module = builtin.build(recipe.Model(source="builtin", name=name), 4).module.eval()
+        module = builds.build(recipe.Model(source="builtin", name=name), 4).module.eval()
         plan = plan_for(module, made.head) if policy == "sparse" else None
         shares = {f"{layer}.weight": share for layer, share in plan.weights.items()} if plan else {}
         if stage == "quantized":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+import builds
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edgeft.config import recipe, target
-from edgeft.models import builtin
 from edgeft.quantize.graph import prepare
 from edgeft.quantize.packed import pack, unpack
 from edgeft.tune import updates
@@ -110,7 +110,7 @@ def test_a_network_has_the_same_gradients_for_less(
     name: str, shape: tuple[int, ...], quantized: bool, policy: str
 ) -> None:
     torch.manual_seed(0)
-    made = builtin.build(recipe.Model(source="builtin", name=name), 4)
+    made = builds.build(recipe.Model(source="builtin", name=name), 4)
     module = made.module
     for layer in module.modules():
         if isinstance(layer, nn.Dropout):

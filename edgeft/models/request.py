@@ -1,0 +1,45 @@
+"""What a model source is asked for, and the record of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..config import recipe
+from .built import Built
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """A model to build.
+
+    `model` is the recipe's table [model], with arguments that the task and the data add; `task` the recipe's task;
+    `outputs` how many outputs the model needs (classes of a classifier, values of a control, words of a vocabulary);
+    `facts` what the data set says as a whole (`Dataset.facts`). `allow_code` says that code and pickles of the user's
+    own files may run, `allow_download` that weights may be fetched from a hub.
+    """
+
+    model: recipe.Model
+    task: str
+    outputs: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    allow_code: bool = False
+    allow_download: bool = False
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A source of models, by the name that `model.source` gives it.
+
+    `build` returns a `Built` for a request; it raises `RecipeError` for a name or argument that it does not know,
+    `ModelError` for weights or code that cannot be used, `Missing` for a package that is not installed. `tasks` are
+    those that it has models for, none for any. `own_weights`: its modules may come with weights that were learned
+    before, although the recipe names none.
+    """
+
+    name: str
+    description: str
+    build: Callable[[ModelRequest], Built]
+    tasks: tuple[str, ...] = ()
+    own_weights: bool = False
