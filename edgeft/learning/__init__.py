@@ -15,7 +15,7 @@ from torch import nn
 
 from .. import tasks
 from ..core.errors import UsageError, nearest
-from .batches import Batches, Samples
+from .batches import Loader, Samples
 
 #: tasks that this package trains; `name-of-task` is the module `name_of_task.py`
 BUILTIN = tasks.BUILTIN
@@ -52,17 +52,8 @@ class Objective(Protocol):
         weight: float = 1.0,
     ) -> torch.Tensor: ...
 
-    def loader(
-        self,
-        split: Samples,
-        spec: Mapping[str, Any],
-        batch_size: int,
-        augment: str = "none",
-        seed: int = 0,
-        workers: int = 0,
-        shuffle: bool = False,
-        drop_last: bool = False,
-    ) -> Batches: ...
+    @property
+    def loader(self) -> Loader: ...
 
     def predict(
         self, module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_size: int = 64

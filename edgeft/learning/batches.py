@@ -7,7 +7,8 @@ used before, or on torch's global generator. So a resumed run sees what the unin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -133,30 +134,98 @@ class Batches(DataLoader[Any]):
         self.sampler.set_epoch(epoch)
 
 
-def loader(
-    split: Samples,
-    spec: Mapping[str, Any],
-    batch_size: int,
-    augment: str = "none",
-    seed: int = 0,
-    workers: int = 0,
-    shuffle: bool = False,
-    drop_last: bool = False,
-) -> Batches:
-    """Batches of `split` preprocessed by `spec` (the manifest's `preprocess` table): (inputs, targets int64 (N,)).
+@dataclass(frozen=True)
+class Loading:
+    """How a split is read. `augment` is none, light or strong; it and the order follow from `seed` and `epoch`."""
 
-    `augment` is none, light or strong. Raises `RecipeError` for another one; reading raises what the split raises.
+    batch_size: int
+    augment: str = "none"
+    seed: int = 0
+    workers: int = 0
+    shuffle: bool = False
+    drop_last: bool = False
+    epoch: Epoch = field(default_factory=Epoch)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes that may stay in memory between epochs: what a worker holds is gone when its epoch ends."""
+        return 0 if self.workers else CACHE_BYTES
+
+    def order(self, count: int) -> Order:
+        return Order(count, self.shuffle, self.seed, self.epoch)
+
+
+@dataclass(frozen=True)
+class Source:
+    """In what the tasks' loaders differ: samples, how a batch is made of them, and their order (None: the usual one).
+
+    `batch_size` None is the one asked for.
     """
-    epoch = Epoch()
+
+    samples: torch.utils.data.Dataset[Any]
+    collate: Callable[[list[Any]], Any]
+    order: Order | None = None
+    batch_size: int | None = None
+
+
+def load(source: Source, loading: Loading) -> Batches:
+    """The batches of a source."""
     return Batches(
-        Pixels(split, spec, cache_bytes=0 if workers else CACHE_BYTES),
-        batch_size=batch_size,
-        sampler=Order(len(split), shuffle, seed, epoch),
-        num_workers=workers,
-        collate_fn=Collate(spec, augment, seed, epoch),
-        drop_last=drop_last,
-        generator=_own_generator(seed),
+        source.samples,
+        batch_size=source.batch_size or loading.batch_size,
+        sampler=source.order or loading.order(len(source.samples)),  # type: ignore[arg-type]
+        num_workers=loading.workers,
+        collate_fn=source.collate,
+        drop_last=loading.drop_last,
+        generator=_own_generator(loading.seed),
     )
+
+
+class Loader(Protocol):
+    """`objective.loader`: batches (inputs, targets) of a split, preprocessed by the manifest's `preprocess` table.
+
+    Raises `RecipeError` for an unknown `augment`; reading raises what the split raises.
+    """
+
+    def __call__(
+        self,
+        split: Samples,
+        spec: Mapping[str, Any],
+        batch_size: int,
+        augment: str = "none",
+        seed: int = 0,
+        workers: int = 0,
+        shuffle: bool = False,
+        drop_last: bool = False,
+    ) -> Batches: ...
+
+
+def loader_of(source: Callable[[Any, Mapping[str, Any], Loading], Source]) -> Loader:
+    """The loader of a task whose batches `source(split, spec, loading)` describes."""
+
+    def loader(
+        split: Samples,
+        spec: Mapping[str, Any],
+        batch_size: int,
+        augment: str = "none",
+        seed: int = 0,
+        workers: int = 0,
+        shuffle: bool = False,
+        drop_last: bool = False,
+    ) -> Batches:
+        loading = Loading(batch_size, augment, seed, workers, shuffle, drop_last)
+        return load(source(split, spec, loading), loading)
+
+    return loader
+
+
+def source(split: Samples, spec: Mapping[str, Any], loading: Loading) -> Source:
+    """Pictures: inputs float32 (N, C, H, W) or (N, H, W, C), targets int64 (N,)."""
+    collate = Collate(spec, loading.augment, loading.seed, loading.epoch)
+    return Source(Pixels(split, spec, loading.cache_bytes), collate)
+
+
+loader = loader_of(source)
 
 
 def predict(module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_size: int = 64) -> np.ndarray:
@@ -178,15 +247,9 @@ def predict(module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_si
 
 def _once(split: Samples, spec: Mapping[str, Any], batch_size: int) -> Batches:
     """A loader that is read once, so that nothing is kept."""
-    pixels = Pixels(split, spec, cache_bytes=0)
-    epoch = Epoch()
-    return Batches(
-        pixels,
-        batch_size=batch_size,
-        sampler=Order(len(split), False, 0, epoch),
-        collate_fn=Collate(spec, "none", 0, epoch),
-        generator=_own_generator(0),
-    )
+    loading = Loading(batch_size)
+    collate = Collate(spec, loading.augment, loading.seed, loading.epoch)
+    return load(Source(Pixels(split, spec, cache_bytes=0), collate), loading)
 
 
 def _own_generator(seed: int) -> torch.Generator:

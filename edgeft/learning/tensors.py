@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .batches import CACHE_BYTES, Batches, Epoch, Order, Samples, _own_generator
+from .batches import Epoch, Loading, Order, Samples, Source, load
 
 Preprocess = Callable[[Any, Mapping[str, Any]], dict[str, np.ndarray]]
 Inputs = tuple[torch.Tensor, ...]
@@ -100,36 +100,27 @@ def class_numbers(targets: Sequence[Any]) -> torch.Tensor:
     return torch.tensor([int(t) for t in targets], dtype=torch.int64)
 
 
-def loader(
+def source(
     preprocess: Preprocess,
     split: Samples,
     spec: Mapping[str, Any],
-    batch_size: int,
+    loading: Loading,
     *,
     targets: Targets = class_numbers,
     augment: Augment | None = None,
-    seed: int = 0,
-    workers: int = 0,
-    shuffle: bool = False,
-    drop_last: bool = False,
     keep: bool = True,
     lengths: Callable[[], np.ndarray] | None = None,
     cut: Cut | None = None,
-) -> Batches:
-    """Batches (inputs, targets) of `split` by the task's own `preprocess`; reading raises what the split raises.
+) -> Source:
+    """Batches (inputs, targets) of `split` by the task's own `preprocess`.
 
     `lengths` (asked once, when an epoch is first read) puts samples of similar length into one batch.
     """
-    epoch = Epoch()
-    order = Order(len(split), shuffle, seed, epoch)
-    return Batches(
-        Feeds(preprocess, split, spec, CACHE_BYTES if keep and not workers else 0),
-        batch_size=batch_size,
-        sampler=order if lengths is None else Buckets(order, batch_size, lengths),
-        num_workers=workers,
-        collate_fn=Collate(targets, augment, seed, epoch, cut),
-        drop_last=drop_last,
-        generator=_own_generator(seed),
+    order = loading.order(len(split))
+    return Source(
+        Feeds(preprocess, split, spec, loading.cache_bytes if keep else 0),
+        Collate(targets, augment, loading.seed, loading.epoch, cut),
+        order if lengths is None else Buckets(order, loading.batch_size, lengths),
     )
 
 
@@ -149,10 +140,11 @@ def predict(
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()
     parts: list[tuple[np.ndarray, ...]] = []
-    batches = loader(preprocess, split, spec, batch_size, targets=lambda _: None, keep=False, cut=cut)
+    loading = Loading(batch_size)
+    samples = source(preprocess, split, spec, loading, targets=lambda _: None, keep=False, cut=cut)
     try:
         with torch.no_grad():
-            for inputs, _ in batches:
+            for inputs, _ in load(samples, loading):
                 said = module(*(x.to(device) for x in inputs))
                 leaves = said if isinstance(said, (tuple, list)) else (said,)
                 parts.append(tuple(t.float().cpu().numpy() for t in leaves))

@@ -15,7 +15,7 @@ import torch
 
 from edgeft.config import recipe
 from edgeft.data.samples import Dataset, Split
-from edgeft.learning import tensors
+from edgeft.learning import batches, tensors
 from edgeft.models.built import image_spec
 from edgeft.tasks.classify import learning as classify
 
@@ -81,7 +81,8 @@ def test_workers_are_processes_and_give_the_same_batches(kind: str, tmp_path: Pa
         if kind == "pictures":
             loader = classify.loader(split, image_spec((12, 12)), 5, seed=4, workers=workers, shuffle=True)
         else:
-            loader = tensors.loader(numbers, split, {}, 5, seed=4, workers=workers, shuffle=True)
+            loading = batches.Loading(5, seed=4, workers=workers, shuffle=True)
+            loader = batches.load(tensors.source(numbers, split, {}, loading), loading)
         loader.set_epoch(epoch)
         parts: list[torch.Tensor] = []
         for inputs, targets in loader:

@@ -78,28 +78,12 @@ class _Scaled:
         return torch.from_numpy(np.stack([values, np.broadcast_to(self.spread, values.shape)], axis=1))
 
 
-def loader(
-    split: batches.Samples,
-    spec: Mapping[str, Any],
-    batch_size: int,
-    augment: str = "none",
-    seed: int = 0,
-    workers: int = 0,
-    shuffle: bool = False,
-    drop_last: bool = False,
-) -> batches.Batches:
+def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches of pictures or rows; no augmentation: a mirrored or shifted view asks for other controls."""
-    return tensors.loader(
-        control.preprocess,
-        split,
-        spec,
-        batch_size,
-        targets=_Scaled(split.targets),
-        seed=seed,
-        workers=workers,
-        shuffle=shuffle,
-        drop_last=drop_last,
-    )
+    return tensors.source(control.preprocess, split, spec, loading, targets=_Scaled(split.targets))
+
+
+loader = batches.loader_of(_source)
 
 
 def predict(

@@ -61,28 +61,12 @@ def _size(spec: Mapping[str, Any]) -> tuple[int, int]:
     return table.frames, table.features
 
 
-def loader(
-    split: batches.Samples,
-    spec: Mapping[str, Any],
-    batch_size: int,
-    augment: str = "none",
-    seed: int = 0,
-    workers: int = 0,
-    shuffle: bool = False,
-    drop_last: bool = False,
-) -> batches.Batches:
+def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches ((features,), class numbers int64 (N,)) of sounds, augmented by (seed, epoch, positions)."""
-    return tensors.loader(
-        keyword.preprocess,
-        split,
-        spec,
-        batch_size,
-        augment=augmentation(augment, spec),
-        seed=seed,
-        workers=workers,
-        shuffle=shuffle,
-        drop_last=drop_last,
-    )
+    return tensors.source(keyword.preprocess, split, spec, loading, augment=augmentation(loading.augment, spec))
+
+
+loader = batches.loader_of(_source)
 
 
 def predict(

@@ -102,27 +102,12 @@ def _collate(drawn: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[tensors.I
     return inputs, torch.from_numpy(np.stack(weights))
 
 
-def loader(
-    split: batches.Samples,
-    spec: Mapping[str, Any],
-    batch_size: int,
-    augment: str = "none",
-    seed: int = 0,
-    workers: int = 0,
-    shuffle: bool = False,
-    drop_last: bool = False,
-) -> batches.Batches:
+def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches ((users int32 (N,), items int32 (N, C)), weights float32 (N, C)) of a split to learn from."""
-    epoch = batches.Epoch()
-    return batches.Batches(
-        _Drawn(split, seed, epoch),
-        batch_size=batch_size,
-        sampler=batches.Order(len(split), shuffle, seed, epoch),
-        num_workers=workers,
-        collate_fn=_collate,
-        drop_last=drop_last,
-        generator=batches._own_generator(seed),
-    )
+    return batches.Source(_Drawn(split, loading.seed, loading.epoch), _collate)
+
+
+loader = batches.loader_of(_source)
 
 
 def predict(

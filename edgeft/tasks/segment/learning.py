@@ -185,27 +185,13 @@ def view(level: str, channels: int) -> View | None:
     return apply
 
 
-def loader(
-    split: batches.Samples,
-    spec: Mapping[str, Any],
-    batch_size: int,
-    augment: str = "none",
-    seed: int = 0,
-    workers: int = 0,
-    shuffle: bool = False,
-    drop_last: bool = False,
-) -> batches.Batches:
-    """Batches (inputs, masks uint8 (N, H, W)) at the network's size; reading raises what the split raises."""
-    epoch = batches.Epoch()
-    return batches.Batches(
-        Pairs(split, spec, 0 if workers else batches.CACHE_BYTES),
-        batch_size=batch_size,
-        sampler=batches.Order(len(split), shuffle, seed, epoch),
-        num_workers=workers,
-        collate_fn=Collate(spec, augment, seed, epoch),
-        drop_last=drop_last,
-        generator=batches._own_generator(seed),
-    )
+def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
+    """Batches (inputs, masks uint8 (N, H, W)) at the network's size."""
+    collate = Collate(spec, loading.augment, loading.seed, loading.epoch)
+    return batches.Source(Pairs(split, spec, loading.cache_bytes), collate)
+
+
+loader = batches.loader_of(_source)
 
 
 def predict(

@@ -109,29 +109,13 @@ def texts(targets: Sequence[Any]) -> Texts:
     return torch.from_numpy(padded), torch.tensor([len(row) for row in rows], dtype=torch.int64)
 
 
-def loader(
-    split: batches.Samples,
-    spec: Mapping[str, Any],
-    batch_size: int,
-    augment: str = "none",
-    seed: int = 0,
-    workers: int = 0,
-    shuffle: bool = False,
-    drop_last: bool = False,
-) -> batches.Batches:
+def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches ((features,), (tokens, their numbers)) of recordings, augmented by (seed, epoch, positions)."""
-    return tensors.loader(
-        speech.preprocess,
-        split,
-        spec,
-        batch_size,
-        targets=texts,
-        augment=augmentation(augment, spec),
-        seed=seed,
-        workers=workers,
-        shuffle=shuffle,
-        drop_last=drop_last,
-    )
+    augment = augmentation(loading.augment, spec)
+    return tensors.source(speech.preprocess, split, spec, loading, targets=texts, augment=augment)
+
+
+loader = batches.loader_of(_source)
 
 
 def predict(

@@ -24,33 +24,17 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
     return {}
 
 
-def loader(
-    split: batches.Samples,
-    spec: Mapping[str, Any],
-    batch_size: int,
-    augment: str = "none",
-    seed: int = 0,
-    workers: int = 0,
-    shuffle: bool = False,
-    drop_last: bool = False,
-) -> batches.Batches:
+def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches (input_ids, attention_mask), both int32 (N, L), and class numbers (N,); texts are not augmented.
 
-    L is the length of the batch's longest text. With `shuffle` a batch holds texts of similar length, so that little
-    of it is padding.
+    L is the length of the batch's longest text. A shuffled batch holds texts of similar length, so that little of it is
+    padding.
     """
-    return tensors.loader(
-        text_classify.preprocess,
-        split,
-        spec,
-        batch_size,
-        seed=seed,
-        workers=workers,
-        shuffle=shuffle,
-        drop_last=drop_last,
-        lengths=(lambda: lengths(split, spec)) if shuffle else None,
-        cut=cut,
-    )
+    similar = (lambda: lengths(split, spec)) if loading.shuffle else None
+    return tensors.source(text_classify.preprocess, split, spec, loading, lengths=similar, cut=cut)
+
+
+loader = batches.loader_of(_source)
 
 
 def cut(inputs: tensors.Inputs) -> tensors.Inputs:
@@ -65,7 +49,9 @@ def calibration(split: batches.Samples, spec: Mapping[str, Any], batch_size: int
 
     What stands in the padding is computed and never read; it has values that no word has.
     """
-    for inputs, _ in tensors.loader(text_classify.preprocess, Sorted(split, spec), spec, batch_size, cut=cut):
+    loading = batches.Loading(batch_size)
+    ordered = tensors.source(text_classify.preprocess, Sorted(split, spec), spec, loading, cut=cut)
+    for inputs, _ in batches.load(ordered, loading):
         yield inputs
 
 

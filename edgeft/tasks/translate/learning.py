@@ -16,7 +16,7 @@ from torch import nn
 
 from ...core.errors import DataError
 from ...learning import batches
-from ...learning.batches import Batches, Epoch, Order, Samples, _own_generator
+from ...learning.batches import Epoch, Order, Samples
 from ...learning.groups import groups
 from ...learning.parts import Part, TorchSession
 from ...metrics import beam_search as search
@@ -152,28 +152,16 @@ class Collate:
         return inputs, torch.from_numpy(after)
 
 
-def loader(
-    split: Samples,
-    spec: Mapping[str, Any],
-    batch_size: int,
-    augment: str = "none",
-    seed: int = 0,
-    workers: int = 0,
-    shuffle: bool = False,
-    drop_last: bool = False,
-) -> Batches:
+def _source(split: Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches of teacher forcing; sentences are not augmented."""
-    pairs, epoch = Pairs(split, spec), Epoch()
+    pairs = Pairs(split, spec)
+    size = min(loading.batch_size, len(pairs))
     lengths = np.array([len(source) + len(target) for source, target in pairs.pairs])
-    return batches.Batches(
-        pairs,
-        batch_size=min(batch_size, len(pairs)),
-        sampler=Bucketed(lengths, min(batch_size, len(pairs)), shuffle, seed, epoch),
-        num_workers=workers,
-        collate_fn=Collate(spec),
-        drop_last=drop_last,
-        generator=_own_generator(seed),
-    )
+    order = Bucketed(lengths, size, loading.shuffle, loading.seed, loading.epoch)
+    return batches.Source(pairs, Collate(spec), order, size)
+
+
+loader = batches.loader_of(_source)
 
 
 def predict(module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_size: int = 64) -> dict[str, np.ndarray]:
