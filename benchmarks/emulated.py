@@ -31,7 +31,7 @@ CODE = f"""
 import hashlib, json, sys
 from pathlib import Path
 import numpy as np
-from edgeft.backends import litert
+from edgeft.backends.litert import session as litert
 found = {{"runtime": litert.version()}}
 for path in sys.argv[1:]:
     session = litert.load(Path(path), threads=1)

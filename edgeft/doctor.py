@@ -6,7 +6,6 @@ so each one runs a tiny model, in a process of its own: a crash there is an answ
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import json
 import os
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backends as runtime
+from . import backends
 from ._version import __version__
 from .core import interpreter
 from .core.errors import EdgeftError, Missing
@@ -30,34 +29,6 @@ from .measure.fingerprint import fingerprint
 from .report import text
 
 SCHEMA = "1.0"
-#: modules of which one must be there for a runtime to count as installed.
-_MODULES = {
-    "onnxruntime": ("onnxruntime",),
-    "openvino": ("openvino",),
-    "litert": ("ai_edge_litert", "tflite_runtime", "tensorflow"),
-}
-#: y = relu(x), float32 (1, 2): ONNX opset 13, IR version 7.
-_ONNX = "CAcSADo7CgwKAXgSAXkiBFJlbHUSAWdaEwoBeBIOCgwIARIICgIIAQoCCAJiEwoBeRIOCgwIARIICgIIAQoCCAJCBAoAEA0="
-#: the same as a TFLite flatbuffer: one RELU of version 1.
-_TFLITE = (
-    "GAAAAFRGTDMAAA4AFAAQAAwACAAAAAQADgAAABAAAAAYAAAA/AAAAAMAAAABAAAABAAAADD///8BAAAAEAAAAAwAFAAQAAwACAAEAAwAAAAQAAAA"
-    "PAAAAEAAAABEAAAAAQAAABAAAAAAAAoADAAAAAgABAAKAAAACAAAAAwAAAABAAAAAQAAAAEAAAAAAAAAAQAAAAEAAAABAAAAAAAAAAIAAABMAAAA"
-    "BAAAANL///8AAAABDAAAAAwAAAAQAAAAvP///wEAAAB5AAAAAgAAAAEAAAACAAAAAAAWABQAEAAAAAAADAAIAAAAAAAAAAcAFgAAAAAAAAEQAAAA"
-    "EAAAABQAAAAEAAQABAAAAAEAAAB4AAAAAgAAAAEAAAACAAAAAQAAABAAAAAMAAwACwAAAAAABAAMAAAAEwAAAAAAABM="
-)
-#: the same as OpenVINO IR; its weights file is empty.
-_IR = (
-    '<net name="relu" version="11"><layers>'
-    '<layer id="0" name="x" type="Parameter" version="opset1"><data shape="1,2" element_type="f32"/>'
-    '<output><port id="0" precision="FP32" names="x"><dim>1</dim><dim>2</dim></port></output></layer>'
-    '<layer id="1" name="relu" type="ReLU" version="opset1">'
-    '<input><port id="0" precision="FP32"><dim>1</dim><dim>2</dim></port></input>'
-    '<output><port id="1" precision="FP32" names="y"><dim>1</dim><dim>2</dim></port></output></layer>'
-    '<layer id="2" name="y/sink" type="Result" version="opset1">'
-    '<input><port id="0" precision="FP32"><dim>1</dim><dim>2</dim></port></input></layer>'
-    '</layers><edges><edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>'
-    '<edge from-layer="1" from-port="1" to-layer="2" to-port="0"/></edges></net>'
-)
 
 
 def examine(*, seconds: float = 90.0) -> dict[str, Any]:
@@ -74,7 +45,7 @@ def examine(*, seconds: float = 90.0) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu(fingerprint()),
-        "runtimes": [probe_apart(name, seconds) for name in runtime.BUILTIN],
+        "runtimes": [probe_apart(name, seconds) for name in backends.names()],
         "extras": [_extra(name, lines) for name, lines in wanted.items()],
         "packages": _packages(wanted),
     }
@@ -153,10 +124,14 @@ def unmet(requirement: str) -> str:
 
 def probe_apart(name: str, seconds: float = 90.0) -> dict[str, Any]:
     """`probe` in a process of its own: {name, installed, loads, version, why, install}; `why` says what went wrong."""
-    installed = any(importlib.util.find_spec(module) is not None for module in _MODULES[name])
-    answer = {"name": name, "installed": installed, "loads": False, "version": "", "why": "", "install": ""}
-    if not installed:
-        return {**answer, "why": "not installed", "install": _pip(runtime.get(name).EXTRA)}
+    answer = {"name": name, "installed": False, "loads": False, "version": "", "why": "", "install": ""}
+    try:
+        backend = backends.get(name)
+    except EdgeftError as error:  # a plug-in that cannot be loaded
+        return {**answer, "why": error.message, "install": error.remedy}
+    answer["installed"] = backend.installed()
+    if not answer["installed"]:
+        return {**answer, "why": "not installed", "install": backend.install}
     code = f"import json; from edgeft import doctor; print(json.dumps(doctor.probe({name!r})))"
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -177,7 +152,7 @@ def probe_apart(name: str, seconds: float = 90.0) -> dict[str, Any]:
         why = f"killed by {signal.Signals(number).name if known else f'signal {number}'}"
         if number == signal.SIGILL:
             why += ": this build uses instructions that this processor lacks"
-        return {**answer, "why": why, "install": _pip(runtime.get(name).EXTRA)}
+        return {**answer, "why": why, "install": backend.install}
     try:
         said = json.loads(done.stdout.strip().splitlines()[-1])
         return {**answer, **{key: said[key] for key in ("loads", "version", "why", "install")}}
@@ -190,10 +165,13 @@ def probe(name: str) -> dict[str, Any]:
     """Load y = relu(x) in the runtime `name` and run it, in this process: {loads, version, why, install}."""
     answer = {"loads": False, "version": "", "why": "", "install": ""}
     try:
-        module = runtime.get(name)
-        answer["version"] = module.version()
+        backend = backends.get(name)
+        answer["version"] = backend.version()
         with tempfile.TemporaryDirectory() as folder:
-            session = module.load(_tiny(name, Path(folder)), threads=1)
+            files = backend.probe_files()
+            for file, content in files.items():
+                Path(folder, file).write_bytes(content)
+            session = backend.load(Path(folder, next(iter(files))), threads=1)
             feed = {session.inputs[0].name: np.array([[-1.0, 2.0]], np.float32)}
             (found,) = session.run(feed).values()
     except Missing as error:
@@ -205,16 +183,6 @@ def probe(name: str) -> dict[str, Any]:
     if not np.array_equal(found, [[0.0, 2.0]]):
         return {**answer, "why": f"computes wrongly: relu of -1 and 2 is {found.tolist()}"}
     return {**answer, "loads": True}
-
-
-def _tiny(name: str, folder: Path) -> Path:
-    path = folder / {"onnxruntime": "relu.onnx", "openvino": "relu.xml", "litert": "relu.tflite"}[name]
-    if name == "openvino":
-        path.write_text(_IR)
-        path.with_suffix(".bin").write_bytes(b"")
-    else:
-        path.write_bytes(base64.b64decode(_ONNX if name == "onnxruntime" else _TFLITE))
-    return path
 
 
 def _extra(name: str, lines: Sequence[str]) -> dict[str, Any]:

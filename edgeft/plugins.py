@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from .core.errors import InvalidInput, Missing, UsageError, nearest
+from .core.errors import EdgeftError, InvalidInput, Missing, UsageError, nearest
 
 T = TypeVar("T")
 
@@ -104,6 +104,9 @@ class Registry(Generic[T]):
         package = _distribution(point)
         try:
             record = point.load()
+        except EdgeftError as error:
+            error.where = error.where or f"{package}, {point.value}"
+            raise
         except Exception as error:  # whatever a package of somebody else raises on import is the diagnosis
             raise Missing(
                 f"the {self.noun} {name!r} of the package {package} cannot be loaded ({type(error).__name__}: {error})",
@@ -155,4 +158,9 @@ MODEL_SOURCES: Registry[Any] = Registry(
         "transformers": "edgeft.models.transformers:SOURCE",
         "ultralytics": "edgeft.models.ultralytics:SOURCE",
     },
+)
+
+#: the runtimes
+BACKENDS: Registry[Any] = Registry(
+    "edgeft.backends", "runtime", "edgeft.backends:Backend", packages("backends", "BACKEND")
 )

@@ -25,13 +25,13 @@ def found() -> dict[str, Any]:
 def test_the_answer_is_json_and_readable(found: dict[str, Any]) -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     lines = doctor.render(found)
-    for name in runtime.BUILTIN:
+    for name in runtime.names():
         assert name in lines
     for extra in found["extras"]:
         assert extra["complete"] or f"pip install 'edgeft[{extra['name']}]'" in lines
 
 
-@pytest.mark.parametrize("name", runtime.BUILTIN)
+@pytest.mark.parametrize("name", [backend.name for backend in runtime.builtin()])
 def test_an_installed_runtime_computes_and_says_its_version(found: dict[str, Any], name: str) -> None:
     if importlib.util.find_spec(MODULES[name]) is None:
         pytest.skip(f"{MODULES[name]} is not installed")
@@ -43,7 +43,7 @@ def test_an_installed_runtime_computes_and_says_its_version(found: dict[str, Any
 def test_a_runtime_that_is_absent_comes_with_its_command(found: dict[str, Any]) -> None:
     for answer in found["runtimes"]:
         if not answer["installed"]:
-            assert answer["install"] == f"pip install 'edgeft[{runtime.get(answer['name']).EXTRA}]'"
+            assert answer["install"] == f"pip install 'edgeft[{runtime.get(answer['name']).extra}]'"
             assert not answer["loads"]
         assert answer["loads"] or answer["why"]
 

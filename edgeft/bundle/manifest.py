@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from .. import backends
 from ..core.errors import BundleError
+from ..plugins import BACKENDS
 
 SCHEMA = "1.0"
 #: files of a bundle that are not listed in `files`: the manifest itself, what `edgeft verify` writes again, and
@@ -97,7 +99,7 @@ def check(table: Mapping[str, Any]) -> None:
     for key in ("name", "task", "target", "backend"):
         _line(table[key], key)
     _check_files(table["files"])
-    _check_graphs(table["graphs"], table["files"])
+    _check_graphs(table["graphs"], table["files"], table["backend"])
     _check_preprocess(table["preprocess"], table["files"])
     _check_labels(table["labels"])
     _check_runtime(table["runtime"])
@@ -166,10 +168,11 @@ def _check_files(files: dict[str, Any]) -> None:
             raise _fail(f"{where}.bytes", "is negative")
 
 
-def _check_graphs(graphs: list[Any], files: Mapping[str, Any]) -> None:
+def _check_graphs(graphs: list[Any], files: Mapping[str, Any], backend: str) -> None:
     if not any(isinstance(graph, dict) and not graph.get("personalize") for graph in graphs):
         raise _fail("graphs", "is empty")
     names: set[str] = set()
+    record = backends.get(backend) if backend in BACKENDS else None
     for number, graph in enumerate(graphs):
         where = f"graphs[{number}]"
         name = _get(_object(graph, where), "name", (str,), where)
@@ -183,10 +186,10 @@ def _check_graphs(graphs: list[Any], files: Mapping[str, Any]) -> None:
             file = relative(_get(graph, key, (str,), where), f"{where}.{key}")
             if file not in files:
                 raise _fail(f"{where}.{key}", f"{file!r} is not in files")
-            # an OpenVINO .xml takes its weights from the .bin beside it, unasked
-            weights = str(PurePosixPath(file).with_suffix(".bin"))
-            if file.endswith(".xml") and weights not in files:
-                raise _fail(f"{where}.{key}", f"its weights {weights!r} are not in files")
+            # some runtimes open files beside it unasked, e.g. those of its weights
+            for companion in record.files_of(file) if record else ():
+                if companion not in files:
+                    raise _fail(f"{where}.{key}", f"{companion!r}, which the runtime opens with it, is not in files")
         for key in ("inputs", "outputs"):
             _check_tensors(_get(graph, key, (list,), where), f"{where}.{key}")
 

@@ -71,7 +71,7 @@ class Bundle:
         return self.manifest["backend"]
 
     @property
-    def runtime(self) -> runtimes.Runtime:
+    def runtime(self) -> runtimes.Backend:
         return runtimes.get(self.backend)
 
     @property
@@ -147,14 +147,9 @@ class Bundle:
         recorded = self.manifest["runtime"]
         options = {**recorded["options"], **(options or {})}
         if self.exact if exact is None else exact:
-            options |= exact_options(self.runtime)
+            options |= self.runtime.exact_options()
         session = self.runtime.load(path, threads=threads or recorded["threads"], options=options)
         return named(session, self.graph(name), where=str(path))
-
-
-def exact_options(runtime: runtimes.Runtime) -> dict[str, Any]:
-    """The options of a runtime that leave out integer kernels; none of a plug-in that does not state them."""
-    return dict(runtime.exact_options()) if hasattr(runtime, "exact_options") else {}
 
 
 def composed(task: Any, sessions: Mapping[str, runtimes.Session], spec: Mapping[str, Any]) -> runtimes.Session:
@@ -351,10 +346,10 @@ def _mentions(path: Path, word: bytes) -> bool:
 
 
 def runner_of(manifest: Mapping[str, Any]) -> bytes:
-    """The text of a bundle's `run.py`: the same for all bundles of a task and a kind of input."""
+    """The text of a bundle's `run.py`: the same for all bundles of a runtime, a task and a kind of input."""
     preprocess = manifest.get("preprocess")
     kind = preprocess.get("kind", "") if isinstance(preprocess, Mapping) else ""
-    return runner.text(str(kind), str(manifest.get("task", ""))).encode()
+    return runner.text(str(manifest.get("backend", "")), str(kind), str(manifest.get("task", ""))).encode()
 
 
 def write(folder: Path | str, manifest: Mapping[str, Any]) -> None:

@@ -1,6 +1,8 @@
-"""A bundle's `run.py`: the common part, then one part for the kind of input and one for the task, joined to one file.
+"""A bundle's `run.py`: the common part, and one part each for the runtime, the kind of input and the task.
 
-    core/runner.py             the bundle's files, the runtimes, prediction and self-check
+    core/runner.py             the bundle's files, prediction and self-check
+    backends/<name>/loader.py  RUNTIME, its name; open_model(path, threads, options) -> (input names, output names,
+                               run), where run takes and gives lists of arrays in that order
     inputs/run_<kind>.py       INPUTS (words for the help), read(path) -> raw, feeds(raw, spec) -> {input: tensor of
                                one}, stored(samples, i) -> raw sample i of samples.npz, tolerance(spec) of `feeds`
     tasks/<task>/run_part.py   tell(outputs, raw, spec, labels) -> words; decisions(expected, got, allowed) ->
@@ -16,6 +18,8 @@ from __future__ import annotations
 import ast
 from importlib import resources
 
+from .. import backends
+
 #: tasks that speak like another one
 SAYS = {"keyword": "classify", "text-classify": "classify"}
 #: kinds of input that share a part, which comes before theirs
@@ -23,14 +27,18 @@ NEEDS = {"image": "pixels", "letterbox": "pixels"}
 _MAIN = 'if __name__ == "__main__":'
 
 
-def text(kind: str, task: str) -> str:
-    """The whole of run.py for models of `task` that take inputs of `kind` (the `preprocess` table's)."""
+def text(backend: str, kind: str, task: str) -> str:
+    """The whole of run.py for models of `task` in the runtime `backend`, with inputs of `kind` (of `preprocess`).
+
+    Raises `UsageError` for an unknown runtime.
+    """
     package = resources.files("edgeft")
     before, main, after = package.joinpath("core", "runner.py").read_text(encoding="utf-8").partition(_MAIN)
     kinds = [name for name in (NEEDS.get(kind, ""), kind) if name.isidentifier()]
     parts = [package.joinpath("inputs", f"run_{name}.py") for name in kinds]
     parts.append(package.joinpath("tasks", SAYS.get(task, task).replace("-", "_"), "run_part.py"))
-    texts = [_own_lines(part.read_text(encoding="utf-8")) for part in parts if part.is_file()]
+    sources = [backends.get(backend).loader_text(), *(p.read_text(encoding="utf-8") for p in parts if p.is_file())]
+    texts = [_own_lines(source) for source in sources]
     return "".join([before, *(f"{text}\n\n" for text in texts), main, after])
 
 

@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import SystemFailure, TargetError, UsageError, nearest
+from ..plugins import BACKENDS
 from . import scheme, shipped, tables
 from .scheme import Scheme
+
+
+def _default_backend() -> str:
+    return next(name for name in BACKENDS.builtin if BACKENDS.get(name).default)
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,8 @@ class Target:
     name: str
     title: str
     aliases: tuple[str, ...] = ()
-    backend: str = "onnxruntime"  # onnxruntime | openvino | litert: the exporter and the runtime of the bundle
-    form: str = "integer"  # integer: that runtime's own lossless form | tensorrt: QDQ with zero point 0
+    backend: str = field(default_factory=_default_backend)  # the runtime of the bundle, which its exporter writes for
+    form: str = "integer"  # one of the runtime's forms; "integer" is its own lossless one
     scheme: Scheme = field(default_factory=Scheme)
     cpu: str = ""
     isa: str = ""  # x86_64 | aarch64 | armv7
@@ -53,11 +58,9 @@ class Target:
 #: keys of one entry of `accelerators`; all informational
 ACCELERATOR_KEYS = ("name", "int8_tops", "sparse", "memory", "confidence")
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "form": ("integer", "tensorrt"),
     "isa": ("", "x86_64", "aarch64", "armv7"),
     "confidence": ("vendor", "secondary", "derived", "unknown"),
 }
-_BACKENDS = ("onnxruntime", "openvino", "litert")
 
 
 def names() -> tuple[str, ...]:
@@ -127,9 +130,7 @@ def _check(target: Target, stem: str, source: tables.Source) -> None:
         raise source.fail(
             ("name",), f"'name' is {target.name!r}, the file is called {stem!r}", "give both the same name"
         )
-    backends = (*_BACKENDS, *tables.plugins("edgeft.backends"))
-    if target.backend not in backends:
-        raise source.fail(("backend",), f"'backend' cannot be {target.backend!r}", nearest(target.backend, backends))
+    _check_form(target, source)
     if not target.title or not target.source:
         key = "source" if target.title else "title"
         raise source.fail((key,), f"{key!r} must not be empty", "say where the facts of this profile come from")
@@ -147,17 +148,29 @@ def _check(target: Target, stem: str, source: tables.Source) -> None:
             if key not in ACCELERATOR_KEYS:
                 remedy = nearest(key, ACCELERATOR_KEYS)
                 raise source.fail(("accelerators", key), f"unknown key {key!r} in accelerators", remedy)
-    if target.form == "tensorrt" and not target.scheme.activations.symmetric:
-        raise source.fail(
-            ("form",),
-            "the tensorrt form takes zero point 0 only",
-            "set activation_symmetric = true under [scheme]",
-        )
     missing = [op for op in scheme.OP_CLASSES if op not in target.scheme.ops]
     if target.full_integer and missing:
         raise source.fail(
             ("scheme", "ops"),
             f"a target that runs nothing in float must quantize every op class; missing: {', '.join(missing)}",
+        )
+
+
+def _check_form(target: Target, source: tables.Source) -> None:
+    """The runtime is known and has the form, whose rules the scheme meets; raises `TargetError`."""
+    try:
+        backend = BACKENDS.get(target.backend)
+    except UsageError as error:
+        raise source.fail(("backend",), f"'backend' cannot be {target.backend!r}", error.remedy) from error
+    try:
+        form = backend.form(target.form)
+    except UsageError as error:
+        raise source.fail(("form",), f"'form' cannot be {target.form!r}", error.remedy) from error
+    if form.symmetric_activations and not target.scheme.activations.symmetric:
+        raise source.fail(
+            ("form",),
+            f"the {form.name} form takes zero point 0 only",
+            "set activation_symmetric = true under [scheme]",
         )
 
 

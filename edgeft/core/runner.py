@@ -76,118 +76,14 @@ def checked(manifest, name):
     return path
 
 
-# --- runtimes: each gives (input names, output names, run), where run takes and gives lists in that order ------------
-
-
-def load_onnxruntime(path, threads, options):
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read within the import, which would queue an event
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise Stop(4, f"this bundle needs onnxruntime ({error}): pip install onnxruntime") from error
-    if hasattr(onnxruntime, "disable_telemetry_events"):
-        onnxruntime.disable_telemetry_events()
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = options.get("inter_op_num_threads", 1)
-    level = options.get("graph_optimization_level", "ORT_ENABLE_ALL")
-    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
-    for key in ("enable_cpu_mem_arena", "enable_mem_pattern"):
-        setattr(settings, key, options.get(key, True))
-    for key, value in options.items():
-        if "." in key:
-            settings.add_session_config_entry(key, value)
-    provider = options.get("provider", "CPUExecutionProvider")
-    try:
-        session = onnxruntime.InferenceSession(path, settings, providers=[provider])
-    except Exception as error:  # the runtime's own errors share no base class but Exception
-        raise Stop(3, f"{path} does not load in onnxruntime {onnxruntime.__version__}: {error}") from error
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-
-    def run(feeds):
-        return session.run([t.name for t in outputs], dict(zip([t.name for t in inputs], feeds)))
-
-    return [t.name for t in inputs], [t.name for t in outputs], run
-
-
-def load_openvino(path, threads, options):
-    if "openvino_telemetry" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore # it would report its import
-    try:
-        import openvino
-
-        core = getattr(openvino, "Core", None) or __import__("openvino.runtime", fromlist=["Core"]).Core
-    except ImportError as error:
-        raise Stop(4, f"this bundle needs openvino ({error}): pip install openvino") from error
-    config = {key: value for key, value in options.items() if not isinstance(value, list)}
-    config["INFERENCE_NUM_THREADS"] = threads
-    try:
-        compiled = core().compile_model(path, "CPU", config)
-    except Exception as error:
-        raise Stop(3, f"{path} does not load in openvino: {error}") from error
-    request = compiled.create_infer_request()
-
-    def run(feeds):
-        results = request.infer(dict(enumerate(feeds)))
-        return [np.array(results[port]) for port in compiled.outputs]
-
-    def name(port):
-        return port.get_any_name() if port.get_names() else port.get_node().get_friendly_name()
-
-    return [name(port) for port in compiled.inputs], [name(port) for port in compiled.outputs], run
-
-
-def load_litert(path, threads, options):
-    interpreter, reasons = None, []
-    for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter"):
-        try:  # tflite_runtime imports beside numpy 2 and fails only when it is used
-            found = __import__(module, fromlist=["Interpreter"])
-            chosen = {}
-            if hasattr(found, "OpResolverType"):  # the oldest releases have one resolver only
-                chosen["experimental_op_resolver_type"] = getattr(
-                    found.OpResolverType, options.get("op_resolver", "AUTO")
-                )
-            interpreter = found.Interpreter(model_path=path, num_threads=threads, **chosen)
-            interpreter.allocate_tensors()
-            break
-        except Exception as error:  # a broken install fails in many ways, and the next one may work
-            interpreter = None
-            reasons.append(f"{module}: {error}")
-    if interpreter is None:
-        tried = "; ".join(reasons)
-        raise Stop(4, f"no LiteRT interpreter loads this model ({tried}): pip install ai-edge-litert")
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def run(feeds):
-        for detail, value in zip(inputs, feeds):
-            interpreter.set_tensor(detail["index"], as_stored(value, detail["dtype"], detail["quantization"]))
-        interpreter.invoke()
-        return [real(interpreter.get_tensor(detail["index"]), detail["quantization"]) for detail in outputs]
-
-    return [d["name"] for d in inputs], [d["name"] for d in outputs], run
-
-
-def as_stored(value, dtype, quantization):
-    scale, zero_point = quantization
-    if not scale or value.dtype.kind != "f":
-        return value.astype(dtype)
-    limits = np.iinfo(dtype)
-    return np.clip(np.rint(value / np.float32(scale)) + np.float32(zero_point), limits.min, limits.max).astype(dtype)
-
-
-def real(value, quantization):
-    scale, zero_point = quantization
-    return value if not scale else (value.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
-
-
-LOADERS = {"onnxruntime": load_onnxruntime, "openvino": load_openvino, "litert": load_litert}
+# --- the model: this file's part for the bundle's runtime gives (input names, output names, run), where run takes and
+# --- gives lists in that order
 
 
 def load(manifest, threads, number=0):
     """A function from {input name: tensor} to {output name: tensor} of one graph, under the names of the manifest."""
     graph, backend = manifest["graphs"][number], manifest["backend"]
-    if backend not in LOADERS:
+    if hook("RUNTIME") != backend:
         raise Stop(4, f"this runner does not know the runtime {backend!r}")
     for name in sorted(manifest["files"]):  # an .xml takes its .bin along, an .onnx its external data
         if not name.startswith("baseline/") and not name.endswith((".py", ".npz")):
@@ -195,7 +91,7 @@ def load(manifest, threads, number=0):
     path = checked(manifest, graph["file"])
     threads = threads or manifest["runtime"]["threads"]
     options = manifest["runtime"]["options"]
-    found_in, found_out, run = LOADERS[backend](path, threads, options)
+    found_in, found_out, run = hook("open_model")(path, threads, options)
     found_in, found_out = options.get("input_names") or found_in, options.get("output_names") or found_out
     wanted_in, wanted_out = [t["name"] for t in graph["inputs"]], [t["name"] for t in graph["outputs"]]
     if len(found_in) != len(wanted_in) or len(found_out) != len(wanted_out):

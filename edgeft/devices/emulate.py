@@ -28,7 +28,7 @@ from ..config import target as targets
 from ..core import files, interpreter
 from ..core.errors import InvalidInput, Missing, SystemFailure, UsageError, nearest
 from . import debian, known
-from .packages import ALWAYS, bare, for_runtime
+from .packages import ALWAYS, bare, for_runtime, of_target
 
 #: Debian 13's qemu: version 10 gives the right cores, Debian 12's 7.2 does not
 QEMU = ("trixie", {"x86_64": "amd64", "aarch64": "arm64"})
@@ -138,7 +138,7 @@ def setup(
     if host not in QEMU[1] or not sys.platform.startswith("linux"):
         raise Missing(f"boards are emulated on Linux, x86_64 or aarch64, not on {host}", where=name)
     machine = MACHINES[isa]
-    wanted = list(runtimes) or ["tflite-runtime" if isa == "armv7" else profile.backend]
+    wanted = list(runtimes) or [of_target(profile, isa)]
     packages = for_runtime(wanted, extras)
     place = cache()
     with files.system_errors(place):

@@ -5,15 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from .. import backends
+from ..backends import Backend, BoardInstall
+from ..config.target import Target
 from ..core.errors import UsageError, nearest
 
-#: runtime -> distributions; a version may be named behind it (`onnxruntime==1.21.0`)
-PACKAGES = {
-    "litert": ("ai-edge-litert",),
-    "tflite-runtime": ("tflite-runtime==2.14.0", "numpy<2"),
-    "onnxruntime": ("onnxruntime",),
-    "openvino": ("openvino",),
-}
 #: what reading raw samples takes beside that, by the name of edgeft's own extra
 EXTRAS = {
     "audio": ("soundfile",),
@@ -30,11 +26,18 @@ def bare(requirement: str) -> str:
     return re.split("[<>=!~]", requirement)[0]
 
 
+def installs() -> dict[str, tuple[Backend, BoardInstall]]:
+    """Every install by its name, with the runtime that it brings."""
+    records = [backends.get(name) for name in backends.names()]
+    return {install.name: (backend, install) for backend in records for install in backend.boards}
+
+
 def split(runtime: str) -> tuple[str, str]:
     """(name, version or "") of `name` or `name==version`; raises `UsageError` for another runtime."""
     name, _, version = runtime.partition("==")
-    if name not in PACKAGES:
-        raise UsageError(f"{name!r} is no runtime", where="--runtime", remedy=nearest(name, PACKAGES))
+    known = installs()
+    if name not in known:
+        raise UsageError(f"{name!r} is no runtime", where="--runtime", remedy=nearest(name, known))
     return name, version
 
 
@@ -47,7 +50,7 @@ def for_runtime(runtimes: Sequence[str], extras: Sequence[str] = ()) -> list[str
         found += [package for package in EXTRAS[extra] if package not in found]
     for runtime in runtimes:
         name, version = split(runtime)
-        first, *rest = PACKAGES[name]
+        first, *rest = installs()[name][1].requirements
         found += [f"{first.partition('==')[0]}=={version}" if version else first, *rest]
     named = {bare(package) for package in found}
     return [*(package for package in ALWAYS if bare(package) not in named), *found]
@@ -55,5 +58,19 @@ def for_runtime(runtimes: Sequence[str], extras: Sequence[str] = ()) -> list[str
 
 def backend(runtime: str) -> str:
     """The backend of a runtime's name."""
-    name = split(runtime)[0]
-    return "litert" if name == "tflite-runtime" else name
+    return installs()[split(runtime)[0]][0].name
+
+
+def of_target(target: Target, isa: str) -> str:
+    """What is installed for a target on a board of that instruction set when nobody names a runtime.
+
+    Raises `UsageError` where pip has nothing for it.
+    """
+    install = backends.get(target.backend).board_install(isa)
+    if install is None:
+        raise UsageError(
+            f"pip installs nothing for the runtime {target.backend!r} on a board",
+            where=target.name,
+            remedy="--python with an interpreter of the board that has it",
+        )
+    return install.name

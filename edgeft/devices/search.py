@@ -242,5 +242,4 @@ def _pairs(bundle: Bundle, was: Setting, threads: int) -> list[tuple[str, Any]]:
 
 
 def _knobs(bundle: Bundle, threads: int) -> dict[str, tuple[Any, ...]]:
-    knobs = getattr(bundle.runtime, "knobs", None)  # a plug-in need not have any
-    return knobs(threads) if knobs else {}
+    return bundle.runtime.knobs(threads)

@@ -33,7 +33,7 @@ _VENV = 'import venv, ensurepip; print("yes")'
 _RUNTIMES = """
 import json
 from edgeft import backends, doctor
-print("@edgeft " + json.dumps([doctor.probe_apart(name) for name in backends.BUILTIN]))
+print("@edgeft " + json.dumps([doctor.probe_apart(name) for name in backends.names()]))
 """
 
 
@@ -49,7 +49,7 @@ def setup(
 ) -> dict[str, Any]:
     """Make a board ready: an environment with numpy, click and the runtimes, and this package.
 
-    `runtimes` are keys of `packages.PACKAGES`, with a version where one is wanted; none means that of `target`.
+    `runtimes` are names of `packages.installs`, with a version where one is wanted; none means that of `target`.
     `extras` are keys of `packages.EXTRAS`: what reading raw sound or text takes.
     `python` names an interpreter of the board that has all of it (a vendor's build): then nothing is installed.
     `wheels` is a folder of wheels for a board without a network. Raises `Missing` (no connection, no Python),
@@ -59,7 +59,7 @@ def setup(
     for runtime in runtimes:
         packages.split(runtime)
     profile = targets.load(target) if target else None
-    wanted = list(runtimes) or ([profile.backend] if profile else [])
+    wanted = list(runtimes) or ([packages.of_target(profile, profile.isa)] if profile else [])
     if not wanted and not python:
         raise UsageError("which runtime?", where=name, remedy="--runtime litert, or --target rpi5, or --python PATH")
     facts = probe(board, python or "python3")

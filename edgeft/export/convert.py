@@ -7,7 +7,6 @@ to a copy of this process (`aside.py`), where nothing that the original goes on 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from .. import backends
 from ..backends.artifact import Artifact, ExportRequest
 from ..config.target import Target
 from ..core.errors import ModelError
@@ -110,14 +110,14 @@ def convert(job: Conversion) -> list[dict[str, Any]]:
 
     Raises `ModelError` naming the target, the op and the tensor that a converter cannot translate.
     """
-    exporter = importlib.import_module(f"edgeft.backends.{job.target.backend}.exporter")
-    form = "qdq" if job.target.backend == "litert" else "int"
+    backend = backends.get(job.target.backend)
+    exporter = backend.part("exporter")
     artifacts: list[Artifact] = []
     for graph in job.graphs:
         folder = job.staging / graph.folder
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            artifact = exporter.export(_request(graph, job.target, form), folder)
+            artifact = exporter.export(_request(graph, job.target, backend.lowering), folder)
         except ModelError as error:
             error.message = f"{job.target.name}: {error.message}"
             raise

@@ -72,11 +72,9 @@ def _write_files(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence) -
     files.write_bytes(folder / bundle.SAMPLES, content)
     if made.tail is not None:
         files.write_bytes(folder / START, compressed(made.tail.start))
-    if made.target.compiler == "trtexec":
-        from ..backends.onnxruntime.tensorrt import build_script
-
-        tables = [{**g.table, "sha256": files.sha256(folder / g.artifact.file)} for g in made.graphs.values()]
-        files.write_text(folder / "build_engine.sh", build_script(made.target, *tables))
+    tables = [{**g.table, "sha256": files.sha256(folder / g.artifact.file)} for g in made.graphs.values()]
+    for name, text in runtime.get(made.target.backend).compiler_scripts(made.target, tables).items():
+        files.write_text(folder / name, text)
 
 
 def _manifest(run: QuantizedRun, made: ConvertedTarget) -> dict[str, Any]:
@@ -116,7 +114,7 @@ def _provenance(run: QuantizedRun, made: ConvertedTarget, version: str) -> dict[
         "recipe": dataclasses.asdict(run.recipe),
         "data": run.summary.get("data"),
         "run": {k: run.summary.get(k) for k in ("float", "ptq", "quantized", "n", "seed", "metric")},
-        "versions": environment.versions(),
+        "versions": environment.versions([runtime.get(made.target.backend)]),
         "fingerprint": fingerprint(threads=1, runtime={"name": made.target.backend, "version": version}),
     }
 

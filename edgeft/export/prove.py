@@ -161,7 +161,7 @@ def _loaded(
 def options_for(profile: Target) -> dict[str, Any]:
     """The runtime options that a target's artifacts are judged with on this machine."""
     machine = runtime.get(profile.backend)
-    return {**machine.options(), **(bundle.exact_options(machine) if target.exact_here(profile) else {})}
+    return {**machine.options(), **(machine.exact_options() if target.exact_here(profile) else {})}
 
 
 def _outputs(run: QuantizedRun, pairs: Sequence[SessionPair]) -> list[Evidence]:

@@ -60,7 +60,7 @@ def prove(
     tables = tuple(_table(run, tail, name, staging, artifact, machine) for name, artifact in artifacts.items())
     table = plan_table(tail)
     plan = plans.read(table)
-    options = {**machine.options(), **(bundle.exact_options(machine) if targets.exact_here(profile) else {})}
+    options = {**machine.options(), **(machine.exact_options() if targets.exact_here(profile) else {})}
     loaded = [
         bundle.named(machine.load(staging / graph["file"], options=options), graph, where=str(staging))
         for graph in tables
@@ -80,7 +80,7 @@ def prove(
 
 
 def _table(
-    run: QuantizedRun, tail: TrainableTail, name: str, staging: Path, artifact: Artifact, machine: runtime.Runtime
+    run: QuantizedRun, tail: TrainableTail, name: str, staging: Path, artifact: Artifact, machine: runtime.Backend
 ) -> dict[str, Any]:
     """The manifest's table of one of the three graphs."""
     inputs, outputs = {

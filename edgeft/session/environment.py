@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import platform
 import random
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
 
-_PACKAGES = (
-    "edgeft", "torch", "accelerate", "onnx", "onnxruntime", "openvino", "litert-torch", "ai-edge-litert", "numpy",
-)  # fmt: skip
+from .. import backends
+from ..backends import Backend
 
 
 def seed_everything(seed: int) -> None:
@@ -20,12 +20,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def versions() -> dict[str, str]:
-    """Versions of what took part, by package; absent packages are left out."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+def versions(plugins: Iterable[Backend] = ()) -> dict[str, str]:
+    """Versions by package of torch, of edgeft's own runtimes and of `plugins`; absent packages are left out."""
+    of_runtimes = [package for backend in (*backends.builtin(), *plugins) for package in backend.versions]
+    table = {"python": platform.python_version()}
+    for package in ("edgeft", "torch", "accelerate", *of_runtimes, "numpy"):
         try:
-            found[package] = version(package)
+            table[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return table

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .. import backends
+from ..backends.backend import VERSION_RULES
 from ..config import target as targets
 from ..config.target import Objection, Target
 from ..core.verdict import FAIL, PASS, UNVERIFIED, Verdict
-
-#: figures that only the files of one backend have.
-_ONLY_IN = {"opset": "onnxruntime", "ir_version": "onnxruntime", "op_versions": "litert"}
 
 
 def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequence[Objection] = ()) -> Verdict:
@@ -28,10 +27,11 @@ def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequen
     warned = [f"{objection.op}: {objection.why}" for objection in objections if objection.severity != "refuse"]
     unread: list[str] = []
     checked = len(objections)
+    checks = backends.get(target.backend).checks
 
     def rule(key: str, stated: bool) -> bool:
         nonlocal checked
-        if not stated or _ONLY_IN.get(key, target.backend) != target.backend:
+        if not stated or (key in VERSION_RULES and key not in checks):
             return False
         checked += 1
         if emitted.get(key) is None:
@@ -86,7 +86,8 @@ def on_target(target: Target, runtime: str) -> bool:
 
     A form that a compiler turns into something else (TensorRT, an NPU) never runs as itself on a CPU.
     """
-    return runtime == target.backend and target.form == "integer" and targets.host_is(target)
+    as_itself = backends.get(target.backend).form(target.form).runs_as_itself
+    return runtime == target.backend and as_itself and targets.host_is(target)
 
 
 def _plain(op: str) -> str:

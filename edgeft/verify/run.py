@@ -310,6 +310,6 @@ def _sizes(opened: Bundle) -> tuple[int, int]:
     for graph in of_model(opened.manifest):
         for key in total:
             if graph.get(key):
-                names = {graph[key], str(Path(graph[key]).with_suffix(".bin").as_posix())}
+                names = opened.runtime.files_of(graph[key])
                 total[key] += sum(listed[name]["bytes"] for name in names if name in listed)
     return total["baseline"], total["file"]

@@ -8,6 +8,7 @@ from runtime_artifacts import mlperf_tiny, tflite_addition
 
 from edgeft import backends as runtime
 from edgeft.backends.litert import flatbuffer as _tflite
+from edgeft.backends.litert import session as litert_session
 from edgeft.core.errors import BundleError, Missing
 
 litert = runtime.get("litert")
@@ -217,16 +218,16 @@ def test_the_first_interpreter_that_works_is_taken(monkeypatch: pytest.MonkeyPat
     def imports(name: str, package: str | None = None):
         return types.SimpleNamespace(Interpreter=broken) if name == "broken.interpreter" else real(name, package)
 
-    monkeypatch.setattr(litert.importlib, "import_module", imports)
+    monkeypatch.setattr(litert_session.importlib, "import_module", imports)
     entry = ("broken", "broken.interpreter", "broken")
     try:
-        litert._engine.cache_clear()
-        monkeypatch.setattr(litert, "_INTERPRETERS", (entry, *litert._INTERPRETERS))
+        litert_session._engine.cache_clear()
+        monkeypatch.setattr(litert_session, "_INTERPRETERS", (entry, *litert_session._INTERPRETERS))
         assert litert.version() == found
-        litert._engine.cache_clear()
-        monkeypatch.setattr(litert, "_INTERPRETERS", (entry,))
+        litert_session._engine.cache_clear()
+        monkeypatch.setattr(litert_session, "_INTERPRETERS", (entry,))
         with pytest.raises(Missing, match="multiarray failed to import") as error:
             litert.version()
         assert error.value.exit_code == 4 and "pip install 'edgeft[litert]'" in error.value.remedy
     finally:
-        litert._engine.cache_clear()
+        litert_session._engine.cache_clear()

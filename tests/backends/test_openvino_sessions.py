@@ -22,7 +22,7 @@ X = np.random.default_rng(1).normal(size=(70, 3, 8, 8)).astype(np.float32)
 
 
 def convert(source: Path, compress: bool = False) -> Path:
-    openvino = vino.module()
+    openvino = vino.part("session").module()
     target = source.with_suffix(".xml")
     openvino.save_model(openvino.convert_model(source), target, compress_to_fp16=compress)
     return target

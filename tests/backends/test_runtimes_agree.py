@@ -24,20 +24,20 @@ def test_same_outputs_and_the_same_work(name: str) -> None:
     except Missing as missing:
         pytest.skip(missing.message)
     x = np.random.default_rng(0).normal(size=(2, 43844, 1)).astype(np.float32) * 0.1
-    first, other = (b.load(models[b.NAME]).run({"audio": x}) for b in backends)
+    first, other = (b.load(models[b.name]).run({"audio": x}) for b in backends)
     assert set(first) == set(other) and len(first) == 3
     for key, value in first.items():
         np.testing.assert_allclose(other[key], value, atol=1e-5)
     for backend in backends:
-        feeds = {backend.load(models[backend.NAME]).inputs[0].name: x[:1]}
-        share = backend.integer_share(models[backend.NAME], feeds=feeds)
+        feeds = {backend.load(models[backend.name]).inputs[0].name: x[:1]}
+        share = backend.integer_share(models[backend.name], feeds=feeds)
         assert (share.macs, share.integer_macs) == (MACS, 0)
 
 
 def test_every_module_has_the_protocol() -> None:
     for name in NAMES:
         module = runtime.get(name)
-        assert (module.NAME, module.SUFFIX[0]) == (name, ".") and module.EXTRA
+        assert (module.name, module.suffix[0]) == (name, ".") and module.extra
         assert module.options() == module.options() and module.options() is not module.options()
         for function in ("version", "load", "integer_weights", "integer_share", "emitted"):
             assert callable(getattr(module, function))

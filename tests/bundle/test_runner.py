@@ -20,6 +20,7 @@ import sounds
 import tiny_bundle
 
 import edgeft
+from edgeft import backends
 from edgeft.bundle import reader as bundle
 from edgeft.bundle import run_py as parts
 from edgeft.config.recipe import Data
@@ -32,14 +33,19 @@ from edgeft.tasks.detect import decoding as detect
 #: every kind of input and every task that has a part, so that each part is read at least once
 PACKAGE = Path(edgeft.__file__).parent
 KINDS = sorted(path.stem.removeprefix("run_") for path in PACKAGE.glob("inputs/run_*.py"))
+BACKENDS = sorted(backend.name for backend in backends.builtin())
 TASKS = sorted(path.parent.name.replace("_", "-") for path in PACKAGE.glob("tasks/*/run_part.py"))
-PAIRS = [*((kind, "classify") for kind in KINDS), *(("image", task) for task in TASKS)]
+WHOLES = [
+    *((backend, "image", "classify") for backend in BACKENDS),
+    *((BACKENDS[0], kind, "classify") for kind in KINDS),
+    *((BACKENDS[0], "image", task) for task in TASKS),
+]
 
 
-def load(folder: Path, kind: str, task: str = "classify") -> ModuleType:
-    """run.py for a kind of input and a task as a module."""
-    path = folder / f"run_{kind}_{task}.py"
-    path.write_text(parts.text(kind, task))
+def load(folder: Path, kind: str, task: str = "classify", backend: str = "litert") -> ModuleType:
+    """run.py for a kind of input, a task and a runtime as a module."""
+    path = folder / f"run_{kind}_{task}_{backend}.py"
+    path.write_text(parts.text(backend, kind, task))
     spec = importlib.util.spec_from_file_location(path.stem.replace("-", "_"), path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -65,27 +71,43 @@ def call(path: Path, *arguments: str, cwd: Path | None = None) -> subprocess.Com
     )
 
 
-@pytest.mark.parametrize(("kind", "task"), PAIRS)
-def test_python_3_6_reads_it(tmp_path: Path, kind: str, task: str) -> None:
+@pytest.mark.parametrize(("backend", "kind", "task"), WHOLES)
+def test_python_3_6_reads_it(tmp_path: Path, backend: str, kind: str, task: str) -> None:
     source = tmp_path / "run.py"
-    source.write_text(parts.text(kind, task))
+    source.write_text(parts.text(backend, kind, task))
     ast.parse(source.read_text(), feature_version=(3, 6))
     py_compile.compile(str(source), cfile=str(tmp_path / "run.pyc"), doraise=True)
     assert "core.runner" not in source.read_text()
-    load(tmp_path, kind, task)
+    load(tmp_path, kind, task, backend)
 
 
-@pytest.mark.parametrize(("kind", "task"), PAIRS)
-def test_it_imports_numpy_and_the_standard_library_alone(kind: str, task: str) -> None:
-    tree = ast.parse(parts.text(kind, task))
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_holds_the_part_of_its_own_runtime_alone(backend: str) -> None:
+    text = parts.text(backend, "image", "classify")
+    assert f'RUNTIME = "{backend}"' in text and text.count("def open_model(") == 1
+    modules = {name for record in backends.builtin() if record.name != backend for name in record.modules}
+    imported = {line.split()[1] for line in text.splitlines() if line.strip().startswith("import ")}
+    assert not imported & modules and not any(f"{module}." in text for module in modules)
+
+
+def test_a_bundle_of_another_runtime_is_refused(tmp_path: Path) -> None:
+    path = tiny_bundle.build(tmp_path, "litert")
+    (path / "run.py").write_text(parts.text("openvino", "image", "classify"))
+    result = call(path)
+    assert result.returncode == 4 and "does not know the runtime 'litert'" in result.stderr
+
+
+@pytest.mark.parametrize(("backend", "kind", "task"), WHOLES)
+def test_it_imports_numpy_and_the_standard_library_alone(backend: str, kind: str, task: str) -> None:
+    tree = ast.parse(parts.text(backend, kind, task))
     top = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
     assert top == {"argparse", "hashlib", "json", "os", "sys", "numpy"}
     assert not any(isinstance(node, ast.ImportFrom) for node in tree.body)
 
 
-@pytest.mark.parametrize(("kind", "task"), PAIRS)
-def test_no_part_takes_a_name_of_another(kind: str, task: str) -> None:
-    tree = ast.parse(parts.text(kind, task))
+@pytest.mark.parametrize(("backend", "kind", "task"), WHOLES)
+def test_no_part_takes_a_name_of_another(backend: str, kind: str, task: str) -> None:
+    tree = ast.parse(parts.text(backend, kind, task))
     named = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
     named += [
         t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)

@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ...config import numeric
 from ...core.errors import BundleError, Missing
-from .. import Grid, IntegerShare, Session, Tensor, WeightTensor, _macs
+from .. import Session, Tensor, _macs
 from .._session import BaseSession, existing, reason, rename, settings
+from . import BACKEND
 from . import flatbuffer as _tflite
 
-NAME, EXTRA, SUFFIX = "litert", "litert", ".tflite"
 #: (name, module that holds Interpreter and OpResolverType, distribution), in the order they are tried
 _INTERPRETERS = (
     ("ai_edge_litert", "ai_edge_litert.interpreter", "ai-edge-litert"),
@@ -31,17 +30,6 @@ _INTERPRETERS = (
 )
 _OPTIONS = {"op_resolver": "AUTO"}
 _RESOLVERS = ("AUTO", "BUILTIN", "BUILTIN_REF", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
-_WEIGHTED = {
-    "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL",
-    "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_LSTM", "LSTM", "RNN", "SVDF",
-}  # fmt: skip
-_MOVES = {
-    "QUANTIZE", "DEQUANTIZE", "RESHAPE", "TRANSPOSE", "CONCATENATION", "SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V",
-    "PAD", "PADV2", "MIRROR_PAD", "GATHER", "GATHER_ND", "SQUEEZE", "EXPAND_DIMS", "PACK", "UNPACK", "CAST", "SHAPE",
-    "TILE", "FILL", "BROADCAST_TO", "EMBEDDING_LOOKUP", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "SPACE_TO_BATCH_ND",
-    "BATCH_TO_SPACE_ND", "REVERSE_V2", "DELEGATE", "DYNAMIC_UPDATE_SLICE", "READ_VARIABLE", "ASSIGN_VARIABLE",
-    "VAR_HANDLE", "IF", "WHILE", "CALL_ONCE",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,7 +71,7 @@ def _engine() -> _Engine:
     detail = f" ({'; '.join(reasons)})" if reasons else ""
     raise Missing(
         f"no TFLite interpreter works here: ai_edge_litert, tflite_runtime or tensorflow{detail}",
-        remedy=f"pip install 'edgeft[{EXTRA}]'  (on a board: pip install ai-edge-litert, or tflite-runtime 'numpy<2')",
+        remedy=f"{BACKEND.install}  (on a board: pip install ai-edge-litert, or tflite-runtime 'numpy<2')",
     )
 
 
@@ -194,84 +182,3 @@ class _LiteRtSession(BaseSession):
         if not self._ran:
             raise self._fault("invoke() repeats a run, and nothing was run yet")
         self.handle.invoke()
-
-
-def integer_weights(path: Path) -> list[WeightTensor]:
-    """Every quantized constant of more than one element, in TFLite's layout: OHWI, 1HWO (depthwise), (out, in);
-    and every table of integers whose rows are looked up and scaled."""
-    found, model = [], _tflite.read(existing(path))
-    for tensor, data in model.integer_constants():
-        if tensor.scale.size:
-            zero = tensor.zero_point.astype(np.int32)
-            scale = tensor.scale.astype(np.float32)
-            found.append(WeightTensor(tensor.name, data.copy(), scale, tensor.axis, zero if zero.any() else None))
-    found += [WeightTensor(tensor.name, data.copy(), scale.copy()) for tensor, data, scale in model.integer_tables()]
-    return found
-
-
-def activation_grids(path: Path) -> list[Grid]:
-    """Of every quantized tensor of integers without data."""
-    found = []
-    for tensor in _tflite.read(existing(path)).tensors:
-        dtype = _tflite.INTEGERS.get(tensor.type)
-        if dtype and tensor.data is None and tensor.scale.size == 1:
-            zero = int(tensor.zero_point[0]) if tensor.zero_point.size else 0
-            found.append(Grid(tensor.name, float(tensor.scale[0]), numeric.signed_zero_point(zero, dtype)))
-    return found
-
-
-def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
-    """From the types of the ops' tensors, without a delegate (which would hide them behind one op).
-
-    Float activations on int8 weights are counted as integer, `dynamic int8`: the kernels quantize on the fly.
-    """
-    session = load(Path(path), threads=threads, options={"op_resolver": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"})
-    interpreter = session.handle  # type: ignore[attr-defined]
-    if feeds is None:
-        feeds = {}
-        for tensor in session.inputs:
-            dtype = "float32" if tensor.scale is not None else tensor.dtype
-            feeds[tensor.name] = np.zeros([abs(d) for d in tensor.shape], dtype)
-    session.run(feeds)
-    tensors = {int(d["index"]): d for d in interpreter.get_tensor_details()}
-    tally = _macs.Tally()
-    for op in interpreter._get_ops_details():
-        inputs = [tensors[int(i)] for i in op["inputs"] if int(i) in tensors]
-        outputs = [tensors[int(i)] for i in op["outputs"] if int(i) in tensors]
-        name = op["op_name"]
-        types = [np.dtype(d["dtype"]).name for d in inputs]
-        result = np.dtype(outputs[0]["dtype"]).name if outputs else types[0] if types else "none"
-        if name not in _WEIGHTED:
-            integer = result in _macs.INTEGER and (not types or types[0] in _macs.INTEGER)
-            tally.add(name, result, integer=integer, moves=name in _MOVES)
-            continue
-        activation, weights = (2, 1) if name == "TRANSPOSE_CONV" else (0, 1)
-        dynamic = types[activation].startswith("float") and types[weights] in numeric.STORED_WEIGHTS
-        integer = dynamic or types[activation] in _macs.INTEGER
-        tally.add(name, "dynamic int8" if dynamic else result, macs=_work(name, inputs, outputs), integer=integer)
-    return tally.share()
-
-
-def _work(name: str, inputs: list[Mapping[str, Any]], outputs: list[Mapping[str, Any]]) -> int:
-    """Multiply-accumulates of one op; the weight layouts are those of the TFLite kernels."""
-    shapes = [[int(d) for d in t["shape"]] for t in inputs]
-    output = [int(d) for d in outputs[0]["shape"]]
-    if name == "CONV_2D":  # (out, h, w, in)
-        return _macs.convolution(output, _macs.prod(shapes[1][1:]))
-    if name == "DEPTHWISE_CONV_2D":  # (1, h, w, out)
-        return _macs.convolution(output, _macs.prod(shapes[1][1:3]))
-    if name == "CONV_3D":  # (d, h, w, in, out)
-        return _macs.convolution(output, _macs.prod(shapes[1][:-1]))
-    if name == "TRANSPOSE_CONV":  # output shape, (out, h, w, in), input
-        return _macs.convolution(shapes[2], _macs.prod(shapes[1][:3]))
-    if name == "FULLY_CONNECTED":  # (out, in)
-        return _macs.prod(output) * shapes[1][-1]
-    if name == "BATCH_MATMUL":
-        return _macs.matmul(shapes[0], output)
-    return _macs.recurrent(shapes[0], [s for s in shapes[1:] if len(s) == 2 and s[0] > 1])
-
-
-def emitted(path: Path) -> dict[str, Any]:
-    """{"op_versions" {op: highest version}, "ops" {op: count}, "schema"}, read from the file."""
-    model = _tflite.read(existing(path))
-    return {"op_versions": model.versions, "ops": model.ops, "schema": model.schema}

@@ -1,0 +1,35 @@
+"""ONNX Runtime on the CPU; and the form of its files that TensorRT's parser reads."""
+
+from __future__ import annotations
+
+from ..backend import Backend, BoardInstall, Form
+
+BACKEND = Backend(
+    name="onnxruntime",
+    title="ONNX Runtime",
+    suffix=".onnx",
+    forms=(
+        # Its fast kernels take unsigned activations: u8 x s8.
+        Form("integer", activation_storage="uint8"),
+        # TensorRT reads signed activations with zero point 0, and builds its engine on the board.
+        Form(
+            "tensorrt",
+            activation_storage="int8",
+            symmetric_activations=True,
+            runs_as_itself=False,
+            compiler="trtexec",
+            scripts="edgeft.backends.onnxruntime.tensorrt:scripts",
+        ),
+    ),
+    checks=("opset", "ir_version"),
+    extra="onnx",
+    modules=("onnxruntime",),
+    boards=(BoardInstall("onnxruntime", ("onnxruntime",)),),
+    versions=("onnx", "onnxruntime"),
+    session="edgeft.backends.onnxruntime.session",
+    inspector="edgeft.backends.onnxruntime.inspect",
+    exporter="edgeft.backends.onnxruntime.exporter",
+    loader="edgeft.backends.onnxruntime.loader",
+    probe="edgeft.backends.onnxruntime.probe:FILES",
+    default=True,
+)

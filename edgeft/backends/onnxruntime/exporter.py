@@ -11,6 +11,7 @@ from ...config.target import Target
 from ...core import files
 from ...core.errors import ModelError, need
 from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed, quiet
+from . import BACKEND
 
 if TYPE_CHECKING:
     import onnx
@@ -36,14 +37,18 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
 
 
 def _finish_quantized(model: onnx.ModelProto, target: Target) -> None:
-    if target.form == "tensorrt":
+    form = BACKEND.form(target.form)
+    if form.symmetric_activations:
         _refuse_zero_points(model, target)
     else:
         from . import passes
 
         _apply(model, passes.mean_to_global_pool, passes.pad_in_integers, passes.average_pool_without_ceil)
         _apply(model, passes.clip_in_integers)
-        _apply(model, passes.integer_bias, passes.unsigned_activations, passes.drop_unused_initializers)
+        _apply(model, passes.integer_bias)
+        if form.activation_storage == "uint8":
+            _apply(model, passes.unsigned_activations)
+        _apply(model, passes.drop_unused_initializers)
 
 
 def translate(request: ExportRequest) -> onnx.ModelProto:

@@ -5,9 +5,6 @@ External data is resolved only inside the model's folder, and that is checked be
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,25 +12,11 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import BundleError, Missing, need
-from .. import IntegerShare, Session, Tensor
+from .. import Session, Tensor
 from .._session import BaseSession, existing, reason, rename, settings
+from . import BACKEND
 from . import wire as _onnx_wire
-from .integer_share import share
-from .integer_weights import activation_grids, integer_weights
 
-__all__ = [
-    "activation_grids",
-    "emitted",
-    "exact_options",
-    "integer_share",
-    "integer_weights",
-    "knobs",
-    "load",
-    "options",
-    "version",
-]
-
-NAME, EXTRA, SUFFIX = "onnxruntime", "onnx", ".onnx"
 _TYPES = {
     "float": "float32", "float16": "float16", "double": "float64", "int8": "int8", "uint8": "uint8", "int16": "int16",
     "uint16": "uint16", "int32": "int32", "uint32": "uint32", "int64": "int64", "uint64": "uint64", "bool": "bool",
@@ -50,7 +33,7 @@ _LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_EN
 
 
 def version() -> str:
-    return str(need("onnxruntime", EXTRA).__version__)
+    return str(need("onnxruntime", BACKEND.extra).__version__)
 
 
 def options() -> dict[str, Any]:
@@ -72,11 +55,12 @@ def knobs(threads: int) -> dict[str, tuple[Any, ...]]:
 
 def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
     """A session; raises `BundleError` when the file does not load, `Missing` when the runtime is absent."""
-    return _open(path, threads, options)
+    return open_session(path, threads, options)
 
 
-def _open(path: Path, threads: int, chosen: Mapping[str, Any] | None, profile: Path | None = None) -> _OrtSession:
-    need("onnxruntime", EXTRA)
+def open_session(path: Path, threads: int, chosen: Mapping[str, Any] | None, profile: Path | None = None) -> OrtSession:
+    """A session with the options `chosen`; it writes a profile and its optimized graph to the folder `profile`."""
+    need("onnxruntime", BACKEND.extra)
     import onnxruntime as ort
 
     path = existing(path)
@@ -115,7 +99,7 @@ def _open(path: Path, threads: int, chosen: Mapping[str, Any] | None, profile: P
             where=str(path),
             remedy="export it again for this version of the runtime",
         ) from error
-    return _OrtSession(
+    return OrtSession(
         path,
         handle,
         rename([_tensor(n, path) for n in handle.get_inputs()], input_names, "input", path),
@@ -130,7 +114,7 @@ def _tensor(node: Any, path: Path) -> Tensor:
     return Tensor(node.name, tuple(d if isinstance(d, int) else -1 for d in node.shape), _TYPES[kind])
 
 
-class _OrtSession(BaseSession):
+class OrtSession(BaseSession):
     def __init__(self, path: Path, handle: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         super().__init__(path, inputs, outputs)
         self.handle = handle
@@ -165,22 +149,3 @@ class _OrtSession(BaseSession):
         for name, array in zip(self._own_outputs, self._results):
             binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype))
         self._binding = binding
-
-
-def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
-    """One profiled run: which kernels ran, on which types and shapes; weight shapes come from the optimized graph."""
-    with tempfile.TemporaryDirectory() as folder:
-        session = _open(path, threads, None, profile=Path(folder))
-        if feeds is None:
-            feeds = {t.name: np.zeros([abs(d) for d in t.shape], t.dtype) for t in session.inputs}
-        session.run(feeds)
-        events = json.loads(Path(session.handle.end_profiling()).read_text())
-        return share(events, _onnx_wire.read(Path(folder) / "optimized.onnx"))
-
-
-def emitted(path: Path) -> dict[str, Any]:
-    """{"opset", "opsets" by domain, "ir_version", "ops" {type: count}}; ops of other domains as `domain.Type`."""
-    model = _onnx_wire.read(existing(path))
-    ops = Counter(f"{n.domain}.{n.op}" if n.domain not in ("", "ai.onnx") else n.op for n in model.nodes())
-    opsets = {domain or "ai.onnx": number for domain, number in model.opsets.items()}
-    return {"opset": opsets.get("ai.onnx", 0), "opsets": opsets, "ir_version": model.ir_version, "ops": dict(ops)}

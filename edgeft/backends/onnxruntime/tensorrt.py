@@ -93,6 +93,11 @@ build() { # model file, its sha256, engine name, shapes of its inputs (may be em
 """
 
 
+def scripts(target: Target, *graphs: Mapping[str, Any]) -> dict[str, str]:
+    """{file name: text} of what a bundle carries for TensorRT; arguments as `build_script` takes them."""
+    return {FILE: build_script(target, *graphs)}
+
+
 def build_script(target: Target, *graphs: Mapping[str, Any]) -> str:
     """The text of `build_engine.sh` for a bundle in the form "tensorrt".
 

@@ -1,0 +1,22 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from ..backend import Backend, BoardInstall, Form
+
+BACKEND = Backend(
+    name="openvino",
+    title="OpenVINO",
+    suffix=".xml",
+    companions=(".bin",),  # the weights
+    forms=(Form("integer", activation_storage="uint8"),),
+    extra="openvino",
+    modules=("openvino",),
+    boards=(BoardInstall("openvino", ("openvino",)),),
+    versions=("openvino",),
+    session="edgeft.backends.openvino.session",
+    inspector="edgeft.backends.openvino.inspect",
+    exporter="edgeft.backends.openvino.exporter",
+    loader="edgeft.backends.openvino.loader",
+    probe="edgeft.backends.openvino.probe:FILES",
+)

@@ -18,6 +18,7 @@ from ...core import files
 from ...core.errors import ModelError
 from ..artifact import Artifact, ExportRequest, conversion_failed, quiet
 from ..onnxruntime.exporter import translate
+from . import BACKEND
 from .session import module as openvino_module
 
 if TYPE_CHECKING:
@@ -38,15 +39,13 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
 
     model = translate(request)
     if request.kind == "quantized":
-        for rewrite in (
-            passes.mean_to_global_pool,
-            passes.pad_in_integers,
-            passes.pad_average_pool_in_integers,
-            passes.unsigned_activations,
-            weights_without_zero_point,
-            passes.drop_unused_initializers,
-        ):
-            rewrite(model)
+        passes.mean_to_global_pool(model)
+        passes.pad_in_integers(model)
+        passes.pad_average_pool_in_integers(model)
+        if BACKEND.form(request.target.form).activation_storage == "uint8":
+            passes.unsigned_activations(model)
+        weights_without_zero_point(model)
+        passes.drop_unused_initializers(model)
     return _write(model, request.inputs, request.outputs, Path(folder))
 
 

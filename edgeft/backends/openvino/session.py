@@ -7,8 +7,6 @@ from there too.
 from __future__ import annotations
 
 import sys
-import xml.etree.ElementTree as ElementTree
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -17,15 +15,13 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import BundleError, need
-from .. import Grid, IntegerShare, Session, Tensor, WeightTensor
+from .. import Session, Tensor
 from .._session import BaseSession, existing, reason, rename, settings
-from ..onnxruntime import integer_weights as _onnx_weights
 from ..onnxruntime import wire as _onnx_wire
-from . import graph as _openvino_graph
-from .graph import constant_weights, share
+from . import BACKEND
+from .ir import layers
 
-NAME, EXTRA, SUFFIX = "openvino", "openvino", ".xml"
-_OPTIONS = {
+OPTIONS = {
     "INFERENCE_PRECISION_HINT": "f32",
     "PERFORMANCE_HINT": "LATENCY",
     "NUM_STREAMS": "1",
@@ -46,7 +42,7 @@ def module() -> ModuleType:
     it is made absent for this process; where somebody imported it before, its sender is put to rest.
     """
     _silence()
-    return need("openvino", EXTRA)
+    return need("openvino", BACKEND.extra)
 
 
 def _silence() -> None:
@@ -65,7 +61,7 @@ def version() -> str:
 def options() -> dict[str, Any]:
     """Compile properties. The default precision on many CPUs is bf16, which is another model; threads are not pinned,
     so that two models timed in turns share the cores that the system gives them."""
-    return dict(_OPTIONS)
+    return dict(OPTIONS)
 
 
 def exact_options() -> dict[str, Any]:
@@ -82,32 +78,34 @@ def knobs(threads: int) -> dict[str, tuple[Any, ...]]:
 def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
     """A session; raises `BundleError` when the file does not load, `Missing` when the runtime is absent."""
     more = {**exact_options(), **_PLACING}
-    known = {**_OPTIONS, **{key: value for key, value in more.items() if key in (options or {})}}
+    known = {**OPTIONS, **{key: value for key, value in more.items() if key in (options or {})}}
     values, input_names, output_names = settings(options, known, Path(path))
-    compiled = _compile(Path(path), _read(path), threads, values)
+    compiled = compile_model(Path(path), read_model(path), threads, values)
     return _OpenVinoSession(
         Path(path),
         compiled,
-        rename([_tensor(port, Path(path)) for port in compiled.inputs], input_names, "input", Path(path)),
-        rename([_tensor(port, Path(path)) for port in compiled.outputs], output_names, "output", Path(path)),
+        rename([tensor_of(port, Path(path)) for port in compiled.inputs], input_names, "input", Path(path)),
+        rename([tensor_of(port, Path(path)) for port in compiled.outputs], output_names, "output", Path(path)),
     )
 
 
-def _read(path: Path | str) -> Any:
+def read_model(path: Path | str) -> Any:
+    """The model as it is stored; raises `BundleError` where a file is absent or OpenVINO cannot read it."""
     openvino = module()
     path = existing(path)
     if path.suffix == ".onnx":
         _onnx_wire.read(path)  # refuses external data outside the folder
     else:
         existing(path.with_suffix(".bin"))
-        _layers(path)
+        layers(path)
     try:
         return openvino.Core().read_model(str(path))
     except Exception as error:  # the runtime raises plain RuntimeError and others
         raise _unloadable(path, error) from error
 
 
-def _compile(path: Path, model: Any, threads: int, values: Mapping[str, Any]) -> Any:
+def compile_model(path: Path, model: Any, threads: int, values: Mapping[str, Any]) -> Any:
+    """The model compiled for the CPU with the properties `values`; `path` is for messages."""
     openvino = module()
     try:
         return openvino.Core().compile_model(model, "CPU", {**values, "INFERENCE_NUM_THREADS": threads})
@@ -123,7 +121,8 @@ def _unloadable(path: Path, error: Exception) -> BundleError:
     )
 
 
-def _tensor(port: Any, path: Path) -> Tensor:
+def tensor_of(port: Any, path: Path) -> Tensor:
+    """An input or output; raises `BundleError` for a type that numpy has not, or a free number of axes."""
     # A tensor may have several names (an Identity folded away): the graph's own is the node's, without its suffix.
     own, names = port.get_node().get_friendly_name().rsplit("/sink_port_", 1)[0], port.get_names()
     name = own if own in names or not names else sorted(names)[0]
@@ -156,67 +155,3 @@ class _OpenVinoSession(BaseSession):
         if self._last is None:
             raise self._fault("invoke() repeats a run, and nothing was run yet")
         self.handle.infer(share_outputs=True)
-
-
-def integer_weights(path: Path) -> list[WeightTensor]:
-    """Every int8 constant of more than one element that is dequantized, in the file's layout and under its name there.
-
-    The constants are read from the model as it is stored, before the plugin changes it.
-    """
-    path = Path(path)
-    return _onnx_weights.integer_weights(path) if path.suffix == ".onnx" else constant_weights(_read(path))
-
-
-def activation_grids(path: Path) -> list[Grid]:
-    """The grid of every activation, from the model as it is stored."""
-    path = Path(path)
-    if path.suffix == ".onnx":
-        return _onnx_weights.activation_grids(path)
-    return _openvino_graph.activation_grids(_read(path))
-
-
-def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
-    """From the execution graph of the compiled model; dynamic dimensions take the shapes of `feeds`, else 1."""
-    path = Path(path)
-    model = _read(path)
-    shapes: dict[str, list[int]] = {}
-    for port in model.inputs:
-        tensor = _tensor(port, path)
-        fed = np.shape(feeds[tensor.name]) if feeds is not None and tensor.name in feeds else None
-        shapes[tensor.name] = list(fed) if fed is not None else [abs(d) for d in tensor.shape]
-    try:
-        model.reshape(shapes)
-    except RuntimeError as error:
-        raise BundleError(
-            f"cannot be given the shapes {shapes}: {reason(error)}",
-            where=str(path),
-            remedy="its dynamic dimensions need a real sample: pass feeds",
-        ) from error
-    compiled = _compile(path, model.clone(), threads, _OPTIONS)
-    return share(compiled.get_runtime_model(), model)
-
-
-def emitted(path: Path) -> dict[str, Any]:
-    """{"ir_version", "opsets" {opset: layers}, "ops" {type: count}} of an `.xml`, read without the runtime."""
-    ir_version, layers = _layers(existing(path))
-    return {
-        "ir_version": ir_version,
-        "opsets": dict(Counter(opset for _, opset in layers)),
-        "ops": dict(Counter(kind for kind, _ in layers)),
-    }
-
-
-def _layers(path: Path) -> tuple[int, list[tuple[str, str]]]:
-    """The IR version and (type, opset) of each layer; a document type (entities) is refused, it has none."""
-    text = path.read_bytes()
-    try:
-        if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-            raise ValueError("it declares a document type")
-        root = ElementTree.fromstring(text)
-        layers = [(e.get("type", ""), e.get("version", "")) for e in root.iter("layer")]
-        ir_version = int(root.get("version", ""))
-    except (ElementTree.ParseError, ValueError) as error:
-        raise BundleError(
-            f"is no readable OpenVINO model ({error})", where=str(path), remedy="export it again"
-        ) from error
-    return ir_version, layers

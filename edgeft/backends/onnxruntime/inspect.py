@@ -1,0 +1,40 @@
+"""What an ONNX file holds, and what ONNX Runtime executes of it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import IntegerShare
+from .._session import existing
+from . import wire
+from .integer_share import share
+from .integer_weights import activation_grids, integer_weights
+from .session import open_session
+
+__all__ = ["activation_grids", "emitted", "integer_share", "integer_weights"]
+
+
+def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
+    """One profiled run: which kernels ran, on which types and shapes; weight shapes come from the optimized graph."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_session(path, threads, None, profile=Path(folder))
+        if feeds is None:
+            feeds = {t.name: np.zeros([abs(d) for d in t.shape], t.dtype) for t in session.inputs}
+        session.run(feeds)
+        events = json.loads(Path(session.handle.end_profiling()).read_text())
+        return share(events, wire.read(Path(folder) / "optimized.onnx"))
+
+
+def emitted(path: Path) -> dict[str, Any]:
+    """{"opset", "opsets" by domain, "ir_version", "ops" {type: count}}; ops of other domains as `domain.Type`."""
+    model = wire.read(existing(path))
+    ops = Counter(f"{n.domain}.{n.op}" if n.domain not in ("", "ai.onnx") else n.op for n in model.nodes())
+    opsets = {domain or "ai.onnx": number for domain, number in model.opsets.items()}
+    return {"opset": opsets.get("ai.onnx", 0), "opsets": opsets, "ir_version": model.ir_version, "ops": dict(ops)}
