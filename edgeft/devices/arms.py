@@ -27,7 +27,7 @@ class Side:
 
 @dataclass
 class WorkerArm:
-    """A worker as `bench.pairs` wants it."""
+    """A worker as `measure.pairs` wants it."""
 
     link: Link
     run_ns: float = 0.0

@@ -47,7 +47,7 @@ def bench(
     device: Device,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """As `edgeft.measure`, whose docstring it is."""
+    """As `edgeft.bench`, whose docstring it is."""
     if not device.timed:
         raise UsageError(
             "an emulator gives no figure of speed", where=device.name, remedy=f"edgeft verify --device {device.name}"

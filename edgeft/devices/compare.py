@@ -199,7 +199,7 @@ def itself(
 def alone(
     bundle: Bundle, *, threads: int | None, seconds: float, fewest: int, device: Device
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(what `bench.latency.measure` found, the fingerprint) of single calls in a process of its own on `device`."""
+    """(what `measure.latency.measure` found, the fingerprint) of single calls in a process of its own on `device`."""
     count = threads or bundle.manifest["runtime"]["threads"]
 
     def measured() -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,7 +3,7 @@
     {"do": "open", "bundle": PATH, ...}             {"fingerprint": {...}, "pid": 4711}
     {"do": "warm", "seconds": 1.0}                  {"run_ns": 812345.0, "steady": true}
     {"do": "block", "repeats": 7, "lead": 1}        {"wall": 5712345, "cpu": 5701111}
-    {"do": "single", "seconds": 1.0}                a result of `bench.latency.measure`
+    {"do": "single", "seconds": 1.0}                a result of `measure.latency.measure`
     {"do": "outputs"}                               {"sha256": ...} of what the bundle's samples give
     {"do": "heat"}                                  a reading of `heat.read`
     {"do": "cores", "wanted": 1}                    {"cores": [3]}: the least busy ones
@@ -140,7 +140,7 @@ class Worker:
         return {"wall": wall, "cpu": cpu}
 
     def single(self, seconds: float, fewest: int, most: int) -> dict[str, Any]:
-        """Percentiles of single calls (`bench.latency.measure`)."""
+        """Percentiles of single calls (`measure.latency.measure`)."""
         from ..measure.latency import measure
 
         return measure(self.session.invoke, max_seconds=seconds, min_samples=fewest, max_samples=most)

@@ -41,7 +41,7 @@ class Task(Protocol):
 
     A task whose answers are values and no choices has `DISCRETE = False`: parity then asks only how many steps two
     outputs differ by. One whose answers are due at a rate has `REAL_TIME = True`: what is measured of single calls then
-    tells that rate (`bench.latency.rate`). A task may also have `measure(spec, raws)`: the table completed by what
+    tells that rate (`measure.latency.rate`). A task may also have `measure(spec, raws)`: the table completed by what
     preprocessing takes from the training samples (mean and std of features, say); it must give the same numbers for the
     same samples.
     A task whose samples name things that a model has to have seen (users) has `refuse_unseen(facts, spec, where)`: it

@@ -75,7 +75,7 @@ def latency(
 def budget(measured: Mapping[str, Any] | None, gates: Gates, *, on_target: bool, where: str = "host") -> Verdict:
     """p95 of single invocations, in ms, against `latency_ms`; only to be asked where there is such a budget.
 
-    `measured` is what `bench.latency.measure` returned. `decide = "point"` judges p95 itself; "bound" wants the
+    `measured` is what `measure.latency.measure` returned. `decide = "point"` judges p95 itself; "bound" wants the
     distribution-free bound of p95 (binomial, one side at 99 %) on the right side of the budget.
     """
     limit = gates.latency_ms
