@@ -1,7 +1,7 @@
 """The runtime's own options on the device at hand: which of them make an artifact faster, beyond the noise.
 
-One option at a time, each value against the best setting so far, in fresh processes (`measure.pairs`) by the wall clock,
-which is what more threads are for. A value is kept only where
+One option at a time, each value against the best setting so far, in fresh processes (`measure.pairs`) by the wall
+clock, which is what more threads are for. A value is kept only where
 
 - the outputs on all of the bundle's samples are the same bits as with the recorded setting, and
 - it is faster by more than the margin, with the error shared out over all values that could be tried.
