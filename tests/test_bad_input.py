@@ -37,7 +37,7 @@ class Answer:
 
 
 def start(*argv: object, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "edgeft.cli", *map(str, argv), "--json"]
+    command = [sys.executable, "-m", "edgeft", *map(str, argv), "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
@@ -456,7 +456,7 @@ def test_ctrl_c_in_the_middle_of_export(shapes):
 # -- --debug -------------------------------------------------------------------------------------------------------
 def test_debug_shows_the_traceback_and_nothing_else_does():
     Path("in.toml").write_text("[train]\nepoch = 3\n")
-    plain = [sys.executable, "-m", "edgeft.cli", "tune", "in.toml"]
+    plain = [sys.executable, "-m", "edgeft", "tune", "in.toml"]
     done = subprocess.run(plain, capture_output=True, text=True, timeout=120)
     assert done.returncode == 3 and "Traceback" not in done.stderr and done.stdout == ""
     for argv in ([*plain, "--debug"], [*plain[:3], "--debug", *plain[3:]]):

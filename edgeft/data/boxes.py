@@ -86,8 +86,14 @@ def size_of(path: Path) -> tuple[int, int]:
             height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]
             return int(height), int(width)
         module = need("PIL.Image", "image")
-        with module.open(path) as opened:
+        try:
+            header = module.open(path)
+        except module.DecompressionBombError as error:
+            raise Wrong(str(path), f"has more pixels than are read, {image.MAX_PIXELS} ({error})") from error
+        with header as opened:
             width, height = opened.size
+            if width * height > image.MAX_PIXELS:
+                raise Wrong(str(path), f"has {width}x{height} pixels, more than {image.MAX_PIXELS} are not read")
             turned = opened.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     except (OSError, ValueError, SyntaxError, EOFError, TypeError) as error:
         raise Wrong(str(path), f"not readable as an image ({type(error).__name__}: {error})") from error

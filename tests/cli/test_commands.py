@@ -100,7 +100,7 @@ def test_an_unwritable_out_is_the_systems_failure(argv: list[str], capfd: pytest
 def test_a_full_disk_is_the_systems_failure(capfd: pytest.CaptureFixture[str]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
-    argv = [sys.executable, "-m", "edgeft.cli", "targets", "list"]
+    argv = [sys.executable, "-m", "edgeft", "targets", "list"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 6 and "No space left" in done.stderr and "Traceback" not in done.stderr
@@ -111,7 +111,7 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(as_json: bool) -> None:
     for package in ("torch", "accelerate", "mlxtend"):
         pytest.importorskip(package)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    argv = [sys.executable, "-m", "edgeft.cli", "tune", "--out", "run", *(["--json"] if as_json else [])]
+    argv = [sys.executable, "-m", "edgeft", "tune", "--out", "run", *(["--json"] if as_json else [])]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 120
     while not Path("run/recipe.toml").exists() and process.poll() is None and time.monotonic() < deadline:

@@ -165,3 +165,16 @@ def test_absent_and_empty_folders(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match="no pictures"):
         opened(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("size", [(16_000, 15_000), (12_000, 9000)])
+def test_a_picture_of_too_many_pixels_is_left_out_and_named(root: Path, size: tuple[int, int]) -> None:
+    from PIL import Image
+
+    file = root / "images" / "train" / "0007.png"
+    Image.new("1", size).save(file)
+    made = opened(root)
+    assert len(made.split("train")) == 29
+    (note,) = made.notes
+    assert str(file) in note and "1 of 30" in note and "89478485" in note
