@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import schemas
 import shapes_run
 
 
@@ -61,4 +62,5 @@ def exported(shapes: Shapes) -> Exported:
 
     folder = shapes.run.parent / "bundles"
     reports = edgeft.export(shapes.run, shapes_run.TARGETS, folder)
+    schemas.hold(shapes.run, reports)
     return Exported(folder, {report["target"]: report for report in reports})

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import schemas
 
 import edgeft
 from edgeft.bundle import reader as bundle
@@ -38,6 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     }
     summary = edgeft.tune(recipe, folder / "run")
     reports = edgeft.export(folder / "run", list(TARGETS), folder / "bundles")
+    schemas.hold(folder / "run", reports)
     return SimpleNamespace(folder=folder, summary=summary, reports=dict(zip(TARGETS, reports)), seen=seen, done=done)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scenes
+import schemas
 
 from edgeft.cli.entry import run as command
 from edgeft.config import recipe
@@ -54,6 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     }
     run = edgeft.tune(table, folder / "run")
     reports = edgeft.export(folder / "run", TARGETS, folder / "bundles")
+    schemas.hold(folder / "run", reports)
     found = {report["target"]: report for report in reports}
     return SimpleNamespace(folder=folder, data=data, run=run, reports=found, table=table)
 

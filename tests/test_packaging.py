@@ -45,8 +45,14 @@ def test_the_wheel_holds_the_data_and_nothing_of_the_checkout(wheel: Path) -> No
         ours = {path.name for path in (CHECKOUT / kind).glob("*.toml")}
         assert ours
         assert {name.rpartition("/")[2] for name in names if f"_shipped/{kind}/" in name} == ours
-    for name in ("edgeft/config/embedded.toml", "edgeft/tasks/classify/template.toml", "edgeft/core/runner.py"):
+    for name in (
+        "edgeft/config/embedded.toml",
+        "edgeft/tasks/classify/template.toml",
+        "edgeft/core/runner.py",
+        "edgeft/py.typed",
+    ):
         assert name in names
+    assert {f"edgeft/schemas/{kind}.json" for kind in ("manifest", "report", "bench", "summary")} <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/", "scripts/"))]
     modules = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "edgeft").rglob("*.py")}
     assert modules <= names

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import schemas
 from interactions_data import write_ratings
 from shapes_run import failed, gate
 
@@ -41,6 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     }
     summary = edgeft.tune(table, root / "run")
     reports = edgeft.export(root / "run", out=root / "bundles")
+    schemas.hold(root / "run", reports)
     return ratings, summary, {report["target"]: report for report in reports}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import mask_shapes
 import numpy as np
 import pytest
+import schemas
 from PIL import Image
 
 from edgeft.cli.entry import run as command
@@ -77,6 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     (folder / "recipe.toml").write_text(RECIPE.replace('"scenes"', json.dumps(str(folder / "scenes"))))
     run = edgeft.tune(folder / "recipe.toml", folder / "run")
     reports = edgeft.export(folder / "run", TARGETS, folder / "bundles")
+    schemas.hold(folder / "run", reports)
     return Made(folder, run, {report["target"]: report for report in reports})
 
 

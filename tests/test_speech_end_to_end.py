@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import schemas
 import sounds
 
 from edgeft.cli.entry import run as command
@@ -82,6 +83,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     (folder / "recipe.toml").write_text(RECIPE.replace('"sounds"', json.dumps(str(folder / "sounds"))))
     run = edgeft.tune(folder / "recipe.toml", folder / "run")
     reports = edgeft.export(folder / "run", TARGETS, folder / "bundles")
+    schemas.hold(folder / "run", reports)
     return Made(folder, run, {report["target"]: report for report in reports})
 
 

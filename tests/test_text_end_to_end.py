@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import schemas
 import shapes_run
 import text_run
 
@@ -31,6 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     folder = tmp_path_factory.mktemp("texts")
     summary = edgeft.tune(text_run.recipe_of(folder), folder / "run")
     reports = edgeft.export(folder / "run", text_run.TARGETS, folder / "bundles")
+    schemas.hold(folder / "run", reports)
     return folder / "bundles", summary, {report["target"]: report for report in reports}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numbers_run
 import numpy as np
 import pytest
+import schemas
 import shapes_run
 
 from edgeft.bundle import reader as bundles
@@ -63,6 +64,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     (folder / "recipe.toml").write_text(numbers_run.recipe_of(folder / "pairs"))
     run = edgeft.tune(folder / "recipe.toml", folder / "run")
     reports = edgeft.export(folder / "run", numbers_run.TARGETS, folder / "bundles")
+    schemas.hold(folder / "run", reports)
     return Made(folder, run, {report["target"]: report for report in reports})
 
 

@@ -1,0 +1,49 @@
+"""docs/reference/ is what scripts/reference.py makes of the code."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from edgeft.config import recipe
+
+CHECKOUT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference", CHECKOUT / "scripts" / "reference.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["recipe.md", "profile.md", "commands.md"])
+def test_the_page_is_up_to_date(generator: ModuleType, name: str) -> None:
+    path = CHECKOUT / "docs" / "reference" / name
+    assert path.read_text(encoding="utf-8") == generator.PAGES[name](), "run `python scripts/reference.py`"
+
+
+def test_every_key_and_command_has_a_row(generator: ModuleType) -> None:
+    page = generator.recipe_page()
+    for key in (*recipe.CHOICES, *recipe.RANGES):
+        table, _, name = key.rpartition(".")
+        section = page.split(f"## `[{table}]`" if table else "## Top level")[1].split("\n## ")[0]
+        assert f"| `{name}` |" in section, key
+    commands = generator.commands_page()
+    for command in ("tune", "export", "verify", "bench", "targets check", "device setup", "doctor"):
+        assert f"## `edgeft {command}`" in commands
+
+
+def test_a_stale_page_is_named(
+    generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(generator, "FOLDER", tmp_path)
+    assert generator.main(check=True) == 1 and "recipe.md differs" in capsys.readouterr().out
+    assert generator.main(check=False) == 0 and generator.main(check=True) == 0
+    (tmp_path / "commands.md").write_text("old")
+    assert generator.main(check=True) == 1 and "commands.md differs" in capsys.readouterr().out
