@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from ..backends._session import started
+from ..backends.base_session import started
 from ..core.errors import EdgeftError, InternalError, ModelError, from_dict
 
 Job = Callable[[], Any]

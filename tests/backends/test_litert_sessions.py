@@ -68,7 +68,7 @@ def test_the_quantized_border_is_told_and_converted() -> None:
 
 
 def test_rounding_is_half_to_even_and_saturates() -> None:
-    from edgeft.backends._session import dequantize, quantize
+    from edgeft.backends.base_session import dequantize, quantize
 
     tensor = runtime.Tensor("t", (4,), "uint8", 0.5, 3)
     stored = quantize(np.float32([0.25, 0.75, -9, 1000]), tensor)  # 0.5 -> 0 steps, 1.5 -> 2 steps

@@ -88,7 +88,7 @@ def test_what_still_runs_is_ended() -> None:
 
 
 def test_jobs_run_here_where_a_runtime_has_threads(monkeypatch) -> None:
-    from edgeft.backends._session import BaseSession
+    from edgeft.backends.base_session import BaseSession
     from edgeft.export import aside
 
     monkeypatch.setattr(BaseSession, "made", 1)

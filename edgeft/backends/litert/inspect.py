@@ -10,7 +10,7 @@ import numpy as np
 
 from ...config import numeric
 from .. import Grid, IntegerShare, WeightTensor, _macs
-from .._session import existing
+from ..base_session import existing
 from . import flatbuffer as _tflite
 from .session import load
 

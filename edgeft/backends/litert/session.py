@@ -18,7 +18,7 @@ import numpy as np
 
 from ...core.errors import BundleError, Missing
 from .. import Session, Tensor, _macs
-from .._session import BaseSession, existing, reason, rename, settings
+from ..base_session import BaseSession, existing, reason, rename, settings
 from . import BACKEND
 from . import flatbuffer as _tflite
 

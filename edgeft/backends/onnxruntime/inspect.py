@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import IntegerShare
-from .._session import existing
+from ..base_session import existing
 from . import wire
 from .integer_share import share
 from .integer_weights import activation_grids, integer_weights

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...config import numeric
 from .. import Grid, WeightTensor
-from .._session import existing
+from ..base_session import existing
 from . import wire as _onnx_wire
 
 #: op -> positions of (integer weights, scale, zero point), in graphs that hold no Q/DQ pairs.

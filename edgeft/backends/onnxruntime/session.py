@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.errors import BundleError, Missing, need
 from .. import Session, Tensor
-from .._session import BaseSession, existing, reason, rename, settings
+from ..base_session import BaseSession, existing, reason, rename, settings
 from . import BACKEND
 from . import wire as _onnx_wire
 

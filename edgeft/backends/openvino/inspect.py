@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.errors import BundleError
 from .. import Grid, IntegerShare, WeightTensor
-from .._session import existing, reason
+from ..base_session import existing, reason
 from ..onnxruntime import integer_weights as _onnx_weights
 from . import graph
 from .ir import layers

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...core.errors import BundleError, need
 from .. import Session, Tensor
-from .._session import BaseSession, existing, reason, rename, settings
+from ..base_session import BaseSession, existing, reason, rename, settings
 from ..onnxruntime import wire as _onnx_wire
 from . import BACKEND
 from .ir import layers

@@ -1,0 +1,1 @@
+"""Plug-ins of edgeft, as an example to copy from."""
