@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import schemas
+from end_to_end import tuned_and_exported
 
 import edgeft
 from edgeft.bundle import reader as bundle
@@ -37,10 +37,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         "gates": {"min_speedup": 0, "min_int8_share": 0, "max_drop_relative": 0.25},
         "personalize": {"tail": "head", "steps": 100, "max_forget": 1.0},
     }
-    summary = edgeft.tune(recipe, folder / "run")
-    reports = edgeft.export(folder / "run", list(TARGETS), folder / "bundles")
-    schemas.hold(folder / "run", reports)
-    return SimpleNamespace(folder=folder, summary=summary, reports=dict(zip(TARGETS, reports)), seen=seen, done=done)
+    whole = tuned_and_exported(folder, recipe, TARGETS)
+    return SimpleNamespace(folder=folder, summary=whole.run, reports=whole.reports, seen=seen, done=done)
 
 
 def test_the_policy_is_learned_and_measured_in_its_own_units(made) -> None:

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import scenes
-import schemas
+from end_to_end import ask, need, tuned_and_exported
 
-from edgeft.cli.entry import run as command
 from edgeft.config import recipe
 
 TARGETS = ("host", "host-openvino", "host-litert")
@@ -25,22 +24,9 @@ ALL = pytest.mark.parametrize("name", TARGETS)
 HOST = ("torch", "accelerate", "safetensors", "kornia", "onnx", "onnxscript", "pycocotools", "scipy")
 
 
-def ask(capfd: Any, *argv: object) -> tuple[int, dict[str, Any]]:
-    code = command([*map(str, argv), "--json"])
-    out, err = capfd.readouterr()
-    assert out.count("\n") == 1 and "Traceback" not in err, (out, err)
-    return code, json.loads(out)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    for package in ("torch", "onnx", "onnxruntime", "openvino", "litert_torch", "pycocotools", "PIL"):
-        pytest.importorskip(package, reason=f"the whole path needs {package}")
-    import torch
-
-    import edgeft
-
-    torch.set_num_threads(1)
+    need("pycocotools", "PIL")
     folder = tmp_path_factory.mktemp("scenes")
     data = scenes.write_yolo(folder / "data", {"train": 64, "val": 12, "test": 24})
     table = {
@@ -53,11 +39,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         "export": {"targets": list(TARGETS)},
         "gates": {"max_drop": 0.05, "min_speedup": 0.0},
     }
-    run = edgeft.tune(table, folder / "run")
-    reports = edgeft.export(folder / "run", TARGETS, folder / "bundles")
-    schemas.hold(folder / "run", reports)
-    found = {report["target"]: report for report in reports}
-    return SimpleNamespace(folder=folder, data=data, run=run, reports=found, table=table)
+    whole = tuned_and_exported(folder, table, TARGETS)
+    return SimpleNamespace(folder=folder, data=data, run=whole.run, reports=whole.reports, table=table)
 
 
 def test_the_run_learned(made: SimpleNamespace) -> None:
@@ -83,7 +66,7 @@ def test_every_bundle_passes_and_shows_its_boxes(made: SimpleNamespace, name: st
 
 def test_verify_with_data_judges_again(made: SimpleNamespace, capfd: Any) -> None:
     report = made.reports["host"]
-    code, found = ask(capfd, "verify", report["path"], "--data", made.data)
+    code, found, _ = ask(capfd, "verify", report["path"], "--data", made.data)
     before, after = (next(g for g in gates if g["name"] == "accuracy") for gates in (report["gates"], found["gates"]))
     assert code == 0 and after["n"] == 24 and after["quantized"] == before["quantized"]
 
@@ -113,7 +96,7 @@ def test_run_py_checks_itself_and_says_the_same(made: SimpleNamespace, tmp_path:
     board = tmp_path / "board"
     shutil.copytree(made.reports[name]["path"], board)
     picture = made.data / "images" / "test" / "0003.png"
-    code, found = ask(capfd, "predict", made.reports[name]["path"], picture)
+    code, found, _ = ask(capfd, "predict", made.reports[name]["path"], picture)
     assert code == 0
     for arguments, words in (
         ((), "preprocessing: largest difference 0"),
@@ -133,17 +116,17 @@ def test_bad_input_is_named(made: SimpleNamespace, tmp_path: Path, capfd: Any) -
     bundle = made.reports["host"]["path"]
     (tmp_path / "words.png").write_text("no picture")
     for path in (tmp_path / "words.png", tmp_path / "absent.png"):
-        code, found = ask(capfd, "predict", bundle, path)
+        code, found, _ = ask(capfd, "predict", bundle, path)
         assert code == 3 and path.name in found["where"]
     broken = shutil.copytree(made.data, tmp_path / "broken")
     for i in range(10):
         (broken / "labels" / "train" / f"000{i}.txt").write_text("0 0.5 0.5 0.2 0.2\n7 0.5 0.5 0.2 0.2\n")
     (tmp_path / "recipe.toml").write_text(recipe.dumps(recipe.from_table(made.table, "here")))
     line = ("tune", tmp_path / "recipe.toml", "--out", tmp_path / "run", "--set")
-    code, found = ask(capfd, *line, f"data.path={broken}")
+    code, found, _ = ask(capfd, *line, f"data.path={broken}")
     assert code == 3 and found["where"] == f"{broken / 'labels' / 'train' / '0000.txt'}:2"
     assert "class 7 is out of range" in found["message"] and not (tmp_path / "run").exists()
-    code, found = ask(capfd, *line, "model.args={size = [60, 90]}")
+    code, found, _ = ask(capfd, *line, "model.args={size = [60, 90]}")
     assert code == 3 and "multiple of 32" in found["message"]
 
 
@@ -152,7 +135,7 @@ def test_the_template_is_a_recipe_that_a_user_can_fill(made: SimpleNamespace, tm
     assert ask(capfd, "init", "detect", "--out", path)[0] == 0
     path.write_text(path.read_text().replace('path = "data"', f"path = {json.dumps(str(made.data))}"))
     small = ("model.name=yolo_plain", "model.weights=", "model.args={size = [64, 96], base = 8}")
-    code, plan = ask(capfd, "tune", path, "--dry-run", *(part for each in small for part in ("--set", each)))
+    code, plan, _ = ask(capfd, "tune", path, "--dry-run", *(part for each in small for part in ("--set", each)))
     assert code == 0 and plan["samples"] == {"train": 64, "val": 12, "test": 24}
     assert not plan["objections"]["rpi5"]
 

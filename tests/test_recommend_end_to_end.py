@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import schemas
+from end_to_end import tuned_and_exported
 from interactions_data import write_ratings
 from shapes_run import failed, gate
 
@@ -40,10 +40,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
         "export": {"targets": list(TARGETS)},
         "gates": {"max_drop": 0.05, "min_speedup": 0.0},
     }
-    summary = edgeft.tune(table, root / "run")
-    reports = edgeft.export(root / "run", out=root / "bundles")
-    schemas.hold(root / "run", reports)
-    return ratings, summary, {report["target"]: report for report in reports}
+    whole = tuned_and_exported(root, table, TARGETS)
+    return ratings, whole.run, whole.reports
 
 
 def test_the_model_beats_popularity_and_keeps_it_in_int8(made) -> None:

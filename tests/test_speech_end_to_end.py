@@ -7,16 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import schemas
 import sounds
+from end_to_end import Made, ask, need, tuned_and_exported
 
-from edgeft.cli.entry import run as command
 from edgeft.config import recipe
 from edgeft.inputs import sound
 
@@ -52,39 +50,12 @@ min_speedup = 0.0
 """
 
 
-@dataclass(frozen=True)
-class Made:
-    """The run and its bundles. Read only: copy before changing anything."""
-
-    folder: Path
-    run: dict[str, Any]
-    reports: dict[str, dict[str, Any]]
-
-
-def ask(capfd: Any, *argv: object) -> tuple[int, dict[str, Any], str]:
-    """Exit code, the one JSON object on stdout, and stderr."""
-    code = command([*map(str, argv), "--json"])
-    out, err = capfd.readouterr()
-    assert out.count("\n") == 1 and "Traceback" not in err, (out, err)
-    return code, json.loads(out), err
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    for package in ("torch", "accelerate", "safetensors", "onnx", "onnxruntime", "openvino", "litert_torch"):
-        pytest.importorskip(package, reason=f"the whole path needs {package}")
-    import torch
-
-    import edgeft
-
-    torch.set_num_threads(1)
+    need()
     folder = tmp_path_factory.mktemp("sentences")
     sounds.write_sentences(folder / "sounds", {"train": 128, "val": 24, "test": 40})
-    (folder / "recipe.toml").write_text(RECIPE.replace('"sounds"', json.dumps(str(folder / "sounds"))))
-    run = edgeft.tune(folder / "recipe.toml", folder / "run")
-    reports = edgeft.export(folder / "run", TARGETS, folder / "bundles")
-    schemas.hold(folder / "run", reports)
-    return Made(folder, run, {report["target"]: report for report in reports})
+    return tuned_and_exported(folder, RECIPE.replace('"sounds"', json.dumps(str(folder / "sounds"))), TARGETS)
 
 
 def test_the_run_learned(made: Made) -> None:

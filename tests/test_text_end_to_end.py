@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import schemas
 import shapes_run
 import text_run
+from end_to_end import tuned_and_exported
 
 import edgeft
 
@@ -26,14 +26,9 @@ HOST = ("torch", "onnx", "onnxscript", "litert_torch", "accelerate", "safetensor
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], dict[str, dict[str, Any]]]:
     """(folder of the bundles, the run's summary, reports by target)."""
-    import torch
-
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("texts")
-    summary = edgeft.tune(text_run.recipe_of(folder), folder / "run")
-    reports = edgeft.export(folder / "run", text_run.TARGETS, folder / "bundles")
-    schemas.hold(folder / "run", reports)
-    return folder / "bundles", summary, {report["target"]: report for report in reports}
+    whole = tuned_and_exported(folder, text_run.recipe_of(folder), text_run.TARGETS)
+    return folder / "bundles", whole.run, whole.reports
 
 
 def test_it_learns_in_float_and_in_integers(made) -> None:

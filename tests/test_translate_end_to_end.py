@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import json
 import os
@@ -15,11 +14,10 @@ from typing import Any
 import numbers_run
 import numpy as np
 import pytest
-import schemas
 import shapes_run
+from end_to_end import Made, ask, need, tuned_and_exported
 
 from edgeft.bundle import reader as bundles
-from edgeft.cli.entry import run as command
 from edgeft.config import recipe
 from edgeft.tasks.translate import decoding as translate
 
@@ -29,43 +27,12 @@ HOST = ("torch", "accelerate", "safetensors", "kornia", "onnx", "onnxscript", "s
 SENTENCE = "two three four"
 
 
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """The run and its bundles. Read only: copy before changing anything."""
-
-    folder: Path
-    run: dict[str, Any]
-    reports: dict[str, dict[str, Any]]
-
-    def bundle(self, name: str) -> Path:
-        return Path(self.reports[name]["path"])
-
-
-def ask(capfd: Any, *argv: object) -> tuple[int, dict[str, Any], str]:
-    """Exit code, the one JSON object on stdout, and stderr."""
-    code = command([*map(str, argv), "--json"])
-    out, err = capfd.readouterr()
-    assert out.count("\n") == 1 and "Traceback" not in err, (out, err)
-    return code, json.loads(out), err
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    needed = ("torch", "accelerate", "safetensors", "onnx", "onnxruntime", "openvino", "litert_torch", "tokenizers")
-    for package in (*needed, "sacrebleu"):
-        pytest.importorskip(package, reason=f"the whole path needs {package}")
-    import torch
-
-    import edgeft
-
-    torch.set_num_threads(1)
+    need("tokenizers", "sacrebleu")
     folder = tmp_path_factory.mktemp("numbers")
     numbers_run.write_folder(folder / "pairs")
-    (folder / "recipe.toml").write_text(numbers_run.recipe_of(folder / "pairs"))
-    run = edgeft.tune(folder / "recipe.toml", folder / "run")
-    reports = edgeft.export(folder / "run", numbers_run.TARGETS, folder / "bundles")
-    schemas.hold(folder / "run", reports)
-    return Made(folder, run, {report["target"]: report for report in reports})
+    return tuned_and_exported(folder, numbers_run.recipe_of(folder / "pairs"), numbers_run.TARGETS)
 
 
 def test_the_run_learned_and_keeps_its_tokenizer(made: Made) -> None:
