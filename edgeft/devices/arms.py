@@ -69,6 +69,6 @@ def opened(
             link.send("open", cores=cores, **words)
         arms = [WorkerArm(link, fingerprint=link.receive()["fingerprint"]) for link in links]
         for arm in arms:
-            found = arm.link.ask("warm", seconds=warm_up)
-            arm.run_ns, arm.steady = found["run_ns"], found["steady"]
+            warm_up_result = arm.link.ask("warm", seconds=warm_up)
+            arm.run_ns, arm.steady = warm_up_result["run_ns"], warm_up_result["steady"]
         yield tuple(arms)

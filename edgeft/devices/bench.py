@@ -59,13 +59,13 @@ def bench(
     if calibrate:
         return {**_calibrated(bundle, here, threads, seconds, baselines, device), **about}
 
-    found = None
+    regression = None
     if against is None and not accept:
-        found = store.find(baselines, bundle, here, cross_host=cross_host)
-        if found is not None:
+        regression = store.find(baselines, bundle, here, cross_host=cross_host)
+        if regression is not None:
             from ..bundle import reader as bundles
 
-            against = bundles.open(found.path)
+            against = bundles.open(regression.path)
     if against is None:
         if tolerance is not None and not accept:
             raise UsageError(
@@ -74,7 +74,7 @@ def bench(
         result = {**_alone(bundle, threads, seconds or ALONE, device), **about}
     else:
         count = threads or bundle.manifest["runtime"]["threads"]
-        foreign = "the baseline was accepted on another kind of machine" if found and found.cross_host else ""
+        foreign = "the baseline was accepted on another kind of machine" if regression and regression.cross_host else ""
         result = sides.compare(
             bundle,
             against,
@@ -92,7 +92,7 @@ def bench(
             "baseline": store.digest(against),
             "artifact": store.digest(bundle),
         }
-        if found is not None or store.history(baselines):
+        if regression is not None or store.history(baselines):
             _remember(baselines, bundle, result, here)
     if accept:
         name = store.accept(baselines, bundle, here, {key: result.get(key) for key in ("p50_ms", "verdict")})
@@ -119,9 +119,9 @@ def _alone(bundle: Bundle, threads: int | None, seconds: float, device: Device) 
     timely = getattr(bundle.task, "REAL_TIME", False)
     fewest = P99_NEEDS if timely else FEWEST
     if device.where != "host":
-        found, where = sides.alone(bundle, threads=threads, seconds=seconds, fewest=fewest, device=device)
-        told = {"fingerprint": where, "device": device.name, "where": device.where, "verdict": PASS}
-        return {**found, **({"rate_hz": rate(found)["rate_hz"]} if timely else {}), **told}
+        measured, where = sides.alone(bundle, threads=threads, seconds=seconds, fewest=fewest, device=device)
+        context = {"fingerprint": where, "device": device.name, "where": device.where, "verdict": PASS}
+        return {**measured, **({"rate_hz": rate(measured)["rate_hz"]} if timely else {}), **context}
     session = bundle.session(threads=threads, exact=False)
     samples = bundle.samples()
     session.run({tensor.name: samples[f"input/{tensor.name}"][:1] for tensor in session.inputs})
@@ -143,7 +143,7 @@ def _calibrated(
     baselines: Path,
     device: Device,
 ) -> dict[str, Any]:
-    found = sides.itself(bundle, threads=threads, max_seconds=seconds or COMPARED, device=device)
+    spread = sides.itself(bundle, threads=threads, max_seconds=seconds or COMPARED, device=device)
     count = threads or bundle.manifest["runtime"]["threads"]
-    kept = store.keep_spread(baselines, here, bundle.backend, count, found)
-    return {**found, "spread_pct": 100 * found["spread"], "kept": str(kept), "verdict": PASS}
+    stored = store.keep_spread(baselines, here, bundle.backend, count, spread)
+    return {**spread, "spread_pct": 100 * spread["spread"], "kept": str(stored), "verdict": PASS}

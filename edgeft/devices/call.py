@@ -74,11 +74,11 @@ def _held(command: list[str]) -> subprocess.CompletedProcess[str]:
         reader = threading.Thread(target=lambda: complaints.append(child.stderr.read() if child.stderr else ""))
         reader.start()
         try:
-            said = child.stdout.read()
+            output = child.stdout.read()
             child.wait()
         except BaseException:
             child.kill()
             raise
         finally:
             reader.join()
-    return subprocess.CompletedProcess(command, child.returncode, said, "".join(complaints))
+    return subprocess.CompletedProcess(command, child.returncode, output, "".join(complaints))

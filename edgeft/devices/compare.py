@@ -116,7 +116,7 @@ def compare(
     device = device or Here()
     watch = Watch(device, say)
     provider = new.manifest["runtime"]["options"].get("provider", HOST_PROVIDERS[0])
-    found = pairs.regression(
+    regression = pairs.regression(
         lambda: watch.opener(*sides, pin=counts[0]),
         tolerance=effective,
         max_seconds=max_seconds,
@@ -125,34 +125,34 @@ def compare(
         again=watch.again,
     )
     if say:
-        say(f"{found.quads} quads in {len(found.rounds)} pairs of processes, {found.seconds:.0f} s")
+        say(f"{regression.quads} quads in {len(regression.rounds)} pairs of processes, {regression.seconds:.0f} s")
     measured = {}
     if singles:
-        own = (sides[1], sides[0], device, counts[0])
-        measured = watch.kept_up(lambda: _singles(*own, has_float=_has_float(new)))
+        reversed_sides = (sides[1], sides[0], device, counts[0])
+        measured = watch.kept_up(lambda: _singles(*reversed_sides, has_float=_has_float(new)))
     return {
         "schema": SCHEMA,
-        "verdict": ADVISORY if advisory else found.verdict,
-        "why": f"{found.why}; {advisory}" if advisory else found.why,
-        "estimate_pct": _percent(found.estimate),
-        "ci99_pct": _interval(found),
+        "verdict": ADVISORY if advisory else regression.verdict,
+        "why": f"{regression.why}; {advisory}" if advisory else regression.why,
+        "estimate_pct": _percent(regression.estimate),
+        "ci99_pct": _interval(regression),
         "tolerance_pct": 100 * effective,
         "asked_pct": 100 * tolerance,
         "spread_pct": None if spread is None else 100 * spread,
-        "clock": found.clock,
-        "why_clock": found.why_clock,
-        "samples": 4 * found.quads,
+        "clock": regression.clock,
+        "why_clock": regression.why_clock,
+        "samples": 4 * regression.quads,
         **measured.get("new", {}),
         **{f"old_{key}": value for key, value in measured.get("old", {}).items()},
         **{f"float_{key}": value for key, value in measured.get("float", {}).items()},
-        "looks": found.looks,
-        "pairs_pct": [_percent(ratio) for ratio in found.rounds],
-        "quads": found.quads,
+        "looks": regression.looks,
+        "pairs_pct": [_percent(ratio) for ratio in regression.rounds],
+        "quads": regression.quads,
         "steady": not watch.unsteady,
         "throttled": watch.throttled,
         "heat": watch.readings[-1] if watch.readings else None,
         "notes": _notes(new, old, effective, tolerance, spread, watch),
-        "seconds": found.seconds,
+        "seconds": regression.seconds,
         "device": device.name,
         "where": device.where,
         "fingerprint": watch.fingerprint,
@@ -175,7 +175,7 @@ def itself(
     watch = Watch(device or Here())
     side = Side(bundle.path, threads)
     count = threads or bundle.manifest["runtime"]["threads"]
-    found = pairs.regression(
+    regression = pairs.regression(
         lambda: watch.opener(side, side, pin=count),
         tolerance=TOLERANCE,
         max_seconds=max_seconds,
@@ -183,15 +183,15 @@ def itself(
         settle=False,
         again=watch.again,
     )
-    deviations = [abs(math.log(ratio)) for ratio in found.rounds]
+    deviations = [abs(math.log(ratio)) for ratio in regression.rounds]
     return {
         "spread": math.expm1(max(deviations)),
         "beyond": clopper_pearson(0, len(deviations), 0.9)[1],
-        "pairs_pct": [_percent(ratio) for ratio in found.rounds],
-        "quads": found.quads,
-        "clock": found.clock,
+        "pairs_pct": [_percent(ratio) for ratio in regression.rounds],
+        "quads": regression.quads,
+        "clock": regression.clock,
         "throttled": watch.throttled,
-        "seconds": found.seconds,
+        "seconds": regression.seconds,
         "fingerprint": watch.fingerprint,
     }
 
@@ -205,25 +205,25 @@ def alone(
     def measured() -> tuple[dict[str, Any], dict[str, Any]]:
         with opened(Side(bundle.path, threads), device=device, pin=count) as (arm,):
             before = arm.link.ask("heat")
-            found = arm.single(seconds, fewest, MOST_SINGLES)
-            found["throttled"] = heat.throttled(before, arm.link.ask("heat"))
-            return found, arm.fingerprint
+            result = arm.single(seconds, fewest, MOST_SINGLES)
+            result["throttled"] = heat.throttled(before, arm.link.ask("heat"))
+            return result, arm.fingerprint
 
-    found: tuple[dict[str, Any], dict[str, Any]] = Watch(device).kept_up(measured)
-    return found
+    measurement: tuple[dict[str, Any], dict[str, Any]] = Watch(device).kept_up(measured)
+    return measurement
 
 
 def _singles(new: Side, old: Side, device: Device, pin: int, *, has_float: bool) -> dict[str, dict[str, Any]]:
     """Percentiles of single calls of each side, in processes of their own: only one of them computes at a time."""
-    wanted = {"new": new, "old": old}
+    bundles = {"new": new, "old": old}
     if has_float:
-        wanted["float"] = Side(new.bundle, new.threads, baseline=True)
-    found = {}
-    with opened(*wanted.values(), device=device, pin=pin) as arms:
-        for name, arm in zip(wanted, arms):
-            seen = arm.single(SINGLE_SECONDS, FEWEST if arm.run_ns < 2e7 else 8, MOST_SINGLES)
-            found[name] = {key: seen[key] for key in seen if key.endswith("_ms")}
-    return found
+        bundles["float"] = Side(new.bundle, new.threads, baseline=True)
+    results = {}
+    with opened(*bundles.values(), device=device, pin=pin) as arms:
+        for name, arm in zip(bundles, arms):
+            result = arm.single(SINGLE_SECONDS, FEWEST if arm.run_ns < 2e7 else 8, MOST_SINGLES)
+            results[name] = {key: result[key] for key in result if key.endswith("_ms")}
+    return results
 
 
 def _has_float(bundle: Bundle) -> bool:
@@ -249,8 +249,8 @@ def _notes(
         if elsewhere or (watch.device.where == "host" and not targets.host_is(profile)):
             notes.append(f"measured on a machine that is not the target {new.target}")
     if watch.throttled:
-        told = watch.readings[-1]["now"] or ["throttle events were counted"]
-        notes.append(f"the board throttled while it was measured ({', '.join(told)}): both sides were slowed down")
+        causes = watch.readings[-1]["now"] or ["throttle events were counted"]
+        notes.append(f"the board throttled while it was measured ({', '.join(causes)}): both sides were slowed down")
     if watch.lost:
         notes.append(f"the connection broke {watch.lost} time(s); those rounds were measured anew")
     if watch.unsteady:
@@ -262,6 +262,6 @@ def _percent(ratio: float) -> float | None:
     return 100 * (ratio - 1) if math.isfinite(ratio) else None
 
 
-def _interval(found: pairs.Regression) -> list[float] | None:
-    low, high = _percent(found.low), _percent(found.high)
+def _interval(regression: pairs.Regression) -> list[float] | None:
+    low, high = _percent(regression.low), _percent(regression.high)
     return None if low is None or high is None else [low, high]

@@ -34,12 +34,12 @@ def index(suite: str, architecture: str) -> dict[str, dict[str, str]]:
     listed = release.partition("\nSHA256:\n")[2]
     if not any(line.split() == [digest, str(len(packed)), place] for line in listed.splitlines()):
         raise InvalidInput("its digest is not the one in Release", where=f"{suite}/{place}", remedy="try again later")
-    found = {}
+    packages = {}
     for block in lzma.decompress(packed).decode("utf-8", "replace").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != " ")
         if "Package" in fields:
-            found[fields["Package"]] = fields
-    return found
+            packages[fields["Package"]] = fields
+    return packages
 
 
 def fetch(path: str, sha256: str = "") -> bytes:
@@ -62,18 +62,18 @@ def unpack(
     packages: Iterable[str], known: Mapping[str, Mapping[str, str]], root: Path, *, only: Iterable[str] = ()
 ) -> dict[str, str]:
     """Put the files of `packages` below `root`; {package: version}. With `only`, just the members with these names."""
-    wanted = set(only)
+    names = set(only)
     versions = {}
     for name in packages:
         if name not in known:
             raise Missing(f"there is no package {name}", where=mirror(), remedy="EDGEFT_DEBIAN names another mirror")
         fields = known[name]
-        _unpack(fetch(fields["Filename"], fields["SHA256"]), root, wanted)
+        _unpack(fetch(fields["Filename"], fields["SHA256"]), root, names)
         versions[name] = fields["Version"]
     return versions
 
 
-def _unpack(deb: bytes, root: Path, wanted: set[str]) -> None:
+def _unpack(deb: bytes, root: Path, names: set[str]) -> None:
     """The data of a .deb: an `ar` archive (60-byte heads, members padded to even length) that holds a tar."""
     at = 8
     while at < len(deb):
@@ -81,7 +81,7 @@ def _unpack(deb: bytes, root: Path, wanted: set[str]) -> None:
         if name.startswith("data.tar"):
             with tarfile.open(fileobj=io.BytesIO(deb[at + 60 : at + 60 + size])) as archive:
                 for member in archive:
-                    if not wanted or member.name.lstrip("./") in wanted:
+                    if not names or member.name.lstrip("./") in names:
                         _extract(archive, member, root)
             return
         at += 60 + size + size % 2

@@ -138,8 +138,8 @@ def setup(
     if host not in QEMU[1] or not sys.platform.startswith("linux"):
         raise Missing(f"boards are emulated on Linux, x86_64 or aarch64, not on {host}", where=name)
     machine = MACHINES[isa]
-    wanted = list(runtimes) or [of_target(profile, isa)]
-    packages = for_runtime(wanted, extras)
+    selected = list(runtimes) or [of_target(profile, isa)]
+    packages = for_runtime(selected, extras)
     place = cache()
     with files.system_errors(place):
         place.mkdir(parents=True, exist_ok=True)
@@ -204,13 +204,13 @@ def _sources(source: Path) -> list[Path]:
 
 def _qemu(place: Path, machine: Machine, host: str, say: Callable[[str], None]) -> Path:
     suite, names = QEMU
-    kept = sorted(place.glob(f"qemu-*/usr/bin/{machine.qemu}"))
-    if kept:
-        return kept[-1]
+    installed = sorted(place.glob(f"qemu-*/usr/bin/{machine.qemu}"))
+    if installed:
+        return installed[-1]
     say("fetching qemu-user (70 MB)")
     index = debian.index(suite, names[host])
     version = re.sub(r"[^\w.]+", "-", index["qemu-user"]["Version"])
-    programs = [f"usr/bin/{each.qemu}" for each in MACHINES.values()]
+    programs = [f"usr/bin/{emulator.qemu}" for emulator in MACHINES.values()]
     target = place / f"qemu-{version}"
 
     def fill(folder: Path) -> None:
@@ -223,9 +223,9 @@ def _qemu(place: Path, machine: Machine, host: str, say: Callable[[str], None]) 
 def _root(place: Path, isa: str, machine: Machine, say: Callable[[str], None]) -> tuple[Path, dict[str, str]]:
     import json
 
-    kept = sorted(place.glob(f"root-{isa}-*/versions.json"))
-    if kept:
-        return kept[-1].parent, json.loads(kept[-1].read_text())
+    installed = sorted(place.glob(f"root-{isa}-*/versions.json"))
+    if installed:
+        return installed[-1].parent, json.loads(installed[-1].read_text())
     say(f"fetching Python 3.11 for {isa}")
     index = debian.index(SUITE, machine.debian)
     target = place / f"root-{isa}-{re.sub(r'[^A-Za-z0-9.]+', '-', index['python3.11-minimal']['Version'])}"
@@ -242,12 +242,12 @@ def _site(
     place: Path, isa: str, machine: Machine, packages: Sequence[str], say: Callable[[str], None]
 ) -> tuple[Path, dict[str, str]]:
     """The wheels of `packages` for the architecture, unpacked side by side; {distribution: version}."""
-    wanted = [package for package in packages if bare(package) not in machine.instead]
-    told = hashlib.sha256("\n".join([isa, *wanted]).encode()).hexdigest()[:12]
-    target = place / f"site-{isa}-{told}"
+    selected = [package for package in packages if bare(package) not in machine.instead]
+    digest = hashlib.sha256("\n".join([isa, *selected]).encode()).hexdigest()[:12]
+    target = place / f"site-{isa}-{digest}"
 
     def fill(folder: Path) -> None:
-        say(f"fetching wheels for {isa}: {', '.join(wanted)}")
+        say(f"fetching wheels for {isa}: {', '.join(selected)}")
         wheels = folder / ".wheels"
         # every tag by name: with fewer, pip takes an old release whose wheel has an older tag, without a word
         tags = [f"manylinux_2_{minor}_{machine.tag}" for minor in range(36, 16, -1)]
@@ -256,7 +256,7 @@ def _site(
         command += ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"]
         command += ["--abi", "abi3", "--abi", "none", *(word for tag in tags for word in ("--platform", tag))]
         command += ["--no-deps"] if machine.instead else []
-        done = subprocess.run([*command, *wanted], capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run([*command, *selected], capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines()
             raise Missing(
@@ -273,12 +273,12 @@ def _site(
         shutil.rmtree(wheels)
 
     _once(target, fill)
-    found = {}
+    versions = {}
     for info in target.glob("*.dist-info/METADATA"):
         fields = info.read_text(encoding="utf-8", errors="replace").splitlines()
         name = next(line[6:] for line in fields if line.startswith("Name: "))
-        found[name.lower().replace("_", "-")] = next(line[9:] for line in fields if line.startswith("Version: "))
-    return target, dict(sorted(found.items()))
+        versions[name.lower().replace("_", "-")] = next(line[9:] for line in fields if line.startswith("Version: "))
+    return target, dict(sorted(versions.items()))
 
 
 def _libraries(isa: str) -> tuple[str, ...]:

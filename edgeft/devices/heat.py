@@ -36,12 +36,12 @@ def throttled(before: dict[str, Any], after: dict[str, Any]) -> bool | None:
 
 
 def _zones(root: Path) -> dict[str, float]:
-    found = {}
+    zones = {}
     for zone in sorted(root.glob("class/thermal/thermal_zone*")):
         value = _text(zone / "temp")
         if value and value.lstrip("-").isdigit():
-            found[_text(zone / "type") or zone.name] = int(value) / 1000
-    return found
+            zones[_text(zone / "type") or zone.name] = int(value) / 1000
+    return zones
 
 
 def _events(root: Path) -> int | None:

@@ -17,8 +17,8 @@ FOLDER = "devices"
 
 
 def path_of(name: str) -> Path:
-    told = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:60].strip("-")
-    return shipped.user_folder(FOLDER) / f"{told}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.json"
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:60].strip("-")
+    return shipped.user_folder(FOLDER) / f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.json"
 
 
 def write(name: str, record: Mapping[str, Any]) -> Path:

@@ -128,12 +128,12 @@ class Link:
             self._process.wait(5.0)
         code = self._process.poll()
         self._complaints.seek(0)
-        said = self._complaints.read()[-4000:].decode(errors="replace")
-        lines = said.strip().splitlines()
+        complaint = self._complaints.read()[-4000:].decode(errors="replace")
+        lines = complaint.strip().splitlines()
         last = lines[-1] if lines else "it said nothing"
         self.close(kill=True)
         if code == 255 and self._explain:  # ssh itself failed
-            return self._explain(said) if said.strip() else LinkLost("the connection broke", where=self.name)
+            return self._explain(complaint) if complaint.strip() else LinkLost("the connection broke", where=self.name)
         if code is not None and (code < 0 or code > 128):  # a shell reports a signal as 128 + its number
             number = -code if code < 0 else code - 128
             name = signal.Signals(number).name if number in set(signal.Signals) else str(number)

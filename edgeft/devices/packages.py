@@ -43,17 +43,17 @@ def split(runtime: str) -> tuple[str, str]:
 
 def for_runtime(runtimes: Sequence[str], extras: Sequence[str] = ()) -> list[str]:
     """Requirements for all of `runtimes`, what every worker imports, and `extras` (keys of `EXTRAS`)."""
-    found: list[str] = []
+    names: list[str] = []
     for extra in extras:
         if extra not in EXTRAS:
             raise UsageError(f"{extra!r} is no extra", where="--extra", remedy=nearest(extra, EXTRAS))
-        found += [package for package in EXTRAS[extra] if package not in found]
+        names += [package for package in EXTRAS[extra] if package not in names]
     for runtime in runtimes:
         name, version = split(runtime)
         first, *rest = installs()[name][1].requirements
-        found += [f"{first.partition('==')[0]}=={version}" if version else first, *rest]
-    named = {bare(package) for package in found}
-    return [*(package for package in ALWAYS if bare(package) not in named), *found]
+        names += [f"{first.partition('==')[0]}=={version}" if version else first, *rest]
+    named = {bare(package) for package in names}
+    return [*(package for package in ALWAYS if bare(package) not in named), *names]
 
 
 def backend(runtime: str) -> str:

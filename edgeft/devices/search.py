@@ -96,9 +96,9 @@ def search(
             tried.append({"change": change, "verdict": "not tried", "why": "the time is used up"})
             return
         say(", ".join(f"{key} = {value}" for key, value in change.items()))
-        found = judge.trial(candidate, best, outputs)
-        tried.append({"change": change, **found})
-        best = candidate if found["verdict"] == KEPT else best
+        trial = judge.trial(candidate, best, outputs)
+        tried.append({"change": change, **trial})
+        best = candidate if trial["verdict"] == KEPT else best
 
     for change in counts:
         attempt(change)
@@ -157,7 +157,7 @@ class _Judge:
         """Whether `candidate` is faster than `best` by more than `margin`: then `best` fails against it."""
         watch = Watch(self.device)
         pin = max(candidate.threads, best.threads)
-        found = pairs.regression(
+        regression = pairs.regression(
             lambda: watch.opener(candidate.side(self.bundle), best.side(self.bundle), pin=pin),
             tolerance=margin,
             max_seconds=self.seconds,
@@ -166,20 +166,23 @@ class _Judge:
             rng=np.random.default_rng(self.seed),
             again=watch.again,
         )
-        kept = found.verdict == FAIL
-        told = f"{found.estimate:.3f}x as fast [{found.low:.3f}, {found.high:.3f}], margin {1 + margin:.2f}x"
-        cost = 1 / found.cpu.estimate if found.cpu is not None and found.cpu.estimate > 0 else None
-        told += f", at {cost:.2f}x the CPU time" if cost is not None and candidate.threads != best.threads else ""
+        is_faster = regression.verdict == FAIL
+        interval = f"[{regression.low:.3f}, {regression.high:.3f}]"
+        description = f"{regression.estimate:.3f}x as fast {interval}, margin {1 + margin:.2f}x"
+        cost = 1 / regression.cpu.estimate if regression.cpu is not None and regression.cpu.estimate > 0 else None
+        description += (
+            f", at {cost:.2f}x the CPU time" if cost is not None and candidate.threads != best.threads else ""
+        )
         return {
-            "verdict": KEPT if kept else NO_FASTER,
-            "why": told if found.verdict != INCONCLUSIVE else f"{told}: not to be told apart",
-            "speedup": found.estimate,
+            "verdict": KEPT if is_faster else NO_FASTER,
+            "why": description if regression.verdict != INCONCLUSIVE else f"{description}: not to be told apart",
+            "speedup": regression.estimate,
             "cpu_cost": cost,
-            "interval": None if not math.isfinite(found.high) else [found.low, found.high],
+            "interval": None if not math.isfinite(regression.high) else [regression.low, regression.high],
             "confidence": self.confidence,
             "margin_pct": 100 * margin,
-            "pairs": len(found.rounds),
-            "quads": found.quads,
+            "pairs": len(regression.rounds),
+            "quads": regression.quads,
         }
 
 

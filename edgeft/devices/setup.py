@@ -59,45 +59,45 @@ def setup(
     for runtime in runtimes:
         packages.split(runtime)
     profile = targets.load(target) if target else None
-    wanted = list(runtimes) or ([packages.of_target(profile, profile.isa)] if profile else [])
-    if not wanted and not python:
+    packages_of_board = list(runtimes) or ([packages.of_target(profile, profile.isa)] if profile else [])
+    if not packages_of_board and not python:
         raise UsageError("which runtime?", where=name, remedy="--runtime litert, or --target rpi5, or --python PATH")
     facts = probe(board, python or "python3")
     _fits(board, facts, profile, python)
     if python:
         interpreter = facts["python"]
     else:
-        interpreter = _environment(board, wanted, extras, wheels, say)
+        interpreter = _environment(board, packages_of_board, extras, wheels, say)
     board = board.having({"python": interpreter})
     board = board.having({"python": interpreter, "lib": board.carry_package(say)})
-    found = look(board)
+    board_facts = look(board)
     record = {
         "python": interpreter,
         "target": profile.name if profile else None,
         "machine": facts["machine"],
         "system": facts["system"],
-        "runtimes": found["runtimes"],
+        "runtimes": board_facts["runtimes"],
         "set_up": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    lacking = [runtime for runtime in wanted if packages.backend(runtime) not in found["runtimes"]]
+    lacking = [runtime for runtime in packages_of_board if packages.backend(runtime) not in board_facts["runtimes"]]
     if lacking:
-        told = "; ".join(f"{entry['name']}: {entry['why']}" for entry in found["probed"] if entry["why"])
+        reasons = "; ".join(f"{entry['name']}: {entry['why']}" for entry in board_facts["probed"] if entry["why"])
         raise Missing(
-            f"{', '.join(lacking)} does not run there ({told})", where=name, remedy="another version, or --python"
+            f"{', '.join(lacking)} does not run there ({reasons})", where=name, remedy="another version, or --python"
         )
-    if not found["runtimes"]:
+    if not board_facts["runtimes"]:
         raise Missing(
             f"{interpreter} has no runtime that loads", where=name, remedy="install one there, or use --runtime"
         )
     known.write(name, record)
-    return {**record, "name": name, **found}
+    return {**record, "name": name, **board_facts}
 
 
 def probe(board: Ssh, python: str) -> dict[str, str]:
     """{machine, system, python, version, venv, free_kb} of a board."""
     version, venv = (shlex.join(interpreter.script(code, python=python)) for code in (_VERSION, _VENV))
-    told = board.run(_PROBE.format(python=shlex.quote(python), version=version, venv=venv)).stdout
-    return dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+    answer = board.run(_PROBE.format(python=shlex.quote(python), version=version, venv=venv)).stdout
+    return dict(line.split("=", 1) for line in answer.splitlines() if "=" in line)
 
 
 def _fits(board: Ssh, facts: dict[str, str], profile: targets.Target | None, python: str | None) -> None:
@@ -121,15 +121,15 @@ def _fits(board: Ssh, facts: dict[str, str], profile: targets.Target | None, pyt
 
 
 def _environment(
-    board: Ssh, wanted: Sequence[str], extras: Sequence[str], wheels: Path | None, say: Callable[[str], None]
+    board: Ssh, names: Sequence[str], extras: Sequence[str], wheels: Path | None, say: Callable[[str], None]
 ) -> str:
     """A virtual environment below the board's root with what a worker imports; its interpreter."""
-    say(f"{board.name}: making an environment with {', '.join(wanted)}")
+    say(f"{board.name}: making an environment with {', '.join(names)}")
     source = [] if wheels is None else ["--no-index", "--find-links", board.carry(wheels)]
     quiet = ("--quiet", "--disable-pip-version-check")
     environment = interpreter.module("venv", "venv", python="python3")
     install = interpreter.module(
-        "pip", "install", *quiet, *source, *packages.for_runtime(wanted, extras), python="venv/bin/python"
+        "pip", "install", *quiet, *source, *packages.for_runtime(names, extras), python="venv/bin/python"
     )
     script = f"{{ [ -x venv/bin/python ] || {shlex.join(environment)}; }} && {shlex.join(install)}"
     done = board.run(script, timeout=PIP_SECONDS, check=False)

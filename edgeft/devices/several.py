@@ -19,10 +19,10 @@ def side_by_side(names: Sequence[str], work: Callable[[str], Any]) -> list[dict[
 
     def one(name: str) -> list[dict[str, Any]]:
         try:
-            found = work(name)
+            result = work(name)
         except EdgeftError as error:
             return [{**error.as_dict(), "device": name}]
-        return [{**entry, "device": name} for entry in (found if isinstance(found, list) else [found])]
+        return [{**entry, "device": name} for entry in (result if isinstance(result, list) else [result])]
 
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
         return [entry for entries in pool.map(one, names) for entry in entries]

@@ -85,12 +85,12 @@ class Ssh:
     @classmethod
     def parse(cls, name: str) -> Ssh:
         """An address; raises `UsageError` for one that ssh could take for an option or that is none."""
-        found = _ADDRESS.fullmatch(name)
-        port = int(found["port"] or 22) if found else 0
-        if not found or not 0 < port < 65536 or (found["root"] and ".." in found["root"].split("/")):
+        match = _ADDRESS.fullmatch(name)
+        port = int(match["port"] or 22) if match else 0
+        if not match or not 0 < port < 65536 or (match["root"] and ".." in match["root"].split("/")):
             raise UsageError(f"{name!r} is no address", where="--device", remedy="ssh://user@host[:port][/folder]")
-        root = found["root"] if found["root"] and found["root"] != "/" else ROOT
-        return cls(name, found["user"] or "", found["host"].strip("[]"), port if found["port"] else 0, root)
+        root = match["root"] if match["root"] and match["root"] != "/" else ROOT
+        return cls(name, match["user"] or "", match["host"].strip("[]"), port if match["port"] else 0, root)
 
     @classmethod
     def known(cls, name: str, say: Callable[[str], None] = lambda text: None) -> Ssh:
@@ -113,10 +113,10 @@ class Ssh:
 
     def ssh(self, script: str) -> list[str]:
         """The local command that runs a POSIX shell script there, in the board's root folder."""
-        own = shlex.split(os.environ.get("EDGEFT_SSH_COMMAND", "ssh"))
+        command = shlex.split(os.environ.get("EDGEFT_SSH_COMMAND", "ssh"))
         port = ["-p", str(self.port)] if self.port else []
         inside = f"mkdir -p {shlex.quote(self.root)} && cd {shlex.quote(self.root)} && {{ {script}\n}}"
-        return [*own, *OPTIONS, *port, self.target, f"exec sh -c {shlex.quote(inside)}"]
+        return [*command, *OPTIONS, *port, self.target, f"exec sh -c {shlex.quote(inside)}"]
 
     def argv(self, code: str, *args: str) -> list[str]:
         return self.ssh(f"exec {shlex.join(interpreter.there(self.python, f'{self.lib}/edgeft', code, *args))}")
@@ -143,16 +143,16 @@ class Ssh:
             raise self.complaint(done.stderr)
         return done
 
-    def complaint(self, said: str) -> EdgeftError:
+    def complaint(self, output: str) -> EdgeftError:
         """What ssh, or a script, said on stderr, as an error."""
         for sign, words, kind, remedy in _COMPLAINTS:
-            if sign in said:
+            if sign in output:
                 return kind(words, where=self.name, remedy=remedy.format(host=self.host))
-        if "No space left on device" in said or "Wrote only" in said:  # the system's words, and tar's
+        if "No space left on device" in output or "Wrote only" in output:  # the system's words, and tar's
             return SystemFailure("the disk is full", where=self.name, remedy=f"free some space on it ({self.root})")
-        lines = [line for line in said.strip().splitlines() if line.strip()]
+        lines = [line for line in output.strip().splitlines() if line.strip()]
         last = lines[-1] if lines else "the connection ended"
-        if any(word in said for word in ("Connection closed", "Connection reset", "Broken pipe", "closed by remote")):
+        if any(word in output for word in ("Connection closed", "Connection reset", "Broken pipe", "closed by remote")):
             return LinkLost(f"the connection broke: {last}", where=self.name)
         return SystemFailure(last, where=self.name)
 
@@ -167,8 +167,8 @@ class Ssh:
         digest = hashlib.sha256()
         for name, file in names.items():
             digest.update(f"{name}\0{files.sha256(file)}\n".encode())
-        there = self._put("data", digest.hexdigest(), names)
-        return f"{there}/{path.name}" if path.is_file() else there
+        remote_path = self._put("data", digest.hexdigest(), names)
+        return f"{remote_path}/{path.name}" if path.is_file() else remote_path
 
     def carry_package(self, say: Callable[[str], None] = lambda text: None) -> str:
         """This package in the board's `lib/`, by content; the folder that holds it."""
@@ -192,14 +192,14 @@ class Ssh:
         self, shelf: str, digest: str, names: Mapping[str, Path], say: Callable[[str], None] = lambda text: None
     ) -> str:
         """`names` as a folder `shelf/digest` there; nothing is sent where it is there already."""
-        there = f"{shelf}/{digest[:32]}"
-        if self.run(f"test -d {there} && echo there || echo absent").stdout.strip().endswith("there"):
-            return there
+        remote_path = f"{shelf}/{digest[:32]}"
+        if self.run(f"test -d {remote_path} && echo there || echo absent").stdout.strip().endswith("there"):
+            return remote_path
         say(f"{self.name}: carrying over {len(names)} files")
         temporary = f"{shelf}/.{digest[:12]}.{secrets.token_hex(4)}.tmp"
         script = (
             f"mkdir -p {shelf} && rm -rf {shelf}/.{digest[:12]}.*.tmp && mkdir {temporary} && "
-            f"tar -xf - -C {temporary} && {{ [ -d {there} ] || mv {temporary} {there}; }}\n"
+            f"tar -xf - -C {temporary} && {{ [ -d {remote_path} ] || mv {temporary} {remote_path}; }}\n"
             f"code=$?; rm -rf {temporary}; exit $code"
         )
         sender = subprocess.Popen(
@@ -211,12 +211,12 @@ class Ssh:
                 for name, file in names.items():
                     archive.add(file, name, recursive=False)
             sender.stdin.close()
-        said = sender.stderr.read().decode(errors="replace")
+        errors = sender.stderr.read().decode(errors="replace")
         with contextlib.suppress(OSError):
             sender.stdin.close()
         if sender.wait():
-            raise self.complaint(said)
-        return there
+            raise self.complaint(errors)
+        return remote_path
 
 
 def _walk(root: Path) -> Iterator[str]:

@@ -163,10 +163,10 @@ class Worker:
 
         return {"fingerprint": fingerprint()}
 
-    def cores(self, wanted: int) -> dict[str, Any]:
+    def cores(self, count: int) -> dict[str, Any]:
         from .cores import quiet
 
-        return {"cores": quiet(wanted)}
+        return {"cores": quiet(count)}
 
 
 def _settled(blocks: list[float]) -> bool:

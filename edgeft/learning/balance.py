@@ -25,9 +25,9 @@ def balanced(counts: Sequence[int] | np.ndarray, kind: str = "balanced") -> torc
     that never occurs has weight 0.
     """
     counts = np.asarray(counts, np.float64)
-    there = counts > 0
-    weights = np.divide(counts.sum(), max(1, there.sum()) * counts, out=np.zeros_like(counts), where=there)
-    weights = np.where(there, weights ** POWERS[kind], 0.0)
+    present = counts > 0
+    weights = np.divide(counts.sum(), max(1, present.sum()) * counts, out=np.zeros_like(counts), where=present)
+    weights = np.where(present, weights ** POWERS[kind], 0.0)
     weights *= counts.sum() / max(float((weights * counts).sum()), 1e-12)
     return torch.from_numpy(weights.astype(np.float32))
 

@@ -29,7 +29,7 @@ def blocks(module: nn.Module, head: str) -> list[tuple[str, ...]]:
     exactly one block; one that two layers share counts where it comes first.
     """
     known = {name for name, _ in module.named_parameters()}  # of a shared parameter the first name
-    found: list[list[str]] = []
+    block_names: list[list[str]] = []
     waiting: list[str] = []
     kind_before: str = ""
     for prefix, part, kind in _units(module, "", in_stack=False, head=head):
@@ -37,19 +37,21 @@ def blocks(module: nn.Module, head: str) -> list[tuple[str, ...]]:
             waiting += [prefix] if prefix in known else []
             continue
         names = [
-            n for n in (f"{prefix}.{own}" for own, _ in part.named_parameters()) if n in known and not under(n, head)
+            n
+            for n in (f"{prefix}.{parameter}" for parameter, _ in part.named_parameters())
+            if n in known and not under(n, head)
         ]
         if not names:
             continue
         joins = kind == "plain" or (kind == "embedding" and kind_before == "embedding")
-        if joins and found:
-            found[-1] += names
+        if joins and block_names:
+            block_names[-1] += names
         else:
-            found.append(waiting + names)
+            block_names.append(waiting + names)
             waiting, kind_before = [], kind
     if waiting:
-        found = [*found[:-1], [*found[-1], *waiting]] if found else [waiting]
-    return [tuple(names) for names in found]
+        block_names = [*block_names[:-1], [*block_names[-1], *waiting]] if block_names else [waiting]
+    return [tuple(names) for names in block_names]
 
 
 def _units(
@@ -94,7 +96,7 @@ def _kind(module: nn.Module) -> str:
 
 def depths(module: nn.Module, head: str) -> dict[str, int]:
     """How far below the head each parameter is: 0 in the head, 1 in the highest block, and so on down."""
-    found = dict.fromkeys((n for n, _ in module.named_parameters() if under(n, head)), 0)
+    depth_of = dict.fromkeys((n for n, _ in module.named_parameters() if under(n, head)), 0)
     for depth, names in enumerate(reversed(blocks(module, head)), 1):
-        found |= dict.fromkeys(names, depth)
-    return found
+        depth_of |= dict.fromkeys(names, depth)
+    return depth_of

@@ -27,7 +27,7 @@ def groups(
     "ELECTRA" (2020) and Bao et al., "BEiT" (2022) with 0.65 to 0.9.
     """
     depth = depths(module, head) if layer_decay != 1 else {}
-    made: dict[str, dict[str, Any]] = {}
+    group_of: dict[str, dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -36,10 +36,10 @@ def groups(
             part, rate = f"body_{depth[name]}", lr * layer_decay ** depth[name]
         plain = parameter.ndim <= 1
         part += "_plain" if plain else ""
-        if part not in made:
-            made[part] = {"name": part, "params": [], "lr": rate, "weight_decay": 0.0 if plain else weight_decay}
-        made[part]["params"].append(parameter)
-    return [made[part] for part in sorted(made, key=_order)]
+        if part not in group_of:
+            group_of[part] = {"name": part, "params": [], "lr": rate, "weight_decay": 0.0 if plain else weight_decay}
+        group_of[part]["params"].append(parameter)
+    return [group_of[part] for part in sorted(group_of, key=_order)]
 
 
 def _order(part: str) -> tuple[bool, int, bool]:

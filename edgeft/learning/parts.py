@@ -33,6 +33,6 @@ class TorchSession:
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         values = [torch.from_numpy(np.ascontiguousarray(feeds[name])).to(self.device) for name in self.part.inputs]
         with torch.no_grad():
-            said = self.module(*values)
-        leaves = said if isinstance(said, (tuple, list)) else (said,)
+            outputs = self.module(*values)
+        leaves = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
         return {name: value.cpu().numpy() for name, value in zip(self.part.outputs, leaves)}

@@ -44,13 +44,13 @@ def augmentation(level: str, layout: str, amounts: Amounts) -> tensors.Augment |
         shift = rng.integers(-amounts.shift, amounts.shift + 1, len(values))
         # frames that are shifted in repeat the first or last one
         at = np.clip(np.arange(frames) - shift[:, None], 0, frames - 1)
-        made = np.take_along_axis(values, at[:, :, None, None], axis=1)
-        made = made + NOISE[level] * rng.standard_normal(made.shape, dtype=np.float32)
+        warped = np.take_along_axis(values, at[:, :, None, None], axis=1)
+        warped = warped + NOISE[level] * rng.standard_normal(warped.shape, dtype=np.float32)
         if level == "strong":
             for _ in range(amounts.masks):
-                made[_spans(rng, len(made), frames, amounts.time)] = 0
-                made.swapaxes(1, 2)[_spans(rng, len(made), features, amounts.feature)] = 0
-        return (torch.from_numpy(made).movedim((1, 2), (axis, axis + 1)).contiguous(),)
+                warped[_spans(rng, len(warped), frames, amounts.time)] = 0
+                warped.swapaxes(1, 2)[_spans(rng, len(warped), features, amounts.feature)] = 0
+        return (torch.from_numpy(warped).movedim((1, 2), (axis, axis + 1)).contiguous(),)
 
     return apply
 

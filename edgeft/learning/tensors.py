@@ -87,11 +87,11 @@ class Buckets(Order):
         pool = self.POOL * self.batch_size
         pools = [at[start : start + pool] for start in range(0, self.n, pool)]
         at = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools]) if pools else at
-        whole = self.n // self.batch_size
-        if self.shuffle and whole:
-            batches = at[: whole * self.batch_size].reshape(whole, self.batch_size)
-            drawn = np.random.default_rng([self.seed, self.epoch.number, 1]).permutation(whole)
-            at = np.concatenate([batches[drawn].ravel(), at[whole * self.batch_size :]])
+        full_batches = self.n // self.batch_size
+        if self.shuffle and full_batches:
+            batches = at[: full_batches * self.batch_size].reshape(full_batches, self.batch_size)
+            drawn = np.random.default_rng([self.seed, self.epoch.number, 1]).permutation(full_batches)
+            at = np.concatenate([batches[drawn].ravel(), at[full_batches * self.batch_size :]])
         return iter(at.tolist())
 
 
@@ -145,8 +145,8 @@ def predict(
     try:
         with torch.no_grad():
             for inputs, _ in load(samples, loading):
-                said = module(*(x.to(device) for x in inputs))
-                leaves = said if isinstance(said, (tuple, list)) else (said,)
+                outputs = module(*(x.to(device) for x in inputs))
+                leaves = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
                 parts.append(tuple(t.float().cpu().numpy() for t in leaves))
     finally:
         for layer, training in modes.items():

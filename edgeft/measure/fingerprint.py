@@ -79,18 +79,18 @@ def cpu_flags(cpuinfo: str) -> set[str]:
     return words & set(FLAGS)
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
+def differences(first: Mapping[str, Any], second: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
     """The `keys` in which two fingerprints differ: measurements may only be compared where there are none."""
-    return [key for key in keys if one.get(key) != other.get(key)]
+    return [key for key in keys if first.get(key) != second.get(key)]
 
 
 def _fields(cpuinfo: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    fields: dict[str, list[str]] = {}
     for line in cpuinfo.splitlines():
         key, colon, value = line.partition(":")
         if colon:
-            found.setdefault(key.strip(), []).append(value.strip())
-    return found
+            fields.setdefault(key.strip(), []).append(value.strip())
+    return fields
 
 
 def _read(path: Path) -> str | None:

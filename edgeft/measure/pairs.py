@@ -115,10 +115,10 @@ def regression(
     limit = math.log1p(tolerance)
 
     blocks: list[np.ndarray] = []  # a round each: (quads, side, block, clock), in ns a run
-    found: Regression | None = None
+    result: Regression | None = None
     longest = 0.0
-    for looked, wanted in enumerate(looks, start=1):
-        while len(blocks) < wanted:
+    for looked, target_size in enumerate(looks, start=1):
+        while len(blocks) < target_size:
             begun = clock.wall()
             interrupt.check()
             allowed = max_seconds if len(blocks) >= looks[0] else 2 * max_seconds
@@ -136,14 +136,14 @@ def regression(
                     raise
                 continue
             longest = max(longest, (clock.wall() - begun) / 1e9)
-        out_of_time = len(blocks) < wanted
+        out_of_time = len(blocks) < target_size
         seconds = (clock.wall() - start) / 1e9
         end = "time" if out_of_time else "rounds"
-        found = _look(blocks, limit, confidence, per_look, looked, wall_only, end, seconds)
-        if out_of_time or (settle and found.verdict != INCONCLUSIVE):
+        result = _look(blocks, limit, confidence, per_look, looked, wall_only, end, seconds)
+        if out_of_time or (settle and result.verdict != INCONCLUSIVE):
             break
-    assert found is not None
-    return found
+    assert result is not None
+    return result
 
 
 def agreeing(rounds: int) -> int:

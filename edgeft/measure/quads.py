@@ -195,15 +195,15 @@ def _quad(
     runs: tuple[Callable[[], object], Callable[[], object]], order: Sequence[int], repeats: Sequence[int], clock: Clock
 ) -> np.ndarray:
     """Four timed blocks: ns a run as an array (side a or b, first or second block, wall or cpu)."""
-    found: tuple[list, list] = ([], [])
+    durations: tuple[list, list] = ([], [])
     for side in order:
         run, times = runs[side], repeats[side]
         cpu, wall = clock.cpu(), clock.wall()
         for _ in range(times):
             run()
         wall, cpu = clock.wall() - wall, clock.cpu() - cpu
-        found[side].append((wall / times, cpu / times))
-    return np.array(found)
+        durations[side].append((wall / times, cpu / times))
+    return np.array(durations)
 
 
 def judge(

@@ -147,11 +147,11 @@ def percentiles(x: np.ndarray) -> dict[str, float]:
     x = np.asarray(x, dtype=np.float64)
     if not len(x):
         return {}
-    found = {"min": float(x.min())}
+    quantiles = {"min": float(x.min())}
     for q, needs in QUANTILE_NEEDS.items():
         if len(x) >= needs:
-            found[f"p{round(q * 100)}"] = float(np.quantile(x, q))
-    return found
+            quantiles[f"p{round(q * 100)}"] = float(np.quantile(x, q))
+    return quantiles
 
 
 def paired_proportions(lost: int, gained: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

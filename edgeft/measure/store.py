@@ -50,15 +50,15 @@ def digest(bundle: Bundle) -> str:
 
 def host_id(fingerprint: Mapping[str, Any]) -> str:
     """12 hex digits for a kind of host: CPU, instruction set, number of cores."""
-    told = json.dumps([fingerprint.get(key) for key in HOST_KEYS])
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    text = json.dumps([fingerprint.get(key) for key in HOST_KEYS])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def key_of(bundle: Bundle) -> str:
     """What successive exports of one model to one board have in common, as a file name."""
-    told = f"{bundle.name}-{bundle.target}-{bundle.backend}"
+    text = f"{bundle.name}-{bundle.target}-{bundle.backend}"
     tail = hashlib.sha256(json.dumps([bundle.name, bundle.target, bundle.backend]).encode()).hexdigest()[:6]
-    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', told)[:80]}-{tail}"
+    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', text)[:80]}-{tail}"
 
 
 def accept(root: Path, bundle: Bundle, fingerprint: Mapping[str, Any], note: Mapping[str, Any] | None = None) -> str:
@@ -113,17 +113,17 @@ def find(root: Path, bundle: Bundle, fingerprint: Mapping[str, Any], *, cross_ho
     Raises `BundleError` for a baseline that is damaged.
     """
     name = f"{key_of(bundle)}.json"
-    own = root / "accepted" / host_id(fingerprint) / name
-    if own.is_file():
-        return _opened(root, own, cross=False)
+    folder = root / "accepted" / host_id(fingerprint) / name
+    if folder.is_file():
+        return _opened(root, folder, cross=False)
     others = sorted((root / "accepted").glob(f"*/{name}"), key=lambda path: path.stat().st_mtime_ns)
     if not others:
         return None
     if not cross_host:
         record = _read(others[-1])
-        there = (record.get("fingerprint") or {}).get("cpu")
+        cpu = (record.get("fingerprint") or {}).get("cpu")
         raise InvalidInput(
-            f"the baseline was accepted on another kind of machine ({there}; this is {fingerprint.get('cpu')})",
+            f"the baseline was accepted on another kind of machine ({cpu}; this is {fingerprint.get('cpu')})",
             where=str(others[-1]),
             remedy="accept one here (--accept), or compare with a bundle (--against), or --cross-host for advice",
         )
@@ -140,24 +140,24 @@ def _opened(root: Path, pointer: Path, *, cross: bool) -> Accepted:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BundleError(
             f"cannot be read ({error})", where=str(path), remedy="remove it, and --accept again"
         ) from error
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         raise BundleError("is no JSON object", where=str(path), remedy="remove it, and --accept again")
-    return found
+    return record
 
 
 def spread_path(root: Path, fingerprint: Mapping[str, Any], backend: str, threads: int | None) -> Path:
     return root / "hosts" / f"{host_id(fingerprint)}-{backend}-{threads or 0}.json"
 
 
-def keep_spread(root: Path, fingerprint: Mapping[str, Any], backend: str, threads: int | None, found: Any) -> Path:
+def keep_spread(root: Path, fingerprint: Mapping[str, Any], backend: str, threads: int | None, spread: Any) -> Path:
     """Write what `--calibrate` found for this kind of host, runtime and number of threads."""
     path = spread_path(root, fingerprint, backend, threads)
-    files.write_json(path, {"schema": SCHEMA, "at": now(), "fingerprint": dict(fingerprint), **found})
+    files.write_json(path, {"schema": SCHEMA, "at": now(), "fingerprint": dict(fingerprint), **spread})
     return path
 
 
@@ -194,13 +194,13 @@ def history(root: Path) -> list[dict[str, Any]]:
         text = (root / "history.jsonl").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    found = []
+    entries = []
     for line in text.splitlines():
         with contextlib.suppress(ValueError):
             entry = json.loads(line)
             if isinstance(entry, dict):
-                found.append(entry)
-    return found
+                entries.append(entry)
+    return entries
 
 
 def now() -> str:

@@ -24,7 +24,10 @@ Matches = tuple[dict[str, Any] | None, ...]
 
 
 def matches(
-    found: Sequence[np.ndarray], truths: Sequence[Mapping[str, np.ndarray]], classes: int, thresholds: Sequence[float]
+    detections: Sequence[np.ndarray],
+    truths: Sequence[Mapping[str, np.ndarray]],
+    classes: int,
+    thresholds: Sequence[float],
 ) -> list[Matches]:
     """Detections (K, 6) and truths {"boxes" (M, 4), "classes" (M,)[, "crowd" (M,)]} of each picture, matched.
 
@@ -32,12 +35,12 @@ def matches(
     Raises `Missing` without pycocotools.
     """
     rows = []
-    for i, (seen, truth) in enumerate(zip(found, truths)):
+    for i, (boxes, truth) in enumerate(zip(detections, truths)):
         judge = _evaluator([i], classes, thresholds)
         for number, (box, kind) in enumerate(zip(truth["boxes"], truth["classes"]), 1):
             crowd = int(truth["crowd"][number - 1]) if "crowd" in truth else 0
             judge._gts[i, int(kind)].append(_record(number, box, i, kind) | {"iscrowd": crowd, "ignore": crowd})
-        for number, row in enumerate(np.asarray(seen, np.float64), 1):
+        for number, row in enumerate(np.asarray(boxes, np.float64), 1):
             judge._dts[i, int(row[5])].append(_record(number, row[:4], i, row[5]) | {"score": float(row[4])})
         judge.ious = {(i, kind): judge.computeIoU(i, kind) for kind in range(classes)}
         rows.append(tuple(judge.evaluateImg(i, kind, _ALL, MOST) for kind in range(classes)))

@@ -45,9 +45,9 @@ def search(
     if beam < 1 or length < 1:
         raise ValueError("beam and length are 1 or more")
     n = len(memory)
-    said = np.full((n, length), pad, np.int32)
+    sequences = np.full((n, length), pad, np.int32)
     if n == 0:
-        return said
+        return sequences
     state = _State(memory, source_mask, beam, start, pad, length)
     for t in range(length):
         out = step(state.feeds(t))
@@ -57,11 +57,11 @@ def search(
             break
         over = np.asarray(state.done.reshape(-1, beam).all(axis=1))
         if over.mean() >= 0.5:
-            state.collect(said, over)
+            state.collect(sequences, over)
             state.keep(~over)
-    state.collect(said, np.ones(len(state.who), bool))
-    said[said == end] = pad
-    return said
+    state.collect(sequences, np.ones(len(state.who), bool))
+    sequences[sequences == end] = pad
+    return sequences
 
 
 class _State:
@@ -116,11 +116,11 @@ class _State:
         self.done, self.counts = self.done[rows], self.counts[rows]
         return tokens[rows, at].astype(np.int32)
 
-    def collect(self, said: np.ndarray, which: np.ndarray) -> None:
-        """Write the best row of the sentences `which` (bool) into `said`."""
+    def collect(self, sequences: np.ndarray, which: np.ndarray) -> None:
+        """Write the best row of the sentences `which` (bool) into `sequences`."""
         normal = (self.scores / np.maximum(self.counts, 1) ** LENGTH_PENALTY).reshape(-1, self.beam)
         best = np.arange(len(self.who)) * self.beam + normal.argmax(axis=1)
-        said[self.who[which]] = self.tokens[best[which]]
+        sequences[self.who[which]] = self.tokens[best[which]]
 
     def keep(self, which: np.ndarray) -> None:
         rows = np.repeat(which, self.beam)

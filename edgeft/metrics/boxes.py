@@ -51,18 +51,18 @@ def levels(outputs: Mapping[str, np.ndarray]) -> list[Level]:
     )
     if not names or len(names) % 2:
         raise fault
-    found: list[Level] = []
+    pyramid: list[Level] = []
     for first, second in zip(names[::2], names[1::2]):
         logits, boxes = np.asarray(outputs[first]), np.asarray(outputs[second])
         if logits.ndim != 4 or boxes.ndim != 4 or boxes.shape[1] % 4 or logits.shape[2:] != boxes.shape[2:]:
             raise fault
-        if not boxes.shape[1] or (found and found[0].boxes.shape[1] != boxes.shape[1]):
+        if not boxes.shape[1] or (pyramid and pyramid[0].boxes.shape[1] != boxes.shape[1]):
             raise fault
-        stride = STRIDE * found[0].logits.shape[2] // logits.shape[2] if found else STRIDE
-        if found and (logits.shape[:2] != found[0].logits.shape[:2] or stride < found[-1].stride):
+        stride = STRIDE * pyramid[0].logits.shape[2] // logits.shape[2] if pyramid else STRIDE
+        if pyramid and (logits.shape[:2] != pyramid[0].logits.shape[:2] or stride < pyramid[-1].stride):
             raise fault
-        found.append(Level(logits, boxes, stride))
-    return found
+        pyramid.append(Level(logits, boxes, stride))
+    return pyramid
 
 
 def _number(name: str) -> tuple[int, str]:
@@ -70,15 +70,15 @@ def _number(name: str) -> tuple[int, str]:
     return (int(digits.group(1)) if digits else -1, name)
 
 
-def input_size(found: list[Level]) -> tuple[int, int]:
+def input_size(pyramid: list[Level]) -> tuple[int, int]:
     """Height and width of the network's input in pixels."""
-    return found[0].logits.shape[2] * STRIDE, found[0].logits.shape[3] * STRIDE
+    return pyramid[0].logits.shape[2] * STRIDE, pyramid[0].logits.shape[3] * STRIDE
 
 
-def cells(found: list[Level], i: int) -> tuple[np.ndarray, np.ndarray]:
+def cells(pyramid: list[Level], i: int) -> tuple[np.ndarray, np.ndarray]:
     """All cells of sample `i`: logits float64 (A, C) and boxes float64 (A, 4) x1 y1 x2 y2 in input pixels."""
     logits, boxes = [], []
-    for level in found:
+    for level in pyramid:
         _, classes, h, w = level.logits.shape
         logits.append(level.logits[i].reshape(classes, -1).T.astype(np.float64))
         values = level.boxes[i].reshape(4, -1, h * w).astype(np.float64)
@@ -109,54 +109,54 @@ def detections(
 
     A cell speaks for its best class only. What is not finite is no box. At most `most` of them, none below `score`.
     """
-    found = levels(outputs)
-    height, width = input_size(found)
+    pyramid = levels(outputs)
+    height, width = input_size(pyramid)
     limit = np.array([width, height, width, height], np.float64)
     floor = float(np.log(score / (1 - score)))
     result = []
-    for i in range(len(found[0].logits)):
-        logits, boxes = cells(found, i)
+    for i in range(len(pyramid[0].logits)):
+        logits, boxes = cells(pyramid, i)
         logits = np.where(np.isnan(logits), -np.inf, logits)
         best = logits.max(axis=1)
         at = np.flatnonzero((best >= floor) & np.isfinite(boxes).all(axis=1))
         at = at[np.argsort(-best[at], kind="stable")[:CANDIDATES]]
         kind, chosen = logits[at].argmax(axis=1), np.clip(boxes[at], 0, limit)
-        kept = suppress(chosen, kind, iou)[:most]
-        scores = 1 / (1 + np.exp(-np.clip(best[at][kept], -700, 700)))
-        result.append(np.column_stack([chosen[kept], scores, kind[kept]]).astype(np.float32).reshape(-1, 6))
+        survivors = suppress(chosen, kind, iou)[:most]
+        scores = 1 / (1 + np.exp(-np.clip(best[at][survivors], -700, 700)))
+        result.append(np.column_stack([chosen[survivors], scores, kind[survivors]]).astype(np.float32).reshape(-1, 6))
     return result
 
 
 def suppress(boxes: np.ndarray, kinds: np.ndarray, iou: float) -> np.ndarray:
     """Positions of the boxes that stay, of boxes (K, 4) sorted best first with their classes (K,)."""
-    kept: list[int] = []
+    survivors: list[int] = []
     alive = np.ones(len(boxes), bool)
     for i in range(len(boxes)):
         if not alive[i]:
             continue
-        kept.append(i)
+        survivors.append(i)
         later = np.flatnonzero(alive[i + 1 :] & (kinds[i + 1 :] == kinds[i])) + i + 1
         if len(later):
             alive[later[overlaps(boxes[i : i + 1], boxes[later])[0] > iou]] = False
-    return np.asarray(kept, np.int64)
+    return np.asarray(survivors, np.int64)
 
 
-def overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes (K, 4) and (M, 4): (K, M) in 0..1."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (one, other)]
+    areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (first, second)]
     union = areas[0][:, None] + areas[1][None] - shared
     return np.asarray(np.where(union > 0, shared / np.maximum(union, 1e-12), 0.0))
 
 
-def same(one: np.ndarray, other: np.ndarray, iou: float) -> bool:
+def same(first: np.ndarray, second: np.ndarray, iou: float) -> bool:
     """Whether two sets of detections (K, 6) are the same: as many, and each has its own partner of its class."""
-    if len(one) != len(other):
+    if len(first) != len(second):
         return False
-    fits = (overlaps(one[:, :4], other[:, :4]) >= iou) & (one[:, None, 5] == other[None, :, 5])
-    free = np.ones(len(other), bool)
+    fits = (overlaps(first[:, :4], second[:, :4]) >= iou) & (first[:, None, 5] == second[None, :, 5])
+    free = np.ones(len(second), bool)
     for row in fits:
         partners = np.flatnonzero(row & free)
         if not len(partners):

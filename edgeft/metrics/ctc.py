@@ -41,9 +41,9 @@ def runs(path: np.ndarray) -> list[Run]:
 def collapse(path: np.ndarray) -> np.ndarray:
     """The tokens of one best path (frames,), int64 (L,): equal neighbours are one, blanks are none."""
     path = np.asarray(path, np.int64)
-    kept = path != BLANK
-    kept[1:] &= path[1:] != path[:-1]
-    return path[kept]
+    emitted = path != BLANK
+    emitted[1:] &= path[1:] != path[:-1]
+    return path[emitted]
 
 
 def frames_needed(tokens: Sequence[int]) -> int:
@@ -63,30 +63,30 @@ def margins(logits: np.ndarray) -> np.ndarray:
     count, width, frames = logits.shape
     if not count:
         return np.zeros(0)
-    said = [collapse(path) for path in best_path(logits)]
-    most = max(map(len, said))
+    transcripts = [collapse(path) for path in best_path(logits)]
+    most = max(map(len, transcripts))
     inf = np.inf
     # tokens[:, i] is the i-th that was said (1-based); -1 = there is none
     tokens = np.full((count, most + 2), -1, np.int64)
-    for row, own in zip(tokens, said):
-        row[1 : len(own) + 1] = own
-    own, following = tokens[:, :-1], tokens[:, 1:]  # (N, states)
-    every = np.arange(width)
+    for row, transcript in zip(tokens, transcripts):
+        row[1 : len(transcript) + 1] = transcript
+    transcript, following = tokens[:, :-1], tokens[:, 1:]  # (N, states)
+    columns = np.arange(width)
     # what leads astray after a blank, and after the token itself
-    from_blank = (every != BLANK) & (every != following[:, :, None])
-    from_token = from_blank & (every != own[:, :, None])
+    from_blank = (columns != BLANK) & (columns != following[:, :, None])
+    from_token = from_blank & (columns != transcript[:, :, None])
     blank = np.full((count, most + 1), inf)
     blank[:, 0] = 0.0
     token = np.full((count, most + 1), inf)
     astray = np.full(count, inf)
     with np.errstate(invalid="ignore"):
         gaps = logits.max(axis=1, keepdims=True) - logits  # (N, tokens, frames), 0 for the best
-    here, ahead = (np.where(numbers < 0, BLANK, numbers) for numbers in (own, following))
+    here, ahead = (np.where(numbers < 0, BLANK, numbers) for numbers in (transcript, following))
     for t in range(frames):
         gap = gaps[:, :, t]
-        stay = np.where(own < 0, inf, np.take_along_axis(gap, here, axis=1))
+        stay = np.where(transcript < 0, inf, np.take_along_axis(gap, here, axis=1))
         step = np.where(following < 0, inf, np.take_along_axis(gap, ahead, axis=1))
-        fork = np.minimum(blank, np.where(own == following, inf, token))  # from where the next token can be said
+        fork = np.minimum(blank, np.where(transcript == following, inf, token))  # from where the next token can be said
         wrong = np.minimum(
             np.maximum(blank, _least(gap, from_blank)).min(axis=1),
             np.maximum(token, _least(gap, from_token)).min(axis=1),
@@ -98,10 +98,10 @@ def margins(logits: np.ndarray) -> np.ndarray:
             np.minimum(np.maximum(token, stay), advanced),
             np.maximum(np.minimum(blank, token), gap[:, BLANK, None]),
         )
-    short = np.arange(most + 1) < np.array([len(own) for own in said])[:, None]
+    short = np.arange(most + 1) < np.array([len(transcript) for transcript in transcripts])[:, None]
     missing = np.where(short, np.minimum(token, blank), inf).min(axis=1)
-    found = np.minimum(astray, missing)
-    return np.where(np.isfinite(logits).all(axis=(1, 2)), found, 0.0)
+    smallest = np.minimum(astray, missing)
+    return np.where(np.isfinite(logits).all(axis=(1, 2)), smallest, 0.0)
 
 
 def _least(gap: np.ndarray, among: np.ndarray) -> np.ndarray:

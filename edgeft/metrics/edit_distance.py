@@ -7,10 +7,12 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 
-def table(wanted: Sequence[Hashable], found: Sequence[Hashable]) -> np.ndarray:
+def table(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> np.ndarray:
     """Distances of every pair of beginnings, int64 (len(wanted) + 1, len(found) + 1)."""
     numbers: dict[Hashable, int] = {}
-    a, b = (np.array([numbers.setdefault(x, len(numbers)) for x in words], np.int64) for words in (wanted, found))
+    a, b = (
+        np.array([numbers.setdefault(x, len(numbers)) for x in words], np.int64) for words in (reference, hypothesis)
+    )
     at = np.arange(len(b) + 1)
     rows = np.empty((len(a) + 1, len(b) + 1), np.int64)
     rows[0] = at
@@ -23,18 +25,18 @@ def table(wanted: Sequence[Hashable], found: Sequence[Hashable]) -> np.ndarray:
     return rows
 
 
-def distance(wanted: Sequence[Hashable], found: Sequence[Hashable]) -> int:
-    """The fewest edits that make `found` of `wanted`."""
-    return int(table(wanted, found)[-1, -1])
+def distance(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> int:
+    """The fewest edits that make `hypothesis` of `reference`."""
+    return int(table(reference, hypothesis)[-1, -1])
 
 
-def kept(wanted: Sequence[Hashable], found: Sequence[Hashable]) -> np.ndarray:
+def kept(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> np.ndarray:
     """Bool (len(wanted),): which elements a best alignment keeps; the others are deleted or substituted."""
-    rows = table(wanted, found)
-    same = np.zeros(len(wanted), bool)
-    i, j = len(wanted), len(found)
+    rows = table(reference, hypothesis)
+    same = np.zeros(len(reference), bool)
+    i, j = len(reference), len(hypothesis)
     while i and j:
-        equal = wanted[i - 1] == found[j - 1]
+        equal = reference[i - 1] == hypothesis[j - 1]
         if rows[i, j] == rows[i - 1, j - 1] + (not equal):
             same[i - 1] = equal
             i, j = i - 1, j - 1

@@ -23,8 +23,8 @@ answer(rollback(api.load(words[0]), Path(options["state"]) if options["state"] e
 
 def run(device: Device, bundle: Path, data: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     """As `edgeft.personalize`; `state` among the options is a path of the device."""
-    found = call(device, _CODE, device.place(bundle), device.carry(data), options=options, where=bundle)
-    return {**found, "device": device.name}
+    result = call(device, _CODE, device.place(bundle), device.carry(data), options=options, where=bundle)
+    return {**result, "device": device.name}
 
 
 def rollback(device: Device, bundle: Path, state: Path | None) -> dict[str, Any]:

@@ -21,8 +21,8 @@ def load(bundle: Bundle, name: str, threads: int | None = None) -> Session:
 
 def latents_of(trunk: Session, plan: Plan, feeds: Mapping[str, np.ndarray]) -> Arrays:
     """What the trunk makes of preprocessed samples, (n, ...) each: int8 on the plan's grid, or float32."""
-    said = trunk.run(feeds)
-    return [_stored(said[latent.name], latent) for latent in plan.latents]
+    outputs = trunk.run(feeds)
+    return [_stored(outputs[latent.name], latent) for latent in plan.latents]
 
 
 def _stored(values: np.ndarray, latent: Latent) -> np.ndarray:
@@ -49,14 +49,18 @@ def outputs_of(tail: Session, plan: Plan, parameters: Arrays, latents: Arrays) -
     The second is None where the tail's last layer is none that can take a new class.
     """
     fixed = {f"parameter_{i}": value for i, value in enumerate(parameters)}
-    said, seen = [], []
+    scores, feature_batches = [], []
     for row in range(len(latents[0])):
-        feeds = {f"latent_{i}": real(v[row : row + 1], one) for i, (v, one) in enumerate(zip(latents, plan.latents))}
+        feeds = {f"latent_{i}": real(v[row : row + 1], grid) for i, (v, grid) in enumerate(zip(latents, plan.latents))}
         result = tail.run({**feeds, **fixed})
-        said.append(result["output"])
-        seen.append(result.get("features"))
-    features = None if not seen or seen[0] is None else np.concatenate([np.asarray(one) for one in seen])
-    return np.concatenate(said), features
+        scores.append(result["output"])
+        feature_batches.append(result.get("features"))
+    features = (
+        None
+        if not feature_batches or feature_batches[0] is None
+        else np.concatenate([np.asarray(grid) for grid in feature_batches])
+    )
+    return np.concatenate(scores), features
 
 
 class Personal:
@@ -74,8 +78,8 @@ class Personal:
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         latents = latents_of(self._trunk, self._plan, feeds)
-        said, _ = outputs_of(self._tail, self._plan, self._parameters, latents)
-        return {self.outputs[0].name: said[:, : self._classes] if self._classes else said}
+        scores, _ = outputs_of(self._tail, self._plan, self._parameters, latents)
+        return {self.outputs[0].name: scores[:, : self._classes] if self._classes else scores}
 
     def invoke(self) -> None:
         self._trunk.invoke()
@@ -88,7 +92,7 @@ def step_feeds(
     """The inputs of the training step but for the rate, by name."""
     feeds = {f"parameter_{i}": value for i, value in enumerate(parameters)}
     feeds |= {name: value for (name, _), value in zip(plan.state, state)}
-    feeds |= {f"latent_{i}": real(value, one) for i, (value, one) in enumerate(zip(latents, plan.latents))}
+    feeds |= {f"latent_{i}": real(value, grid) for i, (value, grid) in enumerate(zip(latents, plan.latents))}
     return {**feeds, "targets": targets.astype(np.float32)}
 
 

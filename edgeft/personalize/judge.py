@@ -98,19 +98,19 @@ def judge(
 def _figures(
     task: Any, output: str, before: np.ndarray, after: np.ndarray, targets: np.ndarray, labels: Sequence[str]
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"n": len(targets)}
+    figures: dict[str, Any] = {"n": len(targets)}
     tables: dict[str, Mapping[str, Any]] = {}
     for key, outputs in (("before", before), ("after", after)):
-        found[key] = float(task.metric({output: outputs}, targets))
+        figures[key] = float(task.metric({output: outputs}, targets))
         if hasattr(task, "per_class"):
             tables[key] = task.per_class({output: outputs}, targets, labels)
     if tables:
-        found["per_class"] = {
+        figures["per_class"] = {
             label: {"n": row["n"], "before": row["metric"], "after": tables["after"][label]["metric"]}
             for label, row in tables["before"].items()
             if row["n"] and label in tables["after"]
         }
-    return found
+    return figures
 
 
 def _interval(

@@ -87,8 +87,8 @@ class _Draw:
     def take(self, size: int) -> np.ndarray:
         while len(self.left) < size:
             self.left = np.concatenate([self.left, self.rng.permutation(self.count)])
-        taken, self.left = self.left[:size], self.left[size:]
-        return taken
+        batch, self.left = self.left[:size], self.left[size:]
+        return batch
 
 
 def enrolled(
@@ -102,39 +102,41 @@ def enrolled(
     at_weight, at_bias = plan.head
     weight, bias = parameters[at_weight].copy(), parameters[at_bias].copy()
     rows = weight.reshape(len(weight), -1)  # a view: what is set there is set in `weight`
-    scores, seen = graphs.outputs_of(tail, plan, parameters, old)
-    _, own = graphs.outputs_of(tail, plan, parameters, new[0])
-    assert seen is not None and own is not None
+    scores, old_features = graphs.outputs_of(tail, plan, parameters, old)
+    _, new_features = graphs.outputs_of(tail, plan, parameters, new[0])
+    assert old_features is not None and new_features is not None
     known = np.sort(scores[:, :first], axis=1)
-    high, low, middle = float(known[:, -1].mean()), float(known[:, :-1].mean()), seen.mean(axis=0)
+    high, low, middle = float(known[:, -1].mean()), float(known[:, :-1].mean()), old_features.mean(axis=0)
     for number in range(first, int(new[1].max()) + 1):
         if not (new[1] == number).any():
             continue
-        direction = own[new[1] == number].mean(axis=0) - middle
+        direction = new_features[new[1] == number].mean(axis=0) - middle
         scale = (high - low) / max(float(direction @ direction), 1e-12)
         rows[number] = scale * direction
         bias[number] = low - float(rows[number] @ middle)
-    made = list(parameters)
-    made[at_weight], made[at_bias] = weight, bias
-    return made
+    updated = list(parameters)
+    updated[at_weight], updated[at_bias] = weight, bias
+    return updated
 
 
-def prototypes(plan: Plan, parameters: Arrays, tail: Session, every: tuple[Arrays, np.ndarray], classes: int) -> Arrays:
+def prototypes(
+    plan: Plan, parameters: Arrays, tail: Session, samples: tuple[Arrays, np.ndarray], classes: int
+) -> Arrays:
     """`parameters` whose last layer decides by the nearest class mean (Snell et al., "Prototypical networks", 2017).
 
     Distances to means are linear in the features up to a term that all classes share. A class without samples in
-    `every` is never chosen.
+    `samples` is never chosen.
     """
     at_weight, at_bias = plan.head
     weight, bias = np.zeros_like(parameters[at_weight]), np.full_like(parameters[at_bias], -30.0)
-    _, seen = graphs.outputs_of(tail, plan, parameters, every[0])
-    assert seen is not None
+    _, features = graphs.outputs_of(tail, plan, parameters, samples[0])
+    assert features is not None
     rows = weight.reshape(len(weight), -1)
-    spread = float(((seen - seen.mean(axis=0)) ** 2).sum(axis=1).mean()) or 1.0
+    spread = float(((features - features.mean(axis=0)) ** 2).sum(axis=1).mean()) or 1.0
     for number in range(classes):
-        if (every[1] == number).any():
-            mean = seen[every[1] == number].mean(axis=0)
+        if (samples[1] == number).any():
+            mean = features[samples[1] == number].mean(axis=0)
             rows[number], bias[number] = 4 * mean / spread, -2 * float(mean @ mean) / spread
-    made = list(parameters)
-    made[at_weight], made[at_bias] = weight, bias
-    return made
+    updated = list(parameters)
+    updated[at_weight], updated[at_bias] = weight, bias
+    return updated

@@ -104,15 +104,15 @@ def read(table: Mapping[str, Any]) -> Plan:
         tail=str(table["tail"]),
         latents=tuple(
             Latent(
-                str(one["name"]),
-                _shape(one["shape"]),
-                None if one["scale"] is None else float(one["scale"]),
-                None if one["zero_point"] is None else int(one["zero_point"]),
+                str(latent["name"]),
+                _shape(latent["shape"]),
+                None if latent["scale"] is None else float(latent["scale"]),
+                None if latent["zero_point"] is None else int(latent["zero_point"]),
             )
-            for one in table["latents"]
+            for latent in table["latents"]
         ),
-        parameters=tuple(Parameter(str(one["name"]), _shape(one["shape"])) for one in table["parameters"]),
-        state=tuple((str(one["name"]), _shape(one["shape"])) for one in table["state"]),
+        parameters=tuple(Parameter(str(latent["name"]), _shape(latent["shape"])) for latent in table["parameters"]),
+        state=tuple((str(latent["name"]), _shape(latent["shape"])) for latent in table["state"]),
         ones=tuple(str(name) for name in table["ones"]),
         outputs=tuple(str(name) for name in table["outputs"]),
         loss=table["loss"],

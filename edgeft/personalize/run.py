@@ -46,10 +46,10 @@ def start_of(bundle: Bundle, plan: plans.Plan) -> Start:
             sets.append((latents, arrays[f"{kind}/targets"]))
     except KeyError as error:
         raise BundleError(f"lacks {error}", where=str(path), remedy="export the bundle again") from error
-    fits = all(p.shape == wanted.shape for p, wanted in zip(parameters, plan.parameters)) and all(
-        value.shape == (len(targets), *one.shape)
+    fits = all(p.shape == expected.shape for p, expected in zip(parameters, plan.parameters)) and all(
+        value.shape == (len(targets), *latent.shape)
         for latents, targets in sets
-        for value, one in zip(latents, plan.latents)
+        for value, latent in zip(latents, plan.latents)
     )
     if not fits or not len(sets[1][1]):
         raise BundleError("does not fit the plan of the manifest", where=str(path), remedy="export the bundle again")
@@ -71,27 +71,27 @@ def labels_of(bundle: Bundle, version: states.Version | None) -> tuple[str, ...]
     return (*bundle.labels, *(version.labels if version else ()))
 
 
-def session(bundle: Bundle, given: Path | str | None = None, *, threads: int | None = None) -> Personal | None:
-    """What predicts with the state at `given` (None: the one in the bundle's folder), and its labels and version.
+def session(bundle: Bundle, state_file: Path | str | None = None, *, threads: int | None = None) -> Personal | None:
+    """What predicts with the state at `state_file` (None: the one in the bundle's folder), and its labels and version.
 
     None where the bundle was exported without personalization or nothing has been learned. Raises `UsageError` for a
     state file that was named and is not there.
     """
-    if given is not None and not Path(given).exists():
-        raise UsageError("no such state file", where=str(given))
-    if "personalize" not in bundle.manifest and given is None:
+    if state_file is not None and not Path(state_file).exists():
+        raise UsageError("no such state file", where=str(state_file))
+    if "personalize" not in bundle.manifest and state_file is None:
         return None
     plan = plans.of(bundle)
-    version = states.read(states.place(bundle, given), bundle, plan).last
+    version = states.read(states.place(bundle, state_file), bundle, plan).last
     if version is None:
         return None
     if plan.loss == "ranking":
-        own, spec = users.session(bundle, plan, version, threads)
-        return Personal(own, bundle.labels, version.number, spec)
+        user_session, spec = users.session(bundle, plan, version, threads)
+        return Personal(user_session, bundle.labels, version.number, spec)
     trunk, tail = (graphs.load(bundle, name, threads) for name in ("trunk", "tail"))
     labels = labels_of(bundle, version)
-    made = graphs.Personal(trunk, tail, plan, version.parameters, len(labels) if plan.spare else 0)
-    return Personal(made, labels, version.number, bundle.preprocess)
+    personal = graphs.Personal(trunk, tail, plan, version.parameters, len(labels) if plan.spare else 0)
+    return Personal(personal, labels, version.number, bundle.preprocess)
 
 
 def run(
@@ -124,8 +124,8 @@ def run(
         before = states.read(place, bundle, plan)
         folder, own_rate = None if data is None else Path(data), rate if rate is not None else plan.rate
         learned_by = users.learned if plan.loss == "ranking" else _learned
-        found = learned_by(bundle, plan, before, folder, stream, count, own_rate, seed, threads, say)
-        verdict, version = found.pop("judged"), found.pop("candidate")
+        result = learned_by(bundle, plan, before, folder, stream, count, own_rate, seed, threads, say)
+        verdict, version = result.pop("judged"), result.pop("candidate")
         if verdict.verdict == PASS:
             states.write(states.State(place, (*before.versions, version)), bundle)
         last = version if verdict.verdict == PASS else before.last
@@ -138,7 +138,7 @@ def run(
             "gates": [verdict.as_dict()],
             "labels": [] if plan.loss == "ranking" else list(labels_of(bundle, last)),
             "bundle": str(bundle.path),
-            **found,
+            **result,
         }
 
 
@@ -159,23 +159,23 @@ def _learned(
     known = labels_of(bundle, before.last)
     free = plan.spare - (len(known) - len(bundle.labels))
     if stream is not None:
-        given = samples.stream(stream, bundle, known, free, seed)
+        new_samples = samples.stream(stream, bundle, known, free, seed)
     else:
-        given = samples.read(data or Path(), bundle, known, free, seed)
+        new_samples = samples.read(data or Path(), bundle, known, free, seed)
     trunk, tail, step = (graphs.load(bundle, name, threads) for name in plans.GRAPHS)
-    say(f"{len(given.targets)} new samples, {int(given.held.sum())} of them held back")
-    new = samples.through(given, bundle, plan, trunk)
+    say(f"{len(new_samples.targets)} new samples, {int(new_samples.held.sum())} of them held back")
+    new = samples.through(new_samples, bundle, plan, trunk)
     learning, held = new.part(False), new.part(True)
     outputs = len(bundle.labels) + plan.spare
     parameters, added = used, new.labels[len(bundle.labels) :]
     first = len(known)
     if plan.head[0] < 0 and (count == 0 or plan.loss == "prototype" or len(new.labels) > first):
         raise DataError("the tail has no last layer whose rows are classes", where=str(bundle.path))
-    every = [np.concatenate(pair) for pair in zip(learning[0], start.replay[0])]
+    latents_of_all = [np.concatenate(pair) for pair in zip(learning[0], start.replay[0])]
     truths = np.concatenate([learning[1], start.replay[1]])
 
     def by_means(values: list[np.ndarray]) -> list[np.ndarray]:
-        return learn.prototypes(plan, values, tail, (every, truths), len(new.labels))
+        return learn.prototypes(plan, values, tail, (latents_of_all, truths), len(new.labels))
 
     if count == 0:
         parameters = by_means(used)
@@ -198,7 +198,9 @@ def _learned(
     # what is forgotten counts from the model as it was exported, or small losses would add up from version to version
     def scored(on_new: list[np.ndarray], on_reference: list[np.ndarray]) -> Scored:
         pairs = ((on_new, held), (on_reference, start.reference))
-        return Scored(*(graphs.outputs_of(tail, plan, one, part[0])[0][:, :classes] for one, part in pairs))
+        return Scored(
+            *(graphs.outputs_of(tail, plan, parameters, part[0])[0][:, :classes] for parameters, part in pairs)
+        )
 
     truth, output, in_use = (held[1], start.reference[1]), plan.outputs[0], scored(used, start.parameters)
     tried = []
@@ -213,7 +215,7 @@ def _learned(
             break
     else:
         share, candidate, verdict, measured = tried[0]
-    told = {
+    record = {
         "when": states.now(),
         "steps": count,
         "rate": rate,
@@ -222,8 +224,8 @@ def _learned(
         "loss": [losses[0], losses[-1]] if losses else [],
         **measured,
     }
-    version = states.Version(states.next_number(before), candidate, tuple(added), told)
-    return {"judged": verdict, "candidate": version, **told}
+    version = states.Version(states.next_number(before), candidate, tuple(added), record)
+    return {"judged": verdict, "candidate": version, **record}
 
 
 def rollback(bundle: Bundle, state: Path | str | None = None) -> dict[str, Any]:
@@ -244,16 +246,16 @@ def rollback(bundle: Bundle, state: Path | str | None = None) -> dict[str, Any]:
     }
 
 
-def check(bundle: Bundle, given: Path | str | None = None, *, threads: int | None = None) -> Verdict | None:
+def check(bundle: Bundle, state_file: Path | str | None = None, *, threads: int | None = None) -> Verdict | None:
     """The state in use on the shipped reference samples, for `verify`; None where nothing was learned."""
     if "personalize" not in bundle.manifest:
         return None
     plan = plans.of(bundle)
-    version = states.read(states.place(bundle, given), bundle, plan).last
+    version = states.read(states.place(bundle, state_file), bundle, plan).last
     if version is None:
         return None
     if plan.loss == "ranking":
-        return users.check(bundle, plan, version, states.place(bundle, given), threads)
+        return users.check(bundle, plan, version, states.place(bundle, state_file), threads)
     start, tail = start_of(bundle, plan), graphs.load(bundle, "tail", threads)
     labels = labels_of(bundle, version)
     classes = len(labels) if plan.loss != "mse" else None
@@ -261,16 +263,17 @@ def check(bundle: Bundle, given: Path | str | None = None, *, threads: int | Non
     values = [
         float(
             task.metric(
-                {name: graphs.outputs_of(tail, plan, one, start.reference[0])[0][:, :classes]}, start.reference[1]
+                {name: graphs.outputs_of(tail, plan, parameters, start.reference[0])[0][:, :classes]},
+                start.reference[1],
             )
         )
-        for one in (start.parameters, version.parameters)
+        for parameters in (start.parameters, version.parameters)
     ]
     metric = task.METRIC
     forgot = metric.drop(values[0], values[1])
     held = forgot <= plan.max_forget + 1e-12
     why = (
-        f"version {version.number} of {states.place(bundle, given)}: {metric.name} on {len(start.reference[1])} "
+        f"version {version.number} of {states.place(bundle, state_file)}: {metric.name} on {len(start.reference[1])} "
         f"reference samples {metric.format(values[1])}, as exported {metric.format(values[0])}"
     )
     return Verdict(

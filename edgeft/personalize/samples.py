@@ -62,35 +62,35 @@ def read(path: Path, bundle: Bundle, known: tuple[str, ...], free: int, seed: in
     dataset = datasets.open(dataclasses.replace(source, split=WHOLE, group=""))
     if hasattr(bundle.task, "refuse_unseen"):
         bundle.task.refuse_unseen(dataset.facts, bundle.preprocess, str(path))
-    every = [dataset.splits[name] for name in ("train", "val", "test") if name in dataset.splits]
-    labels = _labels(dataset.labels, known, free, str(path), classes=every[0].classes is not None)
-    targets = bundle.task.join(np.concatenate([s.targets for s in every]), dataset.labels, labels, str(path))
-    owned = len(every) > 1 and every[-1].name == "test"
+    splits = [dataset.splits[name] for name in ("train", "val", "test") if name in dataset.splits]
+    labels = _labels(dataset.labels, known, free, str(path), classes=splits[0].classes is not None)
+    targets = bundle.task.join(np.concatenate([s.targets for s in splits]), dataset.labels, labels, str(path))
+    owned = len(splits) > 1 and splits[-1].name == "test"
     if owned:
-        held = np.concatenate([np.full(len(s), s.name == "test") for s in every])
+        held = np.concatenate([np.full(len(s), s.name == "test") for s in splits])
     else:
-        strata = np.concatenate([s.targets for s in every]) if every[0].classes is not None else None
+        strata = np.concatenate([s.targets for s in splits]) if splits[0].classes is not None else None
         held = held_back(strata, len(targets), seed, str(path))
-    sources = tuple(s.source(i) for s in every for i in range(len(s)))
-    places = [(split, i) for split in every for i in range(len(split))]
+    sources = tuple(s.source(i) for s in splits for i in range(len(s)))
+    places = [(split, i) for split in splits for i in range(len(split))]
     return Given(lambda at: places[at][0].raw(places[at][1]), targets, held, labels, sources)
 
 
 def stream(pairs: Iterable[tuple[Any, Any]], bundle: Bundle, known: tuple[str, ...], free: int, seed: int = 0) -> Given:
     """The same of (raw sample, label) pairs: a label is a class's name, or the values that a control should have."""
-    raws, said = [], []
+    raws, labels_of_stream = [], []
     for raw, label in pairs:
         raws.append(raw)
-        said.append(label)
+        labels_of_stream.append(label)
     if not raws:
         raise DataError("the stream gave no samples", where="samples", remedy="give (raw, label) pairs")
     names = tuple(f"sample {i}" for i in range(len(raws)))
-    if all(isinstance(label, str) for label in said):
-        labels = _labels(tuple(dict.fromkeys(said)), known, free, "samples", classes=True)
-        targets = np.array([labels.index(label) for label in said], np.int64)
+    if all(isinstance(label, str) for label in labels_of_stream):
+        labels = _labels(tuple(dict.fromkeys(labels_of_stream)), known, free, "samples", classes=True)
+        targets = np.array([labels.index(label) for label in labels_of_stream], np.int64)
         return Given(raws.__getitem__, targets, held_back(targets, len(raws), seed, "samples"), labels, names)
     try:
-        values = np.array([np.asarray(label, np.float32) for label in said], np.float32)
+        values = np.array([np.asarray(label, np.float32) for label in labels_of_stream], np.float32)
     except (TypeError, ValueError) as error:
         raise DataError("labels are neither all names nor all numbers of one form", where="samples") from error
     return Given(raws.__getitem__, values, held_back(None, len(raws), seed, "samples"), known, names)
@@ -117,8 +117,8 @@ def held_back(classes: np.ndarray | None, count: int, seed: int, where: str) -> 
     rng, held = np.random.default_rng(seed), np.zeros(count, bool)
     if classes is None:  # a recording: frames beside each other are near copies, so the end of it is held back
         held[count - max(1, round(HELD_BACK * count)) :] = True
-    for one in () if classes is None else np.unique(classes):
-        members = rng.permutation(np.flatnonzero(classes == one))
+    for number in () if classes is None else np.unique(classes):
+        members = rng.permutation(np.flatnonzero(classes == number))
         if len(members) > 1:
             held[members[: max(1, round(HELD_BACK * len(members)))]] = True
     if not held.any() or held.all():
@@ -130,12 +130,12 @@ def held_back(classes: np.ndarray | None, count: int, seed: int, where: str) -> 
     return held
 
 
-def through(given: Given, bundle: Bundle, plan: Plan, trunk: Any) -> Samples:
+def through(new_samples: Given, bundle: Bundle, plan: Plan, trunk: Any) -> Samples:
     """Preprocess every sample and run the trunk once on it. `DataError` names a sample that is not finite."""
-    feeds = batches(len(given.targets), lambda i: _feed(bundle, given.raw(i), given.sources[i]))
+    feeds = batches(len(new_samples.targets), lambda i: _feed(bundle, new_samples.raw(i), new_samples.sources[i]))
     parts = [graphs.latents_of(trunk, plan, batch) for _, batch in feeds]
     latents = [np.concatenate(values) for values in zip(*parts)]
-    return Samples(latents, given.targets, given.held, given.labels, given.sources)
+    return Samples(latents, new_samples.targets, new_samples.held, new_samples.labels, new_samples.sources)
 
 
 def _feed(bundle: Bundle, raw: Any, source: str) -> dict[str, np.ndarray]:

@@ -60,9 +60,9 @@ def identity(bundle: Bundle) -> str:
     return files.sha256(bundle.path / "manifest.json")
 
 
-def place(bundle: Bundle, given: Path | str | None) -> Path:
+def place(bundle: Bundle, state_file: Path | str | None) -> Path:
     """The state file: the given one, else the one inside the bundle's folder."""
-    return Path(given) if given is not None else bundle.path / FILE
+    return Path(state_file) if state_file is not None else bundle.path / FILE
 
 
 def read(path: Path, bundle: Bundle, plan: Plan) -> State:
@@ -97,15 +97,17 @@ def read(path: Path, bundle: Bundle, plan: Plan) -> State:
 
 def _version(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray], plan: Plan, path: Path) -> Version:
     number = int(entry["version"])
-    found = []
-    for i, wanted in enumerate(plan.parameters):
+    parameters = []
+    for i, expected in enumerate(plan.parameters):
         value = arrays[f"{number}/{i}"]
-        if value.dtype != np.float32 or value.shape != wanted.shape or not np.isfinite(value).all():
-            raise _damaged(path, f"version {number}: {wanted.name} is no finite float32 tensor {list(wanted.shape)}")
-        found.append(value)
-    if entry["sha256"] != _digest(found):
+        if value.dtype != np.float32 or value.shape != expected.shape or not np.isfinite(value).all():
+            raise _damaged(
+                path, f"version {number}: {expected.name} is no finite float32 tensor {list(expected.shape)}"
+            )
+        parameters.append(value)
+    if entry["sha256"] != _digest(parameters):
         raise _damaged(path, f"version {number} was altered: its digest is not the journal's")
-    return Version(number, found, tuple(str(label) for label in entry["labels"]), dict(entry["told"]))
+    return Version(number, parameters, tuple(str(label) for label in entry["labels"]), dict(entry["told"]))
 
 
 def _damaged(path: Path, what: str) -> BundleError:
@@ -125,17 +127,17 @@ def _digest(parameters: Sequence[np.ndarray]) -> str:
 
 def write(state: State, bundle: Bundle) -> None:
     """Replace the file by these versions (at most `KEPT` of them); `SystemFailure` leaves the old file as it was."""
-    kept = state.versions[-KEPT:]
+    versions = state.versions[-KEPT:]
     journal = {
         "schema": SCHEMA,
         "bundle": identity(bundle),
         "versions": [
             {"version": v.number, "labels": list(v.labels), "sha256": _digest(v.parameters), "told": dict(v.told)}
-            for v in kept
+            for v in versions
         ],
     }
     text = json.dumps(journal, allow_nan=False).encode()
-    arrays = {f"{v.number}/{i}": value for v in kept for i, value in enumerate(v.parameters)}
+    arrays = {f"{v.number}/{i}": value for v in versions for i, value in enumerate(v.parameters)}
     with io.BytesIO() as buffer:
         np.savez(buffer, journal=np.frombuffer(text, np.uint8), **arrays)  # type: ignore[arg-type]
         content = buffer.getvalue()

@@ -67,34 +67,34 @@ class Rows:
 def read(path: Path, bundle: Bundle) -> Taken:
     """The ratings of one user at `path`. Raises `DataError` for those of several, and for too few known items."""
     source = datasets.source(path, recorded(bundle.manifest, "data"))
-    found, notes = ratings.taken(source)
-    return _of_one(found, bundle, str(path), notes)
+    histories, notes = ratings.taken(source)
+    return _of_one(histories, bundle, str(path), notes)
 
 
 def stream(pairs: Iterable[tuple[Any, Any]], bundle: Bundle) -> Taken:
     """The same of (user, item) pairs, both ids as text, in order of time; of equal items the latest counts."""
-    found: dict[str, list[str]] = {}
+    histories: dict[str, list[str]] = {}
     for user, item in pairs:
         if not isinstance(user, str) or not isinstance(item, str):
             raise DataError("gave a pair that is no (user, item), both ids as text", where="stream")
-        own = found.setdefault(user, [])
-        if item in own:
-            own.remove(item)
-        own.append(item)
-    if not found:
+        history = histories.setdefault(user, [])
+        if item in history:
+            history.remove(item)
+        history.append(item)
+    if not histories:
         raise DataError("the stream gave no items", where="samples", remedy="give (user, item) pairs")
-    return _of_one(found, bundle, "samples", [])
+    return _of_one(histories, bundle, "samples", [])
 
 
-def _of_one(found: Mapping[str, Sequence[str]], bundle: Bundle, where: str, notes: Sequence[str]) -> Taken:
-    if len(found) > 1:
-        names = ", ".join(list(found)[:3])
+def _of_one(histories: Mapping[str, Sequence[str]], bundle: Bundle, where: str, notes: Sequence[str]) -> Taken:
+    if len(histories) > 1:
+        names = ", ".join(list(histories)[:3])
         raise DataError(
-            f"holds {len(found)} users ({names[:80]}, ...), and one learns at a time",
+            f"holds {len(histories)} users ({names[:80]}, ...), and one learns at a time",
             where=where,
             remedy="give the lines of one user; --state FILE keeps another user beside the first",
         )
-    ((user, items),) = found.items()
+    ((user, items),) = histories.items()
     table = {name: number for number, name in enumerate(bundle.preprocess["items"])}
     unknown = [item for item in items if item not in table]
     numbers = np.array([table[item] for item in items if item in table], np.int64)
@@ -106,8 +106,8 @@ def _of_one(found: Mapping[str, Sequence[str]], bundle: Bundle, where: str, note
             remedy="items are joined by their ids, which are those of the ratings that the model learned from",
         )
     if unknown:
-        told = f"{len(unknown)} items that the model does not know are left out, the first: {unknown[0][:80]!r}"
-        notes = [*notes, told]
+        note = f"{len(unknown)} items that the model does not know are left out, the first: {unknown[0][:80]!r}"
+        notes = [*notes, note]
     free = len(table) - len(np.unique(numbers)) - _width(bundle) + 1
     if free < 0:
         raise DataError(f"user {user[:80]!r} took nearly all items: no list of negatives can be drawn", where=where)
@@ -118,12 +118,12 @@ def _width(bundle: Bundle) -> int:
     return int(bundle.preprocess["candidates"])
 
 
-def judged(taken: Taken, bundle: Bundle, seed: int) -> Rows:
+def judged(interactions: Taken, bundle: Bundle, seed: int) -> Rows:
     """The items held back, the latest `MOST_JUDGED`, each among items that the user never took, `DRAWS` times."""
     rng, rows, places = np.random.default_rng([seed, _JUDGED]), [], []
-    for item in taken.items[-min(taken.held, MOST_JUDGED) :]:
+    for item in interactions.items[-min(interactions.held, MOST_JUDGED) :]:
         for _ in range(DRAWS):
-            others = unseen(len(bundle.preprocess["items"]), taken.items, _width(bundle) - 1, rng)
+            others = unseen(len(bundle.preprocess["items"]), interactions.items, _width(bundle) - 1, rng)
             order = rng.permutation(_width(bundle))
             rows.append(np.concatenate([[item], others])[order])
             places.append(int(np.flatnonzero(order == 0)[0]))
@@ -136,8 +136,10 @@ class Catalogue:
     def __init__(self, trunk: Session, plan: Plan, spec: Mapping[str, Any]) -> None:
         width, n = int(spec["candidates"]), len(spec["items"])
         rows = np.resize(np.arange(n), (-(-n // width), width))
-        every = [latents_of_items(trunk, plan, spec, rows[at : at + BATCH]) for at in range(0, len(rows), BATCH)]
-        self._kept = [np.concatenate(v).reshape(-1, *v[0].shape[2:])[:n] for v in zip(*every)]
+        latent_batches = [
+            latents_of_items(trunk, plan, spec, rows[at : at + BATCH]) for at in range(0, len(rows), BATCH)
+        ]
+        self._kept = [np.concatenate(v).reshape(-1, *v[0].shape[2:])[:n] for v in zip(*latent_batches)]
 
     def rows(self, items: np.ndarray) -> Arrays:
         """Latents (R, C, ...) of rows of item numbers (R, C)."""
@@ -149,16 +151,16 @@ def latents_of_items(trunk: Session, plan: Plan, spec: Mapping[str, Any], items:
     return graphs.latents_of(trunk, plan, {str(spec["item_input"]): items.astype(np.int32)})
 
 
-def batches(taken: Taken, plan: Plan, bundle: Bundle, catalogue: Catalogue, seed: int) -> Callable[[], Any]:
+def batches(interactions: Taken, plan: Plan, bundle: Bundle, catalogue: Catalogue, seed: int) -> Callable[[], Any]:
     """Batches of rows of the user's items, but for those held back, among others; targets are 1 where it is theirs."""
     rng, width, n = np.random.default_rng([seed, _LEARNED]), _width(bundle), len(bundle.preprocess["items"])
-    own = taken.items[: -taken.held]
+    learned_items = interactions.items[: -interactions.held]
     most = max(1, width // SHARE)
 
     def batch() -> tuple[Arrays, np.ndarray]:
-        chosen = [rng.permutation(own)[:most] for _ in range(plan.batch)]
+        chosen = [rng.permutation(learned_items)[:most] for _ in range(plan.batch)]
         # an item held back may be drawn as a negative: were it kept out, its absence would give it away
-        rows = np.stack([np.concatenate([c, unseen(n, own, width - len(c), rng)]) for c in chosen])
+        rows = np.stack([np.concatenate([c, unseen(n, learned_items, width - len(c), rng)]) for c in chosen])
         targets = np.tile(np.arange(width) < len(chosen[0]), (plan.batch, 1)).astype(np.float32)
         return catalogue.rows(rows), targets
 
@@ -170,15 +172,15 @@ def beginning(bundle: Bundle, plan: Plan, user: str) -> Arrays:
     path, users = bundle.path / plan.file, bundle.preprocess["users"]
     arrays = npz.read(path)
     try:
-        found = [arrays[f"parameter_{i}"].astype(np.float32) for i in range(len(plan.parameters))]
+        vectors = [arrays[f"parameter_{i}"].astype(np.float32) for i in range(len(plan.parameters))]
         if user in users:
             at = users.index(user)
-            found = [arrays[f"users/{i}"][at : at + 1].astype(np.float32) for i in range(len(plan.parameters))]
+            vectors = [arrays[f"users/{i}"][at : at + 1].astype(np.float32) for i in range(len(plan.parameters))]
     except KeyError as error:
         raise BundleError(f"lacks {error}", where=str(path), remedy="export the bundle again") from error
-    if any(value.shape != wanted.shape for value, wanted in zip(found, plan.parameters)):
+    if any(value.shape != expected.shape for value, expected in zip(vectors, plan.parameters)):
         raise BundleError("does not fit the plan of the manifest", where=str(path), remedy="export the bundle again")
-    return found
+    return vectors
 
 
 def learned(
@@ -196,55 +198,55 @@ def learned(
     """`judged` (the verdict), `candidate` (the version), and what was measured of the user's vectors."""
     if not count:
         raise UsageError("a user's vectors are learned by steps", where="--steps", remedy="give one or more")
-    taken = read(data, bundle) if data is not None else stream(pairs or (), bundle)
+    interactions = read(data, bundle) if data is not None else stream(pairs or (), bundle)
     owner = before.last.told.get("user") if before.last else None
-    if owner not in (None, taken.user):
+    if owner not in (None, interactions.user):
         raise UsageError(
-            f"the state is of user {str(owner)[:80]!r}, the data of {taken.user[:80]!r}",
+            f"the state is of user {str(owner)[:80]!r}, the data of {interactions.user[:80]!r}",
             where=str(before.path),
             remedy="name another file by --state: one is kept for each user",
         )
-    for note in taken.notes:
+    for note in interactions.notes:
         say(note)
-    say(f"user {taken.user}: {len(taken.items)} items, the latest {taken.held} of them held back")
+    say(f"user {interactions.user}: {len(interactions.items)} items, the latest {interactions.held} of them held back")
     trunk, tail, step = (graphs.load(bundle, name, threads) for name in ("trunk", "tail", "step"))
-    used = before.last.parameters if before.last else beginning(bundle, plan, taken.user)
-    catalogue, rows = Catalogue(trunk, plan, bundle.preprocess), judged(taken, bundle, seed)
+    used = before.last.parameters if before.last else beginning(bundle, plan, interactions.user)
+    catalogue, rows = Catalogue(trunk, plan, bundle.preprocess), judged(interactions, bundle, seed)
     losses: list[float] = []
     candidate = learn.steps(
         step,
         plan,
         used,
-        batches(taken, plan, bundle, catalogue, seed),
+        batches(interactions, plan, bundle, catalogue, seed),
         count,
         rate=rate,
         watch=lambda number, loss: losses.append(loss),
     )
     latents = catalogue.rows(rows.items)
-    scores = [graphs.outputs_of(tail, plan, one, latents)[0] for one in (used, candidate)]
+    scores = [graphs.outputs_of(tail, plan, parameters, latents)[0] for parameters in (used, candidate)]
     new = {"n": len(rows.places), **_figures(bundle.task, plan, scores, rows)}
     metric = bundle.task.METRIC
     gain = -metric.drop(new["before"], new["after"])
-    said = (
-        f"{metric.name} of user {taken.user} on {new['n']} rows ({new['n'] // DRAWS} items held back, each among "
-        f"{DRAWS} draws) goes from {metric.format(new['before'])} to {metric.format(new['after'])}"
+    reason = (
+        f"{metric.name} of user {interactions.user} on {new['n']} rows ({new['n'] // DRAWS} items held back, each "
+        f"among {DRAWS} draws) goes from {metric.format(new['before'])} to {metric.format(new['after'])}"
     )
     verdict = Verdict(
         "personalize",
         PASS if gain > 0 else FAIL,
-        said if gain > 0 else f"nothing gained: {said}",
+        reason if gain > 0 else f"nothing gained: {reason}",
         metric=metric.name,
         unit=metric.unit,
         drop=-gain,
         limit=0.0,
         n=new["n"],
     )
-    told = {
+    record = {
         "when": states.now(),
-        "user": taken.user,
+        "user": interactions.user,
         "steps": count,
         "rate": rate,
-        "samples": len(taken.items) - taken.held,
+        "samples": len(interactions.items) - interactions.held,
         "share": 1.0,
         "loss": [losses[0], losses[-1]],
         "metric": metric.name,
@@ -254,18 +256,18 @@ def learned(
         "gain": gain,
         "forgetting": 0.0,
     }
-    version = states.Version(states.next_number(before), candidate, (), {**told, "judged": rows.as_json()})
-    return {"judged": verdict, "candidate": version, **told}
+    version = states.Version(states.next_number(before), candidate, (), {**record, "judged": rows.as_json()})
+    return {"judged": verdict, "candidate": version, **record}
 
 
 def _figures(task: Any, plan: Plan, scores: Sequence[np.ndarray], rows: Rows) -> dict[str, Any]:
     """Metric before and after of scores (R, C), and further figures of the task."""
     true = np.take_along_axis(rows.items, rows.places[:, None], axis=1)[:, 0]
     targets = np.stack([rows.places, np.zeros_like(rows.places), true], axis=1)
-    tables = [{plan.outputs[0]: one} for one in scores]
-    found = {key: float(task.metric(one, targets)) for key, one in zip(("before", "after"), tables)}
-    extra = [task.extra_metrics(one, targets) for one in tables]
-    return {**found, "extra": {key: [float(one[key]) for one in extra] for key in extra[0]}}
+    tables = [{plan.outputs[0]: values} for values in scores]
+    figures = {key: float(task.metric(values, targets)) for key, values in zip(("before", "after"), tables)}
+    extra = [task.extra_metrics(values, targets) for values in tables]
+    return {**figures, "extra": {key: [float(values[key]) for values in extra] for key in extra[0]}}
 
 
 class Ours:
@@ -279,23 +281,23 @@ class Ours:
         plan: Plan,
         spec: Mapping[str, Any],
         number: int,
-        own: Arrays,
+        vectors: Arrays,
     ) -> None:
         self._model, self._trunk, self._tail = model, trunk, tail
-        self._plan, self._spec, self._number, self._own = plan, spec, number, own
+        self._plan, self._spec, self._number, self._own = plan, spec, number, vectors
         self.inputs: tuple[Tensor, ...] = model.inputs
         self.outputs: tuple[Tensor, ...] = model.outputs
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         users, items = feeds[str(self._spec["user_input"])], feeds[str(self._spec["item_input"])]
         mine = np.asarray(users).reshape(-1) == self._number
-        found = np.zeros(items.shape, np.float32)
+        scores = np.zeros(items.shape, np.float32)
         if mine.any():
             latents = latents_of_items(self._trunk, self._plan, self._spec, items[mine])
-            found[mine] = graphs.outputs_of(self._tail, self._plan, self._own, latents)[0]
+            scores[mine] = graphs.outputs_of(self._tail, self._plan, self._own, latents)[0]
         if not mine.all():
-            (found[~mine],) = self._model.run({name: value[~mine] for name, value in feeds.items()}).values()
-        return {self.outputs[0].name: found}
+            (scores[~mine],) = self._model.run({name: value[~mine] for name, value in feeds.items()}).values()
+        return {self.outputs[0].name: scores}
 
     def invoke(self) -> None:
         self._trunk.invoke()
@@ -316,8 +318,8 @@ def session(bundle: Bundle, plan: Plan, version: states.Version, threads: int | 
 def check(bundle: Bundle, plan: Plan, version: states.Version, place: Path, threads: int | None) -> Verdict:
     """The version on the rows that it was judged by, once more, on this artifact and this device."""
     try:
-        told = version.told["judged"]
-        rows = Rows(np.array(told["items"], np.int64), np.array(told["places"], np.int64))
+        record = version.told["judged"]
+        rows = Rows(np.array(record["items"], np.int64), np.array(record["places"], np.int64))
         user, before = str(version.told["user"]), float(version.told["new"]["before"])
         fits = rows.items.shape == (len(rows.places), _width(bundle)) and bool(len(rows.places))
         if not fits or not 0 <= rows.items.min() <= rows.items.max() < len(bundle.preprocess["items"]):
@@ -328,9 +330,11 @@ def check(bundle: Bundle, plan: Plan, version: states.Version, place: Path, thre
         ) from error
     trunk, tail = (graphs.load(bundle, name, threads) for name in ("trunk", "tail"))
     latents = latents_of_items(trunk, plan, bundle.preprocess, rows.items)
-    both = (beginning(bundle, plan, user), version.parameters)
+    candidates = (beginning(bundle, plan, user), version.parameters)
     metric = bundle.task.METRIC
-    figures = _figures(bundle.task, plan, [graphs.outputs_of(tail, plan, one, latents)[0] for one in both], rows)
+    figures = _figures(
+        bundle.task, plan, [graphs.outputs_of(tail, plan, parameters, latents)[0] for parameters in candidates], rows
+    )
     return Verdict(
         "personalize",
         PASS if metric.better(figures["after"], before) else FAIL,

@@ -56,20 +56,20 @@ def cut(graph: QuantizedGraph, learns: Iterable[str], values: Iterable[str] = ()
     while a weight's way to its layer (its fake-quantize module) is gone through once. Raises `ModelError` where none of
     them is in the graph, or where no layer is left before it.
     """
-    module, wanted = graph.module, set(learns)
+    module, trainable = graph.module, set(learns)
     constant = _constants(module, set(values))
-    sources = _sources(module, constant, wanted)
+    sources = _sources(module, constant, trainable)
     if not any(sources.values()):
         raise ModelError("no layer of the tail has parameters", remedy="choose another tail")
     region = _region(module, constant, sources)
     crossing, same = _crossing(module, region, constant)
     latents = tuple(_latent(module, node) for node in crossing)
     tail, parameters = _tail(module, region, crossing, same, constant, sources)
-    trunk = _trunk(graph, [node.name for node in crossing], tuple(one.name for one in latents))
+    trunk = _trunk(graph, [node.name for node in crossing], tuple(latent.name for latent in latents))
     if not trunk.weight_of:
         raise ModelError(
             "the tail is the whole model: no layer is left before it",
-            where=", ".join(sorted(wanted))[:200],
+            where=", ".join(sorted(trainable))[:200],
             remedy="choose a tail nearer to the output, such as head",
         )
     return Cut(trunk, latents, tail, parameters)
@@ -77,35 +77,35 @@ def cut(graph: QuantizedGraph, learns: Iterable[str], values: Iterable[str] = ()
 
 def _constants(module: fx.GraphModule, values: set[str]) -> set[fx.Node]:
     """Nodes that depend on no input and on no attribute of `values`; those attributes themselves."""
-    found: set[fx.Node] = set()
+    constants: set[fx.Node] = set()
     for node in module.graph.nodes:
         before = node.all_input_nodes
         fixed = node.op == "get_attr" and node.target not in values
-        if fixed or (before and all(n in found for n in before)):
-            found.add(node)
-    return found | {n for n in module.graph.nodes if n.op == "get_attr" and n.target in values}
+        if fixed or (before and all(n in constants for n in before)):
+            constants.add(node)
+    return constants | {n for n in module.graph.nodes if n.op == "get_attr" and n.target in values}
 
 
-def _sources(module: fx.GraphModule, constant: set[fx.Node], wanted: set[str]) -> dict[fx.Node, str]:
+def _sources(module: fx.GraphModule, constant: set[fx.Node], trainable: set[str]) -> dict[fx.Node, str]:
     """Constant nodes that live ops read -> the wanted parameter that they are made of ("" = none of them)."""
-    found = {}
+    sources = {}
     for node in constant:
         if any(user not in constant for user in node.users):
-            names = {n.target for n in _ancestors(node) if n.op == "get_attr"} & wanted
+            names = {n.target for n in _ancestors(node) if n.op == "get_attr"} & trainable
             if len(names) > 1:
                 raise ModelError(f"the parameters {sorted(map(str, names))} are joined before they are used")
-            found[node] = str(next(iter(names), ""))
-    return found
+            sources[node] = str(next(iter(names), ""))
+    return sources
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:
-    found, waiting = {node}, [node]
+    ancestors, waiting = {node}, [node]
     while waiting:
         for before in waiting.pop().all_input_nodes:
-            if before not in found:
-                found.add(before)
+            if before not in ancestors:
+                ancestors.add(before)
                 waiting.append(before)
-    return found
+    return ancestors
 
 
 def _region(module: fx.GraphModule, constant: set[fx.Node], sources: dict[fx.Node, str]) -> set[fx.Node]:
@@ -130,17 +130,17 @@ def _crossing(
     Sizes are not counted. Where a value crosses both as it is and on its grid (around and into a layer), the one on the
     grid stands for both: a latent is kept in a quarter of the bytes, and behind the cut nothing is rounded anyway.
     """
-    taken = {n for node in region for n in node.all_input_nodes if n not in region and n not in constant}
-    taken = {n for n in taken if isinstance(n.meta.get("val"), torch.Tensor)}
+    crossing = {n for node in region for n in node.all_input_nodes if n not in region and n not in constant}
+    crossing = {n for n in crossing if isinstance(n.meta.get("val"), torch.Tensor)}
     same = {}
-    for node in taken:
+    for node in crossing:
         if node.op == "call_module" and isinstance(_child(module, node), ActivationFakeQuant):
             (source,) = node.all_input_nodes
             if source.op == "call_module" and isinstance(_child(module, source), Factor):
                 (source,) = source.all_input_nodes  # what it multiplies is divided out again behind the cut
-            if source in taken and source.op != "call_module":
+            if source in crossing and source.op != "call_module":
                 same[source] = node
-    return [n for n in module.graph.nodes if n in taken and n not in same], same
+    return [n for n in module.graph.nodes if n in crossing and n not in same], same
 
 
 def _child(module: fx.GraphModule, node: fx.Node) -> torch.nn.Module:
@@ -162,18 +162,18 @@ def _tail(
     constant: set[fx.Node],
     sources: dict[fx.Node, str],
 ) -> tuple[fx.GraphModule, dict[str, torch.Tensor]]:
-    graph, made = fx.Graph(), torch.nn.Module()
+    graph, tail_root = fx.Graph(), torch.nn.Module()
     values: dict[fx.Node, fx.Node] = {}
     for node in crossing:
         values[node] = graph.placeholder(node.name)
         values[node].meta["val"] = node.meta["val"]
-    for node, kept in same.items():
-        values[node] = values[kept]
-        (scaled,) = kept.all_input_nodes
+    for node, replacement in same.items():
+        values[node] = values[replacement]
+        (scaled,) = replacement.all_input_nodes
         if scaled is not node:
             name = f"{scaled.target}_undone"
-            made.register_buffer(name, 1 / _child(module, scaled).factor.detach().clone())  # type: ignore[operator]
-            values[node] = graph.call_function(torch.ops.aten.mul.Tensor, (values[kept], graph.get_attr(name)))
+            tail_root.register_buffer(name, 1 / _child(module, scaled).factor.detach().clone())  # type: ignore[operator]
+            values[node] = graph.call_function(torch.ops.aten.mul.Tensor, (values[replacement], graph.get_attr(name)))
     parameters: dict[str, torch.Tensor] = {}
     used = [n for n in module.graph.nodes if n in constant and any(user in region for user in n.users)]
     evaluated = _evaluate(module, used)
@@ -184,7 +184,7 @@ def _tail(
             parameters[name] = evaluated[node]
             values[node] = graph.placeholder(f"parameter_{len(parameters) - 1}")
     for number, node in enumerate(n for n in used if not sources.get(n, "")):
-        made.register_buffer(f"constant_{number}", evaluated[node])
+        tail_root.register_buffer(f"constant_{number}", evaluated[node])
         values[node] = graph.get_attr(f"constant_{number}")
     for node in module.graph.nodes:
         if node not in region:
@@ -193,32 +193,32 @@ def _tail(
             if before not in values:  # all that is left are sizes
                 values[before] = _size(graph, before, [values[n] for n in crossing])
         if node.op == "call_module":
-            values[node] = _module(graph, made, module, node, values)
+            values[node] = _module(graph, tail_root, module, node, values)
         else:
             values[node] = graph.node_copy(node, lambda n: values[n])
     (output,) = (n for n in module.graph.nodes if n.op == "output")
-    told = output.args[0] if isinstance(output.args[0], (tuple, list)) else (output.args[0],)
-    outside = [n.name for n in told if n not in values]
+    results = output.args[0] if isinstance(output.args[0], (tuple, list)) else (output.args[0],)
+    outside = [n.name for n in results if n not in values]
     if outside:
         raise ModelError(f"the outputs {', '.join(outside)} do not depend on the tail", remedy="choose a lower cut")
-    graph.output(tuple(values[n] for n in told))
+    graph.output(tuple(values[n] for n in results))
     graph.lint()
-    return fx.GraphModule(made, graph).eval(), parameters
+    return fx.GraphModule(tail_root, graph).eval(), parameters
 
 
 def _evaluate(module: fx.GraphModule, nodes: list[fx.Node]) -> dict[fx.Node, torch.Tensor]:
-    found: dict[fx.Node, torch.Tensor] = {}
+    values: dict[fx.Node, torch.Tensor] = {}
 
     def value(node: fx.Node) -> torch.Tensor:
-        if node in found:
-            return found[node]
+        if node in values:
+            return values[node]
         if node.op == "get_attr":
             result = attribute(module, str(node.target))
         else:
             args = fx.map_arg(node.args, value)
             result = (_child(module, node) if node.op == "call_module" else node.target)(*args, **node.kwargs)  # type: ignore[operator]
-        found[node] = result.detach().clone()
-        return found[node]
+        values[node] = result.detach().clone()
+        return values[node]
 
     with torch.no_grad():
         return {node: value(node) for node in nodes}
@@ -226,30 +226,26 @@ def _evaluate(module: fx.GraphModule, nodes: list[fx.Node]) -> dict[fx.Node, tor
 
 def _size(graph: fx.Graph, node: fx.Node, latents: list[fx.Node]) -> fx.Node:
     """A size of the model's input, read off a latent that has the same symbol among its own sizes."""
-    wanted = node.meta.get("val")
+    value = node.meta.get("val")
     for latent in latents:
         for axis, size in enumerate(latent.meta["val"].shape):
-            if (
-                isinstance(wanted, torch.SymInt)
-                and isinstance(size, torch.SymInt)
-                and wanted.node.expr == size.node.expr
-            ):
+            if isinstance(value, torch.SymInt) and isinstance(size, torch.SymInt) and value.node.expr == size.node.expr:
                 return graph.call_function(_SIZE, (latent, axis))
     raise ModelError("the tail needs a size that nothing behind the cut has", where=f"tensor {node.name}")
 
 
 def _module(
-    graph: fx.Graph, made: torch.nn.Module, module: fx.GraphModule, node: fx.Node, values: dict[fx.Node, fx.Node]
+    graph: fx.Graph, root: torch.nn.Module, module: fx.GraphModule, node: fx.Node, values: dict[fx.Node, fx.Node]
 ) -> fx.Node:
     """A fake-quantize module hands its value on; a factor is a product."""
     child, (source,) = _child(module, node), node.all_input_nodes
     if isinstance(child, Factor):
-        made.register_buffer(str(node.target), child.factor.detach().clone())  # type: ignore[operator]
+        root.register_buffer(str(node.target), child.factor.detach().clone())  # type: ignore[operator]
         scaled = graph.call_function(torch.ops.aten.mul.Tensor, (values[source], graph.get_attr(str(node.target))))
         scaled.meta[FACTOR] = True
         if child.shift is None:
             return scaled
-        made.register_buffer(f"{node.target}_shift", child.shift.detach().clone())  # type: ignore[operator]
+        root.register_buffer(f"{node.target}_shift", child.shift.detach().clone())  # type: ignore[operator]
         moved = graph.call_function(torch.ops.aten.add.Tensor, (scaled, graph.get_attr(f"{node.target}_shift")))
         moved.meta[FACTOR] = True
         return moved

@@ -20,28 +20,30 @@ from .cut import FACTOR, Cut
 TO_TORCH, FROM_TORCH = (3, 2, 0, 1), (2, 3, 1, 0)
 
 
-def in_real_units(made: Cut) -> Cut:
+def in_real_units(original: Cut) -> Cut:
     """The cut without factors behind linear layers that learn: weight and bias hold them instead."""
-    tail = copy.deepcopy(made.tail)
-    holders = [node for node in tail.graph.nodes if node.op == "placeholder"][len(made.latents) :]
-    name_of = dict(zip(holders, made.parameters))
-    parameters = dict(made.parameters)
+    tail = copy.deepcopy(original.tail)
+    holders = [node for node in tail.graph.nodes if node.op == "placeholder"][len(original.latents) :]
+    name_of = dict(zip(holders, original.parameters))
+    parameters = dict(original.parameters)
     for node in list(tail.graph.nodes):
         if not node.meta.get(FACTOR) or node.target is not torch.ops.aten.mul.Tensor:
             continue
         layer, factor = node.args
         if layer.target is not torch.ops.aten.linear.default or len(layer.users) > 1:
             continue
-        own = layer.args[1:]
-        if not all(one in name_of and len(one.users) == 1 for one in own if one is not None):
+        arguments = layer.args[1:]
+        if not all(argument in name_of and len(argument.users) == 1 for argument in arguments if argument is not None):
             continue
         by = attribute(tail, str(factor.target))
-        for one in own:
-            if one is not None:
-                value = parameters[name_of[one]]
-                parameters[name_of[one]] = value * by.reshape(-1, *[1] * (value.dim() - 1))
+        for argument in arguments:
+            if argument is not None:
+                value = parameters[name_of[argument]]
+                parameters[name_of[argument]] = value * by.reshape(-1, *[1] * (value.dim() - 1))
         for last in [user for user in node.users if user.meta.get(FACTOR)]:
-            parameters[name_of[own[1]]] = parameters[name_of[own[1]]] + attribute(tail, str(last.args[1].target))
+            parameters[name_of[arguments[1]]] = parameters[name_of[arguments[1]]] + attribute(
+                tail, str(last.args[1].target)
+            )
             last.replace_all_uses_with(node)
             tail.graph.erase_node(last)
         node.replace_all_uses_with(layer)
@@ -49,31 +51,31 @@ def in_real_units(made: Cut) -> Cut:
     tail.graph.eliminate_dead_code()
     tail.graph.lint()
     tail.recompile()
-    return dataclasses.replace(made, tail=tail, parameters=parameters)
+    return dataclasses.replace(original, tail=tail, parameters=parameters)
 
 
-def laid_out(made: Cut, head: str) -> Cut:
+def laid_out(original: Cut, head: str) -> Cut:
     """The cut with such weights as parameters; those of the layer `head`, whose rows are classes, stay as they are."""
-    tail = copy.deepcopy(made.tail)
+    tail = copy.deepcopy(original.tail)
     holders = [node for node in tail.graph.nodes if node.op == "placeholder"]
-    parameters = dict(made.parameters)
-    for name, holder in zip(parameters, holders[len(made.latents) :]):
+    parameters = dict(original.parameters)
+    for name, holder in zip(parameters, holders[len(original.latents) :]):
         if name.rpartition(".")[0] == head or not _only_of_convolutions(holder):
             continue
         parameters[name] = parameters[name].permute(FROM_TORCH).contiguous()
         with tail.graph.inserting_before(holders[-1].next):
             turned = tail.graph.call_function(torch.ops.aten.permute.default, (holder, list(TO_TORCH)))
-        holder.replace_all_uses_with(turned, delete_user_cb=lambda user, own=turned: user is not own)
+        holder.replace_all_uses_with(turned, delete_user_cb=lambda user, exempt=turned: user is not exempt)
     tail.graph.lint()
     tail.recompile()
-    return dataclasses.replace(made, tail=tail, parameters=parameters)
+    return dataclasses.replace(original, tail=tail, parameters=parameters)
 
 
 def _only_of_convolutions(weight: fx.Node) -> bool:
     """Whether all that uses it are convolutions in one group, as their weight."""
     return bool(weight.users) and all(
         user.target is torch.ops.aten.conv2d.default
-        and [n for n, given in enumerate(user.args) if given is weight] == [1]
+        and [n for n, argument in enumerate(user.args) if argument is weight] == [1]
         and (user.args[6] if len(user.args) > 6 else user.kwargs.get("groups", 1)) == 1
         for user in weight.users
     )

@@ -138,9 +138,11 @@ class _Dense(torch.autograd.Function):
         rows = _rows(x, _kernel(weight), form)
         ctx.save_for_backward(weight, *rows)
         ctx.form = tuple(x.shape), form
-        said = _summed(rows, weight.permute(2, 3, 1, 0))
-        said = said if bias is None else said + bias  # before the reshape, which LiteRT else draws into the product
-        return said.reshape(x.shape[0], *_sizes(x, _kernel(weight), form), -1)
+        result = _summed(rows, weight.permute(2, 3, 1, 0))
+        result = (
+            result if bias is None else result + bias
+        )  # before the reshape, which LiteRT else draws into the product
+        return result.reshape(x.shape[0], *_sizes(x, _kernel(weight), form), -1)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
@@ -206,8 +208,8 @@ def _taps(weight: torch.Tensor) -> list[torch.Tensor]:
 def _weighted(windows: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     """The sum of windows, each times its place in a depthwise kernel."""
     first, *others = (window * tap for window, tap in zip(windows, _taps(weight)))
-    for other in others:
-        first = first + other
+    for operand in others:
+        first = first + operand
     return first
 
 
@@ -223,7 +225,7 @@ def conv2d(
     """`aten.conv2d` with its own gradients."""
     x, form = x.permute(0, 2, 3, 1), Form(_pair(stride), _pair(padding), _pair(dilation))
     if groups == x.shape[3] == weight.shape[0]:
-        said = _Depthwise.apply(x, weight, form)
+        result = _Depthwise.apply(x, weight, form)
     elif groups == 1:
         return _Dense.apply(x, weight, bias, form).permute(0, 3, 1, 2)
     else:
@@ -232,8 +234,8 @@ def conv2d(
             _Dense.apply(x[:, :, :, g * inside : (g + 1) * inside], weight[g * outside : (g + 1) * outside], None, form)
             for g in range(groups)
         ]
-        said = torch.cat(parts, 3)
-    return (said if bias is None else said + bias).permute(0, 3, 1, 2)
+        result = torch.cat(parts, 3)
+    return (result if bias is None else result + bias).permute(0, 3, 1, 2)
 
 
 def conv1d(
@@ -263,10 +265,10 @@ class _Relu(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         (x,) = ctx.saved_tensors
         low, top = ctx.range
-        kept = (x > low).to(grad.dtype)
+        mask = (x > low).to(grad.dtype)
         if top is not None:
-            kept = kept * (x < top).to(grad.dtype)
-        return grad * kept, None, None
+            mask = mask * (x < top).to(grad.dtype)
+        return grad * mask, None, None
 
 
 def relu(x: torch.Tensor) -> torch.Tensor:
@@ -317,8 +319,8 @@ def max_pool2d(
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    said = torch.matmul(x, weight.transpose(0, 1))
-    return said if bias is None else said + bias
+    result = torch.matmul(x, weight.transpose(0, 1))
+    return result if bias is None else result + bias
 
 
 #: ops of a captured graph that are written anew; all others stay as they are

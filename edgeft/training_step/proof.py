@@ -19,10 +19,10 @@ APART = {"sgd": 1e-5, "adam": 1e-3}
 ALIKE = 0.98
 
 
-def alike(task: Any, wanted: np.ndarray, said: np.ndarray) -> Verdict:
+def alike(task: Any, expected: np.ndarray, outputs: np.ndarray) -> Verdict:
     """Trunk and tail (n, outputs and spare ones) against the whole artifact (n, outputs) on the reference samples."""
     name = "output"
-    same = np.asarray(task.alike({name: wanted}, {name: said[:, : wanted.shape[1]]}))
+    same = np.asarray(task.alike({name: expected}, {name: outputs[:, : expected.shape[1]]}))
     return agreed(same, "decide as the model itself")
 
 
@@ -40,9 +40,11 @@ def agreed(same: np.ndarray, doing: str) -> Verdict:
     )
 
 
-def steps(made: Step, learning: Learning, session: Session, table: Personalize, count: int = PROVED_STEPS) -> Verdict:
+def steps(
+    training_step: Step, learning: Learning, session: Session, table: Personalize, count: int = PROVED_STEPS
+) -> Verdict:
     """A few training steps in the runtime against the same in torch: how far the parameters end apart."""
-    apart = distance(made, learning, session, table, count, together=True)
+    apart = distance(training_step, learning, session, table, count, together=True)
     limit = APART[table.optimizer]
     return Verdict(
         "personalize",
@@ -56,7 +58,7 @@ def steps(made: Step, learning: Learning, session: Session, table: Personalize, 
 
 
 def distance(
-    made: Step, learning: Learning, session: Session, table: Personalize, count: int, together: bool = False
+    training_step: Step, learning: Learning, session: Session, table: Personalize, count: int, together: bool = False
 ) -> float:
     """How far the parameters are from torch's after `count` steps on the step's own example, as a share of the norm.
 
@@ -64,26 +66,26 @@ def distance(
     rounding may pass a ReLU in one place and not in the other, and from there on the two go their own ways.
     """
     rng = np.random.default_rng(0)
-    given = [t.detach().clone() for t in made.example]
-    rows, outputs = given[-2].shape
+    arguments = [t.detach().clone() for t in training_step.example]
+    rows, outputs = arguments[-2].shape
     if learning.loss == "mse":
-        given[-2] = torch.from_numpy(rng.normal(size=(rows, outputs)).astype(np.float32))
+        arguments[-2] = torch.from_numpy(rng.normal(size=(rows, outputs)).astype(np.float32))
     else:
         classes = max(outputs - table.spare_classes, 1)
-        given[-2] = torch.eye(outputs)[torch.from_numpy(rng.integers(0, classes, rows))]
-    given[-1] = torch.full((1,), table.rate)
-    theirs, moved = [t.numpy() for t in given], len(made.outputs) - 1
-    parameters = sum(name.startswith("new_parameter_") for name in made.outputs)
+        arguments[-2] = torch.eye(outputs)[torch.from_numpy(rng.integers(0, classes, rows))]
+    arguments[-1] = torch.full((1,), table.rate)
+    theirs, moved = [t.numpy() for t in arguments], len(training_step.outputs) - 1
+    parameters = sum(name.startswith("new_parameter_") for name in training_step.outputs)
     farthest = apart = 0.0
     for _ in range(count):
-        found = session.run(dict(zip(made.inputs, theirs)))
-        theirs = [*(found[name] for name in made.outputs[:-1]), *theirs[moved:]]
-        given = [*(t.detach() for t in made.module(*given)[:-1]), *given[moved:]]
-        ours = np.concatenate([t.numpy().ravel() for t in given[:parameters]])
-        other = np.concatenate([t.ravel() for t in theirs[:parameters]])
-        apart = float(np.linalg.norm(ours - other) / max(float(np.linalg.norm(ours)), 1e-12))
+        results = session.run(dict(zip(training_step.inputs, theirs)))
+        theirs = [*(results[name] for name in training_step.outputs[:-1]), *theirs[moved:]]
+        arguments = [*(t.detach() for t in training_step.module(*arguments)[:-1]), *arguments[moved:]]
+        ours = np.concatenate([t.numpy().ravel() for t in arguments[:parameters]])
+        reference = np.concatenate([t.ravel() for t in theirs[:parameters]])
+        apart = float(np.linalg.norm(ours - reference) / max(float(np.linalg.norm(ours)), 1e-12))
         apart = apart if np.isfinite(apart) else float("inf")
         farthest = max(farthest, apart)
         if together:
-            theirs = [t.numpy() for t in given]
+            theirs = [t.numpy() for t in arguments]
     return farthest if together else apart

@@ -64,11 +64,11 @@ def state_of(parameters: Sequence[torch.Tensor], learning: Learning) -> dict[str
     return {**moments, "power_1": torch.ones(1), "power_2": torch.ones(1)}
 
 
-def loss_of(said: Sequence[torch.Tensor], targets: torch.Tensor, learning: Learning) -> torch.Tensor:
-    """A scalar: the mean over the batch. `said` are the tail's outputs, for prototypes also its features (B, D)."""
-    outputs = said[0]
+def loss_of(results: Sequence[torch.Tensor], targets: torch.Tensor, learning: Learning) -> torch.Tensor:
+    """A scalar: the mean over the batch. `results` are the tail's outputs, for prototypes also its features (B, D)."""
+    outputs = results[0]
     if learning.loss == "prototype":
-        outputs = nearness(said[1], targets)
+        outputs = nearness(results[1], targets)
     if learning.loss == "mse":
         error = outputs - targets
         if learning.spread:
@@ -90,8 +90,8 @@ def ranking(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     highest = (scores.detach() - FAR * targets).amax(1, keepdim=True)
     others = (scores - highest - FAR * targets).exp().sum(1, keepdim=True).log() + highest
     larger = torch.maximum(others, scores).detach()
-    each = ((others - larger).exp() + (scores - larger).exp()).log() + larger - scores
-    return (each * targets).sum() / torch.clamp(targets.sum(), min=1.0)
+    losses = ((others - larger).exp() + (scores - larger).exp()).log() + larger - scores
+    return (losses * targets).sum() / torch.clamp(targets.sum(), min=1.0)
 
 
 def nearness(features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -125,10 +125,10 @@ def update(
     if learning.optimizer == "sgd":
         velocity = [learning.momentum * v + g for v, g in zip(state, gradients)]
         return [p - rate * v for p, v in zip(parameters, velocity)], velocity
-    one, two = learning.betas
-    mean = [one * m + (1 - one) * g for m, g in zip(state[:count], gradients)]
+    beta1, two = learning.betas
+    mean = [beta1 * m + (1 - beta1) * g for m, g in zip(state[:count], gradients)]
     square = [two * s + (1 - two) * g * g for s, g in zip(state[count : 2 * count], gradients)]
-    first, second = state[-2] * one, state[-1] * two
+    first, second = state[-2] * beta1, state[-1] * two
     by_mean, by_square = rate / (1 - first), 1 / (1 - second)
     moved = [p - by_mean * m / ((s * by_square).sqrt() + learning.eps) for p, m, s in zip(parameters, mean, square)]
     return moved, [*mean, *square, first, second]
@@ -137,18 +137,18 @@ def update(
 def eager(tail: fx.GraphModule, count: int, latents: int, learning: Learning) -> Callable[..., Tensors]:
     """The step as a function of tensors: the reference for every runtime, and what is traced."""
 
-    def step(*given: torch.Tensor) -> Tensors:
-        state = given[count : len(given) - latents - 2]
-        parameters = [p.detach().requires_grad_(True) for p in given[:count]]
-        seen, (targets, rate) = given[len(given) - latents - 2 : -2], given[-2:]
+    def step(*arguments: torch.Tensor) -> Tensors:
+        state = arguments[count : len(arguments) - latents - 2]
+        parameters = [p.detach().requires_grad_(True) for p in arguments[:count]]
+        inputs_of_tail, (targets, rate) = arguments[len(arguments) - latents - 2 : -2], arguments[-2:]
         with torch.enable_grad():
-            said = Plain(tail).run(*seen, *parameters)
-            said = said if isinstance(said, (tuple, list)) else (said,)
-            loss = loss_of(said, targets, learning)
+            outputs = Plain(tail).run(*inputs_of_tail, *parameters)
+            outputs = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+            loss = loss_of(outputs, targets, learning)
             # the last layer has no part in the distances between features
-            found = torch.autograd.grad(loss, parameters, allow_unused=learning.loss == "prototype")
-            gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found)]
-        moved, new = update(given[:count], gradients, state, rate, learning)
+            slopes = torch.autograd.grad(loss, parameters, allow_unused=learning.loss == "prototype")
+            gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, slopes)]
+        moved, new = update(arguments[:count], gradients, state, rate, learning)
         return (*moved, *new, loss.reshape(1))
 
     return step
@@ -185,6 +185,6 @@ def build(
     except RuntimeError as error:
         raise ModelError(f"the training step of this tail cannot be written as a graph: {error}") from error
     names = [f"parameter_{i}" for i in range(len(parameters))]
-    said = (*names, *state, "loss")
+    output_names = (*names, *state, "loss")
     inputs = (*names, *state, *(f"latent_{i}" for i in range(len(latents))), "targets", "rate")
-    return Step(module, example, inputs, tuple(f"new_{n}" if n != "loss" else n for n in said))
+    return Step(module, example, inputs, tuple(f"new_{n}" if n != "loss" else n for n in output_names))

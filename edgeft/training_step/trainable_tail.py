@@ -97,16 +97,16 @@ def trainable_tail(
     loss = _loss(session, graphs, table)
     _warn_of_few_samples(session, table, loss, say)
     opened = _opened(session, graphs, table, loss)
-    made = opened.cut
+    opened_cut = opened.cut
 
-    names, head = list(made.parameters), session.built.head
+    names, head = list(opened_cut.parameters), session.built.head
     places = tuple(names.index(n) if n in names else -1 for n in (f"{head}.weight", f"{head}.bias"))
     head_at = (places[0], places[1])
     has_head = min(head_at) >= 0
-    tail = made.tail
+    tail = opened_cut.tail
     if has_head and loss != "mse":
-        tail = _with_features(tail, len(made.latents) + head_at[0])
-    if loss == "prototype" and (tail is made.tail or len(names) < 3):
+        tail = _with_features(tail, len(opened_cut.latents) + head_at[0])
+    if loss == "prototype" and (tail is opened_cut.tail or len(names) < 3):
         raise RecipeError(
             "prototypes of classes take a tail that holds a classifier and layers before it, which learn",
             where="personalize.loss",
@@ -118,7 +118,7 @@ def trainable_tail(
             where="personalize.spare_classes",
             remedy="set it to 0, or choose a tail that holds the head",
         )
-    parameters = list(made.parameters.values())
+    parameters = list(opened_cut.parameters.values())
     if table.spare_classes:
         parameters = [_with_rows(p, i, head_at, table.spare_classes) for i, p in enumerate(parameters)]
 
@@ -128,14 +128,14 @@ def trainable_tail(
     step = build(tail, parameters, rows, torch.zeros(table.batch_size, output.shape[1]), learning)
     example = tuple(_rows(value, 1) for value in latents)
     return TrainableTail(
-        made,
+        opened_cut,
         parameters,
         tail,
         trace(lambda *values: tuple(Plain(tail).run(*values)), (*example, *parameters)),
         example,
         step,
         learning,
-        head_at if tail is not made.tail else (-1, -1),
+        head_at if tail is not opened_cut.tail else (-1, -1),
         opened.inputs,
         opened.graph.captured.output_names,
         table,
@@ -185,14 +185,14 @@ def _opened(session: Session, graphs: QuantizedParts, table: Personalize, loss: 
     if loss == "ranking":
         user = str(session.spec["user_input"])
         graph, tables = user_vectors.opened(graph, user)
-        made = cut(graph, tables, tables)
-        user_vectors.check_candidates(made, int(session.spec["candidates"]))
-        return _Opened(graph, made, tuple(name for name in inputs if name != user), tables)
+        table_cut = cut(graph, tables, tables)
+        user_vectors.check_candidates(table_cut, int(session.spec["candidates"]))
+        return _Opened(graph, table_cut, tuple(name for name in inputs if name != user), tables)
 
     module, head = session.built.module, session.built.head
     names = {name for name, _ in graph.module.named_parameters()}
-    made = cut(graph, tail_parameters(module, head, table.tail, names))
-    return _Opened(graph, laid_out(in_real_units(made), head), inputs, {})
+    table_cut = cut(graph, tail_parameters(module, head, table.tail, names))
+    return _Opened(graph, laid_out(in_real_units(table_cut), head), inputs, {})
 
 
 def tail_parameters(module: torch.nn.Module, head: str, tail: str, present: set[str]) -> set[str]:

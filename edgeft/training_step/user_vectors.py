@@ -35,7 +35,7 @@ def opened(graph: QuantizedGraph, user: str) -> tuple[QuantizedGraph, dict[str, 
     at = captured.input_names.index(user)
     numbers = _numbers(holders[at])
     tables: dict[str, torch.Tensor] = {}
-    made: dict[fx.Node, fx.Node] = {}
+    copies: dict[fx.Node, fx.Node] = {}
     for node in [n for number in numbers for n in number.users]:
         if node in numbers:
             continue
@@ -43,14 +43,14 @@ def opened(graph: QuantizedGraph, user: str) -> tuple[QuantizedGraph, dict[str, 
             raise ModelError(f"the user's number goes into {node.target}", where=f"tensor {node.name}", remedy=_REMEDY)
         weight = node.args[0]
         assert isinstance(weight, fx.Node)
-        if weight not in made:
-            name = f"user_vector_{len(made)}"
+        if weight not in copies:
+            name = f"user_vector_{len(copies)}"
             tables[name] = _table(module, weight)
             module.register_buffer(name, tables[name].mean(0, keepdim=True))
             with module.graph.inserting_before(node):
-                made[weight] = module.graph.get_attr(name)
-            made[weight].meta["val"] = tables[name][:1]
-        node.replace_all_uses_with(made[weight])
+                copies[weight] = module.graph.get_attr(name)
+            copies[weight].meta["val"] = tables[name][:1]
+        node.replace_all_uses_with(copies[weight])
     if not tables:
         raise ModelError("no embedding of the user's number is left in the graph", where=user, remedy=_REMEDY)
     module.graph.eliminate_dead_code()
@@ -69,10 +69,10 @@ def opened(graph: QuantizedGraph, user: str) -> tuple[QuantizedGraph, dict[str, 
 
 def _numbers(holder: fx.Node) -> list[fx.Node]:
     """The placeholder of the user's number, and casts of it."""
-    found = [holder]
-    for node in found:
-        found += [user for user in node.users if user.target in _CASTS and user not in found]
-    return found
+    chain = [holder]
+    for node in chain:
+        chain += [user for user in node.users if user.target in _CASTS and user not in chain]
+    return chain
 
 
 def _table(module: fx.GraphModule, weight: fx.Node) -> torch.Tensor:
@@ -85,11 +85,11 @@ def _table(module: fx.GraphModule, weight: fx.Node) -> torch.Tensor:
     raise ModelError("the user's table is computed, not kept", where=f"tensor {weight.name}", remedy=_REMEDY)
 
 
-def check_candidates(made: Cut, width: int) -> None:
+def check_candidates(graph_cut: Cut, width: int) -> None:
     """Raise `ModelError` where a value that crosses the cut has no axis of `width` candidates."""
     with torch.no_grad():
-        outputs = made.trunk.module(*made.trunk.captured.example)
-    for latent, value in zip(made.latents, outputs if isinstance(outputs, (tuple, list)) else (outputs,)):
+        outputs = graph_cut.trunk.module(*graph_cut.trunk.captured.example)
+    for latent, value in zip(graph_cut.latents, outputs if isinstance(outputs, (tuple, list)) else (outputs,)):
         if value.dim() < 2 or value.shape[1] != width:
             raise ModelError(
                 f"has shape {tuple(value.shape)}, expected (rows, {width} candidates, ...)",
