@@ -62,7 +62,7 @@ def opened(
             )
             for side in sides
         ]
-        cores = links[0].ask("cores", wanted=pin)["cores"] if pin else None
+        cores = links[0].ask("cores", count=pin)["cores"] if pin else None
         for link, side, place in zip(links, sides, places):
             options = None if side.options is None else dict(side.options)
             words = {"bundle": place, "threads": side.threads, "baseline": side.baseline, "options": options}

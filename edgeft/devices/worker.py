@@ -6,7 +6,7 @@
     {"do": "single", "seconds": 1.0}                a result of `measure.latency.measure`
     {"do": "outputs"}                               {"sha256": ...} of what the bundle's samples give
     {"do": "heat"}                                  a reading of `heat.read`
-    {"do": "cores", "wanted": 1}                    {"cores": [3]}: the least busy ones
+    {"do": "cores", "count": 1}                    {"cores": [3]}: the least busy ones
     {"do": "who"}                                   {"fingerprint": {...}} of the machine alone
     (end of file)                                   the process ends
 
