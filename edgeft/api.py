@@ -323,7 +323,7 @@ def bench(
     With `search` the runtime's own options are tried, for at most `seconds` (None: 120). A value is kept where the
     outputs on the bundle's samples are the same bits and it is faster by more than 1 % (more threads: 10 %), or by more
     than the machine's A/A spread in `baselines`. It is written into the manifest after the bundle has been verified
-    with it; where that fails the bundle stays as it is, and the verdict is "fail".
+    with it; where that fails the bundle is unchanged, and the verdict is "fail".
 
     Returns a bench result (of a search: what was tried and changed, and `report`, the new one) with `path`, `target`,
     `backend`. Raises `BundleError`, `Missing` (the runtime's extra), `InvalidInput` (a baseline of another kind of

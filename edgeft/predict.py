@@ -42,7 +42,7 @@ def predict(
     opened = bundle if isinstance(bundle, bundles.Bundle) else bundles.open(bundle)
     task: Any = opened.task
     if out is not None and not hasattr(task, "pictures"):
-        raise UsageError(f"the task {task.NAME} makes no pictures of what it sees", remedy="leave out --out")
+        raise UsageError(f"the task {task.NAME} draws no pictures of its predictions", remedy="leave out --out")
     own = personalized(opened, state, threads=threads)
     spec = own.preprocess if own else opened.preprocess
     raws = [task.read(name, spec) for name in inputs]

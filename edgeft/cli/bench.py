@@ -23,26 +23,31 @@ _PATH = click.Path(path_type=Path)
     """,
 )
 @click.argument("bundle", type=_PATH)
-@click.option("--against", type=_PATH, metavar="BUNDLE", help="Compare with this bundle instead of the accepted one.")
+@click.option(
+    "--against", type=_PATH, metavar="BUNDLE", help="Compare with this bundle instead of the accepted baseline."
+)
 @click.option("--accept", is_flag=True, help="Make BUNDLE the baseline that later runs compare with.")
-@click.option("--calibrate", is_flag=True, help="Measure how far BUNDLE differs from itself here, and keep it.")
-@click.option("--search", is_flag=True, help="Try the runtime's options; what is faster goes into BUNDLE.")
+@click.option(
+    "--calibrate", is_flag=True, help="Measure and store the spread between processes of BUNDLE on this machine."
+)
+@click.option("--search", is_flag=True, help="Try the runtime's options and store faster ones in BUNDLE.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0, min_open=True, max=500),
     metavar="PCT",
-    help="Slower by more than this fails.  [default: 2, or the machine's own spread]",
+    help="Largest slowdown that passes.  [default: 2, or the spread of this machine]",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.1),
-    help="Time to measure for.  [default: 3; of a comparison or calibration 60, which a clear case does not need; "
-    "of a search 120]",
+    help="Time limit of the measurement.  [default: 3; comparison or calibration 60, less in clear cases; search 120]",
 )
 @click.option("--baselines", type=_PATH, metavar="DIR", help="Folder of accepted bundles.  [default: baselines]")
-@click.option("--cross-host", is_flag=True, help="Take a baseline of another kind of machine; the verdict is advisory.")
-@click.option("--device", multiple=True, help="Run there: ssh://[user@]host[:port]; more than once for several.")
+@click.option(
+    "--cross-host", is_flag=True, help="Accept a baseline from another kind of machine; the verdict is then advisory."
+)
+@click.option("--device", multiple=True, help="Measure on this device: ssh://[user@]host[:port]; may be repeated.")
 @click.option("--junit", type=_PATH, metavar="FILE", help="Write the result as JUnit XML.")
 @click.option("--markdown", type=_PATH, metavar="FILE", help="Write the result as Markdown.")
 def command(

@@ -48,16 +48,24 @@ def list_(console: Console) -> Outcome:
 
 @_command("setup", examples="edgeft device setup ssh://pi@rpi5.local --target rpi5")
 @click.argument("device")
-@click.option("--target", metavar="NAME", help="What board it is: its runtime is installed, its architecture checked.")
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="Target profile of the board: its runtime is installed and its architecture checked.",
+)
 @click.option(
     "--runtime",
     multiple=True,
     help="A runtime to install, with a version where one is wanted (onnxruntime==1.21.0); also more than once.",
 )
-@click.option("--extra", multiple=True, help="What raw samples take: audio, text, translate, detect; also several.")
-@click.option("--isa", type=click.Choice(["aarch64", "armv7"]), help="Of an emulated board: its 32-bit system instead.")
-@click.option("--python", metavar="PATH", help="An interpreter of the board that has numpy, click and a runtime.")
-@click.option("--wheels", type=click.Path(path_type=Path, exists=True), help="Wheels for a board without a network.")
+@click.option(
+    "--extra", multiple=True, help="Packages for raw samples: audio, text, translate, detect; may be repeated."
+)
+@click.option("--isa", type=click.Choice(["aarch64", "armv7"]), help="Use the 32-bit system of an emulated board.")
+@click.option("--python", metavar="PATH", help="Interpreter on the board that already has numpy, click and a runtime.")
+@click.option(
+    "--wheels", type=click.Path(path_type=Path, exists=True), help="Folder of wheels, for a board without a network."
+)
 def setup_(
     console: Console,
     device: str,

@@ -18,12 +18,18 @@ from .frame import command as _command
     """,
 )
 @click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--target", "targets", multiple=True, metavar="NAME", help="A board (edgeft targets); repeat for more.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME",
+    help="Board to export for (see edgeft targets); may be repeated.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundles.  [default: bundles]")
-@click.option("--ptq", is_flag=True, help="Quantize after training for a target whose scheme the run lacks.")
-@click.option("--strict", is_flag=True, help="What is inconclusive or could not be verified fails (exit 1).")
+@click.option("--ptq", is_flag=True, help="Use post-training quantization for a target whose scheme the run lacks.")
+@click.option("--strict", is_flag=True, help="Fail (exit 1) where a gate is inconclusive or could not be verified.")
 @click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a key of the recipe.")
-@click.option("--overwrite", is_flag=True, help="Replace bundles that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace existing bundles.")
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
 def command(
     console: Console,

@@ -82,7 +82,7 @@ def explain(error: BaseException, remedy_after_interrupt: str = "") -> EdgeftErr
         if worded or (isinstance(cause, OSError) and cause.errno in SYSTEM):
             words = "No space left on device" if worded else getattr(cause, "strerror", None) or str(cause)
             return SystemFailure(
-                f"the system refused: {words}",
+                f"operating-system error: {words}",
                 where=str(getattr(cause, "filename", None) or ""),
                 remedy="free some space, or choose a folder that you may read and write",
             )
@@ -90,6 +90,6 @@ def explain(error: BaseException, remedy_after_interrupt: str = "") -> EdgeftErr
         return SystemFailure("out of memory", remedy="lower train.batch_size, or close other programs")
     return InternalError(
         f"unexpected {type(error).__name__}: {error}",
-        remedy="this is a fault in edgeft: repeat the command as `edgeft --debug ...` and report the traceback with "
-        "the output of `edgeft doctor --json`",
+        remedy="this is an internal error of edgeft: repeat the command as `edgeft --debug ...` and report the "
+        "traceback with the output of `edgeft doctor --json`",
     )

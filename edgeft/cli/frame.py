@@ -79,9 +79,9 @@ def _common() -> list[click.Parameter]:
         )
 
     return [
-        flag(["--json"], "json", "Print exactly one JSON object on stdout; words go to stderr."),
-        flag(["-v", "--verbose"], "verbose", "Say more."),
-        flag(["-q", "--quiet"], "quiet", "Say only the result."),
+        flag(["--json"], "json", "Print exactly one JSON object on stdout; messages go to stderr."),
+        flag(["-v", "--verbose"], "verbose", "Print more details."),
+        flag(["-q", "--quiet"], "quiet", "Print only the result."),
         flag(["--debug"], "debug", "Show the traceback of an error."),
     ]
 

@@ -21,7 +21,7 @@ from .frame import command as _command
 )
 @click.argument("task", default="classify")
 @click.option("--out", type=click.Path(path_type=Path), default="recipe.toml", show_default=True, help="File to write.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def command(console: Console, task: str, out: Path, overwrite: bool) -> Outcome:
     """Write a commented recipe.toml for TASK."""
     from ..config import places, recipe

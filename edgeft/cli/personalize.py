@@ -13,7 +13,7 @@ from .frame import command as _command
 @_command(
     "personalize",
     examples="""
-    edgeft personalize bundles/rpi5 --data new            # learn from new/CLASS/*.wav, keep it if it is better
+    edgeft personalize bundles/rpi5 --data new            # train on new/CLASS/*.wav, keep the result if it is better
     edgeft personalize bundles/rpi5 --rollback            # back to the version before
     """,
 )
@@ -21,12 +21,18 @@ from .frame import command as _command
 @click.option("--data", type=click.Path(path_type=Path), help="New labelled samples in the format of the recipe.")
 @click.option("--steps", type=click.IntRange(min=0), help="Training steps; 0 = class means.  [default: as exported]")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Learning rate.  [default: as exported]")
-@click.option("--state", type=click.Path(path_type=Path), help="Keeps what is learned.  [default: state.npz in BUNDLE]")
-@click.option("--rollback", is_flag=True, help="Go back to the version before; nothing is learned.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of batches and of what is held back."
+    "--state", type=click.Path(path_type=Path), help="File for the trained parameters.  [default: state.npz in BUNDLE]"
 )
-@click.option("--device", help="Learn there, and keep it there: ssh://[user@]host[:port].")
+@click.option("--rollback", is_flag=True, help="Return to the previous version without training.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the batches and of the held-out samples.",
+)
+@click.option("--device", help="Train and store the result on this device: ssh://[user@]host[:port].")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
 def command(
     console: Console,
@@ -40,7 +46,10 @@ def command(
     device: str | None,
     threads: int | None,
 ) -> Outcome:
-    """Learn from new samples on this device; what is learned is used only where it is judged better."""
+    """Train the tail of BUNDLE on new samples, on this device.
+
+    The result is used only where it is better on held-out samples and does not forget too much.
+    """
     from .. import api
     from ..core.verdict import exit_code
     from . import words

@@ -1,4 +1,4 @@
-"""`edgeft predict`: what a bundle sees."""
+"""`edgeft predict`: the predictions of a bundle."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .frame import command as _command
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="A new folder for pictures: overlay and mask of a segmentation."
+    "--out", type=click.Path(path_type=Path), help="New folder for the overlay and the mask of a segmentation."
 )
 @click.option(
-    "--state", type=click.Path(path_type=Path), help="What a device has learned.  [default: the bundle's own state.npz]"
+    "--state", type=click.Path(path_type=Path), help="State file of a personalization.  [default: state.npz in BUNDLE]"
 )
 @click.option("--overwrite", is_flag=True, help="Write into an --out that is not empty.")
 def command(
@@ -30,7 +30,7 @@ def command(
     state: Path | None,
     overwrite: bool,
 ) -> Outcome:
-    """Run BUNDLE on real INPUTs and print what it sees."""
+    """Run BUNDLE on real INPUTs and print its predictions."""
     from .. import api
     from . import words
 

@@ -13,7 +13,7 @@ from .frame import command as _command
 @_command("report", examples="edgeft report bundles/rpi5 bundles/jetson --out report.html\nedgeft report baselines")
 @click.argument("paths", nargs=-1, required=True, metavar="RUN|BUNDLE|BASELINES...", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default="report.html", show_default=True, help="File to write.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def command(console: Console, paths: tuple[Path, ...], out: Path, overwrite: bool) -> Outcome:
     """Write RUNs, BUNDLEs and the history of BASELINES as one offline HTML page."""
     from .. import api

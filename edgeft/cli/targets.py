@@ -47,7 +47,7 @@ def list_(console: Console) -> Outcome:
 @_command("show", examples="edgeft targets show rpi5 --json")
 @click.argument("name")
 def show_(console: Console, name: str) -> Outcome:
-    """Show the profile of one board: what it allows, where that is known from."""
+    """Show the profile of one board: its runtime, its limits and the sources of these facts."""
     from ..config import target
     from . import words
 
@@ -60,7 +60,7 @@ def show_(console: Console, name: str) -> Outcome:
 @click.argument("run", metavar="RUN|RECIPE", type=click.Path(path_type=Path))
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
 def check_(console: Console, name: str, run: Path, allow_code: bool) -> Outcome:
-    """Say before training what the model of RUN (or of a recipe file) cannot do on the board NAME."""
+    """Check before training whether the board NAME can run the model of RUN (or of a recipe file)."""
     from .. import api
     from . import words
 

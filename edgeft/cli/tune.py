@@ -16,7 +16,7 @@ from .frame import command as _command
     "tune",
     examples="""
     edgeft tune                                        # the embedded default: a pretrained net on real digits
-    edgeft tune recipe.toml --dry-run                  # what would learn, how much memory, what the targets object to
+    edgeft tune recipe.toml --dry-run                  # trainable parameters, memory, compatibility with the targets
     edgeft tune recipe.toml --set train.epochs=3 --set update.policy=head
     edgeft tune --resume runs/blood-cells-20260101-120000
     """,

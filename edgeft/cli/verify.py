@@ -14,23 +14,27 @@ from .frame import command as _command
 @_command(
     "verify",
     examples="""
-    edgeft verify bundles/rpi5                      # files, parity on its own samples, latency
+    edgeft verify bundles/rpi5                      # files, parity on the bundle's samples, latency
     edgeft verify bundles/* --data data/blood       # accuracy and agreement too
     """,
 )
 @click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Labelled data in the format of the recipe.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Labelled data in the recipe's format; adds accuracy and agreement."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
 @click.option(
-    "--state", type=click.Path(path_type=Path), help="What a device has learned.  [default: the bundle's own state.npz]"
+    "--state", type=click.Path(path_type=Path), help="State file of a personalization.  [default: state.npz in BUNDLE]"
 )
-@click.option("--samples", type=click.IntRange(min=1), help="Judge only so many of --data.  [default: all]")
+@click.option(
+    "--samples", type=click.IntRange(min=1), help="Evaluate at most this many samples of --data.  [default: all]"
+)
 @click.option(
     "--device",
     multiple=True,
-    help="Check there: ssh://[user@]host[:port] or emulate:TARGET; more than once for several.",
+    help="Verify on this device: ssh://[user@]host[:port] or emulate:TARGET; may be repeated.",
 )
-@click.option("--strict", is_flag=True, help="What is inconclusive or could not be verified fails (exit 1).")
+@click.option("--strict", is_flag=True, help="Fail (exit 1) where a gate is inconclusive or could not be verified.")
 def command(
     console: Console,
     bundles: tuple[Path, ...],
@@ -41,7 +45,7 @@ def command(
     device: tuple[str, ...],
     strict: bool,
 ) -> Outcome:
-    """Re-check BUNDLEs on this machine, or on a device."""
+    """Verify BUNDLEs again, on this machine or on a device."""
     from .. import api
     from ..devices.several import side_by_side, worst_code
     from . import words

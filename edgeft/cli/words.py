@@ -36,14 +36,14 @@ def pairs(table: Mapping[str, Any]) -> str:
 
 
 def plan(result: Mapping[str, Any]) -> str:
-    """What `--dry-run` found: counts and memory, the targets' objections last."""
+    """What `--dry-run` reports: counts and memory, then the targets' compatibility problems."""
     said = ("objections", "learns", "moving_bytes", "updated_parameters", "total_parameters", "notes")
     learned = f"{result['updated_parameters']:,} of {result['total_parameters']:,} in {len(result['learns'])} tensors"
     told = {
         **{key: value for key, value in result.items() if key not in said},
         **{key: _rounded(result[key]) for key in ("learning_rates", "class_weights") if result.get(key)},
-        "parameters that learn": learned,
-        "memory of what moves": words.size(result["moving_bytes"]),
+        "trainable parameters": learned,
+        "memory of trainable parameters": words.size(result["moving_bytes"]),
     }
     every = [objections({"target": name, "objections": found}) for name, found in result["objections"].items()]
     return "\n".join([pairs(told), *map(words.line, result.get("notes", ())), *every])
@@ -54,14 +54,14 @@ def _rounded(values: Mapping[str, float]) -> dict[str, str]:
 
 
 def learns(result: Mapping[str, Any]) -> str:
-    """The tensors that would learn, one a line."""
-    return "\n".join(["learns:", *(f"  {words.line(name)}" for name in result["learns"])])
+    """The trainable tensors, one a line."""
+    return "\n".join(["trainable tensors:", *(f"  {words.line(name)}" for name in result["learns"])])
 
 
 def objections(found: Mapping[str, Any]) -> str:
-    """One line an objection: `refuse` cannot run there, `warn` runs badly."""
+    """One line for each problem: the target cannot run what is marked `refuse` and runs badly what is marked `warn`."""
     if not found["objections"]:
-        return f"{found['target']}: nothing to object to"
+        return f"{found['target']}: no compatibility problems"
     lines = [f"{found['target']}:"]
     for item in found["objections"]:
         remedy = f" → {item['remedy']}" if item.get("remedy") else ""
@@ -93,7 +93,8 @@ def calibrated(result: Mapping[str, Any]) -> str:
     return (
         f"{words.line(result['path'])} differs from itself by up to {result['spread_pct']:.2f} % here "
         f"({len(result['pairs_pct'])} pairs of processes, {result['quads']} quads, {result['clock']} clock)\n"
-        f"kept in {words.line(result['kept'])}: comparisons here tolerate at least that much"
+        f"The spread is stored in {words.line(result['kept'])}; later comparisons on this machine use at least this "
+        "tolerance."
     )
 
 
@@ -105,15 +106,15 @@ def _new(found: Mapping[str, Any]) -> dict[str, Any]:
 def searched(found: Mapping[str, Any]) -> str:
     """What a search of the runtime's options tried, and what the bundle runs with now."""
     rows = [(changes(each["change"]), each["verdict"], words.line(each["why"])) for each in found["tried"]]
-    lines = text.table(("OPTION", "VERDICT", "WHY"), rows) if rows else ["there is nothing to try here"]
+    lines = text.table(("OPTION", "VERDICT", "WHY"), rows) if rows else ["this runtime has no options to try"]
     final, place = found["final"], words.line(found["path"])
     if found["changed"] and found["verdict"] != FAIL:
         end = f"{place} now runs with {changes(_new(found))}: {final['speedup']:.2f}x as fast as before, verified again"
     elif found["changed"]:
-        end = f"{place} stays as it is: with {changes(_new(found))} it fails verification"
+        end = f"{place} is unchanged: with {changes(_new(found))} it fails verification"
         lines.append(words.sentence(found["report"]))
     else:
-        end = f"{place} stays as it is: nothing is faster by more than {found['margin_pct']:.1f} %"
+        end = f"{place} is unchanged: no setting is faster by more than {found['margin_pct']:.1f} %"
     return "\n".join([*lines, "", end])
 
 
@@ -125,12 +126,12 @@ def device(found: Mapping[str, Any]) -> str:
     rows = {
         "device": found["name"],
         "cpu": f"{machine['cpu']} ({machine['isa']}, {machine['cores']} cores)",
-        "runtimes": runtimes or "none that loads",
+        "runtimes": runtimes or "no runtime loads",
         "python": f"{machine['python']} ({found['python']})",
-        "temperature": hot or "not told",
-        "throttled": "not told" if heat["now"] is None else ", ".join(heat["now"]) or "no",
-        "power mode": heat["power_mode"] or "not told",
-        "governor": machine["governor"] or "not told",
+        "temperature": hot or "not reported",
+        "throttled": "not reported" if heat["now"] is None else ", ".join(heat["now"]) or "no",
+        "power mode": heat["power_mode"] or "not reported",
+        "governor": machine["governor"] or "not reported",
     }
     return "\n".join(text.table([], [(key, words.line(value)) for key, value in rows.items()]))
 
@@ -145,7 +146,7 @@ def emulated(record: Mapping[str, Any]) -> str:
 def devices(records: Sequence[Mapping[str, Any]]) -> str:
     """One line a device."""
     if not records:
-        return "no device was set up: edgeft device setup ssh://user@host --target NAME"
+        return "no device has been set up yet: edgeft device setup ssh://user@host --target NAME"
     rows = []
     for record in records:
         runtimes = ", ".join(f"{name} {version}" for name, version in (record.get("runtimes") or {}).items())
@@ -182,9 +183,9 @@ def predictions(seen: Sequence[Mapping[str, Any]]) -> str:
 def personalized(found: Mapping[str, Any]) -> str:
     """The verdict of a personalization, and before and after per class where there are classes."""
     kept = f"version {found['version']} is in use" if found["version"] else "the model as exported is in use"
-    head = "learned" if found["verdict"] == "pass" else "NOT kept"
+    head = "accepted" if found["verdict"] == "pass" else "NOT accepted"
     lines = [f"{head}: {words.line(found['why'])}", f"{kept} ({words.line(found['state'])})"]
-    for key, title in (("new", "new samples held back"), ("reference", "reference samples")):
+    for key, title in (("new", "new samples held out"), ("reference", "reference samples")):
         classes = (found[key] or {}).get("per_class") or {}
         rows = [(words.line(k), str(v["n"]), f"{v['before']:.3g}", f"{v['after']:.3g}") for k, v in classes.items()]
         if rows:

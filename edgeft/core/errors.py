@@ -10,8 +10,8 @@
     │   ├── RunError               a run directory
     │   └── BundleError            a bundle that is incomplete, altered or unsafe
     ├── Missing               4    a runtime, an extra or a device is not there
-    ├── SystemFailure         6    disk full, no permission
-    └── InternalError         70   our own fault
+    ├── SystemFailure         6    operating-system error: disk full, permission denied
+    └── InternalError         70   an internal error
 
 A gate that fails is not an error: it is a `Verdict` (exit 1, or 5 when inconclusive).
 """

@@ -3,8 +3,8 @@
 Leave-one-out by time (He et al., "Neural Collaborative Filtering", 2017): a user's last interaction is the test, the
 one before it validation, the rest is learned. A row to be judged holds that one item among negatives that the user
 never took, in an order drawn by seed, so that its place tells nothing. A row to learn from holds several of the user's
-items among negatives. A negative to learn from is only known not to be in what the user took *before*: were the held
-back items kept out of it, their absence would give them away.
+items among negatives. A negative to learn from is only known not to be in what the user took *before*: were the
+held-out items excluded from it, their absence would give them away.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 CANDIDATES = 100
 #: one of so many items in a row to learn from is the user's own: four negatives for each, as He et al. found best
 SHARE = 5
-#: a user's interactions that are held back: one for validation, one for the test
+#: a user's interactions that are held out: one for validation, one for the test
 HELD = 2
 #: numbers of the splits in the seeds of what is drawn
 _TRAIN, _VAL, _TEST = 0, 1, 2
@@ -44,7 +44,7 @@ class Histories:
         return self.items[self.starts[user] : self.starts[user + 1]]
 
     def learned(self, user: int) -> np.ndarray:
-        """Without what is held back."""
+        """Without what is held out."""
         return self.items[self.starts[user] : self.starts[user + 1] - HELD]
 
     def popularity(self) -> np.ndarray:

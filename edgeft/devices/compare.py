@@ -102,7 +102,7 @@ def compare(
     `tolerance` is what was asked for (0.02 = 2 %); where `spread`, the A/A spread of the host, is larger it counts
     instead, and the result says so. `threads` None takes each bundle's own number; they have to agree. `singles` also
     measures percentiles of single calls of both sides and of the new one's float baseline. With `advisory`, a sentence
-    that says why, the verdict decides nothing. Raises `BundleError`, `Missing`, `SystemFailure`.
+    that says why, the verdict is advisory. Raises `BundleError`, `Missing`, `SystemFailure`.
     """
     if not 0 < tolerance < 10:
         raise UsageError(f"a tolerance of {tolerance:.3g} is none", remedy="give a percentage above 0, for example 2")

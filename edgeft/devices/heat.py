@@ -18,7 +18,7 @@ _JETSON_MODE = Path("/var/lib/nvpmodel/status")
 
 
 def read(root: Path = SYS, mode: Path = _JETSON_MODE) -> dict[str, Any]:
-    """{"celsius" {zone: degrees}, "events" (a count or None), "now" [words], "power_mode"}; empty or None: not told."""
+    """{"celsius" {zone: degrees}, "events" (a count or None), "now" [words], "power_mode"}; empty or None: unknown."""
     return {
         "celsius": _zones(root),
         "events": _events(root),

@@ -175,7 +175,9 @@ class _Judge:
         )
         return {
             "verdict": KEPT if is_faster else NO_FASTER,
-            "why": description if regression.verdict != INCONCLUSIVE else f"{description}: not to be told apart",
+            "why": description
+            if regression.verdict != INCONCLUSIVE
+            else f"{description}: the difference is within the noise",
             "speedup": regression.estimate,
             "cpu_cost": cost,
             "interval": None if not math.isfinite(regression.high) else [regression.low, regression.high],
@@ -207,7 +209,7 @@ def _machine(bundle: Bundle, device: Device) -> dict[str, Any]:
     foreign = not targets.host_is(profile) if device.where == "host" else profile.isa not in ("", machine.get("isa"))
     if foreign:
         raise UsageError(
-            f"this machine is not the target {profile.name}: the options that are fast here say nothing of it",
+            f"this machine is not the target {profile.name}: the fastest options here need not be the fastest there",
             where=str(bundle.path),
             remedy="search on the board: --device ssh://user@host",
         )

@@ -14,7 +14,7 @@ from ..measure import stats
 
 @dataclass(frozen=True)
 class Scored:
-    """One set of parameters on the new samples that were held back, and on the reference samples: its outputs."""
+    """One set of parameters on the new samples that were held out, and on the reference samples: its outputs."""
 
     new: np.ndarray
     reference: np.ndarray
@@ -59,7 +59,7 @@ def judge(
         verdict, why = (
             FAIL,
             (
-                f"nothing gained: {metric.name} on the {new['n']} new samples held back is {news['after']}, "
+                f"nothing gained: {metric.name} on the {new['n']} new samples held out is {news['after']}, "
                 f"it was {news['before']}"
             ),
         )
@@ -67,7 +67,7 @@ def judge(
         verdict, why = (
             FAIL,
             (
-                f"gained too little for what it costs: one of the {new['n']} new samples held back, while "
+                f"gained too little for what it costs: one of the {new['n']} new samples held out, while "
                 f"{metric.name} on {old['n']} reference samples goes from {olds['before']} to {olds['after']}"
             ),
         )
@@ -75,7 +75,7 @@ def judge(
         verdict, why = (
             PASS,
             (
-                f"{metric.name} on the {new['n']} new samples held back goes from {news['before']} to "
+                f"{metric.name} on the {new['n']} new samples held out goes from {news['before']} to "
                 f"{news['after']}; on {old['n']} reference samples from {olds['before']} to {olds['after']}"
             ),
         )

@@ -163,7 +163,7 @@ def _learned(
     else:
         new_samples = samples.read(data or Path(), bundle, known, free, seed)
     trunk, tail, step = (graphs.load(bundle, name, threads) for name in plans.GRAPHS)
-    say(f"{len(new_samples.targets)} new samples, {int(new_samples.held.sum())} of them held back")
+    say(f"{len(new_samples.targets)} new samples, {int(new_samples.held.sum())} of them held out")
     new = samples.through(new_samples, bundle, plan, trunk)
     learning, held = new.part(False), new.part(True)
     outputs = len(bundle.labels) + plan.spare

@@ -19,13 +19,13 @@ from ..inputs.batches import batches
 from . import graphs
 from .plan import Plan
 
-#: with a test split of the data's own, that one is held back; else this share of every class, at least one sample
+#: with a test split of the data's own, that one is held out; else this share of every class, at least one sample
 HELD_BACK = 0.25
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Latents (n, ...) of samples, their targets in the bundle's terms, and which of them (n,) are held back.
+    """Latents (n, ...) of samples, their targets in the bundle's terms, and which of them (n,) are held out.
 
     `labels` are the bundle's, then those that the data adds. `sources` name the samples.
     """
@@ -110,12 +110,12 @@ def _labels(ours: tuple[str, ...], known: tuple[str, ...], free: int, where: str
 
 
 def held_back(classes: np.ndarray | None, count: int, seed: int, where: str) -> np.ndarray:
-    """Bool (count,): which samples are held back: of every class some at random, the same for the same seed.
+    """Bool (count,): which samples are held out: of every class some at random, the same for the same seed.
 
     Raises `DataError` where too few would be left on one side.
     """
     rng, held = np.random.default_rng(seed), np.zeros(count, bool)
-    if classes is None:  # a recording: frames beside each other are near copies, so the end of it is held back
+    if classes is None:  # a recording: frames beside each other are near copies, so the end of it is held out
         held[count - max(1, round(HELD_BACK * count)) :] = True
     for number in () if classes is None else np.unique(classes):
         members = rng.permutation(np.flatnonzero(classes == number))
@@ -123,7 +123,7 @@ def held_back(classes: np.ndarray | None, count: int, seed: int, where: str) -> 
             held[members[: max(1, round(HELD_BACK * len(members)))]] = True
     if not held.any() or held.all():
         raise DataError(
-            f"{count} sample(s), none of them beside another of its class: nothing could be held back to judge by",
+            f"{count} sample(s), none of them beside another of its class: nothing could be held out to judge by",
             where=where,
             remedy="give two or more samples of a class, or train/ and test/ folders of your own",
         )

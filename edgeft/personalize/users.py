@@ -1,7 +1,7 @@
 """A recommender learns one user: the vectors of that user move, all that is known of items and of others stays.
 
 A person whom the model never saw starts from the mean of all users' vectors, which ranks items by what most people
-take; one whom it knows starts from their own. The user's latest items are held back, and each stands among items that
+take; one whom it knows starts from their own. The user's latest items are held out, and each stands among items that
 the user never took, as in the model's own test (`data/interactions.py`). A batch is rows of the user's items among
 others, drawn anew each time; its loss is that of the model's training.
 """
@@ -31,9 +31,9 @@ from .plan import Plan
 from .samples import HELD_BACK
 
 Arrays = list[np.ndarray]
-#: each item held back is ranked among so many draws of negatives, since one draw is a coin thrown once
+#: each item held out is ranked among so many draws of negatives, since one draw is a coin thrown once
 DRAWS = 5
-#: of the items held back the latest so many are judged by: a state keeps its rows
+#: of the items held out the latest so many are judged by: a state keeps its rows
 MOST_JUDGED = 100
 #: what a batch is drawn with must not be what the judge's rows are drawn with
 _LEARNED, _JUDGED = 0, 1
@@ -49,7 +49,7 @@ class Taken:
 
     @property
     def held(self) -> int:
-        """How many of the latest are held back."""
+        """How many of the latest are held out."""
         return max(1, round(HELD_BACK * len(self.items)))
 
 
@@ -119,7 +119,7 @@ def _width(bundle: Bundle) -> int:
 
 
 def judged(interactions: Taken, bundle: Bundle, seed: int) -> Rows:
-    """The items held back, the latest `MOST_JUDGED`, each among items that the user never took, `DRAWS` times."""
+    """The items held out, the latest `MOST_JUDGED`, each among items that the user never took, `DRAWS` times."""
     rng, rows, places = np.random.default_rng([seed, _JUDGED]), [], []
     for item in interactions.items[-min(interactions.held, MOST_JUDGED) :]:
         for _ in range(DRAWS):
@@ -152,14 +152,14 @@ def latents_of_items(trunk: Session, plan: Plan, spec: Mapping[str, Any], items:
 
 
 def batches(interactions: Taken, plan: Plan, bundle: Bundle, catalogue: Catalogue, seed: int) -> Callable[[], Any]:
-    """Batches of rows of the user's items, but for those held back, among others; targets are 1 where it is theirs."""
+    """Batches of rows of the user's items, but for those held out, among others; targets are 1 where it is theirs."""
     rng, width, n = np.random.default_rng([seed, _LEARNED]), _width(bundle), len(bundle.preprocess["items"])
     learned_items = interactions.items[: -interactions.held]
     most = max(1, width // SHARE)
 
     def batch() -> tuple[Arrays, np.ndarray]:
         chosen = [rng.permutation(learned_items)[:most] for _ in range(plan.batch)]
-        # an item held back may be drawn as a negative: were it kept out, its absence would give it away
+        # an item held out may be drawn as a negative: were it kept out, its absence would give it away
         rows = np.stack([np.concatenate([c, unseen(n, learned_items, width - len(c), rng)]) for c in chosen])
         targets = np.tile(np.arange(width) < len(chosen[0]), (plan.batch, 1)).astype(np.float32)
         return catalogue.rows(rows), targets
@@ -208,7 +208,7 @@ def learned(
         )
     for note in interactions.notes:
         say(note)
-    say(f"user {interactions.user}: {len(interactions.items)} items, the latest {interactions.held} of them held back")
+    say(f"user {interactions.user}: {len(interactions.items)} items, the latest {interactions.held} of them held out")
     trunk, tail, step = (graphs.load(bundle, name, threads) for name in ("trunk", "tail", "step"))
     used = before.last.parameters if before.last else beginning(bundle, plan, interactions.user)
     catalogue, rows = Catalogue(trunk, plan, bundle.preprocess), judged(interactions, bundle, seed)
@@ -228,7 +228,7 @@ def learned(
     metric = bundle.task.METRIC
     gain = -metric.drop(new["before"], new["after"])
     reason = (
-        f"{metric.name} of user {interactions.user} on {new['n']} rows ({new['n'] // DRAWS} items held back, each "
+        f"{metric.name} of user {interactions.user} on {new['n']} rows ({new['n'] // DRAWS} items held out, each "
         f"among {DRAWS} draws) goes from {metric.format(new['before'])} to {metric.format(new['after'])}"
     )
     verdict = Verdict(
@@ -326,7 +326,7 @@ def check(bundle: Bundle, plan: Plan, version: states.Version, place: Path, thre
             raise ValueError("rows of another form")
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
-            f"says nothing of how version {version.number} was judged ({error})", where=str(place)
+            f"does not record how version {version.number} was evaluated ({error})", where=str(place)
         ) from error
     trunk, tail = (graphs.load(bundle, name, threads) for name in ("trunk", "tail"))
     latents = latents_of_items(trunk, plan, bundle.preprocess, rows.items)

@@ -134,7 +134,7 @@ def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = 
         "div",
         page.tile(f"{metric.name}, float", metric.format(before), f"{words.plain(summary.get('n'))} samples"),
         page.tile(f"{metric.name}, int8", metric.format(after), f"drop {lost}"),
-        page.tile("parameters that learned", words.plain(learned), share),
+        page.tile("updated parameters", words.plain(learned), share),
         page.tile("training memory, peak", words.size(summary.get("peak_training_bytes")), took),
         cls="tiles",
     )

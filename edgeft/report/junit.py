@@ -1,6 +1,6 @@
 """Gates as JUnit XML, for a CI server: one suite a bundle, one case a gate.
 
-A deciding gate passes or fails; what decides nothing or could not be judged is `skipped` with its reason, and under
+A required gate passes or fails; one that is not required or could not be judged is `skipped` with its reason, and under
 `strict` an inconclusive or unverified gate fails, as the exit code does.
 """
 

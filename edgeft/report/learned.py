@@ -40,7 +40,7 @@ def render(found: Mapping[str, Any]) -> str:
     )
     tiles = el(
         "div",
-        page.tile(f"{found['metric']}, new samples held back", _arrow(new, metric), f"{new['n']} samples"),
+        page.tile(f"{found['metric']}, new samples held out", _arrow(new, metric), f"{new['n']} samples"),
         *(_others(found, old, metric) if old else _alone(found)),
         page.tile(
             "learned from", f"{found['samples']} samples", f"{found['steps']} steps at a rate of {found['rate']:g}"
@@ -50,7 +50,7 @@ def render(found: Mapping[str, Any]) -> str:
     boxes: list[ET.Element | None] = [header, tiles]
     better = "more" if metric.higher_is_better else "less"
     for table, title, note in (
-        (new, "New samples that were held back", f"never learned from; {better} is better"),
+        (new, "New samples that were held out", f"never learned from; {better} is better"),
         (old, "Reference samples of what the model knew", "what gets worse here is forgotten"),
     ):
         boxes.append(_classes(table, title, note, metric) if table else None)

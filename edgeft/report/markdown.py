@@ -49,7 +49,7 @@ def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
         )
         for gate in gates:
             if gate.get("verdict") in (UNVERIFIED, FAIL, INCONCLUSIVE):
-                optional = "" if gate.get("required", True) or gate["verdict"] == UNVERIFIED else " (decides nothing)"
+                optional = "" if gate.get("required", True) or gate["verdict"] == UNVERIFIED else " (not required)"
                 why = _escape(gate.get("why") or "no reason was recorded")
                 notes.append(f"- **{target}**: {_escape(words.title(gate))} **{gate['verdict']}**{optional}: {why}")
         shown = [g for g in gates if g.get("verdict") in (FAIL, INCONCLUSIVE)]

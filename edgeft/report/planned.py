@@ -1,4 +1,4 @@
-"""The plan of a partial update as a picture: what learns of each layer, what it takes, and accuracy against memory."""
+"""The plan of a partial update as a picture: the trainable part of each layer, and accuracy against memory."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def card(plan: Any, metric: Metric) -> ET.Element | None:
     note = (
         f"A training step takes {words.size(plan.get('bytes'))}{of}; everything would take "
         f"{words.size(plan.get('full_bytes'))}, the head alone {words.size(plan.get('head_bytes'))}. "
-        f"{len(learned)} of {len(rows)} layers learn besides the head."
+        f"{len(learned)} of {len(rows)} layers are trainable besides the head."
     )
     cells = [
         [words.line(row.get("layer")), _what(row), words.plain(row.get("values")), words.size(row.get("bytes"))]
         for row in learned
     ]
-    numbers = page.table(["layer, in order", "what learns", "values", "memory"], cells, numeric=(2, 3))
+    numbers = page.table(["layer, in order", "trainable part", "values", "memory"], cells, numeric=(2, 3))
     chart = _curve(points, metric.name) if plots.available() else None
     tried = page.table(
         ["tried for a few steps", "memory", f"{metric.name}, validation", "loss"],
@@ -46,9 +46,9 @@ def card(plan: Any, metric: Metric) -> ET.Element | None:
     )
     picture = _layers(rows) if plots.available() else None
     return page.card(
-        "What learns",
+        "Trainable parameters",
         picture,
-        page.details("every layer that learns", numbers) if learned else None,
+        page.details("all trainable layers", numbers) if learned else None,
         el("div", chart, tried, cls="two") if points else None,
         note=note,
     )

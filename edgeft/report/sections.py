@@ -50,7 +50,7 @@ def unverified(report: Mapping[str, Any]) -> ET.Element | None:
     return el(
         "section",
         *([el("h2", "Not verified here"), items(open_)] if open_ else []),
-        *([el("h2", "Advisory: shown, but deciding nothing"), items(advisory)] if advisory else []),
+        *([el("h2", "Advisory: these gates do not affect the verdict"), items(advisory)] if advisory else []),
         *([el("h2", "Warnings"), el("ul", *(el("li", str(text)) for text in warnings))] if warnings else []),
         cls="card callout",
     )
@@ -96,7 +96,7 @@ def gates(report: Mapping[str, Any]) -> ET.Element:
         about, _, subject = words.title(gate).partition(" (")
         title = el("div", el("b", about), el("div", subject[:-1], cls="muted small") if subject else None)
         silent = not gate.get("required", True) and gate.get("verdict") not in (UNVERIFIED, ADVISORY)
-        optional = "(decides nothing) " if silent else ""
+        optional = "(not required) " if silent else ""
         rows.append(
             [
                 page.badge(gate.get("verdict")),

@@ -146,7 +146,7 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
     peak = words.size(summary.get("peak_training_bytes"))
     policy = summary.get("policy") or "full"
     how = f" ({words.line(policy)})" if policy != "full" else ""
-    lines.append(f"{learned} of {total} parameters learned{how}; {took}, peak {peak}")
+    lines.append(f"{learned} of {total} parameters updated{how}; {took}, peak {peak}")
     if folder:
         lines.append(f"run: {words.line(folder)}")
     return "\n".join(lines)

@@ -90,7 +90,10 @@ def why_ptq(row: Mapping[str, Any]) -> str:
     """Why the calibrated weights stand although QAT was run; "" where they do not, or it was not run."""
     if origin(row) != "ptq" or "updated_parameters" not in row:
         return ""
-    return line(row.get("why") or "QAT brought nothing, PTQ kept: no epoch was better on the validation split")
+    return line(
+        row.get("why")
+        or "QAT did not improve on PTQ, so the PTQ model is used: no epoch was better on the validation split"
+    )
 
 
 def title(gate: Mapping[str, Any]) -> str:
@@ -157,7 +160,7 @@ def limit(gate: Mapping[str, Any]) -> str:
 
 
 def in_reading_order(gates: Any) -> list[dict[str, Any]]:
-    """The gates as they are shown: unverified first, then failures; what decides nothing else comes last."""
+    """The gates as they are shown: unverified first, then failures; other gates that are not required come last."""
     rank = {verdict: i for i, verdict in enumerate(READING_ORDER)}
     return sorted(
         (dict(g) for g in gates or () if isinstance(g, Mapping)), key=lambda g: rank.get(str(g.get("verdict")), 9)
@@ -175,10 +178,10 @@ def sentence(report: Mapping[str, Any]) -> str:
     deciding = [g for g in gates if g.get("required", True) and g.get("verdict") in (PASS, FAIL, INCONCLUSIVE)]
     verdict = report.get("verdict")
     if verdict == PASS:
-        text = f"All {len(deciding)} deciding gates passed."
+        text = f"All {len(deciding)} required gates passed."
     elif verdict == FAIL:
         bad = [line(g.get("name", "?")) for g in deciding if g.get("verdict") == FAIL]
-        text = f"Failed: {', '.join(dict.fromkeys(bad))}." if bad else "Failed: nothing that decides was measured."
+        text = f"Failed: {', '.join(dict.fromkeys(bad))}." if bad else "Failed: no required gate was measured."
     elif verdict == INCONCLUSIVE:
         text = f"Too noisy to judge: {names(INCONCLUSIVE) or 'the measurement'}."
     else:
@@ -256,7 +259,7 @@ def control_rate(found: Mapping[str, Any]) -> str:
         return ""
     hertz, calls = finite(found.get("rate_hz")), plain(found.get("samples"))
     if hertz is None:
-        return f"Control rate: not told, {calls} calls are too few for a p99."
+        return f"Control rate: unknown, {calls} calls are too few for a p99."
     where = f", on the {line(found['where'])}" if found.get("where") else ""
     p99 = f"p99 {figure(found.get('p99_ms'), 'ms')} of {calls}{where}"
     return f"Control rate: {plain(hertz, 3)} Hz is what 99 of 100 calls keep up with ({p99})."

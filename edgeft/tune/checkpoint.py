@@ -15,7 +15,7 @@ from ..core.errors import RunError
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values atomically (temporary name, fsync, rename).
 
-    By way of memory: torch's own writer tells of a full disk by an error that cannot be told from a fault of ours.
+    By way of memory: torch's own writer reports a full disk by an error that looks like an internal one.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)

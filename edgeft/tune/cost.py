@@ -1,7 +1,7 @@
 """What a training step will keep in memory, before it is run: an account of the forward pass, op by op.
 
 `record` follows one forward pass and notes which tensors each op reads and writes. `Trace.saved` then says, for any set
-of parameters that learn, what the backward passes of `frugal` and of torch have to keep: nothing below the first
+of trainable parameters, what the backward passes of `frugal` and of torch have to keep: nothing below the first
 parameter that learns, one bit an element of a ReLU, an input only where the weight learns, and of it only the channels
 that learn. A storage that several ops keep counts once; parameters exist anyway and do not count. After Lin et al.,
 "On-device training under 256KB memory" (2022). `memory.SavedBytes` measures the same thing in a real step.

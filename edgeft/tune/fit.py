@@ -223,7 +223,8 @@ def outcome(fitted: Fitted, metric: Metric) -> dict[str, str]:
     scores = [row["validation"] for row in fitted.rows if row["epoch"]]
     best = max(scores) if metric.higher_is_better else min(scores)
     why = (
-        f"QAT brought nothing, PTQ kept: none of {len(scores)} epochs was better on the validation split "
-        f"({metric.name} {metric.format(fitted.best)} as calibrated, {metric.format(best)} in the best epoch)"
+        f"QAT did not improve on PTQ, so the PTQ model is used: none of {len(scores)} epochs was better on the "
+        f"validation split ({metric.name} {metric.format(fitted.best)} as calibrated, "
+        f"{metric.format(best)} in the best epoch)"
     )
     return {"method": "ptq", "why": why}

@@ -25,7 +25,7 @@ from . import lora, sparse, updates
 
 @dataclass(frozen=True)
 class Learning:
-    """`steps`: names that learn, in the order they are let loose: the head, then blocks downwards, `every` epochs each.
+    """`steps`: trainable names in the order of unfreezing: the head, then blocks downwards, `every` epochs each.
 
     `adapters` {layer: Adapter} hang in the module under the policy `lora`; `warnings` are for the user.
     """
@@ -44,7 +44,7 @@ class Learning:
         return frozenset().union(*self.steps[: 1 + (max(epoch, 1) - 1) // self.every])
 
     def schedule(self, epochs: int) -> list[str]:
-        """What is let loose when, in words; empty where everything learns from the start."""
+        """What is unfrozen when, in words; empty where everything is trainable from the start."""
         if not self.every:
             return []
         starts = [1 + self.every * i for i in range(len(self.steps))]
@@ -56,12 +56,13 @@ class Learning:
         if self.every:
             last = 1 + (max(epochs, 1) - 1) // self.every
             said.append(
-                f"unfreezing: the head alone, then one more of {len(self.steps) - 1} blocks every {self.every} epoch(s)"
+                f"gradual unfreezing: the head first, then one more of {len(self.steps) - 1} blocks "
+                f"every {self.every} epoch(s)"
             )
             if last < len(self.steps):
                 said.append(
-                    f"warning: {epochs} epochs let {last - 1} of {len(self.steps) - 1} blocks learn; for all of them "
-                    f"train.epochs = {self.every * len(self.steps)} or more"
+                    f"warning: {epochs} epochs unfreeze {last - 1} of {len(self.steps) - 1} blocks; to unfreeze "
+                    f"all of them set train.epochs = {self.every * len(self.steps)} or more"
                 )
         if self.adapters:
             count = sum(p.numel() for a in self.adapters.values() for p in a.parameters())
@@ -105,7 +106,7 @@ def begin(
     steps += [part for block in reversed(blocks(module, head)) if (part := frozenset(names & set(block)))]
     if every and len(steps) < 2:
         raise RecipeError(
-            f"train.unfreeze: under update.policy = {update.policy!r} nothing but the head learns",
+            f"train.unfreeze: under update.policy = {update.policy!r} only the head is trainable",
             remedy="take another policy, or leave train.unfreeze out",
         )
     return Learning(frozenset(names), tuple(steps), every, adapters, tuple(_warnings(update, pretrained, plan)), plan)
@@ -155,7 +156,7 @@ def _warnings(update: Update, pretrained: bool, plan: sparse.Plan | None = None)
     if update.policy != "sparse" and (update.biases or update.weights):
         said.append("update.biases and update.weights only have an effect under update.policy = 'sparse'")
     if update.policy == "auto" and plan is None:
-        said.append("what learns is planned when training starts; without a plan the head alone is counted")
+        said.append("the trainable parameters are planned when training starts; this dry run counts the head alone")
     if update.policy != "full" and not pretrained:
         said.append(f"update.policy = {update.policy!r} keeps weights that were never trained: give model.weights")
     return said

@@ -17,7 +17,7 @@ from .memory import moving_bytes
 
 
 def plan(session: Session) -> dict[str, Any]:
-    """What a run would do: counts, what learns, memory of the parameters that move, what the targets object to."""
+    """What a run would do: counts, trainable parameters and their memory, compatibility problems of the targets."""
     module, head, t = session.built.module, session.built.head, session.recipe.train
     learns = learning.begin(module, head, session.recipe, session.example, pretrained=session.pretrained)
     learned = learns.at(t.epochs)

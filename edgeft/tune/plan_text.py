@@ -1,4 +1,4 @@
-"""A plan of a sparse update in lines of text: what learns, what it takes, and the curve."""
+"""A plan of a sparse update in lines of text: trainable layers, their memory, and the curve."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def lines(record: Mapping[str, Any], metric: Metric) -> list[str]:
     of = f" of {_mib(record['budget'])}" if "budget" in record else ""
     said = [
         f"plan: {_mib(record['bytes'])}{of} for a training step (everything: {_mib(record['full_bytes'])}, the head "
-        f"alone: {_mib(record['head_bytes'])}); {len(rows)} of {len(record['layers'])} layers learn besides the head"
+        f"alone: {_mib(record['head_bytes'])}); {len(rows)} of {len(record['layers'])} layers are trainable besides "
+        "the head"
     ]
     most = max((row["bytes"] for row in rows), default=0) or 1
     wide = max((len(row["layer"]) for row in rows), default=0)
@@ -26,7 +27,7 @@ def lines(record: Mapping[str, Any], metric: Metric) -> list[str]:
         bar = "█" * max(1, round(_WIDTH * row["bytes"] / most))
         said.append(f"  {row['layer']:{wide}}  {bar:{_WIDTH}}  {_mib(row['bytes'])}  {', '.join(parts)}")
     for point in record["curve"]:
-        mark = "  <- taken" if point["taken"] else ""
+        mark = "  <- chosen" if point["taken"] else ""
         scores = f"validation {metric.format(point['validation'])}, loss {point['loss']:.4f}"
         said.append(f"  tried: {point['name']:10} {_mib(point['bytes']):>11}  {scores}{mark}")
     return said

@@ -254,7 +254,7 @@ class _Run:
                 found = sparse.plan(self.module, kept["biases"], kept["weights"], exact=True)
                 planned = auto.Planned(found, kept)
             else:
-                self.say("auto: planning what learns")
+                self.say("auto: planning the trainable parameters")
                 planned = auto.planned(self.s, self.loss, self.accelerator, lambda m: self.own_metric(m, "val"))
             self.learns = learning.begin(
                 self.module, self.s.built.head, self.s.recipe, self.s.example,

@@ -37,7 +37,7 @@ class Plan:
         return any(fnmatch.fnmatchcase(layer, pattern) for pattern in self.biases)
 
     def names(self, parameters: Iterable[str]) -> set[str]:
-        """Those of a module's parameters that learn, the head left out."""
+        """A module's trainable parameters, without the head."""
         found = set()
         for name in parameters:
             layer, _, leaf = name.rpartition(".")

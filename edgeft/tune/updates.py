@@ -38,7 +38,7 @@ _NORMS = (
 
 
 def trainable(module: nn.Module, head: str, policy: str, plan: sparse.Plan | None = None) -> set[str]:
-    """Names of the float module's parameters that learn. Raises `RecipeError` for an unknown policy.
+    """Names of the float module's trainable parameters. Raises `RecipeError` for an unknown policy.
 
     Under `lora` those of the adapters that hang in it, and the head; under `sparse` and `auto` those of the plan.
     """

@@ -1,7 +1,7 @@
 """What the bundle's report.json records and this run did not measure: it stays in the report, marked as recorded.
 
-A required gate that failed, or could not be judged, stays so until it is measured again. A recorded pass decides
-nothing: whoever can edit the file could have written it. Under `--strict` a required gate that is not repeated fails
+A required gate that failed, or could not be judged, stays so until it is measured again. A recorded pass does
+not count: whoever can edit the file could have written it. Under `--strict` a required gate that is not repeated fails
 (`document.not_repeated`).
 """
 

@@ -1,4 +1,4 @@
-"""What decides nothing and is worth a look: each class, the task's further metrics, and what is taken for what."""
+"""Figures without a gate: each class, the task's further metrics, and what is taken for what."""
 
 from __future__ import annotations
 

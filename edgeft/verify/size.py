@@ -11,7 +11,7 @@ MEGABYTE = 1_000_000
 def size(float_bytes: int, quantized_bytes: int, gates: Gates) -> Verdict:
     """Bytes of all model files against `size_mb` (megabytes of 1,000,000 bytes).
 
-    Without a budget the figure is reported and decides nothing; an artifact of no bytes is a fail all the same.
+    Without a budget the figure is reported and does not affect the verdict; an artifact of no bytes is always a fail.
     """
     limit = gates.size_mb
     megabytes = quantized_bytes / MEGABYTE

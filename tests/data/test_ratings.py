@@ -55,7 +55,7 @@ def test_nothing_held_back_is_learned_and_its_absence_tells_nothing(made) -> Non
         assert not set(rows.histories.learned(user).tolist()) & set(items[own == 0].tolist())
         seen_as_negative += bool(held[user] & set(items[own == 0].tolist()))
     assert all(learned[u] == set(rows.histories.learned(u).tolist()) for u in learned), "everything else is"
-    assert seen_as_negative > 0, "what is held back may be drawn as a negative, as in the field nobody knows it"
+    assert seen_as_negative > 0, "what is held out may be drawn as a negative, as in the field nobody knows it"
 
 
 def test_the_place_of_the_true_item_is_drawn(made) -> None:

@@ -71,7 +71,7 @@ def test_what_is_held_back() -> None:
     drive = samples.held_back(None, 8, 0, "x")  # its end, since frames beside each other are near copies
     assert drive.tolist() == [False] * 6 + [True] * 2
     for alone in (np.array([0]), np.array([0, 1, 2])):
-        with pytest.raises(DataError, match="held back"):
+        with pytest.raises(DataError, match="held out"):
             samples.held_back(alone, len(alone), 0, "x")
 
 

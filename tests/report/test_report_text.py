@@ -24,7 +24,7 @@ def test_a_report_for_people() -> None:
         "0.82× float, 99 % [0.80, 0.84]×, on host",
         "drop ≤ 1.00 points",
         "why compatibility",
-        "All 3 deciding gates passed. Not verified here: compatibility. Advisory only: integer, latency.",
+        "All 3 required gates passed. Not verified here: compatibility. Advisory only: integer, latency.",
         "warning: a stray file",
         "bundle: bundles/x",
     ):
@@ -82,7 +82,7 @@ def test_a_run_for_people() -> None:
         "accuracy of 210 samples (chance 33.33 %)",
         "affine, calibrated (PTQ)",
         "drop +1.43 points",
-        "11,177,000 of 11,177,000 parameters learned; 880 steps in 3 min 04 s, peak 734 MB",
+        "11,177,000 of 11,177,000 parameters updated; 880 steps in 3 min 04 s, peak 734 MB",
         "run: runs/x",
     ):
         assert part in lines, part
@@ -103,7 +103,7 @@ def test_a_control_rate_is_told_where_it_was_measured() -> None:
     told = "Control rate: 250 Hz is what 99 of 100 calls keep up with (p99 4 ms of 400)."
     assert text.bench({**found, "rate_hz": 250.0}).splitlines()[-1] == told
     few = text.bench({**found, "samples": 64, "p99_ms": None, "rate_hz": None})
-    assert few.splitlines()[-1] == "Control rate: not told, 64 calls are too few for a p99."
+    assert few.splitlines()[-1] == "Control rate: unknown, 64 calls are too few for a p99."
     lines = text.render({**values.report(), "rate": {"rate_hz": 250.0, "p99_ms": 4.0, "samples": 400, "where": "host"}})
     assert "(p99 4 ms of 400, on the host)" in lines
 
@@ -147,7 +147,7 @@ def test_a_plug_in_tasks_metric_is_written_as_its_record_says() -> None:
 
 
 def test_no_row_of_training_that_was_not_taken() -> None:
-    why = "QAT brought nothing, PTQ kept: none of 3 epochs was better on the validation split"
+    why = "QAT did not improve on PTQ, so the PTQ model is used: none of 3 epochs was better on the validation split"
     row = {"ptq": 0.9571, "quantized": 0.9571, "best_epoch": 0}
     discarded = {**row, "method": "ptq", "updated_parameters": 9, "why": why}
     for summary, reason in (
@@ -156,7 +156,7 @@ def test_no_row_of_training_that_was_not_taken() -> None:
         ({**values.summary(), "schemes": {"affine": discarded}}, why),
         (
             {**values.summary(), "schemes": {"affine": {**row, "updated_parameters": 9}}},
-            "QAT brought nothing, PTQ kept",
+            "QAT did not improve on PTQ, so the PTQ model is used",
         ),
     ):
         for page in (text.tuned(summary), html.render_run(summary)):

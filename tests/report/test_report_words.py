@@ -112,9 +112,9 @@ def test_unverified_is_read_first_and_advisory_last() -> None:
 @pytest.mark.parametrize(
     ("verdict", "gates", "said"),
     [
-        ("pass", [("accuracy", "pass"), ("size", "pass")], "All 2 deciding gates passed."),
+        ("pass", [("accuracy", "pass"), ("size", "pass")], "All 2 required gates passed."),
         ("fail", [("accuracy", "fail"), ("parity", "fail"), ("parity", "fail")], "Failed: accuracy, parity."),
-        ("fail", [], "Failed: nothing that decides was measured."),
+        ("fail", [], "Failed: no required gate was measured."),
         ("inconclusive", [("latency", "inconclusive")], "Too noisy to judge: latency."),
         ("pass", [("size", "pass"), ("compatibility", "unverified")], "Not verified here: compatibility."),
         (None, [], "No verdict."),

@@ -40,7 +40,7 @@ def test_a_plan_is_made_kept_and_held_to(start: tuple[Path, Path], tmp_path: Pat
     (taken,) = [p for p in points if p["taken"]]
     assert taken["bytes"] == plan["bytes"]
     assert taken["loss"] == min(p["loss"] for p in points if p["bytes"] <= plan["budget"] and p["name"] != "full")
-    assert any(line.startswith("plan: ") for line in said) and any("<- taken" in line for line in said)
+    assert any(line.startswith("plan: ") for line in said) and any("<- chosen" in line for line in said)
     before, after = load_file(weights), load_file(tmp_path / "run" / "float.safetensors")
     learned = {row["layer"] for row in plan["layers"] if row["share"]} | {"fc"}
     for name in before:

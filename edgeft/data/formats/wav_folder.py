@@ -208,7 +208,7 @@ def by_group(
             if first & second:
                 notes.append(
                     f"{len(first & second)} of {len(second)} values of {spec.group!r} in {other}/ are also in {one}/: "
-                    f"{other} says nothing about a new {spec.group}"
+                    f"{other} does not measure the accuracy on a new {spec.group}"
                 )
     missing = [name for name in ("val", "test") if name not in splits]
     if "train" in splits and missing:

@@ -1,6 +1,6 @@
 """Classification of images: one class of a fixed list per sample; the metric is accuracy.
 
-Outputs are logits (N, C). A row that holds a NaN or an infinite maximum decides nothing: its decision is -1, which is
+Outputs are logits (N, C). A row that holds a NaN or an infinite maximum gives no class: its decision is -1, which is
 right for no target.
 """
 
