@@ -36,13 +36,13 @@ def write(path: Path, samples: np.ndarray, rate: int = 8000, width: int = 2) -> 
     return path
 
 
-def write_folder(root: Path, counts: dict[str, int], *, rate: int = 8000) -> Path:
+def write_folder(root: Path, counts: dict[str, int], *, rate: int = 8000, seconds: float = 0.5) -> Path:
     """{split: clips a class} as root/split/label/*.wav."""
     rng = np.random.default_rng(0)
     for split, count in counts.items():
         for label in LABELS:
             for i in range(count):
-                write(root / split / label / f"{i:03}.wav", clip(label, rng, rate), rate)
+                write(root / split / label / f"{i:03}.wav", clip(label, rng, rate, seconds), rate)
     return root
 
 
