@@ -77,7 +77,7 @@ def accuracy(case: Case, root: Path, folder: Path) -> tuple[float, int]:
     task, split = tasks.get(case.task), opened(case.samples, root, folder).split("test")
     session = litert.load(root / "09_mlperf_tiny" / "models" / case.model)
     (outputs,) = outputs_of([session], task, spec(case.samples), split)
-    return task.metric(outputs, split.targets), len(split)
+    return task.score(outputs, split.targets), len(split)
 
 
 def rebuilt(root: Path, out: Path) -> list[dict[str, Any]]:

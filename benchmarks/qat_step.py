@@ -29,7 +29,7 @@ def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any
 
     import torch
 
-    from edgeft import learning as objectives
+    from edgeft import tasks
     from edgeft.config.scheme import Scheme
     from edgeft.graph.from_torch import capture_float
     from edgeft.measure.quads import compare
@@ -44,7 +44,7 @@ def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any
     module = common.network(net, CLASSES, SIDE)
     x = torch.from_numpy(common.images(batch, SIDE, seed=50))
     y = torch.randint(CLASSES, (batch,), generator=torch.Generator().manual_seed(0))
-    objective = objectives.get("classify")
+    objective = tasks.get("classify").learning()
     captured = capture_float(copy.deepcopy(module), (x[:2],))
     graph = insert(captured, Scheme())
     graph.calibrate_weights()

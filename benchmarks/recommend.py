@@ -97,7 +97,7 @@ def judged(report: dict[str, Any], data: Path, dataset: Any) -> dict[str, Any]:
             return next(iter(session.run(feeds).values())).reshape(-1)[: len(items)]
 
         figures[name] = {
-            "HR@10": bundle.task.metric(outputs, found.targets),
+            "HR@10": bundle.task.score(outputs, found.targets),
             **bundle.task.extra_metrics(outputs, found.targets),
             "over all items": over_all(dataset, scores),
         }

@@ -89,7 +89,7 @@ def hits(bundle: Any, session: Any, spec: dict[str, Any], user: str, rows: np.nd
         [next(iter(session.run(bundle.task.preprocess({"user": user, "items": row}, spec)).values())) for row in rows]
     )
     targets = np.stack([places, np.zeros_like(places), np.zeros_like(places)], axis=1)
-    return float(bundle.task.metric({"output": scores}, targets))
+    return float(bundle.task.score({"output": scores}, targets))
 
 
 def learned(path: Path, lines: dict[str, list[str]], out: Path) -> dict[str, Any]:

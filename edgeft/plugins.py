@@ -164,3 +164,6 @@ MODEL_SOURCES: Registry[Any] = Registry(
 BACKENDS: Registry[Any] = Registry(
     "edgeft.backends", "runtime", "edgeft.backends:Backend", packages("backends", "BACKEND")
 )
+
+#: the tasks
+TASKS: Registry[Any] = Registry("edgeft.tasks", "task", "edgeft.tasks.record:Task", packages("tasks", "TASK"))

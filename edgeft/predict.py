@@ -41,8 +41,8 @@ def predict(
         raise UsageError("no input was given", remedy="name one or more files after the bundle")
     opened = bundle if isinstance(bundle, bundles.Bundle) else bundles.open(bundle)
     task: Any = opened.task
-    if out is not None and not hasattr(task, "pictures"):
-        raise UsageError(f"the task {task.NAME} draws no pictures of its predictions", remedy="leave out --out")
+    if out is not None and task.pictures is None:
+        raise UsageError(f"the task {task.name} draws no pictures of its predictions", remedy="leave out --out")
     own = personalized(opened, state, threads=threads)
     spec = own.preprocess if own else opened.preprocess
     raws = [task.read(name, spec) for name in inputs]

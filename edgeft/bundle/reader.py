@@ -154,8 +154,8 @@ class Bundle:
 
 def composed(task: Any, sessions: Mapping[str, runtimes.Session], spec: Mapping[str, Any]) -> runtimes.Session:
     """The sessions of several graphs as one, by the task; raises `BundleError` for a task that has one graph."""
-    if not hasattr(task, "compose"):
-        raise BundleError(f"the task {task.NAME} knows no models of several graphs", where="graphs")
+    if task.compose is None:
+        raise BundleError(f"the task {task.name} knows no models of several graphs", where="graphs")
     return task.compose(sessions, spec)
 
 

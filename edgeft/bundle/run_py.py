@@ -19,9 +19,8 @@ import ast
 from importlib import resources
 
 from .. import backends
+from ..plugins import TASKS
 
-#: tasks that speak like another one
-SAYS = {"keyword": "classify", "text-classify": "classify"}
 #: kinds of input that share a part, which comes before theirs
 NEEDS = {"image": "pixels", "letterbox": "pixels"}
 _MAIN = 'if __name__ == "__main__":'
@@ -36,9 +35,8 @@ def text(backend: str, kind: str, task: str) -> str:
     before, main, after = package.joinpath("core", "runner.py").read_text(encoding="utf-8").partition(_MAIN)
     kinds = [name for name in (NEEDS.get(kind, ""), kind) if name.isidentifier()]
     parts = [package.joinpath("inputs", f"run_{name}.py") for name in kinds]
-    parts.append(package.joinpath("tasks", SAYS.get(task, task).replace("-", "_"), "run_part.py"))
     sources = [backends.get(backend).loader_text(), *(p.read_text(encoding="utf-8") for p in parts if p.is_file())]
-    texts = [_own_lines(source) for source in sources]
+    texts = [_own_lines(source) for source in (*sources, TASKS.get(task).run_part_text()) if source]
     return "".join([before, *(f"{text}\n\n" for text in texts), main, after])
 
 

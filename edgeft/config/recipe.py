@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..core.errors import InternalError, RecipeError, UsageError, nearest
-from ..plugins import DATA_FORMATS, MODEL_SOURCES, Registry
+from ..plugins import DATA_FORMATS, MODEL_SOURCES, TASKS, Registry
 from . import tables
 from .scheme import EMBEDDINGS
 
@@ -142,21 +142,8 @@ class Recipe:
     personalize: Personalize | None = None
 
 
-TASKS = (
-    "classify",
-    "detect",
-    "segment",
-    "text-classify",
-    "translate",
-    "speech",
-    "keyword",
-    "recommend",
-    "control",
-)
-
 #: what a key may be. `module` and `dataset` are what the Python API writes for the caller's own objects.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "task": TASKS,
     "data.actions": ("auto", "continuous"),
     "data.quoting": ("auto", "csv", "none"),
     "data.resize": ("bilinear", "bicubic", "nearest"),
@@ -175,10 +162,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 #: registries whose names a key may have
-REGISTRIES: dict[str, Registry[Any]] = {"data.format": DATA_FORMATS, "model.source": MODEL_SOURCES}
-
-#: entry-point groups whose names count as known
-PLUGINS = {"task": "edgeft.tasks"}
+REGISTRIES: dict[str, Registry[Any]] = {"task": TASKS, "data.format": DATA_FORMATS, "model.source": MODEL_SOURCES}
 
 #: lowest and highest value, both included
 RANGES: dict[str, tuple[float, float]] = {
@@ -263,8 +247,6 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
     for key, allowed in CHOICES.items():
         value = _get(recipe, key)
         if value in allowed or value is None or (key == "update.policy" and re.fullmatch(r"last:[1-9]\d?", value)):
-            continue
-        if key in PLUGINS and value in tables.plugins(PLUGINS[key]):
             continue
         raise fail(key, f"cannot be {value!r}", nearest(value, allowed))
     for key, registry in REGISTRIES.items():
@@ -388,11 +370,9 @@ def _packaged(*path: str) -> str:
 def template(task: str = "classify") -> str:
     """A commented recipe for `task`: TOML that loads as it is.
 
-    Raises `UsageError` for an unknown task.
+    Raises `UsageError` for an unknown task and for one without a template.
     """
-    if task not in TASKS:
-        raise UsageError(f"unknown task {task!r}", remedy=nearest(task, TASKS))
-    return _packaged("tasks", task.replace("-", "_"), "template.toml")
+    return str(TASKS.get(task).template_text())
 
 
 def embedded() -> Recipe:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from ..config import recipe
 from ..core.errors import RecipeError, UsageError
-from ..plugins import DATA_FORMATS
+from ..plugins import DATA_FORMATS, TASKS
 from .again import source
 from .checks import calibration_indices, check, fingerprint, overlap, require_disjoint
 from .record import Format
@@ -47,7 +47,7 @@ def open(spec: recipe.Data, task: str = "") -> Dataset:
         form = DATA_FORMATS.get(spec.format)
     except UsageError as error:
         raise RecipeError(error.message, where="data.format", remedy=error.remedy) from error
-    if task in recipe.TASKS and form.tasks and task not in form.tasks:  # of a plug-in's task nothing is known here
+    if task in TASKS.builtin and form.tasks and task not in form.tasks:  # of a plug-in's task nothing is known here
         taken = [name for name in DATA_FORMATS.builtin if task in DATA_FORMATS.get(name).tasks]
         raise RecipeError(
             f"is {form.name!r}, which the task {task!r} does not take",

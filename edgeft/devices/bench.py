@@ -116,7 +116,7 @@ def _fingerprint(device: Device, threads: int | None, say: Callable[[str], None]
 
 def _alone(bundle: Bundle, threads: int | None, seconds: float, device: Device) -> dict[str, Any]:
     """Single calls: in this process, or in one on the device."""
-    timely = getattr(bundle.task, "REAL_TIME", False)
+    timely = bundle.task.real_time
     fewest = P99_NEEDS if timely else FEWEST
     if device.where != "host":
         measured, where = sides.alone(bundle, threads=threads, seconds=seconds, fewest=fewest, device=device)

@@ -98,7 +98,7 @@ def _manifest(run: QuantizedRun, made: ConvertedTarget) -> dict[str, Any]:
         "scheme": profile.scheme.as_dict(),
         "runtime": {"name": profile.backend, "version": version, "options": machine.options(), "threads": 1},
         "requires": {**_required(emitted), "max_rank": max(graph.summary.max_rank for graph in graphs)},
-        "metric_record": run.task.METRIC.as_dict(),
+        "metric_record": run.task.metric.as_dict(),
         "gates": dataclasses.asdict(asked.gates),
         "integer_weights": digests({w.name: (w.data, w.scale) for w in made.scheme.weights}),
         "scales_sha256": scales_digest(weights, grids),

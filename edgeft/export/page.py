@@ -54,7 +54,7 @@ def sample_rows(
                 **tasks.draw(task, raw, after, split.targets[i]),
                 "label": task.describe(split.targets[i], dataset.labels),
                 "alike": bool(same[i].all()),
-                "judged": bool(getattr(task, "DISCRETE", True)),  # a value is never exactly the recorded one
+                "judged": task.discrete,  # a value is never exactly the recorded one
                 "float": before.get("label"),
                 "quantized": after.get("label"),
             }

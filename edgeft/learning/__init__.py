@@ -1,11 +1,11 @@
 """Objectives: what learning needs of a task, in torch: the head, the loss, batches, augmentation. One file a task.
 
-The same task's preprocessing, decoding and metric are numpy and live in `edgeft/tasks/` under the same name.
+The same task's preprocessing, decoding and metric are numpy and live beside it; its record finds this half
+(`Task.learning`).
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -13,12 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import tasks
-from ..core.errors import UsageError, nearest
 from .batches import Loader, Samples
-
-#: tasks that this package trains; `name-of-task` is the module `name_of_task.py`
-BUILTIN = tasks.BUILTIN
 
 
 class Objective(Protocol):
@@ -70,10 +65,3 @@ class Objective(Protocol):
         weight_decay: float = 0.0,
         layer_decay: float = 1.0,
     ) -> list[dict[str, Any]]: ...
-
-
-def get(name: str) -> Objective:
-    """The objective module called `name`; raises `UsageError` with the nearest known name."""
-    if name in BUILTIN:
-        return importlib.import_module(f"edgeft.tasks.{name.replace('-', '_')}.learning")  # type: ignore[return-value]
-    raise UsageError(f"nothing can be trained for the task {name!r}", remedy=nearest(name, BUILTIN))

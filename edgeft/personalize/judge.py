@@ -36,7 +36,7 @@ def judge(
     """
     new = _figures(task, output, before.new, after.new, targets[0], labels)
     old = _figures(task, output, before.reference, after.reference, targets[1], labels)
-    metric = task.METRIC
+    metric = task.metric
     gain, forgot = -metric.drop(new["before"], new["after"]), metric.drop(old["before"], old["after"])
     measured = {
         "metric": metric.name,
@@ -101,9 +101,8 @@ def _figures(
     figures: dict[str, Any] = {"n": len(targets)}
     tables: dict[str, Mapping[str, Any]] = {}
     for key, outputs in (("before", before), ("after", after)):
-        figures[key] = float(task.metric({output: outputs}, targets))
-        if hasattr(task, "per_class"):
-            tables[key] = task.per_class({output: outputs}, targets, labels)
+        figures[key] = float(task.score({output: outputs}, targets))
+        tables[key] = task.per_class({output: outputs}, targets, labels)
     if tables:
         figures["per_class"] = {
             label: {"n": row["n"], "before": row["metric"], "after": tables["after"][label]["metric"]}

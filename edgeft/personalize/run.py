@@ -262,14 +262,14 @@ def check(bundle: Bundle, state_file: Path | str | None = None, *, threads: int 
     task, name = bundle.task, plan.outputs[0]
     values = [
         float(
-            task.metric(
+            task.score(
                 {name: graphs.outputs_of(tail, plan, parameters, start.reference[0])[0][:, :classes]},
                 start.reference[1],
             )
         )
         for parameters in (start.parameters, version.parameters)
     ]
-    metric = task.METRIC
+    metric = task.metric
     forgot = metric.drop(values[0], values[1])
     held = forgot <= plan.max_forget + 1e-12
     why = (

@@ -60,7 +60,7 @@ def read(path: Path, bundle: Bundle, known: tuple[str, ...], free: int, seed: in
     """
     source = datasets.source(path, recorded(bundle.manifest, "data"))
     dataset = datasets.open(dataclasses.replace(source, split=WHOLE, group=""))
-    if hasattr(bundle.task, "refuse_unseen"):
+    if bundle.task.refuse_unseen is not None:
         bundle.task.refuse_unseen(dataset.facts, bundle.preprocess, str(path))
     splits = [dataset.splits[name] for name in ("train", "val", "test") if name in dataset.splits]
     labels = _labels(dataset.labels, known, free, str(path), classes=splits[0].classes is not None)

@@ -225,7 +225,7 @@ def learned(
     latents = catalogue.rows(rows.items)
     scores = [graphs.outputs_of(tail, plan, parameters, latents)[0] for parameters in (used, candidate)]
     new = {"n": len(rows.places), **_figures(bundle.task, plan, scores, rows)}
-    metric = bundle.task.METRIC
+    metric = bundle.task.metric
     gain = -metric.drop(new["before"], new["after"])
     reason = (
         f"{metric.name} of user {interactions.user} on {new['n']} rows ({new['n'] // DRAWS} items held out, each "
@@ -265,7 +265,7 @@ def _figures(task: Any, plan: Plan, scores: Sequence[np.ndarray], rows: Rows) ->
     true = np.take_along_axis(rows.items, rows.places[:, None], axis=1)[:, 0]
     targets = np.stack([rows.places, np.zeros_like(rows.places), true], axis=1)
     tables = [{plan.outputs[0]: values} for values in scores]
-    figures = {key: float(task.metric(values, targets)) for key, values in zip(("before", "after"), tables)}
+    figures = {key: float(task.score(values, targets)) for key, values in zip(("before", "after"), tables)}
     extra = [task.extra_metrics(values, targets) for values in tables]
     return {**figures, "extra": {key: [float(values[key]) for values in extra] for key in extra[0]}}
 
@@ -331,7 +331,7 @@ def check(bundle: Bundle, plan: Plan, version: states.Version, place: Path, thre
     trunk, tail = (graphs.load(bundle, name, threads) for name in ("trunk", "tail"))
     latents = latents_of_items(trunk, plan, bundle.preprocess, rows.items)
     candidates = (beginning(bundle, plan, user), version.parameters)
-    metric = bundle.task.METRIC
+    metric = bundle.task.metric
     figures = _figures(
         bundle.task, plan, [graphs.outputs_of(tail, plan, parameters, latents)[0] for parameters in candidates], rows
     )

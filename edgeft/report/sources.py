@@ -57,7 +57,7 @@ def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
     else:
         before = [_said(row) for row in _decoded(opened, raws, _baseline(opened, stored))]
     found = []
-    judged = bool(getattr(opened.task, "DISCRETE", True))
+    judged = opened.task.discrete
     for number, raw in enumerate(raws):
         found.append(
             {

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from .. import data, models, tasks
-from .. import learning as objectives
 from ..config import recipe, target
 from ..config.recipe import Recipe
 from ..config.scheme import Scheme
@@ -74,7 +73,7 @@ class Session:
     def capture(self, module: nn.Module) -> CapturedParts:
         """The graphs of the float model, in normal form."""
         parts = getattr(self.objective, "parts", None)
-        apart = getattr(self.task, "OUTPUTS_APART", False)
+        apart = self.task.outputs_apart
         return capture_parts(module, self.example, parts and parts(module, self.spec), apart)
 
     def keep_learned(self, folder: Path) -> None:
@@ -106,7 +105,7 @@ def open_session(
     learned anew, into a temporary folder.
     """
     task = tasks.get(recipe_.task)
-    objective = objectives.get(recipe_.task)
+    objective = task.learning()
     wanted = recipe_.quantize.embeddings
     opened = [target.with_embeddings(target.load(name), wanted) for name in recipe_.export.targets]
     for each in opened:
@@ -134,7 +133,7 @@ def open_session(
     for note in built.notes:
         say(note)
     spec = task.configure(recipe_.data, {**built.spec, "pretrained": built.pretrained}, dataset.facts, say)
-    if hasattr(task, "measure"):
+    if task.measure is not None:
         train = dataset.split("train")
         positions = np.unique(np.linspace(0, len(train) - 1, min(len(train), MEASURED)).astype(int))
         spec = task.measure(spec, (train.raw(int(i)) for i in positions))
@@ -166,7 +165,7 @@ def _learned(
     task: Any, recipe_: Recipe, dataset: data.Dataset, kept: Path | None, say: Say
 ) -> tuple[dict[str, Path], Any]:
     """The files that a task with `learn` learns from the training data, and the temporary folder they lie in."""
-    if not hasattr(task, "learn"):
+    if task.learn is None:
         return {}, None
     if kept is not None and kept.is_dir():
         there = {path.stem: path for path in sorted(kept.iterdir()) if path.is_file()}

@@ -13,6 +13,7 @@ from torch import fx
 from ..config.recipe import Personalize
 from ..core.errors import ModelError, RecipeError, nearest
 from ..learning.blocks import depths, under
+from ..plugins import TASKS
 from ..quantize.graph import QuantizedGraph
 from ..quantize.parts import QuantizedParts
 from ..session.session import Session
@@ -24,14 +25,6 @@ from .step import Learning, Step, build, state_of, trace
 
 FOLDER = "personalize"
 FILE = f"{FOLDER}/start.npz"
-#: task -> the loss that a step minimizes
-LOSSES = {
-    "classify": "cross-entropy",
-    "keyword": "cross-entropy",
-    "text-classify": "cross-entropy",
-    "control": "mse",
-    "recommend": "ranking",
-}
 #: what the tail of a recommender is called
 USER = "user"
 #: bias of an output that no class has yet: e^-30 of a softmax
@@ -146,14 +139,14 @@ def trainable_tail(
 
 def _loss(session: Session, graphs: QuantizedParts, table: Personalize) -> str:
     """The loss of the task's step; `RecipeError` for a task, a tail or a loss that cannot be trained on a device."""
-    task = session.recipe.task
-    if task not in LOSSES or not graphs.single:
+    task, default = session.task.name, session.task.step_loss
+    if not default or not graphs.single:
+        able = ", ".join(name for name in TASKS.builtin if TASKS.get(name).step_loss)
         raise RecipeError(
             f"models of the task {task} cannot be personalized yet",
             where="personalize",
-            remedy=f"leave the table out; it works for {', '.join(LOSSES)}",
+            remedy=f"leave the table out; it works for {able}",
         )
-    default = LOSSES[task]
     if table.loss not in ("", default) and not (table.loss == "prototype" and default == "cross-entropy"):
         raise RecipeError(
             f"{table.loss!r} is no loss of the task {task}",

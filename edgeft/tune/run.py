@@ -184,7 +184,7 @@ class _Run:
         part = self.s.dataset.split(split)
         outputs = self.s.objective.predict(module, part, self.s.spec, EVALUATED)
         named = outputs if isinstance(outputs, dict) else {"output": outputs}
-        return float(self.s.task.metric(named, part.targets))
+        return float(self.s.task.score(named, part.targets))
 
     def batches(self, stage: str) -> Callable[[int], Any]:
         """One loader a stage (it may keep decoded pixels); an epoch's order follows from seed and epoch.
@@ -265,7 +265,7 @@ class _Run:
             planned = auto.Planned(self.learns.plan, record)
         if planned is not None:
             self.planned = planned.record
-            for line in plan_text.lines(planned.record, self.s.task.METRIC):
+            for line in plan_text.lines(planned.record, self.s.task.metric):
                 self.say(line)
             if self.accelerator.is_main_process:
                 files.write_json(path, planned.record)
@@ -286,7 +286,7 @@ class _Run:
             t.optimizer,
             t.patience,
             t.seed,
-            self.s.task.METRIC,
+            self.s.task.metric,
             "freeze" if self.s.policy in updates.PLANNED else t.norm_stats,
             opens=(lambda epoch: updates.apply(self.module, learns.at(epoch))) if learns.every else None,
         )
@@ -315,7 +315,7 @@ class _Run:
         if q.method == "qat" and q.epochs:
             self.say(f"{scheme.name}: {len(graph.weights())} integer layers are calibrated; training")
             fitted = self.qat(graph)
-            result |= {"best_epoch": fitted.best_epoch, **outcome(fitted, self.s.task.METRIC)}
+            result |= {"best_epoch": fitted.best_epoch, **outcome(fitted, self.s.task.metric)}
             if result["method"] == "ptq":
                 self.say(f"{scheme.name}: {result['why']}")
             result["updated_parameters"] = sum(p.numel() for p in graph.module.parameters() if p.requires_grad)
@@ -354,7 +354,7 @@ class _Run:
             t.optimizer,
             0,
             t.seed,
-            self.s.task.METRIC,
+            self.s.task.metric,
             norm_stats="",
             key=repr(dataclasses.astuple(q)),
         )
@@ -381,7 +381,7 @@ class _Run:
     def summary(self, results: dict[str, dict[str, Any]], seconds: float) -> dict[str, Any]:
         test = self.s.dataset.split("test")
         first = next(iter(results.values()), {})
-        metric = self.s.task.METRIC
+        metric = self.s.task.metric
         return {
             "schema": 1,
             "name": self.s.recipe.name,

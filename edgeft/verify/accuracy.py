@@ -39,11 +39,11 @@ def accuracy(
     Raises `DataError` when the float baseline is no better than chance (nothing could be lost then), `ModelError` when
     it is not a number, `RecipeError` when the limit is as wide as what the metric has above chance.
     """
-    n, measure = len(targets), task.METRIC
+    n, measure = len(targets), task.metric
     name, unit = measure.name, measure.unit
     if n == 0:
         return Verdict("accuracy", FAIL, "no samples: measured nothing", metric=name, unit=unit)
-    before, after = task.metric(float_outputs, targets), task.metric(quantized_outputs, targets)
+    before, after = task.score(float_outputs, targets), task.score(quantized_outputs, targets)
     if not math.isfinite(before):
         raise ModelError(f"the float baseline's {name} is {before}", remedy="check the float model first")
     swapped = swapped_labels(task, float_outputs, targets, labels)
@@ -80,7 +80,7 @@ def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
     limits = [] if gates.max_drop is None else [gates.max_drop]
     if gates.max_drop_relative:
         limits.append(gates.max_drop_relative * abs(before))
-    measure = task.METRIC
+    measure = task.metric
     limit = min(limits, default=measure.max_drop or measure.max_drop_relative * abs(before))
     room = measure.drop(before, chance)
     if limit >= abs(room) and limit > 0:
@@ -96,7 +96,7 @@ def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
 
 def check_baseline(task: Task, outputs: Outputs, targets: np.ndarray, value: float) -> None:
     """Raise `DataError` unless the float baseline beats `task.chance` beyond its one-sided 95 % noise."""
-    chance, n, measure = task.chance(targets), len(targets), task.METRIC
+    chance, n, measure = task.chance(targets), len(targets), task.metric
     scores = task.per_sample(outputs, targets)
     if scores is not None and _is_binary(scores):
         ones = round(float(np.sum(scores)))
@@ -124,7 +124,7 @@ def drop_interval(
 ) -> tuple[float, float] | None:
     """The paired 95 % interval of the drop (positive = worse); None where there are too few samples for one."""
     n = len(targets)
-    sign = 1.0 if task.METRIC.higher_is_better else -1.0
+    sign = 1.0 if task.metric.higher_is_better else -1.0
 
     before, after = task.per_sample(float_outputs, targets), task.per_sample(quantized_outputs, targets)
     if before is not None and after is not None and _is_binary(before) and _is_binary(after):
@@ -156,7 +156,7 @@ def worst_class(
             "label": label,
             "float": row["metric"],
             "quantized": after[label]["metric"],
-            "drop": task.METRIC.drop(row["metric"], after[label]["metric"]),
+            "drop": task.metric.drop(row["metric"], after[label]["metric"]),
             "n": int(row["n"]),
         }
         for label, row in before.items()
@@ -236,7 +236,8 @@ def _bootstrap(task: Task, outputs: Outputs, targets: np.ndarray, confidence: fl
 
 def resampled(task: Task, outputs: Outputs, targets: np.ndarray) -> Callable[[np.ndarray], float]:
     """The metric as a function of positions (with repeats): from the task's `statistics` where it has them."""
-    if not hasattr(task, "statistics"):
-        return lambda at: task.metric(_at(outputs, at), targets[at])
+    metric_of = task.metric_of
+    if task.statistics is None or metric_of is None:
+        return lambda at: task.score(_at(outputs, at), targets[at])
     rows = task.statistics(outputs, targets)
-    return lambda at: task.metric_of([rows[int(i)] for i in at])  # type: ignore[attr-defined]
+    return lambda at: metric_of([rows[int(i)] for i in at])

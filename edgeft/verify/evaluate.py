@@ -35,7 +35,7 @@ def evaluate(bundle: Bundle, path: Path, threads: int | None = None, most: int |
     if most is not None and most < len(split):
         fewer = f"{most} of {len(split)} test samples"
         split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:most]))
-    if hasattr(bundle.task, "refuse_unseen"):
+    if bundle.task.refuse_unseen is not None:
         bundle.task.refuse_unseen(dataset.facts, bundle.preprocess, str(path))
     targets = bundle.task.join(split.targets, dataset.labels, bundle.labels, str(path))
     sessions = [bundle.session(threads=threads, baseline=True), bundle.session(threads=threads)]

@@ -30,21 +30,21 @@ def other_figures(
             label: {
                 "float": before[label]["metric"],
                 "quantized": after[label]["metric"],
-                "drop": task.METRIC.drop(before[label]["metric"], after[label]["metric"]),
+                "drop": task.metric.drop(before[label]["metric"], after[label]["metric"]),
                 "n": before[label]["n"],
             }
             for label in before
             if label in after
         },
     }
-    if hasattr(task, "extra_metrics"):
+    if task.extra_metrics is not None:
         first, second = (task.extra_metrics(outputs, targets) for outputs in both)
-        records = {record.name: record for record in task.EXTRA_METRICS}
+        records = {record.name: record for record in task.further_metrics}
         found["extra_metrics"] = {
             name: {"float": value, "quantized": second.get(name), "metric_record": records[name].as_dict()}
             for name, value in first.items()
         }
-    if hasattr(task, "confusion") and 2 <= len(labels) <= MOST_CLASSES:
+    if task.confusion is not None and 2 <= len(labels) <= MOST_CLASSES:
         tables = [task.confusion(outputs, targets).tolist() for outputs in both]
         found["confusion"] = {"labels": list(labels), "float": tables[0], "quantized": tables[1]}
     return found

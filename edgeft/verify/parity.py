@@ -202,7 +202,7 @@ def _compare(
         verdict, why = FAIL, f"differs from {against} by more than rounding: {text}"
     elif flips > math.ceil((1 - CLEAR_AGREEMENT) * decided):
         verdict, why = FAIL, f"decides otherwise than {against}: {text}"
-    elif decided == 0 and not equal.all() and getattr(task, "DISCRETE", True):
+    elif decided == 0 and not equal.all() and task.discrete:
         verdict, why = INCONCLUSIVE, f"no decision is clear enough to compare with {against}: {text}"
     else:
         verdict, why = PASS, f"as {against} within rounding: {text}"

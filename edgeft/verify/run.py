@@ -97,7 +97,7 @@ def run(
     comparison = None
     kept = list(recorded(opened.manifest, "quantize").get("keep_float") or ())
     extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
-    extra["metric_record"] = opened.task.METRIC.as_dict()
+    extra["metric_record"] = opened.task.metric.as_dict()
     if opened.exact:
         extra["warnings"].append(SATURATES)
     extra |= {"keep_float": kept} if kept else {}
@@ -106,7 +106,7 @@ def run(
         speed = {"on_target": speaks, "where": where, "int8": dataclasses.asdict(share), "keep_float": kept}
         comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         found += verdicts
-        if single is not None and getattr(opened.task, "REAL_TIME", False):
+        if single is not None and opened.task.real_time:
             extra["rate"] = {**rate(single), "where": where}
     sizes = _sizes(opened)
     found.append(size(*sizes, gates))
@@ -208,9 +208,11 @@ def _samples_of_graphs(
     """The same of several graphs: each on what it was given at export, row by row, and the whole on the samples."""
     plain = {kind: {k: v for k, v in values.items() if "/" not in k} for kind, values in stored.items()}
     verdicts = [preprocessing(opened.task, raws, plain["input"], opened.preprocess)]
+    judge_of = opened.task.part
+    assert judge_of is not None  # only such a task's bundles of several graphs can be opened
     same, activations = _same_machine(opened, machine), scheme.activations_of(opened.scheme)
     for graph in of_model(opened.manifest):
-        name, judge = graph["name"], opened.task.part(graph["name"])  # type: ignore[attr-defined]
+        name, judge = graph["name"], judge_of(graph["name"])
         given, expected, torch = (_named(stored[kind], name) for kind in ("input", "output", "graph"))
         now = row_by_row(session.sessions[name], given)
         reach = {tensor["name"]: tensor["rounding"] for tensor in graph["outputs"] if "rounding" in tensor}
@@ -230,7 +232,8 @@ def _share(opened: Bundle, shares: Mapping[str, IntegerShare], samples: Mapping[
     """All graphs as one, each counted as often as it runs for a sample."""
     if len(shares) == 1:
         return next(iter(shares.values()))
-    times = opened.task.calls(samples)  # type: ignore[attr-defined]
+    assert opened.task.calls is not None
+    times = opened.task.calls(samples)
     floats: dict[str, int] = {}
     ops: dict[str, int] = {}
     for each in shares.values():
@@ -294,7 +297,7 @@ def _latency(
     limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
     comparison = compare(baseline.invoke, session.invoke, clock=clock, limits=limits, max_seconds=max_seconds)
     verdicts = [latency(comparison, gates, **speed)]
-    single, timely = None, getattr(opened.task, "REAL_TIME", False)
+    single, timely = None, opened.task.real_time
     if gates.latency_ms or timely:
         fewest = P99_NEEDS if timely else BUDGET_NEEDS
         single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2, min_samples=fewest)

@@ -47,12 +47,12 @@ def refused(path: Path, *words: str) -> BundleError:
 def test_what_is_written_opens_and_runs(tmp_path: Path, backend: str) -> None:
     opened = bundle.open(tiny_bundle.build(tmp_path, backend))
     assert opened.labels == tuple(tiny_bundle.LABELS)
-    assert (opened.task.NAME, opened.target, opened.backend, opened.warnings) == ("classify", "host", backend, ())
+    assert (opened.task.name, opened.target, opened.backend, opened.warnings) == ("classify", "host", backend, ())
     samples = opened.samples()
     for baseline in (False, True):
         outputs = opened.session(baseline=baseline).run({"x": samples["input/x"]})
         assert list(outputs) == ["logits"]
-        assert opened.task.metric(outputs, samples["targets"]) == 1.0
+        assert opened.task.score(outputs, samples["targets"]) == 1.0
     again = opened.session(threads=2).run({"x": samples["input/x"]})
     assert np.array_equal(again["logits"], samples["output/logits"])
 

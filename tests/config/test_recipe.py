@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeft import tasks
 from edgeft.config import recipe, tables
 from edgeft.config.recipe import Recipe
 from edgeft.core.errors import RecipeError, UsageError
@@ -139,12 +140,12 @@ def test_a_missing_file_is_an_invalid_recipe(tmp_path: Path) -> None:
 
 
 def test_every_task_of_the_language_is_a_name_here() -> None:
-    for task in recipe.TASKS:
+    for task in tasks.BUILTIN:
         assert recipe.from_table({"task": task}, "here").task == task
 
 
 def test_choices_and_ranges_speak_of_keys_that_exist() -> None:
-    for dotted in (*recipe.CHOICES, *recipe.RANGES, *recipe.POSITIVE, *recipe.PLUGINS, *recipe.REGISTRIES):
+    for dotted in (*recipe.CHOICES, *recipe.RANGES, *recipe.POSITIVE, *recipe.REGISTRIES):
         value: Any = Recipe(personalize=recipe.Personalize())
         for part in dotted.split("."):
             value = getattr(value, part)
@@ -190,8 +191,8 @@ def recipes(draw: st.DrawFn) -> Recipe:
             section, name = key.split(".")
             table.setdefault(section, {})[name] = draw(st.sampled_from(allowed))
     for key, registry in recipe.REGISTRIES.items():
-        section, _, leaf = key.partition(".")
-        table.setdefault(section, {})[leaf] = draw(st.sampled_from(registry.names()))
+        section, _, leaf = key.rpartition(".")
+        (table.setdefault(section, {}) if section else table)[leaf] = draw(st.sampled_from(registry.names()))
     table["model"].update(weights=draw(texts), args=draw(st.dictionaries(texts, plain | st.lists(plain), max_size=3)))
     table["data"].update(path=draw(texts))
     table["quantize"].update(keep_float=draw(st.lists(texts, max_size=3)), distill=draw(st.booleans()))
@@ -299,13 +300,13 @@ def spoken(task: str) -> dict:
 
 
 def test_templates_together_speak_of_every_key() -> None:
-    spoken_of = [spoken(task) for task in recipe.TASKS]
+    spoken_of = [spoken(task) for task in tasks.BUILTIN]
     for name, kind in tables.hints(Recipe).items():
         if dataclasses.is_dataclass(kind):
             assert set().union(*(table.get(name, {}) for table in spoken_of)) == set(tables.hints(kind))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("task", recipe.TASKS)
+@pytest.mark.parametrize("task", tasks.BUILTIN)
 def test_a_template_loads_and_its_comments_say_the_defaults(tmp_path: Path, task: str) -> None:
     made = recipe.load(write(tmp_path, recipe.template(task)))
     assert made.task == task

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.board
 def test_a_tasks_metric_is_written_in_its_unit_and_a_drop_is_worse(
     task: str, before: float, after: float, shown: tuple[str, str], drop: str
 ) -> None:
-    metric = tasks.get(task).METRIC
+    metric = tasks.get(task).metric
     assert (metric.format(before), metric.format(after)) == shown
     assert metric.format_drop(metric.drop(before, after)) == drop
 
@@ -37,10 +37,10 @@ def test_a_tasks_metric_is_written_in_its_unit_and_a_drop_is_worse(
 @pytest.mark.parametrize("name", tasks.BUILTIN)
 def test_every_tasks_records_travel_through_json(name: str) -> None:
     task = tasks.get(name)
-    for metric in (task.METRIC, *task.EXTRA_METRICS):
+    for metric in (task.metric, *task.further_metrics):
         assert from_dict(json.loads(json.dumps(metric.as_dict()))) == metric
         assert tasks.metric_named(metric.name) == metric
-    assert task.METRIC.max_drop > 0 or task.METRIC.max_drop_relative > 0
+    assert task.metric.max_drop > 0 or task.metric.max_drop_relative > 0
 
 
 @pytest.mark.parametrize("table", [None, [], "accuracy", {}, {"name": 3}, {"name": ""}])

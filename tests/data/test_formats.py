@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeft import data
+from edgeft import data, tasks
 from edgeft.config import recipe
 from edgeft.core.errors import DataError, InvalidInput, Missing, RecipeError
 from edgeft.plugins import DATA_FORMATS
@@ -58,7 +58,7 @@ def test_every_file_of_the_room_is_a_record_with_a_description_and_keys_of_the_s
     for name in DATA_FORMATS.builtin:
         record = DATA_FORMATS.get(name)
         assert isinstance(record, data.Format) and record.name == name
-        assert record.description.endswith(".") and set(record.tasks) <= set(recipe.TASKS)
+        assert record.description.endswith(".") and set(record.tasks) <= set(tasks.BUILTIN)
         assert set(record.keys) <= known
         used |= set(record.keys)
     assert known - used - set(data.record.SAMPLE_KEYS) == {"format"}, "each key of [data] is read by something"

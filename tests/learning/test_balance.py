@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeft import learning as objectives
+from edgeft import tasks
 from edgeft.core.errors import RecipeError
 from edgeft.learning import balance
 from edgeft.tasks.classify import learning as classify
@@ -36,7 +36,7 @@ def test_every_class_that_occurs_has_the_same_share(counts: list[int]) -> None:
 
 @pytest.mark.parametrize("task", ["classify", "keyword", "text-classify"])
 def test_the_weighted_loss_of_a_whole_split_is_the_mean_over_classes(task: str) -> None:
-    objective = objectives.get(task)
+    objective = tasks.get(task).learning()
     classes = [0] * 8 + [1] * 3 + [2]
     logits, targets = torch.randn(12, 3, generator=torch.Generator().manual_seed(1)), torch.tensor(classes)
     loss = objective.weighted(dataset(classes), "balanced")
@@ -50,7 +50,7 @@ def test_the_weighted_loss_of_a_whole_split_is_the_mean_over_classes(task: str) 
 
 
 def test_pixels_are_weighed_by_class_and_void_counts_for_nothing() -> None:
-    segment = objectives.get("segment")
+    segment = tasks.get("segment").learning()
     masks = np.empty(2, object)
     masks[:] = [np.array([[0, 0, 0], [1, 255, 255]], np.uint8), np.array([[0, 0, 0], [1, 2, 255]], np.uint8)]
     data = SimpleNamespace(labels=("road", "car", "sign"), split=lambda name: SimpleNamespace(targets=masks))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeft import learning as objectives
+from edgeft import tasks
 from edgeft.config import recipe
 from edgeft.core.errors import RecipeError
 from edgeft.data.formats.npz import Rows
@@ -18,7 +18,7 @@ from edgeft.learning import batches as module
 from edgeft.models.built import image_spec
 
 torch.set_num_threads(1)
-classify = objectives.get("classify")
+classify = tasks.get("classify").learning()
 
 
 class Counting(Rows):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from edgeft import learning as objectives
+from edgeft import tasks
 from edgeft.config import recipe
 from edgeft.config.recipe import Update
 from edgeft.learning.blocks import blocks, depths
@@ -122,7 +122,7 @@ def test_groups_hold_every_parameter_that_learns_exactly_once(
     net.add_module("head", nn.Linear(2, 2))
     for _, parameter in net.named_parameters():
         parameter.requires_grad_(data.draw(st.booleans()))
-    made = objectives.get("classify").groups(net, "head", 1e-3, 1e-2, 0.1, decay)
+    made = tasks.get("classify").learning().groups(net, "head", 1e-3, 1e-2, 0.1, decay)
     held = [id(p) for group in made for p in group["params"]]
     assert len(held) == len(set(held))
     assert set(held) == {id(p) for p in net.parameters() if p.requires_grad}
@@ -143,7 +143,7 @@ def test_the_head_has_its_own_rate_in_every_task_under_every_policy(task: str, p
         lora.add(module, head, Update("lora", rank=2), x)
     names = updates.trainable(module, head, policy)
     updates.apply(module, names)
-    made = objectives.get(task).groups(module, head, lr=1e-3, head_lr=2e-2, layer_decay=decay)
+    made = tasks.get(task).learning().groups(module, head, lr=1e-3, head_lr=2e-2, layer_decay=decay)
     rate = {id(p): group["lr"] for group in made for p in group["params"]}
     depth = depths(module, head)
     found = {name: rate.pop(id(p)) for name, p in module.named_parameters() if id(p) in rate}

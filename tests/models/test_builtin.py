@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeft import data
-from edgeft import learning as objectives
+from edgeft import data, tasks
 from edgeft.config import recipe
 from edgeft.core.errors import ModelError, RecipeError
 from edgeft.inputs import image
@@ -131,5 +130,5 @@ def test_resnet20_reproduces_its_published_accuracy() -> None:
         recipe.Data(format="npz", path=str(Path(root) / "10_standard_images" / "cifar10_test10k_train5k.npz"))
     )
     test = cifar.split("test").subset(range(1000))
-    logits = objectives.get("classify").predict(built.module, test, built.spec, batch_size=100)
+    logits = tasks.get("classify").learning().predict(built.module, test, built.spec, batch_size=100)
     assert (logits.argmax(1) == test.targets).mean() >= 0.90

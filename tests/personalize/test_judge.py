@@ -3,13 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeft import tasks
 from edgeft.core.errors import DataError
 from edgeft.personalize import graphs, learn, samples
 from edgeft.personalize import plan as plans
 from edgeft.personalize.judge import Scored, judge
 from edgeft.report import learned
-from edgeft.tasks.classify import decoding as classify
-from edgeft.tasks.control import decoding as control
+
+classify = tasks.get("classify")
+control = tasks.get("control")
 
 pytestmark = pytest.mark.board
 LABELS = ("a", "b")

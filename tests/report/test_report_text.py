@@ -117,7 +117,7 @@ def control_summary(**more: Any) -> dict[str, Any]:
 
 
 def test_a_larger_error_is_a_drop() -> None:
-    for summary in (control_summary(), control_summary(metric_record=tasks.get("control").METRIC.as_dict())):
+    for summary in (control_summary(), control_summary(metric_record=tasks.get("control").metric.as_dict())):
         lines = [" ".join(line.split()) for line in text.tuned(summary).splitlines()]
         assert "affine, calibrated (PTQ) 0.3491 drop +0.0023" in lines
         assert "affine, trained (QAT) 0.3479 drop +0.0011" in lines

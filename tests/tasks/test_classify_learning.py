@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgeft import learning as objectives
+from edgeft import tasks
 from edgeft.config import recipe
 from edgeft.core.errors import ModelError, UsageError
 
-classify = objectives.get("classify")
+classify = tasks.get("classify").learning()
 
 
 def test_unknown_task() -> None:
     with pytest.raises(UsageError, match="did you mean 'classify'"):
-        objectives.get("clasify")
+        tasks.get("clasify").learning()
 
 
 def test_set_head_keeps_everything_else() -> None:

@@ -22,7 +22,8 @@ def out(*rows: list[float]) -> dict[str, np.ndarray]:
 
 
 def test_the_task_is_found_by_name() -> None:
-    assert tasks.get("control") is control
+    record = tasks.get("control")
+    assert record.decode is control.decode and record.real_time and record.outputs_apart and not record.discrete
 
 
 def test_decode_names_the_controls() -> None:

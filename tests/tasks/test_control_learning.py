@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from edgeft import tasks
 from edgeft.config.recipe import Data
 from edgeft.core.errors import DataError
 from edgeft.data.samples import Dataset, Split
-from edgeft.learning import get
 from edgeft.tasks.control import learning as control
 
 SPEC = {"kind": "vector", "size": [2], "input": "x", "mean": [0.0, 0.0], "std": [1.0, 1.0]}
@@ -36,7 +36,7 @@ def split(n: int = 64) -> Split:
 
 
 def test_each_control_is_weighed_in_its_own_spread() -> None:
-    assert get("control") is control
+    assert tasks.get("control").learning() is control
     batch = next(iter(control.loader(split(), SPEC, 64)))
     inputs, targets = batch
     assert len(inputs) == 1 and inputs[0].shape == (64, 2) and targets.shape == (64, 2, 2)

@@ -20,10 +20,9 @@ pytestmark = pytest.mark.board
 LABELS = ("no", "yes")
 
 
-def test_the_task_is_found_by_name_and_has_all_of_the_protocol() -> None:
-    assert tasks.get("keyword") is keyword
-    wanted = [name for name in dir(tasks.Task) if not name.startswith("_")] + list(tasks.Task.__annotations__)
-    assert not [name for name in wanted if not hasattr(keyword, name)]
+def test_the_task_is_found_by_name() -> None:
+    record = tasks.get("keyword")
+    assert record.name == "keyword" and record.preprocess is keyword.preprocess and record.measure is keyword.measure
 
 
 def test_logits_are_judged_as_classes() -> None:

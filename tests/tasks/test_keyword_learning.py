@@ -9,11 +9,11 @@ import pytest
 import sounds
 import torch
 
+from edgeft import tasks
 from edgeft.config.recipe import Data
 from edgeft.core.errors import DataError
 from edgeft.data.samples import Dataset, Split
 from edgeft.inputs import sound
-from edgeft.learning import get
 from edgeft.tasks.classify import learning as classify
 from edgeft.tasks.keyword import learning as keyword
 
@@ -43,7 +43,7 @@ def spec(layout: str = "NCHW") -> dict[str, Any]:
 
 
 def test_batches_are_features_and_class_numbers() -> None:
-    assert get("keyword") is keyword and keyword.loss is classify.loss
+    assert tasks.get("keyword").learning() is keyword and keyword.loss is classify.loss
     ((features,), targets) = next(iter(keyword.loader(split(), spec(), 12)))
     assert features.shape == (12, 1, 24, 10) and features.dtype == torch.float32
     assert targets.tolist() == [i % 3 for i in range(12)]

@@ -33,7 +33,7 @@ def falling(width: int = 12) -> list[float]:
 
 
 def test_the_task_is_found_and_configured_from_the_data() -> None:
-    assert tasks.get("recommend") is recommend
+    assert tasks.get("recommend").configure is recommend.configure
     facts = {"users": ["ann", "bob", "7:8"], "items": ITEMS, "candidates": 12}
     assert recommend.configure(recipe.Data(), {"pretrained": False}, facts, print) == SPEC
     json.dumps(SPEC)

@@ -9,7 +9,6 @@ import torch
 from interactions_data import write_ratings
 
 from edgeft import data, tasks
-from edgeft import learning as objectives
 from edgeft.config import recipe
 from edgeft.core.errors import DataError, RecipeError
 from edgeft.models.nets.recommend import NeuMF, TwoTower
@@ -27,7 +26,7 @@ def spec(made: data.Dataset) -> dict[str, object]:
 
 
 def test_the_loss_by_hand() -> None:
-    assert objectives.get("recommend") is recommend
+    assert tasks.get("recommend").learning() is recommend
     scores, own = torch.tensor([[1.0, 0.0, 2.0, -1.0]]), torch.tensor([[1.0, 0.0, 3.0, 0.0]])
     negatives = np.exp(0.0) + np.exp(-1.0)
     wanted = np.average([np.log(1 + negatives / np.exp(s)) for s in (1.0, 2.0)], weights=[1, 3])
@@ -87,7 +86,7 @@ def test_blocks_are_learned(made, name) -> None:
             optimizer.step()
     task, split = tasks.get("recommend"), made.split("val")
     said = {"output": np.asarray(recommend.predict(built.module, split, spec(made), 10))}
-    assert task.metric(said, split.targets) > 0.8 > 0.4 > task.chance(split.targets)
+    assert task.score(said, split.targets) > 0.8 > 0.4 > task.chance(split.targets)
 
 
 def test_any_number_of_candidates_gives_the_same_score() -> None:

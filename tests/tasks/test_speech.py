@@ -36,10 +36,9 @@ def wanted(*words: str, units: str = "words", labels: tuple[str, ...] = LABELS) 
     return made
 
 
-def test_the_task_is_found_by_name_and_has_all_of_the_protocol() -> None:
-    assert tasks.get("speech") is speech
-    names = [name for name in dir(tasks.Task) if not name.startswith("_")] + list(tasks.Task.__annotations__)
-    assert not [name for name in names if not hasattr(speech, name)]
+def test_the_task_is_found_by_name() -> None:
+    record = tasks.get("speech")
+    assert record.name == "speech" and record.preprocess is speech.preprocess and record.measure is speech.measure
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import sounds
 import torch
 from builds import build
 
+from edgeft import tasks
 from edgeft.config.recipe import Data, Model
 from edgeft.core.errors import DataError, ModelError, RecipeError
 from edgeft.data.samples import Dataset, Split
-from edgeft.learning import get
 from edgeft.metrics import ctc
 from edgeft.models.nets.quartznet import QuartzNet
 from edgeft.tasks.speech import decoding as task
@@ -69,7 +69,7 @@ def test_a_text_that_no_number_of_frames_can_say_is_refused() -> None:
 
 
 def test_batches_are_features_and_padded_tokens() -> None:
-    assert get("speech") is speech
+    assert tasks.get("speech").learning() is speech
     ((features,), (tokens, lengths)) = next(iter(speech.loader(split(), spec(), 12)))
     assert features.shape == (12, 1, 59, 40) and features.dtype == torch.float32
     for row, length, target in zip(tokens, lengths, split().targets):

@@ -27,7 +27,8 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_task_is_found_by_name_and_decides_as_a_classifier_does() -> None:
-    assert tasks.get("text-classify") is text_classify and text_classify.NAME == "text-classify"
+    record = tasks.get("text-classify")
+    assert record.name == text_classify.NAME and record.preprocess is text_classify.preprocess
     assert text_classify.METRIC.name == "accuracy" and text_classify.metric is classify.metric
     logits = {"output": np.array([[0.0, 2.0], [1.0, 0.0]])}
     assert text_classify.extra_metrics(logits, np.array([1, 0]))["macro_f1"] == 1.0

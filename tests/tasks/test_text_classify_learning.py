@@ -10,8 +10,7 @@ import pytest
 import text_run
 import torch
 
-from edgeft import data, models
-from edgeft import learning as objectives
+from edgeft import data, models, tasks
 from edgeft.config import recipe
 from edgeft.core.errors import DataError
 from edgeft.tasks.text_classify import learning as text_classify
@@ -29,7 +28,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> tuple[data.Dataset, mode
 
 def test_batches_are_tokens_masks_and_class_numbers(opened) -> None:
     dataset, built = opened
-    assert objectives.get("text-classify") is text_classify
+    assert tasks.get("text-classify").learning() is text_classify
     assert text_classify.outputs(dataset) == 2 and text_classify.model_args(recipe.Data(), dataset) == {}
     split = dataset.split("train")
     loader = text_classify.loader(split, built.spec, 8, augment="strong", seed=1, shuffle=True)

@@ -10,11 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from edgeft import data
+from edgeft import data, tasks
 from edgeft.config.recipe import Data
 from edgeft.core.errors import DataError
 from edgeft.data.samples import Dataset
-from edgeft.learning import get
 from edgeft.metrics import beam_search as search
 from edgeft.models.nets.seq2seq import Seq2Seq
 from edgeft.tasks.translate import decoding as task
@@ -77,7 +76,7 @@ def test_a_student_like_its_teacher_has_nothing_to_learn_and_padding_teaches_not
 
 def test_a_batch_tells_every_token_after_those_before_it(numbers: tuple[Dataset, dict[str, Any]]) -> None:
     dataset, spec = numbers
-    assert get("translate") is translate
+    assert tasks.get("translate").learning() is translate
     val = dataset.split("val")
     (source, mask, before), after = next(iter(translate.loader(val, spec, 8)))
     assert (source.dtype, mask.dtype, before.dtype, after.dtype) == (torch.int32,) * 3 + (torch.int64,)

@@ -139,7 +139,7 @@ def test_training_that_made_every_epoch_worse_is_not_shown_as_taken(
 def test_progress_shows_the_validation_split_alone(finished: tuple[Path, dict[str, Any], list[str]]) -> None:
     out, result, said = finished
     metric = Metric("accuracy", "fraction")
-    assert result["metric_record"] == tasks.get("classify").METRIC.as_dict()
+    assert result["metric_record"] == tasks.get("classify").metric.as_dict()
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     shown = [metric.format(row["validation"]) for row in rows]
     stages = ("float", *result["schemes"])

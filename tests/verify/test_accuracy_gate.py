@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from logits import LABELS, outputs, targets, wrong
 
+from edgeft import tasks
 from edgeft.config.recipe import Gates
 from edgeft.core.errors import DataError, ModelError, RecipeError
 from edgeft.core.metric import Metric
-from edgeft.tasks.classify import decoding as classify
+
+classify = tasks.get("classify")
 
 verify = importlib.import_module("edgeft.verify")  # the subpackage: `edgeft.verify` is the function
 
@@ -147,14 +149,16 @@ def error_task(mean: bool):
     def per_sample(outputs, targets):
         return np.abs(outputs["y"] - targets) if mean else None
 
-    def metric(outputs, targets):
+    def score(outputs, targets):
         gap = np.abs(outputs["y"] - targets)
         return float(gap.mean() if mean else np.sqrt((gap**2).mean()))
 
     return SimpleNamespace(
-        METRIC=Metric("mae", higher_is_better=False, max_drop=0.1),
-        metric=metric,
+        metric=Metric("mae", higher_is_better=False, max_drop=0.1),
+        score=score,
         per_sample=per_sample,
+        statistics=None,
+        metric_of=None,
         decisions=lambda outputs: outputs["y"],
         chance=lambda targets: float(np.abs(targets - np.median(targets)).mean()),
     )

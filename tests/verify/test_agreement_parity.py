@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import importlib
 
 import numpy as np
@@ -8,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from logits import outputs, targets, wrong
 
+from edgeft import tasks
 from edgeft.config.recipe import Gates
 from edgeft.core.errors import BundleError, Missing
-from edgeft.tasks.classify import decoding as classify
-from edgeft.tasks.control import decoding as control
+
+classify = tasks.get("classify")
+control = tasks.get("control")
 
 verify = importlib.import_module("edgeft.verify")  # the subpackage: `edgeft.verify` is the function
 
@@ -202,12 +205,13 @@ def test_changes_that_most_pixels_do_not_see_are_caught():
     assert verify.preprocessing(classify, dark, kept, {**SPEC, "std": [0.52]}).verdict == "fail"
 
 
-def test_without_the_image_package_preprocessing_is_unverified(monkeypatch):
+def test_without_the_image_package_preprocessing_is_unverified():
     def missing(raw, spec):
         raise Missing("pillow is needed", remedy="pip install 'edgeft[image]'")
 
-    monkeypatch.setattr(classify, "preprocess", missing)
-    found = verify.preprocessing(classify, RAWS, {"x": np.zeros((6, 1, 6, 6))}, SPEC)
+    found = verify.preprocessing(
+        dataclasses.replace(classify, preprocess=missing), RAWS, {"x": np.zeros((6, 1, 6, 6))}, SPEC
+    )
     assert found.verdict == "unverified" and "edgeft[image]" in found.why and not found.required
 
 

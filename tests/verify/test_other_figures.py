@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgeft import tasks
 from edgeft.core.metric import Metric
 from edgeft.report import html
-from edgeft.tasks.classify import decoding as classify
-from edgeft.tasks.control import decoding as control
 from edgeft.verify.other_figures import MOST_CLASSES, other_figures
+
+classify = tasks.get("classify")
+control = tasks.get("control")
 
 
 def logits(decided: list[int], classes: int = 2) -> dict[str, np.ndarray]:

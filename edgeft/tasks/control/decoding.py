@@ -19,11 +19,6 @@ from ..show import show
 NAME = "control"
 METRIC = Metric("mean absolute error", higher_is_better=False, max_drop_relative=0.05)
 EXTRA_METRICS = (Metric("rmse", higher_is_better=False), Metric("r2"))
-DISCRETE = False
-#: the outputs are values with units of their own, which the quantizer does not lay on one grid
-OUTPUTS_APART = True
-#: an answer is due at every tick of a control loop: reports say which rate the 99th percentile of a call allows
-REAL_TIME = True
 #: two controls are alike when they differ by at most this share of the range that the outputs span
 TOLERANCE = 0.05
 _KINDS = {"image": image, "vector": vector}

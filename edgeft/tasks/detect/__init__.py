@@ -1,0 +1,32 @@
+"""The task detect."""
+
+from ..record import Task
+from . import decoding
+
+TASK = Task(
+    name="detect",
+    metric=decoding.METRIC,
+    further_metrics=decoding.EXTRA_METRICS,
+    score=decoding.metric,
+    configure=decoding.configure,
+    read=decoding.read,
+    preprocess=decoding.preprocess,
+    decode=decoding.decode,
+    describe=decoding.describe,
+    draw=decoding.draw,
+    join=decoding.join,
+    per_sample=decoding.per_sample,
+    decisions=decoding.decisions,
+    alike=decoding.alike,
+    margins=decoding.margins,
+    per_class=decoding.per_class,
+    chance=decoding.chance,
+    extra_metrics=decoding.extra_metrics,
+    statistics=decoding.statistics,
+    metric_of=decoding.metric_of,
+    tell=decoding.tell,
+    draw_beside=decoding.draw_beside,
+    learning_module="edgeft.tasks.detect.learning",
+    template="edgeft.tasks.detect:template.toml",
+    run_part="edgeft.tasks.detect:run_part.py",
+)

@@ -1,0 +1,30 @@
+"""The task recommend."""
+
+from ..record import Task
+from . import decoding
+
+TASK = Task(
+    name="recommend",
+    metric=decoding.METRIC,
+    further_metrics=decoding.EXTRA_METRICS,
+    score=decoding.metric,
+    configure=decoding.configure,
+    read=decoding.read,
+    preprocess=decoding.preprocess,
+    decode=decoding.decode,
+    describe=decoding.describe,
+    draw=decoding.draw,
+    join=decoding.join,
+    per_sample=decoding.per_sample,
+    decisions=decoding.decisions,
+    alike=decoding.alike,
+    margins=decoding.margins,
+    per_class=decoding.per_class,
+    chance=decoding.chance,
+    extra_metrics=decoding.extra_metrics,
+    tell=decoding.tell,
+    refuse_unseen=decoding.refuse_unseen,
+    learning_module="edgeft.tasks.recommend.learning",
+    template="edgeft.tasks.recommend:template.toml",
+    step_loss="ranking",
+)

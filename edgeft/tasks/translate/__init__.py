@@ -1,0 +1,34 @@
+"""The task translate."""
+
+from ..record import Task
+from . import decoding
+
+TASK = Task(
+    name="translate",
+    metric=decoding.METRIC,
+    further_metrics=decoding.EXTRA_METRICS,
+    score=decoding.metric,
+    configure=decoding.configure,
+    read=decoding.read,
+    preprocess=decoding.preprocess,
+    decode=decoding.decode,
+    describe=decoding.describe,
+    draw=decoding.draw,
+    join=decoding.join,
+    per_sample=decoding.per_sample,
+    decisions=decoding.decisions,
+    alike=decoding.alike,
+    margins=decoding.margins,
+    per_class=decoding.per_class,
+    chance=decoding.chance,
+    extra_metrics=decoding.extra_metrics,
+    statistics=decoding.statistics,
+    metric_of=decoding.metric_of,
+    learn=decoding.learn,
+    compose=decoding.compose,
+    part=decoding.part,
+    calls=decoding.calls,
+    learning_module="edgeft.tasks.translate.learning",
+    template="edgeft.tasks.translate:template.toml",
+    run_part="edgeft.tasks.translate:run_part.py",
+)

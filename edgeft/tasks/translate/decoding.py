@@ -218,7 +218,7 @@ def compose(sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> Compose
 class EncoderPart:
     """How parity judges the encoder's memory: values, no decisions."""
 
-    DISCRETE = False
+    discrete = False
 
     @staticmethod
     def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -232,7 +232,7 @@ class EncoderPart:
 class DecoderPart:
     """How parity judges a step of the decoder: the likeliest next token is the decision."""
 
-    DISCRETE = True
+    discrete = True
 
     @staticmethod
     def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -245,7 +245,7 @@ class DecoderPart:
 
 
 def part(name: str) -> Any:
-    """`alike`, `margins` and `DISCRETE` of what one graph says, as a task has them."""
+    """`alike`, `margins` and `discrete` of what one graph says, as a task has them."""
     return {"encoder": EncoderPart, "decoder": DecoderPart}[name]
 
 

@@ -1,0 +1,161 @@
+"""What is known of a task, in one record: its metric, its numpy functions, and where its other halves lie.
+
+A package offers one in the entry-point group `edgeft.tasks`; those of edgeft are `TASK` of each package in this room.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import InvalidInput, Missing, UsageError
+from ..core.metric import Metric
+
+Outputs = Mapping[str, np.ndarray]
+Spec = Mapping[str, Any]
+Say = Callable[[str], None]
+#: fields that name a resource as "package:file"
+_RESOURCES = ("template", "run_part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task. Its functions are numpy, the same on host and board.
+
+    A *raw* sample is what a user has: an image's pixels as uint8 (H, W[, C]), a string, an array of numbers, or a
+    mapping of such values. `spec` is the manifest's `preprocess` table (plain JSON values only), `outputs` are
+    {name: array (N, ...)} of a batch, `targets` (N, ...) what is true of it.
+
+    A function that is None is one that the task does not need. Raises `InvalidInput` where a field cannot be.
+    """
+
+    name: str
+    metric: Metric
+    #: (data, defaults, facts, say) -> the `preprocess` table, from the recipe's [data], the model's defaults and the
+    #: data's facts
+    configure: Callable[[Any, Spec, Spec, Say], dict[str, Any]]
+    #: (path, spec) -> a raw sample from what a user names (a file, or the text itself); raises `DataError`, `Missing`
+    read: Callable[[str, Spec], Any]
+    #: (raw, spec) -> one feed of a batch of one per input of the graph, in the order of the model's inputs
+    preprocess: Callable[[Any, Spec], dict[str, np.ndarray]]
+    #: (outputs, labels, top=5) -> per sample a table of JSON values and arrays; `label` is its short form for people
+    decode: Callable[..., list[dict[str, Any]]]
+    #: (target, labels) -> a target as `decode` would call it in `label`
+    describe: Callable[[Any, Sequence[str]], str]
+    #: (raw, decoded) -> a sample for the report: {"image": uint8 pixels} or {"text": words}
+    draw: Callable[[Any, Mapping[str, Any]], dict[str, Any]]
+    #: (targets, our labels, their labels, where) -> targets of data as those of a bundle, by name; raises `DataError`
+    join: Callable[[np.ndarray, Sequence[str], Sequence[str], str], np.ndarray]
+    #: (outputs, targets) -> the metric
+    score: Callable[[Outputs, Any], float]
+    #: (outputs, targets) -> scores (N,) whose mean is the metric, or None where it is no mean: it is bootstrapped then
+    per_sample: Callable[[Outputs, Any], np.ndarray | None]
+    #: outputs -> what was decided, (N, ...): class numbers, or the values themselves
+    decisions: Callable[[Outputs], np.ndarray]
+    #: (outputs, others) -> bool (N, ...): where both come to the same decision (values: within the task's tolerance)
+    alike: Callable[[Outputs, Outputs], np.ndarray]
+    #: outputs -> how far each element of `alike` is from flipping, same shape, in output units
+    margins: Callable[[Outputs], np.ndarray]
+    #: (outputs, targets, labels) -> {label: {"metric": recall or the like, "n": samples}}
+    per_class: Callable[[Outputs, Any, Sequence[str]], dict[str, dict[str, float]]]
+    #: targets -> the metric of the best answer that looks at no input; `metric.chance` names it
+    chance: Callable[[Any], float]
+
+    #: the module with what learning needs, in torch (`edgeft.learning.Objective`); "" = cannot be trained
+    learning_module: str = ""
+    #: "package:file" of the commented recipe that `edgeft init` writes, and of the task's part of run.py; "" = none
+    template: str = ""
+    run_part: str = ""
+    #: the loss of a training step on a device: cross-entropy, mse, ranking; "" = no tail of this task learns there
+    step_loss: str = ""
+
+    #: answers are choices; of values parity asks only how many steps two outputs differ by
+    discrete: bool = True
+    #: the outputs are values with units of their own, which the quantizer does not lay on one grid
+    outputs_apart: bool = False
+    #: answers are due at a rate: reports tell the one that the 99th percentile of a call allows
+    real_time: bool = False
+
+    #: records of what `extra_metrics` gives
+    further_metrics: tuple[Metric, ...] = ()
+    #: (outputs, targets) -> {name: value}: further metrics for the report, which decide nothing
+    extra_metrics: Callable[[Outputs, Any], dict[str, float]] | None = None
+    #: (outputs, targets) -> int (C, C): which class is taken for which
+    confusion: Callable[[Outputs, Any], np.ndarray] | None = None
+    #: (outputs, targets) -> a sequence with one entry a sample, and the metric of any selection of them: a bootstrap
+    #: of a metric that is no mean looks at outputs once
+    statistics: Callable[[Outputs, Any], Any] | None = None
+    metric_of: Callable[[Any], float] | None = None
+    #: (outputs, raw, spec, labels, top=5) -> `decode` of one sample in the sample's own terms (names of its candidates)
+    tell: Callable[..., dict[str, Any]] | None = None
+    #: (raw, decoded, target) -> as `draw`, with what is true (true boxes, true masks)
+    draw_beside: Callable[[Any, Mapping[str, Any], Any], dict[str, Any]] | None = None
+    #: (raw, decoded) -> {name: uint8 pixels} that a user may want as files
+    pictures: Callable[[Any, Mapping[str, Any]], dict[str, np.ndarray]] | None = None
+    #: (spec, raw samples) -> the spec completed by what preprocessing takes from the training samples
+    measure: Callable[[Spec, Iterable[Any]], dict[str, Any]] | None = None
+    #: (data, dataset, say) -> {name: bytes} of files that are learned from the training data (a tokenizer)
+    learn: Callable[[Any, Any, Say], dict[str, bytes]] | None = None
+    #: (facts, spec, where) raises `DataError` where data hold names that a model has to have seen (users)
+    refuse_unseen: Callable[..., None] | None = None
+    #: (sessions by graph, spec) -> one session, of a model of several graphs; how parity judges a graph by its name;
+    #: (stored samples) -> how often each graph runs for one sample
+    compose: Callable[..., Any] | None = None
+    part: Callable[[str], Any] | None = None
+    calls: Callable[[Mapping[str, np.ndarray]], dict[str, float]] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch(r"[a-z][a-z0-9-]*", self.name):
+            raise InvalidInput(
+                f"{self.name!r} cannot be the name of a task: only lower-case letters, digits, hyphens", where="Task"
+            )
+        where = f"Task {self.name}"
+        if not isinstance(self.metric, Metric):
+            raise InvalidInput(f"`metric` is {type(self.metric).__name__}, expected a Metric", where=where)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if "Callable" in str(field.type) and not (callable(value) or (value is None and field.default is None)):
+                raise InvalidInput(f"`{field.name}` is {type(value).__name__}, expected a function", where=where)
+            if field.name in _RESOURCES and value and not re.fullmatch(r"[\w.]+:[\w./]+", value):
+                raise InvalidInput(f"`{field.name}` is {value!r}, expected 'package:file'", where=where)
+        graphs = (self.compose, self.part, self.calls)
+        if any(graphs) and not all(graphs):
+            raise InvalidInput("`compose`, `part` and `calls` belong together", where=where)
+        if (self.statistics is None) != (self.metric_of is None):
+            raise InvalidInput("`statistics` and `metric_of` belong together", where=where)
+
+    def learning(self) -> Any:
+        """What learning needs of the task, in torch; raises `UsageError` where it has none, `Missing` where a package
+        that it needs is absent."""
+        if not self.learning_module:
+            raise UsageError(f"nothing can be trained for the task {self.name!r}", where="task")
+        try:
+            return importlib.import_module(self.learning_module)
+        except ImportError as error:
+            raise Missing(
+                f"the learning half of the task {self.name!r} does not import ({error})",
+                where=self.learning_module,
+                remedy="pip install 'edgeft[tune]', or update the package that brings the task",
+            ) from error
+
+    def template_text(self) -> str:
+        """The commented recipe; raises `UsageError` where the task has none."""
+        if not self.template:
+            raise UsageError(f"the task {self.name!r} has no template", remedy="write recipe.toml yourself")
+        return _text(self.template)
+
+    def run_part_text(self) -> str:
+        """The task's part of run.py, or ""."""
+        return _text(self.run_part) if self.run_part else ""
+
+
+def _text(place: str) -> str:
+    package, _, name = place.partition(":")
+    return resources.files(package).joinpath(*name.split("/")).read_text(encoding="utf-8")
