@@ -127,11 +127,11 @@ class Backend:
         for rule in self.checks:
             self._require(rule in VERSION_RULES, f"the rule {rule!r} is none of {', '.join(VERSION_RULES)}")
         for suffix in (self.suffix, *self.companions):
-            self._require(_SUFFIX.fullmatch(suffix), f"{suffix!r} is no file suffix like .onnx")
+            self._require(_SUFFIX.fullmatch(suffix), f"{suffix!r} is not a file suffix like .onnx")
         for module in modules:
-            self._require(_MODULE.fullmatch(module), f"{module!r} is no dotted name of a module")
+            self._require(_MODULE.fullmatch(module), f"{module!r} is not a dotted name of a module")
         for place in places:
-            self._require(_PLACE.fullmatch(place), f"{place!r} is no place like package.module:name")
+            self._require(_PLACE.fullmatch(place), f"{place!r} is not of the form package.module:name")
 
     def _require(self, holds: object, message: str) -> None:
         if not holds:

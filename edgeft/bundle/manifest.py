@@ -48,13 +48,13 @@ def parse(data: bytes, where: str) -> dict[str, Any]:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         table = dict(items)
         if len(table) != len(items):
-            raise ValueError(f"the key {Counter(key for key, _ in items).most_common(1)[0][0]!r} is there twice")
+            raise ValueError(f"the key {Counter(key for key, _ in items).most_common(1)[0][0]!r} occurs twice")
         return table
 
     def number(text: str) -> float:
         value = float(text)
         if not math.isfinite(value):
-            raise ValueError(f"{text} is no finite number")
+            raise ValueError(f"{text} is not a finite number")
         return value
 
     try:
@@ -178,7 +178,7 @@ def _check_graphs(graphs: list[Any], files: Mapping[str, Any], backend: str) -> 
         name = _get(_object(graph, where), "name", (str,), where)
         _line(name, f"{where}.name")
         if name in names:
-            raise _fail(f"{where}.name", f"{name!r} is there twice")
+            raise _fail(f"{where}.name", f"{name!r} occurs twice")
         names.add(name)
         for key in ("file", "baseline"):
             if key == "baseline" and graph.get(key) is None:
@@ -234,7 +234,7 @@ def _check_labels(labels: list[Any]) -> None:
     for number, label in enumerate(labels):
         _line(label, f"labels[{number}]")
     if len(set(labels)) != len(labels):
-        raise _fail("labels", f"{Counter(labels).most_common(1)[0][0]!r} is there twice")
+        raise _fail("labels", f"{Counter(labels).most_common(1)[0][0]!r} occurs twice")
 
 
 def _check_runtime(runtime: Mapping[str, Any]) -> None:

@@ -371,7 +371,7 @@ def write(folder: Path | str, manifest: Mapping[str, Any]) -> None:
     try:
         table = json.loads(json.dumps({"schema": SCHEMA, **manifest, "files": listed}, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise BundleError(f"the manifest is no strict JSON ({error})", where=str(folder)) from error
+        raise BundleError(f"the manifest is not strict JSON ({error})", where=str(folder)) from error
     check(table)
     files.write_json(folder / "manifest.json", table)
     files.write_text(folder / "manifest.sha256", f"{files.sha256(folder / 'manifest.json')}  manifest.json\n")

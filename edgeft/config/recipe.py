@@ -327,7 +327,7 @@ def override(recipe: Recipe, settings: Iterable[str], where: str = "--set") -> R
         for part in path[:-1]:
             inner = inner.setdefault(part, {})
             if not isinstance(inner, dict):
-                raise RecipeError(f"{part!r} in {name!r} is no table", where=f"{where} {setting}")
+                raise RecipeError(f"{part!r} in {name!r} is not a table", where=f"{where} {setting}")
         inner[path[-1]] = _setting(raw.strip(), path)
         recipe = from_table(table, f"{where} {setting}")
     return recipe

@@ -15,7 +15,7 @@ def folder(name: str) -> Path:
         if candidate.is_dir():
             return candidate
     raise InternalError(
-        f"the folder {name!r} that comes with edgeft is not there",
+        f"the folder {name!r} that comes with edgeft does not exist",
         where=str(package),
         remedy="reinstall edgeft: pip install --force-reinstall --no-deps edgeft",
     )

@@ -219,32 +219,34 @@ def objections(target: Target, summary: GraphSummary) -> list[Objection]:
     refused = {_plain(op): op for op in target.refused_ops}
     for op, count in summary.ops.items():
         if _plain(op) in refused:
-            why = f"{target.title} does not take {refused[_plain(op)]} (the graph has {count})"
+            why = f"{target.title} does not support {refused[_plain(op)]} (the graph has {count})"
             found.append(Objection("refuse", op, why, "replace this op in the model, or choose another target"))
     if target.full_integer:
         for op, count in summary.float_ops.items():
-            why = f"{target.title} runs integers only, and {count} x {op} would stay float"
+            why = f"{target.title} supports integer ops only, and {count} x {op} would stay float"
             found.append(Objection("refuse", op, why, "replace this op by one that can be quantized"))
     elif target.compiler:
         for op, count in summary.float_ops.items():
             why = f"{count} x {op} stay float: {target.compiler} may place them on the CPU or in higher precision"
             found.append(Objection("warn", op, why))
     if target.max_rank is not None and summary.max_rank > target.max_rank:
-        why = f"{target.title} takes at most {target.max_rank} dimensions, the graph has a tensor of {summary.max_rank}"
+        why = (
+            f"{target.title} supports up to {target.max_rank} dimensions, a tensor of the graph has {summary.max_rank}"
+        )
         found.append(Objection("refuse", "rank", why, "avoid reshapes to more dimensions"))
     if target.static_shapes:
         for name, shape in summary.inputs.items():
             if any(size < 0 for size in shape[1:]):
-                why = f"{target.title} takes static shapes only, the input {name!r} is {list(shape)}"
+                why = f"{target.title} supports static shapes only, the input {name!r} is {list(shape)}"
                 found.append(Objection("refuse", name, why, "fix every size of this input but the batch"))
         if summary.dynamic_batch:
             found.append(
-                Objection("warn", "batch", f"{target.title} takes static shapes only: the batch is fixed at 1")
+                Objection("warn", "batch", f"{target.title} supports static shapes only: the batch is fixed at 1")
             )
     if not target.full_integer:
         gaining = sum(count for op, count in summary.ops.items() if op in scheme.WEIGHTED and op in target.scheme.ops)
         if summary.ops and not gaining:
-            why = "nothing with weights would be quantized here: int8 brings no speed"
+            why = "no layer with weights would be quantized, so int8 brings no speedup"
             found.append(Objection("warn", "weights", why))
     return found
 

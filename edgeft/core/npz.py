@@ -50,7 +50,7 @@ def _read(handle: IO[bytes], where: str, limit: int) -> dict[str, np.ndarray]:
                     raise BundleError(f"{member.filename!r} is packed in a way numpy never uses", where=where)
                 name = member.filename.removesuffix(".npy")
                 if name in arrays or name == member.filename:
-                    raise BundleError(f"{member.filename!r} is no array, or is there twice", where=where)
+                    raise BundleError(f"{member.filename!r} is not an array, or occurs twice", where=where)
                 with archive.open(member) as stream:
                     arrays[name] = _array(stream, member.file_size, f"{where}: {name}")
     except _BROKEN as error:

@@ -49,7 +49,7 @@ class Verdict:
         if not self.unit:  # of the figures that only gates have
             object.__setattr__(self, "unit", gate_unit(self.name, self.metric))
         if self.verdict not in VERDICTS:  # a misspelt verdict would decide nothing and so pass
-            raise InternalError(f"{self.verdict!r} is no verdict", where=self.name)
+            raise InternalError(f"{self.verdict!r} is not a verdict", where=self.name)
 
     def as_dict(self) -> dict[str, object]:
         """JSON values; without `graph` of a gate that judged the whole bundle, and `recorded` of one that measured."""
@@ -65,7 +65,7 @@ def worst(verdicts: Iterable[Verdict]) -> str:
 def exit_code(verdict: str, *, unverified: bool = False, strict: bool = False) -> int:
     """The exit code: 0 pass, 1 fail, 5 inconclusive; `strict` turns inconclusive and unverified into 1."""
     if verdict not in _BADNESS:
-        raise InternalError(f"{verdict!r} is no verdict of a bundle")
+        raise InternalError(f"{verdict!r} is not a verdict of a bundle")
     if verdict == FAIL:
         return 1
     if verdict == INCONCLUSIVE:

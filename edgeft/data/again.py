@@ -18,7 +18,7 @@ def source(path: Path, table: Mapping[str, Any]) -> Data:
     Pictures of classes come in two interchangeable formats; those are told apart by their looks.
     """
     if not path.exists():
-        raise DataError("no such file or folder", where=str(path), remedy="name one that is there (--data)")
+        raise DataError("no such file or folder", where=str(path), remedy="name an existing one (--data)")
     known = {field.name for field in dataclasses.fields(Data)}
     kept: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items() if key in known}
     form = str(table.get("format", "image-folder"))

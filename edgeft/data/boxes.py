@@ -171,11 +171,11 @@ def _used(part: str, found: Found, notes: list[str], where: str) -> list[Boxes]:
         notes.append(f"{part}: left out {len(found.bad)} of {total} pictures that cannot be used: {first}")
     if found.empty:
         notes.append(
-            f"{part}: {len(found.empty)} of {total} pictures have no boxes and teach that there is nothing, "
+            f"{part}: {len(found.empty)} of {total} pictures have no boxes and count as pictures without objects, "
             f"for example {found.empty[0]}"
         )
     if found.twice:
-        notes.append(f"{part}: {found.twice} boxes were there twice and count once")
+        notes.append(f"{part}: {found.twice} boxes occur twice and count once")
     if not sum(len(each.classes) for each in found.good):
         empty = f", for example {found.empty[0]}" if found.empty else ""
         raise DataError(

@@ -76,9 +76,9 @@ def read(path: Path) -> Description:
         mark = getattr(error, "problem_mark", None)
         problem = str(getattr(error, "problem", None) or error).splitlines()[0]
         raise DataError(
-            f"is no readable YAML ({problem})",
+            f"is not readable YAML ({problem})",
             where=f"{path}:{mark.line + 1}" if mark else str(path),
-            remedy="mend the file, for example names: [cat, dog]",
+            remedy="correct the file, for example names: [cat, dog]",
         ) from error
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
@@ -128,7 +128,7 @@ def places(described: Description, notes: list[str]) -> dict[str, list[Path]]:
     beside = described.file.parent
     bases = [beside / described.path, Path(described.path), beside] if described.path else [beside]
     if described.path and not any(base.is_dir() for base in bases[:2]):
-        notes.append(f"{described.at('path')}: path: {described.path} is not there, {beside} is taken instead")
+        notes.append(f"{described.at('path')}: path: {described.path} does not exist, {beside} is taken instead")
     stated = [name for name in NAMES if name in described.entries]
     base = next((b for b in bases if all(_first(b, entry) for entry in described.entries[stated[0]])), beside)
     splits = {}
@@ -136,10 +136,10 @@ def places(described: Description, notes: list[str]) -> dict[str, list[Path]]:
         at = [_first(base, entry) for entry in described.entries[split]]
         absent = [entry for entry, path in zip(described.entries[split], at) if path is None]
         if absent:
-            notes.append(f"{described.at(split)}: {split}: {absent[0]} is not there")
+            notes.append(f"{described.at(split)}: {split}: {absent[0]} does not exist")
             if len(absent) < len(at):
                 raise DataError(
-                    f"{absent[0]!r} of {split!r} is not there", where=described.at(split), remedy="mend the list"
+                    f"{absent[0]!r} of {split!r} does not exist", where=described.at(split), remedy="correct the list"
                 )
         else:
             splits[split] = [path for path in at if path is not None]
@@ -157,7 +157,7 @@ def listed(path: Path, bases: list[Path]) -> Iterator[Path]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"is no readable list of pictures ({error})", where=str(path)) from error
+        raise DataError(f"is not a readable list of pictures ({error})", where=str(path)) from error
     for line in filter(None, map(str.strip, lines)):
         name = line.replace("\\", "/")
         yield next((file for base in (path.parent, *bases) if (file := base / name).is_file()), path.parent / name)

@@ -245,7 +245,7 @@ def require_classes(
             return
     if len(labels) < 2:
         found = f"only one class ({labels[0]})" if labels else "no classes"
-        raise DataError(f"{found}: there is nothing to tell apart", where=where, remedy="give two or more classes")
+        raise DataError(f"{found}: there is nothing to classify", where=where, remedy="give two or more classes")
     for split in splits.values():
         if not len(split):
             raise DataError(

@@ -125,7 +125,7 @@ def _layout(path: Path, spec: recipe.Data) -> Layout:
     suffix = path.suffix.lower()
     other = next((kind for kind, known in SUFFIXES.items() if suffix in known and kind != spec.format), "")
     if other:
-        raise DataError(f"is no {spec.format} file", where=str(path), remedy=f'set data.format = "{other}"')
+        raise DataError(f"is not a {spec.format} file", where=str(path), remedy=f'set data.format = "{other}"')
     return Layout(spec.format, dialect(path, spec.quoting), spec.text, spec.label)
 
 
@@ -214,7 +214,7 @@ def _scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Records, list[s
             f"{bad} of {bad + used} lines cannot be used, the first: {first_problem}" if bad else "holds no records"
         )
         raise DataError(
-            problem, where=str(path), remedy="mend the file, or check data.format, data.text and data.label"
+            problem, where=str(path), remedy="correct the file, or check data.format, data.text and data.label"
         )
     if bad:
         notes.append(f"{bad} line(s) left out, the first: {first_problem}")
@@ -234,7 +234,7 @@ def _header(record: Record | None, layout: Layout, path: Path) -> dict[str, int]
         )
     names = [name.strip() for name in record.fields]
     if any(text.fault(name) for name in names if name):
-        raise DataError("the header is no UTF-8 text", where=f"{path}:1", remedy="save the table as CSV in UTF-8")
+        raise DataError("the header is not UTF-8 text", where=f"{path}:1", remedy="save the table as CSV in UTF-8")
     for wanted in (*layout.texts, layout.label):
         if names.count(wanted) != 1:
             problem = "twice the column" if wanted in names else "no column"
@@ -295,7 +295,7 @@ def _text(values: dict[str, Any], layout: Layout) -> str:
     parts = []
     for name in layout.texts:
         if not isinstance(values[name], str):
-            raise ValueError(f"{name!r} is no text")
+            raise ValueError(f"{name!r} is not text")
         parts.append(values[name].strip())
     words = " ".join(part for part in parts if part)
     problem = text.fault(words)
@@ -314,7 +314,7 @@ def _label(value: Any) -> str:
     if not name:
         raise ValueError("the label is empty")
     if _CONTROL.search(name) or text.fault(name):
-        raise ValueError("the label is no line of plain text")
+        raise ValueError("the label is not a line of plain text")
     return name
 
 

@@ -242,7 +242,7 @@ def _judge(faults: list[str], lines: int, good: int, folder: Path, notes: list[s
     named = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
     problem = f"{lines} of {lines + good} transcripts cannot be used: {named}"
     if lines > MAX_UNREADABLE * (lines + good):
-        remedy = f"mend or remove them; up to {MAX_UNREADABLE:.0%} are skipped with a warning"
+        remedy = f"correct or remove them; up to {MAX_UNREADABLE:.0%} are skipped with a warning"
         raise DataError(problem, where=str(folder), remedy=remedy)
     notes.append(f"{_called(folder)}: skipped: {problem}")
 
@@ -253,7 +253,7 @@ def _row(folder: Path, where: str, values: Mapping[str, Any]) -> Row:
     if not isinstance(name, str) or not name.strip():
         raise ValueError("no file is named")
     if not isinstance(said, str):
-        raise ValueError("the text is no text")
+        raise ValueError("the text is not a string")
     fault = texts.fault(said)
     if fault:
         raise ValueError(fault)
@@ -323,7 +323,7 @@ def _records(lines: Lines, path: Path, spec: recipe.Data, notes: list[str]) -> I
             continue
         where, fault = f"{path}:{record.first}", record.fault(len(head))
         if record.problem:
-            fault = f"is no line of a table ({record.problem}){record.span}"
+            fault = f"is not a line of a table ({record.problem}){record.span}"
         if fault:
             yield Entry(where, {}, fault, record.lines)
             continue
@@ -341,10 +341,10 @@ def _objects(lines: Lines, path: Path, spec: recipe.Data) -> Iterator[Entry]:
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield Entry(where, {}, f"is no JSON ({error or 'nested too deeply'})")
+            yield Entry(where, {}, f"is not JSON ({error or 'nested too deeply'})")
             continue
         if not isinstance(values, dict):
-            yield Entry(where, {}, "is no JSON object")
+            yield Entry(where, {}, "is not a JSON object")
             continue
         names = names or _columns(list(values), where, spec)
         absent = [name for name in names.values() if name not in values]

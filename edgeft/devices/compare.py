@@ -105,7 +105,9 @@ def compare(
     that says why, the verdict is advisory. Raises `BundleError`, `Missing`, `SystemFailure`.
     """
     if not 0 < tolerance < 10:
-        raise UsageError(f"a tolerance of {tolerance:.3g} is none", remedy="give a percentage above 0, for example 2")
+        raise UsageError(
+            f"the tolerance {tolerance:.3g} is not valid", remedy="give a percentage above 0, for example 2"
+        )
     counts = [threads or bundle.manifest["runtime"]["threads"] for bundle in (new, old)]
     if counts[0] != counts[1]:
         raise UsageError(

@@ -85,7 +85,7 @@ def _unpack(deb: bytes, root: Path, names: set[str]) -> None:
                         _extract(archive, member, root)
             return
         at += 60 + size + size % 2
-    raise InvalidInput("is no Debian package", where="data.tar", remedy="try again later")
+    raise InvalidInput("is not a Debian package", where="data.tar", remedy="try again later")
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:

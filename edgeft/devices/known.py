@@ -45,9 +45,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if not all(isinstance(record[key], str) for key in ("name", "python")):
-            raise ValueError("name or python is no text")
+            raise ValueError("name or python is not text")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInput(
-            f"is no record of a device ({error})", where=str(path), remedy="remove it, set it up again"
+            f"is not a record of a device ({error})", where=str(path), remedy="remove it, set it up again"
         ) from error
     return dict(record)

@@ -37,7 +37,7 @@ def split(runtime: str) -> tuple[str, str]:
     name, _, version = runtime.partition("==")
     known = installs()
     if name not in known:
-        raise UsageError(f"{name!r} is no runtime", where="--runtime", remedy=nearest(name, known))
+        raise UsageError(f"{name!r} is not a runtime", where="--runtime", remedy=nearest(name, known))
     return name, version
 
 
@@ -46,7 +46,7 @@ def for_runtime(runtimes: Sequence[str], extras: Sequence[str] = ()) -> list[str
     names: list[str] = []
     for extra in extras:
         if extra not in EXTRAS:
-            raise UsageError(f"{extra!r} is no extra", where="--extra", remedy=nearest(extra, EXTRAS))
+            raise UsageError(f"{extra!r} is not an extra", where="--extra", remedy=nearest(extra, EXTRAS))
         names += [package for package in EXTRAS[extra] if package not in names]
     for runtime in runtimes:
         name, version = split(runtime)

@@ -25,5 +25,5 @@ def get(name: str | None, say: Callable[[str], None] = lambda text: None) -> Dev
 
         return Emulated.known(name)
     raise UsageError(
-        f"{name!r} is no device", where="--device", remedy="host, ssh://user@host[:port], or emulate:TARGET"
+        f"{name!r} is not a device", where="--device", remedy="host, ssh://user@host[:port], or emulate:TARGET"
     )

@@ -56,7 +56,7 @@ _COMPLAINTS: tuple[tuple[str, str, type[EdgeftError], str], ...] = (
     ),
     (
         "Permission denied",
-        "it accepts no key of yours",
+        "it rejects all of your ssh keys",
         Missing,
         "ssh-copy-id {host}, or name the key in ~/.ssh/config",
     ),
@@ -88,7 +88,7 @@ class Ssh:
         match = _ADDRESS.fullmatch(name)
         port = int(match["port"] or 22) if match else 0
         if not match or not 0 < port < 65536 or (match["root"] and ".." in match["root"].split("/")):
-            raise UsageError(f"{name!r} is no address", where="--device", remedy="ssh://user@host[:port][/folder]")
+            raise UsageError(f"{name!r} is not an address", where="--device", remedy="ssh://user@host[:port][/folder]")
         root = match["root"] if match["root"] and match["root"] != "/" else ROOT
         return cls(name, match["user"] or "", match["host"].strip("[]"), port if match["port"] else 0, root)
 

@@ -141,7 +141,7 @@ def _summary(folder: Path) -> dict[str, Any]:
     path = folder / "summary.json"
     if not path.is_file():
         raise RunError(
-            "is no finished run", where=str(folder), remedy=f"edgeft tune --resume {shlex.quote(str(folder))}"
+            "is not a finished run", where=str(folder), remedy=f"edgeft tune --resume {shlex.quote(str(folder))}"
         )
     return dict(json.loads(path.read_text()))
 

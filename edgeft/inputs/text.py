@@ -141,7 +141,7 @@ def _opened(path: str) -> Any:
     try:
         return tokenizers.Tokenizer.from_file(path)
     except Exception as error:  # the library raises plain Exception
-        raise BundleError(f"is no tokenizer.json ({str(error)[:200]})", where=path) from error
+        raise BundleError(f"is not a valid tokenizer.json ({str(error)[:200]})", where=path) from error
 
 
 @functools.lru_cache(maxsize=4)

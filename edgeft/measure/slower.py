@@ -39,7 +39,7 @@ def remedies(share: float | None, float_ops: Mapping[str, int], keep_float: Sequ
         keep = f"keep float what stands beside them by quantize.keep_float{patterns} and tune again"
         steps = [f"these ops stayed float between integer layers: {listed}; {keep}", f"or {SHIP_FLOAT}"]
     elif share is not None:
-        steps = [f"no op stayed float, so nothing is gained by quantize.keep_float{patterns}: {SHIP_FLOAT}"]
+        steps = [f"no op stayed float, so nothing would be gained with quantize.keep_float{patterns}: {SHIP_FLOAT}"]
     else:
         steps = [SHIP_FLOAT]
 

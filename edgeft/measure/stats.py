@@ -60,7 +60,7 @@ def binomial_cdf(k: int, n: int, p: float) -> float:
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact two-sided interval of a proportion k/n (Clopper & Pearson 1934); n = 0 gives (0, 1)."""
     if not 0 <= k <= n:
-        raise ValueError(f"{k} of {n} is no proportion")
+        raise ValueError(f"{k} of {n} is not a proportion")
     if n == 0:
         return 0.0, 1.0
     tail = (1 - confidence) / 2

@@ -146,7 +146,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"cannot be read ({error})", where=str(path), remedy="remove it, and --accept again"
         ) from error
     if not isinstance(record, dict):
-        raise BundleError("is no JSON object", where=str(path), remedy="remove it, and --accept again")
+        raise BundleError("is not a JSON object", where=str(path), remedy="remove it, and --accept again")
     return record
 
 

@@ -97,7 +97,7 @@ def _config(path: Path, args: Mapping[str, Any]) -> Config:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(table, dict):
-            raise ValueError("it is no object")
+            raise ValueError("it is not an object")
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"cannot be read as a model's config ({error})", where=str(path)) from error
     kind = table.get("model_type")
@@ -129,7 +129,7 @@ def _check(config: Config, table: Mapping[str, Any], where: str) -> None:
         if not 1 <= getattr(config, key) <= 10_000_000:
             raise ModelError(f"{key} is {getattr(config, key)}", where=where)
     if config.hidden_size % config.num_attention_heads:
-        raise ModelError("hidden_size is no multiple of num_attention_heads", where=where)
+        raise ModelError("hidden_size is not a multiple of num_attention_heads", where=where)
     if not 0 <= config.pad_token_id < config.vocab_size:
         raise ModelError(f"pad_token_id is {config.pad_token_id}, outside the vocabulary", where=where)
     if config.hidden_act not in ACTIVATIONS:

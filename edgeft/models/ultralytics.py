@@ -124,7 +124,7 @@ def _parts(found: nn.Module, path: Path) -> tuple[list[nn.Module], Any]:
     kind = type(detect).__name__
     if kind != "Detect" or getattr(detect, "end2end", False) or getattr(detect, "reg_max", 1) < 2:
         raise ModelError(
-            f"ends in {kind if layers else type(found).__name__}, which is no detector of this kind",
+            f"ends in {kind if layers else type(found).__name__}, which is not a detector of this kind",
             where=str(path),
             remedy="readable: detection models of YOLOv8 and YOLO11 (not segmentation, pose, oriented or end-to-end)",
         )

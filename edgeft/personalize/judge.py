@@ -59,7 +59,7 @@ def judge(
         verdict, why = (
             FAIL,
             (
-                f"nothing gained: {metric.name} on the {new['n']} new samples held out is {news['after']}, "
+                f"no improvement: {metric.name} on the {new['n']} held-out new samples is {news['after']}, "
                 f"it was {news['before']}"
             ),
         )
@@ -67,15 +67,15 @@ def judge(
         verdict, why = (
             FAIL,
             (
-                f"gained too little for what it costs: one of the {new['n']} new samples held out, while "
-                f"{metric.name} on {old['n']} reference samples goes from {olds['before']} to {olds['after']}"
+                f"the improvement is too small for what is forgotten: one of the {new['n']} held-out new samples, "
+                f"while {metric.name} on {old['n']} reference samples goes from {olds['before']} to {olds['after']}"
             ),
         )
     else:
         verdict, why = (
             PASS,
             (
-                f"{metric.name} on the {new['n']} new samples held out goes from {news['before']} to "
+                f"{metric.name} on the {new['n']} held-out new samples goes from {news['before']} to "
                 f"{news['after']}; on {old['n']} reference samples from {olds['before']} to {olds['after']}"
             ),
         )

@@ -73,7 +73,7 @@ def of(bundle: Bundle) -> Plan:
     try:
         plan = read(table)
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"is no plan of personalization ({error})", where=_where(bundle), remedy=_AGAIN) from error
+        raise BundleError(f"is not a plan of personalization ({error})", where=_where(bundle), remedy=_AGAIN) from error
     known = {graph["name"] for graph in bundle.manifest["graphs"]}
     for name in GRAPHS:
         if name not in known:

@@ -118,7 +118,7 @@ def run(
         raise UsageError("needs new samples", where="personalize", remedy="name a folder (--data) or give a stream")
     count = plan.steps if steps is None else steps
     if count < 0:
-        raise UsageError(f"{count} steps cannot be", where="--steps")
+        raise UsageError(f"{count} is not a valid number of steps", where="--steps")
     place = states.place(bundle, state)
     with states.writing(place):
         before = states.read(place, bundle, plan)

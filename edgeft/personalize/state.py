@@ -102,7 +102,7 @@ def _version(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray], plan: P
         value = arrays[f"{number}/{i}"]
         if value.dtype != np.float32 or value.shape != expected.shape or not np.isfinite(value).all():
             raise _damaged(
-                path, f"version {number}: {expected.name} is no finite float32 tensor {list(expected.shape)}"
+                path, f"version {number}: {expected.name} is not a finite float32 tensor {list(expected.shape)}"
             )
         parameters.append(value)
     if entry["sha256"] != _digest(parameters):

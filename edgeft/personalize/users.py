@@ -234,7 +234,7 @@ def learned(
     verdict = Verdict(
         "personalize",
         PASS if gain > 0 else FAIL,
-        reason if gain > 0 else f"nothing gained: {reason}",
+        reason if gain > 0 else f"no improvement: {reason}",
         metric=metric.name,
         unit=metric.unit,
         drop=-gain,

@@ -110,7 +110,10 @@ def open_session(
     opened = [target.with_embeddings(target.load(name), wanted) for name in recipe_.export.targets]
     for each in opened:
         if each.scheme.embeddings != wanted:
-            say(f"{each.name}: embeddings stay {each.scheme.embeddings}, since {each.compiler} has the last word there")
+            say(
+                f"{each.name}: embeddings stay {each.scheme.embeddings}, since {each.compiler} decides how they are "
+                "stored"
+            )
     dataset = dataset or data.open(recipe_.data, recipe_.task)
     for warning in data.check(dataset):
         say(f"warning: {warning}")

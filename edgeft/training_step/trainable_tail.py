@@ -149,14 +149,14 @@ def _loss(session: Session, graphs: QuantizedParts, table: Personalize) -> str:
         )
     if table.loss not in ("", default) and not (table.loss == "prototype" and default == "cross-entropy"):
         raise RecipeError(
-            f"{table.loss!r} is no loss of the task {task}",
+            f"{table.loss!r} is not a loss of the task {task}",
             where="personalize.loss",
             remedy=f"leave it out ({default})",
         )
     loss = table.loss or default
     if loss == "ranking" and table.tail != USER:
         raise RecipeError(
-            f"{table.tail!r} is no tail of a recommender, whose users' vectors are what learns",
+            f"{table.tail!r} is not a tail of a recommender: only a user's vectors are trainable",
             where="personalize.tail",
             remedy=f'tail = "{USER}"',
         )
@@ -167,8 +167,9 @@ def _warn_of_few_samples(session: Session, table: Personalize, loss: str, say: C
     known = min(REFERENCE, len(session.dataset.split("val")))
     if loss not in ("mse", "ranking") and known * table.max_forget < 1:
         say(
-            f"warning: {known} validation samples judge what is forgotten, and one of them is {1 / max(known, 1):.3f} "
-            f"of the accuracy, more than personalize.max_forget = {table.max_forget:g}: a single one undoes a learning"
+            f"warning: forgetting is measured on {known} validation samples, and one of them is "
+            f"{1 / max(known, 1):.3f} of the accuracy, more than personalize.max_forget = {table.max_forget:g}: "
+            "a single new error leads to rejection"
         )
 
 

@@ -130,7 +130,7 @@ def _same_training(recipe_: Recipe, out: Path) -> None:
     """A run is resumed with what it was begun with; only targets, gates and quantization may be added to."""
     path = out / "recipe.toml"
     if not path.exists():
-        raise UsageError(f"{out} is no run directory: it has no recipe.toml", remedy="leave out --resume")
+        raise UsageError(f"{out} is not a run directory: it has no recipe.toml", remedy="leave out --resume")
     before = recipe.load(path)
     for table in ("task", "model", "data", "train", "update"):
         if getattr(before, table) != getattr(recipe_, table):

@@ -42,7 +42,7 @@ def accuracy(
     n, measure = len(targets), task.metric
     name, unit = measure.name, measure.unit
     if n == 0:
-        return Verdict("accuracy", FAIL, "no samples: measured nothing", metric=name, unit=unit)
+        return Verdict("accuracy", FAIL, "no samples; nothing was measured", metric=name, unit=unit)
     before, after = task.score(float_outputs, targets), task.score(quantized_outputs, targets)
     if not math.isfinite(before):
         raise ModelError(f"the float baseline's {name} is {before}", remedy="check the float model first")

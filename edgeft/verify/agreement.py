@@ -19,7 +19,7 @@ def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, ga
     same = task.alike(float_outputs, quantized_outputs)
     n, limit = len(same), gates.min_agreement
     if n == 0:
-        return Verdict("agreement", FAIL, "no samples: measured nothing", metric="agreement", limit=limit)
+        return Verdict("agreement", FAIL, "no samples; nothing was measured", metric="agreement", limit=limit)
     share = float(same.mean())
     if same.ndim == 1:
         low, high = stats.clopper_pearson(int(same.sum()), n)
@@ -28,11 +28,11 @@ def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, ga
         low, high = stats.paired_bootstrap(lambda i: float(shares[i].mean()), n)
     met, missed = (low >= limit, high < limit) if gates.decide == "bound" else (share >= limit, share < limit)
     verdict = PASS if met or not limit else FAIL if missed else INCONCLUSIVE
-    asked = f", asked {limit:.4g}" if limit else ""
+    asked = f", required: {limit:.4g}" if limit else ""
     return Verdict(
         "agreement",
         verdict,
-        f"{share:.2%} of {n} samples decided alike (95 % {low:.2%} to {high:.2%}){asked}",
+        f"{share:.2%} of {n} samples have the same decision (95 % {low:.2%} to {high:.2%}){asked}",
         metric="agreement",
         quantized=share,
         ci95=(low, high),

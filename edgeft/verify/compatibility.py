@@ -41,23 +41,23 @@ def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequen
     if rule("opset", target.opset is not None):
         low, high = target.opset or (0, 0)
         if not low <= emitted["opset"] <= high:
-            broken.append(f"opset {emitted['opset']}, the target takes {low} to {high}")
+            broken.append(f"opset {emitted['opset']}, the target supports {low} to {high}")
     if rule("ir_version", target.ir_version is not None) and emitted["ir_version"] > (target.ir_version or 0):
-        broken.append(f"ONNX IR version {emitted['ir_version']}, the target takes up to {target.ir_version}")
+        broken.append(f"ONNX IR version {emitted['ir_version']}, the target supports up to {target.ir_version}")
     if rule("op_versions", bool(target.op_versions)):
         for op, version in emitted["op_versions"].items():
             highest = target.op_versions.get(op, target.op_versions.get("*"))
             if highest is not None and version > highest:
-                broken.append(f"{op} version {version}, the target takes up to {highest}")
+                broken.append(f"{op} version {version}, the target supports up to {highest}")
     if rule("max_rank", target.max_rank is not None) and emitted["max_rank"] > (target.max_rank or 0):
-        broken.append(f"a tensor of rank {emitted['max_rank']}, the target takes up to {target.max_rank}")
+        broken.append(f"a tensor of rank {emitted['max_rank']}, the target supports up to {target.max_rank}")
     if rule("dynamic", target.static_shapes) and emitted["dynamic"]:
-        broken.append("a shape is dynamic, the target takes static ones only")
+        broken.append("a shape is dynamic, the target supports static ones only")
     if rule("ops", bool(target.refused_ops)):
         refused = {_plain(op) for op in target.refused_ops}
         broken += [f"the op {op} is refused by the target" for op in sorted(emitted["ops"]) if _plain(op) in refused]
     if rule("float_ops", target.full_integer) and emitted["float_ops"]:
-        broken.append(f"{', '.join(sorted(emitted['float_ops']))} compute in float, the target takes integers only")
+        broken.append(f"{', '.join(sorted(emitted['float_ops']))} compute in float, the target supports integers only")
 
     also = f" ({'; '.join(warned)})" if warned else ""
     if broken:
@@ -65,7 +65,7 @@ def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequen
     elif unread:
         verdict, why = UNVERIFIED, f"{', '.join(unread)} could not be read from the artifact"
     elif target.compiler:
-        verdict, why = UNVERIFIED, f"legal, but its compiler {target.compiler!r} has not run: that is still to be seen"
+        verdict, why = UNVERIFIED, f"the rules are met, but the compiler {target.compiler!r} has not run"
     elif checked:
         verdict, why = PASS, f"all {checked} rules of the profile are met"
     else:

@@ -40,7 +40,7 @@ def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], found: Sequen
     measured.
     """
     if not expected:
-        return _verdict(FAIL, "no integer weights expected: measured nothing", 0, 0)
+        return _verdict(FAIL, "no integer weights expected; nothing was measured", 0, 0)
     dtype = next(iter(expected.values()))[0].dtype.name
     if not found:
         return _verdict(
@@ -83,7 +83,7 @@ def digests(expected: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, 
 def integer_digests(expected: Mapping[str, Mapping[str, Any]], found: Sequence[WeightTensor]) -> Verdict:
     """`integer` where only the manifest's digests are at hand (on a board): bytes only, no scales."""
     if not expected:
-        return _verdict(FAIL, "the manifest names no integer weights: measured nothing", 0, 0, recorded=True)
+        return _verdict(FAIL, "the manifest names no integer weights; nothing was measured", 0, 0, recorded=True)
     dtype = str(next(iter(expected.values())).get("dtype", DEFAULT))
     by_size: dict[tuple[int, str], list[WeightTensor]] = {}
     for tensor in found:
@@ -116,10 +116,10 @@ def int8_share(measured: IntegerShare | None, gates: Gates, *, on_target: bool, 
     limit = gates.min_int8_share
     base = {"metric": "int8_share", "limit": limit, "required": on_target}
     if measured is None or measured.macs == 0:
-        why = "no multiply-accumulates were seen: measured nothing"
+        why = "no multiply-accumulates were seen; nothing was measured"
         return Verdict("integer", FAIL if on_target else ADVISORY, why, **base)  # type: ignore[arg-type]
     stayed = ", ".join(f"{op} x{count}" for op, count in list(measured.float_ops.items())[:5])
-    why = f"{measured.share:.1%} of the multiply-accumulates ran in integer kernels, asked {limit:.0%}"
+    why = f"{measured.share:.1%} of the multiply-accumulates ran in integer kernels, required: {limit:.0%}"
     why += f"; float: {stayed}" if stayed else ""
     verdict = PASS if measured.share >= limit else FAIL
     if not on_target:
@@ -131,9 +131,9 @@ def _judge(missing: list[str], names: list[str], dtype: str, *, recorded: bool =
     n = len(names)
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        why = f"the {dtype} weights of {missing[0]!r}{more} are not in the artifact byte for byte"
+        why = f"the {dtype} weights of {missing[0]!r}{more} are not stored byte-identically in the artifact"
         return _verdict(FAIL, why, n - len(missing), n, dtype, recorded=recorded)
-    why = f"all {n} integer weights are in the artifact byte for byte"
+    why = f"all {n} integer weights are stored byte-identically in the artifact"
     return _verdict(PASS, why, n, n, dtype, recorded=recorded)
 
 

@@ -39,7 +39,7 @@ def latency(
     """
     limit = gates.min_speedup
     if found is None or not found.a_ms or not found.b_ms:
-        why = "latency was not measured: measured nothing"
+        why = "nothing was measured"
         return Verdict(
             "latency", FAIL if on_target else ADVISORY, why, metric="speedup", limit=limit, required=on_target
         )
@@ -51,7 +51,7 @@ def latency(
     elif math.isfinite(high) and low > 0 and estimate >= limit and gates.decide == "point":
         verdict, word = PASS, "meets (by its estimate)"
     else:
-        verdict, word = INCONCLUSIVE, "cannot be told from"
+        verdict, word = INCONCLUSIVE, "cannot be distinguished from"
     why = f"{estimate:.3g}x the float speed (99 % {low:.3g} to {high:.3g}, {found.clock} clock)"
     why += f" {word} {limit:.3g}x" if limit else ", no limit is set"
     if not on_target:
@@ -83,7 +83,7 @@ def budget(measured: Mapping[str, Any] | None, gates: Gates, *, on_target: bool,
     if measured is None or p95 is None:
         samples = (measured or {}).get("samples", 0)
         verdict = (INCONCLUSIVE if samples else FAIL) if on_target else ADVISORY
-        why = f"{samples} samples are too few for a p95" if samples else "latency was not measured: measured nothing"
+        why = f"{samples} samples are too few for a p95" if samples else "nothing was measured"
         return Verdict("latency", verdict, why, metric="p95_ms", limit=limit, n=samples, required=on_target)
     interval = measured.get("p95_ci95_ms")
     low, high = measured.get("p95_bounds99_ms") or (0.0, math.inf)

@@ -35,7 +35,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
         return []
     gates = table.get("gates")
     if not isinstance(gates, list):
-        raise _wrong(folder, "gates", "is no list")
+        raise _wrong(folder, "gates", "is not a list")
     return [_gate(folder, f"gates[{number}]", entry).as_dict() for number, entry in enumerate(gates)]
 
 
@@ -84,7 +84,7 @@ def _marked(entry: Verdict, recorded: str, verdict: str, *, required: bool) -> V
 
 def _gate(folder: Path, where: str, entry: Any) -> Verdict:
     if not isinstance(entry, Mapping):
-        raise _wrong(folder, where, "is no gate")
+        raise _wrong(folder, where, "is not a gate")
     table = {field.name: entry[field.name] for field in fields(Verdict) if field.name in entry}
     for key in ("name", "verdict", "why"):
         table.setdefault(key, None)

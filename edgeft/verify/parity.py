@@ -123,7 +123,7 @@ def preprocessing(task: Task, raws: Sequence[Any], stored: Outputs, spec: Mappin
 
     Unverified where the package that would resize them is not installed: the stored tensors serve the other gates.
     """
-    verdict = Verdict("parity", FAIL, "no raw samples: measured nothing", metric="preprocessing", n=len(raws))
+    verdict = Verdict("parity", FAIL, "no raw samples; nothing was measured", metric="preprocessing", n=len(raws))
     if not raws:
         return verdict
     try:
@@ -146,7 +146,7 @@ def preprocessing(task: Task, raws: Sequence[Any], stored: Outputs, spec: Mappin
         off = float((~(gap <= PREPROCESS_ABSOLUTE)).mean())
         worst = max(worst, float(gap.max(initial=0.0)))
         if off > PREPROCESS_SHARE or not worst <= level:
-            why = f"preprocessing is not what it was at export: {off:.1%} of {name!r} differ, by up to {worst:.3g}"
+            why = f"preprocessing differs from that at export: {off:.1%} of {name!r} differ, by up to {worst:.3g}"
             return _with(verdict, FAIL, why)
     why = f"{len(raws)} raw samples preprocess to the stored tensors (largest difference {worst:.2g})"
     return _with(verdict, PASS, why)
@@ -169,7 +169,7 @@ def _compare(
 ) -> Verdict:
     n = len(next(iter(wanted.values()), ()))
     most_median, most_tail, clear_steps = limits
-    blank = Verdict("parity", FAIL, "no samples: measured nothing", metric=metric, limit=most_median, n=n)
+    blank = Verdict("parity", FAIL, "no samples; nothing was measured", metric=metric, limit=most_median, n=n)
     if n == 0:
         return blank
     fault = _fault(wanted, found)
@@ -180,32 +180,32 @@ def _compare(
     pooled = [np.concatenate([each.ravel() for each in steps.values()])]
     groups = [column for each in steps.values() for column in each.reshape(-1, each.shape[-1]).T] if apart else pooled
     median, tail, most = (max(float(np.quantile(g, q)) for g in groups) for q in (0.5, TAIL, 1.0))
-    text = f"median {median:.2g}, 99 % {tail:.2g}, most {most:.2g} steps"
+    text = f"median {median:.2g}, 99 % {tail:.2g}, maximum {most:.2g} LSB"
     equal = task.alike(wanted, found)
     if apart:  # every value is held to its own range already, 99 % of them to 3 % of it: there is nothing to decide
         decided = flips = 0
-        text += " of the output that is farthest off, each in steps of its own"
+        text += " for the output with the largest difference, each in its own LSB"
     else:
         clear = task.margins(wanted) > clear_steps * max(float(step[name]) for name in wanted)  # type: ignore[arg-type]
         decided, flips = int(clear.sum()), int((clear & ~equal).sum())
         text += f"; {decided - flips} of {decided} clear decisions equal"
     if most_median > MEDIAN_STEPS or most_tail > TAIL_STEPS:
-        text += f" (rounding alone moves this net: median {most_median:.2g} and 99 % {most_tail:.2g} steps are allowed)"
+        text += f" (rounding reach of this model: median {most_median:.2g}, 99 % {most_tail:.2g} LSB allowed)"
 
     def close(name: str) -> bool:
         largest = float(np.abs(wanted[name]).max(initial=0.0))
         return float(np.abs(found[name] - wanted[name]).max(initial=0.0)) <= SAME_RELATIVE * largest
 
     if same and most > SAME_STEPS + _SLACK and not all(close(name) for name in wanted):
-        verdict, why = FAIL, f"differs from {against} by more than one step on the same runtime and CPU: {text}"
+        verdict, why = FAIL, f"differs from {against} by more than 1 LSB on the same runtime and CPU: {text}"
     elif median > most_median + _SLACK or tail > most_tail + _SLACK:
         verdict, why = FAIL, f"differs from {against} by more than rounding: {text}"
     elif flips > math.ceil((1 - CLEAR_AGREEMENT) * decided):
-        verdict, why = FAIL, f"decides otherwise than {against}: {text}"
+        verdict, why = FAIL, f"makes other decisions than {against}: {text}"
     elif decided == 0 and not equal.all() and task.discrete:
         verdict, why = INCONCLUSIVE, f"no decision is clear enough to compare with {against}: {text}"
     else:
-        verdict, why = PASS, f"as {against} within rounding: {text}"
+        verdict, why = PASS, f"equals {against} within rounding: {text}"
     return Verdict("parity", verdict, why, metric=metric, quantized=median, limit=most_median, n=n)
 
 

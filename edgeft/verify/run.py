@@ -162,7 +162,7 @@ def _labels(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdict:
     for name, number in zip(names.tolist(), numbers.tolist()):
         if not 0 <= number < len(opened.labels) or opened.labels[number] != str(name):
             now = opened.labels[number] if 0 <= number < len(opened.labels) else "no label"
-            why = f"the label map is not what it was at export: class {number} was {name!r} and is {now!r}"
+            why = f"the label map differs from the one at export: class {number} was {name!r} and is {now!r}"
             return Verdict("parity", FAIL, why, n=len(names), **base)  # type: ignore[arg-type]
     return Verdict("parity", PASS, f"{len(names)} samples keep their labels", n=len(names), **base)  # type: ignore[arg-type]
 
@@ -223,7 +223,7 @@ def _samples_of_graphs(
         verdicts += [dataclasses.replace(verdict, why=f"{name}: {verdict.why}", graph=name) for verdict in found]
     whole = session.run(plain["input"])
     alike = opened.task.alike(plain["output"], whole)
-    why = f"{int(alike.sum())} of {len(alike)} samples come out as at export, through all graphs"
+    why = f"{int(alike.sum())} of {len(alike)} samples have the same result as at export, through all graphs"
     verdicts.append(Verdict("parity", ADVISORY, why, metric="samples alike", n=len(alike), required=False))
     return verdicts
 

@@ -26,7 +26,7 @@ def activation_scales(expected: Sequence[tuple[float, int]], found: Sequence[Gri
     """
     if not expected or not found:
         what = "no activation is quantized" if not expected else "the artifact stores no quantized activation"
-        return _verdict(FAIL, f"{what}: measured nothing", 0, len(expected))
+        return _verdict(FAIL, f"{what}; nothing was measured", 0, len(expected))
     scales = np.array([scale for scale, _ in expected])
     zeros = np.array([zero for _, zero in expected])
     wrong = []
@@ -39,8 +39,8 @@ def activation_scales(expected: Sequence[tuple[float, int]], found: Sequence[Gri
         first = wrong[0]
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         why = f"the activation {first.name!r}{more} has scale {first.scale:.6g} and zero point {first.zero_point}"
-        return _verdict(FAIL, f"{why}, which is no grid of the quantized graph", good, len(found))
-    return _verdict(PASS, f"all {good} activation grids are those of the quantized graph", good, good)
+        return _verdict(FAIL, f"{why}, which the quantized graph does not have", good, len(found))
+    return _verdict(PASS, f"all {good} activations have the quantization parameters of the quantized graph", good, good)
 
 
 def scales_digest(weights: Sequence[WeightTensor], grids: Sequence[Grid]) -> str:
@@ -62,9 +62,9 @@ def same_scales(recorded: str | None, weights: Sequence[WeightTensor], grids: Se
         return Verdict("integer", ADVISORY, why, metric="recorded scales", n=n, required=False)
     if scales_digest(weights, grids) != recorded:
         return Verdict(
-            "integer", FAIL, "the artifact's scales are not those of its export", metric="recorded scales", n=n
+            "integer", FAIL, "the artifact's scales differ from those at export", metric="recorded scales", n=n
         )
-    return Verdict("integer", PASS, f"the scales of {n} tensors are those of the export", metric="recorded scales", n=n)
+    return Verdict("integer", PASS, f"the scales of {n} tensors equal those at export", metric="recorded scales", n=n)
 
 
 def _verdict(verdict: str, why: str, matched: int, n: int) -> Verdict:

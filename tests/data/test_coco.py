@@ -96,7 +96,7 @@ def test_too_many_wrong_ones_stop_the_run(root: Path) -> None:
 def test_files_that_are_no_annotations(root: Path, tmp_path: Path) -> None:
     path = root / "annotations" / "instances_val.json"
     path.write_text('{"images": [],\n"annotations": [,]}')
-    with pytest.raises(DataError, match="no JSON") as caught:
+    with pytest.raises(DataError, match="is not JSON") as caught:
         opened(root)
     assert caught.value.where == f"{path}:2"
     path.write_text('{"images": [], "annotations": []}')

@@ -121,7 +121,7 @@ def test_an_entry_of_another_machine_is_told_and_the_folders_are_taken(root: Pat
             (root / kind / old).rename(root / kind / new)
     assert counts(root, "train: /content/x/train\nval: /content/x/valid\n" + NAMES) == WHOLE
     notes = data.open(Data(format="yolo", path=str(root))).notes
-    assert any("data.yaml:1: train: /content/x/train is not there" in note for note in notes)
+    assert any("data.yaml:1: train: /content/x/train does not exist" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -133,10 +133,10 @@ def test_an_entry_of_another_machine_is_told_and_the_folders_are_taken(root: Pat
         ("train: images/day\nnames: {0: disc, 2: bar}\n", "numbered 0, 2", 2),
         ("train: images/day\nnames: disc\n", "neither a list nor a table", 2),
         ("train: images/day\nnames: [disc, [bar]]\n", "neither a list nor a table", 2),
-        ("train: images/day\nnames: [disc, bar\n", "no readable YAML", 3),
-        ("train: images/day\n\tnames: x\n", "no readable YAML", 2),
-        ("names: &a [*a]\n", "no readable YAML", 1),
-        ("? [names]\n: x\n", "no readable YAML", 1),
+        ("train: images/day\nnames: [disc, bar\n", "is not readable YAML", 3),
+        ("train: images/day\n\tnames: x\n", "is not readable YAML", 2),
+        ("names: &a [*a]\n", "is not readable YAML", 1),
+        ("? [names]\n: x\n", "is not readable YAML", 1),
     ],
 )
 def test_what_is_wrong_is_named_by_its_line(root: Path, text: str, words: str, line: int) -> None:

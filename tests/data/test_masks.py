@@ -61,7 +61,7 @@ def test_a_missing_mask_names_the_picture(root: Path) -> None:
 
 
 def test_void_that_is_no_class(root: Path) -> None:
-    with pytest.raises(RecipeError, match="'rimm' is no class"):
+    with pytest.raises(RecipeError, match="'rimm' is not a class"):
         opened(root, void="rimm")
 
 

@@ -108,7 +108,7 @@ BAD = {
     "7,caf\udce9,yes": "not UTF-8",
     "7,nu\0ll,yes": "null character",
     '7,"quoted"wrong,yes': "expected after",
-    "7,words,\x07": "no line of plain text",
+    "7,words,\x07": "is not a line of plain text",
 }
 
 
@@ -132,7 +132,7 @@ def test_an_open_quote_costs_the_lines_that_it_swallows(tmp_path: Path) -> None:
         ("{not json", "broken JSON"),
         ("[1, 2]", "not an object"),
         ('{"text": "words"}', "has no 'label'"),
-        ('{"text": 3, "label": 1}', "'text' is no text"),
+        ('{"text": 3, "label": 1}', "'text' is not text"),
         ('{"text": "words", "label": [1]}', "neither a name nor a number"),
         ('{"text": "\\ud800", "label": 1}', "not valid Unicode"),
         ("[" * 100_000, "broken JSON"),
@@ -150,7 +150,7 @@ def test_what_is_no_such_table(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"reviews\.csv:1: has no column 'lable'") as error:
         data.open(Data(format="csv", path=spec.path, label="lable"))
     assert "'label'" in error.value.remedy
-    with pytest.raises(DataError, match="no jsonl file") as error:
+    with pytest.raises(DataError, match="is not a jsonl file") as error:
         data.open(Data(format="jsonl", path=spec.path))
     assert '"csv"' in error.value.remedy
     with pytest.raises(DataError, match="twice the column 'text'"):

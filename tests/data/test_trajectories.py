@@ -161,7 +161,7 @@ def test_flags_that_are_set_at_first_steps_are_starts(tmp_path: Path) -> None:
 
 
 def test_a_recording_without_borders_says_so_and_flags_must_fit(tmp_path: Path) -> None:
-    assert any("says nowhere where an episode ends" in note for note in recorded(tmp_path / "d.npz").notes)
+    assert any("does not mark where episodes end" in note for note in recorded(tmp_path / "d.npz").notes)
     with pytest.raises(DataError, match="has 7 flags for 120 steps"):
         recorded(tmp_path / "d.npz", dones=np.zeros(7, bool))
 

@@ -104,12 +104,12 @@ def test_a_text_beside_every_recording(tmp_path: Path) -> None:
 
 
 BAD = {
-    "a file that is not there": ("absent.wav,no", "there is no file absent.wav"),
+    "a file that does not exist": ("absent.wav,no", "there is no file absent.wav"),
     "an empty text": ("good.wav,", "the text is empty"),
     "a text of punctuation": ("good.wav,...", r"the text '...' has no words"),
     "too many fields": ("good.wav,no,yes", "has 3 fields where the header has 2"),
     "no file": (",no", "no file is named"),
-    "a broken quote": ('good.wav,"no', "is no line of a table"),
+    "a broken quote": ('good.wav,"no', "is not a line of a table"),
     "a file outside": ("../good.wav,no", "is not inside the folder"),
     "an absolute file": ("/etc/passwd,no", "is not inside the folder"),
     "a file twice": ("003.wav,no", r"listed a second time, after .*metadata.csv:5"),

@@ -117,7 +117,7 @@ def test_a_rounded_box_at_the_edge_is_cut_and_a_double_one_counts_once(root: Pat
     (root / "labels" / "val" / "0000.txt").write_text("0 0.1 0.5 0.202 0.4\n" * 2)
     made = opened(root)
     assert made.split("val").targets[0]["boxes"].tolist() == [[0, 18, pytest.approx(20.1, abs=1e-3), 42]]
-    assert made.notes == ["val: 1 boxes were there twice and count once"]
+    assert made.notes == ["val: 1 boxes occur twice and count once"]
 
 
 def test_empty_and_absent_texts_are_pictures_without_objects(root: Path) -> None:

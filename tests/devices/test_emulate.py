@@ -110,7 +110,7 @@ def test_what_cannot_be_emulated():
             emulate.setup(name)
     with pytest.raises(UsageError, match="did you mean 'rpi4'"):
         emulate.setup("emulate:rpi44")
-    with pytest.raises(UsageError, match="no runtime"):
+    with pytest.raises(UsageError, match="is not a runtime"):
         packages.for_runtime(["litter"])
     with pytest.raises(UsageError, match="did you mean 'audio'"):
         packages.for_runtime(["litert"], ["audoi"])

@@ -38,7 +38,7 @@ def test_clopper_pearson_of_known_cases():
     assert stats.clopper_pearson(5, 10) == pytest.approx((0.187086, 0.812914), abs=1e-6)
     assert stats.clopper_pearson(0, 100)[1] == pytest.approx(1 - 0.025 ** (1 / 100), abs=1e-9)
     assert stats.clopper_pearson(0, 0) == (0.0, 1.0)
-    with pytest.raises(ValueError, match="no proportion"):
+    with pytest.raises(ValueError, match="is not a proportion"):
         stats.clopper_pearson(3, 2)
 
 

@@ -132,7 +132,7 @@ NORM = "embeddings.LayerNorm.bias"
         ({"model_type": "gpt2"}, "model_type is 'gpt2'"),
         ({"hidden_size": "32"}, "hidden_size is '32'"),
         ({"hidden_size": None}, "has no hidden_size"),
-        ({"num_attention_heads": 5}, "no multiple"),
+        ({"num_attention_heads": 5}, "not a multiple"),
         ({"hidden_act": "swish"}, "hidden_act 'swish'"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
         ({"pad_token_id": 40}, "outside the vocabulary"),

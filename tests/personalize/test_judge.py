@@ -37,7 +37,7 @@ def test_better_and_nothing_forgotten_passes() -> None:
 
 def test_equal_on_the_new_samples_is_not_kept() -> None:
     verdict, _ = judged(([1, 0], [0, 1]), ([1] * 10, [1] * 10))
-    assert verdict.verdict == "fail" and "nothing gained" in verdict.why
+    assert verdict.verdict == "fail" and "no improvement" in verdict.why
 
 
 def test_forgetting_up_to_the_limit_and_beyond() -> None:
@@ -51,7 +51,7 @@ def test_forgetting_up_to_the_limit_and_beyond() -> None:
 def test_one_new_sample_does_not_pay_for_a_loss() -> None:
     bought, _ = judged(([0, 0, 0, 1], [0, 0, 1, 1]), ([1] * 10, [1] * 9 + [0]))
     free, _ = judged(([0, 0, 0, 1], [0, 0, 1, 1]), ([1] * 10, [1] * 10))
-    assert bought.verdict == "fail" and "gained too little" in bought.why
+    assert bought.verdict == "fail" and "improvement is too small" in bought.why
     assert free.verdict == "pass"
 
 

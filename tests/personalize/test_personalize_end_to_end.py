@@ -101,7 +101,7 @@ def test_prototypes_learn_a_voice_and_a_class(by_means: Path, voices: Any, tmp_p
 def test_prototypes_need_layers_that_learn(voices: Any, tmp_path: Path) -> None:
     with pytest.raises(edgeft.core.errors.RecipeError, match="classifier and layers before it"):
         edgeft.export(voices.folder / "run", ["host"], tmp_path, overrides=["personalize.loss=prototype"])
-    with pytest.raises(edgeft.core.errors.RecipeError, match="'mse' is no loss of the task keyword"):
+    with pytest.raises(edgeft.core.errors.RecipeError, match="'mse' is not a loss of the task keyword"):
         edgeft.export(voices.folder / "run", ["host"], tmp_path, overrides=["personalize.loss=mse"])
 
 
@@ -173,13 +173,13 @@ def test_what_is_not_better_is_not_kept(chirps: Path, tmp_path: Path, capfd: Any
         for i in range(6):
             sounds.write(tmp_path / "known" / label / f"{i}.wav", sounds.clip(label, rng))
     code, found, _ = ask(capfd, "personalize", chirps, "--data", tmp_path / "known")
-    assert code == 1 and found["verdict"] == "fail" and "nothing gained" in found["why"]
+    assert code == 1 and found["verdict"] == "fail" and "no improvement" in found["why"]
     assert not (chirps / "state.npz").exists()
     for label, other in zip(sounds.LABELS, sounds.LABELS[1:] + sounds.LABELS[:1]):  # lies about the voice that it knows
         for i in range(12):
             sounds.write(tmp_path / "lies" / other / f"{i}.wav", sounds.clip(label, rng))
     code, found, _ = ask(capfd, "personalize", chirps, "--data", tmp_path / "lies", "--steps", 300, "--rate", 0.3)
-    assert code == 1 and any(word in found["why"] for word in ("forgets", "nothing gained", "gained too little"))
+    assert code == 1 and any(word in found["why"] for word in ("forgets", "no improvement", "improvement is too small"))
     assert not (chirps / "state.npz").exists()
 
 

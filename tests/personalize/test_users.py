@@ -101,7 +101,7 @@ def test_a_known_user_starts_from_their_own_vectors(made, tmp_path: Path) -> Non
     assert found["verdict"] == "pass" and found["new"]["before"] < 0.5
     assert kinds(bundle, "u0", top=5, state=state) == {1} and kinds(bundle, "u0") == {0}
     again = edgeft.personalize(bundle, late, state=state, steps=1, rate=1e-9)
-    assert again["verdict"] == "fail" and "nothing gained" in again["why"] and again["version"] == 1
+    assert again["verdict"] == "fail" and "no improvement" in again["why"] and again["version"] == 1
 
 
 def test_scores_of_a_mixed_batch_are_those_of_each_alone(made, anna: Path, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_items_that_the_model_does_not_know_are_told(made, anna: Path, tmp_path:
 
 def test_other_tails_and_tasks_are_refused(made, tmp_path: Path) -> None:
     run = Path(made["host"]["path"]).parent.parent / "run"
-    with pytest.raises(edgeft.core.errors.RecipeError, match="no tail of a recommender"):
+    with pytest.raises(edgeft.core.errors.RecipeError, match="is not a tail of a recommender"):
         edgeft.export(run, ["host"], tmp_path / "a", overrides=["personalize.tail=head"])
     with pytest.raises(edgeft.core.errors.RecipeError, match="spare_classes"):
         edgeft.export(run, ["host"], tmp_path / "b", overrides=["personalize.spare_classes=2"])

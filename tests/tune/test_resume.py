@@ -134,7 +134,7 @@ def test_a_finished_run_takes_another_target_without_training_again(tmp_path: Pa
 def test_what_cannot_be_resumed(tmp_path: Path) -> None:
     data = tune_data.write(tmp_path / "shapes.npz")
     short = ("train.epochs=1", "quantize.epochs=0")
-    with pytest.raises(UsageError, match="no run directory"):
+    with pytest.raises(UsageError, match="is not a run directory"):
         tune(tune_data.recipe_for(data, *short), tmp_path / "none", resume=True)
     tune(tune_data.recipe_for(data, *short), tmp_path / "run")
     with pytest.raises(UsageError, match=r"\[train\] differs"):

@@ -55,7 +55,7 @@ def test_the_estimate_of_samples_needed_is_of_the_right_size():
 
 def test_no_samples_is_a_fail():
     found = verify.accuracy(classify, outputs(targets(0)), outputs(targets(0)), targets(0), LABELS, Gates())
-    assert found.verdict == "fail" and "measured nothing" in found.why and found.n == 0
+    assert found.verdict == "fail" and "nothing was measured" in found.why and found.n == 0
 
 
 def test_a_better_artifact_has_a_negative_drop():

@@ -77,7 +77,7 @@ def test_slower_than_float_is_said_with_the_fallback_whatever_the_gate_decides(l
 
 def test_speed_that_was_not_measured_fails_where_it_must_be():
     found = verify.latency(None, Gates(), on_target=True)
-    assert found.verdict == "fail" and "measured nothing" in found.why
+    assert found.verdict == "fail" and "nothing was measured" in found.why
 
 
 def test_the_budget_is_judged_on_p95():

@@ -84,7 +84,7 @@ def test_layers_of_equal_integers_may_share_a_constant_but_not_a_scale():
 def test_nothing_expected_and_nothing_found_are_fails():
     w, scale = weights((8, 4))
     for verdict in both({}, [WeightTensor("t", w, scale)]):
-        assert verdict.verdict == "fail" and "measured nothing" in verdict.why
+        assert verdict.verdict == "fail" and "nothing was measured" in verdict.why
     assert "no int8 weights at all" in verify.integer({"layer": (w, scale)}, []).why
     assert verify.integer_digests(verify.digests({"layer": (w, scale)}), []).verdict == "fail"
 

@@ -256,7 +256,7 @@ def test_a_target_without_profile_here_is_unverified_and_its_speed_advisory(made
 
 def test_a_bundle_that_names_no_integer_weights_fails(tmp_path):
     report = run(tiny.build(tmp_path), measure_latency=False)
-    assert report["verdict"] == "fail" and "measured nothing" in gate(report, "integer", "weights")["why"]
+    assert report["verdict"] == "fail" and "nothing was measured" in gate(report, "integer", "weights")["why"]
 
 
 def exported_with(made: Path, report: dict[str, Any], name: str, verdict: str) -> None:

@@ -99,7 +99,7 @@ def _write(
         highest = limit.get(op, limit.get("*"))
         if highest is not None and version > highest:
             raise ModelError(
-                f"{op} was emitted in version {version} and {target.name} takes at most {highest}",
+                f"{op} was emitted in version {version} and {target.name} supports at most {highest}",
                 where=target.name,
                 remedy="update the runtime on the board and its profile, or replace the layer that makes this op",
             )

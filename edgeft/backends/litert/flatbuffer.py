@@ -113,7 +113,9 @@ def read(path: Path | str) -> TfliteModel:
             raise ValueError("it does not begin as one")
         return _model(_Table(data, _number(data, 0, "I")))
     except (ValueError, IndexError, UnicodeDecodeError) as error:
-        raise BundleError(f"is no readable TFLite file ({error})", where=str(path), remedy="export it again") from error
+        raise BundleError(
+            f"is not a readable TFLite file ({error})", where=str(path), remedy="export it again"
+        ) from error
 
 
 def _number(data: memoryview, at: int, kind: str) -> int:
@@ -190,7 +192,7 @@ def _model(model: _Table) -> TfliteModel:
     for name, number in codes:
         versions[name] = max(number, versions.get(name, 0))
     if any(not -1 <= k < len(tensors) for operator in operators for k in (*operator.inputs, *operator.outputs)):
-        raise ValueError("an op names a tensor that is not there")
+        raise ValueError("an op names a tensor that does not exist")
     return TfliteModel(model.number(0, "I"), versions, ops, tuple(tensors), tuple(operators))
 
 

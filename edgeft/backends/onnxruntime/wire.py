@@ -143,9 +143,9 @@ def read(path: Path | str) -> OnnxModel:
                 nodes = tuple(_node(_bytes(v), 0) for n, v in _fields(_bytes(value)) if n == 7)
                 others.append(OnnxGraph(nodes, {}))
     except (ValueError, struct.error, UnicodeDecodeError) as error:
-        raise _broken(path, f"is no readable ONNX file ({error})") from error
+        raise _broken(path, f"is not a readable ONNX file ({error})") from error
     if graph is None or not opsets:
-        raise _broken(path, "is no ONNX file: it holds no graph or no opset")
+        raise _broken(path, "is not an ONNX file: it holds no graph or no opset")
     model = OnnxModel(path, ir_version, opsets, graph, tuple(others))
     _check_external(model)
     return model
@@ -342,7 +342,7 @@ def _location(path: Path, tensor: OnnxTensor) -> Path:
     where = tensor.external.get("location", "") if tensor.external else ""
     file = inside(path.parent, where)
     if not file.is_file():
-        raise BundleError(f"the external data {where!r} of {tensor.name!r} is not there", where=str(path))
+        raise BundleError(f"the external data {where!r} of {tensor.name!r} does not exist", where=str(path))
     return file
 
 

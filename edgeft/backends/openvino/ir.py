@@ -19,6 +19,6 @@ def layers(path: Path) -> tuple[int, list[tuple[str, str]]]:
         ir_version = int(root.get("version", ""))
     except (ElementTree.ParseError, ValueError) as error:
         raise BundleError(
-            f"is no readable OpenVINO model ({error})", where=str(path), remedy="export it again"
+            f"is not a readable OpenVINO model ({error})", where=str(path), remedy="export it again"
         ) from error
     return ir_version, layers

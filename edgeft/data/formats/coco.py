@@ -95,7 +95,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise DataError(f"is no JSON: {error.msg}", where=f"{path}:{error.lineno}") from error
+        raise DataError(f"is not JSON: {error.msg}", where=f"{path}:{error.lineno}") from error
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"cannot be read as JSON ({error})", where=str(path)) from error
     for key in ("images", "annotations", "categories"):
@@ -110,7 +110,7 @@ def _categories(table: Mapping[str, Any], path: Path) -> dict[int, str]:
         if not isinstance(row, dict) or type(row.get("id")) is not int or not isinstance(row.get("name"), str):
             raise DataError("has no whole number 'id' and 'name'", where=f"{path}: categories[{i}]")
         if row["id"] in found or row["name"] in found.values():
-            raise DataError(f"{row['name']!r} or its id is there twice", where=f"{path}: categories[{i}]")
+            raise DataError(f"{row['name']!r} or its id occurs twice", where=f"{path}: categories[{i}]")
         found[row["id"]] = row["name"]
     if not found:
         raise DataError("has no categories", where=str(path))
@@ -129,7 +129,7 @@ def _read(table: Mapping[str, Any], path: Path, root: Path, part: str, numbers: 
             if not isinstance(entry, dict) or not isinstance(entry.get("id"), (int, str)):
                 raise Wrong(where, "has no 'id'")
             if entry["id"] in seen:
-                raise Wrong(where, f"the id {entry['id']!r} is there twice")
+                raise Wrong(where, f"the id {entry['id']!r} occurs twice")
             seen.add(entry["id"])
             file = _place(entry.get("file_name"), places, where)
             size = size_of(file)
@@ -145,7 +145,9 @@ def _read(table: Mapping[str, Any], path: Path, root: Path, part: str, numbers: 
         picture(file, size, rows, found)
     for key, astray in rows_of.items():
         if key not in seen:
-            found.bad.append(Wrong(f"{path}: annotations[{astray[0][0]}]", f"its image_id {key!r} is no picture's"))
+            found.bad.append(
+                Wrong(f"{path}: annotations[{astray[0][0]}]", f"its image_id {key!r} is not the id of a picture")
+            )
     return found
 
 
@@ -166,7 +168,7 @@ def _place(name: Any, places: Sequence[Path], where: str) -> Path:
         for folder in places:
             if (folder / inner).is_file():
                 return folder / inner
-    raise Wrong(where, f"the picture {name!r} is not there")
+    raise Wrong(where, f"the picture {name!r} does not exist")
 
 
 def _row(row: Any, size: tuple[int, int], numbers: Mapping[int, int], where: str) -> tuple[int, list[float], bool]:

@@ -209,7 +209,7 @@ def _classes(root: Path, wanted: Layout) -> tuple[tuple[str, ...], mask.Meaning]
     for entry in wanted.void:
         if isinstance(entry, str) and entry not in names:
             raise RecipeError(
-                f"{entry!r} is no class of {where}", where="data.masks.void", remedy=nearest(entry, names)
+                f"{entry!r} is not a class of {where}", where="data.masks.void", remedy=nearest(entry, names)
             )
         void.add(names.index(entry) if isinstance(entry, str) else entry)
     labels = tuple(name for i, name in enumerate(names) if i not in void)

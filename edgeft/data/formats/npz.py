@@ -188,7 +188,7 @@ def _encode(
             raise DataError(
                 f"{split} sample {at} has the label {value}, and there are {len(labels)} names: 0..{len(labels) - 1}",
                 where=where,
-                remedy=f"name every class (labels run from {values[0]} to {values[-1]}), or mend the label",
+                remedy=f"name every class (labels run from {values[0]} to {values[-1]}), or correct the label",
             )
         return labels, {split: np.asarray(array, np.int64) for split, array in truth.items()}
     labels = tuple(str(value) for value in values)

@@ -76,7 +76,7 @@ def open(spec: recipe.Data) -> Dataset:
     elif _table(root):
         found = {"train": (root,)}
     else:
-        raise DataError("is no table of pairs", where=str(root), remedy=f"expected {', '.join(TABLES)}, or a folder")
+        raise DataError("is not a table of pairs", where=str(root), remedy=f"expected {', '.join(TABLES)}, or a folder")
     splits = {}
     for name in NAMES:
         if name in found:
@@ -167,7 +167,7 @@ def _read(files: tuple[Path, ...], source: str, target: str, quoting: str, notes
         problem = (
             f"{bad} of {bad + len(pool)} pairs cannot be used, the first: {first_problem}" if bad else "holds no pairs"
         )
-        raise DataError(problem, where=str(files[0]), remedy="mend the file, or check data.path and [data.pairs]")
+        raise DataError(problem, where=str(files[0]), remedy="correct the file, or check data.path and [data.pairs]")
     if bad:
         notes.append(f"{bad} pair(s) left out, the first: {first_problem}")
     notes += oddities
@@ -200,7 +200,7 @@ def _content(path: Path) -> bytes:
     except (OSError, EOFError, ValueError) as error:  # a damaged .gz raises any of them
         raise DataError(f"cannot be read ({error})", where=str(path)) from error
     except Exception as error:  # zlib.error has no other base
-        raise DataError(f"is no readable .gz ({error})", where=str(path)) from error
+        raise DataError(f"is not a readable .gz ({error})", where=str(path)) from error
     if len(content) > MAX_BYTES:
         raise DataError(f"is larger than {MAX_BYTES} bytes", where=str(path), remedy="divide the file")
     return content
@@ -244,7 +244,7 @@ def _table_rows(path: Path, source: str, target: str, quoting: str, oddities: li
     if head is None:
         raise DataError("is empty", where=str(path))
     if head.problem:
-        raise DataError(f"is no readable table ({head.problem})", where=f"{path}:1")
+        raise DataError(f"is not a readable table ({head.problem})", where=f"{path}:1")
     header = [name.strip() for name in head.fields]
     _require(header, (source, target), path)
     columns = header.index(source), header.index(target)
@@ -281,7 +281,7 @@ def _object(line: str, source: str, target: str) -> tuple[str, str] | str:
         return "broken JSON (not an object)"
     for name in (source, target):
         if not isinstance(values.get(name), str):
-            return f"{name!r} is no text" if name in values else f"has no {name!r}"
+            return f"{name!r} is not text" if name in values else f"has no {name!r}"
     return values[source], values[target]
 
 

@@ -141,7 +141,7 @@ def _layout(path: Path, first: str, named: Mapping[str, str], quoting: str) -> t
     try:
         head = [name.strip() for name in _fields(first, form)]
     except csv.Error as error:
-        raise DataError(f"is no line of columns ({error})", where=f"{path}:1") from error
+        raise DataError(f"is not a line of columns ({error})", where=f"{path}:1") from error
     known = {name for names in COLUMNS.values() for name in names} | set(named.values())
     if not known & set(head):
         numeric = len(head) == len(COLUMNS) and all(_number(text) is not None for text in head[2:])
@@ -266,7 +266,7 @@ def _left_out(path: Path, lines: _Lines, total: int, all_of_them: bool = False) 
         raise DataError(
             f"{lines.bad} of {total} lines cannot be used, the first: {lines.first_bad}",
             where=str(path),
-            remedy="mend or remove these lines",
+            remedy="correct or remove these lines",
         )
     return [f"{lines.bad} of {total} lines left out, the first: {lines.first_bad}"]
 

@@ -180,9 +180,7 @@ def _numbered(arrays: dict[str, np.ndarray], steps: int, where: str, notes: list
     else:
         episode = rows // STRETCH
         expected = ", ".join((*STARTS, *LASTS[:3]))
-        notes.append(
-            f"{where}: says nowhere where an episode ends ({expected}): divided in stretches of {STRETCH} steps"
-        )
+        notes.append(f"{where}: does not mark where episodes end ({expected}): divided in stretches of {STRETCH} steps")
     if seen != steps or len(episode) != steps:
         raise DataError(
             f"{seen} observations do not fit {steps} actions",
@@ -210,7 +208,9 @@ def _tub(path: Path, spec: recipe.Data) -> Dataset:
     )
     if not catalogs:
         raise DataError(
-            "is no Donkeycar tub: it has no .catalog file", where=str(path), remedy="name the folder with manifest.json"
+            "is not a Donkeycar tub: it has no .catalog file",
+            where=str(path),
+            remedy="name the folder with manifest.json",
         )
     deleted = _deleted(path / "manifest.json")
     files, done, bad = [], [], []
@@ -238,7 +238,7 @@ def _tub(path: Path, spec: recipe.Data) -> Dataset:
         raise DataError(
             f"{len(bad)} of {len(files) + len(bad)} records cannot be used{first}",
             where=str(path),
-            remedy="mend or remove these lines, or copy the tub again with its images/",
+            remedy="correct or remove these lines, or copy the tub again with its images/",
         )
     stretch = np.arange(len(files)) // STRETCH
     made = _dataset(

@@ -130,7 +130,7 @@ def _pattern(spec: recipe.Data) -> re.Pattern[str] | None:
         )
     if spec.group and spec.group not in names:
         raise RecipeError(
-            f"{spec.group!r} is no part of data.pattern", where="data.group", remedy=nearest(spec.group, names)
+            f"{spec.group!r} is not a part of data.pattern", where="data.group", remedy=nearest(spec.group, names)
         )
     text = re.escape(literals[0]) + "".join(f"(?P<{n}>.+?){re.escape(t)}" for n, t in zip(names, literals[1:]))
     return re.compile(text)

@@ -60,9 +60,9 @@ def _places(root: Path, described: data_yaml.Description | None, notes: list[str
     if described is not None and described.entries and not stated and len(by_name) == 1:
         split, entries = next(iter(described.entries.items()))
         raise DataError(
-            f"{split!r} is {entries[0]!r}, which is not there",
+            f"{split!r} is {entries[0]!r}, which does not exist",
             where=described.at(split),
-            remedy="mend the path, or remove the splits from this file",
+            remedy="correct the path, or remove the splits from this file",
         )
     if not stated:
         return by_name
@@ -160,7 +160,7 @@ def _rows(path: Path, size: tuple[int, int], classes: int) -> list[tuple[int, li
             raise Wrong(where, f"the class {words[0]} is out of range: {known}")
         corners = [(cx - w / 2) * size[1], (cy - h / 2) * size[0], (cx + w / 2) * size[1], (cy + h / 2) * size[0]]
         if max(cx, cy, w, h) > 2:
-            raise Wrong(where, f"{max(cx, cy, w, h):g} is no share of the picture's side: are these pixels?")
+            raise Wrong(where, f"{max(cx, cy, w, h):g} is not a share of the picture's side: are these pixels?")
         rows.append((int(kind), box(corners, size, where), False))
     return rows
 

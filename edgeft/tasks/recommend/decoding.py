@@ -53,7 +53,7 @@ def _ids(spec: Mapping[str, Any], key: str) -> dict[str, int]:
     """{id: number} of the spec's users or items; made once for a list."""
     listed = spec.get(key)
     if not isinstance(listed, list) or not listed or not all(isinstance(name, str) for name in listed):
-        raise BundleError("is no list of ids", where=f"preprocess.{key}", remedy="export the bundle again")
+        raise BundleError("is not a list of ids", where=f"preprocess.{key}", remedy="export the bundle again")
     kept = _TABLES.get(id(listed))
     if kept is None or kept[0] is not listed or len(kept[1]) != len(listed):
         if len(_TABLES) >= 8:
@@ -102,12 +102,12 @@ def _asked(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"is not readable as JSON ({error})", where=str(path)) from error
     if not isinstance(asked, dict) or not isinstance(asked.get("user"), str):
-        raise DataError('is no JSON object with "user", its id as text', where=str(path))
+        raise DataError('is not a JSON object with "user", its id as text', where=str(path))
     for key in asked:
         if key not in ("user", "items", "without"):
             raise DataError(f"has the unknown key {key!r}", where=str(path), remedy=nearest(key, ("items", "without")))
         if key != "user" and not (isinstance(asked[key], list) and all(isinstance(v, str) for v in asked[key])):
-            raise DataError(f"{key!r} is no list of ids as text", where=str(path))
+            raise DataError(f"{key!r} is not a list of ids as text", where=str(path))
     return asked
 
 
