@@ -28,7 +28,8 @@ from export_nets import (
 from exporting import written
 from onnx import numpy_helper as nh
 
-from edgeft.backends.onnxruntime import exporter
+from edgeft.backends.onnxruntime import exporter, inspect
+from edgeft.backends.onnxruntime.zero_points import explicit_zero_points
 from edgeft.config.target import Target
 from edgeft.core.errors import ModelError
 
@@ -73,6 +74,67 @@ def test_weights_keep_their_bytes_and_activations_become_unsigned(tmp_path):
             assert any(s.dtype == np.int8 and np.array_equal(s, buffer.numpy()) for s in stored), name
     zero_points = [s for s in stored if s.ndim == 0 and s.dtype in (np.int8, np.uint8)]
     assert zero_points and all(s.dtype == np.uint8 for s in zero_points)
+
+
+@pytest.mark.parametrize("form", ["integer", "tensorrt"])
+def test_every_zero_point_is_written_out_in_the_type_and_shape_it_belongs_to(tmp_path, form):
+    target = Target(name="board", title="", form=form, opset=(13, 17))
+    save(Residual(symmetric=form == "tensorrt"), IMAGES, tmp_path, target=target)
+    graph = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "model.onnx")).graph
+    constants = {i.name: nh.to_array(i) for i in graph.initializer}
+    types = {i.name: i.data_type for i in graph.initializer}
+    types |= {i.name: i.type.tensor_type.elem_type for i in [*graph.input, *graph.value_info]}
+    grids = [n for n in graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    for node in grids:
+        assert len(node.input) == 3, node.name
+        assert constants[node.input[2]].shape == constants[node.input[1]].shape, node.name
+        stored = node.input[0] if node.op_type == "DequantizeLinear" else node.output[0]
+        assert types[node.input[2]] == types[stored], node.name
+    biases = [n for n in grids if types[n.input[0]] == onnx.TensorProto.INT32]
+    assert len(biases) == (3 if form == "integer" else 0)
+    assert not any(constants[n.input[2]].any() for n in biases)
+
+
+def test_zero_points_that_were_left_out_are_zeros_of_the_implied_type(tmp_path):
+    """Computed activations (uint8 by default), weights and a bias with a scale per channel."""
+    node = onnx.helper.make_node
+    nodes = [
+        node("QuantizeLinear", ["x", "step"], ["x_q"]),
+        node("DequantizeLinear", ["x_q", "step", ""], ["x_dq"]),
+        node("DequantizeLinear", ["w", "w_steps"], ["w_dq"], axis=0),
+        node("DequantizeLinear", ["b", "b_steps"], ["b_dq"], axis=0),
+        node("Gemm", ["x_dq", "w_dq", "b_dq"], ["y"], transB=1),
+    ]
+    arrays = {
+        "step": np.float32(0.02),
+        "w": np.arange(-18, 18, dtype=np.int8).reshape(3, 12),
+        "w_steps": np.float32([0.1, 0.2, 0.3]),
+        "b": np.array([-70000, 3, 70000], np.int32),
+        "b_steps": np.float32([0.002, 0.004, 0.006]),
+    }
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "left_out",
+        [value("x", onnx.TensorProto.FLOAT, [5, 12])],
+        [value("y", onnx.TensorProto.FLOAT, [5, 3])],
+        [nh.from_array(np.asarray(array), name) for name, array in arrays.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "short.onnx")
+    assert explicit_zero_points(model) == 4 and explicit_zero_points(model) == 0
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, tmp_path / "long.onnx")
+
+    constants = {i.name: nh.to_array(i) for i in model.graph.initializer}
+    zeros = [constants[n.input[2]] for n in model.graph.node[:4]]
+    assert [z.dtype.name for z in zeros] == ["uint8", "uint8", "int8", "int32"]
+    assert [z.shape for z in zeros] == [(), (), (3,), (3,)] and not any(z.any() for z in zeros)
+    exact = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    short, long = (run(tmp_path / name, VECTORS, level=exact)[0] for name in ("short.onnx", "long.onnx"))
+    assert np.ptp(short) > 1 and np.array_equal(short, long)
+    for read in (inspect.integer_weights, inspect.activation_grids):
+        assert repr(read(tmp_path / "short.onnx")) == repr(read(tmp_path / "long.onnx"))
 
 
 def test_two_outputs_padding_concat_and_gate_are_exact_without_optimization(tmp_path):

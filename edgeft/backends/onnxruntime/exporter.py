@@ -27,8 +27,9 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
     """Write `folder/model.onnx`; a quantized module has int8 buffers followed by dequantize as its weights.
 
     A dynamic batch is the dimension "batch". The form of the profile decides the integers: "integer" writes unsigned
-    activations, "tensorrt" keeps signed ones and refuses a zero point that is not 0. Raises `ModelError` when torch
-    cannot translate an op or the profile's opset or IR cannot be met.
+    activations, "tensorrt" keeps signed ones and refuses a zero point that is not 0. Every QuantizeLinear and
+    DequantizeLinear has its zero point written out. Raises `ModelError` when torch cannot translate an op or the
+    profile's opset or IR cannot be met.
     """
     model = translate(request)
     if request.kind == "quantized":
@@ -165,7 +166,9 @@ def _refuse_zero_points(model: onnx.ModelProto, target: Target) -> None:
 
 def _write(model: onnx.ModelProto, folder: Path, target: Target) -> Artifact:
     from .opset import finish
+    from .zero_points import explicit_zero_points
 
+    explicit_zero_points(model)
     emitted = finish(model, target)
     files.write_bytes(Path(folder) / FILE, model.SerializeToString(deterministic=True))
     return Artifact(FILE, (FILE,), emitted)
