@@ -64,7 +64,7 @@ def _values(key: str) -> str:
         parts.append("one of " + ", ".join(f"`{json.dumps(value)}`" for value in recipe.CHOICES[key]))
     if key in recipe.REGISTRIES:
         parts.append("one of " + ", ".join(f"`{json.dumps(name)}`" for name in sorted(recipe.REGISTRIES[key].builtin)))
-    if key in recipe.PLUGINS or key in recipe.REGISTRIES:
+    if key in recipe.REGISTRIES:
         parts.append("or that of a plug-in")
     if key in recipe.RANGES:
         low, high = recipe.RANGES[key]

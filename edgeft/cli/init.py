@@ -19,7 +19,7 @@ from .frame import command as _command
     edgeft init text-classify           # reviews, tickets, messages
     """,
 )
-@click.argument("task", default="classify")
+@click.argument("task", default="")
 @click.option("--out", type=click.Path(path_type=Path), default="recipe.toml", show_default=True, help="File to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def command(console: Console, task: str, out: Path, overwrite: bool) -> Outcome:
@@ -27,6 +27,7 @@ def command(console: Console, task: str, out: Path, overwrite: bool) -> Outcome:
     from ..config import places, recipe
     from ..core import files
 
+    task = task or recipe.default_task()
     text = recipe.template(task)
     places.claim_file(out, overwrite=overwrite)
     files.write_text(out, text)

@@ -128,9 +128,14 @@ class Gates:
     size_mb: float = 0.0
 
 
+def default_task() -> str:
+    """The task of a recipe that names none."""
+    return next(name for name in TASKS.builtin if TASKS.get(name).default)
+
+
 @dataclass(frozen=True)
 class Recipe:
-    task: str = "classify"
+    task: str = field(default_factory=default_task)
     name: str = "model"
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
@@ -367,12 +372,12 @@ def _packaged(*path: str) -> str:
     return resources.files("edgeft").joinpath(*path).read_text(encoding="utf-8")
 
 
-def template(task: str = "classify") -> str:
-    """A commented recipe for `task`: TOML that loads as it is.
+def template(task: str = "") -> str:
+    """A commented recipe for `task`, or for the default task: TOML that loads as it is.
 
     Raises `UsageError` for an unknown task and for one without a template.
     """
-    return str(TASKS.get(task).template_text())
+    return str(TASKS.get(task or default_task()).template_text())
 
 
 def embedded() -> Recipe:

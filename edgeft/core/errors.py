@@ -128,12 +128,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {lowered[close[0]]!r}?" if close else f"known: {', '.join(names)}"
 
 
-def need(module: str, extra: str) -> ModuleType:
-    """Import `module`, or raise `Missing` with the pip command of the extra that holds it."""
+def need(module: str, extra: str = "", *, package: str = "") -> ModuleType:
+    """Import `module`, or raise `Missing` with the pip command of the extra that holds it, or of the `package`."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise Missing(
             f"the package {module.split('.')[0]!r} is needed here and does not import ({error})",
-            remedy=f"pip install 'edgeft[{extra}]'",
+            remedy=f"pip install {package}" if package else f"pip install 'edgeft[{extra}]'",
         ) from error

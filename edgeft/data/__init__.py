@@ -34,6 +34,7 @@ __all__ = [
     "overlap",
     "require_disjoint",
     "source",
+    "tasks_of",
 ]
 
 
@@ -47,12 +48,12 @@ def open(spec: recipe.Data, task: str = "") -> Dataset:
         form = DATA_FORMATS.get(spec.format)
     except UsageError as error:
         raise RecipeError(error.message, where="data.format", remedy=error.remedy) from error
-    if task in TASKS.builtin and form.tasks and task not in form.tasks:  # of a plug-in's task nothing is known here
-        taken = [name for name in DATA_FORMATS.builtin if task in DATA_FORMATS.get(name).tasks]
+    takers, formats = tasks_of(form), TASKS.get(task).formats if task else ()
+    if takers and formats and task not in takers and form.name not in formats:
         raise RecipeError(
             f"is {form.name!r}, which the task {task!r} does not take",
             where="data.format",
-            remedy=f"{task} takes {', '.join(taken)}; {form.name} is for {', '.join(form.tasks)}",
+            remedy=f"{task} takes {', '.join(formats)}; {form.name} is for {', '.join(takers)}",
         )
     dataset = form.open(spec)
     unread = form.unread(spec)
@@ -60,3 +61,12 @@ def open(spec: recipe.Data, task: str = "") -> Dataset:
         keys = ", ".join(f"data.{key}" for key in unread)
         dataset.notes.append(f"{keys} is set, and the format {form.name!r} does not read it")
     return dataset
+
+
+def tasks_of(form: Format) -> tuple[str, ...]:
+    """The tasks that take a format: those of edgeft whose record lists it, and those that its own record names.
+
+    Without any the format is taken by every task.
+    """
+    listing = {name for name in TASKS.builtin if form.name in TASKS.get(name).formats}
+    return tuple(sorted(listing | set(form.tasks)))

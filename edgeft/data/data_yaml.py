@@ -67,7 +67,7 @@ def read(path: Path) -> Description:
 
     Raises `DataError` naming the line of what is no YAML or no list of names, `Missing` without PyYAML.
     """
-    yaml = need("yaml", "detect")
+    yaml = need("yaml", package="pyyaml")
     try:
         loader = yaml.BaseLoader(path.read_bytes())
         node = loader.get_single_node()

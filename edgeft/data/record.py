@@ -19,8 +19,9 @@ class Format:
 
     `open(spec)` returns the `Dataset` that the recipe's [data] names; it raises `DataError` for data that is absent or
     cannot be used, `RecipeError` for a wrong key and `Missing` where a package is not installed. `tasks` are those that
-    take the format (empty: any), `keys` the keys of [data] that it reads. Formats of one `family` hold the same kind of
-    samples: data of another one of them may stand in for a run's own (`--data`).
+    take the format beside the tasks whose record lists it (`Task.formats`); else every task does. `keys`
+    are the keys of [data] that it reads. Formats of one `family` hold the same kind of samples: data of another one of
+    them may stand in for a run's own (`--data`).
     """
 
     name: str

@@ -9,14 +9,8 @@ from .. import backends
 from ..backends import Backend, BoardInstall
 from ..config.target import Target
 from ..core.errors import UsageError, nearest
+from ..plugins import TASKS
 
-#: what reading raw samples takes beside that, by the name of edgeft's own extra
-EXTRAS = {
-    "audio": ("soundfile",),
-    "text": ("tokenizers",),
-    "translate": ("tokenizers", "sacrebleu"),
-    "detect": ("pycocotools",),
-}
 #: of each board: numpy and click are what edgeft imports, pillow reads pictures
 ALWAYS = ("numpy", "click>=8.1", "pillow")
 
@@ -24,6 +18,15 @@ ALWAYS = ("numpy", "click>=8.1", "pillow")
 def bare(requirement: str) -> str:
     """The distribution's name of a requirement."""
     return re.split("[<>=!~]", requirement)[0]
+
+
+def extras() -> dict[str, tuple[str, ...]]:
+    """What reading raw samples and the metrics of tasks take beside that, by the name of the pip extra."""
+    packages: dict[str, tuple[str, ...]] = {}
+    for task in map(TASKS.get, TASKS.names()):
+        if task.extra:
+            packages[task.extra] = tuple(dict.fromkeys((*packages.get(task.extra, ()), *task.packages)))
+    return packages
 
 
 def installs() -> dict[str, tuple[Backend, BoardInstall]]:
@@ -41,13 +44,14 @@ def split(runtime: str) -> tuple[str, str]:
     return name, version
 
 
-def for_runtime(runtimes: Sequence[str], extras: Sequence[str] = ()) -> list[str]:
-    """Requirements for all of `runtimes`, what every worker imports, and `extras` (keys of `EXTRAS`)."""
+def for_runtime(runtimes: Sequence[str], extra_names: Sequence[str] = ()) -> list[str]:
+    """Requirements for all of `runtimes`, what every worker imports, and of extras by name (keys of `extras()`)."""
     names: list[str] = []
-    for extra in extras:
-        if extra not in EXTRAS:
-            raise UsageError(f"{extra!r} is not an extra", where="--extra", remedy=nearest(extra, EXTRAS))
-        names += [package for package in EXTRAS[extra] if package not in names]
+    known = extras() if extra_names else {}
+    for extra in extra_names:
+        if extra not in known:
+            raise UsageError(f"{extra!r} is not an extra", where="--extra", remedy=nearest(extra, known))
+        names += [package for package in known[extra] if package not in names]
     for runtime in runtimes:
         name, version = split(runtime)
         first, *rest = installs()[name][1].requirements

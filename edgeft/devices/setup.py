@@ -50,7 +50,7 @@ def setup(
     """Make a board ready: an environment with numpy, click and the runtimes, and this package.
 
     `runtimes` are names of `packages.installs`, with a version where one is wanted; none means that of `target`.
-    `extras` are keys of `packages.EXTRAS`: what reading raw sound or text takes.
+    `extras` are keys of `packages.extras()`: what reading raw sound or text takes.
     `python` names an interpreter of the board that has all of it (a vendor's build): then nothing is installed.
     `wheels` is a folder of wheels for a board without a network. Raises `Missing` (no connection, no Python),
     `InvalidInput` (another architecture), `SystemFailure`.

@@ -62,7 +62,7 @@ def precision(rows: Sequence[Matches], thresholds: Sequence[float]) -> np.ndarra
 
 def _evaluator(pictures: list[int], classes: int, thresholds: Sequence[float]) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
-        judge = need("pycocotools.cocoeval", "detect").COCOeval(iouType="bbox")
+        judge = need("pycocotools.cocoeval", package="pycocotools").COCOeval(iouType="bbox")
     settings = judge.params
     settings.imgIds, settings.catIds = pictures, list(range(classes))
     settings.iouThrs = np.asarray(thresholds, np.float64)

@@ -76,6 +76,14 @@ class Task:
     #: the loss of a training step on a device: cross-entropy, mse, ranking; "" = no tail of this task learns there
     step_loss: str = ""
 
+    #: data formats that the task takes, beside those whose record names it (`edgeft.data.Format.tasks`); () = any
+    formats: tuple[str, ...] = ()
+    #: the pip extra that brings what reading samples and the metric need beside numpy, and these packages
+    extra: str = ""
+    packages: tuple[str, ...] = ()
+    #: the task of a recipe that names none; true of one task of edgeft
+    default: bool = False
+
     #: answers are choices; of values parity asks only how many steps two outputs differ by
     discrete: bool = True
     #: the outputs are values with units of their own, which the quantizer does not lay on one grid

@@ -42,6 +42,15 @@ FORMAT = Format("columns-of-numbers", "Numbers in columns.", read)
 """
 
 
+TASKS_OF_A_PLUGIN = """
+import dataclasses
+from edgeft import tasks
+
+ANY = dataclasses.replace(tasks.get("control"), name="anything", formats=())
+ROWS = dataclasses.replace(tasks.get("control"), name="rows", formats=("npz",))
+"""
+
+
 def install(folder: Path, source: str, name: str = "columns-of-numbers", module: str = "columns") -> None:
     """A package as pip leaves it: a module, and a dist-info folder with its entry point."""
     (folder / f"{module}.py").write_text(source)
@@ -58,7 +67,8 @@ def test_every_file_of_the_room_is_a_record_with_a_description_and_keys_of_the_s
     for name in DATA_FORMATS.builtin:
         record = DATA_FORMATS.get(name)
         assert isinstance(record, data.Format) and record.name == name
-        assert record.description.endswith(".") and set(record.tasks) <= set(tasks.BUILTIN)
+        assert record.description.endswith(".") and not record.tasks  # the records of tasks name it
+        assert set(data.tasks_of(record)) <= set(tasks.BUILTIN)
         assert set(record.keys) <= known
         used |= set(record.keys)
     assert known - used - set(data.record.SAMPLE_KEYS) == {"format"}, "each key of [data] is read by something"
@@ -88,12 +98,21 @@ def test_a_format_of_a_plug_in_that_cannot_be_used_is_named_with_its_package(
         data.open(recipe.Data(format="wrong-numbers"))
 
 
-def test_a_task_takes_its_own_formats_only() -> None:
+def test_a_task_takes_its_own_formats_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RecipeError, match="is 'yolo', which the task 'classify' does not take") as caught:
         data.open(recipe.Data(format="yolo", path="x"), "classify")
     assert "classify takes embedded, image-folder, npz; yolo is for detect" in caught.value.remedy
-    with pytest.raises(DataError, match="no such folder"):
-        data.open(recipe.Data(format="yolo", path="x"), "a-task-of-a-plug-in")
+
+    install(tmp_path, TASKS_OF_A_PLUGIN, module="plugin_tasks")
+    points = "[edgeft.tasks]\nanything = plugin_tasks:ANY\nrows = plugin_tasks:ROWS\n"
+    (tmp_path / "plugin_tasks-1.2.dist-info" / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DataError, match="no such folder"):  # a task that lists no format takes any
+        data.open(recipe.Data(format="yolo", path="x"), "anything")
+    with pytest.raises(DataError, match="no such file"):  # also one of edgeft that it lists
+        data.open(recipe.Data(format="npz", path="x"), "rows")
+    with pytest.raises(RecipeError, match="which the task 'rows' does not take"):
+        data.open(recipe.Data(format="yolo", path="x"), "rows")
 
 
 def test_keys_that_a_format_does_not_read_are_told(tmp_path: Path) -> None:
@@ -113,7 +132,7 @@ def test_the_page_of_formats_lists_every_record() -> None:
     for name in sorted(DATA_FORMATS.builtin):
         record = DATA_FORMATS.get(name)
         keys = ", ".join(f"`{key}`" for key in record.keys)
-        lines.append(f"| `{name}` | {', '.join(record.tasks) or 'any'} | {keys} | {record.description} |")
+        lines.append(f"| `{name}` | {', '.join(data.tasks_of(record)) or 'any'} | {keys} | {record.description} |")
     page = (Path(__file__).parents[2] / "docs" / "data-formats.md").read_text(encoding="utf-8")
     table = page.split("<!-- formats -->\n")[1].split("<!-- /formats -->")[0]
     assert table == "\n".join(lines) + "\n"

@@ -186,6 +186,5 @@ FORMAT = Format(
     name="coco",
     description="Pictures with boxes in COCO's json files.",
     open=open,
-    tasks=("detect",),
     keys=("path", "split", "split_seed"),
 )

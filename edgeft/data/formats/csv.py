@@ -9,6 +9,5 @@ FORMAT = Format(
     name="csv",
     description="Texts with a class each in a comma-separated or tab-separated file with a header.",
     open=table.open,
-    tasks=("text-classify",),
     keys=("path", "split", "split_seed", "text", "label", "quoting"),
 )

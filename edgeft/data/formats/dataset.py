@@ -21,7 +21,6 @@ FORMAT = Format(
     name="dataset",
     description="A Dataset of the caller's own, given to edgeft.tune in Python.",
     open=open,
-    tasks=(),
     keys=(),
     family="pictures",
 )

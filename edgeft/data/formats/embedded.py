@@ -69,7 +69,6 @@ FORMAT = Format(
     name="embedded",
     description="Pictures that an installed package brings: mnist5k.",
     open=open,
-    tasks=("classify",),
     keys=("path",),
     family="pictures",
 )

@@ -86,7 +86,6 @@ FORMAT = Format(
     name="image-folder",
     description="Pictures of classes in folders: train/CLASS/, val/ and test/, or class folders that are divided.",
     open=open,
-    tasks=("classify",),
     keys=("path", "split", "split_seed"),
     family="pictures",
 )

@@ -9,6 +9,5 @@ FORMAT = Format(
     name="jsonl",
     description="Texts with a class each, one JSON object a line.",
     open=table.open,
-    tasks=("text-classify",),
     keys=("path", "split", "split_seed", "text", "label"),
 )

@@ -262,6 +262,5 @@ FORMAT = Format(
     name="masks",
     description="Pictures with a mask of class numbers or colours each.",
     open=open,
-    tasks=("segment",),
     keys=("path", "split", "split_seed", "masks"),
 )

@@ -199,7 +199,6 @@ FORMAT = Format(
     name="npz",
     description="Pictures and class numbers as arrays of one .npz file, in the form of MedMNIST or Keras.",
     open=open,
-    tasks=("classify",),
     keys=("path", "split", "split_seed"),
     family="pictures",
 )

@@ -289,6 +289,5 @@ FORMAT = Format(
     name="pairs",
     description="Sentences with their translations: two parallel texts, or a table.",
     open=open,
-    tasks=("translate",),
     keys=("path", "split", "split_seed", "pairs", "quoting"),
 )

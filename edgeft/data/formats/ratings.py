@@ -322,6 +322,5 @@ FORMAT = Format(
     name="ratings",
     description="Which user rated which item and when, in the forms of MovieLens.",
     open=open,
-    tasks=("recommend",),
     keys=("path", "split_seed", "columns", "quoting"),
 )

@@ -282,6 +282,5 @@ FORMAT = Format(
     name="trajectories",
     description="Recorded control: an .npz of episodes, or a Donkeycar tub.",
     open=open,
-    tasks=("control",),
     keys=("path", "split", "split_seed", "actions"),
 )

@@ -251,6 +251,5 @@ FORMAT = Format(
     name="wav-folder",
     description="Sounds with classes, or with transcripts where data.units is set, in folders.",
     open=open,
-    tasks=("keyword", "speech"),
     keys=("path", "split", "split_seed", "pattern", "group", "units", "columns", "quoting"),
 )

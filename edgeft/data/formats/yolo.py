@@ -184,6 +184,5 @@ FORMAT = Format(
     name="yolo",
     description="Pictures with a text file of boxes each, and data.yaml, as YOLO has them.",
     open=open,
-    tasks=("detect",),
     keys=("path", "split", "split_seed"),
 )

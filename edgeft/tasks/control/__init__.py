@@ -22,6 +22,7 @@ TASK = Task(
     per_class=decoding.per_class,
     chance=decoding.chance,
     extra_metrics=decoding.extra_metrics,
+    formats=("trajectories",),
     learning_module="edgeft.tasks.control.learning",
     template="edgeft.tasks.control:template.toml",
     run_part="edgeft.tasks.control:run_part.py",

@@ -24,6 +24,7 @@ TASK = Task(
     extra_metrics=decoding.extra_metrics,
     tell=decoding.tell,
     refuse_unseen=decoding.refuse_unseen,
+    formats=("ratings",),
     learning_module="edgeft.tasks.recommend.learning",
     template="edgeft.tasks.recommend:template.toml",
     step_loss="ranking",

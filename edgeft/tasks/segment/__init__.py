@@ -27,6 +27,7 @@ TASK = Task(
     tell=decoding.tell,
     draw_beside=decoding.draw_beside,
     pictures=decoding.pictures,
+    formats=("masks",),
     learning_module="edgeft.tasks.segment.learning",
     template="edgeft.tasks.segment:template.toml",
     run_part="edgeft.tasks.segment:run_part.py",
