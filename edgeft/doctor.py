@@ -38,7 +38,7 @@ def examine(*, seconds: float = 90.0) -> dict[str, Any]:
     loads, version, why, install}]; `extras` [{name, complete, missing, install}]; `packages` [{name, version, extras}].
     `vnni` is None off x86. A runtime that takes longer than `seconds` counts as one that does not load.
     """
-    wanted = requirements()
+    required = requirements()
     return {
         "schema": SCHEMA,
         "edgeft": __version__,
@@ -46,14 +46,14 @@ def examine(*, seconds: float = 90.0) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu(fingerprint()),
         "runtimes": [probe_apart(name, seconds) for name in backends.names()],
-        "extras": [_extra(name, lines) for name, lines in wanted.items()],
-        "packages": _packages(wanted),
+        "extras": [_extra(name, lines) for name, lines in required.items()],
+        "packages": _packages(required),
     }
 
 
-def render(found: Mapping[str, Any]) -> str:
+def render(examination: Mapping[str, Any]) -> str:
     """`examine`'s result as lines for people."""
-    return text.doctor(found)
+    return text.doctor(examination)
 
 
 def cpu(machine: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,13 +92,13 @@ def requirements(lines: Sequence[str] | None = None) -> dict[str, list[str]]:
             lines = metadata.requires("edgeft") or []
         except metadata.PackageNotFoundError:
             lines = []
-    found: dict[str, list[str]] = {}
+    by_extra: dict[str, list[str]] = {}
     for line in lines:
         requirement, _, marker = line.partition(";")
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
         if extra and extra[1] != "all":
-            found.setdefault(extra[1], []).append(requirement.strip())
-    return dict(sorted(found.items()))
+            by_extra.setdefault(extra[1], []).append(requirement.strip())
+    return dict(sorted(by_extra.items()))
 
 
 def unmet(requirement: str) -> str:
@@ -173,15 +173,15 @@ def probe(name: str) -> dict[str, Any]:
                 Path(folder, file).write_bytes(content)
             session = backend.load(Path(folder, next(iter(files))), threads=1)
             feed = {session.inputs[0].name: np.array([[-1.0, 2.0]], np.float32)}
-            (found,) = session.run(feed).values()
+            (output,) = session.run(feed).values()
     except Missing as error:
         return {**answer, "why": error.message, "install": error.remedy}
     except EdgeftError as error:
         return {**answer, "why": error.message}
     except Exception as error:  # a runtime's own errors share no base class, and any of them is the diagnosis
         return {**answer, "why": f"{type(error).__name__}: {error}"}
-    if not np.array_equal(found, [[0.0, 2.0]]):
-        return {**answer, "why": f"computes wrongly: relu of -1 and 2 is {found.tolist()}"}
+    if not np.array_equal(output, [[0.0, 2.0]]):
+        return {**answer, "why": f"computes wrongly: relu of -1 and 2 is {output.tolist()}"}
     return {**answer, "loads": True}
 
 
@@ -191,20 +191,20 @@ def _extra(name: str, lines: Sequence[str]) -> dict[str, Any]:
     return {"name": name, "complete": not missing, "missing": missing, "install": install}
 
 
-def _packages(wanted: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+def _packages(required: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     """Every package that edgeft itself or an extra names, with its version here (None = absent)."""
     users: dict[str, list[str]] = {"numpy": [], "click": []}
-    for extra, lines in wanted.items():
+    for extra, lines in required.items():
         for line in lines:
             users.setdefault(_name(line), []).append(extra)
-    found = []
+    packages = []
     for name in sorted(users):
         try:
             version: str | None = metadata.version(name)
         except metadata.PackageNotFoundError:
             version = None
-        found.append({"name": name, "version": version, "extras": users[name]})
-    return found
+        packages.append({"name": name, "version": version, "extras": users[name]})
+    return packages
 
 
 def _name(requirement: str) -> str:

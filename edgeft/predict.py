@@ -43,22 +43,24 @@ def predict(
     task: Any = opened.task
     if out is not None and task.pictures is None:
         raise UsageError(f"the task {task.name} draws no pictures of its predictions", remedy="leave out --out")
-    own = personalized(opened, state, threads=threads)
-    spec = own.preprocess if own else opened.preprocess
+    personal = personalized(opened, state, threads=threads)
+    spec = personal.preprocess if personal else opened.preprocess
     raws = [task.read(name, spec) for name in inputs]
     feeds = [feed for _, feed in batches(len(raws), lambda i: task.preprocess(raws[i], spec), size=1)]
-    session, labels = (own.session, own.labels) if own else (opened.session(threads=threads), opened.labels)
+    session, labels = (
+        (personal.session, personal.labels) if personal else (opened.session(threads=threads), opened.labels)
+    )
     folder = None if out is None else files.claim_out(out, overwrite=overwrite)
     results: list[dict[str, Any]] = []
     for number, (name, raw, feed) in enumerate(zip(inputs, raws, feeds), 1):
         decoded = tasks.tell(task, session.run(feed), raw, spec, labels, top=top)
         results.append({"input": name, **{k: v for k, v in decoded.items() if not isinstance(v, np.ndarray)}})
-        if own:
-            results[-1]["version"] = own.version
+        if personal:
+            results[-1]["version"] = personal.version
         if folder is not None:
             stem = Path(name).stem if len(inputs) == 1 else f"{number:0{len(str(len(inputs)))}d}-{Path(name).stem}"
-            made = {folder / f"{stem}.{kind}.png": value for kind, value in task.pictures(raw, decoded).items()}
-            for path, pixels in made.items():
+            pictures = {folder / f"{stem}.{kind}.png": value for kind, value in task.pictures(raw, decoded).items()}
+            for path, pixels in pictures.items():
                 files.write_bytes(path, png.encode(pixels))
-            results[-1]["files"] = [str(path) for path in made]
+            results[-1]["files"] = [str(path) for path in pictures]
     return results

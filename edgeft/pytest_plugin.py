@@ -115,11 +115,13 @@ class _Bundle(pytest.Collector):
 class _Gate(pytest.Item):
     def runtest(self) -> None:
         assert isinstance(self.parent, _Bundle)
-        found = [gate for gate in self.parent.report()["gates"] if gate["name"] == self.name]
-        if not found:
+        gate_results = [gate for gate in self.parent.report()["gates"] if gate["name"] == self.name]
+        if not gate_results:
             pytest.fail(f"{self.name} was not measured", pytrace=False)
         ranks = ("fail", "inconclusive", "unverified", "advisory", "pass")
-        _judge(self.config, min(found, key=lambda gate: ranks.index(gate["verdict"]) + 9 * (not gate["required"])))
+        _judge(
+            self.config, min(gate_results, key=lambda gate: ranks.index(gate["verdict"]) + 9 * (not gate["required"]))
+        )
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         assert isinstance(self.parent, _Bundle)

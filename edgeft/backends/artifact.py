@@ -112,8 +112,8 @@ def conversion_failed(converter: str, error: BaseException, printed: Sequence[st
     text = "\n".join([str(error), *printed])
     if node := _NODE.search(text):
         place, op = node[1], node[2].removeprefix("torch.ops.")
-    elif found := _OP.search(text):
-        place, op = "", found[1].replace("::", ".")
+    elif match := _OP.search(text):
+        place, op = "", match[1].replace("::", ".")
     else:
         place, op = "", ""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

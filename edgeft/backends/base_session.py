@@ -200,12 +200,12 @@ class BaseSession:
             if fill and start + step > count:
                 missing = start + step - count
                 piece = [np.concatenate([p, np.repeat(p[-1:], missing, axis=0)]) if p.ndim else p for p in piece]
-            taken = step if fill else min(step, count - start)
+            valid_rows = step if fill else min(step, count - start)
             parts.append(self._call(piece))
             for tensor, array in zip(self.outputs, parts[-1]):
-                if array.ndim == 0 or array.shape[0] != taken:
+                if array.ndim == 0 or array.shape[0] != valid_rows:
                     raise self._fault(
-                        f"the output {tensor.name!r} has no batch axis (shape {array.shape} for {taken} samples)",
+                        f"the output {tensor.name!r} has no batch axis (shape {array.shape} for {valid_rows} samples)",
                         "feed one batch of the declared shape at a time",
                     )
         return [np.concatenate(column)[:count] for column in zip(*parts)]

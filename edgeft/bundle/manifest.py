@@ -74,8 +74,8 @@ def of_model(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 def recorded(manifest: Mapping[str, Any], table: str) -> dict[str, Any]:
     """The recipe's table that export recorded under `provenance.recipe`, or {}."""
     recipe = manifest.get("provenance", {}).get("recipe")
-    found = recipe.get(table) if isinstance(recipe, Mapping) else None
-    return dict(found) if isinstance(found, Mapping) else {}
+    value = recipe.get(table) if isinstance(recipe, Mapping) else None
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def check_schema(schema: Any) -> None:

@@ -187,17 +187,17 @@ def stored_raw(number: int, raw: Any) -> dict[str, np.ndarray]:
 
 def raws(stored: Mapping[str, np.ndarray]) -> list[Any]:
     """The raw samples of a read samples.npz in order, as `stored_raw` was given them."""
-    found: dict[int, Any] = {}
+    sample_of: dict[int, Any] = {}
     for key, value in stored.items():
         head, _, field = key.partition("/")
         if not head.startswith("raw_") or not head[4:].isdecimal():
             continue
         plain = str(value) if value.dtype.kind == "U" and value.ndim == 0 else value
         if field:
-            found.setdefault(int(head[4:]), {})[field] = plain
+            sample_of.setdefault(int(head[4:]), {})[field] = plain
         else:
-            found[int(head[4:])] = plain
-    return [found[number] for number in sorted(found)]
+            sample_of[int(head[4:])] = plain
+    return [sample_of[number] for number in sorted(sample_of)]
 
 
 class NamedSession:
@@ -230,10 +230,10 @@ def named(session: runtimes.Session, graph: Mapping[str, Any], *, where: str) ->
     """`session` under the names of a manifest's graph: by name where the artifact kept them, else by position."""
     pairs = []
     for key, tensors in (("inputs", session.inputs), ("outputs", session.outputs)):
-        wanted, found = [tensor["name"] for tensor in graph[key]], [tensor.name for tensor in tensors]
-        if len(wanted) != len(found):
-            raise BundleError(f"the artifact has {len(found)} {key}, the manifest names {len(wanted)}", where=where)
-        pairs.append(dict(zip(wanted, wanted if set(wanted) == set(found) else found)))
+        expected, actual = [tensor["name"] for tensor in graph[key]], [tensor.name for tensor in tensors]
+        if len(expected) != len(actual):
+            raise BundleError(f"the artifact has {len(actual)} {key}, the manifest names {len(expected)}", where=where)
+        pairs.append(dict(zip(expected, expected if set(expected) == set(actual) else actual)))
     if all(name == artifact for pair in pairs for name, artifact in pair.items()):
         return session
     return NamedSession(session, *pairs)

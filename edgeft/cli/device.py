@@ -89,14 +89,14 @@ def setup_(
 
         if python or wheels or target:
             raise UsageError("an emulated board is named by its address alone", remedy="leave out --target and others")
-        made = emulate.setup(device, runtimes=runtime, extras=extra, isa=isa, say=console.say)
-        return Outcome(made, words.emulated(made))
+        environment = emulate.setup(device, runtimes=runtime, extras=extra, isa=isa, say=console.say)
+        return Outcome(environment, words.emulated(environment))
     if isa:
         raise UsageError("--isa is for emulated boards", where=device, remedy="leave it out")
-    found = setup.setup(
+    result = setup.setup(
         device, runtimes=runtime, extras=extra, target=target, python=python, wheels=wheels, say=console.say
     )
-    return Outcome(found, words.device(found))
+    return Outcome(result, words.device(result))
 
 
 @_command("check", examples="edgeft device check ssh://pi@rpi5.local")
@@ -111,5 +111,5 @@ def check_(console: Console, device: str) -> Outcome:
 
         record = emulate.Emulated.known(device).record
         return Outcome({"name": device, **record}, words.emulated({"name": device, **record}))
-    found = setup.check(device, say=console.say)
-    return Outcome(found, words.device(found))
+    result = setup.check(device, say=console.say)
+    return Outcome(result, words.device(result))

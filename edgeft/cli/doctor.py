@@ -15,5 +15,5 @@ def command(console: Console) -> Outcome:
     from .. import doctor
     from ..report import text
 
-    found = doctor.examine()
-    return Outcome(found, text.doctor(found))
+    examination = doctor.examine()
+    return Outcome(examination, text.doctor(examination))

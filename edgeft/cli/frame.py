@@ -145,14 +145,14 @@ def command(name: str, *, examples: str = "", **kwargs: Any) -> Callable[[Callab
     """Decorator: `function(console, **parameters) -> Outcome` becomes the command `name`."""
 
     def wrap(function: Callable[..., Outcome]) -> Command:
-        made = click.command(
+        click_command = click.command(
             name,
             cls=Command,
             examples=examples,
             context_settings=SETTINGS,
             **kwargs,
         )(click.pass_obj(function))
-        assert isinstance(made, Command)
-        return made
+        assert isinstance(click_command, Command)
+        return click_command
 
     return wrap

@@ -23,7 +23,7 @@ def of_reports(reports: Sequence[Mapping[str, Any]], *, strict: bool) -> Outcome
     payload: dict[str, Any] = {"verdict": verdict, "bundles": list(reports)}
     if len(reports) == 1:
         payload = {**reports[0], **payload}
-    each = [text.render(report) for report in reports]
+    rendered = [text.render(report) for report in reports]
     # Several bundles are read side by side; the gates of each come with -v (and are in its report.html).
-    words, details = (each[0], "") if len(each) == 1 else (text.reports(reports), "\n\n".join(each))
+    words, details = (rendered[0], "") if len(rendered) == 1 else (text.reports(reports), "\n\n".join(rendered))
     return Outcome(payload, words, exit_code(verdict, unverified=unverified, strict=strict), details)

@@ -54,12 +54,12 @@ def command(
             "--resume continues a run by its own recipe, in its own folder: leave out RECIPE and --out",
             remedy=f"edgeft tune --resume {shlex.quote(str(resume))}",
         )
-    made = api.read_recipe(recipe, overrides) if resume is None else api.read_run_recipe(resume, overrides)
-    folder = resume or out or places.new_run(made.name)
+    loaded = api.read_recipe(recipe, overrides) if resume is None else api.read_run_recipe(resume, overrides)
+    folder = resume or out or places.new_run(loaded.name)
     if not dry_run:
         console.resumable = folder
     result = api.tune(
-        made,
+        loaded,
         folder,
         resume=resume is not None,
         overwrite=overwrite,

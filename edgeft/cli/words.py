@@ -37,16 +37,18 @@ def pairs(table: Mapping[str, Any]) -> str:
 
 def plan(result: Mapping[str, Any]) -> str:
     """What `--dry-run` reports: counts and memory, then the targets' compatibility problems."""
-    said = ("objections", "learns", "moving_bytes", "updated_parameters", "total_parameters", "notes")
+    shown_elsewhere = ("objections", "learns", "moving_bytes", "updated_parameters", "total_parameters", "notes")
     learned = f"{result['updated_parameters']:,} of {result['total_parameters']:,} in {len(result['learns'])} tensors"
-    told = {
-        **{key: value for key, value in result.items() if key not in said},
+    figures = {
+        **{key: value for key, value in result.items() if key not in shown_elsewhere},
         **{key: _rounded(result[key]) for key in ("learning_rates", "class_weights") if result.get(key)},
         "trainable parameters": learned,
         "memory of trainable parameters": words.size(result["moving_bytes"]),
     }
-    every = [objections({"target": name, "objections": found}) for name, found in result["objections"].items()]
-    return "\n".join([pairs(told), *map(words.line, result.get("notes", ())), *every])
+    tables_of_problems = [
+        objections({"target": name, "objections": problems}) for name, problems in result["objections"].items()
+    ]
+    return "\n".join([pairs(figures), *map(words.line, result.get("notes", ())), *tables_of_problems])
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, str]:
@@ -58,29 +60,29 @@ def learns(result: Mapping[str, Any]) -> str:
     return "\n".join(["trainable tensors:", *(f"  {words.line(name)}" for name in result["learns"])])
 
 
-def objections(found: Mapping[str, Any]) -> str:
+def objections(result: Mapping[str, Any]) -> str:
     """One line for each problem: the target cannot run what is marked `refuse` and runs badly what is marked `warn`."""
-    if not found["objections"]:
-        return f"{found['target']}: no compatibility problems"
-    lines = [f"{found['target']}:"]
-    for item in found["objections"]:
+    if not result["objections"]:
+        return f"{result['target']}: no compatibility problems"
+    lines = [f"{result['target']}:"]
+    for item in result["objections"]:
         remedy = f" → {item['remedy']}" if item.get("remedy") else ""
         lines.append(f"  {item['severity']:6}  {item['op']}: {item['why']}{remedy}")
     return "\n".join(lines)
 
 
-def boards(found: Sequence[Mapping[str, Any]]) -> str:
+def boards(entries: Sequence[Mapping[str, Any]]) -> str:
     """One line a board."""
     rows = []
-    for item in found:
+    for item in entries:
         also = f" ({', '.join(item['aliases'])})" if item["aliases"] else ""
         rows.append((item["name"], item["backend"], item["scheme"]["name"], item["title"] + also))
     return "\n".join(text.table(("NAME", "RUNTIME", "SCHEME", "BOARD"), rows))
 
 
-def board(found: Mapping[str, Any]) -> str:
+def board(entry: Mapping[str, Any]) -> str:
     """Every known key of one profile."""
-    return pairs(found)
+    return pairs(entry)
 
 
 def machine(result: Mapping[str, Any]) -> str:
@@ -98,36 +100,38 @@ def calibrated(result: Mapping[str, Any]) -> str:
     )
 
 
-def _new(found: Mapping[str, Any]) -> dict[str, Any]:
-    was, now = ({"threads": side["threads"], **side["options"]} for side in (found["was"], found["setting"]))
-    return {key: value for key, value in now.items() if was.get(key) != value}
+def _new(result: Mapping[str, Any]) -> dict[str, Any]:
+    was, current = ({"threads": side["threads"], **side["options"]} for side in (result["was"], result["setting"]))
+    return {key: value for key, value in current.items() if was.get(key) != value}
 
 
-def searched(found: Mapping[str, Any]) -> str:
+def searched(result: Mapping[str, Any]) -> str:
     """What a search of the runtime's options tried, and what the bundle runs with now."""
-    rows = [(changes(each["change"]), each["verdict"], words.line(each["why"])) for each in found["tried"]]
+    rows = [(changes(trial["change"]), trial["verdict"], words.line(trial["why"])) for trial in result["tried"]]
     lines = text.table(("OPTION", "VERDICT", "WHY"), rows) if rows else ["this runtime has no options to try"]
-    final, place = found["final"], words.line(found["path"])
-    if found["changed"] and found["verdict"] != FAIL:
-        end = f"{place} now runs with {changes(_new(found))}: {final['speedup']:.2f}x as fast as before, verified again"
-    elif found["changed"]:
-        end = f"{place} is unchanged: with {changes(_new(found))} it fails verification"
-        lines.append(words.sentence(found["report"]))
+    final, place = result["final"], words.line(result["path"])
+    if result["changed"] and result["verdict"] != FAIL:
+        end = (
+            f"{place} now runs with {changes(_new(result))}: {final['speedup']:.2f}x as fast as before, verified again"
+        )
+    elif result["changed"]:
+        end = f"{place} is unchanged: with {changes(_new(result))} it fails verification"
+        lines.append(words.sentence(result["report"]))
     else:
-        end = f"{place} is unchanged: no setting is faster by more than {found['margin_pct']:.1f} %"
+        end = f"{place} is unchanged: no setting is faster by more than {result['margin_pct']:.1f} %"
     return "\n".join([*lines, "", end])
 
 
-def device(found: Mapping[str, Any]) -> str:
+def device(result: Mapping[str, Any]) -> str:
     """One device as `edgeft device setup` and `check` found it."""
-    machine, heat = found["fingerprint"], found["heat"]
+    machine, heat = result["fingerprint"], result["heat"]
     hot = ", ".join(f"{name} {value:.0f} °C" for name, value in heat["celsius"].items())
-    runtimes = ", ".join(f"{name} {version}" for name, version in found["runtimes"].items())
+    runtimes = ", ".join(f"{name} {version}" for name, version in result["runtimes"].items())
     rows = {
-        "device": found["name"],
+        "device": result["name"],
         "cpu": f"{machine['cpu']} ({machine['isa']}, {machine['cores']} cores)",
         "runtimes": runtimes or "no runtime loads",
-        "python": f"{machine['python']} ({found['python']})",
+        "python": f"{machine['python']} ({result['python']})",
         "temperature": hot or "not reported",
         "throttled": "not reported" if heat["now"] is None else ", ".join(heat["now"]) or "no",
         "power mode": heat["power_mode"] or "not reported",
@@ -167,10 +171,10 @@ def side_by_side(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(text.table(("DEVICE", "VERDICT", "P50", "CPU"), rows))
 
 
-def predictions(seen: Sequence[Mapping[str, Any]]) -> str:
+def predictions(results: Sequence[Mapping[str, Any]]) -> str:
     """One line an input: its name, then what the task decoded."""
     rows = []
-    for result in seen:
+    for result in results:
         rest = [
             words.figure(value, "fraction") if key == "confidence" else words.line(value)
             for key, value in result.items()
@@ -180,13 +184,13 @@ def predictions(seen: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(text.table([], rows))
 
 
-def personalized(found: Mapping[str, Any]) -> str:
+def personalized(result: Mapping[str, Any]) -> str:
     """The verdict of a personalization, and before and after per class where there are classes."""
-    kept = f"version {found['version']} is in use" if found["version"] else "the model as exported is in use"
-    head = "accepted" if found["verdict"] == "pass" else "NOT accepted"
-    lines = [f"{head}: {words.line(found['why'])}", f"{kept} ({words.line(found['state'])})"]
+    state_text = f"version {result['version']} is in use" if result["version"] else "the model as exported is in use"
+    head = "accepted" if result["verdict"] == "pass" else "NOT accepted"
+    lines = [f"{head}: {words.line(result['why'])}", f"{state_text} ({words.line(result['state'])})"]
     for key, title in (("new", "new samples held out"), ("reference", "reference samples")):
-        classes = (found[key] or {}).get("per_class") or {}
+        classes = (result[key] or {}).get("per_class") or {}
         rows = [(words.line(k), str(v["n"]), f"{v['before']:.3g}", f"{v['after']:.3g}") for k, v in classes.items()]
         if rows:
             lines += ["", *text.table((title.upper(), "N", "BEFORE", "AFTER"), rows)]

@@ -297,8 +297,8 @@ def _check_data(data: Data, fail: Any) -> None:
     if any(value <= 0 for value in data.std):
         raise fail("data.std", "must be above 0 in every channel")
     if bool(data.mean) != bool(data.std):
-        key, other = ("mean", "std") if data.mean else ("std", "mean")
-        raise fail(f"data.{key}", f"is given without data.{other}", "give both, or neither for the weights' own")
+        key, counterpart = ("mean", "std") if data.mean else ("std", "mean")
+        raise fail(f"data.{key}", f"is given without data.{counterpart}", "give both, or neither for the weights' own")
 
 
 def as_table(recipe: Recipe) -> dict[str, Any]:
@@ -347,7 +347,9 @@ def _setting(raw: str, path: tuple[str, ...]) -> Any:
         return raw
     hint: Any = Recipe
     for part in path:
-        hint = next((one for one in get_args(hint) if one is not type(None)), hint)  # of a table that may be left out
+        hint = next(
+            (option for option in get_args(hint) if option is not type(None)), hint
+        )  # of a table that may be left out
         hint = tables.hints(hint).get(part) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
     return raw if hint is str and not isinstance(parsed["value"], str) else parsed["value"]
 

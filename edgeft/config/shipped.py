@@ -30,8 +30,8 @@ def user_folder(name: str) -> Path:
 
 def files(name: str) -> dict[str, Path]:
     """Every TOML file of the shipped and the user's folder by stem, sorted; the user's own win."""
-    found = {path.stem: path for path in folder(name).glob("*.toml")}
-    own = user_folder(name)
-    if own.is_dir():
-        found.update((path.stem, path) for path in own.glob("*.toml"))
-    return dict(sorted(found.items()))
+    path_of = {path.stem: path for path in folder(name).glob("*.toml")}
+    user_files = user_folder(name)
+    if user_files.is_dir():
+        path_of.update((path.stem, path) for path in user_files.glob("*.toml"))
+    return dict(sorted(path_of.items()))

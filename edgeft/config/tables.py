@@ -81,11 +81,11 @@ def parse(source: Source) -> dict[str, Any]:
         raise source.error("nested too deeply", where=source.name) from problem
     except ValueError as problem:  # TOMLDecodeError is one; an integer of thousands of digits is another
         message = str(problem)
-        found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+        position = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
         where = source.name
-        if found:
-            line = int(found[1]) if found[1] else source.text.rstrip().count("\n") + 1
-            where, message = f"{where}:{line}", message[: found.start()]
+        if position:
+            line = int(position[1]) if position[1] else source.text.rstrip().count("\n") + 1
+            where, message = f"{where}:{line}", message[: position.start()]
         raise source.error(f"not valid TOML: {message}", where=where) from problem
 
 
@@ -127,20 +127,22 @@ def locate(text: str, path: Key) -> int:
     table: Key = ()
     quote, depth = "", 0
     for number, line in enumerate(text.split("\n"), 1):  # splitlines would also split at U+0085
-        found: Key | None = None
+        nearest_key: Key | None = None
         rest = line
         if not quote and not depth:
             header, assign = _HEADER.match(line), _ASSIGN.match(line)
             if header:
-                table = found = _key(header[1])
+                table = nearest_key = _key(header[1])
                 rest = ""
             elif assign:
-                found = (*table, *_key(assign[1]))
+                nearest_key = (*table, *_key(assign[1]))
                 rest = line[assign.end() :]
         quote, depth = _continues(rest, quote, depth)
-        common = 0 if found is None else next((i for i, (a, b) in enumerate(zip(found, path)) if a != b), -1)
+        common = (
+            0 if nearest_key is None else next((i for i, (a, b) in enumerate(zip(nearest_key, path)) if a != b), -1)
+        )
         if common < 0:
-            common = min(len(found or ()), len(path))
+            common = min(len(nearest_key or ()), len(path))
         if common > best:
             best, line_of_best = common, number
     return line_of_best
@@ -153,8 +155,8 @@ def dotted(path: Iterable[str]) -> str:
 @functools.cache
 def hints(cls: type) -> dict[str, Any]:
     """The fields of a dataclass and their types, in order."""
-    every = typing.get_type_hints(cls)
-    return {field.name: every[field.name] for field in dataclasses.fields(cls)}
+    annotations = typing.get_type_hints(cls)
+    return {field.name: annotations[field.name] for field in dataclasses.fields(cls)}
 
 
 def build(cls: Callable[..., T], table: Mapping[str, Any], source: Source, path: Key = ()) -> T:
@@ -224,12 +226,12 @@ def coerce(value: Any, hint: Any, source: Source, path: Key) -> Any:
 def _coerce_tuple(value: Iterable[Any], hint: Any, source: Source, path: Key) -> tuple[Any, ...]:
     """The members of a list; an error about one says `key[i]` and points at the line of the key."""
     args, items = get_args(hint), list(value)
-    each = [args[0]] * len(items) if args[1:] == (...,) else list(args)
-    if len(items) != len(each):
-        raise source.fail(path, f"{dotted(path)!r} must have {len(each)} members, not {len(items)}")
+    item_types = [args[0]] * len(items) if args[1:] == (...,) else list(args)
+    if len(items) != len(item_types):
+        raise source.fail(path, f"{dotted(path)!r} must have {len(item_types)} members, not {len(items)}")
     named = [(*path[:-1], f"{path[-1]}[{i}]") for i in range(len(items))]
     lines = dataclasses.replace(source, name=source.at(path), text="")
-    return tuple(coerce(item, kind, lines, name) for item, kind, name in zip(items, each, named))
+    return tuple(coerce(item, kind, lines, name) for item, kind, name in zip(items, item_types, named))
 
 
 def _finite(value: int | float, source: Source, path: Key) -> float:

@@ -70,12 +70,12 @@ def names() -> tuple[str, ...]:
 
 def aliases() -> dict[str, str]:
     """alias -> name. A profile that does not parse is passed over here; loading it by its name tells what is wrong."""
-    found: dict[str, str] = {}
+    name_of: dict[str, str] = {}
     for name, path in shipped.files("targets").items():
         with contextlib.suppress(TargetError, SystemFailure):
             listed = tables.parse(tables.read(path, TargetError)).get("aliases", [])
-            found.update((str(alias), name) for alias in (listed if isinstance(listed, list) else ()))
-    return found
+            name_of.update((str(alias), name) for alias in (listed if isinstance(listed, list) else ()))
+    return name_of
 
 
 def load(name_or_path: str) -> Target:
@@ -215,40 +215,40 @@ def objections(target: Target, summary: GraphSummary) -> list[Objection]:
 
     Opset, IR and TFLite op versions are not judged here: they are known only of an exported artifact.
     """
-    found: list[Objection] = []
+    problems: list[Objection] = []
     refused = {_plain(op): op for op in target.refused_ops}
     for op, count in summary.ops.items():
         if _plain(op) in refused:
             why = f"{target.title} does not support {refused[_plain(op)]} (the graph has {count})"
-            found.append(Objection("refuse", op, why, "replace this op in the model, or choose another target"))
+            problems.append(Objection("refuse", op, why, "replace this op in the model, or choose another target"))
     if target.full_integer:
         for op, count in summary.float_ops.items():
             why = f"{target.title} supports integer ops only, and {count} x {op} would stay float"
-            found.append(Objection("refuse", op, why, "replace this op by one that can be quantized"))
+            problems.append(Objection("refuse", op, why, "replace this op by one that can be quantized"))
     elif target.compiler:
         for op, count in summary.float_ops.items():
             why = f"{count} x {op} stay float: {target.compiler} may place them on the CPU or in higher precision"
-            found.append(Objection("warn", op, why))
+            problems.append(Objection("warn", op, why))
     if target.max_rank is not None and summary.max_rank > target.max_rank:
         why = (
             f"{target.title} supports up to {target.max_rank} dimensions, a tensor of the graph has {summary.max_rank}"
         )
-        found.append(Objection("refuse", "rank", why, "avoid reshapes to more dimensions"))
+        problems.append(Objection("refuse", "rank", why, "avoid reshapes to more dimensions"))
     if target.static_shapes:
         for name, shape in summary.inputs.items():
             if any(size < 0 for size in shape[1:]):
                 why = f"{target.title} supports static shapes only, the input {name!r} is {list(shape)}"
-                found.append(Objection("refuse", name, why, "fix every size of this input but the batch"))
+                problems.append(Objection("refuse", name, why, "fix every size of this input but the batch"))
         if summary.dynamic_batch:
-            found.append(
+            problems.append(
                 Objection("warn", "batch", f"{target.title} supports static shapes only: the batch is fixed at 1")
             )
     if not target.full_integer:
         gaining = sum(count for op, count in summary.ops.items() if op in scheme.WEIGHTED and op in target.scheme.ops)
         if summary.ops and not gaining:
             why = "no layer with weights would be quantized, so int8 brings no speedup"
-            found.append(Objection("warn", "weights", why))
-    return found
+            problems.append(Objection("warn", "weights", why))
+    return problems
 
 
 def host_cpu() -> tuple[str, frozenset[str]]:
@@ -289,11 +289,11 @@ def exact_here(target: Target) -> bool:
     return saturates() and target.scheme.widest.bits == 8 and not host_is(target)
 
 
-def matches(wanted: Iterable[str], features: frozenset[str]) -> bool:
-    """Whether a CPU shows all `wanted` features; "a|b" is either of the two, "!a" asks for its absence."""
+def matches(required: Iterable[str], features: frozenset[str]) -> bool:
+    """Whether a CPU shows all `required` features; "a|b" is either of the two, "!a" asks for its absence."""
     return all(
         any((word[1:] not in features) if word.startswith("!") else (word in features) for word in entry.split("|"))
-        for entry in wanted
+        for entry in required
     )
 
 

@@ -32,9 +32,9 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def _unraisable(found: sys.UnraisableHookArgs) -> None:
-    if not issubclass(found.exc_type, KeyboardInterrupt):
-        sys.__unraisablehook__(found)
+def _unraisable(hook_args: sys.UnraisableHookArgs) -> None:
+    if not issubclass(hook_args.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(hook_args)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

@@ -50,9 +50,9 @@ class Metric:
         """How much worse `after` is than `before`, in the metric's unit; negative where it is better."""
         return (before - after if self.higher_is_better else after - before) + 0.0  # never -0
 
-    def better(self, value: float, other: float) -> bool:
-        """Whether `value` is better than `other`; equal is not better."""
-        return value > other if self.higher_is_better else value < other
+    def better(self, value: float, reference: float) -> bool:
+        """Whether `value` is better than `reference`; equal is not better."""
+        return value > reference if self.higher_is_better else value < reference
 
     def format(self, value: Any) -> str:
         """A value: "12.30 %" of a word error rate, "27.41" of BLEU, "0.3468" of an error in its own unit."""
@@ -165,16 +165,16 @@ def change(value: Any, unit: str) -> str:
 
 def interval(value: Any, unit: str, *, drop: bool = False) -> str:
     """`[low, high]` in the unit's own scale; "" where there is none."""
-    both = pair(value)
-    if both is None:
+    bounds = pair(value)
+    if bounds is None:
         return ""
     if unit == "fraction":
-        inner = ", ".join(f"{100 * v:.2f}" for v in both)
+        inner = ", ".join(f"{100 * v:.2f}" for v in bounds)
         return f"[{inner}]" + ("" if drop else " %")
     if unit == "score":
-        return f"[{both[0]:.2f}, {both[1]:.2f}]"
+        return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]"
     if unit == "bytes":
-        return f"[{size(both[0])}, {size(both[1])}]"
+        return f"[{size(bounds[0])}, {size(bounds[1])}]"
     if unit == "ratio":
-        return f"[{both[0]:.2f}, {both[1]:.2f}]×"
-    return f"[{', '.join(f'{v:.4g}' for v in both)}]"
+        return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]×"
+    return f"[{', '.join(f'{v:.4g}' for v in bounds)}]"

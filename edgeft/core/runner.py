@@ -183,12 +183,12 @@ def check_preprocessing(manifest, samples):
         except Stop as stop:
             say(f"preprocessing: not checked ({stop})", sys.stderr)
             return True
-        for name, made in feeds.items():
+        for name, tensor in feeds.items():
             expected = samples[prefix + name][i : i + 1]
-            if made.shape != expected.shape:
-                say(f"preprocessing: makes {made.shape}, expected {expected.shape}: DIFFERS")
+            if tensor.shape != expected.shape:
+                say(f"preprocessing: makes {tensor.shape}, expected {expected.shape}: DIFFERS")
                 return False
-            worst = max(worst, float(np.abs(made - expected).max()))
+            worst = max(worst, float(np.abs(tensor - expected).max()))
     fine = worst <= 1.01 * level
     say("preprocessing: largest difference {:.4g}: {}".format(worst, "ok" if fine else "DIFFERS"))
     return fine

@@ -120,11 +120,13 @@ def _words(values: np.ndarray) -> str:
     return "{:.5g},{:.5g} to {:.5g},{:.5g}".format(*values)
 
 
-def picture(path: Path, size: tuple[int, int], rows: Sequence[tuple[int, Sequence[float], bool]], found: Found) -> None:
-    """Add a picture with its rows (class, corners, crowd) to `found`; a row that is there twice counts once."""
+def picture(
+    path: Path, size: tuple[int, int], rows: Sequence[tuple[int, Sequence[float], bool]], boxes_of_split: Found
+) -> None:
+    """Add a picture with its rows (class, corners, crowd) to `boxes_of_split`; a repeated row counts once."""
     once = list(dict.fromkeys((kind, tuple(corners), crowd) for kind, corners, crowd in rows))
-    found.twice += len(rows) - len(once)
-    found.good.append(
+    boxes_of_split.twice += len(rows) - len(once)
+    boxes_of_split.good.append(
         Boxes(
             path,
             size,
@@ -135,19 +137,19 @@ def picture(path: Path, size: tuple[int, int], rows: Sequence[tuple[int, Sequenc
     )
 
 
-def dataset(name: str, labels: tuple[str, ...], found: dict[str, Found], spec: recipe.Data) -> Dataset:
+def dataset(name: str, labels: tuple[str, ...], boxes_of: dict[str, Found], spec: recipe.Data) -> Dataset:
     """The splits of what was found, in the order of the files' names; a missing val or test is taken from train.
 
     Raises `DataError` where a split is empty or has no box, and for too many samples that cannot be used.
     """
     notes: list[str] = []
-    every = {part: _used(part, each, notes, name) for part, each in found.items()}
-    paths = [each.path for good in every.values() for each in good]
+    used = {part: _used(part, boxes, notes, name) for part, boxes in boxes_of.items()}
+    paths = [picture.path for good in used.values() for picture in good]
     pool, splits, start = Files(paths), {}, 0
-    for part, good in every.items():
+    for part, good in used.items():
         targets = np.empty(len(good), object)
-        for i, each in enumerate(good):
-            targets[i] = each.target()
+        for i, boxes in enumerate(good):
+            targets[i] = boxes.target()
         splits[part] = Split(part, pool, np.arange(start, start + len(good)), targets)
         start += len(good)
     splits, more = _complete(splits, spec, name)
@@ -156,32 +158,32 @@ def dataset(name: str, labels: tuple[str, ...], found: dict[str, Found], spec: r
     return Dataset(name, labels, Scanned(splits, notes, labels, name), notes, facts)
 
 
-def _used(part: str, found: Found, notes: list[str], where: str) -> list[Boxes]:
-    total = len(found.good) + len(found.bad)
+def _used(part: str, boxes: Found, notes: list[str], where: str) -> list[Boxes]:
+    total = len(boxes.good) + len(boxes.bad)
     if not total:
         raise DataError(f"the {part} split holds no pictures", where=where, remedy=f"readable: {', '.join(SUFFIXES)}")
-    first = "; ".join(str(each) for each in found.bad[:5]) + (" ..." if len(found.bad) > 5 else "")
-    if len(found.bad) > MAX_BAD * total:
+    first = "; ".join(str(problem) for problem in boxes.bad[:5]) + (" ..." if len(boxes.bad) > 5 else "")
+    if len(boxes.bad) > MAX_BAD * total:
         raise DataError(
-            f"{part}: {len(found.bad)} of {total} pictures ({len(found.bad) / total:.0%}) cannot be used: {first}",
-            where=found.bad[0].where,
+            f"{part}: {len(boxes.bad)} of {total} pictures ({len(boxes.bad) / total:.0%}) cannot be used: {first}",
+            where=boxes.bad[0].where,
             remedy=f"repair or remove them; up to {MAX_BAD:.0%} are left out with a warning",
         )
-    if found.bad:
-        notes.append(f"{part}: left out {len(found.bad)} of {total} pictures that cannot be used: {first}")
-    if found.empty:
+    if boxes.bad:
+        notes.append(f"{part}: left out {len(boxes.bad)} of {total} pictures that cannot be used: {first}")
+    if boxes.empty:
         notes.append(
-            f"{part}: {len(found.empty)} of {total} pictures have no boxes and count as pictures without objects, "
-            f"for example {found.empty[0]}"
+            f"{part}: {len(boxes.empty)} of {total} pictures have no boxes and count as pictures without objects, "
+            f"for example {boxes.empty[0]}"
         )
-    if found.twice:
-        notes.append(f"{part}: {found.twice} boxes occur twice and count once")
-    if not sum(len(each.classes) for each in found.good):
-        empty = f", for example {found.empty[0]}" if found.empty else ""
+    if boxes.twice:
+        notes.append(f"{part}: {boxes.twice} boxes occur twice and count once")
+    if not sum(len(each.classes) for each in boxes.good):
+        empty = f", for example {boxes.empty[0]}" if boxes.empty else ""
         raise DataError(
             f"the {part} split has not one box{empty}", where=where, remedy="are the labels where the pictures are?"
         )
-    return sorted(found.good, key=lambda each: _natural(str(each.path)))
+    return sorted(boxes.good, key=lambda each: _natural(str(each.path)))
 
 
 def _natural(name: str) -> list[Any]:
@@ -195,14 +197,14 @@ def _complete(splits: dict[str, Split], spec: recipe.Data, where: str) -> tuple[
     if "train" not in splits or not missing:
         return {name: splits[name] for name in NAMES if name in splits}, []
     share = dict(zip(NAMES, fractions(spec.split)))
-    parts, whole = ["train", *missing], splits["train"]
+    parts, train = ["train", *missing], splits["train"]
     total = sum(share[name] for name in parts)
-    stretch = np.arange(len(whole)) * min(STRETCHES, len(whole)) // max(len(whole), 1)
+    stretch = np.arange(len(train)) * min(STRETCHES, len(train)) // max(len(train), 1)
     positions = grouped(stretch, [share[name] / total for name in parts], spec.split_seed, where)
-    made = dict(splits) | {name: whole.subset(at, name) for name, at in zip(parts, positions)}
-    counts = ", ".join(f"{name} {len(made[name])}" for name in parts)
+    splits_made = dict(splits) | {name: train.subset(at, name) for name, at in zip(parts, positions)}
+    counts = ", ".join(f"{name} {len(splits_made[name])}" for name in parts)
     note = (
         f"no {' and no '.join(missing)} split was given: train was divided in stretches of pictures that follow each "
         f"other by name, with seed {spec.split_seed}, into {counts}"
     )
-    return {name: made[name] for name in NAMES}, [note]
+    return {name: splits_made[name] for name in NAMES}, [note]

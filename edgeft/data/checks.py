@@ -115,11 +115,11 @@ def overlap(
 
     `first_at`, `second_at` restrict the comparison to those positions.
     """
-    seen: dict[str, int] = {}
+    first_index: dict[str, int] = {}
     for i in range(len(first)) if first_at is None else first_at:
-        seen.setdefault(first.digest(int(i)), int(i))
+        first_index.setdefault(first.digest(int(i)), int(i))
     at = range(len(second)) if second_at is None else second_at
-    return [(seen[digest], int(j)) for j in at if (digest := second.digest(int(j))) in seen]
+    return [(first_index[digest], int(j)) for j in at if (digest := second.digest(int(j))) in first_index]
 
 
 def require_disjoint(calibration: Split, indices: Sequence[int] | np.ndarray, test: Split) -> None:
@@ -149,20 +149,20 @@ def calibration_indices(
     order = np.arange(len(split)) if choose == "first" else rng.permutation(len(split))
     if choose == "stratified" and split.classes is not None:
         order = _interleaved(order, split.classes)
-    taken: list[int] = []
+    indices: list[int] = []
     banned = _lazy_digests(avoid)
     for i in order:
-        if len(taken) >= n:
+        if len(indices) >= n:
             break
         if split.digest(int(i)) not in banned if banned else True:
-            taken.append(int(i))
-    if not taken:
+            indices.append(int(i))
+    if not indices:
         raise DataError(
             f"the calibration set is empty ({n} samples asked for, {len(split)} in the {split.name} split)",
             where=split.name,
             remedy="give at least one sample that is not in the test split",
         )
-    return np.sort(np.asarray(taken, np.int64))
+    return np.sort(np.asarray(indices, np.int64))
 
 
 def _lazy_digests(split: Split | None) -> set[str]:

@@ -124,13 +124,13 @@ def classes_by_split(root: Path, notes: list[str] | None = None) -> dict[str, di
         return {name: class_folders(folder) for name, folder in split_folders(root, notes).items()}
     classes = class_folders(root)
     inner = {label: split_folders(folder) for label, folder in classes.items()}
-    divided = [label for label, found in inner.items() if found != {"train": classes[label]}]
+    divided = [label for label, splits_of_class in inner.items() if splits_of_class != {"train": classes[label]}]
     if not divided:
         return {"train": classes}
-    whole = sorted(set(classes) - set(divided))
-    if whole:
+    undivided = sorted(set(classes) - set(divided))
+    if undivided:
         raise DataError(
-            f"{divided[0]}/ holds folders of splits, and {whole[0]}/ does not",
+            f"{divided[0]}/ holds folders of splits, and {undivided[0]}/ does not",
             where=str(root),
             remedy="divide every class into the same splits, or none",
         )

@@ -53,12 +53,12 @@ class Histories:
         return np.bincount(np.delete(self.items, held), minlength=self.n_items)
 
 
-def unseen(n_items: int, own: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` different item numbers int64 that are not in `own`, each such set as likely as any other."""
-    taken = np.unique(own)
-    drawn = rng.choice(n_items - len(taken), count, replace=False)
+def unseen(n_items: int, known_items: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` different item numbers int64 that are not in `known_items`, each such set as likely as any other."""
+    excluded = np.unique(known_items)
+    drawn = rng.choice(n_items - len(excluded), count, replace=False)
     # the k-th free number is k and as many more as there are taken ones before it
-    return drawn + np.searchsorted(taken - np.arange(len(taken)), drawn, side="right")
+    return drawn + np.searchsorted(excluded - np.arange(len(excluded)), drawn, side="right")
 
 
 class Rows:
@@ -88,20 +88,20 @@ class Rows:
         Negatives and order follow from `drawn_from` and the row alone.
         """
         user, start = int(self.row_user[row]), int(self.row_part[row]) * self.positives
-        own = self.histories.learned(user)
-        taken = own[start : start + self.positives]
+        history = self.histories.learned(user)
+        positives = history[start : start + self.positives]
         rng = np.random.default_rng([*drawn_from, _TRAIN, row])
-        others = unseen(self.histories.n_items, own, self.candidates - len(taken), rng)
+        others = unseen(self.histories.n_items, history, self.candidates - len(positives), rng)
         order = rng.permutation(self.candidates)
-        return user, np.concatenate([taken, others])[order], (order < len(taken)).astype(np.int64)
+        return user, np.concatenate([positives, others])[order], (order < len(positives)).astype(np.int64)
 
     def judged(self, user: int, which: int) -> tuple[np.ndarray, int]:
         """(candidates int64 (C,), where among them the true item is) of a user's validation or test row."""
-        every = self.histories.all(user)
+        history = self.histories.all(user)
         rng = np.random.default_rng([self.seed, which, user])
-        others = unseen(self.histories.n_items, every, self.candidates - 1, rng)
+        others = unseen(self.histories.n_items, history, self.candidates - 1, rng)
         order = rng.permutation(self.candidates)
-        true = every[len(every) - HELD + which - _VAL]
+        true = history[len(history) - HELD + which - _VAL]
         return np.concatenate([[true], others])[order], int(np.flatnonzero(order == 0)[0])
 
     def _held(self, i: int) -> tuple[int, int]:
@@ -136,10 +136,10 @@ class Rows:
         The second number is the rank that the popularity of the items, as far as they are learned from, gives the true
         one; of equally popular candidates the earlier comes first, which is by chance since their order is drawn.
         """
-        popularity, found = self.histories.popularity(), np.empty((len(self.histories), 3), np.int64)
+        popularity, targets = self.histories.popularity(), np.empty((len(self.histories), 3), np.int64)
         for user in range(len(self.histories)):
             items, true = self.judged(user, which)
             counts = popularity[items]
             rank = int((counts > counts[true]).sum() + (counts[:true] == counts[true]).sum())
-            found[user] = true, rank, items[true]
-        return found
+            targets[user] = true, rank, items[true]
+        return targets

@@ -222,14 +222,14 @@ def complete(
     share = {"train": train, "val": val, "test": test}
     parts = ["train", *missing]
     total = sum(share[name] for name in parts)
-    whole = splits["train"]
-    strata = np.zeros(len(whole), np.int64) if whole.classes is None else whole.classes
+    train_split = splits["train"]
+    strata = np.zeros(len(train_split), np.int64) if train_split.classes is None else train_split.classes
     positions = stratified(strata, [share[name] / total for name in parts], seed, where)
-    made = dict(splits) | {name: whole.subset(at, name) for name, at in zip(parts, positions)}
-    counts = ", ".join(f"{name} {len(made[name])}" for name in parts)
-    how = "at random" if whole.classes is None else "by class"
+    completed = dict(splits) | {name: train_split.subset(at, name) for name, at in zip(parts, positions)}
+    counts = ", ".join(f"{name} {len(completed[name])}" for name in parts)
+    how = "at random" if train_split.classes is None else "by class"
     note = f"no {' and no '.join(missing)} split was given: train was divided {how} with seed {seed} into {counts}"
-    return {name: made[name] for name in NAMES}, [note]
+    return {name: completed[name] for name in NAMES}, [note]
 
 
 def require_classes(
@@ -244,8 +244,8 @@ def require_classes(
         if labels:
             return
     if len(labels) < 2:
-        found = f"only one class ({labels[0]})" if labels else "no classes"
-        raise DataError(f"{found}: there is nothing to classify", where=where, remedy="give two or more classes")
+        problem = f"only one class ({labels[0]})" if labels else "no classes"
+        raise DataError(f"{problem}: there is nothing to classify", where=where, remedy="give two or more classes")
     for split in splits.values():
         if not len(split):
             raise DataError(

@@ -37,10 +37,10 @@ def waveform(raw: Mapping[str, Any]) -> np.ndarray:
     samples = np.nan_to_num(samples - samples.mean())
     n = max(2, round(len(samples) * RATE / rate))
     lines = np.fft.rfft(samples)
-    kept = np.zeros(n // 2 + 1, np.complex128)
-    both = min(len(kept), len(lines))
-    kept[:both] = lines[:both]
-    return np.fft.irfft(kept, n) * (n / len(samples))
+    spectrum = np.zeros(n // 2 + 1, np.complex128)
+    common = min(len(spectrum), len(lines))
+    spectrum[:common] = lines[:common]
+    return np.fft.irfft(spectrum, n) * (n / len(samples))
 
 
 def envelope(wave: np.ndarray) -> np.ndarray:
@@ -78,8 +78,8 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 def hashes(split: Split) -> np.ndarray:
     """The envelope of every sample, float32 (N, 24)."""
-    made = [envelope(waveform(split.raw(i))) for i in range(len(split))]
-    return np.stack(made) if made else np.zeros((0, _BANDS), np.float32)
+    envelopes = [envelope(waveform(split.raw(i))) for i in range(len(split))]
+    return np.stack(envelopes) if envelopes else np.zeros((0, _BANDS), np.float32)
 
 
 def near_duplicates(

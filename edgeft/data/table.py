@@ -109,49 +109,51 @@ def open(spec: recipe.Data) -> Dataset:
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a table or a folder of them")
     files = _split_files(root, spec.format) if root.is_dir() else {"train": root}
     notes: list[str] = []
-    found = {name: _scan(path, _layout(path, spec), notes) for name, path in files.items()}
-    names = _ordered({label for _, labels in found.values() for label in labels})
+    tables = {name: _scan(path, _layout(path, spec), notes) for name, path in files.items()}
+    names = _ordered({label for _, labels in tables.values() for label in labels})
     number = {name: i for i, name in enumerate(names)}
     splits: dict[str, Split] = {}
-    for name, (pool, labels) in found.items():
+    for name, (pool, labels) in tables.items():
         targets = np.array([number[label] for label in labels], np.int64)
         splits[name] = Split(name, pool, np.arange(len(pool)), targets)
     require_classes(splits, names, str(root), spec.split)
-    splits, told = complete(splits, spec.split, spec.split_seed, str(root))
-    return Dataset(str(root), names, splits, [*notes, *told])
+    splits, note = complete(splits, spec.split, spec.split_seed, str(root))
+    return Dataset(str(root), names, splits, [*notes, *note])
 
 
 def _layout(path: Path, spec: recipe.Data) -> Layout:
     suffix = path.suffix.lower()
-    other = next((kind for kind, known in SUFFIXES.items() if suffix in known and kind != spec.format), "")
-    if other:
-        raise DataError(f"is not a {spec.format} file", where=str(path), remedy=f'set data.format = "{other}"')
+    matching_format = next((kind for kind, known in SUFFIXES.items() if suffix in known and kind != spec.format), "")
+    if matching_format:
+        raise DataError(
+            f"is not a {spec.format} file", where=str(path), remedy=f'set data.format = "{matching_format}"'
+        )
     return Layout(spec.format, dialect(path, spec.quoting), spec.text, spec.label)
 
 
 def _split_files(root: Path, kind: str) -> dict[str, Path]:
     """The file of each split: its name is the split's, or ends with it (reviews_train.csv)."""
     files = [p for p in sorted(root.iterdir()) if p.suffix.lower() in SUFFIXES[kind] and not p.name.startswith(".")]
-    found: dict[str, Path] = {}
+    file_of: dict[str, Path] = {}
     for path in files:
         name = split_named(re.split(r"[-_. ]", path.stem)[-1])
-        if name in found:
+        if name in file_of:
             raise DataError(
-                f"both {found[name].name} and {path.name} are there: which one is meant?",
+                f"both {file_of[name].name} and {path.name} are there: which one is meant?",
                 where=str(root),
                 remedy="keep one file a split in this folder",
             )
         if name:
-            found[name] = path
-    if not found and len(files) == 1:
+            file_of[name] = path
+    if not file_of and len(files) == 1:
         return {"train": files[0]}
-    if not found:
+    if not file_of:
         raise DataError(
             f"holds no {kind} file for train, val or test",
             where=str(root),
             remedy=f"expected train{SUFFIXES[kind][0]} and so on, or give the path of one file",
         )
-    return found
+    return file_of
 
 
 def _json_lines(lines: Lines) -> Iterator[Record]:
@@ -235,20 +237,20 @@ def _header(record: Record | None, layout: Layout, path: Path) -> dict[str, int]
     names = [name.strip() for name in record.fields]
     if any(text.fault(name) for name in names if name):
         raise DataError("the header is not UTF-8 text", where=f"{path}:1", remedy="save the table as CSV in UTF-8")
-    for wanted in (*layout.texts, layout.label):
-        if names.count(wanted) != 1:
-            problem = "twice the column" if wanted in names else "no column"
-            hint = quoting_hint(wanted, names) or (nearest(wanted, names) if names else "")
+    for column in (*layout.texts, layout.label):
+        if names.count(column) != 1:
+            problem = "twice the column" if column in names else "no column"
+            hint = quoting_hint(column, names) or (nearest(column, names) if names else "")
             delimiter = layout.dialect.delimiter
-            other = next((c for c in ";\t|" if len(names) == 1 and c in names[0]), "")
-            if other:
-                hint = f"the columns seem to be parted by {other!r}, expected {delimiter!r} (a .tsv has tabs)"
+            other_delimiter = next((c for c in ";\t|" if len(names) == 1 and c in names[0]), "")
+            if other_delimiter:
+                hint = f"the columns seem to be parted by {other_delimiter!r}, expected {delimiter!r} (a .tsv has tabs)"
             raise DataError(
-                f"has {problem} {wanted!r}",
+                f"has {problem} {column!r}",
                 where=f"{path}:1",
                 remedy=f"the first line names the columns, data.text and data.label choose among them; {hint}",
             )
-    return {"": len(names), **{wanted: names.index(wanted) for wanted in (*layout.texts, layout.label)}}
+    return {"": len(names), **{column: names.index(column) for column in (*layout.texts, layout.label)}}
 
 
 def _columns(record: Record, columns: dict[str, int]) -> dict[str, Any]:

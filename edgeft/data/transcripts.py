@@ -112,28 +112,28 @@ def open(spec: recipe.Data) -> Dataset:
     if spec.pattern:
         raise RecipeError("is for recordings that are classes", where="data.pattern", remedy="leave it out")
     notes: list[str] = []
-    found = {name: _rows(folder, spec, notes) for name, folder in split_folders(root, notes).items()}
-    labels = _vocabulary(found.get("train") or [row for rows in found.values() for row in rows], spec.units, root)
+    rows_of = {name: _rows(folder, spec, notes) for name, folder in split_folders(root, notes).items()}
+    labels = _vocabulary(rows_of.get("train") or [row for rows in rows_of.values() for row in rows], spec.units, root)
     values = {**speech.DEFAULTS, **spec.sound}
-    every = [row for name in NAMES for row in found.get(name, ())]
-    made = [speech.target(row.words, spec.units, labels) for row in every]
-    targets = np.empty(len(every), object)
-    targets[:] = made
-    needed = [ctc.frames_needed(target["tokens"].tolist()) for target in made]
-    pool = Recordings(every, needed, float(values["seconds"]), float(values["hop"]) * SUBSAMPLING)
+    all_rows = [row for name in NAMES for row in rows_of.get(name, ())]
+    encoded = [speech.target(row.words, spec.units, labels) for row in all_rows]
+    targets = np.empty(len(all_rows), object)
+    targets[:] = encoded
+    needed = [ctc.frames_needed(target["tokens"].tolist()) for target in encoded]
+    pool = Recordings(all_rows, needed, float(values["seconds"]), float(values["hop"]) * SUBSAMPLING)
     splits, start = {}, 0
-    for name in (n for n in NAMES if n in found):
-        at = np.arange(start, start + len(found[name]))
+    for name in (n for n in NAMES if n in rows_of):
+        at = np.arange(start, start + len(rows_of[name]))
         splits[name] = Split(name, pool, at, targets[at])
         start += len(at)
         _unknown(splits[name], pool, notes)
     if spec.group:
-        splits, told = by_group(splits, np.array([row.group for row in every]), spec, str(root))
+        splits, note = by_group(splits, np.array([row.group for row in all_rows]), spec, str(root))
     else:
-        splits, told = complete(splits, spec.split, spec.split_seed, str(root))
-    notes += told
+        splits, note = complete(splits, spec.split, spec.split_seed, str(root))
+    notes += note
     return Dataset(
-        str(root), labels, _Checked(splits, notes, labels, str(root), "recordings"), notes, _facts(every, spec)
+        str(root), labels, _Checked(splits, notes, labels, str(root), "recordings"), notes, _facts(all_rows, spec)
     )
 
 
@@ -156,14 +156,16 @@ def _unknown(split: Split, pool: Recordings, notes: list[str]) -> None:
     if not strange:
         return
     row = pool.rows[int(split.indices[strange[0]])]
-    told = f"{len(strange)} of {len(split)} texts hold what no training text has, for example {' '.join(row.words)!r}"
+    message = (
+        f"{len(strange)} of {len(split)} texts hold what no training text has, for example {' '.join(row.words)!r}"
+    )
     if len(strange) > MAX_UNREADABLE * len(split):
         raise DataError(
-            f"{split.name}: {told}",
+            f"{split.name}: {message}",
             where=row.where,
             remedy="give training texts with these words, or spell all splits alike",
         )
-    notes.append(f"{split.name}: {told} ({row.where}); they count as errors")
+    notes.append(f"{split.name}: {message} ({row.where}); they count as errors")
 
 
 def _facts(rows: list[Row], spec: recipe.Data) -> dict[str, Any]:
@@ -249,17 +251,17 @@ def _judge(faults: list[str], lines: int, good: int, folder: Path, notes: list[s
 
 def _row(folder: Path, where: str, values: Mapping[str, Any]) -> Row:
     """A usable row; raises `ValueError` saying what is wrong with it."""
-    name, said = values["file"], values["text"]
+    name, transcript = values["file"], values["text"]
     if not isinstance(name, str) or not name.strip():
         raise ValueError("no file is named")
-    if not isinstance(said, str):
+    if not isinstance(transcript, str):
         raise ValueError("the text is not a string")
-    fault = texts.fault(said)
+    fault = texts.fault(transcript)
     if fault:
         raise ValueError(fault)
-    words = tuple(speech.words_of(said))
+    words = tuple(speech.words_of(transcript))
     if not words:
-        raise ValueError(f"the text {said!r} has no words")
+        raise ValueError(f"the text {transcript!r} has no words")
     inside = PurePosixPath(name.strip().replace("\\", "/"))
     if inside.is_absolute() or ".." in inside.parts:
         raise ValueError(f"{name!r} is not inside the folder")
@@ -357,17 +359,17 @@ def _columns(head: list[str], where: str, spec: recipe.Data) -> dict[str, str]:
     for key in spec.columns:
         if key not in COLUMNS:
             raise RecipeError(f"unknown column {key!r}", where="data.columns", remedy=nearest(key, COLUMNS))
-    wanted = {key: (spec.columns[key],) if key in spec.columns else known for key, known in COLUMNS.items()}
+    expected = {key: (spec.columns[key],) if key in spec.columns else known for key, known in COLUMNS.items()}
     if spec.group:
-        wanted["group"] = (spec.group,)
-    found = {key: [name for name in names if name in head] for key, names in wanted.items()}
-    for key, names in found.items():
+        expected["group"] = (spec.group,)
+    matching = {key: [name for name in names if name in head] for key, names in expected.items()}
+    for key, names in matching.items():
         if not names or head.count(names[0]) > 1:
-            problem = f"has no column {wanted[key][0]!r}" if not names else f"has twice the column {names[0]!r}"
+            problem = f"has no column {expected[key][0]!r}" if not names else f"has twice the column {names[0]!r}"
             raise DataError(
                 f"{problem}, only {', '.join(map(repr, head[:8]))}",
                 where=where,
-                remedy=quoting_hint(wanted[key][0], head)
+                remedy=quoting_hint(expected[key][0], head)
                 or 'name its columns: data.columns = { file = "...", text = "..." }',
             )
-    return {key: names[0] for key, names in found.items()}
+    return {key: names[0] for key, names in matching.items()}

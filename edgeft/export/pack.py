@@ -41,23 +41,23 @@ def staging(final: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def pack(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence, final: Path) -> dict[str, Any]:
+def pack(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, final: Path) -> dict[str, Any]:
     """Finish the staging folder of one target, verify it, and rename it to `final`; returns report.json's content.
 
     Raises `BundleError` where the bundle cannot be opened or its runtime takes the fresh process down, and
     `SystemFailure` where the system refuses to write.
     """
-    folder = made.staging
-    _write_files(run, made, evidence)
-    bundle.write(folder, _manifest(run, made))
+    folder = converted.staging
+    _write_files(run, converted, evidence)
+    bundle.write(folder, _manifest(run, converted))
 
     alone = isolated.run(folder)
-    report = merge(alone, prove.gates(run, made, evidence, alone))
+    report = merge(alone, prove.gates(run, converted, evidence, alone))
     report |= other_figures(run.task, evidence.float, evidence.quantized, run.test.targets, run.dataset.labels)
-    errors, history = list(made.reference.layer_errors), list(run.history)
+    errors, history = list(converted.reference.layer_errors), list(run.history)
     report["details"] = {"layer_error": errors, "history": history}
 
-    text = page(run, made, evidence, report)
+    text = page(run, converted, evidence, report)
     files.write_json(folder / "report.json", clean(report))
     files.write_text(folder / "report.html", text)
     with files.system_errors(final):
@@ -65,57 +65,59 @@ def pack(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence, final: Pa
     return {**report, "path": str(final)}
 
 
-def _write_files(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence) -> None:
+def _write_files(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence) -> None:
     """The files beside the artifacts that the manifest lists."""
-    folder, reference = made.staging, made.reference
-    content = samples_file(reference.samples, evidence.quantized, reference.outputs, run.dataset, made.graph_samples)
+    folder, reference = converted.staging, converted.reference
+    content = samples_file(
+        reference.samples, evidence.quantized, reference.outputs, run.dataset, converted.graph_samples
+    )
     files.write_bytes(folder / bundle.SAMPLES, content)
-    if made.tail is not None:
-        files.write_bytes(folder / START, compressed(made.tail.start))
-    tables = [{**g.table, "sha256": files.sha256(folder / g.artifact.file)} for g in made.graphs.values()]
-    for name, text in runtime.get(made.target.backend).compiler_scripts(made.target, tables).items():
+    if converted.tail is not None:
+        files.write_bytes(folder / START, compressed(converted.tail.start))
+    tables = [{**g.table, "sha256": files.sha256(folder / g.artifact.file)} for g in converted.graphs.values()]
+    for name, text in runtime.get(converted.target.backend).compiler_scripts(converted.target, tables).items():
         files.write_text(folder / name, text)
 
 
-def _manifest(run: QuantizedRun, made: ConvertedTarget) -> dict[str, Any]:
+def _manifest(run: QuantizedRun, converted: ConvertedTarget) -> dict[str, Any]:
     """manifest.json without `files`, which `bundle.write` adds."""
-    asked, profile, machine = run.recipe, made.target, runtime.get(made.target.backend)
+    asked, profile, machine = run.recipe, converted.target, runtime.get(converted.target.backend)
     version = machine.version()
-    weights = [tensor for path in made.artifact_paths for tensor in machine.integer_weights(path)]
-    grids = [grid for path in made.artifact_paths for grid in machine.activation_grids(path)]
-    graphs = made.scheme.graphs.graphs.values()
-    emitted = [graph.artifact.emitted for graph in made.graphs.values()]
-    tail = made.tail
+    weights = [tensor for path in converted.artifact_paths for tensor in machine.integer_weights(path)]
+    grids = [grid for path in converted.artifact_paths for grid in machine.activation_grids(path)]
+    graphs = converted.scheme.graphs.graphs.values()
+    emitted = [graph.artifact.emitted for graph in converted.graphs.values()]
+    tail = converted.tail
     table: dict[str, Any] = {
         "name": asked.name,
         "task": asked.task,
         "target": profile.name,
         "backend": profile.backend,
-        "graphs": [*(graph.table for graph in made.graphs.values()), *(tail.tables if tail else ())],
+        "graphs": [*(graph.table for graph in converted.graphs.values()), *(tail.tables if tail else ())],
         **({"personalize": tail.plan} if tail else {}),
-        "preprocess": bundle.carry(run.spec, made.staging),
+        "preprocess": bundle.carry(run.spec, converted.staging),
         "labels": list(run.dataset.labels),
         "scheme": profile.scheme.as_dict(),
         "runtime": {"name": profile.backend, "version": version, "options": machine.options(), "threads": 1},
         "requires": {**_required(emitted), "max_rank": max(graph.summary.max_rank for graph in graphs)},
         "metric_record": run.task.metric.as_dict(),
         "gates": dataclasses.asdict(asked.gates),
-        "integer_weights": digests({w.name: (w.data, w.scale) for w in made.scheme.weights}),
+        "integer_weights": digests({w.name: (w.data, w.scale) for w in converted.scheme.weights}),
         "scales_sha256": scales_digest(weights, grids),
-        "provenance": _provenance(run, made, version),
+        "provenance": _provenance(run, converted, version),
     }
     return clean(table)
 
 
-def _provenance(run: QuantizedRun, made: ConvertedTarget, version: str) -> dict[str, Any]:
+def _provenance(run: QuantizedRun, converted: ConvertedTarget, version: str) -> dict[str, Any]:
     return {
         "edgeft": __version__,
-        "method": made.scheme.method,
+        "method": converted.scheme.method,
         "recipe": dataclasses.asdict(run.recipe),
         "data": run.summary.get("data"),
         "run": {k: run.summary.get(k) for k in ("float", "ptq", "quantized", "n", "seed", "metric")},
-        "versions": environment.versions([runtime.get(made.target.backend)]),
-        "fingerprint": fingerprint(threads=1, runtime={"name": made.target.backend, "version": version}),
+        "versions": environment.versions([runtime.get(converted.target.backend)]),
+        "fingerprint": fingerprint(threads=1, runtime={"name": converted.target.backend, "version": version}),
     }
 
 

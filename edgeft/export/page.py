@@ -16,19 +16,19 @@ from .quantized_run import QuantizedRun
 SHOWN, CHANGED = 16, 8
 
 
-def page(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence, report: dict[str, Any]) -> str:
+def page(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, report: dict[str, Any]) -> str:
     """The page of one bundle, whose manifest is written."""
-    scheme = run.summary["schemes"].get(made.scheme.name, {})
+    scheme = run.summary["schemes"].get(converted.scheme.name, {})
     extras = {
         "latency_samples": (report.get("latency") or {}).get("samples_ms"),
         "per_class": report.get("per_class"),
-        "samples": sample_rows(run.task, run.spec, evidence, made.reference.samples.positions, run.dataset),
-        "layer_error": list(made.reference.layer_errors),
+        "samples": sample_rows(run.task, run.spec, evidence, converted.reference.samples.positions, run.dataset),
+        "layer_error": list(converted.reference.layer_errors),
         "history": list(run.history),
         "rows": {"float": run.summary["float"], "ptq": scheme.get("ptq"), "quantized": scheme.get("quantized")},
         "int8": report.get("int8"),
     }
-    manifest = bundle.open(made.staging, check_files=False).manifest
+    manifest = bundle.open(converted.staging, check_files=False).manifest
     return html.render(report, manifest, run.summary, extras)
 
 

@@ -91,8 +91,8 @@ def observed(
     """
     converted, sessions = [], []
     for (profile, staging), result in zip(places, results):
-        made, pair = _load(run, profile, references[profile.scheme.name], staging, result(), say)
-        converted.append(made)
+        converted_target, pair = _load(run, profile, references[profile.scheme.name], staging, result(), say)
+        converted.append(converted_target)
         sessions.append(pair)
     return converted, _outputs(run, sessions)
 
@@ -116,19 +116,19 @@ def _load(
         graphs[name] = ConvertedGraph(artifacts.quantized, table)
         before[name], after[name] = pair
 
-    made = ConvertedTarget(profile, scheme, reference, staging, graphs)
+    converted = ConvertedTarget(profile, scheme, reference, staging, graphs)
     if not run.captured.single:
         samples = tuple(
             GraphSamples(name, feeds, reference.graph_outputs[name], row_by_row(after[name], feeds))
             for name, feeds in reference.graph_feeds.items()
         )
-        whole = (bundle.composed(run.task, before, run.spec), bundle.composed(run.task, after, run.spec))
-        return dataclasses.replace(made, graph_samples=samples), whole
+        composed_pair = (bundle.composed(run.task, before, run.spec), bundle.composed(run.task, after, run.spec))
+        return dataclasses.replace(converted, graph_samples=samples), composed_pair
     if scheme.tail is not None:
         say(f"{profile.name}: proving the training step")
         tail = tail_proof.prove(run, scheme.tail, profile, staging, of_tail, after[MAIN])
-        made = dataclasses.replace(made, tail=tail)
-    return made, (before[MAIN], after[MAIN])
+        converted = dataclasses.replace(converted, tail=tail)
+    return converted, (before[MAIN], after[MAIN])
 
 
 def _loaded(
@@ -176,60 +176,62 @@ def _outputs(run: QuantizedRun, pairs: Sequence[SessionPair]) -> list[Evidence]:
     return [Evidence(*pair) for pair in zip(outputs[::2], outputs[1::2])]
 
 
-def gates(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence, alone: Mapping[str, Any]) -> list[Verdict]:
+def gates(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, alone: Mapping[str, Any]) -> list[Verdict]:
     """The gates that need the data, the torch graph or the profile's view of the model.
 
     `alone` is the report of the bundle by itself, which knows what the runtime left in float.
     """
-    machine, limits = runtime.get(made.target.backend), run.recipe.gates
-    stored = [tensor for path in made.artifact_paths for tensor in machine.integer_weights(path)]
-    trained = {weight.name: (weight.data, weight.scale) for weight in made.scheme.weights}
+    machine, limits = runtime.get(converted.target.backend), run.recipe.gates
+    stored = [tensor for path in converted.artifact_paths for tensor in machine.integer_weights(path)]
+    trained = {weight.name: (weight.data, weight.scale) for weight in converted.scheme.weights}
     pair = (evidence.float, evidence.quantized)
     return [
         accuracy(run.task, *pair, run.test.targets, run.dataset.labels, limits),
         agreement(run.task, *pair, limits),
-        *_parity(run, made, evidence),
-        *(made.tail.verdicts if made.tail else ()),
+        *_parity(run, converted, evidence),
+        *(converted.tail.verdicts if converted.tail else ()),
         integer(trained, stored),
-        *[_scales(made, name) for name in made.graphs],
-        *[_compatibility(run, made, name, alone) for name in made.graphs],
+        *[_scales(converted, name) for name in converted.graphs],
+        *[_compatibility(run, converted, name, alone) for name in converted.graphs],
     ]
 
 
-def _parity(run: QuantizedRun, made: ConvertedTarget, evidence: Evidence) -> list[Verdict]:
+def _parity(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence) -> list[Verdict]:
     """Each graph on the same inputs in torch and in its runtime."""
     if run.captured.single:
-        compared = [(MAIN, run.task, made.reference.outputs, evidence.quantized)]
+        compared = [(MAIN, run.task, converted.reference.outputs, evidence.quantized)]
     else:
-        compared = [(rows.name, run.task.part(rows.name), rows.graph, rows.quantized) for rows in made.graph_samples]
+        compared = [
+            (rows.name, run.task.part(rows.name), rows.graph, rows.quantized) for rows in converted.graph_samples
+        ]
 
     verdicts, metric = [], "quantized graph, test split"
     for name, judge, expected, outputs in compared:
-        graph = made.scheme.graphs.graphs[name]
+        graph = converted.scheme.graphs.graphs[name]
         steps, levels = graph.output_steps(), graph.scheme.activations.steps
         for output, values in expected.items():
             steps.setdefault(output, float(np.ptp(values)) / levels or float(np.finfo(np.float32).tiny))
-        verdict = parity(judge, expected, outputs, steps, made.reference.reach[name], metric=metric)
+        verdict = parity(judge, expected, outputs, steps, converted.reference.reach[name], metric=metric)
         verdicts.append(_of_graph(name, verdict))
     return verdicts
 
 
-def _scales(made: ConvertedTarget, name: str) -> Verdict:
-    machine, graph = runtime.get(made.target.backend), made.scheme.graphs.graphs[name]
+def _scales(converted: ConvertedTarget, name: str) -> Verdict:
+    machine, graph = runtime.get(converted.target.backend), converted.scheme.graphs.graphs[name]
     grids = [fake.parameters_of_grid() for fake in graph.activations().values()]
-    stored = machine.activation_grids(made.staging / made.graphs[name].artifact.file)
+    stored = machine.activation_grids(converted.staging / converted.graphs[name].artifact.file)
     return _of_graph(name, activation_scales(grids, stored))
 
 
-def _compatibility(run: QuantizedRun, made: ConvertedTarget, name: str, alone: Mapping[str, Any]) -> Verdict:
-    summary = made.scheme.graphs.graphs[name].summary
+def _compatibility(run: QuantizedRun, converted: ConvertedTarget, name: str, alone: Mapping[str, Any]) -> Verdict:
+    summary = converted.scheme.graphs.graphs[name].summary
     emitted = {
-        **made.graphs[name].artifact.emitted,
-        "dynamic": run.captured.graphs[name].dynamic and not made.target.static_shapes,
+        **converted.graphs[name].artifact.emitted,
+        "dynamic": run.captured.graphs[name].dynamic and not converted.target.static_shapes,
         "max_rank": summary.max_rank,
         "float_ops": list((alone.get("int8") or {}).get("float_ops") or []),
     }
-    return _of_graph(name, compatibility(made.target, emitted, target.objections(made.target, summary)))
+    return _of_graph(name, compatibility(converted.target, emitted, target.objections(converted.target, summary)))
 
 
 def _of_graph(name: str, verdict: Verdict) -> Verdict:

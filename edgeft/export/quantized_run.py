@@ -189,7 +189,11 @@ def _graphs_of(
 
 def _lacks_scheme(asked: Recipe, profile: Target, profiles: Sequence[Target], folder: Path) -> UsageError:
     """The error of a scheme that was not trained, with the command that adds it to the run."""
-    lacking = [other.name for other in profiles if not (folder / _state_file(other.scheme.name)).is_file()]
+    lacking = [
+        missing_profile.name
+        for missing_profile in profiles
+        if not (folder / _state_file(missing_profile.scheme.name)).is_file()
+    ]
     trained = recipe.load(folder / "recipe.toml")
     names = list(dict.fromkeys([*trained.export.targets, *lacking]))
     setting = shlex.quote(f"export.targets={json.dumps(names)}")

@@ -73,8 +73,8 @@ def _single(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples)
 
 def _several(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples) -> Reference:
     """Of a model of several graphs: each on what it is given while the whole runs over the carried samples."""
-    kept = run.test.subset(list(samples.positions))
-    feeds: dict[str, Arrays] = run.objective.record(scheme.graphs.module, kept, run.spec)
+    recorded_split = run.test.subset(list(samples.positions))
+    feeds: dict[str, Arrays] = run.objective.record(scheme.graphs.module, recorded_split, run.spec)
     reach: dict[str, Reach] = {}
     outputs: dict[str, Arrays] = {}
     for name, arrays in feeds.items():

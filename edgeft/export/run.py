@@ -65,9 +65,9 @@ def export(
         converted, evidence = prove.observed(opened, places, results, reference_of, say)
 
         reports = []
-        for made, outputs, final in zip(converted, evidence, finals):
-            say(f"{made.target.name}: verifying in {made.target.backend}")
-            reports.append(pack.pack(opened, made, outputs, final))
+        for converted_target, outputs, final in zip(converted, evidence, finals):
+            say(f"{converted_target.target.name}: verifying in {converted_target.target.backend}")
+            reports.append(pack.pack(opened, converted_target, outputs, final))
     return reports
 
 

@@ -20,8 +20,8 @@ def tensor_tables(
     `steps` adds the quantization step of a value that the artifact hands out as float, `reach` how many steps rounding
     alone moves it (median, 99 %).
     """
-    own = {t.name: t for t in border}
-    ordered = [own[name] for name in names] if set(own) == set(names) else list(border)
+    tensor_of = {t.name: t for t in border}
+    ordered = [tensor_of[name] for name in names] if set(tensor_of) == set(names) else list(border)
     return [
         {
             "name": name,

@@ -66,9 +66,9 @@ def untie(module: fx.GraphModule) -> None:
             name = f"{module_path(node)}.embedded"
         set_attribute(module, name, nn.Parameter(attribute(module, str(tied.target)).detach().clone()))
         with module.graph.inserting_before(node):
-            own = module.graph.get_attr(name)
-        own.meta.update(tied.meta)
-        node.replace_input_with(tied, own)
+            copy = module.graph.get_attr(name)
+        copy.meta.update(tied.meta)
+        node.replace_input_with(tied, copy)
 
 
 def drop_unused_state(module: fx.GraphModule) -> None:

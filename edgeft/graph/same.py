@@ -15,11 +15,11 @@ import torch
 from torch import fx
 
 
-def same(one: fx.GraphModule, other: fx.GraphModule, rows: Sequence[torch.Tensor]) -> bool:
+def same(first: fx.GraphModule, second: fx.GraphModule, rows: Sequence[torch.Tensor]) -> bool:
     """Whether both say the same of `rows`, the inputs of one call, bit by bit."""
     with torch.no_grad():
-        return _equal(*(_flat(module(*rows)) for module in (one, other))) or _equal(
-            *(_flat(_Alike(module).run(*rows)) for module in (one, other))
+        return _equal(*(_flat(module(*rows)) for module in (first, second))) or _equal(
+            *(_flat(_Alike(module).run(*rows)) for module in (first, second))
         )
 
 
@@ -31,8 +31,8 @@ class _Alike(fx.Interpreter):
         return value.contiguous() if isinstance(value, torch.Tensor) else value
 
 
-def _flat(said: Any) -> list[torch.Tensor]:
-    return list(said) if isinstance(said, (tuple, list)) else [said]
+def _flat(outputs: Any) -> list[torch.Tensor]:
+    return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
 
 
 def _equal(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:

@@ -195,15 +195,15 @@ def preprocess(raw: np.ndarray, spec: Mapping[str, Any]) -> dict[str, np.ndarray
     `DataError` for pixels of another dtype or shape, `BundleError` for a spec that cannot be followed, and `Missing`
     where a resize is needed and pillow is absent.
     """
-    wanted = check(spec)
+    settings = check(spec)
     raw = np.asarray(raw)
     _check_raw(raw, "image")
-    pixels = resize(_channels(raw, wanted.channels), wanted.size, wanted.resize)
-    x = pixels.astype(np.float32).reshape(*wanted.size, wanted.channels) / np.float32(wanted.scale)
-    x = (x - wanted.mean) / wanted.std
-    if wanted.layout == "NCHW":
+    pixels = resize(_channels(raw, settings.channels), settings.size, settings.resize)
+    x = pixels.astype(np.float32).reshape(*settings.size, settings.channels) / np.float32(settings.scale)
+    x = (x - settings.mean) / settings.std
+    if settings.layout == "NCHW":
         x = x.transpose(2, 0, 1)
-    return {wanted.input: np.ascontiguousarray(x[None])}
+    return {settings.input: np.ascontiguousarray(x[None])}
 
 
 def _channels(raw: np.ndarray, channels: int) -> np.ndarray:

@@ -58,14 +58,14 @@ def place(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, int
 
 def fitted(raw: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
     """uint8 (h, w, channels): the raw pixels resized, with their border."""
-    wanted, fill = check(spec)
+    settings, fill = check(spec)
     raw = np.asarray(raw)
     image._check_raw(raw, "image")
-    rows, columns, top, left = place(raw.shape[0], raw.shape[1], wanted.size)
-    pixels = image.resize(image._channels(raw, wanted.channels), (rows, columns), wanted.resize)
-    made = np.full((*wanted.size, wanted.channels), fill, np.uint8)
-    made[top : top + rows, left : left + columns] = pixels.reshape(rows, columns, wanted.channels)
-    return made
+    rows, columns, top, left = place(raw.shape[0], raw.shape[1], settings.size)
+    pixels = image.resize(image._channels(raw, settings.channels), (rows, columns), settings.resize)
+    canvas = np.full((*settings.size, settings.channels), fill, np.uint8)
+    canvas[top : top + rows, left : left + columns] = pixels.reshape(rows, columns, settings.channels)
+    return canvas
 
 
 def preprocess(raw: np.ndarray, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -74,14 +74,14 @@ def preprocess(raw: np.ndarray, spec: Mapping[str, Any]) -> dict[str, np.ndarray
     Raises `DataError` for pixels of another dtype or shape, `BundleError` for a table that cannot be followed, and
     `Missing` where a resize is needed and pillow is absent.
     """
-    wanted, _ = check(spec)
-    return {wanted.input: normalized(fitted(raw, spec)[None], wanted)}
+    settings, _ = check(spec)
+    return {settings.input: normalized(fitted(raw, spec)[None], settings)}
 
 
-def normalized(pixels: np.ndarray, wanted: image.Spec) -> np.ndarray:
+def normalized(pixels: np.ndarray, settings: image.Spec) -> np.ndarray:
     """uint8 (N, H, W, C) -> float32 in the layout of the graph's input."""
-    x = (pixels.astype(np.float32) / np.float32(wanted.scale) - wanted.mean) / wanted.std
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2) if wanted.layout == "NCHW" else x)
+    x = (pixels.astype(np.float32) / np.float32(settings.scale) - settings.mean) / settings.std
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2) if settings.layout == "NCHW" else x)
 
 
 def to_input(boxes: np.ndarray, raw: np.ndarray | Sequence[int], size: tuple[int, int]) -> np.ndarray:
@@ -96,8 +96,8 @@ def to_raw(boxes: np.ndarray, height: int, width: int, size: tuple[int, int]) ->
     """The way back, cut off at the picture's edges, float32."""
     rows, columns, top, left = place(height, width, size)
     scale, shift = _affine(height, width, rows, columns, top, left)
-    found = (np.asarray(boxes, np.float32).reshape(-1, 4) - shift) / scale
-    return np.clip(found, 0, np.array([width, height, width, height], np.float32)).astype(np.float32)
+    scaled = (np.asarray(boxes, np.float32).reshape(-1, 4) - shift) / scale
+    return np.clip(scaled, 0, np.array([width, height, width, height], np.float32)).astype(np.float32)
 
 
 def _affine(height: int, width: int, rows: int, columns: int, top: int, left: int) -> tuple[np.ndarray, np.ndarray]:

@@ -57,10 +57,10 @@ def read(path: str | Path, meaning: Meaning) -> np.ndarray:
     table = np.asarray(meaning.ids, np.int64)
     if pixels.dtype != np.uint8 and (pixels.min(initial=0) < 0 or pixels.max(initial=0) > 255):
         raise _unknown(path, sorted({int(v) for v in np.unique(pixels) if not 0 <= v <= 255}))
-    found = table[pixels]
-    if found.min(initial=0) < 0:
-        raise _unknown(path, [int(v) for v in np.unique(pixels[found < 0])], pixels, found < 0)
-    return found.astype(np.uint8)
+    classes = table[pixels]
+    if classes.min(initial=0) < 0:
+        raise _unknown(path, [int(v) for v in np.unique(pixels[classes < 0])], pixels, classes < 0)
+    return classes.astype(np.uint8)
 
 
 def _unknown(path: str | Path, ids: list[int], pixels: Any = None, where: Any = None) -> DataError:
@@ -142,10 +142,10 @@ def _weights(old: int, new: int) -> np.ndarray:
     at = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0.0)
     low = np.minimum(at.astype(np.int64), old - 1)
     share = (at - low).astype(np.float32)
-    made = np.zeros((new, old), np.float32)
-    np.add.at(made, (np.arange(new), low), 1 - share)
-    np.add.at(made, (np.arange(new), np.minimum(low + 1, old - 1)), share)
-    return made
+    weights = np.zeros((new, old), np.float32)
+    np.add.at(weights, (np.arange(new), low), 1 - share)
+    np.add.at(weights, (np.arange(new), np.minimum(low + 1, old - 1)), share)
+    return weights
 
 
 def classes(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -17,7 +17,7 @@ def feeds(raw, spec):
     """{input name: float32 batch of one}, by the manifest's preprocess table."""
     rows, columns, top, left = letterbox(raw.shape[0], raw.shape[1], spec["size"])
     channels = spec["channels"]
-    made = np.full((spec["size"][0], spec["size"][1], channels), spec["fill"], np.uint8)
+    canvas = np.full((spec["size"][0], spec["size"][1], channels), spec["fill"], np.uint8)
     pixels = resized(channels_of(raw, channels), rows, columns, spec["resize"])
-    made[top : top + rows, left : left + columns] = pixels.reshape(rows, columns, channels)
-    return {spec["input"]: normalized(made, spec)}
+    canvas[top : top + rows, left : left + columns] = pixels.reshape(rows, columns, channels)
+    return {spec["input"]: normalized(canvas, spec)}

@@ -34,10 +34,10 @@ def feeds(words, spec):
     if not words.strip():
         raise Stop(3, "the text is empty")
     length = spec["length"]
-    found = [*tokenizer_of(spec).encode(words).ids[: length - 1], spec["end"]]
+    ids = [*tokenizer_of(spec).encode(words).ids[: length - 1], spec["end"]]
     source = np.full((1, length), spec["pad"], np.int32)
-    source[0, : len(found)] = found
-    mask = (np.arange(length) < len(found)).astype(np.int32)[None]
+    source[0, : len(ids)] = ids
+    mask = (np.arange(length) < len(ids)).astype(np.int32)[None]
     return {"source": source, "positions": np.arange(length, dtype=np.int32)[None], "source_mask": mask}
 
 

@@ -65,25 +65,25 @@ def preprocess(raw, spec):
     return np.ascontiguousarray(x[None, None] if spec["layout"] == "NCHW" else x[None, :, :, None])
 
 
-def fitted(samples, rate, wanted, length, place="middle"):
-    """Exactly `length` samples at `wanted` hertz: the middle of a longer clip, zeros around a shorter one.
+def fitted(samples, rate, target_rate, length, place="middle"):
+    """Exactly `length` samples at `target_rate` hertz: the middle of a longer clip, zeros around a shorter one.
 
     At the "start": zeros behind the clip, and none that is longer.
     """
-    total = -(-len(samples) * wanted // rate)
+    total = -(-len(samples) * target_rate // rate)
     if place == "start" and total > length:
-        raise Stop(3, f"a sound of {len(samples) / rate:.2f} s: the model hears at most {length / wanted:.2f} s")
+        raise Stop(3, f"a sound of {len(samples) / rate:.2f} s: the model hears at most {length / target_rate:.2f} s")
     start = (total - length) // 2 if total > length else 0
     count = min(total, length)
-    if rate == wanted:
+    if rate == target_rate:
         inner = samples[start : start + count]
     else:
-        common = int(np.gcd(rate, wanted))
-        up, down = wanted // common, rate // common
-        cutoff = 0.95 * min(1.0, wanted / rate)
+        common = int(np.gcd(rate, target_rate))
+        up, down = target_rate // common, rate // common
+        cutoff = 0.95 * min(1.0, target_rate / rate)
         half = int(np.ceil(24 / cutoff))
         if up * (2 * half + 1) > 2**24:
-            raise Stop(3, f"a sound of {rate} Hz cannot be brought to {wanted} Hz")
+            raise Stop(3, f"a sound of {rate} Hz cannot be brought to {target_rate} Hz")
         distance = np.arange(-half, half + 1) - (np.arange(up) / up)[:, None]
         inside = np.sqrt(np.maximum(1 - np.square(distance / (half + 1)), 0.0))
         taps = np.sinc(cutoff * distance) * np.i0(8.0 * inside)

@@ -106,11 +106,14 @@ def configure(
             raise RecipeError(f"is {value!r}, expected a number from 0 to {MAX_RATE}", where=f"data.sound.{key}")
     if getattr(data, "mean", ()):
         raise RecipeError("is for pictures", where="data.mean", remedy="features are measured over the training split")
-    own = int(facts.get("rate", HIGHEST_OWN_RATE))
+    native_rate = int(facts.get("rate", HIGHEST_OWN_RATE))
     values = {**standard, **stated}
-    rate = int(values["rate"]) or min(own, HIGHEST_OWN_RATE)
-    if rate > own:
-        say(f"warning: data.sound.rate = {rate} Hz, but the recordings' {own} Hz hold nothing above {own // 2} Hz")
+    rate = int(values["rate"]) or min(native_rate, HIGHEST_OWN_RATE)
+    if rate > native_rate:
+        say(
+            f"warning: data.sound.rate = {rate} Hz, but the recordings' {native_rate} Hz hold nothing above "
+            f"{native_rate // 2} Hz"
+        )
     window = round(values["window"] * rate)
     table = {
         "kind": "sound",
@@ -231,9 +234,9 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Raises `DataError` for samples of another dtype or shape, that are not finite or too long for a clip at the start,
     and `BundleError` for a spec that cannot be followed.
     """
-    wanted = check(spec)
-    x = ((features(raw, wanted) - wanted.mean) / wanted.std).astype(np.float32)
-    return {wanted.input: np.ascontiguousarray(x[None, None] if wanted.layout == "NCHW" else x[None, :, :, None])}
+    settings = check(spec)
+    x = ((features(raw, settings) - settings.mean) / settings.std).astype(np.float32)
+    return {settings.input: np.ascontiguousarray(x[None, None] if settings.layout == "NCHW" else x[None, :, :, None])}
 
 
 def features(raw: Any, spec: Spec) -> np.ndarray:
@@ -275,38 +278,38 @@ def heard(raw: Any, spec: Spec) -> int:
     return min(spec.frames, -(-_length_at(len(samples), rate, spec.rate) // spec.hop))
 
 
-def fit(samples: np.ndarray, rate: int, wanted: int, length: int, place: str = "middle") -> np.ndarray:
-    """`samples` float64 (T,) at `rate` as exactly `length` samples at `wanted` hertz.
+def fit(samples: np.ndarray, rate: int, target_rate: int, length: int, place: str = "middle") -> np.ndarray:
+    """`samples` float64 (T,) at `rate` as exactly `length` samples at `target_rate` hertz.
 
     In the "middle": the middle of a longer clip, zeros around a shorter one. At the "start": zeros behind the clip;
     raises `DataError` for a longer one, since nothing that was said may be lost.
     """
-    total = _length_at(len(samples), rate, wanted)
+    total = _length_at(len(samples), rate, target_rate)
     if place == "start" and total > length:
         raise DataError(
-            f"is {len(samples) / rate:.2f} s long, and the model hears at most {length / wanted:.2f} s",
+            f"is {len(samples) / rate:.2f} s long, and the model hears at most {length / target_rate:.2f} s",
             where="sound",
             remedy="cut it where nobody speaks, or train with a larger data.sound.seconds",
         )
     start = (total - length) // 2 if total > length else 0
-    inner = resample(samples, rate, wanted, start, min(total, length))
+    inner = resample(samples, rate, target_rate, start, min(total, length))
     before = (length - len(inner)) // 2 if place == "middle" else 0
     return np.concatenate([np.zeros(before), inner, np.zeros(length - len(inner) - before)])
 
 
-def _length_at(count: int, rate: int, wanted: int) -> int:
-    """How many samples `count` samples at `rate` are at `wanted` hertz."""
-    return -(-count * wanted // rate)
+def _length_at(count: int, rate: int, target_rate: int) -> int:
+    """How many samples `count` samples at `rate` are at `target_rate` hertz."""
+    return -(-count * target_rate // rate)
 
 
-def resample(samples: np.ndarray, rate: int, wanted: int, start: int, count: int) -> np.ndarray:
-    """Outputs `start`..`start + count` of `samples` float64 (T,) at `rate` hertz brought to `wanted` hertz.
+def resample(samples: np.ndarray, rate: int, target_rate: int, start: int, count: int) -> np.ndarray:
+    """Outputs `start`..`start + count` of `samples` float64 (T,) at `rate` hertz brought to `target_rate` hertz.
 
     Output n lies at time n / wanted; beyond its ends the sound is taken as silent. The filter's gain at 0 Hz is 1.
     """
-    if rate == wanted:
+    if rate == target_rate:
         return samples[start : start + count]
-    taps, down, half = _taps(rate, wanted)
+    taps, down, half = _taps(rate, target_rate)
     up = len(taps)
     padded = np.concatenate([np.zeros(half), samples, np.zeros(half + 1)])
     # row i is what output i / rate sees; rows overlap and take no memory until they are picked
@@ -320,15 +323,15 @@ def resample(samples: np.ndarray, rate: int, wanted: int, start: int, count: int
 
 
 @functools.lru_cache(maxsize=4)
-def _taps(rate: int, wanted: int) -> tuple[np.ndarray, int, int]:
+def _taps(rate: int, target_rate: int) -> tuple[np.ndarray, int, int]:
     """Taps (phases, 2 half + 1) float64, the step in phases of one output, and `half`, the samples on each side."""
-    common = math.gcd(rate, wanted)
-    up, down = wanted // common, rate // common
-    cutoff = ROLLOFF * min(1.0, wanted / rate)
+    common = math.gcd(rate, target_rate)
+    up, down = target_rate // common, rate // common
+    cutoff = ROLLOFF * min(1.0, target_rate / rate)
     half = math.ceil(ZEROS / cutoff)
     if up * (2 * half + 1) > 2**24:
         raise DataError(
-            f"cannot be brought from {rate} Hz to {wanted} Hz", where="sound", remedy="convert the file first"
+            f"cannot be brought from {rate} Hz to {target_rate} Hz", where="sound", remedy="convert the file first"
         )
     distance = np.arange(-half, half + 1) - (np.arange(up) / up)[:, None]
     inside = np.sqrt(np.maximum(1 - np.square(distance / (half + 1)), 0.0))

@@ -129,10 +129,10 @@ def highest_id(path: str) -> int:
 def _stamp(path: str) -> tuple[int, int]:
     """Changes when the file does, so that a tokenizer which was replaced is read again."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError as error:
         raise BundleError(f"the tokenizer cannot be read ({error.strerror})", where=path) from error
-    return found.st_mtime_ns, found.st_size
+    return status.st_mtime_ns, status.st_size
 
 
 def _opened(path: str) -> Any:

@@ -86,10 +86,10 @@ def build(request: ModelRequest) -> Built:
         try:
             notes = weights.load(module, state, net.head, str(path))
         except ModelError as error:
-            other = _recognize(state, model.name, n_classes)
-            if not other:
+            recognized = _recognize(state, model.name, n_classes)
+            if not recognized:
                 raise
-            raise ModelError(error.message, where=error.where, remedy=f"these are weights of {other!r}") from error
+            raise ModelError(error.message, where=error.where, remedy=f"these are weights of {recognized!r}") from error
     spec = image_spec(size, channels, net.mean, net.std) if len(size) == 2 else {}
     return Built(module, net.head, spec, n_classes, bool(model.weights), notes)
 
@@ -110,8 +110,8 @@ def _recognize(state: dict[str, Any], asked: str, n_classes: int) -> str:
         if name == asked or net.takes_size or not net.size:
             continue
         with torch.device("meta"):
-            own = net.make(n_classes=n_classes, channels=net.channels).state_dict()
-        body = {n: t.shape for n, t in own.items() if not n.startswith(f"{net.head}.")}
+            state_of_net = net.make(n_classes=n_classes, channels=net.channels).state_dict()
+        body = {n: t.shape for n, t in state_of_net.items() if not n.startswith(f"{net.head}.")}
         if all(n in state and state[n].shape == shape for n, shape in body.items() if "num_batches" not in n):
             return name
     return ""

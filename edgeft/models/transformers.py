@@ -110,15 +110,15 @@ def _config(path: Path, args: Mapping[str, Any]) -> Config:
         if not key.endswith("_dropout_prob") or key not in fields:
             able = [name for name in fields if name.endswith("_dropout_prob")]
             raise RecipeError(f"cannot change {key!r}", where="model.args", remedy=nearest(key, able))
-    found = {key: value for key, value in {**table, **args}.items() if key in fields and value is not None}
-    for key, value in found.items():
+    settings = {key: value for key, value in {**table, **args}.items() if key in fields and value is not None}
+    for key, value in settings.items():
         kind = _TYPES[str(fields[key].type)]
         if isinstance(value, bool) or not isinstance(value, kind):  # type: ignore[arg-type]
             raise ModelError(f"{key} is {value!r}, expected {fields[key].type}", where=str(path))
-    missing = [key for key, f in fields.items() if f.default is dataclasses.MISSING and key not in found]
+    missing = [key for key, f in fields.items() if f.default is dataclasses.MISSING and key not in settings]
     if missing:
         raise ModelError(f"has no {missing[0]}", where=str(path))
-    config = Config(**found)
+    config = Config(**settings)
     _check(config, table, str(path))
     return config
 

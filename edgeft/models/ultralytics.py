@@ -49,14 +49,14 @@ class Detector(nn.Module):
         self.head = nn.ModuleList(Branches(classes, boxes) for boxes, classes in zip(detect.cv2, detect.cv3))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        made: list[torch.Tensor] = []
+        raw_outputs: list[torch.Tensor] = []
 
         def of(source: int) -> torch.Tensor:
-            return (made[source] if made else x) if source == -1 else made[source]
+            return (raw_outputs[source] if raw_outputs else x) if source == -1 else raw_outputs[source]
 
         for layer, takes in zip(self.layers, self.takes):
-            made.append(layer(of(takes) if isinstance(takes, int) else [of(source) for source in takes]))
-        levels = [made[source] for source in self.takes[-1]]
+            raw_outputs.append(layer(of(takes) if isinstance(takes, int) else [of(source) for source in takes]))
+        levels = [raw_outputs[source] for source in self.takes[-1]]
         return tuple(t for branches, level in zip(self.head, levels) for t in branches(level))
 
 
@@ -81,8 +81,8 @@ def build(request: ModelRequest) -> Built:
             where="model.name",
             remedy="if you trust its author, pass --allow-code",
         )
-    found, stated = _unpickled(path)
-    module = Detector(*_parts(found, path)).float().eval()
+    checkpoint_model, stated = _unpickled(path)
+    module = Detector(*_parts(checkpoint_model, path)).float().eval()
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     notes: list[str] = []
@@ -90,9 +90,9 @@ def build(request: ModelRequest) -> Built:
     if before != n_classes:
         _new_classes(module, n_classes)
         notes.append(f"the model knew {before} classes: new branches for {n_classes}")
-    elif names := getattr(found, "names", None):
-        told = ", ".join(str(name) for name in (names.values() if isinstance(names, dict) else names))
-        notes.append(f"the class branches are kept; the file calls its classes {told[:200]}")
+    elif names := getattr(checkpoint_model, "names", None):
+        names_text = ", ".join(str(name) for name in (names.values() if isinstance(names, dict) else names))
+        notes.append(f"the class branches are kept; the file calls its classes {names_text[:200]}")
     side = stated if isinstance(stated, int) and stated > 0 else _SIDE
     size = model.args.get("size", side)
     spec = image_spec((size, size) if isinstance(size, int) else size, 3, (0.0,) * 3, (1.0,) * 3)
@@ -111,20 +111,20 @@ def _unpickled(path: Path) -> tuple[Any, Any]:
     except Exception as error:  # a pickle may raise anything
         raise ModelError(f"cannot be read ({type(error).__name__}: {error})", where=str(path)) from error
     table = value if isinstance(value, dict) else {"model": value}
-    found = table.get("ema") or table.get("model")
-    if not isinstance(found, nn.Module):
+    checkpoint_model = table.get("ema") or table.get("model")
+    if not isinstance(checkpoint_model, nn.Module):
         raise ModelError("holds no model", where=str(path), remedy="save it with ultralytics: model.save('file.pt')")
-    arguments = table.get("train_args") or getattr(found, "args", None) or {}
-    return found, arguments.get("imgsz") if isinstance(arguments, dict) else None
+    arguments = table.get("train_args") or getattr(checkpoint_model, "args", None) or {}
+    return checkpoint_model, arguments.get("imgsz") if isinstance(arguments, dict) else None
 
 
-def _parts(found: nn.Module, path: Path) -> tuple[list[nn.Module], Any]:
-    layers = list(found.model) if isinstance(getattr(found, "model", None), nn.Sequential) else []
+def _parts(checkpoint_model: nn.Module, path: Path) -> tuple[list[nn.Module], Any]:
+    layers = list(checkpoint_model.model) if isinstance(getattr(checkpoint_model, "model", None), nn.Sequential) else []
     detect: Any = layers[-1] if layers else None
     kind = type(detect).__name__
     if kind != "Detect" or getattr(detect, "end2end", False) or getattr(detect, "reg_max", 1) < 2:
         raise ModelError(
-            f"ends in {kind if layers else type(found).__name__}, which is not a detector of this kind",
+            f"ends in {kind if layers else type(checkpoint_model).__name__}, which is not a detector of this kind",
             where=str(path),
             remedy="readable: detection models of YOLOv8 and YOLO11 (not segmentation, pose, oriented or end-to-end)",
         )

@@ -49,8 +49,8 @@ def find(weights: str) -> Path:
     if name not in PACKAGES:
         raise RecipeError(f"unknown weights package {name!r}", where="model.weights", remedy=nearest(name, PACKAGES))
     module, pattern, command = PACKAGES[name]
-    found = importlib.util.find_spec(module)
-    for folder in (found.submodule_search_locations or ()) if found else ():
+    module_spec = importlib.util.find_spec(module)
+    for folder in (module_spec.submodule_search_locations or ()) if module_spec else ():
         files = sorted(Path(folder).glob(pattern))
         if files:
             return files[0]
@@ -142,24 +142,24 @@ def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where:
     says so. Counters that BatchNorm does not need may be absent. Raises `ModelError` that lists the first names which
     do not fit.
     """
-    own = module.state_dict()
-    state = _same_root(state, own)
-    mine = {name for name in own if name == head or name.startswith(f"{head}.")}
+    expected_state = module.state_dict()
+    state = _same_root(state, expected_state)
+    mine = {name for name in expected_state if name == head or name.startswith(f"{head}.")}
     notes: tuple[str, ...] = ()
-    fits = all(name in state and state[name].shape == own[name].shape for name in mine)
+    fits = all(name in state and state[name].shape == expected_state[name].shape for name in mine)
     if not fits:
         theirs = [tuple(state[name].shape) for name in sorted(mine) if name in state and state[name].dim() > 1]
         what = f"has {theirs[0][0]} classes" if theirs else "is not in the file"
         notes = (f"the weights' own classifier {what}: a new one is trained",)
         state = {name: tensor for name, tensor in state.items() if name not in mine}
-    state, gray = _for_gray(state, own)
+    state, gray = _for_gray(state, expected_state)
     notes += gray
-    needed = set(own) if fits else set(own) - mine
-    missing = [n for n in own if n in needed and n not in state and not n.endswith("num_batches_tracked")]
-    unexpected = [n for n in state if n not in own]
-    shapes = [n for n in state if n in own and state[n].shape != own[n].shape]
+    needed = set(expected_state) if fits else set(expected_state) - mine
+    missing = [n for n in expected_state if n in needed and n not in state and not n.endswith("num_batches_tracked")]
+    unexpected = [n for n in state if n not in expected_state]
+    shapes = [n for n in state if n in expected_state and state[n].shape != expected_state[n].shape]
     if missing or unexpected or shapes:
-        raise _misfit(type(module).__name__, missing, unexpected, shapes, state, own, where)
+        raise _misfit(type(module).__name__, missing, unexpected, shapes, state, expected_state, where)
     bad = [n for n, t in state.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
     if bad:
         raise ModelError(f"the weights hold values that are not finite, first in {bad[0]!r}", where=where)
@@ -168,15 +168,19 @@ def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where:
 
 
 def _for_gray(
-    state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+    state: Mapping[str, torch.Tensor], expected_state: Mapping[str, torch.Tensor]
 ) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
     """Weights made for colour, in a net built for one channel: the first layer's are summed over the three.
 
     That is what the colour net computes from a picture with three equal channels (given one mean and std for all of
     them), without filters whose colour weights cancel: those become noise when each weight is rounded.
     """
-    first = next((name for name, tensor in own.items() if tensor.dim() == 4), "")
-    if first not in state or own[first].shape[1] != 1 or tuple(state[first].shape) != _with_channels(own[first], 3):
+    first = next((name for name, tensor in expected_state.items() if tensor.dim() == 4), "")
+    if (
+        first not in state
+        or expected_state[first].shape[1] != 1
+        or tuple(state[first].shape) != _with_channels(expected_state[first], 3)
+    ):
         return state, ()
     summed = {**state, first: state[first].sum(1, keepdim=True)}
     return summed, (f"the weights were made for colour: {first} is summed over its three channels",)
@@ -186,13 +190,15 @@ def _with_channels(weight: torch.Tensor, channels: int) -> tuple[int, ...]:
     return weight.shape[0], channels, *weight.shape[2:]
 
 
-def _same_root(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+def _same_root(
+    state: Mapping[str, torch.Tensor], expected_state: Mapping[str, torch.Tensor]
+) -> Mapping[str, torch.Tensor]:
     """Drop a first component that all names share (`model.`, `backbone.`) where the names only fit without it."""
     roots = {name.partition(".")[0] for name in state}
-    if len(roots) != 1 or any(name in own for name in state):
+    if len(roots) != 1 or any(name in expected_state for name in state):
         return state
     stripped = {name.partition(".")[2]: tensor for name, tensor in state.items()}
-    return stripped if any(name in own for name in stripped) else state
+    return stripped if any(name in expected_state for name in stripped) else state
 
 
 def _misfit(
@@ -201,7 +207,7 @@ def _misfit(
     unexpected: list[str],
     shapes: list[str],
     state: Mapping[str, torch.Tensor],
-    own: Mapping[str, torch.Tensor],
+    expected_state: Mapping[str, torch.Tensor],
     where: str,
 ) -> ModelError:
     parts = [
@@ -211,7 +217,7 @@ def _misfit(
     ]
     if shapes:
         name = shapes[0]
-        parts.append(f"{name} is {tuple(state[name].shape)} where the model has {tuple(own[name].shape)}")
+        parts.append(f"{name} is {tuple(state[name].shape)} where the model has {tuple(expected_state[name].shape)}")
     remedy = "these are weights of another network: check model.name and model.args"
     if missing and unexpected:
         near = difflib.get_close_matches(missing[0], unexpected, n=3, cutoff=0.0)

@@ -62,9 +62,9 @@ def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) ->
     """The plan for one graph and one scheme. Raises `RecipeError` for a `keep_float` pattern that holds no layer."""
     rules = {node: rule for node in graph.nodes if (rule := rule_of(node)) is not None and _is_float_value(node)}
     lookups = [node for node in graph.nodes if is_table(node)]
-    kept = held_in_float([*rules, *lookups], keep_float)
-    tables = [node for node in lookups if scheme.tables is not None and node not in kept]
-    selected = _select(graph, rules, scheme, kept)
+    float_nodes = held_in_float([*rules, *lookups], keep_float)
+    tables = [node for node in lookups if scheme.tables is not None and node not in float_nodes]
+    selected = _select(graph, rules, scheme, float_nodes)
     tails = _fused_tails(selected, rules)
     sites = _Sites(selected, rules, tails, scheme)
     for node in graph.nodes:
@@ -119,13 +119,15 @@ def _activations(node: fx.Node, rule: Rule) -> list[fx.Node]:
     return [n for n in inputs if isinstance(n, fx.Node)]
 
 
-def _select(graph: fx.Graph, rules: dict[fx.Node, Rule], scheme: Scheme, kept: set[fx.Node]) -> dict[fx.Node, None]:
+def _select(
+    graph: fx.Graph, rules: dict[fx.Node, Rule], scheme: Scheme, float_nodes: set[fx.Node]
+) -> dict[fx.Node, None]:
     """Ordered set of the nodes to quantize: shrink from all candidates until every one stands in an integer region."""
     chosen = {
         n: None
         for n, r in rules.items()
         if r.op_class in scheme.ops
-        and n not in kept
+        and n not in float_nodes
         and (r.kind != "weighted" or (isinstance(n.args[1], fx.Node) and n.args[1].op == "get_attr"))
     }
 

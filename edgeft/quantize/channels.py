@@ -100,19 +100,19 @@ def norm_into_linear(site: Site) -> bool:
 
 
 def ranges(
-    module: fx.GraphModule, spreads: Iterable[Spread], batches: Batches, whole: nn.Module | None = None
+    module: fx.GraphModule, spreads: Iterable[Spread], batches: Batches, enclosing: nn.Module | None = None
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """{fake: (lowest, highest) of each channel} over all processes' `batches`, with every fake-quantize module off.
 
-    `whole` is what takes the batches where `module` is only a part of it.
+    `enclosing` is what takes the batches where `module` is only a part of it.
     """
     spreads = list(spreads)
-    found = {s.fake: torch.full_like(getattr(module, s.outside).factor, -torch.inf).repeat(2, 1) for s in spreads}
+    range_of = {s.fake: torch.full_like(getattr(module, s.outside).factor, -torch.inf).repeat(2, 1) for s in spreads}
 
     def look(name: str) -> Callable[..., None]:
         def hook(_module: object, _inputs: object, value: torch.Tensor) -> None:
             rows = value.detach().flatten(0, -2)
-            found[name] = torch.maximum(found[name], torch.stack([(-rows).amax(0), rows.amax(0)]))
+            range_of[name] = torch.maximum(range_of[name], torch.stack([(-rows).amax(0), rows.amax(0)]))
 
         return hook
 
@@ -120,11 +120,11 @@ def ranges(
     try:
         with torch.no_grad():
             for batch in batches():
-                (whole or module)(*batch)
+                (enclosing or module)(*batch)
     finally:
         for handle in handles:
             handle.remove()
-    everywhere = {n: torch.from_numpy(reduced(t.numpy(force=True), "max")).to(t) for n, t in found.items()}
+    everywhere = {n: torch.from_numpy(reduced(t.numpy(force=True), "max")).to(t) for n, t in range_of.items()}
     return {n: (-negated, highest) for n, (negated, highest) in everywhere.items()}
 
 
@@ -151,31 +151,31 @@ def spread(
     spreads: Iterable[Spread],
     fakes: dict[str, nn.Module],
     batches: Batches,
-    whole: nn.Module | None = None,
+    enclosing: nn.Module | None = None,
 ) -> None:
     """Set all factors by what the float network gives on `batches`; `fakes` are the weights' modules by weight name.
 
-    `whole` is what takes the batches where `module` is only a part of it.
+    `enclosing` is what takes the batches where `module` is only a part of it.
 
     The factors must be 1 before, and every fake-quantize module off; weights and activations are calibrated after it.
     """
     spreads = list(spreads)
-    found = ranges(module, spreads, batches, whole)
+    range_of = ranges(module, spreads, batches, enclosing)
     with torch.no_grad():
-        for one in spreads:
+        for site in spreads:
             columns = None
-            if not one.rows:
-                columns = torch.stack([attribute(module, name).abs().amax(0) for name in one.weights]).amax(0)
-            low, high = found[one.fake]
-            outside = getattr(module, one.outside)
+            if not site.rows:
+                columns = torch.stack([attribute(module, name).abs().amax(0) for name in site.weights]).amax(0)
+            low, high = range_of[site.fake]
+            outside = getattr(module, site.outside)
             middle = torch.zeros_like(low) if outside.shift is None else (low + high) / 2
-            factor = factors(torch.maximum(high - middle, middle - low), columns, nearest=one.said)
-            outside.factor.copy_(factor if one.rows else 1 / factor)
-            if one.bias:
-                getattr(module, one.bias).factor.copy_(1 / factor)
+            factor = factors(torch.maximum(high - middle, middle - low), columns, nearest=site.said)
+            outside.factor.copy_(factor if site.rows else 1 / factor)
+            if site.bias:
+                getattr(module, site.bias).factor.copy_(1 / factor)
             if outside.shift is not None:
                 outside.shift.copy_(middle)
-                getattr(module, one.bias).shift.copy_(-middle / factor)
-            for name in one.weights:
-                into = fakes[name].row_factor if one.rows else fakes[name].column_factor
-                into.copy_((1 / factor)[:, None] if one.rows else factor[None])  # type: ignore[operator, union-attr]
+                getattr(module, site.bias).shift.copy_(-middle / factor)
+            for name in site.weights:
+                into = fakes[name].row_factor if site.rows else fakes[name].column_factor
+                into.copy_((1 / factor)[:, None] if site.rows else factor[None])  # type: ignore[operator, union-attr]

@@ -190,12 +190,14 @@ class WeightFakeQuant(nn.Module):
             shape = [1] * weight.dim()
             if self.axis is not None:
                 shape[self.axis] = -1
-            made = _on_grid(weight, self.scale().view(shape), self.q_min, self.q_max, factor if learns else None)
-            if not made.requires_grad and torch.is_grad_enabled():
-                made.made_again = lambda: self._frozen(weight)  # type: ignore[attr-defined]
+            fake_quantized = _on_grid(
+                weight, self.scale().view(shape), self.q_min, self.q_max, factor if learns else None
+            )
+            if not fake_quantized.requires_grad and torch.is_grad_enabled():
+                fake_quantized.made_again = lambda: self._frozen(weight)  # type: ignore[attr-defined]
             if part is not None:
-                made.learns_channels = part  # type: ignore[attr-defined]
-            return made
+                fake_quantized.learns_channels = part  # type: ignore[attr-defined]
+            return fake_quantized
         if self.axis is None:
             return torch._fake_quantize_learnable_per_tensor_affine(
                 weight, self.scale(), self.zero_point, self.q_min, self.q_max, factor

@@ -152,8 +152,8 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
     for name, site in sorted(pending, key=lambda item: item[1].after is not None):
         value = output_of[site.after] if site.after else site.node
         # seen before a reader is put in between
-        said = graph.captured.apart and channels.said(site, plan)
-        rows = name in alone and (said or channels.residual(site, plan))
+        is_output = graph.captured.apart and channels.said(site, plan)
+        rows = name in alone and (is_output or channels.residual(site, plan))
         with module.graph.inserting_after(value):
             quantized = module.graph.call_module(name, (value,))
         quantized.meta["val"] = site.node.meta.get("val")
@@ -164,11 +164,11 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
             for user in site.users:
                 user.replace_input_with(value, quantized)
         if rows or (name in alone and channels.norm_into_linear(site)):
-            _insert_factors(graph, name, site, quantized, rows, said)
+            _insert_factors(graph, name, site, quantized, rows, is_output)
 
 
 def _insert_factors(
-    graph: QuantizedGraph, name: str, site: Site, quantized: fx.Node, rows: bool, said: bool = False
+    graph: QuantizedGraph, name: str, site: Site, quantized: fx.Node, rows: bool, is_output: bool = False
 ) -> None:
     """A factor a channel on this value, 1 until calibration, where all that reads the weights are these layers."""
     module = graph.module
@@ -184,7 +184,7 @@ def _insert_factors(
     for fake in fakes:
         fake.register_buffer("row_factor" if rows else "column_factor", torch.ones((size, 1) if rows else (1, size)))
     for leaf in [stem, f"{stem}_bias"] if isinstance(bias, fx.Node) else [stem]:
-        module.add_submodule(leaf, channels.Factor(size, shifted=said and isinstance(bias, fx.Node)))
+        module.add_submodule(leaf, channels.Factor(size, shifted=is_output and isinstance(bias, fx.Node)))
     before = quantized if rows else quantized.all_input_nodes[0]
     with module.graph.inserting_after(before):
         scaled = module.graph.call_module(stem, (before,))
@@ -195,11 +195,13 @@ def _insert_factors(
         quantized.replace_input_with(before, scaled)
     if isinstance(bias, fx.Node):
         with module.graph.inserting_after(bias):
-            own = module.graph.call_module(f"{stem}_bias", (bias,))
-        own.meta["val"] = bias.meta.get("val")
-        layers[0].replace_input_with(bias, own)
+            bias_node = module.graph.call_module(f"{stem}_bias", (bias,))
+        bias_node.meta["val"] = bias.meta.get("val")
+        layers[0].replace_input_with(bias, bias_node)
     graph.spreads.append(
-        channels.Spread(name, stem, tuple(weights), f"{stem}_bias" if isinstance(bias, fx.Node) else "", rows, said)
+        channels.Spread(
+            name, stem, tuple(weights), f"{stem}_bias" if isinstance(bias, fx.Node) else "", rows, is_output
+        )
     )
 
 

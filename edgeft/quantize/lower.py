@@ -91,8 +91,8 @@ def _a_dequantize_for_each_reader(graph: fx.Graph) -> None:
         if node.op == "call_function" and node.target is qd.dequantize_per_tensor.default:
             for reader in list(node.users)[1:]:
                 with graph.inserting_after(node):
-                    own = graph.node_copy(node)
-                reader.replace_input_with(node, own)
+                    copy = graph.node_copy(node)
+                reader.replace_input_with(node, copy)
 
 
 def _activation(graph: fx.Graph, node: fx.Node, fake: ActivationFakeQuant) -> fx.Node:

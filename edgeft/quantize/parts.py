@@ -71,11 +71,11 @@ class QuantizedParts:
         return {self.named(part, n): a for part, graph in self.graphs.items() for n, a in graph.activations().items()}
 
     def float_ops(self) -> dict[str, int]:
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for graph in self.graphs.values():
             for op, count in graph.summary.float_ops.items():
-                found[op] = found.get(op, 0) + count
-        return found
+                counts[op] = counts.get(op, 0) + count
+        return counts
 
     def set_mode(self, mode: str) -> None:
         for graph in self.graphs.values():
@@ -128,16 +128,16 @@ def capture_parts(
 
 def assemble(module: nn.Module, graphs: Mapping[str, nn.Module]) -> nn.Module:
     """`module` with graphs in place of its parts; the caller's own is left as it is."""
-    whole = _own(module)
+    assembled = _own(module)
     for name, graph in graphs.items():
         *path, leaf = name.split(".")
-        owner = whole
+        owner = assembled
         for step in path:
             child = owner._modules[step]
             assert child is not None
             owner._modules[step] = owner = _own(child)
         owner._modules[leaf] = graph
-    return whole.train(False)
+    return assembled.train(False)
 
 
 def _own(module: nn.Module) -> nn.Module:
@@ -156,11 +156,11 @@ def insert_parts(captured: CapturedParts, scheme: Scheme, keep_float: Sequence[s
             names = " or ".join(f"'{part}.'" for part in captured.graphs)
             raise RecipeError(f"keep_float pattern {pattern!r} names no part", remedy=f"begin it with {names}")
     graphs = {}
-    for part, each in captured.graphs.items():
-        own = [pattern.removeprefix(f"{part}.") for pattern in keep_float if pattern.startswith(f"{part}.")]
-        graphs[part] = insert(each, scheme, own)
-    whole = assemble(captured.module, {part: graph.module for part, graph in graphs.items()})
-    return QuantizedParts(graphs, whole, captured, scheme)
+    for part, captured_part in captured.graphs.items():
+        patterns = [pattern.removeprefix(f"{part}.") for pattern in keep_float if pattern.startswith(f"{part}.")]
+        graphs[part] = insert(captured_part, scheme, patterns)
+    assembled = assemble(captured.module, {part: graph.module for part, graph in graphs.items()})
+    return QuantizedParts(graphs, assembled, captured, scheme)
 
 
 def calibrate_parts(
@@ -173,5 +173,5 @@ def calibrate_parts(
     """`ranges.calibrate` on the whole; `batches()` gives the inputs of `graph.module`."""
     calibrate(graph.module, batches, estimator=estimator, percentile=percentile)
     if not graph.single:
-        for each in graph.graphs.values():
-            floor_weight_scales(each.module)
+        for part_graph in graph.graphs.values():
+            floor_weight_scales(part_graph.module)

@@ -72,12 +72,12 @@ class HistogramObserver(nn.Module):
 
 def observe(graph: nn.Module, batches: Iterable[tuple[torch.Tensor, ...]]) -> int:
     """Run the float graph in observe mode over batches of example inputs; returns how many samples it saw."""
-    seen = 0
+    samples = 0
     with torch.no_grad():
         for batch in batches:
             graph(*batch)
-            seen += int(batch[0].shape[0])
-    return seen
+            samples += int(batch[0].shape[0])
+    return samples
 
 
 def calibrate(
@@ -96,14 +96,14 @@ def calibrate(
     weights = [m for m in graph.modules() if isinstance(m, WeightFakeQuant)]
     fixed = [m for m in graph.modules() if isinstance(m, ActivationFakeQuant) and m.fixed]
     others: list[ActivationFakeQuant | WeightFakeQuant] = [*weights, *fixed]
-    for each in others:
-        each.mode = "off"  # ranges are those of the float network
+    for graph_of_other in others:
+        graph_of_other.mode = "off"  # ranges are those of the float network
     observers: dict[str, RangeObserver] = {}
     for name, module in modules.items():
         observers[name] = RangeObserver()
         module.mode, module.observer = "observe", observers[name]
-    seen = int(reduced([observe(graph, batches())], "sum")[0])
-    if seen == 0:
+    samples = int(reduced([observe(graph, batches())], "sum")[0])
+    if samples == 0:
         raise DataError("the calibration set is empty", remedy="calibration takes training images; give some")
     ranges: dict[str, tuple[float, float]] = {}
     for name, observer in observers.items():
@@ -132,11 +132,11 @@ def calibrate(
     for name, module in modules.items():
         module.set_range(*ranges[name])
         module.observer = None
-    for each in (*modules.values(), *others):
-        each.mode = "quantize"
+    for graph_of_other in (*modules.values(), *others):
+        graph_of_other.mode = "quantize"
     if isinstance(graph, fx.GraphModule):
         floor_weight_scales(graph)
-    return seen
+    return samples
 
 
 def floor_weight_scales(graph: fx.GraphModule) -> None:
@@ -198,9 +198,9 @@ def least_squares_range(histogram: HistogramObserver, module: ActivationFakeQuan
         if low < 0:
             candidates = min(histogram.low, 0.0) * ratios
             low = float(candidates[np.argmin(errors(candidates, np.full_like(candidates, high)))])
-    whole = (min(histogram.low, 0.0), max(histogram.high, 0.0))
+    full_range = (min(histogram.low, 0.0), max(histogram.high, 0.0))
     # A module's own scale is float32: where next to nothing is lost, that decides.
-    return min((whole, (low, high)), key=lambda ends: _error_on_grid(x, count, module, *ends))
+    return min((full_range, (low, high)), key=lambda ends: _error_on_grid(x, count, module, *ends))
 
 
 def _error_on_grid(x: np.ndarray, count: np.ndarray, module: ActivationFakeQuant, low: float, high: float) -> float:

@@ -32,11 +32,11 @@ def layer_errors(
     for i in range(size):  # one sample at a time: all activations of a whole batch would take gigabytes
         sample = cut(tuple(t[i : i + 1] if t.dim() else t for t in batch))
         graph.set_mode("off")
-        wanted = _recorded(graph, modules, sample)
+        float_outputs = _recorded(graph, modules, sample)
         graph.set_mode("quantize")
-        found = _recorded(graph, modules, sample)
+        quantized_outputs = _recorded(graph, modules, sample)
         for name in modules:
-            for want, got in zip(wanted[name], found[name]):
+            for want, got in zip(float_outputs[name], quantized_outputs[name]):
                 signal[name] += _energy(want)
                 noise[name] += _energy(got - want)
     for name, module in modules.items():
@@ -71,8 +71,8 @@ def rounding_reach(graph: QuantizedGraph, batch: Sequence[torch.Tensor]) -> dict
         return (inputs[0] + moved.to(inputs[0]), *inputs[1:])
 
     def outputs() -> list[torch.Tensor]:
-        said = graph.module(*batch)
-        return [t.float() for t in (said if isinstance(said, (tuple, list)) else (said,))]
+        results = graph.module(*batch)
+        return [t.float() for t in (results if isinstance(results, (tuple, list)) else (results,))]
 
     with torch.no_grad():
         plain = outputs()
@@ -82,7 +82,7 @@ def rounding_reach(graph: QuantizedGraph, batch: Sequence[torch.Tensor]) -> dict
         finally:
             for handle in handles:
                 handle.remove()
-    steps, found = graph.output_steps(), {}
+    steps, reach = graph.output_steps(), {}
     for k, name in enumerate(graph.captured.output_names):
         spread = float(plain[k].max() - plain[k].min())
         step = torch.tensor(
@@ -92,8 +92,8 @@ def rounding_reach(graph: QuantizedGraph, batch: Sequence[torch.Tensor]) -> dict
         # where channels have steps of their own, the one that is moved farthest counts
         rows = (off.flatten(0, -2).T if step.dim() else off.flatten()[None]).sort(dim=1).values
         places = rows.shape[1] // 2, min(rows.shape[1] - 1, int(0.99 * rows.shape[1]))
-        found[name] = (float(rows[:, places[0]].max()), float(rows[:, places[1]].max()))
-    return found
+        reach[name] = (float(rows[:, places[0]].max()), float(rows[:, places[1]].max()))
+    return reach
 
 
 def _recorded(

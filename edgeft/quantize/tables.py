@@ -31,13 +31,13 @@ def is_table(node: fx.Node) -> bool:
 
 
 def _from_input(value: object) -> bool:
-    waiting, seen = [value], set()
+    waiting, visited = [value], set()
     while waiting:
         node = waiting.pop()
-        if isinstance(node, fx.Node) and node not in seen:
+        if isinstance(node, fx.Node) and node not in visited:
             if node.op == "placeholder":
                 return True
-            seen.add(node)
+            visited.add(node)
             waiting += node.all_input_nodes
     return False
 

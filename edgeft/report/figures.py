@@ -27,8 +27,8 @@ def further(extras: Mapping[str, Any]) -> ET.Element | None:
         metric = words.metric_of(words.table(row), name=name)
         lost = metric.drop(before, after) if before is not None and after is not None else None
         shown = [metric.format(value) for value in (before, after)]
-        said = (w.upper() if w in _SHORT else w for w in words.line(name).split("_"))
-        rows.append([" ".join(said), *shown, metric.format_drop(lost)])
+        title_words = (w.upper() if w in _SHORT else w for w in words.line(name).split("_"))
+        rows.append([" ".join(title_words), *shown, metric.format_drop(lost)])
     if not rows:
         return None
     table = page.table(["metric", "float", "int8", "drop"], rows, numeric=(1, 2, 3))
@@ -37,16 +37,20 @@ def further(extras: Mapping[str, Any]) -> ET.Element | None:
 
 def confusion(extras: Mapping[str, Any]) -> ET.Element | None:
     """Counts of true class (row) by decision (column): one number where float and int8 agree, else both."""
-    given = words.table(extras.get("confusion"))
-    labels = given.get("labels")
-    before, after = (_counts(given.get(key), labels) for key in ("float", "quantized"))
+    matrices = words.table(extras.get("confusion"))
+    labels = matrices.get("labels")
+    before, after = (_counts(matrices.get(key), labels) for key in ("float", "quantized"))
     if before is None or after is None:
         return None
     rows: list[list[Any]] = []
     for i, label in enumerate(labels or ()):
         cells = []
-        for one, other in zip(before[i], after[i]):
-            cells.append(words.plain(one) if one == other else f"{words.plain(one)} → {words.plain(other)}")
+        for before_row, after_row in zip(before[i], after[i]):
+            cells.append(
+                words.plain(before_row)
+                if before_row == after_row
+                else f"{words.plain(before_row)} → {words.plain(after_row)}"
+            )
         rows.append([page.el("b", words.line(label)), *cells])
     heads = ["true class", *(f"seen as {words.line(label)}" for label in labels or ())]
     table = page.table(heads, rows, numeric=range(1, len(heads)))

@@ -83,9 +83,9 @@ def bundle_part(
 
     Values may be None or NaN (nothing measured) and strings may hold anything.
     """
-    kept = {key: report[key] for key in _KEPT if key in report} | dict(words.table(report.get("details")))
-    kept["latency_samples"] = words.table(report.get("latency")).get("samples_ms")
-    extras = kept | {key: value for key, value in (extras or {}).items() if value is not None}
+    facts = {key: report[key] for key in _KEPT if key in report} | dict(words.table(report.get("details")))
+    facts["latency_samples"] = words.table(report.get("latency")).get("samples_ms")
+    extras = facts | {key: value for key, value in (extras or {}).items() if value is not None}
     run_summary = run_summary or words.table(words.table(manifest.get("provenance")).get("run"))
     head = words.headline(report)
     name = words.line(manifest.get("name") or report.get("name") or "model")

@@ -20,30 +20,30 @@ _FACTS = ("user", "when", "version", "state", "bundle", "labels", "share", "loss
 _BAR, _ROW, _LEFT, _RIGHT = 260, 26, 150, 110
 
 
-def write(found: Mapping[str, Any], say: Callable[[str], None]) -> None:
+def write(result: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Write the page of a personalization beside its state file; a page that cannot be written is a warning."""
     try:
-        files.write_text(Path(found["state"]).with_suffix(".html"), render(found))
+        files.write_text(Path(result["state"]).with_suffix(".html"), render(result))
     except SystemFailure as error:  # the state file is safe; only the page is missing
         say(f"warning: the page was not written: {error.message}")
 
 
-def render(found: Mapping[str, Any]) -> str:
-    """The page of a personalization: `found` is what `edgeft.personalize` returns."""
-    metric = words.metric_of(found)
-    new, old = found["new"], found["reference"]
-    kept = f"version {found['version']} is in use" if found["version"] else "the model as exported is in use"
+def render(result: Mapping[str, Any]) -> str:
+    """The page of a personalization: `result` is what `edgeft.personalize` returns."""
+    metric = words.metric_of(result)
+    new, old = result["new"], result["reference"]
+    state_text = f"version {result['version']} is in use" if result["version"] else "the model as exported is in use"
     header = el(
         "header",
-        el("h1", "What was learned", " ", page.badge(found["verdict"], big=True)),
-        el("p", words.line(found["why"])),
+        el("h1", "What was learned", " ", page.badge(result["verdict"], big=True)),
+        el("p", words.line(result["why"])),
     )
     tiles = el(
         "div",
-        page.tile(f"{found['metric']}, new samples held out", _arrow(new, metric), f"{new['n']} samples"),
-        *(_others(found, old, metric) if old else _alone(found)),
+        page.tile(f"{result['metric']}, new samples held out", _arrow(new, metric), f"{new['n']} samples"),
+        *(_others(result, old, metric) if old else _alone(result)),
         page.tile(
-            "learned from", f"{found['samples']} samples", f"{found['steps']} steps at a rate of {found['rate']:g}"
+            "learned from", f"{result['samples']} samples", f"{result['steps']} steps at a rate of {result['rate']:g}"
         ),
         cls="tiles",
     )
@@ -54,26 +54,26 @@ def render(found: Mapping[str, Any]) -> str:
         (old, "Reference samples of what the model knew", "what gets worse here is forgotten"),
     ):
         boxes.append(_classes(table, title, note, metric) if table else None)
-    facts = {key: found[key] for key in _FACTS if found.get(key) not in (None, [])}
-    boxes.append(page.card("About", page.facts({"in use": kept, **facts})))
+    facts = {key: result[key] for key in _FACTS if result.get(key) not in (None, [])}
+    boxes.append(page.card("About", page.facts({"in use": state_text, **facts})))
     return page.document(
         "What was learned", [*(box for box in boxes if box is not None), el("footer", "Written by edgeft.")]
     )
 
 
-def _others(found: Mapping[str, Any], old: Mapping[str, Any], metric: Metric) -> tuple[ET.Element, ...]:
+def _others(result: Mapping[str, Any], old: Mapping[str, Any], metric: Metric) -> tuple[ET.Element, ...]:
     """What it cost."""
-    limit = metric.format_limit(found["gates"][0]["limit"])
+    limit = metric.format_limit(result["gates"][0]["limit"])
     note = f"{old['n']} samples, before: as exported"
     return (
-        page.tile(f"{found['metric']}, reference samples", _arrow(old, metric), note),
-        page.tile("forgetting", metric.format_drop(found["forgetting"]), f"limit {limit}"),
+        page.tile(f"{result['metric']}, reference samples", _arrow(old, metric), note),
+        page.tile("forgetting", metric.format_drop(result["forgetting"]), f"limit {limit}"),
     )
 
 
-def _alone(found: Mapping[str, Any]) -> tuple[ET.Element, ...]:
+def _alone(result: Mapping[str, Any]) -> tuple[ET.Element, ...]:
     """Of a user whose vectors alone moved."""
-    return (page.tile("user", words.line(str(found["user"])), "of no other user anything changed"),)
+    return (page.tile("user", words.line(str(result["user"])), "of no other user anything changed"),)
 
 
 def _arrow(table: Mapping[str, Any], metric: Metric) -> str:

@@ -53,8 +53,8 @@ def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
                 why = _escape(gate.get("why") or "no reason was recorded")
                 notes.append(f"- **{target}**: {_escape(words.title(gate))} **{gate['verdict']}**{optional}: {why}")
         shown = [g for g in gates if g.get("verdict") in (FAIL, INCONCLUSIVE)]
-        if (said := slower.sentence(report)) and not slower.told(shown):
-            notes.append(f"- **{target}**: {_escape(said)}")
+        if (slow_note := slower.sentence(report)) and not slower.told(shown):
+            notes.append(f"- **{target}**: {_escape(slow_note)}")
     rank = {UNVERIFIED: 0, FAIL: 1, INCONCLUSIVE: 2}
     notes.sort(key=lambda note: next((r for v, r in rank.items() if f"**{v}**" in note), 9))
     return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
@@ -78,8 +78,8 @@ def _bench(result: Mapping[str, Any], title: str) -> str:
         lines += [_row([k for k, _ in shown]), _row(["---:"] * len(shown)), _row([v for _, v in shown])]
     if result.get("notes"):
         lines += ["", *(f"- {_escape(note)}" for note in result["notes"])]
-    if told := words.control_rate(result):
-        lines += ["", _escape(told)]
+    if rate_text := words.control_rate(result):
+        lines += ["", _escape(rate_text)]
     return "\n".join(lines).rstrip() + "\n"
 
 

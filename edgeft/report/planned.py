@@ -83,18 +83,18 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> ET.Element | None:
 
 
 def _curve(points: Sequence[Mapping[str, Any]], metric: str) -> ET.Element | None:
-    found = [
+    curve_points = [
         (size, score, p)
         for p in points
         if (size := words.finite(p.get("bytes"))) and (score := words.finite(p.get("validation"))) is not None
     ]
-    if len(found) < 2:
+    if len(curve_points) < 2:
         return None
     with plots.canvas("planned-curve", plots.NARROW, 3.0) as (figure, out):
         axes = figure.subplots()
         axes.grid(True, axis="y")
-        axes.plot([s / 1e6 for s, _, _ in found], [v for _, v, _ in found], "-", color=plots.MUTED, lw=1)
-        for number, (size, score, point) in enumerate(found):
+        axes.plot([s / 1e6 for s, _, _ in curve_points], [v for _, v, _ in curve_points], "-", color=plots.MUTED, lw=1)
+        for number, (size, score, point) in enumerate(curve_points):
             colour = plots.PTQ if point.get("taken") else plots.INT8
             axes.plot(size / 1e6, score, "o", ms=7 if point.get("taken") else 5, color=colour)
             axes.annotate(

@@ -126,14 +126,14 @@ def figures(
     name: str, rows: Sequence[tuple[str, float | None, str, str]], mark: tuple[str, float] | None = None
 ) -> ET.Element | None:
     """Bars of a few figures, each (label, value, text, "float" | "ptq" | "int8"); `mark` is a line's (label, value)."""
-    kept = [
-        (label, found, text, kind) for label, value, text, kind in rows if (found := words.finite(value)) is not None
+    shown = [
+        (label, number, text, kind) for label, value, text, kind in rows if (number := words.finite(value)) is not None
     ]
-    if not kept:
+    if not shown:
         return None
-    with canvas(name, NARROW, 0.5 + 0.45 * len(kept) + (0.25 if mark else 0)) as (figure, out):
+    with canvas(name, NARROW, 0.5 + 0.45 * len(shown) + (0.25 if mark else 0)) as (figure, out):
         axes = figure.subplots()
-        labels, values, texts, kinds = zip(*kept)
+        labels, values, texts, kinds = zip(*shown)
         _bars(axes, labels, values, [_VARIABLES[kind] for kind in kinds], texts)
         if mark is not None:
             axes.axvline(mark[1], color=MUTED, linewidth=1.2, linestyle=(0, (3, 3)))
@@ -212,14 +212,14 @@ def latency(samples: Mapping[str, Any]) -> ET.Element | None:
 def per_class(table: Mapping[str, Mapping[str, Any]], metric: Metric = _ACCURACY, most: int = 24) -> ET.Element | None:
     """Float and int8 of each class joined by a line, the largest drop on top; `most` worst classes."""
     rows = []
-    for label, given in table.items():
+    for label, class_row in table.items():
         before, after, lost = (
-            words.finite(given.get("float")),
-            words.finite(given.get("quantized")),
-            words.drop_of(given, metric),
+            words.finite(class_row.get("float")),
+            words.finite(class_row.get("quantized")),
+            words.drop_of(class_row, metric),
         )
         if before is not None and after is not None and lost is not None:
-            rows.append((lost, before, after, label, given.get("n")))
+            rows.append((lost, before, after, label, class_row.get("n")))
     rows = sorted(rows, key=lambda row: (-row[0], str(row[3])))[:most]
     if not rows:
         return None
@@ -247,15 +247,15 @@ def per_class(table: Mapping[str, Mapping[str, Any]], metric: Metric = _ACCURACY
 
 def layers(rows: Sequence[Mapping[str, Any]], most: int = 24) -> ET.Element | None:
     """Signal to quantization noise of each layer in dB, the worst on top."""
-    found = [(value, _layer(row)) for row in rows if (value := words.finite(row.get("sqnr_db"))) is not None]
-    found = sorted(found, key=lambda row: (row[0], str(row[1])))[:most]
-    if not found:
+    entries = [(value, _layer(row)) for row in rows if (value := words.finite(row.get("sqnr_db"))) is not None]
+    entries = sorted(entries, key=lambda row: (row[0], str(row[1])))[:most]
+    if not entries:
         return None
-    values = [value for value, _ in found]
-    with canvas("layers", WIDE, 0.7 + 0.27 * len(found)) as (figure, out):
+    values = [value for value, _ in entries]
+    with canvas("layers", WIDE, 0.7 + 0.27 * len(entries)) as (figure, out):
         axes = figure.subplots()
         colours = [BAD if value < 10 else PTQ if value < 20 else INT8 for value in values]
-        _bars(axes, [str(name) for _, name in found], values, colours, [f"{value:.1f} dB" for value in values])
+        _bars(axes, [str(name) for _, name in entries], values, colours, [f"{value:.1f} dB" for value in values])
         axes.set_xlabel("signal to quantization noise (longer is better)")
     return out[0]
 
@@ -317,12 +317,12 @@ def _is_score(metric: str) -> Callable[[str], bool]:
     return lambda key: key in names or key.endswith("_metric") or (bool(metric) and metric in key)
 
 
-def _series_names(stages: Mapping[str, Sequence[Mapping[str, Any]]], wanted: Any) -> list[str]:
-    """Numeric columns that `wanted` accepts, in order of appearance, at most six."""
+def _series_names(stages: Mapping[str, Sequence[Mapping[str, Any]]], preferred: Any) -> list[str]:
+    """Numeric columns that `preferred` accepts, in order of appearance, at most six."""
     names: dict[str, None] = {}
     for rows in stages.values():
         for row in rows:
             for key, value in row.items():
-                if wanted(str(key).lower()) and words.finite(value) is not None:
+                if preferred(str(key).lower()) and words.finite(value) is not None:
                     names[str(key)] = None
     return list(names)[:6]

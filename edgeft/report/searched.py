@@ -11,18 +11,19 @@ from . import page, words
 
 def card(runtime: Any) -> ET.Element | None:
     """The card of the manifest's `runtime.search`; None where no search was made."""
-    found = words.table(words.table(runtime).get("search"))
-    tried = [each for each in found.get("tried") or () if isinstance(each, Mapping)]
+    search = words.table(words.table(runtime).get("search"))
+    tried = [trial for trial in search.get("tried") or () if isinstance(trial, Mapping)]
     if not tried:
         return None
     rows = [
-        [changes(each.get("change")), words.line(each.get("verdict")), words.line(each.get("why"))] for each in tried
+        [changes(trial.get("change")), words.line(trial.get("verdict")), words.line(trial.get("why"))]
+        for trial in tried
     ]
-    final = words.finite(words.table(found.get("final")).get("speedup"))
+    final = words.finite(words.table(search.get("final")).get("speedup"))
     gain = f"{final:.2f}x as fast as with the options before, " if final else ""
-    margin = words.finite(found.get("margin_pct"))
+    margin = words.finite(search.get("margin_pct"))
     note = (
-        f"{gain}measured on {words.line(found.get('device') or 'host')} at {words.line(found.get('at') or '?')}. "
+        f"{gain}measured on {words.line(search.get('device') or 'host')} at {words.line(search.get('at') or '?')}. "
         "A value was kept where the outputs on the samples are the same bits and it is faster beyond the noise"
         f"{f' by more than {margin:.1f} %' if margin is not None else ''}; more threads have to bring more."
     )

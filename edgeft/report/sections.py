@@ -32,7 +32,7 @@ def header(
             cls="head",
         ),
         el("p", words.sentence(report)),
-        el("p", said) if (said := slower.sentence(report)) else None,
+        el("p", slow_note) if (slow_note := slower.sentence(report)) else None,
     )
 
 
@@ -121,7 +121,7 @@ def accuracy_chart(rows: Mapping[str, Any], metric: Metric, run: Mapping[str, An
     if ptq_only:
         names = {"float": "float", "quantized": "int8, calibrated (PTQ)"}
     kinds = {"float": "float", "ptq": "ptq", "quantized": "int8"}
-    found = [
+    chart_rows = [
         (text, words.finite(rows.get(key)), metric.format(rows.get(key)), kinds[key]) for key, text in names.items()
     ]
     level = words.finite(run.get("chance"))
@@ -129,11 +129,11 @@ def accuracy_chart(rows: Mapping[str, Any], metric: Metric, run: Mapping[str, An
     if plots.available():
         name = words.line(run.get("chance_is") or metric.chance)
         mark = (f"{name} {metric.format(level)}", level) if level is not None else None
-        chart = plots.figures("accuracy", found, mark)
-    if all(value is None for _, value, _, _ in found):
+        chart = plots.figures("accuracy", chart_rows, mark)
+    if all(value is None for _, value, _, _ in chart_rows):
         chart = el("p", "Not measured.")
     if chart is None:
-        chart = page.table(["", metric.name], [[text, shown] for text, _, shown, _ in found], numeric=(1,))
+        chart = page.table(["", metric.name], [[text, shown] for text, _, shown, _ in chart_rows], numeric=(1,))
     return el("div", el("h3", metric.name), chart, cls="half")
 
 
@@ -177,10 +177,10 @@ def latency(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mapping[
     chart = plots.latency(clean) if plots.available() else None
     where = f"Measured on: {head['where']}. " if head["where"] else ""
     note = f"{where}Each measurement is one run or the mean of a few, float and int8 interleaved in one process."
-    told = words.control_rate(_table(report.get("rate")))
+    rate_text = words.control_rate(_table(report.get("rate")))
     return page.card(
         "Latency",
-        el("p", el("b", told)) if told else None,
+        el("p", el("b", rate_text)) if rate_text else None,
         chart,
         page.details("as a table", table) if chart is not None else table,
         note=note,
@@ -195,9 +195,9 @@ def per_class(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mappin
     unit = head["unit"]
     note = ""
     if isinstance(worst, Mapping):
-        said = f"{words.figure(worst.get('float'), unit)} → {words.figure(worst.get('quantized'), unit)}"
+        worst_text = f"{words.figure(worst.get('float'), unit)} → {words.figure(worst.get('quantized'), unit)}"
         by = f"drop {words.change(worst.get('drop'), unit)} of {words.count(worst.get('n'))} samples"
-        note = f"Worst class: {words.line(worst.get('label', '?'))}, {said}, {by}."
+        note = f"Worst class: {words.line(worst.get('label', '?'))}, {worst_text}, {by}."
     elif worst:
         note = f"Worst class: {words.line(worst)}."
     rows = []
@@ -284,9 +284,9 @@ def layers(extras: Mapping[str, Any]) -> ET.Element | None:
 
 
 def integer(head: Mapping[str, Any], extras: Mapping[str, Any], runtime: Mapping[str, Any]) -> ET.Element | None:
-    given = _table(extras.get("int8"))
-    share = words.finite(given.get("share", head["int8_share"]))
-    ops = _table(given.get("float_ops"))
+    stored = _table(extras.get("int8"))
+    share = words.finite(stored.get("share", head["int8_share"]))
+    ops = _table(stored.get("float_ops"))
     if share is None and not ops:
         return None
     width = 100 * min(max(share or 0.0, 0.0), 1.0)
@@ -298,7 +298,8 @@ def integer(head: Mapping[str, Any], extras: Mapping[str, Any], runtime: Mapping
         listed = el("div", el("p", "Ops that stayed float:"), chips)
     else:
         listed = el(
-            "p", "No computing op stayed float." if "float_ops" in given else "Which ops stayed float was not recorded."
+            "p",
+            "No computing op stayed float." if "float_ops" in stored else "Which ops stayed float was not recorded.",
         )
     return page.card(
         "Integer share",
@@ -348,8 +349,8 @@ def provenance(
     listing = page.details(
         f"{len(rows)} files with their digests", page.table(["file", "size", "sha256"], rows, numeric=(1,))
     )
-    made = page.details("how it was made: recipe, data, run", page.facts(origin)) if origin else None
-    return page.card("Fingerprint and versions", columns, made, listing if rows else None)
+    provenance_card = page.details("how it was made: recipe, data, run", page.facts(origin)) if origin else None
+    return page.card("Fingerprint and versions", columns, provenance_card, listing if rows else None)
 
 
 def _scheme_name(manifest: Mapping[str, Any]) -> str:

@@ -56,10 +56,10 @@ def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
         before = [row.get("float") if isinstance(row, dict) else None for row in recorded]
     else:
         before = [_said(row) for row in _decoded(opened, raws, _baseline(opened, stored))]
-    found = []
+    entries = []
     judged = opened.task.discrete
     for number, raw in enumerate(raws):
-        found.append(
+        entries.append(
             {
                 **opened.task.draw(raw, decoded[number] if number < len(decoded) else {}),
                 "label": _label(opened, stored, number),
@@ -69,7 +69,7 @@ def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
                 "quantized": after[number] if number < len(after) else None,
             }
         )
-    return found
+    return entries
 
 
 def of_run(path: Path) -> html.Part:
@@ -103,11 +103,11 @@ def _baseline(opened: Bundle, stored: dict[str, np.ndarray]) -> dict[str, np.nda
 
 def _decoded(opened: Bundle, raws: list[Any], outputs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """What the task says of each sample; `outputs` {} gives nothing."""
-    each = [{key: value[i : i + 1] for key, value in outputs.items()} for i in range(len(raws) if outputs else 0)]
+    rows = [{key: value[i : i + 1] for key, value in outputs.items()} for i in range(len(raws) if outputs else 0)]
     return [
-        tasks.tell(opened.task, one, raw, opened.preprocess, opened.labels)
-        for one, raw in zip(each, raws)
-        if all(len(value) for value in one.values())
+        tasks.tell(opened.task, row, raw, opened.preprocess, opened.labels)
+        for row, raw in zip(rows, raws)
+        if all(len(value) for value in row.values())
     ]
 
 

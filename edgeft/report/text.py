@@ -49,13 +49,13 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
         ),
         ("int8 share", words.figure(head["int8_share"], "fraction"), "of the multiply-accumulates"),
     ]
-    kept = [row for row in figures if set(row[1]) - set(f"{words.DASH} →")]
+    rows = [row for row in figures if set(row[1]) - set(f"{words.DASH} →")]
     lines = [f"{name}: {_paint(value.get('verdict') or 'no verdict', color)}"]
-    lines += [f"  {text}" for text in table([], kept)]
-    if told := words.control_rate(words.table(value.get("rate"))):
-        lines.append(f"  {told}")
+    lines += [f"  {text}" for text in table([], rows)]
+    if rate_text := words.control_rate(words.table(value.get("rate"))):
+        lines.append(f"  {rate_text}")
     lines += ["", *(f"  {text}" for text in gates(value.get("gates") or (), color=color)), "", words.sentence(value)]
-    lines += [said] if (said := slower.sentence(value)) and not slower.told(value.get("gates")) else []
+    lines += [slow_note] if (slow_note := slower.sentence(value)) and not slower.told(value.get("gates")) else []
     lines += [f"warning: {words.line(warning)}" for warning in value.get("warnings") or ()]
     if value.get("path"):
         lines.append(f"bundle: {words.line(value['path'])}")
@@ -116,8 +116,8 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
         sentence = words.sentence(value)
         if value.get("verdict") != PASS or "Not verified" in sentence:
             notes.append(f"{target}: {sentence}")
-        if said := slower.sentence(value):
-            notes.append(f"{target}: {said}")
+        if slow_note := slower.sentence(value):
+            notes.append(f"{target}: {slow_note}")
     lines = table(("verdict", "target", "float → int8", "speed", "size", "int8 share"), rows, right=(2, 3, 4, 5))
     painted = [_paint(row[0], color) + text[len(row[0]) :] for row, text in zip(rows, lines[1:])]
     return "\n".join([lines[0], *painted, *([""] if notes else []), *notes])
@@ -155,7 +155,7 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
 def bench(result: Mapping[str, Any], *, color: bool = False) -> str:
     """One bench result: the verdict's sentence and the percentiles that the number of samples supports."""
     verdict = f"{_paint(result['verdict'], color)}: " if result.get("verdict") else ""
-    told = words.control_rate(result)
+    rate_text = words.control_rate(result)
     lines = [verdict + words.slowdown(result)]
     if rows := words.latencies(result):
         heads, *body = rows
@@ -166,13 +166,13 @@ def bench(result: Mapping[str, Any], *, color: bool = False) -> str:
         ]
         lines += [f"  {text}" for text in table([], shown, right=(1,))]
     lines += [f"note: {words.line(note)}" for note in result.get("notes") or []]
-    return "\n".join([*lines, *([told] if told else [])])
+    return "\n".join([*lines, *([rate_text] if rate_text else [])])
 
 
-def doctor(found: Mapping[str, Any], *, color: bool = False) -> str:
+def doctor(examination: Mapping[str, Any], *, color: bool = False) -> str:
     """What `edgeft doctor` found (`edgeft.doctor.examine`), for people."""
-    cpu = found["cpu"]
-    lines = [f"edgeft {found['edgeft']} · Python {found['python']} · {found['platform']}", ""]
+    cpu = examination["cpu"]
+    lines = [f"edgeft {examination['edgeft']} · Python {examination['python']} · {examination['platform']}", ""]
     lines.append(
         f"cpu: {words.line(cpu['name'] or 'unknown')} ({cpu['isa']}, {cpu['usable']} of {cpu['cores']} cores usable)"
     )
@@ -186,12 +186,12 @@ def doctor(found: Mapping[str, Any], *, color: bool = False) -> str:
             r["version"] or r["why"],
             r["install"],
         )
-        for r in found["runtimes"]
+        for r in examination["runtimes"]
     ]
     lines += [*_marked(rows, color), "", "extras"]
-    rows = [(state[e["complete"]], e["name"], e["install"], ", ".join(e["missing"])) for e in found["extras"]]
+    rows = [(state[e["complete"]], e["name"], e["install"], ", ".join(e["missing"])) for e in examination["extras"]]
     lines += [*_marked(rows, color), "", "packages"]
-    here = [(p["name"], p["version"]) for p in found["packages"] if p["version"]]
+    here = [(p["name"], p["version"]) for p in examination["packages"] if p["version"]]
     lines += [f"  {text}" for text in table([], here)]
     return "\n".join(lines)
 

@@ -32,7 +32,7 @@ def part(root: Path) -> html.Part:
             where=str(root / "history.jsonl"),
             remedy="edgeft bench BUNDLE --accept, and later edgeft bench BUNDLE",
         )
-    several = {key for key, _ in groups if sum(key == other for other, _ in groups) > 1}
+    several = {key for key, _ in groups if sum(key == key_of_other for key_of_other, _ in groups) > 1}
     boxes = [
         el(
             "header",
@@ -43,12 +43,12 @@ def part(root: Path) -> html.Part:
     ]
     latest = [lines[-1] for lines in groups.values()]
     slower = sum(line.get("verdict") == "fail" for line in latest)
-    told = f"{len(groups)} models, {slower} slower at the last comparison"
-    return html.Part("Latency over time", tuple(boxes), ("", told, *[words.DASH] * 4))
+    summary = f"{len(groups)} models, {slower} slower at the last comparison"
+    return html.Part("Latency over time", tuple(boxes), ("", summary, *[words.DASH] * 4))
 
 
 def _card(lines: Sequence[Line], host: str, number: int) -> ET.Element:
-    last, kept = lines[-1], lines[-_MOST:]
+    last, recent = lines[-1], lines[-_MOST:]
     title = f"{words.line(last.get('name') or '?')} on {words.line(last.get('target') or '?')}"
     rows = [
         [
@@ -60,14 +60,14 @@ def _card(lines: Sequence[Line], host: str, number: int) -> ET.Element:
             *(words.figure(line.get(key), "ms") for key in ("float_p50_ms", "old_p50_ms", "p50_ms")),
             words.line(line.get("artifact") or "?")[:8],
         ]
-        for line in reversed(kept)
+        for line in reversed(recent)
     ]
     heads = ["at (UTC)", "verdict", "change", "99 %", "tolerance", "float", "old", "new", "bundle"]
     table = page.table(heads, rows, numeric=(2, 3, 4, 5, 6, 7))
     note = f"{words.line(last.get('backend') or '?')}{', machine ' + host if host else ''}. "
     note += "Above 0 the new artifact is slower than its baseline of that time; bars are the 99 % intervals."
     note += f" The newest {_MOST} of {len(lines)}." if len(lines) > _MOST else ""
-    chart = chart_of(kept, number) if plots.available() and len(kept) > 1 else None
+    chart = chart_of(recent, number) if plots.available() and len(recent) > 1 else None
     return page.card(title, chart, page.details("as a table", table) if chart is not None else table, note=note)
 
 
@@ -126,14 +126,14 @@ def chart_of(lines: Sequence[Line], number: int = 0) -> ET.Element | None:
         step = max(1, len(lines) // 8)
         shown = range(0, len(lines), step)
         bottom.set_xticks(list(shown), [words.line(lines[i].get("at") or "")[:10] for i in shown])
-        for each in grid[:, 0]:
-            each.tick_params(axis="y", labelcolor=plots.MUTED, labelsize=9)
+        for height in grid[:, 0]:
+            height.tick_params(axis="y", labelcolor=plots.MUTED, labelsize=9)
     return out[0]
 
 
 def _reach(line: Line, change: float) -> tuple[float, float]:
-    found = _interval(line)
-    return (max(0.0, change - found[0]), max(0.0, found[1] - change)) if found else (0.0, 0.0)
+    bounds = _interval(line)
+    return (max(0.0, change - bounds[0]), max(0.0, bounds[1] - change)) if bounds else (0.0, 0.0)
 
 
 def _interval(line: Line) -> tuple[float, float] | None:
@@ -143,10 +143,10 @@ def _interval(line: Line) -> tuple[float, float] | None:
 
 
 def _bounds(line: Line) -> str:
-    found = _interval(line)
-    return f"[{found[0]:+.1f}, {found[1]:+.1f}]" if found else words.DASH
+    interval = _interval(line)
+    return f"[{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else words.DASH
 
 
 def _percent(value: Any) -> str:
-    found = words.finite(value)
-    return words.DASH if found is None else f"{found:+.2f} %"
+    number = words.finite(value)
+    return words.DASH if number is None else f"{number:+.2f} %"

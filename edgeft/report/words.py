@@ -172,8 +172,8 @@ def sentence(report: Mapping[str, Any]) -> str:
     gates = in_reading_order(report.get("gates"))
 
     def names(verdict: str) -> str:
-        found = [line(g.get("name", "?")) for g in gates if g.get("verdict") == verdict]
-        return ", ".join(dict.fromkeys(found))
+        names_of_gates = [line(g.get("name", "?")) for g in gates if g.get("verdict") == verdict]
+        return ", ".join(dict.fromkeys(names_of_gates))
 
     deciding = [g for g in gates if g.get("required", True) and g.get("verdict") in (PASS, FAIL, INCONCLUSIVE)]
     verdict = report.get("verdict")
@@ -250,18 +250,18 @@ def row(gate: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, parts))
 
 
-def control_rate(found: Mapping[str, Any]) -> str:
+def control_rate(result: Mapping[str, Any]) -> str:
     """The rate that a control loop may run at, in one sentence; "" where nothing was measured for it.
 
-    `found` has `rate_hz`, `p99_ms` and `samples`: a bench result, or `rate` of a report (then with `where`).
+    `result` has `rate_hz`, `p99_ms` and `samples`: a bench result, or `rate` of a report (then with `where`).
     """
-    if "rate_hz" not in found:
+    if "rate_hz" not in result:
         return ""
-    hertz, calls = finite(found.get("rate_hz")), plain(found.get("samples"))
+    hertz, calls = finite(result.get("rate_hz")), plain(result.get("samples"))
     if hertz is None:
         return f"Control rate: unknown, {calls} calls are too few for a p99."
-    where = f", on the {line(found['where'])}" if found.get("where") else ""
-    p99 = f"p99 {figure(found.get('p99_ms'), 'ms')} of {calls}{where}"
+    where = f", on the {line(result['where'])}" if result.get("where") else ""
+    p99 = f"p99 {figure(result.get('p99_ms'), 'ms')} of {calls}{where}"
     return f"Control rate: {plain(hertz, 3)} Hz is what 99 of 100 calls keep up with ({p99})."
 
 

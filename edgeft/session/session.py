@@ -79,10 +79,10 @@ class Session:
     def keep_learned(self, folder: Path) -> None:
         """Copy what was learned into `folder`, and read it from there."""
         for key, path in self.learned.items():
-            own = folder / path.name
-            if own != path:
-                files.write_bytes(own, path.read_bytes())
-            self.learned[key] = own
+            destination = folder / path.name
+            if destination != path:
+                files.write_bytes(destination, path.read_bytes())
+            self.learned[key] = destination
         self.point_to_learned()
 
     def point_to_learned(self) -> None:
@@ -106,20 +106,20 @@ def open_session(
     """
     task = tasks.get(recipe_.task)
     objective = task.learning()
-    wanted = recipe_.quantize.embeddings
-    opened = [target.with_embeddings(target.load(name), wanted) for name in recipe_.export.targets]
-    for each in opened:
-        if each.scheme.embeddings != wanted:
+    embeddings = recipe_.quantize.embeddings
+    opened = [target.with_embeddings(target.load(name), embeddings) for name in recipe_.export.targets]
+    for profile in opened:
+        if profile.scheme.embeddings != embeddings:
             say(
-                f"{each.name}: embeddings stay {each.scheme.embeddings}, since {each.compiler} decides how they are "
-                "stored"
+                f"{profile.name}: embeddings stay {profile.scheme.embeddings}, since {profile.compiler} decides "
+                "how they are stored"
             )
     dataset = dataset or data.open(recipe_.data, recipe_.task)
     for warning in data.check(dataset):
         say(f"warning: {warning}")
-    found, scratch = _learned(task, recipe_, dataset, learned, say)
-    if found:
-        dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": found})
+    learned_files, scratch = _learned(task, recipe_, dataset, learned, say)
+    if learned_files:
+        dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
     environment.seed_everything(recipe_.train.seed)
     if model is None:
         args = objective.model_args(recipe_.data, dataset)
@@ -145,7 +145,18 @@ def open_session(
     if spec.get("kind") == "image":
         _try(built, example)
     return Session(
-        recipe_, task, objective, dataset, built, spec, opened, example, tuple(feeds), found, scratch, model is not None
+        recipe_,
+        task,
+        objective,
+        dataset,
+        built,
+        spec,
+        opened,
+        example,
+        tuple(feeds),
+        learned_files,
+        scratch,
+        model is not None,
     )
 
 
@@ -156,30 +167,30 @@ def _try(built: Built, example: tuple[torch.Tensor, ...]) -> None:
             built.module(*example)
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        own = "x".join(map(str, built.spec.get("size", ()))) or "other"
+        input_size = "x".join(map(str, built.spec.get("size", ()))) or "other"
         raise ModelError(
             f"the model cannot take a sample of shape {' and '.join(str(tuple(x.shape[1:])) for x in example)}: {line}",
             where=type(built.module).__name__,
-            remedy=f"it was made for {own} pixels: set data.size, or fit model.args to the size",
+            remedy=f"it was made for {input_size} pixels: set data.size, or fit model.args to the size",
         ) from error
 
 
 def _learned(
-    task: Any, recipe_: Recipe, dataset: data.Dataset, kept: Path | None, say: Say
+    task: Any, recipe_: Recipe, dataset: data.Dataset, earlier: Path | None, say: Say
 ) -> tuple[dict[str, Path], Any]:
     """The files that a task with `learn` learns from the training data, and the temporary folder they lie in."""
     if task.learn is None:
         return {}, None
-    if kept is not None and kept.is_dir():
-        there = {path.stem: path for path in sorted(kept.iterdir()) if path.is_file()}
-        if there:
-            return there, None
+    if earlier is not None and earlier.is_dir():
+        stored = {path.stem: path for path in sorted(earlier.iterdir()) if path.is_file()}
+        if stored:
+            return stored, None
     scratch = tempfile.TemporaryDirectory(prefix="edgeft-")
-    found = {}
+    files_by_name = {}
     for key, content in task.learn(recipe_.data, dataset, say).items():
-        found[key] = Path(scratch.name) / f"{key}.json"
-        files.write_bytes(found[key], content)
-    return found, scratch
+        files_by_name[key] = Path(scratch.name) / f"{key}.json"
+        files.write_bytes(files_by_name[key], content)
+    return files_by_name, scratch
 
 
 def _with_args(model: recipe.Model, args: Mapping[str, Any]) -> recipe.Model:

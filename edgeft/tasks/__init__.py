@@ -45,5 +45,5 @@ def get(name: str) -> Task:
 
 def metric_named(name: str) -> Metric | None:
     """The record of a metric that a task of edgeft has under that name, or None."""
-    every = (metric for task in map(get, BUILTIN) for metric in (task.metric, *task.further_metrics))
-    return next((metric for metric in every if metric.name == name), None)
+    metrics = (metric for task in map(get, BUILTIN) for metric in (task.metric, *task.further_metrics))
+    return next((metric for metric in metrics if metric.name == name), None)

@@ -61,12 +61,12 @@ def planned(session: Session, loss: Loss, accelerator: Accelerator, metric: Call
     Raises `RecipeError` where the head alone does not fit. Of several processes the first plans and the others take
     its plan.
     """
-    found: list[Any] = [None]
+    best_plan: list[Any] = [None]
     if accelerator.is_main_process:
-        found = [_Planning(session, loss, accelerator, metric).run()]
+        best_plan = [_Planning(session, loss, accelerator, metric).run()]
     if accelerator.num_processes > 1:
-        broadcast_object_list(found)
-    biases, weights, record = found[0]
+        broadcast_object_list(best_plan)
+    biases, weights, record = best_plan[0]
     return Planned(sparse.plan(session.built.module, biases, weights, exact=True), record)
 
 
@@ -213,8 +213,8 @@ class _Planning:
             )
         module = self.copied()
         losses = (self.loss_of(module, batch) for batch in itertools.islice(self.batches(), _BATCHES))
-        found = planner.contributions(module, pairs, losses, recipe.train.optimizer)
-        problem = planner.problem_of(found, costs)
+        gains = planner.contributions(module, pairs, losses, recipe.train.optimizer)
+        problem = planner.problem_of(gains, costs)
         points = self.points(problem, costs, budget, seed)
         best = self.best(points, budget)
         torch.set_rng_state(rng)
@@ -235,14 +235,14 @@ class _Planning:
         for reading, shares in _SEARCHED.items():
             read = replace(problem, units=readings[reading](problem.units))
             choices += [(name, planner.search(read, int(share * budget), seed)) for share, name in shares.items()]
-        made, seen = [], set()
+        curve, measured = [], set()
         for name, choice in choices:
-            if choice not in seen and problem.bytes_of(choice) <= budget:
-                seen.add(choice)
+            if choice not in measured and problem.bytes_of(choice) <= budget:
+                measured.add(choice)
                 plan = planner.plan_of(module, problem.units, choice)
-                made.append(_Point(name, costs.of(plan), *self.trial("sparse", plan), plan))
-        made.append(_Point("full", self.full_bytes(), *self.trial("full", None), sparse.Plan()))
-        return sorted(made, key=lambda point: point.bytes)
+                curve.append(_Point(name, costs.of(plan), *self.trial("sparse", plan), plan))
+        curve.append(_Point("full", self.full_bytes(), *self.trial("full", None), sparse.Plan()))
+        return sorted(curve, key=lambda point: point.bytes)
 
     def best(self, points: Iterable[_Point], budget: int) -> _Point:
         """The lowest validation loss of what fits; of equal ones the larger plan, whose contribution is larger."""

@@ -225,46 +225,46 @@ class _Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        made = func(*args, **kwargs)
+        result = func(*args, **kwargs)
         if self.inside or not torch.is_grad_enabled():
-            return made
-        writes = [t for t in _tensors(made) if t.is_floating_point()]
+            return result
+        writes = [t for t in _tensors(result) if t.is_floating_point()]
         if not writes:
-            return made
+            return result
         name = getattr(func, "__name__", str(func)).split(".")[0]
-        given = list(_tensors((args, kwargs)))
+        tensors = list(_tensors((args, kwargs)))
         kind = _KINDS.get(name, "unknown")
-        if all(any(w.untyped_storage().data_ptr() == g.untyped_storage().data_ptr() for g in given) for w in writes):
+        if all(any(w.untyped_storage().data_ptr() == g.untyped_storage().data_ptr() for g in tensors) for w in writes):
             kind = kind if name.endswith("_") or kind in ("mask", "clamp") else "nothing"  # a view, or `__get__`
         extra, layer = 0, ""
         if kind in ("weighted", "clamp"):
-            extra = given[0].numel() * given[0].element_size()
+            extra = tensors[0].numel() * tensors[0].element_size()
         elif kind == "norm":
-            given, extra, layer = _norm_tensors(args, kwargs)
+            tensors, extra, layer = _norm_tensors(args, kwargs)
         elif kind == "layer_norm":
-            extra = 8 * (given[0].numel() // max(1, given[-1].numel()))
+            extra = 8 * (tensors[0].numel() // max(1, tensors[-1].numel()))
         elif kind == "dropout":
             training = kwargs.get("training", args[2] if len(args) > 2 else True)
             extra = writes[0].numel() * writes[0].element_size() if training and kwargs.get("p", 0.5) else 0
         elif kind == "adaptive":
             extra = int(writes[0].dim() < 4 or writes[0].shape[-1] * writes[0].shape[-2] > 1)
         elif kind == "cross_entropy":
-            extra = 4 + given[0].numel() * given[0].element_size()
+            extra = 4 + tensors[0].numel() * tensors[0].element_size()
         elif kind == "unknown":
-            given = [t for t in given if t.is_floating_point()]
-        self.note(kind, given, writes, extra=extra, layer=layer)
-        return made
+            tensors = [t for t in tensors if t.is_floating_point()]
+        self.note(kind, tensors, writes, extra=extra, layer=layer)
+        return result
 
 
 def _norm_tensors(args: Any, kwargs: Any) -> tuple[list[torch.Tensor], int, str]:
     """What a BatchNorm reads as far as gradients are concerned, the small things it keeps, and "eval" if it is."""
     names = ("input", "running_mean", "running_var", "weight", "bias", "training")
-    found = {**dict(zip(names, args)), **kwargs}
-    x, weight, bias = found["input"], found.get("weight"), found.get("bias")
+    arguments = {**dict(zip(names, args)), **kwargs}
+    x, weight, bias = arguments["input"], arguments.get("weight"), arguments.get("bias")
     reads = [x, *(t for t in (weight, bias) if t is not None)]
     channels = x.shape[1] * x.element_size()
-    if found.get("training") or found.get("running_mean") is None:
-        return reads, 2 * channels + (0 if found.get("running_mean") is None else 2 * channels), ""
+    if arguments.get("training") or arguments.get("running_mean") is None:
+        return reads, 2 * channels + (0 if arguments.get("running_mean") is None else 2 * channels), ""
     return reads, 3 * channels, "eval"
 
 
@@ -272,11 +272,11 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _tensors(each)
+        for item in value.values():
+            yield from _tensors(item)
     elif isinstance(value, (tuple, list)):
-        for each in value:
-            yield from _tensors(each)
+        for item in value:
+            yield from _tensors(item)
 
 
 @contextlib.contextmanager

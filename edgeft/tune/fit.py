@@ -143,7 +143,7 @@ def fit(
         # dropout is a function of seed, epoch and process: resumable, and no two processes drop the same
         torch.manual_seed(stage.seed * 100_003 + epoch + 7_919_999 * accelerator.process_index)
         loader = batches(epoch)
-        count, total, seen = len(loader), 0.0, 0
+        count, total, samples = len(loader), 0.0, 0
         if stage.opens is not None:
             stage.opens(epoch)
         last, learning = epoch, sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -168,7 +168,7 @@ def fit(
             optimizer.zero_grad()
             accelerator.backward(loss)
             optimizer.step()
-            total, seen, steps = total + float(loss.detach()), seen + 1, steps + 1
+            total, samples, steps = total + float(loss.detach()), samples + 1, steps + 1
         module.eval()
         total = float(accelerator.reduce(torch.tensor(total, device=accelerator.device), "mean"))
         _same_buffers(module)
@@ -182,7 +182,7 @@ def fit(
                 "stage": stage.name,
                 "epoch": epoch,
                 "step": steps,
-                "loss": total / max(seen, 1),
+                "loss": total / max(samples, 1),
                 "validation": metric,
                 "lr": max(g["lr"] for g in optimizer.param_groups),
             }

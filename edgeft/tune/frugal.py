@@ -28,10 +28,10 @@ class _Conv(torch.autograd.Function):
         ctx.form, ctx.again, ctx.shape = form, again, x.shape
         ctx.bias_shape = None if bias is None else list(bias.shape)
         of_x, of_weight = ctx.needs_input_grad[:2]
-        ctx.part, kept = part, x
+        ctx.part, saved_input = part, x
         if part is not None and of_weight:
-            kept = x.index_select(1, part[1])
-        ctx.save_for_backward(kept if of_weight else None, weight if of_x and again is None else None)
+            saved_input = x.index_select(1, part[1])
+        ctx.save_for_backward(saved_input if of_weight else None, weight if of_x and again is None else None)
         ctx.weight_shape = weight.shape
         return aten.convolution(x, weight, bias, *form)
 
@@ -45,14 +45,14 @@ class _Conv(torch.autograd.Function):
             x = grad.new_empty(1).expand(ctx.shape)
         stride, padding, dilation, transposed, out_padding, groups = ctx.form
         if ctx.part is None or not needs[1]:
-            found = aten.convolution_backward(
+            gradients = aten.convolution_backward(
                 grad, x, weight, ctx.bias_shape, stride, padding, dilation, transposed, out_padding, groups, needs
             )
-            return (*(value if need else None for value, need in zip(found, needs)), None, None, None)
+            return (*(value if need else None for value, need in zip(gradients, needs)), None, None, None)
         axis, at = ctx.part
-        whole = grad.new_empty(1).expand(ctx.shape)
+        placeholder = grad.new_empty(1).expand(ctx.shape)
         of_x, _, of_bias = aten.convolution_backward(
-            grad, whole, weight, ctx.bias_shape, stride, padding, dilation, transposed, out_padding, groups,
+            grad, placeholder, weight, ctx.bias_shape, stride, padding, dilation, transposed, out_padding, groups,
             [needs[0], False, needs[2]],
         )  # fmt: skip
         shape = list(ctx.weight_shape)
@@ -69,11 +69,11 @@ class _Conv(torch.autograd.Function):
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, again: Any, part: Any) -> torch.Tensor:
-        ctx.again, ctx.part, ctx.weight_shape, kept = again, part, weight.shape, x
+        ctx.again, ctx.part, ctx.weight_shape, saved_input = again, part, weight.shape, x
         of_x, of_weight = ctx.needs_input_grad[:2]
         if part is not None and of_weight:
-            kept = x.index_select(-1, part[1])
-        ctx.save_for_backward(kept if of_weight else None, weight if of_x and again is None else None)
+            saved_input = x.index_select(-1, part[1])
+        ctx.save_for_backward(saved_input if of_weight else None, weight if of_x and again is None else None)
         return F.linear(x, weight, bias)
 
     @staticmethod
@@ -217,7 +217,7 @@ class Frugal(TorchFunctionMode):
         kwargs = kwargs or {}
         ours = OPS.get(func)
         if ours is not None and torch.is_grad_enabled():
-            found = ours(*args, **kwargs)
-            if found is not NotImplemented:
-                return found
+            result = ours(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         return func(*args, **kwargs)

@@ -52,22 +52,22 @@ class Learning:
 
     def notes(self, epochs: int) -> list[str]:
         """What a user should know of it before it starts."""
-        said = [f"warning: {text}" for text in self.warnings]
+        lines = [f"warning: {text}" for text in self.warnings]
         if self.every:
             last = 1 + (max(epochs, 1) - 1) // self.every
-            said.append(
+            lines.append(
                 f"gradual unfreezing: the head first, then one more of {len(self.steps) - 1} blocks "
                 f"every {self.every} epoch(s)"
             )
             if last < len(self.steps):
-                said.append(
+                lines.append(
                     f"warning: {epochs} epochs unfreeze {last - 1} of {len(self.steps) - 1} blocks; to unfreeze "
                     f"all of them set train.epochs = {self.every * len(self.steps)} or more"
                 )
         if self.adapters:
             count = sum(p.numel() for a in self.adapters.values() for p in a.parameters())
-            said.append(f"LoRA: {count:,} parameters on {len(self.adapters)} layers, merged into them afterwards")
-        return said
+            lines.append(f"LoRA: {count:,} parameters on {len(self.adapters)} layers, merged into them afterwards")
+        return lines
 
 
 def begin(
@@ -84,7 +84,7 @@ def begin(
     `plan` is that of the policy "auto"; without one (a dry run) the head alone learns. Raises `RecipeError` where
     nothing can be adapted or unfrozen.
     """
-    update, every = recipe.update, recipe.train.unfreeze
+    update, interval = recipe.update, recipe.train.unfreeze
     adapters = lora.add(module, head, update, example, recipe.train.seed) if update.policy == "lora" else {}
     if update.policy == "auto" and not update.memory_budget:
         raise RecipeError(
@@ -104,12 +104,14 @@ def begin(
     updates.apply(module, names)
     steps = [frozenset(n for n in names if under(n, head))]
     steps += [part for block in reversed(blocks(module, head)) if (part := frozenset(names & set(block)))]
-    if every and len(steps) < 2:
+    if interval and len(steps) < 2:
         raise RecipeError(
             f"train.unfreeze: under update.policy = {update.policy!r} only the head is trainable",
             remedy="take another policy, or leave train.unfreeze out",
         )
-    return Learning(frozenset(names), tuple(steps), every, adapters, tuple(_warnings(update, pretrained, plan)), plan)
+    return Learning(
+        frozenset(names), tuple(steps), interval, adapters, tuple(_warnings(update, pretrained, plan)), plan
+    )
 
 
 def _name(names: Collection[str]) -> str:
@@ -135,28 +137,28 @@ def decay_in_graph(
         return {}
     depth = depths(module, head)
     weights = {f"{fake}.log_scale": weight for weight, fake in graph.weight_of.items()}
-    found = {}
+    decayed = {}
     for name, _ in graph.module.named_parameters():
-        own = weights.get(name, name)
-        below = depth.get(own, depth.get(f"{own.rpartition('.')[0]}.weight", 0))
+        original = weights.get(name, name)
+        below = depth.get(original, depth.get(f"{original.rpartition('.')[0]}.weight", 0))
         if below:
-            found[name] = decay**below
-    return found
+            decayed[name] = decay**below
+    return decayed
 
 
 def _warnings(update: Update, pretrained: bool, plan: sparse.Plan | None = None) -> list[str]:
     """Keys of [update] that were given and mean nothing under its policy; a policy that keeps what nobody trained."""
     keys = ("rank", "alpha", "dropout", "layers") if update.policy != "lora" else ()
     default: Any = Update()
-    said = [
+    messages = [
         f"update.{key} only has an effect under update.policy = 'lora'"
         for key in keys
         if getattr(update, key) != getattr(default, key)
     ]
     if update.policy != "sparse" and (update.biases or update.weights):
-        said.append("update.biases and update.weights only have an effect under update.policy = 'sparse'")
+        messages.append("update.biases and update.weights only have an effect under update.policy = 'sparse'")
     if update.policy == "auto" and plan is None:
-        said.append("the trainable parameters are planned when training starts; this dry run counts the head alone")
+        messages.append("the trainable parameters are planned when training starts; this dry run counts the head alone")
     if update.policy != "full" and not pretrained:
-        said.append(f"update.policy = {update.policy!r} keeps weights that were never trained: give model.weights")
-    return said
+        messages.append(f"update.policy = {update.policy!r} keeps weights that were never trained: give model.weights")
+    return messages

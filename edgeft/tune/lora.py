@@ -64,10 +64,10 @@ def _takes(layer: nn.Module) -> bool:
 
 def _called(module: nn.Module, example: Sequence[torch.Tensor]) -> set[nn.Module]:
     """The layers whose own forward computes; in attention that reads `layer.weight` a hook would do nothing."""
-    seen: set[nn.Module] = set()
+    called: set[nn.Module] = set()
     modes = {layer: layer.training for layer in module.modules()}
     handles = [
-        layer.register_forward_hook(lambda layer, args, output: seen.add(layer))  # type: ignore[func-returns-value]
+        layer.register_forward_hook(lambda layer, args, output: called.add(layer))  # type: ignore[func-returns-value]
         for layer in module.modules()
         if _takes(layer)
     ]
@@ -80,7 +80,7 @@ def _called(module: nn.Module, example: Sequence[torch.Tensor]) -> set[nn.Module
             handle.remove()
         for layer, training in modes.items():
             layer.training = training
-    return seen
+    return called
 
 
 def targets(
@@ -134,8 +134,8 @@ def add(
 
 def adapted(module: nn.Module) -> dict[str, Adapter]:
     """The adapters that hang in a module, by the name of their layer."""
-    found = ((name, getattr(layer, ADAPTER, None)) for name, layer in module.named_modules())
-    return {name: adapter for name, adapter in found if isinstance(adapter, Adapter)}
+    adapters = ((name, getattr(layer, ADAPTER, None)) for name, layer in module.named_modules())
+    return {name: adapter for name, adapter in adapters if isinstance(adapter, Adapter)}
 
 
 def merge(module: nn.Module) -> list[str]:
@@ -143,13 +143,13 @@ def merge(module: nn.Module) -> list[str]:
 
     An adapter that learned nothing leaves its weight as it was, to the bit.
     """
-    found = adapted(module)
+    adapters = adapted(module)
     with torch.no_grad():
-        for name, adapter in found.items():
+        for name, adapter in adapters.items():
             layer: Any = module.get_submodule(name)
             merged = layer.weight.double() + adapter.delta().view(layer.weight.shape)
             layer.weight.copy_(merged.to(layer.weight.dtype))
             if adapter.handle is not None:
                 adapter.handle.remove()
             delattr(layer, ADAPTER)
-    return list(found)
+    return list(adapters)

@@ -28,10 +28,10 @@ def plan(session: Session) -> dict[str, Any]:
     adapted = lora.merge(module)
     captured = session.capture(module)
     objections = {}
-    for each in session.targets:
-        graphs = insert_parts(captured, each.scheme, session.recipe.quantize.keep_float).graphs.values()
-        found = dict.fromkeys(o for graph in graphs for o in target.objections(each, graph.summary))
-        objections[each.name] = [dataclasses.asdict(o) for o in found]
+    for profile in session.targets:
+        graphs = insert_parts(captured, profile.scheme, session.recipe.quantize.keep_float).graphs.values()
+        problems = dict.fromkeys(o for graph in graphs for o in target.objections(profile, graph.summary))
+        objections[profile.name] = [dataclasses.asdict(o) for o in problems]
     weights = class_weights(session)
     return {
         "task": session.recipe.task,
@@ -66,8 +66,8 @@ def rates(train: recipe.Train) -> dict[str, float]:
 def class_weights(session: Session) -> dict[str, float]:
     """{label: weight} as `train.class_weights` has it, {} for "none"; `RecipeError` where a task has no classes."""
     weighing = _weighing(session)
-    found = weighing.weights(session.dataset, session.recipe.train.class_weights) if weighing else ()
-    return {label: float(weight) for label, weight in zip(session.dataset.labels, found)}
+    weights = weighing.weights(session.dataset, session.recipe.train.class_weights) if weighing else ()
+    return {label: float(weight) for label, weight in zip(session.dataset.labels, weights)}
 
 
 def weighted_loss(session: Session) -> Callable[[Any, Any], torch.Tensor] | None:

@@ -14,7 +14,7 @@ def lines(record: Mapping[str, Any], metric: Metric) -> list[str]:
     """Lines for the terminal: a row a layer that learns, with a bar of its bytes, then the curve."""
     rows = [row for row in record["layers"] if row["values"]]
     of = f" of {_mib(record['budget'])}" if "budget" in record else ""
-    said = [
+    text_rows = [
         f"plan: {_mib(record['bytes'])}{of} for a training step (everything: {_mib(record['full_bytes'])}, the head "
         f"alone: {_mib(record['head_bytes'])}); {len(rows)} of {len(record['layers'])} layers are trainable besides "
         "the head"
@@ -25,12 +25,12 @@ def lines(record: Mapping[str, Any], metric: Metric) -> list[str]:
         parts = [f"{row['share']:.0%} of the weights"] if row["share"] else []
         parts += ["biases"] if row["bias"] else []
         bar = "█" * max(1, round(_WIDTH * row["bytes"] / most))
-        said.append(f"  {row['layer']:{wide}}  {bar:{_WIDTH}}  {_mib(row['bytes'])}  {', '.join(parts)}")
+        text_rows.append(f"  {row['layer']:{wide}}  {bar:{_WIDTH}}  {_mib(row['bytes'])}  {', '.join(parts)}")
     for point in record["curve"]:
         mark = "  <- chosen" if point["taken"] else ""
         scores = f"validation {metric.format(point['validation'])}, loss {point['loss']:.4f}"
-        said.append(f"  tried: {point['name']:10} {_mib(point['bytes']):>11}  {scores}{mark}")
-    return said
+        text_rows.append(f"  tried: {point['name']:10} {_mib(point['bytes']):>11}  {scores}{mark}")
+    return text_rows
 
 
 def _mib(count: int) -> str:

@@ -64,8 +64,8 @@ class Problem:
     bytes_of: Callable[[Choice], int]
 
     def gain(self, choice: Choice) -> float:
-        found = sum(unit.bias_gain for unit in self.units[choice.first :])
-        return found + sum(unit.gains[share] for unit, share in zip(self.units, choice.shares) if share)
+        total = sum(unit.bias_gain for unit in self.units[choice.first :])
+        return total + sum(unit.gains[share] for unit, share in zip(self.units, choice.shares) if share)
 
     @property
     def nothing(self) -> Choice:
@@ -85,7 +85,7 @@ def units(module: nn.Module, trace: Trace, head: str) -> list[tuple[str, str]]:
         if call.kind == "norm":
             for name in _names(trace, call.reads[1:2]):
                 norms.setdefault(call.reads[0], name)
-    found: dict[str, str] = {}
+    kind_of: dict[str, str] = {}
     for call in trace.calls:
         if call.kind != "weighted":
             continue
@@ -93,8 +93,8 @@ def units(module: nn.Module, trace: Trace, head: str) -> list[tuple[str, str]]:
             groups = getattr(kinds.get(layer), "groups", 1)
             splits = groups > 1 and groups != getattr(kinds[layer], "out_channels", groups)
             if isinstance(kinds.get(layer), sparse.LAYERS) and not under(layer, head) and not splits:
-                found.setdefault(layer, norms.get(call.writes[0], ""))
-    return list(found.items())
+                kind_of.setdefault(layer, norms.get(call.writes[0], ""))
+    return list(kind_of.items())
 
 
 def _names(trace: Trace, keys: Iterable[int]) -> list[str]:
@@ -122,7 +122,7 @@ def contributions(
         gradient = known[name].grad if name in known else None
         return None if gradient is None else size(gradient)
 
-    found = []
+    measured = []
     for layer, norm in pairs:
         weight, biases = of(f"{layer}.weight"), [of(f"{name}.bias") for name in (layer, norm) if name]
         gains = {}
@@ -132,22 +132,22 @@ def contributions(
                 gains[share] = float(weight.index_select(axis, torch.tensor(at, device=weight.device)).sum())
             else:
                 gains[share] = 0.0
-        found.append(Unit(layer, norm, float(sum(b.sum() for b in biases if b is not None)), gains))
+        measured.append(Unit(layer, norm, float(sum(b.sum() for b in biases if b is not None)), gains))
     for parameter in module.parameters():
         parameter.grad = None
-    return tuple(found)
+    return tuple(measured)
 
 
-def levelled(found: Sequence[Unit]) -> tuple[Unit, ...]:
+def levelled(measured: Sequence[Unit]) -> tuple[Unit, ...]:
     """The units with contributions whose logarithm counts, in units of the median layer's."""
-    middle = sorted(unit.gains[SHARES[-1]] for unit in found)[len(found) // 2] if found else 0.0
-    return tuple(_read(unit, lambda gain: math.log1p(max(gain, 0.0) / max(middle, 1e-30))) for unit in found)
+    middle = sorted(unit.gains[SHARES[-1]] for unit in measured)[len(measured) // 2] if measured else 0.0
+    return tuple(_read(unit, lambda gain: math.log1p(max(gain, 0.0) / max(middle, 1e-30))) for unit in measured)
 
 
-def even(found: Sequence[Unit]) -> tuple[Unit, ...]:
+def even(measured: Sequence[Unit]) -> tuple[Unit, ...]:
     """The units with every layer's weights counting alike, however many of them learn; more are better by little."""
     return tuple(
-        replace(unit, bias_gain=0.01, gains={share: 1.0 + 0.1 * share for share in unit.gains}) for unit in found
+        replace(unit, bias_gain=0.01, gains={share: 1.0 + 0.1 * share for share in unit.gains}) for unit in measured
     )
 
 
@@ -164,18 +164,18 @@ def search(problem: Problem, budget: int, seed: int = 0) -> Choice:
 
 def greedy(problem: Problem, budget: int) -> Choice:
     """Add, while it fits, the step with the most contribution per byte."""
-    now, cost = problem.nothing, problem.bytes_of(problem.nothing)
+    choice, cost = problem.nothing, problem.bytes_of(problem.nothing)
     while True:
         steps = []
-        for step in _larger(problem, now):
+        for step in _larger(problem, choice):
             more = problem.bytes_of(step) - cost
-            gained = problem.gain(step) - problem.gain(now)
+            gained = problem.gain(step) - problem.gain(choice)
             if cost + more <= budget and gained > 0:
                 steps.append((gained / max(more, 1), gained, step))
         if not steps:
-            return now
-        now = max(steps, key=lambda item: item[:2])[2]
-        cost = problem.bytes_of(now)
+            return choice
+        choice = max(steps, key=lambda item: item[:2])[2]
+        cost = problem.bytes_of(choice)
 
 
 def only_biases(problem: Problem, budget: int) -> Choice:
@@ -185,12 +185,12 @@ def only_biases(problem: Problem, budget: int) -> Choice:
     return next(fitting, none)
 
 
-def _larger(problem: Problem, now: Choice) -> Iterable[Choice]:
-    for first in range(now.first):
-        yield Choice(first, now.shares)
-    for at, share in enumerate(now.shares):
+def _larger(problem: Problem, choice: Choice) -> Iterable[Choice]:
+    for first in range(choice.first):
+        yield Choice(first, choice.shares)
+    for at, share in enumerate(choice.shares):
         for more in SHARES[SHARES.index(share) + 1 :]:
-            yield Choice(now.first, (*now.shares[:at], more, *now.shares[at + 1 :]))
+            yield Choice(choice.first, (*choice.shares[:at], more, *choice.shares[at + 1 :]))
 
 
 def evolved(problem: Problem, budget: int, start: Choice, seed: int) -> Choice:
@@ -227,21 +227,21 @@ def _mutated(choice: Choice, rng: random.Random) -> Choice:
     return Choice(first, tuple(shares))
 
 
-def _crossed(one: Choice, other: Choice, rng: random.Random) -> Choice:
-    shares = tuple(rng.choice(pair) for pair in zip(one.shares, other.shares))
-    return Choice(rng.choice((one.first, other.first)), shares)
+def _crossed(first: Choice, second: Choice, rng: random.Random) -> Choice:
+    shares = tuple(rng.choice(pair) for pair in zip(first.shares, second.shares))
+    return Choice(rng.choice((first.first, second.first)), shares)
 
 
-def plan_of(module: nn.Module, found: Sequence[Unit], choice: Choice) -> sparse.Plan:
+def plan_of(module: nn.Module, units_of_model: Sequence[Unit], choice: Choice) -> sparse.Plan:
     """The choice as the plan that `policy = "sparse"` would be given."""
-    light = light_plan(found, choice)
+    light = light_plan(units_of_model, choice)
     return sparse.plan(module, light.biases, light.weights, exact=True)
 
 
-def light_plan(found: Sequence[Unit], choice: Choice) -> sparse.Plan:
+def light_plan(units_of_model: Sequence[Unit], choice: Choice) -> sparse.Plan:
     """The plan without its channels: names and shares are all that a cost asks for."""
-    biases = tuple(name for unit in found[choice.first :] for name in unit.biases)
-    weights = {unit.layer: share for unit, share in zip(found, choice.shares) if share}
+    biases = tuple(name for unit in units_of_model[choice.first :] for name in unit.biases)
+    weights = {unit.layer: share for unit, share in zip(units_of_model, choice.shares) if share}
     return sparse.Plan(biases, weights, {layer: (0, ()) for layer, share in weights.items() if share < 1})
 
 
@@ -262,34 +262,34 @@ class Costs:
     def of(self, plan: sparse.Plan) -> int:
         names = {n for n in self.numels if under(n, self.head)} | plan.names(self.numels)
         shares = {f"{layer}.weight": share for layer, share in plan.weights.items()}
-        kept = max(trace.saved(learns(plan), shares) for trace, learns in self.traces)
-        return kept + self.moving(names)
+        saved_bytes = max(trace.saved(learns(plan), shares) for trace, learns in self.traces)
+        return saved_bytes + self.moving(names)
 
     def moving(self, names: Iterable[str]) -> int:
         """Values that move, their gradients and the optimizer's state; float32."""
         return 4 * (2 + self.slots) * sum(self.numels[name] for name in names)
 
 
-def problem_of(found: tuple[Unit, ...], costs: Costs) -> Problem:
+def problem_of(units_of_model: tuple[Unit, ...], costs: Costs) -> Problem:
     """What `search` needs; every cost is computed once."""
     remembered: dict[Choice, int] = {}
 
     def bytes_of(choice: Choice) -> int:
         if choice not in remembered:
-            remembered[choice] = costs.of(light_plan(found, choice))
+            remembered[choice] = costs.of(light_plan(units_of_model, choice))
         return remembered[choice]
 
-    return Problem(found, bytes_of)
+    return Problem(units_of_model, bytes_of)
 
 
-def table(found: Sequence[tuple[str, str]], plan: sparse.Plan, costs: Costs) -> list[dict[str, Any]]:
+def table(layers: Sequence[tuple[str, str]], plan: sparse.Plan, costs: Costs) -> list[dict[str, Any]]:
     """A row a unit, in order: what learns of it, how many values, and the bytes that it takes.
 
     Those are what the plan would take less without the unit's weights, and what its biases move; masks that are kept
     for what lies below belong to no unit.
     """
-    whole, rows = costs.of(plan), []
-    for layer, norm in found:
+    total_cost, rows = costs.of(plan), []
+    for layer, norm in layers:
         share = plan.weights.get(layer, 0.0)
         weights = {name: s for name, s in plan.weights.items() if name != layer}
         less = sparse.Plan(plan.biases, weights, {n: at for n, at in plan.channels.items() if n != layer})
@@ -301,7 +301,7 @@ def table(found: Sequence[tuple[str, str]], plan: sparse.Plan, costs: Costs) -> 
                 "bias": bool(biases),
                 "share": share,
                 "values": sum(costs.numels[n] for n in biases) + round(share * costs.numels[f"{layer}.weight"]),
-                "bytes": (whole - costs.of(less) if share else 0) + costs.moving(biases),
+                "bytes": (total_cost - costs.of(less) if share else 0) + costs.moving(biases),
             }
         )
     return rows

@@ -169,11 +169,11 @@ class _Run:
         self.planned: dict[str, Any] = {}  # what PLAN holds
         self.adapted: list[str] = []  # layers whose adapters were merged
 
-    def loss(self, said: Any, targets: Any) -> torch.Tensor:
+    def loss(self, outputs: Any, targets: Any) -> torch.Tensor:
         """The task's loss, with the weights of its classes."""
         if self.weighted is not None:
-            return self.weighted(said, targets)
-        return self.s.objective.loss(said, targets)
+            return self.weighted(outputs, targets)
+        return self.s.objective.loss(outputs, targets)
 
     # -- shared pieces -------------------------------------------------------------------------------------------
     def metric(self, module: nn.Module, split: str) -> float:
@@ -250,9 +250,9 @@ class _Run:
         path, planned = self.out / PLAN, None
         if self.s.policy == "auto":
             if resume and path.exists():
-                kept = json.loads(path.read_text())
-                found = sparse.plan(self.module, kept["biases"], kept["weights"], exact=True)
-                planned = auto.Planned(found, kept)
+                stored = json.loads(path.read_text())
+                update_plan = sparse.plan(self.module, stored["biases"], stored["weights"], exact=True)
+                planned = auto.Planned(update_plan, stored)
             else:
                 self.say("auto: planning the trainable parameters")
                 planned = auto.planned(self.s, self.loss, self.accelerator, lambda m: self.own_metric(m, "val"))
@@ -367,16 +367,16 @@ class _Run:
         """The update policy on every graph; one that holds nothing of what it chose stays as it is."""
         head, policy = self.s.built.head, self.s.policy
         chosen = updates.trainable(self.module, head, policy, self.learns.plan)
-        for part, each in graph.graphs.items():
+        for part, part_graph in graph.graphs.items():
             if graph.single:
-                updates.apply_to_graph(each, self.module, head, policy, self.adapted, self.learns.plan)
+                updates.apply_to_graph(part_graph, self.module, head, policy, self.adapted, self.learns.plan)
             elif any(name.startswith(f"{part}.") for name in chosen):
-                own = self.module.get_submodule(part)
+                submodule = self.module.get_submodule(part)
                 adapted = [name.removeprefix(f"{part}.") for name in self.adapted if name.startswith(f"{part}.")]
                 part_plan = self.learns.plan and self.learns.plan.under(part)
-                updates.apply_to_graph(each, own, head.removeprefix(f"{part}."), policy, adapted, part_plan)
+                updates.apply_to_graph(part_graph, submodule, head.removeprefix(f"{part}."), policy, adapted, part_plan)
             else:
-                updates.apply(each.module, ())
+                updates.apply(part_graph.module, ())
 
     def summary(self, results: dict[str, dict[str, Any]], seconds: float) -> dict[str, Any]:
         test = self.s.dataset.split("test")
@@ -416,10 +416,10 @@ def qat_groups(module: nn.Module, lr: float, factors: Mapping[str, float] | None
 
     `factors` multiply the rate of the parameters they name: a pair of groups for each (`learning.decay_in_graph`).
     """
-    made: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    group_of: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             key = ((factors or {}).get(name, 1.0), name.endswith("log_scale"))
-            made.setdefault(key, []).append(parameter)
-    order = sorted(made, key=lambda key: (-key[0], key[1]))
-    return [{"params": made[key], "lr": lr * key[0], "weight_decay": 0.0} for key in order]
+            group_of.setdefault(key, []).append(parameter)
+    order = sorted(group_of, key=lambda key: (-key[0], key[1]))
+    return [{"params": group_of[key], "lr": lr * key[0], "weight_decay": 0.0} for key in order]

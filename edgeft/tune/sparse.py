@@ -38,12 +38,12 @@ class Plan:
 
     def names(self, parameters: Iterable[str]) -> set[str]:
         """A module's trainable parameters, without the head."""
-        found = set()
+        names = set()
         for name in parameters:
             layer, _, leaf = name.rpartition(".")
             if (leaf == "weight" and layer in self.weights) or (leaf == "bias" and self.has_bias(layer)):
-                found.add(name)
-        return found
+                names.add(name)
+        return names
 
     def under(self, part: str) -> Plan:
         """The plan of the graph `part` of a model of several, by that graph's own names."""
@@ -74,26 +74,28 @@ def plan(
         chosen = {layer: channels(module.get_submodule(layer), s) for layer, s in weights.items() if s < 1}
         return Plan(tuple(biases), dict(weights), chosen)
     layers = {name: m for name, m in module.named_modules() if isinstance(m, LAYERS)}
-    every = {name for name, m in module.named_modules() if isinstance(m, _WITH_BIAS)}
-    patterns = tuple(dict.fromkeys(p for given in biases for p in (given, f"{given}.*")))
-    for given in biases:
-        if not _fit(given, every):
-            raise RecipeError(f"no layer {given!r}", where=f"{where}.biases", remedy=nearest(given, _known(every)))
+    with_bias = {name for name, m in module.named_modules() if isinstance(m, _WITH_BIAS)}
+    patterns = tuple(dict.fromkeys(p for pattern in biases for p in (pattern, f"{pattern}.*")))
+    for pattern in biases:
+        if not _fit(pattern, with_bias):
+            raise RecipeError(
+                f"no layer {pattern!r}", where=f"{where}.biases", remedy=nearest(pattern, _known(with_bias))
+            )
     shares: dict[str, float] = {}
     parts: dict[str, tuple[int, tuple[int, ...]]] = {}
-    for given, share in weights.items():
+    for pattern, share in weights.items():
         if not 0 < share <= 1:
             raise RecipeError(
-                f"the share {share:g} of {given!r} must be above 0 and at most 1", where=f"{where}.weights"
+                f"the share {share:g} of {pattern!r} must be above 0 and at most 1", where=f"{where}.weights"
             )
-        found = _fit(given, set(layers))
-        if not found:
+        matching = _fit(pattern, set(layers))
+        if not matching:
             raise RecipeError(
-                f"no convolution or linear layer {given!r}",
+                f"no convolution or linear layer {pattern!r}",
                 where=f"{where}.weights",
-                remedy=nearest(given, _known(set(layers))),
+                remedy=nearest(pattern, _known(set(layers))),
             )
-        for name in found:
+        for name in matching:
             shares[name] = share
             parts.pop(name, None)
             if share < 1:
@@ -112,8 +114,8 @@ def _known(layers: set[str]) -> set[str]:
     return {".".join(parts[:n]) for parts in (name.split(".") for name in layers) for n in range(1, len(parts) + 1)}
 
 
-def _fit(given: str, layers: set[str]) -> list[str]:
-    return sorted(n for n in layers if fnmatch.fnmatchcase(n, given) or fnmatch.fnmatchcase(n, f"{given}.*"))
+def _fit(pattern: str, layers: set[str]) -> list[str]:
+    return sorted(n for n in layers if fnmatch.fnmatchcase(n, pattern) or fnmatch.fnmatchcase(n, f"{pattern}.*"))
 
 
 def splits(layer: nn.Module) -> bool:
@@ -142,7 +144,7 @@ def mark(module: nn.Module, plan: Plan) -> None:
 
 def kept_still(parameters: Iterable[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """(parameter, bool mask of what learns, values as they are) of every partly learning weight."""
-    found = []
+    names = []
     for parameter in parameters:
         if hasattr(parameter, "learns_channels"):
             axis, positions = parameter.learns_channels
@@ -150,8 +152,8 @@ def kept_still(parameters: Iterable[torch.Tensor]) -> list[tuple[torch.Tensor, t
             shape[axis] = parameter.shape[axis]
             mask = torch.zeros(parameter.shape[axis], dtype=torch.bool)
             mask[positions] = True
-            found.append((parameter, mask.view(shape).to(parameter.device), parameter.detach().clone()))
-    return found
+            names.append((parameter, mask.view(shape).to(parameter.device), parameter.detach().clone()))
+    return names
 
 
 def restore(still: Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> None:

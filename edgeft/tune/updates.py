@@ -55,14 +55,14 @@ def trainable(module: nn.Module, head: str, policy: str, plan: sparse.Plan | Non
         return in_head
     if policy == "lora":
         adapters = lora.adapted(module)
-        return in_head | {f"{n}.{lora.ADAPTER}.{own}" for n, a in adapters.items() for own, _ in a.named_parameters()}
+        return in_head | {f"{n}.{lora.ADAPTER}.{leaf}" for n, a in adapters.items() for leaf, _ in a.named_parameters()}
     if policy == "last":
-        found = blocks(module, head)
-        if int(count or 1) > len(found):
+        block_names = blocks(module, head)
+        if int(count or 1) > len(block_names):
             raise RecipeError(
-                f"= 'last:{count}', and the network has {len(found)} blocks below its head", where="update.policy"
+                f"= 'last:{count}', and the network has {len(block_names)} blocks below its head", where="update.policy"
             )
-        return in_head.union(*found[-int(count or 1) :])
+        return in_head.union(*block_names[-int(count or 1) :])
     if policy == "bias":
         return in_head | {n for n in names if n.endswith(".bias") or n == "bias"}
     norms = {n for n, m in module.named_modules() if isinstance(m, _NORMS)}
@@ -87,8 +87,8 @@ def train_mode(module: nn.Module, freeze: bool = False) -> None:
     for parent in module.modules():
         for child in parent.children():
             if isinstance(child, nn.modules.batchnorm._BatchNorm):
-                own = list(child.parameters(recurse=False)) or list(parent.parameters())
-                if freeze or (own and not any(p.requires_grad for p in own)):
+                parameters = list(child.parameters(recurse=False)) or list(parent.parameters())
+                if freeze or (parameters and not any(p.requires_grad for p in parameters)):
                     child.eval()
 
 
@@ -105,13 +105,13 @@ def pace_statistics(module: nn.Module, steps_in_epoch: int) -> float | None:
     fifty steps on new data: its training loss falls and its validation metric does not. Call it in training mode;
     layers in eval mode (frozen ones) are left alone.
     """
-    wanted = min(_FASTEST_MOMENTUM, 1 - _OLD_STATISTICS ** (1 / max(steps_in_epoch, 1)))
+    momentum = min(_FASTEST_MOMENTUM, 1 - _OLD_STATISTICS ** (1 / max(steps_in_epoch, 1)))
     raised = None
     for layer in module.modules():
         if not isinstance(layer, nn.modules.batchnorm._BatchNorm) or not layer.training or layer.momentum is None:
             continue
-        if layer.track_running_stats and layer.momentum < wanted:
-            layer.momentum = raised = wanted
+        if layer.track_running_stats and layer.momentum < momentum:
+            layer.momentum = raised = momentum
     return raised
 
 

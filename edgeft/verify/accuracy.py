@@ -175,18 +175,18 @@ def swapped_labels(task: Task, outputs: Outputs, targets: np.ndarray, labels: Se
     classes = all(numbers.dtype.kind in "iu" for numbers in (decided, truth))
     if decided.ndim != 1 or not classes or len(decided) != len(truth):
         return None
-    seen: dict[int, int] = {}
+    partner_of: dict[int, int] = {}
     for label in np.unique(truth):
         answers, counts = np.unique(decided[truth == label], return_counts=True)
         if counts.sum() >= LABEL_NEEDS and counts.max() > 0.5 * counts.sum():
-            seen[int(label)] = int(answers[counts.argmax()])
-    for start in seen:
-        ring, at = [start], seen[start]
-        while at in seen and at not in ring:
+            partner_of[int(label)] = int(answers[counts.argmax()])
+    for start in partner_of:
+        ring, at = [start], partner_of[start]
+        while at in partner_of and at not in ring:
             ring.append(at)
-            at = seen[at]
+            at = partner_of[at]
         if at == start and len(ring) > 1 and max(ring) < len(labels):
-            pairs = ", ".join(f"{labels[i]!r} are seen as {labels[seen[i]]!r}" for i in ring[:3])
+            pairs = ", ".join(f"{labels[i]!r} are seen as {labels[partner_of[i]]!r}" for i in ring[:3])
             return f"the label map is wrong: most samples of {pairs}"
     return None
 
@@ -195,19 +195,19 @@ def _decide(
     measure: Metric, drop: float, interval: tuple[float, float] | None, limit: float, n: int, decide: str
 ) -> tuple[str, str]:
     spread = f" (95 % {measure.format_interval(interval, drop=True)})" if interval else ""
-    found, allowed = f"drop {measure.format_drop(drop)}{spread}", measure.format_limit(limit)
+    drop_text, allowed = f"drop {measure.format_drop(drop)}{spread}", measure.format_limit(limit)
     if decide == "point":
         if drop <= limit + _EPSILON:
-            return PASS, f"{found} is within {allowed}"
-        return FAIL, f"{found} exceeds {allowed}"
+            return PASS, f"{drop_text} is within {allowed}"
+        return FAIL, f"{drop_text} exceeds {allowed}"
     if interval is None:
-        return INCONCLUSIVE, f"{found}: {n} samples give no interval"
+        return INCONCLUSIVE, f"{drop_text}: {n} samples give no interval"
     low, high = interval
     if high <= limit + _EPSILON:
-        return PASS, f"{found} is below {allowed} as a whole"
+        return PASS, f"{drop_text} is below {allowed} as a whole"
     if low > limit:
-        return FAIL, f"{found} exceeds {allowed} as a whole"
-    return INCONCLUSIVE, f"{found} straddles {allowed}; {_needed(drop, interval, limit, n)}"
+        return FAIL, f"{drop_text} exceeds {allowed} as a whole"
+    return INCONCLUSIVE, f"{drop_text} straddles {allowed}; {_needed(drop, interval, limit, n)}"
 
 
 def _needed(drop: float, interval: tuple[float, float], limit: float, n: int) -> str:

@@ -54,22 +54,22 @@ def report(
     )
 
 
-def merge(found: Mapping[str, Any], gates: Sequence[Verdict]) -> dict[str, Any]:
-    """`found` (a report) with `gates` in front of its own; its advisory word on what they measured is dropped.
+def merge(report: Mapping[str, Any], gates: Sequence[Verdict]) -> dict[str, Any]:
+    """`report` (a report) with `gates` in front of its own; its advisory word on what they measured is dropped.
 
     The verdict and the list of what is unverified are made anew.
     """
     names = {gate.name for gate in gates}
     replaced = names & {"accuracy", "agreement", "compatibility"}
-    own = [Verdict(**{**gate, "ci95": gate["ci95"] and tuple(gate["ci95"])}) for gate in found["gates"]]
-    every = [*map(_measured, gates), *(gate for gate in own if gate.name not in replaced)]
+    earlier = [Verdict(**{**gate, "ci95": gate["ci95"] and tuple(gate["ci95"])}) for gate in report["gates"]]
+    merged = [*map(_measured, gates), *(gate for gate in earlier if gate.name not in replaced)]
     return clean(
         {
-            **found,
-            "verdict": worst(every),
-            "unverified": [gate.why for gate in every if gate.verdict == UNVERIFIED],
-            "not_repeated": not_repeated(every),
-            "gates": [gate.as_dict() for gate in every],
+            **report,
+            "verdict": worst(merged),
+            "unverified": [gate.why for gate in merged if gate.verdict == UNVERIFIED],
+            "not_repeated": not_repeated(merged),
+            "gates": [gate.as_dict() for gate in merged],
         }
     )
 
@@ -84,23 +84,23 @@ def not_repeated(gates: Sequence[Verdict]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def latency_table(found: Comparison | None, where: str) -> dict[str, Any]:
+def latency_table(comparison: Comparison | None, where: str) -> dict[str, Any]:
     """`latency` of the report: ms a run of both, the speed-up and its 99 % interval, and how they were measured."""
-    if found is None:
+    if comparison is None:
         keys = ("float_ms", "quantized_ms", "speedup", "ci99")
         return {**dict.fromkeys(keys), "where": where}
-    estimate, interval = speedup(found)
+    estimate, interval = speedup(comparison)
     return {
-        "float_ms": found.a_median_ms,
-        "quantized_ms": found.b_median_ms,
+        "float_ms": comparison.a_median_ms,
+        "quantized_ms": comparison.b_median_ms,
         "speedup": estimate,
         "ci99": list(interval),
         "where": where,
-        "clock": found.clock,
-        "why": found.why,
-        "quads": found.quads,
-        "steady": found.steady,
-        "samples_ms": {"float": list(found.a_ms), "quantized": list(found.b_ms)},
+        "clock": comparison.clock,
+        "why": comparison.why,
+        "quads": comparison.quads,
+        "steady": comparison.steady,
+        "samples_ms": {"float": list(comparison.a_ms), "quantized": list(comparison.b_ms)},
     }
 
 

@@ -31,18 +31,18 @@ DEFAULT = int8.weights().dtype
 SCALE_RELATIVE = 1e-6
 
 
-def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], found: Sequence[WeightTensor]) -> Verdict:
+def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], stored: Sequence[WeightTensor]) -> Verdict:
     """Every expected weight is matched by a tensor of the artifact; the first that is not is named.
 
     `expected`: name -> (integers in torch layout, of the format's type; scale float32 per channel or of one element).
-    `found` may hold more (tables, constants), and one of its tensors may serve several layers whose integers and scales
-    are equal: converters store such constants once. Nothing expected = fail: nothing was quantized, so nothing was
-    measured.
+    `stored` may hold more (tables, constants), and one of its tensors may serve several layers whose integers and
+    scales are equal: converters store such constants once. Nothing expected = fail: nothing was quantized, so
+    nothing was measured.
     """
     if not expected:
         return _verdict(FAIL, "no integer weights expected; nothing was measured", 0, 0)
     dtype = next(iter(expected.values()))[0].dtype.name
-    if not found:
+    if not stored:
         return _verdict(
             FAIL,
             f"the artifact holds no {dtype} weights at all, {len(expected)} were expected",
@@ -51,7 +51,7 @@ def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], found: Sequen
             dtype,
         )
     held: dict[bytes, list[WeightTensor]] = {}
-    for tensor in found:
+    for tensor in stored:
         held.setdefault(_typed(tensor.data), []).append(tensor)
     wrong_scale = ""
     missing = []
@@ -80,15 +80,15 @@ def digests(expected: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, 
     return table
 
 
-def integer_digests(expected: Mapping[str, Mapping[str, Any]], found: Sequence[WeightTensor]) -> Verdict:
+def integer_digests(expected: Mapping[str, Mapping[str, Any]], stored: Sequence[WeightTensor]) -> Verdict:
     """`integer` where only the manifest's digests are at hand (on a board): bytes only, no scales."""
     if not expected:
         return _verdict(FAIL, "the manifest names no integer weights; nothing was measured", 0, 0, recorded=True)
     dtype = str(next(iter(expected.values())).get("dtype", DEFAULT))
     by_size: dict[tuple[int, str], list[WeightTensor]] = {}
-    for tensor in found:
+    for tensor in stored:
         by_size.setdefault((tensor.data.size, tensor.data.dtype.name), []).append(tensor)
-    seen: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
+    owners: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
     missing = []
     for name, entry in expected.items():
         shape = tuple(int(side) for side in entry["shape"])
@@ -96,9 +96,9 @@ def integer_digests(expected: Mapping[str, Mapping[str, Any]], found: Sequence[W
         for tensor in by_size.get((math.prod(shape), str(entry.get("dtype", DEFAULT))), []):
             for order in _orders(shape):
                 key = (id(tensor), shape, order)
-                if key not in seen:
-                    seen[key] = _digest(_torch_layout(tensor.data, shape, order)).hex()
-                if seen[key] == entry["sha256"]:
+                if key not in owners:
+                    owners[key] = _digest(_torch_layout(tensor.data, shape, order)).hex()
+                if owners[key] == entry["sha256"]:
                     match = tensor
                     break
             if match is not None:
@@ -170,8 +170,8 @@ def _digest(array: np.ndarray) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
 
 
-def _same_scale(expected: np.ndarray, found: np.ndarray) -> bool:
-    one, other = np.asarray(expected, np.float64).ravel(), np.asarray(found, np.float64).ravel()
-    if one.size != other.size and 1 not in (one.size, other.size):
+def _same_scale(expected: np.ndarray, stored: np.ndarray) -> bool:
+    first, second = np.asarray(expected, np.float64).ravel(), np.asarray(stored, np.float64).ravel()
+    if first.size != second.size and 1 not in (first.size, second.size):
         return False
-    return bool(np.allclose(other, one, rtol=SCALE_RELATIVE, atol=0.0))
+    return bool(np.allclose(second, first, rtol=SCALE_RELATIVE, atol=0.0))

@@ -14,13 +14,16 @@ from ..measure.slower import beyond_noise, remedies
 WHERE = ("host", "device", "emulated")
 
 
-def speedup(found: Comparison) -> tuple[float, tuple[float, float]]:
+def speedup(comparison: Comparison) -> tuple[float, tuple[float, float]]:
     """(float over quantized, its 99 % interval) of a comparison with a = float and b = quantized."""
-    return 1 / found.estimate, (1 / found.high if found.high > 0 else 0.0, 1 / found.low if found.low > 0 else math.inf)
+    return 1 / comparison.estimate, (
+        1 / comparison.high if comparison.high > 0 else 0.0,
+        1 / comparison.low if comparison.low > 0 else math.inf,
+    )
 
 
 def latency(
-    found: Comparison | None,
+    comparison: Comparison | None,
     gates: Gates,
     *,
     on_target: bool,
@@ -38,12 +41,12 @@ def latency(
     `int8` {"share", "float_ops"} of the artifact and the recipe's `keep_float` tell which (`measure.slower`).
     """
     limit = gates.min_speedup
-    if found is None or not found.a_ms or not found.b_ms:
+    if comparison is None or not comparison.a_ms or not comparison.b_ms:
         why = "nothing was measured"
         return Verdict(
             "latency", FAIL if on_target else ADVISORY, why, metric="speedup", limit=limit, required=on_target
         )
-    estimate, (low, high) = speedup(found)
+    estimate, (low, high) = speedup(comparison)
     if high < limit:
         verdict, word = FAIL, "is below"
     elif low >= limit:
@@ -52,7 +55,7 @@ def latency(
         verdict, word = PASS, "meets (by its estimate)"
     else:
         verdict, word = INCONCLUSIVE, "cannot be distinguished from"
-    why = f"{estimate:.3g}x the float speed (99 % {low:.3g} to {high:.3g}, {found.clock} clock)"
+    why = f"{estimate:.3g}x the float speed (99 % {low:.3g} to {high:.3g}, {comparison.clock} clock)"
     why += f" {word} {limit:.3g}x" if limit else ", no limit is set"
     if not on_target:
         verdict, why = ADVISORY, f"{why}; measured on the {where}, which is not the target"
@@ -67,7 +70,7 @@ def latency(
         float=1.0,
         quantized=estimate,
         limit=limit,
-        n=found.quads,
+        n=comparison.quads,
         required=on_target,
     )
 

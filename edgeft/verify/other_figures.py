@@ -22,10 +22,10 @@ def other_figures(
     `extra_metrics` is {name: {"float", "quantized", "metric_record"}}, `confusion` {"labels", "float", "quantized"}:
     counts with a row for each true class.
     """
-    both = (float_outputs, quantized_outputs)
-    before, after = (task.per_class(outputs, targets, labels) for outputs in both)
-    found: dict[str, Any] = {
-        "worst_class": worst_class(task, *both, targets, labels),
+    output_pair = (float_outputs, quantized_outputs)
+    before, after = (task.per_class(outputs, targets, labels) for outputs in output_pair)
+    figures: dict[str, Any] = {
+        "worst_class": worst_class(task, *output_pair, targets, labels),
         "per_class": {
             label: {
                 "float": before[label]["metric"],
@@ -38,13 +38,13 @@ def other_figures(
         },
     }
     if task.extra_metrics is not None:
-        first, second = (task.extra_metrics(outputs, targets) for outputs in both)
+        first, second = (task.extra_metrics(outputs, targets) for outputs in output_pair)
         records = {record.name: record for record in task.further_metrics}
-        found["extra_metrics"] = {
+        figures["extra_metrics"] = {
             name: {"float": value, "quantized": second.get(name), "metric_record": records[name].as_dict()}
             for name, value in first.items()
         }
     if task.confusion is not None and 2 <= len(labels) <= MOST_CLASSES:
-        tables = [task.confusion(outputs, targets).tolist() for outputs in both]
-        found["confusion"] = {"labels": list(labels), "float": tables[0], "quantized": tables[1]}
-    return found
+        tables = [task.confusion(outputs, targets).tolist() for outputs in output_pair]
+        figures["confusion"] = {"labels": list(labels), "float": tables[0], "quantized": tables[1]}
+    return figures

@@ -76,7 +76,7 @@ def _limits(reach: Mapping[str, Sequence[float]] | None) -> tuple[float, float, 
 def samples_parity(
     task: Task,
     stored: Outputs,
-    found: Outputs,
+    outputs: Outputs,
     step: Steps,
     *,
     same: bool,
@@ -88,7 +88,7 @@ def samples_parity(
     Elsewhere the limits of `parity` hold.
     """
     against = "the outputs stored at export"
-    return _compare(task, stored, found, step, against, _limits(reach), metric="recorded outputs", same=same)
+    return _compare(task, stored, outputs, step, against, _limits(reach), metric="recorded outputs", same=same)
 
 
 def output_steps(
@@ -105,8 +105,8 @@ def output_steps(
         values = np.asarray(outputs[tensor["name"]], dtype=np.float64)
         spread = float(np.ptp(values)) if values.size else 0.0
         if isinstance(scale, (list, tuple)):
-            each = [float(one) for one in scale]
-            if len(each) != values.shape[-1] or not all(0 < one < math.inf for one in each):
+            each = [float(value) for value in scale]
+            if len(each) != values.shape[-1] or not all(0 < value < math.inf for value in each):
                 raise BundleError(
                     f"has {len(each)} steps for an output of shape {values.shape}, or one that is none",
                     where=f"output {tensor['name']!r} of the manifest",
@@ -158,8 +158,8 @@ def _with(verdict: Verdict, decided: str, why: str) -> Verdict:
 
 def _compare(
     task: Task,
-    wanted: Outputs,
-    found: Outputs,
+    expected: Outputs,
+    outputs: Outputs,
     step: Steps,
     against: str,
     limits: tuple[float, float, float],
@@ -167,36 +167,40 @@ def _compare(
     metric: str,
     same: bool,
 ) -> Verdict:
-    n = len(next(iter(wanted.values()), ()))
+    n = len(next(iter(expected.values()), ()))
     most_median, most_tail, clear_steps = limits
     blank = Verdict("parity", FAIL, "no samples; nothing was measured", metric=metric, limit=most_median, n=n)
     if n == 0:
         return blank
-    fault = _fault(wanted, found)
+    fault = _fault(expected, outputs)
     if fault:
         return _with(blank, FAIL, fault)
-    apart = any(np.ndim(step[name]) for name in wanted)
-    steps = {name: _in_steps(wanted[name], found[name], step[name]) for name in wanted}
-    pooled = [np.concatenate([each.ravel() for each in steps.values()])]
-    groups = [column for each in steps.values() for column in each.reshape(-1, each.shape[-1]).T] if apart else pooled
+    apart = any(np.ndim(step[name]) for name in expected)
+    steps = {name: _in_steps(expected[name], outputs[name], step[name]) for name in expected}
+    pooled = [np.concatenate([distances.ravel() for distances in steps.values()])]
+    groups = (
+        [column for distances in steps.values() for column in distances.reshape(-1, distances.shape[-1]).T]
+        if apart
+        else pooled
+    )
     median, tail, most = (max(float(np.quantile(g, q)) for g in groups) for q in (0.5, TAIL, 1.0))
     text = f"median {median:.2g}, 99 % {tail:.2g}, maximum {most:.2g} LSB"
-    equal = task.alike(wanted, found)
+    equal = task.alike(expected, outputs)
     if apart:  # every value is held to its own range already, 99 % of them to 3 % of it: there is nothing to decide
         decided = flips = 0
         text += " for the output with the largest difference, each in its own LSB"
     else:
-        clear = task.margins(wanted) > clear_steps * max(float(step[name]) for name in wanted)  # type: ignore[arg-type]
+        clear = task.margins(expected) > clear_steps * max(float(step[name]) for name in expected)  # type: ignore[arg-type]
         decided, flips = int(clear.sum()), int((clear & ~equal).sum())
         text += f"; {decided - flips} of {decided} clear decisions equal"
     if most_median > MEDIAN_STEPS or most_tail > TAIL_STEPS:
         text += f" (rounding reach of this model: median {most_median:.2g}, 99 % {most_tail:.2g} LSB allowed)"
 
     def close(name: str) -> bool:
-        largest = float(np.abs(wanted[name]).max(initial=0.0))
-        return float(np.abs(found[name] - wanted[name]).max(initial=0.0)) <= SAME_RELATIVE * largest
+        largest = float(np.abs(expected[name]).max(initial=0.0))
+        return float(np.abs(outputs[name] - expected[name]).max(initial=0.0)) <= SAME_RELATIVE * largest
 
-    if same and most > SAME_STEPS + _SLACK and not all(close(name) for name in wanted):
+    if same and most > SAME_STEPS + _SLACK and not all(close(name) for name in expected):
         verdict, why = FAIL, f"differs from {against} by more than 1 LSB on the same runtime and CPU: {text}"
     elif median > most_median + _SLACK or tail > most_tail + _SLACK:
         verdict, why = FAIL, f"differs from {against} by more than rounding: {text}"
@@ -209,19 +213,19 @@ def _compare(
     return Verdict("parity", verdict, why, metric=metric, quantized=median, limit=most_median, n=n)
 
 
-def _fault(wanted: Outputs, found: Outputs) -> str:
+def _fault(expected: Outputs, outputs: Outputs) -> str:
     """What makes a comparison in steps impossible, or ""."""
-    for name, values in wanted.items():
-        if name not in found:
-            return f"the output {name!r} is missing; there are {', '.join(found) or 'none'}"
-        if found[name].shape != values.shape:
-            return f"the output {name!r} has shape {found[name].shape}, expected {values.shape}"
-        if not np.isfinite(found[name]).all():
+    for name, values in expected.items():
+        if name not in outputs:
+            return f"the output {name!r} is missing; there are {', '.join(outputs) or 'none'}"
+        if outputs[name].shape != values.shape:
+            return f"the output {name!r} has shape {outputs[name].shape}, expected {values.shape}"
+        if not np.isfinite(outputs[name]).all():
             return f"the output {name!r} holds values that are not finite"
         if not np.isfinite(values).all():
             return f"the expected output {name!r} holds values that are not finite"
     return ""
 
 
-def _in_steps(wanted: np.ndarray, found: np.ndarray, step: float | Sequence[float]) -> np.ndarray:
-    return np.abs(found.astype(np.float64) - wanted.astype(np.float64)) / np.asarray(step)
+def _in_steps(expected: np.ndarray, outputs: np.ndarray, step: float | Sequence[float]) -> np.ndarray:
+    return np.abs(outputs.astype(np.float64) - expected.astype(np.float64)) / np.asarray(step)

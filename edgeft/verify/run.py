@@ -82,49 +82,49 @@ def run(
     say("samples")
     session = opened.session(threads=threads)
     samples = opened.samples()
-    found = [_labels(opened, samples), *_samples(opened, session, samples, machine)]
+    gate_results = [_labels(opened, samples), *_samples(opened, session, samples, machine)]
     graphs = [graph["name"] for graph in of_model(opened.manifest)]
     shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
     share = _share(opened, shares, samples)
     weights = [tensor for name in graphs for tensor in opened.runtime.integer_weights(opened.graph_path(name))]
     grids = [grid for name in graphs for grid in opened.runtime.activation_grids(opened.graph_path(name))]
-    found += [
+    gate_results += [
         integer_digests(opened.manifest.get("integer_weights", {}), weights),
         same_scales(opened.manifest.get("scales_sha256"), weights, grids),
         int8_share(share, gates, on_target=speaks, where=where),
         *[_compatibility(profile, opened, name, shares[name]) for name in graphs],
     ]
     comparison = None
-    kept = list(recorded(opened.manifest, "quantize").get("keep_float") or ())
+    float_layers = list(recorded(opened.manifest, "quantize").get("keep_float") or ())
     extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
     extra["metric_record"] = opened.task.metric.as_dict()
     if opened.exact:
         extra["warnings"].append(SATURATES)
-    extra |= {"keep_float": kept} if kept else {}
+    extra |= {"keep_float": float_layers} if float_layers else {}
     if measure_latency and where != "emulated":
         say("latency")
-        speed = {"on_target": speaks, "where": where, "int8": dataclasses.asdict(share), "keep_float": kept}
+        speed = {"on_target": speaks, "where": where, "int8": dataclasses.asdict(share), "keep_float": float_layers}
         comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
-        found += verdicts
+        gate_results += verdicts
         if single is not None and opened.task.real_time:
             extra["rate"] = {**rate(single), "where": where}
     sizes = _sizes(opened)
-    found.append(size(*sizes, gates))
+    gate_results.append(size(*sizes, gates))
     learned = personal_state(opened, state, threads=threads)
-    found += [learned] if learned else []
+    gate_results += [learned] if learned else []
     if data is not None:
         say("accuracy")
         judged = evaluate.evaluate(opened, Path(data), threads, most)
         pair = (judged.float_outputs, judged.quantized_outputs)
-        found.append(accuracy(opened.task, *pair, judged.targets, opened.labels, gates))
-        found.append(agreement(opened.task, *pair, gates))
+        gate_results.append(accuracy(opened.task, *pair, judged.targets, opened.labels, gates))
+        gate_results.append(agreement(opened.task, *pair, gates))
         extra |= other_figures(opened.task, *pair, judged.targets, opened.labels)
         extra["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
-    found += not_repeated.carried(not_repeated.read(opened.path) if earlier is None else earlier, found)
+    gate_results += not_repeated.carried(not_repeated.read(opened.path) if earlier is None else earlier, gate_results)
     return report(
         target=opened.target,
         backend=opened.backend,
-        gates=found,
+        gates=gate_results,
         comparison=comparison,
         where=where,
         float_bytes=sizes[0] or None,
@@ -161,8 +161,8 @@ def _labels(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdict:
         return Verdict("parity", ADVISORY, why, **base)  # type: ignore[arg-type]
     for name, number in zip(names.tolist(), numbers.tolist()):
         if not 0 <= number < len(opened.labels) or opened.labels[number] != str(name):
-            now = opened.labels[number] if 0 <= number < len(opened.labels) else "no label"
-            why = f"the label map differs from the one at export: class {number} was {name!r} and is {now!r}"
+            current = opened.labels[number] if 0 <= number < len(opened.labels) else "no label"
+            why = f"the label map differs from the one at export: class {number} was {name!r} and is {current!r}"
             return Verdict("parity", FAIL, why, n=len(names), **base)  # type: ignore[arg-type]
     return Verdict("parity", PASS, f"{len(names)} samples keep their labels", n=len(names), **base)  # type: ignore[arg-type]
 
@@ -175,17 +175,17 @@ def _samples(
     raws = bundles.raws(samples)
     if len(of_model(opened.manifest)) > 1:
         return _samples_of_graphs(opened, session, stored, raws, machine)
-    now, activations = session.run(stored["input"]), scheme.activations_of(opened.scheme)
+    outputs, activations = session.run(stored["input"]), scheme.activations_of(opened.scheme)
     # Where the artifact has scales of its own they count, not the manifest's: a wider step there would let more pass.
-    told = {tensor["name"]: tensor for tensor in opened.graph()["outputs"]}
-    tensors = [{"name": t.name, "scale": t.scale} if t.scale else told[t.name] for t in session.outputs]
-    reach = {name: entry["rounding"] for name, entry in told.items() if "rounding" in entry}
+    declared = {tensor["name"]: tensor for tensor in opened.graph()["outputs"]}
+    tensors = [{"name": t.name, "scale": t.scale} if t.scale else declared[t.name] for t in session.outputs]
+    reach = {name: entry["rounding"] for name, entry in declared.items() if "rounding" in entry}
     verdicts = [
         preprocessing(opened.task, raws, stored["input"], opened.preprocess),
         samples_parity(
             opened.task,
             stored["output"],
-            now,
+            outputs,
             output_steps(tensors, stored["output"], activations),
             same=_same_machine(opened, machine),
             reach=reach,
@@ -193,7 +193,7 @@ def _samples(
     ]
     if stored["graph"]:
         verdicts.append(
-            parity(opened.task, stored["graph"], now, output_steps(tensors, stored["graph"], activations), reach)
+            parity(opened.task, stored["graph"], outputs, output_steps(tensors, stored["graph"], activations), reach)
         )
     return verdicts
 
@@ -213,16 +213,18 @@ def _samples_of_graphs(
     same, activations = _same_machine(opened, machine), scheme.activations_of(opened.scheme)
     for graph in of_model(opened.manifest):
         name, judge = graph["name"], judge_of(graph["name"])
-        given, expected, torch = (_named(stored[kind], name) for kind in ("input", "output", "graph"))
-        now = row_by_row(session.sessions[name], given)
+        feeds, expected, torch = (_named(stored[kind], name) for kind in ("input", "output", "graph"))
+        outputs = row_by_row(session.sessions[name], feeds)
         reach = {tensor["name"]: tensor["rounding"] for tensor in graph["outputs"] if "rounding" in tensor}
         steps = output_steps(graph["outputs"], expected, activations)
-        found = [samples_parity(judge, expected, now, steps, same=same, reach=reach)]
+        gate_results = [samples_parity(judge, expected, outputs, steps, same=same, reach=reach)]
         if torch:
-            found.append(parity(judge, torch, now, output_steps(graph["outputs"], torch, activations), reach))
-        verdicts += [dataclasses.replace(verdict, why=f"{name}: {verdict.why}", graph=name) for verdict in found]
-    whole = session.run(plain["input"])
-    alike = opened.task.alike(plain["output"], whole)
+            gate_results.append(
+                parity(judge, torch, outputs, output_steps(graph["outputs"], torch, activations), reach)
+            )
+        verdicts += [dataclasses.replace(verdict, why=f"{name}: {verdict.why}", graph=name) for verdict in gate_results]
+    composed_outputs = session.run(plain["input"])
+    alike = opened.task.alike(plain["output"], composed_outputs)
     why = f"{int(alike.sum())} of {len(alike)} samples have the same result as at export, through all graphs"
     verdicts.append(Verdict("parity", ADVISORY, why, metric="samples alike", n=len(alike), required=False))
     return verdicts
@@ -236,12 +238,12 @@ def _share(opened: Bundle, shares: Mapping[str, IntegerShare], samples: Mapping[
     times = opened.task.calls(samples)
     floats: dict[str, int] = {}
     ops: dict[str, int] = {}
-    for each in shares.values():
-        for table, own in ((floats, each.float_ops), (ops, each.ops)):
-            for op, count in own.items():
+    for share in shares.values():
+        for table, counts in ((floats, share.float_ops), (ops, share.ops)):
+            for op, count in counts.items():
                 table[op] = table.get(op, 0) + count
     macs, integer = (
-        sum(getattr(each, key) * times[name] for name, each in shares.items()) for key in ("macs", "integer_macs")
+        sum(getattr(share, key) * times[name] for name, share in shares.items()) for key in ("macs", "integer_macs")
     )
     return IntegerShare(integer / macs if macs else 0.0, round(macs), round(integer), floats, ops)
 
@@ -272,9 +274,9 @@ def _compatibility(profile: Target | None, opened: Bundle, name: str, share: Int
         **opened.manifest["requires"],
         **opened.runtime.emitted(opened.graph_path(name)),
     }
-    found = compatibility(profile, emitted)
+    gate_result = compatibility(profile, emitted)
     several = len(of_model(opened.manifest)) > 1
-    return dataclasses.replace(found, why=f"{name}: {found.why}", graph=name) if several else found
+    return dataclasses.replace(gate_result, why=f"{name}: {gate_result.why}", graph=name) if several else gate_result
 
 
 def _latency(
@@ -292,8 +294,8 @@ def _latency(
     first = {name: values[:1] for name, values in _named(samples, "input").items() if "/" not in name}
     baseline = opened.session(threads=threads, baseline=True, exact=False)
     session = opened.session(threads=threads, exact=False) if opened.exact else session
-    for each in (baseline, session):
-        each.run(first)
+    for measured_session in (baseline, session):
+        measured_session.run(first)
     limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
     comparison = compare(baseline.invoke, session.invoke, clock=clock, limits=limits, max_seconds=max_seconds)
     verdicts = [latency(comparison, gates, **speed)]

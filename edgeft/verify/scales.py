@@ -18,28 +18,28 @@ from ..core.verdict import ADVISORY, FAIL, PASS, Verdict
 RELATIVE = 1e-5
 
 
-def activation_scales(expected: Sequence[tuple[float, int]], found: Sequence[Grid]) -> Verdict:
-    """Every grid in `found` must be one of `expected` (scale, zero point in signed integers); it names the first
+def activation_scales(expected: Sequence[tuple[float, int]], stored: Sequence[Grid]) -> Verdict:
+    """Every grid in `stored` must be one of `expected` (scale, zero point in signed integers); it names the first
     that is not.
 
     A converter may leave grids out (it merges ops), so only what it wrote is judged. None at all = fail.
     """
-    if not expected or not found:
+    if not expected or not stored:
         what = "no activation is quantized" if not expected else "the artifact stores no quantized activation"
         return _verdict(FAIL, f"{what}; nothing was measured", 0, len(expected))
     scales = np.array([scale for scale, _ in expected])
     zeros = np.array([zero for _, zero in expected])
     wrong = []
-    for grid in found:
+    for grid in stored:
         near = np.isclose(scales, grid.scale, rtol=RELATIVE, atol=0.0)
         if not (near & (zeros == grid.zero_point)).any():
             wrong.append(grid)
-    good = len(found) - len(wrong)
+    good = len(stored) - len(wrong)
     if wrong:
         first = wrong[0]
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         why = f"the activation {first.name!r}{more} has scale {first.scale:.6g} and zero point {first.zero_point}"
-        return _verdict(FAIL, f"{why}, which the quantized graph does not have", good, len(found))
+        return _verdict(FAIL, f"{why}, which the quantized graph does not have", good, len(stored))
     return _verdict(PASS, f"all {good} activations have the quantization parameters of the quantized graph", good, good)
 
 

@@ -165,17 +165,17 @@ def _constants(content: bytes, kind: str) -> list[tuple[str, np.ndarray]]:
 
     schema = need("ai_edge_litert.schema_py_generated", "litert")
     model = schema.Model.GetRootAs(content, 0)
-    wanted, dtype = getattr(schema.TensorType, kind), np.dtype(kind.lower())
-    found = []
+    type_code, dtype = getattr(schema.TensorType, kind), np.dtype(kind.lower())
+    constants = []
     for k in range(model.SubgraphsLength()):
         graph = model.Subgraphs(k)
         for i in range(graph.TensorsLength()):
             tensor = graph.Tensors(i)
             buffer, grid = model.Buffers(tensor.Buffer()), tensor.Quantization()
             quantized = grid is not None and grid.ScaleLength() > 0
-            if tensor.Type() == wanted and buffer.DataLength() and quantized:
-                found.append((tensor.Name().decode(errors="replace"), buffer.DataAsNumpy().view(dtype)))
-    return found
+            if tensor.Type() == type_code and buffer.DataLength() and quantized:
+                constants.append((tensor.Name().decode(errors="replace"), buffer.DataAsNumpy().view(dtype)))
+    return constants
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def integer_weights(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) 
             return values[names[argument.name]].detach() if argument.name in names else None
         return argument
 
-    found = {}
+    weights = {}
     for node in program.graph.nodes:
         if node.op != "call_function" or "quantized_decomposed.dequantize_per_" not in str(node.target):
             continue
@@ -212,8 +212,8 @@ def integer_weights(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) 
         if isinstance(source, torch.Tensor) and source.dim() > 1:
             integers = quantize.target(*[value(a) for a in quantize.args])
             grid = node.target(integers, *[value(a) for a in node.args[1:]])
-            found[names[quantize.args[0].name]] = Quantized(integers, grid)
-    return found
+            weights[names[quantize.args[0].name]] = Quantized(integers, grid)
+    return weights
 
 
 @contextlib.contextmanager

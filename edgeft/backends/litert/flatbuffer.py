@@ -69,19 +69,19 @@ class TfliteModel:
         scales, or with rows looked up in one."""
         made_by = {k: op for op in self.operators for k in op.outputs}
         constants = {id(t): values for t, values in self.integer_constants()}
-        found = []
+        tables = []
         for product in self.operators:
             if product.name != "MUL" or len(product.inputs) != 2:
                 continue
-            for one, other in (product.inputs, product.inputs[::-1]):
-                producer = made_by.get(self._unshaped(one, made_by))
+            for first, second in (product.inputs, product.inputs[::-1]):
+                producer = made_by.get(self._unshaped(first, made_by))
                 if producer is None or producer.name != "CAST" or not producer.inputs:
                     continue
                 table = self._looked_up(producer.inputs[0], made_by)
-                scale = self._looked_up(other, made_by)
+                scale = self._looked_up(second, made_by)
                 if id(table) in constants and scale.type == _FLOAT32 and scale.data and len(scale.data) % 4 == 0:
-                    found.append((table, constants[id(table)], np.frombuffer(scale.data, np.float32)))
-        return found
+                    tables.append((table, constants[id(table)], np.frombuffer(scale.data, np.float32)))
+        return tables
 
     def _looked_up(self, tensor: int, made_by: dict[int, TfliteOperator]) -> TfliteTensor:
         """The tensor that was looked up to make this one; itself where there was no lookup."""

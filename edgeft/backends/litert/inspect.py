@@ -30,25 +30,25 @@ _MOVES = {
 def integer_weights(path: Path) -> list[WeightTensor]:
     """Every quantized constant of more than one element, in TFLite's layout: OHWI, 1HWO (depthwise), (out, in);
     and every table of integers whose rows are looked up and scaled."""
-    found, model = [], _tflite.read(existing(path))
+    weights, model = [], _tflite.read(existing(path))
     for tensor, data in model.integer_constants():
         if tensor.scale.size:
             zero = tensor.zero_point.astype(np.int32)
             scale = tensor.scale.astype(np.float32)
-            found.append(WeightTensor(tensor.name, data.copy(), scale, tensor.axis, zero if zero.any() else None))
-    found += [WeightTensor(tensor.name, data.copy(), scale.copy()) for tensor, data, scale in model.integer_tables()]
-    return found
+            weights.append(WeightTensor(tensor.name, data.copy(), scale, tensor.axis, zero if zero.any() else None))
+    weights += [WeightTensor(tensor.name, data.copy(), scale.copy()) for tensor, data, scale in model.integer_tables()]
+    return weights
 
 
 def activation_grids(path: Path) -> list[Grid]:
     """Of every quantized tensor of integers without data."""
-    found = []
+    grids = []
     for tensor in _tflite.read(existing(path)).tensors:
         dtype = _tflite.INTEGERS.get(tensor.type)
         if dtype and tensor.data is None and tensor.scale.size == 1:
             zero = int(tensor.zero_point[0]) if tensor.zero_point.size else 0
-            found.append(Grid(tensor.name, float(tensor.scale[0]), numeric.signed_zero_point(zero, dtype)))
-    return found
+            grids.append(Grid(tensor.name, float(tensor.scale[0]), numeric.signed_zero_point(zero, dtype)))
+    return grids
 
 
 def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:

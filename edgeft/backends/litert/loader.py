@@ -11,13 +11,13 @@ def open_model(path, threads, options):
     interpreter, reasons = None, []
     for module in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter"):
         try:  # tflite_runtime imports beside numpy 2 and fails only when it is used
-            found = __import__(module, fromlist=["Interpreter"])
+            interpreter_module = __import__(module, fromlist=["Interpreter"])
             chosen = {}
-            if hasattr(found, "OpResolverType"):  # the oldest releases have one resolver only
+            if hasattr(interpreter_module, "OpResolverType"):  # the oldest releases have one resolver only
                 chosen["experimental_op_resolver_type"] = getattr(
-                    found.OpResolverType, options.get("op_resolver", "AUTO")
+                    interpreter_module.OpResolverType, options.get("op_resolver", "AUTO")
                 )
-            interpreter = found.Interpreter(model_path=path, num_threads=threads, **chosen)
+            interpreter = interpreter_module.Interpreter(model_path=path, num_threads=threads, **chosen)
             interpreter.allocate_tensors()
             break
         except Exception as error:  # a broken install fails in many ways, and the next one may work

@@ -134,17 +134,17 @@ def _translate(
                 remedy="export with static shapes (batch 1), or take the batch size from x.shape[0] in the model",
             ) from error
         raise conversion_failed("torch's ONNX exporter", error, printed) from error
-    found = [o.name for o in model.graph.output]
-    if found != list(output_names):
-        raise ModelError(f"the ONNX file has the outputs {found} where {list(output_names)} were expected")
+    graph_outputs = [o.name for o in model.graph.output]
+    if graph_outputs != list(output_names):
+        raise ModelError(f"the ONNX file has the outputs {graph_outputs} where {list(output_names)} were expected")
     _apply(model, passes.inline_functions, passes.strip_metadata, passes.constants_to_initializers)
     _apply(model, passes.drop_unused_initializers)
     return model
 
 
 def _apply(model: onnx.ModelProto, *passes: Callable[[onnx.ModelProto], int]) -> None:
-    for one in passes:
-        one(model)
+    for rewrite in passes:
+        rewrite(model)
 
 
 def _refuse_zero_points(model: onnx.ModelProto, target: Target) -> None:

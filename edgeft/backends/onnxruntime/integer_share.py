@@ -141,8 +141,8 @@ def _attention(weights: Sequence[int] | None, inputs: _Typed) -> int:
 
 def _ranked(inputs: _Typed, position: int) -> list[int] | None:
     """The weights where the profile shows them: the first later input of rank three or more."""
-    found = [shape for _, shape in inputs[position:] if len(shape) >= 3]
-    return found[0] if found else None
+    ranked_shapes = [shape for _, shape in inputs[position:] if len(shape) >= 3]
+    return ranked_shapes[0] if ranked_shapes else None
 
 
 def _product(values: Sequence[int]) -> int:

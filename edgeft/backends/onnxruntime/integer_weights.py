@@ -29,7 +29,7 @@ def integer_weights(path: Path) -> list[WeightTensor]:
     """
     model = _onnx_wire.read(existing(path))
     constants = model.tensors()
-    found: dict[tuple[str, str], WeightTensor] = {}
+    weights: dict[tuple[str, str], WeightTensor] = {}
     for node in model.nodes():
         where = (0, 1, 2) if node.op == "DequantizeLinear" else _OPERATOR_FORM.get(node.op)
         if where is None or len(node.inputs) <= where[1]:
@@ -40,14 +40,14 @@ def integer_weights(path: Path) -> list[WeightTensor]:
             weight is None
             or scale is None
             or weight.dtype not in numeric.STORED_WEIGHTS
-            or (names[0], names[1]) in found
+            or (names[0], names[1]) in weights
         ):
             continue
         data = model.array(weight)
         if data.size < 2:
             continue
         zeros = model.array(zero).astype(np.int32).reshape(-1) if zero is not None else None
-        found[names[0], names[1]] = WeightTensor(
+        weights[names[0], names[1]] = WeightTensor(
             name=names[0],
             data=data,
             scale=model.array(scale).astype(np.float32).reshape(-1),
@@ -55,10 +55,10 @@ def integer_weights(path: Path) -> list[WeightTensor]:
             zero_point=zeros if zeros is not None and zeros.any() else None,
         )
     for table, scale in _tables(model, constants):
-        if (table.name, scale.name) not in found:
+        if (table.name, scale.name) not in weights:
             values = model.array(scale).astype(np.float32).reshape(-1)
-            found[table.name, scale.name] = WeightTensor(table.name, model.array(table), values)
-    return list(found.values())
+            weights[table.name, scale.name] = WeightTensor(table.name, model.array(table), values)
+    return list(weights.values())
 
 
 def _tables(
@@ -76,9 +76,9 @@ def _tables(
             continue
         for cast in readers[gather.outputs[0]]:
             for mul in readers[cast.outputs[0]] if cast.op == "Cast" else ():
-                for other in mul.inputs if mul.op == "Mul" else ():
-                    lookup = made_by.get(other)
-                    source = lookup.inputs[0] if lookup is not None and lookup.op == "Gather" else other
+                for operand in mul.inputs if mul.op == "Mul" else ():
+                    lookup = made_by.get(operand)
+                    source = lookup.inputs[0] if lookup is not None and lookup.op == "Gather" else operand
                     if (scale := constants.get(source)) is not None:
                         yield table, scale
 
@@ -87,7 +87,7 @@ def activation_grids(path: Path) -> list[Grid]:
     """Of every tensor that a QuantizeLinear or DequantizeLinear with constant parameters takes; weights are none."""
     model = _onnx_wire.read(existing(path))
     constants = model.tensors()
-    found = []
+    grids = []
     for node in model.nodes():
         if node.op not in ("QuantizeLinear", "DequantizeLinear") or node.inputs[0] in constants:
             continue
@@ -99,8 +99,8 @@ def activation_grids(path: Path) -> list[Grid]:
         if values.size == 1:
             point = int(model.array(zero).reshape(-1)[0]) if zero is not None else 0
             dtype = zero.dtype if zero is not None else "uint8"  # without a zero point it is uint8 0
-            found.append(Grid(node.inputs[0], float(values[0]), numeric.signed_zero_point(point, dtype)))
-    return found
+            grids.append(Grid(node.inputs[0], float(values[0]), numeric.signed_zero_point(point, dtype)))
+    return grids
 
 
 def _axis(node: _onnx_wire.OnnxNode, rank: int) -> int:

@@ -69,9 +69,9 @@ def insert_before(graph: onnx.GraphProto, anchor: onnx.NodeProto, new: onnx.Node
     return graph.node[position]
 
 
-def same_grid(index: Index, one: onnx.NodeProto, other: onnx.NodeProto) -> bool:
+def same_grid(index: Index, first: onnx.NodeProto, second: onnx.NodeProto) -> bool:
     """Whether two Q/DQ nodes have the same constant scalar scale and zero point."""
-    pairs = [(index.value(a), index.value(b)) for a, b in zip(one.input[1:3], other.input[1:3])]
+    pairs = [(index.value(a), index.value(b)) for a, b in zip(first.input[1:3], second.input[1:3])]
     return len(pairs) == 2 and all(a is not None and b is not None and np.array_equal(a, b) for a, b in pairs)
 
 
@@ -393,9 +393,9 @@ def _ranks(model: onnx.ModelProto) -> dict[str, int]:
 def shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
     """Shape of every tensor that shape inference knows; None for a dynamic dimension."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    found: dict[str, list[int | None]] = {i.name: list(i.dims) for i in inferred.initializer}
+    shape_of: dict[str, list[int | None]] = {i.name: list(i.dims) for i in inferred.initializer}
     for info in [*inferred.input, *inferred.value_info, *inferred.output]:
         if info.type.tensor_type.HasField("shape"):
             dims = info.type.tensor_type.shape.dim
-            found[info.name] = [d.dim_value if d.HasField("dim_value") else None for d in dims]
-    return found
+            shape_of[info.name] = [d.dim_value if d.HasField("dim_value") else None for d in dims]
+    return shape_of

@@ -133,7 +133,7 @@ def _shapes(inputs: list[Mapping[str, Any]]) -> str:
     if not any(dim in (-1, None) or isinstance(dim, str) for i in inputs for dim in i["shape"]):
         return ""
     written = []
-    for one in inputs:
-        dims = ["BATCH" if not isinstance(dim, int) or dim < 0 else str(dim) for dim in one["shape"]]
-        written.append(f"{one['name']}:{'x'.join(dims)}")
+    for tensor in inputs:
+        dims = ["BATCH" if not isinstance(dim, int) or dim < 0 else str(dim) for dim in tensor["shape"]]
+        written.append(f"{tensor['name']}:{'x'.join(dims)}")
     return ",".join(written)

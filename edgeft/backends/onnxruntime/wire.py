@@ -82,14 +82,14 @@ class OnnxModel:
 
     def tensors(self) -> dict[str, OnnxTensor]:
         """Every constant by name: initializers and the values of Constant nodes."""
-        found: dict[str, OnnxTensor] = {}
+        tensors: dict[str, OnnxTensor] = {}
         for graph in self.graphs():
-            found.update(graph.initializers)
+            tensors.update(graph.initializers)
             for node in graph.nodes:
                 value = node.attributes.get("value")
                 if node.op == "Constant" and isinstance(value, OnnxTensor) and node.outputs:
-                    found[node.outputs[0]] = value
-        return found
+                    tensors[node.outputs[0]] = value
+        return tensors
 
     def nodes(self) -> Iterator[OnnxNode]:
         for graph in self.graphs():
@@ -212,11 +212,11 @@ def _ints(value: Any) -> list[int]:
     """A repeated integer field, packed or one by one."""
     if isinstance(value, int):
         return [_int(value)]
-    found, at = [], 0
+    values, at = [], 0
     while at < len(value):
         number, at = _varint(value, at)
-        found.append(_int(number))
-    return found
+        values.append(_int(number))
+    return values
 
 
 def _graph(data: memoryview, depth: int) -> OnnxGraph:

@@ -128,13 +128,13 @@ def _number_names(graph: Any) -> None:
     """Names that OpenVINO made up carry a counter of the process; count them per model instead."""
     graph.set_friendly_name("model")
     ops = graph.get_ordered_ops()
-    taken, numbers = {op.get_friendly_name() for op in ops}, Counter[str]()
+    used_names, numbers = {op.get_friendly_name() for op in ops}, Counter[str]()
     for op in ops:
         kind = op.get_type_name()
         if re.fullmatch(rf"{kind}_\d+", op.get_friendly_name()):
             numbers[kind] += 1
             name = f"{kind}.{numbers[kind]}"
-            op.set_friendly_name(name if name not in taken else f"{name}_")
+            op.set_friendly_name(name if name not in used_names else f"{name}_")
 
 
 def _without_rt_info(xml: str) -> str:

@@ -31,7 +31,7 @@ def constant_weights(model: Any) -> list[WeightTensor]:
 
     One entry a Multiply: layers whose integers are equal may share a constant and differ in their scales.
     """
-    found = []
+    weights = []
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Constant" or (
             _SHORT.get(_name(node.get_output_element_type(0))) not in numeric.STORED_WEIGHTS
@@ -47,7 +47,7 @@ def constant_weights(model: Any) -> list[WeightTensor]:
             wide = [i for i, d in enumerate(scale.shape) if d > 1]
             offset = data.ndim - scale.ndim
             zeros = None if zero is None else np.rint(zero).astype(np.int32).reshape(-1)
-            found.append(
+            weights.append(
                 WeightTensor(
                     name=node.get_friendly_name(),
                     data=data,
@@ -56,13 +56,13 @@ def constant_weights(model: Any) -> list[WeightTensor]:
                     zero_point=zeros if zeros is not None and zeros.any() else None,
                 )
             )
-    return found
+    return weights
 
 
 def activation_grids(model: Any) -> list[Grid]:
     """Of every FakeQuantize to as many levels as a type has integers: by its input range, and by the arithmetic that
     leads back to reals."""
-    found = []
+    grids = []
     for node in model.get_ordered_ops():
         levels = node.get_levels() if node.get_type_name() == "FakeQuantize" else 0
         half = levels // 2
@@ -73,14 +73,14 @@ def activation_grids(model: Any) -> list[Grid]:
             continue
         name, first, last = node.get_friendly_name(), float(low.reshape(-1)[0]), float(high.reshape(-1)[0])
         scale = (last - first) / (levels - 1)
-        found.append(Grid(name, scale, round(-first / scale) - half))
+        grids.append(Grid(name, scale, round(-first / scale) - half))
         place = next(_dequantizations(node), None)
         factor = _scale(place[0]) if place else None
         bottom, top = float(out_low.reshape(-1)[0]), float(out_high.reshape(-1)[0])
         if place and factor is not None and factor.size == 1 and (bottom, top) in ((0, levels - 1), (-half, half - 1)):
             zero = 0.0 if place[1] is None else float(place[1].reshape(-1)[0])
-            found.append(Grid(name, float(factor.reshape(-1)[0]), round(zero - bottom) - half))
-    return found
+            grids.append(Grid(name, float(factor.reshape(-1)[0]), round(zero - bottom) - half))
+    return grids
 
 
 def _name(element_type: Any) -> str:

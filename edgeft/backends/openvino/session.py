@@ -124,8 +124,8 @@ def _unloadable(path: Path, error: Exception) -> BundleError:
 def tensor_of(port: Any, path: Path) -> Tensor:
     """An input or output; raises `BundleError` for a type that numpy has not, or a free number of axes."""
     # A tensor may have several names (an Identity folded away): the graph's own is the node's, without its suffix.
-    own, names = port.get_node().get_friendly_name().rsplit("/sink_port_", 1)[0], port.get_names()
-    name = own if own in names or not names else sorted(names)[0]
+    node_name, names = port.get_node().get_friendly_name().rsplit("/sink_port_", 1)[0], port.get_names()
+    name = node_name if node_name in names or not names else sorted(names)[0]
     kind = port.get_element_type().get_type_name()
     if kind not in _TYPES or port.get_partial_shape().rank.is_dynamic:
         raise BundleError(f"the tensor {name!r} ({kind}, {port.get_partial_shape()}) cannot be fed", where=str(path))

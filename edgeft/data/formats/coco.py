@@ -37,24 +37,24 @@ def open(spec: recipe.Data) -> Dataset:
     tables = {part: _load(path) for part, path in files.items()}
     categories = {part: _categories(table, files[part]) for part, table in tables.items()}
     first = next(iter(categories))
-    for part, each in categories.items():
-        if each != categories[first]:
+    for part, categories_of_part in categories.items():
+        if categories_of_part != categories[first]:
             raise DataError(f"its categories are not those of {files[first]}", where=str(files[part]))
     numbers = {key: i for i, key in enumerate(sorted(categories[first]))}
     labels = tuple(categories[first][key] for key in sorted(categories[first]))
     folder = root.parent if root.is_file() else root
-    found = {part: _read(table, files[part], folder, part, numbers) for part, table in tables.items()}
-    return dataset(str(root), labels, found, spec)
+    boxes_of = {part: _read(table, files[part], folder, part, numbers) for part, table in tables.items()}
+    return dataset(str(root), labels, boxes_of, spec)
 
 
 def _files(root: Path) -> dict[str, Path]:
     """The annotations of each split: `annotations/*SPLIT*.json`, `SPLIT/_annotations.coco.json` or `SPLIT.json`."""
     inside = folder_named(root, ("annotations",))
-    every = sorted(inside.glob("*.json")) if inside else []
+    json_files = sorted(inside.glob("*.json")) if inside else []
     top = sorted(root.glob("*.json"))
     by_split: dict[str, list[Path]] = {}
-    for path in [*every, *top]:
-        split = _split_of(path.stem, path in every)
+    for path in [*json_files, *top]:
+        split = _split_of(path.stem, path in json_files)
         if split:
             by_split.setdefault(split, []).append(path)
     for split, folder in split_folders(root).items():
@@ -71,7 +71,7 @@ def _files(root: Path) -> dict[str, Path]:
             )
         files[split] = several[0]
     if not files:
-        alone = [*top, *every]
+        alone = [*top, *json_files]
         if len(alone) != 1:
             raise DataError(
                 "has no annotations of a split",
@@ -105,16 +105,16 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _categories(table: Mapping[str, Any], path: Path) -> dict[int, str]:
-    found: dict[int, str] = {}
+    name_of: dict[int, str] = {}
     for i, row in enumerate(table["categories"]):
         if not isinstance(row, dict) or type(row.get("id")) is not int or not isinstance(row.get("name"), str):
             raise DataError("has no whole number 'id' and 'name'", where=f"{path}: categories[{i}]")
-        if row["id"] in found or row["name"] in found.values():
+        if row["id"] in name_of or row["name"] in name_of.values():
             raise DataError(f"{row['name']!r} or its id occurs twice", where=f"{path}: categories[{i}]")
-        found[row["id"]] = row["name"]
-    if not found:
+        name_of[row["id"]] = row["name"]
+    if not name_of:
         raise DataError("has no categories", where=str(path))
-    return found
+    return name_of
 
 
 def _read(table: Mapping[str, Any], path: Path, root: Path, part: str, numbers: Mapping[int, int]) -> Found:
@@ -122,15 +122,15 @@ def _read(table: Mapping[str, Any], path: Path, root: Path, part: str, numbers: 
     for i, row in enumerate(table["annotations"]):
         key = row.get("image_id") if isinstance(row, dict) else None
         rows_of.setdefault(key if isinstance(key, (int, str)) else None, []).append((i, row))
-    found, seen, places = Found(), set(), _places(path, root, part)
+    annotations, file_names, places = Found(), set(), _places(path, root, part)
     for i, entry in enumerate(table["images"]):
         where = f"{path}: images[{i}]"
         try:
             if not isinstance(entry, dict) or not isinstance(entry.get("id"), (int, str)):
                 raise Wrong(where, "has no 'id'")
-            if entry["id"] in seen:
+            if entry["id"] in file_names:
                 raise Wrong(where, f"the id {entry['id']!r} occurs twice")
-            seen.add(entry["id"])
+            file_names.add(entry["id"])
             file = _place(entry.get("file_name"), places, where)
             size = size_of(file)
             stated = entry.get("height"), entry.get("width")
@@ -138,17 +138,17 @@ def _read(table: Mapping[str, Any], path: Path, root: Path, part: str, numbers: 
                 raise Wrong(where, f"says {stated[1]}x{stated[0]} pixels, and {file} has {size[1]}x{size[0]}")
             rows = [_row(row, size, numbers, f"{path}: annotations[{k}]") for k, row in rows_of.get(entry["id"], ())]
         except Wrong as error:
-            found.bad.append(error)
+            annotations.bad.append(error)
             continue
         if not rows:
-            found.empty.append(str(file))
-        picture(file, size, rows, found)
+            annotations.empty.append(str(file))
+        picture(file, size, rows, annotations)
     for key, astray in rows_of.items():
-        if key not in seen:
-            found.bad.append(
+        if key not in file_names:
+            annotations.bad.append(
                 Wrong(f"{path}: annotations[{astray[0][0]}]", f"its image_id {key!r} is not the id of a picture")
             )
-    return found
+    return annotations
 
 
 def _places(path: Path, root: Path, part: str) -> list[Path]:

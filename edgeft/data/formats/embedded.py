@@ -40,8 +40,8 @@ def open(spec: recipe.Data) -> Dataset:
 
 
 def _find(package: str, inside: str) -> Path:
-    found = importlib.util.find_spec(package)
-    for folder in (found.submodule_search_locations or ()) if found else ():
+    module_spec = importlib.util.find_spec(package)
+    for folder in (module_spec.submodule_search_locations or ()) if module_spec else ():
         if (path := Path(folder) / inside).is_file():
             return path
     raise Missing(

@@ -46,13 +46,13 @@ def open(spec: recipe.Data) -> Dataset:
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images")
     notes: list[str] = []
     classes = classes_by_split(root, notes)
-    labels = tuple(sorted({label for found in classes.values() for label in found}))
+    labels = tuple(sorted({label for names in classes.values() for label in names}))
     paths: list[str] = []
     ranges: dict[str, tuple[int, list[int]]] = {}
-    for name, found in classes.items():
+    for name, names in classes.items():
         start, targets = len(paths), []
         for number, label in enumerate(labels):
-            files = _images(root, found[label]) if label in found else []
+            files = _images(root, names[label]) if label in names else []
             paths += files
             targets += [number] * len(files)
         ranges[name] = start, targets

@@ -75,24 +75,26 @@ def open(spec: recipe.Data) -> Dataset:
     out with a note), and, when a split is first used, more than 5 % of samples with a truncated file, a mask of another
     size than its picture, or a label id or colour without a class. `RecipeError` for void that is no class.
     """
-    root, wanted = Path(spec.path), layout(spec.masks)
+    root, expected_layout = Path(spec.path), layout(spec.masks)
     if not spec.path or not root.is_dir():
         problem = "no data folder is given" if not spec.path else "no such folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images and masks")
-    labels, meaning = _classes(root, wanted)
+    labels, meaning = _classes(root, expected_layout)
     notes: list[str] = []
     paths: list[str] = []
     targets: list[mask.MaskFile] = []
     ranges: dict[str, range] = {}
-    for name, (images, masks) in _split_folders(root, wanted, notes).items():
+    for name, (images, masks) in _split_folders(root, expected_layout, notes).items():
         pairs = _pairs(images, masks, name, notes)
         ranges[name] = range(len(paths), len(paths) + len(pairs))
         paths += [picture.relative_to(root).as_posix() for picture, _ in pairs]
         targets += [mask.MaskFile(str(path), meaning) for _, path in pairs]
-    pool, every = Files(root, paths), np.empty(len(targets), object)
+    pool, target_paths = Files(root, paths), np.empty(len(targets), object)
     for i, target in enumerate(targets):
-        every[i] = target
-    splits = {name: Split(name, pool, np.array(at, np.int64), every[at.start : at.stop]) for name, at in ranges.items()}
+        target_paths[i] = target
+    splits = {
+        name: Split(name, pool, np.array(at, np.int64), target_paths[at.start : at.stop]) for name, at in ranges.items()
+    }
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root))
     notes += divided
     return Dataset(str(root), labels, Looked(splits, notes, labels, str(root)), notes)
@@ -106,16 +108,16 @@ class Looked(Scanned):
             counts: list[np.ndarray] = []
 
             def look(split: Split, i: int) -> None:
-                found = np.asarray(split.targets[i])
+                classes = np.asarray(split.targets[i])
                 shape = split.raw(i).shape[:2]
-                if found.shape != shape:
+                if classes.shape != shape:
                     raise DataError(
-                        f"the mask has {found.shape[0]}x{found.shape[1]} pixels, its picture "
+                        f"the mask has {classes.shape[0]}x{classes.shape[1]} pixels, its picture "
                         f"{split.source(i)} {shape[0]}x{shape[1]} (height x width)",
                         where=split.targets[i].path,
                         remedy="store both in the same size",
                     )
-                counts.append(np.bincount(found.ravel(), minlength=256))
+                counts.append(np.bincount(classes.ravel(), minlength=256))
 
             split = readable(self._splits[name], self._notes, "pictures with masks", look)
             if not len(split):
@@ -134,12 +136,15 @@ class Looked(Scanned):
             self._notes.append(f"{name}: no pixel is {', '.join(absent)}")
 
 
-def _split_folders(root: Path, wanted: Layout, notes: list[str]) -> dict[str, tuple[Path, Path]]:
+def _split_folders(root: Path, expected_layout: Layout, notes: list[str]) -> dict[str, tuple[Path, Path]]:
     """{split: (folder of pictures, folder of masks)}, whether the splits stand above these folders or in them."""
     tops = split_folders(root, notes)
     if tops != {"train": root}:
-        return {name: (_folder(top, wanted.images), _folder(top, wanted.labels)) for name, top in tops.items()}
-    images, masks = _folder(root, wanted.images), _folder(root, wanted.labels)
+        return {
+            name: (_folder(top, expected_layout.images), _folder(top, expected_layout.labels))
+            for name, top in tops.items()
+        }
+    images, masks = _folder(root, expected_layout.images), _folder(root, expected_layout.labels)
     pictures_of, masks_of = split_folders(images, notes), split_folders(masks)
     if pictures_of == {"train": images}:
         return {"train": (images, masks)}
@@ -174,9 +179,10 @@ def _pairs(images: Path, labels: Path, name: str, notes: list[str]) -> list[tupl
 def _folder(folder: Path, names: tuple[str, ...]) -> Path:
     named = folder_named(folder, names)
     if named is None:
-        there = [path.name for path in folders(folder)]
+        names_in_folder = [path.name for path in folders(folder)]
         raise DataError(
-            f"has no folder {' or '.join(f'{name}/' for name in names)}" + (f", only {', '.join(there)}" * bool(there)),
+            f"has no folder {' or '.join(f'{name}/' for name in names)}"
+            + (f", only {', '.join(names_in_folder)}" * bool(names_in_folder)),
             where=str(folder),
             remedy='say which it is: masks = { images = "...", labels = "..." } in [data]',
         )
@@ -185,28 +191,28 @@ def _folder(folder: Path, names: tuple[str, ...]) -> Path:
 
 def _files(folder: Path) -> dict[str, Path]:
     """Image files at any depth by their path within the folder, without suffix."""
-    found: dict[str, Path] = {}
+    path_of: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
             continue
         stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in found:
-            raise DataError(f"and {found[stem].name} have one name", where=str(path), remedy="keep one of them")
-        found[stem] = path
-    return found
+        if stem in path_of:
+            raise DataError(f"and {path_of[stem].name} have one name", where=str(path), remedy="keep one of them")
+        path_of[stem] = path
+    return path_of
 
 
-def _classes(root: Path, wanted: Layout) -> tuple[tuple[str, ...], mask.Meaning]:
+def _classes(root: Path, expected_layout: Layout) -> tuple[tuple[str, ...], mask.Meaning]:
     """Labels of the classes that are not void, and what label ids and colours mean."""
-    if isinstance(wanted.classes, str):
-        names, colours, where = _class_file(root, wanted.classes)
+    if isinstance(expected_layout.classes, str):
+        names, colours, where = _class_file(root, expected_layout.classes)
     else:
-        names, colours, where = list(wanted.classes), {}, "data.masks.classes"
+        names, colours, where = list(expected_layout.classes), {}, "data.masks.classes"
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DataError(f"names the class {twice!r} twice", where=where)
     void = set()
-    for entry in wanted.void:
+    for entry in expected_layout.void:
         if isinstance(entry, str) and entry not in names:
             raise RecipeError(
                 f"{entry!r} is not a class of {where}", where="data.masks.void", remedy=nearest(entry, names)
@@ -225,7 +231,7 @@ def _classes(root: Path, wanted: Layout) -> tuple[tuple[str, ...], mask.Meaning]
 
 def _class_file(root: Path, name: str) -> tuple[list[str], dict[int, tuple[int, int, int]], str]:
     """Names in the order of the label ids, and the colours of those that have one."""
-    known = [path for each in ((name,) if name else CLASSES) if (path := root / each).is_file()]
+    known = [path for candidate in ((name,) if name else CLASSES) if (path := root / candidate).is_file()]
     if not known:
         raise DataError(
             f"has no class file {name or ' or '.join(CLASSES)}",
@@ -242,16 +248,16 @@ def _class_file(root: Path, name: str) -> tuple[list[str], dict[int, tuple[int, 
         if not line or line.startswith("#"):
             continue
         last, first = _COLOUR_LAST.fullmatch(line), _COLOUR_FIRST.fullmatch(line)
-        found = last or first
-        if found:
-            parts = found.groups() if last else (found.group(4), *found.groups()[:3])
+        class_file = last or first
+        if class_file:
+            parts = class_file.groups() if last else (class_file.group(4), *class_file.groups()[:3])
             colour = tuple(int(v) for v in parts[1:])
             if max(colour) > 255:
                 raise DataError(f"{line!r} has a colour beyond 255", where=f"{known[0]}:{number}")
             if colour in colours.values():
                 raise DataError(f"{line!r} has the colour of another class", where=f"{known[0]}:{number}")
             colours[len(names)] = (colour[0], colour[1], colour[2])
-        names.append(parts[0] if found else line)
+        names.append(parts[0] if class_file else line)
     if colours and len(colours) < len(names):
         without = next(names[i] for i in range(len(names)) if i not in colours)
         raise DataError(f"some classes have a colour and {without!r} has none", where=str(known[0]))

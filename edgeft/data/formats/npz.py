@@ -57,14 +57,14 @@ def open(spec: recipe.Data) -> Dataset:
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to an .npz file")
     with archive_of(path) as archive:
         keys = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
-        found = _form(keys, path)
-        images = {name: _images(path, archive, image_key) for name, (image_key, _) in found.items()}
-        truth = {name: _labels(path, archive, key, len(images[name])) for name, (_, key) in found.items()}
+        array_form = _form(keys, path)
+        images = {name: _images(path, archive, image_key) for name, (image_key, _) in array_form.items()}
+        truth = {name: _labels(path, archive, key, len(images[name])) for name, (_, key) in array_form.items()}
         names = next((member(path, archive, key) for key in LABEL_KEYS if key in keys), None)
     labels, targets = _encode(truth, names, str(path))
-    pool = Rows(str(path), {found[name][0]: images[name] for name in found})
+    pool = Rows(str(path), {array_form[name][0]: images[name] for name in array_form})
     splits, start = {}, 0
-    for name in found:
+    for name in array_form:
         splits[name] = Split(name, pool, np.arange(start, start + len(images[name])), targets[name])
         start += len(images[name])
     require_classes(splits, labels, str(path), spec.split)
@@ -86,13 +86,13 @@ def archive_of(path: Path) -> zipfile.ZipFile:
 
 def _form(keys: list[str], path: Path) -> dict[str, tuple[str, str]]:
     for image_form, label_form in FORMS:
-        found = {n: (image_form.format(n), label_form.format(n)) for n in NAMES if image_form.format(n) in keys}
-        if not found:
+        keys_of_split = {n: (image_form.format(n), label_form.format(n)) for n in NAMES if image_form.format(n) in keys}
+        if not keys_of_split:
             continue
-        for image_key, label_key in found.values():
+        for image_key, label_key in keys_of_split.values():
             if label_key not in keys:
                 raise DataError(f"has {image_key} but no {label_key}", where=str(path), remedy=nearest(label_key, keys))
-        return found
+        return keys_of_split
     raise DataError(
         f"has no images: its keys are {', '.join(keys[:10]) or 'none'}",
         where=str(path),

@@ -72,20 +72,20 @@ def open(spec: recipe.Data) -> Dataset:
     notes: list[str] = []
     source, target = asked["source"], asked["target"]
     if root.is_dir():
-        found = _split_files(root, source, target)
+        files_of = _split_files(root, source, target)
     elif _table(root):
-        found = {"train": (root,)}
+        files_of = {"train": (root,)}
     else:
         raise DataError("is not a table of pairs", where=str(root), remedy=f"expected {', '.join(TABLES)}, or a folder")
     splits = {}
     for name in NAMES:
-        if name in found:
-            pool = _read(found[name], source, target, spec.quoting, notes)
+        if name in files_of:
+            pool = _read(files_of[name], source, target, spec.quoting, notes)
             targets = np.empty(len(pool), object)
             targets[:] = pool.targets
             splits[name] = Split(name, pool, np.arange(len(pool)), targets)
-    splits, told = complete(splits, spec.split, spec.split_seed, str(root))
-    return Dataset(str(root), (), splits, [*notes, *told], {"source": source, "target": target})
+    splits, note = complete(splits, spec.split, spec.split_seed, str(root))
+    return Dataset(str(root), (), splits, [*notes, *note], {"source": source, "target": target})
 
 
 def _bare(path: Path) -> Path:
@@ -103,7 +103,7 @@ def _split_of(path: Path) -> str:
 
 def _split_files(root: Path, source: str, target: str) -> dict[str, tuple[Path, ...]]:
     """The files of each split: (source, target) texts, or (table,)."""
-    found: dict[str, dict[str, Path]] = {}
+    files_of: dict[str, dict[str, Path]] = {}
     kinds = set()
     for path in sorted(root.iterdir()):
         kind = "table" if _table(path) else _bare(path).suffix.lstrip(".")
@@ -111,7 +111,7 @@ def _split_files(root: Path, source: str, target: str) -> dict[str, tuple[Path, 
         name = _split_of(path)
         if not name or path.name.startswith(".") or kind not in ("table", source, target):
             continue
-        known = found.setdefault(name, {})
+        known = files_of.setdefault(name, {})
         if kind in known:
             raise DataError(
                 f"both {known[kind].name} and {path.name} are there: which one is meant?",
@@ -120,7 +120,7 @@ def _split_files(root: Path, source: str, target: str) -> dict[str, tuple[Path, 
             )
         known[kind] = path
     files: dict[str, tuple[Path, ...]] = {}
-    for name, known in found.items():
+    for name, known in files_of.items():
         texts = [kind for kind in (source, target) if kind in known]
         if "table" in known and texts:
             raise DataError(
@@ -260,8 +260,8 @@ def _table_rows(path: Path, source: str, target: str, quoting: str, oddities: li
     oddities += counted.notes()
 
 
-def _require(header: list[str], wanted: tuple[str, ...], path: Path) -> None:
-    for name in wanted:
+def _require(header: list[str], required: tuple[str, ...], path: Path) -> None:
+    for name in required:
         if header.count(name) != 1:
             raise DataError(
                 f"has {'twice the' if name in header else 'no'} column {name!r}",

@@ -155,15 +155,15 @@ def _layout(path: Path, first: str, named: Mapping[str, str], quoting: str) -> t
         )
     where = {}
     for key, names in COLUMNS.items():
-        found = next((name for name in ((named[key],) if key in named else names) if name in head), None)
-        if found is not None:
-            where[key] = head.index(found)
+        column = next((name for name in ((named[key],) if key in named else names) if name in head), None)
+        if column is not None:
+            where[key] = head.index(column)
         elif key in named or key != "rating":
-            wanted = named.get(key, names[0])
+            expected_column = named.get(key, names[0])
             raise DataError(
-                f"has no column {wanted!r} for the {key}",
+                f"has no column {expected_column!r} for the {key}",
                 where=f"{path}:1",
-                remedy=f"{nearest(wanted, head)} Set data.columns.{key}",
+                remedy=f"{nearest(expected_column, head)} Set data.columns.{key}",
             )
     return form, where, True
 
@@ -240,10 +240,10 @@ def taken(spec: recipe.Data) -> tuple[dict[str, list[str]], list[str]]:
     if not len(user):
         raise DataError("holds no ratings", where=str(path), remedy="give lines of user, item, rating and time")
     users, items = list(lines.users), list(lines.items)
-    found: dict[str, list[str]] = {}
+    histories: dict[str, list[str]] = {}
     for who, what in zip(user, item):
-        found.setdefault(users[who], []).append(items[what])
-    return found, notes
+        histories.setdefault(users[who], []).append(items[what])
+    return histories, notes
 
 
 def _ordered(lines: _Lines) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
@@ -310,10 +310,10 @@ def _titles(path: Path, items: list[str]) -> tuple[tuple[str, ...], list[str]]:
         if len(fields) > 1 and fields[1].strip():
             known[fields[0].strip()] = "".join(c if c.isprintable() else " " for c in fields[1].strip())
     names = [known.get(item, item) for item in items]
-    seen: dict[str, int] = {}
+    count_of: dict[str, int] = {}
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-    unique = tuple(name if seen[name] == 1 else f"{name} [{item}]" for name, item in zip(names, items))
+        count_of[name] = count_of.get(name, 0) + 1
+    unique = tuple(name if count_of[name] == 1 else f"{name} [{item}]" for name, item in zip(names, items))
     without = sum(item not in known for item in items)
     return unique, [f"{without} items have no title in {beside.name}"] if known and without else []
 

@@ -42,15 +42,15 @@ MOST_CHOICES = 32
 class Steps:
     """Observations as the file has them: mapped where they are stored uncompressed. `rows` are those acted on (T,)."""
 
-    def __init__(self, path: str, seen: np.ndarray, rows: np.ndarray) -> None:
-        self.path, self.seen, self.rows = path, seen, rows
+    def __init__(self, path: str, observations: np.ndarray, rows: np.ndarray) -> None:
+        self.path, self.seen, self.rows = path, observations, rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def raw(self, i: int) -> np.ndarray:
-        seen = np.array(self.seen[self.rows[i]])
-        return seen if seen.dtype == np.uint8 else seen.astype(np.float32).reshape(-1)
+        observation = np.array(self.seen[self.rows[i]])
+        return observation if observation.dtype == np.uint8 else observation.astype(np.float32).reshape(-1)
 
     def source(self, i: int) -> str:
         return f"{self.path}[obs][{self.rows[i]}]"
@@ -101,9 +101,9 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
     notes = _judge_actions(arrays["acts"], spec, f"{path}[acts]")
     done = np.asarray(arrays["acts"], np.float32).reshape(len(arrays["acts"]), -1)
     episode, rows = _numbered(arrays, len(done), str(path), notes)
-    seen = arrays["obs"]
-    picture = seen.dtype == np.uint8
-    for key, values in (("acts", done), *(() if picture else (("obs", seen),))):
+    observations = arrays["obs"]
+    picture = observations.dtype == np.uint8
+    for key, values in (("acts", done), *(() if picture else (("obs", observations),))):
         bad = _first_bad(values)
         if bad is not None:
             raise DataError(
@@ -112,9 +112,9 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
                 remedy="leave out that step or its episode",
             )
     labels = tuple(f"action_{i}" for i in range(done.shape[1])) if done.shape[1] > 1 else ("action",)
-    made = _dataset(str(path), labels, Steps(str(path), seen, rows), done, episode, spec, picture)
-    made.notes.extend(notes)
-    return made
+    episodes = _dataset(str(path), labels, Steps(str(path), observations, rows), done, episode, spec, picture)
+    episodes.notes.extend(notes)
+    return episodes
 
 
 def _judge_actions(acts: np.ndarray, spec: recipe.Data, where: str) -> list[str]:
@@ -158,7 +158,7 @@ def _after_lasts(arrays: dict[str, np.ndarray], keys: list[str], where: str, not
 
 def _numbered(arrays: dict[str, np.ndarray], steps: int, where: str, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """The episode of each step (T,), and the rows of `obs` that were acted on (an episode may end with one more)."""
-    seen, rows = len(arrays["obs"]), np.arange(steps)
+    observation_count, rows = len(arrays["obs"]), np.arange(steps)
     if "indices" in arrays:
         starts = np.zeros(steps, np.int64)
         ends = np.asarray(arrays["indices"]).astype(np.int64).reshape(-1)
@@ -171,8 +171,8 @@ def _numbered(arrays: dict[str, np.ndarray], steps: int, where: str, notes: list
             )
         starts[ends] = 1
         episode = np.cumsum(starts)
-        if seen == steps + len(ends) + 1:  # one last observation an episode, after the last action
-            rows, seen = rows + episode, steps
+        if observation_count == steps + len(ends) + 1:  # one last observation an episode, after the last action
+            rows, observation_count = rows + episode, steps
     elif "episode_starts" in arrays:
         episode = np.cumsum(np.asarray(arrays["episode_starts"]).reshape(-1).astype(bool))
     elif lasts := [key for key in LASTS if key in arrays]:
@@ -181,9 +181,9 @@ def _numbered(arrays: dict[str, np.ndarray], steps: int, where: str, notes: list
         episode = rows // STRETCH
         expected = ", ".join((*STARTS, *LASTS[:3]))
         notes.append(f"{where}: does not mark where episodes end ({expected}): divided in stretches of {STRETCH} steps")
-    if seen != steps or len(episode) != steps:
+    if observation_count != steps or len(episode) != steps:
         raise DataError(
-            f"{seen} observations do not fit {steps} actions",
+            f"{observation_count} observations do not fit {steps} actions",
             where=where,
             remedy="give an observation for each action, and at most one more at the end of every episode of `indices`",
         )
@@ -241,11 +241,11 @@ def _tub(path: Path, spec: recipe.Data) -> Dataset:
             remedy="correct or remove these lines, or copy the tub again with its images/",
         )
     stretch = np.arange(len(files)) // STRETCH
-    made = _dataset(
+    tub = _dataset(
         str(path), tuple(CONTROLS.values()), Frames(files), np.asarray(done, np.float32), stretch, spec, picture=True
     )
-    made.notes.extend([f"{len(bad)} records left out, the first: {bad[0]}"] if bad else [])
-    return made
+    tub.notes.extend([f"{len(bad)} records left out, the first: {bad[0]}"] if bad else [])
+    return tub
 
 
 def _deleted(manifest: Path) -> set[Any]:
@@ -266,8 +266,8 @@ def _dataset(
     spec: recipe.Data,
     picture: bool,
 ) -> Dataset:
-    whole = tuple(spec.split) == WHOLE
-    parts = [np.arange(len(done))] if whole else grouped(groups, fractions(spec.split), spec.split_seed, name)
+    undivided = tuple(spec.split) == WHOLE
+    parts = [np.arange(len(done))] if undivided else grouped(groups, fractions(spec.split), spec.split_seed, name)
     splits = {part: Split(part, pool, at, done[at]) for part, at in zip(NAMES, parts)}
     facts: dict[str, Any] = {"kind": "image" if picture else "vector"}
     if not picture and isinstance(pool, Steps):

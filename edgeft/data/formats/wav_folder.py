@@ -84,23 +84,23 @@ def open(spec: recipe.Data) -> Dataset:
     clips = {name: _clips(root, name, folders, pattern, spec, notes) for name, folders in places.items()}
     if list(clips) == ["train"]:
         clips = _divided(root, clips["train"], notes)
-    every = [clip for found in clips.values() for clip in found]
-    if not every:
+    all_clips = [clip for clips_of_class in clips.values() for clip in clips_of_class]
+    if not all_clips:
         raise DataError(
             "holds no sounds",
             where=str(root),
             remedy='expected train/CLASS/*.wav, CLASS/*.wav, or data.pattern = "{label}_{speaker}" for flat folders',
         )
-    labels = tuple(sorted({clip.label for clip in every}))
+    labels = tuple(sorted({clip.label for clip in all_clips}))
     number = {label: i for i, label in enumerate(labels)}
-    pool, splits, start = Files(root, [clip.path for clip in every]), {}, 0
-    for name, found in clips.items():
-        targets = np.array([number[clip.label] for clip in found], np.int64)
-        splits[name] = Split(name, pool, np.arange(start, start + len(found)), targets)
-        start += len(found)
+    pool, splits, start = Files(root, [clip.path for clip in all_clips]), {}, 0
+    for name, clips_of_class in clips.items():
+        targets = np.array([number[clip.label] for clip in clips_of_class], np.int64)
+        splits[name] = Split(name, pool, np.arange(start, start + len(clips_of_class)), targets)
+        start += len(clips_of_class)
     require_classes(splits, labels, str(root), spec.split)
     if spec.group:
-        splits, more = by_group(splits, np.array([clip.group for clip in every]), spec, str(root))
+        splits, more = by_group(splits, np.array([clip.group for clip in all_clips]), spec, str(root))
         require_classes(splits, labels, str(root), spec.split)
     else:
         splits, more = complete(splits, spec.split, spec.split_seed, str(root))
@@ -148,13 +148,13 @@ def _clips(
     aside = [name for name in places if name.startswith("_")]
     if aside:
         notes.append(f"the folder {aside[0]!r} is taken for no class, since its name starts with '_'")
-    found, strange, other = [], [], []
+    clips, strange, unreadable = [], [], []
     for label, place in sorted(places.items()):
         if label.startswith("_"):
             continue
         for path in sorted(p for p in place.rglob("*") if p.is_file() and not p.name.startswith(".")):
             if path.suffix.lower() not in SUFFIXES:
-                other.append(path)
+                unreadable.append(path)
                 continue
             match = pattern.fullmatch(path.stem) if pattern else None
             if pattern and match is None:
@@ -162,15 +162,15 @@ def _clips(
                 continue
             parts = match.groupdict() if match else {}
             clip = Clip(path.relative_to(root).as_posix(), parts.get("label", label), parts.get(spec.group, ""))
-            found.append(clip)
-    if other:
-        notes.append(f"{split}: {len(other)} files are no sounds, for example {other[0]}")
+            clips.append(clip)
+    if unreadable:
+        notes.append(f"{split}: {len(unreadable)} files are no sounds, for example {unreadable[0]}")
     if strange:
-        text = f"{len(strange)} of {len(strange) + len(found)} file names do not fit the pattern {spec.pattern!r}"
-        if len(strange) > MAX_UNREADABLE * (len(strange) + len(found)):
+        text = f"{len(strange)} of {len(strange) + len(clips)} file names do not fit the pattern {spec.pattern!r}"
+        if len(strange) > MAX_UNREADABLE * (len(strange) + len(clips)):
             raise DataError(text, where=str(strange[0]), remedy="set data.pattern to what the names have in common")
         notes.append(f"{split}: skipped: {text}, for example {strange[0]}")
-    return sorted(found, key=lambda clip: (clip.label, clip.path))
+    return sorted(clips, key=lambda clip: (clip.label, clip.path))
 
 
 def _divided(root: Path, clips: list[Clip], notes: list[str]) -> dict[str, list[Clip]]:
@@ -192,7 +192,7 @@ def _divided(root: Path, clips: list[Clip], notes: list[str]) -> dict[str, list[
             notes.append(f"{name}: {len(absent)} of {len(paths)} files are not there, for example {absent[0]}")
         homes |= dict.fromkeys(paths, split)
     parts = {name: [clip for clip in clips if homes.get(clip.path, "train") == name] for name in NAMES}
-    return {name: found for name, found in parts.items() if found or name == "train"}
+    return {name: clips_of_part for name, clips_of_part in parts.items() if clips_of_part or name == "train"}
 
 
 def by_group(
@@ -202,20 +202,21 @@ def by_group(
     share = dict(zip(NAMES, fractions(spec.split)))
     notes = []
     names = list(splits)
-    for i, one in enumerate(names):
-        for other in names[i + 1 :]:
-            first, second = (set(groups[splits[name].indices].tolist()) for name in (one, other))
+    for i, name_of_part in enumerate(names):
+        for later_name in names[i + 1 :]:
+            first, second = (set(groups[splits[name].indices].tolist()) for name in (name_of_part, later_name))
             if first & second:
                 notes.append(
-                    f"{len(first & second)} of {len(second)} values of {spec.group!r} in {other}/ are also in {one}/: "
-                    f"{other} does not measure the accuracy on a new {spec.group}"
+                    f"{len(first & second)} of {len(second)} values of {spec.group!r} in {later_name}/ "
+                    f"are also in {name_of_part}/: "
+                    f"{later_name} does not measure the accuracy on a new {spec.group}"
                 )
     missing = [name for name in ("val", "test") if name not in splits]
     if "train" in splits and missing:
         parts = ["train", *missing]
-        whole, total = splits["train"], sum(share[name] for name in parts)
-        at = grouped(groups[whole.indices], [share[name] / total for name in parts], spec.split_seed, where)
-        splits = splits | {name: whole.subset(positions, name) for name, positions in zip(parts, at)}
+        train, total = splits["train"], sum(share[name] for name in parts)
+        at = grouped(groups[train.indices], [share[name] / total for name in parts], spec.split_seed, where)
+        splits = splits | {name: train.subset(positions, name) for name, positions in zip(parts, at)}
         counts = ", ".join(f"{name} {len(splits[name])} ({_listed(groups[splits[name].indices])})" for name in parts)
         notes.append(f"train was divided by whole {spec.group!r} with seed {spec.split_seed} into {counts}")
     return {name: splits[name] for name in NAMES if name in splits}, notes

@@ -42,13 +42,13 @@ def open(spec: recipe.Data) -> Dataset:
     names = described.names if described is not None and described.names else _names(root)
     notes: list[str] = []
     places = _places(root, described, notes)
-    found = {part: _read(root, places[part], len(names)) for part in NAMES if part in places}
+    boxes_of = {part: _read(root, places[part], len(names)) for part in NAMES if part in places}
     if not names:
-        highest = max((int(b.classes.max(initial=-1)) for f in found.values() for b in f.good), default=-1)
+        highest = max((int(b.classes.max(initial=-1)) for f in boxes_of.values() for b in f.good), default=-1)
         names = tuple(str(i) for i in range(highest + 1))
-    made = dataset(str(root), names, found, spec)
-    made.notes[:0] = notes
-    return made
+    yolo_dataset = dataset(str(root), names, boxes_of, spec)
+    yolo_dataset.notes[:0] = notes
+    return yolo_dataset
 
 
 def _places(root: Path, described: data_yaml.Description | None, notes: list[str]) -> dict[str, list[Path]]:
@@ -109,19 +109,19 @@ def _pictures(root: Path, places: list[Path]) -> Iterator[Path]:
 
 
 def _read(root: Path, places: list[Path], classes: int) -> Found:
-    found = Found()
+    annotations = Found()
     for path in _pictures(root, places):
         try:
             size = size_of(path)
             label = _label(root, path)
             rows = _rows(label, size, classes) if label.is_file() else []
         except Wrong as error:
-            found.bad.append(error)
+            annotations.bad.append(error)
             continue
         if not rows:
-            found.empty.append(f"{label} ({'empty' if label.is_file() else 'absent'})")
-        picture(path, size, rows, found)
-    return found
+            annotations.empty.append(f"{label} ({'empty' if label.is_file() else 'absent'})")
+        picture(path, size, rows, annotations)
+    return annotations
 
 
 def _label(root: Path, path: Path) -> Path:

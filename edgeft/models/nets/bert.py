@@ -146,10 +146,10 @@ class BertClassifier(nn.Module):
 
     def tokens(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """The last layer's (N, L, hidden), what `BertModel` calls last_hidden_state."""
-        kept = attention_mask.to(torch.float32)
-        return self.encoder(self.embeddings(input_ids), ((1.0 - kept) * MASKED)[:, None, None, :])
+        mask = attention_mask.to(torch.float32)
+        return self.encoder(self.embeddings(input_ids), ((1.0 - mask) * MASKED)[:, None, None, :])
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        kept = attention_mask.to(torch.float32)[:, :, None]
-        mean = (self.tokens(input_ids, attention_mask) * kept).sum(1) / kept.sum(1).clamp(min=1.0)
+        mask = attention_mask.to(torch.float32)[:, :, None]
+        mean = (self.tokens(input_ids, attention_mask) * mask).sum(1) / mask.sum(1).clamp(min=1.0)
         return self.classifier(self.dropout(mean))

@@ -38,12 +38,12 @@ class Lite0Features(EfficientNetLite0):
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
         x = self.act(self._bn0(self._conv_stem(x)))
-        found = []
+        features = []
         for i, block in enumerate(self._blocks):
             x = block(x)
             if i in self._taps:
-                found.append(x)
-        return found
+                features.append(x)
+        return features
 
 
 class MobileNetV2Features(MobileNetV2):
@@ -57,12 +57,12 @@ class MobileNetV2Features(MobileNetV2):
         self.channels = tuple(self.features[i].conv[-2].out_channels for i in self._taps)  # type: ignore[union-attr, index, misc]
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
-        found = []
+        features = []
         for i, block in enumerate(self.features):
             x = block(x)
             if i in self._taps:
-                found.append(x)
-        return found
+                features.append(x)
+        return features
 
 
 class PlainFeatures(nn.Module):
@@ -79,11 +79,11 @@ class PlainFeatures(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        found = []
+        features = []
         for stage in self.stages:
             x = stage(x)
-            found.append(x)
-        return found[2:]
+            features.append(x)
+        return features[2:]
 
 
 class PathAggregation(nn.Module):
@@ -97,12 +97,12 @@ class PathAggregation(nn.Module):
         self.down = nn.ModuleList(_conv(width, width) for _ in channels[1:])
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        found = [lateral(x) for lateral, x in zip(self.lateral, features)]
-        for i in range(len(found) - 2, -1, -1):
-            found[i] = self.up[i](found[i] + F.interpolate(found[i + 1], scale_factor=2.0, mode="nearest"))
-        for i in range(1, len(found)):
-            found[i] = self.down[i - 1](found[i] + self.shrink[i - 1](found[i - 1]))
-        return found
+        laterals = [lateral(x) for lateral, x in zip(self.lateral, features)]
+        for i in range(len(laterals) - 2, -1, -1):
+            laterals[i] = self.up[i](laterals[i] + F.interpolate(laterals[i + 1], scale_factor=2.0, mode="nearest"))
+        for i in range(1, len(laterals)):
+            laterals[i] = self.down[i - 1](laterals[i] + self.shrink[i - 1](laterals[i - 1]))
+        return laterals
 
 
 class Branches(nn.Module):
@@ -148,9 +148,9 @@ class Detector(nn.Module):
 
         What a backbone has no use for (the classifier and the layer before it) is left out.
         """
-        own = self.backbone.state_dict()
-        found = {f"backbone.{name}": tensor for name, tensor in state.items() if name in own}
-        return state if any(name.startswith("backbone.") for name in state) or not found else found
+        backbone_state = self.backbone.state_dict()
+        matching = {f"backbone.{name}": tensor for name, tensor in state.items() if name in backbone_state}
+        return state if any(name.startswith("backbone.") for name in state) or not matching else matching
 
 
 class YoloLite0(Detector):

@@ -80,14 +80,14 @@ def stem_width(width: float = 1.0) -> int:
 
 def blocks(width: float = 1.0, depth: float = 1.0, stages: int = len(STAGES)) -> tuple[nn.ModuleList, tuple[int, ...]]:
     """The blocks after the stem of the first `stages`, and the index of the last block of each."""
-    made: list[nn.Module] = []
+    layers: list[nn.Module] = []
     ends, inputs = [], stem_width(width)
     for repeats, kernel, stride, expand, outputs in STAGES[:stages]:
         for i in range(max(1, round(repeats * depth))):
-            made.append(MBConv(inputs, _channels(outputs, width), kernel, 1 if i else stride, expand))
+            layers.append(MBConv(inputs, _channels(outputs, width), kernel, 1 if i else stride, expand))
             inputs = _channels(outputs, width)
-        ends.append(len(made) - 1)
-    return nn.ModuleList(made), tuple(ends)
+        ends.append(len(layers) - 1)
+    return nn.ModuleList(layers), tuple(ends)
 
 
 class EfficientNetLite0(nn.Module):

@@ -78,12 +78,12 @@ class LRASPP(nn.Module):
                 remedy="for example [288, 384]",
             )
         x = self.act(self._bn0(self._conv_stem(x)))
-        kept = {}
+        features = {}
         for index, block in enumerate(self._blocks):
             x = block(x)
             if index in self.taps:
-                kept[index] = x
-        return self.head(x, [kept[index] for index in self.taps])
+                features[index] = x
+        return self.head(x, [features[index] for index in self.taps])
 
 
 class Decoder(nn.Module):

@@ -24,9 +24,9 @@ def _perceptron(widths: Sequence[int]) -> nn.Sequential:
 
 def _embedding(count: int, width: int) -> nn.Embedding:
     """Small numbers, so that items hardly differ before something is learned of them (He et al.: std 0.01)."""
-    made = nn.Embedding(count, width)
-    nn.init.normal_(made.weight, std=0.01)
-    return made
+    embedding = nn.Embedding(count, width)
+    nn.init.normal_(embedding.weight, std=0.01)
+    return embedding
 
 
 def _one_score(n_classes: int) -> None:
@@ -94,5 +94,5 @@ class TwoTower(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, user: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        one, many = self.user_tower(self.dropout(self.user(user))), self.head(self.item_tower(self.item(items)))
-        return (one.unsqueeze(1) * many).sum(dim=-1)
+        user_vector, many = self.user_tower(self.dropout(self.user(user))), self.head(self.item_tower(self.item(items)))
+        return (user_vector.unsqueeze(1) * many).sum(dim=-1)

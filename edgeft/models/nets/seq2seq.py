@@ -50,8 +50,8 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         y = self.norm(x)
-        seen = attend(self.query(y), self.key(y), self.value(y), bias, self.heads)
-        return self.feed(x + self.dropout(self.out(seen)))
+        attended = attend(self.query(y), self.key(y), self.value(y), bias, self.heads)
+        return self.feed(x + self.dropout(self.out(attended)))
 
 
 class DecoderLayer(nn.Module):
@@ -79,8 +79,8 @@ class DecoderLayer(nn.Module):
         key, value = self.key(y), self.value(y)
         before = torch.cat([cache[0], key], 1), torch.cat([cache[1], value], 1)
         x = x + self.dropout(self.out(attend(self.query(y), *before, bias, self.heads)))
-        seen = attend(self.cross_query(self.cross_norm(x)), *memory, memory_bias, self.heads)
-        return self.feed(x + self.dropout(self.cross_out(seen))), key, value
+        attended = attend(self.cross_query(self.cross_norm(x)), *memory, memory_bias, self.heads)
+        return self.feed(x + self.dropout(self.cross_out(attended))), key, value
 
 
 class Embedding(nn.Module):
@@ -153,8 +153,8 @@ class Decoder(nn.Module):
         x, rows = self.embedding(tokens, positions), []
         for i, layer in enumerate(self.layers):
             at, after = 2 * i, 2 * i + 1
-            kept, seen = (cache[:, at], cache[:, after]), (memory[:, at], memory[:, after])
-            x, key, value = layer(x, bias, kept, seen, source_bias)
+            cache_pair, memory_pair = (cache[:, at], cache[:, after]), (memory[:, at], memory[:, after])
+            x, key, value = layer(x, bias, cache_pair, memory_pair, source_bias)
             rows += [key, value]
         return (self.head(self.norm(x)), *rows)
 

@@ -141,9 +141,9 @@ def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.where(_undecided(logits), -1, logits.argmax(axis=1)).astype(np.int64)
 
 
-def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
     """(N,) bool: the same class."""
-    return np.asarray(decisions(one) == decisions(other))
+    return np.asarray(decisions(first) == decisions(second))
 
 
 def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -207,8 +207,10 @@ def confusion(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndar
     """int64 (C, C): how many samples of a class (row) were taken for which one (column), undecided ones left out."""
     logits = _logits(outputs)
     targets, decided, classes = _checked_targets(logits, targets), decisions(outputs), logits.shape[1]
-    seen = decided >= 0
-    return np.bincount(targets[seen] * classes + decided[seen], minlength=classes**2).reshape(classes, classes)
+    is_decided = decided >= 0
+    return np.bincount(targets[is_decided] * classes + decided[is_decided], minlength=classes**2).reshape(
+        classes, classes
+    )
 
 
 def _auc(scores: np.ndarray, positive: np.ndarray) -> float:

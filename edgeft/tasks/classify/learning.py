@@ -68,8 +68,8 @@ def loss(
     """
     if weights is None:
         return F.cross_entropy(logits, targets, label_smoothing=smoothing)
-    each = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
-    return (each * weights.to(each)[targets]).mean()
+    losses = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+    return (losses * weights.to(losses)[targets]).mean()
 
 
 weights = balance.of_dataset

@@ -109,9 +109,9 @@ def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     return _values(outputs)
 
 
-def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(N,) bool: every control within `TOLERANCE` of the range that it spans over `one`."""
-    first, second = _values(one), _values(other)
+def alike(left_outputs: Mapping[str, np.ndarray], right_outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) bool: every control within `TOLERANCE` of the range that it spans over `left_outputs`."""
+    first, second = _values(left_outputs), _values(right_outputs)
     return np.asarray((np.abs(first - second) <= TOLERANCE * np.ptp(first, axis=0)).all(axis=1))
 
 

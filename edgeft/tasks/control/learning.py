@@ -42,9 +42,9 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
     return {} if data.channels == 3 else {"channels": data.channels}
 
 
-def loss(said: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+def loss(outputs: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
     """Mean squared error of controls (N, K) in standard deviations; `smoothing` has no meaning here."""
-    return _squared(said, targets[:, 0], targets[:, 1])
+    return _squared(outputs, targets[:, 0], targets[:, 1])
 
 
 def distill(
@@ -62,15 +62,15 @@ def distill(
     return weight * soft + (1 - weight) * loss(student, targets)
 
 
-def _squared(said: torch.Tensor, wanted: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
-    return ((said - wanted) / spread).pow(2).mean()
+def _squared(outputs: torch.Tensor, targets: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
+    return ((outputs - targets) / spread).pow(2).mean()
 
 
 class _Scaled:
     """Targets of a batch and the split's spread, float32 (N, 2, K)."""
 
-    def __init__(self, every: np.ndarray) -> None:
-        spread = np.asarray(every, np.float64).std(axis=0)
+    def __init__(self, targets: np.ndarray) -> None:
+        spread = np.asarray(targets, np.float64).std(axis=0)
         self.spread = np.where(spread > 0, spread, 1.0).astype(np.float32)
 
     def __call__(self, targets: Sequence[Any]) -> torch.Tensor:

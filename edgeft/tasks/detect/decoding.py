@@ -62,17 +62,17 @@ Outputs = Mapping[str, np.ndarray]
 def decode(outputs: Outputs, labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
     """Per sample `label` ("2 car, 1 bus"), `found` (boxes in words), `boxes`, in pixels of the network's input."""
     _check_labels(outputs, labels)
-    return [_said(seen, labels) for seen in detections(outputs, SHOWN)]
+    return [_said(rows, labels) for rows in detections(outputs, SHOWN)]
 
 
 def tell(outputs: Outputs, raw: Any, spec: Mapping[str, Any], labels: Sequence[str], *, top: int = 5) -> dict[str, Any]:
     """The same of the one sample `raw`, in its own pixels."""
     _check_labels(outputs, labels)
-    (seen,) = detections(outputs, SHOWN)
+    (rows,) = detections(outputs, SHOWN)
     height, width = np.asarray(raw).shape[:2]
-    seen = seen.copy()
-    seen[:, :4] = letterbox.to_raw(seen[:, :4], height, width, letterbox.check(spec)[0].size)
-    return _said(seen, labels)
+    rows = rows.copy()
+    rows[:, :4] = letterbox.to_raw(rows[:, :4], height, width, letterbox.check(spec)[0].size)
+    return _said(rows, labels)
 
 
 def _check_labels(outputs: Outputs, labels: Sequence[str]) -> None:
@@ -81,7 +81,7 @@ def _check_labels(outputs: Outputs, labels: Sequence[str]) -> None:
         raise BundleError(f"{len(labels)} labels for {classes} classes", where="labels")
 
 
-def _said(seen: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+def _said(rows: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
     boxes = [
         {
             "label": str(labels[int(row[5])]),
@@ -89,13 +89,13 @@ def _said(seen: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
             "score": float(row[4]),
             "box": [round(float(v), 1) for v in row[:4]],
         }
-        for row in seen
+        for row in rows
     ]
     words = [
         "{} {:.0f} % at {:.0f},{:.0f} to {:.0f},{:.0f}".format(labels[int(row[5])], 100 * row[4], *row[:4])
-        for row in seen
+        for row in rows
     ]
-    return {"label": _counted(seen[:, 5], labels), "found": "; ".join(words), "boxes": boxes}
+    return {"label": _counted(rows[:, 5], labels), "found": "; ".join(words), "boxes": boxes}
 
 
 def _counted(classes: Any, labels: Sequence[str]) -> str:
@@ -127,13 +127,13 @@ def draw_beside(raw: Any, decoded: Mapping[str, Any], target: Any) -> dict[str, 
     pixels = pixels[::skip, ::skip]
     if pixels.ndim == 2 or pixels.shape[2] < 3:
         pixels = np.repeat(pixels.reshape(*pixels.shape[:2], -1)[:, :, :1], 3, axis=2)
-    made = np.ascontiguousarray(pixels[:, :, :3]).copy()
+    canvas = np.ascontiguousarray(pixels[:, :, :3]).copy()
     for box in reversed(list(decoded.get("boxes", ()))):
-        _frame(made, np.asarray(box["box"]) / skip, _COLOURS[box["class"] % len(_COLOURS)], dash=0)
+        _frame(canvas, np.asarray(box["box"]) / skip, _COLOURS[box["class"] % len(_COLOURS)], dash=0)
     if target is not None:
         for box in np.asarray(target["boxes"]):
-            _frame(made, box / skip, _TRUE, dash=4)
-    return {"image": made, "wide": True}
+            _frame(canvas, box / skip, _TRUE, dash=4)
+    return {"image": canvas, "wide": True}
 
 
 def _frame(pixels: np.ndarray, box: np.ndarray, colour: tuple[int, int, int], dash: int) -> None:
@@ -162,19 +162,19 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
             where=where,
             remedy="rename the classes of the data, or leave that one out",
         )
-    made = np.empty(len(targets), object)
+    joined = np.empty(len(targets), object)
     for i, target in enumerate(targets):
-        made[i] = {**target, "classes": np.array([number[ours[int(k)]] for k in target["classes"]], np.int64)}
-    return made
+        joined[i] = {**target, "classes": np.array([number[ours[int(k)]] for k in target["classes"]], np.int64)}
+    return joined
 
 
 def _matched(outputs: Outputs, targets: np.ndarray, thresholds: Sequence[float]) -> list[ap.Matches]:
-    found = levels(outputs)
-    if len(found[0].logits) != len(targets):
-        raise DataError(f"{len(found[0].logits)} outputs for {len(targets)} targets", where="targets")
+    pyramid = levels(outputs)
+    if len(pyramid[0].logits) != len(targets):
+        raise DataError(f"{len(pyramid[0].logits)} outputs for {len(targets)} targets", where="targets")
     if not len(targets):
         raise DataError("no samples to measure", where="targets")
-    size, classes = input_size(found), found[0].logits.shape[1]
+    size, classes = input_size(pyramid), pyramid[0].logits.shape[1]
     truths = []
     for target in targets:
         boxes = letterbox.to_input(target["boxes"], target["size"], size)
@@ -225,12 +225,12 @@ def per_class(outputs: Outputs, targets: np.ndarray, labels: Sequence[str]) -> d
 def decisions(outputs: Outputs) -> np.ndarray:
     """How many boxes of each class are shown, (N, C) int64."""
     classes = levels(outputs)[0].logits.shape[1]
-    return np.stack([np.bincount(seen[:, 5].astype(int), minlength=classes) for seen in detections(outputs, SHOWN)])
+    return np.stack([np.bincount(rows[:, 5].astype(int), minlength=classes) for rows in detections(outputs, SHOWN)])
 
 
-def alike(one: Outputs, other: Outputs) -> np.ndarray:
+def alike(first: Outputs, second: Outputs) -> np.ndarray:
     """(N,) bool: the same boxes are shown, each of the same class and with an overlap of at least `SAME_IOU`."""
-    pairs = zip(detections(one, SHOWN), detections(other, SHOWN))
+    pairs = zip(detections(first, SHOWN), detections(second, SHOWN))
     return np.array([same(a, b, SAME_IOU) for a, b in pairs], bool)
 
 
@@ -240,8 +240,8 @@ def margins(outputs: Outputs) -> np.ndarray:
 
     0 where a shown rival is suppressed, or not, by an overlap close to the limit.
     """
-    found = levels(outputs)
-    return np.array([_margin(*cells(found, i)) for i in range(len(found[0].logits))], np.float64)
+    pyramid = levels(outputs)
+    return np.array([_margin(*cells(pyramid, i)) for i in range(len(pyramid[0].logits))], np.float64)
 
 
 def _margin(logits: np.ndarray, boxes: np.ndarray) -> float:
@@ -250,9 +250,9 @@ def _margin(logits: np.ndarray, boxes: np.ndarray) -> float:
     at = np.flatnonzero((best >= floor - _NEAR) & np.isfinite(boxes).all(axis=1))
     at = at[np.argsort(-best[at], kind="stable")[:CANDIDATES]]
     score, kind, place = best[at], logits[at].argmax(axis=1), boxes[at]
-    kept = suppress(place, kind, NMS_IOU)
-    margin = float(np.abs(score[kept] - floor).min(initial=_NEAR))
-    for k in kept[score[kept] >= floor]:
+    survivors = suppress(place, kind, NMS_IOU)
+    margin = float(np.abs(score[survivors] - floor).min(initial=_NEAR))
+    for k in survivors[score[survivors] >= floor]:
         later = np.flatnonzero(kind == kind[k])
         later = later[later > k]
         shared = overlaps(place[k : k + 1], place[later])[0]

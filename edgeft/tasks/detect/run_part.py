@@ -29,17 +29,17 @@ def tell(outputs, raw, spec, labels):
         cx, cy = (x + 0.5 + values[0]) * stride, (y + 0.5 + values[1]) * stride
         half = 0.5 * SIDES * stride * np.exp(np.clip(values[2:], -6, 6))
         boxes.append(np.stack([cx - half[0], cy - half[1], cx + half[0], cy + half[1]], axis=1))
-    size, every, place_of = spec["size"], np.concatenate(logits), np.concatenate(boxes)
-    every = np.where(np.isnan(every), -np.inf, every)
-    best = every.max(axis=1)
+    size, scores, place_of = spec["size"], np.concatenate(logits), np.concatenate(boxes)
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    best = scores.max(axis=1)
     at = np.flatnonzero((best >= np.log(SHOWN / (1 - SHOWN))) & np.isfinite(place_of).all(axis=1))
     at = at[np.argsort(-best[at], kind="stable")[:CANDIDATES]]
-    kinds, found = every[at].argmax(axis=1), np.clip(place_of[at], 0, [size[1], size[0], size[1], size[0]])
+    kinds, found_boxes = scores[at].argmax(axis=1), np.clip(place_of[at], 0, [size[1], size[0], size[1], size[0]])
     rows, columns, top, left = letterbox(raw.shape[0], raw.shape[1], size)
     words = []
-    for i in kept(found, kinds)[:MOST]:
+    for i in kept(found_boxes, kinds)[:MOST]:
         scale = np.array([columns / raw.shape[1], rows / raw.shape[0]] * 2)
-        box = np.clip((found[i] - [left, top, left, top]) / scale, 0, [raw.shape[1], raw.shape[0]] * 2)
+        box = np.clip((found_boxes[i] - [left, top, left, top]) / scale, 0, [raw.shape[1], raw.shape[0]] * 2)
         score = 100 / (1 + np.exp(-best[at][i]))
         words.append("{} {:.0f} % at {:.0f},{:.0f} to {:.0f},{:.0f}".format(labels[kinds[i]], score, *box))
     return "; ".join(words) or "nothing"

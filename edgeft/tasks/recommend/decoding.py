@@ -54,15 +54,15 @@ def _ids(spec: Mapping[str, Any], key: str) -> dict[str, int]:
     listed = spec.get(key)
     if not isinstance(listed, list) or not listed or not all(isinstance(name, str) for name in listed):
         raise BundleError("is not a list of ids", where=f"preprocess.{key}", remedy="export the bundle again")
-    kept = _TABLES.get(id(listed))
-    if kept is None or kept[0] is not listed or len(kept[1]) != len(listed):
+    cached = _TABLES.get(id(listed))
+    if cached is None or cached[0] is not listed or len(cached[1]) != len(listed):
         if len(_TABLES) >= 8:
             _TABLES.clear()
-        kept = _TABLES[id(listed)] = (listed, {name: number for number, name in enumerate(listed)})
-        if len(kept[1]) != len(listed):
+        cached = _TABLES[id(listed)] = (listed, {name: number for number, name in enumerate(listed)})
+        if len(cached[1]) != len(listed):
             del _TABLES[id(listed)]
             raise BundleError("names one id twice", where=f"preprocess.{key}", remedy="export the bundle again")
-    return kept[1]
+    return cached[1]
 
 
 def _known(name: str, table: Mapping[str, int], what: str) -> int:
@@ -169,8 +169,8 @@ def ranks(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
     at = _checked(targets, len(scores), scores.shape[1])[:, :1]
     true = np.take_along_axis(scores, at, axis=1)
     before = np.arange(scores.shape[1]) < at
-    found = ((scores > true) | ((scores == true) & before)).sum(axis=1)
-    return np.where(_undecided(scores), scores.shape[1], found)
+    rank = ((scores > true) | ((scores == true) & before)).sum(axis=1)
+    return np.where(_undecided(scores), scores.shape[1], rank)
 
 
 def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
@@ -201,7 +201,7 @@ def tell(
         {"label": str(labels[table[str(items[at])]]), "item": str(items[at]), "score": float(scores[at])}
         for at in np.argsort(-scores, kind="stable")[: max(top, 1)]
     ]
-    rest = "; ".join(str(each["label"]) for each in named[1:])
+    rest = "; ".join(str(entry["label"]) for entry in named[1:])
     return {"label": named[0]["label"], "score": named[0]["score"], "next": rest, "top": named}
 
 
@@ -257,9 +257,9 @@ def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.where(_undecided(scores), -1, scores.argmax(axis=1)).astype(np.int64)
 
 
-def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
     """(N,) bool: the same best candidate."""
-    return np.asarray(decisions(one) == decisions(other))
+    return np.asarray(decisions(first) == decisions(second))
 
 
 def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -291,6 +291,6 @@ def chance(targets: np.ndarray) -> float:
 
 def extra_metrics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> dict[str, float]:
     """`NDCG@10` (with one true item: 1/log2(rank + 2) of its rank from 0) and `MRR`, the mean of 1/(rank + 1)."""
-    found = ranks(outputs, targets)
-    gains = np.where(found < TOP, 1 / np.log2(found + 2.0), 0.0)
-    return {"NDCG@10": float(gains.mean()), "MRR": float((1 / (found + 1.0)).mean())}
+    rank = ranks(outputs, targets)
+    gains = np.where(rank < TOP, 1 / np.log2(rank + 2.0), 0.0)
+    return {"NDCG@10": float(gains.mean()), "MRR": float((1 / (rank + 1.0)).mean())}

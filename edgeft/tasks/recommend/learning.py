@@ -45,10 +45,10 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
 
 def loss(scores: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
     """Weighted mean over the own items of a softmax against the row's negatives; `smoothing` has no meaning here."""
-    own = targets > 0
-    negatives = torch.logsumexp(scores.masked_fill(own, float("-inf")), dim=1, keepdim=True)
-    each = functional.softplus(negatives - scores)
-    return (each * targets).sum() / targets.sum().clamp(min=torch.finfo(targets.dtype).tiny)
+    is_positive = targets > 0
+    negatives = torch.logsumexp(scores.masked_fill(is_positive, float("-inf")), dim=1, keepdim=True)
+    losses = functional.softplus(negatives - scores)
+    return (losses * targets).sum() / targets.sum().clamp(min=torch.finfo(targets.dtype).tiny)
 
 
 def distill(
@@ -63,8 +63,8 @@ def distill(
     Mixed with the plain loss where `weight` is below 1.
     """
     taught = functional.softmax(teacher.detach() / temperature, dim=1)
-    said = functional.log_softmax(student / temperature, dim=1)
-    soft = functional.kl_div(said, taught, reduction="batchmean") * temperature**2
+    log_shares = functional.log_softmax(student / temperature, dim=1)
+    soft = functional.kl_div(log_shares, taught, reduction="batchmean") * temperature**2
     if weight >= 1 or targets is None:
         return soft
     return weight * soft + (1 - weight) * loss(student, targets)
@@ -80,8 +80,8 @@ class _Drawn(torch.utils.data.Dataset[tuple[int, np.ndarray, np.ndarray]]):
         return len(self.indices)
 
     def __getitem__(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
-        user, items, own = self.rows.learned(int(self.indices[i]), self.seed, self.epoch.number)
-        return user, items, (own / np.sqrt(len(self.rows.histories.learned(user)))).astype(np.float32)
+        user, items, positives = self.rows.learned(int(self.indices[i]), self.seed, self.epoch.number)
+        return user, items, (positives / np.sqrt(len(self.rows.histories.learned(user)))).astype(np.float32)
 
 
 def _rows(split: Any) -> Rows:

@@ -82,20 +82,23 @@ def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int
     pixels}], largest first, `size` [height, width], and `mask`, class numbers uint8 (height, width), no JSON value:
     who writes JSON leaves arrays out."""
     logits = _logits(outputs)
-    return [_told(mask.classes(each, each.shape[1:]), logits.shape[1], labels, top) for each in logits]
+    return [
+        _told(mask.classes(sample_logits, sample_logits.shape[1:]), logits.shape[1], labels, top)
+        for sample_logits in logits
+    ]
 
 
-def _told(found: np.ndarray, count: int, labels: Sequence[str], top: int) -> dict[str, Any]:
+def _told(classes: np.ndarray, count: int, labels: Sequence[str], top: int) -> dict[str, Any]:
     if len(labels) != count:
         raise BundleError(f"{len(labels)} labels for {count} classes", where="labels")
-    shares = _shares(found, count)
+    shares = _shares(classes, count)
     order = [int(i) for i in np.argsort(-shares, kind="stable") if shares[i] > 0]
     ranked = [{"label": str(labels[i]), "share": float(shares[i])} for i in order]
-    return {"label": _words(shares, labels, top), "classes": ranked, "size": list(found.shape), "mask": found}
+    return {"label": _words(shares, labels, top), "classes": ranked, "size": list(classes.shape), "mask": classes}
 
 
-def _shares(found: np.ndarray, count: int) -> np.ndarray:
-    return np.bincount(found.ravel(), minlength=256)[:count] / max(found.size, 1)
+def _shares(classes: np.ndarray, count: int) -> np.ndarray:
+    return np.bincount(classes.ravel(), minlength=256)[:count] / max(classes.size, 1)
 
 
 def _words(shares: np.ndarray, labels: Sequence[str], top: int = 5) -> str:
@@ -142,9 +145,9 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
     table = np.full(256, mask.VOID, np.uint8)
     table[: len(numbers)] = numbers
     joined = np.empty(len(targets), object)
-    for i, each in enumerate(targets):
-        lazy = isinstance(each, mask.MaskFile)
-        joined[i] = mask.MaskFile(each.path, each.meaning.renumbered(numbers)) if lazy else table[np.asarray(each)]
+    for i, truth in enumerate(targets):
+        lazy = isinstance(truth, mask.MaskFile)
+        joined[i] = mask.MaskFile(truth.path, truth.meaning.renumbered(numbers)) if lazy else table[np.asarray(truth)]
     return joined
 
 
@@ -158,7 +161,7 @@ def statistics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> list[n
         raise DataError(f"{len(logits)} outputs for {len(targets)} targets", where="targets")
     if not len(targets):
         raise DataError("no samples to measure", where="targets")
-    return [_confusion(each, target) for each, target in zip(logits, targets)]
+    return [_confusion(sample_logits, target) for sample_logits, target in zip(logits, targets)]
 
 
 def _confusion(logits: np.ndarray, target: Any) -> np.ndarray:
@@ -177,18 +180,18 @@ def _confusion(logits: np.ndarray, target: Any) -> np.ndarray:
 def _count(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
     if truth.ndim != 2:
         raise DataError(f"a mask has shape {truth.shape}, expected (height, width)", where="targets")
-    count, seen = logits.shape[0], truth != mask.VOID
-    if truth[seen].max(initial=0) >= count:
-        raise DataError(f"class number {truth[seen].max()} for a model of {count} classes", where="targets")
+    count, valid = logits.shape[0], truth != mask.VOID
+    if truth[valid].max(initial=0) >= count:
+        raise DataError(f"class number {truth[valid].max()} for a model of {count} classes", where="targets")
     decided = np.minimum(mask.classes(logits, (truth.shape[0], truth.shape[1])), count)  # VOID = undecided
-    pairs = truth[seen].astype(np.int64) * (count + 1) + decided[seen]
+    pairs = truth[valid].astype(np.int64) * (count + 1) + decided[valid]
     return np.bincount(pairs, minlength=count * (count + 1)).reshape(count, count + 1)
 
 
 def metric_of(rows: Sequence[np.ndarray]) -> float:
     """mIoU of the samples whose confusion matrices are `rows`: the mean over the classes that occur or are claimed."""
-    found, there = _ious(np.sum(rows, axis=0))
-    return float(found[there].mean()) if there.any() else 0.0
+    ious, present = _ious(np.sum(rows, axis=0))
+    return float(ious[present].mean()) if present.any() else 0.0
 
 
 def _ious(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -213,9 +216,9 @@ def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.where(np.isfinite(logits.max(axis=1)), logits.argmax(axis=1), -1).astype(np.int64)
 
 
-def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
     """(N, h, w) bool: the same class in a cell."""
-    return np.asarray(decisions(one) == decisions(other))
+    return np.asarray(decisions(first) == decisions(second))
 
 
 def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -233,9 +236,9 @@ def per_class(
     rows = statistics(outputs, targets)
     if len(labels) != len(rows[0]):
         raise BundleError(f"{len(labels)} labels for {len(rows[0])} classes", where="labels")
-    found, _ = _ious(np.sum(rows, axis=0))
+    ious, _ = _ious(np.sum(rows, axis=0))
     samples = np.sum([row.sum(axis=1) > 0 for row in rows], axis=0)
-    return {str(k): {"metric": float(found[i]), "n": int(samples[i])} for i, k in enumerate(labels) if samples[i]}
+    return {str(k): {"metric": float(ious[i]), "n": int(samples[i])} for i, k in enumerate(labels) if samples[i]}
 
 
 def extra_metrics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> dict[str, float]:

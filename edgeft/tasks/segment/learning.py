@@ -118,11 +118,11 @@ class Pairs(torch.utils.data.Dataset[tuple[int, np.ndarray, np.ndarray]]):
         if i in self.kept:
             return i, *self.kept[i]
         pixels = self.pixels._pixels(i)
-        found = mask.nearest(np.asarray(self.split.targets[i]), self.size)
-        if pixels.nbytes + found.nbytes <= self.room:
-            self.room -= pixels.nbytes + found.nbytes
-            self.kept[i] = pixels, found
-        return i, pixels, found
+        classes = mask.nearest(np.asarray(self.split.targets[i]), self.size)
+        if pixels.nbytes + classes.nbytes <= self.room:
+            self.room -= pixels.nbytes + classes.nbytes
+            self.kept[i] = pixels, classes
+        return i, pixels, classes
 
 
 class Collate:
@@ -163,7 +163,7 @@ def view(level: str, channels: int) -> View | None:
     kornia, keys = need("kornia.augmentation", "tune"), need("kornia.constants", "tune")
     least, most, mirrored, recoloured, far = LEVELS[level]
     shift = (most - 1) / 4
-    both = kornia.AugmentationSequential(
+    geometry = kornia.AugmentationSequential(
         kornia.RandomAffine(0.0, translate=(shift, shift), scale=(least, most), p=1.0),
         kornia.RandomHorizontalFlip(p=mirrored),
         data_keys=["input", "mask"],
@@ -178,9 +178,9 @@ def view(level: str, channels: int) -> View | None:
     def apply(x: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         # 0 is what fills the outside: numbers go up by one, so that it means void
         up = (masks.to(torch.int16) + 1) % (mask.VOID + 1)
-        seen, found = both(x / 255, up[:, None].float())
-        down = (found[:, 0].round().to(torch.int16) + mask.VOID) % (mask.VOID + 1)
-        return colour(seen).clamp(0, 1) * 255, down.to(torch.uint8)
+        pictures, moved_masks = geometry(x / 255, up[:, None].float())
+        down = (moved_masks[:, 0].round().to(torch.int16) + mask.VOID) % (mask.VOID + 1)
+        return colour(pictures).clamp(0, 1) * 255, down.to(torch.uint8)
 
     return apply
 

@@ -49,12 +49,12 @@ MAX_UNKNOWN = 0.05
 
 def words_of(text: str) -> list[str]:
     """The words of a transcript: lower case, Unicode's composed form, no punctuation at the ends of a word."""
-    found = []
+    words = []
     for word in unicodedata.normalize("NFC", text.lower()).split():
-        kept = [i for i, c in enumerate(word) if not unicodedata.category(c).startswith("P")]
-        if kept:
-            found.append(word[kept[0] : kept[-1] + 1])
-    return found
+        letters = [i for i, c in enumerate(word) if not unicodedata.category(c).startswith("P")]
+        if letters:
+            words.append(word[letters[0] : letters[-1] + 1])
+    return words
 
 
 def pieces(words: Sequence[str], units: str) -> list[str]:
@@ -94,11 +94,11 @@ def configure(
     standard = dict(DEFAULTS)
     if "longest" in facts:
         standard["seconds"] = float(np.ceil(10 * facts["longest"]) / 10)
-    made = {"sound": {k: v for k, v in dict(data.sound).items() if k != "seconds" or v}}
-    if not (made["sound"].get("seconds") or standard["seconds"]):
+    settings = {"sound": {k: v for k, v in dict(data.sound).items() if k != "seconds" or v}}
+    if not (settings["sound"].get("seconds") or standard["seconds"]):
         raise RecipeError("is not stated, and the data does not tell it", where="data.sound.seconds")
     here = {key: value for key, value in facts.items() if key != "seconds"}
-    table = sound.configure(_View(data, made), defaults, here, say, standard)
+    table = sound.configure(_View(data, settings), defaults, here, say, standard)
     return {**table, "place": "start"}
 
 
@@ -206,11 +206,11 @@ def tell(
     top: int = 5,
 ) -> dict[str, Any]:
     """As `decode`, of one sample, with the `seconds` from the recording's start at which a word was recognized."""
-    (found,) = decode(outputs, labels, top=top)
+    (decoded,) = decode(outputs, labels, top=top)
     step = spec["length"] / spec["rate"] / _logits(outputs).shape[2]
-    for word in found["words"]:
+    for word in decoded["words"]:
         word["seconds"] = round(word.pop("frame") * step, 3)
-    return found
+    return decoded
 
 
 def describe(target: Any, labels: Sequence[str]) -> str:
@@ -231,11 +231,11 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
     renumbered = np.array([-1, *(number.get(label, -1) for label in ours)], np.int64)
     joined = np.empty(len(targets), object)
     strange: list[str] = []
-    for i, one in enumerate(targets):
-        tokens = np.where(one["tokens"] > 0, renumbered[np.maximum(one["tokens"], 0)], -1)
-        joined[i] = {**one, "tokens": tokens, "separator": number.get(" ", 0) if one["separator"] else 0}
+    for i, target in enumerate(targets):
+        tokens = np.where(target["tokens"] > 0, renumbered[np.maximum(target["tokens"], 0)], -1)
+        joined[i] = {**target, "tokens": tokens, "separator": number.get(" ", 0) if target["separator"] else 0}
         if (tokens < 0).any():
-            strange.append(one["text"])
+            strange.append(target["text"])
     if len(strange) > MAX_UNKNOWN * len(targets):
         raise DataError(
             f"{len(strange)} of {len(targets)} texts hold what the bundle does not know, for example {strange[0]!r}; "
@@ -251,7 +251,9 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
 
 def statistics(outputs: Mapping[str, np.ndarray], targets: Sequence[Any] | np.ndarray) -> np.ndarray:
     """(errors, words) of each sample, int64 (N, 2)."""
-    return np.array([(edits.distance(said, heard), len(said)) for said, heard in _heard(outputs, targets)], np.int64)
+    return np.array(
+        [(edits.distance(reference, heard), len(reference)) for reference, heard in _heard(outputs, targets)], np.int64
+    )
 
 
 def metric_of(statistics: Any) -> float:
@@ -274,9 +276,9 @@ def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     return ctc.best_path(_logits(outputs))
 
 
-def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
     """(N,) bool: the same transcript."""
-    pairs = zip(decisions(one), decisions(other))
+    pairs = zip(decisions(first), decisions(second))
     return np.array([np.array_equal(ctc.collapse(a), ctc.collapse(b)) for a, b in pairs], bool)
 
 
@@ -290,8 +292,8 @@ def per_class(
 ) -> dict[str, dict[str, float]]:
     """{word: {"metric": the share of its occurrences that were not recognized, "n": occurrences}}, the commonest."""
     counts: dict[str, list[int]] = {}
-    for (said, heard), one in zip(_heard(outputs, targets), targets):
-        for word, right in zip(one["text"].split(), edits.kept(said, heard)):
+    for (reference, heard), target in zip(_heard(outputs, targets), targets):
+        for word, right in zip(target["text"].split(), edits.kept(reference, heard)):
             row = counts.setdefault(word, [0, 0])
             row[0] += not right
             row[1] += 1
@@ -303,7 +305,7 @@ def chance(targets: Sequence[Any] | np.ndarray) -> float:
     """The word error rate of the best answer that hears nothing: no words (1.0), or one of the texts themselves."""
     if not len(targets):
         raise DataError("no samples to measure", where="targets")
-    texts = [one["text"].split() for one in targets]
+    texts = [target["text"].split() for target in targets]
     total = max(sum(map(len, texts)), 1)
     tried = [texts[i] for i in np.unique(np.linspace(0, len(texts) - 1, min(len(texts), TRIED)).astype(int))]
     return min(1.0, *(sum(edits.distance(text, answer) for text in texts) / total for answer in tried))

@@ -72,9 +72,9 @@ def loss(logits: torch.Tensor, targets: Texts, smoothing: float = 0.0) -> torch.
             f"a text has {int(lengths.max())} tokens, and the model has {frames} frames to say them in",
             remedy="use a model with a smaller stride, or a smaller data.sound.hop",
         )
-    said = F.log_softmax(logits, dim=1).permute(2, 0, 1)
+    log_shares = F.log_softmax(logits, dim=1).permute(2, 0, 1)
     heard = torch.full((len(lengths),), frames, dtype=torch.int64)
-    return F.ctc_loss(said, tokens, heard, lengths, blank=ctc.BLANK, zero_infinity=True)
+    return F.ctc_loss(log_shares, tokens, heard, lengths, blank=ctc.BLANK, zero_infinity=True)
 
 
 def distill(
@@ -85,8 +85,8 @@ def distill(
     weight: float = 1.0,
 ) -> torch.Tensor:
     """The divergence of the student's tokens from the teacher's, the mean over frames; mixed with `loss` below 1."""
-    said, taught = (logits.transpose(1, 2).flatten(0, 1) for logits in (student, teacher))
-    soft = distill_classes(said, taught, temperature=temperature)
+    student_rows, taught = (logits.transpose(1, 2).flatten(0, 1) for logits in (student, teacher))
+    soft = distill_classes(student_rows, taught, temperature=temperature)
     if weight >= 1 or targets is None:
         return soft
     return weight * soft + (1 - weight) * loss(student, targets)

@@ -21,7 +21,7 @@ def tell(outputs, raw, spec, labels):
 
 def decisions(expected, got, allowed):
     """(same transcripts, all of them, whether every frame that decides otherwise was a close call)."""
-    same = [one == other for one, other in zip(transcripts(expected), transcripts(got))]
+    same = [first == second for first, second in zip(transcripts(expected), transcripts(got))]
     top = np.sort(expected, axis=1)
     close = (expected.argmax(axis=1) == got.argmax(axis=1)) | (top[:, -1] - top[:, -2] <= allowed)
     return sum(same), len(same), bool(close.all())

@@ -58,8 +58,8 @@ def calibration(split: batches.Samples, spec: Mapping[str, Any], batch_size: int
 def lengths(split: batches.Samples, spec: Mapping[str, Any]) -> np.ndarray:
     """Tokens of every text as the model sees it, int64 (N,)."""
     mask = spec["inputs"][1]
-    found = (text_classify.preprocess(split.raw(i), spec)[mask].sum() for i in range(len(split)))
-    return np.fromiter(found, np.int64, len(split))
+    counts = (text_classify.preprocess(split.raw(i), spec)[mask].sum() for i in range(len(split)))
+    return np.fromiter(counts, np.int64, len(split))
 
 
 class Sorted:
@@ -82,6 +82,6 @@ def predict(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Logits float32 (N, C) over `split` in order; computed from the shortest text to the longest."""
     by_length = Sorted(split, spec)
-    found = tensors.predict(text_classify.preprocess, module, by_length, spec, batch_size, cut)
-    assert isinstance(found, np.ndarray)
-    return found[by_length.rank] if len(by_length) else found
+    outputs = tensors.predict(text_classify.preprocess, module, by_length, spec, batch_size, cut)
+    assert isinstance(outputs, np.ndarray)
+    return outputs[by_length.rank] if len(by_length) else outputs

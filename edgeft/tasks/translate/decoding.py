@@ -44,13 +44,13 @@ SHORT, MIDDLE = 8, 14
 
 def settings(data: Any) -> dict[str, Any]:
     """[data.pairs] with its defaults; raises `RecipeError` for an unknown key or a value that cannot be."""
-    given = dict(data.pairs)
-    for key, value in given.items():
+    pairs_table = dict(data.pairs)
+    for key, value in pairs_table.items():
         if key not in SETTINGS:
             raise RecipeError(f"unknown key {key!r}", where="data.pairs", remedy=nearest(key, SETTINGS))
         if type(value) is not type(SETTINGS[key]):
             raise RecipeError(f"is {value!r}, expected a value like {SETTINGS[key]!r}", where=f"data.pairs.{key}")
-    table = {**SETTINGS, **given}
+    table = {**SETTINGS, **pairs_table}
     if table["source"] == table["target"] or not table["source"] or not table["target"]:
         raise RecipeError("source and target must be two names", where="data.pairs")
     for key, low, high in (("vocabulary", LEAST, 1 << 20), ("beam", 1, 64)):
@@ -77,10 +77,10 @@ def learn(data: Any, dataset: Any, say: Callable[[str], None] = lambda text: Non
         initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    both = [words for i in range(len(train)) for words in (train.raw(i), str(train.targets[i]))]
-    tokenizer.train_from_iterator(both, trainer)
+    sentences = [words for i in range(len(train)) for words in (train.raw(i), str(train.targets[i]))]
+    tokenizer.train_from_iterator(sentences, trainer)
     tokenizer.encode_special_tokens = True
-    lengths = [len(found.ids) + 1 for found in tokenizer.encode_batch(both)]
+    lengths = [len(encoding.ids) + 1 for encoding in tokenizer.encode_batch(sentences)]
     _refuse_long(np.array(lengths).reshape(-1, 2).max(axis=1), data.length or LENGTH, train, say)
     return {"tokenizer": tokenizer.to_str().encode()}
 
@@ -92,9 +92,9 @@ def _refuse_long(lengths: np.ndarray, limit: int, train: Any, say: Callable[[str
     first = f"{len(long)} of {len(lengths)} pairs are longer than {limit} tokens"
     where = train.source(int(long[0]))
     if len(long) > MAX_LONG * len(lengths):
-        wanted = int(np.quantile(lengths, 0.99))
+        long_length = int(np.quantile(lengths, 0.99))
         raise DataError(
-            first, where=where, remedy=f"data.length = {wanted} takes 99 % of them, or divide the sentences"
+            first, where=where, remedy=f"data.length = {long_length} takes 99 % of them, or divide the sentences"
         )
     say(f"{first} and are not learned from, the first: {where}")
 
@@ -166,10 +166,10 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """
     words = text.checked(raw, "text")
     length, pad, end = (_number(spec, key, low, 1 << 20) for key, low in (("length", 3), ("pad", 0), ("end", 0)))
-    found = [*ids(words, spec)[: length - 1], end]
+    token_ids = [*ids(words, spec)[: length - 1], end]
     source = np.full((1, length), pad, np.int32)
-    source[0, : len(found)] = found
-    return {"source": source, "source_mask": (np.arange(length) < len(found)).astype(np.int32)[None]}
+    source[0, : len(token_ids)] = token_ids
+    return {"source": source, "source_mask": (np.arange(length) < len(token_ids)).astype(np.int32)[None]}
 
 
 class Composed:
@@ -221,8 +221,8 @@ class EncoderPart:
     discrete = False
 
     @staticmethod
-    def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.ones(len(one["key_0"]), bool)
+    def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.ones(len(first["key_0"]), bool)
 
     @staticmethod
     def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -235,8 +235,8 @@ class DecoderPart:
     discrete = True
 
     @staticmethod
-    def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
-        return (one["logits"].argmax(axis=2) == other["logits"].argmax(axis=2)).all(axis=1)
+    def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
+        return (first["logits"].argmax(axis=2) == second["logits"].argmax(axis=2)).all(axis=1)
 
     @staticmethod
     def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -291,42 +291,42 @@ def _bleu() -> Any:
 
 
 def _checked(outputs: Mapping[str, np.ndarray], targets: Any) -> tuple[list[str], list[str]]:
-    said, wanted = _said(outputs), [str(target) for target in targets]
-    if len(said) != len(wanted):
-        raise DataError(f"{len(said)} translations for {len(wanted)} references", where="targets")
-    if not wanted:
+    hypotheses, references = _said(outputs), [str(target) for target in targets]
+    if len(hypotheses) != len(references):
+        raise DataError(f"{len(hypotheses)} translations for {len(references)} references", where="targets")
+    if not references:
         raise DataError("no samples to measure", where="targets")
-    return said, wanted
+    return hypotheses, references
 
 
 def statistics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
     """int64 (N, 10): matching and all n-grams of 1 to 4 words, and the words of translation and reference."""
-    said, wanted = _checked(outputs, targets)
+    hypotheses, references = _checked(outputs, targets)
     scorer = _bleu()()
     rows = []
-    for words, reference in zip(said, wanted):
-        found = scorer.corpus_score([words], [[reference]])
-        rows.append([*found.counts, *found.totals, found.sys_len, found.ref_len])
+    for words, reference in zip(hypotheses, references):
+        score_of_pair = scorer.corpus_score([words], [[reference]])
+        rows.append([*score_of_pair.counts, *score_of_pair.totals, score_of_pair.sys_len, score_of_pair.ref_len])
     return np.array(rows, np.int64)
 
 
 def metric_of(rows: Any) -> float:
     """BLEU of the sentences whose statistics these are."""
     total = [int(v) for v in np.sum(np.asarray(rows, np.int64), axis=0)]
-    found = _bleu().compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp")
-    return float(found.score)
+    bleu = _bleu().compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp")
+    return float(bleu.score)
 
 
 def metric(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> float:
     """Corpus BLEU, 0..100: sacrebleu's defaults (13a tokenization, case kept, exponential smoothing)."""
-    said, wanted = _checked(outputs, targets)
-    return float(_bleu()().corpus_score(said, [wanted]).score)
+    hypotheses, references = _checked(outputs, targets)
+    return float(_bleu()().corpus_score(hypotheses, [references]).score)
 
 
 def extra_metrics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> dict[str, float]:
     """`chrF`, 0..100 (Popović 2015): n-grams of characters."""
-    said, wanted = _checked(outputs, targets)
-    return {"chrF": float(need("sacrebleu.metrics", "translate").CHRF().corpus_score(said, [wanted]).score)}
+    hypotheses, references = _checked(outputs, targets)
+    return {"chrF": float(need("sacrebleu.metrics", "translate").CHRF().corpus_score(hypotheses, [references]).score)}
 
 
 def per_sample(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> None:
@@ -339,9 +339,9 @@ def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.asarray(outputs["tokens"], np.int64)
 
 
-def alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> np.ndarray:
+def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
     """(N,) bool: the same sentence. One word that flips changes all that follow, so this is far below any loss."""
-    return np.array([a == b for a, b in zip(_said(one), _said(other))], bool)
+    return np.array([a == b for a, b in zip(_said(first), _said(second))], bool)
 
 
 def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -376,5 +376,5 @@ def chance(targets: np.ndarray) -> float:
     middle = int(np.median([len(words.split()) for words in references]))
     some = [words for words in dict.fromkeys(references) if len(words.split()) == middle] or references[:1]
     best = max(some, key=lambda words: sum(counts[word] for word in set(words.split())))
-    said = np.array([best] * len(references), np.str_)
-    return metric({"text": said}, targets)
+    hypotheses = np.array([best] * len(references), np.str_)
+    return metric({"text": hypotheses}, targets)

@@ -53,14 +53,14 @@ def parts(module: nn.Module, spec: Mapping[str, Any]) -> dict[str, Part]:
     length, layers, width = spec["length"], module.layers, module.width
     ids = torch.ones(2, length, dtype=torch.int32)
     places = torch.arange(length, dtype=torch.int32).expand(2, -1).contiguous()
-    one = ids[:, :1].contiguous()
+    first_token = ids[:, :1].contiguous()
     cache = torch.randn(2, 2 * layers, length, width, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(2, 1, length + 1, dtype=torch.int32)
     state = search.names(layers)
     return {
         "encoder": Part((ids, places, ids.clone()), ("source", "positions", "source_mask"), state),
         "decoder": Part(
-            (one, one.clone(), mask, cache, cache.clone(), ids.clone()),
+            (first_token, first_token.clone(), mask, cache, cache.clone(), ids.clone()),
             ("tokens", "positions", "mask", "cache", "memory", "source_mask"),
             ("logits", *state),
         ),
@@ -81,9 +81,9 @@ def distill(
 ) -> torch.Tensor:
     """KL divergence of the student's next-token distributions from the teacher's (Kim and Rush 2016), mixed with the
     plain loss: `weight` is the teacher's share."""
-    kept = torch.ones_like(student[..., 0], dtype=torch.bool) if targets is None else targets != IGNORED
-    ours = F.log_softmax(student[kept] / temperature, dim=-1)
-    theirs = F.log_softmax(teacher[kept].detach() / temperature, dim=-1)
+    is_token = torch.ones_like(student[..., 0], dtype=torch.bool) if targets is None else targets != IGNORED
+    ours = F.log_softmax(student[is_token] / temperature, dim=-1)
+    theirs = F.log_softmax(teacher[is_token].detach() / temperature, dim=-1)
     soft = F.kl_div(ours, theirs, reduction="batchmean", log_target=True) * temperature**2
     if weight >= 1 or targets is None:
         return soft
@@ -169,15 +169,15 @@ def predict(module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_si
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()
     try:
-        said = [composed(module, spec).run(feeds) for feeds in _sources(split, spec)]
+        outputs = [composed(module, spec).run(feeds) for feeds in _sources(split, spec)]
     finally:
         for layer, training in modes.items():
             layer.training = training
-    if not said:
+    if not outputs:
         empty = np.zeros((0, spec["length"]), np.int32)
         return {"tokens": empty, "text": np.zeros(0, np.str_)}
     order = np.argsort(np.concatenate(list(_by_length(split))), kind="stable")
-    return {key: np.concatenate([each[key] for each in said])[order] for key in said[0]}
+    return {key: np.concatenate([batch_outputs[key] for batch_outputs in outputs])[order] for key in outputs[0]}
 
 
 def composed(module: nn.Module, spec: Mapping[str, Any]) -> translate.Composed:
@@ -192,20 +192,20 @@ def record(
     """What each graph is given while `module` translates a split: the encoder every sentence, the decoder `steps` steps
     of each, spread over its translation."""
     sessions = composed(module, spec).sessions
-    each = [translate.preprocess(split.raw(i), spec) for i in range(len(split))]
-    source, mask = (np.concatenate([feeds[key] for feeds in each]) for key in ("source", "source_mask"))
+    samples = [translate.preprocess(split.raw(i), spec) for i in range(len(split))]
+    source, mask = (np.concatenate([feeds[key] for feeds in samples]) for key in ("source", "source_mask"))
     encoder = search.sources(source, mask)
     memory = search.stacked(sessions["encoder"].run(encoder))
     memory = memory * mask[:, None, :, None].astype(np.float32)  # nobody looks at what is padding
     tokens = composed(module, spec).run({"source": source, "source_mask": mask})["tokens"]
     ends = np.maximum((tokens != spec["pad"]).sum(axis=1), 1)
-    wanted = [{int(k * end) // steps for k in range(steps)} for end in ends]
+    steps_of = [{int(k * end) // steps for k in range(steps)} for end in ends]
     cache = np.zeros((*memory.shape[:2], spec["length"], memory.shape[3]), np.float32)
     rows: list[tuple[int, dict[str, np.ndarray]]] = []
     for t in range(int(ends.max(initial=0))):
         last = tokens[:, t - 1] if t else np.full(len(tokens), spec["start"], np.int32)
         feeds = search.feeds(last, t, cache, memory, mask)
-        rows += [(i, {k: v[i].copy() for k, v in feeds.items()}) for i in range(len(tokens)) if t in wanted[i]]
+        rows += [(i, {k: v[i].copy() for k, v in feeds.items()}) for i in range(len(tokens)) if t in steps_of[i]]
         cache[:, :, t] = search.stacked(sessions["decoder"].run(feeds))[:, :, 0]
     # one step of each sentence, then a second of each: whoever keeps the first few has different sentences
     counts: dict[int, int] = {}
@@ -225,6 +225,6 @@ def _by_length(split: Samples) -> list[np.ndarray]:
 
 def _sources(split: Samples, spec: Mapping[str, Any]) -> Any:
     for rows in _by_length(split):
-        each = [translate.preprocess(split.raw(int(i)), spec) for i in rows]
-        longest = max(int(feeds["source_mask"].sum()) for feeds in each)
-        yield {key: np.concatenate([feeds[key][:, :longest] for feeds in each]) for key in each[0]}
+        samples = [translate.preprocess(split.raw(int(i)), spec) for i in rows]
+        longest = max(int(feeds["source_mask"].sum()) for feeds in samples)
+        yield {key: np.concatenate([feeds[key][:, :longest] for feeds in samples]) for key in samples[0]}

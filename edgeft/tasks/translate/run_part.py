@@ -14,17 +14,17 @@ def compose(calls, spec):
         empty = np.zeros((1, memory.shape[1], length, memory.shape[3]), np.float32)
         beams = [{"score": 0.0, "said": [], "cache": empty, "done": False}]
         for t in range(length):
-            found = []
+            hypotheses = []
             for beam in beams:
                 if beam["done"]:
-                    found.append((beam["score"], beam, None, None))
+                    hypotheses.append((beam["score"], beam, None, None))
                     continue
-                seen = (places < t).astype(np.int32)[None, None]
+                visible = (places < t).astype(np.int32)[None, None]
                 step = calls["decoder"](
                     {
                         "tokens": np.array([[beam["said"][-1] if t else spec["start"]]], np.int32),
                         "positions": np.array([[t]], np.int32),
-                        "mask": np.concatenate([seen, np.ones((1, 1, 1), np.int32)], axis=2),
+                        "mask": np.concatenate([visible, np.ones((1, 1, 1), np.int32)], axis=2),
                         "cache": beam["cache"],
                         "memory": memory,
                         "source_mask": mask,
@@ -34,9 +34,13 @@ def compose(calls, spec):
                 scores = logits - logits.max()
                 scores = scores - np.log(np.exp(scores).sum())
                 best = np.argsort(-scores, kind="stable")[: spec["beam"]]
-                found += [(beam["score"] + scores[token], beam, int(token), stacked(step)) for token in best]
-            found.sort(key=lambda each: -each[0] / (len(each[1]["said"]) + (each[2] is not None)) ** 0.7)
-            beams = [grown(each, t, spec["end"]) for each in found[: spec["beam"]]]
+                hypotheses += [(beam["score"] + scores[token], beam, int(token), stacked(step)) for token in best]
+            hypotheses.sort(
+                key=lambda beam_state: (
+                    -beam_state[0] / (len(beam_state[1]["said"]) + (beam_state[2] is not None)) ** 0.7
+                )
+            )
+            beams = [grown(beam_state, t, spec["end"]) for beam_state in hypotheses[: spec["beam"]]]
             if all(beam["done"] for beam in beams):
                 break
         best = max(beams, key=lambda beam: beam["score"] / max(len(beam["said"]), 1) ** 0.7)
@@ -51,8 +55,8 @@ def stacked(outputs):
     return np.stack([outputs[f"{kind}_{i}"] for i in range(layers) for kind in ("key", "value")], axis=1)
 
 
-def grown(found, t, end):
-    score, beam, token, rows = found
+def grown(hypothesis, t, end):
+    score, beam, token, rows = hypothesis
     if token is None:
         return beam
     cache = beam["cache"].copy()

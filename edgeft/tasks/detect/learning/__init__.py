@@ -41,9 +41,9 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
     return {} if data.channels == 3 else {"channels": data.channels}
 
 
-def loss(said: Said, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+def loss(outputs: Said, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
     """See `detect_loss`; `smoothing` has no meaning here."""
-    return detection_loss(said, targets)
+    return detection_loss(outputs, targets)
 
 
 def distill(
@@ -114,10 +114,10 @@ class Collate:
 
 def padded(boxes: list[np.ndarray]) -> torch.Tensor:
     """Boxes (M_i, 5) of each sample as float32 (N, max M_i, 5), filled up with class -1."""
-    made = np.full((len(boxes), max(1, *(len(b) for b in boxes)), 5), -1, np.float32)
-    for row, each in zip(made, boxes):
-        row[: len(each)] = each
-    return torch.from_numpy(made)
+    batch = np.full((len(boxes), max(1, *(len(b) for b in boxes)), 5), -1, np.float32)
+    for row, boxes_of_sample in zip(batch, boxes):
+        row[: len(boxes_of_sample)] = boxes_of_sample
+    return torch.from_numpy(batch)
 
 
 def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:

@@ -43,16 +43,16 @@ class Augment:
         if self.level == "none":
             return x, boxes
         rng = np.random.default_rng(seed)
-        made, moved = self._moved(x, boxes, rng)
+        pictures, moved = self._moved(x, boxes, rng)
         if self.level == "strong" and len(x) > 1:
             joined, theirs = self._mosaic(x, boxes, rng)
             picked = rng.random(len(x)) < MOSAICS
-            made = torch.where(torch.from_numpy(picked)[:, None, None, None], joined, made)
+            pictures = torch.where(torch.from_numpy(picked)[:, None, None, None], joined, pictures)
             moved = [b if p else a for a, b, p in zip(moved, theirs, picked)]
         assert self.colour is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.colour(made).clamp(0, 1), moved
+            return self.colour(pictures).clamp(0, 1), moved
 
     def _moved(self, x: torch.Tensor, boxes: Boxes, rng: np.random.Generator) -> tuple[torch.Tensor, Boxes]:
         """Each picture scaled and moved; parts of it may leave, and plain border comes in."""
@@ -71,8 +71,8 @@ class Augment:
         """Four pictures of the batch around a point; each is seen through its own window, which it fills."""
         n, (h, w) = len(x), x.shape[2:]
         point = np.stack([rng.uniform(0.3, 0.7, n) * w, rng.uniform(0.3, 0.7, n) * h], axis=1).round()
-        made = torch.full_like(x, self.fill)
-        found: list[list[np.ndarray]] = [[] for _ in range(n)]
+        canvas = torch.full_like(x, self.fill)
+        boxes_of: list[list[np.ndarray]] = [[] for _ in range(n)]
         rows, columns = torch.arange(h)[:, None], torch.arange(w)[None]
         for right, under in ((0, 0), (1, 0), (0, 1), (1, 1)):
             source = np.arange(n) if not (right or under) else rng.permutation(n)
@@ -85,15 +85,15 @@ class Augment:
             flip = rng.random(n) < 0.5
             scale = np.stack([np.where(flip, -zoom, zoom), zoom], axis=1)
             shift[:, 0] += np.where(flip, w * zoom, 0)
-            seen = _warp(x[torch.from_numpy(source)], scale, shift, self.fill)
+            warped = _warp(x[torch.from_numpy(source)], scale, shift, self.fill)
             low, high = torch.from_numpy(first), torch.from_numpy(last)
             inside = (columns >= low[:, 0, None, None]) & (columns < high[:, 0, None, None])
             inside = inside & (rows >= low[:, 1, None, None]) & (rows < high[:, 1, None, None])
-            made = torch.where(inside[:, None], seen, made)
+            canvas = torch.where(inside[:, None], warped, canvas)
             for i in range(n):
                 window = np.concatenate([first[i], last[i]])
-                found[i].append(_map(boxes[source[i]], scale[i], shift[i], window))
-        return made, [np.concatenate(parts) for parts in found]
+                boxes_of[i].append(_map(boxes[source[i]], scale[i], shift[i], window))
+        return canvas, [np.concatenate(parts) for parts in boxes_of]
 
 
 def _warp(x: torch.Tensor, scale: np.ndarray, shift: np.ndarray, fill: float) -> torch.Tensor:
@@ -115,9 +115,9 @@ def _map(boxes: np.ndarray, scale: np.ndarray, shift: np.ndarray, window: np.nda
         return boxes
     points = boxes[:, 1:].reshape(-1, 2, 2) * scale + shift
     low, high = points.min(axis=1), points.max(axis=1)
-    whole = (high - low).prod(axis=1)
+    area = (high - low).prod(axis=1)
     low, high = np.clip(low, window[:2], window[2:]), np.clip(high, window[:2], window[2:])
     sides = high - low
-    keep = (sides.prod(axis=1) >= SEEN * whole) & (sides >= SIDE).all(axis=1)
-    made = np.concatenate([boxes[:, :1], low, high], axis=1).astype(np.float32)
-    return np.asarray(made[keep])
+    keep = (sides.prod(axis=1) >= SEEN * area) & (sides >= SIDE).all(axis=1)
+    mapped = np.concatenate([boxes[:, :1], low, high], axis=1).astype(np.float32)
+    return np.asarray(mapped[keep])

@@ -26,14 +26,14 @@ _MAX_LOG = 6.0
 Said = tuple[torch.Tensor, ...]
 
 
-def flat(said: Said) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def flat(outputs: Said) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Outputs by level -> logits (N, A, C), raw boxes (N, A, 4) or (N, A, 4 * bins), and cells (A, 3): x, y, stride.
 
     Cells are in input pixels.
     """
     logits, boxes, cells = [], [], []
-    finest = said[0].shape[2]
-    for classes, raw in zip(said[::2], said[1::2]):
+    finest = outputs[0].shape[2]
+    for classes, raw in zip(outputs[::2], outputs[1::2]):
         h, w = classes.shape[2:]
         stride = float(STRIDE * finest // h)
         y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
@@ -56,15 +56,17 @@ def decoded(raw: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
     return torch.cat([centre - half, centre + half], dim=-1)
 
 
-def overlap(one: torch.Tensor, other: torch.Tensor, generalized: bool = False) -> torch.Tensor:
+def overlap(first: torch.Tensor, second: torch.Tensor, generalized: bool = False) -> torch.Tensor:
     """IoU of boxes (..., 4), elementwise with broadcasting; generalized IoU on request."""
-    inner = (torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])).clamp(min=0)
+    inner = (torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])).clamp(
+        min=0
+    )
     shared = inner.prod(-1)
-    union = (one[..., 2:] - one[..., :2]).prod(-1) + (other[..., 2:] - other[..., :2]).prod(-1) - shared
+    union = (first[..., 2:] - first[..., :2]).prod(-1) + (second[..., 2:] - second[..., :2]).prod(-1) - shared
     iou = shared / union.clamp(min=1e-6)
     if not generalized:
         return iou
-    hull = torch.maximum(one[..., 2:], other[..., 2:]) - torch.minimum(one[..., :2], other[..., :2])
+    hull = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
     area = hull.prod(-1).clamp(min=1e-6)
     return iou - (area - union) / area
 
@@ -77,12 +79,12 @@ def assign(
 
     `scores` (A, C) are probabilities, `boxes` (A, 4) in pixels, `truth` (M, 5) class, x1, y1, x2, y2.
     """
-    kind, wanted = truth[:, 0].long(), truth[:, 1:]
-    centre, half = (wanted[:, :2] + wanted[:, 2:]) / 2, (wanted[:, 2:] - wanted[:, :2]) / 2
+    kind, true_boxes = truth[:, 0].long(), truth[:, 1:]
+    centre, half = (true_boxes[:, :2] + true_boxes[:, 2:]) / 2, (true_boxes[:, 2:] - true_boxes[:, :2]) / 2
     # a box smaller than a cell still has the cell that it lies in
     reach = torch.maximum(half[None], cells[:, None, 2:] / 2)
     inside = ((cells[:, None, :2] - centre[None]).abs() <= reach).all(-1)  # (A, M)
-    iou = overlap(boxes[:, None], wanted[None]).clamp(min=_LEAST)
+    iou = overlap(boxes[:, None], true_boxes[None]).clamp(min=_LEAST)
     aligned = scores[:, kind].pow(ALPHA) * iou.pow(BETA) * inside
     best = aligned.topk(min(TOP, len(cells)), dim=0).indices
     chosen = torch.zeros_like(inside).scatter_(0, best, True) & inside
@@ -94,11 +96,11 @@ def assign(
     return torch.where(mine.any(1), owner, torch.full_like(owner, -1)), target.amax(1)
 
 
-def detection_loss(said: Said, targets: torch.Tensor) -> torch.Tensor:
+def detection_loss(outputs: Said, targets: torch.Tensor) -> torch.Tensor:
     """Scalar loss of a batch. `targets` (N, M, 5) class, x1, y1, x2, y2 in input pixels; class -1 is padding."""
-    logits, raw, cells = flat(said)
+    logits, raw, cells = flat(outputs)
     boxes = decoded(raw, cells)
-    wanted = torch.zeros_like(logits)
+    target_scores = torch.zeros_like(logits)
     misfit = raw.sum() * 0
     for i in range(len(logits)):
         truth = targets[i][targets[i, :, 0] >= 0]
@@ -107,28 +109,28 @@ def detection_loss(said: Said, targets: torch.Tensor) -> torch.Tensor:
         owner, score = assign(logits[i].detach().sigmoid(), boxes[i].detach(), cells, truth)
         at = (owner >= 0).nonzero().flatten()
         mine = truth[owner[at]]
-        wanted[i, at, mine[:, 0].long()] = score[at].to(wanted)
+        target_scores[i, at, mine[:, 0].long()] = score[at].to(target_scores)
         misfit = misfit + ((1 - overlap(boxes[i, at], mine[:, 1:], generalized=True)) * score[at]).sum()
         if raw.shape[-1] > 4:
             between = bins_loss(raw[i, at], cells[at], mine[:, 1:])
             misfit = misfit + BINS_WEIGHT / BOX_WEIGHT * (between * score[at]).sum()
-    total = wanted.sum().clamp(min=1.0)
-    scored = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+    total = target_scores.sum().clamp(min=1.0)
+    scored = F.binary_cross_entropy_with_logits(logits, target_scores, reduction="sum")
     return (scored + BOX_WEIGHT * misfit) / total + RANGE_WEIGHT * beyond(logits, raw)
 
 
-def bins_loss(raw: torch.Tensor, cells: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """(K,) cross-entropy of distributions (K, 4 * bins) with the two bins that each side of `wanted` lies between.
+def bins_loss(raw: torch.Tensor, cells: torch.Tensor, true_boxes: torch.Tensor) -> torch.Tensor:
+    """(K,) cross-entropy of distributions (K, 4 * bins) with the two bins that each side of `true_boxes` lies between.
 
     A side that is farther than the last bin counts as the last one.
     """
-    said = raw.unflatten(-1, (4, -1))
-    last = said.shape[-1] - 1
-    sides = torch.cat([cells[:, :2] - wanted[:, :2], wanted[:, 2:] - cells[:, :2]], dim=-1) / cells[:, 2:]
+    bin_logits = raw.unflatten(-1, (4, -1))
+    last = bin_logits.shape[-1] - 1
+    sides = torch.cat([cells[:, :2] - true_boxes[:, :2], true_boxes[:, 2:] - cells[:, :2]], dim=-1) / cells[:, 2:]
     sides = sides.clamp(0, last - 0.01)
     low = sides.floor()
     share = sides - low
-    logs = said.log_softmax(-1)
+    logs = bin_logits.log_softmax(-1)
     at = low.long().unsqueeze(-1)
     near, far = logs.gather(-1, at).squeeze(-1), logs.gather(-1, at + 1).squeeze(-1)
     return -(near * (1 - share) + far * share).mean(-1)
@@ -156,6 +158,6 @@ def imitation_loss(student: Said, teacher: Said) -> torch.Tensor:
     if raw.shape[-1] == 4:
         moved = F.smooth_l1_loss(raw, shown, beta=0.1, reduction="none").sum(-1)
     else:
-        pair = [each.unflatten(-1, (4, -1)).log_softmax(-1) for each in (raw, shown)]
+        pair = [values.unflatten(-1, (4, -1)).log_softmax(-1) for values in (raw, shown)]
         moved = F.kl_div(*pair, reduction="none", log_target=True).sum(-1).mean(-1)
     return (scored + BOX_WEIGHT * (moved * weight).sum()) / total
