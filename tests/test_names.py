@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,3 +76,9 @@ def test_every_kind_of_binding_is_read() -> None:
     )
     names = {name for name, _ in vague(source)}
     assert names == {"made", "found", "told", "given", "kept", "one", "wanted", "each", "seen"}
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest imports them by their base name where they are collected together (`scripts/test-board`)."""
+    counts = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert counts and not [name for name, count in counts.items() if count > 1]
