@@ -28,7 +28,7 @@ SCRIPT = """
     sys.path.insert(0, {here!r})
     from pathlib import Path
     import tune_data
-    from edgeft.learning import classify
+    from edgeft.tasks.classify import learning as classify
     from edgeft.tune.run import tune
     data, out, how, stop, which = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5]
     real, seen = getattr(classify, which), []
