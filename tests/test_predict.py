@@ -15,7 +15,7 @@ import pytest
 import tiny_bundle
 
 from edgeft.bundle import reader as bundle
-from edgeft.core.errors import BundleError, DataError, UsageError
+from edgeft.core.errors import BundleError, DataError, Missing, UsageError
 from edgeft.predict import predict
 
 
@@ -70,8 +70,20 @@ def test_a_manifest_that_does_not_fit_its_model(tmp_path: Path, changes: dict[st
 
 def test_an_unknown_task_and_runtime(tmp_path: Path) -> None:
     inputs = arrays(tmp_path)
-    with pytest.raises(UsageError, match="unknown task 'clasify'"):
-        predict(tiny_bundle.build(tmp_path / "a", task="clasify"), inputs)
+    path = tiny_bundle.build(tmp_path / "a")
+    table = json.loads((path / "manifest.json").read_text())
+    nearest, package = "did you mean 'classify'?", "install the package other 1.0, which brings it"
+    for plugins, remedy in (
+        ({}, nearest),
+        ({"task": "other 1.0"}, package),
+        ("other", nearest),
+        ({"task": 1}, nearest),
+    ):
+        tiny_bundle.forge(path, {**table, "task": "clasify", "provenance": {"plugins": plugins}})
+        with pytest.raises(Missing, match="the task 'clasify' is not installed here") as caught:
+            predict(path, inputs)
+        assert caught.value.remedy == remedy and caught.value.where == f"{path / 'manifest.json'}: task"
+
     path = tiny_bundle.build(tmp_path / "b")
     table = json.loads((path / "manifest.json").read_text())
     tiny_bundle.forge(path, {**table, "backend": "tensorrt"})

@@ -31,7 +31,8 @@ from .. import backends as runtimes
 from .. import tasks
 from ..config import target as targets
 from ..core import files, npz
-from ..core.errors import BundleError, SystemFailure, UsageError, nearest
+from ..core.errors import BundleError, Missing, SystemFailure, UsageError, nearest
+from ..plugins import TASKS
 from . import run_py as runner
 from .manifest import SCHEMA, UNLISTED, check, of_model, parse
 
@@ -55,8 +56,19 @@ class Bundle:
 
     @property
     def task(self) -> tasks.Task:
-        """The task module (preprocessing, decoding, metric); raises `UsageError` where this edgeft lacks it."""
-        return tasks.get(self.manifest["task"])
+        """The task's record; raises `Missing`, with the package that brought the task, where it is not installed."""
+        name = self.manifest["task"]
+        if name not in TASKS:
+            plugins = self.manifest.get("provenance", {}).get("plugins")
+            package = plugins.get("task") if isinstance(plugins, Mapping) else None
+            raise Missing(
+                f"the task {name!r} is not installed here",
+                where=f"{self.path / 'manifest.json'}: task",
+                remedy=f"install the package {package}, which brings it"
+                if isinstance(package, str)
+                else nearest(name, TASKS.names()),
+            )
+        return tasks.get(name)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -235,7 +235,7 @@ def _fields(kind: type) -> tuple[str, ...]:
     return tuple(tables.hints(kind)) if dataclasses.is_dataclass(kind) else ()
 
 
-def _get(recipe: Recipe, dotted: str) -> Any:
+def value_of(recipe: Recipe, dotted: str) -> Any:
     """The value of a key; None for one of a table that is left out."""
     value: Any = recipe
     for part in dotted.split("."):
@@ -250,19 +250,19 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
         return error
 
     for key, allowed in CHOICES.items():
-        value = _get(recipe, key)
+        value = value_of(recipe, key)
         if value in allowed or value is None or (key == "update.policy" and re.fullmatch(r"last:[1-9]\d?", value)):
             continue
         raise fail(key, f"cannot be {value!r}", nearest(value, allowed))
     for key, registry in REGISTRIES.items():
-        if (value := _get(recipe, key)) not in registry:
+        if (value := value_of(recipe, key)) not in registry:
             raise fail(key, f"cannot be {value!r}", nearest(value, registry.names()))
     for key, (low, high) in RANGES.items():
-        value = _get(recipe, key)
+        value = value_of(recipe, key)
         if value is not None and not low <= value <= high:
             raise fail(key, f"must be from {low:g} to {high:g}, not {value:g}")
     for key in POSITIVE:
-        if _get(recipe, key) == 0:
+        if value_of(recipe, key) == 0:
             raise fail(key, "must be above 0")
     _check_data(recipe.data, fail)
     if not re.fullmatch(r"\w[\w. -]{0,99}", recipe.name):

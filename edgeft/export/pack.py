@@ -110,13 +110,16 @@ def _manifest(run: QuantizedRun, converted: ConvertedTarget) -> dict[str, Any]:
 
 
 def _provenance(run: QuantizedRun, converted: ConvertedTarget, version: str) -> dict[str, Any]:
+    plugins = environment.plugin_packages(run.recipe)
+
     return {
         "edgeft": __version__,
         "method": converted.scheme.method,
         "recipe": dataclasses.asdict(run.recipe),
         "data": run.summary.get("data"),
         "run": {k: run.summary.get(k) for k in ("float", "ptq", "quantized", "n", "seed", "metric")},
-        "versions": environment.versions([runtime.get(converted.target.backend)]),
+        "versions": environment.versions(run.recipe, [runtime.get(converted.target.backend)]),
+        **({"plugins": plugins} if plugins else {}),
         "fingerprint": fingerprint(threads=1, runtime={"name": converted.target.backend, "version": version}),
     }
 

@@ -407,7 +407,7 @@ class _Run:
             "labels": list(self.s.dataset.labels),
             "preprocess": self.s.spec,
             "data": data.fingerprint(self.s.dataset),
-            "versions": environment.versions(),
+            "versions": environment.versions(self.s.recipe),
         }
 
 
