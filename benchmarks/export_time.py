@@ -72,7 +72,7 @@ def export(work: Path, targets: list[str]) -> dict[str, Any]:
     command = [
         sys.executable,
         "-m",
-        "edgeft.cli",
+        "edgeft",
         "--json",
         "export",
         str(work / "run"),

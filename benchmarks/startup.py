@@ -48,7 +48,7 @@ def main() -> None:
     asked = parser.parse_args()
     host = common.machine()
     script = Path(sys.executable).with_name("edgeft")
-    command = [str(script)] if script.is_file() else [sys.executable, "-m", "edgeft.cli"]
+    command = [str(script)] if script.is_file() else [sys.executable, "-m", "edgeft"]
     times = {
         "`edgeft --help`": seconds([*command, "--help"], asked.runs),
         "`import edgeft`": seconds([sys.executable, "-c", IMPORT], asked.runs),

@@ -140,7 +140,7 @@ def test_tune_then_export_by_the_command_line(exported, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def edgeft_(*argv: str) -> tuple[int, dict[str, Any], str]:
-        line = [sys.executable, "-m", "edgeft.cli", *argv, "--json"]
+        line = [sys.executable, "-m", "edgeft", *argv, "--json"]
         done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
         assert done.stdout.count("\n") == 1 and "Traceback" not in done.stderr, done.stdout + done.stderr
         return done.returncode, json.loads(done.stdout), done.stderr

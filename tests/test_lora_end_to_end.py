@@ -73,7 +73,7 @@ def test_it_learns_by_its_adapters_and_nothing_else_moves(made) -> None:
     rows = [json.loads(line) for line in (made.folder / "run" / "metrics.jsonl").read_text().splitlines()]
     errors = [row["validation"] for row in rows if row["stage"] == "float"]
     assert min(errors) < 0.5 * errors[0], "half the error of the first job's network on the second job"
-    assert any(line.startswith("unfreezing: the head alone") for line in made.said)
+    assert any(line.startswith("gradual unfreezing: the head first") for line in made.said)
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -106,7 +106,7 @@ print(json.dumps({
 
 def test_the_installed_command_runs(installed: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "edgeft.cli", "targets", "--json"],
+        [sys.executable, "-m", "edgeft", "targets", "--json"],
         capture_output=True,
         text=True,
         timeout=60,

@@ -50,7 +50,7 @@ def test_a_policy_says_which_parameters_of_a_block_are_let_loose() -> None:
     assert [sorted(step)[0] for step in found.steps] == [
         "fc.bias", "layer3.0.downsample.0.lora.down", "layer2.0.downsample.0.lora.down",
     ]  # fmt: skip
-    with pytest.raises(RecipeError, match="nothing but the head learns"):
+    with pytest.raises(RecipeError, match="only the head is trainable"):
         begun("train.unfreeze=1", "update.policy=head")
 
 
