@@ -122,11 +122,11 @@ def right_answers(folder: Path, data: dict[str, Any]) -> np.ndarray:
     from edgeft import data as datasets
     from edgeft.bundle import reader as bundle
     from edgeft.config import recipe
-    from edgeft.verify import evaluate
+    from edgeft.inputs.batches import outputs_of, preprocessed
 
     opened = bundle.open(folder)
     split = datasets.open(recipe.Data(**data)).split("test")
-    (outputs,) = evaluate.outputs_of([opened.session(baseline=True)], opened.task, opened.preprocess, split)
+    (outputs,) = outputs_of([opened.session(baseline=True)], preprocessed(opened.task, opened.preprocess, split))
     return np.asarray(opened.task.decisions(outputs) == split.targets)
 
 

@@ -24,7 +24,7 @@ from edgeft import data, tasks
 from edgeft.backends.litert import session as litert
 from edgeft.config.recipe import Data
 from edgeft.data import Dataset
-from edgeft.verify.evaluate import outputs_of
+from edgeft.inputs.batches import outputs_of, preprocessed
 
 WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "silence", "unknown")
 #: of the keyword spotter's input: stored int8 -> MFCC
@@ -76,7 +76,7 @@ def accuracy(case: Case, root: Path, folder: Path) -> tuple[float, int]:
     """What edgeft measures: (accuracy, number of samples)."""
     task, split = tasks.get(case.task), opened(case.samples, root, folder).split("test")
     session = litert.load(root / "09_mlperf_tiny" / "models" / case.model)
-    (outputs,) = outputs_of([session], task, spec(case.samples), split)
+    (outputs,) = outputs_of([session], preprocessed(task, spec(case.samples), split))
     return task.score(outputs, split.targets), len(split)
 
 

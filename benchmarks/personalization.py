@@ -59,8 +59,8 @@ def right(bundle: Path, data: str, state: Path | None = None) -> list[int]:
     from edgeft import data as datasets
     from edgeft.bundle import reader as bundles
     from edgeft.bundle.manifest import recorded
+    from edgeft.inputs.batches import outputs_of, preprocessed
     from edgeft.personalize import run as personal
-    from edgeft.verify.evaluate import outputs_of
 
     opened = bundles.open(bundle)
     own = personal.session(opened, state) if state else None
@@ -68,7 +68,9 @@ def right(bundle: Path, data: str, state: Path | None = None) -> list[int]:
     split = datasets.open(dataclasses.replace(source, split=datasets.WHOLE, group=""))  # of however few classes
     labels = own.labels if own else opened.labels
     test = split.split("test")
-    (outputs,) = outputs_of([own.session if own else opened.session()], opened.task, opened.preprocess, test)
+    (outputs,) = outputs_of(
+        [own.session if own else opened.session()], preprocessed(opened.task, opened.preprocess, test)
+    )
     known = [i for i, label in enumerate(split.labels) if label in labels]
     number = {i: labels.index(split.labels[i]) for i in known}
     said = opened.task.decisions(outputs)

@@ -128,7 +128,7 @@ def level(name: str, folder: Path, out: Path) -> dict[str, float]:
     for c in (0.1, 1.0, 10.0, 100.0):
         layer = fitted(x, y, c)
         outputs, targets = {"logits": layer(parts["test"][0]).detach().numpy()}, parts["test"][1].numpy()
-        accuracy = task.score(outputs, targets)
+        accuracy = task.metric(outputs, targets)
         if accuracy > found.get("accuracy", 0):
             found = {"c": c, "accuracy": accuracy, "n": len(targets)}
             found["macro_f1"] = task.extra_metrics(outputs, targets)["macro_f1"]
