@@ -71,6 +71,8 @@ class Link:
         try:
             self._process.stdin.write(json.dumps({"do": do, **words}).encode() + b"\n")
             self._process.stdin.flush()
+        except BrokenPipeError:
+            return  # the worker has ended; `receive` reports that, or the line that the worker wrote before
         except OSError as error:
             raise self._lost() from error
 

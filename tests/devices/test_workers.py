@@ -96,6 +96,17 @@ def test_a_worker_that_is_killed_or_hangs_or_talks_nonsense_is_told(bundle: Path
         Link(["/no/such/program"])
 
 
+@pytest.mark.parametrize(
+    ("code", "reported"),
+    [("print('welcome')", "no answer of a worker: b'welcome"), ("raise SystemExit('no python')", "ended: no python")],
+)
+def test_a_worker_that_ended_before_it_was_asked_is_reported_by_what_it_wrote(code: str, reported: str):
+    with Link([sys.executable, "-c", code], name="board") as link:
+        link._process.wait(60)
+        with pytest.raises(SystemFailure, match=reported):
+            link.ask("heat", patience=20)
+
+
 def test_what_a_runtime_prints_is_no_answer(bundle: Path):
     noisy = "import os; from edgeft.devices import worker; old = worker.Worker.heat\n"
     noisy += "worker.Worker.heat = lambda self: (os.write(1, b'noise\\n'), old(self))[1]\nworker.main()"
