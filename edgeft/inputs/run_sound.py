@@ -49,7 +49,10 @@ def preprocess(raw, spec):
     clip = fitted(samples, int(raw["rate"]), spec["rate"], spec["length"], spec.get("place", "middle"))
     size, frames = spec["window"], 1 + (spec["length"] - spec["window"]) // spec["hop"]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
-    spectrum = np.fft.rfft(clip[spec["hop"] * np.arange(frames)[:, None] + np.arange(size)] * window, spec["fft"])
+    pieces = clip[spec["hop"] * np.arange(frames)[:, None] + np.arange(size)]
+    if spec.get("level_floor"):  # the loudest frame gets the same level, however loud the sound is
+        pieces = pieces * (0.1 / max(float(np.sqrt(np.square(pieces).mean(axis=1).max())), spec["level_floor"]))
+    spectrum = np.fft.rfft(pieces * window, spec["fft"])
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     low, high = (2595.0 * np.log10(1.0 + f / 700.0) for f in (spec["fmin"], spec["fmax"]))
     edges = 700.0 * (10.0 ** (np.linspace(low, high, spec["mels"] + 2) / 2595.0) - 1.0)

@@ -8,6 +8,10 @@ bank, natural logarithm, optionally a cosine transform, and mean and std by feat
 - MFCCs are the orthonormal DCT-II of the log energies (Davis and Mermelstein 1980), the first `coefficients` of them;
 - resampling is by a sinc under a Kaiser window, one set of taps a phase (Crochiere and Rabiner 1983).
 
+With a `level_floor` above 0 the level is normalized: samples are scaled so that the root mean square of the loudest
+frame is `LEVEL` (20 dB below full scale). The floor is the lowest level that a loudest frame is taken to have, so that
+silence stays silence. Features of a sound then do not depend on how loud it was recorded.
+
 Where a clip lies in the fixed length is the table's `place`. "middle" (what a table without the key means): around its
 middle, and of longer clips only that. "start": from the beginning, zeros behind it, and longer clips are refused.
 
@@ -47,7 +51,10 @@ DEFAULTS: dict[str, float] = {
     "fmax": 4000.0,
     "coefficients": 10,
     "floor": 1e-6,
+    "level_floor": 1e-3,
 }
+#: root mean square of the loudest frame of a sound whose level is normalized (a full-scale sample is 1)
+LEVEL = 0.1
 #: speech holds little above 8 kHz; a higher rate must be asked for
 HIGHEST_OWN_RATE = 16_000
 
@@ -71,6 +78,7 @@ class Spec:
     layout: str  # NCHW: (1, 1, frames, features); NHWC: (1, frames, features, 1)
     input: str
     place: str = "middle"  # middle | start
+    level_floor: float = 0.0  # least level of a loudest frame, root mean square; 0 = the level is not normalized
 
     @property
     def frames(self) -> int:
@@ -82,7 +90,7 @@ class Spec:
 
 
 _KEYS = ("kind", *(field.name for field in fields(Spec)))
-_OPTIONAL = ("place",)
+_OPTIONAL = ("place", "level_floor")
 _COUNTS = {"rate": MAX_RATE, "length": 2**24, "window": 2**16, "hop": 2**16, "fft": 2**16, "mels": 512}
 
 
@@ -127,6 +135,7 @@ def configure(
         "fmax": float(min(values["fmax"] or rate / 2, rate / 2)),
         "coefficients": int(values["coefficients"]),
         "floor": float(values["floor"]),
+        "level_floor": float(values["level_floor"]),
         "mean": [0.0] * int(values["coefficients"] or values["mels"]),
         "std": [1.0] * int(values["coefficients"] or values["mels"]),
         "layout": "NCHW",
@@ -189,8 +198,8 @@ def check(spec: Mapping[str, Any]) -> Spec:
     for key, most in _COUNTS.items():
         if type(spec[key]) is not int or not 1 <= spec[key] <= most:
             raise fail(key, f"a whole number from 1 to {most}")
-    for key in ("fmin", "fmax", "floor"):
-        if not _numbers([spec[key]], 1) or spec[key] < 0:
+    for key in ("fmin", "fmax", "floor", "level_floor"):
+        if not _numbers([spec.get(key, 0.0)], 1) or spec.get(key, 0.0) < 0:
             raise fail(key, "a number that is not negative")
     if not spec["fmin"] < spec["fmax"] <= spec["rate"] / 2:
         raise fail("fmax", f"hertz above fmin and at most half the rate, {spec['rate'] / 2:g}")
@@ -245,10 +254,19 @@ def features(raw: Any, spec: Spec) -> np.ndarray:
     clip = fit(samples, rate, spec.rate, spec.length, spec.place)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window) / spec.window)
     at = spec.hop * np.arange(spec.frames)[:, None] + np.arange(spec.window)
-    spectrum = np.fft.rfft(clip[at] * window, spec.fft)
+    frames = clip[at]
+    if spec.level_floor:
+        frames = frames * gain(frames, spec.level_floor)
+    spectrum = np.fft.rfft(frames * window, spec.fft)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     energies = np.log(power @ filters(spec.rate, spec.fft, spec.mels, spec.fmin, spec.fmax) + spec.floor)
     return energies @ cosines(spec.mels, spec.coefficients) if spec.coefficients else energies
+
+
+def gain(frames: np.ndarray, level_floor: float) -> float:
+    """The factor that brings the loudest of `frames` float64 (frames, window) to a root mean square of `LEVEL`."""
+    loudest = float(np.sqrt(np.square(frames).mean(axis=1).max()))
+    return LEVEL / max(loudest, level_floor)
 
 
 def _checked(raw: Any) -> tuple[np.ndarray, int]:

@@ -35,11 +35,11 @@ def augmentation(level: str, layout: str, amounts: Amounts) -> tensors.Augment |
         raise RecipeError(f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, LEVELS))
     if level == "none":
         return None
-    axis = 2 if layout == "NCHW" else 1
+    axis = _time_axis(layout)
 
     def apply(inputs: tensors.Inputs, rng: np.random.Generator) -> tensors.Inputs:
         (x,) = inputs
-        frames, features = x.shape[axis], x.shape[axis + 1]
+        frames = x.shape[axis]
         values = x.movedim((axis, axis + 1), (1, 2)).numpy()  # (N, frames, features, 1)
         shift = rng.integers(-amounts.shift, amounts.shift + 1, len(values))
         # frames that are shifted in repeat the first or last one
@@ -47,12 +47,35 @@ def augmentation(level: str, layout: str, amounts: Amounts) -> tensors.Augment |
         warped = np.take_along_axis(values, at[:, :, None, None], axis=1)
         warped = warped + NOISE[level] * rng.standard_normal(warped.shape, dtype=np.float32)
         if level == "strong":
-            for _ in range(amounts.masks):
-                warped[_spans(rng, len(warped), frames, amounts.time)] = 0
-                warped.swapaxes(1, 2)[_spans(rng, len(warped), features, amounts.feature)] = 0
+            _mask(warped, rng, amounts)
         return (torch.from_numpy(warped).movedim((1, 2), (axis, axis + 1)).contiguous(),)
 
     return apply
+
+
+def masking(layout: str, amounts: Amounts) -> tensors.Augment:
+    """A function of (inputs, generator) that masks and does nothing else (no shift, no noise)."""
+    axis = _time_axis(layout)
+
+    def apply(inputs: tensors.Inputs, rng: np.random.Generator) -> tensors.Inputs:
+        (x,) = inputs
+        masked = x.movedim((axis, axis + 1), (1, 2)).numpy().copy()
+        _mask(masked, rng, amounts)
+        return (torch.from_numpy(masked).movedim((1, 2), (axis, axis + 1)).contiguous(),)
+
+    return apply
+
+
+def _time_axis(layout: str) -> int:
+    """The axis of the frames; that of the features follows it."""
+    return 2 if layout == "NCHW" else 1
+
+
+def _mask(values: np.ndarray, rng: np.random.Generator, amounts: Amounts) -> None:
+    """Mask `values` (N, frames, features, ...) in place."""
+    for _ in range(amounts.masks):
+        values[_spans(rng, len(values), values.shape[1], amounts.time)] = 0
+        values.swapaxes(1, 2)[_spans(rng, len(values), values.shape[2], amounts.feature)] = 0
 
 
 def _spans(rng: np.random.Generator, n: int, length: int, most: int) -> np.ndarray:

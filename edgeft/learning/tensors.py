@@ -20,6 +20,8 @@ Inputs = tuple[torch.Tensor, ...]
 #: targets of a batch, as the split has them -> a tensor, or several
 Targets = Callable[[Sequence[Any]], Any]
 Augment = Callable[[Inputs, np.random.Generator], Inputs]
+#: a raw sample -> another one of the same form, before its features are made
+AugmentRaw = Callable[[Any, np.random.Generator], Any]
 #: a batch -> the same without what no sample of it uses (padding)
 Cut = Callable[[Inputs], Inputs]
 
@@ -27,23 +29,48 @@ Cut = Callable[[Inputs], Inputs]
 class Feeds(torch.utils.data.Dataset[tuple[int, tuple[np.ndarray, ...], Any]]):
     """(position, feeds in the model's order without their batch axis, target), kept where the whole split is small."""
 
-    def __init__(self, preprocess: Preprocess, split: Samples, spec: Mapping[str, Any], cache_bytes: int) -> None:
+    def __init__(
+        self,
+        preprocess: Preprocess,
+        split: Samples,
+        spec: Mapping[str, Any],
+        cache_bytes: int,
+        augment: Callable[[int, Any], Any] | None = None,
+    ) -> None:
         self.preprocess, self.split, self.spec = preprocess, split, dict(spec)
+        self.augment = augment  # (position, raw) -> raw: features are then made anew in each epoch, and raws are kept
         self.room = cache_bytes
         self.kept: dict[int, tuple[np.ndarray, ...]] = {}
+        self.raws: dict[int, Any] = {}
 
     def __len__(self) -> int:
         return len(self.split)
 
     def __getitem__(self, i: int) -> tuple[int, tuple[np.ndarray, ...], Any]:
+        if self.augment is not None:
+            return i, self._feeds(self.augment(i, self._raw(i))), self.split.targets[i]
         feeds = self.kept.get(i)
         if feeds is None:
-            feeds = tuple(v[0] for v in self.preprocess(self.split.raw(i), self.spec).values())
+            feeds = self._feeds(self.split.raw(i))
             size = sum(v.nbytes for v in feeds)
             if size <= self.room:
                 self.room -= size
                 self.kept[i] = feeds
         return i, feeds, self.split.targets[i]
+
+    def _feeds(self, raw: Any) -> tuple[np.ndarray, ...]:
+        return tuple(v[0] for v in self.preprocess(raw, self.spec).values())
+
+    def _raw(self, i: int) -> Any:
+        """The raw sample, a table of arrays, kept where there is room."""
+        if i in self.raws:
+            return self.raws[i]
+        raw: Any = self.split.raw(i)
+        size = sum(np.asarray(value).nbytes for value in raw.values())
+        if size <= self.room:
+            self.room -= size
+            self.raws[i] = raw
+        return raw
 
 
 class Collate:
@@ -108,17 +135,25 @@ def source(
     *,
     targets: Targets = class_numbers,
     augment: Augment | None = None,
+    augment_raw: AugmentRaw | None = None,
     keep: bool = True,
     lengths: Callable[[], np.ndarray] | None = None,
     cut: Cut | None = None,
 ) -> Source:
     """Batches (inputs, targets) of `split` by the task's own `preprocess`.
 
-    `lengths` (asked once, when an epoch is first read) puts samples of similar length into one batch.
+    `augment` changes a batch of tensors, `augment_raw` a raw sample (a table of arrays), which is drawn from
+    (seed, epoch, position). `lengths` (asked once, when an epoch is first read) puts samples of similar length into one
+    batch.
     """
     order = loading.order(len(split))
+
+    def changed(i: int, raw: Any) -> Any:
+        assert augment_raw is not None
+        return augment_raw(raw, np.random.default_rng([loading.seed, loading.epoch.number, i]))
+
     return Source(
-        Feeds(preprocess, split, spec, loading.cache_bytes if keep else 0),
+        Feeds(preprocess, split, spec, loading.cache_bytes if keep else 0, changed if augment_raw else None),
         Collate(targets, augment, loading.seed, loading.epoch, cut),
         order if lengths is None else Buckets(order, loading.batch_size, lengths),
     )

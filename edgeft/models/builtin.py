@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,11 @@ from .nets.quartznet import QuartzNet
 from .nets.recommend import NeuMF, TwoTower
 from .nets.resnet import ResNet8, ResNet18, ResNet20
 from .nets.seq2seq import Seq2Seq
+from .nets.unet import UNet
 from .request import ModelRequest, ModelSource
+
+#: a net whose size follows the data's pictures is not made for more
+MOST_PIXELS = 512 * 512
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Net:
     mean: tuple[float, ...] | None = None  # None = ImageNet's, or 0.5 for gray
     std: tuple[float, ...] | None = None
     takes_size: bool = False
+    #: both sides are multiples of this, and the size follows the data's pictures where nothing states it; 0 = fixed
+    multiple: int = 0
 
 
 NETS = {
@@ -41,7 +47,8 @@ NETS = {
     "resnet20": Net(ResNet20, "linear", (32, 32)),
     "mobilenet_v2": Net(MobileNetV2, "classifier.1", (224, 224)),
     "efficientnet_lite0": Net(EfficientNetLite0, "_fc", (224, 224), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
-    "lraspp": Net(LRASPP, "head", (288, 384), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
+    "lraspp": Net(LRASPP, "head", (288, 384), mean=(127 / 255,) * 3, std=(128 / 255,) * 3, multiple=32),
+    "unet": Net(UNet, "head", (288, 384), mean=(127 / 255,) * 3, std=(128 / 255,) * 3, multiple=32),
     "ds_cnn": Net(DSCNN, "fc", (49, 10), channels=1),
     "mlp": Net(MLP, "head", (28, 28), channels=1, takes_size=True),
     "yolo_lite0": Net(YoloLite0, "head", (320, 320), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
@@ -70,7 +77,8 @@ def build(request: ModelRequest) -> Built:
             raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
         if channels != net.channels:  # the figures of the other number of channels say nothing
             net = replace(net, mean=net.mean and net.mean[:1] * channels, std=net.std and net.std[:1] * channels)
-        size = _size(args.pop("size", net.size), row=net.takes_size)
+        usual = _size_of_data(net, request.facts)
+        size = _size(args.pop("size", usual), row=net.takes_size)
         if net.takes_size:
             args["size"] = size
     try:
@@ -92,6 +100,15 @@ def build(request: ModelRequest) -> Built:
             raise ModelError(error.message, where=error.where, remedy=f"these are weights of {recognized!r}") from error
     spec = image_spec(size, channels, net.mean, net.std) if len(size) == 2 else {}
     return Built(module, net.head, spec, n_classes, bool(model.weights), notes)
+
+
+def _size_of_data(net: Net, facts: Mapping[str, Any]) -> tuple[int, ...]:
+    """That of the data's pictures for a net that takes any: at most `MOST_PIXELS`, with the same proportions."""
+    if not net.multiple or "picture_size" not in facts:
+        return net.size
+    height, width = facts["picture_size"]
+    factor = min(1.0, (MOST_PIXELS / (height * width)) ** 0.5)
+    return tuple(max(1, round(side * factor / net.multiple)) * net.multiple for side in (height, width))
 
 
 def _size(value: Any, row: bool) -> tuple[int, ...]:

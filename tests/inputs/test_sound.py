@@ -45,9 +45,12 @@ def by_definition(clip: np.ndarray, table: dict[str, Any]) -> np.ndarray:
 
     step = (mel(table["fmax"]) - mel(table["fmin"])) / (table["mels"] + 1)
     edges = [back(mel(table["fmin"]) + i * step) for i in range(table["mels"] + 2)]
-    rows = []
-    for start in range(0, len(clip) - window + 1, table["hop"]):
-        frame = clip[start : start + window] * np.sin(np.pi * n / window) ** 2
+    rows, loudness, starts = [], 1.0, range(0, len(clip) - window + 1, table["hop"])
+    if table["level_floor"]:
+        levels = [np.sqrt(np.mean(clip[start : start + window] ** 2)) for start in starts]
+        loudness = 0.1 / max(table["level_floor"], *levels)
+    for start in starts:
+        frame = clip[start : start + window] * loudness * np.sin(np.pi * n / window) ** 2
         power = np.abs(waves @ frame) ** 2
         energies = []
         for i in range(table["mels"]):
@@ -67,7 +70,15 @@ def by_definition(clip: np.ndarray, table: dict[str, Any]) -> np.ndarray:
     return np.array(rows)
 
 
-@pytest.mark.parametrize("changed", [{}, {"coefficients": 0}, {"mels": 20, "fmin": 0.0, "fmax": 8000.0, "fft": 600}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"level_floor": 0.0},
+        {"level_floor": 0.5, "coefficients": 0},
+        {"mels": 20, "fmin": 0.0, "fmax": 8000.0, "fft": 600},
+    ],
+)
 def test_features_follow_their_definitions(changed: dict[str, Any]) -> None:
     table, raw = spec(**changed), noise()
     made = sound.preprocess(raw, table)["x"]
@@ -84,7 +95,7 @@ def test_cosines_are_scipys() -> None:
 
 def test_log_mel_energies_are_librosas() -> None:
     librosa = pytest.importorskip("librosa", reason="only where it happens to be installed")
-    raw, table = noise(), spec(coefficients=0)
+    raw, table = noise(), spec(coefficients=0, level_floor=0.0)
     theirs = librosa.feature.melspectrogram(
         y=raw["samples"] / 32768, sr=RATE, n_fft=512, win_length=480, hop_length=320, center=False, window="hann",
         n_mels=40, fmin=20, fmax=4000, htk=True, norm=None,
@@ -164,6 +175,31 @@ def test_loudness_is_that_of_full_scale() -> None:
     assert np.allclose(silence, np.log(1e-6))
 
 
+def test_features_do_not_depend_on_how_loud_a_sound_was_recorded() -> None:
+    quiet = noise()["samples"].astype(np.float32) / np.float32(32768)
+    features = sound.preprocess({"samples": quiet, "rate": RATE}, spec())["x"]
+    for gain in (0.1, 10.0):  # 20 dB in both directions
+        other = sound.preprocess({"samples": quiet * np.float32(gain), "rate": RATE}, spec())["x"]
+        assert np.abs(other - features).max() < 1e-3
+        as_recorded = sound.preprocess({"samples": quiet * np.float32(gain), "rate": RATE}, spec(level_floor=0.0))["x"]
+        assert np.abs(as_recorded - features).max() > 10, "a gain moves the first coefficient without it"
+
+
+def test_what_is_quieter_than_the_floor_stays_quiet() -> None:
+    table = spec(coefficients=0)
+    hiss = np.random.default_rng(0).normal(0, 1e-5, RATE).astype(np.float32)
+    loud = sound.preprocess({"samples": hiss * np.float32(1000), "rate": RATE}, table)["x"]
+    quiet = sound.preprocess({"samples": hiss, "rate": RATE}, table)["x"]
+    assert quiet.max() < loud.min()
+
+
+def test_a_table_without_the_key_leaves_the_level_as_it_is() -> None:
+    earlier = spec(level_floor=0.0)
+    expected = sound.preprocess(noise(), earlier)["x"]
+    del earlier["level_floor"]
+    assert np.array_equal(sound.preprocess(noise(), earlier)["x"], expected)
+
+
 # -- the table -------------------------------------------------------------------------------------------------------
 def test_the_table_comes_from_the_data_unless_the_recipe_states_it() -> None:
     said: list[str] = []
@@ -188,6 +224,7 @@ def test_the_table_comes_from_the_data_unless_the_recipe_states_it() -> None:
         ({"coefficients": 50}, "from 0 to mels"),
         ({"fmin": 5000}, "above fmin"),
         ({"floor": 0}, "floor"),
+        ({"level_floor": -1}, "level_floor"),
         ({"mels": 200}, "lower mels"),
     ],
 )
@@ -207,6 +244,7 @@ def test_a_table_that_cannot_be_is_refused(stated: dict[str, Any], message: str)
         ({"layout": "NTC"}, "layout"),
         ({"kind": "image"}, "kind"),
         ({"fft": 16}, "fft"),
+        ({"level_floor": "low"}, "level_floor"),
         ({"tempo": 1}, "unknown key 'tempo'"),
     ],
 )

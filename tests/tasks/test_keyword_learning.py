@@ -11,7 +11,7 @@ import torch
 
 from edgeft import tasks
 from edgeft.config.recipe import Data
-from edgeft.core.errors import DataError
+from edgeft.core.errors import DataError, RecipeError
 from edgeft.data.samples import Dataset, Split
 from edgeft.inputs import sound
 from edgeft.tasks.classify import learning as classify
@@ -71,6 +71,19 @@ def test_amounts_follow_from_the_size_of_a_clip() -> None:
     picture = {"kind": "image", "size": [49, 10], "layout": "NHWC"}
     (made,) = keyword.augmentation("light", picture)((torch.zeros(2, 49, 10, 1),), np.random.default_rng(0))
     assert made.shape == (2, 49, 10, 1)
+
+
+def test_every_level_changes_the_samples_of_a_sound_and_masks_its_features() -> None:
+    assert keyword.augmentation_of_samples("none", spec()) is None
+    assert keyword.augmentation_of_samples("light", {"kind": "image"}) is None
+    for level in ("light", "strong"):
+        (features,), _ = next(iter(keyword.loader(split(), spec(), 12, level)))
+        plain = np.concatenate([sound.preprocess(split().raw(i), spec())["x"] for i in range(12)])
+        assert (np.abs(features.numpy() - plain).reshape(12, -1).max(axis=1) > 0.1).all()
+        (ones,) = keyword.augmentation(level, spec())((torch.ones(50, 1, 24, 10),), np.random.default_rng(0))
+        assert set(ones.unique().tolist()) == {0.0, 1.0}
+    with pytest.raises(RecipeError, match="did you mean 'light'"):
+        keyword.loader(split(), spec(), 12, "lihgt")
 
 
 def test_recordings_with_transcripts_are_no_keywords() -> None:

@@ -9,27 +9,18 @@ them to the picture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...core.errors import RecipeError
-from .efficientnet_lite import SameConv2d, blocks, norm, stem_width
-
-#: the stride of what each stage of the encoder hands on
-STRIDES = (2, 4, 8, 16, 16, 32, 32)
-#: of an ImageNet classifier's weights, what a decoder has no use for
-_CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")
+from .lite_encoder import LiteEncoder
 
 
-class LRASPP(nn.Module):
+class LRASPP(LiteEncoder):
     """Images (N, channels, H, W), both sides multiples of 32 -> logits (N, n_classes, H / stride, W / stride).
 
-    `stride` is 4, 8 or 16; `head_width` the decoder's channels. ImageNet weights fit the encoder as it is. For small
-    nets, `width` multiplies its channels and `depth` its repeats (at least one each), and of its 7 `stages` the first
-    few may do: then the sides must be multiples of the last one's stride. State dict names are `EfficientNetLite0`'s.
+    `stride` is 4, 8 or 16; `head_width` the decoder's channels; `width`, `depth` and `stages` are those of
+    `LiteEncoder`.
     """
 
     def __init__(
@@ -40,50 +31,17 @@ class LRASPP(nn.Module):
         head_width: int = 128,
         width: float = 1.0,
         depth: float = 1.0,
-        stages: int = len(STRIDES),
+        stages: int = 7,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__()
-        if stages not in range(1, len(STRIDES) + 1) or stride not in (4, 8, 16) or stride > STRIDES[stages - 1]:
-            raise ValueError(f"stride is {stride!r} and stages {stages!r}: expected 4, 8 or 16 within 1 to 7 stages")
-        if head_width < 1 or width <= 0 or depth <= 0:
-            raise ValueError("head_width, width and depth must be above 0")
-        stem = stem_width(width)
-        self._conv_stem, self._bn0 = SameConv2d(channels, stem, 3, 2, bias=False), norm(stem)
-        self._blocks, ends = blocks(width, depth, stages)
-        self.act = nn.ReLU6()
-        self.deepest = STRIDES[stages - 1]
-        #: {index of a block: its stride}, the last block of each stride that the decoder reads, coarsest first
-        last = dict(zip(STRIDES, ends))
-        self.taps = {last[s]: s for s in sorted(last, reverse=True) if stride <= s < self.deepest}
-        wide = [int(self._blocks[at].outputs) for at in self.taps]  # type: ignore[arg-type]
-        self.head = Decoder(n_classes, int(self._blocks[-1].outputs), wide, head_width, dropout)  # type: ignore[arg-type]
-        for name, layer in self.named_modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_in" if name.startswith("head.") else "fan_out")
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.head.classifier.weight, 0, 0.01)
-
-    @staticmethod
-    def adapt(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The weights of an ImageNet classifier without its classifier."""
-        return {name: tensor for name, tensor in state.items() if not name.startswith(_CLASSIFIER)}
+        if stride not in (4, 8, 16) or head_width < 1:
+            raise ValueError(f"stride is {stride!r} and head_width {head_width!r}: expected 4, 8 or 16, and above 0")
+        super().__init__(channels, stride, width, depth, stages)
+        self.head = Decoder(n_classes, self.outputs, self.skips, head_width, dropout)
+        self.initialize(self.head.classifier)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.shape[2] % self.deepest or x.shape[3] % self.deepest:
-            raise RecipeError(
-                f"pictures of {x.shape[2]}x{x.shape[3]} pixels: both sides must be multiples of {self.deepest}",
-                where="model.args.size",
-                remedy="for example [288, 384]",
-            )
-        x = self.act(self._bn0(self._conv_stem(x)))
-        features = {}
-        for index, block in enumerate(self._blocks):
-            x = block(x)
-            if index in self.taps:
-                features[index] = x
-        return self.head(x, [features[index] for index in self.taps])
+        return self.head(*self.encode(x))
 
 
 class Decoder(nn.Module):

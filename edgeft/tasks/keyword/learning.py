@@ -1,6 +1,8 @@
-"""Learning keywords: cross-entropy and distillation as in `classify`, and augmentation of the features (`spectra.py`).
+"""Learning keywords: cross-entropy and distillation as in `classify`, and augmentation.
 
-Shifts are of up to a tenth of the clip, masks of up to a fifth of its frames and a quarter of the features.
+Of sounds the samples are augmented (`waveforms.py`: speed, gain, shift, noise) and then their features masked
+(`spectra.py`). Pictures of features are augmented as features: shifts of up to a tenth of the clip, noise, and masks.
+Masks cover up to a fifth of the frames and a quarter of the features.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ...core.errors import DataError
+from ...core.errors import DataError, RecipeError, nearest
 from ...inputs import sound
-from ...learning import batches, spectra, tensors
+from ...learning import batches, spectra, tensors, waveforms
 from ...learning.groups import groups
 from ..classify.learning import distill, loss, replace_head, weighted, weights
 from ..classify.learning import outputs as classes
@@ -27,6 +29,11 @@ __all__ = [
 set_head = replace_head
 #: the largest shift, and the largest masks, as shares of the axis
 SHIFT, TIME_MASK, FEATURE_MASK = 0.1, 0.2, 0.25
+#: by level: what happens to the samples of a sound, and the share of the largest masks that is used
+LEVELS: dict[str, tuple[waveforms.Amounts, float]] = {
+    "light": (waveforms.Amounts(speed=0.15, channel=6.0, gain=6.0, shift=0.05, noise=(10.0, 40.0), noisy=0.5), 0.5),
+    "strong": (waveforms.Amounts(speed=0.25, channel=10.0, gain=12.0, shift=0.1, noise=(5.0, 40.0), noisy=0.8), 1.0),
+}
 
 
 def outputs(dataset: Any) -> int:
@@ -46,11 +53,34 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
 
 
 def augmentation(level: str, spec: Mapping[str, Any]) -> tensors.Augment | None:
-    """A function of (inputs, generator), or None for "none"; raises `RecipeError` for an unknown level."""
+    """A function of (features, generator), or None for "none"; raises `RecipeError` for an unknown level."""
     frames, features = _size(spec)
+    layout = str(spec.get("layout", "NCHW"))
     shift = max(1, round(SHIFT * frames))
-    time, feature = (max(1, int(share * n)) for share, n in ((TIME_MASK, frames), (FEATURE_MASK, features)))
-    return spectra.augmentation(level, str(spec.get("layout", "NCHW")), spectra.Amounts(shift, time, feature))
+    if spec["kind"] == "image":
+        return spectra.augmentation(level, layout, _amounts(frames, features, 1.0, shift))
+    if _of_samples(level) is None:
+        return None
+    return spectra.masking(layout, _amounts(frames, features, LEVELS[level][1]))
+
+
+def _amounts(frames: int, features: int, share: float, shift: int = 0) -> spectra.Amounts:
+    time, feature = (max(1, int(share * most * n)) for most, n in ((TIME_MASK, frames), (FEATURE_MASK, features)))
+    return spectra.Amounts(shift, time, feature)
+
+
+def augmentation_of_samples(level: str, spec: Mapping[str, Any]) -> tensors.AugmentRaw | None:
+    """A function of (raw sound, generator), or None where samples stay as they are; raises `RecipeError` as above."""
+    amounts = _of_samples(level) if spec["kind"] == "sound" else None
+    return None if amounts is None else lambda raw, rng: waveforms.augmented(raw, rng, amounts)
+
+
+def _of_samples(level: str) -> waveforms.Amounts | None:
+    if level not in (*LEVELS, "none"):
+        raise RecipeError(
+            f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, ("none", *LEVELS))
+        )
+    return LEVELS[level][0] if level in LEVELS else None
 
 
 def _size(spec: Mapping[str, Any]) -> tuple[int, int]:
@@ -63,7 +93,14 @@ def _size(spec: Mapping[str, Any]) -> tuple[int, int]:
 
 def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches ((features,), class numbers int64 (N,)) of sounds, augmented by (seed, epoch, positions)."""
-    return tensors.source(keyword.preprocess, split, spec, loading, augment=augmentation(loading.augment, spec))
+    return tensors.source(
+        keyword.preprocess,
+        split,
+        spec,
+        loading,
+        augment=augmentation(loading.augment, spec),
+        augment_raw=augmentation_of_samples(loading.augment, spec),
+    )
 
 
 loader = batches.loader_of(_source)

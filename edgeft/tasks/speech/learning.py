@@ -3,7 +3,8 @@
 The frames behind the end of a recording are frames like all others: the model learns that nothing is said there, and
 under quantization the teacher says so too.
 
-Augmentation (`spectra.py`) shifts by a few frames only and masks less than a word, twice: what was said is still there.
+Augmentation changes the samples (`waveforms.py`: speed, gain, noise) and then the features (`spectra.py`), which it
+shifts by a few frames only and masks by less than a word, twice: what was said is still there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import nn
 
 from ...core.errors import DataError, ModelError
 from ...inputs import sound
-from ...learning import batches, spectra, tensors
+from ...learning import batches, spectra, tensors, waveforms
 from ...learning.groups import groups
 from ...metrics import ctc
 from ..classify.learning import distill as distill_classes
@@ -29,6 +30,11 @@ __all__ = ["augmentation", "distill", "groups", "loader", "loss", "model_args", 
 
 #: the largest shift and the largest mask in seconds; masks over a share of the features
 SHIFT, TIME_MASK, FEATURE_MASK, MASKS = 0.04, 0.15, 0.2, 2
+#: by level: what happens to the samples
+LEVELS = {
+    "light": waveforms.Amounts(speed=0.1, channel=6.0, gain=6.0, shift=0.0, noise=(15.0, 40.0), noisy=0.3),
+    "strong": waveforms.Amounts(speed=0.15, channel=10.0, gain=12.0, shift=0.0, noise=(10.0, 40.0), noisy=0.5),
+}
 #: tokens and their number
 Texts = tuple[torch.Tensor, torch.Tensor]
 
@@ -100,6 +106,15 @@ def augmentation(level: str, spec: Mapping[str, Any]) -> tensors.Augment | None:
     return spectra.augmentation(level, table.layout, amounts)
 
 
+def augmentation_of_samples(level: str, spec: Mapping[str, Any]) -> tensors.AugmentRaw | None:
+    """A function of (raw sound, generator), or None where samples stay as they are. No sound becomes longer than what
+    the model hears."""
+    table = sound.check(spec)
+    if level not in LEVELS:
+        return None
+    return lambda raw, rng: waveforms.augmented(raw, rng, LEVELS[level], table.length / table.rate)
+
+
 def texts(targets: Sequence[Any]) -> Texts:
     """Tokens int64 (N, L), padded by blanks, and their numbers int64 (N,)."""
     rows = [np.asarray(target["tokens"], np.int64) for target in targets]
@@ -111,8 +126,15 @@ def texts(targets: Sequence[Any]) -> Texts:
 
 def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches ((features,), (tokens, their numbers)) of recordings, augmented by (seed, epoch, positions)."""
-    augment = augmentation(loading.augment, spec)
-    return tensors.source(speech.preprocess, split, spec, loading, targets=texts, augment=augment)
+    return tensors.source(
+        speech.preprocess,
+        split,
+        spec,
+        loading,
+        targets=texts,
+        augment=augmentation(loading.augment, spec),
+        augment_raw=augmentation_of_samples(loading.augment, spec),
+    )
 
 
 loader = batches.loader_of(_source)
