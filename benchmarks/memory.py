@@ -104,7 +104,7 @@ def steps(net: str, data: str, out: Path, seconds: float) -> dict[str, Any]:
     graphs = calibrated(session, session.capture(module), session.targets[0].scheme)
     plan_file = next(out.glob(f"{net}-{data}-auto-*/plan.json"))
     plan = json.loads(plan_file.read_text())
-    loader = session.objective.loader(
+    loader = session.learning.loader(
         session.dataset.split("train"), session.spec, 32, "none", seed=0, workers=0, shuffle=True, drop_last=True
     )
     inputs, targets = next(iter(loader))
@@ -118,9 +118,9 @@ def steps(net: str, data: str, out: Path, seconds: float) -> dict[str, Any]:
 
         def loss() -> torch.Tensor:
             if policy == "full":
-                return session.objective.loss(own.module(inputs), targets)
+                return session.learning.loss(own.module(inputs), targets)
             with Frugal():
-                return session.objective.loss(own.module(inputs), targets)
+                return session.learning.loss(own.module(inputs), targets)
 
         def run() -> None:
             found = loss()

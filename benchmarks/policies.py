@@ -206,7 +206,7 @@ def judged(run: Path) -> dict[str, float]:
     if left.exists():
         made["data"]["path"] = str(left)
     session = open_session(recipe.from_table(made, str(run)))
-    module, objective = session.built.module, session.objective
+    module, objective = session.built.module, session.learning
     module.load_state_dict(load_file(run / "float.safetensors"))
     module.eval()
     if left.exists():

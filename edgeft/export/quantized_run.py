@@ -19,6 +19,7 @@ from ..config import recipe, target
 from ..config.recipe import Recipe
 from ..config.target import Target
 from ..core.errors import RunError, UsageError
+from ..learning import Learning
 from ..quantize.lower import IntegerWeight
 from ..quantize.parts import CapturedParts, QuantizedParts, insert_parts
 from ..session.calibration_data import calibrated
@@ -52,12 +53,14 @@ class QuantizedRun:
     """Quantized graphs by scheme, and the data and the task that they are judged by.
 
     `spec` is the manifest's `preprocess` table, `input_names` are the feeds that the task makes, in the order of the
-    model's inputs. `summary` and `history` are summary.json and the rows of metrics.jsonl.
+    model's inputs. `summary` and `history` are summary.json and the rows of metrics.jsonl. `learning` is the learning
+    half of the task, which models of several graphs and of padded inputs need; None for a model that was not trained
+    here.
     """
 
     recipe: Recipe
     task: Any
-    objective: Any
+    learning: Learning | None
     dataset: data.Dataset
     spec: dict[str, Any]
     input_names: tuple[str, ...]
@@ -125,7 +128,7 @@ def open_run(
     return QuantizedRun(
         session.recipe,
         session.task,
-        session.objective,
+        session.learning,
         session.dataset,
         session.spec,
         session.input_names,

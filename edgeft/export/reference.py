@@ -74,7 +74,9 @@ def _single(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples)
 def _several(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples) -> Reference:
     """Of a model of several graphs: each on what it is given while the whole runs over the carried samples."""
     recorded_split = run.test.subset(list(samples.positions))
-    feeds: dict[str, Arrays] = run.objective.record(scheme.graphs.module, recorded_split, run.spec)
+    if run.learning is None or run.learning.record is None:
+        raise InternalError(f"the task {run.task.name} does not record the inputs of a model's graphs")
+    feeds: dict[str, Arrays] = run.learning.record(scheme.graphs.module, recorded_split, run.spec)
     reach: dict[str, Reach] = {}
     outputs: dict[str, Arrays] = {}
     for name, arrays in feeds.items():
@@ -98,12 +100,12 @@ def _layer_errors(
     run: QuantizedRun, scheme: QuantizedScheme, feeds: dict[str, Arrays]
 ) -> tuple[dict[str, object], ...]:
     """The rows of `quantize.sensitivity.layer_errors` over all graphs, under the layers' names in the whole model."""
-    cut = getattr(run.objective, "cut", tuple)
+    trim = (run.learning and run.learning.trim) or tuple
     errors: list[dict[str, object]] = []
     for name, graph in scheme.graphs.graphs.items():
         batch = [t[:SAMPLES] for t in tensors(feeds[name])]
         if graph.captured.dynamic:
-            errors += layer_errors(graph, batch, cut, scheme.graphs.named(name, ""))
+            errors += layer_errors(graph, batch, trim, scheme.graphs.named(name, ""))
     return tuple(errors)
 
 

@@ -1,4 +1,4 @@
-"""Uneven classes: weights by which rare ones count as much as frequent ones. For any objective that has classes."""
+"""Uneven classes: weights by which rare ones count as much as frequent ones. For any task that has classes."""
 
 from __future__ import annotations
 

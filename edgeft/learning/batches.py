@@ -182,7 +182,7 @@ def load(source: Source, loading: Loading) -> Batches:
 
 
 class Loader(Protocol):
-    """`objective.loader`: batches (inputs, targets) of a split, preprocessed by the manifest's `preprocess` table.
+    """`Learning.loader`: batches (inputs, targets) of a split, preprocessed by the manifest's `preprocess` table.
 
     Raises `RecipeError` for an unknown `augment`; reading raises what the split raises.
     """

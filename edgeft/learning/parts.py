@@ -1,7 +1,7 @@
 """Models that are exported as several graphs: which of their submodules, with which inputs and outputs.
 
-An objective of such models has `parts(module, spec)`: {name of a submodule: `Part`}. The whole module is what is
-trained; its forward joins the parts. An objective without it has models of one graph.
+`Learning.parts` gives {name of a submodule: `Part`} of such a model. The whole module is trained; its forward joins the
+parts. A task without it has models of one graph.
 """
 
 from __future__ import annotations

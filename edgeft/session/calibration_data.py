@@ -42,15 +42,15 @@ def calibrated(session: Session, captured: CapturedParts, scheme: Scheme) -> Qua
     world, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
 
     def every_batch() -> Iterator[tuple[torch.Tensor, ...]]:
-        if hasattr(session.objective, "calibration"):
-            yield from session.objective.calibration(part, session.spec, preset.batch_size)
+        if session.learning.calibration is not None:
+            yield from session.learning.calibration(part, session.spec, preset.batch_size)
             return
         for _, feeds in preprocessed(session.task, session.spec, part, preset.batch_size):
             yield tuple(torch.from_numpy(values) for values in feeds.values())
 
     def taught() -> Iterable[tuple[torch.Tensor, ...]]:
         """What a model of several graphs is trained on: the second one reads what the first one says."""
-        loader = session.objective.loader(part, session.spec, preset.batch_size)
+        loader = session.learning.loader(part, session.spec, preset.batch_size)
         yield from (as_tuple(inputs) for k, (inputs, _) in enumerate(loader) if k % world == rank)
 
     def batches() -> Iterable[tuple[torch.Tensor, ...]]:

@@ -20,6 +20,7 @@ from ..config.scheme import Scheme
 from ..config.target import Target
 from ..core import files
 from ..core.errors import ModelError
+from ..learning import Learning
 from ..models import Built, ModelRequest
 from ..plugins import MODEL_SOURCES
 from ..quantize.parts import CapturedParts, capture_parts
@@ -42,7 +43,7 @@ class Session:
 
     recipe: Recipe
     task: Any
-    objective: Any
+    learning: Learning
     dataset: data.Dataset
     built: Built
     spec: dict[str, Any]
@@ -72,9 +73,8 @@ class Session:
 
     def capture(self, module: nn.Module) -> CapturedParts:
         """The graphs of the float model, in normal form."""
-        parts = getattr(self.objective, "parts", None)
-        apart = self.task.outputs_apart
-        return capture_parts(module, self.example, parts and parts(module, self.spec), apart)
+        parts = None if self.learning.parts is None else self.learning.parts(module, self.spec)
+        return capture_parts(module, self.example, parts, self.task.outputs_apart)
 
     def keep_learned(self, folder: Path) -> None:
         """Copy what was learned into `folder`, and read it from there."""
@@ -105,7 +105,7 @@ def open_session(
     learned anew, into a temporary folder.
     """
     task = tasks.get(recipe_.task)
-    objective = task.learning()
+    learning = task.learning()
     embeddings = recipe_.quantize.embeddings
     opened = [target.with_embeddings(target.load(name), embeddings) for name in recipe_.export.targets]
     for profile in opened:
@@ -122,17 +122,17 @@ def open_session(
         dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
     environment.seed_everything(recipe_.train.seed)
     if model is None:
-        args = objective.model_args(recipe_.data, dataset)
+        args = learning.model_args(recipe_.data, dataset)
         request = ModelRequest(
             _with_args(recipe_.model, args),
             recipe_.task,
-            objective.outputs(dataset),
+            learning.outputs(dataset),
             dataset.facts,
             allow_code=allow_code,
         )
         built = models.build(request)
     else:
-        built = models.from_module(model, objective.outputs(dataset))
+        built = models.from_module(model, learning.outputs(dataset))
     for note in built.notes:
         say(note)
     spec = task.configure(recipe_.data, {**built.spec, "pretrained": built.pretrained}, dataset.facts, say)
@@ -147,7 +147,7 @@ def open_session(
     return Session(
         recipe_,
         task,
-        objective,
+        learning,
         dataset,
         built,
         spec,

@@ -5,7 +5,6 @@ A package offers one in the entry-point group `edgeft.tasks`; those of edgeft ar
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 
 from ..core.errors import InvalidInput, Missing, UsageError
 from ..core.metric import Metric
+from ..core.records import require_functions, require_together
 
 Outputs = Mapping[str, np.ndarray]
 Spec = Mapping[str, Any]
@@ -68,7 +68,8 @@ class Task:
     #: targets -> the metric of the best answer that looks at no input; `metric.chance` names it
     chance: Callable[[Any], float]
 
-    #: the module with what learning needs, in torch (`edgeft.learning.Objective`); "" = cannot be trained
+    #: the module of the learning half, in torch, whose `LEARNING` is an `edgeft.learning.Learning`;
+    #: "" = cannot be trained
     learning_module: str = ""
     #: "package:file" of the commented recipe that `edgeft init` writes, and of the task's part of run.py; "" = none
     template: str = ""
@@ -127,31 +128,39 @@ class Task:
         where = f"Task {self.name}"
         if not isinstance(self.metric, Metric):
             raise InvalidInput(f"`metric` is {type(self.metric).__name__}, expected a Metric", where=where)
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if "Callable" in str(field.type) and not (callable(value) or (value is None and field.default is None)):
-                raise InvalidInput(f"`{field.name}` is {type(value).__name__}, expected a function", where=where)
-            if field.name in _RESOURCES and value and not re.fullmatch(r"[\w.]+:[\w./]+", value):
-                raise InvalidInput(f"`{field.name}` is {value!r}, expected 'package:file'", where=where)
-        graphs = (self.compose, self.part, self.calls)
-        if any(graphs) and not all(graphs):
-            raise InvalidInput("`compose`, `part` and `calls` belong together", where=where)
-        if (self.statistics is None) != (self.metric_of is None):
-            raise InvalidInput("`statistics` and `metric_of` belong together", where=where)
+        require_functions(self, where)
+        require_together(self, ("compose", "part", "calls"), where)
+        require_together(self, ("statistics", "metric_of"), where)
+        for name in _RESOURCES:
+            value = getattr(self, name)
+            if value and not re.fullmatch(r"[\w.]+:[\w./]+", value):
+                raise InvalidInput(f"`{name}` is {value!r}, expected 'package:file'", where=where)
 
     def learning(self) -> Any:
-        """What learning needs of the task, in torch; raises `UsageError` where it has none, `Missing` where a package
-        that it needs is absent."""
+        """The record of the learning half, an `edgeft.learning.Learning`.
+
+        Raises `UsageError` where the task has none, `Missing` where a package that it needs is not installed, and
+        `InvalidInput` where the module has no such record.
+        """
         if not self.learning_module:
             raise UsageError(f"nothing can be trained for the task {self.name!r}", where="task")
         try:
-            return importlib.import_module(self.learning_module)
+            module = importlib.import_module(self.learning_module)
+            kind = importlib.import_module("edgeft.learning").Learning  # torch: not for the board
         except ImportError as error:
             raise Missing(
                 f"the learning half of the task {self.name!r} does not import ({error})",
                 where=self.learning_module,
                 remedy="pip install 'edgeft[tune]', or update the package that brings the task",
             ) from error
+        record = getattr(module, "LEARNING", None)
+        if not isinstance(record, kind):
+            raise InvalidInput(
+                f"`LEARNING` of the task {self.name!r} is {type(record).__name__}, expected a Learning record",
+                where=self.learning_module,
+                remedy="import it from edgeft.learning; CONTRIBUTING.md lists its fields",
+            )
+        return record
 
     def template_text(self) -> str:
         """The commented recipe; raises `UsageError` where the task has none."""

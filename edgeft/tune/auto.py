@@ -102,12 +102,12 @@ class _Planning:
         self.slots = 1 if t.optimizer == "sgd" else 2
         train = session.dataset.split("train")
         size = min(t.batch_size, len(train)) // accelerator.num_processes
-        self.loader = session.objective.loader(
+        self.loader = session.learning.loader(
             train, session.spec, size, t.augment, seed=t.seed, workers=0, shuffle=True, drop_last=True
         )
         self.batch = next(iter(self.batches()))
         val = session.dataset.split("val")
-        self.validation = session.objective.loader(val, session.spec, min(t.batch_size, len(val)))
+        self.validation = session.learning.loader(val, session.spec, min(t.batch_size, len(val)))
 
     def batches(self) -> Iterator[Any]:
         for batch in self.loader:
@@ -167,7 +167,7 @@ class _Planning:
         """Validation metric and loss after a few steps."""
         t, head = self.s.recipe.train, self.s.built.head
         module = self.copied(policy, plan, freeze=policy != "full" or t.norm_stats == "freeze")
-        groups = self.s.objective.groups(module, head, **rates(t))
+        groups = self.s.learning.groups(module, head, **rates(t))
         optimizer = fit.make_optimizer(fit.Stage("trial", 1, groups, optimizer=t.optimizer))
         still = sparse.kept_still(p for group in optimizer.param_groups for p in group["params"])
         bases = [group["lr"] for group in optimizer.param_groups]

@@ -122,7 +122,7 @@ def _name(names: Collection[str]) -> str:
 
 
 def rates_of(groups: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """{group: learning rate} of an objective's groups, whose plain halves learn as fast."""
+    """{group: learning rate} of `Learning.groups`; a group of vectors has the rate of its group of weights."""
     return {str(group["name"]).removesuffix("_plain"): float(group["lr"]) for group in groups}
 
 

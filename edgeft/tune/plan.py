@@ -22,7 +22,7 @@ def plan(session: Session) -> dict[str, Any]:
     learns = learning.begin(module, head, session.recipe, session.example, pretrained=session.pretrained)
     learned = learns.at(t.epochs)
     updated = sum(p.numel() for n, p in module.named_parameters() if n in learned)
-    by_group = learning.rates_of(session.objective.groups(module, head, **rates(t)))
+    by_group = learning.rates_of(session.learning.groups(module, head, **rates(t)))
     updates.apply(module, learned)
     moving = moving_bytes(module, 1 if t.optimizer == "sgd" else 2)
     adapted = lora.merge(module)
@@ -54,7 +54,7 @@ def plan(session: Session) -> dict[str, Any]:
 
 
 def rates(train: recipe.Train) -> dict[str, float]:
-    """What an objective's `groups` takes of [train]."""
+    """The arguments of `Learning.groups` that [train] has."""
     return {
         "lr": train.lr,
         "head_lr": train.head_lr or train.lr,
@@ -65,21 +65,24 @@ def rates(train: recipe.Train) -> dict[str, float]:
 
 def class_weights(session: Session) -> dict[str, float]:
     """{label: weight} as `train.class_weights` has it, {} for "none"; `RecipeError` where a task has no classes."""
-    weighing = _weighing(session)
-    weights = weighing.weights(session.dataset, session.recipe.train.class_weights) if weighing else ()
-    return {label: float(weight) for label, weight in zip(session.dataset.labels, weights)}
+    kind = session.recipe.train.class_weights
+    if kind == "none":
+        return {}
+    _require_classes(session)
+    assert session.learning.class_weights is not None
+    weights = session.learning.class_weights(session.dataset, kind)
+    return {} if weights is None else {k: float(v) for k, v in zip(session.dataset.labels, weights)}
 
 
 def weighted_loss(session: Session) -> Callable[[Any, Any], torch.Tensor] | None:
-    """The task's loss with the weights of its classes in it; None where there are none to be had or wanted."""
-    weighing = _weighing(session)
-    return weighing.weighted(session.dataset, session.recipe.train.class_weights) if weighing else None
-
-
-def _weighing(session: Session) -> Any:
-    """The objective, where classes are to be weighed; `RecipeError` where it cannot."""
-    if session.recipe.train.class_weights == "none":
+    """The task's loss with the weights of its classes in it; None for "none"."""
+    kind = session.recipe.train.class_weights
+    if kind == "none":
         return None
-    if not hasattr(session.objective, "weighted"):
+    _require_classes(session)
+    return session.learning.weighted_loss(session.dataset, kind)
+
+
+def _require_classes(session: Session) -> None:
+    if session.learning.class_weights is None:
         raise balance.no_classes(f"the task {session.recipe.task!r} has no classes to weigh")
-    return session.objective

@@ -173,7 +173,7 @@ class _Run:
         """The task's loss, with the weights of its classes."""
         if self.weighted is not None:
             return self.weighted(outputs, targets)
-        return self.s.objective.loss(outputs, targets)
+        return self.s.learning.loss(outputs, targets)
 
     # -- shared pieces -------------------------------------------------------------------------------------------
     def metric(self, module: nn.Module, split: str) -> float:
@@ -182,7 +182,7 @@ class _Run:
     def own_metric(self, module: nn.Module, split: str) -> float:
         """The metric as this process computes it."""
         part = self.s.dataset.split(split)
-        outputs = self.s.objective.predict(module, part, self.s.spec, EVALUATED)
+        outputs = self.s.learning.predict(module, part, self.s.spec, EVALUATED)
         named = outputs if isinstance(outputs, dict) else {"output": outputs}
         return float(self.s.task.score(named, part.targets))
 
@@ -196,7 +196,7 @@ class _Run:
         size = min(t.batch_size, len(self.s.dataset.split("train"))) // world * world
         if not size:
             raise DataError(f"the train split is too small for {world} processes")
-        loader = self.s.objective.loader(
+        loader = self.s.learning.loader(
             self.s.dataset.split("train"),
             self.s.spec,
             size,
@@ -277,7 +277,7 @@ class _Run:
         learns = self.learns
         for note in learns.notes(t.epochs):
             self.say(note)
-        groups = self.s.objective.groups(self.module, self.s.built.head, **rates(t))
+        groups = self.s.learning.groups(self.module, self.s.built.head, **rates(t))
         stage = Stage(
             "float",
             t.epochs,
@@ -342,7 +342,7 @@ class _Run:
                 return self.loss(student, targets)
             with torch.no_grad():
                 taught = teacher(*as_tuple(inputs))
-            return self.s.objective.distill(student, taught, targets)
+            return self.s.learning.distill(student, taught, targets)
 
         stage = Stage(
             graph.scheme.name,

@@ -36,17 +36,17 @@ def test_every_class_that_occurs_has_the_same_share(counts: list[int]) -> None:
 
 @pytest.mark.parametrize("task", ["classify", "keyword", "text-classify"])
 def test_the_weighted_loss_of_a_whole_split_is_the_mean_over_classes(task: str) -> None:
-    objective = tasks.get(task).learning()
+    learning = tasks.get(task).learning()
     classes = [0] * 8 + [1] * 3 + [2]
     logits, targets = torch.randn(12, 3, generator=torch.Generator().manual_seed(1)), torch.tensor(classes)
-    loss = objective.weighted(dataset(classes), "balanced")
+    loss = learning.weighted_loss(dataset(classes), "balanced")
     each = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
     by_class = torch.stack([each[targets == c].mean() for c in range(3)])
     torch.testing.assert_close(loss(logits, targets), by_class.mean())
-    even = objective.weighted(dataset([0, 1, 2] * 4), "balanced")
-    torch.testing.assert_close(even(logits, targets), objective.loss(logits, targets))
-    plain = objective.weighted(dataset(classes), "none")
-    assert torch.equal(plain(logits, targets), objective.loss(logits, targets))
+    even = learning.weighted_loss(dataset([0, 1, 2] * 4), "balanced")
+    torch.testing.assert_close(even(logits, targets), learning.loss(logits, targets))
+    plain = learning.weighted_loss(dataset(classes), "none")
+    assert torch.equal(plain(logits, targets), learning.loss(logits, targets))
 
 
 def test_pixels_are_weighed_by_class_and_void_counts_for_nothing() -> None:
@@ -54,7 +54,7 @@ def test_pixels_are_weighed_by_class_and_void_counts_for_nothing() -> None:
     masks = np.empty(2, object)
     masks[:] = [np.array([[0, 0, 0], [1, 255, 255]], np.uint8), np.array([[0, 0, 0], [1, 2, 255]], np.uint8)]
     data = SimpleNamespace(labels=("road", "car", "sign"), split=lambda name: SimpleNamespace(targets=masks))
-    weights = segment.weights(data, "balanced")
+    weights = segment.class_weights(data, "balanced")
     torch.testing.assert_close(weights, torch.tensor([9 / (3 * 6), 9 / (3 * 2), 9 / 3]))
     logits, targets = (
         torch.randn(2, 3, 2, 3, generator=torch.Generator().manual_seed(2)),
@@ -62,15 +62,15 @@ def test_pixels_are_weighed_by_class_and_void_counts_for_nothing() -> None:
     )
     each = torch.nn.functional.cross_entropy(logits, targets.long().where(targets < 3, 0), reduction="none")
     by_class = torch.stack([each[targets == c].mean() for c in range(3)])
-    torch.testing.assert_close(segment.weighted(data, "balanced")(logits, targets), by_class.mean())
-    assert torch.equal(segment.weighted(data, "none")(logits, targets), segment.loss(logits, targets))
+    torch.testing.assert_close(segment.weighted_loss(data, "balanced")(logits, targets), by_class.mean())
+    assert torch.equal(segment.weighted_loss(data, "none")(logits, targets), segment.loss(logits, targets))
 
 
 def test_weights_of_a_task_by_its_training_samples() -> None:
-    torch.testing.assert_close(classify.weights(dataset([0, 0, 0, 1]), "balanced"), torch.tensor([2 / 3, 2, 0]))
-    assert classify.weights(dataset([0, 1]), "none") is None
+    torch.testing.assert_close(classify.class_weights(dataset([0, 0, 0, 1]), "balanced"), torch.tensor([2 / 3, 2, 0]))
+    assert classify.class_weights(dataset([0, 1]), "none") is None
 
 
 def test_targets_that_are_no_classes_are_refused() -> None:
     with pytest.raises(RecipeError, match="targets are no classes"):
-        classify.weights(SimpleNamespace(labels=(), split=lambda name: SimpleNamespace(classes=None)), "balanced")
+        classify.class_weights(SimpleNamespace(labels=(), split=lambda name: SimpleNamespace(classes=None)), "balanced")

@@ -36,7 +36,7 @@ def split(n: int = 64) -> Split:
 
 
 def test_each_control_is_weighed_in_its_own_spread() -> None:
-    assert tasks.get("control").learning() is control
+    assert tasks.get("control").learning() is control.LEARNING
     batch = next(iter(control.loader(split(), SPEC, 64)))
     inputs, targets = batch
     assert len(inputs) == 1 and inputs[0].shape == (64, 2) and targets.shape == (64, 2, 2)

@@ -43,7 +43,7 @@ def spec(layout: str = "NCHW") -> dict[str, Any]:
 
 
 def test_batches_are_features_and_class_numbers() -> None:
-    assert tasks.get("keyword").learning() is keyword and keyword.loss is classify.loss
+    assert tasks.get("keyword").learning() is keyword.LEARNING and keyword.loss is classify.loss
     ((features,), targets) = next(iter(keyword.loader(split(), spec(), 12)))
     assert features.shape == (12, 1, 24, 10) and features.dtype == torch.float32
     assert targets.tolist() == [i % 3 for i in range(12)]

@@ -26,7 +26,7 @@ def spec(made: data.Dataset) -> dict[str, object]:
 
 
 def test_the_loss_by_hand() -> None:
-    assert tasks.get("recommend").learning() is recommend
+    assert tasks.get("recommend").learning() is recommend.LEARNING
     scores, own = torch.tensor([[1.0, 0.0, 2.0, -1.0]]), torch.tensor([[1.0, 0.0, 3.0, 0.0]])
     negatives = np.exp(0.0) + np.exp(-1.0)
     wanted = np.average([np.log(1 + negatives / np.exp(s)) for s in (1.0, 2.0)], weights=[1, 3])

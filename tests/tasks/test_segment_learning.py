@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="objectives are torch")
+torch = pytest.importorskip("torch", reason="learning halves are torch")
 
 from edgeft.inputs import mask  # noqa: E402
 from edgeft.tasks.segment import learning as segment  # noqa: E402
@@ -56,7 +56,7 @@ def test_classes_are_weighed_by_their_pixels() -> None:
     dataset = SimpleNamespace(labels=("a", "b", "c"), split=lambda name: split)
     counts = np.array([17, 1, 1])
     for kind, power in (("balanced", 1.0), ("root", 0.5)):
-        found = segment.weights(dataset, kind).numpy()
+        found = segment.class_weights(dataset, kind).numpy()
         np.testing.assert_allclose(found[1] / found[0], 17**power, rtol=1e-5)
         np.testing.assert_allclose((found * counts).sum(), counts.sum(), rtol=1e-5)
-    assert segment.weights(dataset, "none") is None
+    assert segment.class_weights(dataset, "none") is None

@@ -69,7 +69,7 @@ def test_a_text_that_no_number_of_frames_can_say_is_refused() -> None:
 
 
 def test_batches_are_features_and_padded_tokens() -> None:
-    assert tasks.get("speech").learning() is speech
+    assert tasks.get("speech").learning() is speech.LEARNING
     ((features,), (tokens, lengths)) = next(iter(speech.loader(split(), spec(), 12)))
     assert features.shape == (12, 1, 59, 40) and features.dtype == torch.float32
     for row, length, target in zip(tokens, lengths, split().targets):

@@ -28,7 +28,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> tuple[data.Dataset, mode
 
 def test_batches_are_tokens_masks_and_class_numbers(opened) -> None:
     dataset, built = opened
-    assert tasks.get("text-classify").learning() is text_classify
+    assert tasks.get("text-classify").learning() is text_classify.LEARNING
     assert text_classify.outputs(dataset) == 2 and text_classify.model_args(recipe.Data(), dataset) == {}
     split = dataset.split("train")
     loader = text_classify.loader(split, built.spec, 8, augment="strong", seed=1, shuffle=True)
@@ -43,7 +43,7 @@ def test_batches_are_tokens_masks_and_class_numbers(opened) -> None:
 def test_a_step_moves_the_loss(opened) -> None:
     dataset, built = opened
     split = dataset.split("train").subset(np.arange(16))
-    groups = text_classify.groups(built.module, built.head, 1e-2, 1e-2)
+    groups = text_classify.LEARNING.groups(built.module, built.head, 1e-2, 1e-2)
     optimizer = torch.optim.Adam(groups)
     losses = []
     for _ in range(8):

@@ -76,7 +76,7 @@ def test_a_student_like_its_teacher_has_nothing_to_learn_and_padding_teaches_not
 
 def test_a_batch_tells_every_token_after_those_before_it(numbers: tuple[Dataset, dict[str, Any]]) -> None:
     dataset, spec = numbers
-    assert tasks.get("translate").learning() is translate
+    assert tasks.get("translate").learning() is translate.LEARNING
     val = dataset.split("val")
     (source, mask, before), after = next(iter(translate.loader(val, spec, 8)))
     assert (source.dtype, mask.dtype, before.dtype, after.dtype) == (torch.int32,) * 3 + (torch.int64,)

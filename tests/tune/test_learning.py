@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(classify, "loss", stops)
+    monkeypatch.setattr(classify, "LEARNING", dataclasses.replace(classify.LEARNING, loss=stops))
     with pytest.raises(KeyboardInterrupt):
         tune(made, tmp_path / "parts")
     monkeypatch.undo()

@@ -24,7 +24,7 @@ from edgeft.tune.run import tune
 HERE = Path(__file__).parent
 #: stops for good in the middle of an epoch: at the loss number argv[4], of the stage argv[5]
 SCRIPT = """
-    import sys, time
+    import dataclasses, sys, time
     sys.path.insert(0, {here!r})
     from pathlib import Path
     import tune_data
@@ -38,7 +38,7 @@ SCRIPT = """
             (out / "middle").touch()
             time.sleep(600)
         return real(*args)
-    setattr(classify, which, counted)
+    classify.LEARNING = dataclasses.replace(classify.LEARNING, **{{which: counted}})
     tune(tune_data.recipe_for(data, "train.augment='light'"), out, resume=how == "resume")
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,14 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...core.errors import DataError, ModelError
-from ...learning import balance
+from ...learning import Learning, balance
 from ...learning.batches import loader, predict
-from ...learning.groups import groups
-
-__all__ = [
-    "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "replace_head", "set_head",
-    "weighted", "weights",
-]  # fmt: skip
 
 
 def outputs(dataset: Any) -> int:
@@ -72,13 +65,7 @@ def loss(
     return (losses * weights.to(losses)[targets]).mean()
 
 
-weights = balance.of_dataset
-
-
-def weighted(dataset: Any, kind: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The loss (logits, targets) with the classes of `dataset` weighed as `train.class_weights` says."""
-    by_class = weights(dataset, kind)
-    return lambda logits, targets: loss(logits, targets, weights=by_class)
+class_weights = balance.of_dataset
 
 
 def distill(
@@ -102,3 +89,15 @@ def distill(
     if weight >= 1 or targets is None:
         return soft
     return weight * soft + (1 - weight) * loss(student, targets)
+
+
+LEARNING = Learning(
+    outputs=outputs,
+    model_args=model_args,
+    set_head=set_head,
+    loss=loss,
+    distill=distill,
+    loader=loader,
+    predict=predict,
+    class_weights=class_weights,
+)

@@ -14,12 +14,9 @@ import torch
 from torch import nn
 
 from ...core.errors import DataError
-from ...learning import batches, tensors
-from ...learning.groups import groups
+from ...learning import Learning, batches, tensors
 from ..classify.learning import replace_head
 from . import decoding as control
-
-__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
 
 set_head = replace_head
 
@@ -91,3 +88,14 @@ def predict(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Controls float32 (N, K) over `split` in order."""
     return tensors.predict(control.preprocess, module, split, spec, batch_size)
+
+
+LEARNING = Learning(
+    outputs=outputs,
+    model_args=model_args,
+    set_head=set_head,
+    loss=loss,
+    distill=distill,
+    loader=loader,
+    predict=predict,
+)

@@ -15,16 +15,10 @@ from torch import nn
 
 from ...core.errors import DataError, RecipeError, nearest
 from ...inputs import sound
-from ...learning import batches, spectra, tensors, waveforms
-from ...learning.groups import groups
-from ..classify.learning import distill, loss, replace_head, weighted, weights
+from ...learning import Learning, batches, spectra, tensors, waveforms
+from ..classify.learning import class_weights, distill, loss, replace_head
 from ..classify.learning import outputs as classes
 from . import decoding as keyword
-
-__all__ = [
-    "augmentation", "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head",
-    "weighted", "weights",
-]  # fmt: skip
 
 set_head = replace_head
 #: the largest shift, and the largest masks, as shares of the axis
@@ -111,3 +105,15 @@ def predict(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Logits float32 (N, C) over `split` in order."""
     return tensors.predict(keyword.preprocess, module, split, spec, batch_size)
+
+
+LEARNING = Learning(
+    outputs=outputs,
+    model_args=model_args,
+    set_head=set_head,
+    loss=loss,
+    distill=distill,
+    loader=loader,
+    predict=predict,
+    class_weights=class_weights,
+)

@@ -22,12 +22,9 @@ from torch.nn import functional
 
 from ...core.errors import DataError
 from ...data.interactions import Rows
-from ...learning import batches, tensors
-from ...learning.groups import groups
+from ...learning import Learning, batches, tensors
 from ..classify.learning import replace_head
 from . import decoding as recommend
-
-__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
 
 set_head = replace_head
 
@@ -115,3 +112,14 @@ def predict(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Scores float32 (N, C) over `split` in order."""
     return tensors.predict(recommend.preprocess, module, split, spec, batch_size)
+
+
+LEARNING = Learning(
+    outputs=outputs,
+    model_args=model_args,
+    set_head=set_head,
+    loss=loss,
+    distill=distill,
+    loader=loader,
+    predict=predict,
+)

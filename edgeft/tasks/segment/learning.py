@@ -17,12 +17,9 @@ from torch import nn
 
 from ...core.errors import DataError, RecipeError, nearest, need
 from ...inputs import mask
-from ...learning import balance, batches, tensors
-from ...learning.groups import groups
+from ...learning import Learning, balance, batches, tensors
 from ..classify.learning import replace_head
 from . import decoding as segment
-
-__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head", "weighted", "weights"]
 
 set_head = replace_head
 #: by level: least and largest zoom, chance of a mirrored picture, of other colours, how far these go
@@ -63,7 +60,7 @@ def loss(
     return total / (numbers != mask.VOID).sum().clamp(min=1)
 
 
-def weights(dataset: Any, kind: str) -> torch.Tensor | None:
+def class_weights(dataset: Any, kind: str) -> torch.Tensor | None:
     """Weights (C,) by how many pixels of the training masks each class has, void left out; None for "none"."""
     if kind == "none":
         return None
@@ -71,12 +68,6 @@ def weights(dataset: Any, kind: str) -> torch.Tensor | None:
     for target in dataset.split("train").targets:
         counts += np.bincount(np.asarray(target).ravel(), minlength=256)
     return balance.balanced(counts[: len(dataset.labels)], kind)
-
-
-def weighted(dataset: Any, kind: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The loss (logits, masks) with the classes weighed as `train.class_weights` says."""
-    by_class = weights(dataset, kind)
-    return lambda logits, targets: loss(logits, targets, weights=by_class)
 
 
 def distill(
@@ -199,3 +190,15 @@ def predict(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Logits float32 (N, C, h, w) over `split` in order, on the graph's own grid."""
     return tensors.predict(segment.preprocess, module, split, spec, batch_size)
+
+
+LEARNING = Learning(
+    outputs=outputs,
+    model_args=model_args,
+    set_head=set_head,
+    loss=loss,
+    distill=distill,
+    loader=loader,
+    predict=predict,
+    class_weights=class_weights,
+)

@@ -19,14 +19,11 @@ from torch import nn
 
 from ...core.errors import DataError, ModelError
 from ...inputs import sound
-from ...learning import batches, spectra, tensors, waveforms
-from ...learning.groups import groups
+from ...learning import Learning, batches, spectra, tensors, waveforms
 from ...metrics import ctc
 from ..classify.learning import distill as distill_classes
 from ..classify.learning import replace_head
 from . import decoding as speech
-
-__all__ = ["augmentation", "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
 
 #: the largest shift and the largest mask in seconds; masks over a share of the features
 SHIFT, TIME_MASK, FEATURE_MASK, MASKS = 0.04, 0.15, 0.2, 2
@@ -145,3 +142,14 @@ def predict(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Logits float32 (N, tokens, frames) over `split` in order."""
     return tensors.predict(speech.preprocess, module, split, spec, batch_size)
+
+
+LEARNING = Learning(
+    outputs=outputs,
+    model_args=model_args,
+    set_head=set_head,
+    loss=loss,
+    distill=distill,
+    loader=loader,
+    predict=predict,
+)

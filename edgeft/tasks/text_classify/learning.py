@@ -9,14 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...learning import batches, tensors
-from ..classify.learning import distill, groups, loss, outputs, set_head, weighted, weights
+from ...learning import Learning, batches, tensors
+from ..classify.learning import class_weights, distill, loss, outputs, set_head
 from . import decoding as text_classify
-
-__all__ = [
-    "calibration", "cut", "distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head",
-    "weighted", "weights",
-]  # fmt: skip
 
 
 def model_args(data: Any, dataset: Any) -> dict[str, Any]:
@@ -31,13 +26,13 @@ def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Lo
     padding.
     """
     similar = (lambda: lengths(split, spec)) if loading.shuffle else None
-    return tensors.source(text_classify.preprocess, split, spec, loading, lengths=similar, cut=cut)
+    return tensors.source(text_classify.preprocess, split, spec, loading, lengths=similar, cut=trim)
 
 
 loader = batches.loader_of(_source)
 
 
-def cut(inputs: tensors.Inputs) -> tensors.Inputs:
+def trim(inputs: tensors.Inputs) -> tensors.Inputs:
     """(ids, mask), both (N, L), without the columns that are padding in every row; at least two columns stay."""
     ids, mask = inputs
     used = max(2, int((mask.any(0) * torch.arange(1, mask.shape[1] + 1)).max()))
@@ -50,7 +45,7 @@ def calibration(split: batches.Samples, spec: Mapping[str, Any], batch_size: int
     What stands in the padding is computed and never read; it has values that no word has.
     """
     loading = batches.Loading(batch_size)
-    ordered = tensors.source(text_classify.preprocess, Sorted(split, spec), spec, loading, cut=cut)
+    ordered = tensors.source(text_classify.preprocess, Sorted(split, spec), spec, loading, cut=trim)
     for inputs, _ in batches.load(ordered, loading):
         yield inputs
 
@@ -82,6 +77,20 @@ def predict(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Logits float32 (N, C) over `split` in order; computed from the shortest text to the longest."""
     by_length = Sorted(split, spec)
-    outputs = tensors.predict(text_classify.preprocess, module, by_length, spec, batch_size, cut)
+    outputs = tensors.predict(text_classify.preprocess, module, by_length, spec, batch_size, trim)
     assert isinstance(outputs, np.ndarray)
     return outputs[by_length.rank] if len(by_length) else outputs
+
+
+LEARNING = Learning(
+    outputs=outputs,
+    model_args=model_args,
+    set_head=set_head,
+    loss=loss,
+    distill=distill,
+    loader=loader,
+    predict=predict,
+    class_weights=class_weights,
+    calibration=calibration,
+    trim=trim,
+)

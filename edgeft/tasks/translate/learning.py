@@ -15,15 +15,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...core.errors import DataError
-from ...learning import batches
+from ...learning import Learning, batches
 from ...learning.batches import Epoch, Order, Samples
-from ...learning.groups import groups
 from ...learning.parts import Part, TorchSession
 from ...metrics import beam_search as search
 from ..classify.learning import replace_head
 from . import decoding as translate
-
-__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "parts", "predict", "record", "set_head"]
 
 IGNORED = -100
 SMOOTHING = 0.1
@@ -228,3 +225,16 @@ def _sources(split: Samples, spec: Mapping[str, Any]) -> Any:
         samples = [translate.preprocess(split.raw(int(i)), spec) for i in rows]
         longest = max(int(feeds["source_mask"].sum()) for feeds in samples)
         yield {key: np.concatenate([feeds[key][:, :longest] for feeds in samples]) for key in samples[0]}
+
+
+LEARNING = Learning(
+    outputs=outputs,
+    model_args=model_args,
+    set_head=set_head,
+    loss=loss,
+    distill=distill,
+    loader=loader,
+    predict=predict,
+    parts=parts,
+    record=record,
+)

@@ -16,14 +16,11 @@ from torch import nn
 
 from ....core.errors import DataError
 from ....inputs import letterbox
-from ....learning import batches, tensors
-from ....learning.groups import groups
+from ....learning import Learning, batches, tensors
 from ...classify.learning import replace_head
 from .. import decoding as detect
 from .augment import Augment
 from .box_loss import Said, detection_loss, imitation_loss
-
-__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
 
 set_head = replace_head
 Sample = tuple[int, np.ndarray, np.ndarray]
@@ -134,3 +131,14 @@ def predict(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Raw outputs by level over `split` in order, {output_i: (N, ...)}."""
     return tensors.predict(detect.preprocess, module, split, spec, batch_size)
+
+
+LEARNING = Learning(
+    outputs=outputs,
+    model_args=model_args,
+    set_head=set_head,
+    loss=loss,
+    distill=distill,
+    loader=loader,
+    predict=predict,
+)

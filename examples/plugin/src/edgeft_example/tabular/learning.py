@@ -13,12 +13,9 @@ import torch
 from torch import nn
 
 from edgeft.core.errors import DataError, ModelError
-from edgeft.learning import batches, tensors
-from edgeft.learning.groups import groups
+from edgeft.learning import Learning, batches, tensors
 
 from . import decoding
-
-__all__ = ["distill", "groups", "loader", "loss", "model_args", "outputs", "predict", "set_head"]
 
 
 def outputs(dataset: Any) -> int:
@@ -78,3 +75,14 @@ def predict(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """float32 (N, 1): the predictions over `split` in order."""
     return tensors.predict(decoding.preprocess, module, split, spec, batch_size)
+
+
+LEARNING = Learning(
+    outputs=outputs,
+    model_args=model_args,
+    set_head=set_head,
+    loss=loss,
+    distill=distill,
+    loader=loader,
+    predict=predict,
+)
