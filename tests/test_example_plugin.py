@@ -210,6 +210,24 @@ def test_a_value_that_is_no_number_is_named_with_its_line(tabular: Installed) ->
     assert code == 3 and answer["where"].endswith("broken.csv:5"), answer
 
 
+def test_keys_that_the_format_declares_are_read_and_checked(tabular: Installed) -> None:
+    text = (tabular.folder / "table.csv").read_text().replace(",", ";")
+    (tabular.folder / "semicolons.csv").write_text(f"measured in spring\n{text}")
+    recipe = (tabular.folder / "tabular.toml").read_text().replace("table.csv", "semicolons.csv")
+    assert "# separator" in recipe
+    keys = 'separator = ";"\nskip = 1\nignore = ["d"]\n'
+    (tabular.folder / "keys.toml").write_text(recipe.replace("# separator", f"{keys}# separator"))
+    code, answer, _ = tabular.edgeft("tune", "keys.toml", "--dry-run")
+    assert code == 0 and len(answer["preprocess"]["mean"]) == 3, answer
+
+    lines = recipe.replace("# separator", "seperator = ';'\n# separator")
+    (tabular.folder / "keys.toml").write_text(lines)
+    code, answer, _ = tabular.edgeft("tune", "keys.toml", "--dry-run")
+    assert code == 3 and answer["message"] == "unknown key 'data.seperator'"
+    line = 1 + lines.splitlines().index("seperator = ';'")
+    assert answer["where"].endswith(f"keys.toml:{line}") and answer["remedy"] == "did you mean 'separator'?"
+
+
 def test_a_model_source_is_asked_for_its_own_tasks_only(tabular: Installed) -> None:
     settings = ("--set", "model.source=tabular", "--set", 'export.targets=["host"]')
     code, answer, _ = tabular.edgeft("tune", "recipe.toml", "--dry-run", *settings)

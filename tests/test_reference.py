@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -22,7 +23,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["recipe.md", "profile.md", "commands.md"])
+@pytest.mark.parametrize("name", ["recipe.md", "profile.md", "commands.md", "../../examples/plugin/README.md"])
 def test_the_page_is_up_to_date(generator: ModuleType, name: str) -> None:
     path = CHECKOUT / "docs" / "reference" / name
     assert path.read_text(encoding="utf-8") == generator.PAGES[name](), "run `python scripts/reference.py`"
@@ -42,8 +43,14 @@ def test_every_key_and_command_has_a_row(generator: ModuleType) -> None:
 def test_a_stale_page_is_named(
     generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(generator, "FOLDER", tmp_path)
+    monkeypatch.setattr(generator, "FOLDER", tmp_path / "docs" / "reference")
+    example = shutil.copytree(generator.EXAMPLE, tmp_path / "examples" / "plugin")
+    (tmp_path / "docs" / "reference").mkdir(parents=True)
+    monkeypatch.setattr(generator, "EXAMPLE", example)
     assert generator.main(check=True) == 1 and "recipe.md differs" in capsys.readouterr().out
     assert generator.main(check=False) == 0 and generator.main(check=True) == 0
-    (tmp_path / "commands.md").write_text("old")
+    (generator.FOLDER / "commands.md").write_text("old")
     assert generator.main(check=True) == 1 and "commands.md differs" in capsys.readouterr().out
+    readme = example / "README.md"
+    readme.write_text(readme.read_text().replace("`separator`", "`delimiter`"))
+    assert generator.main(check=True) == 1 and "examples/plugin/README.md differs" in capsys.readouterr().out

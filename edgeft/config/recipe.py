@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from ..core.errors import InternalError, RecipeError, UsageError, nearest
 from ..plugins import DATA_FORMATS, MODEL_SOURCES, TASKS, Registry
-from . import tables
+from . import data_keys, tables
 from .scheme import EMBEDDINGS
 
 
@@ -50,6 +50,7 @@ class Data:
     masks: dict[str, Any] = field(default_factory=dict)  # images, labels, classes, void of a folder of label masks
     pairs: dict[str, Any] = field(default_factory=dict)  # source, target, vocabulary, beam of sentence pairs
     columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
+    options: dict[str, Any] = field(default_factory=dict)  # values of the keys that the format declares of its own
 
 
 @dataclass(frozen=True)
@@ -222,17 +223,19 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Recip
     source = tables.Source(where, text, RecipeError)
     known = tables.hints(Recipe)
     for key, value in table.items():
-        elsewhere = [name for name, kind in known.items() if isinstance(kind, type) and key in _fields(kind)]
+        elsewhere = [name for name, kind in known.items() if isinstance(kind, type) and key in keys_of(kind)]
         if key not in known and elsewhere and not isinstance(value, dict):
             places = " or ".join(f"[{name}]" for name in elsewhere)
             raise source.fail((key,), f"unknown key {key!r}", f"it belongs into {places}")
-    recipe = tables.build(Recipe, table, source)
+    recipe = tables.build(Recipe, data_keys.parted(table, keys_of(Data), source), source)
     _check(recipe, source)
     return recipe
 
 
-def _fields(kind: type) -> tuple[str, ...]:
-    return tuple(tables.hints(kind)) if dataclasses.is_dataclass(kind) else ()
+def keys_of(kind: type) -> tuple[str, ...]:
+    """The keys of a table of the recipe, whatever the data format is; none where `kind` is no table."""
+    names = tables.hints(kind) if dataclasses.is_dataclass(kind) else ()
+    return tuple(name for name in names if kind is not Data or name != "options")
 
 
 def value_of(recipe: Recipe, dotted: str) -> Any:
@@ -264,7 +267,7 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
     for key in POSITIVE:
         if value_of(recipe, key) == 0:
             raise fail(key, "must be above 0")
-    _check_data(recipe.data, fail)
+    data_keys.check(recipe.data, fail)
     if not re.fullmatch(r"\w[\w. -]{0,99}", recipe.name):
         raise fail("name", f"cannot be {recipe.name!r}: it names folders", "use letters, digits, '-', '_', '.', spaces")
     if not recipe.model.name.strip():
@@ -281,35 +284,17 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
         raise fail("export.targets", f"names a target twice: {', '.join(targets)}")
 
 
-def _check_data(data: Data, fail: Any) -> None:
-    if data.channels not in (1, 3):
-        raise fail("data.channels", f"must be 1 or 3, not {data.channels}")
-    if len(data.split) != 3 or min(data.split) < 0 or abs(sum(data.split) - 1) > 1e-6:
-        raise fail("data.split", f"must be three fractions (train, val, test) that add up to 1, not {list(data.split)}")
-    if data.split[0] == 0 or data.split[2] == 0:
-        raise fail("data.split", "must leave samples for train and for test")
-    if not data.text or len(set(data.text)) < len(data.text) or data.label in data.text:
-        raise fail("data.text", f"must name columns, each once and none of them the label, not {list(data.text)}")
-    for key in ("mean", "std"):
-        values = getattr(data, key)
-        if values and len(values) != data.channels:
-            raise fail(f"data.{key}", f"must have one number a channel ({data.channels}), not {len(values)}")
-    if any(value <= 0 for value in data.std):
-        raise fail("data.std", "must be above 0 in every channel")
-    if bool(data.mean) != bool(data.std):
-        key, counterpart = ("mean", "std") if data.mean else ("std", "mean")
-        raise fail(f"data.{key}", f"is given without data.{counterpart}", "give both, or neither for the weights' own")
-
-
 def as_table(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values (lists, tables); None is left out, since TOML has no such value."""
+    """The recipe as plain values for `from_table`; None is left out, since TOML has no such value."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {key: plain(item) for key, item in value.items() if item is not None}
         return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
-    return plain(dataclasses.asdict(recipe))
+    table: dict[str, Any] = plain(dataclasses.asdict(recipe))
+    table["data"] |= table["data"].pop("options")
+    return table
 
 
 def override(recipe: Recipe, settings: Iterable[str], where: str = "--set") -> Recipe:
@@ -333,12 +318,16 @@ def override(recipe: Recipe, settings: Iterable[str], where: str = "--set") -> R
             inner = inner.setdefault(part, {})
             if not isinstance(inner, dict):
                 raise RecipeError(f"{part!r} in {name!r} is not a table", where=f"{where} {setting}")
-        inner[path[-1]] = _setting(raw.strip(), path)
+        if path == ("data", "format"):  # another format has other keys of its own
+            inner_options = recipe.data.options if raw.strip() != recipe.data.format else {}
+            table["data"] = {key: value for key, value in table["data"].items() if key not in inner_options}
+            inner = table["data"]
+        inner[path[-1]] = _setting(raw.strip(), path, recipe.data.format)
         recipe = from_table(table, f"{where} {setting}")
     return recipe
 
 
-def _setting(raw: str, path: tuple[str, ...]) -> Any:
+def _setting(raw: str, path: tuple[str, ...], data_format: str) -> Any:
     try:
         parsed = tables.parse(tables.Source("", f"value = {raw}", RecipeError))
     except RecipeError:
@@ -350,7 +339,9 @@ def _setting(raw: str, path: tuple[str, ...]) -> Any:
         hint = next(
             (option for option in get_args(hint) if option is not type(None)), hint
         )  # of a table that may be left out
-        hint = tables.hints(hint).get(part) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
+        known = tables.hints(hint) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else {}
+        known = {**known, **data_keys.types(data_format)} if hint is Data else known
+        hint = known.get(part)
     return raw if hint is str and not isinstance(parsed["value"], str) else parsed["value"]
 
 
@@ -364,7 +355,9 @@ def dumps(recipe: Recipe) -> str:
             scalars.append(f"{name} = {tables.value_text(value)}")
             continue
         lines = [f"\n[{name}]"]
-        for key, item in ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value)):
+        items = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        items |= items.pop("options", {})
+        for key, item in items.items():
             lines.append(f"# {key}: the task's default" if item is None else f"{key} = {tables.value_text(item)}")
         sections += lines
     return "\n".join(scalars + sections) + "\n"

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..config import recipe
+from ..config import data_keys, recipe
+from ..config.tables import Source
+from ..core.errors import RecipeError
 from .samples import Dataset
 
 #: keys of [data] that say what a sample becomes, whatever format it comes from; the model or the task reads them
@@ -19,9 +21,12 @@ class Format:
 
     `open(spec)` returns the `Dataset` that the recipe's [data] names; it raises `DataError` for data that is absent or
     cannot be used, `RecipeError` for a wrong key and `Missing` where a package is not installed. `tasks` are those that
-    take the format beside the tasks whose record lists it (`Task.formats`); else every task does. `keys`
-    are the keys of [data] that it reads. Formats of one `family` hold the same kind of samples: data of another one of
-    them may stand in for a run's own (`--data`).
+    take the format beside the tasks whose record lists it (`Task.formats`); else every task does. `keys` are those
+    of [data] that it reads, `options` a dataclass with keys of its own (`edgeft.config.data_keys.option`), whose
+    instance `open` finds in `spec.options`. Formats of one `family` hold the same kind of samples, so data in another
+    of them can replace a run's data (`--data`).
+
+    Raises `InvalidInput` for `options` that are no dataclass with defaults or have a key of every format.
     """
 
     name: str
@@ -30,10 +35,23 @@ class Format:
     tasks: tuple[str, ...] = ()
     keys: tuple[str, ...] = ("path", "split", "split_seed")
     family: str = ""
+    options: type | None = None
+
+    def __post_init__(self) -> None:
+        if self.options is not None:
+            plain_keys = [field.name for field in dataclasses.fields(recipe.Data)]
+            data_keys.require_new_keys(self.options, plain_keys, f"Format {self.name}")
+
+    def with_options(self, spec: recipe.Data) -> recipe.Data:
+        """`spec` with an instance of the format's dataclass in `options`; raises `RecipeError` for a wrong value."""
+        if self.options is None:
+            return spec
+        options = data_keys.read(self.options, spec.options, Source("data", error=RecipeError))
+        return dataclasses.replace(spec, options=options)
 
     def unread(self, spec: recipe.Data) -> list[str]:
         """The keys of `spec` that are set to something else than their default and that this format does not read."""
         default = recipe.Data()
         names = [field.name for field in dataclasses.fields(recipe.Data)]
-        known = {"format", *SAMPLE_KEYS, *self.keys}
+        known = {"format", "options", *SAMPLE_KEYS, *self.keys}
         return [name for name in names if name not in known and getattr(spec, name) != getattr(default, name)]

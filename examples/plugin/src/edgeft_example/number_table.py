@@ -1,17 +1,31 @@
-"""A data format: a .csv of finite numbers whose first line names the columns; `data.label` is the target column."""
+"""A data format: a text file of finite numbers whose first line names the columns; `data.label` is the target column.
+
+It has three keys of its own in [data]: `Options`.
+"""
 
 from __future__ import annotations
 
 import csv
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgeft.config import recipe
+from edgeft.config.data_keys import option
 from edgeft.core.errors import DataError, nearest
 from edgeft.data import Dataset, Format, Split
 from edgeft.data.samples import complete
+
+
+@dataclass(frozen=True)
+class Options:
+    """Keys of [data] for this format."""
+
+    separator: str = option(",", "what separates the fields of a line", choices=(",", ";", "tab"))
+    skip: int = option(0, "lines before the one that names the columns", low=0, high=1000)
+    ignore: tuple[str, ...] = option((), "columns that are not read")
 
 
 @dataclass(frozen=True)
@@ -37,9 +51,16 @@ def open(spec: recipe.Data) -> Dataset:
     path = Path(spec.path)
     if not spec.path or not path.is_file():
         raise DataError("no such file", where=spec.path or "data.path", remedy="set data.path to a .csv")
-    names, table, lines = _read(path)
-    if spec.label not in names:
-        raise DataError(f"has no column {spec.label!r}", where=f"{path}:1", remedy=nearest(spec.label, names))
+    options: Options = spec.options
+    names, table, lines = _read(path, options)
+    header = f"{path}:{options.skip + 1}"
+    for name in (spec.label, *options.ignore):
+        if name not in names:
+            raise DataError(f"has no column {name!r}", where=header, remedy=nearest(name, names))
+    columns = [name for name in names if name not in options.ignore]
+    if spec.label not in columns or len(columns) < 2:
+        raise DataError("data.ignore leaves no target or no inputs", where=header)
+    names, table = columns, table[:, [names.index(name) for name in columns]]
 
     at = names.index(spec.label)
     inputs, targets = np.delete(table, at, axis=1), table[:, [at]]
@@ -52,22 +73,27 @@ def open(spec: recipe.Data) -> Dataset:
     return Dataset(str(path), (spec.label,), splits, notes, facts)
 
 
-def _read(path: Path) -> tuple[list[str], np.ndarray, tuple[int, ...]]:
+def _read(path: Path, options: Options) -> tuple[list[str], np.ndarray, tuple[int, ...]]:
     """Names of the columns, values float64 (N, columns), and the line of each row."""
     rows: list[list[float]] = []
     lines: list[int] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            skipped = sum(1 for _ in itertools.islice(file, options.skip))
+            separator = "\t" if options.separator == "tab" else options.separator
+            reader = csv.reader(file, strict=True, delimiter=separator)
             names = [name.strip() for name in next(reader, [])]
             for fields in reader:
                 if fields:
-                    rows.append(_numbers(fields, len(names), f"{path}:{reader.line_num}"))
-                    lines.append(reader.line_num)
+                    line = skipped + reader.line_num
+                    rows.append(_numbers(fields, len(names), f"{path}:{line}"))
+                    lines.append(line)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot be read as CSV ({error})", where=str(path)) from error
     if len(names) < 2 or len(set(names)) < len(names) or not rows:
-        raise DataError("expected two or more columns, each with a name of its own, and rows", where=f"{path}:1")
+        raise DataError(
+            "expected two or more columns, each with a name of its own, and rows", where=f"{path}:{options.skip + 1}"
+        )
     return names, np.array(rows, np.float64), tuple(lines)
 
 
@@ -89,4 +115,5 @@ FORMAT = Format(
     open=open,
     tasks=("tabular-regress",),
     keys=("path", "split", "split_seed", "label"),
+    options=Options,
 )
