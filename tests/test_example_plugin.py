@@ -220,11 +220,11 @@ def test_keys_that_the_format_declares_are_read_and_checked(tabular: Installed) 
     code, answer, _ = tabular.edgeft("tune", "keys.toml", "--dry-run")
     assert code == 0 and len(answer["preprocess"]["mean"]) == 3, answer
 
-    lines = recipe.replace("# separator", "seperator = ';'\n# separator")
+    lines = recipe.replace("# separator", "separatr = ';'\n# separator")
     (tabular.folder / "keys.toml").write_text(lines)
     code, answer, _ = tabular.edgeft("tune", "keys.toml", "--dry-run")
-    assert code == 3 and answer["message"] == "unknown key 'data.seperator'"
-    line = 1 + lines.splitlines().index("seperator = ';'")
+    assert code == 3 and answer["message"] == "unknown key 'data.separatr'"
+    line = 1 + lines.splitlines().index("separatr = ';'")
     assert answer["where"].endswith(f"keys.toml:{line}") and answer["remedy"] == "did you mean 'separator'?"
 
 
