@@ -94,8 +94,8 @@ def steps(net: str, data: str, out: Path, seconds: float) -> dict[str, Any]:
     from edgeft.session.session import open_session
     from edgeft.tune import fit, sparse, updates
     from edgeft.tune.frugal import Frugal
+    from edgeft.tune.groups import qat_groups
     from edgeft.tune.memory import SavedBytes
-    from edgeft.tune.run import qat_groups
 
     torch.set_num_threads(1)
     base = recipes(Path(os.environ["EDGEFT_DATA"]), out)[net, data]

@@ -17,21 +17,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import inspect
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 import common
 import numpy as np
-from policies import SPEAKERS, sound_recipe, voice, wilson
+from personalization_board import board
+from personalization_tables import TARGETS, tables
+from policies import SPEAKERS, sound_recipe, voice
 
-TARGETS = list(common.TARGETS.values())
 #: one sample of the ninety that judge is more than a hundredth
 FORGET = 0.02
 TAILS = {"head": "head", "last": "last", "means": "last"}
@@ -330,142 +327,6 @@ def steps(root: Path, out: Path) -> dict[str, Any]:
         print(title, found[title], flush=True)
     done.write_text(json.dumps(found, indent=1))
     return found
-
-
-def packages(*names: str) -> int:
-    """Bytes on disk of distributions and what they require without extras."""
-    seen: dict[str, int] = {}
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        try:
-            found = distribution(name)
-        except PackageNotFoundError:
-            continue
-        seen[name] = sum(
-            Path(str(f.locate())).stat().st_size for f in found.files or () if Path(str(f.locate())).exists()
-        )
-        for needed in found.requires or ():
-            if "extra ==" not in needed:
-                waiting.append(
-                    "".join(c for c in needed.split(";")[0].split("[")[0] if c.isalnum() or c in "-_.").rstrip(
-                        "0123456789."
-                    )
-                )
-    return sum(seen.values())
-
-
-#: one personalization in a process of its own; VmHWM is its own peak, ru_maxrss would be its parent's too
-PROCESS = """
-import json, sys
-from edgeft.cli.entry import run
-code = run(['personalize', {bundle!r}, '--data', {data!r}, '--state', {state!r}, '-q'])
-peak = next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')) * 1024
-print(json.dumps({{'code': code, 'peak': peak, 'torch': 'torch' in sys.modules}}))
-"""
-
-
-def process(python: str, bundle: Path, out: Path) -> dict[str, Any]:
-    state = out / "board.npz"
-    state.unlink(missing_ok=True)
-    data = out / f"voice-{SPEAKERS[0]}" / "few" / "train"
-    script = PROCESS.format(bundle=str(bundle), data=str(data), state=str(state))
-    done = subprocess.run([python, "-P", "-c", script], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def board(root: Path, out: Path, python: str = "") -> dict[str, Any]:
-    """Peak resident memory of `edgeft personalize`, in a process of its own, and the size of its packages.
-
-    `python` is the interpreter of an environment as a board has it, with tflite-runtime: one more row.
-    """
-    bundles = out / f"voice-{SPEAKERS[0]}"
-    found: dict[str, Any] = {
-        backend: {tail: process(sys.executable, bundles / f"bundles-{tail}" / target, out) for tail in ("head", "last")}
-        for backend, target in common.TARGETS.items()
-    }
-    distributions = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
-    for backend, name in distributions.items():
-        found[backend]["packages"] = packages("numpy", "click", name)
-    if python:
-        target = common.TARGETS["litert"]
-        small = {tail: process(python, bundles / f"bundles-{tail}" / target, out) for tail in ("head", "last")}
-        script = f"{inspect.getsource(packages)}\nprint(packages('numpy', 'click', 'tflite-runtime', 'edgeft'))"
-        needs = "from importlib.metadata import PackageNotFoundError, distribution\nfrom pathlib import Path\n"
-        size = subprocess.run([python, "-P", "-c", needs + script], capture_output=True, text=True, check=True)
-        found["tflite"] = {**small, "packages": int(size.stdout)}
-    return found
-
-
-def percent(value: tuple[float, int] | list[Any]) -> str:
-    share, n = value
-    low, high = wilson(share, n)
-    return f"{100 * share:.1f} [{100 * max(low, 0):.1f}, {100 * high:.1f}]"
-
-
-NAMES = {
-    "none": "nothing: as exported",
-    "prototype": "class means only, no step",
-    "head": "head",
-    "last": "head and last block",
-    "means": "last block, by prototypes of classes",
-    "ceiling": "everything, on the host",
-}
-
-
-def pooled(every: list[dict[str, Any]], row: str, key: str) -> tuple[float, int]:
-    right = sum(one[row][key][0] * one[row][key][1] for one in every)
-    n = sum(one[row][key][1] for one in every)
-    return right / n, n
-
-
-def tables(found: dict[str, Any]) -> str:
-    parts = []
-    for name, title in (
-        ("voices", "A new voice (FSDD), 5 recordings a digit, LiteRT; four speakers in turn, pooled"),
-        ("cells", "Blood cells (BCCD) in a dimmer, bluer light, 10 pictures a class, LiteRT"),
-        ("classes", "A new digit (FSDD) from 10 recordings, LiteRT; three digits in turn, pooled"),
-    ):
-        if name not in found:
-            continue
-        every = [
-            {**one.get(TARGETS[-1], {}), **({"ceiling": one["ceiling"]} if "ceiling" in one else {})}
-            if name != "classes"
-            else one
-            for one in found[name].values()
-        ]
-        cells_ = []
-        for row, words in NAMES.items():
-            if all(row in one for one in every):
-                verdicts = [one[row].get("verdict", "") for one in every]
-                kept = f"{verdicts.count('pass')} of {len(verdicts)}" if any(verdicts) else ""
-                cells_.append([words, percent(pooled(every, row, "new")), percent(pooled(every, row, "old")), kept])
-        head = ["what learns", "on the new, % [95 %]", "on the old, % [95 %]", "kept by the gate"]
-        parts.append(f"{title}:\n\n{common.table(head, cells_)}")
-    if "steps" in found:
-        cells_ = [
-            [
-                title,
-                *(f"{one[b]['ratio']:.2f} [{one[b]['ci99'][0]:.2f}, {one[b]['ci99'][1]:.2f}]" for b in common.RUNTIMES),
-            ]
-            for title, one in found["steps"].items()
-        ]
-        head = ["training step, batch 16", *(f"{name}, times torch's speed" for name in common.RUNTIMES.values())]
-        parts.append(common.table(head, cells_))
-    if "board" in found:
-        cells_ = [
-            [
-                common.RUNTIMES.get(b, "tflite-runtime 2.14, numpy 1.26 (and edgeft)"),
-                *(f"{one[tail]['peak'] / 1e6:.0f}" for tail in ("head", "last")),
-                f"{one['packages'] / 1e6:.0f}",
-            ]
-            for b, one in found["board"].items()
-        ]
-        head = ["process of `edgeft personalize`", "peak MB, head", "peak MB, last block", "numpy, click, runtime: MB"]
-        parts.append(common.table(head, cells_))
-    return "\n\n".join(parts)
 
 
 def main() -> None:

@@ -13,10 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import common
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 SIDE, CLASSES = 96, 10
 GOALS = {"qat": 1.6, "distilled": 1.9, "saved": 1.7}
@@ -24,7 +28,37 @@ NETS = ("mobilenet_v2", "resnet18")
 WIDE, TRIES = 0.06, 3
 
 
-def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Case:
+    """One network, in float and as a quantized graph, with the losses of one batch and an optimizer each."""
+
+    module: torch.nn.Module
+    graph: torch.nn.Module
+    losses: dict[str, Callable[[], torch.Tensor]]
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def step(self, name: str) -> Callable[[], None]:
+        loss_of = self.losses[name]
+        optimizer = self.optimizers["float" if name == "float" else "qat"]
+
+        def run() -> None:
+            loss = loss_of()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        return run
+
+    def saved(self, name: str) -> int:
+        """Bytes of activations that the backward pass needs."""
+        from edgeft.tune.memory import SavedBytes
+
+        with SavedBytes((self.module if name == "float" else self.graph).parameters()) as counted:
+            self.losses[name]()
+        return counted.total
+
+
+def case_of(net: str, batch: int) -> Case:
     import copy
 
     import torch
@@ -32,15 +66,12 @@ def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any
     from edgeft import tasks
     from edgeft.config.scheme import Scheme
     from edgeft.graph.from_torch import capture_float
-    from edgeft.measure.quads import compare
     from edgeft.quantize.graph import insert
     from edgeft.quantize.ranges import calibrate
     from edgeft.tune import updates
     from edgeft.tune.fit import Stage, make_optimizer
-    from edgeft.tune.memory import SavedBytes
-    from edgeft.tune.run import qat_groups
+    from edgeft.tune.groups import qat_groups
 
-    torch.set_num_threads(threads)
     module = common.network(net, CLASSES, SIDE)
     x = torch.from_numpy(common.images(batch, SIDE, seed=50))
     y = torch.randint(CLASSES, (batch,), generator=torch.Generator().manual_seed(0))
@@ -55,44 +86,40 @@ def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any
     for parameter in teacher.parameters():
         parameter.requires_grad_(False)
 
-    rate = 1e-6  # the cost of a step does not depend on it, and the networks stay as they are
-    float_groups = objective.groups(module, head, lr=rate, head_lr=rate, weight_decay=1e-4)
-    floating = make_optimizer(Stage("float", 1, float_groups))
-    learning = make_optimizer(Stage("qat", 1, qat_groups(graph.module, rate)))
-
-    def float_loss() -> torch.Tensor:
-        return objective.loss(module(x), y)
-
-    def qat_loss() -> torch.Tensor:
-        return objective.loss(graph.module(x), y)
-
-    def distilled_loss() -> torch.Tensor:
+    def distilled() -> torch.Tensor:
         student = graph.module(x)
         with torch.no_grad():
             taught = teacher(x)
         return objective.distill(student, taught, y)
 
-    def step(loss_of: Callable[[], torch.Tensor], optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-        def run() -> None:
-            loss = loss_of()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-        return run
-
-    def saved(loss_of: Callable[[], torch.Tensor], own: torch.nn.Module) -> int:
-        with SavedBytes(own.parameters()) as counted:
-            loss_of()
-        return counted.total
-
+    losses = {
+        "float": lambda: objective.loss(module(x), y),
+        "qat": lambda: objective.loss(graph.module(x), y),
+        "distilled": distilled,
+    }
+    rate = 1e-6  # the cost of a step does not depend on it, and the networks stay as they are
+    groups = {
+        "float": objective.groups(module, head, lr=rate, head_lr=rate, weight_decay=1e-4),
+        "qat": qat_groups(graph.module, rate),
+    }
+    optimizers = {name: make_optimizer(Stage(name, 1, groups[name])) for name in groups}
     module.train()
+    return Case(module, graph.module, losses, optimizers)
+
+
+def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any]:
+    import torch
+
+    from edgeft.measure.quads import compare
+
+    torch.set_num_threads(threads)
+    case = case_of(net, batch)
     found: dict[str, Any] = {"net": net, "batch": batch, "threads": threads}
-    bytes_of = {"float": saved(float_loss, module), "qat": saved(qat_loss, graph.module)}
+    bytes_of = {name: case.saved(name) for name in ("float", "qat")}
     found["saved"] = {**bytes_of, "ratio": bytes_of["qat"] / bytes_of["float"]}
-    base = step(float_loss, floating)
-    for name, loss_of in (("qat", qat_loss), ("distilled", distilled_loss)):
-        other, best = step(loss_of, learning), None
+    base = case.step("float")
+    for name in ("qat", "distilled"):
+        other, best = case.step(name), None
         for _ in range(TRIES):
             now = compare(base, other, max_seconds=seconds, min_quads=16, rng=np.random.default_rng(0))
             if best is None or now.high - now.low < best.high - best.low:

@@ -54,6 +54,13 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
 
 
 @pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data file of 150 pictures of shapes."""
+    path = tmp_path_factory.mktemp("small") / "data.npz"
+    return shapes_run.write_data(path, counts={"train": 60, "val": 30, "test": 60})
+
+
+@pytest.fixture(scope="session")
 def exported(shapes: Shapes) -> Exported:
     """The run in all runtimes and schemes, verified."""
     for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "litert_torch", "ai_edge_litert"):

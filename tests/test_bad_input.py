@@ -9,9 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,70 +17,10 @@ import builds
 import numpy as np
 import pytest
 import shapes_run
-from shapes_run import HOST
+from commands import ask, finish, here, left, start, write_recipe  # noqa: F401 (`here` is a fixture)
 
 from edgeft.cli.entry import run as in_process
 from edgeft.config import recipe
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    found: dict[str, Any]
-    err: str
-
-    @property
-    def said(self) -> str:
-        return f"{self.found.get('where')}: {self.found.get('message')} -> {self.found.get('remedy')}"
-
-
-def start(*argv: object, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "edgeft", *map(str, argv), "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
-    )
-
-
-def finish(process: subprocess.Popen[str], error: bool = True) -> Answer:
-    out, err = process.communicate(timeout=300)
-    assert "Traceback" not in err + out, err
-    assert out.count("\n") == 1, (out, err)
-    found = json.loads(out)
-    if error:
-        assert found["exit_code"] == process.returncode and found["message"], found
-    return Answer(process.returncode, found, err)
-
-
-def ask(*argv: object, error: bool = True, **options: Any) -> Answer:
-    return finish(start(*argv, **options), error)
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return folder
-
-
-def left() -> list[str]:
-    """Everything below the working folder, the inputs of the test left out."""
-    names = sorted(path.relative_to(".").as_posix() for path in Path().rglob("*"))
-    return [name for name in names if not name.startswith(("in.", "in/")) and name != "in"]
-
-
-def write_recipe(data: Path, /, **tables: dict[str, Any]) -> Path:
-    pytest.importorskip("torch")
-    Path("in.toml").write_text(recipe.dumps(recipe.from_table(shapes_run.recipe_of(data, **tables), "the test")))
-    return Path("in.toml")
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("small") / "data.npz"
-    return shapes_run.write_data(path, counts={"train": 60, "val": 30, "test": 60})
 
 
 # -- recipe --------------------------------------------------------------------------------------------------------
@@ -348,109 +286,6 @@ def test_an_out_that_is_not_empty_is_refused_and_untouched(shapes, exported, sma
     answer = ask("export", shapes.run, "--target", "host", "--out", "in/bundles")
     assert answer.code == 2 and "--overwrite" in answer.said
     assert Path("in/mine.txt").read_text() == "mine" and ask("verify", "in/bundles/host", error=False).code == 0
-
-
-# -- bundles -------------------------------------------------------------------------------------------------------
-@pytest.fixture
-def bundle(exported: Any) -> Path:
-    return Path(shutil.copytree(exported.bundle("host"), "in"))
-
-
-def test_a_truncated_or_altered_bundle(bundle):
-    model = (bundle / "model.onnx").read_bytes()
-    samples = (bundle / "samples.npz").read_bytes()
-    for name, data, word in (
-        ("model.onnx", model[:-1], "truncated"),
-        ("model.onnx", model[:-1] + b"\0", "altered"),
-        ("samples.npz", samples[:100], "truncated"),
-        ("manifest.json", b"{", "altered"),
-    ):
-        kept = (bundle / name).read_bytes()
-        (bundle / name).write_bytes(data)
-        answer = ask("verify", bundle)
-        assert answer.code == 3 and answer.found["error"] == "BundleError" and word in answer.said
-        (bundle / name).write_bytes(kept)
-    (bundle / "model.onnx").unlink()
-    answer = ask("bench", bundle)
-    assert answer.code == 3 and "model.onnx" in answer.said and left() == []
-
-
-@pytest.mark.parametrize("name", ["../outside.onnx", "/etc/hostname", "baseline/../../outside.onnx"])
-def test_a_manifest_that_points_outside(bundle, name):
-    shutil.copy(bundle / "model.onnx", "in.onnx")
-    table = json.loads((bundle / "manifest.json").read_text())
-    table["graphs"][0]["file"] = name
-    table["files"][name] = table["files"]["model.onnx"]
-    shapes_run.files.write_json(bundle / "manifest.json", table)
-    shapes_run.files.write_text(bundle / "manifest.sha256", shapes_run.files.sha256(bundle / "manifest.json") + "\n")
-    for command in (["verify", bundle], ["bench", bundle], ["predict", bundle, "x.png"]):
-        answer = ask(*command)
-        assert answer.code == 3 and "outside" in answer.said
-    assert left() == []
-
-
-def test_a_bundle_whose_file_is_a_link_to_the_outside(bundle):
-    shutil.move(bundle / "model.onnx", "in.onnx")
-    (bundle / "model.onnx").symlink_to(Path("in.onnx").absolute())
-    answer = ask("verify", bundle)
-    assert answer.code == 3 and "link" in answer.said
-
-
-@pytest.mark.parametrize("location", ["../in.weights", "/etc/hostname", "baseline/../../in.weights"])
-def test_onnx_external_data_outside_the_folder(bundle, location):
-    onnx = pytest.importorskip("onnx")
-    model = onnx.load(bundle / "model.onnx")
-    tensor = next(t for t in model.graph.initializer if len(t.raw_data) > 100)
-    Path("in.weights").write_bytes(tensor.raw_data)
-    del tensor.external_data[:]
-    for key, value in (("location", location), ("offset", "0"), ("length", str(len(tensor.raw_data)))):
-        tensor.external_data.add(key=key, value=value)
-    tensor.ClearField("raw_data")
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    (bundle / "model.onnx").write_bytes(model.SerializeToString())
-    shapes_run.seal(bundle)
-    for command in ("verify", "bench"):
-        answer = ask(command, bundle)
-        assert answer.code == 3 and answer.found["error"] == "BundleError" and "outside" in answer.said
-    done = subprocess.run([sys.executable, "-I", bundle / "run.py"], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 3 and "Traceback" not in done.stderr
-
-
-# -- ctrl-C --------------------------------------------------------------------------------------------------------
-def interrupt(process: subprocess.Popen[str], when: Callable[[], bool]) -> Answer:
-    deadline = time.monotonic() + 240
-    while not when() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert process.poll() is None, process.communicate()
-    process.send_signal(signal.SIGINT)
-    return finish(process)
-
-
-def test_ctrl_c_in_the_middle_of_tune_and_on_with_the_same_result(small):
-    import torch
-    from safetensors.torch import load_file
-
-    write_recipe(small, train={"epochs": 12}, quantize={"epochs": 1}, export={"targets": ["host"]})
-    answer = interrupt(start("tune", "in.toml", "--out", "run"), Path("run/checkpoints/float.pt").exists)
-    assert answer.code == 130 and answer.found["remedy"] == "edgeft tune --resume run"
-    assert not [name for name in left() if "tmp" in name] and "run/summary.json" not in left()
-    answer = ask("export", "run", "--target", "host", "--out", "bundles")
-    assert answer.code == 3 and answer.found["remedy"] == "edgeft tune --resume run" and not Path("bundles").exists()
-    resumed = ask("tune", "--resume", "run", error=False)
-    assert resumed.code == 0 and "taken up after epoch" in resumed.err
-    whole = ask("tune", "in.toml", "--out", "whole", error=False)
-    assert whole.code == 0
-    for name in ("float.safetensors", f"quantized.{HOST}.safetensors"):
-        one, other = load_file(f"run/{name}"), load_file(f"whole/{name}")
-        assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-
-
-def test_ctrl_c_in_the_middle_of_export(shapes):
-    process = start("export", shapes.run, "--target", "host", "--target", "host-litert", "--out", "bundles")
-    answer = interrupt(process, lambda: any(Path("bundles").glob(".host*.tmp/*")))
-    assert answer.code == 130
-    assert not [name for name in left() if "tmp" in name]
-    assert all(ask("verify", p, error=False).code == 0 for p in Path("bundles").glob("*"))
 
 
 # -- --debug -------------------------------------------------------------------------------------------------------

@@ -72,12 +72,8 @@ def command(
     fresh processes, and the verdict is pass (exit 0), fail (1) or inconclusive (5).
     """
     from .. import api
-    from ..core import files
     from ..core.errors import UsageError
-    from ..core.verdict import ADVISORY, exit_code
     from ..devices.several import side_by_side, worst_code
-    from ..report import junit as as_junit
-    from ..report import markdown as as_markdown
     from ..report import text
     from . import words
 
@@ -100,22 +96,34 @@ def command(
             say=console.say,
         )
 
-    if search:
-        result = there(device[0] if device else None)
-        return Outcome(result, words.searched(result), exit_code(result["verdict"]), details=words.machine(result))
     results = side_by_side(device, there) if len(device) > 1 else [there(device[0] if device else None)]
-    measured = [result for result in results if "error" not in result]
-    if junit and not calibrate:
-        files.write_text(junit, as_junit.render(measured))
-    if markdown and not calibrate:
-        files.write_text(markdown, as_markdown.render(measured))
-    decides = [result.get("verdict") != ADVISORY and not accept for result in results]
-    codes = [
-        result["exit_code"] if "error" in result else exit_code(result["verdict"]) if gates else 0
-        for result, gates in zip(results, decides)
-    ]
+    if not (search or calibrate):
+        _write_reports(results, junit, markdown)
+
+    codes = [_code(result, accept) for result in results]
     if len(results) > 1:
         return Outcome({"results": results}, words.side_by_side(results), worst_code(codes))
-    (result,) = results
-    lines = words.calibrated(result) if calibrate else text.bench(result)
-    return Outcome(result, lines, codes[0], details=words.machine(result))
+    lines = words.searched if search else words.calibrated if calibrate else text.bench
+    return Outcome(results[0], lines(results[0]), codes[0], details=words.machine(results[0]))
+
+
+def _code(result: dict[str, Any], accept: bool) -> int:
+    """The exit code of one device's result: 0 where its verdict decides nothing."""
+    from ..core.verdict import ADVISORY, exit_code
+
+    if "error" in result:
+        return int(result["exit_code"])
+    return 0 if accept or result.get("verdict") == ADVISORY else exit_code(result["verdict"])
+
+
+def _write_reports(results: list[dict[str, Any]], junit: Path | None, markdown: Path | None) -> None:
+    """The files that the caller asked for, of all devices that were measured."""
+    from ..core import files
+    from ..report import junit as as_junit
+    from ..report import markdown as as_markdown
+
+    measured = [result for result in results if "error" not in result]
+    if junit:
+        files.write_text(junit, as_junit.render(measured))
+    if markdown:
+        files.write_text(markdown, as_markdown.render(measured))

@@ -48,12 +48,7 @@ def bench(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """As `edgeft.bench`, whose docstring it is."""
-    if not device.timed:
-        raise UsageError(
-            "an emulator gives no figure of speed", where=device.name, remedy=f"edgeft verify --device {device.name}"
-        )
-    if calibrate and (against is not None or accept):
-        raise UsageError("--calibrate measures the machine, not a bundle", remedy="run it by itself")
+    _check_request(against, accept=accept, calibrate=calibrate, device=device)
     here = _fingerprint(device, threads, say)
     about = {"path": str(bundle.path), "target": bundle.target, "backend": bundle.backend}
     if calibrate:
@@ -86,12 +81,7 @@ def bench(
             device=device,
             say=say,
         )
-        result |= {
-            **about,
-            "against": str(against.path),
-            "baseline": store.digest(against),
-            "artifact": store.digest(bundle),
-        }
+        result |= {**about, **_digests(bundle, against)}
         if regression is not None or store.history(baselines):
             _remember(baselines, bundle, result, here)
     if accept:
@@ -99,6 +89,19 @@ def bench(
         say(f"accepted: {store.key_of(bundle)} is now {name[:12]} in {baselines}")
         result["accepted"] = name
     return result
+
+
+def _check_request(against: Bundle | None, *, accept: bool, calibrate: bool, device: Device) -> None:
+    if not device.timed:
+        raise UsageError(
+            "an emulator gives no figure of speed", where=device.name, remedy=f"edgeft verify --device {device.name}"
+        )
+    if calibrate and (against is not None or accept):
+        raise UsageError("--calibrate measures the machine, not a bundle", remedy="run it by itself")
+
+
+def _digests(bundle: Bundle, against: Bundle) -> dict[str, Any]:
+    return {"against": str(against.path), "baseline": store.digest(against), "artifact": store.digest(bundle)}
 
 
 def _remember(baselines: Path, bundle: Bundle, result: dict[str, Any], here: dict[str, Any]) -> None:

@@ -128,35 +128,47 @@ def compare(
     )
     if say:
         say(f"{regression.quads} quads in {len(regression.rounds)} pairs of processes, {regression.seconds:.0f} s")
-    measured = {}
-    if singles:
-        reversed_sides = (sides[1], sides[0], device, counts[0])
-        measured = watch.kept_up(lambda: _singles(*reversed_sides, has_float=_has_float(new)))
+    arguments = (sides[1], sides[0], device, counts[0])
+    measured = watch.kept_up(lambda: _singles(*arguments, has_float=_has_float(new))) if singles else {}
     return {
         "schema": SCHEMA,
+        **_figures(regression, advisory),
+        "tolerance_pct": 100 * effective,
+        "asked_pct": 100 * tolerance,
+        "spread_pct": None if spread is None else 100 * spread,
+        **measured.get("new", {}),
+        **{f"old_{key}": value for key, value in measured.get("old", {}).items()},
+        **{f"float_{key}": value for key, value in measured.get("float", {}).items()},
+        "notes": _notes(new, old, effective, tolerance, spread, watch),
+        **_circumstances(watch),
+    }
+
+
+def _figures(regression: pairs.Regression, advisory: str) -> dict[str, Any]:
+    """The verdict and how it was reached: estimate, interval, clock and the pairs of processes behind them."""
+    return {
         "verdict": ADVISORY if advisory else regression.verdict,
         "why": f"{regression.why}; {advisory}" if advisory else regression.why,
         "estimate_pct": _percent(regression.estimate),
         "ci99_pct": _interval(regression),
-        "tolerance_pct": 100 * effective,
-        "asked_pct": 100 * tolerance,
-        "spread_pct": None if spread is None else 100 * spread,
         "clock": regression.clock,
         "why_clock": regression.why_clock,
         "samples": 4 * regression.quads,
-        **measured.get("new", {}),
-        **{f"old_{key}": value for key, value in measured.get("old", {}).items()},
-        **{f"float_{key}": value for key, value in measured.get("float", {}).items()},
         "looks": regression.looks,
         "pairs_pct": [_percent(ratio) for ratio in regression.rounds],
         "quads": regression.quads,
+        "seconds": regression.seconds,
+    }
+
+
+def _circumstances(watch: Watch) -> dict[str, Any]:
+    """The device, its machine, its heat, and whether warm-up settled."""
+    return {
         "steady": not watch.unsteady,
         "throttled": watch.throttled,
         "heat": watch.readings[-1] if watch.readings else None,
-        "notes": _notes(new, old, effective, tolerance, spread, watch),
-        "seconds": regression.seconds,
-        "device": device.name,
-        "where": device.where,
+        "device": watch.device.name,
+        "where": watch.device.where,
         "fingerprint": watch.fingerprint,
     }
 

@@ -15,7 +15,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -85,26 +85,13 @@ def search(
     judge = _Judge(bundle, device, max(MARGIN, spread(machine, was.threads) or 0.0), 1 - ERROR / count, share, seed)
     outputs = judge.outputs(was)
 
-    best, tried = was, []
-
-    def attempt(change: Change) -> None:
-        nonlocal best
-        candidate = best.with_(change)
-        if candidate == best:
-            return
-        if time.monotonic() - begun > (seconds or SEARCHED):
-            tried.append({"change": change, "verdict": "not tried", "why": "the time is used up"})
-            return
-        say(", ".join(f"{key} = {value}" for key, value in change.items()))
-        trial = judge.trial(candidate, best, outputs)
-        tried.append({"change": change, **trial})
-        best = candidate if trial["verdict"] == KEPT else best
-
+    trials = _Trials(judge, outputs, was, begun + (seconds or SEARCHED), say)
     for change in counts:
-        attempt(change)
-    for change in _values(bundle, was, best.threads):  # with the threads that were found: some matter to several only
-        attempt(change)
-    final = None
+        trials.attempt(change)
+    for change in _values(bundle, was, trials.best.threads):  # with the best number of threads: some need several
+        trials.attempt(change)
+
+    best, final = trials.best, None
     if best is not was:
         say("the setting found, against the recorded one")
         final = judge.faster(best, was, judge.margin)
@@ -115,7 +102,7 @@ def search(
         "was": _told(was),
         "setting": _told(best),
         "final": final,
-        "tried": tried,
+        "tried": trials.tried,
         "margin_pct": 100 * judge.margin,
         "error": ERROR,
         "fingerprint": machine,
@@ -186,6 +173,32 @@ class _Judge:
             "pairs": len(regression.rounds),
             "quads": regression.quads,
         }
+
+
+@dataclass
+class _Trials:
+    """The best setting so far, and what was tried until the clock reaches `deadline`."""
+
+    judge: _Judge
+    outputs: str
+    best: Setting
+    deadline: float
+    say: Callable[[str], None]
+    tried: list[dict[str, Any]] = field(default_factory=list)
+
+    def attempt(self, change: Change) -> None:
+        """Try the best setting with this change, and keep it where it is faster."""
+        candidate = self.best.with_(change)
+        if candidate == self.best:
+            return
+        if time.monotonic() > self.deadline:
+            self.tried.append({"change": change, "verdict": "not tried", "why": "the time is used up"})
+            return
+
+        self.say(", ".join(f"{key} = {value}" for key, value in change.items()))
+        trial = self.judge.trial(candidate, self.best, self.outputs)
+        self.tried.append({"change": change, **trial})
+        self.best = candidate if trial["verdict"] == KEPT else self.best
 
 
 def _told(setting: Setting) -> dict[str, Any]:

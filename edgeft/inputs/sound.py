@@ -106,16 +106,8 @@ def configure(
     `standard` has what a task takes where the recipe says nothing. Mean and std are 0 and 1 until `measure` has seen
     the training samples. Raises `RecipeError` naming the key.
     """
-    stated = dict(getattr(data, "sound", {}) or {})
-    for key, value in stated.items():
-        if key not in standard:
-            raise RecipeError(f"unknown key {key!r}", where="data.sound", remedy=nearest(key, standard))
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MAX_RATE:
-            raise RecipeError(f"is {value!r}, expected a number from 0 to {MAX_RATE}", where=f"data.sound.{key}")
-    if getattr(data, "mean", ()):
-        raise RecipeError("is for pictures", where="data.mean", remedy="features are measured over the training split")
+    values = {**standard, **_stated(data, standard)}
     native_rate = int(facts.get("rate", HIGHEST_OWN_RATE))
-    values = {**standard, **stated}
     rate = int(values["rate"]) or min(native_rate, HIGHEST_OWN_RATE)
     if rate > native_rate:
         say(
@@ -145,14 +137,7 @@ def configure(
         check(table)
     except BundleError as error:
         raise RecipeError(f"cannot be followed: {error}", where="data.sound") from error
-    empty = np.flatnonzero(filters(rate, table["fft"], table["mels"], table["fmin"], table["fmax"]).sum(axis=0) == 0)
-    if empty.size:
-        raise RecipeError(
-            f"{table['mels']} mel filters from {table['fmin']:g} to {table['fmax']:g} Hz leave {empty.size} of them "
-            f"between the lines of a {table['fft']}-point spectrum at {rate} Hz",
-            where="data.sound",
-            remedy="lower mels, or give a longer window",
-        )
+    _check_filters(table)
     longest = float(facts.get("seconds", 0.0))
     if longest > values["seconds"]:
         say(
@@ -160,6 +145,32 @@ def configure(
             "used (data.sound.seconds)"
         )
     return table
+
+
+def _stated(data: Any, standard: Mapping[str, float]) -> dict[str, float]:
+    """The numbers of the recipe's `data.sound`; raises `RecipeError` naming the key that is unknown or out of range."""
+    stated = dict(getattr(data, "sound", {}) or {})
+    for key, value in stated.items():
+        if key not in standard:
+            raise RecipeError(f"unknown key {key!r}", where="data.sound", remedy=nearest(key, standard))
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MAX_RATE:
+            raise RecipeError(f"is {value!r}, expected a number from 0 to {MAX_RATE}", where=f"data.sound.{key}")
+    if getattr(data, "mean", ()):
+        raise RecipeError("is for pictures", where="data.mean", remedy="features are measured over the training split")
+    return stated
+
+
+def _check_filters(table: Mapping[str, Any]) -> None:
+    """Raise `RecipeError` where a mel filter lies between two lines of the spectrum and would always be 0."""
+    bank = filters(table["rate"], table["fft"], table["mels"], table["fmin"], table["fmax"])
+    empty = np.flatnonzero(bank.sum(axis=0) == 0)
+    if empty.size:
+        raise RecipeError(
+            f"{table['mels']} mel filters from {table['fmin']:g} to {table['fmax']:g} Hz leave {empty.size} of them "
+            f"between the lines of a {table['fft']}-point spectrum at {table['rate']} Hz",
+            where="data.sound",
+            remedy="lower mels, or give a longer window",
+        )
 
 
 def measure(spec: Mapping[str, Any], raws: Iterable[Any]) -> dict[str, Any]:

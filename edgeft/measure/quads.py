@@ -7,9 +7,10 @@ limit lies inside the interval; the error is shared out over the looks (Bonferro
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,59 +103,89 @@ def compare(
     or `max_quads` or `max_seconds` (of wall time, warm-up included) is reached. Without limits `min_quads` is enough.
     At least 8 quads are always measured, because fewer give no bound at 99 %.
     """
-    clock = clock or SystemClock()
-    rng = rng or np.random.default_rng()
-    start = clock.wall()
+    clock, rng = clock or SystemClock(), rng or np.random.default_rng()
+    start, block_ns = clock.wall(), max(BLOCK_NS, BLOCK_STEPS * clock.resolution_ns)
     deadline = start + int(max_seconds * 1e9)
-    block_ns = max(BLOCK_NS, BLOCK_STEPS * clock.resolution_ns)
 
-    runs = (run_a, run_b)
-    half_warm = int(max_seconds * WARM_UP_SHARE * 1e9 / 2)
+    runs, half_warm = (run_a, run_b), int(max_seconds * WARM_UP_SHARE * 1e9 / 2)
     warmed = [_warm_up(run, clock, block_ns, start + half_warm * turn) for turn, run in enumerate(runs, start=1)]
     repeats = (warmed[0][0], warmed[1][0])
 
     schedule = _looks(min_quads, max_quads if limits else min_quads)
     per_look = 1 - (1 - confidence) / len(schedule)
-    least = _least_quads(per_look)
     blocks: list[np.ndarray] = []  # one (side, block, clock) array a quad, in ns a run
     looks = 0
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with _no_collection():
         for target in schedule:
-            while len(blocks) < target and (len(blocks) < least or clock.wall() < deadline):
+            while len(blocks) < target and (len(blocks) < _least_quads(per_look) or clock.wall() < deadline):
                 order = (0, 1, 1, 0) if rng.random() < 0.5 else (1, 0, 0, 1)
                 blocks.append(_quad(runs, order, repeats, clock))
             looks += 1
-            wall, cpu, share = judge(np.array(blocks), per_look)
-            name, why = choose(wall, cpu, share)
-            chosen = wall if name == "wall" or cpu is None else cpu
-            settled = not any(chosen.low < limit < chosen.high for limit in limits)
-            if settled or clock.wall() >= deadline:
+            reading = _read(blocks, per_look)
+            if reading.settles(limits) or clock.wall() >= deadline:
                 break
-    finally:
-        if collecting:
-            gc.enable()
 
-    side = np.array(blocks)[..., 0 if name == "wall" else 1] / 1e6
+    a_ms, b_ms = _block_ms(blocks, reading.clock)
     return Comparison(
-        estimate=chosen.estimate,
-        low=chosen.low,
-        high=chosen.high,
+        estimate=reading.chosen.estimate,
+        low=reading.chosen.low,
+        high=reading.chosen.high,
         confidence=confidence,
-        clock=name,
-        why=why,
-        wall=wall,
-        cpu=cpu,
+        clock=reading.clock,
+        why=reading.why,
+        wall=reading.wall,
+        cpu=reading.cpu,
         quads=len(blocks),
         looks=looks,
         repeats=repeats,
-        a_ms=tuple(side[:, 0].ravel().tolist()),
-        b_ms=tuple(side[:, 1].ravel().tolist()),
-        cpu_share=share,
+        a_ms=a_ms,
+        b_ms=b_ms,
+        cpu_share=reading.cpu_share,
         steady=all(steady for _, steady in warmed),
         seconds=(clock.wall() - start) / 1e9,
     )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One look at the quads so far: the ratio on both clocks, and the clock that is believed."""
+
+    wall: Interval
+    cpu: Interval | None
+    cpu_share: float
+    clock: str
+    why: str
+
+    @property
+    def chosen(self) -> Interval:
+        return self.wall if self.clock == "wall" or self.cpu is None else self.cpu
+
+    def settles(self, limits: Sequence[float]) -> bool:
+        """Whether no limit lies inside the interval."""
+        return not any(self.chosen.low < limit < self.chosen.high for limit in limits)
+
+
+def _block_ms(blocks: Sequence[np.ndarray], clock: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Milliseconds a run of every block of either side."""
+    sides = np.array(blocks)[..., 0 if clock == "wall" else 1] / 1e6
+    return tuple(sides[:, 0].ravel().tolist()), tuple(sides[:, 1].ravel().tolist())
+
+
+def _read(blocks: Sequence[np.ndarray], confidence: float) -> _Reading:
+    wall, cpu, share = judge(np.array(blocks), confidence)
+    return _Reading(wall, cpu, share, *choose(wall, cpu, share))
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the garbage collector, whose pauses would be counted."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _looks(first: int, last: int) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.metric import Metric
 from ..core.verdict import FAIL, PASS, Verdict
 from ..measure import stats
 
@@ -46,52 +47,43 @@ def judge(
         "gain": gain,
         "forgetting": forgot,
     }
+    verdict, why = _decision(metric, new, old, max_forget)
+    gate_result = Verdict(
+        "personalize",
+        verdict,
+        why,
+        metric=metric.name,
+        unit=metric.unit,
+        drop=forgot,
+        ci95=_interval(task, output, before.reference, after.reference, targets[1]),
+        limit=max_forget,
+        n=new["n"] + old["n"],
+    )
+    return gate_result, measured
+
+
+def _decision(metric: Metric, new: dict[str, Any], old: dict[str, Any], max_forget: float) -> tuple[str, str]:
+    """The verdict and its reason from the figures of the new and of the reference samples."""
+    gain, forgot = -metric.drop(new["before"], new["after"]), metric.drop(old["before"], old["after"])
     news, olds = ({key: metric.format(figures[key]) for key in ("before", "after")} for figures in (new, old))
     if forgot > max_forget + 1e-12:
-        verdict, why = (
-            FAIL,
-            (
-                f"forgets too much: {metric.name} on {old['n']} reference samples goes from {olds['before']} to "
-                f"{olds['after']}, more than {metric.format_limit(max_forget)} worse"
-            ),
+        return FAIL, (
+            f"forgets too much: {metric.name} on {old['n']} reference samples goes from {olds['before']} to "
+            f"{olds['after']}, more than {metric.format_limit(max_forget)} worse"
         )
-    elif not gain > 0:
-        verdict, why = (
-            FAIL,
-            (
-                f"no improvement: {metric.name} on the {new['n']} held-out new samples is {news['after']}, "
-                f"it was {news['before']}"
-            ),
+    if not gain > 0:
+        return FAIL, (
+            f"no improvement: {metric.name} on the {new['n']} held-out new samples is {news['after']}, "
+            f"it was {news['before']}"
         )
-    elif metric.higher_is_better and forgot > 0 and gain * new["n"] < 1.5:
-        verdict, why = (
-            FAIL,
-            (
-                f"the improvement is too small for what is forgotten: one of the {new['n']} held-out new samples, "
-                f"while {metric.name} on {old['n']} reference samples goes from {olds['before']} to {olds['after']}"
-            ),
+    if metric.higher_is_better and forgot > 0 and gain * new["n"] < 1.5:
+        return FAIL, (
+            f"the improvement is too small for what is forgotten: one of the {new['n']} held-out new samples, "
+            f"while {metric.name} on {old['n']} reference samples goes from {olds['before']} to {olds['after']}"
         )
-    else:
-        verdict, why = (
-            PASS,
-            (
-                f"{metric.name} on the {new['n']} held-out new samples goes from {news['before']} to "
-                f"{news['after']}; on {old['n']} reference samples from {olds['before']} to {olds['after']}"
-            ),
-        )
-    return (
-        Verdict(
-            "personalize",
-            verdict,
-            why,
-            metric=metric.name,
-            unit=metric.unit,
-            drop=forgot,
-            ci95=_interval(task, output, before.reference, after.reference, targets[1]),
-            limit=max_forget,
-            n=new["n"] + old["n"],
-        ),
-        measured,
+    return PASS, (
+        f"{metric.name} on the {new['n']} held-out new samples goes from {news['before']} to "
+        f"{news['after']}; on {old['n']} reference samples from {olds['before']} to {olds['after']}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,68 +164,114 @@ def _learned(
         new_samples = samples.read(data or Path(), bundle, known, free, seed)
     trunk, tail, step = (graphs.load(bundle, name, threads) for name in plans.GRAPHS)
     say(f"{len(new_samples.targets)} new samples, {int(new_samples.held.sum())} of them held out")
+
     new = samples.through(new_samples, bundle, plan, trunk)
-    learning, held = new.part(False), new.part(True)
-    outputs = len(bundle.labels) + plan.spare
-    parameters, added = used, new.labels[len(bundle.labels) :]
-    first = len(known)
-    if plan.head[0] < 0 and (count == 0 or plan.loss == "prototype" or len(new.labels) > first):
+    if plan.head[0] < 0 and (count == 0 or plan.loss == "prototype" or len(new.labels) > len(known)):
         raise DataError("the tail has no last layer whose rows are classes", where=str(bundle.path))
-    latents_of_all = [np.concatenate(pair) for pair in zip(learning[0], start.replay[0])]
-    truths = np.concatenate([learning[1], start.replay[1]])
-
-    def by_means(values: list[np.ndarray]) -> list[np.ndarray]:
-        return learn.prototypes(plan, values, tail, (latents_of_all, truths), len(new.labels))
-
-    if count == 0:
-        parameters = by_means(used)
-    elif len(new.labels) > first and plan.loss != "prototype":
-        parameters = learn.enrolled(plan, used, tail, learning, start.replay[0], first)
+    material = _Material(plan, tail, start, new.part(False), new.part(True), new.labels)
+    first = _first_parameters(material, used, len(known), count)
     losses: list[float] = []
-    beginning = parameters
-    rows = [(part[0], learn.one_hot(part[1], plan, outputs)) for part in (learning, start.replay)]
-    parameters = learn.steps(
+    outputs = len(bundle.labels) + plan.spare
+    rows = [(part[0], learn.one_hot(part[1], plan, outputs)) for part in (material.learning, start.replay)]
+    last = learn.steps(
         step,
         plan,
-        parameters,
+        first,
         learn.mixed(plan, rows[0], rows[1], seed),
         count,
         rate=rate,
         watch=lambda number, loss: losses.append(loss),
     )
-    classes = len(new.labels) if plan.loss != "mse" else None
 
-    # what is forgotten counts from the model as it was exported, or small losses would add up from version to version
-    def scored(on_new: list[np.ndarray], on_reference: list[np.ndarray]) -> Scored:
-        pairs = ((on_new, held), (on_reference, start.reference))
-        return Scored(
-            *(graphs.outputs_of(tail, plan, parameters, part[0])[0][:, :classes] for parameters, part in pairs)
-        )
-
-    truth, output, in_use = (held[1], start.reference[1]), plan.outputs[0], scored(used, start.parameters)
-    tried = []
-    for share in SHARES:
-        candidate = [old + np.float32(share) * (fresh - old) for old, fresh in zip(beginning, parameters)]
-        candidate = by_means(candidate) if plan.loss == "prototype" and count else candidate
-        verdict, measured = judge(
-            bundle.task, output, in_use, scored(candidate, candidate), truth, new.labels, plan.max_forget
-        )
-        tried.append((share, candidate, verdict, measured))
-        if measured["forgetting"] <= plan.max_forget:
-            break
-    else:
-        share, candidate, verdict, measured = tried[0]
+    choice = _best_share(bundle, material, used, (first, last), by_means=plan.loss == "prototype" and count > 0)
     record = {
         "when": states.now(),
         "steps": count,
         "rate": rate,
-        "samples": len(learning[1]),
-        "share": share,
+        "samples": len(material.learning[1]),
+        "share": choice.share,
         "loss": [losses[0], losses[-1]] if losses else [],
-        **measured,
+        **choice.measured,
     }
-    version = states.Version(states.next_number(before), candidate, tuple(added), record)
-    return {"judged": verdict, "candidate": version, **record}
+    added = tuple(new.labels[len(bundle.labels) :])
+    version = states.Version(states.next_number(before), choice.parameters, added, record)
+    return {"judged": choice.verdict, "candidate": version, **record}
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What a version is learned from and judged by: latents with targets, and the labels of the outputs."""
+
+    plan: plans.Plan
+    tail: Session
+    start: Start
+    learning: tuple[list[np.ndarray], np.ndarray]
+    held: tuple[list[np.ndarray], np.ndarray]
+    labels: Sequence[str]
+
+    def prototypes(self, parameters: list[np.ndarray]) -> list[np.ndarray]:
+        """`parameters` with the last layer set to the class means of old and new samples."""
+        latents = [np.concatenate(pair) for pair in zip(self.learning[0], self.start.replay[0])]
+        truths = np.concatenate([self.learning[1], self.start.replay[1]])
+        return learn.prototypes(self.plan, parameters, self.tail, (latents, truths), len(self.labels))
+
+    def scored(self, on_new: list[np.ndarray], on_reference: list[np.ndarray]) -> Scored:
+        """Outputs on the held-out new samples and on the reference samples, each by parameters of its own."""
+        classes = len(self.labels) if self.plan.loss != "mse" else None
+        pairs = ((on_new, self.held), (on_reference, self.start.reference))
+        return Scored(
+            *(
+                graphs.outputs_of(self.tail, self.plan, parameters, part[0])[0][:, :classes]
+                for parameters, part in pairs
+            )
+        )
+
+
+def _first_parameters(material: _Material, used: list[np.ndarray], known: int, count: int) -> list[np.ndarray]:
+    """The parameters that the steps begin with; new classes have rows of their own, without steps all are means."""
+    plan = material.plan
+    if count == 0:
+        return material.prototypes(used)
+    if len(material.labels) > known and plan.loss != "prototype":
+        return learn.enrolled(plan, used, material.tail, material.learning, material.start.replay[0], known)
+    return used
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One share of the way from the first to the last parameters, with its verdict."""
+
+    share: float
+    parameters: list[np.ndarray]
+    verdict: Verdict
+    measured: dict[str, Any]
+
+
+def _best_share(
+    bundle: Bundle,
+    material: _Material,
+    used: list[np.ndarray],
+    way: tuple[list[np.ndarray], list[np.ndarray]],
+    *,
+    by_means: bool,
+) -> _Choice:
+    """The largest share (`SHARES`) of the `way` from first to last parameters that does not forget too much, or all.
+
+    Forgetting counts from the model as it was exported, or small losses would add up from version to version.
+    """
+    plan, start = material.plan, material.start
+    truth = (material.held[1], start.reference[1])
+    in_use = material.scored(used, start.parameters)
+    choices = []
+    for share in SHARES:
+        candidate = [old + np.float32(share) * (fresh - old) for old, fresh in zip(*way)]
+        candidate = material.prototypes(candidate) if by_means else candidate
+        after = material.scored(candidate, candidate)
+        verdict, measured = judge(bundle.task, plan.outputs[0], in_use, after, truth, material.labels, plan.max_forget)
+        choices.append(_Choice(share, candidate, verdict, measured))
+        if measured["forgetting"] <= plan.max_forget:
+            return choices[-1]
+    return choices[0]
 
 
 def rollback(bundle: Bundle, state: Path | str | None = None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ..bundle.manifest import recorded
 from ..bundle.reader import Bundle
 from ..core import npz
 from ..core.errors import BundleError, DataError, UsageError
+from ..core.metric import Metric
 from ..core.verdict import FAIL, PASS, Verdict
 from ..data.formats import ratings
 from ..data.interactions import SHARE, unseen
@@ -199,16 +200,11 @@ def learned(
     if not count:
         raise UsageError("a user's vectors are learned by steps", where="--steps", remedy="give one or more")
     interactions = read(data, bundle) if data is not None else stream(pairs or (), bundle)
-    owner = before.last.told.get("user") if before.last else None
-    if owner not in (None, interactions.user):
-        raise UsageError(
-            f"the state is of user {str(owner)[:80]!r}, the data of {interactions.user[:80]!r}",
-            where=str(before.path),
-            remedy="name another file by --state: one is kept for each user",
-        )
+    _check_owner(before, interactions)
     for note in interactions.notes:
         say(note)
     say(f"user {interactions.user}: {len(interactions.items)} items, the latest {interactions.held} of them held out")
+
     trunk, tail, step = (graphs.load(bundle, name, threads) for name in ("trunk", "tail", "step"))
     used = before.last.parameters if before.last else beginning(bundle, plan, interactions.user)
     catalogue, rows = Catalogue(trunk, plan, bundle.preprocess), judged(interactions, bundle, seed)
@@ -222,25 +218,11 @@ def learned(
         rate=rate,
         watch=lambda number, loss: losses.append(loss),
     )
+
     latents = catalogue.rows(rows.items)
     scores = [graphs.outputs_of(tail, plan, parameters, latents)[0] for parameters in (used, candidate)]
     new = {"n": len(rows.places), **_figures(bundle.task, plan, scores, rows)}
     metric = bundle.task.metric
-    gain = -metric.drop(new["before"], new["after"])
-    reason = (
-        f"{metric.name} of user {interactions.user} on {new['n']} rows ({new['n'] // DRAWS} items held out, each "
-        f"among {DRAWS} draws) goes from {metric.format(new['before'])} to {metric.format(new['after'])}"
-    )
-    verdict = Verdict(
-        "personalize",
-        PASS if gain > 0 else FAIL,
-        reason if gain > 0 else f"no improvement: {reason}",
-        metric=metric.name,
-        unit=metric.unit,
-        drop=-gain,
-        limit=0.0,
-        n=new["n"],
-    )
     record = {
         "when": states.now(),
         "user": interactions.user,
@@ -253,11 +235,41 @@ def learned(
         "metric_record": metric.as_dict(),
         "new": new,
         "reference": None,  # no vector of another user moves, so there is nothing to forget
-        "gain": gain,
+        "gain": -metric.drop(new["before"], new["after"]),
         "forgetting": 0.0,
     }
     version = states.Version(states.next_number(before), candidate, (), {**record, "judged": rows.as_json()})
-    return {"judged": verdict, "candidate": version, **record}
+    return {"judged": _judgement(metric, interactions.user, new), "candidate": version, **record}
+
+
+def _check_owner(before: states.State, interactions: Taken) -> None:
+    """Raise `UsageError` where the state is another user's."""
+    owner = before.last.told.get("user") if before.last else None
+    if owner not in (None, interactions.user):
+        raise UsageError(
+            f"the state is of user {str(owner)[:80]!r}, the data of {interactions.user[:80]!r}",
+            where=str(before.path),
+            remedy="name another file by --state: one is kept for each user",
+        )
+
+
+def _judgement(metric: Metric, user: str, new: Mapping[str, Any]) -> Verdict:
+    """Whether the metric of the user's held-out items became better."""
+    gain = -metric.drop(new["before"], new["after"])
+    reason = (
+        f"{metric.name} of user {user} on {new['n']} rows ({new['n'] // DRAWS} items held out, each "
+        f"among {DRAWS} draws) goes from {metric.format(new['before'])} to {metric.format(new['after'])}"
+    )
+    return Verdict(
+        "personalize",
+        PASS if gain > 0 else FAIL,
+        reason if gain > 0 else f"no improvement: {reason}",
+        metric=metric.name,
+        unit=metric.unit,
+        drop=-gain,
+        limit=0.0,
+        n=new["n"],
+    )
 
 
 def _figures(task: Any, plan: Plan, scores: Sequence[np.ndarray], rows: Rows) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,14 +106,7 @@ def open_session(
     """
     task = tasks.get(recipe_.task)
     learning = task.learning()
-    embeddings = recipe_.quantize.embeddings
-    opened = [target.with_embeddings(target.load(name), embeddings) for name in recipe_.export.targets]
-    for profile in opened:
-        if profile.scheme.embeddings != embeddings:
-            say(
-                f"{profile.name}: embeddings stay {profile.scheme.embeddings}, since {profile.compiler} decides "
-                "how they are stored"
-            )
+    opened = _targets(recipe_, say)
     dataset = dataset or data.open(recipe_.data, recipe_.task)
     for warning in data.check(dataset):
         say(f"warning: {warning}")
@@ -137,9 +130,7 @@ def open_session(
         say(note)
     spec = task.configure(recipe_.data, {**built.spec, "pretrained": built.pretrained}, dataset.facts, say)
     if task.measure is not None:
-        train = dataset.split("train")
-        positions = np.unique(np.linspace(0, len(train) - 1, min(len(train), MEASURED)).astype(int))
-        spec = task.measure(spec, (train.raw(int(i)) for i in positions))
+        spec = task.measure(spec, _measured_samples(dataset.split("train")))
     feeds = task.preprocess(dataset.split("train").raw(0), spec)
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
     if spec.get("kind") == "image":
@@ -158,6 +149,25 @@ def open_session(
         scratch,
         model is not None,
     )
+
+
+def _targets(recipe_: Recipe, say: Say) -> list[Target]:
+    """The profiles of the recipe's targets, with its embeddings where a profile allows them."""
+    embeddings = recipe_.quantize.embeddings
+    profiles = [target.with_embeddings(target.load(name), embeddings) for name in recipe_.export.targets]
+    for profile in profiles:
+        if profile.scheme.embeddings != embeddings:
+            say(
+                f"{profile.name}: embeddings stay {profile.scheme.embeddings}, since {profile.compiler} decides "
+                "how they are stored"
+            )
+    return profiles
+
+
+def _measured_samples(train: data.Split) -> Iterator[Any]:
+    """Raw training samples, spread evenly, at most `MEASURED`."""
+    positions = np.unique(np.linspace(0, len(train) - 1, min(len(train), MEASURED)).astype(int))
+    return (train.raw(int(i)) for i in positions)
 
 
 def _try(built: Built, example: tuple[torch.Tensor, ...]) -> None:

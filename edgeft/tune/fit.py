@@ -93,6 +93,35 @@ def _same_buffers(module: nn.Module) -> None:
             dist.broadcast(buffer, 0)
 
 
+@dataclass
+class _Progress:
+    """Where a stage stands after its last finished epoch: what a checkpoint holds beside weights and optimizer."""
+
+    epoch: int
+    best: float
+    best_epoch: int
+    best_state: dict[str, torch.Tensor]
+    steps: int
+    saved_bytes: int
+    seconds: float
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One call of `fit`: the module, the same module and its optimizer as `accelerate` prepared them, and reporting."""
+
+    module: nn.Module
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    base_rates: Sequence[float]
+    stage: Stage
+    accelerator: Accelerator
+    loss_of: Callable[[nn.Module, Any], torch.Tensor]
+    say: Callable[[str], None]
+    bar: Callable[[Iterable[Any], str], Iterable[Any]]
+
+
 def fit(
     module: nn.Module,
     stage: Stage,
@@ -118,102 +147,140 @@ def fit(
         optimizer.register_step_post_hook(lambda *_: sparse.restore(still))
     model, optimizer = accelerator.prepare(module, optimizer)
     base_rates = [g["lr"] for g in optimizer.param_groups]
-    state = checkpoint.load(state_file)
-    if state is not None and state.get("key", "") != stage.key:
-        say(f"{stage.name}: its settings have changed, trained anew")
-        state = None
-    if state is None:
-        best, rows = validate(), []
-        best_state, first, steps, measured = copy.deepcopy(module.state_dict()), 1, 0, 0
-        best_epoch, spent = 0, 0.0
-        rows.append({"stage": stage.name, "epoch": 0, "validation": best})
-        say(f"{stage.name}: validation {stage.metric.format(best)} before training")
-    else:
-        module.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        best, best_epoch, best_state = state["best"], state["best_epoch"], state["best_model"]
-        first, steps, measured, rows = state["epoch"] + 1, state["steps"], state["saved_bytes"], state["rows"]
-        spent = state["seconds"]
-        say(f"{stage.name}: taken up after epoch {state['epoch']}")
-    weighed, last = -1, first - 1
-    for epoch in range(first, stage.epochs + 1):
-        if stage.patience and epoch - 1 - best_epoch >= stage.patience:
+    training = _Training(module, model, optimizer, base_rates, stage, accelerator, loss_of, say, bar)
+
+    progress = _resumed(training, state_file) or _begun(training, validate)
+    spent = progress.seconds
+    counted = -1
+    for epoch in range(progress.epoch + 1, stage.epochs + 1):
+        if stage.patience and epoch - 1 - progress.best_epoch >= stage.patience:
             say(f"{stage.name}: no better for {stage.patience} epochs, stopped early")
             break
         # dropout is a function of seed, epoch and process: resumable, and no two processes drop the same
         torch.manual_seed(stage.seed * 100_003 + epoch + 7_919_999 * accelerator.process_index)
         loader = batches(epoch)
-        count, total, samples = len(loader), 0.0, 0
         if stage.opens is not None:
             stage.opens(epoch)
-        last, learning = epoch, sum(p.numel() for p in module.parameters() if p.requires_grad)
-        unmeasured = learning != weighed  # what a step keeps in memory depends on what learns
-        weighed = learning
-        if stage.norm_stats:
-            train_mode(module, freeze=stage.norm_stats == "freeze")
-            momentum = pace_statistics(module, count)
-            if momentum is not None:
-                say(f"{stage.name}: BatchNorm momentum raised to {momentum:.2g}, an epoch has {count} steps only")
-        for index, batch in enumerate(bar(loader, f"{stage.name} {epoch}/{stage.epochs}")):
-            interrupt.check()
-            factor = rate(stage.schedule, (epoch - 1 + index / count) / stage.epochs)
-            for group, base in zip(optimizer.param_groups, base_rates):
-                group["lr"] = base * factor
-            if unmeasured:
-                with SavedBytes(module.parameters()) as saved:
-                    loss = loss_of(model, batch)
-                measured, unmeasured = max(measured, saved.total), False
-            else:
-                loss = loss_of(model, batch)
-            optimizer.zero_grad()
-            accelerator.backward(loss)
-            optimizer.step()
-            total, samples, steps = total + float(loss.detach()), samples + 1, steps + 1
-        module.eval()
-        total = float(accelerator.reduce(torch.tensor(total, device=accelerator.device), "mean"))
-        _same_buffers(module)
-        if not math.isfinite(total):
-            raise FloatingPointError(f"{stage.name}: the loss is not finite in epoch {epoch}")
-        metric = validate()
-        if not stage.metric.better(best, metric):
-            best, best_epoch, best_state = metric, epoch, copy.deepcopy(module.state_dict())
-        rows.append(
-            {
-                "stage": stage.name,
-                "epoch": epoch,
-                "step": steps,
-                "loss": total / max(samples, 1),
-                "validation": metric,
-                "lr": max(g["lr"] for g in optimizer.param_groups),
-            }
-        )
-        accelerator.log({f"{stage.name}/{k}": rows[-1][k] for k in ("loss", "validation", "lr")}, step=steps)
-        score = stage.metric.format(metric)
-        say(f"{stage.name} {epoch}/{stage.epochs}: loss {rows[-1]['loss']:.4f}, validation {score}")
-        if accelerator.is_main_process:
-            checkpoint.save(
-                state_file,
-                {
-                    "key": stage.key,
-                    "epoch": epoch,
-                    "model": module.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "best": best,
-                    "best_epoch": best_epoch,
-                    "best_model": best_state,
-                    "steps": steps,
-                    "saved_bytes": measured,
-                    "seconds": spent + time.monotonic() - started,
-                    "rows": rows,
-                },
-            )
+        progress.epoch = epoch
+        trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+        loss = _train_epoch(training, loader, progress, measure=trainable != counted)
+        counted = trainable
+        _record(training, progress, loss, validate())
+        progress.seconds = spent + time.monotonic() - started
+        _write(training, progress, state_file)
         accelerator.wait_for_everyone()
+
     if stage.opens is not None:
-        stage.opens(last)  # also where the stage was finished before: what learned is seen in the module
-    module.load_state_dict(best_state)
+        stage.opens(progress.epoch)  # also where the stage was finished before: the module shows what was trained
+    module.load_state_dict(progress.best_state)
     module.eval()
     accelerator.free_memory()
-    return Fitted(best_epoch, best, steps, spent + time.monotonic() - started, measured, rows)
+    seconds = spent + time.monotonic() - started
+    return Fitted(progress.best_epoch, progress.best, progress.steps, seconds, progress.saved_bytes, progress.rows)
+
+
+def _resumed(training: _Training, state_file: Path) -> _Progress | None:
+    """The progress of a checkpoint, its weights and optimizer state loaded; None without one of the same settings."""
+    stage = training.stage
+    state = checkpoint.load(state_file)
+    if state is not None and state.get("key", "") != stage.key:
+        training.say(f"{stage.name}: its settings have changed, trained anew")
+        state = None
+    if state is None:
+        return None
+
+    training.module.load_state_dict(state["model"])
+    training.optimizer.load_state_dict(state["optimizer"])
+    training.say(f"{stage.name}: taken up after epoch {state['epoch']}")
+    return _Progress(
+        state["epoch"],
+        state["best"],
+        state["best_epoch"],
+        state["best_model"],
+        state["steps"],
+        state["saved_bytes"],
+        state["seconds"],
+        state["rows"],
+    )
+
+
+def _begun(training: _Training, validate: Callable[[], float]) -> _Progress:
+    """The progress of a stage before its first epoch."""
+    stage, best = training.stage, validate()
+    training.say(f"{stage.name}: validation {stage.metric.format(best)} before training")
+    rows = [{"stage": stage.name, "epoch": 0, "validation": best}]
+    return _Progress(0, best, 0, copy.deepcopy(training.module.state_dict()), 0, 0, 0.0, rows)
+
+
+def _train_epoch(training: _Training, loader: Any, progress: _Progress, *, measure: bool) -> float:
+    """One epoch of steps; returns the mean loss a step. `measure`: account for what its first step keeps in memory."""
+    stage, module, optimizer = training.stage, training.module, training.optimizer
+    epoch, count, total, steps = progress.epoch, len(loader), 0.0, 0
+    if stage.norm_stats:
+        train_mode(module, freeze=stage.norm_stats == "freeze")
+        momentum = pace_statistics(module, count)
+        if momentum is not None:
+            training.say(f"{stage.name}: BatchNorm momentum raised to {momentum:.2g}, an epoch has {count} steps only")
+
+    for index, batch in enumerate(training.bar(loader, f"{stage.name} {epoch}/{stage.epochs}")):
+        interrupt.check()
+        factor = rate(stage.schedule, (epoch - 1 + index / count) / stage.epochs)
+        for group, base in zip(optimizer.param_groups, training.base_rates):
+            group["lr"] = base * factor
+        if measure:
+            with SavedBytes(module.parameters()) as saved:
+                loss = training.loss_of(training.model, batch)
+            progress.saved_bytes, measure = max(progress.saved_bytes, saved.total), False
+        else:
+            loss = training.loss_of(training.model, batch)
+        optimizer.zero_grad()
+        training.accelerator.backward(loss)
+        optimizer.step()
+        total, steps = total + float(loss.detach()), steps + 1
+
+    module.eval()
+    progress.steps += steps
+    accelerator = training.accelerator
+    total = float(accelerator.reduce(torch.tensor(total, device=accelerator.device), "mean"))
+    _same_buffers(module)
+    if not math.isfinite(total):
+        raise FloatingPointError(f"{stage.name}: the loss is not finite in epoch {epoch}")
+    return total / max(steps, 1)
+
+
+def _record(training: _Training, progress: _Progress, loss: float, metric: float) -> None:
+    """The epoch's row, its weights where they are the best so far, and the line that reports it."""
+    stage, epoch = training.stage, progress.epoch
+    if not stage.metric.better(progress.best, metric):
+        progress.best, progress.best_epoch = metric, epoch
+        progress.best_state = copy.deepcopy(training.module.state_dict())
+
+    lr = max(g["lr"] for g in training.optimizer.param_groups)
+    figures = {"loss": loss, "validation": metric, "lr": lr}
+    progress.rows.append({"stage": stage.name, "epoch": epoch, "step": progress.steps, **figures})
+    training.accelerator.log({f"{stage.name}/{key}": value for key, value in figures.items()}, step=progress.steps)
+    score = stage.metric.format(metric)
+    training.say(f"{stage.name} {epoch}/{stage.epochs}: loss {loss:.4f}, validation {score}")
+
+
+def _write(training: _Training, progress: _Progress, state_file: Path) -> None:
+    """The checkpoint of a finished epoch, written by the main process."""
+    if not training.accelerator.is_main_process:
+        return
+    state = {
+        "key": training.stage.key,
+        "epoch": progress.epoch,
+        "model": training.module.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "best": progress.best,
+        "best_epoch": progress.best_epoch,
+        "best_model": progress.best_state,
+        "steps": progress.steps,
+        "saved_bytes": progress.saved_bytes,
+        "seconds": progress.seconds,
+        "rows": progress.rows,
+    }
+    checkpoint.save(state_file, state)
 
 
 def outcome(fitted: Fitted, metric: Metric) -> dict[str, str]:

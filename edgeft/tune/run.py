@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
 from safetensors.torch import save
 from torch import nn
 
@@ -21,7 +19,7 @@ from ..config import recipe
 from ..config.recipe import Recipe
 from ..config.scheme import Scheme
 from ..core import files
-from ..core.errors import DataError, RecipeError, UsageError
+from ..core.errors import DataError
 from ..quantize.parts import CapturedParts, QuantizedParts
 from ..session import environment
 from ..session.calibration_data import as_tuple, calibrated, calibration_samples, check_keep_float
@@ -29,14 +27,13 @@ from ..session.session import LEARNED, Say, Session, open_session, silent
 from . import auto, learning, lora, plan_text, sparse, updates
 from .fit import Fitted, Stage, agreed, fit, outcome
 from .frugal import Frugal
+from .groups import qat_groups
 from .memory import moving_bytes
 from .plan import plan, rates, weighted_loss
+from .start import PLAN, Bar, accelerator_of, check_same_training, no_bar, progress_bar, remove_earlier
 
 #: samples of one evaluation batch: what a cache holds is faster than what memory holds
 EVALUATED = 32
-#: file of a run with what a sparse update moves
-PLAN = "plan.json"
-Bar = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 def tune(
@@ -57,7 +54,7 @@ def tune(
     """
     started = time.monotonic()
     out = Path(out)
-    accelerator = _accelerator(recipe_, out, dry_run)
+    accelerator = accelerator_of(recipe_, out, dry_run)
     if not accelerator.is_main_process:  # one voice, however many processes
         say, progress = silent, False
     learned = out / LEARNED
@@ -74,11 +71,11 @@ def tune(
     if recipe_.quantize.method != "none":
         calibration_samples(session)  # an empty set is refused now, not after the float stage
         check_keep_float(session)
-    run = _Run(session, out, accelerator, say, _progress_bar if progress else _no_bar)  # refuses what cannot learn
+    run = _Run(session, out, accelerator, say, progress_bar if progress else no_bar)  # refuses what cannot learn
     if resume:
-        _same_training(recipe_, out)
+        check_same_training(recipe_, out)
     elif accelerator.is_main_process:
-        _forget(out)
+        remove_earlier(out)
     accelerator.wait_for_everyone()
     if recipe_.train.tracker:
         accelerator.init_trackers(recipe_.name)
@@ -97,58 +94,6 @@ def tune(
     finally:
         accelerator.end_training()  # ends the trackers and the exchange between processes
     return summary
-
-
-def _accelerator(recipe_: Recipe, out: Path, dry_run: bool) -> Accelerator:
-    """The global batch is split over the processes; a model may have parameters that its forward does not use."""
-    tracker = (recipe_.train.tracker or None) if not dry_run else None
-    accelerator = Accelerator(
-        dataloader_config=DataLoaderConfiguration(split_batches=True, even_batches=False),
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        log_with=tracker,
-        project_dir=str(out / "trackers") if tracker else None,
-    )
-    if recipe_.train.batch_size % accelerator.num_processes:
-        raise RecipeError(
-            f"train.batch_size = {recipe_.train.batch_size} cannot be divided over {accelerator.num_processes} "
-            "processes",
-            remedy=f"it is the batch of all processes together: give a multiple of {accelerator.num_processes}",
-        )
-    return accelerator
-
-
-def _forget(out: Path) -> None:
-    """Remove what an earlier run left in a folder that is written anew: nothing of it may pass for this one's."""
-    with files.system_errors(out):
-        for folder in ("checkpoints", LEARNED):
-            shutil.rmtree(out / folder, ignore_errors=True)
-        for path in (out / "summary.json", out / "metrics.jsonl", out / PLAN, *out.glob("*.safetensors")):
-            path.unlink(missing_ok=True)
-
-
-def _same_training(recipe_: Recipe, out: Path) -> None:
-    """A run is resumed with what it was begun with; only targets, gates and quantization may be added to."""
-    path = out / "recipe.toml"
-    if not path.exists():
-        raise UsageError(f"{out} is not a run directory: it has no recipe.toml", remedy="leave out --resume")
-    before = recipe.load(path)
-    for table in ("task", "model", "data", "train", "update"):
-        if getattr(before, table) != getattr(recipe_, table):
-            raise UsageError(
-                f"[{table}] differs from the run's own recipe",
-                where=str(path),
-                remedy="resume with the same values, or start a new run in another --out",
-            )
-
-
-def _no_bar(items: Iterable[Any], _title: str) -> Iterable[Any]:
-    return items
-
-
-def _progress_bar(items: Iterable[Any], title: str) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    return tqdm(items, desc=title, leave=False, dynamic_ncols=True)
 
 
 class _Run:
@@ -409,17 +354,3 @@ class _Run:
             "data": data.fingerprint(self.s.dataset),
             "versions": environment.versions(self.s.recipe),
         }
-
-
-def qat_groups(module: nn.Module, lr: float, factors: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
-    """Weights and biases in one group, logarithms of scales in another (no weight decay for either).
-
-    `factors` multiply the rate of the parameters they name: a pair of groups for each (`learning.decay_in_graph`).
-    """
-    group_of: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            key = ((factors or {}).get(name, 1.0), name.endswith("log_scale"))
-            group_of.setdefault(key, []).append(parameter)
-    order = sorted(group_of, key=lambda key: (-key[0], key[1]))
-    return [{"params": group_of[key], "lr": lr * key[0], "weight_decay": 0.0} for key in order]

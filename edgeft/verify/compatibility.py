@@ -59,17 +59,8 @@ def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequen
     if rule("float_ops", target.full_integer) and emitted["float_ops"]:
         broken.append(f"{', '.join(sorted(emitted['float_ops']))} compute in float, the target supports integers only")
 
+    verdict, why = _decision(target, broken, unread, checked)
     also = f" ({'; '.join(warned)})" if warned else ""
-    if broken:
-        verdict, why = FAIL, "; ".join(broken)
-    elif unread:
-        verdict, why = UNVERIFIED, f"{', '.join(unread)} could not be read from the artifact"
-    elif target.compiler:
-        verdict, why = UNVERIFIED, f"the rules are met, but the compiler {target.compiler!r} has not run"
-    elif checked:
-        verdict, why = PASS, f"all {checked} rules of the profile are met"
-    else:
-        verdict, why = PASS, "the profile has no rule that limits the artifact"
     return Verdict(
         "compatibility",
         verdict,
@@ -79,6 +70,19 @@ def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequen
         limit=0.0,
         n=checked,
     )
+
+
+def _decision(target: Target, broken: Sequence[str], unread: Sequence[str], checked: int) -> tuple[str, str]:
+    """The verdict and its reason from the rules that are broken, could not be read, and were checked."""
+    if broken:
+        return FAIL, "; ".join(broken)
+    if unread:
+        return UNVERIFIED, f"{', '.join(unread)} could not be read from the artifact"
+    if target.compiler:
+        return UNVERIFIED, f"the rules are met, but the compiler {target.compiler!r} has not run"
+    if checked:
+        return PASS, f"all {checked} rules of the profile are met"
+    return PASS, "the profile has no rule that limits the artifact"
 
 
 def on_target(target: Target, runtime: str) -> bool:

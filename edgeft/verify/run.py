@@ -74,68 +74,90 @@ def run(
     opened = bundle if isinstance(bundle, Bundle) else bundles.open(bundle)
     threads = threads or int(opened.manifest["runtime"]["threads"])
     gates = recorded_gates(opened.manifest)
-    runtime = {"name": opened.backend, "version": opened.runtime.version()}
-    machine = fingerprint(threads=threads, runtime=runtime)
+    machine = fingerprint(threads=threads, runtime={"name": opened.backend, "version": opened.runtime.version()})
     profile = _profile(opened.target)
     speaks = where != "emulated" and profile is not None and on_target(profile, opened.backend)
 
     say("samples")
     session = opened.session(threads=threads)
     samples = opened.samples()
-    gate_results = [_labels(opened, samples), *_samples(opened, session, samples, machine)]
     graphs = [graph["name"] for graph in of_model(opened.manifest)]
     shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
     share = _share(opened, shares, samples)
-    weights = [tensor for name in graphs for tensor in opened.runtime.integer_weights(opened.graph_path(name))]
-    grids = [grid for name in graphs for grid in opened.runtime.activation_grids(opened.graph_path(name))]
-    gate_results += [
-        integer_digests(opened.manifest.get("integer_weights", {}), weights),
-        same_scales(opened.manifest.get("scales_sha256"), weights, grids),
-        int8_share(share, gates, on_target=speaks, where=where),
-        *[_compatibility(profile, opened, name, shares[name]) for name in graphs],
-    ]
+    gate_results = [_labels(opened, samples), *_samples(opened, session, samples, machine)]
+    gate_results += [*_integers(opened, graphs), int8_share(share, gates, on_target=speaks, where=where)]
+    gate_results += [_compatibility(profile, opened, name, shares[name]) for name in graphs]
+
+    extra = _extra(opened, share)
     comparison = None
-    float_layers = list(recorded(opened.manifest, "quantize").get("keep_float") or ())
-    extra: dict[str, Any] = {"warnings": list(opened.warnings), "int8": dataclasses.asdict(share)}
-    extra["metric_record"] = opened.task.metric.as_dict()
-    if opened.exact:
-        extra["warnings"].append(SATURATES)
-    extra |= {"keep_float": float_layers} if float_layers else {}
     if measure_latency and where != "emulated":
         say("latency")
-        speed = {"on_target": speaks, "where": where, "int8": dataclasses.asdict(share), "keep_float": float_layers}
+        speed = {"on_target": speaks, "where": where, "int8": extra["int8"], "keep_float": extra.get("keep_float", [])}
         comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         gate_results += verdicts
-        if single is not None and opened.task.real_time:
-            extra["rate"] = {**rate(single), "where": where}
-    sizes = _sizes(opened)
-    gate_results.append(size(*sizes, gates))
+        extra |= {"rate": {**rate(single), "where": where}} if single and opened.task.real_time else {}
+    gate_results.append(size(*_sizes(opened), gates))
     learned = personal_state(opened, state, threads=threads)
     gate_results += [learned] if learned else []
+
     if data is not None:
         say("accuracy")
-        judged = evaluate.evaluate(opened, Path(data), threads, most)
-        pair = (judged.float_outputs, judged.quantized_outputs)
-        gate_results.append(accuracy(opened.task, *pair, judged.targets, opened.labels, gates))
-        gate_results.append(agreement(opened.task, *pair, gates))
-        extra |= other_figures(opened.task, *pair, judged.targets, opened.labels)
-        extra["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
+        verdicts, figures = _on_data(opened, Path(data), threads, most, gates)
+        gate_results += verdicts
+        extra |= figures
     gate_results += not_repeated.carried(not_repeated.read(opened.path) if earlier is None else earlier, gate_results)
+    return _document(opened, gates=gate_results, comparison=comparison, where=where, fingerprint=machine, **extra)
+
+
+def _document(opened: Bundle, *, worst_class: Any = None, **contents: Any) -> dict[str, Any]:
+    """report.json's content: `contents` with the names and sizes of the bundle."""
+    float_bytes, quantized_bytes = _sizes(opened)
     return report(
         target=opened.target,
         backend=opened.backend,
-        gates=gate_results,
-        comparison=comparison,
-        where=where,
-        float_bytes=sizes[0] or None,
-        quantized_bytes=sizes[1],
-        int8_share=share.share if share.macs else None,
-        worst_class=extra.pop("worst_class", None),
-        fingerprint=machine,
+        float_bytes=float_bytes or None,
+        quantized_bytes=quantized_bytes,
+        worst_class=worst_class,
         name=opened.name,
         task=opened.manifest["task"],
-        **extra,
+        **contents,
     )
+
+
+def _integers(opened: Bundle, graphs: Sequence[str]) -> list[Verdict]:
+    """Weights and scales as the artifacts hold them, against the manifest's digests."""
+    paths = [opened.graph_path(name) for name in graphs]
+    weights = [tensor for path in paths for tensor in opened.runtime.integer_weights(path)]
+    grids = [grid for path in paths for grid in opened.runtime.activation_grids(path)]
+    return [
+        integer_digests(opened.manifest.get("integer_weights", {}), weights),
+        same_scales(opened.manifest.get("scales_sha256"), weights, grids),
+    ]
+
+
+def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
+    """What a report has beside gates: warnings, the operations in integers, layers that the recipe leaves in float."""
+    warnings = [*opened.warnings, *([SATURATES] if opened.exact else [])]
+    extra: dict[str, Any] = {"warnings": warnings, "int8": dataclasses.asdict(share)}
+    extra["int8_share"] = share.share if share.macs else None
+    extra["metric_record"] = opened.task.metric.as_dict()
+    float_layers = list(recorded(opened.manifest, "quantize").get("keep_float") or ())
+    return extra | ({"keep_float": float_layers} if float_layers else {})
+
+
+def _on_data(
+    opened: Bundle, data: Path, threads: int, most: int | None, gates: Gates
+) -> tuple[list[Verdict], dict[str, Any]]:
+    """The gates that need data, and what the report has of it."""
+    judged = evaluate.evaluate(opened, data, threads, most)
+    pair = (judged.float_outputs, judged.quantized_outputs)
+    verdicts = [
+        accuracy(opened.task, *pair, judged.targets, opened.labels, gates),
+        agreement(opened.task, *pair, gates),
+    ]
+    figures = dict(other_figures(opened.task, *pair, judged.targets, opened.labels))
+    figures["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
+    return verdicts, figures
 
 
 def recorded_gates(manifest: Mapping[str, Any]) -> Gates:

@@ -21,7 +21,8 @@ from edgeft.models.nets.resnet import ResNet8
 from edgeft.quantize.graph import insert
 from edgeft.tasks.classify import learning as classify
 from edgeft.tune import learning, updates
-from edgeft.tune.run import qat_groups, tune
+from edgeft.tune.groups import qat_groups
+from edgeft.tune.run import tune
 
 #: the scheme of this machine
 HOST = target.load("host").scheme.name

@@ -22,7 +22,7 @@ from edgeft.quantize.ranges import calibrate
 from edgeft.tune import sparse, updates
 from edgeft.tune.fit import Stage, fit
 from edgeft.tune.frugal import Frugal
-from edgeft.tune.run import qat_groups
+from edgeft.tune.groups import qat_groups
 
 
 def test_patterns_name_layers_and_what_holds_them() -> None:

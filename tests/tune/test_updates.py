@@ -23,7 +23,7 @@ from edgeft.quantize.lower import integer_weights
 from edgeft.quantize.ranges import calibrate
 from edgeft.tune import updates
 from edgeft.tune.fit import Stage, fit
-from edgeft.tune.run import qat_groups
+from edgeft.tune.groups import qat_groups
 
 NETS = {
     "resnet20": (ResNet20, "linear"),

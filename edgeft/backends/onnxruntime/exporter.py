@@ -149,7 +149,7 @@ def _apply(model: onnx.ModelProto, *passes: Callable[[onnx.ModelProto], int]) ->
 
 def _refuse_zero_points(model: onnx.ModelProto, target: Target) -> None:
     """TensorRT takes signed int8 with zero point 0 and constant scales only."""
-    from .passes import Index
+    from .index import Index
 
     index = Index(model)
     for node in model.graph.node:

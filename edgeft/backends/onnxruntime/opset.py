@@ -17,15 +17,8 @@ import onnx.inliner
 
 from ...config.target import Target
 from ...core.errors import ModelError
-from .passes import (
-    Index,
-    attributes,
-    constants_to_initializers,
-    drop_attributes,
-    drop_unused_initializers,
-    shapes,
-    strip_metadata,
-)
+from .index import Index, attributes, drop_attributes, shapes
+from .passes import constants_to_initializers, drop_unused_initializers, strip_metadata
 
 #: torch's exporter writes 18 whenever something older is asked for
 OLDEST_OF_TORCH = 18

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from .passes import Index, attributes
+from .index import Index, attributes
 
 
 def explicit_zero_points(model: onnx.ModelProto) -> int:

@@ -55,7 +55,7 @@ def weights_without_zero_point(model: onnx.ModelProto) -> int:
     torch stores equal ones once, and where a convolution and a linear layer of as many channels share one, OpenVINO's
     low-precision passes recognize neither weight and run both layers in float.
     """
-    from ..onnxruntime.passes import Index
+    from ..onnxruntime.index import Index
 
     index, count = Index(model), 0
     for node in model.graph.node:

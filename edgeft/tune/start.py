@@ -1,0 +1,73 @@
+"""The start of a run: the processes that share its batches, its directory, the recipe that it is resumed with."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
+
+from ..config import recipe
+from ..config.recipe import Recipe
+from ..core import files
+from ..core.errors import RecipeError, UsageError
+from ..session.session import LEARNED
+
+#: file of a run with the plan of a sparse update
+PLAN = "plan.json"
+Bar = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+def accelerator_of(recipe_: Recipe, out: Path, dry_run: bool) -> Accelerator:
+    """The global batch is split over the processes; a model may have parameters that its forward does not use."""
+    tracker = (recipe_.train.tracker or None) if not dry_run else None
+    accelerator = Accelerator(
+        dataloader_config=DataLoaderConfiguration(split_batches=True, even_batches=False),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        log_with=tracker,
+        project_dir=str(out / "trackers") if tracker else None,
+    )
+    if recipe_.train.batch_size % accelerator.num_processes:
+        raise RecipeError(
+            f"train.batch_size = {recipe_.train.batch_size} cannot be divided over {accelerator.num_processes} "
+            "processes",
+            remedy=f"it is the batch of all processes together: give a multiple of {accelerator.num_processes}",
+        )
+    return accelerator
+
+
+def remove_earlier(out: Path) -> None:
+    """Remove what an earlier run left in a folder that is written anew: nothing of it may pass for this one's."""
+    with files.system_errors(out):
+        for folder in ("checkpoints", LEARNED):
+            shutil.rmtree(out / folder, ignore_errors=True)
+        for path in (out / "summary.json", out / "metrics.jsonl", out / PLAN, *out.glob("*.safetensors")):
+            path.unlink(missing_ok=True)
+
+
+def check_same_training(recipe_: Recipe, out: Path) -> None:
+    """A run is resumed with what it was begun with; only targets, gates and quantization may be added to."""
+    path = out / "recipe.toml"
+    if not path.exists():
+        raise UsageError(f"{out} is not a run directory: it has no recipe.toml", remedy="leave out --resume")
+    before = recipe.load(path)
+    for table in ("task", "model", "data", "train", "update"):
+        if getattr(before, table) != getattr(recipe_, table):
+            raise UsageError(
+                f"[{table}] differs from the run's own recipe",
+                where=str(path),
+                remedy="resume with the same values, or start a new run in another --out",
+            )
+
+
+def no_bar(items: Iterable[Any], _title: str) -> Iterable[Any]:
+    return items
+
+
+def progress_bar(items: Iterable[Any], title: str) -> Iterable[Any]:
+    from tqdm import tqdm
+
+    return tqdm(items, desc=title, leave=False, dynamic_ncols=True)
