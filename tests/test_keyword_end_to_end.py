@@ -16,7 +16,7 @@ import sounds
 from end_to_end import Made, ask, need, tuned_and_exported
 
 from edgeft.config import recipe
-from edgeft.inputs import sound
+from edgeft.inputs.resampling import resample
 
 TARGETS = ("host", "host-openvino", "host-litert")
 ALL = pytest.mark.parametrize("name", TARGETS)
@@ -83,7 +83,7 @@ def test_a_board_predicts_from_wav_files_without_the_host_half(made: Made, tmp_p
     paths = []
     for label in sounds.LABELS:  # another rate and two channels, as a user's own recorder makes them
         clip = sounds.clip(label, rng)
-        finer = sound.resample(clip.astype(float), 8000, 44_100, 0, 22_050)
+        finer = resample(clip.astype(float), 8000, 44_100, 0, 22_050)
         samples = np.round(finer).clip(-32768, 32767).astype(np.int16)
         paths.append(str(sounds.write(tmp_path / f"{label}.wav", np.stack([samples, samples], axis=1), 44_100)))
     script = (

@@ -16,7 +16,7 @@ import sounds
 from end_to_end import Made, ask, need, tuned_and_exported
 
 from edgeft.config import recipe
-from edgeft.inputs import sound
+from edgeft.inputs.resampling import resample
 
 ROOT = Path(__file__).parent.parent
 TARGETS = ("host", "host-openvino", "host-litert")
@@ -93,7 +93,7 @@ def test_a_board_reads_sentences_off_wav_files_without_the_host_half(made: Made,
     paths, said = [], []
     for i in range(6):  # another rate and two channels, as a user's own recorder makes them
         clip, labels = sounds.sentence(rng)
-        finer = sound.resample(clip.astype(float), 8000, 44_100, 0, len(clip) * 44_100 // 8000)
+        finer = resample(clip.astype(float), 8000, 44_100, 0, len(clip) * 44_100 // 8000)
         samples = np.round(finer).clip(-32768, 32767).astype(np.int16)
         paths.append(str(sounds.write(tmp_path / f"{i}.wav", np.stack([samples, samples], axis=1), 44_100)))
         said.append(" ".join(labels))

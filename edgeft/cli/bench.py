@@ -108,7 +108,7 @@ def command(
 
 
 def _code(result: dict[str, Any], accept: bool) -> int:
-    """The exit code of one device's result: 0 where its verdict decides nothing."""
+    """The exit code of one device's result: 0 where its verdict is advisory."""
     from ..core.verdict import ADVISORY, exit_code
 
     if "error" in result:

@@ -6,7 +6,7 @@ bank, natural logarithm, optionally a cosine transform, and mean and std by feat
 - the mel scale is HTK's, mel = 2595 log10(1 + f / 700) (O'Shaughnessy 1987; Young et al., The HTK Book), with
   triangular filters of height 1 that are linear in hertz (as torchaudio's `mel_scale="htk", norm=None`);
 - MFCCs are the orthonormal DCT-II of the log energies (Davis and Mermelstein 1980), the first `coefficients` of them;
-- resampling is by a sinc under a Kaiser window, one set of taps a phase (Crochiere and Rabiner 1983).
+- resampling is by a windowed sinc (`resampling.py`).
 
 With a `level_floor` above 0 the level is normalized: samples are scaled so that the root mean square of the loudest
 frame is `LEVEL` (20 dB below full scale). The floor is the lowest level that a loudest frame is taken to have, so that
@@ -31,14 +31,9 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import BundleError, DataError, RecipeError, nearest
+from .resampling import resample
 from .sound_file import MAX_RATE
 
-#: the resampling filter: zero crossings on each side, and its window's shape (stop band about 80 dB down)
-ZEROS, BETA = 24, 8.0
-#: of the lower of both Nyquist frequencies, where the filter's middle lies
-ROLLOFF = 0.95
-#: outputs of one step of resampling, which bounds its memory
-_BLOCK = 8192
 #: in the recipe's [data] table `sound`: what MLPerf Tiny's keyword spotting takes, in seconds, hertz and counts.
 #: A `rate` or `fmax` of 0 stands for what the data allows.
 DEFAULTS: dict[str, float] = {
@@ -329,43 +324,6 @@ def fit(samples: np.ndarray, rate: int, target_rate: int, length: int, place: st
 def _length_at(count: int, rate: int, target_rate: int) -> int:
     """How many samples `count` samples at `rate` are at `target_rate` hertz."""
     return -(-count * target_rate // rate)
-
-
-def resample(samples: np.ndarray, rate: int, target_rate: int, start: int, count: int) -> np.ndarray:
-    """Outputs `start`..`start + count` of `samples` float64 (T,) at `rate` hertz brought to `target_rate` hertz.
-
-    Output n lies at time n / wanted; beyond its ends the sound is taken as silent. The filter's gain at 0 Hz is 1.
-    """
-    if rate == target_rate:
-        return samples[start : start + count]
-    taps, down, half = _taps(rate, target_rate)
-    up = len(taps)
-    padded = np.concatenate([np.zeros(half), samples, np.zeros(half + 1)])
-    # row i is what output i / rate sees; rows overlap and take no memory until they are picked
-    windows = np.lib.stride_tricks.as_strided(padded, (len(samples) + 1, taps.shape[1]), padded.strides * 2)
-    parts = []
-    for block in range(start, start + count, _BLOCK):
-        n = np.arange(block, min(block + _BLOCK, start + count))
-        at, phase = n * down // up, n * down % up
-        parts.append((windows[at] * taps[phase]).sum(axis=1))
-    return np.concatenate(parts)
-
-
-@functools.lru_cache(maxsize=4)
-def _taps(rate: int, target_rate: int) -> tuple[np.ndarray, int, int]:
-    """Taps (phases, 2 half + 1) float64, the step in phases of one output, and `half`, the samples on each side."""
-    common = math.gcd(rate, target_rate)
-    up, down = target_rate // common, rate // common
-    cutoff = ROLLOFF * min(1.0, target_rate / rate)
-    half = math.ceil(ZEROS / cutoff)
-    if up * (2 * half + 1) > 2**24:
-        raise DataError(
-            f"cannot be brought from {rate} Hz to {target_rate} Hz", where="sound", remedy="convert the file first"
-        )
-    distance = np.arange(-half, half + 1) - (np.arange(up) / up)[:, None]
-    inside = np.sqrt(np.maximum(1 - np.square(distance / (half + 1)), 0.0))
-    taps = np.sinc(cutoff * distance) * np.i0(BETA * inside)
-    return taps / taps.sum(axis=1, keepdims=True), down, half
 
 
 @functools.lru_cache(maxsize=4)

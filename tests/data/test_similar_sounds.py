@@ -14,7 +14,7 @@ from edgeft.config import recipe
 from edgeft.data import checks, similar_sounds
 from edgeft.data.samples import Dataset, Split
 from edgeft.inputs import sound_file
-from edgeft.inputs.sound import resample
+from edgeft.inputs.resampling import resample
 
 RATE = 8000
 
