@@ -43,4 +43,5 @@ def builtin() -> tuple[Backend, ...]:
 
 def get(name: str) -> Backend:
     """The record of the runtime `name`; raises `UsageError` with the nearest known name, and what loading raises."""
-    return BACKENDS.get(name)
+    backend: Backend = BACKENDS.get(name)
+    return backend

@@ -207,15 +207,18 @@ class Backend:
 
     def version(self) -> str:
         """The runtime's version, e.g. "1.32.0"; raises `Missing` with the pip command when it is not installed."""
-        return self.part("session").version()
+        version: str = self.part("session").version()
+        return version
 
     def load(self, path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
         """A session; raises `BundleError` when the file does not load, `Missing` when the runtime is absent."""
-        return self.part("session").load(path, threads=threads, options=options)
+        session: Session = self.part("session").load(path, threads=threads, options=options)
+        return session
 
     def options(self) -> dict[str, Any]:
         """The runtime options that verification sets and `run.py` repeats (recorded in the manifest)."""
-        return self.part("session").options()
+        options: dict[str, Any] = self.part("session").options()
+        return options
 
     def exact_options(self) -> dict[str, Any]:
         """Options that replace some of `options` so that a model is computed as its graph says, on any CPU and slower:
@@ -230,22 +233,26 @@ class Backend:
 
     def integer_weights(self, path: Path) -> list[WeightTensor]:
         """Every constant of quantized weights, read from the file itself without the converter's packages."""
-        return self.part("inspector").integer_weights(path)
+        weights: list[WeightTensor] = self.part("inspector").integer_weights(path)
+        return weights
 
     def activation_grids(self, path: Path) -> list[Grid]:
         """The grid of every quantized tensor that is no constant, read from the file like the weights."""
-        return self.part("inspector").activation_grids(path)
+        grids: list[Grid] = self.part("inspector").activation_grids(path)
+        return grids
 
     def integer_share(self, path: Path, *, threads: int = 1, feeds: Mapping[str, Any] | None = None) -> IntegerShare:
         """Measured from what the runtime really executes (its optimized graph), not from the file's Q/DQ nodes.
 
         Without `feeds` one batch of zeros is run, with 1 for every dynamic dimension.
         """
-        return self.part("inspector").integer_share(path, threads=threads, feeds=feeds)
+        share: IntegerShare = self.part("inspector").integer_share(path, threads=threads, feeds=feeds)
+        return share
 
     def emitted(self, path: Path) -> dict[str, Any]:
         """What the exporter really wrote, read from the file: opset, IR or op versions, and `ops` {type: count}."""
-        return self.part("inspector").emitted(path)
+        emitted: dict[str, Any] = self.part("inspector").emitted(path)
+        return emitted
 
 
 @functools.cache

@@ -80,7 +80,8 @@ def quantize(values: np.ndarray, tensor: Tensor) -> np.ndarray:
     """Real values to the stored integers of a quantized border: round half to even, then saturate."""
     limits = np.iinfo(tensor.dtype)
     steps = np.rint(values.astype(np.float32) / np.float32(tensor.scale)) + np.float32(tensor.zero_point or 0)
-    return np.clip(steps, limits.min, limits.max).astype(tensor.dtype)
+    stored: np.ndarray = np.clip(steps, limits.min, limits.max).astype(tensor.dtype)
+    return stored
 
 
 def dequantize(stored: np.ndarray, tensor: Tensor) -> np.ndarray:

@@ -52,7 +52,8 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        return self.manifest["name"]
+        name: str = self.manifest["name"]
+        return name
 
     @property
     def task(self) -> tasks.Task:
@@ -76,11 +77,13 @@ class Bundle:
 
     @property
     def target(self) -> str:
-        return self.manifest["target"]
+        target: str = self.manifest["target"]
+        return target
 
     @property
     def backend(self) -> str:
-        return self.manifest["backend"]
+        backend: str = self.manifest["backend"]
+        return backend
 
     @property
     def runtime(self) -> runtimes.Backend:
@@ -88,12 +91,13 @@ class Bundle:
 
     @property
     def scheme(self) -> dict[str, Any]:
-        return self.manifest["scheme"]
+        scheme: dict[str, Any] = self.manifest["scheme"]
+        return scheme
 
     @property
     def preprocess(self) -> dict[str, Any]:
         """The manifest's table, its `files` (a tokenizer, for example) as paths that can be opened."""
-        table = self.manifest["preprocess"]
+        table: dict[str, Any] = self.manifest["preprocess"]
         if "files" not in table:
             return table
         return {**table, "files": {k: str(files.inside(self.path, v)) for k, v in table["files"].items()}}
@@ -103,7 +107,8 @@ class Bundle:
         graphs = {graph["name"]: graph for graph in self.manifest["graphs"]}
         if name not in graphs:
             raise UsageError(f"the bundle has no graph {name!r}", where=str(self.path), remedy=nearest(name, graphs))
-        return graphs[name]
+        graph: dict[str, Any] = graphs[name]
+        return graph
 
     def graph_path(self, name: str = "main") -> Path:
         return files.inside(self.path, self.graph(name)["file"])
@@ -168,7 +173,8 @@ def composed(task: Any, sessions: Mapping[str, runtimes.Session], spec: Mapping[
     """The sessions of several graphs as one, by the task; raises `BundleError` for a task that has one graph."""
     if task.compose is None:
         raise BundleError(f"the task {task.name} knows no models of several graphs", where="graphs")
-    return task.compose(sessions, spec)
+    composed: runtimes.Session = task.compose(sessions, spec)
+    return composed
 
 
 def carry(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:

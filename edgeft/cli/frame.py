@@ -125,7 +125,8 @@ class Group(_Shared, click.Group):
         if name not in self.files:
             return None
         module, _, attribute = self.files[name].partition(":")
-        return getattr(importlib.import_module(f".{module}", __package__), attribute)
+        command: click.Command = getattr(importlib.import_module(f".{module}", __package__), attribute)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

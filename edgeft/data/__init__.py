@@ -55,7 +55,7 @@ def open(spec: recipe.Data, task: str = "") -> Dataset:
             where="data.format",
             remedy=f"{task} takes {', '.join(formats)}; {form.name} is for {', '.join(takers)}",
         )
-    dataset = form.open(form.with_options(spec))
+    dataset: Dataset = form.open(form.with_options(spec))
     unread = form.unread(spec)
     if unread:
         keys = ", ".join(f"data.{key}" for key in unread)

@@ -52,7 +52,8 @@ def envelope(wave: np.ndarray) -> np.ndarray:
     if not bands.max() > 0:
         return np.zeros(_BANDS, np.float32)
     decibels = np.maximum(10 * np.log10(np.maximum(bands / bands.max(), 1e-12)), -_FLOOR)
-    return (decibels - decibels.mean()).astype(np.float32)
+    levels: np.ndarray = (decibels - decibels.mean()).astype(np.float32)
+    return levels
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:

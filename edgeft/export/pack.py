@@ -106,7 +106,8 @@ def _manifest(run: QuantizedRun, converted: ConvertedTarget) -> dict[str, Any]:
         "scales_sha256": scales_digest(weights, grids),
         "provenance": _provenance(run, converted, version),
     }
-    return clean(table)
+    manifest: dict[str, Any] = clean(table)
+    return manifest
 
 
 def _provenance(run: QuantizedRun, converted: ConvertedTarget, version: str) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _same_dtype(node: fx.Node) -> bool:
     """A cast to the dtype that the tensor already has."""
     if node.target not in (aten.to.dtype, aten._to_copy.default, aten.to.dtype_layout):
         return False
-    before, after = node.args[0].meta.get("val"), node.meta.get("val")  # type: ignore[union-attr]
+    before, after = node.args[0].meta.get("val"), node.meta.get("val")
     return before is not None and after is not None and before.dtype == after.dtype
 
 
@@ -146,7 +146,7 @@ def _norm_constants(module: fx.GraphModule, node: fx.Node) -> tuple[torch.Tensor
         attribute(module, a.target).detach().double() if isinstance(a, fx.Node) else None for a in node.args[1:5]
     )
     assert mean is not None and var is not None
-    eps = float(node.args[7] if node.target is aten.batch_norm.default else node.args[6])  # type: ignore[arg-type]
+    eps = float(node.args[7] if node.target is aten.batch_norm.default else node.args[6])
     scale = (var + eps).rsqrt() * (1.0 if gamma is None else gamma)
     return scale, (0.0 if beta is None else beta) - mean * scale
 
@@ -212,7 +212,7 @@ def _groups(conv: fx.Node) -> int:
     if conv.target in LINEAR:
         return 1
     index = 8 if conv.target is aten.convolution.default else 6
-    return int(conv.args[index]) if len(conv.args) > index else 1  # type: ignore[call-overload]
+    return int(conv.args[index]) if len(conv.args) > index else 1
 
 
 def single_batch_norm(module: fx.GraphModule) -> None:

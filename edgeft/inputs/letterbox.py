@@ -89,7 +89,8 @@ def to_input(boxes: np.ndarray, raw: np.ndarray | Sequence[int], size: tuple[int
     height, width = int(raw[0]), int(raw[1])
     rows, columns, top, left = place(height, width, size)
     scale, shift = _affine(height, width, rows, columns, top, left)
-    return (np.asarray(boxes, np.float32).reshape(-1, 4) * scale + shift).astype(np.float32)
+    scaled_boxes: np.ndarray = (np.asarray(boxes, np.float32).reshape(-1, 4) * scale + shift).astype(np.float32)
+    return scaled_boxes
 
 
 def to_raw(boxes: np.ndarray, height: int, width: int, size: tuple[int, int]) -> np.ndarray:
@@ -97,7 +98,10 @@ def to_raw(boxes: np.ndarray, height: int, width: int, size: tuple[int, int]) ->
     rows, columns, top, left = place(height, width, size)
     scale, shift = _affine(height, width, rows, columns, top, left)
     scaled = (np.asarray(boxes, np.float32).reshape(-1, 4) - shift) / scale
-    return np.clip(scaled, 0, np.array([width, height, width, height], np.float32)).astype(np.float32)
+    scaled_boxes: np.ndarray = np.clip(scaled, 0, np.array([width, height, width, height], np.float32)).astype(
+        np.float32
+    )
+    return scaled_boxes
 
 
 def _affine(height: int, width: int, rows: int, columns: int, top: int, left: int) -> tuple[np.ndarray, np.ndarray]:

@@ -60,7 +60,8 @@ def read(path: str | Path, meaning: Meaning) -> np.ndarray:
     classes = table[pixels]
     if classes.min(initial=0) < 0:
         raise _unknown(path, [int(v) for v in np.unique(pixels[classes < 0])], pixels, classes < 0)
-    return classes.astype(np.uint8)
+    numbers: np.ndarray = classes.astype(np.uint8)
+    return numbers
 
 
 def _unknown(path: str | Path, ids: list[int], pixels: Any = None, where: Any = None) -> DataError:
@@ -96,7 +97,8 @@ def _of_colours(pixels: np.ndarray, meaning: Meaning, path: str | Path) -> np.nd
             where=str(path),
             remedy="masks must be stored without loss (PNG, not JPEG) and in the colours of the class file",
         )
-    return np.array([c[3] for c in meaning.colours], np.uint8)[order][at]
+    numbers: np.ndarray = np.array([c[3] for c in meaning.colours], np.uint8)[order][at]
+    return numbers
 
 
 def _pixels(path: Path) -> np.ndarray:
@@ -134,7 +136,8 @@ def enlarge(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if (height, width) == tuple(size):
         return np.asarray(logits, np.float32)
     rows, columns = (_weights(old, new) for old, new in zip((height, width), size))
-    return np.matmul(np.matmul(rows, np.asarray(logits, np.float32)), columns.T)
+    resized: np.ndarray = np.matmul(np.matmul(rows, np.asarray(logits, np.float32)), columns.T)
+    return resized
 
 
 def _weights(old: int, new: int) -> np.ndarray:
@@ -159,7 +162,8 @@ def classes(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def nearest(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W[, C]) -> (height, width[, C]), the pixel under each centre."""
     rows, columns = (((np.arange(new) + 0.5) * old / new).astype(np.int64) for old, new in zip(pixels.shape, size))
-    return pixels[rows[:, None], columns]
+    nearest_pixels: np.ndarray = pixels[rows[:, None], columns]
+    return nearest_pixels
 
 
 def colours(count: int) -> np.ndarray:
@@ -168,7 +172,8 @@ def colours(count: int) -> np.ndarray:
     hue = (0.58 + index * 0.61803398875) % 1.0
     strong, bright = 0.85 - 0.25 * (index % 2), 0.95 - 0.2 * (index % 3)
     ramp = np.clip(np.abs((hue[:, None] * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
-    return np.round(255 * bright[:, None] * (1 - strong[:, None] * (1 - ramp))).astype(np.uint8)
+    colours: np.ndarray = np.round(255 * bright[:, None] * (1 - strong[:, None] * (1 - ramp))).astype(np.uint8)
+    return colours
 
 
 def overlay(raw: np.ndarray, mask: np.ndarray, count: int, share: float = 0.6) -> np.ndarray:

@@ -266,7 +266,8 @@ def features(raw: Any, spec: Spec) -> np.ndarray:
     spectrum = np.fft.rfft(frames * window, spec.fft)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     energies = np.log(power @ filters(spec.rate, spec.fft, spec.mels, spec.fmin, spec.fmax) + spec.floor)
-    return energies @ cosines(spec.mels, spec.coefficients) if spec.coefficients else energies
+    values: np.ndarray = energies @ cosines(spec.mels, spec.coefficients) if spec.coefficients else energies
+    return values
 
 
 def gain(frames: np.ndarray, level_floor: float) -> float:
@@ -342,7 +343,8 @@ def cosines(mels: int, coefficients: int) -> np.ndarray:
     """The first columns of the orthonormal DCT-II, float64 (mels, coefficients)."""
     angles = np.pi / mels * (np.arange(mels)[:, None] + 0.5) * np.arange(coefficients)
     scale = np.where(np.arange(coefficients) == 0, np.sqrt(1 / mels), np.sqrt(2 / mels))
-    return np.cos(angles) * scale
+    values: np.ndarray = np.cos(angles) * scale
+    return values
 
 
 def picture(raw: Any, height: int = 48, width: int = 160) -> np.ndarray:

@@ -101,7 +101,8 @@ def _mono(samples: np.ndarray, channels: int) -> np.ndarray:
         return samples
     if samples.dtype == np.int16:
         samples = samples.astype(np.float32) / np.float32(32768)
-    return samples.reshape(-1, channels).mean(axis=1, dtype=np.float64).astype(np.float32)
+    mono: np.ndarray = samples.reshape(-1, channels).mean(axis=1, dtype=np.float64).astype(np.float32)
+    return mono
 
 
 def _soundfile(path: Path) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def make(level: str, channels: int) -> Augment | None:
         else:
             steps += [kornia.RandomBrightness((0.8, 1.2), p=0.8), kornia.RandomContrast((0.8, 1.2), p=0.8)]
         steps.append(kornia.RandomErasing(scale=(0.02, 0.15), p=0.25))
-    return kornia.AugmentationSequential(*steps, data_keys=["input"])
+    augmentation: Augment = kornia.AugmentationSequential(*steps, data_keys=["input"])
+    return augmentation
 
 
 def apply(augment: Augment, pixels: torch.Tensor, seed: int) -> torch.Tensor:

@@ -87,11 +87,12 @@ class Pixels(torch.utils.data.Dataset[tuple[int, np.ndarray, int]]):
         if not self._have[i]:
             self._kept[i] = self._read(i)
             self._have[i] = True
-        return self._kept[i]
+        sample: np.ndarray = self._kept[i]
+        return sample
 
     def _read(self, i: int) -> np.ndarray:
         values = preprocess(self.split.raw(i), self.spec)[self.input][0]
-        pixels = values.astype(np.uint8)
+        pixels: np.ndarray = values.astype(np.uint8)
         if not np.array_equal(pixels, values):
             raise InternalError("resized pixels are not whole numbers 0..255", where="tasks.image.preprocess")
         return pixels
@@ -173,7 +174,7 @@ def load(source: Source, loading: Loading) -> Batches:
     return Batches(
         source.samples,
         batch_size=source.batch_size or loading.batch_size,
-        sampler=source.order or loading.order(len(source.samples)),  # type: ignore[arg-type]
+        sampler=source.order or loading.order(len(source.samples)),
         num_workers=loading.workers,
         collate_fn=source.collate,
         drop_last=loading.drop_last,

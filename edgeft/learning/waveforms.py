@@ -66,7 +66,8 @@ def augmented(
 def played(samples: np.ndarray, speed: float) -> np.ndarray:
     """`samples` float64 (T,) played `speed` times as fast, by linear interpolation: about T / speed samples."""
     count = max(1, round(len(samples) / speed))
-    return np.interp(np.arange(count) * speed, np.arange(len(samples)), samples)
+    samples_at_speed: np.ndarray = np.interp(np.arange(count) * speed, np.arange(len(samples)), samples)
+    return samples_at_speed
 
 
 def filtered(samples: np.ndarray, gains: np.ndarray) -> np.ndarray:

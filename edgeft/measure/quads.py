@@ -226,7 +226,7 @@ def _quad(
     runs: tuple[Callable[[], object], Callable[[], object]], order: Sequence[int], repeats: Sequence[int], clock: Clock
 ) -> np.ndarray:
     """Four timed blocks: ns a run as an array (side a or b, first or second block, wall or cpu)."""
-    durations: tuple[list, list] = ([], [])
+    durations: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
     for side in order:
         run, times = runs[side], repeats[side]
         cpu, wall = clock.cpu(), clock.wall()

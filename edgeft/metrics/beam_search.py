@@ -114,7 +114,8 @@ class _State:
         self.scores = total[rows, at]
         self.cache, self.tokens = self.cache[rows], self.tokens[rows]
         self.done, self.counts = self.done[rows], self.counts[rows]
-        return tokens[rows, at].astype(np.int32)
+        next_tokens: np.ndarray = tokens[rows, at].astype(np.int32)
+        return next_tokens
 
     def collect(self, sequences: np.ndarray, which: np.ndarray) -> None:
         """Write the best row of the sentences `which` (bool) into `sequences`."""

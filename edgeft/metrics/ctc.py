@@ -43,7 +43,8 @@ def collapse(path: np.ndarray) -> np.ndarray:
     path = np.asarray(path, np.int64)
     emitted = path != BLANK
     emitted[1:] &= path[1:] != path[:-1]
-    return path[emitted]
+    values: np.ndarray = path[emitted]
+    return values
 
 
 def frames_needed(tokens: Sequence[int]) -> int:
@@ -106,4 +107,5 @@ def margins(logits: np.ndarray) -> np.ndarray:
 
 def _least(gap: np.ndarray, among: np.ndarray) -> np.ndarray:
     """The smallest of `gap` (N, tokens) over the tokens of each state in `among` (N, states, tokens)."""
-    return np.where(among, gap[:, None, :], np.inf).min(axis=2)
+    values: np.ndarray = np.where(among, gap[:, None, :], np.inf).min(axis=2)
+    return values

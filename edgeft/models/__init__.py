@@ -38,4 +38,5 @@ def build(request: ModelRequest) -> Built:
             where="model.source",
             remedy=f"it has models for {', '.join(source.tasks)}",
         )
-    return source.build(request)
+    built: Built = source.build(request)
+    return built

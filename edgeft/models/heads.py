@@ -13,7 +13,8 @@ def find(module: nn.Module, n_classes: int | None = None) -> str:
     Where `n_classes` is given, the last such layer with that many outputs is preferred. Raises `ModelError` when there
     is none.
     """
-    linears, convolutions = [], []
+    linears: list[tuple[str, int]] = []
+    convolutions: list[tuple[str, int]] = []
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Linear):
             linears.append((name, layer.out_features))
@@ -35,9 +36,9 @@ def width(module: nn.Module, head: str) -> int:
     """How many outputs the layer called `head` has."""
     layer = module.get_submodule(head)
     if isinstance(layer, nn.Conv2d):
-        return layer.out_channels
+        return int(layer.out_channels)
     if isinstance(layer, nn.Linear):
-        return layer.out_features
+        return int(layer.out_features)
     raise ModelError(f"the classifier {head!r} is a {type(layer).__name__}, expected a linear layer or a convolution")
 
 

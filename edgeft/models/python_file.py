@@ -91,7 +91,7 @@ def _function(name: str) -> Callable[..., Any]:
     except Exception as error:  # the user's code may raise anything; the cause stays attached
         del sys.modules[module_name]
         raise ModelError(f"it raised {type(error).__name__}: {error}", where=str(path)) from error
-    function = getattr(code, attribute, None)
+    function: Callable[..., Any] | None = getattr(code, attribute, None)
     if not callable(function):
         names = [n for n, value in vars(code).items() if callable(value) and not n.startswith("_")]
         raise ModelError(f"has no function {attribute!r}", where=str(path), remedy=nearest(attribute, names))

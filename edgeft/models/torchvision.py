@@ -68,9 +68,9 @@ def _see(module: nn.Module, channels: int) -> None:
     new = nn.Conv2d(
         channels,
         old.out_channels,
-        old.kernel_size,  # type: ignore[arg-type]
-        old.stride,  # type: ignore[arg-type]
-        old.padding,  # type: ignore[arg-type]
+        old.kernel_size,
+        old.stride,
+        old.padding,
         bias=old.bias is not None,
     )
     parent, _, leaf = name.rpartition(".")

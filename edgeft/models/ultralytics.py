@@ -86,7 +86,7 @@ def build(request: ModelRequest) -> Built:
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     notes: list[str] = []
-    before = module.head[0].classes[-1].out_channels  # type: ignore[union-attr, index]
+    before = module.head[0].classes[-1].out_channels
     if before != n_classes:
         _new_classes(module, n_classes)
         notes.append(f"the model knew {before} classes: new branches for {n_classes}")
@@ -136,11 +136,11 @@ def _parts(checkpoint_model: nn.Module, path: Path) -> tuple[list[nn.Module], An
 
 def _new_classes(module: Detector, n_classes: int) -> None:
     for branches in module.head:
-        old: nn.Conv2d = branches.classes[-1]  # type: ignore[index, assignment]
+        old: nn.Conv2d = branches.classes[-1]
         new = nn.Conv2d(old.in_channels, n_classes, 1)
         nn.init.normal_(new.weight, 0, 0.01)
-        nn.init.constant_(new.bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type]
-        branches.classes[-1] = new  # type: ignore[index, operator]
+        nn.init.constant_(new.bias, math.log(PRIOR / (1 - PRIOR)))
+        branches.classes[-1] = new
 
 
 SOURCE = ModelSource("ultralytics", "Detectors of a .pt file of ultralytics.", build)

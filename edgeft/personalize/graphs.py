@@ -33,7 +33,8 @@ def _stored(values: np.ndarray, latent: Latent) -> np.ndarray:
     if latent.scale is None:
         return values.astype(np.float32)
     steps = np.rint(values / np.float32(latent.scale)) + (latent.zero_point or 0)
-    return np.clip(steps, -128, 127).astype(np.int8)
+    stored: np.ndarray = np.clip(steps, -128, 127).astype(np.int8)
+    return stored
 
 
 def real(stored: np.ndarray, latent: Latent) -> np.ndarray:

@@ -24,7 +24,8 @@ def one_hot(targets: np.ndarray, plan: Plan, classes: int) -> np.ndarray:
     """float32 (n, outputs) for classes; targets of a regression as they are."""
     if plan.loss == "mse":
         return targets.astype(np.float32).reshape(len(targets), -1)
-    return np.eye(classes, dtype=np.float32)[targets]
+    rows: np.ndarray = np.eye(classes, dtype=np.float32)[targets]
+    return rows
 
 
 def steps(

@@ -46,8 +46,8 @@ class Factor(nn.Module):
         self.register_buffer("shift", torch.zeros(channels) if shifted else None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scaled = x * self.factor  # type: ignore[operator]
-        return scaled if self.shift is None else scaled + self.shift  # type: ignore[operator]
+        scaled = x * self.factor
+        return scaled if self.shift is None else scaled + self.shift
 
 
 @dataclass(frozen=True)
@@ -178,4 +178,4 @@ def spread(
                 getattr(module, site.bias).shift.copy_(-middle / factor)
             for name in site.weights:
                 into = fakes[name].row_factor if site.rows else fakes[name].column_factor
-                into.copy_((1 / factor)[:, None] if site.rows else factor[None])  # type: ignore[operator, union-attr]
+                into.copy_((1 / factor)[:, None] if site.rows else factor[None])

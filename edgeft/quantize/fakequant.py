@@ -54,7 +54,7 @@ class ActivationFakeQuant(nn.Module):
     def scale(self) -> torch.Tensor:
         """float32, one element, positive."""
         if self.fixed:
-            return self.fixed_scale  # type: ignore[return-value]
+            return self.fixed_scale
         value = self.log_scale.exp()
         return value if self.ceiling is None else value.clamp(max=self._scale_limit())
 
@@ -88,11 +88,11 @@ class ActivationFakeQuant(nn.Module):
             zero_point = max(self.q_min, min(self.q_max, zero_point))
         with torch.no_grad():
             self.log_scale.fill_(math.log(max(scale, MIN_SCALE)))
-            self.zero_point.fill_(float(zero_point))  # type: ignore[operator]
+            self.zero_point.fill_(float(zero_point))
 
     def parameters_of_grid(self) -> tuple[float, int]:
         """(scale as the float32 that every artifact stores, zero point)."""
-        return float(self.scale().detach().item()), int(self.zero_point.item())  # type: ignore[operator]
+        return float(self.scale().detach().item()), int(self.zero_point.item())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.mode == "off":
@@ -103,7 +103,7 @@ class ActivationFakeQuant(nn.Module):
             return x
         learns = not self.fixed and torch.is_grad_enabled() and self.log_scale.requires_grad
         if x.is_cpu:
-            zero_point = int(self.zero_point.item())  # type: ignore[operator]
+            zero_point = int(self.zero_point.item())
             low, high = self.q_min - zero_point, self.q_max - zero_point
             return _on_grid(x, self.scale().reshape(()), low, high, self._factor(x) if learns else None)
         if not learns:
@@ -151,7 +151,7 @@ class WeightFakeQuant(nn.Module):
     def scaled(self, weight: torch.Tensor) -> torch.Tensor:
         """The weight times its factors: what is rounded."""
         for factor in (self.row_factor, self.column_factor):
-            weight = weight if factor is None else weight * factor  # type: ignore[operator]
+            weight = weight if factor is None else weight * factor
         return weight
 
     def set_scale(self, scale: torch.Tensor) -> None:
@@ -160,7 +160,7 @@ class WeightFakeQuant(nn.Module):
 
     def scale(self) -> torch.Tensor:
         """float32 (channels,), positive, not below the floor."""
-        return torch.maximum(self.log_scale.exp(), self.floor)  # type: ignore[arg-type]
+        return torch.maximum(self.log_scale.exp(), self.floor)
 
     def integer(self, weight: torch.Tensor) -> torch.Tensor:
         """The weight's integers in torch's layout, of type `dtype`: round half to even, clipped to [q_min, q_max]."""
@@ -194,9 +194,9 @@ class WeightFakeQuant(nn.Module):
                 weight, self.scale().view(shape), self.q_min, self.q_max, factor if learns else None
             )
             if not fake_quantized.requires_grad and torch.is_grad_enabled():
-                fake_quantized.made_again = lambda: self._frozen(weight)  # type: ignore[attr-defined]
+                fake_quantized.made_again = lambda: self._frozen(weight)
             if part is not None:
-                fake_quantized.learns_channels = part  # type: ignore[attr-defined]
+                fake_quantized.learns_channels = part
             return fake_quantized
         if self.axis is None:
             return torch._fake_quantize_learnable_per_tensor_affine(
@@ -222,7 +222,7 @@ class _Lsq(torch.autograd.Function):
     scale round(v) - v inside and the end of the grid outside (v = x / scale)."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: torch.Tensor, scale: torch.Tensor, low: int, high: int, factor: float | None
     ) -> torch.Tensor:
         ctx.low, ctx.high, ctx.factor = low, high, factor
@@ -235,7 +235,7 @@ class _Lsq(torch.autograd.Function):
         return clipped.mul_(scale)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         if ctx.factor is None:
             (inside,) = ctx.saved_tensors
             return gradient * unpack(inside, gradient), None, None, None, None

@@ -64,7 +64,7 @@ class QuantizedGraph:
             last = getattr(self.module, str(value.target))
             if isinstance(last, channels.Factor):
                 step = getattr(self.module, str(value.all_input_nodes[0].target)).parameters_of_grid()[0]
-                steps[name] = [step * float(factor) for factor in last.factor]  # type: ignore[union-attr]
+                steps[name] = [step * float(factor) for factor in last.factor]
             else:
                 steps[name] = last.parameters_of_grid()[0]
         return steps
@@ -174,7 +174,7 @@ def _insert_factors(
     module = graph.module
     layers = [site.node] if rows else list(site.users or ())
     used = Counter(str(n.target) for n in module.graph.nodes if n.op == "get_attr" for _ in n.users)
-    weights = [str(n.args[1].all_input_nodes[0].target) for n in layers]  # type: ignore[union-attr]
+    weights = [str(n.args[1].all_input_nodes[0].target) for n in layers]
     bias = layers[0].args[2] if rows and len(layers[0].args) > 2 else None
     if any(used[n] > 1 for n in weights) or (isinstance(bias, fx.Node) and used[str(bias.target)] > 1):
         return

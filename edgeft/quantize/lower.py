@@ -108,14 +108,14 @@ def _factor(module: fx.GraphModule, node: fx.Node, fake: Factor) -> fx.Node:
     if source.op == "get_attr":
         module.register_buffer(f"{node.target}_folded", fake(attribute(module, str(source.target))).detach().clone())
         return module.graph.get_attr(f"{node.target}_folded")
-    module.register_buffer(f"{node.target}_factor", fake.factor.detach().clone())  # type: ignore[operator]
+    module.register_buffer(f"{node.target}_factor", fake.factor.detach().clone())
     factor = module.graph.get_attr(f"{node.target}_factor")
     factor.meta["val"] = fake.factor
     scaled = module.graph.call_function(torch.ops.aten.mul.Tensor, (source, factor))
     if fake.shift is None:
         return scaled
     scaled.meta["val"] = node.meta.get("val")
-    module.register_buffer(f"{node.target}_shift", fake.shift.detach().clone())  # type: ignore[operator]
+    module.register_buffer(f"{node.target}_shift", fake.shift.detach().clone())
     shift = module.graph.get_attr(f"{node.target}_shift")
     shift.meta["val"] = fake.shift
     return module.graph.call_function(torch.ops.aten.add.Tensor, (scaled, shift))

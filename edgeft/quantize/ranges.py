@@ -28,7 +28,8 @@ def reduced(values: Sequence[float] | np.ndarray, how: str) -> np.ndarray:
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         operations = {"min": dist.ReduceOp.MIN, "max": dist.ReduceOp.MAX, "sum": dist.ReduceOp.SUM}
         dist.all_reduce(tensor, op=operations[how])
-    return tensor.numpy()
+    combined: np.ndarray = tensor.numpy()
+    return combined
 
 
 class RangeObserver(nn.Module):
@@ -189,7 +190,8 @@ def least_squares_range(histogram: HistogramObserver, module: ActivationFakeQuan
             scale = np.maximum((highs - lows) / (module.q_max - module.q_min), 1e-12)
             zero = np.clip(np.rint(module.q_min - lows / scale), module.q_min, module.q_max)
         q = np.clip(np.rint(x / scale[:, None]) + zero[:, None], module.q_min, module.q_max)
-        return (((q - zero[:, None]) * scale[:, None] - x) ** 2 * count).sum(1)
+        errors: np.ndarray = (((q - zero[:, None]) * scale[:, None] - x) ** 2 * count).sum(1)
+        return errors
 
     for _ in range(2):
         if high > 0:

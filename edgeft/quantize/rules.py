@@ -139,10 +139,10 @@ def weighted_class(node: fx.Node) -> str:
     if node.target is aten.convolution.default:
         if node.args[6]:
             return "conv_transpose"
-        groups = int(node.args[8])  # type: ignore[call-overload]
+        groups = int(node.args[8])
     else:
-        groups = int(node.args[6]) if len(node.args) > 6 else 1  # type: ignore[call-overload]
-    weight = node.args[1].meta.get("val")  # type: ignore[union-attr]
+        groups = int(node.args[6]) if len(node.args) > 6 else 1
+    weight = node.args[1].meta.get("val")
     return "depthwise" if groups > 1 and weight is not None and weight.shape[1] == 1 else "conv"
 
 

@@ -172,7 +172,7 @@ def _tail(
         (scaled,) = replacement.all_input_nodes
         if scaled is not node:
             name = f"{scaled.target}_undone"
-            tail_root.register_buffer(name, 1 / _child(module, scaled).factor.detach().clone())  # type: ignore[operator]
+            tail_root.register_buffer(name, 1 / _child(module, scaled).factor.detach().clone())
             values[node] = graph.call_function(torch.ops.aten.mul.Tensor, (values[replacement], graph.get_attr(name)))
     parameters: dict[str, torch.Tensor] = {}
     used = [n for n in module.graph.nodes if n in constant and any(user in region for user in n.users)]
@@ -216,7 +216,7 @@ def _evaluate(module: fx.GraphModule, nodes: list[fx.Node]) -> dict[fx.Node, tor
             result = attribute(module, str(node.target))
         else:
             args = fx.map_arg(node.args, value)
-            result = (_child(module, node) if node.op == "call_module" else node.target)(*args, **node.kwargs)  # type: ignore[operator]
+            result = (_child(module, node) if node.op == "call_module" else node.target)(*args, **node.kwargs)
         values[node] = result.detach().clone()
         return values[node]
 
@@ -240,12 +240,12 @@ def _module(
     """A fake-quantize module hands its value on; a factor is a product."""
     child, (source,) = _child(module, node), node.all_input_nodes
     if isinstance(child, Factor):
-        root.register_buffer(str(node.target), child.factor.detach().clone())  # type: ignore[operator]
+        root.register_buffer(str(node.target), child.factor.detach().clone())
         scaled = graph.call_function(torch.ops.aten.mul.Tensor, (values[source], graph.get_attr(str(node.target))))
         scaled.meta[FACTOR] = True
         if child.shift is None:
             return scaled
-        root.register_buffer(f"{node.target}_shift", child.shift.detach().clone())  # type: ignore[operator]
+        root.register_buffer(f"{node.target}_shift", child.shift.detach().clone())
         moved = graph.call_function(torch.ops.aten.add.Tensor, (scaled, graph.get_attr(f"{node.target}_shift")))
         moved.meta[FACTOR] = True
         return moved

@@ -145,7 +145,7 @@ class _Dense(torch.autograd.Function):
         return result.reshape(x.shape[0], *_sizes(x, _kernel(weight), form), -1)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         weight, *rows = ctx.saved_tensors
         shape, form = ctx.form
         outputs, channels, *kernel = weight.shape
@@ -178,7 +178,7 @@ class _Depthwise(torch.autograd.Function):
         return _weighted(_windows(x, _kernel(weight), form), weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
         form: Form = ctx.form
         of_x: torch.Tensor | None = None
@@ -262,7 +262,7 @@ class _Relu(torch.autograd.Function):
         return torch.clamp(x, low, top)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         (x,) = ctx.saved_tensors
         low, top = ctx.range
         mask = (x > low).to(grad.dtype)
@@ -293,7 +293,7 @@ class _MaxPool(torch.autograd.Function):
         return best
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         x, best = ctx.saved_tensors
         kernel, form = ctx.form
         free, parts = torch.ones_like(best), []

@@ -160,7 +160,8 @@ class _Planning:
         names = {name for name, _ in module.named_parameters()}
         trace = cost.record(module, lambda m: self.loss_of(m, self.batch))
         moving = 4 * (2 + self.slots) * sum(p.numel() for p in module.parameters())
-        return trace.saved(names, frugal=False) + moving
+        total: int = trace.saved(names, frugal=False) + moving
+        return total
 
     # -- what it brings --------------------------------------------------------------------------------------------
     def trial(self, policy: str, plan: sparse.Plan | None) -> tuple[float, float]:
@@ -179,7 +180,7 @@ class _Planning:
             with Frugal():
                 loss = self.loss_of(module, batch)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             sparse.restore(still)
         return self.metric(module.eval()), self.validation_loss(module)

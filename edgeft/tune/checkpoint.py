@@ -32,7 +32,8 @@ def load(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return state
     except Exception as error:  # torch raises several unrelated types for a damaged or hostile file
         raise RunError(
             f"the checkpoint cannot be read ({type(error).__name__})",

@@ -210,7 +210,7 @@ class _Recorder(TorchFunctionMode):
 
     def key(self, tensor: torch.Tensor) -> int:
         storage = tensor.untyped_storage()
-        key = storage.data_ptr()
+        key: int = storage.data_ptr()
         if key not in self.trace.sizes:
             self.alive.append(tensor)  # so that no other storage takes its place
             self.trace.sizes[key] = storage.nbytes()

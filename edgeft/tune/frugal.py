@@ -36,7 +36,7 @@ class _Conv(torch.autograd.Function):
         return aten.convolution(x, weight, bias, *form)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
         needs = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.needs_input_grad[2]]
         if weight is None:
@@ -77,7 +77,7 @@ class _Linear(torch.autograd.Function):
         return F.linear(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
         of_x = of_weight = of_bias = None
         flat = grad.reshape(-1, grad.shape[-1])
@@ -107,7 +107,7 @@ class _Clamp(torch.autograd.Function):
         return x.clamp(low, high)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         return grad * unpack(ctx.saved_tensors[0], grad), None, None, None
 
 
@@ -123,7 +123,7 @@ class _Norm(torch.autograd.Function):
         return torch.addcmul(shift.view(shape), x, factor.view(shape))
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         x, factor, mean, inverse = ctx.saved_tensors
         shape, axes = [1, -1, *[1] * (grad.dim() - 2)], [0, *range(2, grad.dim())]
         of_x = grad * factor.view(shape) if ctx.needs_input_grad[0] else None

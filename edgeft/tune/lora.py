@@ -67,7 +67,7 @@ def _called(module: nn.Module, example: Sequence[torch.Tensor]) -> set[nn.Module
     called: set[nn.Module] = set()
     modes = {layer: layer.training for layer in module.modules()}
     handles = [
-        layer.register_forward_hook(lambda layer, args, output: called.add(layer))  # type: ignore[func-returns-value]
+        layer.register_forward_hook(lambda layer, args, output: called.add(layer))
         for layer in module.modules()
         if _takes(layer)
     ]

@@ -39,4 +39,5 @@ class SavedBytes:
 def moving_bytes(module: nn.Module, optimizer_slots: int) -> int:
     """Gradients, optimizer state (`optimizer_slots` tensors per parameter: AdamW 2, SGD 1) and weights that move."""
     moving = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
-    return moving * (2 + optimizer_slots)
+    total: int = moving * (2 + optimizer_slots)
+    return total

@@ -110,7 +110,7 @@ def contributions(
     for parameter in module.parameters():
         parameter.grad = None
     for loss in losses:
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         count += 1
     known = dict(module.named_parameters())
 

@@ -121,12 +121,12 @@ def _fit(pattern: str, layers: set[str]) -> list[str]:
 def splits(layer: nn.Module) -> bool:
     """Can some of the layer's channels learn without the others? Not where several share a group."""
     groups = getattr(layer, "groups", 1)
-    return groups == 1 or groups == layer.in_channels == layer.out_channels  # type: ignore[union-attr]
+    return groups == 1 or groups == layer.in_channels == layer.out_channels
 
 
 def channels(layer: nn.Module, share: float) -> tuple[int, tuple[int, ...]]:
     """(axis of the weight, positions) of the share of channels that learns: those with the largest weights."""
-    weight: torch.Tensor = layer.weight.detach()  # type: ignore[assignment,union-attr]
+    weight: torch.Tensor = layer.weight.detach()
     axis = 0 if getattr(layer, "groups", 1) > 1 else 1
     sizes = weight.transpose(0, axis).flatten(1).norm(dim=1)
     count = max(1, round(share * len(sizes)))
@@ -139,7 +139,7 @@ def mark(module: nn.Module, plan: Plan) -> None:
         layer, _, leaf = name.rpartition(".")
         if leaf == "weight" and layer in plan.channels:
             axis, positions = plan.channels[layer]
-            parameter.learns_channels = (axis, torch.tensor(positions))  # type: ignore[attr-defined]
+            parameter.learns_channels = (axis, torch.tensor(positions))
 
 
 def kept_still(parameters: Iterable[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:

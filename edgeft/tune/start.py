@@ -70,4 +70,5 @@ def no_bar(items: Iterable[Any], _title: str) -> Iterable[Any]:
 def progress_bar(items: Iterable[Any], title: str) -> Iterable[Any]:
     from tqdm import tqdm
 
-    return tqdm(items, desc=title, leave=False, dynamic_ncols=True)
+    bar: Iterable[Any] = tqdm(items, desc=title, leave=False, dynamic_ncols=True)
+    return bar

@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from ..core.errors import RecipeError, nearest
 from ..graph.normalize import NORM_IN
-from ..learning.blocks import blocks, under
+from ..learning.blocks import ADAPTER, blocks, under
 from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
 from . import lora, sparse
@@ -55,7 +55,7 @@ def trainable(module: nn.Module, head: str, policy: str, plan: sparse.Plan | Non
         return in_head
     if policy == "lora":
         adapters = lora.adapted(module)
-        return in_head | {f"{n}.{lora.ADAPTER}.{leaf}" for n, a in adapters.items() for leaf, _ in a.named_parameters()}
+        return in_head | {f"{n}.{ADAPTER}.{leaf}" for n, a in adapters.items() for leaf, _ in a.named_parameters()}
     if policy == "last":
         block_names = blocks(module, head)
         if int(count or 1) > len(block_names):

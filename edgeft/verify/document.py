@@ -35,7 +35,7 @@ def report(
     has only what an earlier one recorded, or nothing. `extra` keys are added at the end.
     """
     checked = [_measured(gate) for gate in gates]
-    return clean(
+    document: dict[str, Any] = clean(
         {
             "schema": SCHEMA,
             "target": target,
@@ -52,6 +52,7 @@ def report(
             **extra,
         }
     )
+    return document
 
 
 def merge(report: Mapping[str, Any], gates: Sequence[Verdict]) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def merge(report: Mapping[str, Any], gates: Sequence[Verdict]) -> dict[str, Any]
     replaced = names & {"accuracy", "agreement", "compatibility"}
     earlier = [Verdict(**{**gate, "ci95": gate["ci95"] and tuple(gate["ci95"])}) for gate in report["gates"]]
     merged = [*map(_measured, gates), *(gate for gate in earlier if gate.name not in replaced)]
-    return clean(
+    document: dict[str, Any] = clean(
         {
             **report,
             "verdict": worst(merged),
@@ -72,6 +73,7 @@ def merge(report: Mapping[str, Any], gates: Sequence[Verdict]) -> dict[str, Any]
             "gates": [gate.as_dict() for gate in merged],
         }
     )
+    return document
 
 
 def not_repeated(gates: Sequence[Verdict]) -> list[str]:

@@ -228,4 +228,5 @@ def _fault(expected: Outputs, outputs: Outputs) -> str:
 
 
 def _in_steps(expected: np.ndarray, outputs: np.ndarray, step: float | Sequence[float]) -> np.ndarray:
-    return np.abs(outputs.astype(np.float64) - expected.astype(np.float64)) / np.asarray(step)
+    steps: np.ndarray = np.abs(outputs.astype(np.float64) - expected.astype(np.float64)) / np.asarray(step)
+    return steps

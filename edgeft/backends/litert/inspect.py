@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +89,15 @@ def _work(name: str, inputs: list[Mapping[str, Any]], outputs: list[Mapping[str,
     shapes = [[int(d) for d in t["shape"]] for t in inputs]
     output = [int(d) for d in outputs[0]["shape"]]
     if name == "CONV_2D":  # (out, h, w, in)
-        return _macs.convolution(output, _macs.prod(shapes[1][1:]))
+        return _macs.convolution(output, prod(shapes[1][1:]))
     if name == "DEPTHWISE_CONV_2D":  # (1, h, w, out)
-        return _macs.convolution(output, _macs.prod(shapes[1][1:3]))
+        return _macs.convolution(output, prod(shapes[1][1:3]))
     if name == "CONV_3D":  # (d, h, w, in, out)
-        return _macs.convolution(output, _macs.prod(shapes[1][:-1]))
+        return _macs.convolution(output, prod(shapes[1][:-1]))
     if name == "TRANSPOSE_CONV":  # output shape, (out, h, w, in), input
-        return _macs.convolution(shapes[2], _macs.prod(shapes[1][:3]))
+        return _macs.convolution(shapes[2], prod(shapes[1][:3]))
     if name == "FULLY_CONNECTED":  # (out, in)
-        return _macs.prod(output) * shapes[1][-1]
+        return prod(output) * shapes[1][-1]
     if name == "BATCH_MATMUL":
         return _macs.matmul(shapes[0], output)
     return _macs.recurrent(shapes[0], [s for s in shapes[1:] if len(s) == 2 and s[0] > 1])

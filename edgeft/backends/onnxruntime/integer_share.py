@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
 from .. import IntegerShare, _macs
@@ -146,4 +147,4 @@ def _ranked(inputs: _Typed, position: int) -> list[int] | None:
 
 
 def _product(values: Sequence[int]) -> int:
-    return _macs.prod(values)
+    return prod(values)

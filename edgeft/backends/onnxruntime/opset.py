@@ -29,7 +29,8 @@ LOWEST_OPSET = 13
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    return next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    version: int = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    return version
 
 
 def asked_opset(target: Target) -> int:
@@ -80,7 +81,8 @@ def _inline(model: onnx.ModelProto, ops: list[str]) -> None:
 
 
 def _has_context_function(model: onnx.ModelProto, op: str) -> bool:
-    return onnx.defs.get_schema(op, opset_of(model), "").has_context_dependent_function
+    depends: bool = onnx.defs.get_schema(op, opset_of(model), "").has_context_dependent_function
+    return depends
 
 
 def _no_older_form(node: onnx.NodeProto, what: str) -> ModelError:

@@ -126,7 +126,7 @@ class OrtSession(BaseSession):
 
     def _call(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         try:
-            results = self.handle.run(self._own_outputs, dict(zip(self._own_inputs, arrays)))
+            results: list[np.ndarray] = self.handle.run(self._own_outputs, dict(zip(self._own_inputs, arrays)))
         except Exception as error:
             raise self._fault(f"ONNX Runtime could not run the model: {reason(error)}") from error
         self._last, self._results, self._binding = arrays, results, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -192,13 +193,13 @@ def _work(kind: str, inputs: Sequence[list[int]], outputs: Sequence[list[int]]) 
         weights = inputs[1]  # (out, in, ...) or (groups, out, in, ...); a transposed one has in and out the other way
         grouped = len(weights) > len(outputs[0])
         over = outputs[0] if kind == "Convolution" else inputs[0]
-        return _macs.convolution(over, _macs.prod(weights[2 if grouped else 1 :]))
+        return _macs.convolution(over, prod(weights[2 if grouped else 1 :]))
     if kind == "FullyConnected" and inputs:
-        return _macs.prod(outputs[0]) * inputs[0][-1]
+        return prod(outputs[0]) * inputs[0][-1]
     if kind == "MatMul" and inputs:
         return _macs.matmul(inputs[0], outputs[0])
     if kind == "ScaledDotProductAttention" and len(inputs) > 2:  # (..., L, E), (..., S, E), (..., S, V)
-        return (_macs.prod(inputs[0]) + _macs.prod(outputs[0])) * inputs[1][-2]
+        return (prod(inputs[0]) + prod(outputs[0])) * inputs[1][-2]
     if kind in _RECURRENT:
         return _macs.recurrent(inputs[0], inputs[-3:-1])  # the last three are weights, recurrent weights, biases
     return 0

@@ -11,7 +11,7 @@ RUNTIME = "openvino"
 
 def open_model(path, threads, options):
     if "openvino_telemetry" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore # it would report its import
+        sys.modules["openvino_telemetry"] = None  # it would report its import
     try:
         import openvino
 

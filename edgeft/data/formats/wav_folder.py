@@ -69,7 +69,8 @@ def open(spec: recipe.Data) -> Dataset:
     names that do not fit the pattern, and, when a split is first used, for more than 5 % unreadable files.
     """
     if spec.units:
-        return importlib.import_module("edgeft.data.transcripts").open(spec)
+        dataset: Dataset = importlib.import_module("edgeft.data.transcripts").open(spec)
+        return dataset
     root = Path(spec.path)
     if not spec.path or not root.is_dir():
         problem = "no such folder" if not root.exists() else "is a file, not a folder"

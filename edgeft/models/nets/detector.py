@@ -36,7 +36,7 @@ class Lite0Features(EfficientNetLite0):
         super().__init__(1, channels, 0.0)
         del self._conv_head, self._bn1, self._fc, self.avgpool, self.dropout
 
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         x = self.act(self._bn0(self._conv_stem(x)))
         features = []
         for i, block in enumerate(self._blocks):
@@ -54,9 +54,9 @@ class MobileNetV2Features(MobileNetV2):
     def __init__(self, channels: int = 3, width: float = 1.0) -> None:
         super().__init__(1, channels, width, 0.0)
         del self.classifier, self.avgpool, self.features[18]
-        self.channels = tuple(self.features[i].conv[-2].out_channels for i in self._taps)  # type: ignore[union-attr, index, misc]
+        self.channels = tuple(self.features[i].conv[-2].out_channels for i in self._taps)
 
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         features = []
         for i, block in enumerate(self.features):
             x = block(x)
@@ -126,22 +126,22 @@ class Detector(nn.Module):
     def __init__(self, backbone: nn.Module, n_classes: int, width: int, depth: int) -> None:
         super().__init__()
         self.backbone = backbone
-        channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
+        channels: tuple[int, ...] = backbone.channels
         self.head = nn.Module()
         self.head.neck = PathAggregation(channels, width)
         self.head.levels = nn.ModuleList(Branches(n_classes, width, depth) for _ in channels)
         for layer in self.head.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+                nn.init.zeros_(layer.bias)
         for level in self.head.levels:
             for last in (level.classes[-1], level.boxes[-1]):
                 nn.init.normal_(last.weight, 0, 0.01)
             nn.init.constant_(level.classes[-1].bias, math.log(PRIOR / (1 - PRIOR)))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        features = self.head.neck(self.backbone(x))  # type: ignore[operator]
-        return tuple(t for level, f in zip(self.head.levels, features) for t in level(f))  # type: ignore[arg-type]
+        features = self.head.neck(self.backbone(x))
+        return tuple(t for level, f in zip(self.head.levels, features) for t in level(f))
 
     def adapt(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """A classifier's weights under the names of the backbone; a detector's own as they are.

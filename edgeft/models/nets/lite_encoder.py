@@ -42,12 +42,12 @@ class LiteEncoder(nn.Module):
     @property
     def outputs(self) -> int:
         """Channels of the deepest features."""
-        return int(self._blocks[-1].outputs)  # type: ignore[arg-type]
+        return int(self._blocks[-1].outputs)
 
     @property
     def skips(self) -> list[int]:
         """Channels of the finer features, coarsest first."""
-        return [int(self._blocks[at].outputs) for at in self.taps]  # type: ignore[arg-type]
+        return [int(self._blocks[at].outputs) for at in self.taps]
 
     @staticmethod
     def adapt(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

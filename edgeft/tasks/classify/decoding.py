@@ -58,7 +58,8 @@ def _logits(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _undecided(logits: np.ndarray) -> np.ndarray:
-    return ~np.isfinite(logits.max(axis=1)) | np.isnan(logits).any(axis=1)
+    undecided: np.ndarray = ~np.isfinite(logits.max(axis=1)) | np.isnan(logits).any(axis=1)
+    return undecided
 
 
 def _checked_targets(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -77,7 +78,8 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     logits = np.asarray(logits, np.float64)
     with np.errstate(invalid="ignore"):
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
+        probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+        return probabilities
 
 
 def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
@@ -132,7 +134,8 @@ def metric(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> float:
 def per_sample(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
     """1.0 where the decision is right, else 0.0, (N,) float64."""
     targets = _checked_targets(_logits(outputs), targets)
-    return (decisions(outputs) == targets).astype(np.float64)
+    right: np.ndarray = (decisions(outputs) == targets).astype(np.float64)
+    return right
 
 
 def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -28,15 +28,18 @@ def configure(
     data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """The `preprocess` table of pictures (`facts["kind"]` "image") or of rows of numbers ("vector")."""
-    return _KINDS[str(facts.get("kind", "image"))].configure(data, defaults, facts, say)
+    table: dict[str, Any] = _KINDS[str(facts.get("kind", "image"))].configure(data, defaults, facts, say)
+    return table
 
 
 def read(path: str, spec: Mapping[str, Any]) -> np.ndarray:
-    return _KINDS[_kind(spec)].read(path)
+    sample: np.ndarray = _KINDS[_kind(spec)].read(path)
+    return sample
 
 
 def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return _KINDS[_kind(spec)].preprocess(raw, spec)
+    feeds: dict[str, np.ndarray] = _KINDS[_kind(spec)].preprocess(raw, spec)
+    return feeds
 
 
 def _kind(spec: Mapping[str, Any]) -> str:
@@ -61,7 +64,8 @@ def _errors(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarra
         raise DataError(f"{values.shape} outputs for {targets.shape} targets", where="targets")
     if not len(targets):
         raise DataError("no samples to measure", where="targets")
-    return np.abs(values - targets)
+    errors: np.ndarray = np.abs(values - targets)
+    return errors
 
 
 def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
@@ -101,7 +105,8 @@ def metric(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> float:
 
 def per_sample(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
     """The mean absolute error of each sample, (N,) float64."""
-    return _errors(outputs, targets).mean(axis=1)
+    errors: np.ndarray = _errors(outputs, targets).mean(axis=1)
+    return errors
 
 
 def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:

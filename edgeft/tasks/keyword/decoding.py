@@ -64,7 +64,8 @@ def configure(
     """The `preprocess` table of sounds, or of pictures where the data's facts (`kind`) or its format say so."""
     pictures = getattr(data, "format", "") in ("npz", "image-folder")
     kind = facts.get("kind", "image" if pictures else "sound")
-    return _KINDS[str(kind)].configure(data, defaults, facts, say)
+    table: dict[str, Any] = _KINDS[str(kind)].configure(data, defaults, facts, say)
+    return table
 
 
 def measure(spec: Mapping[str, Any], raws: Iterable[Any]) -> dict[str, Any]:
@@ -77,7 +78,8 @@ def read(path: str, spec: Mapping[str, Any]) -> Any:
 
 
 def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return _KINDS[_kind(spec)].preprocess(raw, spec)
+    feeds: dict[str, np.ndarray] = _KINDS[_kind(spec)].preprocess(raw, spec)
+    return feeds
 
 
 def _kind(spec: Mapping[str, Any]) -> str:

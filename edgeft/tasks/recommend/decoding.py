@@ -147,7 +147,8 @@ def _scores(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _undecided(scores: np.ndarray) -> np.ndarray:
-    return ~np.isfinite(scores).all(axis=1)
+    undecided: np.ndarray = ~np.isfinite(scores).all(axis=1)
+    return undecided
 
 
 def _checked(targets: np.ndarray, n: int = -1, width: int = 0) -> np.ndarray:
@@ -170,7 +171,8 @@ def ranks(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
     true = np.take_along_axis(scores, at, axis=1)
     before = np.arange(scores.shape[1]) < at
     rank = ((scores > true) | ((scores == true) & before)).sum(axis=1)
-    return np.where(_undecided(scores), scores.shape[1], rank)
+    ranks: np.ndarray = np.where(_undecided(scores), scores.shape[1], rank)
+    return ranks
 
 
 def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ def set_head(module: nn.Module, head: str, n_classes: int) -> None:
     """Give `module` a fresh head, as `classify` does, that says the blank at first."""
     replace_head(module, head, n_classes)
     if hasattr(module, "start_blank"):  # a net that knows how its head had better begin
-        module.start_blank()  # type: ignore[operator]
+        module.start_blank()
 
 
 def outputs(dataset: Any) -> int:

@@ -236,12 +236,14 @@ class DecoderPart:
 
     @staticmethod
     def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
-        return (first["logits"].argmax(axis=2) == second["logits"].argmax(axis=2)).all(axis=1)
+        same: np.ndarray = (first["logits"].argmax(axis=2) == second["logits"].argmax(axis=2)).all(axis=1)
+        return same
 
     @staticmethod
     def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         two = np.sort(outputs["logits"], axis=2)[:, :, -2:]
-        return (two[:, :, 1] - two[:, :, 0]).min(axis=1)
+        gaps: np.ndarray = (two[:, :, 1] - two[:, :, 0]).min(axis=1)
+        return gaps
 
 
 def part(name: str) -> Any:
