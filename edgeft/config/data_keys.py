@@ -7,6 +7,7 @@ stand in [data] beside the others and are checked as strictly; in a `Data` they 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,6 +117,8 @@ def check(data: Any, fail: Fail) -> None:
         raise fail("data.split", "must leave samples for train and for test")
     if not data.text or len(set(data.text)) < len(data.text) or data.label in data.text:
         raise fail("data.text", f"must name columns, each once and none of them the label, not {list(data.text)}")
+    if data.delimiter and (len(data.delimiter) > 3 or re.search(r'[\w"\r\n]', data.delimiter)):
+        raise fail("data.delimiter", f"cannot be {data.delimiter!r}", 'such as ",", ";", "\\t", "|" or "::"')
     for key in ("mean", "std"):
         values = getattr(data, key)
         if values and len(values) != data.channels:

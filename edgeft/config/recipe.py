@@ -39,7 +39,10 @@ class Data:
     text: tuple[str, ...] = ("text",)  # columns of a table, joined by a space
     label: str = "label"  # column of a table
     actions: str = "auto"  # auto (whole numbers are refused) | continuous: what the numbers of recorded actions are
-    quoting: str = "auto"  # auto (.csv: quotation marks, .tsv: none) | csv | none: fields of a table in quotation marks
+    delimiter: str = ""  # between the columns of a table: ",", ";", "\t", "|", "::"; "" = found in the file
+    encoding: str = ""  # of a table: utf-8, latin-1, cp1251, utf-16, ...; "" = found in the file
+    quoting: str = "auto"  # auto (by the delimiter; not with tabs) | csv | none: fields of a table in quotation marks
+    header: str = "auto"  # auto | yes | no (columns are then called by number, from 0): does a table name its columns
     length: int = 0  # tokens of a text; 0 = the model's own default
     split: tuple[float, ...] = (0.7, 0.15, 0.15)  # train, val, test; only where the data has no folders of its own
     split_seed: int = 0
@@ -49,6 +52,7 @@ class Data:
     sound: dict[str, Any] = field(default_factory=dict)  # rate, seconds, window, hop, mels, ... of a sound's features
     masks: dict[str, Any] = field(default_factory=dict)  # images, labels, classes, void of a folder of label masks
     pairs: dict[str, Any] = field(default_factory=dict)  # source, target, vocabulary, beam of sentence pairs
+    min_interactions: int = 0  # of a user of ratings, fewer leave the user out; at least 3, as two are held out
     columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
     options: dict[str, Any] = field(default_factory=dict)  # values of the keys that the format declares of its own
 
@@ -151,6 +155,7 @@ class Recipe:
 #: what a key may be. `module` and `dataset` are what the Python API writes for the caller's own objects.
 CHOICES: dict[str, tuple[str, ...]] = {
     "data.actions": ("auto", "continuous"),
+    "data.header": ("auto", "yes", "no"),
     "data.quoting": ("auto", "csv", "none"),
     "data.resize": ("bilinear", "bicubic", "nearest"),
     "data.units": ("", "words", "characters"),
@@ -174,6 +179,7 @@ REGISTRIES: dict[str, Registry[Any]] = {"task": TASKS, "data.format": DATA_FORMA
 RANGES: dict[str, tuple[float, float]] = {
     "data.size": (0, 8192),
     "data.length": (0, 8192),
+    "data.min_interactions": (0, 1_000_000),
     "data.split_seed": (0, 2**32 - 1),
     "train.epochs": (0, 100_000),
     "train.lr": (0, 10),

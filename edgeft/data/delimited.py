@@ -1,59 +1,96 @@
-"""Delimited text (.csv, .tsv): the one reader of every format with tables; it accounts for each line of a file.
+"""Delimited text (.csv, .tsv, .dat): the one reader of every format with tables; it accounts for each line of a file.
 
 A comma-separated file may put a field in quotation marks (RFC 4180), a tab-separated one has no quoting: there a
 quotation mark is a character like any other. `data.quoting` of the recipe says otherwise where a file differs.
+`sniff.py` finds the encoding, the delimiter and the header where the recipe does not state them.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-#: what `data.quoting` may be: by the suffix of the file, as RFC 4180 has it, or none
+#: what `data.quoting` may be: by the delimiter of the file, as RFC 4180 has it, or none
 QUOTING = ("auto", "csv", "none")
+#: what `data.header` may be: found out, or stated
+HEADER = ("auto", "yes", "no")
+#: byte order marks and the encodings that they announce
+MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+#: how a line of bytes ends where a character has two of them
+_WIDE_ENDS = {"utf-16-le": b"\n\x00", "utf-16-be": b"\x00\n"}
+#: what reading a file may raise, a damaged .gz included
+READ_ERRORS = (OSError, EOFError, zlib.error)
+#: stands for a line that cannot be decoded: no text may hold it, so the record is refused and not the file
+UNDECODABLE = "\udcff"
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a line is divided into fields."""
+    """How a file is divided into lines of text and a line into fields."""
 
     delimiter: str
     quoted: bool
+    encoding: str = "utf-8"
 
 
-def dialect(path: Path, quoting: str = "auto") -> Dialect:
-    """The dialect of a file by its suffix (.tsv: tabs), with `quoting` as the recipe has it."""
-    return parted("\t" if path.suffix.lower() == ".tsv" else ",", quoting)
+def parted(delimiter: str, quoting: str = "auto", encoding: str = "utf-8") -> Dialect:
+    """The dialect with this delimiter: by itself ("auto") only a tab or several characters rule out quotation marks."""
+    quoted = delimiter in (",", ";", "|") if quoting == "auto" else quoting == "csv"
+    return Dialect(delimiter, quoted and len(delimiter) == 1, encoding)
 
 
-def parted(delimiter: str, quoting: str = "auto") -> Dialect:
-    """The dialect with this delimiter: by itself ("auto") only fields between commas may stand in quotation marks."""
-    return Dialect(delimiter, delimiter == "," if quoting == "auto" else quoting == "csv")
+def opened(path: Path | str) -> BinaryIO:
+    """A file to read bytes from, unpacked where its name ends with .gz."""
+    path = Path(path)
+    return cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def unpacked_name(path: Path) -> Path:
+    """The path without .gz."""
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
 
 
 class Lines:
     """The lines of a file as text, and where they stand: `end` is the offset behind the last line that was handed out.
 
-    Bytes that are no UTF-8 become surrogates, which a text may not hold: the record is then refused, not the file.
+    Bytes that the encoding does not know become surrogates, which a text may not hold: the record is then refused, not
+    the file.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.end, self.number = file, 0, 0
+    def __init__(self, file: BinaryIO, encoding: str = "utf-8") -> None:
+        self.file, self.encoding, self.end, self.number = file, encoding, 0, 0
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self.file.readline()
+        line = self._wide() if self.encoding in _WIDE_ENDS else self.file.readline()
         if not line:
             raise StopIteration
-        bom = self.number == 0 and line.startswith(b"\xef\xbb\xbf")
+        mark = next((mark for mark, name in MARKS if name == self.encoding and line.startswith(mark)), b"")
+        start = len(mark) if self.number == 0 else 0
         self.end += len(line)
         self.number += 1
-        return line[3 if bom else 0 :].decode("utf-8", "surrogateescape")
+        try:
+            return line[start:].decode(self.encoding, "surrogateescape")
+        except UnicodeError:
+            return UNDECODABLE + "\n"
+
+    def _wide(self) -> bytes:
+        """A line of two-byte characters: a line feed among their halves ends none."""
+        line, ending = bytearray(), _WIDE_ENDS[self.encoding]
+        while part := self.file.readline():
+            line += part
+            if len(line) % 2:  # the line feed is the first half of a character
+                line += self.file.read(1)
+            if line.endswith(ending) and len(line) % 2 == 0:
+                break
+        return bytes(line)
 
 
 @dataclass(frozen=True)
@@ -106,7 +143,7 @@ def records(lines: Lines, dialect: Dialect) -> Iterator[Record]:
         start, first, problem = lines.end, lines.number + 1, ""
         recent.clear()
         try:
-            fields = next(reader) if reader else _unquoted(next(lines), dialect)
+            fields = next(reader) if reader else fields_of(next(lines), dialect)
         except StopIteration:
             return
         except csv.Error as error:
@@ -114,8 +151,11 @@ def records(lines: Lines, dialect: Dialect) -> Iterator[Record]:
         yield Record(fields, first, lines.number, start, lines.end, problem, recent[1:])
 
 
-def _unquoted(line: str, dialect: Dialect) -> list[str]:
+def fields_of(line: str, dialect: Dialect) -> list[str]:
+    """The fields of a record of one line; raises `csv.Error` where its quotation marks are not closed."""
     content = line.rstrip("\r\n")
+    if dialect.quoted and '"' in content:
+        return next(csv.reader([content], delimiter=dialect.delimiter, strict=True))
     return content.split(dialect.delimiter) if content else []
 
 

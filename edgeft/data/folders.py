@@ -49,7 +49,8 @@ class Scanned(Mapping[str, Split]):
         if name not in self._done:
             split = readable(self._splits[name], self._notes, self._what)
             if split.classes is not None:
-                require_classes({name: split}, self._labels, self._where, self._shares)
+                warnings = require_classes({name: split}, self._labels, self._where, self._shares)
+                self._notes.extend(line for line in warnings if line not in self._notes)
             self._done[name] = split
         return self._done[name]
 

@@ -148,21 +148,16 @@ def fractions(split: Sequence[float]) -> tuple[float, float, float]:
     return split[0] / total, split[1] / total, split[2] / total
 
 
-def stratified(targets: np.ndarray, shares: Sequence[float], seed: int, where: str) -> list[np.ndarray]:
+def stratified(targets: np.ndarray, shares: Sequence[float], seed: int) -> list[np.ndarray]:
     """Positions (sorted int64) of each part, every class divided by `shares` (sum 1), the same for the same seed.
 
-    Each part gets at least one sample of every class; raises `DataError` where a class is too small for that.
+    Each part gets at least one sample of every class that has so many; of a smaller one the first part gets a sample,
+    then the last.
     """
     rng = np.random.default_rng(seed)
     parts: list[list[np.ndarray]] = [[] for _ in shares]
     for target in np.unique(targets):
         members = rng.permutation(np.flatnonzero(targets == target))
-        if len(members) < len(shares):
-            raise DataError(
-                f"class number {int(target)} has {len(members)} sample(s), too few to divide into {len(shares)} splits",
-                where=where,
-                remedy="add samples of that class, remove it, or make the split folders yourself",
-            )
         sizes = _sizes(len(members), shares)
         ends = np.cumsum(sizes)
         for part, end, size in zip(parts, ends, sizes):
@@ -171,7 +166,11 @@ def stratified(targets: np.ndarray, shares: Sequence[float], seed: int, where: s
 
 
 def _sizes(n: int, shares: Sequence[float]) -> np.ndarray:
-    """Whole numbers that sum to `n` and follow `shares` by largest remainder, none of them 0."""
+    """Whole numbers that sum to `n` and follow `shares` by largest remainder, none of them 0 where `n` allows it."""
+    if n < len(shares):
+        sizes = np.zeros(len(shares), np.int64)
+        sizes[[0, *range(len(shares) - 1, 0, -1)][:n]] = 1
+        return sizes
     exact = np.asarray(shares, np.float64) * n
     sizes = np.floor(exact).astype(np.int64)
     for at in np.argsort(sizes - exact, kind="stable")[: n - int(sizes.sum())]:
@@ -207,11 +206,12 @@ def grouped(groups: np.ndarray, shares: Sequence[float], seed: int, where: str) 
 
 
 def complete(
-    splits: dict[str, Split], shares: Sequence[float], seed: int, where: str
+    splits: dict[str, Split], shares: Sequence[float], seed: int, where: str, labels: Sequence[str] = ()
 ) -> tuple[dict[str, Split], list[str]]:
     """Take a missing val or test split out of train, never out of test: (splits in order, notes).
 
-    Where there is no train split nothing is added: data that is only there to be tested on is fine.
+    Where there is no train split nothing is added: data that is only there to be tested on is fine. The notes name
+    those of `labels` of which a part gets no sample. Raises `DataError` where there are fewer samples than parts.
     """
     if tuple(shares) == WHOLE:
         return {name: splits[name] for name in NAMES if name in splits}, []
@@ -224,39 +224,65 @@ def complete(
     total = sum(share[name] for name in parts)
     train_split = splits["train"]
     strata = np.zeros(len(train_split), np.int64) if train_split.classes is None else train_split.classes
-    positions = stratified(strata, [share[name] / total for name in parts], seed, where)
+    positions = stratified(strata, [share[name] / total for name in parts], seed)
+    empty = [name for name, at in zip(parts, positions) if not len(at)]
+    if empty:
+        raise DataError(
+            f"{len(train_split)} sample(s) are too few to divide into {len(parts)} splits: {empty[0]} gets none",
+            where=where,
+            remedy="add samples, or make the splits yourself",
+        )
     completed = dict(splits) | {name: train_split.subset(at, name) for name, at in zip(parts, positions)}
     counts = ", ".join(f"{name} {len(completed[name])}" for name in parts)
     how = "at random" if train_split.classes is None else "by class"
     note = f"no {' and no '.join(missing)} split was given: train was divided {how} with seed {seed} into {counts}"
-    return {name: completed[name] for name in NAMES}, [note]
+    lacking = [line for name in missing if (line := _lacking(completed[name], labels))]
+    return {name: completed[name] for name in NAMES}, [note, *lacking]
+
+
+def _lacking(split: Split, labels: Sequence[str]) -> str:
+    """A warning that names the classes of which a split has no sample, or ""."""
+    classes = split.classes
+    if classes is None:
+        return ""
+    counts = np.bincount(classes, minlength=len(labels))
+    absent = [label for label, count in zip(labels, counts) if not count]
+    if not absent:
+        return ""
+    return (
+        f"the {split.name} split has no sample of {', '.join(map(repr, absent[:5]))}"
+        + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+        + f": nothing is measured there of {'these classes' if len(absent) > 1 else 'this class'}"
+    )
 
 
 def require_classes(
     splits: Mapping[str, Split], labels: Sequence[str], where: str, shares: Sequence[float] = ()
-) -> None:
-    """Raise `DataError` unless there are two or more classes and every split has samples of each of them.
+) -> list[str]:
+    """Warnings that name the classes of which a validation or test split has no sample.
 
+    Raises `DataError` unless there are two or more classes, no split is empty, and train has samples of every class.
     Of data that stays `WHOLE` nothing is asked but that it is there.
     """
     if tuple(shares) == WHOLE:
         labels = labels[:0] if not any(len(split) for split in splits.values()) else labels
         if labels:
-            return
+            return []
     if len(labels) < 2:
         problem = f"only one class ({labels[0]})" if labels else "no classes"
         raise DataError(f"{problem}: there is nothing to classify", where=where, remedy="give two or more classes")
+    warnings: list[str] = []
     for split in splits.values():
         if not len(split):
             raise DataError(
                 f"the {split.name} split is empty", where=where, remedy=f"add samples, or leave {split.name} out"
             )
-        counts = np.bincount(split.targets, minlength=len(labels))
-        lacking = [label for label, count in zip(labels, counts) if not count]
-        if lacking:
+        absent = _lacking(split, labels)
+        if absent and split.name == "train":
             raise DataError(
-                f"the {split.name} split has no sample of {', '.join(map(repr, lacking[:5]))}"
-                + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""),
+                absent.partition(": nothing")[0],
                 where=where,
-                remedy="every split needs the same classes: add samples, or remove the class everywhere",
+                remedy="a class cannot be learned without a sample: add some, or remove the class everywhere",
             )
+        warnings += [absent] if absent else []
+    return warnings

@@ -25,7 +25,7 @@ from ..inputs import sound_file
 from ..inputs import text as texts
 from ..metrics import ctc
 from ..tasks.speech import decoding as speech
-from .delimited import Lines, Oddities, dialect, quoting_hint, records
+from .delimited import Lines, Oddities, parted, quoting_hint, records
 from .folders import MAX_UNREADABLE, SCAN_LIMIT, Scanned, readable, split_folders
 from .formats.wav_folder import SUFFIXES, by_group
 from .samples import NAMES, Dataset, Split, complete
@@ -310,7 +310,7 @@ def _table(path: Path, spec: recipe.Data, notes: list[str]) -> Iterator[Entry]:
 
 
 def _records(lines: Lines, path: Path, spec: recipe.Data, notes: list[str]) -> Iterator[Entry]:
-    form = dialect(path, spec.quoting)
+    form = parted("\t" if path.suffix.lower() == ".tsv" else ",", spec.quoting)
     entries = records(lines, form)
     header = next(entries, None)
     if header is None:

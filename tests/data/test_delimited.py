@@ -11,7 +11,7 @@ import sounds
 from edgeft import data
 from edgeft.config.recipe import Data
 from edgeft.core.errors import DataError
-from edgeft.data.delimited import Dialect, Lines, dialect, records
+from edgeft.data.delimited import Dialect, Lines, parted, records
 
 #: positions of the lines that open a quotation mark and do not close it
 UNCLOSED = (3, 30)
@@ -132,4 +132,4 @@ def test_every_line_is_in_one_record(tmp_path: Path) -> None:
     assert b"".join(content[r.start : r.end] for r in read) == content
     assert [bool(r.problem) for r in read] == [False, False, False, False, True, True]
     assert read[2].fields == ["x\ny", "1"] and read[1].fields == []
-    assert dialect(Path("a.tsv")) == Dialect("\t", False) and dialect(Path("a.csv")) == Dialect(",", True)
+    assert parted("\t") == Dialect("\t", False) and parted(",") == Dialect(",", True) and not parted("::").quoted

@@ -102,10 +102,14 @@ def test_a_class_that_one_split_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_too_few_to_divide(tmp_path: Path) -> None:
-    write(tmp_path / "ant", 2, 0)
-    write(tmp_path / "bee", 9, 1)
+    write(tmp_path / "ant", 1, 0)
+    write(tmp_path / "bee", 1, 1)
     with pytest.raises(DataError, match="too few"):
         open_(tmp_path)
+    write(tmp_path / "bee", 9, 1)
+    dataset = open_(tmp_path)
+    assert [int((dataset.split(name).targets == 0).sum()) for name in ("train", "val", "test")] == [1, 0, 0]
+    assert any("the test split has no sample of 'ant'" in note for note in dataset.notes)
 
 
 def test_two_validation_folders_are_ambiguous(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_missing_val_is_taken_from_train(tmp_path: Path) -> None:
         ({"train_labels": np.zeros((11,), np.uint8)}, "11 labels for 12 images"),
         ({"train_labels": np.zeros((12, 2), np.uint8)}, "one label a sample"),
         ({"train_labels": np.zeros(12, np.float32)}, "labels are float32"),
-        ({"test_labels": np.zeros(12, np.uint8)}, "test split has no sample of '1'"),
+        ({"train_labels": np.zeros(12, np.uint8)}, "train split has no sample of '1'"),
         ({"labels": np.array(["only", "two"])}, "2 names"),
         ({"labels": np.array(["same", "same", "other"])}, "same name"),
     ],

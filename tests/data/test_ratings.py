@@ -120,7 +120,9 @@ def test_columns_titles_quotes_and_repeats(tmp_path, made) -> None:
 
 
 def broken(tmp_path: Path, made: data.Dataset, lines: list[bytes]) -> Data:
-    (tmp_path / "ratings.csv").write_bytes(Path(made.name).read_bytes() + b"\n".join(lines) + b"\n")
+    """With a byte order mark: UTF-8 whatever its lines hold."""
+    content = b"\xef\xbb\xbf" + Path(made.name).read_bytes() + b"\n".join(lines) + b"\n"
+    (tmp_path / "ratings.csv").write_bytes(content)
     return spec(tmp_path / "ratings.csv")
 
 
@@ -135,7 +137,6 @@ def broken(tmp_path: Path, made: data.Dataset, lines: list[bytes]) -> Data:
         (b",i2,3,4", "no user or item id"),
         (b"u\x1b[2J,i2,3,4", "no user or item id"),
         (b'"u1,i2,3,4', "unexpected end of data"),
-        (b"rare,i2,3,4", "0? user\\(s\\) have fewer than 3 interactions"),
     ],
 )
 def test_a_few_broken_lines_are_left_out_and_many_stop_the_run(tmp_path, made, line, why) -> None:
@@ -143,18 +144,29 @@ def test_a_few_broken_lines_are_left_out_and_many_stop_the_run(tmp_path, made, l
     (note,) = [n for n in opened.notes if "left out" in n]
     assert "1 of 841 lines left out" in note and "ratings.csv:842: " in note
     with pytest.raises(DataError, match=rf"lines cannot be used, the first: .*ratings\.csv:842: .*{why}"):
-        many = [line] * 60 if not line.startswith(b"rare") else [b"rare%d,i2,3,4" % i for i in range(60)]
-        data.open(broken(tmp_path, made, many))
+        data.open(broken(tmp_path, made, [line] * 60))
+
+
+def test_users_with_few_interactions_are_left_out_and_named(tmp_path, made) -> None:
+    """As many as there may be: their lines are not broken. `min_interactions` asks for more of them."""
+    opened = data.open(broken(tmp_path, made, [b"rare%d,i2,3,4" % i for i in range(60)]))
+    (note,) = [n for n in opened.notes if "left out" in n]
+    assert note.startswith("60 of 120 user(s) have fewer than 3 interactions") and "60 of 900" in note
+    assert "ratings.csv:842" in note and opened.facts["users"] == made.facts["users"]
+    longer = [b"longer%d,i%d,3,%d" % (i % 2, i, i) for i in range(40)]
+    opened = data.open(Data(**{**vars(broken(tmp_path, made, longer)), "min_interactions": 15}))
+    assert opened.facts["users"] == ["longer0", "longer1"]
+    with pytest.raises(DataError, match="no user has 21 interactions or more"):
+        data.open(Data(**{**vars(broken(tmp_path, made, longer)), "min_interactions": 21}))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "is empty"),
-        ("userId,movieId,rating\n1,2,3\n", r"ratings.csv:1: has no column 'timestamp' for the time"),
         ("a,b,c\n1,2,3\n", r"ratings.csv:1: has neither a header with userId"),
         ("userId,movieId,rating,timestamp\n", "holds no ratings"),
-        ("userId,movieId,rating,timestamp\n1,2,3,4\n1,3,3,5\n", "fewer than 3 interactions"),
+        ("userId,movieId,rating,timestamp\n1,2,3,4\n1,3,3,5\n", "no user has 3 interactions or more"),
     ],
 )
 def test_files_that_are_none(tmp_path, text, message) -> None:

@@ -114,11 +114,12 @@ BAD = {
 
 @pytest.mark.parametrize(("row", "message"), BAD.items())
 def test_a_bad_row_is_named_and_left_out_and_many_stop_the_run(tmp_path: Path, row: str, message: str) -> None:
-    made = data.open(table(tmp_path, [*lines(40), row, *lines(40, 40)]))
+    """In a file that is UTF-8, as its last line shows."""
+    made = data.open(table(tmp_path, [*lines(40), row, *lines(39, 40), "79,café,yes"]))
     assert len(texts(made)) == 80
     assert any("1 line(s) left out" in n and "reviews.csv:42: " in n and message in n for n in made.notes)
     with pytest.raises(DataError, match=r"10 of 90 lines cannot be used, the first: .*reviews\.csv:42: "):
-        data.open(table(tmp_path, [*lines(40), *[row] * 10, *lines(40, 40)]))
+        data.open(table(tmp_path, [*lines(40), *[row] * 10, *lines(39, 40), "79,café,yes"]))
 
 
 def test_an_open_quote_costs_the_lines_that_it_swallows(tmp_path: Path) -> None:

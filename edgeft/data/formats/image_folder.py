@@ -67,8 +67,8 @@ def open(spec: recipe.Data) -> Dataset:
         name: Split(name, pool, np.arange(start, start + len(targets)), np.asarray(targets, np.int64))
         for name, (start, targets) in ranges.items()
     }
-    require_classes(splits, labels, str(root), spec.split)
-    splits, divided = complete(splits, spec.split, spec.split_seed, str(root))
+    notes += require_classes(splits, labels, str(root), spec.split)
+    splits, divided = complete(splits, spec.split, spec.split_seed, str(root), labels)
     notes += divided
     return Dataset(str(root), labels, Scanned(splits, notes, labels, str(root), shares=spec.split), notes)
 

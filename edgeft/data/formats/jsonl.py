@@ -9,5 +9,5 @@ FORMAT = Format(
     name="jsonl",
     description="Texts with a class each, one JSON object a line.",
     open=table.open,
-    keys=("path", "split", "split_seed", "text", "label"),
+    keys=("path", "split", "split_seed", "text", "label", "encoding"),
 )

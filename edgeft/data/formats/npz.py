@@ -67,9 +67,9 @@ def open(spec: recipe.Data) -> Dataset:
     for name in array_form:
         splits[name] = Split(name, pool, np.arange(start, start + len(images[name])), targets[name])
         start += len(images[name])
-    require_classes(splits, labels, str(path), spec.split)
-    splits, notes = complete(splits, spec.split, spec.split_seed, str(path))
-    return Dataset(str(path), labels, splits, notes)
+    notes = require_classes(splits, labels, str(path), spec.split)
+    splits, divided = complete(splits, spec.split, spec.split_seed, str(path), labels)
+    return Dataset(str(path), labels, splits, [*notes, *divided])
 
 
 def archive_of(path: Path) -> zipfile.ZipFile:

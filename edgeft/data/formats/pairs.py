@@ -21,7 +21,7 @@ from ...config import recipe
 from ...core.errors import DataError, nearest
 from ...inputs import text
 from ...tasks.translate import decoding as translate
-from ..delimited import Lines, Oddities, dialect, quoting_hint, records
+from ..delimited import Lines, Oddities, parted, quoting_hint, records
 from ..record import Format
 from ..samples import NAMES, Dataset, Split, complete, split_named
 
@@ -238,7 +238,7 @@ def _table_rows(path: Path, source: str, target: str, quoting: str, oddities: li
                 )
         return
 
-    form = dialect(_bare(path), quoting)
+    form = parted("\t" if _bare(path).suffix.lower() == ".tsv" else ",", quoting)
     entries = records(Lines(io.BytesIO(_content(path))), form)
     head = next(entries, None)
     if head is None:

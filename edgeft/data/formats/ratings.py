@@ -1,61 +1,47 @@
-"""Ratings: lines of user, item, rating and time, as MovieLens has them (`ratings.csv`, or the tab-separated `u.data`).
+"""Ratings: lines of user, item, rating and time, as MovieLens and others have them (`rating_lines.py`).
 
 Every rating counts as an interaction, whatever its value (implicit feedback); of the same user and item the latest
-counts. Ids are any strings. Names of the columns come from `data.columns` (user, item, rating, time), else those of
-MovieLens are tried; a file without a header has the four columns in this order. Items are called by their titles
-where a `movies.csv` or `u.item` lies beside the file. Interactions of the same time are in the order of the file.
+counts. Interactions of the same time are in the order of the file; without times their order is drawn by seed. Items
+are called by their titles where a list of them (`movies.csv`, `movies.dat`, `u.item`, `artists.dat`) lies beside the
+file.
 
-Only numbers are kept of the lines, and each id once. `interactions.py` makes rows of them.
+`interactions.py` makes rows of them.
 """
 
 from __future__ import annotations
 
 import csv
-import math
-from array import array
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ...config import recipe
-from ...core.errors import DataError, RecipeError, SystemFailure, nearest
-from ..delimited import Dialect, parted
+from ...core.errors import DataError
+from ..delimited import Lines, fields_of, opened, parted, unpacked_name
 from ..interactions import CANDIDATES, HELD, Histories, Rows
+from ..rating_lines import JSON_SUFFIXES, RatingLines, read
 from ..record import Format
 from ..samples import Dataset, Split
 
-#: what a line holds -> the names its column is looked for under, in the order of a file without a header
-COLUMNS = {
-    "user": ("userId", "user_id", "user"),
-    "item": ("movieId", "item_id", "item"),
-    "rating": ("rating",),
-    "time": ("timestamp", "time"),
-}
-FILES = ("ratings.csv", "ratings.tsv", "u.data")
+FILES = (
+    *("ratings.csv", "ratings.tsv", "u.data", "rating.csv", "ratings.dat", "user_artists.dat"),
+    *("interactions.csv", "interactions.tsv", "ratings.jsonl", "ratings.parquet"),
+)
+#: lists of items with their titles in the second column: name, encoding, delimiter
+TITLES = (
+    ("movies.csv", "utf-8", ","),
+    ("movie.csv", "utf-8", ","),
+    ("movies.dat", "latin-1", "::"),
+    ("u.item", "latin-1", "|"),
+    ("artists.dat", "utf-8", "\t"),
+)
+_TITLE_NAMES = tuple(name for name, _, _ in TITLES)
+#: files that may be ratings where a folder holds one alone
+_SUFFIXES = (".csv", ".tsv", ".dat", ".data", ".inter", ".parquet", *JSON_SUFFIXES)
 #: a share of unusable lines above this stops the run
 MAX_BAD = 0.05
 #: of so few candidates nearly all would be among the first ten
 FEWEST_CANDIDATES = 21
-
-
-@dataclass
-class _Lines:
-    """What was read: numbers by line, ids by number, and the lines that cannot be used."""
-
-    user: array[int] = field(default_factory=lambda: array("q"))
-    item: array[int] = field(default_factory=lambda: array("q"))
-    time: array[float] = field(default_factory=lambda: array("d"))
-    line: array[int] = field(default_factory=lambda: array("q"))
-    users: dict[str, int] = field(default_factory=dict)
-    items: dict[str, int] = field(default_factory=dict)
-    bad: int = 0
-    first_bad: str = ""
-
-    def refuse(self, where: str, why: str) -> None:
-        self.bad += 1
-        self.first_bad = self.first_bad or f"{where}: {why}"
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -63,8 +49,9 @@ def open(spec: recipe.Data) -> Dataset:
 
     Raises `DataError` naming file and line of what is wrong, `RecipeError` for a wrong key of `data.columns`.
     """
-    path, lines = _lines(spec)
-    histories, users, items, notes = _histories(path, lines)
+    path = _find(spec.path)
+    lines = read(path, spec)
+    histories, users, items, notes = _histories(path, lines, spec)
     titles, title_notes = _titles(path, items)
     free = histories.n_items - max(len(histories.all(u)) for u in range(len(histories)))
     candidates = min(CANDIDATES, free + 1)
@@ -90,142 +77,18 @@ def open(spec: recipe.Data) -> Dataset:
     return Dataset(str(path), titles, splits, [*notes, *title_notes], facts)
 
 
-def _lines(spec: recipe.Data) -> tuple[Path, _Lines]:
-    """The file of ratings, and what it holds."""
-    path = _find(spec.path)
-    wrong = [key for key in spec.columns if key not in COLUMNS]
-    if wrong:
-        raise RecipeError(f"unknown column {wrong[0]!r}", where="data.columns", remedy=nearest(wrong[0], COLUMNS))
-    return path, _read(path, spec)
-
-
 def _find(named: str) -> Path:
+    """The file of ratings: `named` itself, or the one in the folder."""
     path = Path(named)
     if named and path.is_dir():
-        path = next((path / name for name in FILES if (path / name).is_file()), path)
+        files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
+        by_name = {unpacked_name(file).name: file for file in reversed(files)}
+        tables = [f for f in files if unpacked_name(f).suffix.lower() in _SUFFIXES and f.name not in _TITLE_NAMES]
+        path = next((by_name[name] for name in FILES if name in by_name), tables[0] if len(tables) == 1 else path)
     if not named or not path.is_file():
         problem = "no ratings are given" if not named else "no such file, or a folder without one"
-        raise DataError(problem, where=named or "data.path", remedy=f"set data.path to {' or '.join(FILES)}")
+        raise DataError(problem, where=named or "data.path", remedy=f"set data.path to {' or '.join(FILES[:3])}")
     return path
-
-
-def _text(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str | None]]:
-    """(number, text) of each line that is not empty; None where it is not in the encoding."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if number == 1:
-                    line = line.removeprefix(b"\xef\xbb\xbf")
-                if not line.strip():
-                    continue
-                try:
-                    yield number, line.decode(encoding).rstrip("\r\n")
-                except UnicodeDecodeError:
-                    yield number, None
-    except PermissionError as error:
-        raise SystemFailure("no permission to read this file", where=str(path)) from error
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
-
-
-def _fields(text: str, form: Dialect) -> list[str]:
-    """One line's fields; raises `csv.Error` where quotes are not closed."""
-    if not form.quoted or '"' not in text:
-        return text.split(form.delimiter)
-    return next(csv.reader([text], delimiter=form.delimiter, strict=True))
-
-
-def _layout(path: Path, first: str, named: Mapping[str, str], quoting: str) -> tuple[Dialect, dict[str, int], bool]:
-    """(dialect, where each value stands, is the first line a header?)."""
-    form = parted("\t" if "\t" in first else ",", quoting)
-    try:
-        head = [name.strip() for name in _fields(first, form)]
-    except csv.Error as error:
-        raise DataError(f"is not a line of columns ({error})", where=f"{path}:1") from error
-    known = {name for names in COLUMNS.values() for name in names} | set(named.values())
-    if not known & set(head):
-        numeric = len(head) == len(COLUMNS) and all(_number(text) is not None for text in head[2:])
-        if numeric and not named:
-            return form, {key: i for i, key in enumerate(COLUMNS)}, False
-        expected = ", ".join(named.values()) or ", ".join(names[0] for names in COLUMNS.values())
-        raise DataError(
-            f"has neither a header with {expected} nor four columns of user, item, rating, time: {first[:60]!r}",
-            where=f"{path}:1",
-            remedy='name them in the recipe, for example data.columns = { user = "uid", item = "sku", time = "when" }',
-        )
-    where = {}
-    for key, names in COLUMNS.items():
-        column = next((name for name in ((named[key],) if key in named else names) if name in head), None)
-        if column is not None:
-            where[key] = head.index(column)
-        elif key in named or key != "rating":
-            expected_column = named.get(key, names[0])
-            raise DataError(
-                f"has no column {expected_column!r} for the {key}",
-                where=f"{path}:1",
-                remedy=f"{nearest(expected_column, head)} Set data.columns.{key}",
-            )
-    return form, where, True
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _read(path: Path, spec: recipe.Data) -> _Lines:
-    lines, text_lines = _Lines(), _text(path)
-    number, first = next(text_lines, (0, ""))
-    if not number or first is None:
-        raise DataError(
-            "is empty" if not number else "is not UTF-8 text",
-            where=f"{path}:1" if number else str(path),
-            remedy="give lines of user, item, rating and time" if not number else "save the file in UTF-8",
-        )
-    form, at, header = _layout(path, first, spec.columns, spec.quoting)
-    width, rating = max(at.values()) + 1, at.get("rating")
-    if not header:
-        _take(lines, f"{path}:{number}", number, first, form, at, width, rating)
-    for number, text in text_lines:
-        _take(lines, f"{path}:{number}", number, text, form, at, width, rating)
-    return lines
-
-
-def _take(
-    lines: _Lines,
-    where: str,
-    number: int,
-    text: str | None,
-    form: Dialect,
-    at: Mapping[str, int],
-    width: int,
-    rating: int | None,
-) -> None:
-    """Add one line, or count it among those that cannot be used."""
-    if text is None:
-        return lines.refuse(where, "is not UTF-8 text")
-    try:
-        fields = _fields(text, form)
-    except csv.Error as error:
-        return lines.refuse(where, str(error))
-    if len(fields) < width:
-        return lines.refuse(where, f"has {len(fields)} columns, expected {width} or more")
-    user, item = fields[at["user"]].strip(), fields[at["item"]].strip()
-    time = _number(fields[at["time"]])
-    if not user or not item or not (user + item).isprintable():
-        return lines.refuse(where, "has no user or item id of printable text")
-    if time is None:
-        return lines.refuse(where, f"the time {fields[at['time']][:40]!r} is not a number")
-    if rating is not None and _number(fields[rating]) is None:
-        return lines.refuse(where, f"the rating {fields[rating][:40]!r} is not a number")
-    lines.user.append(lines.users.setdefault(user, len(lines.users)))
-    lines.item.append(lines.items.setdefault(item, len(lines.items)))
-    lines.time.append(time)
-    lines.line.append(number)
-    return None
 
 
 def taken(spec: recipe.Data) -> tuple[dict[str, list[str]], list[str]]:
@@ -233,9 +96,10 @@ def taken(spec: recipe.Data) -> tuple[dict[str, list[str]], list[str]]:
 
     For what a user did after the model was made; raises as `open` does, but wants no number of items.
     """
-    path, lines = _lines(spec)
+    path = _find(spec.path)
+    lines = read(path, spec)
     user, item, _, again = _ordered(lines)
-    notes = [again] if again else []
+    notes = [*lines.notes, *([again] if again else [])]
     notes += _left_out(path, lines, len(lines.user) + lines.bad)
     if not len(user):
         raise DataError("holds no ratings", where=str(path), remedy="give lines of user, item, rating and time")
@@ -246,10 +110,17 @@ def taken(spec: recipe.Data) -> tuple[dict[str, list[str]], list[str]]:
     return histories, notes
 
 
-def _ordered(lines: _Lines) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """(user, item, line) of each interaction, by user and time, the latest of equal ones; a note of the others."""
+def _ordered(lines: RatingLines, seed: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """(user, item, line) of each interaction, by user and time, the latest of equal ones; a note of the others.
+
+    Without times the order is that of the file, or drawn by `seed`.
+    """
     user, item, line = (np.asarray(column, np.int64) for column in (lines.user, lines.item, lines.line))
-    order = np.lexsort((np.asarray(lines.time, np.float64), user))  # stable: equal times stay in the file's order
+    time = np.asarray(lines.time, np.float64)
+    if not len(time):
+        order_of_lines = np.arange(len(user)) if seed is None else np.random.default_rng(seed).permutation(len(user))
+        time = order_of_lines.astype(np.float64)
+    order = np.lexsort((time, user))  # stable: equal times stay in the file's order
     user, item, line = user[order], item[order], line[order]
     pairs = user * max(1, len(lines.items)) + item
     latest = np.sort(len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1])
@@ -258,11 +129,11 @@ def _ordered(lines: _Lines) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     return user[latest], item[latest], line[latest], note
 
 
-def _left_out(path: Path, lines: _Lines, total: int, all_of_them: bool = False) -> list[str]:
+def _left_out(path: Path, lines: RatingLines, total: int) -> list[str]:
     """A note of the lines that cannot be used; `DataError` where they are too many."""
     if not lines.bad:
         return []
-    if lines.bad > MAX_BAD * total or all_of_them:
+    if lines.bad > MAX_BAD * total:
         raise DataError(
             f"{lines.bad} of {total} lines cannot be used, the first: {lines.first_bad}",
             where=str(path),
@@ -271,21 +142,35 @@ def _left_out(path: Path, lines: _Lines, total: int, all_of_them: bool = False) 
     return [f"{lines.bad} of {total} lines left out, the first: {lines.first_bad}"]
 
 
-def _histories(path: Path, lines: _Lines) -> tuple[Histories, list[str], list[str], list[str]]:
+def _histories(path: Path, lines: RatingLines, spec: recipe.Data) -> tuple[Histories, list[str], list[str], list[str]]:
     """(interactions by user and time, ids of users, ids of items, notes); users and items without any are gone."""
     total = len(lines.user) + lines.bad
-    user, item, line, again = _ordered(lines)
-    few = np.bincount(user, minlength=len(lines.users)) <= HELD if len(user) else np.zeros(0, bool)
-    short = few[user]
-    notes = [again] if again else []
-    if short.any():
-        at = int(line[short].min())
-        why = f"{int(few.sum())} user(s) have fewer than {HELD + 1} interactions"
-        lines.refuse(f"{path}:{at}", f"{why}, too few to hold one back for validation and one for the test")
-        lines.bad += int(short.sum()) - 1
-    notes += _left_out(path, lines, total, bool(short.all()))
-    if not len(user):
+    notes = [*lines.notes, *_left_out(path, lines, total)]
+    if not len(lines.user):
         raise DataError("holds no ratings", where=str(path), remedy="give lines of user, item, rating and time")
+    if not len(lines.time):
+        notes.append(
+            f"{path}: has no column of times (data.columns.time names one): the two interactions of each user that "
+            f"are held out are drawn with data.split_seed = {spec.split_seed}, and are not the latest"
+        )
+    user, item, line, again = _ordered(lines, spec.split_seed)
+    notes += [again] if again else []
+    counts = np.bincount(user, minlength=len(lines.users))
+    least = max(spec.min_interactions, HELD + 1)
+    short = (counts < least)[user]
+    if short.any():
+        few = int(((counts > 0) & (counts < least)).sum())
+        notes.append(
+            f"{few} of {len(lines.users)} user(s) have fewer than {least} interactions and are left out with "
+            f"{int(short.sum())} of {len(user)} interactions, the first: {path}:{int(line[short].min())}; one is held "
+            "out for validation and one for the test"
+        )
+    if short.all():
+        raise DataError(
+            f"no user has {least} interactions or more: one is held out for validation and one for the test",
+            where=f"{path}:{int(line.min())}",
+            remedy="give more interactions of each user, or lower data.min_interactions",
+        )
     user, item, line = user[~short], item[~short], line[~short]
     kept_users, user = np.unique(user, return_inverse=True)
     kept_items, item = np.unique(item, return_inverse=True)
@@ -297,30 +182,42 @@ def _histories(path: Path, lines: _Lines) -> tuple[Histories, list[str], list[st
 
 def _titles(path: Path, items: list[str]) -> tuple[tuple[str, ...], list[str]]:
     """(a name for each item, none twice, notes): titles where they are known, else ids."""
-    beside = path.parent / "movies.csv"
+    beside, encoding, delimiter = next(
+        (
+            (path.parent / name, encoding, delimiter)
+            for name, encoding, delimiter in TITLES
+            if (path.parent / name).is_file()
+        ),
+        (None, "", ""),
+    )
     known: dict[str, str] = {}
-    encoding, form = "utf-8", parted(",")
-    if not beside.is_file():
-        beside, encoding, form = path.parent / "u.item", "latin-1", parted("|")  # as MovieLens 100k has it
-    for _, text in _text(beside, encoding) if beside.is_file() else ():
-        try:
-            fields = _fields(text, form) if text else []
-        except csv.Error:
-            continue
-        if len(fields) > 1 and fields[1].strip():
-            known[fields[0].strip()] = "".join(c if c.isprintable() else " " for c in fields[1].strip())
+    if beside is None:
+        return _unique(items, items), []
+    form = parted(delimiter, "auto", encoding)
+    with opened(beside) as file:
+        for line in Lines(file, encoding):
+            try:
+                fields = fields_of(line, form)
+            except csv.Error:
+                continue
+            if len(fields) > 1 and fields[1].strip():
+                known[fields[0].strip()] = "".join(c if c.isprintable() else " " for c in fields[1].strip())
     names = [known.get(item, item) for item in items]
+    without = sum(item not in known for item in items)
+    return _unique(names, items), [f"{without} items have no title in {beside.name}"] if known and without else []
+
+
+def _unique(names: list[str], items: list[str]) -> tuple[str, ...]:
+    """The names, with the id behind those that occur twice."""
     count_of: dict[str, int] = {}
     for name in names:
         count_of[name] = count_of.get(name, 0) + 1
-    unique = tuple(name if count_of[name] == 1 else f"{name} [{item}]" for name, item in zip(names, items))
-    without = sum(item not in known for item in items)
-    return unique, [f"{without} items have no title in {beside.name}"] if known and without else []
+    return tuple(name if count_of[name] == 1 else f"{name} [{item}]" for name, item in zip(names, items))
 
 
 FORMAT = Format(
     name="ratings",
-    description="Which user rated which item and when, in the forms of MovieLens.",
+    description="Which user took which item and when: MovieLens, Last.FM, Amazon reviews and others.",
     open=open,
-    keys=("path", "split_seed", "columns", "quoting"),
+    keys=("path", "split_seed", "columns", "min_interactions", "delimiter", "encoding", "quoting", "header"),
 )

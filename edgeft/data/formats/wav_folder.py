@@ -99,13 +99,13 @@ def open(spec: recipe.Data) -> Dataset:
         targets = np.array([number[clip.label] for clip in clips_of_class], np.int64)
         splits[name] = Split(name, pool, np.arange(start, start + len(clips_of_class)), targets)
         start += len(clips_of_class)
-    require_classes(splits, labels, str(root), spec.split)
+    notes += require_classes(splits, labels, str(root), spec.split)
     if spec.group:
         splits, more = by_group(splits, np.array([clip.group for clip in all_clips]), spec, str(root))
-        require_classes(splits, labels, str(root), spec.split)
+        more = [*more, *require_classes(splits, labels, str(root), spec.split)]
     else:
-        splits, more = complete(splits, spec.split, spec.split_seed, str(root))
-    notes += more
+        splits, more = complete(splits, spec.split, spec.split_seed, str(root), labels)
+    notes += [line for line in more if line not in notes]
     scanned = Scanned(splits, notes, labels, str(root), "sounds", spec.split)
     return Dataset(str(root), labels, scanned, notes, _facts(splits))
 

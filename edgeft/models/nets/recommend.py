@@ -37,6 +37,7 @@ def _one_score(n_classes: int) -> None:
 class NeuMF(nn.Module):
     """`factors` of the product (GMF), `hidden` widths of the perceptron; the first is half user, half item.
 
+    A single width is that of the perceptron's only layer too.
     `dropout` is of the user's embeddings while learning.
     """
 
@@ -51,8 +52,9 @@ class NeuMF(nn.Module):
     ) -> None:
         super().__init__()
         _one_score(n_classes)
-        if len(hidden) < 2 or hidden[0] % 2:
-            raise ValueError(f"hidden is {list(hidden)}, expected two or more widths, the first of them even")
+        if not hidden or hidden[0] % 2:
+            raise ValueError(f"hidden is {list(hidden)}, expected one or more widths, the first of them even")
+        hidden = hidden if len(hidden) > 1 else (*hidden, *hidden)
         self.gmf_user, self.gmf_item = _embedding(users, factors), _embedding(items, factors)
         self.mlp_user, self.mlp_item = _embedding(users, hidden[0] // 2), _embedding(items, hidden[0] // 2)
         # the first layer of the perceptron on (user, item) is the sum of a layer on each: the user's is done once
