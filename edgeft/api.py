@@ -265,9 +265,10 @@ def predict(
     A result holds `input` and what the bundle's task decodes (`label`, `confidence`, the `top` best, ...), as JSON
     values. With `out`, a new or empty folder, the task's pictures of an input (overlay and mask of a segmentation) are
     written there as PNG, and `files` names them. `state` is the file of a personalization, None the one in the bundle's
-    folder; results then have `version`. All inputs are read before the first one is run.
+    folder; results then have `version`. An input that cannot be read has `input` and `error` (class, message, where,
+    remedy, exit_code) in place of a prediction.
 
-    Raises `DataError` naming the input that cannot be read, `BundleError`, `Missing` (the runtime's extra), and
+    Raises the first input's `DataError` where none can be read, `BundleError`, `Missing` (the runtime's extra), and
     `UsageError` for no input or for `out` of a task that makes no pictures.
     """
     from .predict import predict as run

@@ -11,8 +11,7 @@ import numpy as np
 from . import tasks
 from .bundle import reader as bundles
 from .core import files
-from .core.errors import UsageError
-from .inputs.batches import batches
+from .core.errors import DataError, UsageError
 from .personalize.run import session as personalized
 from .report import png
 
@@ -33,9 +32,9 @@ def predict(
     mask of a segmentation) are written there as PNG, and `files` names them; a task that makes none is a `UsageError`.
 
     What the bundle has learned on this device is used: `state` names its file, None is the one in the bundle's folder;
-    results then have `version`. `bundle` is an opened one or its folder. All inputs are read before the first one is
-    run, so a wrong one costs nothing; errors name it (`DataError`). `BundleError` for an unusable bundle or state,
-    `Missing` without its runtime.
+    results then have `version`. `bundle` is an opened one or its folder. An input that cannot be read has `input` and
+    `error` (class, message, where, remedy, exit_code) in place of a prediction; where none can be read, the `DataError`
+    of the first one is raised. `BundleError` for an unusable bundle or state, `Missing` without its runtime.
     """
     if not inputs:
         raise UsageError("no input was given", remedy="name one or more files after the bundle")
@@ -45,14 +44,17 @@ def predict(
         raise UsageError(f"the task {task.name} draws no pictures of its predictions", remedy="leave out --out")
     personal = personalized(opened, state, threads=threads)
     spec = personal.preprocess if personal else opened.preprocess
-    raws = [task.read(name, spec) for name in inputs]
-    feeds = [feed for _, feed in batches(len(raws), lambda i: task.preprocess(raws[i], spec), size=1)]
+    loaded = _read(task, inputs, spec)
     session, labels = (
         (personal.session, personal.labels) if personal else (opened.session(threads=threads), opened.labels)
     )
     folder = None if out is None else files.claim_out(out, overwrite=overwrite)
     results: list[dict[str, Any]] = []
-    for number, (name, raw, feed) in enumerate(zip(inputs, raws, feeds), 1):
+    for number, (name, sample) in enumerate(zip(inputs, loaded), 1):
+        if isinstance(sample, DataError):
+            results.append({"input": name, "error": sample.as_dict()})
+            continue
+        raw, feed = sample
         decoded = tasks.tell(task, session.run(feed), raw, spec, labels, top=top)
         results.append({"input": name, **{k: v for k, v in decoded.items() if not isinstance(v, np.ndarray)}})
         if personal:
@@ -64,3 +66,22 @@ def predict(
                 files.write_bytes(path, png.encode(pixels))
             results[-1]["files"] = [str(path) for path in pictures]
     return results
+
+
+def _read(task: Any, inputs: Sequence[str], spec: Any) -> list[tuple[Any, dict[str, np.ndarray]] | DataError]:
+    """Each input as a raw sample and the feed of a batch of one, or the error of one that cannot be read.
+
+    Raises the first error where no input can be read.
+    """
+    loaded: list[tuple[Any, dict[str, np.ndarray]] | DataError] = []
+    for name in inputs:
+        try:
+            raw = task.read(name, spec)
+            loaded.append((raw, task.preprocess(raw, spec)))
+        except DataError as error:
+            loaded.append(error)
+
+    errors = [sample for sample in loaded if isinstance(sample, DataError)]
+    if len(errors) == len(loaded):
+        raise errors[0]
+    return loaded

@@ -15,6 +15,7 @@ import pytest
 import tiny_bundle
 
 from edgeft.bundle import reader as bundle
+from edgeft.cli.entry import run as command
 from edgeft.core.errors import BundleError, DataError, Missing, UsageError
 from edgeft.predict import predict
 
@@ -46,11 +47,29 @@ def test_photos_of_any_size_and_colour(tmp_path: Path) -> None:
 
 def test_a_wrong_input_is_named(tmp_path: Path) -> None:
     path = tiny_bundle.build(tmp_path)
-    good, *_ = arrays(tmp_path)
     with pytest.raises(DataError, match=r"absent\.png: no such file"):
-        predict(path, [good, str(tmp_path / "absent.png")])
+        predict(path, [str(tmp_path / "absent.png"), str(tmp_path / "other.png")])
     with pytest.raises(UsageError, match="no input"):
         predict(path, [])
+
+
+def test_the_inputs_that_can_be_read_are_answered(tmp_path: Path, capfd: Any) -> None:
+    path = tiny_bundle.build(tmp_path)
+    good, *_, last = arrays(tmp_path)
+    (tmp_path / "words.npy").write_text("no array")
+    inputs = [good, str(tmp_path / "absent.png"), last, str(tmp_path / "words.npy")]
+    results = predict(path, inputs)
+    assert [result["input"] for result in results] == inputs
+    assert [result.get("label") for result in results] == ["dark", None, "bright", None]
+    assert [result["error"]["error"] for result in results if "error" in result] == ["DataError", "DataError"]
+
+    assert command(["predict", str(path), *inputs]) == 3
+    out, err = capfd.readouterr()
+    assert [line.split()[:2] for line in out.splitlines()] == [[good, "dark"], [last, "bright"]]
+    assert "absent.png: no such file" in err and "words.npy" in err and err.count("error: ") == 2
+    assert command(["predict", str(path), *inputs, "--json", "-q"]) == 3
+    out, err = capfd.readouterr()
+    assert len(json.loads(out)["predictions"]) == 4 and "absent.png" in err
 
 
 @pytest.mark.parametrize(

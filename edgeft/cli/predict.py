@@ -30,9 +30,18 @@ def command(
     state: Path | None,
     overwrite: bool,
 ) -> Outcome:
-    """Run BUNDLE on real INPUTs and print its predictions."""
+    """Run BUNDLE on real INPUTs and print its predictions.
+
+    Inputs that cannot be read are named, and the exit code is that of the first one (3).
+    """
     from .. import api
+    from ..core.errors import from_dict
     from . import words
 
     predictions = api.predict(bundle, inputs, threads=threads, out=out, overwrite=overwrite, state=state)
-    return Outcome({"bundle": str(bundle), "predictions": predictions}, words.predictions(predictions))
+    errors = [result["error"] for result in predictions if "error" in result]
+    for error in errors:
+        click.echo(f"error: {from_dict(error)}", err=True)
+    answers = [result for result in predictions if "error" not in result]
+    code = int(errors[0]["exit_code"]) if errors else 0
+    return Outcome({"bundle": str(bundle), "predictions": predictions}, words.predictions(answers), code)

@@ -20,7 +20,9 @@ from .frame import command as _command
 )
 @click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", type=click.Path(path_type=Path))
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="Labelled data in the recipe's format; adds accuracy and agreement."
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Labelled data in the recipe's format (its test split, else all of it); adds accuracy and agreement.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
 @click.option(

@@ -123,6 +123,18 @@ def predict(manifest, calls, path):
     return "{}: {}".format(path, hook("tell")(outputs, raw, spec, manifest["labels"]))
 
 
+def predict_all(manifest, calls, paths):
+    """Says what the model predicts for every input; one that cannot be read is named, and its exit code returned."""
+    code = 0
+    for path in paths:
+        try:
+            say(predict(manifest, calls, path))
+        except Stop as stop:
+            say(f"run.py: {stop}", sys.stderr)
+            code = code or stop.code
+    return code
+
+
 def self_check(manifest, calls):
     """Prints one line an output and returns whether all are as expected.
 
@@ -206,14 +218,12 @@ def main():
             say("note: this is the model as exported; `edgeft predict` takes what was learned since", sys.stderr)
         names = [graph["name"] for graph in manifest["graphs"]]
         calls = {name: load(manifest, max(arguments.threads, 0), k) for k, name in enumerate(names)}
-        for path in arguments.inputs:
-            say(predict(manifest, calls, path))
-        if not arguments.inputs and not self_check(manifest, calls):
-            return 1
+        if arguments.inputs:
+            return predict_all(manifest, calls, arguments.inputs)
+        return 0 if self_check(manifest, calls) else 1
     except Stop as stop:
         say(f"run.py: {stop}", sys.stderr)
         return stop.code
-    return 0
 
 
 if __name__ == "__main__":

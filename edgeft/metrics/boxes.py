@@ -33,11 +33,13 @@ _MAX_LOG = 6.0
 
 @dataclass(frozen=True)
 class Level:
-    """Outputs of one stride: `logits` (N, C, h, w) and `boxes` (N, 4, h, w) or (N, 4 * bins, h, w)."""
+    """Outputs of one stride: `logits` (N, C, h, w), the output called `name`, and `boxes` (N, 4, h, w) or
+    (N, 4 * bins, h, w)."""
 
     logits: np.ndarray
     boxes: np.ndarray
     stride: int
+    name: str
 
 
 def levels(outputs: Mapping[str, np.ndarray]) -> list[Level]:
@@ -61,7 +63,7 @@ def levels(outputs: Mapping[str, np.ndarray]) -> list[Level]:
         stride = STRIDE * pyramid[0].logits.shape[2] // logits.shape[2] if pyramid else STRIDE
         if pyramid and (logits.shape[:2] != pyramid[0].logits.shape[:2] or stride < pyramid[-1].stride):
             raise fault
-        pyramid.append(Level(logits, boxes, stride))
+        pyramid.append(Level(logits, boxes, stride, first))
     return pyramid
 
 
@@ -149,17 +151,3 @@ def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (first, second)]
     union = areas[0][:, None] + areas[1][None] - shared
     return np.asarray(np.where(union > 0, shared / np.maximum(union, 1e-12), 0.0))
-
-
-def same(first: np.ndarray, second: np.ndarray, iou: float) -> bool:
-    """Whether two sets of detections (K, 6) are the same: as many, and each has its own partner of its class."""
-    if len(first) != len(second):
-        return False
-    fits = (overlaps(first[:, :4], second[:, :4]) >= iou) & (first[:, None, 5] == second[None, :, 5])
-    free = np.ones(len(second), bool)
-    for row in fits:
-        partners = np.flatnonzero(row & free)
-        if not len(partners):
-            return False
-        free[partners[0]] = False
-    return True

@@ -57,6 +57,8 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
     lines += ["", *(f"  {text}" for text in gates(value.get("gates") or (), color=color)), "", words.sentence(value)]
     lines += [slow_note] if (slow_note := slower.sentence(value)) and not slower.told(value.get("gates")) else []
     lines += [f"warning: {words.line(warning)}" for warning in value.get("warnings") or ()]
+    if notes := words.table(value.get("data")).get("notes"):
+        lines.append(f"data: {words.line(notes[0])}")
     if value.get("path"):
         lines.append(f"bundle: {words.line(value['path'])}")
     return "\n".join(lines)

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..core.metric import Metric
 from ..plugins import TASKS
-from .record import Outputs, Task
+from .record import Decisions, Outputs, Task
 
-__all__ = ["BUILTIN", "Outputs", "Task", "draw", "get", "metric_named", "tell"]
+__all__ = ["BUILTIN", "Decisions", "Outputs", "Task", "compared", "draw", "get", "metric_named", "tell"]
 #: the tasks of edgeft
 BUILTIN = tuple(sorted(TASKS.builtin))
 
@@ -30,6 +32,19 @@ def tell(
         return task.tell(outputs, raw, spec, labels, top=top)
     (only,) = task.decode(outputs, labels, top=top)
     return only
+
+
+def compared(
+    task: Task, first: Outputs, second: Outputs, steps: Mapping[str, float | Sequence[float]] | None = None
+) -> Decisions:
+    """Every decision of both outputs (N, ...), with the margins of those of `first`; see `Task.compare`."""
+    if task.compare is not None:
+        return task.compare(first, second, steps)
+    equal = task.alike(first, second)
+    unit = 1.0 if steps is None else max(float(np.max(steps[name])) for name in first)
+    sample = np.repeat(np.arange(len(equal)), equal[0].size if len(equal) else 0)
+    margin = np.broadcast_to(task.margins(first), equal.shape).ravel() / unit
+    return Decisions(sample, equal.ravel(), margin, np.ones(equal.size, bool))
 
 
 def draw(task: Task, raw: Any, decoded: Mapping[str, Any], target: Any) -> dict[str, Any]:

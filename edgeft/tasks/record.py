@@ -21,8 +21,25 @@ from ..core.records import require_functions, require_together
 Outputs = Mapping[str, np.ndarray]
 Spec = Mapping[str, Any]
 Say = Callable[[str], None]
+#: {output: one LSB of it, or one of each of its channels}
+Steps = Mapping[str, float | Sequence[float]]
 #: fields that name a resource as "package:file"
 _RESOURCES = ("template", "run_part")
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The decisions of two sets of outputs, one by one, where a sample has any number of them (the boxes of a picture).
+
+    All have K elements: `sample` int64, which sample each belongs to; `equal` bool, whether both outputs come to it;
+    `margin` float64, how far it is from flipping; `counted` bool, whether agreement counts it (a decision so close to a
+    limit that any other number format may flip it does not count).
+    """
+
+    sample: np.ndarray
+    equal: np.ndarray
+    margin: np.ndarray
+    counted: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +108,11 @@ class Task:
     outputs_apart: bool = False
     #: answers are due at a rate: reports tell the one that the 99th percentile of a call allows
     real_time: bool = False
+
+    #: (outputs, others, {output: LSB} or None) -> every decision of a sample of many, with margins in LSB where the
+    #: LSBs are given; None = `alike` and `margins` are the decisions. `decision_unit` names one of them, in the plural
+    compare: Callable[[Outputs, Outputs, Steps | None], Decisions] | None = None
+    decision_unit: str = "decisions"
 
     #: records of what `extra_metrics` gives
     further_metrics: tuple[Metric, ...] = ()

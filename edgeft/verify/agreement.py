@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..config.recipe import Gates
 from ..core.verdict import FAIL, INCONCLUSIVE, PASS, Verdict
 from ..measure import stats
-from ..tasks import Task
+from ..tasks import Task, compared
 from .accuracy import Outputs
 
 
 def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, gates: Gates) -> Verdict:
     """The share with its 95 % interval against `gates.min_agreement`, by `gates.decide`.
 
-    The interval is exact (Clopper-Pearson) where a sample is one decision; where it is many (pixels), samples are
-    bootstrapped, since neighbouring decisions are no independent evidence. Without a limit (0) it passes on any
-    sample; without samples it fails.
+    The interval is exact (Clopper-Pearson) where a sample is one decision; where it is many (pixels, boxes), samples
+    are bootstrapped, since neighbouring decisions are no independent evidence. Boxes whose score is close to the one
+    from which they are shown do not count. Without a limit (0) it passes on any sample; without samples it fails.
     """
-    same = task.alike(float_outputs, quantized_outputs)
-    n, limit = len(same), gates.min_agreement
+    n, limit = len(next(iter(float_outputs.values()), ())), gates.min_agreement
     if n == 0:
         return Verdict("agreement", FAIL, "no samples; nothing was measured", metric="agreement", limit=limit)
-    share = float(same.mean())
-    if same.ndim == 1:
-        low, high = stats.clopper_pearson(int(same.sum()), n)
+    decisions = compared(task, float_outputs, quantized_outputs)
+    totals = np.bincount(decisions.sample[decisions.counted], minlength=n)
+    equal = np.bincount(decisions.sample[decisions.counted & decisions.equal], minlength=n)
+    count = int(totals.sum())
+    if count == 0:
+        why = f"none of the {task.decision_unit} of {n} samples is clear enough to count"
+        return Verdict("agreement", INCONCLUSIVE if limit else PASS, why, metric="agreement", limit=limit, n=n)
+
+    share = float(equal.sum() / count)
+    if (totals == 1).all():
+        low, high = stats.clopper_pearson(int(equal.sum()), n)
+        subject = f"{n} samples have the same decision"
     else:
-        shares = same.reshape(n, -1).mean(axis=1)
-        low, high = stats.paired_bootstrap(lambda i: float(shares[i].mean()), n)
+        low, high = stats.paired_bootstrap(lambda i: float(equal[i].sum() / max(totals[i].sum(), 1)), n)
+        if low == high == 1:  # no sample differs: at most the share that n samples could have missed
+            low = stats.clopper_pearson(n, n)[0]
+        subject = f"{count} {task.decision_unit} in {n} samples are the same"
     met, missed = (low >= limit, high < limit) if gates.decide == "bound" else (share >= limit, share < limit)
     verdict = PASS if met or not limit else FAIL if missed else INCONCLUSIVE
     asked = f", required: {limit:.4g}" if limit else ""
     return Verdict(
         "agreement",
         verdict,
-        f"{share:.2%} of {n} samples have the same decision (95 % {low:.2%} to {high:.2%}){asked}",
+        f"{share:.2%} of {subject} (95 % {low:.2%} to {high:.2%}){asked}",
         metric="agreement",
         quantized=share,
         ci95=(low, high),

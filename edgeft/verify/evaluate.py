@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 from .. import data as datasets
 from ..bundle.manifest import recorded
 from ..bundle.reader import Bundle
+from ..config.recipe import Data
+from ..core.errors import DataError
 from ..inputs.batches import outputs_of, preprocessed
 
 
@@ -24,16 +27,15 @@ class Evaluated:
 
 
 def evaluate(bundle: Bundle, path: Path, threads: int | None = None, most: int | None = None) -> Evaluated:
-    """Run the test split at `path` (a folder of images or an .npz file) through both artifacts of `bundle`.
+    """Run the labelled data at `path` through both artifacts of `bundle`: its test split, or all of it; see `judged`.
 
-    Data without splits of its own is divided as the recipe divided it, so that no training sample is judged. `most` is
-    a number of samples to be content with, drawn by a fixed seed. Raises `DataError` where the data cannot be used or
-    holds a label that the bundle does not know.
+    `most` is a number of samples to be content with, drawn by a fixed seed. Raises `DataError` where the data cannot be
+    used or holds a label that the bundle does not know.
     """
-    dataset = datasets.open(datasets.source(path, recorded(bundle.manifest, "data")))
-    split, fewer = dataset.split("test"), ""
+    dataset, split, note = judged(bundle, path)
+    notes = [note]
     if most is not None and most < len(split):
-        fewer = f"{most} of {len(split)} test samples"
+        notes.append(f"{most} of {len(split)} samples")
         split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:most]))
     if bundle.task.refuse_unseen is not None:
         bundle.task.refuse_unseen(dataset.facts, bundle.preprocess, str(path))
@@ -41,5 +43,44 @@ def evaluate(bundle: Bundle, path: Path, threads: int | None = None, most: int |
     sessions = [bundle.session(threads=threads, baseline=True), bundle.session(threads=threads)]
     before, after = outputs_of(sessions, preprocessed(bundle.task, bundle.preprocess, split))
     absent = [label for label in bundle.labels if label not in dataset.labels]
-    notes = [*dataset.notes] + ([f"no samples of {', '.join(absent)}"] if absent else []) + ([fewer] if fewer else [])
+    notes += [*dataset.notes, *([f"no samples of {', '.join(absent)}"] if absent else [])]
     return Evaluated(before, after, targets, tuple(notes))
+
+
+def judged(bundle: Bundle, path: Path) -> tuple[datasets.Dataset, datasets.Split, str]:
+    """The data at `path`, the samples of it that are judged, and a sentence that says which they are.
+
+    A test split of the data's own is judged alone. Data without one is judged as a whole, unless it is what the bundle
+    was trained on: that is divided as the recipe divided it, so that no training sample is judged.
+    """
+    source = datasets.source(path, recorded(bundle.manifest, "data"))
+    entire = datasets.open(dataclasses.replace(source, split=datasets.WHOLE, group=""))
+    if "test" in entire.splits:
+        dataset = datasets.open(source)
+        split = dataset.split("test")
+        return dataset, split, f"{len(split)} samples: the test split of {path}"
+
+    parts = [entire.split(name) for name in entire.splits]
+    total = sum(map(len, parts))
+    divided = _training_data(bundle, path, source)
+    if divided is not None:
+        split = divided.split("test")
+        why = "the other samples were used to train and calibrate the model"
+        return divided, split, f"{len(split)} of {total} samples: {why}"
+    positions, targets = (np.concatenate([getattr(part, key) for part in parts]) for key in ("indices", "targets"))
+    split = datasets.Split("test", parts[0].pool, positions, targets)
+    return entire, split, f"all {total} samples, since {path} has no test split"
+
+
+def _training_data(bundle: Bundle, path: Path, source: Data) -> datasets.Dataset | None:
+    """The data at `path` divided as the recipe says; None where it is other data than the recipe's."""
+    try:
+        dataset = datasets.open(source)
+        if "test" not in dataset.splits:
+            return None
+        known = bundle.manifest.get("provenance", {}).get("data")
+        recipe_path = str(recorded(bundle.manifest, "data").get("path", ""))
+        same = bool(recipe_path) and Path(recipe_path).resolve() == path.resolve()
+        return dataset if same or datasets.fingerprint(dataset) == known else None
+    except DataError:
+        return None  # it cannot be divided: too few samples of a class, for example, so nothing was trained on it

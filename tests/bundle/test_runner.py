@@ -22,6 +22,7 @@ from edgeft.inputs import image, letterbox, sound, sound_file, vector
 from edgeft.tasks import tell
 from edgeft.tasks.control import decoding as control
 from edgeft.tasks.detect import decoding as detect
+from edgeft.tasks.segment import decoding as segment
 
 #: every kind of input and every task that has a part, so that each part is read at least once
 PACKAGE = Path(edgeft.__file__).parent
@@ -202,6 +203,22 @@ def test_letterboxes_are_bit_equal_to_the_library_and_boxes_read_alike(
     assert said.count(";") > 3 and seeing.tell(outputs, raw, spec, labels) == said
     none = {name: np.full_like(v, -9) for name, v in outputs.items()}
     assert seeing.tell(none, raw, spec, labels) == "nothing"
+
+
+@pytest.mark.parametrize("shape", [(90, 61, 3), (37, 150, 3), (16, 20)])
+def test_a_segmenter_says_the_shares_of_the_picture_and_not_of_its_own_grid(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    """One pixel column of a coarse grid of five is another share than what enlarging makes of it."""
+    coarse = load(tmp_path, "image", "segment")
+    logits = np.random.default_rng(3).normal(0, 2, (1, 3, 4, 5)).astype(np.float32)
+    logits[0, 1, :, 2:] += 5
+    logits[0, :, 0, 0] = np.nan
+    outputs, labels = {"y": logits}, ["ground", "disc", "bar"]
+    label = tell(segment, outputs, np.zeros(shape, np.uint8), tiny_bundle.SPEC, labels)["label"]
+    assert coarse.tell(outputs, np.zeros(shape, np.uint8), tiny_bundle.SPEC, labels) == label
+    none = {"y": np.full_like(logits, np.nan)}
+    assert coarse.tell(none, np.zeros(shape, np.uint8), tiny_bundle.SPEC, labels) == "undecided"
 
 
 def test_reading_is_equal_to_the_library(runner: ModuleType, tmp_path: Path) -> None:

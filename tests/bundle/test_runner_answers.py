@@ -171,3 +171,12 @@ def test_files_that_are_no_images(tmp_path: Path) -> None:
         result = call(path, str(tmp_path / name))
         assert result.returncode == 3
         assert name in result.stderr
+
+
+def test_inputs_that_can_be_read_are_answered_beside_one_that_cannot(tmp_path: Path) -> None:
+    path = tiny_bundle.build(tmp_path)
+    for level in (0, 255):
+        np.save(tmp_path / f"{level}.npy", tiny_bundle.pixels(level))
+    result = call(path, *(str(tmp_path / name) for name in ("0.npy", "absent.png", "255.npy")))
+    assert result.returncode == 3 and "absent.png" in result.stderr
+    assert [line.split(": ")[1].split()[0] for line in result.stdout.splitlines()] == ["dark", "bright"]

@@ -124,13 +124,3 @@ def test_overlaps_by_hand() -> None:
     one = np.array([[0, 0, 10, 10], [0, 0, 0, 0]], float)
     other = np.array([[5, 0, 15, 10], [20, 20, 30, 30], [0, 0, 10, 10]], float)
     np.testing.assert_allclose(boxes.overlaps(one, other), [[1 / 3, 0, 1], [0, 0, 0]])
-
-
-def test_same_needs_a_partner_each() -> None:
-    a = np.array([[0, 0, 10, 10, 0.9, 0], [20, 20, 30, 30, 0.8, 1]], np.float32)
-    b = a[::-1].copy()
-    assert boxes.same(a, b, 0.9) and not boxes.same(a, b[:1], 0.9)
-    b[0, 5] = 0
-    assert not boxes.same(a, b, 0.9)
-    twice = np.stack([a[0], a[0]])
-    assert not boxes.same(twice, np.stack([a[0], a[1]]), 0.9)

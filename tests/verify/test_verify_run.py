@@ -15,12 +15,15 @@ import tiny_bundle as tiny
 from simulated import SimulatedClock
 
 from edgeft import backends as runtime
+from edgeft import data as datasets
 from edgeft.bundle import reader as bundle
+from edgeft.config.recipe import Data
 from edgeft.core import files
 from edgeft.core.errors import BundleError, DataError
 from edgeft.measure import quads
 from edgeft.report import html, junit, markdown, text, words
 from edgeft.verify import digests
+from edgeft.verify.evaluate import judged
 from edgeft.verify.run import run
 
 pytestmark = pytest.mark.board
@@ -122,6 +125,45 @@ def test_an_artifact_that_takes_longer_is_called_slower_although_no_limit_is_set
     assert latency["verdict"] == "pass" and "slower than float" in latency["why"] and "(now stem)" in latency["why"]
     assert report["keep_float"] == ["stem"]
     assert "int8 is slower than float on the host" in text.render(report)
+
+
+def undivided(folder: Path, count: int = 20) -> Path:
+    """So many samples of each class, without splits."""
+    levels = {"bright": 230, "dark": 20, "grey": 127}
+    images = np.stack([tiny.pixels(levels[label] + i % 10 - 5) for label in sorted(levels) for i in range(count)])
+    path = folder / "flat.npz"
+    np.savez(path, train_images=images, train_labels=np.repeat(np.arange(3), count), labels=np.array(sorted(levels)))
+    return path
+
+
+def test_data_without_splits_is_judged_as_a_whole(made, tmp_path):
+    path = undivided(tmp_path)
+    report = run(made, path, measure_latency=False)
+    assert gate(report, "accuracy")["n"] == gate(report, "agreement")["n"] == 60
+    assert report["data"]["n"] == 60 and report["data"]["notes"][0] == f"all 60 samples, since {path} has no test split"
+    assert f"data: all 60 samples, since {path}" in text.render(report)
+    few = run(made, path, measure_latency=False, most=30)
+    assert few["data"]["n"] == 30 and "30 of 60 samples" in few["data"]["notes"]
+
+
+def test_one_class_alone_is_judged_too(made, tmp_path):
+    images = np.stack([tiny.pixels(20 + i % 10) for i in range(12)])
+    np.savez(tmp_path / "dark.npz", train_images=images, train_labels=np.zeros(12, int), labels=np.array(["dark"]))
+    _, split, _ = judged(bundle.open(made), tmp_path / "dark.npz")
+    assert len(split) == 12
+
+
+@pytest.mark.parametrize("known", ["by its path", "by its content"])
+def test_of_the_training_data_only_the_test_split_is_judged(made, tmp_path, known):
+    path = undivided(tmp_path)
+    recipe = {"data": {"format": "npz", "path": str(path) if known == "by its path" else "elsewhere"}}
+    digest = (
+        datasets.fingerprint(datasets.open(Data(format="npz", path=str(path)))) if known == "by its content" else ""
+    )
+    edit(made, provenance={"recipe": recipe, "data": digest})
+    report = run(made, path, measure_latency=False)
+    assert gate(report, "accuracy")["n"] == report["data"]["n"] == 9
+    assert report["data"]["notes"][0].startswith("9 of 60 samples: the other samples were used to train")
 
 
 def test_without_data_accuracy_is_advisory_and_never_a_pass(made, data):

@@ -274,7 +274,8 @@ def _dataset(
         rows = np.asarray(pool.seen[pool.rows[parts[0]]], np.float64).reshape(len(parts[0]), -1)
         facts |= {"inputs": rows.shape[1], "mean": rows.mean(axis=0).tolist(), "std": rows.std(axis=0).tolist()}
     count = len(np.unique(groups))
-    note = f"{len(done)} steps in {count} stretches or episodes, divided whole with seed {spec.split_seed}"
+    divided = "" if undivided else f", divided whole with seed {spec.split_seed}"
+    note = f"{len(done)} steps in {count} stretches or episodes{divided}"
     return Dataset(name, labels, splits, [note], facts)
 
 

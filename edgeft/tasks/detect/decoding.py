@@ -18,14 +18,17 @@ from ...core.metric import Metric
 from ...inputs import letterbox
 from ...inputs.letterbox import configure, preprocess, read
 from ...metrics import average_precision as ap
-from ...metrics.boxes import CANDIDATES, NMS_IOU, cells, detections, input_size, levels, overlaps, same, suppress
+from ...metrics.boxes import detections, input_size, levels
+from .comparing import SHOWN, boxes_of, compare
 
 __all__ = [
     "EXTRA_METRICS",
     "METRIC",
     "NAME",
+    "SHOWN",
     "alike",
     "chance",
+    "compare",
     "configure",
     "decisions",
     "decode",
@@ -48,14 +51,8 @@ __all__ = [
 NAME = "detect"
 METRIC = Metric("AP50", "fraction", max_drop=0.02)
 EXTRA_METRICS = (Metric("ap50_95", "fraction"), Metric("ap75", "fraction"))
-#: boxes are shown from this score on; the metric counts them from `COUNTED` on, ranked
-SHOWN, COUNTED = 0.3, 0.01
-#: float and quantized say the same of a picture when their boxes overlap so much, one to one
-SAME_IOU = 0.8
-#: a decision this far below `SHOWN` (in logits) is none that rounding could make one
-_NEAR = 3.0
-#: two boxes whose overlap is this close to the limit of suppression may be one or two
-_CLOSE = 0.05
+#: the metric counts boxes from this score on, ranked; they are shown from `SHOWN` on
+COUNTED = 0.01
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -230,37 +227,16 @@ def decisions(outputs: Outputs) -> np.ndarray:
 
 def alike(first: Outputs, second: Outputs) -> np.ndarray:
     """(N,) bool: the same boxes are shown, each of the same class and with an overlap of at least `SAME_IOU`."""
-    pairs = zip(detections(first, SHOWN), detections(second, SHOWN))
-    return np.array([same(a, b, SAME_IOU) for a, b in pairs], bool)
+    compared = compare(first, second)
+    same = np.ones(len(levels(first)[0].logits), bool)
+    np.logical_and.at(same, compared.sample, compared.equal)
+    return same
 
 
 def margins(outputs: Outputs) -> np.ndarray:
-    """(N,) logits by which a picture's boxes are decided: how far the nearest score is from being shown or no longer
-    shown, and how far each box is ahead of a suppressed rival that is another box (an overlap below `SAME_IOU`).
-
-    0 where a shown rival is suppressed, or not, by an overlap close to the limit.
-    """
-    pyramid = levels(outputs)
-    return np.array([_margin(*cells(pyramid, i)) for i in range(len(pyramid[0].logits))], np.float64)
-
-
-def _margin(logits: np.ndarray, boxes: np.ndarray) -> float:
-    floor = float(np.log(SHOWN / (1 - SHOWN)))
-    best = np.where(np.isnan(logits), -np.inf, logits).max(axis=1)
-    at = np.flatnonzero((best >= floor - _NEAR) & np.isfinite(boxes).all(axis=1))
-    at = at[np.argsort(-best[at], kind="stable")[:CANDIDATES]]
-    score, kind, place = best[at], logits[at].argmax(axis=1), boxes[at]
-    survivors = suppress(place, kind, NMS_IOU)
-    margin = float(np.abs(score[survivors] - floor).min(initial=_NEAR))
-    for k in survivors[score[survivors] >= floor]:
-        later = np.flatnonzero(kind == kind[k])
-        later = later[later > k]
-        shared = overlaps(place[k : k + 1], place[later])[0]
-        rivals = later[(shared > NMS_IOU) & (shared < SAME_IOU)]
-        margin = min(margin, float((score[k] - score[rivals]).min(initial=_NEAR)))
-        if (score[later[np.abs(shared - NMS_IOU) < _CLOSE]] >= floor).any():
-            return 0.0
-    return margin
+    """(N,) logits by which a picture's boxes are decided: the least certain of its shown boxes, or the nearest
+    candidate that is not shown; see `comparing`."""
+    return np.array([min(boxes.margin.min(initial=np.inf), boxes.hidden) for boxes in boxes_of(outputs)], np.float64)
 
 
 def chance(targets: np.ndarray) -> float:

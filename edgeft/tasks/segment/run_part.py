@@ -1,16 +1,35 @@
-"""Segmentation: logits (1, C, h, w) -> the shares of the classes on the graph's own grid."""
+"""Segmentation: logits (1, C, h, w) -> the shares of the classes at the picture's own size, as `edgeft predict`."""
 
 import numpy as np
 
+VOID = 255
+
 
 def tell(outputs, raw, spec, labels):
-    logits = np.asarray(next(iter(outputs.values())), np.float64)[0]
-    decided = logits.argmax(axis=0)[np.isfinite(logits.max(axis=0))]
-    if not decided.size:
-        return "undecided (the outputs are not finite)"
-    shares = np.bincount(decided, minlength=len(labels)) / logits[0].size
+    logits = np.asarray(next(iter(outputs.values())), np.float32)[0]
+    decided = decided_pixels(logits, raw.shape[:2])
+    shares = np.bincount(decided.ravel(), minlength=256)[: len(labels)] / decided.size
     order = [i for i in np.argsort(-shares, kind="stable")[:5] if shares[i] >= 0.005]
-    return ", ".join(f"{labels[i]} {100 * shares[i]:.0f} %" for i in order)
+    return ", ".join(f"{labels[i]} {100 * shares[i]:.0f} %" for i in order) or "undecided"
+
+
+def decided_pixels(logits, size):
+    """Class numbers (height, width) of logits (C, h, w), enlarged bilinearly (half-pixel centres); VOID = undecided."""
+    rows, columns = (mixing(old, new) for old, new in zip(logits.shape[1:], size))
+    with np.errstate(invalid="ignore"):
+        large = np.matmul(np.matmul(rows, logits), columns.T) if logits.shape[1:] != tuple(size) else logits
+    return np.where(np.isfinite(large.max(axis=0)), large.argmax(axis=0), VOID)
+
+
+def mixing(old, new):
+    """Weights (new, old): each new place is a mixture of the two nearest old ones."""
+    at = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0.0)
+    low = np.minimum(at.astype(np.int64), old - 1)
+    share = (at - low).astype(np.float32)
+    weights = np.zeros((new, old), np.float32)
+    np.add.at(weights, (np.arange(new), low), 1 - share)
+    np.add.at(weights, (np.arange(new), np.minimum(low + 1, old - 1)), share)
+    return weights
 
 
 def decisions(expected, got, allowed):
