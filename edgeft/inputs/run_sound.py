@@ -1,42 +1,83 @@
 """Sounds: the same arithmetic in the same order as edgeft/inputs/sound.py and sound_file.py."""
 
-import os
-
 import numpy as np
 
 from ..core.runner import Stop
 
-INPUTS = "PCM .wav files"
+INPUTS = ".wav files (other sound files with the package soundfile)"
 
 
 def read(path):
-    """{"samples": int16 or float32 (T,), "rate": hertz} of a PCM .wav file, its channels averaged."""
-    import wave
-
+    """{"samples": int16 or float32 (T,), "rate": hertz} of a sound file, its channels averaged."""
     try:
-        with wave.open(path, "rb") as file:
-            channels, width, rate, count = (
-                file.getnchannels(),
-                file.getsampwidth(),
-                file.getframerate(),
-                file.getnframes(),
-            )
-            held = count * channels * width <= os.path.getsize(path)  # what the header claims may not be there
-            stored = file.readframes(count) if held else b""
-    except (OSError, EOFError, RuntimeError, wave.Error) as error:
-        raise Stop(3, f"{path}: not readable as a PCM .wav ({error})") from error
-    if count == 0 or not 0 < rate <= 768000 or width > 4 or len(stored) != count * channels * width:
+        with open(path, "rb") as file:
+            content = file.read(2**29)
+    except OSError as error:
+        raise Stop(3, f"{path}: cannot be read ({error})") from error
+    layout = wav_layout(content, path)
+    if layout is None:
+        return by_soundfile(path)
+    floating, channels, rate, width, start, size = layout
+    count = size // (channels * width)
+    stored = content[start : start + count * channels * width]
+    if count == 0 or not 0 < rate <= 768000 or len(stored) != count * channels * width:
         raise Stop(3, f"{path}: empty or truncated")
-    if width == 2:
-        samples: np.ndarray = np.frombuffer(stored, "<i2").astype(np.int16)
+    if floating:
+        samples: np.ndarray = np.frombuffer(stored, f"<f{width}").astype(np.float32)
+    elif width == 2:
+        samples = np.frombuffer(stored, "<i2").astype(np.int16)
     elif width == 1:
         samples = (np.frombuffer(stored, np.uint8).astype(np.float32) - np.float32(128)) / np.float32(128)
     else:
         wide = np.zeros((len(stored) // width, 4), np.uint8)
         wide[:, 4 - width :] = np.frombuffer(stored, np.uint8).reshape(-1, width)
         samples = (wide.view("<i4")[:, 0] / 2.0**31).astype(np.float32)
+    return mono(samples, channels, rate, path)
+
+
+def wav_layout(content, path):
+    """(floating point?, channels, rate, bytes a sample, offset, bytes) of a .wav; None where soundfile may know it."""
+    wav = content[:4] == b"RIFF" and content[8:12] == b"WAVE"
+    if not wav and not path.lower().endswith((".wav", ".wave")):
+        return None
+    total, at, form = int.from_bytes(content[4:8], "little"), 12, b""
+    while wav and at + 8 <= len(content):
+        name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
+        at += 8
+        if name == b"data" and len(form) >= 16:
+            tag, channels, bits = (int.from_bytes(form[i : i + 2], "little") for i in (0, 2, 14))
+            if tag == 0xFFFE and len(form) >= 26:  # WAVE_FORMAT_EXTENSIBLE
+                tag = int.from_bytes(form[24:26], "little")
+            width = (bits + 7) // 8
+            if not channels or not ((tag == 1 and 1 <= width <= 4) or (tag == 3 and width in (4, 8))):
+                return None
+            # a size that is not known, as of a sound out of a pipe: it ends where the file does
+            if (size >= 0x7FFFF000 and total >= 0x7FFFF000) or (size == 0 and total in (0, 0xFFFFFFFF)):
+                size = len(content) - at
+            return tag == 3, channels, int.from_bytes(form[4:8], "little"), width, at, size
+        if name == b"fmt ":
+            form = content[at : at + min(size, 40)]
+        at += size + size % 2
+    raise Stop(3, f"{path}: not readable as a .wav")
+
+
+def by_soundfile(path):
+    try:
+        import soundfile
+    except ImportError:
+        raise Stop(4, f"{path}: reading it needs soundfile: pip install soundfile") from None
+    try:
+        values, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except Exception as error:  # errors of the library and of its C half
+        raise Stop(3, f"{path}: not readable as a sound ({error})") from error
+    return mono(values.reshape(-1), values.shape[1], int(rate), path)
+
+
+def mono(samples, channels, rate, path):
+    if samples.dtype != np.int16 and not np.isfinite(samples).all():
+        raise Stop(3, f"{path}: holds samples that are not finite")
     if channels > 1:
-        if width == 2:
+        if samples.dtype == np.int16:
             samples = samples.astype(np.float32) / np.float32(32768)
         samples = samples.reshape(-1, channels).mean(axis=1, dtype=np.float64).astype(np.float32)
     return {"samples": samples, "rate": rate}

@@ -104,3 +104,73 @@ def test_without_soundfile_the_command_is_said(tmp_path: Path, monkeypatch: Any)
     with pytest.raises(Missing, match=r"edgeft\[audio\]"):
         sound_file.read(tmp_path / "a.flac")
     assert sound_file.read(sounds.write(tmp_path / "a.wav", WAVE))["rate"] == 8000
+
+
+def wav(values: np.ndarray, tag: int = 1, extensible: bool = False, size: int | None = None, rate: int = 8000) -> bytes:
+    """A .wav of (T,) or (T, channels) with a header of its own; `size` is stated in place of the true ones."""
+    width = 3 if values.dtype == np.uint8 and values.shape[-1] == 3 else values.dtype.itemsize
+    channels = values.shape[1] if values.ndim == 2 and width != 3 else 1
+    stored = values.tobytes()
+    form = struct.pack("<HHIIHH", 0xFFFE if extensible else tag, channels, rate, 0, channels * width, 8 * width)
+    if extensible:
+        guid = struct.pack("<H", tag) + bytes.fromhex("000000001000800000aa00389b71")
+        form += struct.pack("<HHI", 22, 8 * width, 0) + guid
+    chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"LIST" + struct.pack("<I", 3) + b"abc\0"
+    total, stated = (4 + len(chunks) + 8 + len(stored), len(stored)) if size is None else (size, size)
+    return b"RIFF" + struct.pack("<I", total) + b"WAVE" + chunks + b"data" + struct.pack("<I", stated) + stored
+
+
+def headers() -> dict[str, bytes]:
+    wide = (WAVE.astype(np.int32) << 16).view(np.uint8).reshape(-1, 4)[:, 1:]
+    return {
+        "extensible.wav": wav(WAVE, extensible=True),
+        "extensible24.wav": wav(np.ascontiguousarray(wide), extensible=True),
+        "float.wav": wav((WAVE / 32768).astype(np.float32), tag=3),
+        "double.wav": wav(WAVE / 32768, tag=3, extensible=True),
+        "ffmpeg.wav": wav(WAVE, size=0xFFFFFFFF),
+        "sox.wav": wav(WAVE, size=0x7FFFF000),
+        "none.wav": wav(WAVE, size=0),
+        "stereo.wav": wav(np.stack([WAVE, WAVE], 1), size=0xFFFFFFFF) + b"\1",
+    }
+
+
+@pytest.mark.parametrize("name", headers())
+def test_headers_of_the_field_are_read_by_the_library_and_by_run_py(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Extensible ones, floating point, and those of pipes, whose sizes are not known; without soundfile."""
+    from edgeft.inputs import run_sound
+
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    path = tmp_path / name
+    path.write_bytes(headers()[name])
+    raw, board = sound_file.read(path), run_sound.read(str(path))
+    assert raw["rate"] == board["rate"] == 8000 and sound_file.probe(path) == (8000, 400)
+    assert raw["samples"].dtype == board["samples"].dtype and np.array_equal(raw["samples"], board["samples"])
+    scale = 1 if raw["samples"].dtype == np.float32 else 32768
+    assert np.abs(raw["samples"] / scale - WAVE / 32768).max() < 1e-6
+
+
+@pytest.mark.parametrize("content", [wav(WAVE)[:-9], wav(WAVE)[:50], b"RIFF", b"words", wav(WAVE, size=2**27)])
+def test_broken_files_are_named_by_run_py_too(tmp_path: Path, content: bytes) -> None:
+    from edgeft.core.runner import Stop
+    from edgeft.inputs import run_sound
+
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(Stop, match=r"a\.wav"):
+        run_sound.read(str(tmp_path / "a.wav"))
+    with pytest.raises(DataError, match=r"a\.wav"):
+        sound_file.read(tmp_path / "a.wav")
+
+
+def test_run_py_reads_other_files_with_soundfile_or_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeft.core.runner import Stop
+    from edgeft.inputs import run_sound
+
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "a.flac", np.stack([WAVE, WAVE // 2], 1), 11_025)
+    raw, board = sound_file.read(tmp_path / "a.flac"), run_sound.read(str(tmp_path / "a.flac"))
+    assert np.array_equal(raw["samples"], board["samples"]) and raw["rate"] == board["rate"]
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(Stop, match="pip install soundfile"):
+        run_sound.read(str(tmp_path / "a.flac"))
