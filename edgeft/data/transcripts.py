@@ -1,8 +1,7 @@
 """Recordings with transcripts: `train/ val/ test/` or one folder that is divided here, of format "wav-folder".
 
-Each split folder has a table of its recordings, `metadata` or `transcripts` as .csv, .tsv or .jsonl, with the columns
-`file` and `text` (or those that `data.columns` names), or beside every recording a .txt with what is said. Tokens are
-the words, or the characters, of the training texts: `data.units`.
+Each split folder has a table of its recordings, or another of the layouts in `transcript_sources.py`. Tokens are the
+words, or the characters, of the training texts: `data.units`.
 
 A line that cannot be used is named and left out; more than 5 % of them in a split stop the run. Recordings that cannot
 be decoded, are too long, or too short for their text are treated alike when a split is first used.
@@ -10,9 +9,8 @@ be decoded, are too long, or too short for their text are treated alike when a s
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,22 +18,16 @@ from typing import Any
 import numpy as np
 
 from ..config import recipe
-from ..core.errors import DataError, RecipeError, nearest
+from ..core.errors import DataError, RecipeError
 from ..inputs import sound_file
 from ..inputs import text as texts
 from ..metrics import ctc
 from ..tasks.speech import decoding as speech
-from .delimited import Lines, Oddities, parted, quoting_hint, records
-from .folders import MAX_UNREADABLE, SCAN_LIMIT, Scanned, readable, split_folders
+from .folders import MAX_UNREADABLE, SCAN_LIMIT, Scanned, readable
 from .formats.wav_folder import SUFFIXES, by_group
 from .samples import NAMES, Dataset, Split, complete
+from .transcript_sources import Entry, Source, sources
 
-TABLES = tuple(f"{stem}.{kind}" for stem in ("metadata", "transcripts") for kind in ("csv", "tsv", "jsonl"))
-#: what the columns may be called where the recipe does not say
-COLUMNS = {
-    "file": ("file", "file_name", "path", "audio", "wav"),
-    "text": ("text", "transcription", "transcript", "sentence"),
-}
 #: more words than this are no list of commands: characters say them all
 MAX_WORDS = 5000
 #: what a convolutional net for CTC leaves of the frames
@@ -44,12 +36,17 @@ SUBSAMPLING = 2
 
 @dataclass(frozen=True)
 class Row:
-    """A recording: its file, its words, where that is written, and its group ("" = none)."""
+    """A recording: its file, its words, where that is written, its group ("" = none), and its part in seconds.
+
+    An `end` of 0 stands for all of the file.
+    """
 
     path: Path
     words: tuple[str, ...]
     where: str
     group: str = ""
+    start: float = 0.0
+    end: float = 0.0
 
 
 class Recordings:
@@ -71,6 +68,8 @@ class Recordings:
         except DataError as error:
             error.where = f"{error.where} ({row.where})"
             raise
+        if row.end:
+            raw["samples"] = raw["samples"][round(row.start * raw["rate"]) : round(row.end * raw["rate"])]
         long = len(raw["samples"]) / raw["rate"]
         if self.seconds and long > self.seconds:
             raise DataError(
@@ -112,7 +111,11 @@ def open(spec: recipe.Data) -> Dataset:
     if spec.pattern:
         raise RecipeError("is for recordings that are classes", where="data.pattern", remedy="leave it out")
     notes: list[str] = []
-    rows_of = {name: _rows(folder, spec, notes) for name, folder in split_folders(root, notes).items()}
+    sources_of = sources(root, spec, notes)
+    rows_of = {name: _rows(root, parts, notes) for name, parts in sources_of.items()}
+    _unlisted(rows_of, sources_of, notes)
+    if spec.group and not any(row.group for rows in rows_of.values() for row in rows):
+        raise DataError("no line names it", where="data.group", remedy="leave it out, or name a column of speakers")
     labels = _vocabulary(rows_of.get("train") or [row for rows in rows_of.values() for row in rows], spec.units, root)
     values = {**speech.DEFAULTS, **spec.sound}
     all_rows = [row for name in NAMES for row in rows_of.get(name, ())]
@@ -130,7 +133,10 @@ def open(spec: recipe.Data) -> Dataset:
     if spec.group:
         splits, note = by_group(splits, np.array([row.group for row in all_rows]), spec, str(root))
     else:
+        missing = len(splits) < len(NAMES)
         splits, note = complete(splits, spec.split, spec.split_seed, str(root))
+        if missing and note and any(row.group for row in all_rows):
+            note.append('voices may be in several splits: data.group = "speaker" divides whole speakers')
     notes += note
     return Dataset(
         str(root), labels, _Checked(splits, notes, labels, str(root), "recordings"), notes, _facts(all_rows, spec)
@@ -177,60 +183,57 @@ def _facts(rows: list[Row], spec: recipe.Data) -> dict[str, Any]:
         except DataError:
             continue
         rates.append(rate)
-        longest = max(longest, count / rate)
+        longest = max(longest, rows[i].end - rows[i].start or count / rate)
     if not rates:
         return {"kind": "sound", "units": spec.units}
     known, counts = np.unique(rates, return_counts=True)
     return {"kind": "sound", "units": spec.units, "rate": int(known[counts.argmax()]), "longest": longest}
 
 
-# --- tables and texts -------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _rows(folder: Path, spec: recipe.Data, notes: list[str]) -> list[Row]:
-    """The usable recordings of one split's folder, as its table or its texts have them."""
-    sounds = {p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")}
-    tables = [folder / name for name in TABLES if (folder / name).is_file()]
-    if len(tables) > 1:
-        raise DataError(
-            f"both {tables[0].name} and {tables[1].name} are there: which one is meant?",
-            where=str(folder),
-            remedy="keep one table in this folder",
-        )
-    if not tables and not any(path.with_suffix(".txt").is_file() for path in sounds):
-        raise DataError(
-            "holds no transcripts",
-            where=str(folder),
-            remedy=f"expected {TABLES[0]} with the columns file and text, or a .txt beside every recording",
-        )
-    if spec.group and not tables:
-        raise RecipeError("names a column, and there is no table", where="data.group", remedy="leave it out")
+def _rows(root: Path, sources: list[Source], notes: list[str]) -> list[Row]:
+    """The usable recordings of one split."""
     rows: list[Row] = []
-    faults: list[str] = []
-    faulty_lines = 0
-    listed: dict[Path, str] = {}
-    entries = _table(tables[0], spec, notes) if tables else _beside(folder, sorted(sounds))
-    for entry in entries:
-        try:
-            if entry.fault:
-                raise ValueError(entry.fault)
-            row = _row(folder, entry.where, entry.values)
-            if row.path in listed:
-                raise ValueError(f"{row.path.name} is listed a second time, after {listed[row.path]}")
-        except ValueError as error:
-            faults.append(f"{entry.where}: {error}")
-            faulty_lines += entry.lines
-            continue
-        listed[row.path] = entry.where
-        rows.append(row)
-    _judge(faults, faulty_lines, len(rows), folder, notes)
-    unlisted = sorted(sounds - set(listed)) if tables else []
-    if unlisted:
-        notes.append(
-            f"{_called(folder)}: {len(unlisted)} of {len(sounds)} recordings are left out, since {tables[0].name} has "
-            f"no usable line for them, for example {unlisted[0]}"
-        )
+    listed: dict[tuple[Path, float], str] = {}
+    for source in sources:
+        faults: list[str] = []
+        faulty_lines, usable = 0, 0
+        for entry in source.entries():
+            try:
+                if entry.fault:
+                    raise ValueError(entry.fault)
+                row = _row(root, source.folder, entry)
+                if (row.path, row.start) in listed:
+                    first = listed[row.path, row.start]
+                    raise ValueError(f"{row.path.name} is listed a second time, after {first}")
+            except ValueError as error:
+                faults.append(f"{entry.where}: {error}")
+                faulty_lines += entry.lines
+                continue
+            listed[row.path, row.start] = entry.where
+            rows.append(row)
+            usable += 1
+        _judge(faults, faulty_lines, usable, source.folder, notes)
     return rows
+
+
+def _unlisted(rows_of: Mapping[str, list[Row]], sources_of: Mapping[str, list[Source]], notes: list[str]) -> None:
+    """Note the recordings in the folders of tables that no split lists."""
+    listed = {row.path for rows in rows_of.values() for row in rows}
+    tables: dict[Path, list[str]] = {}
+    for source in (source for parts in sources_of.values() for source in parts if source.table):
+        tables.setdefault(source.folder, []).append(source.table)
+    for folder, names in tables.items():
+        sounds = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+        absent = sorted(set(sounds) - listed)
+        if absent:
+            notes.append(
+                f"{_called(folder)}: {len(absent)} of {len(sounds)} recordings are left out, since "
+                f"{' and '.join(names)} {'have' if len(names) > 1 else 'has'} no usable line for them, for example "
+                f"{absent[0]}"
+            )
 
 
 def _called(folder: Path) -> str:
@@ -249,9 +252,9 @@ def _judge(faults: list[str], lines: int, good: int, folder: Path, notes: list[s
     notes.append(f"{_called(folder)}: skipped: {problem}")
 
 
-def _row(folder: Path, where: str, values: Mapping[str, Any]) -> Row:
+def _row(root: Path, folder: Path, entry: Entry) -> Row:
     """A usable row; raises `ValueError` saying what is wrong with it."""
-    name, transcript = values["file"], values["text"]
+    name, transcript = entry.values["file"], entry.values["text"]
     if not isinstance(name, str) or not name.strip():
         raise ValueError("no file is named")
     if not isinstance(transcript, str):
@@ -262,114 +265,28 @@ def _row(folder: Path, where: str, values: Mapping[str, Any]) -> Row:
     words = tuple(speech.words_of(transcript))
     if not words:
         raise ValueError(f"the text {transcript!r} has no words")
-    inside = PurePosixPath(name.strip().replace("\\", "/"))
-    if inside.is_absolute() or ".." in inside.parts:
+    path = _file(root, folder, name.strip().replace("\\", "/"), entry.anywhere)
+    start, end = float(entry.values.get("start", 0)), float(entry.values.get("end", 0))
+    if not (0 <= start < end or start == end == 0):
+        raise ValueError(f"its part from {start:g} to {end:g} s is none")
+    return Row(path, words, entry.where, str(entry.values.get("group") or ""), start, end)
+
+
+def _file(root: Path, folder: Path, name: str, anywhere: bool) -> Path:
+    """The file that a line names: in the folder, or with `anywhere` (the absolute paths of Kaldi and NeMo) where it is.
+
+    Where nothing is at an absolute path, the data may have been moved: its last parts are looked for below `root`.
+    """
+    inside = PurePosixPath(name)
+    if not anywhere and (inside.is_absolute() or ".." in inside.parts):
         raise ValueError(f"{name!r} is not inside the folder")
-    path = folder / inside
-    if not path.is_file():
+    if anywhere and inside.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{name!r} is no sound file")
+    candidates = [folder / inside]
+    if anywhere:
+        parts = [part for part in inside.parts if part not in ("/", "..", ".")]
+        candidates += [root / PurePosixPath(*parts[i:]) for i in range(len(parts))]
+    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if path is None:
         raise ValueError(f"there is no file {inside}")
-    return Row(path, words, where, str(values.get("group", "")))
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of a table or one text file: its place, {file, text, group}, what is wrong with it or "", its lines."""
-
-    where: str
-    values: Mapping[str, Any]
-    fault: str = ""
-    lines: int = 1
-
-
-def _beside(folder: Path, sounds: list[Path]) -> Iterator[Entry]:
-    for path in sounds:
-        beside = path.with_suffix(".txt")
-        values = {"file": path.relative_to(folder).as_posix(), "text": ""}
-        if not beside.is_file():
-            yield Entry(str(path), values, f"there is no {beside.name} beside it")
-            continue
-        try:
-            values["text"] = beside.read_bytes().decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            yield Entry(str(beside), values, f"is not readable as UTF-8 text ({error})")
-            continue
-        yield Entry(str(beside), values)
-
-
-def _table(path: Path, spec: recipe.Data, notes: list[str]) -> Iterator[Entry]:
-    """The entries of a table, one a record; after the last one `notes` tells what is odd about the whole."""
-    try:
-        with path.open("rb") as file:
-            lines = Lines(file)
-            if path.suffix == ".jsonl":
-                yield from _objects(lines, path, spec)
-            else:
-                yield from _records(lines, path, spec, notes)
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
-
-
-def _records(lines: Lines, path: Path, spec: recipe.Data, notes: list[str]) -> Iterator[Entry]:
-    form = parted("\t" if path.suffix.lower() == ".tsv" else ",", spec.quoting)
-    entries = records(lines, form)
-    header = next(entries, None)
-    if header is None:
-        raise DataError("is empty", where=str(path))
-    if header.problem:
-        raise DataError(f"the header cannot be read ({header.problem})", where=f"{path}:1")
-    head = [name.strip() for name in header.fields]
-    at = {key: head.index(name) for key, name in _columns(head, f"{path}:1", spec).items()}
-    oddities = Oddities(path, form, len(head))
-    for record in entries:
-        if not record.fields and not record.problem:
-            continue
-        where, fault = f"{path}:{record.first}", record.fault(len(head))
-        if record.problem:
-            fault = f"is not a line of a table ({record.problem}){record.span}"
-        if fault:
-            yield Entry(where, {}, fault, record.lines)
-            continue
-        oddities.look(record)
-        yield Entry(where, {key: record.fields[i] for key, i in at.items()}, "", record.lines)
-    notes += oddities.notes()
-
-
-def _objects(lines: Lines, path: Path, spec: recipe.Data) -> Iterator[Entry]:
-    names: dict[str, str] = {}
-    for line in lines:
-        where = f"{path}:{lines.number}"
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield Entry(where, {}, f"is not JSON ({error or 'nested too deeply'})")
-            continue
-        if not isinstance(values, dict):
-            yield Entry(where, {}, "is not a JSON object")
-            continue
-        names = names or _columns(list(values), where, spec)
-        absent = [name for name in names.values() if name not in values]
-        fault = f"has no {absent[0]!r}" if absent else ""
-        yield Entry(where, {key: values.get(name) for key, name in names.items()}, fault)
-
-
-def _columns(head: list[str], where: str, spec: recipe.Data) -> dict[str, str]:
-    """The file's own names of the columns that are read."""
-    for key in spec.columns:
-        if key not in COLUMNS:
-            raise RecipeError(f"unknown column {key!r}", where="data.columns", remedy=nearest(key, COLUMNS))
-    expected = {key: (spec.columns[key],) if key in spec.columns else known for key, known in COLUMNS.items()}
-    if spec.group:
-        expected["group"] = (spec.group,)
-    matching = {key: [name for name in names if name in head] for key, names in expected.items()}
-    for key, names in matching.items():
-        if not names or head.count(names[0]) > 1:
-            problem = f"has no column {expected[key][0]!r}" if not names else f"has twice the column {names[0]!r}"
-            raise DataError(
-                f"{problem}, only {', '.join(map(repr, head[:8]))}",
-                where=where,
-                remedy=quoting_hint(expected[key][0], head)
-                or 'name its columns: data.columns = { file = "...", text = "..." }',
-            )
-    return {key: names[0] for key, names in matching.items()}
+    return path

@@ -123,6 +123,8 @@ def test_a_bad_line_is_named_and_left_out(tmp_path: Path, kind: str) -> None:
     folder = table(tmp_path)
     recordings(folder, 1, first=99)
     (folder / "099.wav").rename(folder / "good.wav")
+    content = (folder / "metadata.csv").read_bytes()
+    (folder / "metadata.csv").write_bytes(b"\xef\xbb\xbf" + content)  # UTF-8 whatever its lines hold
     with (folder / "metadata.csv").open("ab") as file:
         file.write(line.encode("utf-8", "surrogateescape") + b"\n")
     made = data.open(of(folder))

@@ -253,5 +253,8 @@ FORMAT = Format(
     name="wav-folder",
     description="Sounds with classes, or with transcripts where data.units is set, in folders.",
     open=open,
-    keys=("path", "split", "split_seed", "pattern", "group", "units", "columns", "quoting"),
+    keys=(
+        *("path", "split", "split_seed", "pattern", "group", "units", "columns"),
+        *("delimiter", "encoding", "quoting", "header"),
+    ),
 )
