@@ -1,0 +1,112 @@
+"""What `scripts/` promises: the order of long tests, rooms that run at once, and the floor of coverage."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = [f"tests/test_{name}.py" for name in "abcdefghijklmn"]
+
+
+ordered = runpy.run_path(str(ROOT / "scripts" / "slow_order.py"))["ordered"]
+
+
+def test_no_long_test_is_always_left_out() -> None:
+    """A run once a week that has time for five of fourteen files has begun each of them within half a year."""
+    weeks = [ordered(FILES, datetime.date(2026, 1, 5) + datetime.timedelta(weeks=week)) for week in range(26)]
+    assert all(sorted(week) == FILES for week in weeks)
+    assert {name for week in weeks for name in week[:5]} == set(FILES)
+
+
+def test_the_order_of_a_day_does_not_depend_on_the_machine() -> None:
+    day = datetime.date(2026, 11, 30)
+    assert ordered(FILES, day) == ordered(FILES[::-1], day) != ordered(FILES, day + datetime.timedelta(days=1))
+
+
+ROOMS = ("devices", "export", "personalize", "tune", "small")
+SETTINGS = """
+[tool.pytest.ini_options]
+addopts = "-m 'not slow'"
+markers = ["slow: long"]
+[tool.coverage.run]
+source_pkgs = ["edgeft"]
+parallel = true
+[tool.coverage.report]
+fail_under = 75
+"""
+TEST = """
+import pytest
+from edgeft import twice
+def test_it(): assert twice(2) == 4
+@pytest.mark.slow
+def test_long(): assert twice(3) == 6
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A small project with our `scripts/test`, a test a room, and an environment that has everything."""
+    pytest.importorskip("coverage", reason="scripts/test measures coverage")
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    programs = {
+        "scripts/lint": "#!/bin/sh\n",
+        ".venv-test/bin/pip": "#!/bin/sh\n",
+        ".venv-test/bin/python": f'#!/bin/sh\nPYTHONPATH=. exec "{sys.executable}" "$@"\n',
+    }
+    for name, text in programs.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "pyproject.toml").write_text(SETTINGS)
+    (tmp_path / "edgeft").mkdir()
+    (tmp_path / "edgeft" / "__init__.py").write_text("def twice(x):\n    return 2 * x\n")
+    for room in ROOMS:
+        (tmp_path / "tests" / room).mkdir(parents=True)
+        (tmp_path / "tests" / room / f"test_{room}.py").write_text(TEST)
+    (tmp_path / "tests" / "test_top.py").write_text(TEST)
+    return tmp_path
+
+
+def run(checkout: Path, *arguments: str, **variables: str) -> tuple[int, str]:
+    """Exit code and output of `scripts/test` there."""
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "EDGEFT_DATA": "here", **variables}
+    command = ["bash", str(checkout / "scripts" / "test"), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_rooms_run_at_once_and_each_is_shown_whole(checkout: Path) -> None:
+    code, output = run(checkout, "--slow-until", "40", JOBS="2")
+    assert code == 0, output
+    parts = re.split(r"^== (\S+)\n", output, flags=re.MULTILINE)
+    blocks = dict(zip(parts[1::2], parts[2::2]))
+    names = ["tests", *(f"tests/{room}" for room in ROOMS)]
+    names += [f"slow-tests/{name}" for name in ("test_top.py", *(f"{room}/test_{room}.py" for room in ROOMS))]
+    assert all("1 passed, 1 deselected" in blocks[name] for name in names), output
+    assert output.rstrip().endswith("12 passed, 0 failed, 0 skipped")
+
+
+@pytest.mark.slow
+def test_a_failed_room_fails_the_run(checkout: Path) -> None:
+    (checkout / "tests" / "small" / "test_small.py").write_text("def test_it():\n    assert 1 == 2\n")
+    code, output = run(checkout, "-k", "test_it", JOBS="1")
+    assert code != 0 and "5 passed, 1 failed, 0 skipped" in output, output
+
+
+@pytest.mark.slow
+def test_a_lowered_coverage_fails_the_run_and_long_tests_without_time_are_named(checkout: Path) -> None:
+    (checkout / "edgeft" / "unused.py").write_text("print()\n")  # two of three lines are less than 75 %
+    script = checkout / "scripts" / "test"
+    script.write_text(script.read_text().replace("minutes=$2", "minutes=1 SECONDS=60"))
+    code, output = run(checkout, "--slow-until", "1")
+    assert code != 0 and "less than fail-under" in output and "6 passed, 0 failed" in output, output
+    assert output.count("left out after 1 minutes: tests/") == 6, output
