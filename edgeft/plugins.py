@@ -144,6 +144,11 @@ DATA_FORMATS: Registry[Any] = Registry(
     "edgeft.data", "data format", "edgeft.data.record:Format", modules("data.formats", "FORMAT")
 )
 
+#: the number formats
+NUMBER_FORMATS: Registry[Any] = Registry(
+    "edgeft.formats", "number format", "edgeft.config.number_format:NumberFormat", modules("config.formats", "FORMAT")
+)
+
 #: where models come from
 MODEL_SOURCES: Registry[Any] = Registry(
     "edgeft.models",

@@ -39,7 +39,8 @@ class ExportRequest:
     `kind` says what `module` is: "quantized", lowered, with explicit quantize and dequantize; "float", the float32
     baseline with BatchNorm folded; "fixed", float32 too, whose inputs keep the sizes of `example` on every axis, since
     axis 0 means nothing (a training step). `example` holds one tensor an input, batch first. With `dynamic_batch` axis
-    0 of every input may have any length, unless the target asks for static shapes; else the batch is 1.
+    0 of every input may have any length, unless the target asks for static shapes; else the batch is 1. `weight_dtypes`
+    are the types that quantized weights are to be stored in.
     """
 
     module: torch.nn.Module
@@ -49,6 +50,7 @@ class ExportRequest:
     target: Target
     dynamic_batch: bool
     kind: Literal["quantized", "float", "fixed"] = "quantized"
+    weight_dtypes: tuple[str, ...] = ()
 
     @property
     def dynamic(self) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
+from ..config.formats import int8
 from ..core.errors import InvalidInput, Missing, UsageError, nearest
 from ..plugins import resolve
 from .values import Grid, IntegerShare, Session, WeightTensor
@@ -43,7 +44,8 @@ class Form:
     0 to 255 (`activation_grids` tells them for int8 all the same). `symmetric_activations`: only zero point 0 is read.
     `runs_as_itself` is false where a compiler makes something else of the file, whose speed this runtime cannot tell.
     `scripts`, where there is a `compiler`, is the "module:function" that writes what a bundle carries for it: called
-    with the target and the manifest's graphs it returns {file name: text}.
+    with the target and the manifest's graphs it returns {file name: text}. `formats` are the number formats that the
+    exporter writes and the inspector reads.
     """
 
     name: str = "integer"
@@ -52,6 +54,7 @@ class Form:
     runs_as_itself: bool = True
     compiler: str = ""
     scripts: str = ""
+    formats: tuple[str, ...] = (int8.FORMAT.name,)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Number formats: what a quantized value may be, as one record that graph, lowering, readers, gates and reports ask.
 
-`Numeric` describes a format; `int8.py` has the values of the first one. Everything that follows from a format (its
+`Numeric` describes a format; `formats/` has the values of each. Everything that follows from a format (its
 range, how an artifact stores it, the grid that runtimes prescribe for a sigmoid) is a property of the record, so a new
 format is a new value and no change elsewhere.
 """
@@ -15,11 +15,13 @@ import numpy as np
 STORED = ("int8", "uint8", "int16", "uint16", "int4", "uint4")
 #: those that weights are stored in; a type of fewer bits is read into the narrowest of them
 STORED_WEIGHTS = ("int8", "int16")
+#: the narrow types of floats that weights are stored in, without a scale
+STORED_FLOATS = ("float16",)
 
 
 @dataclass(frozen=True)
 class Numeric:
-    """A number format: real = (q - zero_point) * scale for integers.
+    """A number format: real = (q - zero_point) * scale for integers, the value itself for floats.
 
     `kind` is "int" or "float", `bits` the width of a value. `symmetric`: the zero point is 0. `narrow`: the lowest
     integer is left out, so that the range is as wide above zero as below it, as runtimes want weights. `granularity`
@@ -36,15 +38,25 @@ class Numeric:
 
     @property
     def range(self) -> tuple[int, int]:
-        """The lowest and the highest integer."""
+        """The lowest and the highest value, integers or the finite ends of a float type."""
+        if self.kind == "float":
+            highest = int(np.finfo(self.dtype).max)
+            return -highest, highest
         low = -(2 ** (self.bits - 1)) if self.signed else 0
         return low + self.narrow, low + 2**self.bits - 1
 
     @property
     def steps(self) -> int:
-        """How many steps lie between the lowest and the highest integer."""
+        """How many steps lie between the lowest and the highest integer; between 1 and -1 of a float type."""
+        if self.kind == "float":
+            return int(2 ** (np.finfo(self.dtype).nmant + 1))
         low, high = self.range
         return high - low
+
+    @property
+    def label(self) -> str:
+        """A short name by the type, e.g. "int8" of 7 and 8 bits, "fp16"."""
+        return f"fp{self.bits}" if self.kind == "float" else f"{'' if self.signed else 'u'}int{width(self.dtype)}"
 
     @property
     def dtype(self) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..core.errors import InternalError, RecipeError, UsageError, nearest
-from ..plugins import DATA_FORMATS, MODEL_SOURCES, TASKS, Registry
+from ..plugins import DATA_FORMATS, MODEL_SOURCES, NUMBER_FORMATS, TASKS, Registry
 from . import data_keys, tables
 from .scheme import EMBEDDINGS
 
@@ -92,6 +92,7 @@ class Update:
 @dataclass(frozen=True)
 class Quantize:
     method: str = "qat"  # qat | ptq | none
+    format: str = ""  # number format of weights and activations; "" = that of each target's profile
     calibration: str = "mse"
     epochs: int = 3
     lr: float = 1e-4
@@ -173,7 +174,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 #: registries whose names a key may have
-REGISTRIES: dict[str, Registry[Any]] = {"task": TASKS, "data.format": DATA_FORMATS, "model.source": MODEL_SOURCES}
+REGISTRIES: dict[str, Registry[Any]] = {
+    "task": TASKS,
+    "data.format": DATA_FORMATS,
+    "model.source": MODEL_SOURCES,
+    "quantize.format": NUMBER_FORMATS,
+}
+#: of these keys, those that may be empty
+OPTIONAL_NAMES = ("quantize.format",)
 
 #: lowest and highest value, both included
 RANGES: dict[str, tuple[float, float]] = {
@@ -264,7 +272,8 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
             continue
         raise fail(key, f"cannot be {value!r}", nearest(value, allowed))
     for key, registry in REGISTRIES.items():
-        if (value := value_of(recipe, key)) not in registry:
+        value = value_of(recipe, key)
+        if value not in registry and (value or key not in OPTIONAL_NAMES):
             raise fail(key, f"cannot be {value!r}", nearest(value, registry.names()))
     for key, (low, high) in RANGES.items():
         value = value_of(recipe, key)

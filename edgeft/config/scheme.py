@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.errors import TargetError, nearest
-from . import int8, tables
-from .numeric import Numeric
+from ..plugins import NUMBER_FORMATS
+from . import tables
+from .formats import int8
+from .numeric import Numeric, width
 
 #: classes of ops a rule may speak of. The first four carry weights.
 WEIGHTED = ("conv", "depthwise", "conv_transpose", "linear")
@@ -64,9 +66,30 @@ class Scheme:
         return max(self.weights.values(), key=lambda numeric: numeric.bits)
 
     @property
+    def format(self) -> str:
+        """The name of the number format, as `quantize.format` has it: "int8", "fp16"; "int16x8" where activations have
+        another type than weights, "w8" where weights alone are integers."""
+        weights = self.widest
+        if self.activations.kind == "float" and weights.kind == "int":
+            return f"w{weights.bits}"
+        if self.activations.label == weights.label:
+            return weights.label
+        return f"{self.activations.label}x{width(weights.dtype)}"
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether activations are integers with scales: the runtime then computes in integer kernels."""
+        return self.activations.kind == "int"
+
+    @property
+    def trainable(self) -> bool:
+        """Whether quantization-aware training has anything to adapt to: rounding to a float type has not."""
+        return self.is_integer or self.widest.kind == "int"
+
+    @property
     def embeddings(self) -> str:
         """How tables are stored that are looked up: "float" or the type of their integers."""
-        return self.tables.dtype if self.tables else "float"
+        return self.tables.dtype if self.tables and self.tables.kind == "int" else "float"
 
     def with_embeddings(self, dtype: str) -> Scheme:
         """The scheme with tables stored as "float" or "int8": in the scales of a linear layer (one a row, or one where
@@ -75,12 +98,16 @@ class Scheme:
         Rows are looked up as integers and become float at once, so this is about bytes, never about speed; a recipe
         asks for it, a profile need not state it.
         """
-        stored = None if dtype == "float" else int8.weights(granularity=self.weights["linear"].granularity)
-        return replace(self, tables=stored)
+        linear = self.weights["linear"]
+        if dtype == "float":
+            return replace(self, tables=linear if linear.kind == "float" else None)
+        return replace(self, tables=int8.weights(granularity=linear.granularity))
 
     @property
     def name(self) -> str:
         """Derived name, e.g. `affine`, `symmetric-residual_branch`, `affine-w7`, `affine-int8_embeddings`."""
+        if not self.trainable:
+            return "-".join([self.format, *self._placement_names()])
         parts = ["symmetric" if self.activations.symmetric else "affine"]
         parts += [_short("a", self.activations)] if _short("a", self.activations) else []
         widths = {op: _short("w", numeric) for op, numeric in self.weights.items()}
@@ -94,16 +121,23 @@ class Scheme:
             parts.append("_".join(sorted(self.per_tensor)) + "_per_tensor")
         if self.residual != "all":
             parts.append(f"residual_{self.residual}")
-        parts += [f"no_{op}" for op in GAINS if op not in self.ops]
-        parts += [f"with_{op}" for op in OP_CLASSES if op in self.ops and op not in GAINS]
+        parts += self._placement_names()
         if self.tables:
             parts.append(f"{self.embeddings}_embeddings")
         return "-".join(parts)
+
+    def _placement_names(self) -> list[str]:
+        """What the name says of the op classes, where they differ from `GAINS`."""
+        return [
+            *(f"no_{op}" for op in GAINS if op not in self.ops),
+            *(f"with_{op}" for op in OP_CLASSES if op in self.ops and op not in GAINS),
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """The keys of a profile's [scheme] and what follows from them, as JSON values; `from_table` reads them back."""
         return {
             "name": self.name,
+            "format": self.format,
             "activation_dtype": self.activations.dtype,
             "activation_symmetric": self.activations.symmetric,
             "activation_range": list(self.activations.range),
@@ -115,6 +149,18 @@ class Scheme:
             "ops": list(self.ops),
             "embeddings": self.embeddings,
         }
+
+
+def with_format(scheme: Scheme, name: str) -> Scheme:
+    """`scheme` in another number format: the same op classes, granularity and symmetry."""
+    table = {key: value for key, value in scheme.as_dict().items() if key not in _DERIVED}
+    integer_bits = {} if scheme.widest.kind == "int" else {"weight_bits": 8}
+    return from_table({**table, **integer_bits, "format": name}, "quantize.format")
+
+
+def format_of(table: Mapping[str, Any]) -> str:
+    """The number format that a manifest's scheme table records; the default one where it records none."""
+    return str(table.get("format") or int8.FORMAT.name)
 
 
 def activations_of(table: Mapping[str, Any]) -> Numeric:
@@ -137,6 +183,8 @@ def _short(letter: str, numeric: Numeric) -> str:
 class SchemeTable:
     """The [scheme] table of a target profile, key by key.
 
+    `format` is the name of a number format.
+
     `activation_symmetric`: activations have zero point 0 (as TensorRT wants them). `weight_bits` is 8, or 7 where sums
     of 8-bit products saturate; `per_tensor` names the op classes with weights whose weights share one scale (all others
     have one a channel). `residual`, `ops` and `embeddings` are those of `Scheme`.
@@ -148,13 +196,15 @@ class SchemeTable:
     residual: str = "all"
     ops: tuple[str, ...] = GAINS
     embeddings: str = "float"
+    format: str = int8.FORMAT.name
 
     def scheme(self) -> Scheme:
         """The scheme that the table stands for."""
         shared = {op: "tensor" if op in self.per_tensor else "channel" for op in WEIGHTED}
+        number_format = NUMBER_FORMATS.get(self.format)
         return Scheme(
-            activations=int8.SYMMETRIC if self.activation_symmetric else int8.AFFINE,
-            weights={op: int8.weights(self.weight_bits, granularity) for op, granularity in shared.items()},
+            activations=number_format.activations(self.activation_symmetric),
+            weights={op: number_format.weights(self.weight_bits, granularity) for op, granularity in shared.items()},
             residual=self.residual,
             ops=self.ops,
         ).with_embeddings(self.embeddings)
@@ -174,6 +224,9 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Schem
         for op in getattr(keys, key):
             if op not in allowed:
                 raise source.fail(("scheme", key), f"unknown op class {op!r} in scheme.{key}", nearest(op, allowed))
+    if keys.format not in NUMBER_FORMATS:
+        remedy = nearest(keys.format, NUMBER_FORMATS.names())
+        raise source.fail(("scheme", "format"), f"scheme.format cannot be {keys.format!r}", remedy)
     if not any(op in keys.ops for op in WEIGHTED):
         raise source.fail(("scheme", "ops"), "scheme.ops holds no op class with weights", f"add {', '.join(WEIGHTED)}")
     if keys.residual not in ("all", "branch"):
@@ -181,9 +234,9 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Schem
     if keys.embeddings not in EMBEDDINGS:
         remedy = nearest(keys.embeddings, EMBEDDINGS)
         raise source.fail(("scheme", "embeddings"), f"scheme.embeddings cannot be {keys.embeddings!r}", remedy)
-    if keys.weight_bits not in (7, 8):
-        raise source.fail(("scheme", "weight_bits"), f"scheme.weight_bits is 7 or 8, not {keys.weight_bits}")
     scheme = keys.scheme()
+    if scheme.widest.kind == "int" and keys.weight_bits not in (7, 8):
+        raise source.fail(("scheme", "weight_bits"), f"scheme.weight_bits is 7 or 8, not {keys.weight_bits}")
     truth = scheme.as_dict()
     for key, value in derived.items():
         if value != truth[key]:

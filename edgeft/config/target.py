@@ -94,6 +94,34 @@ def load(name_or_path: str) -> Target:
     raise UsageError(f"unknown target {name_or_path!r}", remedy=nearest(name_or_path, {*known, *also}))
 
 
+def requested(target: Target, number_format: str, embeddings: str) -> Target:
+    """The target as a recipe's [quantize] asks for it: in `number_format` ("" = the profile's), tables of embeddings
+    stored as `embeddings` where the target has that.
+
+    Raises `TargetError` where the target's runtime does not have the format.
+    """
+    return with_embeddings(with_format(target, number_format), embeddings)
+
+
+def with_format(target: Target, name: str) -> Target:
+    """The target in the number format `name`, "" for its own. Raises `TargetError` where it does not have that."""
+    if name in ("", target.scheme.format):
+        return target
+    changed = scheme.with_format(target.scheme, name)
+    form = BACKENDS.get(target.backend).form(target.form)
+    has = f"it has {', '.join(form.formats)}"
+    if name not in form.formats:
+        title = BACKENDS.get(target.backend).title
+        raise TargetError(
+            f"{target.title} has no artifacts of the format {name} in {title}", where=target.name, remedy=has
+        )
+    if target.full_integer and not changed.is_integer:
+        raise TargetError(
+            f"{target.title} supports integer ops only, and {name} is none", where=target.name, remedy=has
+        )
+    return replace(target, scheme=changed)
+
+
 def with_embeddings(target: Target, dtype: str) -> Target:
     """The target with tables of embeddings stored as `dtype`, "float" or "int8", where it has that.
 
@@ -166,6 +194,12 @@ def _check_form(target: Target, source: tables.Source) -> None:
         form = backend.form(target.form)
     except UsageError as error:
         raise source.fail(("form",), f"'form' cannot be {target.form!r}", error.remedy) from error
+    if target.scheme.format not in form.formats:
+        raise source.fail(
+            ("scheme", "format"),
+            f"the {form.name} form has no {target.scheme.format}",
+            f"it has {', '.join(form.formats)}",
+        )
     if form.symmetric_activations and not target.scheme.activations.symmetric:
         raise source.fail(
             ("form",),
@@ -246,7 +280,7 @@ def objections(target: Target, summary: GraphSummary) -> list[Objection]:
     if not target.full_integer:
         gaining = sum(count for op, count in summary.ops.items() if op in scheme.WEIGHTED and op in target.scheme.ops)
         if summary.ops and not gaining:
-            why = "no layer with weights would be quantized, so int8 brings no speedup"
+            why = f"no layer with weights would be quantized, so {target.scheme.format} has no effect"
             problems.append(Objection("warn", "weights", why))
     return problems
 

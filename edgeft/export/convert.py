@@ -129,7 +129,8 @@ def convert(job: Conversion) -> list[dict[str, Any]]:
 def _request(graph: GraphConversion, profile: Target, form: str) -> ExportRequest:
     border = (graph.example, graph.inputs, graph.outputs, profile, graph.dynamic_batch)
     if isinstance(graph.graph, QuantizedGraph):
-        return ExportRequest(lower(graph.graph, form), *border, kind="quantized")
+        stored = graph.graph.weight_dtypes()
+        return ExportRequest(lower(graph.graph, form), *border, kind="quantized", weight_dtypes=stored)
     return ExportRequest(graph.graph, *border, kind="fixed" if graph.fixed else "float")
 
 

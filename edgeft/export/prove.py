@@ -191,7 +191,7 @@ def gates(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, alo
         *_parity(run, converted, evidence),
         *(converted.tail.verdicts if converted.tail else ()),
         integer(trained, stored),
-        *[_scales(converted, name) for name in converted.graphs],
+        *([_scales(converted, name) for name in converted.graphs] if converted.scheme.graphs.scheme.is_integer else ()),
         *[_compatibility(run, converted, name, alone) for name in converted.graphs],
     ]
 

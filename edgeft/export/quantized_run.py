@@ -96,7 +96,8 @@ def open_run(
     """
     summary = _summary(folder)
     asked = _overridden(recipe.load(folder / "recipe.toml"), overrides)
-    profiles = tuple(target.with_embeddings(profile, asked.quantize.embeddings) for profile in targets)
+    number_format, embeddings = asked.quantize.format, asked.quantize.embeddings
+    profiles = tuple(target.requested(profile, number_format, embeddings) for profile in targets)
 
     session = open_session(
         dataclasses.replace(asked, export=recipe.Export(tuple(names))),
@@ -200,8 +201,9 @@ def _lacks_scheme(asked: Recipe, profile: Target, profiles: Sequence[Target], fo
     trained = recipe.load(folder / "recipe.toml")
     names = list(dict.fromkeys([*trained.export.targets, *lacking]))
     setting = shlex.quote(f"export.targets={json.dumps(names)}")
-    if asked.quantize.embeddings != trained.quantize.embeddings:
-        setting += f" --set quantize.embeddings={asked.quantize.embeddings}"
+    for key in ("embeddings", "format"):
+        if (value := getattr(asked.quantize, key)) != getattr(trained.quantize, key):
+            setting += f" --set quantize.{key}={value}"
     return UsageError(
         f"the run has no model for the scheme {profile.scheme.name} of {profile.name}",
         where=str(folder),

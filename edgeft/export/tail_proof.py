@@ -113,9 +113,7 @@ def _decides_alike(
             parts.append(graphs.latents_of(trunk, plan, batch))
             if kind == "reference":
                 expected.append(model.run(batch)[tail.outputs[0]])
-        empty = [
-            np.zeros((0, *latent.shape), np.int8 if latent.scale is not None else np.float32) for latent in plan.latents
-        ]
+        empty = [np.zeros((0, *latent.shape), latent.stored) for latent in plan.latents]
         latents = [np.concatenate(values) for values in zip(*parts)] if parts else empty
         arrays |= {f"{kind}/latent_{i}": values for i, values in enumerate(latents)}
         arrays[f"{kind}/targets"] = np.asarray(split.targets)
@@ -127,7 +125,7 @@ def _decides_alike(
 
 def _old_samples(run: QuantizedRun, tail: TrainableTail, plan: Plan) -> Iterator[tuple[str, data.Split]]:
     """("replay", training samples, so many of each class), then ("reference", validation samples)."""
-    bytes_each = sum(int(np.prod(latent.shape)) * (1 if latent.scale is not None else 4) for latent in plan.latents)
+    bytes_each = sum(int(np.prod(latent.shape)) * latent.stored.itemsize for latent in plan.latents)
     most = max(16, MOST_BYTES // 2 // max(bytes_each, 1))
     classes = max(len(run.dataset.labels), 1)
     for kind, name, count in (

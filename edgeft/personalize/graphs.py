@@ -20,7 +20,7 @@ def load(bundle: Bundle, name: str, threads: int | None = None) -> Session:
 
 
 def latents_of(trunk: Session, plan: Plan, feeds: Mapping[str, np.ndarray]) -> Arrays:
-    """What the trunk makes of preprocessed samples, (n, ...) each: int8 on the plan's grid, or float32."""
+    """What the trunk makes of preprocessed samples, (n, ...) each: integers on the plan's grid, or float32."""
     outputs = trunk.run(feeds)
     return [_stored(outputs[latent.name], latent) for latent in plan.latents]
 
@@ -33,7 +33,8 @@ def _stored(values: np.ndarray, latent: Latent) -> np.ndarray:
     if latent.scale is None:
         return values.astype(np.float32)
     steps = np.rint(values / np.float32(latent.scale)) + (latent.zero_point or 0)
-    stored: np.ndarray = np.clip(steps, -128, 127).astype(np.int8)
+    ends = np.iinfo(latent.stored)
+    stored: np.ndarray = np.clip(steps, ends.min, ends.max).astype(latent.stored)
     return stored
 
 

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..bundle.reader import Bundle
+from ..config import numeric
+from ..config.formats import int8
 from ..core.errors import BundleError
 
 GRAPHS = ("trunk", "tail", "step")
@@ -17,12 +21,18 @@ _AGAIN = "export the bundle again"
 
 @dataclass(frozen=True)
 class Latent:
-    """What the trunk hands to the tail: `shape` of one sample; int8 on a grid where `scale` is set, else float32."""
+    """An output of the trunk: `shape` of a sample; integers of the type `dtype` where `scale` is set, else float32."""
 
     name: str
     shape: tuple[int, ...]
     scale: float | None
     zero_point: int | None
+    dtype: str = int8.AFFINE.dtype
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """The type of the values in the files of a bundle."""
+        return np.dtype(np.float32 if self.scale is None else self.dtype)
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,12 @@ def _shape(value: Any) -> tuple[int, ...]:
     return sides
 
 
+def _integers(dtype: Any) -> str:
+    if dtype not in numeric.STORED_WEIGHTS:
+        raise ValueError(f"{dtype!r} is no type of latents")
+    return str(dtype)
+
+
 def read(table: Mapping[str, Any]) -> Plan:
     """The plan of a manifest's table; raises KeyError, TypeError or ValueError where it is none."""
     if table["loss"] not in LOSSES:
@@ -108,6 +124,7 @@ def read(table: Mapping[str, Any]) -> Plan:
                 _shape(latent["shape"]),
                 None if latent["scale"] is None else float(latent["scale"]),
                 None if latent["zero_point"] is None else int(latent["zero_point"]),
+                _integers(latent.get("dtype", int8.AFFINE.dtype)),
             )
             for latent in table["latents"]
         ),

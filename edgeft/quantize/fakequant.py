@@ -207,6 +207,40 @@ class WeightFakeQuant(nn.Module):
         )
 
 
+class RoundedWeight(WeightFakeQuant):
+    """Weights rounded to a narrow float type, without a scale and with nothing to train but the weight itself."""
+
+    def __init__(self, weight: torch.Tensor, numeric: Numeric) -> None:
+        super().__init__(weight, numeric, None)
+        del self.log_scale
+        self.register_buffer("log_scale", None)
+
+    def set_scale(self, scale: torch.Tensor) -> None:
+        """A float type has no scale."""
+
+    def scale(self) -> torch.Tensor:
+        """float32 (1,): 1."""
+        return torch.ones_like(self.zero_point)  # type: ignore[arg-type]
+
+    def integer(self, weight: torch.Tensor) -> torch.Tensor:
+        """The values as they are stored, of type `dtype`: the nearest ones, ties to even, at most the largest."""
+        return self.scaled(weight.detach()).clamp(self.q_min, self.q_max).to(self.dtype)
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        if self.mode == "off":
+            return self.scaled(weight)
+        stored = self.integer(weight).to(weight.dtype)
+        if not (torch.is_grad_enabled() and weight.requires_grad):
+            return stored
+        weight = self.scaled(weight)
+        return weight + (stored - weight).detach()
+
+
+def weight_fake_quant(weight: torch.Tensor, numeric: Numeric, axis: int | None) -> WeightFakeQuant:
+    """The module that brings `weight` to a number format; `axis` is that of its scales, None for one scale or none."""
+    return RoundedWeight(weight, numeric) if numeric.kind == "float" else WeightFakeQuant(weight, numeric, axis)
+
+
 def _on_grid(x: torch.Tensor, scale: torch.Tensor, low: int, high: int, factor: float | None) -> torch.Tensor:
     """`x` rounded to multiples of `scale` (broadcast to it) in [low, high]; `factor` None = the scale does not learn.
 

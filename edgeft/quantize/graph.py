@@ -18,7 +18,7 @@ from ..graph.from_torch import capture_float
 from ..graph.nodes import attribute
 from . import channels
 from .annotate import Annotation, Site, annotate
-from .fakequant import ActivationFakeQuant, WeightFakeQuant
+from .fakequant import ActivationFakeQuant, WeightFakeQuant, weight_fake_quant
 from .layers import ValueOf
 from .ranges import weight_scales
 
@@ -78,7 +78,12 @@ class QuantizedGraph:
 
     def calibrate_weights(self, method: str = "minmax") -> None:
         for name, module in self.weights().items():
-            weight_scales(module, attribute(self.module, name), method)
+            if module.numeric.kind == "int":
+                weight_scales(module, attribute(self.module, name), method)
+
+    def weight_dtypes(self) -> tuple[str, ...]:
+        """The types that the weights of this graph are stored in, sorted."""
+        return tuple(sorted({module.numeric.dtype for module in self.weights().values()}))
 
 
 def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -> QuantizedGraph:
@@ -118,7 +123,7 @@ def _insert_weights(graph: QuantizedGraph, plan: Annotation) -> None:
             by_key[key] = f"weight_fq_{len(by_key)}"
             weight = attribute(module, name)
             # other readers of a table come first, and with them their format
-            module.add_submodule(by_key[key], WeightFakeQuant(weight, site.numeric, site.axis))
+            module.add_submodule(by_key[key], weight_fake_quant(weight, site.numeric, site.axis))
             graph.weight_of.setdefault(name, by_key[key])
             if graph.weight_of[name] != by_key[key]:
                 raise ModelError(
@@ -134,6 +139,8 @@ def _insert_weights(graph: QuantizedGraph, plan: Annotation) -> None:
 
 def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
     module, scheme = graph.module, graph.scheme
+    if not scheme.is_integer:
+        return
     output_of: dict[Site, fx.Node] = {}
     pending: list[tuple[str, Site]] = []
     alone: set[str] = set()  # modules that share their grid with no other value

@@ -2,7 +2,8 @@
 
 Two forms of one graph: "int" holds integer weights followed by a dequantize (ONNX and OpenVINO); "qdq" holds the float
 weight followed by quantize and dequantize (litert's converter wants to fold it itself). Tables that are looked up are
-integers in both, see `tables.py`.
+integers in both, see `tables.py`. Weights of a float format are constants with the rounded values in both forms: an
+exporter stores them in the narrow type (`ExportRequest.weight_dtypes`), which loses nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ qd = torch.ops.quantized_decomposed
 
 @dataclass(frozen=True)
 class IntegerWeight:
-    """What an artifact must hold for one weight: integers in torch's layout, float32 scale (channels,) or (1,)."""
+    """What an artifact must hold for one weight: values of its format in torch's layout, integers or narrow floats;
+    float32 scale (channels,) or (1,), which is 1 for floats."""
 
     name: str
     data: np.ndarray
@@ -127,6 +129,11 @@ def _weight(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant, form: 
     assert isinstance(source, fx.Node)
     weight = attribute(module, str(source.target))
     stem = str(node.target)
+    if fake.numeric.kind == "float":
+        rounded = f"{stem}_{fake.numeric.dtype}"
+        if not hasattr(module, rounded):
+            module.register_buffer(rounded, fake.integer(weight).to(weight.dtype))
+        return graph.get_attr(rounded)
     scale = fake.scale().detach().clone()
     if form == "qdq" and (fake.row_factor is not None or fake.column_factor is not None):
         module.register_buffer(f"{stem}_scaled", fake.scaled(weight).detach().clone())

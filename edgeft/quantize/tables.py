@@ -43,7 +43,7 @@ def _from_input(value: object) -> bool:
 
 
 def lower_lookups(module: fx.GraphModule) -> None:
-    """Every lookup in a fake-quantized table becomes integer rows, their scales (one each, or one for all), a product.
+    """Every lookup in a table of integers becomes integer rows, their scales (one each, or one for all), a product.
 
     The fake-quantize itself is left for other readers (a table may be a linear layer's weight too).
     """
@@ -51,7 +51,7 @@ def lower_lookups(module: fx.GraphModule) -> None:
     for lookup in [node for node in graph.nodes if node.target is aten.embedding.default]:
         node, numbers = lookup.args[:2]
         fake = getattr(module, str(node.target)) if node.op == "call_module" else None
-        if not isinstance(fake, WeightFakeQuant):
+        if not isinstance(fake, WeightFakeQuant) or fake.numeric.kind == "float":
             continue
         stem = str(node.target)
         integers = f"{stem}_{fake.numeric.dtype}"

@@ -12,13 +12,13 @@ from . import page, words
 _SHORT = ("auc", "f1", "mae", "rmse", "wer", "cer", "mrr", "ap", "iou", "bleu")
 
 
-def boxes(extras: Mapping[str, Any]) -> list[ET.Element | None]:
+def boxes(extras: Mapping[str, Any], number_format: str) -> list[ET.Element | None]:
     """The parts that there is something to say in, in reading order."""
-    return [further(extras), confusion(extras)]
+    return [further(extras, number_format), confusion(extras, number_format)]
 
 
-def further(extras: Mapping[str, Any]) -> ET.Element | None:
-    """A table of the task's further metrics, float beside int8."""
+def further(extras: Mapping[str, Any], number_format: str) -> ET.Element | None:
+    """A table of the task's further metrics, float beside quantized."""
     rows = []
     for name, row in words.table(extras.get("extra_metrics")).items():
         before, after = (words.finite(words.table(row).get(key)) for key in ("float", "quantized"))
@@ -31,12 +31,12 @@ def further(extras: Mapping[str, Any]) -> ET.Element | None:
         rows.append([" ".join(title_words), *shown, metric.format_drop(lost)])
     if not rows:
         return None
-    table = page.table(["metric", "float", "int8", "drop"], rows, numeric=(1, 2, 3))
+    table = page.table(["metric", "float", number_format, "drop"], rows, numeric=(1, 2, 3))
     return page.card("Further metrics", table, note="On the same samples; no gate looks at them.")
 
 
-def confusion(extras: Mapping[str, Any]) -> ET.Element | None:
-    """Counts of true class (row) by decision (column): one number where float and int8 agree, else both."""
+def confusion(extras: Mapping[str, Any], number_format: str) -> ET.Element | None:
+    """Counts of true class (row) by decision (column): one number where both models agree, else both."""
     matrices = words.table(extras.get("confusion"))
     labels = matrices.get("labels")
     before, after = (_counts(matrices.get(key), labels) for key in ("float", "quantized"))
@@ -54,7 +54,8 @@ def confusion(extras: Mapping[str, Any]) -> ET.Element | None:
         rows.append([page.el("b", words.line(label)), *cells])
     heads = ["true class", *(f"seen as {words.line(label)}" for label in labels or ())]
     table = page.table(heads, rows, numeric=range(1, len(heads)))
-    note = "How many samples of each class were taken for which; where int8 differs, float → int8."
+    differs = f"where {number_format} differs, float → {number_format}"
+    note = f"How many samples of each class were taken for which; {differs}."
     return page.card("Confusion", table, note=note)
 
 

@@ -48,7 +48,7 @@ def document(parts: Sequence[Part]) -> str:
     """The page as HTML text; several parts follow an overview with a row each."""
     if len(parts) == 1:
         return page.document(parts[0].title, [*parts[0].boxes, el("footer", _FOOTER)])
-    heads = ["", "", "metric, float → int8", "drop", "speed over float", "size", "int8 share"]
+    heads = ["", "", "metric, float → quantized", "drop", "speed over float", "size", "integer share"]
     rows = [[el("a", part.title, href=f"#part{i}"), *part.overview] for i, part in enumerate(parts)]
     children: list[Any] = [
         el("header", el("h1", f"{len(parts)} results")),
@@ -95,12 +95,12 @@ def bundle_part(
         sections.header(report, manifest, name, target, runtime),
         sections.unverified(report),
         sections.tiles(head, extras),
-        sections.gates(report),
+        sections.gates(report, head["format"]),
         sections.accuracy_and_size(head, manifest, run_summary, extras),
         sections.latency(head, report, extras),
         sections.per_class(head, report, extras),
-        *figures.boxes(extras),
-        sections.samples(extras),
+        *figures.boxes(extras, head["format"]),
+        sections.samples(extras, head["format"]),
         sections.layers(extras),
         sections.integer(head, extras, runtime),
         searched.card(runtime),
@@ -130,18 +130,19 @@ def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = 
     learned, total = words.finite(summary.get("updated_parameters")), words.finite(summary.get("total_parameters"))
     share = f"{100 * learned / total:.1f} % of {words.plain(total)}" if learned is not None and total else ""
     took = f"{words.duration(summary.get('seconds'))}, {words.plain(summary.get('steps'))} steps"
+    schemes = {name: words.table(row) for name, row in words.table(summary.get("schemes")).items()}
+    first = next(iter(schemes.values()), {})
+    number_format = words.number_format(first)
     tiles = el(
         "div",
         page.tile(f"{metric.name}, float", metric.format(before), f"{words.plain(summary.get('n'))} samples"),
-        page.tile(f"{metric.name}, int8", metric.format(after), f"drop {lost}"),
+        page.tile(f"{metric.name}, {number_format}", metric.format(after), f"drop {lost}"),
         page.tile("updated parameters", words.plain(learned), share),
         page.tile("training memory, peak", words.size(summary.get("peak_training_bytes")), took),
         cls="tiles",
     )
     rows = {key: summary.get(key) for key in ("float", "ptq", "quantized")}
-    schemes = {name: words.table(row) for name, row in words.table(summary.get("schemes")).items()}
-    first = next(iter(schemes.values()), {})
-    chart = sections.accuracy_chart(rows, metric, summary, ptq_only=words.origin(first) == "ptq")
+    chart = sections.accuracy_chart(rows, metric, summary, number_format, ptq_only=words.origin(first) == "ptq")
     by_scheme = _schemes(schemes, metric)
     versions = words.table(summary.get("versions"))
     boxes = [

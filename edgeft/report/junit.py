@@ -24,7 +24,7 @@ def render(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, strict: 
         target = words.line(result.get("target") or "bundle")
         suite = ET.SubElement(root, "testsuite", name=f"edgeft.{target}")
         for gate in _gates(result):
-            _case(suite, f"edgeft.{target}", gate, strict)
+            _case(suite, f"edgeft.{target}", gate, strict, words.number_format(result))
         _count(suite)
     _count(root)
     ET.indent(root)
@@ -40,7 +40,7 @@ def _gates(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"name": "bench", "verdict": result.get("verdict") or alone, "why": words.slowdown(result)}]
 
 
-def _case(suite: ET.Element, classname: str, gate: Mapping[str, Any], strict: bool) -> None:
+def _case(suite: ET.Element, classname: str, gate: Mapping[str, Any], strict: bool, number_format: str) -> None:
     case = ET.SubElement(suite, "testcase", classname=classname, name=words.title(gate))
     verdict, why = gate.get("verdict"), words.clean(gate.get("why") or "")
     required = gate.get("required", True)
@@ -48,11 +48,10 @@ def _case(suite: ET.Element, classname: str, gate: Mapping[str, Any], strict: bo
     not_repeated = gate.get("recorded") in (PASS, FAIL, INCONCLUSIVE)
     unproved = not_repeated or (open_question and (required or verdict == UNVERIFIED))
     if (verdict == FAIL and required) or (strict and unproved):
-        ET.SubElement(case, "failure", message=f"{verdict}: {words.line(why)}", type=str(verdict)).text = words.row(
-            gate
-        )
+        failure = ET.SubElement(case, "failure", message=f"{verdict}: {words.line(why)}", type=str(verdict))
+        failure.text = words.row(gate, number_format)
     elif verdict == PASS:
-        ET.SubElement(case, "system-out").text = f"{words.row(gate)}\n{why}".strip()
+        ET.SubElement(case, "system-out").text = f"{words.row(gate, number_format)}\n{why}".strip()
     elif open_question or verdict in (ADVISORY, FAIL):
         ET.SubElement(case, "skipped", message=f"{verdict}: {words.line(why)}")
     else:

@@ -115,7 +115,7 @@ def _bars(rows: Mapping[str, Any]) -> ET.Element:
         svg.append(
             el("text", name, x=str(_LEFT - 8), y=str(top + 14), text_anchor="end", font_size="12", fill="currentColor")
         )
-        for key, at, colour in (("before", top + 2, "var(--muted)"), ("after", top + 11, "var(--int8)")):
+        for key, at, colour in (("before", top + 2, "var(--muted)"), ("after", top + 11, "var(--quantized)")):
             size = max(1.0, _BAR * float(row[key]))
             svg.append(el("rect", x=str(_LEFT), y=str(at), width=f"{size:.1f}", height="8", fill=colour))
         svg.append(

@@ -24,7 +24,8 @@ def render(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], title: str 
 
 
 def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
-    heads = ("target", "verdict", "metric, float → int8", "drop [95 %]", "speed over float", "size", "int8 share")
+    metric = f"metric, float → {words.common_format(reports)}"
+    heads = ("target", "verdict", metric, "drop [95 %]", "speed over float", "size", "integer share")
     lines = [f"### {_escape(title)}", "", _row(heads), _row(["---"] * 2 + ["---:"] * 5)]
     notes: list[str] = []
     for report in reports:

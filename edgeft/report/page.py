@@ -10,9 +10,9 @@ from . import words
 
 STYLE = """
 :root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#17202c;--muted:#5d6b7d;--line:#d9dee6;--float:#8796aa;
---ptq:#d99a2b;--int8:#2563c9;--bad:#c8322b;--good:#1b7f4b;--warn:#a86400;--soft:#eef1f5}
+--ptq:#d99a2b;--quantized:#2563c9;--bad:#c8322b;--good:#1b7f4b;--warn:#a86400;--soft:#eef1f5}
 @media (prefers-color-scheme:dark){:root{--bg:#12161c;--card:#1a2029;--ink:#e6ebf2;--muted:#98a5b6;--line:#333d4b;
---float:#7b8ba1;--ptq:#d9a548;--int8:#5c96f5;--bad:#f0685f;--good:#4cc38a;--warn:#e0a345;--soft:#222a35}}
+--float:#7b8ba1;--ptq:#d9a548;--quantized:#5c96f5;--bad:#f0685f;--good:#4cc38a;--warn:#e0a345;--soft:#222a35}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1080px;margin:0 auto;padding:28px 20px 48px}
@@ -20,7 +20,7 @@ h1{font-size:26px;line-height:1.2;margin:0 0 4px;overflow-wrap:anywhere}
 h2{font-size:17px;margin:0 0 10px}
 h3{font-size:13px;margin:0 0 6px;color:var(--muted);font-weight:600}
 p{margin:0 0 10px}
-a{color:var(--int8)}
+a{color:var(--quantized)}
 article{margin-top:36px;padding-top:28px;border-top:3px solid var(--line)}
 .muted{color:var(--muted)} .small{font-size:13px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:18px 20px;
@@ -61,7 +61,7 @@ tr:last-child td{border-bottom:0}
 .sample.differ{border-color:var(--bad);box-shadow:0 0 0 1px var(--bad)}
 .wrong{color:var(--bad);font-weight:600}
 .meter{display:flex;height:20px;border-radius:5px;overflow:hidden;background:var(--soft);margin:4px 0 10px}
-.meter i{display:block;background:var(--int8)}
+.meter i{display:block;background:var(--quantized)}
 details{margin-top:10px}summary{cursor:pointer;color:var(--muted);font-size:13px}
 pre{background:var(--soft);border-radius:8px;padding:12px 14px;overflow-x:auto;font-size:13px;margin:0}
 code{font-size:.92em}

@@ -67,7 +67,7 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> ET.Element | None:
     with plots.canvas("planned", plots.WIDE, 3.0) as (figure, out):
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         at = range(len(rows))
-        above.bar(at, [s / 1e6 for s in sizes], color=plots.INT8, width=0.75)
+        above.bar(at, [s / 1e6 for s in sizes], color=plots.QUANTIZED, width=0.75)
         above.set_ylabel("MB")
         below.bar(at, [100 * s for s in shares], color=plots.PTQ, width=0.75, label="share of the weights")
         marks = [i for i, row in enumerate(rows) if row.get("bias")]
@@ -95,7 +95,7 @@ def _curve(points: Sequence[Mapping[str, Any]], metric: str) -> ET.Element | Non
         axes.grid(True, axis="y")
         axes.plot([s / 1e6 for s, _, _ in curve_points], [v for _, v, _ in curve_points], "-", color=plots.MUTED, lw=1)
         for number, (size, score, point) in enumerate(curve_points):
-            colour = plots.PTQ if point.get("taken") else plots.INT8
+            colour = plots.PTQ if point.get("taken") else plots.QUANTIZED
             axes.plot(size / 1e6, score, "o", ms=7 if point.get("taken") else 5, color=colour)
             axes.annotate(
                 words.line(point.get("name")),

@@ -23,9 +23,10 @@ from . import page, words
 
 # matplotlib wants real colours; these stand for CSS variables and are replaced in the finished SVG.
 _VARIABLES = {
-    name: f"#0101{i:02x}" for i, name in enumerate(("ink", "muted", "line", "float", "ptq", "int8", "bad", "card"), 16)
+    name: f"#0101{i:02x}"
+    for i, name in enumerate(("ink", "muted", "line", "float", "ptq", "quantized", "bad", "card"), 16)
 }
-INK, MUTED, LINE, FLOAT, PTQ, INT8, BAD, CARD = _VARIABLES.values()
+INK, MUTED, LINE, FLOAT, PTQ, QUANTIZED, BAD, CARD = _VARIABLES.values()
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a class called "$x$" is a name, not mathematics
@@ -50,7 +51,6 @@ _STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
-_ACCURACY = Metric("accuracy", "fraction")
 WIDE, NARROW = 10.4, 5.0  # inches: at 96 px each, about the page's column and half of it
 
 
@@ -125,7 +125,10 @@ def _bars(
 def figures(
     name: str, rows: Sequence[tuple[str, float | None, str, str]], mark: tuple[str, float] | None = None
 ) -> ET.Element | None:
-    """Bars of a few figures, each (label, value, text, "float" | "ptq" | "int8"); `mark` is a line's (label, value)."""
+    """Bars of a few figures, each (label, value, text, kind: "float", "ptq" or "quantized").
+
+    `mark` is the (label, value) of a line.
+    """
     shown = [
         (label, number, text, kind) for label, value, text, kind in rows if (number := words.finite(value)) is not None
     ]
@@ -154,9 +157,9 @@ def drop(value: float | None, ci95: tuple[float, float] | None, limit: float | N
         ends = [0.0, centre]
         if ci95 is not None:
             low, high = (v * scale for v in ci95)
-            axes.plot([low, high], [0, 0], color=INT8, linewidth=5, alpha=0.35, solid_capstyle="round")
+            axes.plot([low, high], [0, 0], color=QUANTIZED, linewidth=5, alpha=0.35, solid_capstyle="round")
             ends += [low, high]
-        axes.plot([centre], [0], "o", color=INT8, markersize=8)
+        axes.plot([centre], [0], "o", color=QUANTIZED, markersize=8)
         if limit is not None:
             edge = limit * scale
             ends.append(edge)
@@ -174,10 +177,10 @@ def drop(value: float | None, ci95: tuple[float, float] | None, limit: float | N
     return out[0]
 
 
-def latency(samples: Mapping[str, Any]) -> ET.Element | None:
-    """Distribution of run times in ms, float above int8 on one axis; medians and p95 written beside."""
+def latency(samples: Mapping[str, Any], number_format: str) -> ET.Element | None:
+    """Distribution of run times in ms, float above `number_format` on one axis; medians and p95 written beside."""
     rows = []
-    for key, label, colour in (("float", "float", FLOAT), ("quantized", "int8", INT8)):
+    for key, label, colour in (("float", "float", FLOAT), ("quantized", number_format, QUANTIZED)):
         values = np.asarray([v for v in map(words.finite, samples.get(key) or ()) if v is not None], dtype=float)
         if values.size:
             rows.append((label, values, colour))
@@ -209,8 +212,10 @@ def latency(samples: Mapping[str, Any]) -> ET.Element | None:
     return out[0]
 
 
-def per_class(table: Mapping[str, Mapping[str, Any]], metric: Metric = _ACCURACY, most: int = 24) -> ET.Element | None:
-    """Float and int8 of each class joined by a line, the largest drop on top; `most` worst classes."""
+def per_class(
+    table: Mapping[str, Mapping[str, Any]], metric: Metric, number_format: str, most: int = 24
+) -> ET.Element | None:
+    """Float and quantized of each class joined by a line, the largest drop on top; `most` worst classes."""
     rows = []
     for label, class_row in table.items():
         before, after, lost = (
@@ -232,7 +237,9 @@ def per_class(table: Mapping[str, Mapping[str, Any]], metric: Metric = _ACCURACY
                 [before * scale, after * scale], [place, place], color=BAD if lost > 0 else LINE, linewidth=3, alpha=0.6
             )
         axes.scatter([r[1] * scale for r in rows], range(len(rows)), s=52, color=FLOAT, label="float", zorder=3)
-        axes.scatter([r[2] * scale for r in rows], range(len(rows)), s=52, color=INT8, label="int8", zorder=4)
+        axes.scatter(
+            [r[2] * scale for r in rows], range(len(rows)), s=52, color=QUANTIZED, label=number_format, zorder=4
+        )
         names = [f"{_label(r[3], 28)}  (n {r[4]})" if r[4] is not None else _label(r[3], 28) for r in rows]
         axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -254,7 +261,7 @@ def layers(rows: Sequence[Mapping[str, Any]], most: int = 24) -> ET.Element | No
     values = [value for value, _ in entries]
     with canvas("layers", WIDE, 0.7 + 0.27 * len(entries)) as (figure, out):
         axes = figure.subplots()
-        colours = [BAD if value < 10 else PTQ if value < 20 else INT8 for value in values]
+        colours = [BAD if value < 10 else PTQ if value < 20 else QUANTIZED for value in values]
         _bars(axes, [str(name) for _, name in entries], values, colours, [f"{value:.1f} dB" for value in values])
         axes.set_xlabel("signal to quantization noise (longer is better)")
     return out[0]
@@ -283,7 +290,11 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str = "") -> ET.Element
             for r, (title, names) in enumerate(kinds):
                 axes = grid[r][column]
                 axes.grid(True, axis="y")
-                order = (FLOAT, INT8, PTQ, BAD, MUTED, INK) if title == "loss" else (INT8, PTQ, FLOAT, BAD, MUTED, INK)
+                order = (
+                    (FLOAT, QUANTIZED, PTQ, BAD, MUTED, INK)
+                    if title == "loss"
+                    else (QUANTIZED, PTQ, FLOAT, BAD, MUTED, INK)
+                )
                 for name, colour in zip(names, order):
                     points = [
                         (x if (x := words.finite(row.get("epoch", row.get("step")))) is not None else i, y)

@@ -67,7 +67,7 @@ def tiles(head: Mapping[str, Any], extras: Mapping[str, Any]) -> ET.Element:
     return el(
         "div",
         page.tile(
-            words.mark_recorded(f"{head['metric']}, int8", head),
+            words.mark_recorded(f"{head['metric']}, {head['format']}", head),
             words.figure(head["quantized"], unit),
             f"float {words.figure(head['float'], unit)}",
             lost,
@@ -87,7 +87,7 @@ def tiles(head: Mapping[str, Any], extras: Mapping[str, Any]) -> ET.Element:
     )
 
 
-def gates(report: Mapping[str, Any]) -> ET.Element:
+def gates(report: Mapping[str, Any], number_format: str) -> ET.Element:
     rows = []
     for gate in words.in_reading_order(report.get("gates")):
         unit = words.unit_of(gate)
@@ -111,19 +111,19 @@ def gates(report: Mapping[str, Any]) -> ET.Element:
         )
     if not rows:
         return page.card("Gates", el("p", "Nothing was measured."))
-    heads = ["", "gate", "float", "int8", "drop [95 %]", "limit", "n", "why"]
+    heads = ["", "gate", "float", number_format, "drop [95 %]", "limit", "n", "why"]
     return page.card("Gates", page.table(heads, rows, numeric=(2, 3, 4, 5, 6), why=7))
 
 
-def accuracy_chart(rows: Mapping[str, Any], metric: Metric, run: Mapping[str, Any], *, ptq_only: bool) -> ET.Element:
-    """`run` is the run's summary: what chance comes to stands in it."""
-    names = {"float": "float", "ptq": "int8, calibrated (PTQ)", "quantized": "int8, trained (QAT)"}
+def accuracy_chart(
+    rows: Mapping[str, Any], metric: Metric, run: Mapping[str, Any], number_format: str, *, ptq_only: bool
+) -> ET.Element:
+    """`run` is the run's summary, which has the chance level."""
+    calibrated, trained = f"{number_format}, calibrated (PTQ)", f"{number_format}, trained (QAT)"
+    names = {"float": "float", "ptq": calibrated, "quantized": trained}
     if ptq_only:
-        names = {"float": "float", "quantized": "int8, calibrated (PTQ)"}
-    kinds = {"float": "float", "ptq": "ptq", "quantized": "int8"}
-    chart_rows = [
-        (text, words.finite(rows.get(key)), metric.format(rows.get(key)), kinds[key]) for key, text in names.items()
-    ]
+        names = {"float": "float", "quantized": calibrated}
+    chart_rows = [(text, words.finite(rows.get(key)), metric.format(rows.get(key)), key) for key, text in names.items()]
     level = words.finite(run.get("chance"))
     chart = None
     if plots.available():
@@ -148,10 +148,10 @@ def accuracy_and_size(
         **{k: v for k, v in _table(extras.get("rows")).items() if words.finite(v) is not None},
     }
     ptq_only = _table(manifest.get("provenance")).get("method") == "ptq"
-    accuracy = accuracy_chart(rows, head["metric_record"], run, ptq_only=ptq_only)
+    accuracy = accuracy_chart(rows, head["metric_record"], run, head["format"], ptq_only=ptq_only)
     sizes = [
         ("float", head["float_bytes"], words.size(head["float_bytes"]), "float"),
-        ("int8", head["quantized_bytes"], words.size(head["quantized_bytes"]), "int8"),
+        (head["format"], head["quantized_bytes"], words.size(head["quantized_bytes"]), "quantized"),
     ]
     size = plots.figures("size", sizes) if plots.available() else None
     lost = plots.drop(head["drop"], head["ci95"], head["limit"], head["unit"]) if plots.available() else None
@@ -168,15 +168,16 @@ def latency(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mapping[
         return None
     rows = [
         [label, *(f"{v:.4g}" for v in (min(values), *np.percentile(values, [50, 90, 95]))), len(values)]
-        for label, values in (("float", clean["float"]), ("int8", clean["quantized"]))
+        for label, values in (("float", clean["float"]), (head["format"], clean["quantized"]))
         if values
     ]
     table = page.table(
         ["ms", "min", "p50", "p90", "p95", "measurements"], [[str(c) for c in r] for r in rows], numeric=(1, 2, 3, 4, 5)
     )
-    chart = plots.latency(clean) if plots.available() else None
+    chart = plots.latency(clean, head["format"]) if plots.available() else None
     where = f"Measured on: {head['where']}. " if head["where"] else ""
-    note = f"{where}Each measurement is one run or the mean of a few, float and int8 interleaved in one process."
+    pair = f"float and {head['format']} interleaved in one process"
+    note = f"{where}Each measurement is one run or the mean of a few, {pair}."
     rate_text = words.control_rate(_table(report.get("rate")))
     return page.card(
         "Latency",
@@ -207,17 +208,17 @@ def per_class(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mappin
         rows.append((lost, [label, *scores, words.change(lost, unit), words.plain(row.get("n"))]))
     rows.sort(key=lambda r: -r[0] if r[0] is not None else 1e9)
     full = (
-        page.table(["class", "float", "int8", "drop", "n"], [r for _, r in rows], numeric=(1, 2, 3, 4))
+        page.table(["class", "float", head["format"], "drop", "n"], [r for _, r in rows], numeric=(1, 2, 3, 4))
         if rows
         else None
     )
-    chart = plots.per_class(table, head["metric_record"]) if table and plots.available() else None
+    chart = plots.per_class(table, head["metric_record"], head["format"]) if table and plots.available() else None
     if chart is not None and full is not None:
         full = page.details(f"all {len(rows)} classes as a table", full)
     return page.card("Per class", chart, full, note=note)
 
 
-def samples(extras: Mapping[str, Any]) -> ET.Element | None:
+def samples(extras: Mapping[str, Any], number_format: str) -> ET.Element | None:
     figures = []
     for sample in [s for s in _list(extras.get("samples")) if isinstance(s, Mapping)][:_MOST_SAMPLES]:
         label, before, after = (words.line(sample.get(k)) for k in ("label", "float", "quantized"))
@@ -233,7 +234,7 @@ def samples(extras: Mapping[str, Any]) -> ET.Element | None:
             el(
                 "figure",
                 _picture(sample),
-                el("figcaption", el("b", label or "no label"), said("float", before), said("int8", after)),
+                el("figcaption", el("b", label or "no label"), said("float", before), said(number_format, after)),
                 cls="sample differ" if differ else "sample",
             )
         )

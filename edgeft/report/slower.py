@@ -1,4 +1,4 @@
-"""That int8 is slower than float, said in every form of the report, with what can be shipped instead."""
+"""A model that is slower than its float baseline: a sentence for every form of the report, with what to ship."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import words
 
 
 def sentence(report: Mapping[str, Any]) -> str:
-    """That int8 is slower than float, and the remedies; "" where it is not, or where noise hides it."""
+    """That the artifact is slower than float, and the remedies; "" where it is not, or where noise hides it."""
     latency = words.table(report.get("latency"))
     interval = words.pair(latency.get("ci99"))
     if interval is None or not beyond_noise(interval):
@@ -21,14 +21,15 @@ def sentence(report: Mapping[str, Any]) -> str:
     if any(gate.get("verdict") == "advisory" for gate in _latency_gates(report.get("gates"))):
         place += " (not the target: measure it there before you decide)"
 
-    int8, keep_float = words.table(report.get("int8")), report.get("keep_float")
-    counts = {words.line(op): words.finite(count) for op, count in words.table(int8.get("float_ops")).items()}
+    measured, keep_float = words.table(report.get("int8")), report.get("keep_float")
+    counts = {words.line(op): words.finite(count) for op, count in words.table(measured.get("float_ops")).items()}
     todo = remedies(
-        words.finite(int8.get("share")),
+        words.finite(measured.get("share")),
         {op: int(count) for op, count in counts.items() if count is not None},
         [words.line(pattern) for pattern in keep_float] if isinstance(keep_float, (list, tuple)) else (),
     )
-    return f"int8 is slower than float{place}: {words.figure(latency.get('speedup'), 'ratio')} its speed; {todo}."
+    speed = words.figure(latency.get("speedup"), "ratio")
+    return f"{words.number_format(report)} is slower than float{place}: {speed} its speed; {todo}."
 
 
 def told(gates: Any) -> bool:

@@ -47,14 +47,19 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
             f"{words.size(head['float_bytes'])} → {words.size(head['quantized_bytes'])}",
             f"{head['size_ratio']:.2f}× smaller" if head["size_ratio"] else "",
         ),
-        ("int8 share", words.figure(head["int8_share"], "fraction"), "of the multiply-accumulates"),
+        ("integer share", words.figure(head["int8_share"], "fraction"), "of the multiply-accumulates"),
     ]
     rows = [row for row in figures if set(row[1]) - set(f"{words.DASH} →")]
     lines = [f"{name}: {_paint(value.get('verdict') or 'no verdict', color)}"]
     lines += [f"  {text}" for text in table([], rows)]
     if rate_text := words.control_rate(words.table(value.get("rate"))):
         lines.append(f"  {rate_text}")
-    lines += ["", *(f"  {text}" for text in gates(value.get("gates") or (), color=color)), "", words.sentence(value)]
+    lines += [
+        "",
+        *(f"  {text}" for text in gates(value.get("gates") or (), head["format"], color=color)),
+        "",
+        words.sentence(value),
+    ]
     lines += [slow_note] if (slow_note := slower.sentence(value)) and not slower.told(value.get("gates")) else []
     lines += [f"warning: {words.line(warning)}" for warning in value.get("warnings") or ()]
     if notes := words.table(value.get("data")).get("notes"):
@@ -64,7 +69,7 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
     return "\n".join(lines)
 
 
-def gates(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> list[str]:
+def gates(values: Sequence[Mapping[str, Any]], number_format: str, *, color: bool = False) -> list[str]:
     """The aligned table of gates with a reason under each gate that did not pass."""
     ordered = words.in_reading_order(values)
     if not ordered:
@@ -86,7 +91,7 @@ def gates(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> list[s
                 words.count(gate.get("n")),
             )
         )
-    lines = table(("verdict", "gate", "float", "int8", "drop [95 %]", "limit", "n"), rows, right=(2, 3, 4, 5, 6))
+    lines = table(("verdict", "gate", "float", number_format, "drop [95 %]", "limit", "n"), rows, right=(2, 3, 4, 5, 6))
     out = [lines[0]]
     for gate, text in zip(ordered, lines[1:]):
         verdict = words.line(gate.get("verdict") or "?")
@@ -120,7 +125,8 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
             notes.append(f"{target}: {sentence}")
         if slow_note := slower.sentence(value):
             notes.append(f"{target}: {slow_note}")
-    lines = table(("verdict", "target", "float → int8", "speed", "size", "int8 share"), rows, right=(2, 3, 4, 5))
+    heads = ("verdict", "target", f"float → {words.common_format(values)}", "speed", "size", "integer share")
+    lines = table(heads, rows, right=(2, 3, 4, 5))
     painted = [_paint(row[0], color) + text[len(row[0]) :] for row, text in zip(rows, lines[1:])]
     return "\n".join([lines[0], *painted, *([""] if notes else []), *notes])
 
@@ -129,7 +135,7 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
     """What `tune` prints at its end: float, PTQ and QAT rows, what learned, memory and time."""
     metric = words.metric_of(summary)
     before = words.finite(summary.get("float"))
-    schemes = words.table(summary.get("schemes")) or {"int8": summary}
+    schemes = words.table(summary.get("schemes")) or {words.number_format(summary): summary}
 
     rows, notes = [("float", metric.format(before), "")], []
     for name, scheme in schemes.items():

@@ -73,7 +73,7 @@ def _card(lines: Sequence[Line], host: str, number: int) -> ET.Element:
 
 def chart_of(lines: Sequence[Line], number: int = 0) -> ET.Element | None:
     """Changes with their intervals and the tolerance; below them the median milliseconds of the same runs."""
-    colours = {"pass": plots.INT8, "fail": plots.BAD}
+    colours = {"pass": plots.QUANTIZED, "fail": plots.BAD}
     changes = [
         (i, line, change)
         for i, line in enumerate(lines)
@@ -115,7 +115,7 @@ def chart_of(lines: Sequence[Line], number: int = 0) -> ET.Element | None:
         if timed:
             lower = grid[1][0]
             lower.grid(True, axis="y")
-            for key, label, colour in (("float_p50_ms", "float", plots.FLOAT), ("p50_ms", "new", plots.INT8)):
+            for key, label, colour in (("float_p50_ms", "float", plots.FLOAT), ("p50_ms", "new", plots.QUANTIZED)):
                 points = [(i, ms) for i, line in enumerate(lines) if (ms := words.finite(line.get(key))) is not None]
                 if points:
                     lower.plot(*zip(*points), "o-", color=colour, markersize=3.5, linewidth=1.6, label=label)

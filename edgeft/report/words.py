@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from .. import tasks
+from ..config.scheme import Scheme
 from ..core.metric import (
     DASH,
     Metric,
@@ -199,7 +200,8 @@ def headline(report: Mapping[str, Any]) -> dict[str, Any]:
     """The figures that every form of the report leads with; absent ones are None.
 
     Keys: metric, metric_record (a `Metric`), unit, float, quantized, drop, ci95, recorded (of the accuracy gate);
-    speedup, ci99, float_ms, quantized_ms, where; float_bytes, quantized_bytes, size_ratio; int8_share.
+    speedup, ci99, float_ms, quantized_ms, where; float_bytes, quantized_bytes, size_ratio; int8_share; format (the name
+    of the number format).
     """
     gates = [g for g in report.get("gates") or () if isinstance(g, Mapping)]
     accuracy = next((g for g in gates if g.get("name") == "accuracy"), {})
@@ -226,7 +228,20 @@ def headline(report: Mapping[str, Any]) -> dict[str, Any]:
         "quantized_bytes": after,
         "size_ratio": before / after if before and after else None,
         "int8_share": finite(report.get("int8_share")),
+        "format": number_format(report),
     }
+
+
+def number_format(value: Mapping[str, Any]) -> str:
+    """The name of the number format of a report, or of a scheme's row in a summary; that of the default scheme where
+    none is recorded, as in files of earlier versions."""
+    return line(value.get("format") or Scheme().format)
+
+
+def common_format(values: Iterable[Mapping[str, Any]]) -> str:
+    """The name of the number format of all `values`, or "quantized" where they differ."""
+    names = {number_format(value) for value in values}
+    return names.pop() if len(names) == 1 else "quantized"
 
 
 def mark_recorded(text: str, values: Mapping[str, Any]) -> str:
@@ -234,14 +249,14 @@ def mark_recorded(text: str, values: Mapping[str, Any]) -> str:
     return f"{text} (recorded)" if values.get("recorded") else text
 
 
-def row(gate: Mapping[str, Any]) -> str:
-    """The figures of a gate on one line: float, int8, drop with interval, limit, n; "" where nothing was measured."""
+def row(gate: Mapping[str, Any], number_format: str) -> str:
+    """The figures of a gate on one line: float, quantized, drop with interval, limit, n; "" where it has none."""
     unit = unit_of(gate)
     lost = finite(gate.get("drop"))
     spread = interval(gate.get("ci95"), unit, drop=lost is not None)
     parts = [
         f"float {figure(gate['float'], unit)}" if finite(gate.get("float")) is not None else "",
-        f"int8 {figure(gate['quantized'], unit)}" if finite(gate.get("quantized")) is not None else "",
+        f"{number_format} {figure(gate['quantized'], unit)}" if finite(gate.get("quantized")) is not None else "",
         f"drop {change(lost, unit)}" if lost is not None else "",
         f"95 % {spread}" if spread else "",
         f"limit {limit(gate)}" if limit(gate) != DASH else "",

@@ -152,9 +152,9 @@ def open_session(
 
 
 def _targets(recipe_: Recipe, say: Say) -> list[Target]:
-    """The profiles of the recipe's targets, with its embeddings where a profile allows them."""
-    embeddings = recipe_.quantize.embeddings
-    profiles = [target.with_embeddings(target.load(name), embeddings) for name in recipe_.export.targets]
+    """The profiles of the recipe's targets, in its number format, with its embeddings where a profile allows them."""
+    embeddings, number_format = recipe_.quantize.embeddings, recipe_.quantize.format
+    profiles = [target.requested(target.load(name), number_format, embeddings) for name in recipe_.export.targets]
     for profile in profiles:
         if profile.scheme.embeddings != embeddings:
             say(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
+from ..config.formats import int8
 from ..core.errors import ModelError
 from ..graph.captured import Captured
 from ..graph.nodes import attribute
@@ -34,6 +35,7 @@ class Latent:
     name: str
     scale: float | None
     zero_point: int | None
+    dtype: str = int8.AFFINE.dtype
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def _child(module: fx.GraphModule, node: fx.Node) -> torch.nn.Module:
 def _latent(module: fx.GraphModule, node: fx.Node) -> Latent:
     name = f"{node.name}_latent"  # an exporter may call a value of its own by the node's name
     if node.op == "call_module" and isinstance(fake := _child(module, node), ActivationFakeQuant):
-        return Latent(name, *fake.parameters_of_grid())
+        return Latent(name, *fake.parameters_of_grid(), fake.numeric.dtype)
     return Latent(name, None, None)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from ..config.formats import int8
 from ..config.recipe import Personalize
 from ..core.errors import ModelError, RecipeError, nearest
 from ..learning.blocks import depths, under
@@ -269,7 +270,13 @@ def plan_table(tail: TrainableTail) -> dict[str, Any]:
     return {
         "tail": tail.table.tail,
         "latents": [
-            {"name": latent.name, "shape": list(row.shape[1:]), "scale": latent.scale, "zero_point": latent.zero_point}
+            {
+                "name": latent.name,
+                "shape": list(row.shape[1:]),
+                "scale": latent.scale,
+                "zero_point": latent.zero_point,
+                **({} if latent.dtype == int8.AFFINE.dtype else {"dtype": latent.dtype}),
+            }
             for latent, row in zip(tail.cut.latents, tail.example)
         ],
         "parameters": [{"name": n, "shape": list(p.shape)} for n, p in zip(tail.cut.parameters, tail.parameters)],

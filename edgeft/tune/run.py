@@ -256,8 +256,8 @@ class _Run:
         graph = calibrated(self.s, self.captured, scheme)
         graph.module.to(self.accelerator.device)
         result: dict[str, Any] = {"ptq": self.metric(graph.module, "test"), "quantized": None, "best_epoch": 0}
-        result["method"] = "ptq"
-        if q.method == "qat" and q.epochs:
+        result |= {"method": "ptq", "format": scheme.format}
+        if q.method == "qat" and q.epochs and scheme.trainable:
             self.say(f"{scheme.name}: {len(graph.weights())} integer layers are calibrated; training")
             fitted = self.qat(graph)
             result |= {"best_epoch": fitted.best_epoch, **outcome(fitted, self.s.task.metric)}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import IntegerShare, WeightTensor
-from ..config import int8
+from ..config.formats import int8
 from ..config.recipe import Gates
 from ..core.verdict import ADVISORY, FAIL, PASS, Verdict
 

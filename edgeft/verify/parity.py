@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import int8
+from ..config.formats import int8
 from ..config.numeric import Numeric
 from ..core.errors import BundleError, Missing
 from ..core.verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, Verdict

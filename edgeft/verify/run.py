@@ -85,14 +85,15 @@ def run(
     shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
     share = _share(opened, shares, samples)
     gate_results = [_labels(opened, samples), *_samples(opened, session, samples, machine)]
-    gate_results += [*_integers(opened, graphs), int8_share(share, gates, on_target=speaks, where=where)]
+    gate_results += _integers(opened, graphs)
+    gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if _in_integers(opened) else []
     gate_results += [_compatibility(profile, opened, name, shares[name]) for name in graphs]
 
     extra = _extra(opened, share)
     comparison = None
     if measure_latency and where != "emulated":
         say("latency")
-        speed = {"on_target": speaks, "where": where, "int8": extra["int8"], "keep_float": extra.get("keep_float", [])}
+        speed = {"on_target": speaks, "where": where, "int8": extra.get("int8"), "keep_float": extra.get("keep_float", [])}
         comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         gate_results += verdicts
         extra |= {"rate": {**rate(single), "where": where}} if single and opened.task.real_time else {}
@@ -135,11 +136,17 @@ def _integers(opened: Bundle, graphs: Sequence[str]) -> list[Verdict]:
     ]
 
 
+def _in_integers(opened: Bundle) -> bool:
+    """Whether the format of the bundle's activations is one of integers, whose share of the work is judged."""
+    return scheme.activations_of(opened.scheme).kind == "int"
+
+
 def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
     """What a report has beside gates: warnings, the operations in integers, layers that the recipe leaves in float."""
     warnings = [*opened.warnings, *([SATURATES] if opened.exact else [])]
-    extra: dict[str, Any] = {"warnings": warnings, "int8": dataclasses.asdict(share)}
-    extra["int8_share"] = share.share if share.macs else None
+    extra: dict[str, Any] = {"warnings": warnings, "format": scheme.format_of(opened.scheme), "int8_share": None}
+    if _in_integers(opened):
+        extra |= {"int8": dataclasses.asdict(share), "int8_share": share.share if share.macs else None}
     extra["metric_record"] = opened.task.metric.as_dict()
     float_layers = list(recorded(opened.manifest, "quantize").get("keep_float") or ())
     return extra | ({"keep_float": float_layers} if float_layers else {})

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeft.config import int8, numeric, scheme
+from edgeft.config import numeric, scheme
+from edgeft.config.formats import int8
 from edgeft.config.numeric import Numeric
 from edgeft.config.scheme import GAINS, OP_CLASSES, WEIGHTED, Scheme, SchemeTable
 from edgeft.core.errors import TargetError

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from quantize_nets import seeded
 
-from edgeft.config import int8
+from edgeft.config.formats import int8
 from edgeft.config.numeric import Numeric
 from edgeft.quantize.fakequant import MIN_SCALE, ActivationFakeQuant, WeightFakeQuant
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ from edgeft import backends
 from edgeft.backends import WeightTensor
 from edgeft.backends.onnxruntime import exporter
 from edgeft.config import target
+from edgeft.config.number_format import NumberFormat
 from edgeft.config.numeric import Numeric
-from edgeft.config.scheme import WEIGHTED, Scheme
+from edgeft.config.scheme import WEIGHTED, Scheme, from_table, with_format
 from edgeft.graph.same import same
+from edgeft.plugins import NUMBER_FORMATS
+from edgeft.quantize.fakequant import weight_fake_quant
 from edgeft.quantize.graph import QuantizedGraph
 from edgeft.quantize.lower import integer_weights, lower
 from edgeft.verify.integer import digests, integer, integer_digests
@@ -106,3 +110,66 @@ def test_prescribed_grids_follow_the_activations_format() -> None:
         (fixed,) = (fake for fake in graph.activations().values() if fake.fixed)
         assert fixed.parameters_of_grid() == (2.0**-bits, -(2 ** (bits - 1)))
         assert same(graph.module.eval(), lower(graph), IMAGES)
+
+
+HALF = Numeric("float", 16)
+HALVES = dataclasses.replace(HOST, activations=HALF, weights=dict.fromkeys(WEIGHTED, HALF))
+
+
+def test_a_float_format_rounds_weights_and_leaves_activations() -> None:
+    graph = calibrated(settled(Residual()), IMAGES, HALVES)
+    assert not graph.activations() and graph.weight_dtypes() == ("float16",) and graph.output_steps() == {}
+    lowered = lower(graph)
+    assert same(graph.module.eval(), lowered, IMAGES)
+    expected = integer_weights(graph)
+    assert len(expected) == 4
+    for weight in expected:
+        parameter = dict(graph.captured.module.named_parameters())[weight.name].detach().numpy()
+        np.testing.assert_array_equal(weight.data, parameter.astype(np.float16))
+        np.testing.assert_array_equal(weight.scale, [1])
+    with torch.no_grad():
+        exact, rounded = graph.captured.module(*IMAGES), graph.module(*IMAGES)
+    difference = float((exact - rounded).abs().max())
+    assert 0 < difference < 2e-3 * float(exact.abs().max()), "as much as eleven bits of a weight lose, and not nothing"
+
+    pairs = {weight.name: (weight.data, weight.scale) for weight in expected}
+    stored = [WeightTensor(weight.name, weight.data.copy(), weight.scale) for weight in expected]
+    assert integer(pairs, stored).verdict == integer_digests(digests(pairs), stored).verdict == "pass"
+    stored[1].data.reshape(-1).view(np.int16)[0] ^= 1
+    for verdict in (integer(pairs, stored), integer_digests(digests(pairs), stored)):
+        assert verdict.verdict == "fail" and "the float16 weights of" in verdict.why
+
+
+def test_a_float_format_passes_gradients_to_the_weight() -> None:
+    fake = weight_fake_quant(torch.zeros(2, 3), HALF, 0)
+    weight = torch.tensor([[1.0001, 70000.0, 1e-9], [-3.0, 0.1, -1e6]], requires_grad=True)
+    rounded = fake(weight)
+    half = torch.tensor([[1.0, 65504.0, 0.0], [-3.0, 0.0999755859375, -65504.0]])
+    torch.testing.assert_close(rounded, half, rtol=0, atol=0)
+    rounded.sum().backward()
+    torch.testing.assert_close(weight.grad, torch.ones(2, 3))
+    assert [name for name, _ in fake.named_parameters()] == []
+
+
+@pytest.mark.parametrize(
+    ("activations", "weights", "name"),
+    [
+        (Numeric(bits=8), Numeric(bits=7, symmetric=True), "int8"),
+        (HALF, HALF, "fp16"),
+        (Numeric(bits=16), Numeric(bits=8, symmetric=True), "int16x8"),
+        (Numeric("float", 32), Numeric(bits=4, symmetric=True), "w4"),
+    ],
+)
+def test_a_scheme_names_its_format(activations: Numeric, weights: Numeric, name: str) -> None:
+    scheme = Scheme(activations=activations, weights=dict.fromkeys(WEIGHTED, weights))
+    assert scheme.format == name and scheme.trainable == (name != "fp16")
+
+
+@pytest.mark.parametrize("name", NUMBER_FORMATS.builtin)
+def test_the_record_of_a_format_is_what_its_scheme_calls_itself(name: str) -> None:
+    record = NUMBER_FORMATS.get(name)
+    assert isinstance(record, NumberFormat) and record.description.endswith(".")
+    changed = with_format(HOST, name)
+    assert changed.format == record.name == name
+    assert from_table(json.loads(json.dumps(changed.as_dict())), "manifest.json") == changed
+    assert with_format(changed, "int8") == HOST

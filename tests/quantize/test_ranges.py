@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from quantize_nets import IMAGES, Residual, calibrated, seeded, settled
 from torch import nn
 
-from edgeft.config import int8
+from edgeft.config.formats import int8
 from edgeft.config.numeric import Numeric
 from edgeft.config.scheme import Scheme
 from edgeft.core.errors import DataError

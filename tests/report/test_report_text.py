@@ -33,7 +33,7 @@ def test_a_report_for_people() -> None:
 
 
 def test_columns_of_gates_are_aligned() -> None:
-    lines = [line for line in text.gates(values.report()["gates"]) if not line.startswith("    ")]
+    lines = [line for line in text.gates(values.report()["gates"], "int8") if not line.startswith("    ")]
     head = lines[0]
     for line in lines[1:]:
         assert line[: head.index("gate")].split() == [line.split()[0]]

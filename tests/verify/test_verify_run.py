@@ -95,7 +95,7 @@ def test_every_row_says_what_it_judges(made):
         "integer (int8 share)",
     }
     assert expected <= set(cases) and len(cases) == len(set(cases)), cases
-    rows = "\n".join(text.gates(report["gates"]))
+    rows = "\n".join(text.gates(report["gates"], report["format"]))
     assert all(title in rows for title in expected), rows
     failed = {**report, "gates": [{**gate, "verdict": "fail"} for gate in report["gates"]]}
     notes = markdown.render(failed)

@@ -33,7 +33,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
     """Write `folder/model.xml` and `.bin`; float weights stay float32 (OpenVINO would store float16 unless told).
 
     A dynamic batch is fixed at 1, but any other can be set in OpenVINO by `Model.reshape`. Raises `ModelError` when a
-    step fails or an int8 weight did not stay int8.
+    step fails or a weight did not keep its type.
     """
     from ..onnxruntime import passes
 
@@ -70,9 +70,10 @@ def weights_without_zero_point(model: onnx.ModelProto) -> int:
 
 def _write(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str], folder: Path) -> Artifact:
     ov = openvino_module()  # without its telemetry
+    narrow = (*numeric.STORED_WEIGHTS, *numeric.STORED_FLOATS)
     expected = Counter(
-        tuple(i.dims) for i in model.graph.initializer if i.data_type == 3 and len(i.dims) > 1
-    )  # 3: ONNX's INT8
+        (dtype, tuple(i.dims)) for i in model.graph.initializer if len(i.dims) > 1 and (dtype := _dtype(i)) in narrow
+    )
     error: BaseException | None = None
     with quiet() as printed, tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "model.onnx"
@@ -92,12 +93,12 @@ def _write(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]
     _fix_batch(graph)
     emitted = _emitted(graph)
     stored = Counter(
-        tuple(op.output(0).get_shape())
+        (str(op.get_element_type().to_dtype()), tuple(op.output(0).get_shape()))
         for op in graph.get_ops()
-        if op.get_type_name() == "Constant" and op.get_element_type() == ov.Type.i8
+        if op.get_type_name() == "Constant"
     )
     if lost := expected - stored:
-        raise ModelError(f"OpenVINO did not keep int8 weights of the shapes {sorted(lost)}")
+        raise ModelError(f"OpenVINO did not keep the types of weights: {', '.join(map(str, sorted(lost)))}")
     with tempfile.TemporaryDirectory(dir=folder) as staging:
         ov.serialize(graph, Path(staging) / FILE, Path(staging) / WEIGHTS)
         text = _without_rt_info((Path(staging) / FILE).read_text())
@@ -109,6 +110,12 @@ def _write(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]
         raise ModelError(f"OpenVINO wrote IR {emitted['ir_version']}; the readers of boards expect {IR_VERSION}")
     files.write_text(folder / FILE, text)
     return Artifact(FILE, (FILE, WEIGHTS), emitted)
+
+
+def _dtype(initializer: onnx.TensorProto) -> str:
+    import onnx
+
+    return str(onnx.helper.tensor_dtype_to_np_dtype(initializer.data_type))
 
 
 def _fix_batch(graph: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .numeric import Numeric
+from ..number_format import NumberFormat
+from ..numeric import Numeric
 
 #: real zero may lie anywhere on the grid
 AFFINE = Numeric("int", 8)
@@ -13,3 +14,11 @@ SYMMETRIC = Numeric("int", 8, symmetric=True)
 def weights(bits: int = 8, granularity: str = "channel") -> Numeric:
     """Weights on [-(2^(bits-1)-1), 2^(bits-1)-1] with zero point 0."""
     return Numeric("int", bits, symmetric=True, granularity=granularity, narrow=True)
+
+
+FORMAT = NumberFormat(
+    name="int8",
+    description="8-bit integers: one scale a tensor of activations, one a channel of weights.",
+    activations=lambda symmetric: SYMMETRIC if symmetric else AFFINE,
+    weights=weights,
+)
