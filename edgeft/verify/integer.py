@@ -40,7 +40,7 @@ def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], stored: Seque
     nothing was measured.
     """
     if not expected:
-        return _verdict(FAIL, "no integer weights expected; nothing was measured", 0, 0)
+        return _verdict(FAIL, "no quantized weights expected; nothing was measured", 0, 0)
     dtype = next(iter(expected.values()))[0].dtype.name
     if not stored:
         return _verdict(
@@ -83,7 +83,7 @@ def digests(expected: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, 
 def integer_digests(expected: Mapping[str, Mapping[str, Any]], stored: Sequence[WeightTensor]) -> Verdict:
     """`integer` where only the manifest's digests are at hand (on a board): bytes only, no scales."""
     if not expected:
-        return _verdict(FAIL, "the manifest names no integer weights; nothing was measured", 0, 0, recorded=True)
+        return _verdict(FAIL, "the manifest names no quantized weights; nothing was measured", 0, 0, recorded=True)
     dtype = str(next(iter(expected.values())).get("dtype", DEFAULT))
     by_size: dict[tuple[int, str], list[WeightTensor]] = {}
     for tensor in stored:
@@ -133,7 +133,7 @@ def _judge(missing: list[str], names: list[str], dtype: str, *, recorded: bool =
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         why = f"the {dtype} weights of {missing[0]!r}{more} are not stored byte-identically in the artifact"
         return _verdict(FAIL, why, n - len(missing), n, dtype, recorded=recorded)
-    why = f"all {n} integer weights are stored byte-identically in the artifact"
+    why = f"all {n} {dtype} weights are stored byte-identically in the artifact"
     return _verdict(PASS, why, n, n, dtype, recorded=recorded)
 
 

@@ -30,12 +30,17 @@ def latency(
     where: str = "host",
     int8: Mapping[str, Any] | None = None,
     keep_float: Sequence[str] = (),
+    float_kernels: bool = False,
 ) -> Verdict:
     """The speed-up against `min_speedup`, judged on its distribution-free 99 % interval.
 
     Fail when the upper bound misses the limit, pass when the lower bound meets it. In between, `decide = "point"`
     passes an estimate that meets the limit, and everything else is inconclusive. An interval without end is never a
     pass, and neither is a figure from another kind of CPU: that is advisory.
+
+    `float_kernels`: the format only stores weights in fewer bytes, and the runtime computes what it computes for the
+    baseline. Equal speed is then the truth, which no measurement shows to lie at or above 1: a limit of at most 1 is
+    met unless the artifact is slower beyond noise.
 
     An artifact that is slower than float beyond noise is said to be so whatever the limit, with what to do instead:
     `int8` {"share", "float_ops"} of the artifact and the recipe's `keep_float` tell which (`measure.slower`).
@@ -51,6 +56,8 @@ def latency(
         verdict, word = FAIL, "is below"
     elif low >= limit:
         verdict, word = PASS, "meets"
+    elif float_kernels and limit <= 1 and math.isfinite(high) and low > 0:
+        verdict, word = PASS, "is within noise of"
     elif math.isfinite(high) and low > 0 and estimate >= limit and gates.decide == "point":
         verdict, word = PASS, "meets (by its estimate)"
     else:

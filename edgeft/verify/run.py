@@ -93,7 +93,8 @@ def run(
     comparison = None
     if measure_latency and where != "emulated":
         say("latency")
-        speed = {"on_target": speaks, "where": where, "int8": extra.get("int8"), "keep_float": extra.get("keep_float", [])}
+        speed: dict[str, Any] = {"on_target": speaks, "where": where, "float_kernels": not _in_integers(opened)}
+        speed |= {"int8": extra.get("int8"), "keep_float": extra.get("keep_float", [])}
         comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         gate_results += verdicts
         extra |= {"rate": {**rate(single), "where": where}} if single and opened.task.real_time else {}

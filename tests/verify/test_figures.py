@@ -54,6 +54,16 @@ def test_what_the_interval_cannot_tell_is_inconclusive_or_goes_by_the_point():
     assert verify.latency(endless, Gates(min_speedup=0.0), on_target=True).verdict == "pass"
 
 
+def test_a_format_that_only_stores_weights_smaller_has_to_be_no_slower():
+    noisy = replace(compared(0.9), estimate=1.05, low=0.9, high=1.1)
+    found = verify.latency(noisy, Gates(decide="bound"), on_target=True, float_kernels=True)
+    assert found.verdict == "pass" and "is within noise of 1x" in found.why
+    assert verify.latency(compared(1.5), Gates(), on_target=True, float_kernels=True).verdict == "fail"
+    assert verify.latency(noisy, Gates(min_speedup=1.2), on_target=True, float_kernels=True).verdict != "pass"
+    endless = replace(noisy, low=0.0, high=math.inf)
+    assert verify.latency(endless, Gates(), on_target=True, float_kernels=True).verdict == "inconclusive"
+
+
 def test_speed_off_the_target_is_advisory():
     found = verify.latency(compared(3.0), Gates(), on_target=False, where="host")
     assert found.verdict == "advisory" and not found.required and "host" in found.why
