@@ -58,3 +58,20 @@ def ask(capfd: Any, *argv: object) -> tuple[int, dict[str, Any], str]:
     out, err = capfd.readouterr()
     assert out.count("\n") == 1 and "Traceback" not in err, (out, err)
     return code, json.loads(out), err
+
+
+def exported_in(number_format: str, run: Path, targets: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    """Export a finished run in another number format; every bundle passes, names the format, and verifies again."""
+    import edgeft
+
+    settings = [f"quantize.format={number_format}", "gates.min_speedup=0"]
+    reports = edgeft.export(run, list(targets), folder, ptq=True, overrides=settings)
+    schemas.hold(run, reports)
+    for report in reports:
+        failed = [gate for gate in report["gates"] if gate["verdict"] not in ("pass", "advisory", "unverified")]
+        assert report["verdict"] == "pass" and report["format"] == number_format, failed
+        assert edgeft.load(report["path"]).manifest["scheme"]["format"] == number_format
+        assert number_format in (Path(report["path"]) / "report.html").read_text()
+    again = edgeft.verify(reports[0]["path"])
+    assert again["verdict"] == "pass" and again["format"] == number_format
+    return reports

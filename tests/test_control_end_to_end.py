@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from end_to_end import tuned_and_exported
+from end_to_end import exported_in, tuned_and_exported
 
 import edgeft
 from edgeft.bundle import reader as bundle
@@ -62,6 +62,14 @@ def test_every_runtime_passes(made, name) -> None:
     assert report["rate"]["samples"] >= 299 and report["rate"]["rate_hz"] == 1000 / report["rate"]["p99_ms"]
     page = (Path(report["path"]) / "report.html").read_text()
     assert "action_1" in page and "Control rate: " in page
+
+
+def test_fp16_controls_as_float_does_and_learns_on_the_device(made, tmp_path) -> None:
+    (report,) = exported_in("fp16", made.folder / "run", ("host-openvino",), tmp_path / "fp16")
+    (accuracy,) = (gate for gate in report["gates"] if gate["name"] == "accuracy")
+    assert accuracy["quantized"] == pytest.approx(accuracy["float"], rel=1e-3)
+    plan = edgeft.load(report["path"]).manifest["personalize"]
+    assert [latent["scale"] for latent in plan["latents"]] == [None]
 
 
 @pytest.mark.parametrize("name", TARGETS)

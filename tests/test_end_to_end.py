@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import shapes_run
+from end_to_end import exported_in
 from shapes_run import gate
 
 import edgeft
 from edgeft.cli.entry import run as command
 from edgeft.config import recipe
+from edgeft.report import text
 
 ALL = pytest.mark.parametrize("name", shapes_run.TARGETS)
 #: what a board does not have
@@ -30,6 +32,20 @@ def ask(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[int, dict[str
     out, err = capfd.readouterr()
     assert out.count("\n") == 1 and "Traceback" not in err, (out, err)
     return code, json.loads(out), err
+
+
+# -- another number format -----------------------------------------------------------------------------------------
+def test_fp16_of_a_run_for_a_cpu_and_for_the_first_jetsons_gpu(shapes, tmp_path):
+    found = exported_in("fp16", shapes.run, ("host", "jetson-nano-gpu"), tmp_path / "fp16")
+    for report in found:
+        stored, size = gate(report, "integer", "float16_weights_share"), report["size"]
+        assert stored["verdict"] == "pass" and stored["n"] >= 9
+        assert size["quantized_bytes"] < 0.6 * size["float_bytes"]
+        accuracy = gate(report, "accuracy")
+        assert abs(accuracy["quantized"] - accuracy["float"]) <= 1 / accuracy["n"]
+    assert "fp16" in text.render(found[0]) and "int8" not in text.render(found[0])
+    script = (tmp_path / "fp16" / "jetson-nano-gpu" / "build_engine.sh").read_text()
+    assert "precision=(--fp16)" in script and found[1]["unverified"]
 
 
 # -- the command line on bundles -----------------------------------------------------------------------------------

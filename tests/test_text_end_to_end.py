@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import shapes_run
 import text_run
-from end_to_end import tuned_and_exported
+from end_to_end import exported_in, tuned_and_exported
 
 import edgeft
 
@@ -55,6 +55,14 @@ def test_the_table_of_words_may_be_int8(made, tmp_path: Path) -> None:
         assert report["verdict"] == "pass", failed
         names = edgeft.load(report["path"]).manifest["integer_weights"]
         assert len(names) == 8 and names["embeddings.word_embeddings.weight"]["shape"] == [40, 32]
+
+
+def test_fp16_halves_an_encoder_and_its_table_of_words(made, tmp_path: Path) -> None:
+    for report in exported_in("fp16", made[0].parent / "run", ("host", "host-litert"), tmp_path / "fp16"):
+        weights = edgeft.load(report["path"]).manifest["integer_weights"]
+        assert len(weights) == 8 and {weight["dtype"] for weight in weights.values()} == {"float16"}
+        assert weights["embeddings.word_embeddings.weight"]["shape"] == [40, 32]
+        assert report["int8_share"] is None and "int8" not in report
 
 
 @ALL

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeft.backends.onnxruntime import tensorrt
+from edgeft.config import target
 from edgeft.config.target import Target
 from edgeft.core import files
 
@@ -31,9 +32,11 @@ def bundle(folder: Path, shape=(1, 3, 8, 8)) -> dict:
     return {"name": "main", "file": "model.onnx", "inputs": inputs, "sha256": digest}
 
 
-def build(tmp_path: Path, version: str = "100300", code: int = 0, shape=(1, 3, 8, 8), spoil: bool = False):
+def build(
+    tmp_path: Path, version: str = "100300", code: int = 0, shape=(1, 3, 8, 8), spoil: bool = False, board=JETSON
+):
     folder = tmp_path / "my bundle"
-    text = tensorrt.build_script(JETSON, bundle(folder, shape))
+    text = tensorrt.build_script(board, bundle(folder, shape))
     (folder / "build_engine.sh").write_text(text)
     if spoil:
         (folder / "model.onnx").write_bytes(b"other")
@@ -62,6 +65,15 @@ def test_flags_follow_the_version(tmp_path, version, flags):
     assert ("--int8" in arguments) is flags and ("--fp16" in arguments) is flags
     assert (folder / "model.engine").read_text() == "engine" and not (folder / "model.engine.tmp").exists()
     assert ("was written for" in done.stderr) is (version == "110000")
+
+
+@pytest.mark.parametrize(
+    ("version", "flags"), [("8201", ["--buildOnly", "--fp16"]), ("8601", ["--skipInference", "--fp16"])]
+)
+def test_an_fp16_engine_is_built_by_the_first_jetson_too(tmp_path, version, flags):
+    done, arguments, folder = build(tmp_path, version, board=target.load("jetson-nano-gpu"))
+    assert done.returncode == 0 and [a for a in arguments if "=" not in a] == flags, done.stderr
+    assert (folder / "model.engine").read_text() == "engine"
 
 
 def test_dynamic_batch_gives_shapes(tmp_path):

@@ -15,6 +15,7 @@ from ...config.target import Target
 from ...core import files
 from ...core.errors import ModelError, need
 from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed, quiet
+from .narrow_floats import store_as_float16
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,9 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
     with quiet():
         need("litert_torch", "litert")
     example = request.example if request.kind == "fixed" else batch_of(request.example, 1)
-    if request.kind == "quantized":
+    if request.kind == "quantized" and "float16" in request.weight_dtypes:
+        content = store_as_float16(_convert(request.module, example, None))
+    elif request.kind == "quantized":
         content = _quantized(request, example)
     else:
         content = _convert(request.module, example, None)

@@ -21,6 +21,8 @@ from .ops import BUILTIN
 _MOST_DIMS = 32
 #: the tensor types that hold quantized values
 INTEGERS = {3: "uint8", 7: "int16", 9: "int8"}
+#: and those of narrow floats, which have no scale
+FLOATS = {1: "float16"}
 _FLOAT32, _CUSTOM = 0, BUILTIN.index("CUSTOM")
 
 
@@ -62,6 +64,14 @@ class TfliteModel:
             (t, np.frombuffer(t.data, INTEGERS[t.type]).reshape(t.shape))
             for t in self.tensors
             if INTEGERS.get(t.type) in numeric.STORED_WEIGHTS and t.data is not None and prod(t.shape) > 1
+        ]
+
+    def narrow_constants(self) -> list[tuple[TfliteTensor, np.ndarray]]:
+        """(tensor, values) of each constant of narrow floats, of more than one element."""
+        return [
+            (t, np.frombuffer(t.data, FLOATS[t.type]).reshape(t.shape))
+            for t in self.tensors
+            if FLOATS.get(t.type) in numeric.STORED_FLOATS and t.data is not None and prod(t.shape) > 1
         ]
 
     def integer_tables(self) -> list[tuple[TfliteTensor, np.ndarray, np.ndarray]]:
@@ -221,8 +231,9 @@ def _tensor(tensor: _Table, data: memoryview | None) -> TfliteTensor:
     kind, name = tensor.number(1, "b"), tensor.text(3)
     if len(shape) > _MOST_DIMS or any(d < 0 for d in shape):
         raise ValueError(f"the tensor {name!r} has an impossible shape")
-    dtype = INTEGERS.get(kind)
-    if data is not None and dtype in numeric.STORED_WEIGHTS and len(data) != prod(shape) * np.dtype(dtype).itemsize:
+    dtype = INTEGERS.get(kind, FLOATS.get(kind))
+    weights = (*numeric.STORED_WEIGHTS, *numeric.STORED_FLOATS)
+    if data is not None and dtype in weights and len(data) != prod(shape) * np.dtype(dtype).itemsize:
         raise ValueError(f"the constant {name!r} holds {len(data)} bytes for the shape {shape}")
     quantization = tensor.table(4)
     scale, zero, axis = np.zeros(0, np.float32), np.zeros(0, np.int64), 0

@@ -30,7 +30,7 @@ _MOVES = {
 
 def integer_weights(path: Path) -> list[WeightTensor]:
     """Every quantized constant of more than one element, in TFLite's layout: OHWI, 1HWO (depthwise), (out, in);
-    and every table of integers whose rows are looked up and scaled."""
+    every table of integers whose rows are looked up and scaled; and every constant of narrow floats."""
     weights, model = [], _tflite.read(existing(path))
     for tensor, data in model.integer_constants():
         if tensor.scale.size:
@@ -38,6 +38,7 @@ def integer_weights(path: Path) -> list[WeightTensor]:
             scale = tensor.scale.astype(np.float32)
             weights.append(WeightTensor(tensor.name, data.copy(), scale, tensor.axis, zero if zero.any() else None))
     weights += [WeightTensor(tensor.name, data.copy(), scale.copy()) for tensor, data, scale in model.integer_tables()]
+    weights += [WeightTensor(t.name, data.copy(), np.ones(1, np.float32)) for t, data in model.narrow_constants()]
     return weights
 
 

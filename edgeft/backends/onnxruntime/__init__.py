@@ -10,7 +10,7 @@ BACKEND = Backend(
     suffix=".onnx",
     forms=(
         # Its fast kernels take unsigned activations: u8 x s8.
-        Form("integer", activation_storage="uint8"),
+        Form("integer", activation_storage="uint8", formats=("int8", "fp16")),
         # TensorRT reads signed activations with zero point 0, and builds its engine on the board.
         Form(
             "tensorrt",
@@ -19,6 +19,7 @@ BACKEND = Backend(
             runs_as_itself=False,
             compiler="trtexec",
             scripts="edgeft.backends.onnxruntime.tensorrt:scripts",
+            formats=("int8", "fp16"),
         ),
     ),
     checks=("opset", "ir_version"),

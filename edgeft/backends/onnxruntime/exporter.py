@@ -12,6 +12,7 @@ from ...core import files
 from ...core.errors import ModelError, need
 from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed, quiet
 from . import BACKEND
+from .narrow_floats import store_as_float16
 
 if TYPE_CHECKING:
     import onnx
@@ -34,6 +35,8 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
     model = translate(request)
     if request.kind == "quantized":
         _finish_quantized(model, request.target)
+        if "float16" in request.weight_dtypes:
+            _apply(model, store_as_float16)
     return _write(model, folder, request.target)
 
 

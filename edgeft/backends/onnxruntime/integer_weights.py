@@ -12,6 +12,7 @@ from ...config import numeric
 from .. import Grid, WeightTensor
 from ..base_session import existing
 from . import wire as _onnx_wire
+from .narrow_floats import narrow_weights
 
 #: op -> positions of (integer weights, scale, zero point), in graphs that hold no Q/DQ pairs.
 _OPERATOR_FORM = {
@@ -22,7 +23,7 @@ _OPERATOR_FORM = {
 
 def integer_weights(path: Path) -> list[WeightTensor]:
     """Every constant of quantized weights (more than one element) that a DequantizeLinear or an integer op takes, and
-    every table of integers whose rows are looked up and scaled.
+    every table of integers whose rows are looked up and scaled; and every constant of narrow floats that a Cast takes.
 
     One entry a scale: layers whose integers are equal may share a constant and differ in their scales. Raises
     `BundleError` for a broken file or external data outside its folder.
@@ -58,7 +59,7 @@ def integer_weights(path: Path) -> list[WeightTensor]:
         if (table.name, scale.name) not in weights:
             values = model.array(scale).astype(np.float32).reshape(-1)
             weights[table.name, scale.name] = WeightTensor(table.name, model.array(table), values)
-    return list(weights.values())
+    return [*weights.values(), *narrow_weights(model, constants, numeric.STORED_FLOATS)]
 
 
 def _tables(

@@ -9,8 +9,8 @@ from typing import Any
 from ...config.target import Target
 
 FILE = "build_engine.sh"
-#: older parsers refuse int8 weights that are stored as integers
-LOWEST_MAJOR = 10
+#: older parsers refuse int8 weights that are stored as integers; float16 constants are read by all that JetPack brought
+LOWEST_MAJOR, LOWEST_MAJOR_OF_FLOATS = 10, 8
 
 _HEAD = r"""#!/usr/bin/env bash
 # Builds TensorRT engines on the board itself (written for: @TARGET@).
@@ -55,17 +55,20 @@ fi
 version=$major.$minor.$patch
 echo "TensorRT $version ($trtexec)"
 [ -r /etc/nv_tegra_release ] && head -n 1 /etc/nv_tegra_release
-[ "$major" -ge @LOWEST@ ] || fail 4 "TensorRT $version cannot read int8 weights stored as integers" \
-  "update the board to a JetPack with TensorRT @LOWEST@ or newer (6.1 and later)"
+[ "$major" -ge @LOWEST@ ] || fail 4 "TensorRT $version cannot read @WEIGHTS@" \
+  "update the board to a JetPack with TensorRT @LOWEST@ or newer (@NEWER@ and later)"
 case " $known_tensorrt " in
   "  ") ;;
   *" $major.$minor "*) ;;
   *) echo "note: the profile was written for TensorRT $known_tensorrt (JetPack $known_jetpack), this is $version" >&2 ;;
 esac
 
-# From TensorRT 11 on the types of the graph decide. Before, int8 and fp16 kernels have to be allowed.
+# From TensorRT 11 on the types of the graph decide. Before, the kernels of each type have to be allowed.
 precision=()
-if [ "$major" -lt 11 ]; then precision=(--int8 --fp16); fi
+if [ "$major" -lt 11 ]; then precision=(@PRECISION@); fi
+# What only builds an engine and measures nothing is called so since 8.6.
+only_build=--skipInference
+if [ "$major" -lt 8 ] || { [ "$major" -eq 8 ] && [ "$minor" -lt 6 ]; }; then only_build=--buildOnly; fi
 
 build() { # model file, its sha256, engine name, shapes of its inputs (may be empty)
   local model=$here/$1 engine=$out/$3 log=$out/$3.log shapes=()
@@ -78,7 +81,7 @@ build() { # model file, its sha256, engine name, shapes of its inputs (may be em
     shapes=("--minShapes=${4//BATCH/1}" "--optShapes=$most" "--maxShapes=$most")
   fi
   echo "building $engine (minutes; log in $log)"
-  if ! "$trtexec" "--onnx=$model" "--saveEngine=$engine.tmp" --skipInference \
+  if ! "$trtexec" "--onnx=$model" "--saveEngine=$engine.tmp" "$only_build" \
     ${precision[@]+"${precision[@]}"} ${shapes[@]+"${shapes[@]}"} >"$log" 2>&1; then
     rm -f "$engine.tmp"
     grep -E '\[E\]|rror' "$log" | tail -n 5 >&2 || true
@@ -91,6 +94,21 @@ build() { # model file, its sha256, engine name, shapes of its inputs (may be em
 }
 
 """
+
+
+#: what the script says and asks for by the format of activations
+_INTEGER_ENGINE = {
+    "LOWEST": str(LOWEST_MAJOR),
+    "WEIGHTS": "int8 weights stored as integers",
+    "NEWER": "6.1",
+    "PRECISION": "--int8 --fp16",
+}
+_FLOAT_ENGINE = {
+    "LOWEST": str(LOWEST_MAJOR_OF_FLOATS),
+    "WEIGHTS": "weights stored as float16",
+    "NEWER": "4.6",
+    "PRECISION": "--fp16",
+}
 
 
 def scripts(target: Target, *graphs: Mapping[str, Any]) -> dict[str, str]:
@@ -111,8 +129,9 @@ def build_script(target: Target, *graphs: Mapping[str, Any]) -> str:
         "TARGET": " ".join(target.title.split()),
         "KNOWN": shlex.quote(_versions(target.runtime.get("tensorrt", ""))),
         "JETPACK": shlex.quote(_versions(target.runtime.get("jetpack", ""))),
-        "LOWEST": str(LOWEST_MAJOR),
+        **_INTEGER_ENGINE,
     }
+    values |= {} if target.scheme.is_integer else _FLOAT_ENGINE
     text = _HEAD
     for key, value in values.items():
         text = text.replace(f"@{key}@", value)

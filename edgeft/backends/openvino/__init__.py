@@ -9,7 +9,7 @@ BACKEND = Backend(
     title="OpenVINO",
     suffix=".xml",
     companions=(".bin",),  # the weights
-    forms=(Form("integer", activation_storage="uint8"),),
+    forms=(Form("integer", activation_storage="uint8", formats=("int8", "fp16")),),
     extra="openvino",
     modules=("openvino",),
     boards=(BoardInstall("openvino", ("openvino",)),),

@@ -18,6 +18,7 @@ from ...core import files
 from ...core.errors import ModelError
 from ..artifact import Artifact, ExportRequest, conversion_failed, quiet
 from ..onnxruntime.exporter import translate
+from ..onnxruntime.narrow_floats import store_as_float16
 from . import BACKEND
 from .session import module as openvino_module
 
@@ -46,6 +47,8 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
             passes.unsigned_activations(model)
         weights_without_zero_point(model)
         passes.drop_unused_initializers(model)
+        if "float16" in request.weight_dtypes:
+            store_as_float16(model)
     return _write(model, request.inputs, request.outputs, Path(folder))
 
 

@@ -30,16 +30,22 @@ def constant_weights(model: Any) -> list[WeightTensor]:
 
     Between a table and its Convert stands the Gather of its rows; then their scales are gathered too.
 
+    Constants of narrow floats have no scale: theirs is 1.
+
     One entry a Multiply: layers whose integers are equal may share a constant and differ in their scales.
     """
     weights = []
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Constant" or (
-            _SHORT.get(_name(node.get_output_element_type(0))) not in numeric.STORED_WEIGHTS
+            (dtype := _SHORT.get(_name(node.get_output_element_type(0))))
+            not in (*numeric.STORED_WEIGHTS, *numeric.STORED_FLOATS)
         ):
             continue
         data = np.array(node.get_data())
         if data.size < 2:
+            continue
+        if dtype in numeric.STORED_FLOATS:
+            weights.append(WeightTensor(node.get_friendly_name(), data, np.ones(1, np.float32)))
             continue
         for multiply, zero in _dequantizations(node):
             scale = _scale(multiply)
