@@ -86,7 +86,7 @@ def _decision(target: Target, broken: Sequence[str], unread: Sequence[str], chec
 
 
 def on_target(target: Target, runtime: str) -> bool:
-    """Whether speed and int8 share measured on this host speak for the target: its runtime and its kind of CPU.
+    """Whether speed and integer share measured on this host speak for the target: its runtime and its kind of CPU.
 
     A form that a compiler turns into something else (TensorRT, an NPU) never runs as itself on a CPU.
     """

@@ -61,7 +61,7 @@ def run(
     earlier: Sequence[Mapping[str, Any]] | None = None,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
-    """Check files, preprocessing, parity, integer weights, int8 share, speed, size; with `data` accuracy and agreement.
+    """Check files, preprocessing, parity, weights, integer share, speed, size; with `data` accuracy and agreement.
 
     `state` names what a device has learned (None: the file in the bundle's folder, if there is one), which is judged on
     the bundle's reference samples. `threads` None takes the recorded number; `where` says what this machine is: host,
