@@ -220,7 +220,7 @@ class RoundedWeight(WeightFakeQuant):
 
     def scale(self) -> torch.Tensor:
         """float32 (1,): 1."""
-        return torch.ones_like(self.zero_point)  # type: ignore[arg-type]
+        return torch.ones_like(self.zero_point)
 
     def integer(self, weight: torch.Tensor) -> torch.Tensor:
         """The values as they are stored, of type `dtype`: the nearest ones, ties to even, at most the largest."""
