@@ -18,14 +18,14 @@ SHOWN, CHANGED = 16, 8
 
 def page(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, report: dict[str, Any]) -> str:
     """The page of one bundle, whose manifest is written."""
-    scheme = run.summary["schemes"].get(converted.scheme.name, {})
+    scheme = run.summary.get("schemes", {}).get(converted.scheme.name, {})
     extras = {
         "latency_samples": (report.get("latency") or {}).get("samples_ms"),
         "per_class": report.get("per_class"),
         "samples": sample_rows(run.task, run.spec, evidence, converted.reference.samples.positions, run.dataset),
         "layer_error": list(converted.reference.layer_errors),
         "history": list(run.history),
-        "rows": {"float": run.summary["float"], "ptq": scheme.get("ptq"), "quantized": scheme.get("quantized")},
+        "rows": {"float": run.summary.get("float"), "ptq": scheme.get("ptq"), "quantized": scheme.get("quantized")},
         "int8": report.get("int8"),
     }
     manifest = bundle.open(converted.staging, check_files=False).manifest

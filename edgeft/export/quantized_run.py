@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,22 +53,22 @@ class QuantizedRun:
     """Quantized graphs by scheme, and the data and the task that they are judged by.
 
     `spec` is the manifest's `preprocess` table, `input_names` are the feeds that the task makes, in the order of the
-    model's inputs. `summary` and `history` are summary.json and the rows of metrics.jsonl. `learning` is the learning
-    half of the task, which models of several graphs and of padded inputs need; None for a model that was not trained
-    here.
+    model's inputs. `summary` and `history` are summary.json and the rows of metrics.jsonl, empty where the
+    model was not trained here; `learning` is the learning half of the task, which only models of several graphs and of
+    padded inputs need.
     """
 
     recipe: Recipe
     task: Any
-    learning: Learning | None
     dataset: data.Dataset
     spec: dict[str, Any]
     input_names: tuple[str, ...]
     captured: CapturedParts
     targets: tuple[Target, ...]
     schemes: dict[str, QuantizedScheme]
-    summary: dict[str, Any]
-    history: tuple[dict[str, Any], ...]
+    summary: dict[str, Any] = field(default_factory=dict)
+    history: tuple[dict[str, Any], ...] = ()
+    learning: Learning | None = None
 
     @property
     def test(self) -> data.Split:
@@ -96,8 +96,8 @@ def open_run(
     """
     summary = _summary(folder)
     asked = _overridden(recipe.load(folder / "recipe.toml"), overrides)
-    number_format, embeddings = asked.quantize.format, asked.quantize.embeddings
-    profiles = tuple(target.requested(profile, number_format, embeddings) for profile in targets)
+    quantize = asked.quantize
+    profiles = tuple(target.requested(profile, quantize.format, quantize.embeddings) for profile in targets)
 
     session = open_session(
         dataclasses.replace(asked, export=recipe.Export(tuple(names))),
@@ -122,14 +122,11 @@ def open_run(
             graphs = _graphs_of(session, captured, profile, profiles, folder, ptq, say)
             outcome = summary.get("schemes", {}).get(profile.scheme.name, {})
             method = "ptq" if ptq else outcome.get("method") or session.recipe.quantize.method
-            table = session.recipe.personalize
-            tail = None if table is None else trainable_tail(session, graphs, table, say)
-            schemes[profile.scheme.name] = QuantizedScheme(graphs, method, tuple(graphs.integer_weights()), tail)
+            schemes[profile.scheme.name] = _quantized(session, graphs, method, say)
 
     return QuantizedRun(
         session.recipe,
         session.task,
-        session.learning,
         session.dataset,
         session.spec,
         session.input_names,
@@ -138,7 +135,15 @@ def open_run(
         schemes,
         summary,
         _history(folder),
+        session.learning,
     )
+
+
+def _quantized(session: Session, graphs: QuantizedParts, method: str, say: Say) -> QuantizedScheme:
+    """The graphs of a scheme with their weights as they are stored, and the trainable tail that the recipe asks for."""
+    table = session.recipe.personalize
+    tail = None if table is None else trainable_tail(session, graphs, table, say)
+    return QuantizedScheme(graphs, method, tuple(graphs.integer_weights()), tail)
 
 
 def _summary(folder: Path) -> dict[str, Any]:

@@ -84,8 +84,7 @@ def run(
     graphs = [graph["name"] for graph in of_model(opened.manifest)]
     shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
     share = _share(opened, shares, samples)
-    gate_results = [_labels(opened, samples), *_samples(opened, session, samples, machine)]
-    gate_results += _integers(opened, graphs)
+    gate_results = [_labels(opened, samples), *_samples(opened, session, samples, machine), *_integers(opened, graphs)]
     gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if _in_integers(opened) else []
     gate_results += [_compatibility(profile, opened, name, shares[name]) for name in graphs]
 
@@ -93,8 +92,7 @@ def run(
     comparison = None
     if measure_latency and where != "emulated":
         say("latency")
-        speed: dict[str, Any] = {"on_target": speaks, "where": where, "float_kernels": not _in_integers(opened)}
-        speed |= {"int8": extra.get("int8"), "keep_float": extra.get("keep_float", [])}
+        speed = {"on_target": speaks, "where": where, **_about_speed(opened, extra)}
         comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         gate_results += verdicts
         extra |= {"rate": {**rate(single), "where": where}} if single and opened.task.real_time else {}
@@ -140,6 +138,12 @@ def _integers(opened: Bundle, graphs: Sequence[str]) -> list[Verdict]:
 def _in_integers(opened: Bundle) -> bool:
     """Whether the format of the bundle's activations is one of integers, whose share of the work is judged."""
     return scheme.activations_of(opened.scheme).kind == "int"
+
+
+def _about_speed(opened: Bundle, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What the latency gate takes of the artifact beside the measurement."""
+    float_layers = extra.get("keep_float", [])
+    return {"int8": extra.get("int8"), "keep_float": float_layers, "float_kernels": not _in_integers(opened)}
 
 
 def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
