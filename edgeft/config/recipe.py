@@ -273,7 +273,7 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
         raise fail(key, f"cannot be {value!r}", nearest(value, allowed))
     for key, registry in REGISTRIES.items():
         value = value_of(recipe, key)
-        if value not in registry and (value or key not in OPTIONAL_NAMES):
+        if (value or key not in OPTIONAL_NAMES) and value not in registry:
             raise fail(key, f"cannot be {value!r}", nearest(value, registry.names()))
     for key, (low, high) in RANGES.items():
         value = value_of(recipe, key)
