@@ -24,8 +24,8 @@ RECIPE = """
 task = "segment"
 name = "shapes"
 [model]
-name = "lraspp"
-args = { size = 64, stride = 4, width = 0.5, depth = 0.3, stages = 3, head_width = 16, dropout = 0.0 }
+name = "unet"
+args = { stride = 2, width = 0.5, depth = 0.3, stages = 3, head_width = 0.25, dropout = 0.0 }
 [data]
 format = "masks"
 path = "scenes"
@@ -67,6 +67,7 @@ def test_every_bundle_passes(made: Made, name: str) -> None:
 
 
 def test_the_scenes_are_learned(made: Made) -> None:
+    assert made.run["preprocess"]["size"] == [64, 64], "that of the pictures"
     assert made.run["float"] > 0.6  # the commonest class everywhere has less than a third
 
 

@@ -76,16 +76,19 @@ def rows() -> dict[str, Row]:
 def trained(task: str, data: Path, out: Path, edits: Mapping[str, Any] | None = None) -> Outcome:
     """`edgeft init TASK` with the path of the data, tuned and exported into `out`; what stands there is taken up.
 
-    `edits` {key: value} are for keys that hold paths too (the file of a test split, say), and for nothing else.
+    `edits` {key: value} are for paths in other keys (the file of a test split, say) and for what data cannot say itself
+    (which class is void), and for nothing else.
     """
     import edgeft
     from edgeft.api import read_recipe
     from edgeft.config import recipe as recipes
+    from edgeft.config import tables
     from edgeft.verify.evaluate import evaluate
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "init.toml").write_text(recipes.template(task))
-    overrides = [f"{key}={json.dumps(str(value))}" for key, value in {"data.path": data, **(edits or {})}.items()]
+    edited = {"data.path": str(data), **(edits or {})}
+    overrides = [f"{key}={tables.value_text(value)}" for key, value in edited.items()]
     recipe = read_recipe(out / "init.toml", overrides)
     say = lambda text: print(f"  {out.name}: {text}", flush=True)  # noqa: E731
     run, clock = out / "run", out / "minutes.json"

@@ -72,6 +72,7 @@ class Train:
     norm_stats: str = "update"  # update | freeze: running statistics of BatchNorm
     class_weights: str = "none"  # none | balanced: rare classes count as much as frequent ones | root: half way
     augment: str = "light"  # none | light | strong
+    ema: float = 0.0  # decay of a moving average of the weights, validated and kept in their place; 0 = none
     patience: int = 0  # epochs without a better validation metric before stopping; 0 = never
     workers: int = 0
     tracker: str = ""  # tensorboard, or any other tracker of accelerate
@@ -197,6 +198,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.batch_size": (1, 65_536),
     "train.seed": (0, 2**32 - 1),
     "train.weight_decay": (0, 1),
+    "train.ema": (0, 0.99999),
     "train.patience": (0, 100_000),
     "train.workers": (0, 256),
     "update.rank": (1, 4096),

@@ -12,6 +12,8 @@ import numpy as np
 
 #: samples of a batch: what a cache holds is faster than what memory holds
 BATCH = 32
+#: bytes of the feeds of a batch: large pictures come in smaller ones, since a net's activations are many times as large
+BATCH_BYTES = 2**25
 #: arrays (N, ...) by the name of a graph's input or output
 Arrays = dict[str, np.ndarray]
 
@@ -37,14 +39,19 @@ class Runnable(Protocol):
 
 
 def batches(count: int, feed: Callable[[int], Arrays], size: int = BATCH) -> Iterator[tuple[range, Arrays]]:
-    """(positions, feeds (n, ...)) of `count` samples in order, at most `size` a batch; `feed(i)` gives one row each.
+    """(positions, feeds (n, ...)) of `count` samples in order; `feed(i)` gives one row each.
 
-    Nothing beyond one batch is held in memory.
+    A batch has at most `size` samples and, where it has several, at most `BATCH_BYTES`. Nothing beyond one batch is
+    held in memory.
     """
-    for start in range(0, count, size):
-        positions = range(start, min(start + size, count))
-        rows = [feed(i) for i in positions]
+    start = 0
+    while start < count:
+        rows = [feed(start)]
+        fitting = max(1, min(size, BATCH_BYTES // max(1, sum(value.nbytes for value in rows[0].values()))))
+        positions = range(start, min(start + fitting, count))
+        rows += [feed(i) for i in positions[1:]]
         yield positions, {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        start = positions.stop
 
 
 def preprocessed(

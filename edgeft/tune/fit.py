@@ -6,6 +6,7 @@ the global one; each process takes its share of every batch.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
@@ -23,6 +24,7 @@ from torch import nn
 from ..core import interrupt
 from ..core.metric import Metric
 from . import checkpoint, sparse
+from .averaged import Averaged
 from .memory import SavedBytes
 from .updates import pace_statistics, train_mode
 
@@ -46,6 +48,8 @@ class Stage:
     norm_stats: str = "update"
     #: called before each epoch (from 1) with its number: sets which parameters learn in it, where that changes
     opens: Callable[[int], None] | None = None
+    #: decay of the moving average of the weights that is validated and kept; 0 = the weights of the last step are
+    ema: float = 0.0
     #: what the stage was set up with, where that may change between runs: another checkpoint is not taken up
     key: str = ""
 
@@ -120,6 +124,7 @@ class _Training:
     loss_of: Callable[[nn.Module, Any], torch.Tensor]
     say: Callable[[str], None]
     bar: Callable[[Iterable[Any], str], Iterable[Any]]
+    average: Averaged | None = None
 
 
 def fit(
@@ -147,7 +152,8 @@ def fit(
         optimizer.register_step_post_hook(lambda *_: sparse.restore(still))
     model, optimizer = accelerator.prepare(module, optimizer)
     base_rates = [g["lr"] for g in optimizer.param_groups]
-    training = _Training(module, model, optimizer, base_rates, stage, accelerator, loss_of, say, bar)
+    average = Averaged(stage.ema) if stage.ema else None
+    training = _Training(module, model, optimizer, base_rates, stage, accelerator, loss_of, say, bar, average)
 
     progress = _resumed(training, state_file) or _begun(training, validate)
     spent = progress.seconds
@@ -165,7 +171,8 @@ def fit(
         trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
         loss = _train_epoch(training, loader, progress, measure=trainable != counted)
         counted = trainable
-        _record(training, progress, loss, validate())
+        with average.shown(module) if average is not None else contextlib.nullcontext():
+            _record(training, progress, loss, validate())
         progress.seconds = spent + time.monotonic() - started
         _write(training, progress, state_file)
         accelerator.wait_for_everyone()
@@ -191,6 +198,8 @@ def _resumed(training: _Training, state_file: Path) -> _Progress | None:
 
     training.module.load_state_dict(state["model"])
     training.optimizer.load_state_dict(state["optimizer"])
+    if training.average is not None:
+        training.average.load(state["average"])
     training.say(f"{stage.name}: taken up after epoch {state['epoch']}")
     return _Progress(
         state["epoch"],
@@ -236,6 +245,8 @@ def _train_epoch(training: _Training, loader: Any, progress: _Progress, *, measu
         optimizer.zero_grad()
         training.accelerator.backward(loss)
         optimizer.step()
+        if training.average is not None:
+            training.average.update(module)
         total, steps = total + float(loss.detach()), steps + 1
 
     module.eval()
@@ -279,6 +290,7 @@ def _write(training: _Training, progress: _Progress, state_file: Path) -> None:
         "saved_bytes": progress.saved_bytes,
         "seconds": progress.seconds,
         "rows": progress.rows,
+        **({"average": training.average.state()} if training.average is not None else {}),
     }
     checkpoint.save(state_file, state)
 

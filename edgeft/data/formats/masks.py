@@ -20,6 +20,7 @@ from ...config import recipe
 from ...core.errors import DataError, RecipeError, nearest
 from ...inputs import mask
 from ..folders import MAX_UNREADABLE, Scanned, folder_named, folders, readable, split_folders
+from ..picture_size import typical
 from ..record import Format
 from ..samples import Dataset, Split, complete
 from .image_folder import SUFFIXES, Files
@@ -97,7 +98,11 @@ def open(spec: recipe.Data) -> Dataset:
     }
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root))
     notes += divided
-    return Dataset(str(root), labels, Looked(splits, notes, labels, str(root)), notes)
+    size = typical(
+        [root / paths[i] for i in (splits["train"] if "train" in splits else next(iter(splits.values()))).indices]
+    )
+    facts = {"picture_size": size} if size else {}
+    return Dataset(str(root), labels, Looked(splits, notes, labels, str(root)), notes, facts)
 
 
 class Looked(Scanned):

@@ -1,13 +1,15 @@
-"""Learning to segment: cross-entropy of every pixel that is not void, distillation of every cell of the graph's grid.
+"""Learning to segment: cross-entropy and Dice of the pixels that are not void, distillation of every cell of the grid.
 
-A batch's targets are masks uint8 (N, H, W) at the size of the network's input; logits are enlarged to them. Pictures
-and masks are augmented together by kornia, drawn from (seed, epoch, sample) as in `batches.py`.
+A batch's targets are masks uint8 (N, H, W); logits are enlarged to them. Nets are fully convolutional: training sees
+crops of at most `CROP` pixels a side, as many in an epoch as cover the pictures, and everything else whole pictures.
+Pictures and masks are augmented together, drawn from (seed, epoch, sample) as in `batches.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,10 @@ from ..classify.learning import replace_head
 from . import decoding as segment
 
 set_head = replace_head
+#: the longest side of the crops that training sees
+CROP = 256
+#: pixels of all pictures of a batch that is evaluated
+PREDICTED_PIXELS = 2**20
 #: by level: least and largest zoom, chance of a mirrored picture, of other colours, how far these go
 LEVELS: dict[str, tuple[float, float, float, float, float]] = {
     "none": (1.0, 1.0, 0.0, 0.0, 0.0),
@@ -45,19 +51,43 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
 def loss(
     logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mean cross-entropy of logits (N, C, h, w), enlarged to masks (N, H, W), over the pixels that are not void.
-
-    `weights` (C,) multiply what a pixel of each class adds.
-    """
+    """`cross_entropy` plus `dice` of logits (N, C, h, w), enlarged to masks (N, H, W)."""
     size = tuple(targets.shape[-2:])
     if tuple(logits.shape[-2:]) != size:
         logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+    return cross_entropy(logits, targets, smoothing, weights) + dice(logits, targets)
+
+
+def cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The mean over the pixels that are not void of logits (N, C, H, W) and masks (N, H, W).
+
+    `weights` (C,) multiply what a pixel of each class adds.
+    """
     numbers = targets.long()
     by_class = None if weights is None else weights.to(logits)
     total = F.cross_entropy(
         logits, numbers, by_class, ignore_index=mask.VOID, reduction="sum", label_smoothing=smoothing
     )
     return total / (numbers != mask.VOID).sum().clamp(min=1)
+
+
+def dice(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """1 - Dice of the shares (softmax) of logits (N, C, H, W), the mean over the classes of the batch's masks.
+
+    Every class counts alike, however few pixels it has (Milletari et al., "V-Net", 2016; the form with a mean over
+    classes is that of Sudre et al. 2017 without their weights). Void pixels count for nothing.
+    """
+    numbers = targets.long()
+    valid = numbers != mask.VOID
+    shares = torch.softmax(logits, dim=1) * valid[:, None]
+    truth = F.one_hot(numbers * valid, logits.shape[1]).movedim(-1, 1) * valid[:, None]
+    axes = (0, 2, 3)
+    common, pixels = (shares * truth).sum(axes), truth.sum(axes)
+    by_class = 1 - 2 * common / (shares.sum(axes) + pixels).clamp(min=1)
+    present = pixels > 0
+    return (by_class * present).sum() / present.sum().clamp(min=1)
 
 
 def class_weights(dataset: Any, kind: str) -> torch.Tensor | None:
@@ -95,25 +125,30 @@ def distill(
 
 
 class Pairs(torch.utils.data.Dataset[tuple[int, np.ndarray, np.ndarray]]):
-    """(position, pixels uint8 (C, H, W), mask uint8 (H, W)) at the network's size, kept where the split is small."""
+    """(position, pixels uint8 (C, H, W), mask uint8 (H, W)) at the network's size, kept where the split is small.
 
-    def __init__(self, split: batches.Samples, spec: Mapping[str, Any], cache_bytes: int) -> None:
+    There are `views` positions of each sample: position i is sample i % N.
+    """
+
+    def __init__(self, split: batches.Samples, spec: Mapping[str, Any], cache_bytes: int, views: int = 1) -> None:
         self.pixels = batches.Pixels(split, spec, cache_bytes=0)
         self.split, self.size, self.room = split, (int(spec["size"][0]), int(spec["size"][1])), cache_bytes
+        self.views = views
         self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
-        return len(self.split)
+        return self.views * len(self.split)
 
-    def __getitem__(self, i: int) -> tuple[int, np.ndarray, np.ndarray]:
+    def __getitem__(self, position: int) -> tuple[int, np.ndarray, np.ndarray]:
+        i = position % len(self.split)
         if i in self.kept:
-            return i, *self.kept[i]
+            return position, *self.kept[i]
         pixels = self.pixels._pixels(i)
         classes = mask.nearest(np.asarray(self.split.targets[i]), self.size)
         if pixels.nbytes + classes.nbytes <= self.room:
             self.room -= pixels.nbytes + classes.nbytes
             self.kept[i] = pixels, classes
-        return i, pixels, classes
+        return position, pixels, classes
 
 
 class Collate:
@@ -121,7 +156,7 @@ class Collate:
 
     def __init__(self, spec: Mapping[str, Any], level: str, seed: int, epoch: batches.Epoch) -> None:
         self.spec, self.seed, self.epoch = dict(spec), seed, epoch
-        self.view = view(level, int(spec["channels"]))
+        self.view = view(level, int(spec["channels"]), cropped(spec["size"]))
 
     def __call__(self, batch: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
         positions, pixels, masks = zip(*batch)
@@ -141,25 +176,24 @@ class Collate:
 View = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
-def view(level: str, channels: int) -> View | None:
-    """A function of pixels float32 (N, C, H, W) 0..255 and masks uint8 (N, H, W): zoom, shift, mirror, other colours.
+def cropped(size: Sequence[int]) -> tuple[int, int]:
+    """Height and width of the crops that training sees of pictures of `size`."""
+    height, width = (min(int(side), CROP) for side in size)
+    return height, width
 
-    What comes in from outside the picture is void. Draws from torch's global generator; None for "none". Raises
-    `RecipeError` for an unknown level and `Missing` without kornia.
+
+def view(level: str, channels: int, crop: tuple[int, int]) -> View | None:
+    """A function of pixels float32 (N, C, H, W) 0..255 and masks uint8 (N, H, W): a zoomed crop, mirrored, recoloured.
+
+    The crop lies in the picture where it can; what comes in from outside is void. Draws from torch's global generator;
+    None for "none". Raises `RecipeError` for an unknown level and `Missing` without kornia.
     """
     if level not in LEVELS:
         raise RecipeError(f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, LEVELS))
     if level == "none":
         return None
-    kornia, keys = need("kornia.augmentation", "tune"), need("kornia.constants", "tune")
+    kornia = need("kornia.augmentation", "tune")
     least, most, mirrored, recoloured, far = LEVELS[level]
-    shift = (most - 1) / 4
-    geometry = kornia.AugmentationSequential(
-        kornia.RandomAffine(0.0, translate=(shift, shift), scale=(least, most), p=1.0),
-        kornia.RandomHorizontalFlip(p=mirrored),
-        data_keys=["input", "mask"],
-        extra_args={keys.DataKey.MASK: {"resample": keys.Resample.NEAREST, "align_corners": False}},
-    )
     colour = (
         kornia.ColorJiggle(far, far, far, far / 10, p=recoloured)
         if channels == 3
@@ -167,19 +201,37 @@ def view(level: str, channels: int) -> View | None:
     )
 
     def apply(x: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        grid = _window(tuple(x.shape), crop, (least, most), mirrored)
+        pictures = F.grid_sample(x / 255, grid, mode="bilinear", align_corners=False)
         # 0 is what fills the outside: numbers go up by one, so that it means void
         up = (masks.to(torch.int16) + 1) % (mask.VOID + 1)
-        pictures, moved_masks = geometry(x / 255, up[:, None].float())
-        down = (moved_masks[:, 0].round().to(torch.int16) + mask.VOID) % (mask.VOID + 1)
+        moved = F.grid_sample(up[:, None].float(), grid, mode="nearest", align_corners=False)[:, 0]
+        down = (moved.round().to(torch.int16) + mask.VOID) % (mask.VOID + 1)
         return colour(pictures).clamp(0, 1) * 255, down.to(torch.uint8)
 
     return apply
 
 
+def _window(shape: tuple[int, ...], crop: tuple[int, int], zoom: tuple[float, float], mirrored: float) -> torch.Tensor:
+    """Sampling grid (N, height, width, 2) of a random window a picture, which is `crop` divided by a random zoom."""
+    count, (height, width) = shape[0], shape[2:]
+    factor = torch.exp(torch.empty(count).uniform_(math.log(zoom[0]), math.log(zoom[1])))
+    flip = 1 - 2 * (torch.rand(count) < mirrored).float()
+    theta = torch.zeros(count, 2, 3)
+    for axis, (inner, outer) in enumerate(((crop[1], width), (crop[0], height))):
+        share = inner / outer / factor
+        theta[:, axis, axis] = share * (flip if axis == 0 else 1)
+        theta[:, axis, 2] = (2 * torch.rand(count) - 1) * (1 - share).abs()
+    return F.affine_grid(theta, [count, shape[1], *crop], align_corners=False)
+
+
 def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
-    """Batches (inputs, masks uint8 (N, H, W)) at the network's size."""
+    """Batches (inputs, masks uint8 (N, H, W)): crops under augmentation, else whole pictures."""
+    height, width = spec["size"]
+    high, wide = cropped(spec["size"])
+    views = max(1, height * width // (high * wide)) if loading.augment != "none" else 1
     collate = Collate(spec, loading.augment, loading.seed, loading.epoch)
-    return batches.Source(Pairs(split, spec, loading.cache_bytes), collate)
+    return batches.Source(Pairs(split, spec, loading.cache_bytes, views), collate, loading.order(views * len(split)))
 
 
 loader = batches.loader_of(_source)
@@ -189,7 +241,9 @@ def predict(
     module: nn.Module, split: batches.Samples, spec: Mapping[str, Any], batch_size: int = 64
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Logits float32 (N, C, h, w) over `split` in order, on the graph's own grid."""
-    return tensors.predict(segment.preprocess, module, split, spec, batch_size)
+    height, width = spec["size"]
+    fitting = max(1, min(batch_size, PREDICTED_PIXELS // (int(height) * int(width))))
+    return tensors.predict(segment.preprocess, module, split, spec, fitting)
 
 
 LEARNING = Learning(

@@ -16,7 +16,7 @@ from torch import nn
 
 from ....core.errors import DataError
 from ....inputs import letterbox
-from ....learning import Learning, batches, tensors
+from ....learning import Learning, balance, batches, tensors
 from ...classify.learning import replace_head
 from .. import decoding as detect
 from .augment import Augment
@@ -38,9 +38,23 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
     return {} if data.channels == 3 else {"channels": data.channels}
 
 
-def loss(outputs: Said, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-    """See `detect_loss`; `smoothing` has no meaning here."""
-    return detection_loss(outputs, targets)
+def loss(
+    outputs: Said, targets: torch.Tensor, smoothing: float = 0.0, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """See `detection_loss`; `smoothing` has no meaning here."""
+    return detection_loss(outputs, targets, weights)
+
+
+def class_weights(dataset: Any, kind: str) -> torch.Tensor | None:
+    """Weights (C,) by how many boxes of the training pictures each class has, crowds left out; None for "none"."""
+    if kind == "none":
+        return None
+    counts = np.zeros(len(dataset.labels), np.int64)
+    for target in dataset.split("train").targets:
+        single = ~np.asarray(target["crowd"], bool)
+        counts += np.bincount(np.asarray(target["classes"], np.int64)[single], minlength=len(counts))
+    # a class that training never shows is learned all the same: that it is nowhere
+    return torch.where(torch.from_numpy(counts) > 0, balance.balanced(counts, kind), 1.0)
 
 
 def distill(
@@ -141,4 +155,5 @@ LEARNING = Learning(
     distill=distill,
     loader=loader,
     predict=predict,
+    class_weights=class_weights,
 )

@@ -96,9 +96,14 @@ def assign(
     return torch.where(mine.any(1), owner, torch.full_like(owner, -1)), target.amax(1)
 
 
-def detection_loss(outputs: Said, targets: torch.Tensor) -> torch.Tensor:
-    """Scalar loss of a batch. `targets` (N, M, 5) class, x1, y1, x2, y2 in input pixels; class -1 is padding."""
+def detection_loss(outputs: Said, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Scalar loss of a batch. `targets` (N, M, 5) class, x1, y1, x2, y2 in input pixels; class -1 is padding.
+
+    `weights` (C,) multiply what each class adds: the scores of it in all cells, and the boxes of it.
+    """
     logits, raw, cells = flat(outputs)
+    by_class = torch.ones(logits.shape[2]) if weights is None else weights
+    by_class = by_class.to(logits)
     boxes = decoded(raw, cells)
     target_scores = torch.zeros_like(logits)
     misfit = raw.sum() * 0
@@ -110,12 +115,13 @@ def detection_loss(outputs: Said, targets: torch.Tensor) -> torch.Tensor:
         at = (owner >= 0).nonzero().flatten()
         mine = truth[owner[at]]
         target_scores[i, at, mine[:, 0].long()] = score[at].to(target_scores)
-        misfit = misfit + ((1 - overlap(boxes[i, at], mine[:, 1:], generalized=True)) * score[at]).sum()
+        counts = score[at] * by_class[mine[:, 0].long()]
+        misfit = misfit + ((1 - overlap(boxes[i, at], mine[:, 1:], generalized=True)) * counts).sum()
         if raw.shape[-1] > 4:
             between = bins_loss(raw[i, at], cells[at], mine[:, 1:])
-            misfit = misfit + BINS_WEIGHT / BOX_WEIGHT * (between * score[at]).sum()
-    total = target_scores.sum().clamp(min=1.0)
-    scored = F.binary_cross_entropy_with_logits(logits, target_scores, reduction="sum")
+            misfit = misfit + BINS_WEIGHT / BOX_WEIGHT * (between * counts).sum()
+    total = (target_scores * by_class).sum().clamp(min=1.0)
+    scored = (F.binary_cross_entropy_with_logits(logits, target_scores, reduction="none") * by_class).sum()
     return (scored + BOX_WEIGHT * misfit) / total + RANGE_WEIGHT * beyond(logits, raw)
 
 
