@@ -199,6 +199,10 @@ def test_predict_prints_what_the_bundle_sees(bundle: Path, capfd: pytest.Capture
     assert [each["label"] for each in found["predictions"]] == ["dark", "bright"]
     assert "dark" in err and "bright" in err
     code, found, _ = ask(capfd, "predict", bundle, "0.npy", "missing.npy")
+    readable, unreadable = found["predictions"]
+    assert code == 3 and readable["label"] == "dark"
+    assert unreadable["error"]["exit_code"] == 3 and "missing.npy" in unreadable["error"]["where"]
+    code, found, _ = ask(capfd, "predict", bundle, "missing.npy")
     assert code == 3 and "missing.npy" in found["where"]
 
 

@@ -25,7 +25,7 @@ from edgeft.data import Dataset, Format, Split
 
 @dataclass(frozen=True)
 class Options:
-    delimiter: str = option(" ", "what separates numbers", choices=(" ", ";"))
+    separator: str = option(" ", "what separates numbers", choices=(" ", ";"))
     skip: int = option(0, "lines at the beginning", low=0, high=9)
     names: tuple[str, ...] = option((), "names of the columns")
     tag: str = option("", "a word")
@@ -34,7 +34,7 @@ class Options:
 class Rows:
     def __init__(self, spec):
         o = spec.options
-        self.rows = np.loadtxt(spec.path, np.float32, delimiter=o.delimiter, skiprows=o.skip, ndmin=2)
+        self.rows = np.loadtxt(spec.path, np.float32, delimiter=o.separator, skiprows=o.skip, ndmin=2)
 
     def __len__(self):
         return len(self.rows)
@@ -78,7 +78,7 @@ def name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_keys_reach_the_format_and_recipes_write_them(tmp_path: Path, name: str) -> None:
     path = tmp_path / "x.txt"
     path.write_text("a head\n0;1\n2;3\n4;5\n6;7\n")
-    text = f'[data]\nformat = "{name}"\npath = "{path}"\ndelimiter = ";"\nskip = 1\nnames = ["a", "b"]\n'
+    text = f'[data]\nformat = "{name}"\npath = "{path}"\nseparator = ";"\nskip = 1\nnames = ["a", "b"]\n'
     (tmp_path / "recipe.toml").write_text(text)
     loaded = recipe.load(tmp_path / "recipe.toml")
 
@@ -87,14 +87,14 @@ def test_keys_reach_the_format_and_recipes_write_them(tmp_path: Path, name: str)
     assert dataset.labels == ("a", "b") and dataset.notes == []
 
     resolved = recipe.dumps(loaded)
-    assert 'delimiter = ";"' in resolved and 'tag = ""' in resolved and "options" not in resolved
+    assert 'separator = ";"' in resolved and 'tag = ""' in resolved and "options" not in resolved
     (tmp_path / "resolved.toml").write_text(resolved)
     assert recipe.load(tmp_path / "resolved.toml") == loaded
     assert recipe.from_table(recipe.as_table(loaded), "again") == loaded
 
     # a bundle records the table as JSON; `--data` reads other data with the same keys
     np.savetxt(tmp_path / "other.txt", np.ones((4, 2)), delimiter=";", header="a head", comments="")
-    recorded = {"format": name, "options": {"delimiter": ";", "skip": 1, "names": ["a", "b"]}}
+    recorded = {"format": name, "options": {"separator": ";", "skip": 1, "names": ["a", "b"]}}
     assert data.open(data.source(tmp_path / "other.txt", recorded)).split("train").raw(0).tolist() == [1, 1]
 
 
@@ -110,13 +110,13 @@ def test_a_format_without_settings_has_its_defaults(tmp_path: Path, name: str) -
 @pytest.mark.parametrize(
     ("line", "message", "remedy"),
     [
-        ("delimitr = ';'", "unknown key 'data.delimitr'", "did you mean 'delimiter'?"),
+        ("separatr = ';'", "unknown key 'data.separatr'", "did you mean 'separator'?"),
         ("pth = 'x'", "unknown key 'data.pth'", "did you mean 'path'?"),
         ("options = { skip = 1 }", "unknown key 'data.options'", ""),
         ("skip = '1'", "'data.skip' must be a whole number, not '1'", ""),
         ("skip = 10", "'data.skip' must be at most 9, not 10", ""),
         ("skip = -1", "'data.skip' must be at least 0, not -1", ""),
-        ("delimiter = ','", "'data.delimiter' cannot be ','", ""),
+        ("separator = ','", "'data.separator' cannot be ','", ""),
         ("names = 'a'", "'data.names' must be a list, not 'a'", 'write names = ["a"]'),
         ("size = -3", "'data.size' must be from 0", ""),
     ],
@@ -139,9 +139,9 @@ def test_a_key_of_one_format_is_unknown_to_another(tmp_path: Path, name: str) ->
 
 
 def test_settings_of_the_command_line_have_the_type_of_the_key(name: str) -> None:
-    made = recipe.from_table({"data": {"format": name, "delimiter": ";"}}, "r")
-    changed = recipe.override(made, ["data.skip=3", "data.tag=7", 'data.delimiter=" "', 'data.names=["x"]'])
-    assert changed.data.options == {"delimiter": ";", "skip": 3, "names": ["x"], "tag": "7"} | {"delimiter": " "}
+    made = recipe.from_table({"data": {"format": name, "separator": ";"}}, "r")
+    changed = recipe.override(made, ["data.skip=3", "data.tag=7", 'data.separator=" "', 'data.names=["x"]'])
+    assert changed.data.options == {"separator": " ", "skip": 3, "names": ["x"], "tag": "7"}
     with pytest.raises(RecipeError, match=r"'data\.skip' must be at most 9") as caught:
         recipe.override(made, ["data.skip=11"])
     assert caught.value.where == "--set data.skip=11"
