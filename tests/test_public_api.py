@@ -88,7 +88,7 @@ _IMPORTS = {
 
 
 @pytest.mark.board
-@pytest.mark.parametrize("order", itertools.permutations(_IMPORTS, 2), ids="-".join)
+@pytest.mark.parametrize("order", list(itertools.permutations(_IMPORTS, 2)), ids="-".join)
 def test_a_public_name_is_the_function_whatever_was_imported_first(order: tuple[str, str]) -> None:
     run("\n".join(_IMPORTS[kind] for kind in order) + "\nimport edgeft\n" + _CHECKS)
 

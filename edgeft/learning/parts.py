@@ -31,7 +31,10 @@ class TorchSession:
         self.device = next((p.device for p in module.parameters()), torch.device("cpu"))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        values = [torch.from_numpy(np.ascontiguousarray(feeds[name])).to(self.device) for name in self.part.inputs]
+        values = [
+            torch.from_numpy(np.require(feeds[name], requirements=("C", "W"))).to(self.device)
+            for name in self.part.inputs
+        ]
         with torch.no_grad():
             outputs = self.module(*values)
         leaves = outputs if isinstance(outputs, (tuple, list)) else (outputs,)

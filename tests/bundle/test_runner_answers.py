@@ -127,6 +127,7 @@ def test_modules_that_lie_in_the_bundle_are_not_imported(tmp_path: Path, start: 
     for name in ("argparse", "hashlib", "json", "numpy", "random", "ai_edge_litert", "tflite_runtime"):
         (path / f"{name}.py").write_text(f"open({str(marker)!r}, 'a').write({name!r} + ' ')\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["", str(path)])}
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # coverage would import them when the interpreter starts
     for flags in ([], ["-B", "-s"]):
         result = subprocess.run(
             [sys.executable, *flags, "run.py" if start == "in the bundle" else str(path / "run.py")],

@@ -93,7 +93,7 @@ def test_learning_by_the_loss_finds_the_boxes(bins: int) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert float(loss) < 0.2 * first
+    assert float(loss.detach()) < 0.2 * first
     (seen,) = decoding.detections({f"output_{i}": t.detach().numpy() for i, t in enumerate(said)}, 0.3)
     assert sorted(seen[:, 5].tolist()) == [0, 1]
     for row in seen:
@@ -145,7 +145,7 @@ def test_a_picture_without_boxes_teaches_that_there_is_nothing() -> None:
     said = tuple(t.clone().requires_grad_(True) for t in raw_outputs())
     loss = detect.loss(said, torch.full((1, 1, 5), -1.0))
     loss.backward()
-    assert float(loss) > 0 and all((t.grad > 0).all() for t in said[::2])
+    assert float(loss.detach()) > 0 and all((t.grad > 0).all() for t in said[::2])
 
 
 def test_ranges_are_held() -> None:

@@ -52,7 +52,7 @@ def test_a_step_moves_the_loss(opened) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
 
 
