@@ -29,6 +29,8 @@ _CALLED = {"\t": "tabs"}
 _SEARCHED = 1 << 26
 #: bytes and records from which delimiter and header are guessed
 _HEAD, _RECORDS = 1 << 16, 50
+#: fewer lines that are not UTF-8 are broken lines, and no sign of another encoding
+_FEWEST_INVALID = 3
 WESTERN = "cp1252"
 
 
@@ -215,7 +217,7 @@ def _by_lines(path: Path, file: BinaryIO, notes: list[str]) -> str:
             valid += 1
         except UnicodeDecodeError:
             invalid.append((number, line))
-    if len(invalid) <= 19 * valid:
+    if len(invalid) < _FEWEST_INVALID or len(invalid) <= 19 * valid:
         return "utf-8"
     number, line = invalid[0]
     if not _western([line for _, line in invalid]):
