@@ -12,7 +12,7 @@ from edgeft import data
 from edgeft.config.recipe import Data
 from edgeft.core.errors import DataError
 
-PAIRS = [(f"see I green dog {i}.", f"seh ich grünen Hund {i}.") for i in range(60)]
+PAIRS = [(f"see I green dog {i}.", f"ich sehe grünen Hund {i}.") for i in range(60)]
 
 
 def of(path: Path, **keys: Any) -> Data:
@@ -39,8 +39,8 @@ def wmt(path: Path) -> None:
 
 def tmx(path: Path) -> None:
     units = "".join(
-        f'<tu tuid="{i}"><tuv xml:lang="en-US"><seg>{en}</seg></tuv><tuv xml:lang="de"><seg>seh <bpt i="1"/>'
-        f"{de.removeprefix('seh ')}</seg></tuv></tu>"
+        f'<tu tuid="{i}"><tuv xml:lang="en-US"><seg>{en}</seg></tuv><tuv xml:lang="de"><seg>ich <bpt i="1"/>'
+        f"{de.removeprefix('ich ')}</seg></tuv></tu>"
         for i, (en, de) in enumerate(PAIRS)
     )
     header = '<?xml version="1.0"?><tmx version="1.4"><header srclang="en"/>'

@@ -1,40 +1,32 @@
-"""Recorded control, for behaviour cloning: what was seen, and what was done.
+"""Recorded control, for behaviour cloning: the observations of each step, and the actions that followed.
 
-An .npz of episodes: `obs` float (T, K) or uint8 (T, H, W[, C]), `acts` (T,) or (T, A), and where one episode ends and
-the next begins: `indices` int (E-1,) as the package `imitation` writes them, `episode_starts` bool (T,), or flags of
-the last step of an episode, bool (T,): `dones`, `terminals`, `timeouts` and the like, any of which ends it. Or a folder
-that is a Donkeycar tub (version 2): catalogs of JSON lines with a picture, `user/angle` and `user/throttle`.
+A recording of episodes (`episodes.py`: .npz, HDF5 of D4RL or Minari, a folder of LeRobot): observations float (T, K) or
+uint8 (T, H, W[, C]), actions (T,) or (T, A), and where one episode ends and the next begins: `indices` int (E-1,) as
+the package `imitation` writes them, `episode_starts` bool (T,), or flags of the last step of an episode, bool (T,):
+`dones`, `terminals`, `timeouts` and the like, any of which ends it. Or a folder that is a Donkeycar tub or holds
+several (`tubs.py`).
 
 Whole episodes go to one split; a tub is one drive, so it is divided into stretches of time.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...config import recipe
-from ...core.errors import DataError, nearest
+from ...core.errors import DataError
 from ...inputs import image
+from .. import episodes, tubs
+from ..episodes import LASTS, STARTS
 from ..record import Format
 from ..samples import NAMES, WHOLE, Dataset, Split, fractions, grouped
-from .npz import archive_of, member
+from ..tubs import STRETCH
 
-#: frames of one stretch of a drive: neighbouring frames look alike and must not be told apart by a split
-STRETCH = 50
-#: a share of unreadable records above this stops the run
-MAX_BAD = 0.05
-#: keys that say where an episode begins
-STARTS = ("indices", "episode_starts")
-#: flags of the last step of an episode; it ends where any of them is set
-LASTS = ("dones", "done", "terminals", "terminations", "timeouts", "truncations", "truncated")
 #: rows that are looked at together
 _BLOCK = 4096
-CONTROLS = {"user/angle": "steering", "user/throttle": "throttle"}
-_PICTURE = "cam/image_array"
 #: so few different whole numbers may be choices
 MOST_CHOICES = 32
 
@@ -50,7 +42,8 @@ class Steps:
 
     def raw(self, i: int) -> np.ndarray:
         observation = np.array(self.seen[self.rows[i]])
-        return observation if observation.dtype == np.uint8 else observation.astype(np.float32).reshape(-1)
+        picture = observation.dtype == np.uint8 and observation.ndim > 1
+        return observation if picture else observation.astype(np.float32).reshape(-1)
 
     def source(self, i: int) -> str:
         return f"{self.path}[obs][{self.rows[i]}]"
@@ -76,20 +69,27 @@ def open(spec: recipe.Data) -> Dataset:
     """The recording at `spec.path`; raises `DataError` naming the file and the key or line of what is wrong."""
     path = Path(spec.path)
     if spec.path and path.is_dir():
-        return _tub(path, spec)
+        if episodes.is_lerobot(path):
+            return _episodes(path, spec)
+        path = episodes.file_of(path) or path
+    if spec.path and path.is_dir():
+        notes: list[str] = []
+        drives = tubs.read(path, notes)
+        frames, labels = Frames(drives.files), tuple(tubs.CONTROLS.values())
+        dataset = _dataset(str(path), labels, frames, drives.controls, drives.stretch, spec, picture=True)
+        dataset.notes.extend(notes)
+        return dataset
     if not spec.path or not path.is_file():
         problem = "no recording is given" if not spec.path else "no such file or folder"
-        raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to an .npz of episodes or a tub")
+        raise DataError(
+            problem, where=spec.path or "data.path", remedy="set data.path to episodes (.npz, .hdf5) or a tub"
+        )
     return _episodes(path, spec)
 
 
 def _episodes(path: Path, spec: recipe.Data) -> Dataset:
-    with archive_of(path) as archive:
-        keys = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
-        for key in ("obs", "acts"):
-            if key not in keys:
-                raise DataError(f"has no {key}", where=str(path), remedy=nearest(key, keys))
-        arrays = {key: member(path, archive, key) for key in ("obs", "acts", *STARTS, *LASTS) if key in keys}
+    notes: list[str] = []
+    arrays = episodes.arrays_of(path, notes)
     for key, array in arrays.items():
         where = f"{path}[{key}]"
         if array.dtype.kind not in ("iufb" if key in ("obs", "acts") else "iub"):
@@ -98,11 +98,18 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
             raise DataError(
                 f"has shape {array.shape}, expected one entry a step", where=where, remedy="record at least one step"
             )
-    notes = _judge_actions(arrays["acts"], spec, f"{path}[acts]")
+    notes += _judge_actions(arrays["acts"], spec, f"{path}[acts]")
     done = np.asarray(arrays["acts"], np.float32).reshape(len(arrays["acts"]), -1)
     episode, rows = _numbered(arrays, len(done), str(path), notes)
     observations = arrays["obs"]
-    picture = observations.dtype == np.uint8
+    picture = observations.dtype == np.uint8 and observations.ndim >= 3
+    if picture and (observations.ndim > 4 or (observations.ndim == 4 and observations.shape[3] not in (1, 3))):
+        raise DataError(
+            f"holds pictures of shape {observations.shape[1:]}: gray and colour pictures (H, W), (H, W, 1) and "
+            "(H, W, 3) are read, no stacks of frames",
+            where=f"{path}[obs]",
+            remedy="store the newest frame of each stack, or what the stack says as numbers",
+        )
     for key, values in (("acts", done), *(() if picture else (("obs", observations),))):
         bad = _first_bad(values)
         if bad is not None:
@@ -112,9 +119,9 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
                 remedy="leave out that step or its episode",
             )
     labels = tuple(f"action_{i}" for i in range(done.shape[1])) if done.shape[1] > 1 else ("action",)
-    episodes = _dataset(str(path), labels, Steps(str(path), observations, rows), done, episode, spec, picture)
-    episodes.notes.extend(notes)
-    return episodes
+    recording = _dataset(str(path), labels, Steps(str(path), observations, rows), done, episode, spec, picture)
+    recording.notes.extend(notes)
+    return recording
 
 
 def _judge_actions(acts: np.ndarray, spec: recipe.Data, where: str) -> list[str]:
@@ -202,61 +209,6 @@ def _first_bad(values: np.ndarray) -> int | None:
     return None
 
 
-def _tub(path: Path, spec: recipe.Data) -> Dataset:
-    catalogs = sorted(
-        (p for p in path.glob("*.catalog") if not p.name.startswith(".")), key=lambda p: (len(p.name), p.name)
-    )
-    if not catalogs:
-        raise DataError(
-            "is not a Donkeycar tub: it has no .catalog file",
-            where=str(path),
-            remedy="name the folder with manifest.json",
-        )
-    deleted = _deleted(path / "manifest.json")
-    files, done, bad = [], [], []
-    for catalog in catalogs:
-        for number, line in enumerate(catalog.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                if row.get("_index") in deleted:
-                    continue
-                picture = path / "images" / Path(str(row[_PICTURE])).name
-                values = [float(row[key]) for key in CONTROLS]
-                if not np.isfinite(values).all() or not picture.is_file():
-                    raise ValueError(
-                        "its picture is missing" if np.isfinite(values).all() else "a control is not finite"
-                    )
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                bad.append(f"{catalog}:{number}: {type(error).__name__}: {error}")
-                continue
-            files.append(picture)
-            done.append(values)
-    if len(bad) > MAX_BAD * (len(files) + len(bad)) or not files:
-        first = f", the first: {bad[0]}" if bad else ""
-        raise DataError(
-            f"{len(bad)} of {len(files) + len(bad)} records cannot be used{first}",
-            where=str(path),
-            remedy="correct or remove these lines, or copy the tub again with its images/",
-        )
-    stretch = np.arange(len(files)) // STRETCH
-    tub = _dataset(
-        str(path), tuple(CONTROLS.values()), Frames(files), np.asarray(done, np.float32), stretch, spec, picture=True
-    )
-    tub.notes.extend([f"{len(bad)} records left out, the first: {bad[0]}"] if bad else [])
-    return tub
-
-
-def _deleted(manifest: Path) -> set[Any]:
-    """Records that the driver struck out: the last line of manifest.json lists them."""
-    try:
-        last = json.loads(manifest.read_text(encoding="utf-8").strip().splitlines()[-1])
-        return set(last.get("deleted_indexes", ()))
-    except (OSError, ValueError, IndexError, AttributeError, TypeError):
-        return set()
-
-
 def _dataset(
     name: str,
     labels: tuple[str, ...],
@@ -281,7 +233,7 @@ def _dataset(
 
 FORMAT = Format(
     name="trajectories",
-    description="Recorded control: an .npz of episodes, or a Donkeycar tub.",
+    description="Recorded control: episodes (.npz, HDF5 of D4RL and Minari, LeRobot), or Donkeycar tubs.",
     open=open,
     keys=("path", "split", "split_seed", "actions"),
 )
