@@ -111,7 +111,7 @@ def _code(result: dict[str, Any], accept: bool) -> int:
     """The exit code of one device's result: 0 where its verdict is advisory."""
     from ..core.verdict import ADVISORY, exit_code
 
-    if "error" in result:
+    if "exit_code" in result:  # an error; a search has a figure of the name "error"
         return int(result["exit_code"])
     return 0 if accept or result.get("verdict") == ADVISORY else exit_code(result["verdict"])
 
@@ -122,7 +122,7 @@ def _write_reports(results: list[dict[str, Any]], junit: Path | None, markdown: 
     from ..report import junit as as_junit
     from ..report import markdown as as_markdown
 
-    measured = [result for result in results if "error" not in result]
+    measured = [result for result in results if "exit_code" not in result]
     if junit:
         files.write_text(junit, as_junit.render(measured))
     if markdown:
