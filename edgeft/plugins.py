@@ -26,29 +26,15 @@ def resolve(place: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def packages(room: str, attribute: str) -> dict[str, str]:
-    """{name: "edgeft.<room>.<package>:<attribute>"} of every package in a room of edgeft, none of them imported.
+def builtin(folder: str, attribute: str, *, packages: bool) -> dict[str, str]:
+    """{name: "edgeft.<folder>.<module>:<attribute>"} of the records in a folder of edgeft such as "data.formats".
 
-    An underscore of the package's name is a hyphen of the record's.
+    Records stand in packages, or in modules where `packages` is false; none of them is imported. An underscore of the
+    module's name is a hyphen of the record's.
     """
-    modules = pkgutil.iter_modules([str(Path(__file__).parent / room)])
-    names = sorted(module.name for module in modules if module.ispkg)
-    return {name.replace("_", "-"): f"edgeft.{room}.{name}:{attribute}" for name in names}
-
-
-def modules(room: str, attribute: str) -> dict[str, str]:
-    """{name: "edgeft.<room>.<module>:<attribute>"} of every module in a room of edgeft ("data.formats"), none imported.
-
-    An underscore of the module's name is a hyphen of the record's.
-    """
-    folder = Path(__file__).parent.joinpath(*room.split("."))
-    names = sorted(module.name for module in pkgutil.iter_modules([str(folder)]) if not module.ispkg)
-    return {name.replace("_", "-"): f"edgeft.{room}.{name}:{attribute}" for name in names}
-
-
-def offered(group: str) -> dict[str, EntryPoint]:
-    """{name: entry point} of what the installed packages offer in a group; `InvalidInput` where two offer one name."""
-    return Registry(group, "plug-in", "builtins:object")._plugins()
+    path = Path(__file__).parent.joinpath(*folder.split("."))
+    names = sorted(module.name for module in pkgutil.iter_modules([str(path)]) if module.ispkg == packages)
+    return {name.replace("_", "-"): f"edgeft.{folder}.{name}:{attribute}" for name in names}
 
 
 @dataclass(frozen=True)
@@ -141,12 +127,15 @@ def _distribution(point: EntryPoint) -> str:
 
 #: the formats of data
 DATA_FORMATS: Registry[Any] = Registry(
-    "edgeft.data", "data format", "edgeft.data.record:Format", modules("data.formats", "FORMAT")
+    "edgeft.data", "data format", "edgeft.data.record:Format", builtin("data.formats", "FORMAT", packages=False)
 )
 
 #: the number formats
 NUMBER_FORMATS: Registry[Any] = Registry(
-    "edgeft.formats", "number format", "edgeft.config.number_format:NumberFormat", modules("config.formats", "FORMAT")
+    "edgeft.formats",
+    "number format",
+    "edgeft.config.number_format:NumberFormat",
+    builtin("config.formats", "FORMAT", packages=False),
 )
 
 #: where models come from
@@ -167,8 +156,10 @@ MODEL_SOURCES: Registry[Any] = Registry(
 
 #: the runtimes
 BACKENDS: Registry[Any] = Registry(
-    "edgeft.backends", "runtime", "edgeft.backends:Backend", packages("backends", "BACKEND")
+    "edgeft.backends", "runtime", "edgeft.backends:Backend", builtin("backends", "BACKEND", packages=True)
 )
 
 #: the tasks
-TASKS: Registry[Any] = Registry("edgeft.tasks", "task", "edgeft.tasks.record:Task", packages("tasks", "TASK"))
+TASKS: Registry[Any] = Registry(
+    "edgeft.tasks", "task", "edgeft.tasks.record:Task", builtin("tasks", "TASK", packages=True)
+)

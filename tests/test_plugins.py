@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeft.core.errors import InvalidInput, Missing, UsageError
-from edgeft.plugins import Registry, packages
+from edgeft.plugins import Registry, builtin
 
 pytestmark = pytest.mark.board
 
@@ -83,5 +83,7 @@ def test_two_packages_with_one_name_are_refused(tmp_path: Path, monkeypatch: pyt
         registry().names()
 
 
-def test_packages_of_a_room_are_records_by_their_own_names() -> None:
-    assert packages("tasks", "TASK")["text-classify"] == "edgeft.tasks.text_classify:TASK"
+def test_packages_and_modules_of_a_folder_are_records_by_their_names() -> None:
+    tasks, formats = builtin("tasks", "TASK", packages=True), builtin("data.formats", "FORMAT", packages=False)
+    assert tasks["text-classify"] == "edgeft.tasks.text_classify:TASK" and "record" not in tasks
+    assert formats["image-folder"] == "edgeft.data.formats.image_folder:FORMAT"

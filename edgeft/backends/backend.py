@@ -91,7 +91,8 @@ class Backend:
     a plug-in lists `packages` instead. `modules` are import names of which one must be there for it to count as
     installed, `versions` the distributions whose versions a run records. `probe` is the place of {file name: content}
     of a tiny model y = relu(x), float32 (1, 2), whose first file is opened. `default`: the runtime of a target profile
-    that names none.
+    that names none. `external_data` are the suffixes of files in which names of further files may stand, which the
+    runtime then reads too: a bundle has to list those.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Backend:
     boards: tuple[BoardInstall, ...] = ()
     versions: tuple[str, ...] = ()
     default: bool = False
+    external_data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         modules = (self.session, self.inspector, self.exporter, self.loader, *self.modules)
@@ -129,7 +131,7 @@ class Backend:
             self._require(storage in STORAGES, f"activations are stored as {' or '.join(STORAGES)}, not {storage!r}")
         for rule in self.checks:
             self._require(rule in VERSION_RULES, f"the rule {rule!r} is none of {', '.join(VERSION_RULES)}")
-        for suffix in (self.suffix, *self.companions):
+        for suffix in (self.suffix, *self.companions, *self.external_data):
             self._require(_SUFFIX.fullmatch(suffix), f"{suffix!r} is not a file suffix like .onnx")
         for module in modules:
             self._require(_MODULE.fullmatch(module), f"{module!r} is not a dotted name of a module")

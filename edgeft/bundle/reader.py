@@ -14,13 +14,10 @@ model speaks of it (external weights that nobody hashed).
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import mmap
 import os
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,15 +28,15 @@ from .. import backends as runtimes
 from .. import tasks
 from ..config import target as targets
 from ..core import files, npz
-from ..core.errors import BundleError, Missing, SystemFailure, UsageError, nearest
+from ..core.errors import BundleError, Missing, UsageError, nearest
 from ..plugins import TASKS
+from . import folders
 from . import run_py as runner
 from .manifest import SCHEMA, UNLISTED, check, of_model, parse
 
 RUNNER = "run.py"
 SAMPLES = "samples.npz"
 _MAX_MANIFEST = 64 << 20
-_AGAIN = "copy the whole folder again, or export it again"
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ class Bundle:
         """`raw_0`.., `targets`, `input/<name>`, `output/<name>`, `graph/<name>`; raises `BundleError` without them."""
         if SAMPLES not in self.manifest["files"]:
             raise BundleError(f"has no {SAMPLES}", where=str(self.path), remedy="export it again")
-        with _reading(self.path / SAMPLES):
+        with folders.reading(self.path / SAMPLES):
             return npz.read(self.path / SAMPLES)
 
     @property
@@ -268,29 +265,33 @@ def open(path: Path | str, *, check_files: bool = True) -> Bundle:
         raise BundleError("no such folder" if not path.exists() else "a bundle is a folder", where=str(path))
     manifest = _read_manifest(path)
     for name, entry in manifest["files"].items():
-        file = _regular(path, name)
-        with _reading(file):
+        file = folders.regular(path, name)
+        with folders.reading(file):
             size = file.stat().st_size
             if size != entry["bytes"]:
                 what = "truncated" if size < entry["bytes"] else "altered"
-                raise BundleError(f"was {what}: {size} bytes, not {entry['bytes']}", where=str(file), remedy=_AGAIN)
+                raise BundleError(
+                    f"was {what}: {size} bytes, not {entry['bytes']}", where=str(file), remedy=folders.EXPORT_AGAIN
+                )
             if check_files and files.sha256(file) != entry["sha256"]:
-                raise BundleError("was altered: its sha256 is not the manifest's", where=str(file), remedy=_AGAIN)
-    return Bundle(path, manifest, _unlisted(path, manifest["files"]))
+                raise BundleError(
+                    "was altered: its sha256 is not the manifest's", where=str(file), remedy=folders.EXPORT_AGAIN
+                )
+    return Bundle(path, manifest, folders.unlisted(path, manifest["files"], manifest["backend"]))
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     data = []
     for name in ("manifest.json", "manifest.sha256"):
-        file = _regular(path, name)
-        with _reading(file):
+        file = folders.regular(path, name)
+        with folders.reading(file):
             if file.stat().st_size > _MAX_MANIFEST:
                 raise BundleError("is too large to be one", where=str(file))
             data.append(file.read_bytes())
     recorded = data[1].split()[:1]
     if recorded != [hashlib.sha256(data[0]).hexdigest().encode()]:
         raise BundleError(
-            "manifest.json was altered: manifest.sha256 is not its digest", where=str(path), remedy=_AGAIN
+            "manifest.json was altered: manifest.sha256 is not its digest", where=str(path), remedy=folders.EXPORT_AGAIN
         )
     manifest = parse(data[0], str(path / "manifest.json"))
     check(manifest)
@@ -304,63 +305,11 @@ def recorded_report(path: Path) -> dict[str, Any] | None:
     """
     if not os.path.lexists(path / "report.json"):
         return None
-    file = _regular(path, "report.json")
-    with _reading(file):
+    file = folders.regular(path, "report.json")
+    with folders.reading(file):
         if file.stat().st_size > _MAX_MANIFEST:
             raise BundleError("is too large to be one", where=str(file))
         return parse(file.read_bytes(), str(file))
-
-
-def _regular(root: Path, name: str) -> Path:
-    """`root / name`: a regular file, with no link on the way to it."""
-    path = root
-    for part in Path(name).parts:
-        path = path / part
-        with _reading(path):
-            try:
-                mode = path.lstat().st_mode
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise BundleError(f"{name} is missing", where=str(root), remedy=_AGAIN) from error
-        if stat.S_ISLNK(mode):
-            raise BundleError(f"{path.relative_to(root)} is a link", where=str(root), remedy=_AGAIN)
-    if not stat.S_ISREG(mode):
-        raise BundleError(f"{name} is not a regular file", where=str(root), remedy=_AGAIN)
-    return files.inside(root, name)
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SystemFailure(f"could not read: {error.strerror or error}", where=str(path)) from error
-
-
-def _walk(root: Path) -> Iterator[str]:
-    """Every name below `root` that is no folder (links count, and are not followed), sorted, with forward slashes."""
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        links = [name for name in folders if (Path(folder) / name).is_symlink()]
-        for name in sorted(names + links):
-            yield (Path(folder) / name).relative_to(root).as_posix()
-
-
-def _unlisted(root: Path, listed: Mapping[str, Any]) -> tuple[str, ...]:
-    extra = [name for name in _walk(root) if name not in listed and name not in UNLISTED]
-    for model in (name for name in listed if name.endswith(".onnx")):
-        for name in extra:
-            if _mentions(root / model, Path(name).name.encode(errors="surrogateescape")):
-                raise BundleError(
-                    f"{model} speaks of {name!r}, which the manifest does not list", where=str(root), remedy=_AGAIN
-                )
-    return tuple(f"{name!r} is not part of the bundle and is not used" for name in extra)
-
-
-def _mentions(path: Path, word: bytes) -> bool:
-    if path.stat().st_size == 0:
-        return False
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(word) >= 0
 
 
 def runner_of(manifest: Mapping[str, Any]) -> bytes:
@@ -380,11 +329,11 @@ def write(folder: Path | str, manifest: Mapping[str, Any]) -> None:
     folder = Path(folder)
     files.write_bytes(folder / RUNNER, runner_of(manifest))
     listed: dict[str, dict[str, Any]] = {}
-    for name in _walk(folder):
+    for name in folders.walk(folder):
         if name in UNLISTED:
             continue
-        file = _regular(folder, name)
-        with _reading(file):
+        file = folders.regular(folder, name)
+        with folders.reading(file):
             listed[name] = {"sha256": files.sha256(file), "bytes": file.stat().st_size}
     try:
         table = json.loads(json.dumps({"schema": SCHEMA, **manifest, "files": listed}, allow_nan=False))

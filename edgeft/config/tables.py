@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from ..core.errors import InvalidInput, SystemFailure, nearest
-from ..plugins import offered
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -280,8 +279,3 @@ def _quoted(text: str) -> str:
     return (
         '"' + "".join(short.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in text) + '"'
     )
-
-
-def plugins(group: str) -> tuple[str, ...]:
-    """The names of an entry-point group, so that what a plug-in adds counts as known."""
-    return tuple(sorted(offered(group)))

@@ -17,7 +17,7 @@ class ModelRequest:
     `model` is the recipe's table [model], with arguments that the task and the data add; `task` the recipe's task;
     `outputs` how many outputs the model needs (classes of a classifier, values of a control, words of a vocabulary);
     `facts` what the data set says as a whole (`Dataset.facts`). `allow_code` says that code and pickles of the user's
-    own files may run, `allow_download` that weights may be fetched from a hub.
+    own files may run.
     """
 
     model: recipe.Model
@@ -25,7 +25,6 @@ class ModelRequest:
     outputs: int
     facts: Mapping[str, Any] = field(default_factory=dict)
     allow_code: bool = False
-    allow_download: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from ..backend import Backend, BoardInstall, Form
 BACKEND = Backend(
     name="onnxruntime",
     title="ONNX Runtime",
+    external_data=(".onnx",),  # tensors of a model may lie in files beside it
     suffix=".onnx",
     forms=(
         # Its fast kernels take unsigned activations: u8 x s8.

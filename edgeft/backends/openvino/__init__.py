@@ -7,6 +7,7 @@ from ..backend import Backend, BoardInstall, Form
 BACKEND = Backend(
     name="openvino",
     title="OpenVINO",
+    external_data=(".onnx",),  # tensors of a model may lie in files beside it
     suffix=".xml",
     companions=(".bin",),  # the weights
     forms=(Form("integer", activation_storage="uint8", formats=("int8", "fp16")),),
