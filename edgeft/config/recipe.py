@@ -62,18 +62,18 @@ class Train:
     epochs: int = 10
     lr: float = 1e-3
     head_lr: float = 0.0  # 0 = lr
-    layer_decay: float = 1.0  # rate of each block over that of the block above it; 1 = all learn at lr
-    unfreeze: int = 0  # epochs after which one block more learns, from the top; 0 = all from the start
+    layer_decay: float = 1.0  # learning rate of each block relative to the block above it; 1 = the same for all
+    unfreeze: int = 0  # epochs after which one more block is unfrozen, from the top; 0 = none is frozen
     batch_size: int = 32
     seed: int = 0
     schedule: str = "cosine"  # cosine | step | constant
     optimizer: str = "adamw"  # adamw | sgd
     weight_decay: float = 0.01
     norm_stats: str = "update"  # update | freeze: running statistics of BatchNorm
-    class_weights: str = "none"  # none | balanced: rare classes count as much as frequent ones | root: half way
+    class_weights: str = "none"  # none | balanced: every class has the same weight in the loss | root: its square root
     augment: str = "light"  # none | light | strong
     ema: float = 0.0  # decay of a moving average of the weights, validated and kept in their place; 0 = none
-    patience: int = 0  # epochs without a better validation metric before stopping; 0 = never
+    patience: int = 0  # epochs without a better validation metric before training stops; 0 = never
     workers: int = 0
     tracker: str = ""  # tensorboard, or any other tracker of accelerate
 
@@ -81,12 +81,12 @@ class Train:
 @dataclass(frozen=True)
 class Update:
     policy: str = "full"  # full | head | last | last:N | bias | norm | lora | sparse | auto
-    rank: int = 8  # of lora: inner width of an adapter
-    alpha: float = 16.0  # what an adapter adds is scaled by alpha / rank
+    rank: int = 8  # of lora: rank of an adapter
+    alpha: float = 16.0  # of lora: scale of an adapter's output, alpha / rank
     dropout: float = 0.0  # of an adapter's input
-    layers: tuple[str, ...] = ()  # patterns of the layers that are adapted; empty = all that can be
+    layers: tuple[str, ...] = ()  # patterns of the layers with adapters; empty = every linear layer and 1x1 convolution
     memory_budget: str = ""
-    biases: tuple[str, ...] = ()  # of sparse: patterns of the layers whose biases learn
+    biases: tuple[str, ...] = ()  # of sparse: patterns of the layers with trainable biases
     weights: dict[str, float] = field(default_factory=dict)  # of sparse: pattern of layers -> share of input channels
 
 
@@ -109,18 +109,18 @@ class Export:
 
 @dataclass(frozen=True)
 class Personalize:
-    """On-device training of a model's tail; a recipe without this table exports none."""
+    """On-device training of a model's tail; without this table a bundle has none."""
 
-    tail: str = "head"  # head | last | the name of the lowest layer that learns
+    tail: str = "head"  # head | last | the name of the lowest trainable layer
     max_forget: float = 0.01  # of the task's metric, on the reference samples in the bundle
     steps: int = 300
     rate: float = 0.02
-    loss: str = ""  # "" = the task's own | prototype: what stands before the last layer learns to part the classes
+    loss: str = ""  # "" = the task's | prototype: the features before the last layer are trained to separate the classes
     optimizer: str = "sgd"  # sgd (with momentum) | adam
-    clip: float = 1.0  # the norm that a step's gradients are cut to; 0 = they are not
+    clip: float = 1.0  # maximum norm of the gradients of a step; 0 = no clipping
     batch_size: int = 16
-    replay: int = 50  # old samples of each class that the bundle carries, as latents
-    spare_classes: int = 0  # outputs that stand ready for classes to come
+    replay: int = 50  # stored samples of each class in the bundle, as latents
+    spare_classes: int = 0  # additional outputs for classes that are added later
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Recipe:
     personalize: Personalize | None = None
 
 
-#: what a key may be. `module` and `dataset` are what the Python API writes for the caller's own objects.
+#: the values of a key. The Python API writes `module` and `dataset` for objects of the caller.
 CHOICES: dict[str, tuple[str, ...]] = {
     "data.actions": ("auto", "continuous"),
     "data.header": ("auto", "yes", "no"),
@@ -221,7 +221,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "gates.latency_ms": (0, 1e9),
     "gates.size_mb": (0, 1e9),
 }
-#: keys whose zero would mean nothing
+#: keys that must not be zero
 POSITIVE = ("train.lr", "train.layer_decay", "update.alpha", "quantize.lr", "personalize.rate")
 
 
