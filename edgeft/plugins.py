@@ -163,3 +163,15 @@ BACKENDS: Registry[Any] = Registry(
 TASKS: Registry[Any] = Registry(
     "edgeft.tasks", "task", "edgeft.tasks.record:Task", builtin("tasks", "TASK", packages=True)
 )
+
+#: the vendors' compilers
+COMPILERS: Registry[Any] = Registry(
+    "edgeft.compilers",
+    "compiler",
+    "edgeft.compilers.compiler:Compiler",
+    {
+        "qnn": "edgeft.compilers.qnn:COMPILER",
+        "rknn": "edgeft.compilers.rknn:COMPILER",
+        "vela": "edgeft.compilers.vela:COMPILER",
+    },
+)

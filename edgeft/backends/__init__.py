@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from ..plugins import BACKENDS
 from .backend import Backend, BoardInstall, Form
-from .values import Grid, IntegerShare, Session, Tensor, WeightTensor
+from .values import Grid, IntegerShare, Operation, Session, Tensor, WeightTensor
 
 __all__ = [
     "Backend",
@@ -22,6 +22,7 @@ __all__ = [
     "Form",
     "Grid",
     "IntegerShare",
+    "Operation",
     "Session",
     "Tensor",
     "WeightTensor",

@@ -16,7 +16,7 @@ from typing import Any
 from ..config.formats import int8
 from ..core.errors import InvalidInput, Missing, UsageError, nearest
 from ..plugins import resolve
-from .values import Grid, IntegerShare, Session, WeightTensor
+from .values import Grid, IntegerShare, Operation, Session, WeightTensor
 
 #: rules of a target profile that concern the files of some runtimes only
 VERSION_RULES = ("opset", "ir_version", "op_versions")
@@ -82,7 +82,8 @@ class Backend:
                 verification sets and run.py repeats; optional exact_options() (they replace some of `options` so that
                 integer kernels cannot saturate) and knobs(threads) (options that change the speed alone, values to try)
     inspector   integer_weights(path), activation_grids(path), emitted(path) read the file without converters;
-                integer_share(path, *, threads, feeds) is measured from what the runtime really executes
+                integer_share(path, *, threads, feeds) is measured from what the runtime really executes; optional
+                operations(path), which the coverage of a vendor's compiler is counted by
     exporter    export(request, folder) -> Artifact, with the `ExportRequest` and `Artifact` of backends/artifact.py
     loader      RUNTIME (its name) and open_model(path, threads, options) -> (input names, output names, run), see
                 bundle/run_py.py
@@ -253,6 +254,11 @@ class Backend:
         """
         share: IntegerShare = self.part("inspector").integer_share(path, threads=threads, feeds=feeds)
         return share
+
+    def operations(self, path: Path) -> list[Operation]:
+        """The operations of the file that compute or move values; empty where the runtime's package lists none."""
+        state = getattr(self.part("inspector"), "operations", None)
+        return list(state(path)) if state else []
 
     def emitted(self, path: Path) -> dict[str, Any]:
         """What the exporter really wrote, read from the file: opset, IR or op versions, and `ops` {type: count}."""

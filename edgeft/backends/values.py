@@ -80,3 +80,13 @@ class Session(Protocol):
     def invoke(self) -> None:
         """Run once more on the tensors last given, converting and copying nothing more than must be: for timing."""
         ...
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a file: its op, the names of its node and of what it writes, its multiply-accumulates."""
+
+    op: str
+    node: str
+    outputs: tuple[str, ...] = ()
+    macs: int = 0

@@ -23,6 +23,7 @@ FILES = {name: f"device:{name}_" for name in ("setup", "list", "check")}
     edgeft device check ssh://pi@rpi5.local
     edgeft bench bundles/rpi5 --device ssh://pi@rpi5.local
     edgeft device setup emulate:rpi4
+    edgeft device setup compile:imx93
     edgeft verify bundles/rpi4 --device emulate:rpi4 --data data/blood --samples 100
     """,
 )
@@ -30,6 +31,13 @@ FILES = {name: f"device:{name}_" for name in ("setup", "list", "check")}
 def command(ctx: click.Context) -> Outcome | None:
     """Boards where bundles can run. Without a command: list those that were set up."""
     return None if ctx.invoked_subcommand else _list()
+
+
+def environment_prefix() -> str:
+    """What the names of compilers begin with."""
+    from ..compilers import PREFIX
+
+    return PREFIX
 
 
 def _list() -> Outcome:
@@ -62,7 +70,11 @@ def list_(console: Console) -> Outcome:
     "--extra", multiple=True, help="Packages for raw samples: audio, text, translate, detect; may be repeated."
 )
 @click.option("--isa", type=click.Choice(["aarch64", "armv7"]), help="Use the 32-bit system of an emulated board.")
-@click.option("--python", metavar="PATH", help="Interpreter on the board that already has numpy, click and a runtime.")
+@click.option(
+    "--python",
+    metavar="PATH",
+    help="Interpreter on the board that has numpy, click and a runtime; for a compiler: the one of its environment.",
+)
 @click.option(
     "--wheels", type=click.Path(path_type=Path, exists=True), help="Folder of wheels, for a board without a network."
 )
@@ -78,7 +90,8 @@ def setup_(
 ) -> Outcome:
     """Make DEVICE ready: an environment with a runtime, and this package.
 
-    ssh://[user@]host[:port][/folder] is a board; emulate:TARGET is its CPU under qemu, fetched into the cache.
+    ssh://[user@]host[:port][/folder] is a board; emulate:TARGET is its CPU under qemu, fetched into the cache;
+    compile:TARGET is the compiler of the board's vendor, in an environment of its own.
     """
     from ..core.errors import UsageError
     from ..devices import setup
@@ -91,6 +104,13 @@ def setup_(
             raise UsageError("an emulated board is named by its address alone", remedy="leave out --target and others")
         environment = emulate.setup(device, runtimes=runtime, extras=extra, isa=isa, say=console.say)
         return Outcome(environment, words.emulated(environment))
+    if device.startswith(environment_prefix()):
+        from ..compilers import environment as environments
+
+        if runtime or extra or isa or target or wheels:
+            raise UsageError("a compiler is named by its address alone", remedy="of the options it takes --python only")
+        record = environments.setup(environments.named(device), python=python, say=console.say)
+        return Outcome(record, words.compiler(record))
     if isa:
         raise UsageError("--isa is for emulated boards", where=device, remedy="leave it out")
     result = setup.setup(
@@ -111,5 +131,10 @@ def check_(console: Console, device: str) -> Outcome:
 
         record = emulate.Emulated.known(device).record
         return Outcome({"name": device, **record}, words.emulated({"name": device, **record}))
+    if device.startswith(environment_prefix()):
+        from ..compilers import environment
+
+        record = environment.check(environment.named(device))
+        return Outcome(record, words.compiler(record))
     result = setup.check(device, say=console.say)
     return Outcome(result, words.device(result))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .frame import SETTINGS, Console, Group, Outcome
 from .frame import command as _command
+
+if TYPE_CHECKING:
+    from ..config.target import Target
 
 FILES = {name: f"targets:{name}_" for name in ("list", "show", "check")}
 
@@ -30,17 +34,25 @@ def command(ctx: click.Context) -> Outcome | None:
     return None if ctx.invoked_subcommand else _list(ctx.obj)
 
 
+def _described(profile: Target) -> dict[str, Any]:
+    """The profile, and whether its compiler is set up on this machine."""
+    from ..compilers import environment
+    from ..config import target
+
+    return {**target.describe(profile), "compiler_state": environment.state_of(profile)}
+
+
 def _list(console: Console) -> Outcome:
     from ..config import target
     from . import words
 
-    boards = [target.describe(target.load(name)) for name in target.names()]
+    boards = [_described(target.load(name)) for name in target.names()]
     return Outcome({"targets": boards}, words.boards(boards))
 
 
 @_command("list")
 def list_(console: Console) -> Outcome:
-    """List every board with its runtime and aliases."""
+    """List every board with its runtime, its vendor's compiler and whether that is set up here, and aliases."""
     return _list(console)
 
 
@@ -51,7 +63,7 @@ def show_(console: Console, name: str) -> Outcome:
     from ..config import target
     from . import words
 
-    board = target.describe(target.load(name))
+    board = _described(target.load(name))
     return Outcome(board, words.board(board))
 
 

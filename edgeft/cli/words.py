@@ -76,8 +76,14 @@ def boards(entries: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for item in entries:
         also = f" ({', '.join(item['aliases'])})" if item["aliases"] else ""
-        rows.append((item["name"], item["backend"], item["scheme"]["name"], item["title"] + also))
-    return "\n".join(text.table(("NAME", "RUNTIME", "SCHEME", "BOARD"), rows))
+        rows.append((item["name"], item["backend"], _compiler_of(item), item["scheme"]["name"], item["title"] + also))
+    return "\n".join(text.table(("NAME", "RUNTIME", "COMPILER", "SCHEME", "BOARD"), rows))
+
+
+def _compiler_of(item: Mapping[str, Any]) -> str:
+    """The compiler of a board and whether edgeft can ask it: "vela (not set up)"."""
+    state = {"set up": "", "not set up": " (not set up)", "not run": " (not run by edgeft)"}
+    return f"{item['compiler']}{state[item['compiler_state']]}" if item["compiler"] else ""
 
 
 def board(entry: Mapping[str, Any]) -> str:
@@ -144,6 +150,13 @@ def emulated(record: Mapping[str, Any]) -> str:
     """One emulated board: what runs on which CPU."""
     runtimes = ", ".join(f"{name} {version}" for name, version in record["runtimes"].items())
     rows = {"device": record["name"], "cpu": f"{record['cpu']} ({record['isa']}, emulated)", "runtimes": runtimes}
+    return "\n".join(text.table([], [(key, words.line(value)) for key, value in rows.items()]))
+
+
+def compiler(record: Mapping[str, Any]) -> str:
+    """One compiler that is set up: its version and where it is."""
+    packages = ", ".join(f"{name} {version}" for name, version in (record.get("packages") or {}).items())
+    rows = {"compiler": record["name"], "version": record["version"], "packages": packages, "python": record["python"]}
     return "\n".join(text.table([], [(key, words.line(value)) for key, value in rows.items()]))
 
 

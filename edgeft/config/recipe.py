@@ -130,6 +130,7 @@ class Gates:
     decide: str = "point"
     min_speedup: float = 1.0
     min_int8_share: float = 0.5
+    min_coverage: float = 0.95  # of the multiply-accumulates on the accelerator, where a vendor's compiler ran
     min_agreement: float = 0.0
     latency_ms: float = 0.0
     size_mb: float = 0.0
@@ -214,10 +215,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "personalize.replay": (0, 100_000),
     "personalize.spare_classes": (0, 4096),
     "gates.max_drop": (0, 100),
-    "gates.max_drop_relative": (0, 1),
+    **{f"gates.{key}": (0, 1) for key in ("max_drop_relative", "min_int8_share", "min_coverage", "min_agreement")},
     "gates.min_speedup": (0, 1000),
-    "gates.min_int8_share": (0, 1),
-    "gates.min_agreement": (0, 1),
     "gates.latency_ms": (0, 1e9),
     "gates.size_mb": (0, 1e9),
 }

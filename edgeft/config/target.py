@@ -13,6 +13,7 @@ from typing import Any
 from ..core.errors import SystemFailure, TargetError, UsageError, nearest
 from ..plugins import BACKENDS
 from . import scheme, shipped, tables
+from .lowering import Lowering
 from .scheme import Scheme
 
 
@@ -44,7 +45,9 @@ class Target:
     max_rank: int | None = None
     refused_ops: tuple[str, ...] = ()
     full_integer: bool = False  # every op must be integer (Edge TPU)
-    compiler: str = ""  # the vendor's compiler that still has to run: then the bundle says so as `unverified`
+    compiler: str = ""  # the vendor's compiler; where it has not run, the bundle says so as `unverified`
+    compile: dict[str, str] = field(default_factory=dict)  # settings of that compiler
+    lowering: Lowering = field(default_factory=Lowering)  # how the graph is written for it
     compiler_host: str = ""
     engine_portable: bool | None = None
     power_modes: tuple[str, ...] = ()

@@ -13,6 +13,9 @@ VERDICTS = (PASS, FAIL, INCONCLUSIVE, ADVISORY, UNVERIFIED)
 _BADNESS = {PASS: 0, INCONCLUSIVE: 1, FAIL: 2}
 
 
+#: keys of a gate that are left out where they are empty
+_OPTIONAL = ("graph", "recorded", "needs", "remedy")
+
 Number = float  # a field of `Verdict` is itself called float
 
 
@@ -27,7 +30,8 @@ class Verdict:
     in bundles of several. A gate that is not `required`, or whose verdict is `advisory` or `unverified`, does
     not affect the bundle's verdict. `unit` is the unit of the figures, see `core.metric`.
     `recorded` is the verdict that an earlier report records of a gate whose figures this run did not measure, None
-    where it measured them.
+    where it measured them. `needs` names what has to run before a gate that is `unverified` can be judged (a vendor's
+    compiler), `remedy` the command that makes it run.
     """
 
     name: str
@@ -44,6 +48,8 @@ class Verdict:
     graph: str = ""
     recorded: str | None = None
     unit: str = ""
+    needs: str = ""
+    remedy: str = ""
 
     def __post_init__(self) -> None:
         if not self.unit:  # of the figures that only gates have
@@ -52,8 +58,9 @@ class Verdict:
             raise InternalError(f"{self.verdict!r} is not a verdict", where=self.name)
 
     def as_dict(self) -> dict[str, object]:
-        """JSON values; without `graph` of a gate that judged the whole bundle, and `recorded` of one that measured."""
-        return {key: value for key, value in asdict(self).items() if key not in ("graph", "recorded") or value}
+        """JSON values; without `graph` of a gate that judged the whole bundle, `recorded` of one that measured, and
+        `needs` and `remedy` of one that needs nothing."""
+        return {key: value for key, value in asdict(self).items() if key not in _OPTIONAL or value}
 
 
 def worst(verdicts: Iterable[Verdict]) -> str:

@@ -14,6 +14,7 @@ from .. import backends as runtime
 from .._version import __version__
 from ..bundle import reader as bundle
 from ..core import files
+from ..core.verdict import Verdict
 from ..measure.fingerprint import fingerprint
 from ..session import environment
 from ..training_step.trainable_tail import FILE as START
@@ -23,6 +24,7 @@ from ..verify.integer import digests
 from ..verify.other_figures import other_figures
 from ..verify.scales import scales_digest
 from . import prove
+from .compiling import CompiledTarget
 from .page import page
 from .prove import ConvertedTarget, Evidence
 from .quantized_run import QuantizedRun
@@ -41,18 +43,23 @@ def staging(final: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def pack(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, final: Path) -> dict[str, Any]:
+def pack(
+    run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, compiled: CompiledTarget | None, final: Path
+) -> dict[str, Any]:
     """Finish the staging folder of one target, verify it, and rename it to `final`; returns report.json's content.
+
+    `compiled` is what the target's compiler made in that folder, None where it has not run.
 
     Raises `BundleError` where the bundle cannot be opened or its runtime takes the fresh process down, and
     `SystemFailure` where the system refuses to write.
     """
     folder = converted.staging
     _write_files(run, converted, evidence)
-    bundle.write(folder, _manifest(run, converted))
+    bundle.write(folder, _manifest(run, converted, compiled))
 
-    alone = isolated.run(folder)
-    report = merge(alone, prove.gates(run, converted, evidence, alone))
+    alone = isolated.run(folder, ask_compiler=False)
+    report = merge(alone, _gates(run, converted, evidence, compiled, alone))
+    report |= {"compiler": clean(compiled.report())} if compiled else {}
     report |= other_figures(run.task, evidence.float, evidence.quantized, run.test.targets, run.dataset.labels)
     errors, history = list(converted.reference.layer_errors), list(run.history)
     report["details"] = {"layer_error": errors, "history": history}
@@ -63,6 +70,18 @@ def pack(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, fina
     with files.system_errors(final):
         files.publish(folder, final)
     return {**report, "path": str(final)}
+
+
+def _gates(
+    run: QuantizedRun,
+    converted: ConvertedTarget,
+    evidence: Evidence,
+    compiled: CompiledTarget | None,
+    alone: dict[str, Any],
+) -> list[Verdict]:
+    compilations = compiled.graphs if compiled else {}
+    simulated = [compiled.simulated] if compiled and compiled.simulated else []
+    return [*prove.gates(run, converted, evidence, alone, compilations), *simulated]
 
 
 def _write_files(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence) -> None:
@@ -79,7 +98,7 @@ def _write_files(run: QuantizedRun, converted: ConvertedTarget, evidence: Eviden
         files.write_text(folder / name, text)
 
 
-def _manifest(run: QuantizedRun, converted: ConvertedTarget) -> dict[str, Any]:
+def _manifest(run: QuantizedRun, converted: ConvertedTarget, compiled: CompiledTarget | None) -> dict[str, Any]:
     """manifest.json without `files`, which `bundle.write` adds."""
     asked, profile, machine = run.recipe, converted.target, runtime.get(converted.target.backend)
     version = machine.version()
@@ -95,6 +114,7 @@ def _manifest(run: QuantizedRun, converted: ConvertedTarget) -> dict[str, Any]:
         "backend": profile.backend,
         "graphs": [*(graph.table for graph in converted.graphs.values()), *(tail.tables if tail else ())],
         **({"personalize": tail.plan} if tail else {}),
+        **({"compiler": compiled.manifest()} if compiled else {}),
         "preprocess": bundle.carry(run.spec, converted.staging),
         "labels": list(run.dataset.labels),
         "scheme": profile.scheme.as_dict(),

@@ -19,11 +19,13 @@ import numpy as np
 from .. import backends as runtime
 from ..backends.artifact import Artifact
 from ..bundle import reader as bundle
+from ..compilers import Compilation
 from ..config import target
 from ..config.target import Target
 from ..core.verdict import Verdict
 from ..inputs.batches import Arrays, outputs_of, preprocessed, row_by_row
 from ..quantize.parts import MAIN
+from ..verify import compiler_gate
 from ..verify.accuracy import accuracy
 from ..verify.agreement import agreement
 from ..verify.compatibility import compatibility
@@ -176,10 +178,17 @@ def _outputs(run: QuantizedRun, pairs: Sequence[SessionPair]) -> list[Evidence]:
     return [Evidence(*pair) for pair in zip(outputs[::2], outputs[1::2])]
 
 
-def gates(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, alone: Mapping[str, Any]) -> list[Verdict]:
+def gates(
+    run: QuantizedRun,
+    converted: ConvertedTarget,
+    evidence: Evidence,
+    alone: Mapping[str, Any],
+    compilations: Mapping[str, Compilation],
+) -> list[Verdict]:
     """The gates that need the data, the torch graph or the profile's view of the model.
 
-    `alone` is the report of the bundle by itself, which knows what the runtime left in float.
+    `alone` is the report of the bundle by itself, which knows what the runtime left in float. `compilations` are what
+    the target's compiler made of each graph, {} where it has not run.
     """
     machine, limits = runtime.get(converted.target.backend), run.recipe.gates
     stored = [tensor for path in converted.artifact_paths for tensor in machine.integer_weights(path)]
@@ -192,7 +201,7 @@ def gates(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, alo
         *(converted.tail.verdicts if converted.tail else ()),
         integer(trained, stored),
         *([_scales(converted, name) for name in converted.graphs] if converted.scheme.graphs.scheme.is_integer else ()),
-        *[_compatibility(run, converted, name, alone) for name in converted.graphs],
+        *[_compatibility(run, converted, name, alone, compilations.get(name)) for name in converted.graphs],
     ]
 
 
@@ -223,7 +232,13 @@ def _scales(converted: ConvertedTarget, name: str) -> Verdict:
     return _of_graph(name, activation_scales(grids, stored))
 
 
-def _compatibility(run: QuantizedRun, converted: ConvertedTarget, name: str, alone: Mapping[str, Any]) -> Verdict:
+def _compatibility(
+    run: QuantizedRun,
+    converted: ConvertedTarget,
+    name: str,
+    alone: Mapping[str, Any],
+    compilation: Compilation | None,
+) -> Verdict:
     summary = converted.scheme.graphs.graphs[name].summary
     emitted = {
         **converted.graphs[name].artifact.emitted,
@@ -231,7 +246,9 @@ def _compatibility(run: QuantizedRun, converted: ConvertedTarget, name: str, alo
         "max_rank": summary.max_rank,
         "float_ops": list((alone.get("int8") or {}).get("float_ops") or []),
     }
-    return _of_graph(name, compatibility(converted.target, emitted, target.objections(converted.target, summary)))
+    objections = target.objections(converted.target, summary)
+    rules = compatibility(converted.target, emitted, objections)
+    return _of_graph(name, compiler_gate.judged(rules, compilation, run.recipe.gates.min_coverage))
 
 
 def _of_graph(name: str, verdict: Verdict) -> Verdict:

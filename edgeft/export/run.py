@@ -12,10 +12,12 @@ from torch import nn
 
 from .. import backends as runtime
 from .. import data
+from ..compilers import compilation
 from ..config import target
 from ..config.target import Target
 from ..core.errors import UsageError
 from . import aside, pack, prove
+from .compiling import compile_target
 from .convert import conversion, convert
 from .quantized_run import Say, open_run
 from .reference import references
@@ -67,13 +69,16 @@ def export(
         reports = []
         for converted_target, outputs, final in zip(converted, evidence, finals):
             say(f"{converted_target.target.name}: verifying in {converted_target.target.backend}")
-            reports.append(pack.pack(opened, converted_target, outputs, final))
+            compiled = compile_target(opened, converted_target, outputs, say)
+            reports.append(pack.pack(opened, converted_target, outputs, compiled, final))
     return reports
 
 
 def _final(profile: Target, out: Path, overwrite: bool) -> Path:
-    """The folder of a target's bundle; raises `Missing` for its runtime and `UsageError` for what is in the way."""
+    """The folder of a target's bundle; raises `Missing` for its runtime or its compiler's damaged environment, and
+    `UsageError` for what is in the way."""
     runtime.get(profile.backend).version()
+    compilation.environment_of(profile)
     final = out / profile.name
     if final.exists() and not final.is_dir():
         raise UsageError(f"{final} is a file, not a folder", remedy="choose another --out")

@@ -48,9 +48,10 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
             f"{head['size_ratio']:.2f}× smaller" if head["size_ratio"] else "",
         ),
         ("integer share", words.figure(head["int8_share"], "fraction"), "of the multiply-accumulates"),
+        *words.compiler_rows(words.table(value.get("compiler"))),
     ]
     rows = [row for row in figures if set(row[1]) - set(f"{words.DASH} →")]
-    lines = [f"{name}: {_paint(value.get('verdict') or 'no verdict', color)}"]
+    lines = [f"{name}: {_paint(value.get('verdict') or 'no verdict', color)}{words.unverified(value)}"]
     lines += [f"  {text}" for text in table([], rows)]
     if rate_text := words.control_rate(words.table(value.get("rate"))):
         lines.append(f"  {rate_text}")
@@ -110,7 +111,7 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
         verdict, target = words.line(value.get("verdict") or "no verdict"), words.line(value.get("target") or "?")
         rows.append(
             (
-                verdict,
+                verdict + words.unverified(value),
                 target,
                 words.mark_recorded(
                     f"{words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}", head
@@ -127,7 +128,8 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
             notes.append(f"{target}: {slow_note}")
     heads = ("verdict", "target", f"float → {words.common_format(values)}", "speed", "size", "integer share")
     lines = table(heads, rows, right=(2, 3, 4, 5))
-    painted = [_paint(row[0], color) + text[len(row[0]) :] for row, text in zip(rows, lines[1:])]
+    verdicts = [words.line(value.get("verdict") or "no verdict") for value in values]
+    painted = [_paint(verdict, color) + text[len(verdict) :] for verdict, text in zip(verdicts, lines[1:])]
     return "\n".join([lines[0], *painted, *([""] if notes else []), *notes])
 
 

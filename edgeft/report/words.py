@@ -168,6 +168,36 @@ def in_reading_order(gates: Any) -> list[dict[str, Any]]:
     )
 
 
+def unverified(report: Mapping[str, Any]) -> str:
+    """What stands behind the verdict of a bundle that was not verified in full: " (unverified: vela)", or ""."""
+    names = [line(name) for name in report.get("unverified") or () if isinstance(name, str)]
+    return f" (unverified: {', '.join(names)})" if names else ""
+
+
+def compiler_rows(compiler: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(what, figure, remark) of what a vendor's compiler made of the model, [] where none ran."""
+    if not compiler:
+        return []
+    name = f"{line(compiler.get('name') or '?')} {line(compiler.get('version') or '')}".strip()
+    if not compiler.get("accepted"):
+        return [(name, "refused", line(compiler.get("refusal") or ""))]
+    ops, macs = (finite(compiler.get(f"coverage_{kind}")) for kind in ("ops", "macs"))
+    left = ", ".join(line(op) for op in compiler.get("fallback") or ())
+    coverage = f"{figure(macs, 'fraction')} of the MACs, {figure(ops, 'fraction')} of the operations"
+    rows = [(name, "on the accelerator", coverage + (f"; on the CPU: {left}" if left else ""))]
+    if estimate := table(compiler.get("estimate")):
+        parts = [
+            f"{plain(finite(value))} {key}" if key == "cycles" else f"{figure(finite(value), 'ms')}"
+            for key, value in estimate.items()
+            if key in ("cycles", "milliseconds")
+        ]
+        parts += [
+            f"{key[:-6].upper()} {size(finite(value))}" for key, value in estimate.items() if key.endswith("_bytes")
+        ]
+        rows.append(("vendor's estimate", ", ".join(parts), "of the compiler, not measured"))
+    return rows
+
+
 def sentence(report: Mapping[str, Any]) -> str:
     """The verdict in one sentence that names the gates which decided it, and what nobody checked."""
     gates = in_reading_order(report.get("gates"))
@@ -187,8 +217,11 @@ def sentence(report: Mapping[str, Any]) -> str:
         text = f"Too noisy to judge: {names(INCONCLUSIVE) or 'the measurement'}."
     else:
         text = "No verdict."
-    if unverified := names(UNVERIFIED):
-        text += f" Not verified here: {unverified}."
+    if open_gates := names(UNVERIFIED):
+        text += f" Not verified here: {open_gates}."
+    commands = [line(g["remedy"]) for g in gates if g.get("verdict") == UNVERIFIED and g.get("remedy")]
+    if commands:
+        text += f" To verify it: `{commands[0]}`, then export again."
     if advisory := names(ADVISORY):
         text += f" Advisory only: {advisory}."
     if recorded := [line(g.get("name", "?")) for g in gates if g.get("recorded")]:

@@ -13,6 +13,7 @@ from ..backends.backend import VERSION_RULES
 from ..config import target as targets
 from ..config.target import Objection, Target
 from ..core.verdict import FAIL, PASS, UNVERIFIED, Verdict
+from . import compiler_gate
 
 
 def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequence[Objection] = ()) -> Verdict:
@@ -21,7 +22,8 @@ def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequen
     Its keys: `opset` (int) and `ir_version` (int) of ONNX, `op_versions` {op: int} of TFLite, and of each `ops`
     (names), `max_rank` (int), `dynamic` (bool), `float_ops` (names of ops that compute in float). `objections` are
     those of `target.objections`: a refusal fails, a warning is said. Where a figure that a rule of the profile needs is
-    absent, or a vendor's compiler has yet to run on a legal model, the verdict is `unverified`.
+    absent, or a vendor's compiler has yet to run on a legal model, the verdict is `unverified`; what the compiler made
+    of the model is judged by `compiler_gate.judged`.
     """
     broken = [f"{objection.op}: {objection.why}" for objection in objections if objection.severity == "refuse"]
     warned = [f"{objection.op}: {objection.why}" for objection in objections if objection.severity != "refuse"]
@@ -60,6 +62,7 @@ def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequen
         broken.append(f"{', '.join(sorted(emitted['float_ops']))} compute in float, the target supports integers only")
 
     verdict, why = _decision(target, broken, unread, checked)
+    needs = target.compiler if verdict == UNVERIFIED and not unread else ""
     also = f" ({'; '.join(warned)})" if warned else ""
     return Verdict(
         "compatibility",
@@ -69,6 +72,8 @@ def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequen
         quantized=float(len(broken)),
         limit=0.0,
         n=checked,
+        needs=needs,
+        remedy=compiler_gate.remedy(needs),
     )
 
 
@@ -79,7 +84,7 @@ def _decision(target: Target, broken: Sequence[str], unread: Sequence[str], chec
     if unread:
         return UNVERIFIED, f"{', '.join(unread)} could not be read from the artifact"
     if target.compiler:
-        return UNVERIFIED, f"the rules are met, but the compiler {target.compiler!r} has not run"
+        return UNVERIFIED, f"the rules are met, but {compiler_gate.has_not_run(target)}"
     if checked:
         return PASS, f"all {checked} rules of the profile are met"
     return PASS, "the profile has no rule that limits the artifact"

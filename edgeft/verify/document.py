@@ -31,8 +31,8 @@ def report(
     """The content of report.json (`json.dumps(..., allow_nan=False)` takes it). What was not measured is None.
 
     The verdict is the worst of the required gates; one of them that passed on nothing (n = 0) counts as a fail.
-    `unverified` lists first what could not be checked here, `not_repeated` names the required gates of which the report
-    has only what an earlier one recorded, or nothing. `extra` keys are added at the end.
+    `unverified` names what could not be checked here (a compiler, else the gate), `not_repeated` the required gates of
+    which the report has only what an earlier one recorded, or nothing. `extra` keys are added at the end.
     """
     checked = [_measured(gate) for gate in gates]
     document: dict[str, Any] = clean(
@@ -41,7 +41,7 @@ def report(
             "target": target,
             "backend": backend,
             "verdict": worst(checked),
-            "unverified": [gate.why for gate in checked if gate.verdict == UNVERIFIED],
+            "unverified": unverified(checked),
             "not_repeated": not_repeated(checked),
             "gates": [gate.as_dict() for gate in checked],
             "latency": latency_table(comparison, where),
@@ -68,12 +68,17 @@ def merge(report: Mapping[str, Any], gates: Sequence[Verdict]) -> dict[str, Any]
         {
             **report,
             "verdict": worst(merged),
-            "unverified": [gate.why for gate in merged if gate.verdict == UNVERIFIED],
+            "unverified": unverified(merged),
             "not_repeated": not_repeated(merged),
             "gates": [gate.as_dict() for gate in merged],
         }
     )
     return document
+
+
+def unverified(gates: Sequence[Verdict]) -> list[str]:
+    """What has to run before the gates that are unverified can be judged: the compiler's name, else the gate's."""
+    return list(dict.fromkeys(gate.needs or gate.name for gate in gates if gate.verdict == UNVERIFIED))
 
 
 def not_repeated(gates: Sequence[Verdict]) -> list[str]:

@@ -99,7 +99,7 @@ def _fits(key: str, value: Any) -> bool:
     """Whether a value of report.json is one that the key of a gate may have."""
     if key == "verdict" or (key == "recorded" and value is not None):
         return value in VERDICTS
-    if key in ("name", "why", "metric", "graph", "unit"):
+    if key in ("name", "why", "metric", "graph", "unit", "needs", "remedy"):
         return isinstance(value, str)
     if key == "required":
         return isinstance(value, bool)

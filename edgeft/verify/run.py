@@ -13,6 +13,8 @@ from ..backends import IntegerShare, Session
 from ..bundle import reader as bundles
 from ..bundle.manifest import of_model, recorded
 from ..bundle.reader import Bundle
+from ..compilers import Compilation
+from ..compilers.compiler import together
 from ..config import scheme
 from ..config import target as targets
 from ..config.recipe import Gates
@@ -25,7 +27,7 @@ from ..measure.fingerprint import differences, fingerprint
 from ..measure.latency import BUDGET_NEEDS, P99_NEEDS, measure, rate
 from ..measure.quads import Comparison, compare
 from ..personalize.run import check as personal_state
-from . import evaluate, not_repeated
+from . import compiler_gate, evaluate, not_repeated
 from .accuracy import accuracy
 from .agreement import agreement
 from .compatibility import compatibility, on_target
@@ -59,6 +61,7 @@ def run(
     most: int | None = None,
     clock: Clock | None = None,
     earlier: Sequence[Mapping[str, Any]] | None = None,
+    ask_compiler: bool = True,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Check files, preprocessing, parity, weights, integer share, speed, size; with `data` accuracy and agreement.
@@ -67,9 +70,9 @@ def run(
     the bundle's reference samples. `threads` None takes the recorded number; `where` says what this machine is: host,
     device or emulated (an emulator gives no figure of speed, so there nothing is timed). `most` limits the samples of
     `data` that are judged. `earlier` are the gates of an earlier report (None: those of the bundle's report.json): of
-    what is not measured here they stay, marked as recorded. Returns report.json's content.
-    Raises `BundleError`, `DataError`, `RecipeError` (exit 3) and `Missing` (exit 4); a gate that fails is a verdict,
-    not an exception.
+    what is not measured here they stay, marked as recorded. With `ask_compiler` the target's compiler, where it is set
+    up on this machine, compiles the artifacts again. Returns report.json's content. Raises `BundleError`, `DataError`,
+    `RecipeError` (exit 3) and `Missing` (exit 4); a gate that fails is a verdict, not an exception.
     """
     opened = bundle if isinstance(bundle, Bundle) else bundles.open(bundle)
     threads = threads or int(opened.manifest["runtime"]["threads"])
@@ -86,10 +89,9 @@ def run(
     share = _share(opened, shares, samples)
     gate_results = [_labels(opened, samples), *_samples(opened, session, samples, machine), *_integers(opened, graphs)]
     gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if _in_integers(opened) else []
-    gate_results += [_compatibility(profile, opened, name, shares[name]) for name in graphs]
-
-    extra = _extra(opened, share)
-    comparison = None
+    verdicts, table = _compatible(profile, opened, shares, gates, ask_compiler and where == "host")
+    gate_results += verdicts
+    extra, comparison = {**_extra(opened, share), **table}, None
     if measure_latency and where != "emulated":
         say("latency")
         speed = {"on_target": speaks, "where": where, **_about_speed(opened, extra)}
@@ -298,7 +300,23 @@ def _same_machine(opened: Bundle, machine: Mapping[str, Any]) -> bool:
     )
 
 
-def _compatibility(profile: Target | None, opened: Bundle, name: str, share: IntegerShare) -> Verdict:
+def _compatible(
+    profile: Target | None, opened: Bundle, shares: Mapping[str, IntegerShare], gates: Gates, ask: bool
+) -> tuple[list[Verdict], dict[str, Any]]:
+    """The gate of each graph, and the report's `compiler` where that ran, which it is asked to by `ask`."""
+    made = compiler_gate.compiled(profile if ask else None, opened, list(shares))
+    verdicts = [_compatibility(profile, opened, name, share, made.get(name), gates) for name, share in shares.items()]
+    return verdicts, {"compiler": {**together(made).as_dict(), "simulated": None}} if made else {}
+
+
+def _compatibility(
+    profile: Target | None,
+    opened: Bundle,
+    name: str,
+    share: IntegerShare,
+    compiled: Compilation | None,
+    gates: Gates,
+) -> Verdict:
     if profile is None:
         why = f"no profile of {opened.target!r} is installed here: its rules were not checked"
         return Verdict("compatibility", UNVERIFIED, why, required=False)
@@ -308,7 +326,7 @@ def _compatibility(profile: Target | None, opened: Bundle, name: str, share: Int
         **opened.manifest["requires"],
         **opened.runtime.emitted(opened.graph_path(name)),
     }
-    gate_result = compatibility(profile, emitted)
+    gate_result = compiler_gate.judged(compatibility(profile, emitted), compiled, gates.min_coverage)
     several = len(of_model(opened.manifest)) > 1
     return dataclasses.replace(gate_result, why=f"{name}: {gate_result.why}", graph=name) if several else gate_result
 

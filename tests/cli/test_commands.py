@@ -223,7 +223,7 @@ def test_targets_are_listed_and_shown(capfd: pytest.CaptureFixture[str]) -> None
     assert "Jetson Orin Nano" in err
     assert run(["targets", "list"]) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert lines[0].split() == ["NAME", "RUNTIME", "SCHEME", "BOARD"]
+    assert lines[0].split() == ["NAME", "RUNTIME", "COMPILER", "SCHEME", "BOARD"]
     assert {"coral", "rpi4", "rpi5"} <= {line.split()[0] for line in lines}
 
 

@@ -212,7 +212,9 @@ def test_the_worst_required_gate_is_the_verdict():
     assert made(PASSED, other, Verdict("accuracy", "fail", "lost", n=9))["verdict"] == "fail"
     assert made(PASSED, Verdict("latency", "advisory", "slow", required=False))["verdict"] == "pass"
     unseen = made(PASSED, Verdict("compatibility", "unverified", "no compiler"))
-    assert unseen["verdict"] == "pass" and unseen["unverified"] == ["no compiler"]
+    assert unseen["verdict"] == "pass" and unseen["unverified"] == ["compatibility"]
+    needing = made(PASSED, Verdict("compatibility", "unverified", "has not run", needs="vela"))
+    assert needing["unverified"] == ["vela"]
 
 
 def test_a_required_gate_that_measured_nothing_fails():

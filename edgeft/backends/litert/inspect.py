@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...config import numeric
-from .. import Grid, IntegerShare, WeightTensor, _macs
+from .. import Grid, IntegerShare, Operation, WeightTensor, _macs
 from ..base_session import existing
 from . import flatbuffer as _tflite
 from .session import load
@@ -108,3 +108,16 @@ def emitted(path: Path) -> dict[str, Any]:
     """{"op_versions" {op: highest version}, "ops" {op: count}, "schema"}, read from the file."""
     model = _tflite.read(existing(path))
     return {"op_versions": model.versions, "ops": model.ops, "schema": model.schema}
+
+
+def operations(path: Path) -> list[Operation]:
+    """Every operation of the file; a node is called by the first tensor that it writes."""
+    model, listed = _tflite.read(existing(path)), []
+    for operator in model.operators:
+        inputs, outputs = ([model.tensors[k] for k in side if k >= 0] for side in (operator.inputs, operator.outputs))
+        inner: list[Mapping[str, Any]] = [vars(tensor) for tensor in inputs]
+        outer: list[Mapping[str, Any]] = [vars(tensor) for tensor in outputs]
+        macs = _work(operator.name, inner, outer) if operator.name in _WEIGHTED and outputs else 0
+        names = tuple(tensor.name for tensor in outputs)
+        listed.append(Operation(operator.name, names[0] if names else "", names, macs))
+    return listed

@@ -52,6 +52,10 @@ def _finish_quantized(model: onnx.ModelProto, target: Target) -> None:
         _apply(model, passes.integer_bias)
         if form.activation_storage == "uint8":
             _apply(model, passes.unsigned_activations)
+        if target.lowering.node_units:
+            from . import node_units
+
+            _apply(model, node_units.between_units, node_units.fold_pads)
         _apply(model, passes.drop_unused_initializers)
 
 

@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import IntegerShare
+from .. import IntegerShare, Operation
 from ..base_session import existing
 from . import wire
-from .integer_share import share
+from .integer_share import share, work_of_nodes
 from .integer_weights import activation_grids, integer_weights
 from .session import open_session
 
-__all__ = ["activation_grids", "emitted", "integer_share", "integer_weights"]
+__all__ = ["activation_grids", "emitted", "integer_share", "integer_weights", "operations"]
+#: nodes that convert between real values and integers
+_CONVERT = ("QuantizeLinear", "DequantizeLinear")
 
 
 def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
@@ -38,3 +40,15 @@ def emitted(path: Path) -> dict[str, Any]:
     ops = Counter(f"{n.domain}.{n.op}" if n.domain not in ("", "ai.onnx") else n.op for n in model.nodes())
     opsets = {domain or "ai.onnx": number for domain, number in model.opsets.items()}
     return {"opset": opsets.get("ai.onnx", 0), "opsets": opsets, "ir_version": model.ir_version, "ops": dict(ops)}
+
+
+def operations(path: Path) -> list[Operation]:
+    """Every node of the file that computes or moves values; shapes come from one run of it as it stands."""
+    with tempfile.TemporaryDirectory() as folder:
+        as_it_is = {"graph_optimization_level": "ORT_DISABLE_ALL"}
+        session = open_session(path, 1, as_it_is, profile=Path(folder))
+        session.run({t.name: np.zeros([abs(d) for d in t.shape], t.dtype) for t in session.inputs})
+        events = json.loads(Path(session.handle.end_profiling()).read_text())
+        macs = work_of_nodes(events, wire.read(Path(folder) / "optimized.onnx"))
+    nodes = [node for node in wire.read(existing(path)).nodes() if node.op not in _CONVERT]
+    return [Operation(node.op, node.name, tuple(node.outputs), macs.get(node.name, 0)) for node in nodes]

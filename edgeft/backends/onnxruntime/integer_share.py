@@ -53,6 +53,15 @@ def share(events: Sequence[dict[str, Any]], optimized: OnnxModel) -> IntegerShar
     return tally.share()
 
 
+def work_of_nodes(events: Sequence[dict[str, Any]], optimized: OnnxModel) -> dict[str, int]:
+    """Multiply-accumulates of each node by its name, from the profile of one run."""
+    lookup, macs = _Lookup(optimized), {}
+    for name, op, inputs, outputs in _executed(events):
+        if op not in _MOVES and outputs:
+            macs[name] = _work(op, lookup.node(name, op), lookup, inputs, outputs)
+    return macs
+
+
 _Typed = list[tuple[str, list[int]]]
 
 

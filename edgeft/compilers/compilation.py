@@ -1,0 +1,145 @@
+"""An artifact compiled by its target's compiler, its coverage counted, and its outputs in the vendor's simulator."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import backends
+from ..config.target import Target
+from ..core import files, npz
+from ..core.errors import InvalidInput
+from . import of_target
+from .call import CompilerStopped, call
+from .compiler import Compilation, Operation, Refusal
+from .environment import Environment, installed
+
+#: where a bundle carries what a compiler made
+FOLDER = "compiled"
+
+
+def environment_of(profile: Target) -> Environment | None:
+    """The environment of a target's compiler; None where it is not set up or edgeft cannot run it.
+
+    Raises `Missing` where it was set up and is gone or of a version that this edgeft does not know.
+    """
+    compiler = of_target(profile.compiler)
+    return None if compiler is None else installed(compiler)
+
+
+def compiled(environment: Environment, profile: Target, artifact: Path, folder: Path) -> Compilation:
+    """Compile `artifact`; what the compiler made goes into `folder`, which is not made where it refuses.
+
+    A refusal, a crash, a compiler that hangs are a `Compilation` that is not accepted. Raises `Missing` where the
+    environment is damaged, `InvalidInput` for a wrong [compile] table.
+    """
+    made, on_cpu = asked(environment, profile, artifact, folder)
+    return covered(made, backends.get(profile.backend).operations(artifact), on_cpu) if made.accepted else made
+
+
+def asked(
+    environment: Environment, profile: Target, artifact: Path, folder: Path
+) -> tuple[Compilation, list[Operation]]:
+    """What the compiler answers, before coverage is counted, and the operations that it leaves to the CPU."""
+    compiler = environment.compiler
+    settings = compiler.settings_of(profile.compile, f"{profile.name}: [compile]")
+    base = Compilation(compiler.name, environment.version)
+
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="edgeft-compiled-") as place:
+        job = {"model": str(artifact.resolve()), "folder": place, "settings": settings}
+        try:
+            answer = call(environment.python, compiler, "compile", job, seconds=compiler.compile_seconds)
+        except CompilerStopped as error:
+            answer = {"refusal": {"why": error.message}}
+        base = dataclasses.replace(base, seconds=round(time.monotonic() - start, 2))
+        if answer.get("refusal"):
+            return dataclasses.replace(base, refusal=Refusal(**answer["refusal"])), []
+        for name in answer["files"]:
+            files.write_bytes(folder / name, files.inside(place, name).read_bytes())
+
+    base = dataclasses.replace(base, files=tuple(answer["files"]), estimate=dict(answer.get("estimate") or {}))
+    return base, [Operation(**entry) for entry in answer.get("on_cpu", ())]
+
+
+def covered(
+    compilation: Compilation, operations: Sequence[backends.Operation], on_cpu: Sequence[Operation]
+) -> Compilation:
+    """`compilation` with the shares of the artifact's `operations` that are not `on_cpu`.
+
+    An operation that the compiler left is found by the name of its node or of what it writes, to which a compiler may
+    add an ending; one that it made itself and leaves to the CPU counts as one more.
+    """
+    remaining, left = list(operations), []
+    for entry in on_cpu:
+        match = _origin(entry.node, remaining)
+        if match is not None:
+            remaining.remove(match)
+        op, macs = (match.op, match.macs) if match else (entry.op, 0)
+        left.append(dataclasses.replace(entry, op=op, macs=macs))
+
+    macs, count = sum(operation.macs for operation in operations), len(remaining) + len(left)
+    missed = sum(operation.macs for operation in left)
+    return dataclasses.replace(
+        compilation,
+        fallback=tuple(left),
+        operations=count,
+        macs=macs,
+        coverage_ops=1 - len(left) / count if count else None,
+        coverage_macs=1 - missed / macs if macs else None,
+    )
+
+
+def _origin(node: str, operations: Sequence[backends.Operation]) -> backends.Operation | None:
+    """The operation that a compiler calls `node`: of that name, else of the longest that `node` begins with."""
+    names = [(name, operation) for operation in operations for name in (operation.node, *operation.outputs) if name]
+    exact = next((operation for name, operation in names if name == node), None)
+    if exact is not None:
+        return exact
+    starts = [(len(name), operation) for name, operation in names if _extends(node, name)]
+    return max(starts, key=lambda pair: pair[0])[1] if starts else None
+
+
+def _extends(node: str, name: str) -> bool:
+    """Whether `node` is `name` with a mark behind it ("linear#2"); "linear_2" may be any other node."""
+    ending = node[len(name) :]
+    return node.startswith(name) and not ending[:1].isalnum() and not ending.startswith("_")
+
+
+def simulated(
+    environment: Environment,
+    profile: Target,
+    artifact: Path,
+    file: Path,
+    feeds: Mapping[str, np.ndarray],
+    seconds: float,
+) -> dict[str, np.ndarray]:
+    """Outputs (N, ...) of a compiled file, made of `artifact`, in the vendor's simulator, one row a sample.
+
+    The simulator is slow: after `seconds` there are outputs of the first samples alone. Raises `CompilerStopped` where
+    it ends without an answer, `InvalidInput` where it refuses.
+    """
+    compiler = environment.compiler
+    with tempfile.TemporaryDirectory(prefix="edgeft-simulated-") as folder:
+        source, result = Path(folder) / "feeds.npz", Path(folder) / "outputs.npz"
+        arrays: dict[str, Any] = dict(feeds)
+        np.savez(source, **arrays)
+        job: dict[str, Any] = {
+            "model": str(file.resolve()),
+            "artifact": str(artifact.resolve()),
+            "folder": folder,
+            "settings": compiler.settings_of(profile.compile, f"{profile.name}: [compile]"),
+            "feeds": str(source),
+            "outputs": str(result),
+            "seconds": seconds,
+        }
+        call(environment.python, compiler, "simulate", job, seconds=seconds + compiler.compile_seconds)
+        if not result.is_file():
+            raise InvalidInput(f"the simulator of {compiler.title} wrote no outputs", where=str(file))
+        return npz.read(result)

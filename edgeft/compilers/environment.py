@@ -1,0 +1,246 @@
+"""Environments of compilers: a virtual environment each, below the user's cache, since their pins clash with edgeft's.
+
+    cache/compile/NAME-DIGEST/bin/python      DIGEST is of the requirements and of the interpreter's version
+
+An environment is made beside its place and renamed when everything is installed and the compiler answers, so that none
+is ever half installed. pip's own configuration decides where packages come from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import target as targets
+from ..core import files, interpreter
+from ..core.errors import EdgeftError, InvalidInput, Missing, SystemFailure, UsageError, nearest
+from ..devices import known
+from . import PREFIX, get, names
+from .call import call
+from .compiler import Compiler
+
+#: seconds that pip may take for a compiler of several gigabytes
+PIP_SECONDS = 3600.0
+_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The interpreter that has a compiler, and the compiler's version."""
+
+    compiler: Compiler
+    python: str
+    version: str
+
+
+def cache() -> Path:
+    """`~/.cache/edgeft/compile`, below `XDG_CACHE_HOME` where that is set."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()) / "edgeft" / "compile"
+
+
+def device_name(compiler: Compiler) -> str:
+    """The name under which `edgeft device` lists the compiler."""
+    return f"{PREFIX}{compiler.name}"
+
+
+def named(device: str) -> Compiler:
+    """The compiler of "compile:vela", or of "compile:imx93", which is that of a target.
+
+    Raises `UsageError` for another name, and for a target whose compiler edgeft cannot run or that has none.
+    """
+    name = device.removeprefix(PREFIX)
+    if name in names():
+        return get(name)
+    try:
+        profile = targets.load(name)
+    except UsageError as error:
+        known_names = {*names(), *targets.names()}
+        raise UsageError(
+            f"{name!r} is no compiler and no target", where=device, remedy=nearest(name, known_names)
+        ) from error
+    if profile.compiler not in names():
+        what = (
+            f"the compiler of {profile.name}, {profile.compiler}, cannot be run by edgeft"
+            if profile.compiler
+            else (f"{profile.name} has no compiler: its runtime reads the model as it is")
+        )
+        raise UsageError(what, where=device, remedy=f"known compilers: {', '.join(names())}")
+    return get(profile.compiler)
+
+
+def installed(compiler: Compiler) -> Environment | None:
+    """The environment of a compiler, None where it was never set up.
+
+    Raises `Missing` where it was and is gone, or is of other requirements than this edgeft pins.
+    """
+    record = known.read(device_name(compiler))
+    if record is None:
+        return None
+    if not Path(record["python"]).exists():
+        raise Missing(f"{record['python']} does not exist", where=device_name(compiler), remedy=compiler.setup)
+    if record.get("requirements") != list(compiler.requirements):
+        raise Missing(
+            f"{compiler.title} {record.get('version')} is installed, this edgeft knows {', '.join(compiler.versions)}",
+            where=device_name(compiler),
+            remedy=compiler.setup,
+        )
+    return Environment(compiler, record["python"], str(record.get("version")))
+
+
+def setup(
+    compiler: Compiler, *, python: str | None = None, say: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
+    """Install a compiler into an environment of its own; returns its record.
+
+    `python` is the interpreter to make the environment with (None: this one). Raises `Missing` for an instruction set
+    or a Python that the compiler has no wheels for, and without a package; `SystemFailure` where the environment
+    cannot be made. Nothing is left of one that fails.
+    """
+    version = _python_version(python, compiler)
+    _suits(compiler, version)
+
+    digest = hashlib.sha256("\n".join([*compiler.requirements, version]).encode()).hexdigest()[:12]
+    place = cache() / f"{compiler.name}-{digest}"
+    interpreter_path = place / "bin" / "python"
+    if interpreter_path.exists():
+        with contextlib.suppress(EdgeftError):
+            return _recorded(compiler, str(interpreter_path))
+        shutil.rmtree(place, ignore_errors=True)  # it does not answer any more
+
+    staging = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
+    with files.system_errors(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            say(f"{compiler.title}: making an environment with {', '.join(compiler.requirements)}")
+            _make(compiler, python, staging)
+            _answer(compiler, str(staging / "bin" / "python"))
+            with contextlib.suppress(OSError):  # another process was faster
+                os.rename(staging, place)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return _recorded(compiler, str(interpreter_path))
+
+
+def state_of(profile: targets.Target) -> str:
+    """Whether a target's compiler can be asked here: "set up", "not set up", "not run" where edgeft cannot run it, ""
+    where the target has none."""
+    if not profile.compiler:
+        return ""
+    if profile.compiler not in names():
+        return "not run"
+    try:
+        return "set up" if installed(get(profile.compiler)) else "not set up"
+    except (Missing, InvalidInput):
+        return "not set up"
+
+
+def check(compiler: Compiler) -> dict[str, Any]:
+    """The record of a compiler that is set up and answers; raises `Missing` otherwise."""
+    environment = installed(compiler)
+    if environment is None:
+        raise Missing(f"{compiler.title} is not set up", where=device_name(compiler), remedy=compiler.setup)
+    return {**_recorded(compiler, environment.python), "name": device_name(compiler)}
+
+
+def _python_version(python: str | None, compiler: Compiler) -> str:
+    command = interpreter.script(_VERSION, python=python) if python else interpreter.script(_VERSION)
+    done = _run(command, 60.0)
+    if done.returncode:
+        raise Missing(f"{python} is no Python that starts", where=device_name(compiler), remedy="--python PATH")
+    return done.stdout.strip()
+
+
+def _suits(compiler: Compiler, version: str) -> None:
+    """Raise `Missing` where the compiler has no wheels for this machine or this Python."""
+    machine = os.uname().machine
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+    if machine not in compiler.machines or not sys.platform.startswith("linux"):
+        message = f"{compiler.title} runs on Linux, {' or '.join(compiler.machines)}, not on {machine}"
+        raise Missing(message, where=device_name(compiler))
+    oldest, newest = compiler.pythons
+    if not oldest <= tuple(int(part) for part in version.split(".")) <= newest:
+        text = " to ".join(".".join(map(str, bound)) for bound in compiler.pythons)
+        raise Missing(
+            f"{compiler.title} has wheels for Python {text}, this is {version}",
+            where=device_name(compiler),
+            remedy=f"{compiler.setup} --python PATH, with the interpreter of such a version",
+        )
+
+
+def _make(compiler: Compiler, base: str | None, folder: Path) -> None:
+    """A virtual environment in `folder` with the requirements; raises `Missing` with pip's own error."""
+    words = ("venv", str(folder))
+    made = _run(interpreter.module(*words, python=base) if base else interpreter.module(*words), 300.0)
+    if made.returncode:
+        last = (made.stderr or made.stdout).strip().splitlines()[-1:] or ["venv failed"]
+        raise SystemFailure(last[0], where=device_name(compiler), remedy="install the package python3-venv")
+    pip = interpreter.module("pip", "install", "--quiet", "--disable-pip-version-check", python=f"{folder}/bin/python")
+    done = _run([*pip, *compiler.requirements], PIP_SECONDS)
+    if done.returncode:
+        if "No space left on device" in done.stderr:
+            raise SystemFailure("No space left on device", where=str(folder.parent), remedy="free some space")
+        lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["pip failed"]
+        raise Missing(
+            lines[0].removeprefix("ERROR: ").strip(),
+            where=device_name(compiler),
+            remedy="pip's own configuration names the package index (PIP_INDEX_URL, pip.conf)",
+        )
+
+
+def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SystemFailure(f"{command[0]} did not end within {seconds:.0f} s", remedy="try it again") from error
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 127, "", str(error))
+
+
+def _answer(compiler: Compiler, python: str) -> dict[str, Any]:
+    """What the compiler says of itself; raises `Missing` where it does not start or is of an unknown version."""
+    try:
+        answer = call(python, compiler, "version", {}, seconds=120.0)
+    except (InvalidInput, SystemFailure) as error:
+        raise Missing(
+            f"{compiler.title} does not start: {error.message}", where=device_name(compiler), remedy=compiler.setup
+        ) from error
+    if answer["version"] not in compiler.versions:
+        raise Missing(
+            f"{compiler.title} {answer['version']} is installed, this edgeft knows {', '.join(compiler.versions)}",
+            where=device_name(compiler),
+            remedy=compiler.setup,
+        )
+    return answer
+
+
+def _recorded(compiler: Compiler, python: str) -> dict[str, Any]:
+    answer = _answer(compiler, python)
+    record = {
+        "python": python,
+        "machine": os.uname().machine,
+        "version": answer["version"],
+        "requirements": list(compiler.requirements),
+        "packages": answer.get("packages", {}),
+        "runtimes": {compiler.title: answer["version"]},
+    }
+    known.write(device_name(compiler), record)
+    return {**json.loads(json.dumps(record)), "name": device_name(compiler)}

@@ -1,0 +1,156 @@
+"""Qualcomm's QNN through ONNX Runtime's execution provider: an .onnx file becomes a context binary for the Hexagon NPU.
+
+The package for x86-64 holds the compiler and the emulation of the HTP backend. A node that the backend does not take
+stays in the file that is written beside the context, and ONNX Runtime's CPU kernels run it.
+https://onnxruntime.ai/docs/execution-providers/QNN-ExecutionProvider.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .compiler import Compiler, Setting
+from .printed import printed
+
+COMPILER = Compiler(
+    name="qnn",
+    title="QNN",
+    module="edgeft.compilers.qnn",
+    requirements=("onnxruntime==1.32.0", "onnxruntime-qnn==2.7.0"),
+    versions=("2.7.0",),
+    accelerator="Hexagon NPU",
+    settings=(
+        Setting("htp_arch", choices=("68", "69", "73", "75", "79", "81")),
+        Setting("optimization", "3", ("1", "2", "3")),
+    ),
+    simulates=True,
+    pythons=((3, 11), (3, 14)),
+    compile_seconds=1800.0,
+)
+PROVIDER, CONTEXT, WRAPPER = "QNNExecutionProvider", "EPContext", "model_ctx.onnx"
+_REFUSED = re.compile(r"failed for node `(?P<node>[^`]+)` of type `(?P<op>[^`]+)` with error code (?P<code>\d+)")
+_UNSUPPORTED = re.compile(r"(?P<why>[^\]]*not supported[^\x1b]*)")
+_CONVERT = ("QuantizeLinear", "DequantizeLinear")
+
+
+def version(job: Mapping[str, Any]) -> dict[str, Any]:
+    from importlib.metadata import version as version_of
+
+    packages = {name: version_of(name) for name in COMPILER.distributions}
+    with printed(), _device():
+        pass  # the library loads
+    return {"version": packages["onnxruntime-qnn"], "packages": packages}
+
+
+@contextlib.contextmanager
+def _device() -> Iterator[Any]:
+    """The QNN device of this machine, which emulates the HTP backend."""
+    import onnxruntime as ort
+    import onnxruntime_qnn
+
+    ort.register_execution_provider_library(PROVIDER, onnxruntime_qnn.get_library_path())
+    try:
+        yield next(device for device in ort.get_ep_devices() if device.ep_name == PROVIDER)
+    finally:
+        ort.unregister_execution_provider_library(PROVIDER)
+
+
+def _options(device: Any, settings: Mapping[str, str], **entries: str) -> Any:
+    """Session options for the HTP backend; `entries` are session config entries, "_" standing for "."."""
+    import onnxruntime as ort
+    import onnxruntime_qnn
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 2  # warnings name the nodes that the backend refuses
+    options.intra_op_num_threads = 1
+    for key, value in entries.items():
+        options.add_session_config_entry(key.replace("__", "."), value)
+    options.add_provider_for_devices(
+        [device],
+        {
+            "backend_path": onnxruntime_qnn.get_qnn_htp_path(),
+            "htp_arch": settings["htp_arch"],
+            "htp_graph_finalization_optimization_mode": settings["optimization"],
+        },
+    )
+    return options
+
+
+def compile(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Compile job["model"] into job["folder"]; see `Compiler`."""
+    import onnxruntime as ort
+
+    folder = Path(job["folder"])
+    wrapper = folder / WRAPPER
+    context = {"ep__context_enable": "1", "ep__context_file_path": str(wrapper), "ep__context_embed_mode": "0"}
+    error = ""
+    with printed() as lines, _device() as device:
+        options = _options(device, job["settings"], session__disable_cpu_ep_fallback="0", **context)
+        try:
+            session = ort.InferenceSession(job["model"], options)
+            del session
+        except Exception as caught:  # the runtime's own errors share no base class but Exception
+            error = " ".join(str(caught).split())[:400]
+
+    reasons = _reasons(lines)
+    if error or not wrapper.is_file():
+        first = next(iter(reasons), {"node": "", "op": ""})
+        why = error or (f"{first['why']}" if reasons else "none of its nodes is taken by the HTP backend")
+        return {"refusal": {"why": why, "node": first["node"], "op": first["op"]}}
+    written, left = _left(wrapper, reasons)
+    return {"files": [WRAPPER, *written], "on_cpu": left}
+
+
+def _reasons(lines: list[str]) -> list[dict[str, str]]:
+    """{op, node, why} of each node that the backend refused, in the order of the log."""
+    found = (match for line in lines if (match := _REFUSED.search(line)))
+    return [
+        {"op": match["op"], "node": match["node"], "why": f"backendValidateOpConfig fails with error {match['code']}"}
+        for match in found
+    ]
+
+
+def _left(wrapper: Path, reasons: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]]]:
+    """The files of the context, and the nodes that are not in it, with the backend's reason where it gave one."""
+    from ..backends.onnxruntime import wire
+
+    model = wire.read(wrapper)
+    why_of = {reason["node"]: reason["why"] for reason in reasons}
+    binaries, left = [], []
+    for node in model.nodes():
+        if node.op == CONTEXT:
+            name = node.attributes.get("ep_cache_context", b"")
+            binaries.append(name.decode() if isinstance(name, bytes) else str(name))
+        elif node.op not in _CONVERT:
+            why = next((why for name, why in why_of.items() if name.startswith(node.name)), "")  # a part of the node
+            left.append({"op": node.op, "node": node.name, "why": why})
+    return list(dict.fromkeys(binaries)), left
+
+
+def simulate(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Run job["model"] (what `compile` wrote) on job["feeds"] in the emulation of the HTP backend; see `Compiler`."""
+    import onnxruntime as ort
+
+    with printed(), _device() as device:
+        options = _options(device, job["settings"], session__disable_cpu_ep_fallback="0")
+        session = ort.InferenceSession(job["model"], options)
+        names = [output.name for output in session.get_outputs()]
+        with np.load(job["feeds"], allow_pickle=False) as archive:
+            feeds = {name: archive[name] for name in archive.files}
+        rows: list[list[np.ndarray]] = []
+        end = time.monotonic() + float(job["seconds"])
+        for k in range(len(next(iter(feeds.values())))):
+            if rows and time.monotonic() > end:
+                break
+            rows.append(session.run(names, {name: values[k : k + 1] for name, values in feeds.items()}))
+        del session
+    outputs: dict[str, Any] = {name: np.concatenate([row[k] for row in rows]) for k, name in enumerate(names)}
+    np.savez(job["outputs"], **outputs)
+    return {}

@@ -1,0 +1,83 @@
+"""The compiler's part of the gate `compatibility`: what it made of the artifact, or that it has not run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from .. import compilers
+from ..bundle.reader import Bundle
+from ..compilers import Compilation, compilation
+from ..config.target import Target
+from ..core.verdict import FAIL, PASS, Verdict
+
+
+def compiled(profile: Target | None, opened: Bundle, graphs: Sequence[str]) -> dict[str, Compilation]:
+    """What the target's compiler makes of each graph of a bundle, {} where it is not set up on this machine."""
+    environment = compilation.environment_of(profile) if profile else None
+    if profile is None or environment is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            name: compilation.compiled(environment, profile, opened.graph_path(name), Path(folder) / str(number))
+            for number, name in enumerate(graphs)
+        }
+
+
+def broken(made: Compilation, min_coverage: float) -> list[str]:
+    """Why a compilation fails the gate: a refusal, or too little on the accelerator; [] = it passes."""
+    title = f"{compilers.get(made.compiler).title} {made.version}"
+    if made.refusal is not None:
+        return [f"{title} refuses the model: {made.refusal}"]
+    share = made.coverage_macs
+    if share is None or (share >= min_coverage and share > 0):
+        return []
+    heavy = next((operation for operation in made.fallback if operation.macs), None)
+    first = f", not {heavy.op} at {heavy.node!r} ({heavy.why or 'no reason given'})" if heavy else ""
+    asked = f"{share:.1%} of the multiply-accumulates on the accelerator, {min_coverage:.0%} asked"
+    return [f"{title} puts {asked}{first}"]
+
+
+def words(made: Compilation) -> str:
+    """What a compiler made of the model, in one sentence."""
+    record = compilers.get(made.compiler)
+    left = ", ".join(f"{count} x {op}" for op, count in made.fallback_ops().items())
+    parts = [f"{record.title} {made.version} compiles it"]
+    if made.coverage_ops is not None:
+        parts.append(f"{made.coverage_ops:.1%} of {made.operations} operations")
+    if made.coverage_macs is not None:
+        parts.append(f"{made.coverage_macs:.1%} of the multiply-accumulates run on the {record.accelerator}")
+    return ", ".join(parts) + (f"; on the CPU: {left}" if left else "")
+
+
+def judged(rules: Verdict, made: Compilation | None, min_coverage: float) -> Verdict:
+    """The gate `compatibility` from that of the profile's rules and what the compiler made, None where it has not run.
+
+    A refusal fails, and so does less than `min_coverage` of the multiply-accumulates on the accelerator.
+    """
+    if made is None:
+        return rules
+    faults = broken(made, min_coverage)
+    if faults:
+        why = "; ".join([rules.why, *faults]) if rules.verdict == FAIL else "; ".join(faults)
+        count = (rules.quantized or 0.0) + len(faults)
+        return replace(rules, verdict=FAIL, why=why, quantized=count, n=rules.n + 1, needs="", remedy="")
+    if rules.needs != made.compiler:
+        return rules
+    return replace(rules, verdict=PASS, why=words(made), n=rules.n + 1, needs="", remedy="")
+
+
+def remedy(compiler: str) -> str:
+    """The command that installs a compiler; "" for one that edgeft cannot run."""
+    record = compilers.of_target(compiler)
+    return record.setup if record else ""
+
+
+def has_not_run(target: Target) -> str:
+    """That the compiler has not run, and what installs it."""
+    record = compilers.of_target(target.compiler)
+    if record is None:
+        return f"the compiler {target.compiler!r} has not run"
+    return f"the compiler {record.title} has not run: `{record.setup}` installs it, then export again"
