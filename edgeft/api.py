@@ -40,9 +40,10 @@ def read_recipe(
     `overrides` are "table.key=value" with a TOML value. Raises `RecipeError` naming file, line and nearest key.
     """
     from .config import recipe as recipes
+    from .config import starting_recipes
 
     if recipe is None:
-        resolved = recipes.embedded()
+        resolved = starting_recipes.embedded()
     elif isinstance(recipe, recipes.Recipe):
         resolved = recipe
     elif isinstance(recipe, Mapping):

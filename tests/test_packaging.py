@@ -75,16 +75,16 @@ def test_name_version_license_and_command(wheel: Path) -> None:
 def test_an_installed_edgeft_finds_its_boards_presets_and_recipe(installed: Path, tmp_path: Path) -> None:
     script = """
 import json, edgeft
-from edgeft.config import calibration, recipe, shipped, target
+from edgeft.config import calibration, shipped, starting_recipes, target
 from edgeft.cli.entry import run
 print(json.dumps({
     "file": edgeft.__file__,
     "targets": target.names(),
     "jetson": target.load("jetson").name,
     "presets": sorted(shipped.files("calibration")),
-    "recipe": recipe.embedded().name,
-    "preset": calibration.load(recipe.embedded().quantize.calibration) is not None,
-    "template": recipe.template("classify")[:1],
+    "recipe": starting_recipes.embedded().name,
+    "preset": calibration.load(starting_recipes.embedded().quantize.calibration) is not None,
+    "template": starting_recipes.template("classify")[:1],
 }))
 """
     done = subprocess.run(

@@ -16,7 +16,7 @@ import tiny_bundle
 
 import edgeft
 from edgeft.cli.entry import run as command
-from edgeft.config import recipe
+from edgeft.config import recipe, starting_recipes
 from edgeft.core.errors import BundleError, UsageError
 
 FILE = Path(__file__).with_name("public_api.txt")
@@ -170,7 +170,7 @@ def test_check_takes_a_recipe_or_its_file(tmp_path: Path, monkeypatch: pytest.Mo
     for package in ("torch", "mlxtend"):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
-    small = recipe.override(recipe.embedded(), ["model.name=resnet8", "model.weights="])
+    small = recipe.override(starting_recipes.embedded(), ["model.name=resnet8", "model.weights="])
     (tmp_path / "recipe.toml").write_text(recipe.dumps(small))
     problems = edgeft.check("jetson", small)
     assert problems["target"] == "jetson-orin-nano" and problems["refused"] is False

@@ -81,12 +81,11 @@ def trained(task: str, data: Path, out: Path, edits: Mapping[str, Any] | None = 
     """
     import edgeft
     from edgeft.api import read_recipe
-    from edgeft.config import recipe as recipes
-    from edgeft.config import tables
+    from edgeft.config import starting_recipes, tables
     from edgeft.verify.evaluate import evaluate
 
     out.mkdir(parents=True, exist_ok=True)
-    (out / "init.toml").write_text(recipes.template(task))
+    (out / "init.toml").write_text(starting_recipes.template(task))
     edited = {"data.path": str(data), **(edits or {})}
     overrides = [f"{key}={tables.value_text(value)}" for key, value in edited.items()]
     recipe = read_recipe(out / "init.toml", overrides)

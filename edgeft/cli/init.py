@@ -24,11 +24,11 @@ from .frame import command as _command
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def command(console: Console, task: str, out: Path, overwrite: bool) -> Outcome:
     """Write a commented recipe.toml for TASK."""
-    from ..config import places, recipe
+    from ..config import places, recipe, starting_recipes
     from ..core import files
 
     task = task or recipe.default_task()
-    text = recipe.template(task)
+    text = starting_recipes.template(task)
     places.claim_file(out, overwrite=overwrite)
     files.write_text(out, text)
     return Outcome({"recipe": str(out), "task": task}, f"wrote {out}: edit it, then `edgeft tune {out}`")

@@ -9,11 +9,10 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
-from ..core.errors import InternalError, RecipeError, UsageError, nearest
+from ..core.errors import RecipeError, UsageError, nearest
 from ..plugins import DATA_FORMATS, MODEL_SOURCES, NUMBER_FORMATS, TASKS, Registry
 from . import data_keys, tables
 from .scheme import EMBEDDINGS
@@ -377,24 +376,3 @@ def dumps(recipe: Recipe) -> str:
             lines.append(f"# {key}: the task's default" if item is None else f"{key} = {tables.value_text(item)}")
         sections += lines
     return "\n".join(scalars + sections) + "\n"
-
-
-def _packaged(*path: str) -> str:
-    return resources.files("edgeft").joinpath(*path).read_text(encoding="utf-8")
-
-
-def template(task: str = "") -> str:
-    """A commented recipe for `task`, or for the default task: TOML that loads as it is.
-
-    Raises `UsageError` for an unknown task and for one without a template.
-    """
-    return str(TASKS.get(task or default_task()).template_text())
-
-
-def embedded() -> Recipe:
-    """The recipe that `edgeft tune` runs when none is given: real digits and pretrained weights that pip brings."""
-    text = _packaged("config", "embedded.toml")
-    try:
-        return from_table(tables.parse(tables.Source("embedded.toml", text, RecipeError)), "embedded.toml", text=text)
-    except RecipeError as problem:
-        raise InternalError(f"the embedded recipe is broken: {problem}") from problem

@@ -16,7 +16,7 @@ import pytest
 import tiny_bundle
 
 from edgeft.cli.entry import run
-from edgeft.config import recipe
+from edgeft.config import recipe, starting_recipes
 
 
 def ask(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[int, dict, str]:
@@ -124,7 +124,7 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(as_json: bool) -> None:
         assert json.loads(out)["exit_code"] == 130
     else:
         assert out == ""
-    assert recipe.load("run/recipe.toml") == recipe.embedded()
+    assert recipe.load("run/recipe.toml") == starting_recipes.embedded()
 
 
 # -- export ----------------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_export_without_a_run_says_what_to_do(capfd: pytest.CaptureFixture[str])
     assert code == 3 and "edgeft tune" in found["remedy"]
     run_folder = Path("runs/digits-1")
     run_folder.mkdir(parents=True)
-    (run_folder / "recipe.toml").write_text(recipe.dumps(recipe.embedded()))
+    (run_folder / "recipe.toml").write_text(recipe.dumps(starting_recipes.embedded()))
     code, found, _ = ask(capfd, "export", "--target", "rpi5")
     assert code == 3 and found["remedy"] == "edgeft tune --resume runs/digits-1"
 
@@ -231,7 +231,7 @@ def test_targets_check_says_what_a_board_objects_to(capfd: pytest.CaptureFixture
     for package in ("torch", "mlxtend"):
         pytest.importorskip(package)
     Path("r.toml").write_text(
-        recipe.dumps(recipe.override(recipe.embedded(), ["model.name=resnet8", "model.weights="]))
+        recipe.dumps(recipe.override(starting_recipes.embedded(), ["model.name=resnet8", "model.weights="]))
     )
     code, found, _ = ask(capfd, "targets", "check", "jetson", "r.toml")
     assert found["target"] == "jetson-orin-nano"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeft import tasks
-from edgeft.config import recipe, tables
+from edgeft.config import recipe, starting_recipes, tables
 from edgeft.config.recipe import Recipe
 from edgeft.core.errors import RecipeError, UsageError
 
@@ -297,7 +297,7 @@ def test_override_of_anything_is_a_recipe_or_one_of_two_errors(setting: str) -> 
 def spoken(task: str) -> dict:
     """The template's table with every commented key switched on."""
     commented = re.compile(r"# (\w+ = .*)")
-    lines = recipe.template(task).splitlines()
+    lines = starting_recipes.template(task).splitlines()
     return tomllib.loads("\n".join(match[1] if (match := commented.match(line)) else line for line in lines))
 
 
@@ -310,7 +310,7 @@ def test_templates_together_speak_of_every_key() -> None:
 
 @pytest.mark.parametrize("task", tasks.BUILTIN)
 def test_a_template_loads_and_its_comments_say_the_defaults(tmp_path: Path, task: str) -> None:
-    made = recipe.load(write(tmp_path, recipe.template(task)))
+    made = recipe.load(write(tmp_path, starting_recipes.template(task)))
     assert made.task == task
     # With every commented key switched on it still loads, and none changes anything but two that stand for more than
     # their own default: the task's gate, and the columns that a format looks for.
@@ -321,12 +321,12 @@ def test_a_template_loads_and_its_comments_say_the_defaults(tmp_path: Path, task
 
 def test_template_of_an_unknown_task() -> None:
     with pytest.raises(UsageError, match="clasify") as unknown:
-        recipe.template("clasify")
+        starting_recipes.template("clasify")
     assert unknown.value.remedy == "did you mean 'classify'?"
 
 
 def test_embedded_recipe() -> None:
-    made = recipe.embedded()
+    made = starting_recipes.embedded()
     assert (made.task, made.name) == ("classify", "digits")
     assert (made.model.source, made.model.name) == ("builtin", "efficientnet_lite0")
     assert (made.data.format, made.data.path, made.data.size) == ("embedded", "mnist5k", 48)

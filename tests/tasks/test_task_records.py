@@ -9,7 +9,7 @@ import pytest
 
 import edgeft
 from edgeft import data, tasks
-from edgeft.config import recipe
+from edgeft.config import recipe, starting_recipes
 from edgeft.core.errors import UsageError
 from edgeft.devices import packages
 from edgeft.plugins import DATA_FORMATS
@@ -51,7 +51,7 @@ def test_a_comparison_with_a_name_is_noticed() -> None:
 @pytest.mark.board
 def test_exactly_one_task_is_the_default_of_recipes() -> None:
     assert [name for name in tasks.BUILTIN if tasks.get(name).default] == [recipe.Recipe().task]
-    assert recipe.template() == recipe.template(recipe.Recipe().task)
+    assert starting_recipes.template() == starting_recipes.template(recipe.Recipe().task)
 
 
 @pytest.mark.board
