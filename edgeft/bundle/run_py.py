@@ -3,8 +3,8 @@
     core/runner.py             the bundle's files, prediction and self-check
     backends/<name>/loader.py  RUNTIME, its name; open_model(path, threads, options) -> (input names, output names,
                                run), where run takes and gives lists of arrays in that order
-    inputs/run_<kind>.py       INPUTS (words for the help), read(path) -> raw, feeds(raw, spec) -> {input: tensor of
-                               one}, stored(samples, i) -> raw sample i of samples.npz, tolerance(spec) of `feeds`
+    inputs/run_<kind>.py       INPUTS (words for the help), read(path, spec) -> raw, feeds(raw, spec) -> {input: tensor
+                               of one}, stored(samples, i) -> raw sample i of samples.npz, tolerance(spec) of `feeds`
     tasks/<task>/run_part.py   tell(outputs, raw, spec, labels) -> words; decisions(expected, got, allowed) ->
                                (same, all, fine); compose(calls by graph name, spec) -> one call, of several graphs
 

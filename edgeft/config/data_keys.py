@@ -125,6 +125,8 @@ def check(data: Any, fail: Fail) -> None:
             raise fail(f"data.{key}", f"must have one number a channel ({data.channels}), not {len(values)}")
     if any(value <= 0 for value in data.std):
         raise fail("data.std", "must be above 0 in every channel")
+    if data.value_range and (len(data.value_range) != 2 or data.value_range[0] >= data.value_range[1]):
+        raise fail("data.value_range", f"must be [low, high], not {list(data.value_range)}", "for example [0, 4095]")
     if bool(data.mean) != bool(data.std):
         key, counterpart = ("mean", "std") if data.mean else ("std", "mean")
         raise fail(f"data.{key}", f"is given without data.{counterpart}", "give both, or neither for the weights' own")

@@ -35,6 +35,8 @@ class Data:
     mean: tuple[float, ...] = ()  # empty = the weights' own default
     std: tuple[float, ...] = ()
     resize: str = "bilinear"
+    max_pixels: int = 89_478_485  # pictures of more pixels are not read
+    value_range: tuple[float, ...] = ()  # values that become black and white in pictures of more than 8 bits; [] = auto
     text: tuple[str, ...] = ("text",)  # columns of a table, joined by a space
     label: str = "label"  # column of a table
     actions: str = "auto"  # auto (whole numbers are refused) | continuous: what the numbers of recorded actions are
@@ -189,6 +191,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.size": (0, 8192),
     "data.length": (0, 8192),
     "data.min_interactions": (0, 1_000_000),
+    "data.max_pixels": (1, 2**32 - 1),
     "data.split_seed": (0, 2**32 - 1),
     "train.epochs": (0, 100_000),
     "train.lr": (0, 10),

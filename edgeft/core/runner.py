@@ -114,7 +114,7 @@ def predict(manifest, calls, path):
     spec = manifest["preprocess"]
     if hook("read") is None:
         raise Stop(2, "this runner cannot read the model's kind of input: run it without one, or use `edgeft predict`")
-    raw = hook("read")(path)
+    raw = hook("read")(path, spec)
     run = hook("compose")(calls, spec) if hook("compose") else calls[manifest["graphs"][0]["name"]]
     outputs = run(hook("feeds")(raw, spec))
     if hook("tell") is None:

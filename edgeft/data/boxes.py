@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..config import recipe
-from ..core.errors import DataError, need
-from ..inputs import image
+from ..core.errors import DataError
+from ..inputs import picture_file
+from ..inputs.picture_file import SUFFIXES
+from . import pictures
 from .folders import Scanned
-from .samples import NAMES, Dataset, Split, fractions, grouped
+from .samples import NAMES, Dataset, Split, fractions, grouped, listed
 
 #: a larger share of pictures with a wrong box (or none that can be opened) stops the run; below it they are left out
 MAX_BAD = 0.05
@@ -22,7 +24,6 @@ MAX_BAD = 0.05
 OUTSIDE = 0.01
 #: pictures in the order of their names are divided in so many stretches: neighbours of a video look alike
 STRETCHES = 20
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
 
 
 class Wrong(Exception):
@@ -63,41 +64,13 @@ class Found:
     twice: int = 0
 
 
-class Files:
-    """A pool of picture files, decoded on demand."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def source(self, i: int) -> str:
-        return str(self.paths[i])
-
-    def raw(self, i: int) -> np.ndarray:
-        return image.read(self.paths[i])
-
-
-def size_of(path: Path) -> tuple[int, int]:
-    """Height and width as `image.read` will give them, from the file's header; raises `Wrong`."""
+def header_of(path: Path, spec: recipe.Data) -> picture_file.Header:
+    """Size and orientation of a picture as `picture_file.header` has it; raises `Wrong` for one that is not read."""
     try:
-        if path.suffix.lower() == ".npy":
-            height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]
-            return int(height), int(width)
-        module = need("PIL.Image", "image")
-        try:
-            header = module.open(path)
-        except module.DecompressionBombError as error:
-            raise Wrong(str(path), f"has more pixels than are read, {image.MAX_PIXELS} ({error})") from error
-        with header as opened:
-            width, height = opened.size
-            if width * height > image.MAX_PIXELS:
-                raise Wrong(str(path), f"has {width}x{height} pixels, more than {image.MAX_PIXELS} are not read")
-            turned = opened.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    except (OSError, ValueError, SyntaxError, EOFError, TypeError) as error:
-        raise Wrong(str(path), f"not readable as an image ({type(error).__name__}: {error})") from error
-    return (width, height) if turned else (height, width)
+        return picture_file.header(path, {"max_pixels": spec.max_pixels})
+    except DataError as error:
+        advice = f" ({error.remedy})" if "max_pixels" in error.remedy else ""
+        raise Wrong(str(path), f"{error.message}{advice}") from error
 
 
 def box(corners: Sequence[float], size: tuple[int, int], where: str) -> list[float]:
@@ -144,8 +117,9 @@ def dataset(name: str, labels: tuple[str, ...], boxes_of: dict[str, Found], spec
     """
     notes: list[str] = []
     used = {part: _used(part, boxes, notes, name) for part, boxes in boxes_of.items()}
-    paths = [picture.path for good in used.values() for picture in good]
-    pool, splits, start = Files(paths), {}, 0
+    paths = [boxes.path for good in used.values() for boxes in good]
+    settings = pictures.reading(spec, paths, notes)
+    pool, splits, start = pictures.Files(paths, settings), {}, 0
     for part, good in used.items():
         targets = np.empty(len(good), object)
         for i, boxes in enumerate(good):
@@ -153,8 +127,8 @@ def dataset(name: str, labels: tuple[str, ...], boxes_of: dict[str, Found], spec
         splits[part] = Split(part, pool, np.arange(start, start + len(good)), targets)
         start += len(good)
     splits, more = _complete(splits, spec, name)
-    notes += more
-    facts: dict[str, Any] = {"kind": "letterbox"}
+    notes += [*more, *_rare(splits, labels)]
+    facts: dict[str, Any] = {"kind": "letterbox", **pictures.facts(settings)}
     return Dataset(name, labels, Scanned(splits, notes, labels, name), notes, facts)
 
 
@@ -184,6 +158,18 @@ def _used(part: str, boxes: Found, notes: list[str], where: str) -> list[Boxes]:
             f"the {part} split has not one box{empty}", where=where, remedy="are the labels where the pictures are?"
         )
     return sorted(boxes.good, key=lambda each: _natural(str(each.path)))
+
+
+def _rare(splits: dict[str, Split], labels: tuple[str, ...]) -> list[str]:
+    """Notes of classes that a split has no box of."""
+    lines = []
+    for name, split in splits.items():
+        present = {int(kind) for target in split.targets for kind in target["classes"]}
+        absent = [label for i, label in enumerate(labels) if i not in present]
+        if absent:
+            consequence = "it cannot be learned" if name == "train" else "this split says nothing about it"
+            lines.append(f"{name}: no box is of {listed(absent)}; {consequence}")
+    return lines
 
 
 def _natural(name: str) -> list[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.errors import DataError, UsageError, nearest
 from . import similar, similar_sounds
-from .samples import NAMES, Dataset, Split, content_digest
+from .samples import NAMES, Dataset, Split, content_digest, listed
 
 #: the largest class over the smallest one, from where on it is reported.
 IMBALANCE = 5.0
@@ -43,13 +43,17 @@ def _balance(split: Split, labels: Sequence[str]) -> list[str]:
     if split.classes is None or not labels:
         return []
     counts = np.bincount(split.classes, minlength=len(labels))
+    single = [label for label, count in zip(labels, counts) if count == 1 < counts.max()]
+    lines = [f"{split.name}: only one sample is of {listed(single)}, from which little is learned"] if single else []
+    lines = lines if split.name == "train" else []
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] < IMBALANCE * max(1, counts[least]):
-        return []
+        return lines
     mend = ', or learn with train.class_weights = "balanced"' if split.name == "train" else ""
     return [
+        *lines,
         f"{split.name}: classes are unbalanced, {labels[most]} has {counts[most]} samples and {labels[least]} "
-        f"{counts[least]}; accuracy alone may mislead, look at the worst class{mend}"
+        f"{counts[least]}; accuracy alone may mislead, look at the worst class{mend}",
     ]
 
 

@@ -29,6 +29,7 @@ class Description:
     path: str = ""
     entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)  # key -> its line, from 1
+    key_points: int = 0  # values of the key points of an object, by `kpt_shape`; 0 = none
 
     def at(self, key: str) -> str:
         """The place of a key, for messages."""
@@ -93,7 +94,16 @@ def read(path: Path) -> Description:
     where = f"{path}:{lines.get('names', 1)}"
     names = _names(table["names"], where) if table.get("names") else ()
     base = table.get("path", "")
-    return Description(path, names, base if isinstance(base, str) else "", entries, lines)
+    points = _key_points(table["kpt_shape"], f"{path}:{lines['kpt_shape']}") if table.get("kpt_shape") else 0
+    return Description(path, names, base if isinstance(base, str) else "", entries, lines, points)
+
+
+def _key_points(value: Any, where: str) -> int:
+    """How many values a line of a pose has behind its box: points times 2 (x, y) or 3 (x, y, visible)."""
+    digits = isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) and v.isdecimal() for v in value)
+    if not digits or int(value[1]) not in (2, 3):
+        raise DataError("kpt_shape is not [points, 2 or 3]", where=where, remedy="kpt_shape: [17, 3]")
+    return int(value[0]) * int(value[1])
 
 
 def _entries(value: Any, where: str, key: str) -> tuple[str, ...]:

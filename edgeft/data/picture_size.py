@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import need
+from ..core.errors import InvalidInput
+from ..inputs import picture_file
 
 #: pictures that are looked at, spread evenly
 PROBED = 64
-#: EXIF's orientation, and the values of it that swap rows and columns
-_ORIENTATION, _TURNED = 274, (5, 6, 7, 8)
 
 
 def typical(paths: Sequence[Path]) -> tuple[int, int] | None:
@@ -27,11 +26,6 @@ def typical(paths: Sequence[Path]) -> tuple[int, int] | None:
 
 def _size(path: Path) -> tuple[int, int] | None:
     try:
-        if path.suffix.lower() == ".npy":
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-            return (int(shape[0]), int(shape[1])) if len(shape) >= 2 else None
-        with need("PIL.Image", "image").open(path) as image:
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except (OSError, ValueError, SyntaxError, EOFError):  # what cannot be read is reported where it is read
+        return picture_file.header(path).size
+    except InvalidInput:  # what cannot be read is reported where it is read
         return None

@@ -286,3 +286,8 @@ def require_classes(
             )
         warnings += [absent] if absent else []
     return warnings
+
+
+def listed(names: Sequence[str]) -> str:
+    """Up to five names in quotation marks, and how many more."""
+    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -9,21 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import BundleError, DataError, RecipeError, nearest, need
+from ..core.errors import BundleError, RecipeError, nearest, need
+from . import picture_file
+from .picture_file import check_raw, read
 
-#: what is opened at all: pillow would start an external program for some other formats.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-#: an image of more pixels is refused before it is decoded (a small file can unpack to gigabytes).
-MAX_PIXELS = 89_478_485
 #: pillow's numbers for its filters; all but nearest are antialiased when they shrink.
 RESIZE = {"nearest": 0, "bilinear": 2, "bicubic": 3}
 _MAX_SIDE = 16_384
+__all__ = ["RESIZE", "Spec", "check", "configure", "preprocess", "read", "resize"]
 _KEYS = ("kind", "size", "channels", "resize", "mean", "std", "scale", "layout", "input")
+#: keys that a table may also have: how files are read (`picture_file.read`)
+_READING = ("value_range", "max_pixels")
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,18 @@ def configure(
             result[key] = result[key] * result["channels"]
         if len(result[key]) != result["channels"]:
             raise RecipeError(f"data.{key} has {len(result[key])} values for {result['channels']} channels")
+    value_range = list(data.value_range) or list(facts.get("value_range", ()))
+    if value_range:
+        result["value_range"] = value_range
+    if data.max_pixels != picture_file.MAX_PIXELS:
+        result["max_pixels"] = data.max_pixels
     return result
 
 
 def check(spec: Mapping[str, Any]) -> Spec:
     """`spec` as a `Spec`; raises `BundleError` naming the key that is missing, unknown or out of range."""
     for key in spec:
-        if key not in _KEYS:
+        if key not in (*_KEYS, *_READING):
             raise BundleError(f"unknown key {key!r}", where="preprocess", remedy=nearest(key, _KEYS))
     for key in _KEYS:
         if key not in spec:
@@ -105,6 +110,11 @@ def check(spec: Mapping[str, Any]) -> Spec:
         raise fail("layout", "'NCHW' or 'NHWC'")
     if not isinstance(spec["input"], str) or not spec["input"]:
         raise fail("input", "the name of the graph's input")
+    value_range, limit = spec.get("value_range", [0, 1]), spec.get("max_pixels", 1)
+    if not _sequence(value_range, 2, float) or value_range[0] >= value_range[1]:
+        raise fail("value_range", "[low, high], two finite numbers")
+    if type(limit) is not int or limit < 1:
+        raise fail("max_pixels", "a whole number above 0")
     return Spec(
         size=(size[0], size[1]),
         channels=channels,
@@ -126,68 +136,6 @@ def _sequence(value: Any, length: int, kind: type) -> bool:
     )
 
 
-def read(path: str | Path, spec: Mapping[str, Any] | None = None) -> np.ndarray:
-    """Raw pixels of an image file or of a `.npy` file: uint8 (H, W) for gray, (H, W, 3) for colour.
-
-    The camera's EXIF orientation is applied; palettes become colour, 16-bit gray keeps its upper byte, transparency is
-    dropped. Raises `DataError` naming the file (absent, truncated, unknown, too large) and `Missing` without pillow.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError("no such file" if not path.exists() else "is not a regular file", where=str(path))
-    if path.suffix.lower() == ".npy":
-        return _read_npy(path)
-    image_module, image_ops = need("PIL.Image", "image"), need("PIL.ImageOps", "image")
-    try:
-        image_module.init()
-        formats = [name for name in FORMATS if name in image_module.OPEN]  # a pillow may be built without WEBP
-        with image_module.open(path, formats=formats) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(
-                    f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS} are refused", where=str(path)
-                )
-            return _pixels(image_ops.exif_transpose(image), path)
-    except DataError:
-        raise
-    except Exception as error:  # decoders raise errors of any type on broken files
-        raise DataError(
-            f"not readable as an image ({type(error).__name__}: {error})",
-            where=str(path),
-            remedy=f"readable formats: {', '.join(FORMATS)}, and uint8 .npy",
-        ) from error
-
-
-def _pixels(image: Any, path: Path) -> np.ndarray:
-    mode = image.mode
-    if mode == "I" or mode.startswith("I;16"):
-        wide = np.asarray(image)
-        if wide.size and (wide.min() < 0 or wide.max() > 0xFFFF):
-            raise DataError("has more than 16 bits a pixel", where=str(path), remedy="convert it to 8 bits")
-        return (wide.astype(np.uint16) >> 8).astype(np.uint8)
-    if mode == "F":
-        raise DataError("has floating point pixels of unknown range", where=str(path), remedy="convert it to 8 bits")
-    return np.array(image.convert("L" if mode in ("1", "L", "LA", "La") else "RGB"), np.uint8)
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        # a mapping cannot be larger than the file, whatever its header claims
-        raw = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TypeError) as error:
-        raise DataError(f"not readable as an array ({error})", where=str(path)) from error
-    _check_raw(raw, str(path))
-    return raw
-
-
-def _check_raw(raw: np.ndarray, where: str) -> None:
-    if raw.dtype != np.uint8 or raw.ndim not in (2, 3) or raw.size == 0 or (raw.ndim == 3 and raw.shape[2] > 4):
-        raise DataError(
-            f"pixels are {raw.dtype} {raw.shape}, expected uint8 (height, width) or (height, width, 1..4)",
-            where=where,
-            remedy="store pixels as uint8, 0..255",
-        )
-
-
 def preprocess(raw: np.ndarray, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """{input name: float32 (1, C, H, W), or (1, H, W, C) where the layout says so} of raw uint8 (H, W[, C]) pixels.
 
@@ -197,7 +145,7 @@ def preprocess(raw: np.ndarray, spec: Mapping[str, Any]) -> dict[str, np.ndarray
     """
     settings = check(spec)
     raw = np.asarray(raw)
-    _check_raw(raw, "image")
+    check_raw(raw, "image")
     pixels = resize(_channels(raw, settings.channels), settings.size, settings.resize)
     x = pixels.astype(np.float32).reshape(*settings.size, settings.channels) / np.float32(settings.scale)
     x = (x - settings.mean) / settings.std

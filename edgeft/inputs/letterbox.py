@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.errors import BundleError, RecipeError
 from . import image
-from .image import read
+from .picture_file import check_raw, read
 
 __all__ = ["FILL", "check", "configure", "fitted", "place", "preprocess", "read", "to_raw"]
 
@@ -60,7 +60,7 @@ def fitted(raw: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
     """uint8 (h, w, channels): the raw pixels resized, with their border."""
     settings, fill = check(spec)
     raw = np.asarray(raw)
-    image._check_raw(raw, "image")
+    check_raw(raw, "image")
     rows, columns, top, left = place(raw.shape[0], raw.shape[1], settings.size)
     pixels = image.resize(image._channels(raw, settings.channels), (rows, columns), settings.resize)
     canvas = np.full((*settings.size, settings.channels), fill, np.uint8)

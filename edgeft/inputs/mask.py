@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError, need
-from .image import FORMATS, MAX_PIXELS
+from .picture_file import FORMATS, MAX_PIXELS
 
 #: the class number of pixels that are neither learned nor judged
 VOID = 255
@@ -41,19 +41,50 @@ class MaskFile:
 
     path: str
     meaning: Meaning
+    orientation: int = 1  # EXIF's number: how the picture's stored pixels, which the mask belongs to, are turned
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        return read(self.path, self.meaning).astype(dtype or np.uint8, copy=False)
+        return upright(read(self.path, self.meaning), self.orientation).astype(dtype or np.uint8, copy=False)
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Stored pixels (H, W) as they are seen, by EXIF's eight orientations."""
+    turned = {
+        2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1],
+        5: pixels.T, 6: pixels[::-1].T, 7: pixels[::-1, ::-1].T, 8: pixels.T[::-1],
+    }.get(orientation, pixels)  # fmt: skip
+    return np.ascontiguousarray(turned)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a mask file holds: label ids (H, W) or colours uint8 (H, W, 3); of indices the palette uint8 (256, 3)."""
+
+    pixels: np.ndarray
+    palette: np.ndarray | None = None
+
+    def ids(self) -> np.ndarray | None:
+        """Label ids (H, W), also of colours whose channels are all equal; None for other colours."""
+        if self.pixels.ndim == 2:
+            return self.pixels
+        gray = self.pixels[:, :, 0]
+        return gray if (self.pixels == gray[:, :, None]).all() else None
 
 
 def read(path: str | Path, meaning: Meaning) -> np.ndarray:
-    """Class numbers uint8 (H, W) of a mask file: label ids of one channel (gray, palette indices), or colours.
+    """Class numbers uint8 (H, W) of a mask file: label ids of one channel, palette colours or indices, or colours.
 
-    Raises `DataError` naming the file: absent, truncated, no image, a label id or a colour that has no class.
+    A palette counts by its colours where the classes have colours and one of them occurs, else by its indices. Raises
+    `DataError` naming the file: absent, truncated, no image, a label id or a colour that has no class.
     """
-    pixels = _pixels(Path(path))
-    if pixels.ndim == 3:
-        return _of_colours(pixels, meaning, path)
+    mask_file = stored(Path(path))
+    if meaning.colours:
+        coloured = _coloured(mask_file, meaning)
+        if coloured is not None:
+            return _of_colours(*coloured, meaning, path)
+    pixels = mask_file.ids()
+    if pixels is None:
+        return _of_colours(mask_file.pixels, None, meaning, path)
     table = np.asarray(meaning.ids, np.int64)
     if pixels.dtype != np.uint8 and (pixels.min(initial=0) < 0 or pixels.max(initial=0) > 255):
         raise _unknown(path, sorted({int(v) for v in np.unique(pixels) if not 0 <= v <= 255}))
@@ -62,6 +93,26 @@ def read(path: str | Path, meaning: Meaning) -> np.ndarray:
         raise _unknown(path, [int(v) for v in np.unique(pixels[classes < 0])], pixels, classes < 0)
     numbers: np.ndarray = classes.astype(np.uint8)
     return numbers
+
+
+def _coloured(mask_file: Stored, meaning: Meaning) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """The mask as colours (H, W, 3), and where it is void by its palette index; None where ids count.
+
+    Gray pixels are colours where the classes' colours are all gray: black and white masks of `name 255 255 255`.
+    """
+    pixels, palette = mask_file.pixels, mask_file.palette
+    if pixels.ndim == 3:
+        return pixels, None
+    known = {(r, g, b) for r, g, b, _ in meaning.colours}
+    if palette is not None:
+        used = [tuple(int(v) for v in palette[i]) for i in np.unique(pixels)]
+        if not known & set(used):
+            return None
+        free = [i for i in range(256) if meaning.ids[i] == VOID and tuple(map(int, palette[i])) not in known]
+        return palette[pixels], np.isin(pixels, free)
+    if pixels.dtype == np.uint8 and all(r == g == b for r, g, b in known):
+        return np.repeat(pixels[:, :, None], 3, axis=2), None
+    return None
 
 
 def _unknown(path: str | Path, ids: list[int], pixels: Any = None, where: Any = None) -> DataError:
@@ -77,7 +128,7 @@ def _unknown(path: str | Path, ids: list[int], pixels: Any = None, where: Any = 
     )
 
 
-def _of_colours(pixels: np.ndarray, meaning: Meaning, path: str | Path) -> np.ndarray:
+def _of_colours(pixels: np.ndarray, void: np.ndarray | None, meaning: Meaning, path: str | Path) -> np.ndarray:
     if not meaning.colours:
         raise DataError(
             "the mask has colours, and no class is said to have one",
@@ -89,6 +140,8 @@ def _of_colours(pixels: np.ndarray, meaning: Meaning, path: str | Path) -> np.nd
     order = np.argsort(known)
     at = np.clip(np.searchsorted(known[order], wide), 0, len(known) - 1)
     wrong = known[order][at] != wide
+    if void is not None:
+        wrong &= ~void
     if wrong.any():
         row, column = (int(v[0]) for v in np.nonzero(wrong))
         raise DataError(
@@ -98,11 +151,11 @@ def _of_colours(pixels: np.ndarray, meaning: Meaning, path: str | Path) -> np.nd
             remedy="masks must be stored without loss (PNG, not JPEG) and in the colours of the class file",
         )
     numbers: np.ndarray = np.array([c[3] for c in meaning.colours], np.uint8)[order][at]
-    return numbers
+    return numbers if void is None else np.where(void, np.uint8(VOID), numbers)
 
 
-def _pixels(path: Path) -> np.ndarray:
-    """Label ids (H, W), or colours uint8 (H, W, 3)."""
+def stored(path: Path) -> Stored:
+    """The pixels of a mask file as they are stored; raises `DataError` naming the file. One bit is 0 or 255."""
     if not path.is_file():
         raise DataError("no such file", where=str(path))
     if path.suffix.lower() == ".npy":
@@ -112,16 +165,21 @@ def _pixels(path: Path) -> np.ndarray:
             raise DataError(f"not readable as an array ({error})", where=str(path)) from error
         if ids.dtype.kind not in "iu" or ids.ndim != 2 or not ids.size:
             raise DataError(f"is {ids.dtype} {ids.shape}, expected whole numbers (height, width)", where=str(path))
-        return ids
+        return Stored(ids)
     image_module = need("PIL.Image", "image")
     try:
         image_module.init()
         with image_module.open(path, formats=[name for name in FORMATS if name in image_module.OPEN]) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels")
-            if image.mode in ("L", "P", "I", "I;16", "I;16B"):  # of a palette the indices count, not the colours
-                return np.asarray(image)
-            return np.asarray(image.convert("L" if image.mode in ("1", "LA") else "RGB"))
+            if image.mode == "P":
+                colours = np.zeros((256, 3), np.uint8)
+                palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+                colours[: len(palette)] = palette
+                return Stored(np.asarray(image), colours)
+            if image.mode in ("L", "I", "I;16", "I;16B"):
+                return Stored(np.asarray(image))
+            return Stored(np.asarray(image.convert("L" if image.mode in ("1", "LA") else "RGB")))
     except Exception as error:  # decoders raise errors of any type on broken files
         raise DataError(
             f"not readable as a mask ({type(error).__name__}: {error})",

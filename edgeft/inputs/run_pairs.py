@@ -9,7 +9,7 @@ from ..core.runner import HERE, Stop
 INPUTS = "sentences, or files that hold one"
 
 
-def read(path):
+def read(path, spec=None):
     if not os.path.isfile(path):
         return path
     try:

@@ -7,7 +7,7 @@ from ..core.runner import Stop
 INPUTS = ".wav files (other sound files with the package soundfile)"
 
 
-def read(path):
+def read(path, spec=None):
     """{"samples": int16 or float32 (T,), "rate": hertz} of a sound file, its channels averaged."""
     try:
         with open(path, "rb") as file:

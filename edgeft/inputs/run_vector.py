@@ -9,7 +9,7 @@ from ..core.runner import Stop
 INPUTS = 'rows of numbers such as "0.1, -0.2", files that hold one row, or .npy files'
 
 
-def read(path):
+def read(path, spec=None):
     """float32 (K,) of a row, of a text file with one row, or of a .npy file."""
     text = path
     try:

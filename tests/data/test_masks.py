@@ -138,7 +138,7 @@ def test_a_wrong_table_is_a_recipe_error(root: Path, table: dict[str, object], s
 def test_folders_of_another_name_and_no_splits(root: Path) -> None:
     flat = root / "train"
     (flat / "images").rename(flat / "pictures")
-    with pytest.raises(DataError, match=r"no folder images/ or image/, only labels, pictures"):
+    with pytest.raises(DataError, match=r"no folder images/ or image/ .*, only labels, pictures"):
         data.open(Data(format="masks", path=str(flat), masks={"classes": list(mask_shapes.CLASSES), "void": "rim"}))
     table = {"images": "pictures", "classes": list(mask_shapes.CLASSES), "void": 1}
     made = data.open(Data(format="masks", path=str(flat), masks=table, split=(0.5, 0.25, 0.25)))

@@ -84,7 +84,7 @@ def test_missing_splits_are_taken_in_stretches_by_name(tmp_path: Path) -> None:
 WRONG = {
     "0 0.5 0.5 0.2": "4 values",
     "0 0.5 0.5 0.2 0.2 0.3": "6 values",
-    "0 0.1 0.1 0.2 0.2 0.3 0.3": "an outline of a shape",
+    "0 0.1 0.1 0.2 0.2 0.3 0.3 0.4": "8 values, expected five",
     "0 0.5 half 0.2 0.2": "could not convert",
     "0 0.5 nan 0.2 0.2": "not finite",
     "2 0.5 0.5 0.2 0.2": "class 2 is out of range: 0 to 1",

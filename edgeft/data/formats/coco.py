@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...config import recipe
 from ...core.errors import DataError
-from ..boxes import Found, Wrong, box, dataset, picture, size_of
+from ..annotations import Entry, Finder, Shape, opened
+from ..boxes import Wrong
 from ..folders import folder_named, folders, split_folders
+from ..pictures import KEYS
 from ..record import Format
-from ..samples import NAMES, Dataset, split_named
+from ..samples import NAMES, Dataset, listed, split_named
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -35,16 +38,23 @@ def open(spec: recipe.Data) -> Dataset:
         )
     files = {"train": root} if root.is_file() else _files(root)
     tables = {part: _load(path) for part, path in files.items()}
-    categories = {part: _categories(table, files[part]) for part, table in tables.items()}
-    first = next(iter(categories))
-    for part, categories_of_part in categories.items():
-        if categories_of_part != categories[first]:
-            raise DataError(f"its categories are not those of {files[first]}", where=str(files[part]))
-    numbers = {key: i for i, key in enumerate(sorted(categories[first]))}
-    labels = tuple(categories[first][key] for key in sorted(categories[first]))
+    notes: list[str] = []
+    names_of = {part: _categories(table, files[part], notes) for part, table in tables.items()}
+    names_of = _without_roots(names_of, tables, notes)
+    first = next(iter(names_of))
+    labels = tuple(dict.fromkeys(names_of[first][key] for key in sorted(names_of[first], key=_number)))
+    for part, names in names_of.items():
+        unknown = sorted(set(names.values()) - set(labels))
+        if unknown:
+            raise DataError(
+                f"its categories are not those of {files[first]}: it has {listed(unknown)}", where=str(files[part])
+            )
+        if names != names_of[first]:
+            notes.append(f"{files[part]}: categories are numbered as in no other file, and are joined by their names")
     folder = root.parent if root.is_file() else root
-    boxes_of = {part: _read(table, files[part], folder, part, numbers) for part, table in tables.items()}
-    return dataset(str(root), labels, boxes_of, spec)
+    entries = {part: _entries(table, files[part], names_of[part]) for part, table in tables.items()}
+    finders = {part: Finder(folder, _places(files[part], folder, part)) for part in tables}
+    return opened(entries, finders, labels, spec, str(root), list(dict.fromkeys(notes)))
 
 
 def _files(root: Path) -> dict[str, Path]:
@@ -93,7 +103,7 @@ def _split_of(stem: str, parts: bool) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(f"is not JSON: {error.msg}", where=f"{path}:{error.lineno}") from error
     except (OSError, UnicodeDecodeError, RecursionError) as error:
@@ -104,51 +114,98 @@ def _load(path: Path) -> dict[str, Any]:
     return table
 
 
-def _categories(table: Mapping[str, Any], path: Path) -> dict[int, str]:
-    name_of: dict[int, str] = {}
+def _key(value: Any) -> str | None:
+    """An id as text, which numbers and texts of the same digits share; None for what is no id."""
+    return str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
+
+
+def _number(key: str) -> tuple[int, str]:
+    return (int(key), "") if key.isdecimal() else (10**9, key)
+
+
+def _annotated(table: Mapping[str, Any]) -> Counter[str | None]:
+    """How many annotations each category has."""
+    return Counter(_key(row.get("category_id")) for row in table["annotations"] if isinstance(row, dict))
+
+
+def _categories(table: Mapping[str, Any], path: Path, notes: list[str]) -> dict[str, str]:
+    """{id: name}; of two categories of one name, one that no annotation has is left out and told."""
+    annotated = _annotated(table)
+    name_of: dict[str, str] = {}
     for i, row in enumerate(table["categories"]):
-        if not isinstance(row, dict) or type(row.get("id")) is not int or not isinstance(row.get("name"), str):
-            raise DataError("has no whole number 'id' and 'name'", where=f"{path}: categories[{i}]")
-        if row["id"] in name_of or row["name"] in name_of.values():
-            raise DataError(f"{row['name']!r} or its id occurs twice", where=f"{path}: categories[{i}]")
-        name_of[row["id"]] = row["name"]
+        key = _key(row.get("id")) if isinstance(row, dict) else None
+        if key is None or not isinstance(row.get("name"), str):
+            raise DataError("has no 'id' and 'name'", where=f"{path}: categories[{i}]")
+        if key in name_of:
+            raise DataError(f"its id {key} occurs twice", where=f"{path}: categories[{i}]")
+        twin = next((k for k, name in name_of.items() if name == row["name"]), None)
+        if twin is not None:
+            unused = next((k for k in (twin, key) if not annotated[k]), None)
+            if unused is None:
+                raise DataError(
+                    f"{row['name']!r} occurs twice, and both are annotated", where=f"{path}: categories[{i}]"
+                )
+            notes.append(
+                f"{path}: of two categories {row['name']!r}, the one without annotations (id {unused}) is left out"
+            )
+            name_of.pop(twin, None) if unused == twin else None
+            if unused == key:
+                continue
+        name_of[key] = row["name"]
     if not name_of:
         raise DataError("has no categories", where=str(path))
     return name_of
 
 
-def _read(table: Mapping[str, Any], path: Path, root: Path, part: str, numbers: Mapping[int, int]) -> Found:
-    rows_of: dict[Any, list[tuple[int, Any]]] = {}
+def _without_roots(
+    names_of: Mapping[str, Mapping[str, str]], tables: Mapping[str, Mapping[str, Any]], notes: list[str]
+) -> dict[str, dict[str, str]]:
+    """Categories without those that only group others: no annotation has them, and they are others' supercategory."""
+    parents: set[str] = set()
+    annotated: set[str] = set()
+    for part, table in tables.items():
+        counts = _annotated(table)
+        annotated |= {name for key, name in names_of[part].items() if counts[key]}
+        parents |= {
+            str(row.get("supercategory")) for row in table["categories"] if row.get("name") != row.get("supercategory")
+        }
+    used = {name for names in names_of.values() for name in names.values()}
+    roots = sorted((used & parents) - annotated)
+    if roots:
+        notes.append(f"{listed(roots)} only groups other categories and has no annotation: it is no class")
+    return {part: {key: name for key, name in names.items() if name not in roots} for part, names in names_of.items()}
+
+
+def _entries(table: Mapping[str, Any], path: Path, names: Mapping[str, str]) -> list[Entry | Wrong]:
+    rows_of: dict[str | None, list[tuple[int, Any]]] = {}
     for i, row in enumerate(table["annotations"]):
-        key = row.get("image_id") if isinstance(row, dict) else None
-        rows_of.setdefault(key if isinstance(key, (int, str)) else None, []).append((i, row))
-    annotations, file_names, places = Found(), set(), _places(path, root, part)
-    for i, entry in enumerate(table["images"]):
+        rows_of.setdefault(_key(row.get("image_id")) if isinstance(row, dict) else None, []).append((i, row))
+    entries: list[Entry | Wrong] = []
+    known: set[str] = set()
+    for i, row in enumerate(table["images"]):
         where = f"{path}: images[{i}]"
+        key = _key(row.get("id")) if isinstance(row, dict) else None
         try:
-            if not isinstance(entry, dict) or not isinstance(entry.get("id"), (int, str)):
+            if key is None:
                 raise Wrong(where, "has no 'id'")
-            if entry["id"] in file_names:
-                raise Wrong(where, f"the id {entry['id']!r} occurs twice")
-            file_names.add(entry["id"])
-            file = _place(entry.get("file_name"), places, where)
-            size = size_of(file)
-            stated = entry.get("height"), entry.get("width")
-            if None not in stated and stated != size:
-                raise Wrong(where, f"says {stated[1]}x{stated[0]} pixels, and {file} has {size[1]}x{size[0]}")
-            rows = [_row(row, size, numbers, f"{path}: annotations[{k}]") for k, row in rows_of.get(entry["id"], ())]
+            if key in known:
+                raise Wrong(where, f"the id {key} occurs twice")
+            known.add(key)
+            if not isinstance(row.get("file_name"), str) or not row["file_name"]:
+                raise Wrong(where, "has no 'file_name'")
+            shapes = [_shape(entry, names, f"{path}: annotations[{k}]") for k, entry in rows_of.get(key, ())]
+            stated = row.get("height"), row.get("width")
+            size = (int(stated[0]), int(stated[1])) if all(type(v) in (int, float) for v in stated) else None
+            entries.append(Entry(where, row["file_name"], tuple(shapes), size))
         except Wrong as error:
-            annotations.bad.append(error)
-            continue
-        if not rows:
-            annotations.empty.append(str(file))
-        picture(file, size, rows, annotations)
+            entries.append(error)
     for key, astray in rows_of.items():
-        if key not in file_names:
-            annotations.bad.append(
-                Wrong(f"{path}: annotations[{astray[0][0]}]", f"its image_id {key!r} is not the id of a picture")
+        if key not in known:
+            shown = "None" if key is None else key
+            entries.append(
+                Wrong(f"{path}: annotations[{astray[0][0]}]", f"its image_id {shown} is not the id of a picture")
             )
-    return annotations
+    return entries
 
 
 def _places(path: Path, root: Path, part: str) -> list[Path]:
@@ -160,31 +217,21 @@ def _places(path: Path, root: Path, part: str) -> list[Path]:
     return [path.parent, root, *named, *tops[1:], *alike]
 
 
-def _place(name: Any, places: Sequence[Path], where: str) -> Path:
-    if not isinstance(name, str) or not name:
-        raise Wrong(where, "has no 'file_name'")
-    inner = Path(name)
-    if not inner.is_absolute() and ".." not in inner.parts:  # a name must not lead out of the data
-        for folder in places:
-            if (folder / inner).is_file():
-                return folder / inner
-    raise Wrong(where, f"the picture {name!r} does not exist")
-
-
-def _row(row: Any, size: tuple[int, int], numbers: Mapping[int, int], where: str) -> tuple[int, list[float], bool]:
+def _shape(row: Any, names: Mapping[str, str], where: str) -> Shape:
     values = row.get("bbox")
     plain = isinstance(values, list) and len(values) == 4 and all(type(v) in (int, float) for v in values)
     if not plain:
         raise Wrong(where, f"'bbox' is {values!r}, expected [x, y, width, height]")
-    if row.get("category_id") not in numbers:
+    key = _key(row.get("category_id"))
+    if key is None or key not in names:
         raise Wrong(where, f"the category {row.get('category_id')!r} is not among the categories")
     x, y, w, h = (float(v) for v in values)
-    return numbers[row["category_id"]], box([x, y, x + w, y + h], size, where), bool(row.get("iscrowd", 0))
+    return Shape(names[key], (x, y, x + w, y + h), where, bool(row.get("iscrowd", 0)))
 
 
 FORMAT = Format(
     name="coco",
     description="Pictures with boxes in COCO's json files.",
     open=open,
-    keys=("path", "split", "split_seed"),
+    keys=KEYS,
 )

@@ -8,28 +8,11 @@ import numpy as np
 
 from ...config import recipe
 from ...core.errors import DataError
-from ...inputs import image
-from ..folders import Scanned, classes_by_split
+from ...inputs.picture_file import SUFFIXES
+from .. import pictures
+from ..folders import Scanned, classes_by_split, visible
 from ..record import Format
 from ..samples import Dataset, Split, complete, require_classes
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".npy")
-
-
-class Files:
-    """A pool of image files under `root`; holds their paths, and decodes on demand."""
-
-    def __init__(self, root: Path, paths: list[str]) -> None:
-        self.root, self.paths = root, paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def source(self, i: int) -> str:
-        return str(self.root / self.paths[i])
-
-    def raw(self, i: int) -> np.ndarray:
-        return image.read(self.root / self.paths[i])
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -47,12 +30,13 @@ def open(spec: recipe.Data) -> Dataset:
     notes: list[str] = []
     classes = classes_by_split(root, notes)
     labels = tuple(sorted({label for names in classes.values() for label in names}))
-    paths: list[str] = []
+    unread = pictures.Unread()
+    paths: list[Path] = []
     ranges: dict[str, tuple[int, list[int]]] = {}
     for name, names in classes.items():
         start, targets = len(paths), []
         for number, label in enumerate(labels):
-            files = _images(root, names[label]) if label in names else []
+            files = pictures.walk(names[label], unread) if label in names else []
             paths += files
             targets += [number] * len(files)
         ranges[name] = start, targets
@@ -62,7 +46,9 @@ def open(spec: recipe.Data) -> Dataset:
             where=str(root),
             remedy=f"expected train/CLASS/*.jpg or CLASS/*.jpg; readable: {', '.join(SUFFIXES)}",
         )
-    pool = Files(root, paths)
+    notes += [*unread.notes(), *_outside(root, classes)]
+    settings = pictures.reading(spec, paths, notes)
+    pool = pictures.Files(paths, settings)
     splits = {
         name: Split(name, pool, np.arange(start, start + len(targets)), np.asarray(targets, np.int64))
         for name, (start, targets) in ranges.items()
@@ -70,22 +56,30 @@ def open(spec: recipe.Data) -> Dataset:
     notes += require_classes(splits, labels, str(root), spec.split)
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root), labels)
     notes += divided
-    return Dataset(str(root), labels, Scanned(splits, notes, labels, str(root), shares=spec.split), notes)
+    scanned = Scanned(splits, notes, labels, str(root), shares=spec.split)
+    return Dataset(str(root), labels, scanned, notes, pictures.facts(settings))
 
 
-def _images(root: Path, folder: Path) -> list[str]:
-    """Image files of a class folder, at any depth, as sorted paths relative to `root`."""
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+def _outside(root: Path, classes: dict[str, dict[str, Path]]) -> list[str]:
+    """A note of pictures that lie beside class folders, and so have no class."""
+    tops = {root, *(folder.parent for names in classes.values() for folder in names.values())}
+    astray = [
+        path
+        for top in sorted(tops)
+        for path in visible(top)
+        if path.is_file()
+        and path.suffix.lower() in SUFFIXES
+        and top not in {f for n in classes.values() for f in n.values()}
+    ]
+    if not astray:
+        return []
+    return [f"{len(astray)} pictures lie outside of class folders and are not read, for example {min(astray)}"]
 
 
 FORMAT = Format(
     name="image-folder",
     description="Pictures of classes in folders: train/CLASS/, val/ and test/, or class folders that are divided.",
     open=open,
-    keys=("path", "split", "split_seed"),
+    keys=pictures.KEYS,
     family="pictures",
 )

@@ -1,15 +1,15 @@
 """Pictures with label masks: folders of images, and beside them folders of masks with the same file names.
 
-`train/images/a.jpg` with `train/labels/a.png`, likewise `val/` and `test/`; `images/train/` with `labels/train/`; or
-`images/` and `labels/` alone, divided by `split`. A mask has one channel of label ids, palette indices, or colours
-that the class file states. Nothing but file names is kept in memory: a mask is read when it is looked at
-(`tasks.mask.MaskFile`).
+`train/images/a.jpg` with `train/labels/a.png`, likewise `val/` and `test/`; `images/train/` with `labels/train/`;
+`images/` and `labels/` alone, divided by `split`; the folders of Cityscapes, Pascal VOC, ADE20K and CamVid. Masks may
+have a common prefix or suffix (`a_mask.png`). A mask has one channel of label ids, a palette, or colours that the
+class file states (`mask_classes.py`). Nothing but file names is kept in memory: a mask is read when it is looked at
+(`inputs.mask.MaskFile`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,23 @@ import numpy as np
 
 from ...config import recipe
 from ...core.errors import DataError, RecipeError, nearest
-from ...inputs import mask
-from ..folders import MAX_UNREADABLE, Scanned, folder_named, folders, readable, split_folders
+from ...inputs import mask, picture_file
+from .. import mask_classes, mask_pairs, pictures
+from ..annotations import text_of
+from ..folders import SCAN_LIMIT, Scanned, folder_named, folders, readable, split_folders
 from ..picture_size import typical
 from ..record import Format
-from ..samples import Dataset, Split, complete
-from .image_folder import SUFFIXES, Files
+from ..samples import NAMES, Dataset, Split, complete, listed, split_named
 
-IMAGES, MASKS = ("images", "image"), ("labels", "masks", "annotations")
-CLASSES = ("classes.txt", "labels.txt", "label_colors.txt")
+IMAGES = ("images", "image", "imgs", "JPEGImages", "leftImg8bit")
+MASKS = ("labels", "masks", "annotations", "SegmentationClass", "gtFine", "gtCoarse", "mask", "label")
+#: what is put behind a split's name for its folder of masks (`train_labels` of CamVid, `trainannot` of SegNet)
+BESIDE = ("_labels", "_masks", "_mask", "_annot", "annot", "_gt")
+#: endings of other files that lie among masks
+OTHERS = (".json", ".txt", ".xml")
 KEYS = ("images", "labels", "classes", "void")
-_COLOUR_LAST = re.compile(r"(.+?)[\s,;:]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})")
-_COLOUR_FIRST = re.compile(r"(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,;:]+(.+)")
+#: masks that are looked at for what their ids are
+LOOKED_AT = 200
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Layout:
     labels: tuple[str, ...]
     classes: tuple[str, ...] | str
     void: tuple[int | str, ...]
+    void_stated: bool = False
 
 
 def layout(table: Mapping[str, Any]) -> Layout:
@@ -66,7 +72,7 @@ def layout(table: Mapping[str, Any]) -> Layout:
     void = tuple(void) if isinstance(void, (list, tuple)) else (void,)
     if not all(isinstance(v, str) or (type(v) is int and 0 <= v <= 255) for v in void):
         raise fail("void", "a class name or a label id 0..255, or a list of them")
-    return Layout(folders[0], folders[1], names, void)
+    return Layout(folders[0], folders[1], names, void, "void" in table)
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -74,35 +80,64 @@ def open(spec: recipe.Data) -> Dataset:
 
     Raises `DataError` naming the folder or file: absent, empty, pictures without a mask (more than 5 %; fewer are left
     out with a note), and, when a split is first used, more than 5 % of samples with a truncated file, a mask of another
-    size than its picture, or a label id or colour without a class. `RecipeError` for void that is no class.
+    size than its picture, or a label id or colour without a class, or a class without a pixel in train. `RecipeError`
+    for void that is no class.
     """
     root, expected_layout = Path(spec.path), layout(spec.masks)
     if not spec.path or not root.is_dir():
         problem = "no data folder is given" if not spec.path else "no such folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images and masks")
-    labels, meaning = _classes(root, expected_layout)
+    root = _innermost(root)
     notes: list[str] = []
-    paths: list[str] = []
-    targets: list[mask.MaskFile] = []
-    ranges: dict[str, range] = {}
-    for name, (images, masks) in _split_folders(root, expected_layout, notes).items():
-        pairs = _pairs(images, masks, name, notes)
-        ranges[name] = range(len(paths), len(paths) + len(pairs))
-        paths += [picture.relative_to(root).as_posix() for picture, _ in pairs]
-        targets += [mask.MaskFile(str(path), meaning) for _, path in pairs]
-    pool, target_paths = Files(root, paths), np.empty(len(targets), object)
-    for i, target in enumerate(targets):
-        target_paths[i] = target
-    splits = {
-        name: Split(name, pool, np.array(at, np.int64), target_paths[at.start : at.stop]) for name, at in ranges.items()
-    }
+    unread = pictures.Unread()
+    pairs_of = _pairs(root, expected_layout, notes, unread)
+    pairs = [pair for part in pairs_of.values() for pair in part]
+    labels, meaning = _classes(root, expected_layout, [path for _, path in pairs], notes)
+    notes += unread.notes()
+    paths = [picture for picture, _ in pairs]
+    settings = pictures.reading(spec, paths, notes)
+    orientations = _orientations(pairs, settings, notes)
+    targets = np.empty(len(pairs), object)
+    for i, (_, path) in enumerate(pairs):
+        targets[i] = mask.MaskFile(str(path), meaning, orientations.get(i, 1))
+    pool, splits, start = pictures.Files(paths, settings), {}, 0
+    for name, part in pairs_of.items():
+        at = np.arange(start, start + len(part))
+        splits[name] = Split(name, pool, at, targets[at])
+        start += len(part)
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root))
     notes += divided
-    size = typical(
-        [root / paths[i] for i in (splits["train"] if "train" in splits else next(iter(splits.values()))).indices]
-    )
-    facts = {"picture_size": size} if size else {}
+    size = typical([paths[i] for i in splits.get("train", next(iter(splits.values()))).indices])
+    facts = {**pictures.facts(settings), **({"picture_size": size} if size else {})}
     return Dataset(str(root), labels, Looked(splits, notes, labels, str(root)), notes, facts)
+
+
+def _innermost(root: Path) -> Path:
+    """The folder of Pascal VOC within `VOCdevkit/VOC2012`; `root` itself for anything else."""
+    for _ in range(2):
+        inner = [path for path in folders(root) if path.name.startswith("VOC")]
+        if len(inner) != 1 or folder_named(root, IMAGES):
+            break
+        root = inner[0]
+    return root
+
+
+def _orientations(pairs: Sequence[tuple[Path, Path]], settings: Mapping[str, Any], notes: list[str]) -> dict[int, int]:
+    """{position: orientation} of pictures that EXIF turns while their mask has the size of the stored pixels."""
+    turned: dict[int, int] = {}
+    for i, (picture, path) in enumerate(pairs[:SCAN_LIMIT]):
+        try:
+            header = picture_file.header(picture, settings)
+            if header.orientation > 1 and picture_file.header(path).size == header.stored != header.size:
+                turned[i] = header.orientation
+        except DataError:
+            continue  # told when the split is read
+    if turned:
+        notes.append(
+            f"{len(turned)} pictures are turned by their EXIF orientation while their masks are those of the stored "
+            f"pixels, for example {pairs[next(iter(turned))][0]}: the masks were turned along"
+        )
+    return turned
 
 
 class Looked(Scanned):
@@ -137,14 +172,70 @@ class Looked(Scanned):
         if not counts[: mask.VOID].any():
             raise DataError(f"every pixel of the {name} split is void", where=self._where)
         absent = [label for label, count in zip(self._labels, counts) if not count]
+        if absent and name == "train":
+            raise DataError(
+                f"no pixel of the train split is {listed(absent)}: such a class cannot be learned",
+                where=self._where,
+                remedy="take it out of the class file, name it in data.masks.void, or check the ids of the masks",
+            )
         if absent:
             self._notes.append(f"{name}: no pixel is {', '.join(absent)}")
 
 
+def _pairs(
+    root: Path, expected_layout: Layout, notes: list[str], unread: pictures.Unread
+) -> dict[str, list[tuple[Path, Path]]]:
+    """{split: (picture, mask)} by the folders of the splits, or by the lists of Pascal VOC."""
+    lists = _lists(root)
+    places = _split_folders(root, expected_layout, notes)
+    pairs_of = {}
+    for name, (images, masks) in places.items():
+        images_by_stem = mask_pairs.stems(images, unread)
+        if not images_by_stem:
+            raise DataError(
+                "holds no pictures", where=str(images), remedy=f"readable: {', '.join(picture_file.SUFFIXES)}"
+            )
+        by_stem = mask_pairs.stems(masks, unread, OTHERS)
+        if lists and set(places) == {"train"}:
+            for part, stems in lists.items():
+                named = {stem: images_by_stem[stem] for stem in stems if stem in images_by_stem}
+                absent = [stem for stem in stems if stem not in images_by_stem]
+                if absent:
+                    notes.append(f"{part}: {len(absent)} pictures of ImageSets do not exist, such as {absent[0]}")
+                if not named:
+                    raise DataError(f"the list of {part} names no picture", where=str(root / "ImageSets"))
+                listed_masks = {stem: by_stem[stem] for stem in named if stem in by_stem}
+                pairs_of[part] = mask_pairs.pairs(named, listed_masks or by_stem, part, notes)
+            unlisted = len(set(images_by_stem) - {stem for stems in lists.values() for stem in stems})
+            if unlisted:
+                notes.append(f"{unlisted} pictures are in no list of ImageSets/Segmentation and are not read")
+        else:
+            partial = masks.name == "SegmentationClass"
+            pairs_of[name] = mask_pairs.pairs(images_by_stem, by_stem, name, notes, partial)
+    return {name: pairs_of[name] for name in NAMES if name in pairs_of}
+
+
+def _lists(root: Path) -> dict[str, list[str]]:
+    """{split: names of pictures} of `ImageSets/Segmentation/*.txt`; trainval counts where there is no train."""
+    folder = root / "ImageSets" / "Segmentation"
+    stems: dict[str, list[str]] = {}
+    for path in sorted(folder.glob("*.txt")) if folder.is_dir() else []:
+        split = split_named(path.stem)
+        if split or path.stem == "trainval":
+            stems[split or "trainval"] = [line.split()[0] for line in text_of(path).splitlines() if line.strip()]
+    whole = stems.pop("trainval", [])
+    return stems if "train" in stems or not whole else {"train": whole, **stems}
+
+
 def _split_folders(root: Path, expected_layout: Layout, notes: list[str]) -> dict[str, tuple[Path, Path]]:
     """{split: (folder of pictures, folder of masks)}, whether the splits stand above these folders or in them."""
-    tops = split_folders(root, notes)
+    tops = split_folders(root)
     if tops != {"train": root}:
+        beside = {name: folder_named(root, [f"{top.name}{end}" for end in BESIDE]) for name, top in tops.items()}
+        inner = {name: folder_named(top, expected_layout.images) for name, top in tops.items()}
+        if all(beside.values()) and not any(inner.values()):
+            return {name: (top, masks) for name, top in tops.items() if (masks := beside[name]) is not None}
+        split_folders(root, notes)
         return {
             name: (_folder(top, expected_layout.images), _folder(top, expected_layout.labels))
             for name, top in tops.items()
@@ -162,25 +253,6 @@ def _split_folders(root: Path, expected_layout: Layout, notes: list[str]) -> dic
     return {name: (pictures_of[name], masks_of[name]) for name in pictures_of if name in masks_of}
 
 
-def _pairs(images: Path, labels: Path, name: str, notes: list[str]) -> list[tuple[Path, Path]]:
-    """(picture, mask) of one split, by name without suffix."""
-    pictures, masks = _files(images), _files(labels)
-    if not pictures:
-        raise DataError("holds no pictures", where=str(images), remedy=f"readable: {', '.join(SUFFIXES)}")
-    lacking = [path for stem, path in pictures.items() if stem not in masks]
-    if lacking:
-        named = ", ".join(str(path) for path in lacking[:5]) + (f" and {len(lacking) - 5} more" if lacking[5:] else "")
-        share = len(lacking) / len(pictures)
-        if share > MAX_UNREADABLE:
-            raise DataError(
-                f"{name}: {len(lacking)} of {len(pictures)} pictures ({share:.0%}) have no mask: {named}",
-                where=str(lacking[0]),
-                remedy="a mask has the name of its picture, up to the suffix; see data.masks",
-            )
-        notes.append(f"{name}: left out {len(lacking)} pictures that have no mask: {named}")
-    return [(path, masks[stem]) for stem, path in sorted(pictures.items()) if stem in masks]
-
-
 def _folder(folder: Path, names: tuple[str, ...]) -> Path:
     named = folder_named(folder, names)
     if named is None:
@@ -194,84 +266,76 @@ def _folder(folder: Path, names: tuple[str, ...]) -> Path:
     return named
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Image files at any depth by their path within the folder, without suffix."""
-    path_of: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
-            continue
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in path_of:
-            raise DataError(f"and {path_of[stem].name} have one name", where=str(path), remedy="keep one of them")
-        path_of[stem] = path
-    return path_of
-
-
-def _classes(root: Path, expected_layout: Layout) -> tuple[tuple[str, ...], mask.Meaning]:
+def _classes(
+    root: Path, expected_layout: Layout, paths: Sequence[Path], notes: list[str]
+) -> tuple[tuple[str, ...], mask.Meaning]:
     """Labels of the classes that are not void, and what label ids and colours mean."""
-    if isinstance(expected_layout.classes, str):
-        names, colours, where = _class_file(root, expected_layout.classes)
-    else:
-        names, colours, where = list(expected_layout.classes), {}, "data.masks.classes"
+    classes = _stated(root, expected_layout, paths, notes)
+    names, where = list(classes.names), classes.where
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DataError(f"names the class {twice!r} twice", where=where)
     void = set()
-    for entry in expected_layout.void:
+    for entry in (*expected_layout.void, *classes.void):
         if isinstance(entry, str) and entry not in names:
             raise RecipeError(
                 f"{entry!r} is not a class of {where}", where="data.masks.void", remedy=nearest(entry, names)
             )
         void.add(names.index(entry) if isinstance(entry, str) else entry)
-    labels = tuple(name for i, name in enumerate(names) if i not in void)
+    if not expected_layout.void_stated and len(names) == 256:
+        void.discard(mask.VOID)  # the class file names id 255
+    labels = tuple(name for i, name in enumerate(names) if i not in void or classes.by_id)
     if len(labels) < 2 or len(labels) > mask.VOID or len(names) > 256:
         raise DataError(f"{len(labels)} classes that are not void, expected 2 to {mask.VOID}", where=where)
-    ids = [-1] * 256
+    ids = [mask.VOID if classes.by_id else -1] * 256
     for i in void:
         ids[i] = mask.VOID
-    for number, i in enumerate(i for i in range(len(names)) if i not in void):
-        ids[i] = number
-    return labels, mask.Meaning(tuple(ids), tuple((*c, ids[i]) for i, c in sorted(colours.items())))
+    positions = classes.by_id or {i: i for i in range(len(names))}
+    for id_, position in positions.items():
+        if id_ not in void:
+            ids[id_] = labels.index(names[position])
+    if not classes.colours and not expected_layout.void_stated and len(labels) == 2 and _two_valued(paths):
+        notes.append(f"masks hold 0 and 255 alone: 255 is {labels[1]!r}, not void")
+        ids = [0, *[-1] * 254, 1]
+    return labels, mask.Meaning(tuple(ids), tuple((*c, ids[i]) for i, c in sorted(classes.colours.items())))
 
 
-def _class_file(root: Path, name: str) -> tuple[list[str], dict[int, tuple[int, int, int]], str]:
-    """Names in the order of the label ids, and the colours of those that have one."""
-    known = [path for candidate in ((name,) if name else CLASSES) if (path := root / candidate).is_file()]
-    if not known:
+def _stated(root: Path, expected_layout: Layout, paths: Sequence[Path], notes: list[str]) -> mask_classes.Classes:
+    """The classes of the recipe, of a class file, or of the data set whose folders these are."""
+    if not isinstance(expected_layout.classes, str):
+        return mask_classes.Classes(expected_layout.classes, "data.masks.classes")
+    classes = mask_classes.read(root, expected_layout.classes)
+    if classes is None and not expected_layout.classes and paths:
+        above = {parent.name for parent in paths[0].parents}
+        kind = next((name for name in ("gtFine", "gtCoarse", "SegmentationClass") if name in above), "")
+        classes = mask_classes.of_layout(kind, "TrainIds" in paths[0].stem)
+        if classes is not None:
+            notes.append(f"there is no class file, and {kind}/ is there: {classes.where} are taken")
+    if classes is None:
         raise DataError(
-            f"has no class file {name or ' or '.join(CLASSES)}",
+            f"has no class file {expected_layout.classes or ' or '.join(mask_classes.FILES)}",
             where=str(root),
             remedy="one class a line in the order of the label ids (name, or name r g b), or data.masks.classes",
         )
-    names: list[str] = []
-    colours: dict[int, tuple[int, int, int]] = {}
-    try:
-        lines = known[0].read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read as text ({error})", where=str(known[0])) from error
-    for number, line in enumerate(map(str.strip, lines), 1):
-        if not line or line.startswith("#"):
+    return classes
+
+
+def _two_valued(paths: Sequence[Path]) -> bool:
+    """Whether masks hold 0 and 255 and nothing else, of those that are looked at."""
+    values: set[int] = set()
+    for i in np.unique(np.linspace(0, len(paths) - 1, min(len(paths), LOOKED_AT)).astype(int)) if paths else []:
+        try:
+            ids = mask.stored(paths[int(i)]).ids()
+        except DataError:
             continue
-        last, first = _COLOUR_LAST.fullmatch(line), _COLOUR_FIRST.fullmatch(line)
-        class_file = last or first
-        if class_file:
-            parts = class_file.groups() if last else (class_file.group(4), *class_file.groups()[:3])
-            colour = tuple(int(v) for v in parts[1:])
-            if max(colour) > 255:
-                raise DataError(f"{line!r} has a colour beyond 255", where=f"{known[0]}:{number}")
-            if colour in colours.values():
-                raise DataError(f"{line!r} has the colour of another class", where=f"{known[0]}:{number}")
-            colours[len(names)] = (colour[0], colour[1], colour[2])
-        names.append(parts[0] if class_file else line)
-    if colours and len(colours) < len(names):
-        without = next(names[i] for i in range(len(names)) if i not in colours)
-        raise DataError(f"some classes have a colour and {without!r} has none", where=str(known[0]))
-    return names, colours, str(known[0])
+        if ids is None or not (values := values | set(np.unique(ids).tolist())) <= {0, mask.VOID}:
+            return False
+    return mask.VOID in values
 
 
 FORMAT = Format(
     name="masks",
     description="Pictures with a mask of class numbers or colours each.",
     open=open,
-    keys=("path", "split", "split_seed", "masks"),
+    keys=(*pictures.KEYS, "masks"),
 )

@@ -8,20 +8,25 @@ the picture. Class names may also stand in classes.txt or obj.names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...config import recipe
 from ...core.errors import DataError
+from ...inputs.picture_file import SUFFIXES
 from .. import data_yaml
-from ..boxes import SUFFIXES, Found, Wrong, box, dataset, picture, size_of
+from ..annotations import around
+from ..boxes import Found, Wrong, box, dataset, header_of, picture
 from ..folders import folder_named, split_folders
+from ..pictures import KEYS, Unread, walk
 from ..record import Format
 from ..samples import NAMES, Dataset, split_named
 
 #: files with one class name a line
 LISTS = ("classes.txt", "obj.names", "names.txt")
 _MOST_CLASSES = 10_000
+#: endings of files that lie among the pictures and are labels, names or caches
+_BESIDE = (".txt", ".yaml", ".yml", ".names", ".cache", ".json", ".xml", ".data")
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -42,7 +47,9 @@ def open(spec: recipe.Data) -> Dataset:
     names = described.names if described is not None and described.names else _names(root)
     notes: list[str] = []
     places = _places(root, described, notes)
-    boxes_of = {part: _read(root, places[part], len(names)) for part in NAMES if part in places}
+    kinds, unread = _Lines(len(names), described.key_points if described is not None else 0), Unread()
+    boxes_of = {part: _read(root, places[part], spec, kinds, unread) for part in NAMES if part in places}
+    notes += [*unread.notes(), *kinds.notes()]
     if not names:
         highest = max((int(b.classes.max(initial=-1)) for f in boxes_of.values() for b in f.good), default=-1)
         names = tuple(str(i) for i in range(highest + 1))
@@ -92,29 +99,46 @@ def _lists(path: Path) -> bool:
     return Path(first.strip()).suffix.lower() in SUFFIXES
 
 
-def _pictures(root: Path, places: list[Path]) -> Iterator[Path]:
+def _pictures(root: Path, places: list[Path], unread: Unread) -> list[Path]:
     """The picture files of a split, none twice."""
     once: dict[Path, None] = {}
     for place in places:
-        if place.is_file() and place.suffix.lower() not in SUFFIXES:
-            once |= dict.fromkeys(data_yaml.listed(place, [root]))
-            continue
-        files = [place] if place.is_file() else sorted(place.rglob("*"))
-        once |= dict.fromkeys(
-            path
-            for path in files
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-        )
-    return iter(once)
+        if place.is_file():
+            is_list = place.suffix.lower() not in SUFFIXES
+            once |= dict.fromkeys(data_yaml.listed(place, [root]) if is_list else [place])
+        else:
+            once |= dict.fromkeys(walk(place, unread, _BESIDE))
+    return list(once)
 
 
-def _read(root: Path, places: list[Path], classes: int) -> Found:
+@dataclass
+class _Lines:
+    """What the lines of label files are: the classes that are named, key points of a pose, and counts of each kind."""
+
+    classes: int
+    key_points: int = 0  # values of key points on a line of a pose; 0 = lines have none
+    outlines: list[str] = field(default_factory=list)
+    poses: list[str] = field(default_factory=list)
+
+    def notes(self) -> list[str]:
+        lines = []
+        if self.outlines:
+            lines.append(
+                f"{len(self.outlines)} objects are outlines (polygons or rotated boxes), for example "
+                f"{self.outlines[0]}: the upright boxes around them are taken"
+            )
+        if self.poses:
+            lines.append(f"{len(self.poses)} objects have key points, which are not read, for example {self.poses[0]}")
+        return lines
+
+
+def _read(root: Path, places: list[Path], spec: recipe.Data, kinds: _Lines, unread: Unread) -> Found:
     annotations = Found()
-    for path in _pictures(root, places):
+    for path in _pictures(root, places, unread):
         try:
-            size = size_of(path)
+            size = header_of(path, spec).size
             label = _label(root, path)
-            rows = _rows(label, size, classes) if label.is_file() else []
+            rows = _rows(label, size, kinds) if label.is_file() else []
         except Wrong as error:
             annotations.bad.append(error)
             continue
@@ -138,9 +162,9 @@ def _label(root: Path, path: Path) -> Path:
     return labels.joinpath(*parts[at + 1 :]).with_suffix(".txt")
 
 
-def _rows(path: Path, size: tuple[int, int], classes: int) -> list[tuple[int, list[float], bool]]:
+def _rows(path: Path, size: tuple[int, int], kinds: _Lines) -> list[tuple[int, list[float], bool]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise Wrong(str(path), f"cannot be read as text ({error})") from error
     rows = []
@@ -148,21 +172,60 @@ def _rows(path: Path, size: tuple[int, int], classes: int) -> list[tuple[int, li
         words, where = line.split(), f"{path}:{number}"
         if not words:
             continue
-        if len(words) != 5:
-            what = "an outline of a shape" if len(words) > 6 and len(words) % 2 else f"{len(words)} values"
-            raise Wrong(where, f"{what}, expected five: class, centre x, centre y, width, height")
         try:
-            kind, (cx, cy, w, h) = float(words[0]), (float(word) for word in words[1:])
+            kind, values = float(words[0]), [float(word) for word in words[1:]]
         except ValueError as error:
             raise Wrong(where, f"{error}") from error
-        if not kind.is_integer() or not 0 <= kind < (classes or _MOST_CLASSES):
-            known = f"0 to {classes - 1} are named" if classes else "expected a whole number from 0 on"
+        if not kind.is_integer() or not 0 <= kind < (kinds.classes or _MOST_CLASSES):
+            known = f"0 to {kinds.classes - 1} are named" if kinds.classes else "expected a whole number from 0 on"
             raise Wrong(where, f"the class {words[0]} is out of range: {known}")
-        corners = [(cx - w / 2) * size[1], (cy - h / 2) * size[0], (cx + w / 2) * size[1], (cy + h / 2) * size[0]]
+        corners = _corners(values, kinds, where)
+        if max(map(abs, corners)) > 3:
+            raise Wrong(where, f"{max(corners):g} is not a share of the picture's side: are these pixels?")
+        scaled = [value * side for value, side in zip(corners, (size[1], size[0]) * 2)]
+        rows.append((int(kind), box(scaled, size, where), False))
+    return rows
+
+
+def _corners(values: list[float], kinds: _Lines, where: str) -> tuple[float, ...]:
+    """x1 y1 x2 y2 as shares of the sides, of a line's values behind its class: a box, an outline, a box with points."""
+    pose = kinds.key_points and len(values) == 4 + kinds.key_points
+    if len(values) == 4 or pose:
+        cx, cy, w, h = values[:4]
+        if pose:
+            kinds.poses.append(where)
         if max(cx, cy, w, h) > 2:
             raise Wrong(where, f"{max(cx, cy, w, h):g} is not a share of the picture's side: are these pixels?")
-        rows.append((int(kind), box(corners, size, where), False))
-    return rows
+        return cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+    if len(values) == 5:
+        raise Wrong(where, "6 values, of which the last may be a score: expected labels, not predictions")
+    if kinds.key_points or _may_be_pose(values):
+        raise Wrong(
+            where,
+            f"{len(values) + 1} values, which look like a box with key points: state kpt_shape in data.yaml"
+            if not kinds.key_points
+            else f"{len(values) + 1} values; a box with the key points of kpt_shape has {5 + kinds.key_points}",
+        )
+    if len(values) < 6 or len(values) % 2:
+        raise Wrong(
+            where,
+            f"{len(values) + 1} values, expected five (class, centre x, centre y, width, height) or an outline "
+            "(class, then x and y of three or more points)",
+        )
+    kinds.outlines.append(where)
+    return around(list(zip(values[::2], values[1::2])))
+
+
+def _may_be_pose(values: list[float]) -> bool:
+    """Whether values are a box and points with a visibility of 0, 1 or 2 each, all of them within the box."""
+    points = values[4:]
+    if len(points) < 3 or len(points) % 3 or not set(points[2::3]) <= {0.0, 1.0, 2.0}:
+        return False
+    cx, cy, w, h = values[:4]
+    return all(
+        not v or (abs(x - cx) <= w / 2 + 0.02 and abs(y - cy) <= h / 2 + 0.02)
+        for x, y, v in zip(points[::3], points[1::3], points[2::3])
+    )
 
 
 def _names(root: Path) -> tuple[str, ...]:
@@ -184,5 +247,5 @@ FORMAT = Format(
     name="yolo",
     description="Pictures with a text file of boxes each, and data.yaml, as YOLO has them.",
     open=open,
-    keys=("path", "split", "split_seed"),
+    keys=KEYS,
 )

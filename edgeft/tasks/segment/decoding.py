@@ -8,6 +8,7 @@ one confusion matrix. Targets are an object array (N,) whose elements are masks 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -147,7 +148,9 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
     joined = np.empty(len(targets), object)
     for i, truth in enumerate(targets):
         lazy = isinstance(truth, mask.MaskFile)
-        joined[i] = mask.MaskFile(truth.path, truth.meaning.renumbered(numbers)) if lazy else table[np.asarray(truth)]
+        joined[i] = (
+            dataclasses.replace(truth, meaning=truth.meaning.renumbered(numbers)) if lazy else table[np.asarray(truth)]
+        )
     return joined
 
 

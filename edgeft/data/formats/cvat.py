@@ -1,0 +1,109 @@
+"""CVAT's own XML, "CVAT for images 1.1": one annotations.xml of all pictures, which lie beside it or in images/.
+
+Boxes are read; polygons, masks, ellipses and turned boxes count as the upright boxes around them. Splits are the
+subsets of a project ("Train", "Validation"); without any the data is divided here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from ...config import recipe
+from ...core.errors import DataError
+from ..annotations import Entry, Finder, Kinds, Shape, around, numbers_of, opened, turned_box, xml_of
+from ..boxes import Wrong
+from ..folders import folder_named
+from ..pictures import KEYS
+from ..record import Format
+from ..samples import NAMES, Dataset, split_named
+
+
+def open(spec: recipe.Data) -> Dataset:
+    """The file at `spec.path`, or annotations.xml in that folder; raises `DataError` naming what is wrong."""
+    path = Path(spec.path)
+    file = path / "annotations.xml" if path.is_dir() else path
+    if not spec.path or not file.is_file():
+        problem = "no data is given" if not spec.path else "no such file"
+        raise DataError(
+            problem, where=str(file) if spec.path else "data.path", remedy="set data.path to annotations.xml"
+        )
+    root = xml_of(file)
+    if root.tag != "annotations":
+        raise DataError(
+            f"is <{root.tag}>, expected <annotations>", where=str(file), remedy="export CVAT for images 1.1"
+        )
+    if root.find("track") is not None:
+        raise DataError(
+            "holds tracks of a video",
+            where=str(file),
+            remedy='export it from CVAT as "CVAT for images 1.1", with images',
+        )
+    kinds, entries = Kinds(), dict[str, list[Entry | Wrong]]()
+    for node in root.iterfind("image"):
+        subset = node.get("subset", "")
+        part = split_named(subset) or "train"
+        if subset and not split_named(subset) and subset.lower() != "default":
+            raise DataError(
+                f"the subset {subset!r} is none of train, validation and test",
+                where=str(file),
+                remedy="rename it in CVAT",
+            )
+        entries.setdefault(part, []).append(_entry(node, file, kinds))
+    used = {s.label for part in entries.values() for e in part if isinstance(e, Entry) for s in e.shapes}
+    stated = [(label.findtext("name") or "").strip() for label in root.iterfind("meta//labels/label")]
+    labels = list(dict.fromkeys([*(name for name in stated if name), *sorted(used)]))
+    folder = file.parent
+    places = [place for place in (folder_named(folder, ("images",)), folder) if place is not None]
+    finder = Finder(folder, places)
+    ordered = {part: entries[part] for part in NAMES if part in entries}
+    return opened(ordered, dict.fromkeys(ordered, finder), labels, spec, str(file), kinds.notes())
+
+
+def _entry(node: Element, file: Path, kinds: Kinds) -> Entry | Wrong:
+    name = node.get("name", "")
+    where = f"{file}: image {name!r}"
+    try:
+        shapes = [shape for child in node if (shape := _shape(child, where, kinds)) is not None]
+        width, height = numbers_of(node.attrib, ("width", "height"), where)
+        return Entry(where, name, tuple(shapes), (int(height), int(width)))
+    except Wrong as error:
+        return error
+
+
+def _shape(node: Element, where: str, kinds: Kinds) -> Shape | None:
+    values, label = node.attrib, node.get("label", "")
+    if node.tag == "box":
+        x1, y1, x2, y2 = numbers_of(values, ("xtl", "ytl", "xbr", "ybr"), where)
+        degrees = numbers_of({"rotation": values.get("rotation", 0)}, ("rotation",), where)[0]
+        if degrees % 360:
+            kinds.outlines["turned boxes"] += 1
+            return Shape(label, turned_box(x1, y1, x2 - x1, y2 - y1, degrees), where)
+        return Shape(label, (x1, y1, x2, y2), where)
+    if node.tag == "polygon":
+        kinds.outlines["polygons"] += 1
+        return Shape(label, around([_point(text, where) for text in values.get("points", "").split(";")]), where)
+    if node.tag == "ellipse":
+        kinds.outlines["ellipses"] += 1
+        cx, cy, rx, ry = numbers_of(values, ("cx", "cy", "rx", "ry"), where)
+        return Shape(label, (cx - rx, cy - ry, cx + rx, cy + ry), where)
+    if node.tag == "mask":
+        kinds.outlines["masks"] += 1
+        left, top, width, height = numbers_of(values, ("left", "top", "width", "height"), where)
+        return Shape(label, (left, top, left + width, top + height), where)
+    kinds.left_out[node.tag] += 1
+    return None
+
+
+def _point(text: str, where: str) -> tuple[float, float]:
+    x, _, y = text.partition(",")
+    values = numbers_of({"x": x, "y": y}, ("x", "y"), where)
+    return values[0], values[1]
+
+
+FORMAT = Format(
+    name="cvat",
+    description='Pictures with boxes in an annotations.xml of CVAT ("CVAT for images 1.1").',
+    open=open,
+    keys=KEYS,
+)
