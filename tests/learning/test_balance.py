@@ -14,6 +14,7 @@ from edgeft import tasks
 from edgeft.core.errors import RecipeError
 from edgeft.learning import balance
 from edgeft.tasks.classify import learning as classify
+from edgeft.tasks.segment.learning import dice
 
 
 def dataset(classes: list[int], labels: tuple[str, ...] = ("a", "b", "c")) -> SimpleNamespace:
@@ -62,7 +63,8 @@ def test_pixels_are_weighed_by_class_and_void_counts_for_nothing() -> None:
     )
     each = torch.nn.functional.cross_entropy(logits, targets.long().where(targets < 3, 0), reduction="none")
     by_class = torch.stack([each[targets == c].mean() for c in range(3)])
-    torch.testing.assert_close(segment.weighted_loss(data, "balanced")(logits, targets), by_class.mean())
+    expected = by_class.mean() + dice(logits, targets)
+    torch.testing.assert_close(segment.weighted_loss(data, "balanced")(logits, targets), expected)
     assert torch.equal(segment.weighted_loss(data, "none")(logits, targets), segment.loss(logits, targets))
 
 
