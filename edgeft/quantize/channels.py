@@ -1,4 +1,4 @@
-"""Outlier channels: one factor a channel where a float op stands on the other side of the grid.
+"""Outlier channels: one factor a channel where a float op reads or writes the other side of a quantized value.
 
 A transformer writes values a hundred times the usual size into a few fixed channels of its residual stream, and one
 scale for all channels then leaves a handful of steps for the rest (Bondarenko et al., "Understanding and overcoming the

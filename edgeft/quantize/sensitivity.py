@@ -20,7 +20,7 @@ def layer_errors(
 ) -> list[dict[str, object]]:
     """Signal to quantization-noise ratio behind every fake-quantize, accumulated through the network, in dB.
 
-    `cut` takes what is no part of a sample (padding) from its inputs: nobody reads what becomes of it. Returns rows
+    `cut` removes padding from the inputs of a sample, whose results are not used. Returns rows
     {"name", "value", "fake_quantize", "sqnr_db"} in graph order; `sqnr_db` is None where the float signal is zero.
     `name` is what `quantize.keep_float` takes, several patterns with ", " between them, behind `prefix` (the part of a
     model of several graphs, with its dot); `value` says which value of these layers it is, "input" or "output".

@@ -27,14 +27,14 @@ from ..quantize.parts import CapturedParts, capture_parts
 from . import environment
 
 Say = Callable[[str], None]
-#: folder of a run with the files that its task learned from the training data (a tokenizer)
+#: folder of a run with the files that its task derived from the training data (a tokenizer)
 LEARNED = "preprocess"
 #: training samples, spread evenly, that a task's `measure` looks at: a thousand give a mean and std to two digits
 MEASURED = 2000
 
 
 def silent(text: str) -> None:
-    """Say nothing."""
+    """Discard a message."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Session:
     example: tuple[torch.Tensor, ...]
     #: of the feeds that the task makes, in the order of the model's inputs
     input_names: tuple[str, ...]
-    #: files that were learned from the training data (a tokenizer), by the name that preprocessing knows them under
+    #: files derived from the training data (a tokenizer), by their names in preprocessing
     learned: dict[str, Path] = dataclasses.field(default_factory=dict)
     _scratch: Any = None  # where they lie until a run directory has them
     #: the model is the caller's own object
@@ -68,7 +68,7 @@ class Session:
 
     @property
     def pretrained(self) -> bool:
-        """Whether the weights were learned before, as far as can be told: the caller's own code may bring such ones."""
+        """Whether the weights are pretrained, as far as is known: a module of the caller may have such weights."""
         return self.built.pretrained or self.own_model or MODEL_SOURCES.get(self.recipe.model.source).own_weights
 
     def capture(self, module: nn.Module) -> CapturedParts:
@@ -77,7 +77,7 @@ class Session:
         return capture_parts(module, self.example, parts, self.task.outputs_apart)
 
     def keep_learned(self, folder: Path) -> None:
-        """Copy what was learned into `folder`, and read it from there."""
+        """Copy the derived files into `folder`, and read them from there."""
         for key, path in self.learned.items():
             destination = folder / path.name
             if destination != path:

@@ -1,8 +1,8 @@
-"""Where a quantized graph is cut for personalization: a trunk that stays as it is, and a tail whose parameters move.
+"""The cut of a quantized graph for personalization: a frozen trunk, and a tail whose parameters are trainable.
 
-The trunk is the quantized graph up to the cut, lowered like any other. The tail is what stands behind it, in float:
-its parameters are inputs, and start as the values that the quantized weights stand for, so trunk and tail together
-say what the quantized model says, but for the rounding of activations behind the cut.
+The trunk is the quantized graph up to the cut, lowered like any other. The tail is the rest of the graph in float: its
+parameters are inputs, initialized with the dequantized weights, so trunk and tail together compute the outputs of the
+quantized model, except for the rounding of activations behind the cut.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def trainable_tail(
         raise RecipeError(
             "prototypes of classes take a tail that holds a classifier and layers before it, which learn",
             where="personalize.loss",
-            remedy='tail = "last" or the name of a layer; the classifier alone learns by "cross-entropy"',
+            remedy='tail = "last" or the name of a layer; the classifier alone is trained with "cross-entropy"',
         )
     if table.spare_classes and (loss == "mse" or not has_head):
         raise RecipeError(

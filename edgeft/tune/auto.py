@@ -1,9 +1,9 @@
 """The plan of a sparse update, made on a run's own model and data: `policy = "auto"`, and the account of any plan.
 
-`planner` searches; here candidates are tried out. Each trains on the same batches, for as many steps as the run has or
-`_MOST_STEPS`, and of those that fit the budget the one with the lowest loss on the validation split is taken. Shorter
-trials prefer what learns little: a plan that moves much has its rate too high for too long to be judged by them. The
-other points, from the head alone up to everything, are the curve of accuracy against memory.
+`planner` searches for candidates, which are trained here on the same batches for as many steps as the run has, at most
+`_MOST_STEPS`. Of those within the budget the one with the lowest validation loss is chosen. Shorter trials favour plans
+with few trainable parameters, since the learning rate of a large plan has not decayed enough when they end. The other
+points, from the head alone to all parameters, form the curve of accuracy against memory.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class _Planning:
         total: int = trace.saved(names, frugal=False) + moving
         return total
 
-    # -- what it brings --------------------------------------------------------------------------------------------
+    # -- its accuracy ----------------------------------------------------------------------------------------------
     def trial(self, policy: str, plan: sparse.Plan | None) -> tuple[float, float]:
         """Validation metric and loss after a few steps."""
         t, head = self.s.recipe.train, self.s.built.head

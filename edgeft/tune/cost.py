@@ -72,9 +72,9 @@ class Trace:
     scales: dict[str, str] = field(default_factory=dict)
 
     def saved(self, learns: Collection[str], shares: Mapping[str, float] | None = None, *, frugal: bool = True) -> int:
-        """Bytes that a step keeps for its backward pass when the parameters `learns` learn.
+        """Bytes that a step saves for its backward pass when the parameters `learns` are trainable.
 
-        `shares` {weight: share of its input channels that learn}; a weight that is not in it learns as a whole.
+        `shares` {weight: trainable share of its input channels}; a weight that is not in it is trained as a whole.
         Without `frugal` a ReLU keeps its output, as it does under the policy `full`.
         """
         return _Account(self, learns, shares or {}, frugal).total()
@@ -179,12 +179,12 @@ class _Account:
         self.kept.update(call.reads[1:2])
 
     def _unknown(self, call: Call, learned: list[bool]) -> None:
-        """An op that nobody has looked at is taken to keep all that it reads and writes."""
+        """An op without a rule is assumed to save all of its inputs and outputs."""
         self.kept.update(call.reads)
         self.kept.update(call.writes)
 
     def _weight(self, call: Call, learned: list[bool]) -> None:
-        """A weight that learns on its grid: where its scale learns too the weight is kept, else a bit an element."""
+        """A fake-quantized trainable weight: it is saved where its scale is trainable too, else one bit an element."""
         if not self._scale(call):
             self.own += -(-call.elements // 8)
         else:

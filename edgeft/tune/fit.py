@@ -1,6 +1,6 @@
 """The training loop, for the float stage and for quantization-aware training alike. Read it top to bottom.
 
-It stands on `accelerate`: CPU, CUDA, or several processes under `torchrun` / `accelerate launch`. The batch size is
+It is based on `accelerate`: CPU, CUDA, or several processes under `torchrun` / `accelerate launch`. The batch size is
 the global one; each process takes its share of every batch.
 """
 
@@ -99,7 +99,7 @@ def _same_buffers(module: nn.Module) -> None:
 
 @dataclass
 class _Progress:
-    """Where a stage stands after its last finished epoch: what a checkpoint holds beside weights and optimizer."""
+    """The state of a stage after its last finished epoch: the content of a checkpoint beside weights and optimizer."""
 
     epoch: int
     best: float

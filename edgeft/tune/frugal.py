@@ -139,7 +139,7 @@ def _learns(*tensors: Any) -> bool:
 
 
 def _part(weight: Any) -> Any:
-    """(axis, positions) of the channels of a weight that learns in part, see `sparse.mark`."""
+    """(axis, positions) of the trainable channels of a weight, see `sparse.mark`."""
     return getattr(weight, "learns_channels", None)
 
 

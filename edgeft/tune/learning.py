@@ -1,8 +1,8 @@
-"""What learns in the float stage, and from when on: the update policy, its adapters, and gradual unfreezing.
+"""The trainable parameters of the float stage by epoch: the update policy, its adapters, and gradual unfreezing.
 
-Gradual unfreezing (Howard & Ruder, "Universal Language Model Fine-tuning", 2018): the new head learns alone at first,
-then the highest block joins it, then the next one down, so that what the head does not yet know cannot spoil what
-the lower blocks do. Which blocks are open is a function of the epoch alone, so a resumed run goes on where it was.
+Gradual unfreezing (Howard & Ruder, "Universal Language Model Fine-tuning", 2018) trains only the new head at first,
+then the highest block too, then the next one down, so that the gradients of a random head do not disturb the pretrained
+blocks. Which blocks are unfrozen is a function of the epoch alone, so a resumed run continues where it was.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def decay_in_graph(
 
 
 def _warnings(update: Update, pretrained: bool, plan: sparse.Plan | None = None) -> list[str]:
-    """Keys of [update] that were given and mean nothing under its policy; a policy that keeps what nobody trained."""
+    """Warnings about keys of [update] without effect under the policy, and a policy that freezes random weights."""
     keys = ("rank", "alpha", "dropout", "layers") if update.policy != "lora" else ()
     default: Any = Update()
     messages = [

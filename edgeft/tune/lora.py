@@ -1,8 +1,8 @@
 """Low-rank adapters (Hu et al., "LoRA", 2021) on linear layers and 1x1 convolutions, merged before quantization.
 
-A layer y = W x learns y = W x + (alpha / rank) * up(down(x)), `down` to `rank` values and `up` back; W is frozen.
-`up` starts at zero, so an adapted network says at first what it said before, to the bit. The adapter hangs on its layer
-by a forward hook: the layer stays what it is, under its own name, and `merge` leaves nothing behind but W.
+A layer y = W x becomes y = W x + (alpha / rank) * up(down(x)) with `rank` values between `down` and `up`; W is frozen.
+`up` is initialized with zeros, so the outputs of an adapted network are bit-identical at first. The adapter is a
+forward hook of its layer: the layer keeps its type and name, and after `merge` only W remains.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def adapted(module: nn.Module) -> dict[str, Adapter]:
 def merge(module: nn.Module) -> list[str]:
     """Add every adapter to its layer's weight and take it off; returns the layers' names.
 
-    An adapter that learned nothing leaves its weight as it was, to the bit.
+    The weight of an untrained adapter stays bit-identical.
     """
     adapters = adapted(module)
     with torch.no_grad():

@@ -76,8 +76,8 @@ class Problem:
 def units(module: nn.Module, trace: Trace, head: str) -> list[tuple[str, str]]:
     """(layer, norm behind it or "") in the order in which `trace` computes them; the head's own are left out.
 
-    A layer that computes twice stands where it computes first. Grouped convolutions other than depthwise ones learn as
-    a whole only, which the planner leaves to the user.
+    A layer that is used twice is listed where it is used first. Grouped convolutions other than depthwise ones can only
+    be trained as a whole, which the planner leaves to the user.
     """
     kinds = dict(module.named_modules())
     norms: dict[int, str] = {}
@@ -283,7 +283,7 @@ def problem_of(units_of_model: tuple[Unit, ...], costs: Costs) -> Problem:
 
 
 def table(layers: Sequence[tuple[str, str]], plan: sparse.Plan, costs: Costs) -> list[dict[str, Any]]:
-    """A row a unit, in order: what learns of it, how many values, and the bytes that it takes.
+    """A row for each unit, in order: its trainable part, the number of values, and the bytes that it takes.
 
     Those are what the plan would take less without the unit's weights, and what its biases move; masks that are kept
     for what lies below belong to no unit.

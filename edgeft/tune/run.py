@@ -191,7 +191,7 @@ class _Run:
             files.write_bytes(self.out / name, save(state))  # whose own writer hides what the system said
 
     def choose(self, resume: bool) -> None:
-        """What learns under a plan: made, given in the recipe, or what the run was begun with."""
+        """The trainable parameters of a plan: a new one, that of the recipe, or that of the resumed run."""
         path, planned = self.out / PLAN, None
         if self.s.policy == "auto":
             if resume and path.exists():

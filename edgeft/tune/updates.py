@@ -123,13 +123,13 @@ def apply_to_graph(
     adapted: Collection[str] = (),
     plan: sparse.Plan | None = None,
 ) -> set[str]:
-    """The same policy on the captured graph, where BatchNorm is folded; returns the names that learn.
+    """The same policy on the captured graph, where BatchNorm is folded; returns the trainable names.
 
-    A weight's scale learns when the weight does. An activation's scale learns when a trained parameter stands before
-    it; everything before the first trained layer is a constant and stays bit-identical.
+    The scale of a weight is trainable when the weight is, that of an activation when a trainable parameter precedes it;
+    everything before the first trainable layer is constant and stays bit-identical.
 
-    `adapted` are the layers that had adapters, merged by now. Their weights do not move here, or a run that was to
-    train few parameters would train all of these; their scales learn, a number a channel, and the grids after them.
+    `adapted` are the layers with merged adapters. Their weights are frozen here, since a run with adapters is to train
+    few parameters; their scales, one a channel, and the following quantization parameters are trainable.
     """
     learn = names_in_graph(graph, float_module, head, policy, adapted, plan)
     sparse.mark(graph.module, plan or sparse.Plan())
