@@ -232,6 +232,12 @@ class Backend:
         state = getattr(self.part("session"), "exact_options", None)
         return dict(state()) if state else {}
 
+    def artifact_options(self, path: Path) -> dict[str, Any]:
+        """Options beside `options` that this artifact needs so that its quantized layers run in integer kernels; the
+        float baseline runs without them. Empty where the runtime has no such option."""
+        state = getattr(self.part("inspector"), "artifact_options", None)
+        return dict(state(path)) if state else {}
+
     def knobs(self, threads: int) -> dict[str, tuple[Any, ...]]:
         """Options that may change the speed of `threads` threads and not what is computed, and the values to try."""
         state = getattr(self.part("session"), "knobs", None)

@@ -159,7 +159,8 @@ class Bundle:
         name = name or of_model(self.manifest)[0]["name"]
         path = self.baseline_path(name) if baseline else self.graph_path(name)
         recorded = self.manifest["runtime"]
-        options = {**recorded["options"], **(options or {})}
+        own = recorded.get("artifact_options", ()) if baseline else ()
+        options = {**{k: v for k, v in recorded["options"].items() if k not in own}, **(options or {})}
         if self.exact if exact is None else exact:
             options |= self.runtime.exact_options()
         session = self.runtime.load(path, threads=threads or recorded["threads"], options=options)

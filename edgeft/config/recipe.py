@@ -133,6 +133,9 @@ class Gates:
     min_int8_share: float = 0.5
     min_coverage: float = 0.95  # of the multiply-accumulates on the accelerator, where a vendor's compiler ran
     min_agreement: float = 0.0
+    environment: str = ""  # of the closed loop: a gymnasium id, such as "Pendulum-v1"; "" = none is run
+    episodes: int = 100  # of the environment, the same ones for float and quantized
+    max_return_drop: float = 0.02  # of the mean return, as a share of the float baseline's
     latency_ms: float = 0.0
     size_mb: float = 0.0
 
@@ -186,6 +189,9 @@ REGISTRIES: dict[str, Registry[Any]] = {
 #: of these keys, those that may be empty
 OPTIONAL_NAMES = ("quantize.format",)
 
+#: gates that are shares, from 0 to 1
+SHARES = ("max_drop_relative", "max_return_drop", "min_int8_share", "min_coverage", "min_agreement")
+
 #: lowest and highest value, both included
 RANGES: dict[str, tuple[float, float]] = {
     "data.size": (0, 8192),
@@ -217,8 +223,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "personalize.replay": (0, 100_000),
     "personalize.spare_classes": (0, 4096),
     "gates.max_drop": (0, 100),
-    **{f"gates.{key}": (0, 1) for key in ("max_drop_relative", "min_int8_share", "min_coverage", "min_agreement")},
+    **{f"gates.{key}": (0, 1) for key in SHARES},
     "gates.min_speedup": (0, 1000),
+    "gates.episodes": (2, 100_000),
     "gates.latency_ms": (0, 1e9),
     "gates.size_mb": (0, 1e9),
 }
@@ -290,6 +297,8 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
         raise fail("name", f"cannot be {recipe.name!r}: it names folders", "use letters, digits, '-', '_', '.', spaces")
     if not recipe.model.name.strip():
         raise fail("model.name", "must not be empty")
+    if recipe.gates.environment and TASKS.get(recipe.task).action is None:
+        raise fail("gates.environment", f"is set, and the task {recipe.task!r} has no actions", "leave it out")
     budget = recipe.update.memory_budget
     if budget and not re.fullmatch(r"[1-9][0-9]*(\.[0-9]+)? ?(B|[KMG]i?B)", budget):
         raise fail("update.memory_budget", f"must be a size such as '64MiB', not {budget!r}")

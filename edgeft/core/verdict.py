@@ -23,11 +23,11 @@ Number = float  # a field of `Verdict` is itself called float
 class Verdict:
     """What one gate found.
 
-    `name` is one of accuracy, agreement, parity, integer, latency, size, compatibility. `drop` is positive when the
-    quantized artifact is worse, in the metric's own unit. `ci95` is the interval of `drop` (or of the figure where
-    there is no drop). `metric` says what was judged where a report has several gates of one name: parity of
-    "preprocessing", with the "recorded outputs", with the "quantized graph". `graph` names the graph that was judged,
-    in bundles of several. A gate that is not `required`, or whose verdict is `advisory` or `unverified`, does
+    `name` is one of accuracy, agreement, parity, integer, latency, size, compatibility, personalize, return. `drop` is
+    positive when the quantized artifact is worse, in the metric's own unit. `ci95` is the interval of `drop` (or of the
+    figure where there is no drop). `metric` says what was judged where a report has several gates of one name:
+    parity of "preprocessing", with the "recorded outputs", with the "quantized graph". `graph` names the graph that was
+    judged, in bundles of several. A gate that is not `required`, or whose verdict is `advisory` or `unverified`, does
     not affect the bundle's verdict. `unit` is the unit of the figures, see `core.metric`.
     `recorded` is the verdict that an earlier report records of a gate whose figures this run did not measure, None
     where it measured them. `needs` names what has to run before a gate that is `unverified` can be judged (a vendor's

@@ -18,7 +18,7 @@ from ..config import recipe
 from ..core.errors import RecipeError, UsageError
 from ..plugins import DATA_FORMATS, TASKS
 from .again import source
-from .checks import calibration_indices, check, fingerprint, overlap, require_disjoint
+from .checks import calibration_indices, check, extreme_rows, fingerprint, overlap, require_disjoint
 from .record import Format
 from .samples import WHOLE, Dataset, Split
 
@@ -29,6 +29,7 @@ __all__ = [
     "Split",
     "calibration_indices",
     "check",
+    "extreme_rows",
     "fingerprint",
     "open",
     "overlap",

@@ -102,6 +102,7 @@ def _manifest(run: QuantizedRun, converted: ConvertedTarget, compiled: CompiledT
     """manifest.json without `files`, which `bundle.write` adds."""
     asked, profile, machine = run.recipe, converted.target, runtime.get(converted.target.backend)
     version = machine.version()
+    special = {key: value for path in converted.artifact_paths for key, value in machine.artifact_options(path).items()}
     weights = [tensor for path in converted.artifact_paths for tensor in machine.integer_weights(path)]
     grids = [grid for path in converted.artifact_paths for grid in machine.activation_grids(path)]
     graphs = converted.scheme.graphs.graphs.values()
@@ -118,7 +119,13 @@ def _manifest(run: QuantizedRun, converted: ConvertedTarget, compiled: CompiledT
         "preprocess": bundle.carry(run.spec, converted.staging),
         "labels": list(run.dataset.labels),
         "scheme": profile.scheme.as_dict(),
-        "runtime": {"name": profile.backend, "version": version, "options": machine.options(), "threads": 1},
+        "runtime": {
+            "name": profile.backend,
+            "version": version,
+            "options": {**machine.options(), **special},
+            **({"artifact_options": sorted(special)} if special else {}),
+            "threads": 1,
+        },
         "requires": {**_required(emitted), "max_rank": max(graph.summary.max_rank for graph in graphs)},
         "metric_record": run.task.metric.as_dict(),
         "gates": dataclasses.asdict(asked.gates),

@@ -28,6 +28,7 @@ from ..quantize.parts import MAIN
 from ..verify import compiler_gate
 from ..verify.accuracy import accuracy
 from ..verify.agreement import agreement
+from ..verify.closed_loop import beside_return
 from ..verify.compatibility import compatibility
 from ..verify.integer import integer
 from ..verify.parity import parity
@@ -138,10 +139,10 @@ def _loaded(
 ) -> tuple[dict[str, Any], SessionPair]:
     """One graph: its table, and the sessions of its float baseline and of its artifact."""
     machine, captured = runtime.get(profile.backend), run.captured.graphs[name]
-    baseline, quantized = (
-        machine.load(staging / artifact.file, options=options_for(profile))
-        for artifact in (artifacts.baseline, artifacts.quantized)
-    )
+    options = options_for(profile)
+    baseline = machine.load(staging / artifacts.baseline.file, options=options)
+    path = staging / artifacts.quantized.file
+    quantized = machine.load(path, options={**machine.artifact_options(path), **options})
     inputs = run.input_names if run.captured.single else captured.input_names
     table = {
         "name": name,
@@ -195,7 +196,7 @@ def gates(
     trained = {weight.name: (weight.data, weight.scale) for weight in converted.scheme.weights}
     pair = (evidence.float, evidence.quantized)
     return [
-        accuracy(run.task, *pair, run.test.targets, run.dataset.labels, limits),
+        beside_return(accuracy(run.task, *pair, run.test.targets, run.dataset.labels, limits), limits),
         agreement(run.task, *pair, limits),
         *_parity(run, converted, evidence),
         *(converted.tail.verdicts if converted.tail else ()),

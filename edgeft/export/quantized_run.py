@@ -25,6 +25,7 @@ from ..quantize.parts import CapturedParts, QuantizedParts, insert_parts
 from ..session.calibration_data import calibrated
 from ..session.session import LEARNED, Session, open_session
 from ..training_step.trainable_tail import TrainableTail, trainable_tail
+from ..verify import closed_loop
 
 Say = Callable[[str], None]
 #: tables of a run's recipe that may still be changed at export: none of them changes what was trained
@@ -159,7 +160,10 @@ def _overridden(trained: Recipe, overrides: Sequence[str]) -> Recipe:
     for item in overrides:
         if item.split(".")[0] not in OVERRIDABLE:
             raise UsageError(f"--set {item}: at export only {', '.join(OVERRIDABLE)} can be set", remedy="edgeft tune")
-    return recipe.override(trained, list(overrides)) if overrides else trained
+    asked = recipe.override(trained, list(overrides)) if overrides else trained
+    if asked.gates.environment:  # one that cannot be made is named before anything is converted
+        closed_loop.environment(asked.gates.environment).close()
+    return asked
 
 
 def _refuse_other_data(session: Session, summary: dict[str, Any], folder: Path, say: Say) -> None:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -21,7 +22,10 @@ def calibration_samples(session: Session) -> data.Split:
     """The training samples that the recipe's preset chooses, none of them in the test split; `DataError` if empty."""
     preset = calibration.load(session.recipe.quantize.calibration)
     train, test = session.dataset.split("train"), session.dataset.split("test")
-    return train.subset(data.calibration_indices(train, preset.samples, preset.choose, preset.seed, avoid=test))
+    drawn = data.calibration_indices(train, preset.samples, preset.choose, preset.seed, avoid=test)
+    if session.spec.get("kind") == "vector":
+        drawn = np.union1d(drawn, data.extreme_rows(train))
+    return train.subset(drawn)
 
 
 def check_keep_float(session: Session) -> None:

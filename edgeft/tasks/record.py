@@ -109,6 +109,9 @@ class Task:
     #: answers are due at a rate: reports tell the one that the 99th percentile of a call allows
     real_time: bool = False
 
+    #: (outputs of one sample, action space of gymnasium) -> the action that an environment takes; None = the task acts
+    #: in none
+    action: Callable[[Outputs, Any], Any] | None = None
     #: (outputs, others, {output: LSB} or None) -> every decision of a sample of many, with margins in LSB where the
     #: LSBs are given; None = `alike` and `margins` are the decisions. `decision_unit` names one of them, in the plural
     compare: Callable[[Outputs, Outputs, Steps | None], Decisions] | None = None

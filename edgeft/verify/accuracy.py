@@ -56,7 +56,7 @@ def accuracy(
         return Verdict("accuracy", FAIL, why, metric=name, unit=unit, float=before, limit=limit, n=n)
     drop = measure.drop(before, after)
     interval = drop_interval(task, float_outputs, quantized_outputs, targets)
-    verdict, why = _decide(measure, drop, interval, limit, n, gates.decide)
+    verdict, why = decide(measure, drop, interval, limit, n, gates.decide)
     return Verdict(
         "accuracy",
         verdict,
@@ -191,9 +191,10 @@ def swapped_labels(task: Task, outputs: Outputs, targets: np.ndarray, labels: Se
     return None
 
 
-def _decide(
+def decide(
     measure: Metric, drop: float, interval: tuple[float, float] | None, limit: float, n: int, decide: str
 ) -> tuple[str, str]:
+    """A verdict on a drop of `n` samples and its reason, by the drop itself ("point") or its interval ("bound")."""
     spread = f" (95 % {measure.format_interval(interval, drop=True)})" if interval else ""
     drop_text, allowed = f"drop {measure.format_drop(drop)}{spread}", measure.format_limit(limit)
     if decide == "point":

@@ -86,7 +86,8 @@ def not_repeated(gates: Sequence[Verdict]) -> list[str]:
     names = [
         gate.name
         for gate in gates
-        if gate.recorded in (PASS, FAIL, INCONCLUSIVE) or (gate.name == "accuracy" and gate.verdict == ADVISORY)
+        if gate.recorded in (PASS, FAIL, INCONCLUSIVE)
+        or (gate.name == "accuracy" and gate.verdict == ADVISORY and not gate.n)
     ]
     return list(dict.fromkeys(names))
 

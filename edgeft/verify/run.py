@@ -19,7 +19,7 @@ from ..config import scheme
 from ..config import target as targets
 from ..config.recipe import Gates
 from ..config.target import Target
-from ..core.errors import UsageError
+from ..core.errors import Missing, UsageError
 from ..core.verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
 from ..inputs.batches import row_by_row
 from ..measure.clock import Clock
@@ -30,6 +30,7 @@ from ..personalize.run import check as personal_state
 from . import compiler_gate, evaluate, not_repeated
 from .accuracy import accuracy
 from .agreement import agreement
+from .closed_loop import OPEN_LOOP, beside_return, closed_loop
 from .compatibility import compatibility, on_target
 from .document import report
 from .integer import int8_share, integer_digests
@@ -98,7 +99,7 @@ def run(
         comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         gate_results += verdicts
         extra |= {"rate": {**rate(single), "where": where}} if single and opened.task.real_time else {}
-    gate_results.append(size(*_sizes(opened), gates))
+    gate_results += [size(*_sizes(opened), gates), *_closed_loop(opened, session, gates, threads, say)]
     learned = personal_state(opened, state, threads=threads)
     gate_results += [learned] if learned else []
 
@@ -151,12 +152,27 @@ def _about_speed(opened: Bundle, extra: Mapping[str, Any]) -> dict[str, Any]:
 def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
     """What a report has beside gates: warnings, the operations in integers, layers that the recipe leaves in float."""
     warnings = [*opened.warnings, *([SATURATES] if opened.exact else [])]
+    if opened.task.action is not None and not recorded_gates(opened.manifest).environment:
+        warnings.append(OPEN_LOOP)
     extra: dict[str, Any] = {"warnings": warnings, "format": scheme.format_of(opened.scheme), "int8_share": None}
     if _in_integers(opened):
         extra |= {"int8": dataclasses.asdict(share), "int8_share": share.share if share.macs else None}
     extra["metric_record"] = opened.task.metric.as_dict()
     float_layers = list(recorded(opened.manifest, "quantize").get("keep_float") or ())
     return extra | ({"keep_float": float_layers} if float_layers else {})
+
+
+def _closed_loop(opened: Bundle, session: Session, gates: Gates, threads: int, say: Say) -> list[Verdict]:
+    """The return in the environment that the recipe names; unverified where gymnasium is not installed."""
+    if not gates.environment:
+        return []
+    say("closed loop")
+    baseline = opened.session(threads=threads, baseline=True)
+    try:
+        return [closed_loop(opened.task, (baseline, session), opened.preprocess, gates)]
+    except Missing as error:
+        why = f"the closed loop was not run: {error.message}; {error.remedy}"
+        return [Verdict("return", UNVERIFIED, why, metric=f"return of {gates.environment}", required=False)]
 
 
 def _on_data(
@@ -166,7 +182,7 @@ def _on_data(
     judged = evaluate.evaluate(opened, data, threads, most)
     pair = (judged.float_outputs, judged.quantized_outputs)
     verdicts = [
-        accuracy(opened.task, *pair, judged.targets, opened.labels, gates),
+        beside_return(accuracy(opened.task, *pair, judged.targets, opened.labels, gates), gates),
         agreement(opened.task, *pair, gates),
     ]
     figures = dict(other_figures(opened.task, *pair, judged.targets, opened.labels))

@@ -22,8 +22,14 @@ from export_nets import (
 )
 from exporting import written
 
-from edgeft.backends.openvino import exporter
+from edgeft.backends.openvino import BACKEND, exporter
+from edgeft.backends.openvino.session import read_model
+from edgeft.config import target
 from edgeft.core.errors import ModelError
+from edgeft.models.nets.mlp import MLP
+from edgeft.quantize.graph import prepare
+from edgeft.quantize.lower import lower
+from edgeft.quantize.ranges import calibrate
 
 
 def compiled(path: Path, batch: int = 1) -> ov.CompiledModel:
@@ -116,3 +122,27 @@ def test_wrong_number_of_outputs_is_refused(tmp_path):
     graph = lowered(Residual(), IMAGES)
     with pytest.raises(ModelError):
         written(exporter, graph, IMAGES, ["x"], ["a", "b"], tmp_path, target=HOST, dynamic_batch=False)
+
+
+def test_a_small_perceptron_runs_in_integers_and_not_in_one_fused_kernel_of_floats(tmp_path):
+    state = seeded(256, 4)
+    graph = prepare(MLP(1, size=[4], hidden=[32, 32]), (state,), target.load("host").scheme)
+    graph.calibrate_weights()
+    calibrate(graph.module, lambda: iter([(state,)]))
+    artifact = written(
+        exporter, lower(graph, "int"), (state[:1],), ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False
+    )
+    path = tmp_path / artifact.file
+    fused = ov.Core().compile_model(read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert "Subgraph" in {kind for kind, _ in kinds(fused)}, "the options are needed"
+    options = BACKEND.artifact_options(path)
+    assert options == {"SNIPPETS_MODE": "DISABLE"} and BACKEND.integer_share(path).share == 1
+    got = BACKEND.load(path, options=options).run({"x": state[:1].numpy()})["y"]
+    assert np.abs(got - graph.module(state[:1]).detach().numpy()).max() <= 2 * graph.output_steps()["output"]
+
+
+def test_other_nets_need_no_options_of_their_own(tmp_path):
+    artifact = written(
+        exporter, lowered(Residual(), IMAGES), IMAGES, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False
+    )
+    assert BACKEND.artifact_options(tmp_path / artifact.file) == {}

@@ -11,7 +11,7 @@ import numpy as np
 from ...config import numeric
 from .. import Grid, IntegerShare, WeightTensor, _macs
 
-_FUSED = "Subgraph"
+FUSED = "Subgraph"
 _PRODUCTS = ("MatMul", "ScaledDotProductAttention")
 _NOT_RUN = {"Input", "Output", "Const"}
 _MOVES = {
@@ -141,7 +141,7 @@ def share(executed: Any, model: Any) -> IntegerShare:
         first = _name(node.input(0).get_element_type()) if inputs else precision
         macs = _work(kind, inputs, [_shape(p) for p in node.outputs()])
         moves = kind in _MOVES
-        if kind == _FUSED:
+        if kind == FUSED:
             originals = fused[node.get_friendly_name()]
             macs = sum(_product(n) for n in originals)
             moves = bool(originals) and all(n.get_type_name() in ("FakeQuantize", "Convert") for n in originals)
@@ -165,7 +165,7 @@ def _fused(ran: Sequence[Any], stored: dict[str, Any]) -> dict[str, list[Any]]:
     """
     names = {n.get_friendly_name(): _text(n.get_rt_info(), "originalLayersNames").split(",") for n in ran}
     covered = {name for some in names.values() for name in some}
-    kernels = [n.get_friendly_name() for n in ran if _layer(n) == _FUSED]
+    kernels = [n.get_friendly_name() for n in ran if _layer(n) == FUSED]
     fused = {k: [stored[name] for name in names[k] if name in stored] for k in kernels}
     for name, node in stored.items():
         if node.get_type_name() in _PRODUCTS and name not in covered:

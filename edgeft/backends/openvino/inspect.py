@@ -35,6 +35,20 @@ def activation_grids(path: Path) -> list[Grid]:
     return graph.activation_grids(read_model(path))
 
 
+#: layers are kept apart that the plug-in would fuse into one kernel of its own code, which computes in float (an
+#: internal property of the CPU plug-in)
+APART = {"SNIPPETS_MODE": "DISABLE"}
+
+
+def artifact_options(path: Path) -> dict[str, Any]:
+    """`APART` where a fused kernel takes over quantized layers and computes them in float, else nothing."""
+    model = read_model(path)
+    fused = _share(path, model, 1, {})
+    if graph.FUSED not in fused.float_ops:
+        return {}
+    return dict(APART) if _share(path, model, 1, APART).share > fused.share else {}
+
+
 def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
     """From the execution graph of the compiled model; dynamic dimensions take the shapes of `feeds`, else 1."""
     path = Path(path)
@@ -52,7 +66,11 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
             where=str(path),
             remedy="its dynamic dimensions need a real sample: pass feeds",
         ) from error
-    compiled = compile_model(path, model.clone(), threads, OPTIONS)
+    return _share(path, model, threads, artifact_options(path))
+
+
+def _share(path: Path, model: Any, threads: int, options: Mapping[str, Any]) -> IntegerShare:
+    compiled = compile_model(path, model.clone(), threads, {**OPTIONS, **options})
     return graph.share(compiled.get_runtime_model(), model)
 
 

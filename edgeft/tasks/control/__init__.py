@@ -22,6 +22,7 @@ TASK = Task(
     per_class=decoding.per_class,
     chance=decoding.chance,
     extra_metrics=decoding.extra_metrics,
+    action=decoding.action,
     formats=("trajectories",),
     learning_module="edgeft.tasks.control.learning",
     template="edgeft.tasks.control:template.toml",

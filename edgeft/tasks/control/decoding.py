@@ -109,6 +109,25 @@ def per_sample(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.nda
     return errors
 
 
+def action(outputs: Mapping[str, np.ndarray], space: Any) -> Any:
+    """What a gymnasium environment takes for the controls of one sample: clipped to the range of a continuous space; of
+    a discrete one the nearest number, or the highest of as many controls as there are choices.
+
+    Raises `DataError` where the space takes another number of controls.
+    """
+    values = _values(outputs)[0]
+    if hasattr(space, "n"):
+        if len(values) == space.n > 1:
+            return int(space.start) + int(values.argmax())
+        if len(values) == 1:
+            return int(np.clip(np.rint(values[0]), space.start, space.start + space.n - 1))
+    elif getattr(space, "shape", None) is not None and values.size == int(np.prod(space.shape)):
+        return np.clip(values.reshape(space.shape), space.low, space.high).astype(space.dtype)
+    raise DataError(
+        f"the model has {len(values)} controls, and the environment takes {space}", where="gates.environment"
+    )
+
+
 def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """The controls themselves, (N, K)."""
     return _values(outputs)

@@ -1,0 +1,99 @@
+"""The closed loop: the return that float baseline and artifact earn in a gymnasium environment, episode by episode.
+
+An error on recorded actions says little of a controller: small errors add up in states that were never recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..backends import Session
+from ..config.recipe import Gates
+from ..core.errors import DataError, need
+from ..core.metric import Metric
+from ..core.verdict import ADVISORY, FAIL, Verdict
+from ..measure import stats
+from ..tasks import Task
+from .accuracy import decide
+
+METRIC = Metric("return")
+#: said of a task that acts, where no environment is named
+OPEN_LOOP = (
+    "an error on recorded actions is no return: the closed loop was not run. Name a gymnasium environment "
+    "(gates.environment) to make its return a gate"
+)
+#: episodes begin from these seeds on, the same ones for float, quantized and random actions
+SEED = 10_000
+Policy = Callable[[Any, Any], Any]
+
+
+def closed_loop(task: Task, sessions: tuple[Session, Session], spec: Mapping[str, Any], gates: Gates) -> Verdict:
+    """The drop of the mean return (positive = worse) from the float to the quantized of `sessions`, as a gate.
+
+    `gates` names the environment, the number of episodes, and the drop that is allowed as a share of the float return.
+    The interval is a paired bootstrap over episodes. Fails where the float policy earns no more than random actions.
+    Raises `Missing` without gymnasium and `DataError` for an environment that it does not have or that does not fit.
+    """
+    before, after = (returns(gates.environment, gates.episodes, _policy(task, session, spec)) for session in sessions)
+    luck = returns(gates.environment, gates.episodes, lambda _, space: space.sample())
+    n, mean, name = gates.episodes, float(before.mean()), f"return of {gates.environment}"
+    limit = gates.max_return_drop * abs(mean)
+    shared = {"metric": name, "float": mean, "limit": limit, "n": n}
+    low, _ = stats.paired_bootstrap(lambda i: float((before - luck)[i].mean()), n)
+    if low <= 0:
+        why = f"the float policy earns {mean:.4g}, random actions {luck.mean():.4g}: nothing could be lost"
+        return Verdict("return", FAIL, why, **shared)  # type: ignore[arg-type]
+
+    lost = before - after
+    interval = stats.paired_bootstrap(lambda i: float(lost[i].mean()), n)
+    verdict, why = decide(METRIC, float(lost.mean()), interval, limit, n, gates.decide)
+    text = f"{name} {mean:.4g} float, {after.mean():.4g} quantized: {why}, over {n} episodes"
+    drop = {"quantized": float(after.mean()), "drop": float(lost.mean()), "ci95": interval}
+    return Verdict("return", verdict, text, **shared, **drop)  # type: ignore[arg-type]
+
+
+def beside_return(accuracy: Verdict, gates: Gates) -> Verdict:
+    """The accuracy gate where an environment is named: advisory, unless the recipe sets a limit for it itself."""
+    if not gates.environment or gates.max_drop is not None or gates.max_drop_relative or not accuracy.n:
+        return accuracy
+    why = f"{accuracy.why}; the return of the closed loop decides"
+    return replace(accuracy, verdict=ADVISORY, why=why, required=False)
+
+
+def returns(name: str, episodes: int, policy: Policy) -> np.ndarray:
+    """The return of each episode, float64 (episodes,); `policy(observation, action space)` gives the actions."""
+    world = environment(name)
+    totals = np.zeros(episodes)
+    for episode in range(episodes):
+        seen, _ = world.reset(seed=SEED + episode)
+        world.action_space.seed(SEED + episode)
+        over = False
+        while not over:
+            seen, reward, ended, cut, _ = world.step(policy(seen, world.action_space))
+            totals[episode] += float(reward)
+            over = bool(ended or cut)
+    world.close()
+    return totals
+
+
+def environment(name: str) -> Any:
+    """The gymnasium environment called `name`; raises `Missing` and `DataError` as `closed_loop`."""
+    gymnasium = need("gymnasium", "control")
+    try:
+        return gymnasium.make(name)
+    except Exception as error:  # gymnasium and its environments raise errors of many types
+        raise DataError(
+            f"gymnasium has no environment {name!r} that can be made here ({type(error).__name__}: {error})",
+            where="gates.environment",
+            remedy="name one that `gymnasium.make` takes, and install what it needs",
+        ) from error
+
+
+def _policy(task: Task, session: Session, spec: Mapping[str, Any]) -> Policy:
+    act = task.action
+    assert act is not None  # the recipe is refused for a task without actions
+    return lambda seen, space: act(session.run(task.preprocess(np.asarray(seen), spec)), space)
