@@ -297,8 +297,6 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
         raise fail("name", f"cannot be {recipe.name!r}: it names folders", "use letters, digits, '-', '_', '.', spaces")
     if not recipe.model.name.strip():
         raise fail("model.name", "must not be empty")
-    if recipe.gates.environment and TASKS.get(recipe.task).action is None:
-        raise fail("gates.environment", f"is set, and the task {recipe.task!r} has no actions", "leave it out")
     budget = recipe.update.memory_budget
     if budget and not re.fullmatch(r"[1-9][0-9]*(\.[0-9]+)? ?(B|[KMG]i?B)", budget):
         raise fail("update.memory_budget", f"must be a size such as '64MiB', not {budget!r}")

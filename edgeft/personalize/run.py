@@ -17,7 +17,7 @@ from ..core.verdict import FAIL, PASS, Verdict
 from . import graphs, learn, samples, users
 from . import plan as plans
 from . import state as states
-from .judge import Scored, judge
+from .judge import Scored, forgets, judge
 
 Say = Callable[[str], None]
 #: how much of the way that the steps went is tried, until the reference samples hold: parameters in between often keep
@@ -163,16 +163,92 @@ def _learned(
     else:
         new_samples = samples.read(data or Path(), bundle, known, free, seed)
     trunk, tail, step = (graphs.load(bundle, name, threads) for name in plans.GRAPHS)
-    say(f"{len(new_samples.targets)} new samples, {int(new_samples.held.sum())} of them held out")
+    say(_division(new_samples))
 
     new = samples.through(new_samples, bundle, plan, trunk)
     if plan.head[0] < 0 and (count == 0 or plan.loss == "prototype" or len(new.labels) > len(known)):
         raise DataError("the tail has no last layer whose rows are classes", where=str(bundle.path))
-    material = _Material(plan, tail, start, new.part(False), new.part(True), new.labels)
-    first = _first_parameters(material, used, len(known), count)
-    losses: list[float] = []
     outputs = len(bundle.labels) + plan.spare
-    rows = [(part[0], learn.one_hot(part[1], plan, outputs)) for part in (material.learning, start.replay)]
+    teaches = new.fold < 0 if new.apart else np.ones(len(new.fold), bool)
+    folds = [new.fold == number for number in new.folds]
+    materials = [
+        _Material(plan, tail, start, new.part(teaches & ~held), new.part(held), new.labels, outputs)
+        for held in [*folds, np.zeros(len(new.fold), bool)]
+    ]
+    ways = [_way(material, step, used, len(known), count, rate, seed) for material in materials[: len(folds)]]
+    last = ways[0] if new.apart else _way(materials[-1], step, used, len(known), count, rate, seed)
+
+    choice = _best_share(bundle, materials, used, [*ways, last], by_means=plan.loss == "prototype" and count > 0)
+    record = {
+        "when": states.now(),
+        "steps": count,
+        "rate": rate,
+        "samples": int(teaches.sum()),
+        "folds": 0 if new.apart else len(folds),
+        "share": choice.share,
+        "loss": [last.losses[0], last.losses[-1]] if last.losses else [],
+        **choice.measured,
+    }
+    added = tuple(new.labels[len(bundle.labels) :])
+    version = states.Version(states.next_number(before), choice.parameters, added, record)
+    return {"judged": choice.verdict, "candidate": version, **record}
+
+
+def _division(new: samples.Given) -> str:
+    """How the new samples are judged, for people."""
+    held = int((new.fold >= 0).sum())
+    if new.apart:
+        return f"{len(new.targets)} new samples, {held} of them a test split that is held out"
+    count = len(np.unique(new.fold[new.fold >= 0]))
+    return f"{len(new.targets)} new samples, each judged by one of {count} versions that did not learn from it"
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What a version is learned from and judged by: latents with targets, the labels of the outputs, and the number of
+    outputs, those that stand ready for classes to come included."""
+
+    plan: plans.Plan
+    tail: Session
+    start: Start
+    learning: tuple[list[np.ndarray], np.ndarray]
+    held: tuple[list[np.ndarray], np.ndarray]
+    labels: Sequence[str]
+    classes: int
+
+    def prototypes(self, parameters: list[np.ndarray]) -> list[np.ndarray]:
+        """`parameters` with the last layer set to the class means of old and new samples."""
+        latents = [np.concatenate(pair) for pair in zip(self.learning[0], self.start.replay[0])]
+        truths = np.concatenate([self.learning[1], self.start.replay[1]])
+        return learn.prototypes(self.plan, parameters, self.tail, (latents, truths), len(self.labels))
+
+    def outputs(self, parameters: list[np.ndarray], part: tuple[list[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Outputs (n, ...) of a part: the samples that are held out, or the reference samples."""
+        classes = len(self.labels) if self.plan.loss != "mse" else None
+        return graphs.outputs_of(self.tail, self.plan, parameters, part[0])[0][:, :classes]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """The parameters before and after the steps, and the loss of each step."""
+
+    first: list[np.ndarray]
+    last: list[np.ndarray]
+    losses: tuple[float, ...]
+
+    def at(self, share: float) -> list[np.ndarray]:
+        """The parameters after a share of the way."""
+        return [old + np.float32(share) * (fresh - old) for old, fresh in zip(self.first, self.last)]
+
+
+def _way(
+    material: _Material, step: Session, used: list[np.ndarray], known: int, count: int, rate: float, seed: int
+) -> _Way:
+    """Learn from the material's samples, `count` steps from the parameters that are in use."""
+    plan, start = material.plan, material.start
+    first = _first_parameters(material, used, known, count)
+    losses: list[float] = []
+    rows = [(part[0], learn.one_hot(part[1], plan, material.classes)) for part in (material.learning, start.replay)]
     last = learn.steps(
         step,
         plan,
@@ -182,49 +258,7 @@ def _learned(
         rate=rate,
         watch=lambda number, loss: losses.append(loss),
     )
-
-    choice = _best_share(bundle, material, used, (first, last), by_means=plan.loss == "prototype" and count > 0)
-    record = {
-        "when": states.now(),
-        "steps": count,
-        "rate": rate,
-        "samples": len(material.learning[1]),
-        "share": choice.share,
-        "loss": [losses[0], losses[-1]] if losses else [],
-        **choice.measured,
-    }
-    added = tuple(new.labels[len(bundle.labels) :])
-    version = states.Version(states.next_number(before), choice.parameters, added, record)
-    return {"judged": choice.verdict, "candidate": version, **record}
-
-
-@dataclass(frozen=True)
-class _Material:
-    """What a version is learned from and judged by: latents with targets, and the labels of the outputs."""
-
-    plan: plans.Plan
-    tail: Session
-    start: Start
-    learning: tuple[list[np.ndarray], np.ndarray]
-    held: tuple[list[np.ndarray], np.ndarray]
-    labels: Sequence[str]
-
-    def prototypes(self, parameters: list[np.ndarray]) -> list[np.ndarray]:
-        """`parameters` with the last layer set to the class means of old and new samples."""
-        latents = [np.concatenate(pair) for pair in zip(self.learning[0], self.start.replay[0])]
-        truths = np.concatenate([self.learning[1], self.start.replay[1]])
-        return learn.prototypes(self.plan, parameters, self.tail, (latents, truths), len(self.labels))
-
-    def scored(self, on_new: list[np.ndarray], on_reference: list[np.ndarray]) -> Scored:
-        """Outputs on the held-out new samples and on the reference samples, each by parameters of its own."""
-        classes = len(self.labels) if self.plan.loss != "mse" else None
-        pairs = ((on_new, self.held), (on_reference, self.start.reference))
-        return Scored(
-            *(
-                graphs.outputs_of(self.tail, self.plan, parameters, part[0])[0][:, :classes]
-                for parameters, part in pairs
-            )
-        )
+    return _Way(first, last, tuple(losses))
 
 
 def _first_parameters(material: _Material, used: list[np.ndarray], known: int, count: int) -> list[np.ndarray]:
@@ -248,28 +282,31 @@ class _Choice:
 
 
 def _best_share(
-    bundle: Bundle,
-    material: _Material,
-    used: list[np.ndarray],
-    way: tuple[list[np.ndarray], list[np.ndarray]],
-    *,
-    by_means: bool,
+    bundle: Bundle, materials: Sequence[_Material], used: list[np.ndarray], ways: Sequence[_Way], *, by_means: bool
 ) -> _Choice:
-    """The largest share (`SHARES`) of the `way` from first to last parameters that does not forget too much, or all.
+    """The largest share (`SHARES`) of the way from first to last parameters that does not forget too much, or all.
 
-    Forgetting counts from the model as it was exported, or small losses would add up from version to version.
+    `materials` and `ways` are those of the folds, then of the version that is kept. Each fold's samples are judged by
+    its own version, the reference samples by the one that is kept. Forgetting counts from the model as it was exported,
+    or small losses would add up from version to version.
     """
-    plan, start = material.plan, material.start
-    truth = (material.held[1], start.reference[1])
-    in_use = material.scored(used, start.parameters)
+    *folds, whole = materials
+    plan, start = whole.plan, whole.start
+    truth = (np.concatenate([fold.held[1] for fold in folds]), start.reference[1])
+    in_use = Scored(
+        np.concatenate([fold.outputs(used, fold.held) for fold in folds]),
+        whole.outputs(start.parameters, start.reference),
+    )
     choices = []
     for share in SHARES:
-        candidate = [old + np.float32(share) * (fresh - old) for old, fresh in zip(*way)]
-        candidate = material.prototypes(candidate) if by_means else candidate
-        after = material.scored(candidate, candidate)
-        verdict, measured = judge(bundle.task, plan.outputs[0], in_use, after, truth, material.labels, plan.max_forget)
-        choices.append(_Choice(share, candidate, verdict, measured))
-        if measured["forgetting"] <= plan.max_forget:
+        versions = [way.at(share) for way in ways]
+        if by_means:
+            versions = [material.prototypes(version) for material, version in zip(materials, versions)]
+        new = [fold.outputs(version, fold.held) for fold, version in zip(folds, versions)]
+        after = Scored(np.concatenate(new), whole.outputs(versions[-1], start.reference))
+        verdict, measured = judge(bundle.task, plan.outputs[0], in_use, after, truth, whole.labels, plan.max_forget)
+        choices.append(_Choice(share, versions[-1], verdict, measured))
+        if not forgets(measured, plan.max_forget):
             return choices[-1]
     return choices[0]
 

@@ -19,25 +19,31 @@ from ..inputs.batches import batches
 from . import graphs
 from .plan import Plan
 
-#: with a test split of the data's own, that one is held out; else this share of every class, at least one sample
-HELD_BACK = 0.25
+#: without a test split of its own, data is judged in so many folds, each by a version that learns from the others
+FOLDS = 5
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Latents (n, ...) of samples, their targets in the bundle's terms, and which of them (n,) are held out.
+    """Latents (n, ...) of samples, their targets in the bundle's terms, and the fold (n,) in which each is held out.
 
+    A fold of -1 is of samples that are never held out. `apart`: the one fold 0 is a test split, which never teaches.
     `labels` are the bundle's, then those that the data adds. `sources` name the samples.
     """
 
     latents: list[np.ndarray]
     targets: np.ndarray
-    held: np.ndarray
+    fold: np.ndarray
     labels: tuple[str, ...]
     sources: tuple[str, ...]
+    apart: bool = False
 
-    def part(self, held: bool) -> tuple[list[np.ndarray], np.ndarray]:
-        chosen = self.held == held
+    @property
+    def folds(self) -> list[int]:
+        return [int(number) for number in np.unique(self.fold) if number >= 0]
+
+    def part(self, chosen: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Latents and targets of the samples that are `chosen`, bool (n,)."""
         return [value[chosen] for value in self.latents], self.targets[chosen]
 
 
@@ -47,9 +53,10 @@ class Given:
 
     raw: Callable[[int], Any]
     targets: np.ndarray
-    held: np.ndarray
+    fold: np.ndarray
     labels: tuple[str, ...]
     sources: tuple[str, ...]
+    apart: bool = False
 
 
 def read(path: Path, bundle: Bundle, known: tuple[str, ...], free: int, seed: int = 0) -> Given:
@@ -67,13 +74,13 @@ def read(path: Path, bundle: Bundle, known: tuple[str, ...], free: int, seed: in
     targets = bundle.task.join(np.concatenate([s.targets for s in splits]), dataset.labels, labels, str(path))
     owned = len(splits) > 1 and splits[-1].name == "test"
     if owned:
-        held = np.concatenate([np.full(len(s), s.name == "test") for s in splits])
+        fold = np.concatenate([np.full(len(s), 0 if s.name == "test" else -1) for s in splits])
     else:
         strata = np.concatenate([s.targets for s in splits]) if splits[0].classes is not None else None
-        held = held_back(strata, len(targets), seed, str(path))
+        fold = folds_of(strata, len(targets), seed, str(path))
     sources = tuple(s.source(i) for s in splits for i in range(len(s)))
     places = [(split, i) for split in splits for i in range(len(split))]
-    return Given(lambda at: places[at][0].raw(places[at][1]), targets, held, labels, sources)
+    return Given(lambda at: places[at][0].raw(places[at][1]), targets, fold, labels, sources, owned)
 
 
 def stream(pairs: Iterable[tuple[Any, Any]], bundle: Bundle, known: tuple[str, ...], free: int, seed: int = 0) -> Given:
@@ -88,12 +95,12 @@ def stream(pairs: Iterable[tuple[Any, Any]], bundle: Bundle, known: tuple[str, .
     if all(isinstance(label, str) for label in labels_of_stream):
         labels = _labels(tuple(dict.fromkeys(labels_of_stream)), known, free, "samples", classes=True)
         targets = np.array([labels.index(label) for label in labels_of_stream], np.int64)
-        return Given(raws.__getitem__, targets, held_back(targets, len(raws), seed, "samples"), labels, names)
+        return Given(raws.__getitem__, targets, folds_of(targets, len(raws), seed, "samples"), labels, names)
     try:
         values = np.array([np.asarray(label, np.float32) for label in labels_of_stream], np.float32)
     except (TypeError, ValueError) as error:
         raise DataError("labels are neither all names nor all numbers of one form", where="samples") from error
-    return Given(raws.__getitem__, values, held_back(None, len(raws), seed, "samples"), known, names)
+    return Given(raws.__getitem__, values, folds_of(None, len(raws), seed, "samples"), known, names)
 
 
 def _labels(ours: tuple[str, ...], known: tuple[str, ...], free: int, where: str, *, classes: bool) -> tuple[str, ...]:
@@ -109,25 +116,27 @@ def _labels(ours: tuple[str, ...], known: tuple[str, ...], free: int, where: str
     return (*known, *new)
 
 
-def held_back(classes: np.ndarray | None, count: int, seed: int, where: str) -> np.ndarray:
-    """Bool (count,): which samples are held out: of every class some at random, the same for the same seed.
+def folds_of(classes: np.ndarray | None, count: int, seed: int, where: str) -> np.ndarray:
+    """int64 (count,): the fold in which each sample is held out, at most `FOLDS`, the same for the same seed.
 
-    Raises `DataError` where too few would be left on one side.
+    Every class is spread over the folds; a sample that is the only one of its class always teaches (-1). A recording is
+    cut into stretches, since frames beside each other are near copies. Raises `DataError` where nothing could be held
+    out beside something to learn from.
     """
-    rng, held = np.random.default_rng(seed), np.zeros(count, bool)
-    if classes is None:  # a recording: frames beside each other are near copies, so the end of it is held out
-        held[count - max(1, round(HELD_BACK * count)) :] = True
+    rng, fold = np.random.default_rng(seed), np.full(count, -1)
+    if classes is None:
+        fold = np.arange(count) * min(FOLDS, count) // max(count, 1)
     for number in () if classes is None else np.unique(classes):
         members = rng.permutation(np.flatnonzero(classes == number))
         if len(members) > 1:
-            held[members[: max(1, round(HELD_BACK * len(members)))]] = True
-    if not held.any() or held.all():
+            fold[members] = np.arange(len(members)) % FOLDS
+    if count < 2 or (fold < 0).all():
         raise DataError(
             f"{count} sample(s), none of them beside another of its class: nothing could be held out to judge by",
             where=where,
             remedy="give two or more samples of a class, or train/ and test/ folders of your own",
         )
-    return held
+    return fold.astype(np.int64)
 
 
 def through(new_samples: Given, bundle: Bundle, plan: Plan, trunk: Any) -> Samples:
@@ -135,7 +144,9 @@ def through(new_samples: Given, bundle: Bundle, plan: Plan, trunk: Any) -> Sampl
     feeds = batches(len(new_samples.targets), lambda i: _feed(bundle, new_samples.raw(i), new_samples.sources[i]))
     parts = [graphs.latents_of(trunk, plan, batch) for _, batch in feeds]
     latents = [np.concatenate(values) for values in zip(*parts)]
-    return Samples(latents, new_samples.targets, new_samples.held, new_samples.labels, new_samples.sources)
+    return Samples(
+        latents, new_samples.targets, new_samples.fold, new_samples.labels, new_samples.sources, new_samples.apart
+    )
 
 
 def _feed(bundle: Bundle, raw: Any, source: str) -> dict[str, np.ndarray]:

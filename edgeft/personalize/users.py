@@ -29,9 +29,10 @@ from ..inputs.batches import BATCH
 from . import graphs, learn
 from . import state as states
 from .plan import Plan
-from .samples import HELD_BACK
 
 Arrays = list[np.ndarray]
+#: this share of a user's items, the latest ones, is held out, at least one
+HELD_BACK = 0.25
 #: each item held out is ranked among so many draws of negatives, since one draw is a coin thrown once
 DRAWS = 5
 #: of the items held out the latest so many are judged by: a state keeps its rows

@@ -19,7 +19,7 @@ from ..config.recipe import Recipe
 from ..config.scheme import Scheme
 from ..config.target import Target
 from ..core import files
-from ..core.errors import ModelError
+from ..core.errors import ModelError, RecipeError
 from ..learning import Learning
 from ..models import Built, ModelRequest
 from ..plugins import MODEL_SOURCES
@@ -106,6 +106,7 @@ def open_session(
     """
     task = tasks.get(recipe_.task)
     learning = task.learning()
+    _refuse_environment(recipe_, task)
     opened = _targets(recipe_, say)
     dataset = dataset or data.open(recipe_.data, recipe_.task)
     for warning in data.check(dataset):
@@ -149,6 +150,12 @@ def open_session(
         scratch,
         model is not None,
     )
+
+
+def _refuse_environment(recipe_: Recipe, task: Any) -> None:
+    """Raise `RecipeError` where a closed loop is asked of a task that has no actions."""
+    if recipe_.gates.environment and task.action is None:
+        raise RecipeError(f"is set, and the task {recipe_.task!r} has no actions", where="gates.environment")
 
 
 def _targets(recipe_: Recipe, say: Say) -> list[Target]:

@@ -14,37 +14,65 @@ from ..bundle.reader import Bundle
 from ..config.recipe import Data
 from ..core.errors import DataError
 from ..inputs.batches import outputs_of, preprocessed
+from ..personalize.run import session as personalized
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Outputs (N, ...) of the float baseline and of the quantized artifact, targets (N,) in the bundle's labels."""
+    """Outputs (N, ...) of the float baseline and of the quantized artifact, targets (N,) in the bundle's labels.
+
+    Of a personalized bundle `quantized_outputs` are those of the model in use, and `exported_outputs` those of the
+    artifact as it was exported (None where nothing was learned); `labels` then hold the classes that were added.
+    """
 
     float_outputs: dict[str, np.ndarray]
     quantized_outputs: dict[str, np.ndarray]
     targets: np.ndarray
     notes: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    exported_outputs: dict[str, np.ndarray] | None = None
 
 
-def evaluate(bundle: Bundle, path: Path, threads: int | None = None, most: int | None = None) -> Evaluated:
+def evaluate(
+    bundle: Bundle, path: Path, threads: int | None = None, most: int | None = None, state: Path | str | None = None
+) -> Evaluated:
     """Run the labelled data at `path` through both artifacts of `bundle`: its test split, or all of it; see `judged`.
 
-    `most` is a number of samples to be content with, drawn by a fixed seed. Raises `DataError` where the data cannot be
-    used or holds a label that the bundle does not know.
+    `state` names what the bundle has learned on this device (None: the file in its folder, if there is one). `most` is
+    a number of samples to be content with, drawn by a fixed seed. Raises `DataError` where the data cannot be used or
+    holds a label that the bundle does not know.
     """
     dataset, split, note = judged(bundle, path)
     notes = [note]
     if most is not None and most < len(split):
         notes.append(f"{most} of {len(split)} samples")
         split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:most]))
+    personal = personalized(bundle, state, threads=threads)
+    labels = personal.labels if personal else bundle.labels
     if bundle.task.refuse_unseen is not None:
-        bundle.task.refuse_unseen(dataset.facts, bundle.preprocess, str(path))
-    targets = bundle.task.join(split.targets, dataset.labels, bundle.labels, str(path))
+        bundle.task.refuse_unseen(dataset.facts, personal.preprocess if personal else bundle.preprocess, str(path))
+    targets = bundle.task.join(split.targets, dataset.labels, labels, str(path))
     sessions = [bundle.session(threads=threads, baseline=True), bundle.session(threads=threads)]
     before, after = outputs_of(sessions, preprocessed(bundle.task, bundle.preprocess, split))
-    absent = [label for label in bundle.labels if label not in dataset.labels]
+    absent = [label for label in labels if label not in dataset.labels]
     notes += [*dataset.notes, *([f"no samples of {', '.join(absent)}"] if absent else [])]
-    return Evaluated(before, after, targets, tuple(notes))
+    if personal is None:
+        return Evaluated(before, after, targets, tuple(notes), labels)
+
+    (in_use,) = outputs_of([personal.session], preprocessed(bundle.task, personal.preprocess, split))
+    before, after = (_widened(outputs, in_use, len(bundle.labels)) for outputs in (before, after))
+    notes.append(f"version {personal.version} of what was learned here was judged")
+    return Evaluated(before, in_use, targets, tuple(notes), labels, after)
+
+
+def _widened(outputs: dict[str, np.ndarray], like: dict[str, np.ndarray], known: int) -> dict[str, np.ndarray]:
+    """Class scores of a model that does not know the added classes, with scores for them that never win."""
+    widened = {}
+    for name, values in outputs.items():
+        more = like[name].shape[-1] - known if values.ndim == 2 else 0
+        never = np.full((len(values), max(more, 0)), values.min(initial=0.0) - 30.0, values.dtype)
+        widened[name] = np.concatenate([values[:, :known], never], axis=1) if more > 0 else values
+    return widened
 
 
 def judged(bundle: Bundle, path: Path) -> tuple[datasets.Dataset, datasets.Split, str]:

@@ -105,7 +105,7 @@ def run(
 
     if data is not None:
         say("accuracy")
-        verdicts, figures = _on_data(opened, Path(data), threads, most, gates)
+        verdicts, figures = _on_data(opened, Path(data), threads, most, gates, state)
         gate_results += verdicts
         extra |= figures
     gate_results += not_repeated.carried(not_repeated.read(opened.path) if earlier is None else earlier, gate_results)
@@ -176,16 +176,22 @@ def _closed_loop(opened: Bundle, session: Session, gates: Gates, threads: int, s
 
 
 def _on_data(
-    opened: Bundle, data: Path, threads: int, most: int | None, gates: Gates
+    opened: Bundle, data: Path, threads: int, most: int | None, gates: Gates, state: Path | str | None
 ) -> tuple[list[Verdict], dict[str, Any]]:
-    """The gates that need data, and what the report has of it."""
-    judged = evaluate.evaluate(opened, data, threads, most)
+    """The gates that need data, and what the report has of it; of a personalized bundle the model in use is judged, and
+    the exported one stands beside it."""
+    judged = evaluate.evaluate(opened, data, threads, most, state)
     pair = (judged.float_outputs, judged.quantized_outputs)
     verdicts = [
-        beside_return(accuracy(opened.task, *pair, judged.targets, opened.labels, gates), gates),
+        beside_return(accuracy(opened.task, *pair, judged.targets, judged.labels, gates), gates),
         agreement(opened.task, *pair, gates),
     ]
-    figures = dict(other_figures(opened.task, *pair, judged.targets, opened.labels))
+    if judged.exported_outputs is not None:
+        exported = (judged.float_outputs, judged.exported_outputs)
+        verdict = accuracy(opened.task, *exported, judged.targets, judged.labels, gates)
+        metric = f"{verdict.metric} as exported"
+        verdicts.append(dataclasses.replace(verdict, metric=metric, verdict=ADVISORY, required=False))
+    figures = dict(other_figures(opened.task, *pair, judged.targets, judged.labels))
     figures["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
     return verdicts, figures
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -29,10 +31,22 @@ def judged(new: tuple[list[int], list[int]], old: tuple[list[int], list[int]], m
 
 
 def test_better_and_nothing_forgotten_passes() -> None:
-    verdict, found = judged(([0, 0, 1, 1], [1, 1, 1, 1]), ([1] * 10, [1] * 10))
+    verdict, found = judged(([0] * 8 + [1] * 8, [1] * 16), ([1] * 10, [1] * 10))
     assert verdict.verdict == "pass" and found["gain"] == 0.5 and found["forgetting"] == 0
-    assert found["new"]["per_class"]["b"] == {"n": 4, "before": 0.5, "after": 1.0}
+    assert found["new"]["per_class"]["b"] == {"n": 16, "before": 0.5, "after": 1.0}
     assert verdict.ci95 is not None and verdict.ci95[0] < 0 < verdict.ci95[1]
+    assert 0 < found["gain_ci95"][0] < 0.5 < found["gain_ci95"][1] and "gain [" in verdict.why
+
+
+def test_a_gain_that_may_be_chance_is_inconclusive_and_asks_for_more_samples() -> None:
+    verdict, found = judged(([0, 1, 1, 1] * 3, [1] * 11 + [0]), ([1] * 10, [1] * 10))
+    assert found["gain"] == pytest.approx(2 / 12) and found["gain_ci95"][0] < 0
+    assert verdict.verdict == "inconclusive" and "may be chance: give about" in verdict.why
+    needed = int(verdict.why.rsplit("about ", 1)[1].split()[0])
+    assert 12 < needed < 100
+    times = math.ceil(needed / 12)
+    again, _ = judged(([0, 1, 1, 1] * 3 * times, ([1] * 11 + [0]) * times), ([1] * 10, [1] * 10))
+    assert again.verdict == "pass"
 
 
 def test_equal_on_the_new_samples_is_not_kept() -> None:
@@ -41,40 +55,58 @@ def test_equal_on_the_new_samples_is_not_kept() -> None:
 
 
 def test_forgetting_up_to_the_limit_and_beyond() -> None:
-    held, _ = judged(([0, 0], [1, 1]), ([1] * 10, [1] * 9 + [0]))
-    lost, _ = judged(([0, 0], [1, 1]), ([1] * 10, [1] * 8 + [0] * 2))
-    assert (
-        held.verdict == "pass" and lost.verdict == "fail" and "forgets" in lost.why and lost.drop == pytest.approx(0.2)
-    )
+    better = ([0] * 8, [1] * 8)
+    held, _ = judged((better[0], better[1]), ([1] * 200, [1] * 199 + [0]), max_forget=0.01)
+    lost, _ = judged((better[0], better[1]), ([1] * 200, [1] * 197 + [0] * 3), max_forget=0.01)
+    assert held.verdict == "pass", held.why
+    assert lost.verdict == "fail" and "forgets" in lost.why and lost.drop == pytest.approx(0.015)
+
+
+def test_what_is_forgotten_shows_in_the_confidence_before_an_answer_flips() -> None:
+    """All 90 reference samples stay right; a third of them barely."""
+    truth = (np.ones(8, np.int64), np.ones(90, np.int64))
+    sure, barely = np.array([[0.0, 4.0]], np.float32), np.array([[0.0, 0.1]], np.float32)
+    reference = np.concatenate([sure.repeat(60, axis=0), barely.repeat(30, axis=0)])
+    before = Scored(logits([0] * 8), sure.repeat(90, axis=0))
+    verdict, found = judge(classify, "output", before, Scored(logits([1] * 8), reference), truth, LABELS, 0.01)
+    assert found["forgetting"] == 0 and found["confidence_loss"]["bound95"] > found["confidence_loss"]["mean"] > 0.1
+    assert verdict.verdict == "fail" and "less probable" in verdict.why
+    kept, found = judge(classify, "output", before, Scored(logits([1] * 8), before.reference), truth, LABELS, 0.01)
+    assert kept.verdict == "pass" and found["confidence_loss"] == {"mean": 0, "bound95": 0}
 
 
 def test_one_new_sample_does_not_pay_for_a_loss() -> None:
-    bought, _ = judged(([0, 0, 0, 1], [0, 0, 1, 1]), ([1] * 10, [1] * 9 + [0]))
-    free, _ = judged(([0, 0, 0, 1], [0, 0, 1, 1]), ([1] * 10, [1] * 10))
+    old = ([1] * 100, [1] * 99 + [0])
+    bought, _ = judged(([0, 0, 0, 1], [0, 0, 1, 1]), old)
+    free, _ = judged(([0, 0, 0, 1], [0, 0, 1, 1]), ([1] * 100, [1] * 100))
     assert bought.verdict == "fail" and "improvement is too small" in bought.why
-    assert free.verdict == "pass"
+    assert free.verdict == "inconclusive", "which one of four samples cannot decide"
 
 
 def test_an_error_counts_the_other_way_round() -> None:
     truth = np.zeros((6, 1), np.float32)
     far, near = np.ones((6, 1), np.float32), np.full((6, 1), 0.2, np.float32)
     verdict, found = judge(control, "o", Scored(far, near), Scored(near, near), (truth, truth), ("steer",), 0.01)
-    assert verdict.verdict == "pass" and found["gain"] == pytest.approx(0.8)
+    assert verdict.verdict == "pass" and found["gain"] == pytest.approx(0.8) and found["confidence_loss"] is None
     verdict, _ = judge(control, "o", Scored(far, near), Scored(near, far), (truth, truth), ("steer",), 0.01)
     assert verdict.verdict == "fail"
+    many = np.zeros((40, 1), np.float32)
+    _, found = judge(control, "o", Scored(many + 1, many), Scored(many + 0.2, many), (many, many), ("steer",), 0.01)
+    assert found["gain_ci95"][0] > 0
 
 
-def test_what_is_held_back() -> None:
+def test_every_sample_is_held_out_once() -> None:
     classes = np.array([0] * 8 + [1] * 2 + [2])
-    held = samples.held_back(classes, 11, 0, "x")
-    assert [int(held[classes == k].sum()) for k in range(3)] == [2, 1, 0]  # one of a kind has to teach
-    assert np.array_equal(held, samples.held_back(classes, 11, 0, "x"))
-    assert not np.array_equal(held, samples.held_back(classes, 11, 3, "x"))
-    drive = samples.held_back(None, 8, 0, "x")  # its end, since frames beside each other are near copies
-    assert drive.tolist() == [False] * 6 + [True] * 2
+    fold = samples.folds_of(classes, 11, 0, "x")
+    assert sorted(fold[classes == 0]) == [0, 0, 1, 1, 2, 2, 3, 4] and sorted(fold[classes == 1]) == [0, 1]
+    assert fold[classes == 2].tolist() == [-1]  # one of a kind has to teach
+    assert np.array_equal(fold, samples.folds_of(classes, 11, 0, "x"))
+    assert not np.array_equal(fold, samples.folds_of(classes, 11, 3, "x"))
+    drive = samples.folds_of(None, 10, 0, "x")  # in stretches, since frames beside each other are near copies
+    assert drive.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     for alone in (np.array([0]), np.array([0, 1, 2])):
         with pytest.raises(DataError, match="held out"):
-            samples.held_back(alone, len(alone), 0, "x")
+            samples.folds_of(alone, len(alone), 0, "x")
 
 
 class Tail:

@@ -14,7 +14,6 @@ import pytest
 import edgeft
 from edgeft import data, tasks
 from edgeft.cli.entry import run as command
-from edgeft.config import recipe
 from edgeft.config.recipe import Data, Gates
 from edgeft.core.errors import DataError, Missing, RecipeError
 from edgeft.verify.closed_loop import OPEN_LOOP, closed_loop
@@ -64,7 +63,7 @@ def test_an_environment_that_is_not_there_is_named() -> None:
     with pytest.raises(DataError, match="'Pendulam-v1'"):
         judged(1, 1, Gates(environment="Pendulam-v1"))
     with pytest.raises(RecipeError, match=r"gates\.environment"):
-        recipe.from_table({"task": "classify", "gates": {"environment": "Pendulum-v1"}}, "here")
+        edgeft.tune({"task": "classify", "gates": {"environment": "Pendulum-v1"}}, dry_run=True)
 
 
 def test_controls_become_actions_of_either_kind_of_space() -> None:
