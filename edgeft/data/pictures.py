@@ -15,6 +15,7 @@ from ..config import recipe
 from ..core.errors import DataError
 from ..inputs import picture_file
 from ..inputs.picture_file import SUFFIXES
+from .picture_size import typical
 
 #: keys of [data] that every format of picture files reads
 KEYS = ("path", "split", "split_seed", "value_range", "max_pixels")
@@ -107,9 +108,11 @@ def reading(spec: recipe.Data, paths: Sequence[Path], notes: list[str]) -> dict[
     return {**settings, "value_range": value_range} if value_range else settings
 
 
-def facts(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a data set says of its files' values, for the `preprocess` table."""
-    return {"value_range": settings["value_range"]} if "value_range" in settings else {}
+def facts(settings: Mapping[str, Any], paths: Sequence[Path] = ()) -> dict[str, Any]:
+    """What a data set says of its files for the `preprocess` table: their range of values, and their typical size."""
+    size = typical(paths)
+    stated = {"value_range": settings["value_range"]} if "value_range" in settings else {}
+    return {**stated, **({"picture_size": size} if size else {})}
 
 
 def _bits_of(paths: Sequence[Path], settings: Mapping[str, Any], notes: list[str]) -> list[float]:

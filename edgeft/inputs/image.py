@@ -7,7 +7,7 @@ bit-equal. Pillow decodes and resizes; pixels that already have the right size n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from .picture_file import check_raw, read
 #: pillow's numbers for its filters; all but nearest are antialiased when they shrink.
 RESIZE = {"nearest": 0, "bilinear": 2, "bicubic": 3}
 _MAX_SIDE = 16_384
+#: pictures that are enlarged so many times a side are told of
+ENLARGED = 2
 __all__ = ["RESIZE", "Spec", "check", "configure", "preprocess", "read", "resize"]
 _KEYS = ("kind", "size", "channels", "resize", "mean", "std", "scale", "layout", "input")
 #: keys that a table may also have: how files are read (`picture_file.read`)
@@ -53,6 +55,8 @@ def configure(
     result = {key: value for key, value in defaults.items() if key in _KEYS}
     if data.size:
         result["size"] = [data.size, data.size]
+    elif "picture_size" in facts:
+        _tell_of_enlarging(facts["picture_size"], result["size"], say)
     result["resize"] = data.resize or result["resize"]
     for key in ("mean", "std"):
         stated = list(getattr(data, key))
@@ -75,6 +79,20 @@ def configure(
     if data.max_pixels != picture_file.MAX_PIXELS:
         result["max_pixels"] = data.max_pixels
     return result
+
+
+def _tell_of_enlarging(typical: Sequence[int], size: Sequence[int], say: Callable[[str], None]) -> None:
+    """Say so where pictures become `ENLARGED` times as large a side, and which size costs less."""
+    if min(size[0] / typical[0], size[1] / typical[1]) < ENLARGED:
+        return
+    smaller = 32 * math.ceil(max(typical) * ENLARGED / 32)
+    if smaller >= min(size):
+        return
+    say(
+        f"warning: pictures have {typical[0]}x{typical[1]} pixels (height x width) and are enlarged to "
+        f"{size[0]}x{size[1]}, the model's default: data.size = {smaller} takes about "
+        f"{100 * smaller**2 / (size[0] * size[1]):.0f} % of the computation"
+    )
 
 
 def check(spec: Mapping[str, Any]) -> Spec:

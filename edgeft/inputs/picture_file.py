@@ -7,6 +7,7 @@ arithmetic is in the bundle's `run.py` (edgeft/inputs/run_pixels.py).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ SUFFIXES = (
 MAX_PIXELS = 89_478_485
 #: the EXIF and TIFF tag of the orientation
 ORIENTATION = 0x0112
+#: held while a header is read
+_OPENING = threading.Lock()
 #: brands of ISO media files (bytes 8 to 12) that libheif decodes
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
@@ -150,17 +153,13 @@ def _opened(path: Path, settings: Mapping[str, Any]) -> Any:
         raise Missing("this pillow does not read AVIF", where=str(path), remedy="pip install --upgrade pillow")
 
     limit = int(settings.get("max_pixels") or MAX_PIXELS)
-    if module.MAX_IMAGE_PIXELS is not None and limit > module.MAX_IMAGE_PIXELS:
-        module.MAX_IMAGE_PIXELS = limit
     formats = [name for name in FORMATS if name in module.OPEN]  # a pillow may be built without WEBP
-    try:
-        image = module.open(path, formats=formats)
-    except module.DecompressionBombError as error:
-        raise DataError(
-            f"has more than {limit} pixels, the most that are read",
-            where=str(path),
-            remedy="make it smaller, or raise the limit data.max_pixels",
-        ) from error
+    with _OPENING:  # the limit here is checked below, with its key: pillow's would warn, or raise without a size
+        pillow_limit, module.MAX_IMAGE_PIXELS = module.MAX_IMAGE_PIXELS, None
+        try:
+            image = module.open(path, formats=formats)
+        finally:
+            module.MAX_IMAGE_PIXELS = pillow_limit
     if image.width * image.height > limit:
         size, pixels = f"{image.width}x{image.height}", image.width * image.height
         image.close()

@@ -73,6 +73,20 @@ def test_label_columns_names_text_and_gaps(tmp_path: Path) -> None:
     assert open_(save(tmp_path / "d.npz", text)).labels == ("a", "b", "c")
 
 
+@pytest.mark.parametrize(
+    ("images", "labels"), [("images", "labels"), ("data", "targets"), ("X", "y"), ("arr_0", "arr_1")]
+)
+def test_one_hot_rows_channels_first_and_files_without_splits(tmp_path: Path, images: str, labels: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 3, 6, 8)).astype(np.uint8)
+    numbers = np.arange(30) % 3
+    content = {images: pixels, labels: np.eye(3, dtype=np.float32)[numbers]}
+    dataset = open_(save(tmp_path / "d.npz", content))
+    assert dataset.labels == ("0", "1", "2") and dataset.facts["picture_size"] == (6, 8)
+    split = dataset.split("train")
+    at = int(split.indices[0])
+    assert np.array_equal(split.raw(0), pixels[at].transpose(1, 2, 0)) and split.targets[0] == numbers[at]
+
+
 def test_missing_val_is_taken_from_train(tmp_path: Path) -> None:
     content = {k: v for k, v in arrays(n=30).items() if not k.startswith("val")}
     dataset = open_(save(tmp_path / "d.npz", content))
@@ -84,9 +98,13 @@ def test_missing_val_is_taken_from_train(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"train_images": np.zeros((12, 6, 5), np.float32)}, "float32, expected uint8"),
-        ({"train_images": np.zeros((12, 3, 8, 8), np.uint8)}, r"expected \(N, H, W\)"),
+        ({"train_images": np.zeros((12, 2, 8, 8), np.uint8)}, r"expected \(N, H, W\)"),
         ({"train_labels": np.zeros((11,), np.uint8)}, "11 labels for 12 images"),
-        ({"train_labels": np.zeros((12, 2), np.uint8)}, "one label a sample"),
+        ({"train_labels": np.full((12, 2), 7, np.uint8)}, "one label a sample"),
+        (
+            {"train_labels": np.eye(3, dtype=np.uint8)[[0, 1, 2] * 4] | np.eye(3, dtype=np.uint8)[0]},
+            "row 1 has 2 classes",
+        ),
         ({"train_labels": np.zeros(12, np.float32)}, "labels are float32"),
         ({"train_labels": np.zeros(12, np.uint8)}, "train split has no sample of '1'"),
         ({"labels": np.array(["only", "two"])}, "2 names"),

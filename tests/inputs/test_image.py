@@ -239,3 +239,21 @@ def test_arrays_are_read_without_pillow(tmp_path: Path, monkeypatch: pytest.Monk
     for name in "bcdef":
         with pytest.raises(DataError, match=f"{name}.npy"):
             image.read(tmp_path / f"{name}.npy")
+
+
+def test_pictures_that_are_much_enlarged_are_told_of_with_a_size() -> None:
+    from edgeft.config.recipe import Data
+    from edgeft.models.built import image_spec
+
+    def said(size: int = 0, typical: tuple[int, int] = (28, 28), default: int = 224) -> list[str]:
+        words: list[str] = []
+        facts = {"picture_size": typical}
+        spec = image.configure(
+            Data(size=size), {**image_spec((default, default)), "pretrained": True}, facts, words.append
+        )
+        assert spec["size"] == [size or default] * 2
+        return words
+
+    (hint,) = said()
+    assert "28x28" in hint and "224x224" in hint and "data.size = 64" in hint and "8 %" in hint
+    assert said(size=64) == said(typical=(200, 300)) == said(default=32) == []

@@ -57,7 +57,7 @@ def open(spec: recipe.Data) -> Dataset:
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root), labels)
     notes += divided
     scanned = Scanned(splits, notes, labels, str(root), shares=spec.split)
-    return Dataset(str(root), labels, scanned, notes, pictures.facts(settings))
+    return Dataset(str(root), labels, scanned, notes, pictures.facts(settings, paths))
 
 
 def _outside(root: Path, classes: dict[str, dict[str, Path]]) -> list[str]:

@@ -84,7 +84,7 @@ def _dataset(
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root), labels)
     notes += divided
     scanned = Scanned(splits, notes, labels, str(root), shares=spec.split)
-    return Dataset(str(root), labels, scanned, notes, pictures.facts(settings))
+    return Dataset(str(root), labels, scanned, notes, pictures.facts(settings, paths))
 
 
 def _tables(path: Path, notes: list[str]) -> dict[str, Path]:

@@ -22,7 +22,6 @@ from ...inputs import mask, picture_file
 from .. import mask_classes, mask_pairs, pictures
 from ..annotations import text_of
 from ..folders import SCAN_LIMIT, Scanned, folder_named, folders, readable, split_folders
-from ..picture_size import typical
 from ..record import Format
 from ..samples import NAMES, Dataset, Split, complete, listed, split_named
 
@@ -107,8 +106,8 @@ def open(spec: recipe.Data) -> Dataset:
         start += len(part)
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root))
     notes += divided
-    size = typical([paths[i] for i in splits.get("train", next(iter(splits.values()))).indices])
-    facts = {**pictures.facts(settings), **({"picture_size": size} if size else {})}
+    train = splits.get("train", next(iter(splits.values())))
+    facts = pictures.facts(settings, [paths[i] for i in train.indices])
     return Dataset(str(root), labels, Looked(splits, notes, labels, str(root)), notes, facts)
 
 

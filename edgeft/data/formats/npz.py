@@ -1,7 +1,8 @@
 """One .npz file of images and labels.
 
 Keys: `{train,val,test}_images` and `_labels` (the MedMNIST form), or `x_{train,val,test}` and `y_{train,val,test}` (the
-Keras form); optional label names under `labels`, `classes` or `label_names`. Members that are stored uncompressed are
+Keras form), or without splits `images` and `labels`, `data` and `targets`, `X` and `y`, `arr_0` and `arr_1`; optional
+label names under `labels`, `classes` or `label_names`. Members that are stored uncompressed are
 mapped, not read, so such a file may be larger than memory. Pickled arrays are refused.
 """
 
@@ -20,7 +21,9 @@ from ...core.errors import DataError, nearest
 from ..record import Format
 from ..samples import NAMES, Dataset, Split, complete, require_classes
 
-FORMS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
+FORMS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"), ("X_{}", "y_{}"))
+#: the same of files without splits, which become train
+ALONE = (("images", "labels"), ("data", "targets"), ("data", "labels"), ("x", "y"), ("X", "y"), ("arr_0", "arr_1"))
 LABEL_KEYS = ("labels", "classes", "label_names")
 _BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError)
 
@@ -60,7 +63,8 @@ def open(spec: recipe.Data) -> Dataset:
         array_form = _form(keys, path)
         images = {name: _images(path, archive, image_key) for name, (image_key, _) in array_form.items()}
         truth = {name: _labels(path, archive, key, len(images[name])) for name, (_, key) in array_form.items()}
-        names = next((member(path, archive, key) for key in LABEL_KEYS if key in keys), None)
+        used = {key for pair in array_form.values() for key in pair}
+        names = next((member(path, archive, key) for key in LABEL_KEYS if key in keys and key not in used), None)
     labels, targets = _encode(truth, names, str(path))
     pool = Rows(str(path), {array_form[name][0]: images[name] for name in array_form})
     splits, start = {}, 0
@@ -69,7 +73,9 @@ def open(spec: recipe.Data) -> Dataset:
         start += len(images[name])
     notes = require_classes(splits, labels, str(path), spec.split)
     splits, divided = complete(splits, spec.split, spec.split_seed, str(path), labels)
-    return Dataset(str(path), labels, splits, [*notes, *divided])
+    first = next(iter(images.values()))
+    facts = {"picture_size": (int(first.shape[1]), int(first.shape[2]))} if len(first) else {}
+    return Dataset(str(path), labels, splits, [*notes, *divided], facts)
 
 
 def archive_of(path: Path) -> zipfile.ZipFile:
@@ -93,6 +99,9 @@ def _form(keys: list[str], path: Path) -> dict[str, tuple[str, str]]:
             if label_key not in keys:
                 raise DataError(f"has {image_key} but no {label_key}", where=str(path), remedy=nearest(label_key, keys))
         return keys_of_split
+    alone = next(((image, label) for image, label in ALONE if image in keys and label in keys), None)
+    if alone is not None:
+        return {"train": alone}
     raise DataError(
         f"has no images: its keys are {', '.join(keys[:10]) or 'none'}",
         where=str(path),
@@ -139,7 +148,9 @@ def _images(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
         raise DataError(f"has shape {array.shape}: pictures without pixels", where=where, remedy="give whole pictures")
     if array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3)):
         return array
-    hint = "channels come last: transpose to (N, H, W, C)" if array.ndim == 4 and array.shape[1] in (1, 3) else ""
+    if array.ndim == 4 and array.shape[1] in (1, 3):  # channels first, as torch has them
+        return array.transpose(0, 2, 3, 1)
+    hint = "of rows of pixels store reshape(N, H, W, C)" if array.ndim == 2 else ""
     raise DataError(
         f"has shape {array.shape}, expected (N, H, W) or (N, H, W, C) with C of 1 or 3", where=where, remedy=hint
     )
@@ -149,6 +160,16 @@ def _labels(path: Path, archive: zipfile.ZipFile, key: str, n: int) -> np.ndarra
     array, where = np.asarray(member(path, archive, key)), f"{path}[{key}]"
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+    if array.ndim == 2 and len(array) and array.dtype.kind in "iufb" and np.isin(array, (0, 1)).all():
+        several = np.flatnonzero(array.sum(axis=1) != 1)
+        if len(several):
+            row, count = int(several[0]), int(array[several[0]].sum())
+            raise DataError(
+                f"row {row} has {count} classes, and {len(several)} rows have not one",
+                where=where,
+                remedy="samples of several classes are not read: store one class number a sample",
+            )
+        array = array.argmax(axis=1)
     if array.ndim != 1:
         hint = "of one-hot rows store argmax(axis=1)" if array.ndim == 2 else "store one class number a sample"
         raise DataError(
