@@ -72,10 +72,15 @@ def of_model(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def recorded(manifest: Mapping[str, Any], table: str) -> dict[str, Any]:
-    """The recipe's table that export recorded under `provenance.recipe`, or {}."""
+    """The recipe's table that export recorded under `provenance.recipe`, or {}.
+
+    Of [data] the range of pixel values is the one that was found then: other data are read with it.
+    """
     recipe = manifest.get("provenance", {}).get("recipe")
     value = recipe.get(table) if isinstance(recipe, Mapping) else None
-    return dict(value) if isinstance(value, Mapping) else {}
+    settings = dict(value) if isinstance(value, Mapping) else {}
+    value_range = (manifest.get("preprocess") or {}).get("value_range")
+    return {**settings, "value_range": value_range} if settings and table == "data" and value_range else settings
 
 
 def check_schema(schema: Any) -> None:

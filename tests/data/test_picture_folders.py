@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgeft import data, tasks
+from edgeft.bundle.manifest import recorded
 from edgeft.config.recipe import Data
 from edgeft.models.built import image_spec
 
@@ -84,3 +85,16 @@ def test_pictures_of_twelve_bits_keep_their_contrast(tmp_path: Path) -> None:
     path = tmp_path / "b" / "0.png"
     assert spec["value_range"] == [0.0, 4095.0]
     assert 150 < tasks.get("classify").read(str(path), spec).mean() < 170
+
+
+def test_data_named_later_are_read_with_the_range_of_the_bundle(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for label, value in (("a", 500), ("b", 1000)):
+        for i in range(5):
+            PIL.fromarray(np.full((6, 6), value + i, np.uint16)).save(tmp_path / label / f"{i}.png")
+    table = {"data": {"format": "image-folder", "path": "elsewhere", "split": [0.7, 0.15, 0.15]}}
+    bundle = {"provenance": {"recipe": table}, "preprocess": {"value_range": [0.0, 4095.0]}}
+    later = data.open(data.source(tmp_path, recorded(bundle, "data")))
+    assert later.split("train").raw(0).max() == round(500 * 255 / 4095)
+    assert opened(tmp_path).split("train").raw(0).max() == round(500 * 255 / 1023), "ten bits by themselves"
