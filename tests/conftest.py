@@ -29,7 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 #: folders of tests in which every warning is an error
-STRICT_ROOMS = frozenset({"bundle", "config", "core", "data", "graph", "inputs", "metrics", "report", "tasks"})
+STRICT_ROOMS = frozenset(
+    {"bundle", "config", "core", "data", "graph", "inputs", "measure", "metrics", "report", "tasks"}
+)
 
 
 @dataclass(frozen=True)
