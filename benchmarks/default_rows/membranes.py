@@ -30,7 +30,7 @@ def micrograph(rng: np.random.Generator, side: int = SIDE) -> tuple[np.ndarray, 
     seeds = rng.uniform(-20, side + 20, (count, 2))
     near, second = cKDTree(seeds).query(places, k=2)[0].T
     border = ((second - near) / 2).reshape(side, side)
-    width = 1.6 + 1.2 * _smooth(rng, side, 40)
+    width = np.clip(1.8 + 0.9 * _smooth(rng, side, 40), 1.0, 4.0)
     mask = border < width
 
     picture = 165 + 12 * rng.standard_normal() + 22 * _smooth(rng, side, 60) + 14 * _smooth(rng, side, 6)

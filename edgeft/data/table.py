@@ -40,7 +40,7 @@ def open(spec: recipe.Data) -> Dataset:
         problem = "no table is given" if not spec.path else "no such file or folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a table or a folder of them")
     notes: list[str] = []
-    files = _split_files(root, spec.format, notes) if root.is_dir() else {"train": root}
+    files = split_files(root, spec.format, notes) if root.is_dir() else {"train": root}
     layouts = {name: _layout(path, spec, notes) for name, path in files.items()}
     for name in [n for n in files if n != "train" and "train" in files and _unlabelled(files[n], layouts[n])]:
         label = layouts[name].label
@@ -70,7 +70,7 @@ def dataset(
     return Dataset(where, names, splits, [*notes, *note])
 
 
-def _split_files(root: Path, kind: str, notes: list[str]) -> dict[str, Path]:
+def split_files(root: Path, kind: str, notes: list[str]) -> dict[str, Path]:
     """The file of each split: a word of its name is the split's (reviews_train.csv), the last where there are more."""
     suffixes = SUFFIXES[kind]
     files = [

@@ -11,6 +11,7 @@ from torch import nn
 from ..core.errors import ModelError, RecipeError, nearest
 from . import weights
 from .built import Built, image_spec
+from .nets.autoencoder import Autoencoder
 from .nets.detector import YoloLite0, YoloMobileNetV2, YoloPlain
 from .nets.dscnn import DSCNN
 from .nets.efficientnet_lite import EfficientNetLite0
@@ -54,6 +55,7 @@ NETS = {
     "yolo_lite0": Net(YoloLite0, "head", (320, 320), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
     "yolo_mobilenet_v2": Net(YoloMobileNetV2, "head", (320, 320)),
     "yolo_plain": Net(YoloPlain, "head", (320, 320)),
+    "autoencoder": Net(Autoencoder, "head", (640,), channels=1, takes_size=True),
     "neumf": Net(NeuMF, "head", ()),
     "two_tower": Net(TwoTower, "head", ()),
     "seq2seq": Net(Seq2Seq, "decoder.head", ()),

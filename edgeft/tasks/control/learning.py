@@ -63,7 +63,7 @@ def _squared(outputs: torch.Tensor, targets: torch.Tensor, spread: torch.Tensor)
     return ((outputs - targets) / spread).pow(2).mean()
 
 
-class _Scaled:
+class Scaled:
     """Targets of a batch and the split's spread, float32 (N, 2, K)."""
 
     def __init__(self, targets: np.ndarray) -> None:
@@ -77,7 +77,7 @@ class _Scaled:
 
 def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches of pictures or rows; no augmentation: a mirrored or shifted view asks for other controls."""
-    return tensors.source(control.preprocess, split, spec, loading, targets=_Scaled(split.targets))
+    return tensors.source(control.preprocess, split, spec, loading, targets=Scaled(split.targets))
 
 
 loader = batches.loader_of(_source)

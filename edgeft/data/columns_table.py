@@ -1,0 +1,195 @@
+"""Tables of numbers and categories in columns with names (.csv, .tsv), for the formats `table`, `table-values` and
+`table-anomaly`: one file that is divided here, or a folder with one file a split.
+
+A row is kept as text; what its columns mean is learned from the training rows (`inputs.columns`). A row with another
+number of fields, and one without a target, is left out and counted; more than 5 % of them stop the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import recipe
+from ..config.data_keys import option
+from ..core.errors import DataError, nearest
+from ..inputs import columns
+from .delimited import READ_ERRORS, opened
+from .samples import NAMES, Dataset, Split, complete
+from .sniff import examine
+from .table import split_files
+
+MAX_BAD = 0.05
+#: more classes than this are values
+MAX_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of [data] that the formats of tables have beside those of all."""
+
+    ignore: tuple[str, ...] = option((), "columns that are no input: ids, names, what is known afterwards only")
+    categories: tuple[str, ...] = option((), "columns of numbers that are codes (a postcode, a machine's number)")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The input columns of every row as text, and the line of each."""
+
+    path: str
+    names: tuple[str, ...]
+    fields: tuple[tuple[str, ...], ...]
+    lines: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def raw(self, i: int) -> dict[str, np.ndarray]:
+        return columns.row(self.names, self.fields[i])
+
+    def source(self, i: int) -> str:
+        return f"{self.path}:{self.lines[i]}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One file: its rows and the text of the target column."""
+
+    rows: Rows
+    targets: tuple[str, ...]
+
+
+#: (tables by split, notes) -> labels, and the targets of each split (N, ...)
+Targets = Callable[[dict[str, Table]], tuple[tuple[str, ...], dict[str, np.ndarray]]]
+#: (splits, labels) -> the splits with those that are missing, and notes
+Divide = Callable[[dict[str, Split], tuple[str, ...]], tuple[dict[str, Split], list[str]]]
+
+
+def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = None) -> Dataset:
+    """The table at `spec.path`. Raises `DataError` naming file and line, or the column."""
+    root, keys = Path(spec.path), spec.options if isinstance(spec.options, Keys) else Keys()
+    if not spec.path or not root.exists():
+        problem = "no table is given" if not spec.path else "no such file or folder"
+        raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a .csv or a folder of them")
+    notes: list[str] = []
+    files = split_files(root, "csv", notes) if root.is_dir() else {"train": root}
+    tables = {name: _read(path, spec, keys, notes) for name, path in files.items()}
+    names = next(iter(tables.values())).rows.names
+    for table in tables.values():
+        if absent := set(names) - set(table.rows.names):
+            raise DataError(
+                f"has no column {min(absent)!r}", where=table.rows.path, remedy="all files have the same columns"
+            )
+    labels, targets = targets_of(tables)
+    splits = {
+        name: Split(name, table.rows, np.arange(len(table.rows)), targets[name]) for name, table in tables.items()
+    }
+    divide = divide or (lambda splits, labels: complete(splits, spec.split, spec.split_seed, str(root), labels))
+    splits, division = divide(splits, labels)
+    train = next(splits[name] for name in NAMES if name in splits)
+    pool = train.pool
+    assert isinstance(pool, Rows)
+    shown = [pool.fields[int(i)] for i in train.indices]
+    learned = columns.learned(pool.names, shown, keys.categories)
+    notes += division + _notes(learned, pool.names, shown)
+    facts = {"kind": "columns", "columns": learned, "inputs": columns.width(learned)}
+    return Dataset(str(root), labels, splits, notes, facts)
+
+
+def _notes(learned: Sequence[dict[str, Any]], names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Which columns have gaps, and which categories have values that share no column of their own."""
+    notes = []
+    for i, column in enumerate(learned):
+        absent = sum(columns.is_missing(fields[i]) for fields in rows)
+        if absent:
+            how = "the mean, and are marked by a column of their own" if column["kind"] == "number" else "no category"
+            notes.append(f"{names[i]}: {absent} of {len(rows)} training rows have no value; they become {how}")
+        if column["kind"] == "category":
+            different = len({fields[i].strip() for fields in rows if not columns.is_missing(fields[i])})
+            if different > len(column["values"]):
+                notes.append(
+                    f"{names[i]}: has {different} values, of which the {len(column['values'])} most frequent get a "
+                    "column; data.ignore leaves it out"
+                )
+            if different > 0.5 * len(rows) and different > 20:
+                notes.append(
+                    f"{names[i]}: nearly every row has a value of its own; name it in data.ignore if it is an id"
+                )
+    return notes
+
+
+def _read(path: Path, spec: recipe.Data, keys: Keys, notes: list[str]) -> Table:
+    """Every row of a file; what cannot be used is counted in `notes`."""
+    fields, targets, lines = [], [], []
+    bad, first = 0, ""
+    try:
+        layout = examine(path, spec, [(spec.label,)])
+        notes += layout.notes
+        names = list(layout.names)
+        at, target = _places(names, spec.label, keys, path)
+        with opened(path) as file:
+            for entry in layout.records(file):
+                if not entry.fields and not entry.problem:
+                    continue
+                problem = entry.fault(len(names))
+                if not problem and columns.is_missing(entry.fields[target]):
+                    problem = f"{spec.label!r} has no value"
+                if problem:
+                    bad, first = bad + 1, first or f"{path}:{entry.first}: {problem}"
+                    continue
+                fields.append(tuple(entry.fields[i].strip() for i in at))
+                targets.append(entry.fields[target].strip())
+                lines.append(entry.first)
+    except READ_ERRORS as error:
+        raise DataError(f"cannot be read ({error})", where=str(path)) from error
+    if not fields or bad > MAX_BAD * (bad + len(fields)):
+        problem = f"{bad} of {bad + len(fields)} rows cannot be used, the first: {first}" if bad else "holds no rows"
+        raise DataError(problem, where=str(path), remedy="correct the file, or check data.label and data.quoting")
+    if bad:
+        notes.append(f"{bad} row(s) left out, the first: {first}")
+    return Table(Rows(str(path), tuple(names[i] for i in at), tuple(fields), tuple(lines)), tuple(targets))
+
+
+def _places(names: list[str], label: str, keys: Keys, path: Path) -> tuple[list[int], int]:
+    """Where the inputs and the target stand; raises `DataError` naming the column."""
+    where = f"{path}:1"
+    if len(set(names)) < len(names) or not all(names):
+        raise DataError("the first line must name every column, each by a name of its own", where=where)
+    for name, key in [(label, "data.label"), *((name, "data.ignore") for name in keys.ignore)]:
+        if name not in names:
+            raise DataError(f"has no column {name!r}", where=where, remedy=f"set {key}; {nearest(name, names)}")
+    at = [i for i, name in enumerate(names) if name != label and name not in keys.ignore]
+    if not at:
+        raise DataError("has no column beside the target", where=where)
+    return at, names.index(label)
+
+
+def numbers(tables: dict[str, Table], label: str) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Targets float32 (N, 1) of a column of numbers; raises `DataError` with the line of another value."""
+    targets = {}
+    for name, table in tables.items():
+        values = [columns.number(text) for text in table.targets]
+        if None in values:
+            i = values.index(None)
+            raise DataError(
+                f"{table.targets[i]!r} in the column {label!r} is no finite number",
+                where=table.rows.source(i),
+                remedy="a column of classes is for another format and task: see docs/tabular.md",
+            )
+        targets[name] = np.array(values, np.float32)[:, None]
+    return (label,), targets
+
+
+def classes(tables: dict[str, Table], label: str) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Targets int64 (N,) of a column of classes, sorted by name (numbers by size)."""
+    different = {text for table in tables.values() for text in table.targets}
+    if len(different) > MAX_CLASSES:
+        raise DataError(f"the column {label!r} has {len(different)} values: these are no classes", where="data.label")
+    by_size = all(columns.number(name) is not None for name in different)
+    labels = tuple(sorted(different, key=lambda name: (float(name) if by_size else 0.0, name)))
+    at = {name: i for i, name in enumerate(labels)}
+    return labels, {name: np.array([at[text] for text in table.targets], np.int64) for name, table in tables.items()}

@@ -1,0 +1,200 @@
+"""Rows of a table with named columns, numbers and categories: read one, and make the graph's input tensor from it.
+
+A raw row is {"names": (K,), "values": (K,)}, both text as a .csv has them: what a column means stands in the
+`preprocess` table alone, learned from the training rows. A number becomes (x - mean) / std; a category one column a
+value, 1 where it is that one. Where a training row had no number, a further column is 1 where there is none, and the
+number is then the mean. A category that training never showed is none of the values.
+
+The same arithmetic is in the bundle's `run.py` (edgeft/inputs/run_columns.py); a test holds both bit-equal.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import BundleError, DataError, nearest
+
+#: how tables write that there is no value
+MISSING = frozenset(("", "nan", "na", "n/a", "null", "none", "#n/a", "<na>", "?", "-nan"))
+#: values of a category that get a column of their own, the most frequent ones
+MOST_VALUES = 64
+#: a constant column has no spread to divide by
+_SMALLEST_STD = 1e-12
+_KINDS = ("number", "category")
+
+
+def is_missing(value: str) -> bool:
+    """Whether a field says that there is no value."""
+    return value.strip().lower() in MISSING
+
+
+def number(value: str) -> float | None:
+    """The finite number that a field holds, or None."""
+    try:
+        result = float(value)
+    except ValueError:
+        return None
+    return result if math.isfinite(result) else None
+
+
+def row(names: Sequence[str], values: Sequence[str]) -> dict[str, np.ndarray]:
+    """A raw row."""
+    return {"names": np.array(list(names)), "values": np.array(list(values))}
+
+
+def learned(
+    names: Sequence[str], rows: Sequence[Sequence[str]], categories: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The `columns` of the `preprocess` table from training rows of text.
+
+    A column whose values are all numbers is one, unless `categories` names it. Raises `DataError` for a column that has
+    no value at all, and for an unknown name in `categories`.
+    """
+    for name in categories:
+        if name not in names:
+            raise DataError(f"{name!r} is no column", where="data.categories", remedy=nearest(name, names))
+    return [_column(name, [fields[i] for fields in rows], name in categories) for i, name in enumerate(names)]
+
+
+def _column(name: str, values: Sequence[str], category: bool) -> dict[str, Any]:
+    present = [value.strip() for value in values if not is_missing(value)]
+    if not present:
+        raise DataError(f"the column {name!r} has no value in any training row", where="data.path", remedy="remove it")
+    numbers = [number(value) for value in present]
+    if category or any(value is None for value in numbers):
+        counted: dict[str, int] = {}
+        for value in present:
+            counted[value] = counted.get(value, 0) + 1
+        frequent = sorted(counted, key=lambda value: (-counted[value], value))[:MOST_VALUES]
+        return {"name": name, "kind": "category", "values": sorted(frequent)}
+    array = np.array(numbers, np.float64)
+    std = float(array.std())
+    return {
+        "name": name,
+        "kind": "number",
+        "mean": float(array.mean()),
+        "std": std if std > _SMALLEST_STD else 1.0,
+        "missing": len(present) < len(values),
+    }
+
+
+def width(columns: Sequence[Mapping[str, Any]]) -> int:
+    """How many numbers a row becomes."""
+    return sum(len(c["values"]) if c["kind"] == "category" else 1 + bool(c["missing"]) for c in columns)
+
+
+def configure(
+    data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The `preprocess` table from the data's facts (`columns`, learned from the training rows)."""
+    if "columns" not in facts:
+        raise DataError("these data have no named columns", where="data.format", remedy='set data.format = "table"')
+    columns = [dict(column) for column in facts["columns"]]
+    return {"kind": "columns", "size": [width(columns)], "input": "x", "columns": columns}
+
+
+def check(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The columns of `spec`; raises `BundleError` naming what cannot be followed."""
+
+    def fail(problem: str) -> BundleError:
+        return BundleError(problem, where="preprocess.columns")
+
+    columns = spec.get("columns")
+    if not isinstance(columns, (list, tuple)) or not columns or not all(isinstance(c, Mapping) for c in columns):
+        raise fail("expected a list of tables, one a column")
+    for column in columns:
+        if not isinstance(column.get("name"), str) or column.get("kind") not in _KINDS:
+            raise fail(f"expected a name and a kind ({' or '.join(_KINDS)}) in {dict(column)}")
+        if column["kind"] == "category":
+            values = column.get("values")
+            if not isinstance(values, (list, tuple)) or not all(isinstance(v, str) for v in values):
+                raise fail(f"the values of {column['name']!r} are {values!r}, expected texts")
+            continue
+        figures = [column.get("mean"), column.get("std")]
+        if not all(type(v) in (int, float) and math.isfinite(v) for v in figures) or not column["std"] > 0:
+            raise fail(f"mean and std of {column['name']!r} are {figures}, expected finite numbers, std above 0")
+        if type(column.get("missing")) is not bool:
+            raise fail(f"missing of {column['name']!r} is {column.get('missing')!r}, expected true or false")
+    if list(spec.get("size", ())) != [width(columns)] or not isinstance(spec.get("input"), str):
+        raise BundleError(f"is {spec.get('size')!r}, expected [{width(columns)}]", where="preprocess.size")
+    return [dict(column) for column in columns]
+
+
+def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """{input name: float32 (1, K)} of a raw row; columns that the model does not take are passed over.
+
+    Raises `DataError` naming the column that is absent or holds no number, `BundleError` for a spec that cannot be
+    followed.
+    """
+    columns = check(spec)
+    try:
+        fields = dict(zip(map(str, raw["names"]), map(str, raw["values"]), strict=True))
+    except (TypeError, KeyError, ValueError, IndexError) as error:
+        raise DataError('expected {"names": (K,), "values": (K,)}', where="row") from error
+    parts: list[float] = []
+    for column in columns:
+        name = column["name"]
+        if name not in fields:
+            raise DataError(f"has no column {name!r}", where="row", remedy=nearest(name, list(fields)))
+        parts += _numbers(column, fields[name].strip())
+    return {str(spec["input"]): np.array([parts], np.float32)}
+
+
+def _numbers(column: Mapping[str, Any], value: str) -> list[float]:
+    absent = is_missing(value)
+    if column["kind"] == "category":
+        return [float(not absent and value == known) for known in column["values"]]
+    if absent:
+        return [0.0, 1.0] if column["missing"] else [0.0]
+    parsed = number(value)
+    if parsed is None:
+        raise DataError(f"{value!r} in the column {column['name']!r} is no finite number", where="row")
+    scaled = (parsed - column["mean"]) / column["std"]
+    return [scaled, 0.0] if column["missing"] else [scaled]
+
+
+def read(path: str | Path, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A raw row of a .csv (.tsv: tabs) with a header and one row, or of the text "name=value, name=value" or of the
+    values alone in the order of the model's columns. Raises `DataError` for anything else."""
+    text = str(path)
+    try:
+        is_file = Path(text).is_file()
+    except OSError:  # a row may be longer than a name can be
+        is_file = False
+    if is_file:
+        return _from_file(Path(text))
+    names = [column["name"] for column in check(spec)]
+    fields = next(csv.reader([text], skipinitialspace=True), [])
+    pairs = [field.partition("=") for field in fields]
+    if fields and all(name.strip() in names and equals for name, equals, _ in pairs):
+        return row([name.strip() for name, _, _ in pairs], [value.strip() for _, _, value in pairs])
+    if len(fields) != len(names):
+        raise DataError(
+            f"is no file, and has {len(fields)} values for the columns {', '.join(names)}",
+            where=text[:80],
+            remedy=f'for example "{names[0]}=..., ..." or a .csv with a header and one row',
+        )
+    return row(names, fields)
+
+
+def _from_file(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot be read as a table ({error})", where=str(path)) from error
+    rows = [fields for fields in rows if fields]
+    if len(rows) != 2 or len(rows[0]) != len(rows[1]):
+        raise DataError(f"has {len(rows)} lines, expected a header and one row of as many fields", where=str(path))
+    return row([name.strip() for name in rows[0]], rows[1])
+
+
+def shown(raw: Mapping[str, Any]) -> str:
+    """A raw row in words."""
+    return ", ".join(f"{name} {value}" for name, value in zip(raw["names"], raw["values"]))

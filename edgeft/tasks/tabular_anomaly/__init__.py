@@ -1,0 +1,30 @@
+"""The task tabular-anomaly: rows that are not like those that were learned from."""
+
+from ..record import Task
+from . import decoding
+
+TASK = Task(
+    name="tabular-anomaly",
+    metric=decoding.METRIC,
+    further_metrics=decoding.EXTRA_METRICS,
+    score=decoding.metric,
+    configure=decoding.configure,
+    read=decoding.read,
+    preprocess=decoding.preprocess,
+    decode=decoding.decode,
+    describe=decoding.describe,
+    draw=decoding.draw,
+    join=decoding.join,
+    per_sample=decoding.per_sample,
+    decisions=decoding.decisions,
+    alike=decoding.alike,
+    margins=decoding.margins,
+    per_class=decoding.per_class,
+    chance=decoding.chance,
+    extra_metrics=decoding.extra_metrics,
+    formats=("table-anomaly",),
+    learning_module="edgeft.tasks.tabular_anomaly.learning",
+    template="edgeft.tasks.tabular_anomaly:template.toml",
+    run_part="edgeft.tasks.tabular_anomaly:run_part.py",
+    discrete=False,
+)

@@ -1,0 +1,124 @@
+"""Anomalies of rows: an autoencoder that learned normal rows alone rebuilds others badly; the metric is the AUC.
+
+Outputs are what is left between a row and its reconstruction, float (N, K), in standard deviations of each column. The
+score of a row is the mean square of it (as MLPerf Tiny's anomaly detection has it, Banbury et al. 2021). Targets are
+float (N, 1), 0 (normal) or 1 (anomaly).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import BundleError, DataError
+from ...core.metric import Metric
+from ...inputs import columns
+from ...inputs.columns import configure, preprocess, read
+from ..classify.decoding import auc
+
+__all__ = ["configure", "preprocess", "read"]
+
+METRIC = Metric("AUC", "fraction", max_drop=0.01, chance="a coin")
+EXTRA_METRICS = (Metric("recall_at_5_percent", "fraction"),)
+#: two scores are alike when they differ by at most this share of the range of all scores
+TOLERANCE = 0.05
+#: share of normal rows above the threshold of `recall_at_5_percent`
+FALSE_ALARMS = 0.05
+Outputs = Mapping[str, np.ndarray]
+
+
+def scores(outputs: Outputs) -> np.ndarray:
+    """How far each row is from what was learned, float64 (N,)."""
+    if len(outputs) != 1:
+        raise BundleError(f"several outputs ({', '.join(outputs)}), expected one of shape (samples, columns)")
+    left = np.asarray(next(iter(outputs.values())), np.float64)
+    if left.ndim != 2:
+        raise BundleError(f"the output has shape {left.shape}, expected (samples, columns)", where="graphs.outputs")
+    return np.asarray(np.square(left).mean(axis=1))
+
+
+def _checked(outputs: Outputs, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and whether each row is an anomaly; raises `DataError` unless there are rows of both kinds."""
+    values, truth = scores(outputs), np.asarray(targets).reshape(-1)
+    if len(values) != len(truth) or not len(truth):
+        raise DataError(f"{len(values)} outputs for {len(truth)} targets", where="targets")
+    if not np.isin(truth, (0, 1)).all() or truth.min() == truth.max():
+        raise DataError("expected rows of both kinds, 0 (normal) and 1 (anomaly)", where="targets")
+    return np.where(np.isfinite(values), values, np.finfo(np.float64).max), truth == 1
+
+
+def metric(outputs: Outputs, targets: np.ndarray) -> float:
+    """The chance that an anomaly scores above a normal row, ties half."""
+    return auc(*_checked(outputs, targets))
+
+
+def per_sample(outputs: Outputs, targets: np.ndarray) -> None:
+    """An AUC is no mean over samples."""
+
+
+def extra_metrics(outputs: Outputs, targets: np.ndarray) -> dict[str, float]:
+    """`recall_at_5_percent`: the share of anomalies above the score that one normal row in twenty exceeds."""
+    values, faults = _checked(outputs, targets)
+    threshold = np.quantile(values[~faults], 1 - FALSE_ALARMS)
+    return {"recall_at_5_percent": float((values[faults] > threshold).mean())}
+
+
+def per_class(outputs: Outputs, targets: np.ndarray, labels: Sequence[str]) -> dict[str, dict[str, float]]:
+    """{label: {"metric": share on its own side of that threshold, "n": rows}}."""
+    values, faults = _checked(outputs, targets)
+    above = values > np.quantile(values[~faults], 1 - FALSE_ALARMS)
+    return {
+        str(labels[0]): {"metric": float((~above[~faults]).mean()), "n": int((~faults).sum())},
+        str(labels[1]): {"metric": float(above[faults].mean()), "n": int(faults.sum())},
+    }
+
+
+def chance(targets: np.ndarray) -> float:
+    """An answer that looks at no row ranks every second pair right."""
+    return 0.5
+
+
+def decisions(outputs: Outputs) -> np.ndarray:
+    """The scores, (N, 1)."""
+    return scores(outputs)[:, None]
+
+
+def alike(outputs: Outputs, others: Outputs) -> np.ndarray:
+    """bool (N,): scores that differ by at most `TOLERANCE` of the range of `outputs`' scores, or of their own size."""
+    first, second = scores(outputs), scores(others)
+    return np.asarray(np.abs(first - second) <= np.maximum(TOLERANCE * np.ptp(first), TOLERANCE * np.abs(first)))
+
+
+def margins(outputs: Outputs) -> np.ndarray:
+    """How far each score may move and still be alike, float64 (N,)."""
+    values = scores(outputs)
+    spread = float(np.ptp(values)) if len(values) else 0.0
+    return np.asarray(TOLERANCE * np.maximum(spread, np.abs(values)))
+
+
+def decode(outputs: Outputs, labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
+    """Per sample `score` (None where it is not finite), and the same in words in `label`."""
+    tables = []
+    for value in scores(outputs):
+        finite = bool(np.isfinite(value))
+        tables.append(
+            {"label": f"score {value:.4g}" if finite else "undecided", "score": float(value) if finite else None}
+        )
+    return tables
+
+
+def describe(target: Any, labels: Sequence[str]) -> str:
+    """The name of the kind of row."""
+    return str(labels[int(np.ravel(target)[0])])
+
+
+def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where: str) -> np.ndarray:
+    """The targets: 0 and 1 mean the same in all data of the format."""
+    return np.asarray(targets)
+
+
+def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
+    """The row in words."""
+    return {"text": columns.shown(raw)}

@@ -1,0 +1,54 @@
+"""A number from the numbers and categories of a row, in the unit of its column; the metric is the mean absolute error.
+
+Outputs are float (N, 1), judged as `control` judges its values; a raw sample is a row of a table (`inputs.columns`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...core.metric import Metric
+from ...inputs import columns
+from ...inputs.columns import configure, preprocess, read
+from ..control.decoding import (
+    EXTRA_METRICS,
+    alike,
+    chance,
+    decisions,
+    decode,
+    describe,
+    extra_metrics,
+    join,
+    margins,
+    metric,
+    per_class,
+    per_sample,
+)
+
+__all__ = [
+    "EXTRA_METRICS",
+    "METRIC",
+    "alike",
+    "chance",
+    "configure",
+    "decisions",
+    "decode",
+    "describe",
+    "draw",
+    "extra_metrics",
+    "join",
+    "margins",
+    "metric",
+    "per_class",
+    "per_sample",
+    "preprocess",
+    "read",
+]
+
+METRIC = Metric("mean absolute error", higher_is_better=False, max_drop_relative=0.05, chance="the median")
+
+
+def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
+    """The row in words."""
+    return {"text": columns.shown(raw)}

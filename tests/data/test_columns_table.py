@@ -1,0 +1,90 @@
+"""Tables of numbers and categories: what is read, divided, told and refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeft import data
+from edgeft.config.recipe import Data
+from edgeft.core.errors import DataError
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def opened(path: Path, form: str = "table", label: str = "kind", **options: Any) -> data.Dataset:
+    return data.open(Data(format=form, path=str(path), label=label, options=options))
+
+
+def rows(count: int = 40) -> str:
+    lines = ["id;size;colour;kind"]
+    lines += [f"r{i};{i % 7},0;{'red' if i % 3 else 'blue'};{'b' if i % 2 else 'a'}" for i in range(count)]
+    return "\n".join(lines).replace(",0", ".0") + "\n"
+
+
+def test_a_table_is_divided_by_class_and_its_columns_are_learned_from_train(tmp_path: Path) -> None:
+    dataset = opened(write(tmp_path / "t.csv", rows()), ignore=("id",))
+    assert dataset.labels == ("a", "b") and {n: len(s) for n, s in dataset.splits.items()} == {
+        "train": 28,
+        "val": 6,
+        "test": 6,
+    }
+    size, colour = dataset.facts["columns"]
+    train = dataset.split("train")
+    assert size["mean"] == pytest.approx(np.mean([float(train.raw(i)["values"][0]) for i in range(28)]))
+    assert colour["values"] == ["blue", "red"] and dataset.facts["inputs"] == 3
+    assert any("separated by ';'" in note for note in dataset.notes)
+    assert train.source(0).startswith(str(tmp_path / "t.csv:"))
+
+
+def test_files_of_splits_and_gaps_that_are_told(tmp_path: Path) -> None:
+    for name, count in (("train", 30), ("val", 6), ("test", 6)):
+        text = rows(count).replace(";0.0;", ";;")
+        write(tmp_path / "folder" / f"machines_{name}.csv", text)
+    dataset = opened(tmp_path / "folder")
+    assert len(dataset.split("test")) == 6
+    assert any("size: 5 of 30 training rows have no value" in note for note in dataset.notes)
+    assert any("id: nearly every row has a value of its own" in note for note in dataset.notes)
+
+
+def test_numbers_to_predict(tmp_path: Path) -> None:
+    dataset = opened(write(tmp_path / "t.csv", rows()), "table-values", "size", ignore=("id",))
+    assert dataset.labels == ("size",) and dataset.split("train").targets.shape == (28, 1)
+    with pytest.raises(DataError, match="'a' in the column 'kind' is no finite number") as caught:
+        opened(write(tmp_path / "t.csv", rows()), "table-values", "kind")
+    assert caught.value.where == f"{tmp_path / 't.csv'}:2"
+
+
+def test_training_sees_normal_rows_alone(tmp_path: Path) -> None:
+    text = rows().replace(";b\n", ";broken\n", 8).replace(";b\n", ";a\n")
+    dataset = opened(write(tmp_path / "t.csv", text), "table-anomaly", normal="a")
+    assert dataset.labels == ("normal", "anomaly")
+    counts = {name: int(split.targets.sum()) for name, split in dataset.splits.items()}
+    assert counts == {"train": 0, "val": 4, "test": 4} and sum(map(len, dataset.splits.values())) == 40
+    with pytest.raises(DataError, match=r"data\.normal"):
+        opened(tmp_path / "t.csv", "table-anomaly")
+    with pytest.raises(DataError, match="no anomaly"):
+        opened(write(tmp_path / "t.csv", rows().replace(";b\n", ";a\n")), "table-anomaly", normal="a")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size,kind\n" + "1,a\n2,b,c\n" * 5, "rows cannot be used"),
+        ("size,kind\n" + "1,\n" * 5, "rows cannot be used"),
+        ("size,size,kind\n1,2,a\n", "name every column"),
+        ("size,colour\n1,red\n", "no column 'kind'"),
+        ("kind\na\nb\n", "no column beside the target"),
+        ("size,kind\n" + ",a\n,b\n" * 9, "no value in any training row"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        opened(write(tmp_path / "t.csv", text))
