@@ -43,7 +43,18 @@ _FUNCTIONS = {
     "verify": "edgeft.api",
 }
 
-__all__ = ["__version__", "bench", "check", "export", "load", "personalize", "predict", "report", "tune", "verify"]
+__all__ = [
+    "__version__",
+    "bench",
+    "check",
+    "export",
+    "load",
+    "personalize",
+    "predict",
+    "report",
+    "tune",
+    "verify",
+]
 
 if TYPE_CHECKING:
     from .api import bench as bench

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import places
 from .core.errors import RecipeError, UsageError, need
+from .core.files import claim_out, no_empty_folder, user_path
 
 if TYPE_CHECKING:
     from .bundle.reader import Bundle
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def _silent(text: str) -> None:
-    del text
+def _silent(text: str) -> None: ...
 
 
 def _need_host_half() -> None:
@@ -49,13 +49,13 @@ def read_recipe(
     elif isinstance(recipe, Mapping):
         resolved = recipes.from_table(dict(recipe), "the table given")
     else:
-        resolved = recipes.load(Path(recipe))
+        resolved = recipes.load(user_path(recipe))
     return recipes.override(resolved, list(overrides)) if overrides else resolved
 
 
 def read_run_recipe(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe:
     """The resolved recipe that a run directory keeps; raises `RunError`-like `RecipeError` where there is none."""
-    path = Path(run) / "recipe.toml"
+    path = user_path(run) / "recipe.toml"
     if not path.is_file():
         raise RecipeError("no run here: it has no recipe.toml", where=str(run), remedy="edgeft tune --out ...")
     return read_recipe(path, overrides)
@@ -69,6 +69,7 @@ def tune(
     resume: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
+    page: str | os.PathLike[str] | None = None,
     allow_code: bool = False,
     model: Any = None,
     dataset: Any = None,
@@ -80,15 +81,13 @@ def tune(
     `recipe` is a path, a table or a `Recipe`; None is the embedded one. `out` is the run directory (a new one below
     `runs/` when None); it must be absent or empty unless `overwrite`, or with `resume` an earlier run. `model` (a
     `torch.nn.Module`) and `dataset` (an `edgeft.data.Dataset`) replace those of the recipe. Returns summary.json's
-    content with `run`, its directory; with `dry_run` the plan, and nothing is written.
+    content with `run`, its directory; with `dry_run` the plan, and only `page` (samples with labels) is written.
 
     Raises `RecipeError`, `DataError`, `ModelError`, `UsageError` (an `out` that is not empty), `SystemFailure`.
     """
-    from .core.files import claim_out, no_empty_folder
-
     _need_host_half()
     resolved = read_recipe(recipe, overrides)
-    folder = Path(out) if out is not None else places.new_run(resolved.name)
+    folder = user_path(out) if out is not None else places.new_run(resolved.name)
     with no_empty_folder(folder):
         # one process of a distributed run claims the folder; the others would find it taken
         if not resume and not dry_run and os.environ.get("RANK", "0") == "0":
@@ -101,6 +100,7 @@ def tune(
             resume=resume,
             allow_code=allow_code,
             dry_run=dry_run,
+            page=None if page is None else places.claim_file(user_path(page), overwrite=overwrite),
             model=model,
             dataset=dataset,
             progress=progress,
@@ -131,7 +131,7 @@ def export(
 
     Raises `UsageError` (an unknown target, a bundle that exists), `RunError`, `Missing` (a runtime's extra).
     """
-    if run is not None and Path(run).suffix == ".onnx":
+    if run is not None and user_path(run).suffix == ".onnx":
         raise UsageError(
             "exporting a third-party .onnx model is not in this version",
             where=str(run),
@@ -143,7 +143,7 @@ def export(
     for name in names:  # a misspelt name is refused before anything heavy is imported
         profiles.load(name)
     _need_host_half()
-    folder = Path(run) if run is not None else places.latest_run()
+    folder = user_path(run) if run is not None else places.latest_run()
     if not names:
         names = list(read_run_recipe(folder, overrides).export.targets)
     from .export.run import export as lower
@@ -151,7 +151,7 @@ def export(
     return lower(
         folder,
         names,
-        Path(out) if out is not None else places.BUNDLES,
+        user_path(out) if out is not None else places.BUNDLES,
         ptq=ptq,
         strict=strict,
         overwrite=overwrite,
@@ -182,7 +182,7 @@ def verify(
     from .verify.run import run
 
     opened = load(bundle)
-    data = Path(data) if data is not None else None
+    data = user_path(data) if data is not None else None
     if device:
         from .devices import registry as devices
         from .verify import isolated
@@ -192,7 +192,7 @@ def verify(
         options = {"data": carried, "threads": threads, "state": state and str(state), "where": machine.where}
         report = isolated.on_device(opened, machine, **options, most=samples)
         return {**report, "path": str(opened.path), "device": machine.name}
-    state = Path(state) if state is not None else None
+    state = user_path(state) if state is not None else None
     report = run(opened, data=data, threads=threads, state=state, most=samples, say=say or _silent)
     return {**report, "path": str(opened.path)}
 
@@ -228,7 +228,7 @@ def personalize(
         raise UsageError("A rollback trains nothing and takes no data.", where="--data", remedy="leave out one of them")
     if device and not rollback and (data is None or stream is not None):
         raise UsageError("A device trains on files only.", where=device, remedy="pass data, a folder or file")
-    opened, path = load(bundle), None if state is None else Path(state)
+    opened, path = load(bundle), None if state is None else Path(state) if device else user_path(state)
     options: dict[str, Any] = {"steps": steps, "rate": rate, "seed": seed, "threads": threads}
     options["state"] = None if path is None else str(path)
     if device:
@@ -238,14 +238,14 @@ def personalize(
         machine = devices.get(device, say or _silent)
         if data is None:
             return elsewhere.rollback(machine, opened.path, path)
-        return elsewhere.run(machine, opened.path, Path(data), options)
+        return elsewhere.run(machine, opened.path, user_path(data), options)
     from .personalize import run as on_device
 
     if rollback:
         return on_device.rollback(opened, path)
     from .report import learned
 
-    folder = Path(data) if data is not None else None
+    folder = user_path(data) if data is not None else None
     result = on_device.run(opened, folder, stream=stream, **options, say=say or _silent)
     learned.write(result, say or _silent)
     return result
@@ -274,27 +274,29 @@ def predict(
     """
     from .predict import predict as run
 
-    names = [os.fspath(name) for name in inputs]
-    out, state = (None if path is None else Path(path) for path in (out, state))
-    return run(load(bundle), names, top=top, threads=threads, out=out, overwrite=overwrite, state=state)
+    options: dict[str, Any] = {"top": top, "threads": threads, "overwrite": overwrite}
+    out, state = (None if path is None else user_path(path) for path in (out, state))
+    return run(load(bundle), [os.fspath(name) for name in inputs], out=out, state=state, **options)
 
 
 def report(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    out: str | os.PathLike[str] = "report.html",
+    out: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Write bundles, run directories and stores of baselines as one self-contained offline HTML page, and return `out`.
+    """Write bundles, run directories and stores of baselines as one self-contained offline HTML page; returns its path.
 
-    Raises `UsageError` where `out` exists (unless `overwrite`), `BundleError` or `RunError` for a folder that is none
-    of the three or is damaged, `SystemFailure`.
+    `out` None is `report.html` in the folder of `paths` where there is one, which replaces that of an earlier call, and
+    in the current folder where there are several. Raises `UsageError` where another `out` exists (unless `overwrite`),
+    `BundleError` or `RunError` for a folder that is none of the three or is damaged, `SystemFailure`.
     """
     from .report import write
 
-    folders = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    page = places.claim_file(Path(out), overwrite=overwrite)
-    write([Path(folder) for folder in folders], page)
+    folders = [user_path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    inside = out is None and len(folders) == 1
+    page = folders[0] / "report.html" if inside else user_path(out or "report.html")
+    write(folders, page if inside else places.claim_file(page, overwrite=overwrite))
     return page
 
 
@@ -335,7 +337,7 @@ def bench(
     from .devices import bench as benches
     from .devices import registry as devices
 
-    root = Path(baselines) if baselines is not None else places.BASELINES
+    root = user_path(baselines) if baselines is not None else places.BASELINES
     machine = devices.get(device, say or _silent)
     if search:
         if against is not None or accept or calibrate or tolerance is not None:
@@ -364,7 +366,7 @@ def load(bundle: str | os.PathLike[str] | Bundle) -> Bundle:
     """Open a bundle and check every file of it; raises `BundleError` naming what is wrong."""
     from .bundle import reader as bundles
 
-    return bundle if isinstance(bundle, bundles.Bundle) else bundles.open(Path(bundle))
+    return bundle if isinstance(bundle, bundles.Bundle) else bundles.open(user_path(bundle))
 
 
 def check(
@@ -385,7 +387,7 @@ def check(
     from .config import target as profiles
 
     name = profiles.load(target).name
-    if isinstance(recipe, (str, os.PathLike)) and Path(recipe).is_dir():
+    if isinstance(recipe, (str, os.PathLike)) and user_path(recipe).is_dir():
         resolved = read_run_recipe(recipe, overrides)
     else:
         resolved = read_recipe(recipe, overrides)

@@ -7,10 +7,8 @@ from typing import Any
 
 import click
 
-from .frame import Console, Outcome
+from .frame import PATH, Console, Outcome
 from .frame import command as _command
-
-_PATH = click.Path(path_type=Path)
 
 
 @_command(
@@ -22,9 +20,9 @@ _PATH = click.Path(path_type=Path)
     edgeft bench new/rpi5 --against old/rpi5
     """,
 )
-@click.argument("bundle", type=_PATH)
+@click.argument("bundle", type=PATH)
 @click.option(
-    "--against", type=_PATH, metavar="BUNDLE", help="Compare with this bundle instead of the accepted baseline."
+    "--against", type=PATH, metavar="BUNDLE", help="Compare with this bundle instead of the accepted baseline."
 )
 @click.option("--accept", is_flag=True, help="Make BUNDLE the baseline that later runs compare with.")
 @click.option(
@@ -43,13 +41,13 @@ _PATH = click.Path(path_type=Path)
     type=click.FloatRange(min=0.1),
     help="Time limit of the measurement.  [default: 3; comparison or calibration 60, less in clear cases; search 120]",
 )
-@click.option("--baselines", type=_PATH, metavar="DIR", help="Folder of accepted bundles.  [default: baselines]")
+@click.option("--baselines", type=PATH, metavar="DIR", help="Folder of accepted bundles.  [default: baselines]")
 @click.option(
     "--cross-host", is_flag=True, help="Accept a baseline from another kind of machine; the verdict is then advisory."
 )
 @click.option("--device", multiple=True, help="Measure on this device: ssh://[user@]host[:port]; may be repeated.")
-@click.option("--junit", type=_PATH, metavar="FILE", help="Write the result as JUnit XML.")
-@click.option("--markdown", type=_PATH, metavar="FILE", help="Write the result as Markdown.")
+@click.option("--junit", type=PATH, metavar="FILE", help="Write the result as JUnit XML.")
+@click.option("--markdown", type=PATH, metavar="FILE", help="Write the result as Markdown.")
 def command(
     console: Console,
     bundle: Path,

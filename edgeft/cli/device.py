@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .frame import SETTINGS, Console, Group, Outcome
+from .frame import SETTINGS, Console, Group, HomePath, Outcome
 from .frame import command as _command
 
 FILES = {name: f"device:{name}_" for name in ("setup", "list", "check")}
@@ -76,7 +76,7 @@ def list_(console: Console) -> Outcome:
     help="Interpreter on the board that has numpy, click and a runtime; for a compiler: the one of its environment.",
 )
 @click.option(
-    "--wheels", type=click.Path(path_type=Path, exists=True), help="Folder of wheels, for a board without a network."
+    "--wheels", type=HomePath(path_type=Path, exists=True), help="Folder of wheels, for a board without a network."
 )
 def setup_(
     console: Console,

@@ -32,6 +32,7 @@ FILES = {
         "personalize": "personalize",
         "targets": "targets",
         "device": "device",
+        "data": "data",
         "report": "report",
         "doctor": "doctor",
     }.items()

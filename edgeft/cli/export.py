@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .frame import Console, Outcome
+from .frame import PATH, Console, Outcome
 from .frame import command as _command
 
 
@@ -17,7 +17,7 @@ from .frame import command as _command
     edgeft export runs/blood-cells-20260101-120000 --target rpi4 --out bundles/second
     """,
 )
-@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=PATH)
 @click.option(
     "--target",
     "targets",
@@ -25,7 +25,7 @@ from .frame import command as _command
     metavar="NAME",
     help="Board to export for (see edgeft targets); may be repeated.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the bundles.  [default: bundles]")
+@click.option("--out", type=PATH, help="Folder of the bundles.  [default: bundles]")
 @click.option("--ptq", is_flag=True, help="Use post-training quantization for a target whose scheme the run lacks.")
 @click.option("--strict", is_flag=True, help="Fail (exit 1) where a gate is inconclusive or could not be verified.")
 @click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a key of the recipe.")

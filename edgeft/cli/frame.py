@@ -14,8 +14,22 @@ import click
 
 from ..core import interrupt
 from ..core.errors import UsageError, nearest
+from ..core.files import user_path
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class HomePath(click.Path):
+    """A path whose leading `~` is the home folder, also where the shell leaves it (`--out=~/runs/1`)."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(user_path(value), param, ctx)
+
+
+#: the type of every option and argument that is a path on this machine
+PATH = HomePath(path_type=Path)
 
 
 @dataclass

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .frame import Console, Outcome
+from .frame import PATH, Console, Outcome
 from .frame import command as _command
 
 
@@ -20,7 +20,7 @@ from .frame import command as _command
     """,
 )
 @click.argument("task", default="")
-@click.option("--out", type=click.Path(path_type=Path), default="recipe.toml", show_default=True, help="File to write.")
+@click.option("--out", type=PATH, default="recipe.toml", show_default=True, help="File to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def command(console: Console, task: str, out: Path, overwrite: bool) -> Outcome:
     """Write a commented recipe.toml for TASK."""

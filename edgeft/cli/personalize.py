@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .frame import Console, Outcome
+from .frame import PATH, Console, Outcome
 from .frame import command as _command
 
 
@@ -17,8 +17,8 @@ from .frame import command as _command
     edgeft personalize bundles/rpi5 --rollback            # back to the version before
     """,
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="New labelled samples in the format of the recipe.")
+@click.argument("bundle", type=PATH)
+@click.option("--data", type=PATH, help="New labelled samples in the format of the recipe.")
 @click.option("--steps", type=click.IntRange(min=0), help="Training steps; 0 = class means.  [default: as exported]")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Learning rate.  [default: as exported]")
 @click.option(

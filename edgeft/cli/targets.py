@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .frame import SETTINGS, Console, Group, Outcome
+from .frame import PATH, SETTINGS, Console, Group, Outcome
 from .frame import command as _command
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def show_(console: Console, name: str) -> Outcome:
 
 @_command("check", examples="edgeft targets check coral runs/blood-cells-20260101-120000")
 @click.argument("name")
-@click.argument("run", metavar="RUN|RECIPE", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN|RECIPE", type=PATH)
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
 def check_(console: Console, name: str, run: Path, allow_code: bool) -> Outcome:
     """Check before training whether the board NAME can run the model of RUN (or of a recipe file)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..core.errors import UsageError
-from .frame import Console, Outcome
+from .frame import PATH, Console, Outcome
 from .frame import command as _command
 
 
@@ -21,11 +21,14 @@ from .frame import command as _command
     edgeft tune --resume runs/blood-cells-20260101-120000
     """,
 )
-@click.argument("recipe", required=False, type=click.Path(path_type=Path))
+@click.argument("recipe", required=False, type=PATH)
 @click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a key of the recipe.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<name>-<time>]")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue an interrupted run.")
-@click.option("--dry-run", is_flag=True, help="Read data and model, print what would be done, write nothing.")
+@click.option("--out", type=PATH, help="Run directory.  [default: runs/<name>-<time>]")
+@click.option("--resume", type=PATH, metavar="DIR", help="Continue an interrupted run.")
+@click.option(
+    "--dry-run", is_flag=True, help="Read data and model, print what would be done, write nothing but --page."
+)
+@click.option("--page", type=PATH, help="With --dry-run: write samples with labels as a page.")
 @click.option("--overwrite", is_flag=True, help="Write into an --out that is not empty.")
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
 def command(
@@ -35,6 +38,7 @@ def command(
     out: Path | None,
     resume: Path | None,
     dry_run: bool,
+    page: Path | None,
     overwrite: bool,
     allow_code: bool,
 ) -> Outcome:
@@ -54,6 +58,8 @@ def command(
             "--resume continues a run by its own recipe, in its own folder: leave out RECIPE and --out",
             remedy=f"edgeft tune --resume {shlex.quote(str(resume))}",
         )
+    if page is not None and not dry_run:
+        raise UsageError("--page goes with --dry-run", remedy="edgeft data check RECIPE writes it, too")
     loaded = api.read_recipe(recipe, overrides) if resume is None else api.read_run_recipe(resume, overrides)
     folder = resume or out or places.new_run(loaded.name)
     if not dry_run:
@@ -64,6 +70,7 @@ def command(
         resume=resume is not None,
         overwrite=overwrite,
         dry_run=dry_run,
+        page=page,
         allow_code=allow_code,
         progress=console.progress,
         say=console.say,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .frame import Console, Outcome
+from .frame import PATH, Console, Outcome
 from .frame import command as _command
 
 
@@ -18,10 +18,10 @@ from .frame import command as _command
     edgeft verify bundles/* --data data/blood       # accuracy and agreement too
     """,
 )
-@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", type=click.Path(path_type=Path))
+@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", type=PATH)
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Labelled data in the recipe's format (its test split, else all of it); adds accuracy and agreement.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")

@@ -37,7 +37,10 @@ def pairs(table: Mapping[str, Any]) -> str:
 
 def plan(result: Mapping[str, Any]) -> str:
     """What `--dry-run` reports: counts and memory, then the targets' compatibility problems."""
-    shown_elsewhere = ("objections", "learns", "moving_bytes", "updated_parameters", "total_parameters", "notes")
+    shown_elsewhere = (
+        *("objections", "learns", "moving_bytes", "updated_parameters", "total_parameters", "notes"),
+        *("data", "samples", "labels", "task", "page"),
+    )
     learned = f"{result['updated_parameters']:,} of {result['total_parameters']:,} in {len(result['learns'])} tensors"
     figures = {
         **{key: value for key, value in result.items() if key not in shown_elsewhere},
@@ -48,7 +51,50 @@ def plan(result: Mapping[str, Any]) -> str:
     tables_of_problems = [
         objections({"target": name, "objections": problems}) for name, problems in result["objections"].items()
     ]
-    return "\n".join([pairs(figures), *map(words.line, result.get("notes", ())), *tables_of_problems])
+    page = [f"page: {result['page']}"] if result.get("page") else []
+    return "\n".join(
+        [
+            *understood(result["data"]),
+            "",
+            pairs(figures),
+            *map(words.line, result.get("notes", ())),
+            *tables_of_problems,
+            *page,
+        ]
+    )
+
+
+def data(result: Mapping[str, Any]) -> str:
+    """What `edgeft data check` reports: what was understood, then what a user should know of it."""
+    return "\n".join([*understood(result), *([f"page: {result['page']}"] if result.get("page") else [])])
+
+
+def understood(result: Mapping[str, Any]) -> list[str]:
+    """The lines of an overview of data, see `data.overview`."""
+    splits = ", ".join(f"{name} {count:,}" for name, count in result["splits"].items())
+    figures: dict[str, Any] = {"data": result["path"], "format": f"{result['format']}, for {result['task']}"}
+    if result.get("recognized_by"):
+        figures["recognized by"] = result["recognized_by"]
+    figures |= {"splits": splits, **({"samples": result["inputs"]} if result.get("inputs") else {})}
+    lines = text.table([], [(key, words.line(value)) for key, value in figures.items()])
+    lines += ["", *_label_table(result)] if result["counts"]["by_label"] else []
+    for title, key in (("left out", "left_out"), ("imbalance", "imbalance"), ("leaks", "leaks"), ("notes", "notes")):
+        if result[key]:
+            lines += ["", f"{title}:", *(f"  {words.line(line)}" for line in result[key])]
+    if not (result["leaks"] or result["imbalance"]):
+        lines += ["", "no leaks between splits and no imbalance that a user should know of"]
+    return lines
+
+
+def _label_table(result: Mapping[str, Any]) -> list[str]:
+    """The labels, most frequent first, with their counts in each split."""
+    by_label, splits = result["counts"]["by_label"], list(result["splits"])
+    order = sorted(by_label, key=lambda label: -sum(by_label[label].values()))
+    rows = [
+        (words.line(label)[:40], *(f"{by_label[label].get(name, 0):,}" for name in splits)) for label in order[:_MOST]
+    ]
+    more = [f"... and {len(order) - _MOST} more labels"] if len(order) > _MOST else []
+    return [*text.table((result["counts"]["unit"].upper(), *splits), rows), *more]
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, str]:

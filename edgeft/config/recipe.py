@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from ..core.errors import RecipeError, UsageError, nearest
 from ..plugins import DATA_FORMATS, MODEL_SOURCES, NUMBER_FORMATS, TASKS, Registry
-from . import data_keys, tables
+from . import data_keys, recipe_paths, tables
 from .scheme import EMBEDDINGS
 
 
@@ -251,7 +251,7 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Recip
         if key not in known and elsewhere and not isinstance(value, dict):
             places = " or ".join(f"[{name}]" for name in elsewhere)
             raise source.fail((key,), f"unknown key {key!r}", f"it belongs into {places}")
-    recipe = tables.build(Recipe, data_keys.parted(table, keys_of(Data), source), source)
+    recipe: Recipe = recipe_paths.at_home(tables.build(Recipe, data_keys.parted(table, keys_of(Data), source), source))
     _check(recipe, source)
     return recipe
 
@@ -292,6 +292,7 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
     for key in POSITIVE:
         if value_of(recipe, key) == 0:
             raise fail(key, "must be above 0")
+    recipe_paths.check(recipe, fail)
     data_keys.check(recipe.data, fail)
     if not re.fullmatch(r"\w[\w. -]{0,99}", recipe.name):
         raise fail("name", f"cannot be {recipe.name!r}: it names folders", "use letters, digits, '-', '_', '.', spaces")

@@ -33,6 +33,11 @@ _DOTTED = rf"{_PART}(?:\s*\.\s*{_PART})*"
 _HEADER = re.compile(rf"\s*\[\[?\s*({_DOTTED})\s*\]")
 _ASSIGN = re.compile(rf"\s*({_DOTTED})\s*=")
 _TOKEN = re.compile(r'"""|\'\'\'|"(?:\\.|[^"\\])*"|\'[^\']*\'|#.*|[\[\]{}]')
+#: what to do about a path of Windows in double quotes
+BACKSLASH = (
+    'a backslash in double quotes begins an escape: write the path with slashes, "C:/data/cells", or in single '
+    "quotes, 'C:\\data\\cells'"
+)
 BARE = re.compile(r"[A-Za-z0-9_-]+")  # a key that needs no quotes
 
 
@@ -81,11 +86,12 @@ def parse(source: Source) -> dict[str, Any]:
     except ValueError as problem:  # TOMLDecodeError is one; an integer of thousands of digits is another
         message = str(problem)
         position = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
-        where = source.name
+        where, remedy = source.name, ""
         if position:
             line = int(position[1]) if position[1] else source.text.rstrip().count("\n") + 1
             where, message = f"{where}:{line}", message[: position.start()]
-        raise source.error(f"not valid TOML: {message}", where=where) from problem
+            remedy = BACKSLASH if re.search(r'"[^"]*\\', source.text.split("\n")[line - 1]) else ""
+        raise source.error(f"not valid TOML: {message}", where=where, remedy=remedy) from problem
 
 
 def _key(dotted: str) -> Key:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -37,7 +38,7 @@ class EdgeftError(Exception):
         self.message, self.where, self.remedy = message, where, remedy
 
     def __str__(self) -> str:
-        text = f"{self.where}: {self.message}" if self.where else self.message
+        text = f"{self.where}: {_without_folder(self.message, self.where)}" if self.where else self.message
         return f"{text}\n  → {self.remedy}" if self.remedy else text
 
     def as_dict(self) -> dict[str, object]:
@@ -49,6 +50,15 @@ class EdgeftError(Exception):
             "remedy": self.remedy,
             "exit_code": self.exit_code,
         }
+
+
+def _without_folder(message: str, where: str) -> str:
+    """The message with files named from the folders of `where`, whose full path stands before it."""
+    path = re.split(r":\d|: |\[", where)[0]
+    while path.count("/") > 1:
+        message = re.sub(rf"(?<![\w./~-]){re.escape(path)}/(?=\w)", "", message)
+        path = path.rpartition("/")[0]
+    return message
 
 
 class UsageError(EdgeftError):

@@ -15,6 +15,11 @@ from typing import Any
 from .errors import BundleError, SystemFailure, UsageError
 
 
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """The path with a leading `~` or `~user` replaced by the home folder; of an unknown user it stays as written."""
+    return Path(os.path.expanduser(os.fspath(path)))
+
+
 @contextlib.contextmanager
 def system_errors(path: Path | str) -> Iterator[None]:
     """Turn an OSError of the body (disk full, no permission) into `SystemFailure` (exit 6) naming `path`."""

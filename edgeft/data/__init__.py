@@ -6,6 +6,8 @@
     transcripts.py    sounds with transcripts, of the format "wav-folder"
     interactions.py   rows of ratings
     data_yaml.py      the data.yaml of YOLO's format
+    glimpse.py        a first look at a path; recognize.py, by which formats know their data; understand.py asks them
+    overview.py       what was understood of data, as JSON values
     similar.py        near duplicates of pictures; similar_sounds.py those of sounds
 
 `open(spec)` finds the format among those of edgeft and of plug-ins (`edgeft.plugins.DATA_FORMATS`, entry-point group
@@ -14,21 +16,35 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ..config import recipe
 from ..core.errors import RecipeError, UsageError
+from ..core.files import user_path
 from ..plugins import DATA_FORMATS, TASKS
 from .again import source
-from .checks import calibration_indices, check, extreme_rows, fingerprint, overlap, require_disjoint
+from .checks import (
+    Findings,
+    calibration_indices,
+    check,
+    examine,
+    extreme_rows,
+    fingerprint,
+    overlap,
+    require_disjoint,
+)
 from .record import Format
 from .samples import WHOLE, Dataset, Split
 
 __all__ = [
     "WHOLE",
     "Dataset",
+    "Findings",
     "Format",
     "Split",
     "calibration_indices",
     "check",
+    "examine",
     "extreme_rows",
     "fingerprint",
     "open",
@@ -56,6 +72,7 @@ def open(spec: recipe.Data, task: str = "") -> Dataset:
             where="data.format",
             remedy=f"{task} takes {', '.join(formats)}; {form.name} is for {', '.join(takers)}",
         )
+    spec = dataclasses.replace(spec, path=str(user_path(spec.path))) if spec.path else spec
     dataset: Dataset = form.open(form.with_options(spec))
     unread = form.unread(spec)
     if unread:

@@ -4,60 +4,147 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .. import tasks
 from ..core.errors import DataError, UsageError, nearest
+from ..tasks import LabelCounts, Task
 from . import similar, similar_sounds
 from .samples import NAMES, Dataset, Split, content_digest, listed
 
 #: the largest class over the smallest one, from where on it is reported.
 IMBALANCE = 5.0
+#: bins of the range of recorded values, and the share of the values in the fullest from where on it is reported.
+BINS, CONSTANT = 20, 0.6
 #: samples of all splits together up to which every pixel is compared; above it names and a part are.
 FULL_LIMIT = 20_000
 CHOICES = ("random", "stratified", "first")
 
 
-def check(dataset: Dataset) -> list[str]:
-    """Warnings for the user about `dataset` (its own notes first): imbalance, exact and near duplicates across splits.
+@dataclass(frozen=True)
+class Findings:
+    """What is to be known of data before they are trusted, as sentences; `limits` say what was not looked at."""
 
-    Decodes every sample of data sets up to 20,000 samples, an even part of larger ones (and says so). Raises
-    `DataError` where a split cannot be used at all.
+    notes: tuple[str, ...]
+    imbalance: tuple[str, ...]
+    leaks: tuple[str, ...]
+    limits: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """All of them in reading order."""
+        return [*self.notes, *self.imbalance, *self.leaks, *self.limits]
+
+
+def examine(dataset: Dataset, task: Task | None = None) -> Findings:
+    """The notes of the data's reader, `imbalance` and `leaks`.
+
+    `task` knows what its targets count (boxes, pixels); without it only classes of samples are. Decodes every sample of
+    data sets up to 20,000 samples, an even part of larger ones (and says so). Raises `DataError` where a split cannot
+    be used at all.
     """
+    uneven = imbalance(dataset, task)
+    shared, limits = leaks(dataset)
+    notes = dict.fromkeys(dataset.notes)  # readers add to them while samples are looked at
+    return Findings(tuple(notes), tuple(uneven), tuple(shared), tuple(limits))
+
+
+def check(dataset: Dataset, task: Task | None = None) -> list[str]:
+    """The lines of `examine`."""
+    return examine(dataset, task).lines()
+
+
+def imbalance(dataset: Dataset, task: Task | None = None) -> list[str]:
+    """A line for each split whose rarest label occurs five times less than the commonest one, or that has none of it,
+    and for recorded values that are nearly always the same."""
+    lines = []
+    for name in (name for name in NAMES if name in dataset.splits):
+        split = dataset.split(name)
+        lines += _balance(split, dataset.labels, task) + _constant_values(split, dataset.labels)
+    return lines
+
+
+def leaks(dataset: Dataset) -> tuple[list[str], list[str]]:
+    """(what splits share: groups such as speakers, equal samples, and samples that are almost equal; what was not
+    looked at)."""
     splits = [dataset.split(name) for name in NAMES if name in dataset.splits]
-    warnings = [line for split in splits for line in _balance(split, dataset.labels)]
+    lines = [line for split in splits[1:] for line in _shared_groups(splits[0], split)]
+    limits = []
     total = sum(map(len, splits))
     if total > FULL_LIMIT:
         share = FULL_LIMIT / total
         splits = [split.subset(np.linspace(0, len(split) - 1, max(1, int(len(split) * share)))) for split in splits]
-        warnings.append(f"looked for duplicates in {sum(map(len, splits))} of {total} samples only")
+        limits.append(f"looked for duplicates in {sum(map(len, splits))} of {total} samples only")
     hashes: dict[str, np.ndarray] = {}
     for i, first in enumerate(splits):
         for second in splits[i + 1 :]:
-            warnings += _leaks(first, second, hashes)
-    return [*dataset.notes, *warnings]
+            lines += _leaks(first, second, hashes, limits)
+    return lines, limits
 
 
-def _balance(split: Split, labels: Sequence[str]) -> list[str]:
-    if split.classes is None or not labels:
+def _balance(split: Split, labels: Sequence[str], task: Task | None) -> list[str]:
+    counted = tasks.count_labels(task, split, labels) if task is not None else _class_counts(split, labels)
+    if counted is None or not counted.balance or not labels or not counted.counts.sum():
         return []
-    counts = np.bincount(split.classes, minlength=len(labels))
+    counts = counted.counts
     single = [label for label, count in zip(labels, counts) if count == 1 < counts.max()]
     lines = [f"{split.name}: only one sample is of {listed(single)}, from which little is learned"] if single else []
-    lines = lines if split.name == "train" else []
+    lines = lines if split.name == "train" and counted.unit == "samples" else []
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] < IMBALANCE * max(1, counts[least]):
         return lines
+    ratio = f"{counts[most] / counts[least]:.0f}:1" if counts[least] else "none at all"
+    if counted.unit != "samples":
+        return [
+            f"{split.name}: classes are unbalanced, {labels[most]} has {counts[most]} {counted.unit} and "
+            f"{labels[least]} {counts[least]} ({ratio}); rare classes are learned last and hardly move the mean: look "
+            "at the result of each class"
+        ]
     mend = ', or learn with train.class_weights = "balanced"' if split.name == "train" else ""
     return [
         *lines,
         f"{split.name}: classes are unbalanced, {labels[most]} has {counts[most]} samples and {labels[least]} "
-        f"{counts[least]}; accuracy alone may mislead, look at the worst class{mend}",
+        f"{counts[least]} ({ratio}); accuracy alone may mislead, look at the worst class{mend}",
     ]
 
 
-def _leaks(first: Split, second: Split, hashes: dict[str, np.ndarray]) -> list[str]:
+def _class_counts(split: Split, labels: Sequence[str]) -> LabelCounts | None:
+    return None if split.classes is None else LabelCounts("samples", np.bincount(split.classes, minlength=len(labels)))
+
+
+def _constant_values(split: Split, labels: Sequence[str]) -> list[str]:
+    """A line for each column of recorded values of which most lie in one twentieth of the range."""
+    if split.targets.dtype.kind != "f" or split.targets.ndim != 2 or not len(split):
+        return []
+    lines = []
+    for label, values in zip(labels, split.targets.T):
+        counts, edges = np.histogram(values, bins=BINS)
+        share, at = counts.max() / len(values), int(counts.argmax())
+        if share > CONSTANT and values.min() < values.max():
+            lines.append(
+                f"{split.name}: {share:.0%} of the values of {label} lie between {edges[at]:.3g} and "
+                f"{edges[at + 1]:.3g}, one twentieth of their range: a model that always answers this looks good"
+            )
+    return lines
+
+
+def _shared_groups(first: Split, second: Split) -> list[str]:
+    before, after = set(first.groups), set(second.groups)
+    shared = sorted((before & after) - {""})
+    if not shared:
+        return []
+    kind = getattr(second.pool, "group_name", "group")
+    listed = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+    return [
+        f"possible leak: {len(shared)} of {len(after)} values of {kind!r} in {second.name} are also in {first.name} "
+        f"({listed}): {second.name} does not measure the result on a "
+        f'new {kind}; data.group = "{kind}" keeps them apart where the data is divided here'
+    ]
+
+
+def _leaks(first: Split, second: Split, hashes: dict[str, np.ndarray], limits: list[str]) -> list[str]:
     """What both splits share; `hashes` keeps those of a split by its name for the next pair."""
     lines = []
     same = overlap(first, second)
@@ -91,7 +178,7 @@ def _leaks(first: Split, second: Split, hashes: dict[str, np.ndarray]) -> list[s
             f"{first.name}, for example {second.source(b)} and {first.source(a)}"
         )
     if looked < len(second):
-        lines.append(
+        limits.append(
             f"looked for near duplicates of {first.name} in {looked} of {len(second)} {second.name} samples only: "
             "too many resemble each other"
         )

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..config import data_keys, recipe
 from ..config.tables import Source
 from ..core.errors import RecipeError
+from .glimpse import Glimpse
 from .samples import Dataset
 
 #: keys of [data] that say what a sample becomes, whatever format it comes from; the model or the task reads them
 SAMPLE_KEYS = ("size", "channels", "mean", "std", "resize", "length", "sound")
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """That a path holds data of a format: `why` (a part of a sentence), and keys of [data] to set.
+
+    `certainty` is 3 where names or contents are those of the format alone, 2 where its structure fits, 1 for a guess.
+    """
+
+    why: str
+    certainty: int
+    keys: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -24,7 +38,8 @@ class Format:
     take the format beside the tasks whose record lists it (`Task.formats`); else every task does. `keys` are those
     of [data] that it reads, `options` a dataclass with keys of its own (`edgeft.config.data_keys.option`), whose
     instance `open` finds in `spec.options`. Formats of one `family` hold the same kind of samples, so data in another
-    of them can replace a run's data (`--data`).
+    of them can replace a run's data (`--data`). `recognize(view)` says whether a path looks like data of this format
+    (`edgeft data check`); without it the format must be named.
 
     Raises `InvalidInput` for `options` that are no dataclass with defaults or have a key of every format.
     """
@@ -35,6 +50,7 @@ class Format:
     tasks: tuple[str, ...] = ()
     keys: tuple[str, ...] = ("path", "split", "split_seed")
     family: str = ""
+    recognize: Callable[[Glimpse], Recognized | None] | None = None
     options: type | None = None
 
     def __post_init__(self) -> None:

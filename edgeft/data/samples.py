@@ -95,6 +95,12 @@ class Split:
     def source(self, i: int) -> str:
         return self.pool.source(int(self.indices[i]))
 
+    @property
+    def groups(self) -> list[str]:
+        """What each sample belongs to (its speaker), "" where that is not known; a pool may tell it by `group(i)`."""
+        group = getattr(self.pool, "group", None)
+        return [] if group is None else [group(int(i)) for i in self.indices]
+
     def digest(self, i: int) -> str:
         """sha256 of the decoded content of sample `i`; computed once, then remembered."""
         key = int(self.indices[i])

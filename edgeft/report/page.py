@@ -62,6 +62,12 @@ tr:last-child td{border-bottom:0}
 .wrong{color:var(--bad);font-weight:600}
 .meter{display:flex;height:20px;border-radius:5px;overflow:hidden;background:var(--soft);margin:4px 0 10px}
 .meter i{display:block;background:var(--quantized)}
+.meter.thin{height:8px;margin:6px 0 0;min-width:60px}
+.samples.data .text{max-height:340px}
+.samples.wider.data{grid-template-columns:repeat(auto-fill,minmax(min(310px,100%),1fr))}
+.sample audio{display:block;width:100%;height:34px}
+.legend{display:flex;flex-wrap:wrap;gap:2px 10px;margin:3px 0}
+.key i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:4px;box-shadow:0 0 0 1px var(--line)}
 details{margin-top:10px}summary{cursor:pointer;color:var(--muted);font-size:13px}
 pre{background:var(--soft);border-radius:8px;padding:12px 14px;overflow-x:auto;font-size:13px;margin:0}
 code{font-size:.92em}
@@ -127,14 +133,15 @@ def details(title: str, *children: Any) -> ET.Element:
     return el("details", el("summary", title), *children)
 
 
-def document(title: str, children: Iterable[Any]) -> str:
+def document(title: str, children: Iterable[Any], generator: str = "edgeft") -> str:
     """The whole page: one file, no script, nothing loaded from anywhere (the policy in its head says so too)."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
     head = el(
         "head",
         el("meta", charset="utf-8"),
         el("meta", http_equiv="Content-Security-Policy", content=policy),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="generator", content=generator),
         el("title", words.line(title)),
         el("style", STYLE),
     )

@@ -252,6 +252,22 @@ def per_class(
     return out[0]
 
 
+def traces(columns: Mapping[str, Any]) -> ET.Element | None:
+    """Values over steps, one panel a column (at most eight), in the order of the columns."""
+    shown = [(name, np.asarray(values, float)) for name, values in list(columns.items())[:8] if len(values)]
+    if not shown:
+        return None
+    with canvas("traces", WIDE, 0.5 + 0.95 * len(shown)) as (figure, out):
+        grid = figure.subplots(len(shown), 1, squeeze=False, sharex=True)
+        for axes, (name, values) in zip(grid[:, 0], shown):
+            axes.plot(values, color=QUANTIZED, linewidth=1.2)
+            axes.grid(True, axis="y")
+            axes.tick_params(axis="y", labelcolor=MUTED, labelsize=8)
+            axes.set_title(_label(name), fontsize=9.5, loc="left")
+        grid[-1, 0].set_xlabel("step")
+    return out[0]
+
+
 def layers(rows: Sequence[Mapping[str, Any]], most: int = 24) -> ET.Element | None:
     """Signal to quantization noise of each layer in dB, the worst on top."""
     entries = [(value, _layer(row)) for row in rows if (value := words.finite(row.get("sqnr_db"))) is not None]

@@ -56,6 +56,8 @@ class Session:
     _scratch: Any = None  # where they lie until a run directory has them
     #: the model is the caller's own object
     own_model: bool = False
+    #: what was found in the data
+    findings: data.Findings | None = None
 
     @property
     def schemes(self) -> dict[str, Scheme]:
@@ -90,6 +92,15 @@ class Session:
             self.spec["files"] = {**self.spec.get("files", {}), **{k: str(p) for k, p in self.learned.items()}}
 
 
+def _examined(dataset: data.Dataset | None, recipe_: Recipe, task: Any, say: Say) -> tuple[data.Dataset, data.Findings]:
+    """The data of a recipe unless they are given, and what a user should know of them, which is said."""
+    dataset = dataset or data.open(recipe_.data, recipe_.task)
+    findings = data.examine(dataset, task)
+    for warning in findings.lines():
+        say(f"warning: {warning}")
+    return dataset, findings
+
+
 def open_session(
     recipe_: Recipe,
     *,
@@ -97,20 +108,19 @@ def open_session(
     model: nn.Module | None = None,
     dataset: data.Dataset | None = None,
     learned: Path | None = None,
+    warn: bool = True,
     say: Say = silent,
 ) -> Session:
     """Read data and model of a recipe; `model` and `dataset` replace the recipe's own (the Python API).
 
     `learned` is the folder where an earlier run keeps what its task learned from the training data; without it that is
-    learned anew, into a temporary folder.
+    learned anew, into a temporary folder. `warn` says what is found in the data; the session has it as `findings`.
     """
     task = tasks.get(recipe_.task)
     learning = task.learning()
     _refuse_environment(recipe_, task)
     opened = _targets(recipe_, say)
-    dataset = dataset or data.open(recipe_.data, recipe_.task)
-    for warning in data.check(dataset):
-        say(f"warning: {warning}")
+    dataset, findings = _examined(dataset, recipe_, task, say if warn else silent)
     learned_files, scratch = _learned(task, recipe_, dataset, learned, say)
     if learned_files:
         dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
@@ -149,6 +159,7 @@ def open_session(
         learned_files,
         scratch,
         model is not None,
+        findings,
     )
 
 

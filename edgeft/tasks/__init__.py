@@ -17,9 +17,23 @@ import numpy as np
 
 from ..core.metric import Metric
 from ..plugins import TASKS
-from .record import Decisions, Outputs, Task
+from .record import Decisions, LabelCounts, Outputs, Task
+from .show import show
 
-__all__ = ["BUILTIN", "Decisions", "Outputs", "Task", "compared", "draw", "get", "metric_named", "tell"]
+__all__ = [
+    "BUILTIN",
+    "Decisions",
+    "LabelCounts",
+    "Outputs",
+    "Task",
+    "compared",
+    "count_labels",
+    "draw",
+    "get",
+    "metric_named",
+    "show_sample",
+    "tell",
+]
 #: the tasks of edgeft
 BUILTIN = tuple(sorted(TASKS.builtin))
 
@@ -50,6 +64,23 @@ def compared(
 def draw(task: Task, raw: Any, decoded: Mapping[str, Any], target: Any) -> dict[str, Any]:
     """`task.draw`, or `task.draw_beside` where the task draws what is truly there too."""
     return task.draw(raw, decoded) if task.draw_beside is None else task.draw_beside(raw, decoded, target)
+
+
+def show_sample(task: Task, split: Any, i: int, labels: Sequence[str]) -> dict[str, Any]:
+    """Sample `i` of a split with its true answer as a page shows it, see `Task.show_sample`."""
+    if task.show_sample is not None:
+        return task.show_sample(split, i, labels)
+    return {**show(split.raw(i)), "caption": task.describe(split.targets[i], labels)}
+
+
+def count_labels(task: Task, split: Any, labels: Sequence[str]) -> LabelCounts | None:
+    """How often each label occurs in a split; None where its targets have no labels."""
+    if task.count_labels is not None:
+        return task.count_labels(split, labels)
+    numbers = np.asarray(split.targets)
+    if not labels or numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        return None
+    return LabelCounts("samples", np.bincount(numbers, minlength=len(labels)))
 
 
 def get(name: str) -> Task:

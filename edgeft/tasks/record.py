@@ -42,6 +42,19 @@ class Decisions:
     counted: np.ndarray
 
 
+@dataclass(frozen=True)
+class LabelCounts:
+    """How often each label occurs in targets: `counts` (len(labels),) of `unit` ("samples", "boxes", "pixels").
+
+    `balance` says whether rare labels are a risk that a user should know of: letters of a language are uneven, and
+    that is no fault of the data.
+    """
+
+    unit: str
+    counts: np.ndarray
+    balance: bool = True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """A task. Its functions are numpy, the same on host and board.
@@ -131,6 +144,13 @@ class Task:
     tell: Callable[..., dict[str, Any]] | None = None
     #: (raw, decoded, target) -> as `draw`, with what is true (true boxes, true masks)
     draw_beside: Callable[[Any, Mapping[str, Any], Any], dict[str, Any]] | None = None
+    #: keys of [data] -> whether data that need them are for this task, where several tasks take a format; None: yes
+    suits: Callable[[Mapping[str, Any]], bool] | None = None
+    #: (split, i, labels) -> sample `i` of a `data.Split` with its true answer for a page: the keys of `draw`, `caption`
+    #: (words), `rows` [(name, words)], `legend` {label: (r, g, b)}, `sound` {"samples", "rate"}; None: the raw sample
+    show_sample: Callable[[Any, int, Sequence[str]], dict[str, Any]] | None = None
+    #: (split, labels) -> how often each label occurs; None: samples of each class, where targets are classes
+    count_labels: Callable[[Any, Sequence[str]], LabelCounts] | None = None
     #: (raw, decoded) -> {name: uint8 pixels} that a user may want as files
     pictures: Callable[[Any, Mapping[str, Any]], dict[str, np.ndarray]] | None = None
     #: (spec, raw samples) -> the spec completed by what preprocessing takes from the training samples

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..config import recipe, target
+from ..data.overview import overview
+from ..data_check import write_page
 from ..learning import balance
 from ..quantize.parts import insert_parts
 from ..session.session import Session
 from . import learning, lora, updates
 from .memory import moving_bytes
+
+
+def dry(session: Session, page: Path | None = None) -> dict[str, Any]:
+    """`plan`; with `page`, also the page of `edgeft data check`: samples drawn with their labels."""
+    result = plan(session)
+    if page is not None:
+        write_page(page, {**result["data"], "name": session.recipe.name}, session.dataset, session.task)
+    return {**result, "page": None if page is None else str(page)}
 
 
 def plan(session: Session) -> dict[str, Any]:
@@ -37,6 +48,7 @@ def plan(session: Session) -> dict[str, Any]:
         "task": session.recipe.task,
         "samples": {name: len(split) for name, split in session.dataset.splits.items()},
         "labels": list(session.dataset.labels),
+        "data": overview(session.dataset, session.recipe.data, session.task, session.findings),
         "preprocess": session.spec,
         "policy": session.policy,
         "updated_parameters": updated,

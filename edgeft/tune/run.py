@@ -29,7 +29,7 @@ from .fit import Fitted, Stage, agreed, fit, outcome
 from .frugal import Frugal
 from .groups import qat_groups
 from .memory import moving_bytes
-from .plan import plan, rates, weighted_loss
+from .plan import dry, rates, weighted_loss
 from .start import PLAN, Bar, accelerator_of, check_same_training, no_bar, progress_bar, remove_earlier
 
 #: samples of one evaluation batch: what a cache holds is faster than what memory holds
@@ -43,6 +43,7 @@ def tune(
     resume: bool = False,
     allow_code: bool = False,
     dry_run: bool = False,
+    page: Path | None = None,
     model: nn.Module | None = None,
     dataset: data.Dataset | None = None,
     progress: bool = False,
@@ -64,10 +65,11 @@ def tune(
         model=model,
         dataset=dataset,
         learned=learned if resume else None,
+        warn=not dry_run,  # the plan has it
         say=say,
     )
     if dry_run:
-        return plan(session)
+        return dry(session, page)
     if recipe_.quantize.method != "none":
         calibration_samples(session)  # an empty set is refused now, not after the float stage
         check_keep_float(session)

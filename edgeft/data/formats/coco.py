@@ -16,6 +16,7 @@ from typing import Any
 
 from ...config import recipe
 from ...core.errors import DataError
+from .. import recognize
 from ..annotations import Entry, Finder, Shape, opened
 from ..boxes import Wrong
 from ..folders import folder_named, folders, split_folders
@@ -234,4 +235,5 @@ FORMAT = Format(
     description="Pictures with boxes in COCO's json files.",
     open=open,
     keys=KEYS,
+    recognize=recognize.coco,
 )

@@ -9,7 +9,7 @@ import numpy as np
 from ...config import recipe
 from ...core.errors import DataError
 from ...inputs.picture_file import SUFFIXES
-from .. import pictures
+from .. import pictures, recognize
 from ..folders import Scanned, classes_by_split, visible
 from ..record import Format
 from ..samples import Dataset, Split, complete, require_classes
@@ -82,4 +82,5 @@ FORMAT = Format(
     open=open,
     keys=pictures.KEYS,
     family="pictures",
+    recognize=recognize.image_folder,
 )

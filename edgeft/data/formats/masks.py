@@ -19,7 +19,7 @@ import numpy as np
 from ...config import recipe
 from ...core.errors import DataError, RecipeError, nearest
 from ...inputs import mask, picture_file
-from .. import mask_classes, mask_pairs, pictures
+from .. import mask_classes, mask_pairs, pictures, recognize
 from ..annotations import text_of
 from ..folders import SCAN_LIMIT, Scanned, folder_named, folders, readable, split_folders
 from ..record import Format
@@ -337,4 +337,5 @@ FORMAT = Format(
     description="Pictures with a mask of class numbers or colours each.",
     open=open,
     keys=(*pictures.KEYS, "masks"),
+    recognize=recognize.masks,
 )

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...config import recipe
 from ...core.errors import DataError, nearest
+from .. import recognize
 from ..record import Format
 from ..samples import NAMES, Dataset, Split, complete, require_classes
 
@@ -222,4 +223,5 @@ FORMAT = Format(
     open=open,
     keys=("path", "split", "split_seed"),
     family="pictures",
+    recognize=recognize.npz,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import table
+from .. import recognize, table
 from ..record import Format
 
 FORMAT = Format(
@@ -10,4 +10,5 @@ FORMAT = Format(
     description="Texts with a class each in a Parquet file (extra parquet).",
     open=table.open,
     keys=("path", "split", "split_seed", "text", "label"),
+    recognize=recognize.parquet,
 )

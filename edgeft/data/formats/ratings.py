@@ -17,6 +17,7 @@ import numpy as np
 
 from ...config import recipe
 from ...core.errors import DataError
+from .. import recognize
 from ..delimited import Lines, fields_of, opened, parted, unpacked_name
 from ..interactions import CANDIDATES, HELD, Histories, Rows
 from ..rating_lines import JSON_SUFFIXES, RatingLines, read
@@ -220,4 +221,5 @@ FORMAT = Format(
     description="Which user took which item and when: MovieLens, Last.FM, Amazon reviews and others.",
     open=open,
     keys=("path", "split_seed", "columns", "min_interactions", "delimiter", "encoding", "quoting", "header"),
+    recognize=recognize.ratings,
 )

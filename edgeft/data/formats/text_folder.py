@@ -11,7 +11,7 @@ from pathlib import Path
 from ...config import recipe
 from ...core.errors import DataError
 from ...inputs import text
-from .. import table
+from .. import recognize, table
 from ..delimited import MARKS
 from ..folders import MAX_UNREADABLE, classes_by_split
 from ..record import Format
@@ -122,4 +122,5 @@ FORMAT = Format(
     description="Texts of classes in folders, a file each: train/CLASS/*.txt, val/ and test/, or class folders.",
     open=open,
     keys=("path", "split", "split_seed", "encoding"),
+    recognize=recognize.text_folder,
 )

@@ -19,7 +19,7 @@ import numpy as np
 from ...config import recipe
 from ...core.errors import DataError
 from ...inputs import image
-from .. import episodes, tubs
+from .. import episodes, recognize, tubs
 from ..episodes import LASTS, STARTS
 from ..record import Format
 from ..samples import NAMES, WHOLE, Dataset, Split, fractions, grouped
@@ -236,4 +236,5 @@ FORMAT = Format(
     description="Recorded control: episodes (.npz, HDF5 of D4RL and Minari, LeRobot), or Donkeycar tubs.",
     open=open,
     keys=("path", "split", "split_seed", "actions"),
+    recognize=recognize.trajectories,
 )

@@ -24,6 +24,7 @@ import numpy as np
 from ...config import recipe
 from ...core.errors import DataError, RecipeError, nearest
 from ...inputs import sound_file
+from .. import recognize
 from ..folders import MAX_UNREADABLE, Scanned, classes_by_split, split_folders
 from ..record import Format
 from ..samples import NAMES, Dataset, Split, complete, fractions, grouped, require_classes
@@ -32,6 +33,8 @@ SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", 
 #: files of the training split, spread evenly, whose headers say what rate and length the recordings have
 PROBED = 500
 _MAX_FIELDS = 8
+#: parts of a pattern that say whose recordings files are
+PERSONS = ("speaker", "person", "subject", "patient", "user", "session")
 LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
 
 
@@ -45,10 +48,17 @@ class Clip:
 
 
 class Files:
-    """A pool of sound files under `root`; holds their paths, and decodes on demand."""
+    """A pool of sound files under `root`; holds their paths, and decodes on demand.
 
-    def __init__(self, root: Path, paths: list[str]) -> None:
+    `groups` are the values of the part `group_name` of their names, where splits may share them unintended.
+    """
+
+    def __init__(self, root: Path, paths: list[str], group_name: str = "", groups: Sequence[str] = ()) -> None:
         self.root, self.paths = root, paths
+        self.group_name, self.groups = group_name, groups
+
+    def group(self, i: int) -> str:
+        return self.groups[i] if self.groups else ""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -94,7 +104,10 @@ def open(spec: recipe.Data) -> Dataset:
         )
     labels = tuple(sorted({clip.label for clip in all_clips}))
     number = {label: i for i, label in enumerate(labels)}
-    pool, splits, start = Files(root, [clip.path for clip in all_clips]), {}, 0
+    # `by_group` tells of a part that the recipe names; of one that it does not, the checks of the data do
+    told_apart = "" if spec.group else _person(pattern)
+    groups = [clip.group for clip in all_clips] if told_apart else ()
+    pool, splits, start = Files(root, [clip.path for clip in all_clips], told_apart, groups), {}, 0
     for name, clips_of_class in clips.items():
         targets = np.array([number[clip.label] for clip in clips_of_class], np.int64)
         splits[name] = Split(name, pool, np.arange(start, start + len(clips_of_class)), targets)
@@ -137,6 +150,11 @@ def _pattern(spec: recipe.Data) -> re.Pattern[str] | None:
     return re.compile(text)
 
 
+def _person(pattern: re.Pattern[str] | None) -> str:
+    """The part of the pattern that says whose recording a file is, or ""."""
+    return next((name for name in PERSONS if pattern is not None and name in pattern.groupindex), "")
+
+
 def _clips(
     root: Path,
     split: str,
@@ -162,7 +180,11 @@ def _clips(
                 strange.append(path)
                 continue
             parts = match.groupdict() if match else {}
-            clip = Clip(path.relative_to(root).as_posix(), parts.get("label", label), parts.get(spec.group, ""))
+            clip = Clip(
+                path.relative_to(root).as_posix(),
+                parts.get("label", label),
+                parts.get(spec.group or _person(pattern), ""),
+            )
             clips.append(clip)
     if unreadable:
         notes.append(f"{split}: {len(unreadable)} files are no sounds, for example {unreadable[0]}")
@@ -257,4 +279,5 @@ FORMAT = Format(
         *("path", "split", "split_seed", "pattern", "group", "units", "columns"),
         *("delimiter", "encoding", "quoting", "header"),
     ),
+    recognize=recognize.wav_folder,
 )

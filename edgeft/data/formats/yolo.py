@@ -14,7 +14,7 @@ from pathlib import Path
 from ...config import recipe
 from ...core.errors import DataError
 from ...inputs.picture_file import SUFFIXES
-from .. import data_yaml
+from .. import data_yaml, recognize
 from ..annotations import around
 from ..boxes import Found, Wrong, box, dataset, header_of, picture
 from ..folders import folder_named, split_folders
@@ -248,4 +248,5 @@ FORMAT = Format(
     description="Pictures with a text file of boxes each, and data.yaml, as YOLO has them.",
     open=open,
     keys=KEYS,
+    recognize=recognize.yolo,
 )

@@ -1,7 +1,7 @@
 """The task control."""
 
 from ..record import Task
-from . import decoding
+from . import decoding, sample
 
 TASK = Task(
     name="control",
@@ -23,6 +23,7 @@ TASK = Task(
     chance=decoding.chance,
     extra_metrics=decoding.extra_metrics,
     action=decoding.action,
+    show_sample=sample.show,
     formats=("trajectories",),
     learning_module="edgeft.tasks.control.learning",
     template="edgeft.tasks.control:template.toml",

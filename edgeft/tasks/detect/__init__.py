@@ -1,7 +1,7 @@
 """The task detect."""
 
 from ..record import Task
-from . import decoding
+from . import decoding, sample
 
 TASK = Task(
     name="detect",
@@ -28,6 +28,8 @@ TASK = Task(
     metric_of=decoding.metric_of,
     tell=decoding.tell,
     draw_beside=decoding.draw_beside,
+    show_sample=sample.show,
+    count_labels=sample.count,
     formats=("coco", "cvat", "label-studio", "via", "voc", "yolo"),
     extra="detect",
     packages=("pycocotools",),

@@ -106,7 +106,7 @@ def describe(target: Any, labels: Sequence[str]) -> str:
 
 
 #: colours of found boxes by class; true ones are dashed and white
-_COLOURS = ((255, 215, 0), (0, 225, 255), (255, 60, 200), (90, 255, 60), (255, 130, 30), (150, 110, 255))
+COLOURS = ((255, 215, 0), (0, 225, 255), (255, 60, 200), (90, 255, 60), (255, 130, 30), (150, 110, 255))
 _TRUE = (255, 255, 255)
 #: longest side of a drawn picture in pixels
 DRAWN = 448
@@ -126,7 +126,7 @@ def draw_beside(raw: Any, decoded: Mapping[str, Any], target: Any) -> dict[str, 
         pixels = np.repeat(pixels.reshape(*pixels.shape[:2], -1)[:, :, :1], 3, axis=2)
     canvas = np.ascontiguousarray(pixels[:, :, :3]).copy()
     for box in reversed(list(decoded.get("boxes", ()))):
-        _frame(canvas, np.asarray(box["box"]) / skip, _COLOURS[box["class"] % len(_COLOURS)], dash=0)
+        _frame(canvas, np.asarray(box["box"]) / skip, COLOURS[box["class"] % len(COLOURS)], dash=0)
     if target is not None:
         for box in np.asarray(target["boxes"]):
             _frame(canvas, box / skip, _TRUE, dash=4)

@@ -1,7 +1,7 @@
 """The task keyword."""
 
 from ..record import Task
-from . import decoding
+from . import decoding, sample
 
 TASK = Task(
     name="keyword",
@@ -24,6 +24,8 @@ TASK = Task(
     extra_metrics=decoding.extra_metrics,
     confusion=decoding.confusion,
     measure=decoding.measure,
+    suits=sample.suits,
+    show_sample=sample.show,
     formats=("wav-folder",),
     extra="audio",
     packages=("soundfile",),

@@ -1,7 +1,7 @@
 """The task recommend."""
 
 from ..record import Task
-from . import decoding
+from . import decoding, sample
 
 TASK = Task(
     name="recommend",
@@ -24,6 +24,8 @@ TASK = Task(
     extra_metrics=decoding.extra_metrics,
     tell=decoding.tell,
     refuse_unseen=decoding.refuse_unseen,
+    show_sample=sample.show,
+    count_labels=sample.count,
     formats=("ratings",),
     learning_module="edgeft.tasks.recommend.learning",
     template="edgeft.tasks.recommend:template.toml",

@@ -1,7 +1,7 @@
 """The task segment."""
 
 from ..record import Task
-from . import decoding
+from . import decoding, sample
 
 TASK = Task(
     name="segment",
@@ -27,6 +27,8 @@ TASK = Task(
     tell=decoding.tell,
     draw_beside=decoding.draw_beside,
     pictures=decoding.pictures,
+    show_sample=sample.show,
+    count_labels=sample.count,
     formats=("masks",),
     learning_module="edgeft.tasks.segment.learning",
     template="edgeft.tasks.segment:template.toml",

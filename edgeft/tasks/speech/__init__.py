@@ -1,7 +1,7 @@
 """The task speech."""
 
 from ..record import Task
-from . import decoding
+from . import decoding, sample
 
 TASK = Task(
     name="speech",
@@ -26,6 +26,9 @@ TASK = Task(
     metric_of=decoding.metric_of,
     tell=decoding.tell,
     measure=decoding.measure,
+    suits=sample.suits,
+    show_sample=sample.show,
+    count_labels=sample.count,
     formats=("wav-folder",),
     extra="audio",
     packages=("soundfile",),

@@ -1,7 +1,7 @@
 """The task translate."""
 
 from ..record import Task
-from . import decoding
+from . import decoding, sample
 
 TASK = Task(
     name="translate",
@@ -28,6 +28,7 @@ TASK = Task(
     compose=decoding.compose,
     part=decoding.part,
     calls=decoding.calls,
+    show_sample=sample.show,
     formats=("pairs",),
     extra="translate",
     packages=("tokenizers", "sacrebleu"),

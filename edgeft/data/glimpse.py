@@ -1,0 +1,130 @@
+"""A first look at a path: the names of its files and the beginning of a few, by which formats recognize their data."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .samples import split_named
+
+#: files that are looked at: of one folder, in all, and how many folders deep
+MOST_OF_FOLDER, MOST, DEEPEST = 400, 20_000, 5
+#: bytes that are read of a file
+HEAD = 65_536
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What stands at `path`: the file itself, or the files below a folder (relative, sorted, hidden ones left out)."""
+
+    path: Path
+    files: tuple[PurePosixPath, ...]
+
+    @property
+    def folder(self) -> bool:
+        """Whether `path` is a folder."""
+        return self.path.is_dir()
+
+    @cached_property
+    def folders(self) -> dict[str, set[str]]:
+        """{folder ("" is the path itself): endings of its files, in lower case and without .gz}."""
+        endings: dict[str, set[str]] = {}
+        for file in self.files:
+            parent = "" if str(file.parent) == "." else str(file.parent)
+            endings.setdefault(parent, set()).add(ending(file))
+        return endings
+
+    def named(self, pattern: str) -> list[PurePosixPath]:
+        """The files whose path matches the regular expression from start to end, in any case."""
+        return [file for file in self.files if re.fullmatch(pattern, str(file), re.IGNORECASE)]
+
+    def head(self, file: PurePosixPath | None = None) -> str:
+        """The first `HEAD` bytes of a file as text (of a .gz unpacked), "" where they cannot be read."""
+        place = self.path if file is None or not self.folder else self.path / file
+        try:
+            with gzip.open(place) if place.suffix.lower() == ".gz" else place.open("rb") as stream:
+                content = stream.read(HEAD)
+        except (OSError, EOFError, ValueError):
+            return ""
+        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return content[: len(content) // 2 * 2].decode("utf-16", "replace")
+        return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+
+    def rows(self, file: PurePosixPath | None = None, most: int = 50) -> list[list[str]]:
+        """The first rows of a delimited text, by the delimiter that its first line has most of."""
+        lines = self.head(file).split("\n")
+        first = lines[0]
+        delimiter = max(("\t", ",", ";", "|"), key=first.count)
+        if not first.count(delimiter):
+            return []
+        whole = "\n".join(lines[:most])
+        try:
+            lines_of_text = io.StringIO(whole)
+            if delimiter == "\t":
+                rows = list(csv.reader(lines_of_text, delimiter=delimiter, quoting=csv.QUOTE_NONE))
+            else:
+                rows = list(csv.reader(lines_of_text, delimiter=delimiter))
+            return [row for row in rows if row]
+        except csv.Error:
+            return []
+
+    def objects(self, file: PurePosixPath | None = None, most: int = 20) -> list[Mapping[str, Any]]:
+        """The first JSON objects of a file that has one a line."""
+        objects: list[Mapping[str, Any]] = []
+        for line in self.head(file).split("\n")[:most]:
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                objects.append(value)
+        return objects
+
+    def members(self) -> frozenset[str]:
+        """The names of the arrays in an .npz file."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return frozenset(name.removesuffix(".npy") for name in archive.namelist())
+        except (OSError, zipfile.BadZipFile, NotImplementedError):
+            return frozenset()
+
+
+def ending(file: PurePosixPath | Path) -> str:
+    """The suffix of a file in lower case, a .gz left aside."""
+    bare = file.with_suffix("") if file.suffix.lower() == ".gz" else file
+    return bare.suffix.lower()
+
+
+def split_of(file: PurePosixPath) -> str:
+    """The split that the first word of a file's name says, or ""."""
+    return split_named(re.split(r"[-_. ]", file.name)[0])
+
+
+def glimpse(path: Path) -> Glimpse:
+    """Look at `path`; of a large folder a part."""
+    if not path.is_dir():
+        return Glimpse(path, (PurePosixPath(path.name),))
+    return Glimpse(path, tuple(_files(path)))
+
+
+def _files(root: Path) -> Iterator[PurePosixPath]:
+    count = 0
+    for place, folders, names in os.walk(root, followlinks=True):
+        relative = Path(place).relative_to(root)
+        deep = len(relative.parts) >= DEEPEST
+        folders[:] = [] if deep else sorted(f for f in folders if not f.startswith((".", "__")))
+        for name in sorted(n for n in names if not n.startswith("."))[:MOST_OF_FOLDER]:
+            yield PurePosixPath((relative / name).as_posix())
+            count += 1
+            if count >= MOST:
+                return

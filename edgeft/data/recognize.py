@@ -1,0 +1,305 @@
+"""How the formats of edgeft recognize their data from a `Glimpse`; each function is the `recognize` of one record.
+
+A guess that a setting may be needed for (columns, the parts of a file's name) is in `keys` and is shown to the user.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+from .glimpse import Glimpse, ending, split_of
+from .record import Recognized
+from .samples import split_named
+
+PICTURES = frozenset(
+    (
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".avif",
+        ".npy",
+    )
+)
+SOUNDS = frozenset([".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".m4a"])
+#: names of columns, in the order in which they are preferred
+_TEXTS = ("text", "sentence", "review", "review text", "content", "comment", "tweet", "title", "question", "body")
+_LABELS = ("label", "class", "category", "sentiment", "target", "intent", "labels", "y", "rating", "stars", "score")
+_USERS = ("userid", "user_id", "user", "uid", "customer_id", "reviewerid")
+_ITEMS = ("movieid", "item_id", "itemid", "item", "artistid", "track_id", "product_id", "asin", "isbn", "book_id")
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?")
+_OBSERVED = frozenset(("obs", "observations", "observation", "states"))
+_ACTED = frozenset(("acts", "actions", "action"))
+
+
+def trajectories(view: Glimpse) -> Recognized | None:
+    """Recorded control: arrays of observations and actions, or a Donkeycar tub."""
+    if not view.folder and ending(view.path) in (".hdf5", ".h5"):
+        return Recognized("an HDF5 file", 2)
+    names = view.members() if ending(view.path) == ".npz" and not view.folder else frozenset()
+    if names & _OBSERVED and names & _ACTED:
+        return Recognized(f"arrays {', '.join(sorted(names & (_OBSERVED | _ACTED)))}", 3)
+    tubs = view.named(r"(.*/)?catalog_\d+\.catalog") or view.named(r"(.*/)?record_\d+\.json")
+    return Recognized(f"{tubs[0]}, a Donkeycar tub", 3) if tubs else None
+
+
+def npz(view: Glimpse) -> Recognized | None:
+    """Arrays of pictures and class numbers."""
+    if view.folder or ending(view.path) != ".npz":
+        return None
+    names = view.members()
+    arrays = sorted(n for n in names if re.fullmatch(r"(train|val|test)_(images|labels)|[xy]_(train|val|test)", n))
+    return Recognized(f"arrays {', '.join(arrays)}", 3) if len(arrays) >= 2 else None
+
+
+def coco(view: Glimpse) -> Recognized | None:
+    """A json file of images, categories and annotations."""
+    files = [view.files[0]] if not view.folder else view.named(r"(annotations/.*|.*_annotations\.coco|[^/]+)\.json")
+    for file in files[:20]:
+        head = view.head(file) if ending(file) == ".json" else ""
+        keys = [key for key in ("images", "annotations", "categories") if f'"{key}"' in head]
+        if len(keys) > 1 or "_annotations.coco" in file.name or file.name.startswith("instances_"):
+            return Recognized(f"{file} is a COCO file of annotations", 3)
+    return None
+
+
+def yolo(view: Glimpse) -> Recognized | None:
+    """A data.yaml, or text files of boxes beside or opposite to pictures."""
+    if not view.folder:
+        names = (
+            re.search(r"^\s*names\s*:", view.head(), re.MULTILINE) if ending(view.path) in (".yaml", ".yml") else None
+        )
+        return Recognized("a YAML file that names classes", 3) if names else None
+    boxes = [file for file in view.files if ending(file) == ".txt" and _is_boxes(view, file)][:1]
+    pictures = any(ending(file) in PICTURES for file in view.files)
+    if boxes and pictures:
+        return Recognized(f"{boxes[0]} has boxes in YOLO's form", 3)
+    return None
+
+
+def _is_boxes(view: Glimpse, file: PurePosixPath) -> bool:
+    """Whether the first lines of a text are a class number and shares of a picture's sides."""
+    if "labels" not in file.parts and not any(file.with_suffix(suffix) in view.files for suffix in PICTURES):
+        return False
+    lines = [line.split() for line in view.head(file).split("\n")[:3] if line.strip()]
+    try:
+        return bool(lines) and all(len(line) >= 5 and float(line[0]).is_integer() for line in lines)
+    except ValueError:
+        return False
+
+
+def masks(view: Glimpse) -> Recognized | None:
+    """Folders of pictures, and beside them folders of masks."""
+    pairs = (
+        (("images", "image"), ("labels", "masks", "mask", "annotations"), False),
+        (("jpegimages",), ("segmentationclass",), True),
+        (("leftimg8bit",), ("gtfine",), True),
+    )
+    by_part: dict[str, str] = {}
+    for folder, endings in view.folders.items():
+        if endings & PICTURES:
+            by_part |= {part.lower(): part for part in folder.split("/") if part.lower() not in by_part}
+    for images, labels, stated in pairs:
+        first, second = (next((by_part[n] for n in names if n in by_part), "") for names in (images, labels))
+        if first and second:
+            keys = {"masks": {"images": first, "labels": second}} if stated else {}
+            return Recognized(f"pictures in {first}/ and masks in {second}/", 3, keys)
+    return None
+
+
+def image_folder(view: Glimpse) -> Recognized | None:
+    """A folder of pictures for each class."""
+    classes = _class_folders(view, PICTURES)
+    return Recognized(f"pictures in folders: {_listed(classes)}", 2) if len(classes) > 1 else None
+
+
+def wav_folder(view: Glimpse) -> Recognized | None:
+    """Sounds with transcripts, in folders of classes, or with the class in the file's name."""
+    sounds = [file for file in view.files if ending(file) in SOUNDS]
+    if not sounds:
+        return None
+    tables = view.named(r"(.*/)?(metadata|transcripts|validated|train|test|dev)\.(csv|tsv|jsonl)")
+    tables += view.named(r"(.*/)?(.*\.trans\.txt|wav\.scp|.*manifest.*\.jsonl?)")
+    texts = [sound for sound in sounds[:50] if sound.with_suffix(".txt") in view.files]
+    if tables or texts:
+        return Recognized(f"sounds with transcripts in {[*tables, *texts][0]}", 3, {"units": "characters"})
+    classes = _class_folders(view, SOUNDS)
+    if len(classes) > 1:
+        return Recognized(f"sounds in folders: {_listed(classes)}", 2)
+    pattern = _pattern([sound.stem for sound in sounds])
+    if pattern:
+        return Recognized(f"sounds called like {sounds[0].name}", 1, {"pattern": pattern})
+    return None
+
+
+def _pattern(stems: Sequence[str]) -> str:
+    """The parts of file names that "_" or "-" divides: the first is taken for the class where it repeats."""
+    for mark in ("_", "-"):
+        parts = [stem.split(mark) for stem in stems]
+        widths = {len(part) for part in parts}
+        if len(widths) == 1 and 2 <= min(widths) <= 4:
+            counts = Counter(part[0] for part in parts)
+            if 2 <= len(counts) <= len(stems) // 2:
+                names = ("{label}", "{speaker}", "{take}", "{part}") if min(widths) > 2 else ("{label}", "{take}")
+                return mark.join(names[: min(widths)])
+    return ""
+
+
+def ratings(view: Glimpse) -> Recognized | None:
+    """Lines of user, item, rating and time."""
+    named = view.named(r"(ratings?\.(csv|tsv|dat)|u\.data)")
+    if view.folder:
+        return Recognized(f"{named[0]}", 3) if named else None
+    if named or "::" in view.head()[:200]:
+        return Recognized("named or written as MovieLens does", 3)
+    header = [cell.strip().lower() for cell in (view.rows() or [[]])[0]]
+    user, item = _first(_USERS, header), _first(_ITEMS, header)
+    return Recognized(f"columns {user} and {item}", 3) if user and item else None
+
+
+def pairs(view: Glimpse) -> Recognized | None:
+    """Parallel texts, or a table whose columns are languages."""
+    texts: dict[str, list[str]] = {}
+    for file in view.files:
+        kind = ending(file).lstrip(".")
+        if view.folder and len(file.parts) == 1 and _LANGUAGE.fullmatch(kind) and kind not in _NO_LANGUAGE:
+            bare = file.name.removesuffix(".gz")
+            texts.setdefault(bare[: -len(kind) - 1], []).append(kind)
+    for stem, kinds in texts.items():
+        if len(kinds) == 2:
+            source, target = sorted(kinds, key=lambda kind: (kind != "en", kind))
+            why = f"parallel texts {stem}.{kinds[0]} and {stem}.{kinds[1]}"
+            return Recognized(why, 3, {"pairs": {"source": source, "target": target}})
+    for file in _tables(view):
+        objects = view.objects(file) if ending(file) in (".jsonl", ".ndjson") else []
+        nested = objects[0].get("translation") if objects else None
+        header = list(nested or objects[0]) if objects else (view.rows(file) or [[]])[0]
+        languages = [name.strip() for name in header if _LANGUAGE.fullmatch(name.strip()) and name.strip() != "id"]
+        if len(languages) == 2:
+            keys = {"pairs": {"source": languages[0], "target": languages[1]}}
+            return Recognized(f"columns {languages[0]} and {languages[1]}", 3, keys)
+    return None
+
+
+#: endings of two or three letters that are no languages
+_NO_LANGUAGE = frozenset(
+    (
+        "md",
+        "txt",
+        "csv",
+        "tsv",
+        "wav",
+        "npz",
+        "png",
+        "jpg",
+        "gif",
+        "zip",
+        "tar",
+        "xml",
+        "dat",
+        "toml",
+        "py",
+        "yml",
+        "npy",
+        "mp",
+        "au",
+    )
+)
+
+
+def csv(view: Glimpse) -> Recognized | None:
+    """A table with a column of texts and one of classes."""
+    for file in _tables(view):
+        if ending(file) not in (".csv", ".tsv"):
+            continue
+        rows = view.rows(file)
+        columns = _columns(rows[0], rows[1:]) if len(rows) > 1 else None
+        if columns:
+            return _text_table(columns)
+    return None
+
+
+def jsonl(view: Glimpse) -> Recognized | None:
+    """Objects with a text and a class, one a line."""
+    for file in _tables(view):
+        objects = view.objects(file) if ending(file) in (".jsonl", ".ndjson") else []
+        if objects and all(not isinstance(value, dict) for value in objects[0].values()):
+            header = list(objects[0])
+            columns = _columns(header, [[str(row.get(name, "")) for name in header] for row in objects])
+            if columns:
+                return _text_table(columns)
+    return None
+
+
+def parquet(view: Glimpse) -> Recognized | None:
+    """A Parquet file, whose columns its reader looks up."""
+    files = [file for file in view.files if len(file.parts) == 1 and ending(file) == ".parquet"]
+    return Recognized(f"{files[0]} is a Parquet file", 2) if files else None
+
+
+def text_folder(view: Glimpse) -> Recognized | None:
+    """A folder of text files for each class."""
+    classes = _class_folders(view, frozenset((".txt", ".text")))
+    others = any(ending(file) in PICTURES | SOUNDS for file in view.files)
+    return Recognized(f"texts in folders: {_listed(classes)}", 2) if len(classes) > 1 and not others else None
+
+
+def _text_table(columns: tuple[str, str]) -> Recognized:
+    text, label = columns
+    keys = {**({"text": (text,)} if text != "text" else {}), **({"label": label} if label != "label" else {})}
+    return Recognized(f"columns {text!r} and {label!r}", 2 if keys else 3, keys)
+
+
+def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
+    """(column of texts, column of classes): by their usual names, else the longest texts and what repeats most."""
+    names = [name.strip() for name in header]
+    full = [row for row in rows if len(row) == len(names)]
+    lowered = [name.lower() for name in names]
+    if not full or len(set(lowered)) < len(lowered):
+        return None
+    length = [sum(len(row[k]) for row in full) / len(full) for k in range(len(names))]
+    text = _first(_TEXTS, lowered) or max(lowered, key=lambda name: length[lowered.index(name)])
+    label = _first(_LABELS, [name for name in lowered if name != text]) or _repeating(lowered, full, text)
+    if length[lowered.index(text)] < 3 or not label:
+        return None
+    return names[lowered.index(text)], names[lowered.index(label)]
+
+
+def _repeating(names: Sequence[str], rows: Sequence[Sequence[str]], text: str) -> str:
+    """The column beside the texts that has fewest different values, where they repeat, or ""."""
+    distinct = {name: len({row[k] for row in rows}) for k, name in enumerate(names) if name != text}
+    fewest = min(distinct, key=lambda name: distinct[name], default="")
+    return fewest if fewest and 2 <= distinct[fewest] <= min(20, len(rows) // 2) else ""
+
+
+def _tables(view: Glimpse) -> list[PurePosixPath]:
+    """The tables of a folder, those that are called like a split first; or the file itself."""
+    kinds = (".csv", ".tsv", ".jsonl", ".ndjson")
+    files = [file for file in view.files if len(file.parts) == 1 and ending(file) in kinds]
+    return sorted(files, key=lambda file: (split_of(file) != "train", not split_of(file), str(file)))
+
+
+def _class_folders(view: Glimpse, kinds: frozenset[str]) -> list[str]:
+    """The names of folders that hold files of these kinds and are no splits."""
+    names = [folder.rsplit("/", 1)[-1] for folder, endings in view.folders.items() if folder and endings & kinds]
+    return sorted({name for name in names if not split_named(name)})
+
+
+def _first(names: Iterable[str], present: Sequence[str]) -> str:
+    return next((name for name in names if name in present), "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,83 @@
+"""From a path to a recipe's [data]: which format and task it holds, recognized by the records of the formats."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..config import recipe
+from ..core.errors import DataError, EdgeftError
+from ..plugins import DATA_FORMATS, TASKS
+from .glimpse import glimpse
+from .record import Recognized
+
+
+@dataclass(frozen=True)
+class Understood:
+    """The task and the [data] of a path, `why` in words, and the other formats that it looks like."""
+
+    task: str
+    data: recipe.Data
+    why: str = ""
+    others: tuple[str, ...] = ()
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+
+def understand(path: Path, task: str = "", format_name: str = "") -> Understood:
+    """What `path` holds. `task` and `format_name`, where they are not "", are the user's word for it.
+
+    Raises `DataError` where the path is absent or no format recognizes it, `UsageError` for an unknown name.
+    """
+    if not path.exists():
+        raise DataError("no such file or folder", where=str(path))
+    if task:
+        TASKS.get(task)
+    candidates = _candidates(path, task, format_name)
+    if not candidates:
+        taken = [name for name in _names(task) if DATA_FORMATS.get(name).recognize is not None]
+        raise DataError(
+            "holds no data that a format recognizes" + (f" for the task {task}" if task else ""),
+            where=str(path),
+            remedy=f"name it with --format ({', '.join(taken)}) and --task, or check a recipe",
+        )
+    name, sign = max(candidates.items(), key=lambda item: item[1].certainty)
+    # a plain [data] with the keys that were recognized; the reader checks them
+    spec = dataclasses.replace(recipe.Data(format=name, path=str(path)), **sign.keys)
+    others = tuple(other for other, further_sign in candidates.items() if other != name)
+    return Understood(task or _task_of(name, sign.keys), spec, sign.why, others, sign.keys)
+
+
+def _names(task: str) -> list[str]:
+    """The formats that may be recognized, those of `task` where one is named."""
+    formats = TASKS.get(task).formats if task else ()
+    return [name for name in DATA_FORMATS.names() if not formats or name in formats]
+
+
+def _candidates(path: Path, task: str, format_name: str) -> dict[str, Recognized]:
+    """{format: what it recognizes}; a format that the user names is taken whether it recognizes the path or not."""
+    view = glimpse(path)
+    if format_name:
+        form = DATA_FORMATS.get(format_name)
+        sign = form.recognize(view) if form.recognize is not None else None
+        return {format_name: sign or Recognized("as stated by --format", 1)}
+    candidates = {}
+    for name in _names(task):
+        try:
+            form = DATA_FORMATS.get(name)
+        except EdgeftError:  # a plug-in that does not import recognizes nothing
+            continue
+        sign = form.recognize(view) if form.recognize is not None else None
+        if sign is not None:
+            candidates[name] = sign
+    return candidates
+
+
+def _task_of(format_name: str, keys: Mapping[str, Any]) -> str:
+    """The first task that takes a format and suits the keys of [data]."""
+    listing = [name for name in TASKS.names() if format_name in TASKS.get(name).formats]
+    suiting = [name for name in listing if (suits := TASKS.get(name).suits) is None or suits(keys)]
+    names: list[str] = [*suiting, *listing, *DATA_FORMATS.get(format_name).tasks, recipe.default_task()]
+    return names[0]

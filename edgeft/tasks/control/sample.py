@@ -1,0 +1,24 @@
+"""An observation with the recorded controls for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..show import show as plain
+from . import decoding
+
+
+def show(split: Any, i: int, labels: Sequence[str]) -> dict[str, Any]:
+    """The frame, or the numbers of the state one a row, with what was done."""
+    raw, target = split.raw(i), split.targets[i]
+    values = np.asarray(raw)
+    caption = decoding.describe(target, labels)
+    if values.ndim != 1:
+        return {**plain(raw), "caption": caption}
+    rows = [(f"input {i}", f"{float(value):.4g}") for i, value in enumerate(values[:12])]
+    if len(values) > 12:
+        rows.append(("", f"and {len(values) - 12} more"))
+    return {"rows": rows, "caption": caption}

@@ -1,0 +1,160 @@
+"""Formats recognize their data by names and contents, and nothing else does."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import interactions_data
+import mask_shapes
+import numbers_run
+import numpy as np
+import pytest
+import scenes
+import shapes_run
+import sounds
+import text_run
+
+from edgeft.core.errors import DataError
+from edgeft.data.understand import understand
+
+COUNTS = {"train": 3, "val": 2, "test": 2}
+
+
+def _pictures(root: Path) -> Path:
+    for split in ("Train", "Validation"):
+        for label in ("cat", "dog"):
+            scenes.save(root / split / label / "a.png", np.zeros((8, 8, 3), np.uint8))
+    return root
+
+
+def _flat_sounds(root: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for label in ("hi", "lo"):
+        for speaker in ("ann", "bob"):
+            for take in range(2):
+                sounds.write(root / f"{label}_{speaker}_{take}.wav", sounds.clip("tone", rng))
+    return root
+
+
+def _opus(root: Path) -> Path:
+    root.mkdir()
+    for language in ("de", "en"):
+        with gzip.open(root / f"Tatoeba.de-en.{language}.gz", "wt") as file:
+            file.write("a b\n")
+    (root / "README.md").write_text("words")
+    return root
+
+
+def _nested(root: Path) -> Path:
+    root.mkdir()
+    row = json.dumps({"translation": {"en": "a", "de": "b"}})
+    (root / "train.jsonl").write_text(f"{row}\n{row}\n")
+    return root
+
+
+def _texts(root: Path) -> Path:
+    for label in ("neg", "pos"):
+        (root / "train" / label).mkdir(parents=True)
+        _written(root / "train" / label / "0.txt", "a film")
+    return root
+
+
+def _steps(root: Path, **keys: str) -> Path:
+    names = {"obs": "obs", "acts": "acts", **keys}
+    np.savez(root, **{names["obs"]: np.zeros((4, 2), np.float32), names["acts"]: np.zeros((4, 1), np.float32)})
+    return root
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+WRITERS: dict[str, tuple[Callable[[Path], Path], str, str, dict[str, object]]] = {
+    "npz": (lambda p: shapes_run.write_data(p / "d.npz"), "npz", "classify", {}),
+    "class folders": (lambda p: _pictures(p / "d"), "image-folder", "classify", {}),
+    "yolo": (lambda p: scenes.write_yolo(p / "d", COUNTS), "yolo", "detect", {}),
+    "data.yaml": (lambda p: scenes.write_yolo(p / "d", COUNTS) / "data.yaml", "yolo", "detect", {}),
+    "coco": (lambda p: scenes.write_coco(p / "d", COUNTS), "coco", "detect", {}),
+    "masks": (lambda p: mask_shapes.write_folder(p / "d", COUNTS), "masks", "segment", {}),
+    "sound folders": (lambda p: sounds.write_folder(p / "d", COUNTS), "wav-folder", "keyword", {}),
+    "sound names": (
+        lambda p: _flat_sounds(p / "d"),
+        "wav-folder",
+        "keyword",
+        {"pattern": "{label}_{speaker}_{take}"},
+    ),
+    "transcripts": (
+        lambda p: sounds.write_sentences(p / "d", COUNTS),
+        "wav-folder",
+        "speech",
+        {"units": "characters"},
+    ),
+    "ratings": (lambda p: interactions_data.write_ratings(p / "ratings.csv"), "ratings", "recommend", {}),
+    "MovieLens 1M": (lambda p: _written(p / "x.dat", "1::2::5::978300000\n"), "ratings", "recommend", {}),
+    "plays": (lambda p: _written(p / "x.tsv", "user_id\tartistid\tplays\na\tb\t3\n"), "ratings", "recommend", {}),
+    "parallel texts": (
+        lambda p: numbers_run.write_folder(p / "d"),
+        "pairs",
+        "translate",
+        {"pairs": {"source": "en", "target": "de"}},
+    ),
+    "OPUS": (lambda p: _opus(p / "d"), "pairs", "translate", {"pairs": {"source": "en", "target": "de"}}),
+    "nested JSON": (lambda p: _nested(p / "d"), "pairs", "translate", {"pairs": {"source": "en", "target": "de"}}),
+    "reviews": (
+        lambda p: text_run.reviews(p / "r.csv"),
+        "csv",
+        "text-classify",
+        {"text": ("review",), "label": "liked"},
+    ),
+    "other columns": (
+        lambda p: _written(p / "r.csv", 'Id;Review Text;Sentiment\n1;"a; long text";pos\n2;b of many words;neg\n'),
+        "csv",
+        "text-classify",
+        {"text": ("Review Text",), "label": "Sentiment"},
+    ),
+    "JSON lines": (
+        lambda p: _written(p / "r.jsonl", '{"text": "good thing", "label": "a"}\n'),
+        "jsonl",
+        "text-classify",
+        {},
+    ),
+    "texts in folders": (lambda p: _texts(p / "d"), "text-folder", "text-classify", {}),
+    "Parquet": (lambda p: _written(p / "d.parquet", "PAR1"), "parquet", "text-classify", {}),
+    "episodes": (lambda p: _steps(p / "d.npz"), "trajectories", "control", {}),
+    "D4RL": (lambda p: _steps(p / "d.npz", obs="observations", acts="actions"), "trajectories", "control", {}),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_data_is_recognized_by_itself(kind: str, tmp_path: Path) -> None:
+    write, format_name, task, keys = WRITERS[kind]
+    understood = understand(write(tmp_path))
+    assert (understood.data.format, understood.task) == (format_name, task)
+    assert dict(understood.keys) == keys
+    assert understood.why
+
+
+def test_a_word_of_the_user_counts_more(tmp_path: Path) -> None:
+    folder = sounds.write_sentences(tmp_path / "d", COUNTS)
+    assert understand(folder, task="keyword").task == "keyword"
+    assert understand(_pictures(tmp_path / "p"), format_name="masks").data.format == "masks"
+
+
+def test_what_nothing_recognizes_is_refused_with_the_option_to_say_it(tmp_path: Path) -> None:
+    (tmp_path / "notes.bin").write_bytes(b"\x00\x01")
+    with pytest.raises(DataError) as refused:
+        understand(tmp_path)
+    assert "--format" in refused.value.remedy and "coco" in refused.value.remedy
+    with pytest.raises(DataError, match="no such file"):
+        understand(tmp_path / "absent")
+
+
+def test_a_damaged_file_is_not_recognized_and_raises_nothing_else(tmp_path: Path) -> None:
+    for name in ("d.npz", "d.json", "d.yaml", "d.csv", "d.jsonl"):
+        (tmp_path / name).write_bytes(b'\xff\xfe\x00"{[,\n\x00')
+        with pytest.raises(DataError):
+            understand(tmp_path / name)
