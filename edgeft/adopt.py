@@ -42,9 +42,11 @@ def search(
         spread=lambda machine, count: store.spread(baselines, machine, bundle.backend, count),
         say=say,
     )
+
     about = {"path": str(bundle.path), "target": bundle.target, "backend": bundle.backend}
     if not result["changed"]:
         return {**result, **about, "verdict": PASS}
+
     report = adopt(bundle, result, device)
     return {**result, **about, "verdict": report["verdict"], "report": report}
 
@@ -67,6 +69,7 @@ def adopt(bundle: Bundle, found: Mapping[str, Any], device: Device) -> dict[str,
                 if (bundle.path / name).is_file():
                     (staging / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(bundle.path / name, staging / name)
+
         bundles.write(staging, manifest)
         report = _verified(staging, device)
         if report["verdict"] != FAIL:
@@ -74,6 +77,7 @@ def adopt(bundle: Bundle, found: Mapping[str, Any], device: Device) -> dict[str,
             page = html.document([sources.of_bundle(bundles.open(staging, check_files=False))])
             files.write_text(staging / "report.html", page)
             files.publish(staging, bundle.path)
+
         return report
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -97,10 +101,12 @@ def _verified(staging: Path, device: Device) -> dict[str, Any]:
         gates = [Verdict(**{**gate, "ci95": gate["ci95"] and tuple(gate["ci95"])}) for gate in before["gates"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError("cannot be read", where=str(file), remedy="export it again") from error
+
     # Of what the search could not change, the old figures hold: its setting gives the same bits. A fail stays a fail.
     fresh["gates"] = [gate for gate in fresh["gates"] if not gate.get("recorded") or gate["verdict"] != ADVISORY]
     measured = {(gate["name"], gate["metric"]) for gate in fresh["gates"]}
     needs_data = ("accuracy", "agreement")
     carried = [gate for gate in gates if gate.name in needs_data or (gate.name, gate.metric) not in measured]
     known = {key: value for key, value in fresh.items() if value is not None}
+
     return merge({**before, **known}, carried)
