@@ -28,6 +28,7 @@ def matmul(a: Sequence[int], output: Sequence[int]) -> int:
     """
     if len(a) < 2 or len(output) < 2:
         return prod(output) * a[-1] if a else 0
+
     return prod(output) * (a[-1] if a[-2] == output[-2] or a[-1] != output[-2] else a[-2])
 
 
@@ -51,6 +52,7 @@ class Tally:
         self.ops[f"{op} {dtype}"] += 1
         self.macs += macs
         self.integer_macs += macs if integer else 0
+
         if not integer and not moves and (macs or dtype.startswith(("float", "bfloat"))):
             (self.weighted_float if macs else self.other_float)[op] += 1
 

@@ -66,6 +66,7 @@ def batch_of(example: Sequence[torch.Tensor], size: int) -> tuple[torch.Tensor, 
             times = -(-size // max(1, tensor.shape[0]))
             tensor = tensor.repeat(times, *[1] * (tensor.dim() - 1))[:size].contiguous()
         out.append(tensor)
+
     return tuple(out)
 
 
@@ -83,6 +84,7 @@ def quiet() -> Iterator[list[str]]:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(ValueError, OSError):
                 stream.flush()
+
         sink = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
         saved = [os.dup(1), os.dup(2)]
         disabled = logging.root.manager.disable
@@ -118,10 +120,12 @@ def conversion_failed(converter: str, error: BaseException, printed: Sequence[st
         place, op = "", match[1].replace("::", ".")
     else:
         place, op = "", ""
+
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     noise = ("Failed to", "⬆", "<class", "-", "#", "*")
     reason = next((line for line in lines if not line.startswith(noise)), next(iter(lines), type(error).__name__))
     what = f"{converter} cannot convert the op {op}" if op else f"{converter} cannot convert this model"
+
     return ModelError(
         f"{what}: {reason[:300]}",
         where=f"tensor {place}" if place else "",

@@ -56,6 +56,7 @@ def settings(
             )
         else:
             merged[key] = value
+
     return merged, names["input_names"], names["output_names"]
 
 
@@ -67,6 +68,7 @@ def rename(tensors: Sequence[Tensor], names: Sequence[str] | None, what: str, pa
         raise BundleError(
             f"{len(names)} {what} names {list(names)} for {len(tensors)} {what}s of the artifact", where=str(path)
         )
+
     return tuple(Tensor(n, t.shape, t.dtype, t.scale, t.zero_point) for n, t in zip(names, tensors))
 
 
@@ -133,6 +135,7 @@ class BaseSession:
         names = [t.name for t in self.inputs]
         if set(feeds) == set(names) or (len(names) == 1 and len(feeds) == 1):
             return self.inputs
+
         wrong = sorted(set(feeds) - set(names))
         absent = [n for n in names if n not in feeds]
         parts = [f"no input is called {wrong[0]!r}"] if wrong else []
@@ -150,6 +153,7 @@ class BaseSession:
             )
         if array.size == 0:
             raise self._fault(f"the input {tensor.name!r} is empty, shape {array.shape}")
+
         return array
 
     def _stored(self, array: np.ndarray, tensor: Tensor) -> np.ndarray:
@@ -160,6 +164,7 @@ class BaseSession:
                 f"the input {tensor.name!r} has dtype {array.dtype}, expected {describe(tensor)}",
                 "preprocess it as the manifest says",
             )
+
         if tensor.scale is not None:
             if np.isnan(array).any():
                 raise self._fault(f"the input {tensor.name!r} holds NaN, which {tensor.dtype} cannot express")
@@ -168,6 +173,7 @@ class BaseSession:
             limits = np.iinfo(tensor.dtype)
             if int(array.min()) < limits.min or int(array.max()) > limits.max:
                 raise self._fault(f"the input {tensor.name!r} holds values that {tensor.dtype} cannot express")
+
         return np.asarray(array, dtype=tensor.dtype, order="C")
 
     def _batches(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -190,6 +196,7 @@ class BaseSession:
         if len(set(sizes.values())) > 1:
             text = ", ".join(f"{name!r} has {size} of {block}" for name, (size, block) in sizes.items())
             raise self._fault(f"the inputs do not hold the same number of batches on axis 0: {text}")
+
         _, count, step = wrong[0]
         return self._looped(arrays, count, step, fill=True)
 
@@ -201,6 +208,7 @@ class BaseSession:
             if fill and start + step > count:
                 missing = start + step - count
                 piece = [np.concatenate([p, np.repeat(p[-1:], missing, axis=0)]) if p.ndim else p for p in piece]
+
             valid_rows = step if fill else min(step, count - start)
             parts.append(self._call(piece))
             for tensor, array in zip(self.outputs, parts[-1]):
@@ -209,6 +217,7 @@ class BaseSession:
                         f"the output {tensor.name!r} has no batch axis (shape {array.shape} for {valid_rows} samples)",
                         "feed one batch of the declared shape at a time",
                     )
+
         return [np.concatenate(column)[:count] for column in zip(*parts)]
 
 

@@ -43,6 +43,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
         content = _quantized(request, example)
     else:
         content = _convert(request.module, example, None)
+
     return _write(content, request.inputs, request.outputs, folder, request.target)
 
 
@@ -55,6 +56,7 @@ def _quantized(request: ExportRequest, example: tuple[torch.Tensor, ...]) -> byt
     weights = integer_weights(request.module, request.example)
     with _on_grid(request.module, weights):
         content = _convert(request.module, example, QuantConfig(pt2e_quantizer=static))
+
     _check_integers(weights, content)
     return content
 
@@ -85,8 +87,10 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...], config:
             content = (Path(temporary) / FILE).read_bytes()
         except (RuntimeError, TypeError, ValueError, NotImplementedError, AssertionError, KeyError) as caught:
             error = caught
+
     if error is not None:
         raise conversion_failed("litert-torch", error, printed) from error
+
     return content
 
 
@@ -97,6 +101,7 @@ def _write(
     for kind, names in (("inputs", input_names), ("outputs", output_names)):
         if emitted.pop(kind) != len(names):
             raise ModelError(f"the TFLite file has another number of {kind} than {list(names)}")
+
     limit = target.op_versions
     for op, version in emitted["op_versions"].items():
         highest = limit.get(op, limit.get("*"))
@@ -106,6 +111,7 @@ def _write(
                 where=target.name,
                 remedy="update the runtime on the board and its profile, or replace the layer that makes this op",
             )
+
     files.write_bytes(Path(folder) / FILE, content)
     return Artifact(FILE, (FILE,), emitted)
 
@@ -120,11 +126,13 @@ def describe(content: bytes) -> dict[str, Any]:
     versions: dict[str, int] = {}
     for kind, code in zip(kinds, codes):
         versions[kind] = max(versions.get(kind, 1), code.Version())
+
     main = model.Subgraphs(0)
     ops: Counter[str] = Counter()
     for k in range(model.SubgraphsLength()):
         graph = model.Subgraphs(k)
         ops.update(kinds[graph.Operators(i).OpcodeIndex()] for i in range(graph.OperatorsLength()))
+
     return {
         "op_versions": dict(sorted(versions.items())),
         "ops": dict(sorted(ops.items())),
@@ -145,6 +153,7 @@ def _check_integers(weights: dict[str, Quantized], content: bytes) -> None:
                 remedy="quantize the output of the layer that holds it, or keep the layer in float "
                 '(quantize.keep_float = ["<layer pattern>"]); transposed convolutions always stay float here',
             )
+
     for name, values in _constants(content, "INT32"):
         if values.size > 1 and (values.max() == 2**31 - 1 or values.min() == -(2**31)):
             raise ModelError(
@@ -178,6 +187,7 @@ def _constants(content: bytes, kind: str) -> list[tuple[str, np.ndarray]]:
             quantized = grid is not None and grid.ScaleLength() > 0
             if tensor.Type() == type_code and buffer.DataLength() and quantized:
                 constants.append((tensor.Name().decode(errors="replace"), buffer.DataAsNumpy().view(dtype)))
+
     return constants
 
 
@@ -208,14 +218,17 @@ def integer_weights(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) 
     for node in program.graph.nodes:
         if node.op != "call_function" or "quantized_decomposed.dequantize_per_" not in str(node.target):
             continue
+
         quantize = node.args[0]
         if "quantized_decomposed.quantize_per_" not in str(getattr(quantize, "target", "")):
             continue
+
         source = value(quantize.args[0])
         if isinstance(source, torch.Tensor) and source.dim() > 1:
             integers = quantize.target(*[value(a) for a in quantize.args])
             grid = node.target(integers, *[value(a) for a in node.args[1:]])
             weights[names[quantize.args[0].name]] = Quantized(integers, grid)
+
     return weights
 
 

@@ -83,6 +83,7 @@ class TfliteModel:
         for product in self.operators:
             if product.name != "MUL" or len(product.inputs) != 2:
                 continue
+
             for first, second in (product.inputs, product.inputs[::-1]):
                 producer = made_by.get(self._unshaped(first, made_by))
                 if producer is None or producer.name != "CAST" or not producer.inputs:
@@ -91,6 +92,7 @@ class TfliteModel:
                 scale = self._looked_up(second, made_by)
                 if id(table) in constants and scale.type == _FLOAT32 and scale.data and len(scale.data) % 4 == 0:
                     tables.append((table, constants[id(table)], np.frombuffer(scale.data, np.float32)))
+
         return tables
 
     def _looked_up(self, tensor: int, made_by: dict[int, TfliteOperator]) -> TfliteTensor:
@@ -99,6 +101,7 @@ class TfliteModel:
         producer = made_by.get(inner)
         if producer is not None and producer.name in ("EMBEDDING_LOOKUP", "GATHER") and len(producer.inputs) > 1:
             return self.tensors[producer.inputs[1 if producer.name == "EMBEDDING_LOOKUP" else 0]]
+
         return self.tensors[inner]
 
     def _unshaped(self, tensor: int, made_by: dict[int, TfliteOperator]) -> int:
@@ -108,6 +111,7 @@ class TfliteModel:
             if producer is None or producer.name != "RESHAPE" or not producer.inputs:
                 break
             tensor = producer.inputs[0]
+
         return tensor
 
 
@@ -118,6 +122,7 @@ def read(path: Path | str) -> TfliteModel:
         data = memoryview(path.read_bytes())
     except OSError as error:
         raise BundleError(f"cannot be read: {error.strerror}", where=str(path)) from error
+
     try:
         if bytes(data[4:8]) != b"TFL3":
             raise ValueError("it does not begin as one")
@@ -165,9 +170,11 @@ class _Table:
         at = self._follow(field)
         if not at:
             return np.zeros(0, dtype)
+
         count = _number(self.data, at, "I")
         if at + 4 + count * width > len(self.data):
             raise ValueError("cut short inside a vector")
+
         return np.frombuffer(self.data, "<" + dtype, count, at + 4)
 
     def tables(self, field: int) -> list[_Table]:
@@ -193,16 +200,20 @@ def _model(model: _Table) -> TfliteModel:
             ops[name] = ops.get(name, 0) + 1
             ends = [[first + k if k >= 0 else -1 for k in operator.vector(f, "i4").tolist()] for f in (1, 2)]
             operators.append(TfliteOperator(name, tuple(ends[0]), tuple(ends[1])))
+
         for tensor in graph.tables(0):
             index = tensor.number(2, "I")
             if index not in constants:
                 constants[index] = _constant(buffers[index]) if index else None
             tensors.append(_tensor(tensor, constants[index]))
+
     versions: dict[str, int] = {}
     for name, number in codes:
         versions[name] = max(number, versions.get(name, 0))
+
     if any(not -1 <= k < len(tensors) for operator in operators for k in (*operator.inputs, *operator.outputs)):
         raise ValueError("an op names a tensor that does not exist")
+
     return TfliteModel(model.number(0, "I"), versions, ops, tuple(tensors), tuple(operators))
 
 
@@ -218,28 +229,34 @@ def _constant(buffer: _Table) -> memoryview | None:
     inner = buffer.vector(0, "u1")
     if inner.size:
         return inner.data
+
     offset, size = buffer.number(1, "Q"), buffer.number(2, "Q")
     if offset <= 1 or not size:
         return None
     if offset + size > len(buffer.data):
         raise ValueError("cut short inside a constant")
+
     return buffer.data[offset : offset + size]
 
 
 def _tensor(tensor: _Table, data: memoryview | None) -> TfliteTensor:
     shape = tuple(int(d) for d in tensor.vector(0, "i4"))
     kind, name = tensor.number(1, "b"), tensor.text(3)
+
     if len(shape) > _MOST_DIMS or any(d < 0 for d in shape):
         raise ValueError(f"the tensor {name!r} has an impossible shape")
+
     dtype = INTEGERS.get(kind, FLOATS.get(kind))
     weights = (*numeric.STORED_WEIGHTS, *numeric.STORED_FLOATS)
     if data is not None and dtype in weights and len(data) != prod(shape) * np.dtype(dtype).itemsize:
         raise ValueError(f"the constant {name!r} holds {len(data)} bytes for the shape {shape}")
+
     quantization = tensor.table(4)
     scale, zero, axis = np.zeros(0, np.float32), np.zeros(0, np.int64), 0
     if quantization is not None:
         scale, zero = quantization.vector(2, "f4"), quantization.vector(3, "i8")
         axis = quantization.number(6, "i")
+
     return TfliteTensor(name, shape, kind, data, scale, zero, axis)
 
 

@@ -37,6 +37,7 @@ def integer_weights(path: Path) -> list[WeightTensor]:
             zero = tensor.zero_point.astype(np.int32)
             scale = tensor.scale.astype(np.float32)
             weights.append(WeightTensor(tensor.name, data.copy(), scale, tensor.axis, zero if zero.any() else None))
+
     weights += [WeightTensor(tensor.name, data.copy(), scale.copy()) for tensor, data, scale in model.integer_tables()]
     weights += [WeightTensor(t.name, data.copy(), np.ones(1, np.float32)) for t, data in model.narrow_constants()]
     return weights
@@ -50,6 +51,7 @@ def activation_grids(path: Path) -> list[Grid]:
         if dtype and tensor.data is None and tensor.scale.size == 1:
             zero = int(tensor.zero_point[0]) if tensor.zero_point.size else 0
             grids.append(Grid(tensor.name, float(tensor.scale[0]), numeric.signed_zero_point(zero, dtype)))
+
     return grids
 
 
@@ -60,11 +62,13 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
     """
     session = load(Path(path), threads=threads, options={"op_resolver": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"})
     interpreter = session.handle  # type: ignore[attr-defined]
+
     if feeds is None:
         feeds = {}
         for tensor in session.inputs:
             dtype = "float32" if tensor.scale is not None else tensor.dtype
             feeds[tensor.name] = np.zeros([abs(d) for d in tensor.shape], dtype)
+
     session.run(feeds)
     tensors = {int(d["index"]): d for d in interpreter.get_tensor_details()}
     tally = _macs.Tally()
@@ -78,10 +82,12 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
             integer = result in _macs.INTEGER and (not types or types[0] in _macs.INTEGER)
             tally.add(name, result, integer=integer, moves=name in _MOVES)
             continue
+
         activation, weights = (2, 1) if name == "TRANSPOSE_CONV" else (0, 1)
         dynamic = types[activation].startswith("float") and types[weights] in numeric.STORED_WEIGHTS
         integer = dynamic or types[activation] in _macs.INTEGER
         tally.add(name, "dynamic int8" if dynamic else result, macs=_work(name, inputs, outputs), integer=integer)
+
     return tally.share()
 
 
@@ -89,6 +95,7 @@ def _work(name: str, inputs: list[Mapping[str, Any]], outputs: list[Mapping[str,
     """Multiply-accumulates of one op; the weight layouts are those of the TFLite kernels."""
     shapes = [[int(d) for d in t["shape"]] for t in inputs]
     output = [int(d) for d in outputs[0]["shape"]]
+
     if name == "CONV_2D":  # (out, h, w, in)
         return _macs.convolution(output, prod(shapes[1][1:]))
     if name == "DEPTHWISE_CONV_2D":  # (1, h, w, out)
@@ -101,6 +108,7 @@ def _work(name: str, inputs: list[Mapping[str, Any]], outputs: list[Mapping[str,
         return prod(output) * shapes[1][-1]
     if name == "BATCH_MATMUL":
         return _macs.matmul(shapes[0], output)
+
     return _macs.recurrent(shapes[0], [s for s in shapes[1:] if len(s) == 2 and s[0] > 1])
 
 
@@ -120,4 +128,5 @@ def operations(path: Path) -> list[Operation]:
         macs = _work(operator.name, inner, outer) if operator.name in _WEIGHTED and outputs else 0
         names = tuple(tensor.name for tensor in outputs)
         listed.append(Operation(operator.name, names[0] if names else "", names, macs))
+
     return listed

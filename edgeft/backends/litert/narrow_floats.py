@@ -25,6 +25,7 @@ def store_as_float16(content: bytes) -> bytes:
     narrow: dict[int, int] = {}
     for graph in model.subgraphs:
         _rewrite(schema, model, graph, code, narrow)
+
     used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
     for wide in set(narrow) - used:
         model.buffers[wide].data = None
@@ -49,18 +50,23 @@ def _rewrite(schema: Any, model: Any, graph: Any, code: int, narrow: dict[int, i
         buffer = model.buffers[tensor.buffer]
         if tensor.type != schema.TensorType.FLOAT32 or tensor.shape is None or len(tensor.shape) < 2:
             continue
+
         if tensor.buffer not in narrow:
             if tensor.buffer == 0 or buffer.data is None or not len(buffer.data):
                 continue
+
             values = np.frombuffer(np.asarray(buffer.data, np.uint8).tobytes(), np.float32)
             with np.errstate(over="ignore"):
                 half = values.astype(np.float16)
+
             if values.size < 2 or not np.array_equal(half.astype(np.float32), values):
                 continue
+
             stored = schema.BufferT()
             stored.data = np.frombuffer(half.tobytes(), np.uint8)
             model.buffers.append(stored)
             narrow[tensor.buffer] = len(model.buffers) - 1
+
         constant = schema.TensorT()
         constant.shape, constant.type, constant.buffer = tensor.shape, schema.TensorType.FLOAT16, narrow[tensor.buffer]
         constant.name = tensor.name + b"_float16"
@@ -69,4 +75,5 @@ def _rewrite(schema: Any, model: Any, graph: Any, code: int, narrow: dict[int, i
         operator.opcodeIndex, operator.inputs, operator.outputs = code, [len(graph.tensors) - 1], [place]
         operators.append(operator)
         tensor.buffer = 0
+
     graph.operators = [*operators, *graph.operators]

@@ -63,11 +63,13 @@ def _engine() -> _Engine:
             if not isinstance(error, ModuleNotFoundError):
                 reasons.append(f"{name}: {reason(error)}")
             continue
+
         try:
             number = installed(distribution)
         except PackageNotFoundError:
             number = str(getattr(importlib.import_module(name), "__version__", "unknown"))
         return _Engine(name, number, module)
+
     detail = f" ({'; '.join(reasons)})" if reasons else ""
     raise Missing(
         f"no TFLite interpreter works here: ai_edge_litert, tflite_runtime or tensorflow{detail}",
@@ -106,6 +108,7 @@ def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = No
     values, input_names, output_names = settings(options, _OPTIONS, path)
     interpreter = _interpreter(path, threads, values["op_resolver"])
     details = interpreter.get_input_details(), interpreter.get_output_details()
+
     return _LiteRtSession(
         path,
         interpreter,
@@ -118,6 +121,7 @@ def _interpreter(path: Path, threads: int, resolver: str) -> Any:
     engine = _engine()
     if resolver not in _RESOLVERS:
         raise BundleError(f"op_resolver is one of {', '.join(_RESOLVERS)}", where=str(path))
+
     _tflite.read(existing(path))  # a broken file is refused here, where it cannot crash the interpreter
     try:
         interpreter = engine.interpreter(path, threads, resolver)
@@ -128,6 +132,7 @@ def _interpreter(path: Path, threads: int, resolver: str) -> Any:
             where=str(path),
             remedy="export it again for this version of the runtime",
         ) from error
+
     return interpreter
 
 
@@ -137,6 +142,7 @@ def _tensor(detail: Mapping[str, Any]) -> Tensor:
     dtype = np.dtype(detail["dtype"])
     scale, zero = detail["quantization"]
     quantized = dtype.name in _macs.INTEGER and scale > 0
+
     return Tensor(
         name=detail["name"],
         shape=tuple(int(d) for d in shape),
@@ -165,6 +171,7 @@ class _LiteRtSession(BaseSession):
             self.handle.invoke()
         except (RuntimeError, ValueError) as error:
             raise self._fault(f"{version()} could not run the model: {reason(error)}") from error
+
         self._ran = True
         return [self.handle.get_tensor(i) for i in self._outputs]
 
@@ -174,6 +181,7 @@ class _LiteRtSession(BaseSession):
         for i in changed:
             self.handle.resize_tensor_input(self._indices[i], arrays[i].shape, strict=True)
             self._blocks[i] = arrays[i].shape
+
         if changed:
             self.handle.allocate_tensors()
 

@@ -37,6 +37,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
         _finish_quantized(model, request.target)
         if "float16" in request.weight_dtypes:
             _apply(model, store_as_float16)
+
     return _write(model, folder, request.target)
 
 
@@ -56,6 +57,7 @@ def _finish_quantized(model: onnx.ModelProto, target: Target) -> None:
             from . import node_units
 
             _apply(model, node_units.between_units, node_units.fold_pads)
+
         _apply(model, passes.drop_unused_initializers)
 
 
@@ -72,14 +74,17 @@ def translate(request: ExportRequest) -> onnx.ModelProto:
     names = (request.inputs, request.outputs)
     example = request.example if request.kind == "fixed" else batch_of(request.example, 2 if dynamic else 1)
     opset = asked_opset(request.target)
+
     if not hasattr(module, "graph"):
         return _translate(module, example, *names, dynamic=dynamic, opset=opset)
+
     key = _identity(module, example, (*request.inputs, *request.outputs, dynamic, opset))
     if key not in _translated:
         model = _translate(module, example, *names, dynamic=dynamic, opset=opset)
         _translated[key] = model.SerializeToString()
         while len(_translated) > _KEPT:
             del _translated[next(iter(_translated))]
+
     return onnx.ModelProto.FromString(_translated[key])
 
 
@@ -93,9 +98,11 @@ def _identity(module: Any, example: tuple[torch.Tensor, ...], rest: tuple[Any, .
     for node in module.graph.nodes:
         if node.op == "get_attr" and node.target not in tensors:
             tensors[node.target] = attribute(module, node.target)
+
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+
     return digest.hexdigest()
 
 
@@ -134,6 +141,7 @@ def _translate(
             model = program.model_proto
         except (RuntimeError, TypeError, ValueError, NotImplementedError, AssertionError) as caught:
             error = caught
+
     if error is not None:
         if (dynamic and "specializ" in str(error)) or "ConstraintViolation" in str(error):
             raise ModelError(
@@ -141,9 +149,11 @@ def _translate(
                 remedy="export with static shapes (batch 1), or take the batch size from x.shape[0] in the model",
             ) from error
         raise conversion_failed("torch's ONNX exporter", error, printed) from error
+
     graph_outputs = [o.name for o in model.graph.output]
     if graph_outputs != list(output_names):
         raise ModelError(f"the ONNX file has the outputs {graph_outputs} where {list(output_names)} were expected")
+
     _apply(model, passes.inline_functions, passes.strip_metadata, passes.constants_to_initializers)
     _apply(model, passes.drop_unused_initializers)
     return model
@@ -162,6 +172,7 @@ def _refuse_zero_points(model: onnx.ModelProto, target: Target) -> None:
     for node in model.graph.node:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             continue
+
         zero = index.value(node.input[2]) if len(node.input) > 2 else None
         if index.value(node.input[1]) is None or (zero is not None and zero.any()):
             raise ModelError(

@@ -18,10 +18,12 @@ class Index:
         self.initializer = {i.name: i for i in model.graph.initializer}
         self.producer = {name: node for node in model.graph.node for name in node.output if name}
         self.consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+
         for node in model.graph.node:
             for name in node.input:
                 if name:
                     self.consumers[name].append(node)
+
         self.outputs = {o.name for o in model.graph.output}
 
     def value(self, name: str) -> np.ndarray | None:
@@ -78,4 +80,5 @@ def shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
         if info.type.tensor_type.HasField("shape"):
             dims = info.type.tensor_type.shape.dim
             shape_of[info.name] = [d.dim_value if d.HasField("dim_value") else None for d in dims]
+
     return shape_of

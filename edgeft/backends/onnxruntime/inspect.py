@@ -50,5 +50,6 @@ def operations(path: Path) -> list[Operation]:
         session.run({t.name: np.zeros([abs(d) for d in t.shape], t.dtype) for t in session.inputs})
         events = json.loads(Path(session.handle.end_profiling()).read_text())
         macs = work_of_nodes(events, wire.read(Path(folder) / "optimized.onnx"))
+
     nodes = [node for node in wire.read(existing(path)).nodes() if node.op not in _CONVERT]
     return [Operation(node.op, node.name, tuple(node.outputs), macs.get(node.name, 0)) for node in nodes]

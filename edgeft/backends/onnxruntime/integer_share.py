@@ -46,10 +46,12 @@ def share(events: Sequence[dict[str, Any]], optimized: OnnxModel) -> IntegerShar
         if op in _MOVES:
             tally.add(op, outputs[0][0] if outputs else kind, moves=True)
             continue
+
         macs = _work(op, lookup.node(name, op), lookup, inputs, outputs) if outputs else 0
         integer = op in _DYNAMIC or kind in _macs.INTEGER
         dtype = kind if integer and op not in _DYNAMIC else outputs[0][0] if outputs else kind
         tally.add(op, "dynamic int8" if op in _DYNAMIC else dtype, macs=macs, integer=integer)
+
     return tally.share()
 
 
@@ -59,6 +61,7 @@ def work_of_nodes(events: Sequence[dict[str, Any]], optimized: OnnxModel) -> dic
     for name, op, inputs, outputs in _executed(events):
         if op not in _MOVES and outputs:
             macs[name] = _work(op, lookup.node(name, op), lookup, inputs, outputs)
+
     return macs
 
 
@@ -103,9 +106,11 @@ class _Lookup:
             same = self._named[key]
             self._turns[key] += 1
             return same[(self._turns[key] - 1) % len(same)]
+
         if key not in self._given:
             waiting = self._unnamed[op]
             self._given[key] = waiting.pop(0) if waiting else None
+
         return self._given[key]
 
     def dims(self, node: OnnxNode | None, position: int) -> tuple[int, ...] | None:
@@ -129,15 +134,18 @@ def _work(op: str, node: OnnxNode | None, lookup: _Lookup, inputs: _Typed, outpu
         weights = lookup.dims(node, _MATMUL[op])
         if weights and op != "MatMulNBits":
             return _product(output) * weights[-1 if transposed or len(weights) == 1 else -2]
+
         left = lookup.dims(node, 0) or (inputs[0][1] if inputs else ())
         if node is not None and node.attributes.get("transA"):
             return _product(output) * left[-2]
+
         return _macs.matmul(left, output)
     if op in ("Attention", "QAttention"):
         return _attention(lookup.dims(node, 1), inputs)
     if op == "MultiHeadAttention" and len(inputs) > 2 and len(inputs[0][1]) == 3:
         batch, queries, hidden = inputs[0][1]
         return 2 * batch * queries * hidden * inputs[1][1][-2]
+
     return 0
 
 

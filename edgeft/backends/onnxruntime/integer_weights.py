@@ -35,6 +35,7 @@ def integer_weights(path: Path) -> list[WeightTensor]:
         where = (0, 1, 2) if node.op == "DequantizeLinear" else _OPERATOR_FORM.get(node.op)
         if where is None or len(node.inputs) <= where[1]:
             continue
+
         names = [node.inputs[i] if i < len(node.inputs) else "" for i in where]
         weight, scale, zero = (constants.get(n) for n in names)
         if (
@@ -44,9 +45,11 @@ def integer_weights(path: Path) -> list[WeightTensor]:
             or (names[0], names[1]) in weights
         ):
             continue
+
         data = model.array(weight)
         if data.size < 2:
             continue
+
         zeros = model.array(zero).astype(np.int32).reshape(-1) if zero is not None else None
         weights[names[0], names[1]] = WeightTensor(
             name=names[0],
@@ -55,10 +58,12 @@ def integer_weights(path: Path) -> list[WeightTensor]:
             axis=_axis(node, data.ndim),
             zero_point=zeros if zeros is not None and zeros.any() else None,
         )
+
     for table, scale in _tables(model, constants):
         if (table.name, scale.name) not in weights:
             values = model.array(scale).astype(np.float32).reshape(-1)
             weights[table.name, scale.name] = WeightTensor(table.name, model.array(table), values)
+
     return [*weights.values(), *narrow_weights(model, constants, numeric.STORED_FLOATS)]
 
 
@@ -71,10 +76,12 @@ def _tables(
     for node in model.nodes():
         for name in node.inputs:
             readers[name].append(node)
+
     for gather in made_by.values():
         table = constants.get(gather.inputs[0]) if gather.op == "Gather" and gather.inputs else None
         if table is None or table.dtype not in numeric.STORED_WEIGHTS or len(table.dims) < 2:
             continue
+
         for cast in readers[gather.outputs[0]]:
             for mul in readers[cast.outputs[0]] if cast.op == "Cast" else ():
                 for operand in mul.inputs if mul.op == "Mul" else ():
@@ -92,15 +99,18 @@ def activation_grids(path: Path) -> list[Grid]:
     for node in model.nodes():
         if node.op not in ("QuantizeLinear", "DequantizeLinear") or node.inputs[0] in constants:
             continue
+
         named = node.inputs[2] if len(node.inputs) > 2 else ""
         scale, zero = constants.get(node.inputs[1]), constants.get(named)
         if scale is None or (named and zero is None):
             continue  # computed while it runs, as dynamic quantization does
+
         values = model.array(scale).reshape(-1)
         if values.size == 1:
             point = int(model.array(zero).reshape(-1)[0]) if zero is not None else 0
             dtype = zero.dtype if zero is not None else "uint8"  # without a zero point it is uint8 0
             grids.append(Grid(node.inputs[0], float(values[0]), numeric.signed_zero_point(point, dtype)))
+
     return grids
 
 
@@ -110,4 +120,5 @@ def _axis(node: _onnx_wire.OnnxNode, rank: int) -> int:
         return axis + rank if axis < 0 else axis
     if node.op == "QGemm":
         return 0 if node.attributes.get("transB", 0) else 1
+
     return 0 if node.op == "QLinearConv" else rank - 1

@@ -25,16 +25,21 @@ def store_as_float16(model: onnx.ModelProto) -> int:
     for initializer in list(model.graph.initializer):
         if initializer.data_type != TensorProto.FLOAT or len(initializer.dims) < 2:
             continue
+
         values = numpy_helper.to_array(initializer)
         with np.errstate(over="ignore"):
             half = values.astype(np.float16)
+
         if values.size < 2 or not np.array_equal(half.astype(np.float32), values):
             continue
+
         name = initializer.name
         initializer.CopyFrom(numpy_helper.from_array(half, f"{name}_float16"))
         casts.append(helper.make_node("Cast", [f"{name}_float16"], [name], name=f"{name}_cast", to=TensorProto.FLOAT))
+
     for k, node in enumerate(casts):
         model.graph.node.insert(k, node)
+
     return len(casts)
 
 

@@ -40,6 +40,7 @@ def between_units(model: onnx.ModelProto) -> int:
             )
             insert_before(model.graph, node, dq)
             node.input[k] = real
+
         for k, stored in enumerate(list(node.output)):
             node.output[k] = f"{stored}_real"
             again = onnx.helper.make_node(
@@ -48,6 +49,7 @@ def between_units(model: onnx.ModelProto) -> int:
             model.graph.node.insert(list(model.graph.node).index(node) + 1 + k, again)
             grid_of[stored] = again
         count += 1
+
     return count
 
 
@@ -55,6 +57,7 @@ def _values_in_float(index: Index, node: onnx.NodeProto, source: onnx.NodeProto)
     """Constant inputs that hold stored integers become the real values that they stand for."""
     scale, zero = index.value(source.input[1]), index.value(source.input[2])
     assert scale is not None and zero is not None  # a grid that is computed is never on integers here
+
     for k in _ON_GRID.get(node.op_type) or ():
         value = index.value(node.input[k]) if len(node.input) > k and node.input[k] else None
         if value is not None:
@@ -73,6 +76,7 @@ def fold_pads(model: onnx.ModelProto) -> int:
         amounts = _spatial_zeros(index, pad)
         if before is None or after is None or after.op_type != "QuantizeLinear" or amounts is None:
             continue
+
         readers = index.consumers[after.output[0]]
         convolutions = [user for reader in readers for user in index.consumers[reader.output[0]]]
         plain = all(
@@ -86,9 +90,11 @@ def fold_pads(model: onnx.ModelProto) -> int:
             drop_attributes(convolution, "pads", "auto_pad")
             pads = [first + second for first, second in zip(pads, amounts)]
             convolution.attribute.append(onnx.helper.make_attribute("pads", pads))
+
         for reader in readers:
             reader.input[0] = before.input[0]
         count += 1
+
     drop_dead_nodes(model)
     drop_unused_initializers(model)
     return count
@@ -101,10 +107,12 @@ def _spatial_zeros(index: Index, pad: onnx.NodeProto) -> list[int] | None:
     mode = attributes(pad).get("mode", b"constant")
     if amounts is None or fill is None or fill.any() or mode != b"constant" or any(pad.input[3:]):
         return None
+
     half = len(amounts) // 2
     other = [*amounts[:2], *amounts[half : half + 2]]
     if any(other) or (amounts < 0).any():
         return None
+
     return [int(amount) for amount in (*amounts[2:half], *amounts[half + 2 :])]
 
 

@@ -46,6 +46,7 @@ def lower(model: onnx.ModelProto, opset: int) -> None:
             f"opset {opset} has no per-channel QuantizeLinear; {LOWEST_OPSET} is the lowest that can hold this model",
             remedy="choose a target whose profile allows a newer opset",
         )
+
     newer = sorted({n.op_type for n in model.graph.node if not onnx.defs.has(n.op_type, opset, "")})
     for op in newer:
         if not onnx.defs.get_schema(op, opset_of(model), "").has_function and not _has_context_function(model, op):
@@ -54,6 +55,7 @@ def lower(model: onnx.ModelProto, opset: int) -> None:
                 where=next(n.output[0] for n in model.graph.node if n.op_type == op),
                 remedy="replace the layer that makes it, or choose a target that allows a newer opset",
             )
+
     if newer:
         _inline(model, newer)
     known, index = shapes(model), Index(model)
@@ -61,9 +63,11 @@ def lower(model: onnx.ModelProto, opset: int) -> None:
         for since, ops, rule in _RULES:
             if opset < since and node.op_type in ops:
                 rule(index, node, known)
+
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx"):
             entry.version = opset
+
     drop_unused_initializers(model)
 
 
@@ -74,6 +78,7 @@ def _inline(model: onnx.ModelProto, ops: list[str]) -> None:
         typed.graph.value_info.append(
             onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
         )
+
     names = [("", op) for op in ops]
     model.CopyFrom(onnx.inliner.inline_selected_functions(typed, names, inline_schema_functions=True))
     strip_metadata(model)
@@ -102,6 +107,7 @@ def _reduce(index: Index, node: onnx.NodeProto, known: dict[str, Any]) -> None:
         node.attribute.append(onnx.helper.make_attribute("axes", [int(a) for a in axes]))
     elif attributes(node).get("noop_with_empty_axes"):
         raise _no_older_form(node, "without axes does nothing")
+
     del node.input[1:]
     drop_attributes(node, "noop_with_empty_axes")
 
@@ -111,10 +117,12 @@ def _split(index: Index, node: onnx.NodeProto, known: dict[str, Any]) -> None:
     parts = attributes(node).get("num_outputs")
     if parts is None:
         return
+
     shape, axis = known.get(node.input[0]), attributes(node).get("axis", 0)
     size = shape[axis] if shape else None
     if size is None:
         raise _no_older_form(node, "cuts a dynamic dimension")
+
     chunk = -(-size // parts)
     sizes = [chunk] * (parts - 1) + [size - chunk * (parts - 1)]
     del node.input[1:]
@@ -126,13 +134,16 @@ def _pad(index: Index, node: onnx.NodeProto, known: dict[str, Any]) -> None:
     """Pads of named axes become pads of all axes."""
     if len(node.input) < 4:
         return
+
     axes, pads, shape = index.value(node.input[3]), index.value(node.input[1]), known.get(node.input[0])
     if axes is None or pads is None or shape is None:
         raise _no_older_form(node, "has computed axes")
+
     rank = len(shape)
     full = np.zeros(2 * rank, np.int64)
     for k, axis in enumerate(axes):
         full[int(axis) % rank], full[int(axis) % rank + rank] = pads[k], pads[k + len(axes)]
+
     node.input[1] = index.constant(f"{node.output[0]}_all_pads", full)
     del node.input[3:]
 
@@ -182,6 +193,7 @@ def finish(model: onnx.ModelProto, target: Target) -> dict[str, Any]:
     low, high = target.opset or (LOWEST_OPSET, opset_of(model))
     if opset_of(model) > high:
         lower(model, high)
+
     least_ir = onnx.helper.find_min_ir_version_for(list(model.opset_import), True)
     # The oldest IR that may hold this opset: nothing newer is used, and older readers take the file.
     model.ir_version = least_ir
@@ -194,14 +206,17 @@ def finish(model: onnx.ModelProto, target: Target) -> dict[str, Any]:
             where=target.name,
             remedy="lower the profile's opset range so that an older IR can hold it",
         )
+
     foreign = sorted({n.domain for n in model.graph.node} - {""})
     if foreign:
         raise ModelError(f"ops outside the standard were emitted, of {', '.join(foreign)}", where=target.name)
+
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"the emitted ONNX is not valid in opset {emitted}: {reason}", where=target.name) from error
+
     return {
         "opset": emitted,
         "ir_version": int(model.ir_version),

@@ -24,9 +24,11 @@ def inline_functions(model: onnx.ModelProto) -> int:
         import onnx.inliner
 
         model.CopyFrom(onnx.inliner.inline_local_functions(model))
+
     used = {node.domain for node in model.graph.node} | {""}
     for entry in [o for o in model.opset_import if o.domain not in used]:
         model.opset_import.remove(entry)
+
     return count
 
 
@@ -37,6 +39,7 @@ def strip_metadata(model: onnx.ModelProto) -> int:
     for part in parts:
         del part.metadata_props[:]
         part.doc_string = ""
+
     del model.graph.value_info[:]
     return count
 
@@ -52,6 +55,7 @@ def constants_to_initializers(model: onnx.ModelProto) -> int:
             tensor.name = node.output[0]
             graph.node.remove(node)
             count += 1
+
     return count
 
 
@@ -74,6 +78,7 @@ def mean_to_global_pool(model: onnx.ModelProto) -> int:
         axes = index.value(node.input[1]) if node.op_type == "ReduceMean" and len(node.input) > 1 else None
         if axes is None or rank_of.get(node.input[0]) != 4 or sorted(int(a) % 4 for a in axes) != [2, 3]:
             continue
+
         keep = attributes(node).get("keepdims", 1)
         after = index.only_consumer(node.output[0])
         if not keep:
@@ -88,10 +93,12 @@ def mean_to_global_pool(model: onnx.ModelProto) -> int:
             last.output[0] = pooled
             position = list(model.graph.node).index(last)
             model.graph.node.insert(position + 1, squeeze)
+
         node.op_type = "GlobalAveragePool"
         del node.input[1:]
         drop_attributes(node, "keepdims", "noop_with_empty_axes")
         count += 1
+
     return count
 
 
@@ -106,10 +113,12 @@ def pad_in_integers(model: onnx.ModelProto) -> int:
         before, after = index.made_by(pad.input[0], "DequantizeLinear"), index.only_consumer(pad.output[0])
         if before is None or after is None or after.op_type != "QuantizeLinear" or not same_grid(index, before, after):
             continue
+
         scale, zero = index.value(before.input[1]), index.value(before.input[2])
         fill = index.value(pad.input[2]) if len(pad.input) > 2 and pad.input[2] else np.float32(0)
         if scale is None or zero is None or scale.size != 1 or fill is None:
             continue
+
         pad.input[0] = before.input[0]
         if attributes(pad).get("mode", b"constant") == b"constant":
             info = np.iinfo(zero.dtype)
@@ -118,9 +127,11 @@ def pad_in_integers(model: onnx.ModelProto) -> int:
             del pad.input[2:]
             pad.input.append(index.constant(f"{pad.output[0]}_fill", stored.reshape(())))
             pad.input.extend(rest)
+
         pad.output[0] = after.output[0]
         model.graph.node.remove(after)
         count += 1
+
     drop_dead_nodes(model)
     return count
 
@@ -138,16 +149,19 @@ def clip_in_integers(model: onnx.ModelProto) -> int:
             continue
         if source.op_type == "DequantizeLinear" or index.only_consumer(clip.input[0]) is None:
             continue
+
         scale, zero = index.value(after.input[1]), index.value(after.input[2])
         bounds = _bounds(index, clip)
         if scale is None or zero is None or scale.size != 1 or bounds is None:
             continue
+
         info = np.iinfo(zero.dtype)
         low, high = (
             int(np.clip(np.rint(np.float32(bound) / scale) + zero, info.min, info.max).reshape(())) for bound in bounds
         )
         if (low, high) == (info.min, info.max):
             continue
+
         after.input[0] = clip.input[0]
         limits = [
             index.constant(f"{clip.output[0]}_{side}", np.array(value, zero.dtype))
@@ -159,6 +173,7 @@ def clip_in_integers(model: onnx.ModelProto) -> int:
         model.graph.node.remove(clip)
         model.graph.node.insert(list(model.graph.node).index(after) + 1, again)
         count += 1
+
     return count
 
 
@@ -166,6 +181,7 @@ def _bounds(index: Index, clip: onnx.NodeProto) -> tuple[float, float] | None:
     """The constant limits of a Relu or Clip; None when they are computed."""
     if clip.op_type == "Relu":
         return 0.0, np.inf
+
     limits = [-np.inf, np.inf]
     for k, name in enumerate(clip.input[1:3]):
         if name:
@@ -173,6 +189,7 @@ def _bounds(index: Index, clip: onnx.NodeProto) -> tuple[float, float] | None:
             if value is None:
                 return None
             limits[k] = float(value.reshape(()))
+
     return limits[0], limits[1]
 
 
@@ -187,9 +204,11 @@ def pad_average_pool_in_integers(model: onnx.ModelProto) -> int:
         pads, dq = known.get("pads", []), index.made_by(pool.input[0], "DequantizeLinear")
         if not any(pads) or not known.get("count_include_pad") or known.get("ceil_mode") or dq is None:
             continue
+
         zero = index.value(dq.input[2])
         if zero is None:
             continue
+
         half = len(pads) // 2
         full = [0, 0, *pads[:half], 0, 0, *pads[half:]]
         name = pool.output[0]
@@ -202,6 +221,7 @@ def pad_average_pool_in_integers(model: onnx.ModelProto) -> int:
         pool.input[0] = real
         drop_attributes(pool, "pads", "count_include_pad")
         count += 1
+
     drop_dead_nodes(model)
     return count
 
@@ -222,6 +242,7 @@ def average_pool_without_ceil(model: onnx.ModelProto) -> int:
             continue
         if any(pads) and known.get("count_include_pad"):
             continue
+
         for k, length in enumerate(size):
             assert length is not None
             span = length + pads[k] + pads[k + len(kernel)] - kernel[k]
@@ -229,10 +250,12 @@ def average_pool_without_ceil(model: onnx.ModelProto) -> int:
             # A window that starts in the padding behind the tensor is left out.
             windows -= (windows - 1) * strides[k] >= length + pads[k]
             pads[k + len(kernel)] += max(0, (windows - 1) * strides[k] - span)
+
         drop_attributes(pool, "ceil_mode", "pads", "count_include_pad")
         if any(pads):
             pool.attribute.append(onnx.helper.make_attribute("pads", pads))
         count += 1
+
     return count
 
 
@@ -248,12 +271,14 @@ def integer_bias(model: onnx.ModelProto) -> int:
         bias = index.value(node.input[2])
         if x is None or w is None or bias is None or w.input[0] not in index.initializer or bias.ndim != 1:
             continue
+
         sx, sw = index.value(x.input[1]), index.value(w.input[1])
         known = attributes(node)
         if sx is None or sw is None or sx.size != 1 or sw.size not in (1, bias.size):
             continue
         if node.op_type == "Gemm" and (known.get("beta", 1.0) != 1.0 or known.get("alpha", 1.0) != 1.0):
             continue
+
         scale = (sx.reshape(()) * sw.reshape(-1)).astype(np.float32)
         steps = np.rint(bias.astype(np.float64) / scale.astype(np.float64))
         if np.abs(steps).max() >= 2**31 - 1:
@@ -262,16 +287,19 @@ def integer_bias(model: onnx.ModelProto) -> int:
                 where=f"weight {w.input[0]}",
                 remedy="raise the scale of that nearly empty channel, or keep the layer float (quantize.keep_float)",
             )
+
         name = f"{node.output[0]}_bias"
         inputs = [index.constant(f"{name}_i32", steps.astype(np.int32))]
         if scale.size == 1:
             inputs.append(index.constant(f"{name}_scale", scale.reshape(())))
         else:
             inputs.append(index.constant(f"{name}_scale", scale))
+
         dq = onnx.helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}_dq", axis=0)
         insert_before(model.graph, node, dq)
         node.input[2] = name
         count += 1
+
     return count
 
 
@@ -297,6 +325,7 @@ def unsigned_activations(model: onnx.ModelProto) -> int:
             if values is None or values.dtype.name not in numeric.STORED_WEIGHTS:
                 continue
             node.input[0] = shifted(node.input[0])
+
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) > 2:
             node.input[2] = shifted(node.input[2])
             drop_attributes(node, "output_dtype")
@@ -304,6 +333,7 @@ def unsigned_activations(model: onnx.ModelProto) -> int:
         elif node.op_type in ("Pad", "Clip"):  # those that work on integers
             for k, name in enumerate(node.input):
                 node.input[k] = shifted(name)
+
     return count
 
 

@@ -74,23 +74,27 @@ def open_session(path: Path, threads: int, chosen: Mapping[str, Any] | None, pro
             where=str(path),
             remedy="install the build of onnxruntime that holds it",
         )
+
     ort.disable_telemetry_events()
     config = ort.SessionOptions()
     config.log_severity_level = 4
     config.intra_op_num_threads = threads
     config.inter_op_num_threads = values["inter_op_num_threads"]
     config.graph_optimization_level = getattr(ort.GraphOptimizationLevel, values["graph_optimization_level"])
+
     for key in _MEMORY:
         setattr(config, key, values[key])
     for key, value in values.items():
         if "." in key:
             config.add_session_config_entry(key, value)
+
     disabled = None
     if profile is not None:
         config.enable_profiling = True
         config.profile_file_prefix = str(profile / "profile")
         config.optimized_model_filepath = str(profile / "optimized.onnx")
         disabled = ["NchwcTransformer"]  # pads channels of float convolutions, which would miscount their work
+
     try:
         handle = ort.InferenceSession(str(path), config, providers=[values["provider"]], disabled_optimizers=disabled)
     except Exception as error:  # the runtime's own errors share no base class but Exception
@@ -99,6 +103,7 @@ def open_session(path: Path, threads: int, chosen: Mapping[str, Any] | None, pro
             where=str(path),
             remedy="export it again for this version of the runtime",
         ) from error
+
     return OrtSession(
         path,
         handle,
@@ -129,6 +134,7 @@ class OrtSession(BaseSession):
             results: list[np.ndarray] = self.handle.run(self._own_outputs, dict(zip(self._own_inputs, arrays)))
         except Exception as error:
             raise self._fault(f"ONNX Runtime could not run the model: {reason(error)}") from error
+
         self._last, self._results, self._binding = arrays, results, None
         return results
 
@@ -143,9 +149,11 @@ class OrtSession(BaseSession):
 
         if self._last is None:
             raise self._fault("invoke() repeats a run, and nothing was run yet")
+
         binding = self.handle.io_binding()
         for name, array in zip(self._own_inputs, self._last):
             binding.bind_cpu_input(name, array)
+
         for name, array in zip(self._own_outputs, self._results):
             binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype))
         self._binding = binding

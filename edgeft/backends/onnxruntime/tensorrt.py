@@ -131,14 +131,17 @@ def build_script(target: Target, *graphs: Mapping[str, Any]) -> str:
         "JETPACK": shlex.quote(_versions(target.runtime.get("jetpack", ""))),
         **_INTEGER_ENGINE,
     }
+
     values |= {} if target.scheme.is_integer else _FLOAT_ENGINE
     text = _HEAD
     for key, value in values.items():
         text = text.replace(f"@{key}@", value)
+
     for graph in graphs:
         engine = graph["file"].rsplit("/", 1)[-1].removesuffix(".onnx") + ".engine"
         arguments = (graph["file"], graph.get("sha256", ""), engine, _shapes(graph["inputs"]))
         text += " ".join(["build", *[shlex.quote(a) for a in arguments]]) + "\n"
+
     return text
 
 
@@ -151,8 +154,10 @@ def _shapes(inputs: list[Mapping[str, Any]]) -> str:
     """trtexec's way of writing shapes, BATCH for a dynamic axis 0; empty when every shape is static."""
     if not any(dim in (-1, None) or isinstance(dim, str) for i in inputs for dim in i["shape"]):
         return ""
+
     written = []
     for tensor in inputs:
         dims = ["BATCH" if not isinstance(dim, int) or dim < 0 else str(dim) for dim in tensor["shape"]]
         written.append(f"{tensor['name']}:{'x'.join(dims)}")
+
     return ",".join(written)

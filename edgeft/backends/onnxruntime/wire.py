@@ -89,6 +89,7 @@ class OnnxModel:
                 value = node.attributes.get("value")
                 if node.op == "Constant" and isinstance(value, OnnxTensor) and node.outputs:
                     tensors[node.outputs[0]] = value
+
         return tensors
 
     def nodes(self) -> Iterator[OnnxNode]:
@@ -99,6 +100,7 @@ class OnnxModel:
         """The values of a constant, shape `dims`; external data is taken only from inside the model's own folder."""
         if tensor.data_type not in DTYPES:
             raise BundleError(f"the tensor {tensor.name!r} has an unsupported type", where=str(self.path))
+
         dtype = np.dtype(DTYPES[tensor.data_type]).newbyteorder("<")
         count = prod(tensor.dims)
         if tensor.external is not None:
@@ -110,8 +112,10 @@ class OnnxModel:
             if values.size != count:
                 raise _broken(self.path, f"the tensor {tensor.name!r} holds {values.size} values, expected {count}")
             return values.reshape(tensor.dims)
+
         if len(data) != count * dtype.itemsize:
             raise _broken(self.path, f"the tensor {tensor.name!r} holds {len(data)} bytes, not {count} values")
+
         return np.frombuffer(data, dtype).reshape(tensor.dims).astype(dtype.newbyteorder("="))
 
 
@@ -125,6 +129,7 @@ def read(path: Path | str) -> OnnxModel:
         data = memoryview(path.read_bytes())
     except OSError as error:
         raise BundleError(f"cannot be read: {error.strerror}", where=str(path)) from error
+
     ir_version, graph = 0, None
     opsets: dict[str, int] = {}
     others: list[OnnxGraph] = []
@@ -144,8 +149,10 @@ def read(path: Path | str) -> OnnxModel:
                 others.append(OnnxGraph(nodes, {}))
     except (ValueError, struct.error, UnicodeDecodeError) as error:
         raise _broken(path, f"is not a readable ONNX file ({error})") from error
+
     if graph is None or not opsets:
         raise _broken(path, "is not an ONNX file: it holds no graph or no opset")
+
     model = OnnxModel(path, ir_version, opsets, graph, tuple(others))
     _check_external(model)
     return model
@@ -165,6 +172,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF, at
+
     raise ValueError("a number of more than ten bytes")
 
 
@@ -180,14 +188,17 @@ def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
             value, at = _varint(data, at)
             yield number, value
             continue
+
         if wire == _LEN:
             size, at = _varint(data, at)
         elif wire in (_I64, _I32):
             size = 8 if wire == _I64 else 4
         else:
             raise ValueError(f"wire type {wire}")
+
         if at + size > len(data):
             raise ValueError("cut short inside a field")
+
         yield number, data[at : at + size]
         at += size
 
@@ -212,16 +223,19 @@ def _ints(value: Any) -> list[int]:
     """A repeated integer field, packed or one by one."""
     if isinstance(value, int):
         return [_int(value)]
+
     values, at = [], 0
     while at < len(value):
         number, at = _varint(value, at)
         values.append(_int(number))
+
     return values
 
 
 def _graph(data: memoryview, depth: int) -> OnnxGraph:
     if depth > _DEEPEST:
         raise ValueError("graphs nested too deep")
+
     nodes: list[OnnxNode] = []
     tensors: dict[str, OnnxTensor] = {}
     borders: dict[int, list[str]] = {11: [], 12: []}
@@ -235,6 +249,7 @@ def _graph(data: memoryview, depth: int) -> OnnxGraph:
             tensors.update((t.name, t) for t in _sparse(_bytes(value)))
         elif number in borders:
             borders[number] += [_text(v) for n, v in _fields(_bytes(value)) if n == 1]
+
     return OnnxGraph(tuple(nodes), tensors, tuple(borders[11]), tuple(borders[12]))
 
 
@@ -253,6 +268,7 @@ def _node(data: memoryview, depth: int) -> OnnxNode:
         elif number == 5:
             name, content = _attribute(_bytes(value), depth)
             attributes[name] = content
+
     return OnnxNode(words[4], words[7], words[3], tuple(inputs), tuple(outputs), attributes)
 
 
@@ -286,6 +302,7 @@ def _attribute(data: memoryview, depth: int) -> tuple[str, Any]:
             many.append(_graph(_bytes(value), depth + 1))
         elif number in (22, 23):
             many += _sparse(_bytes(value))
+
     return name, many or content
 
 
@@ -309,8 +326,10 @@ def _tensor(data: memoryview) -> OnnxTensor:
             external[_text(entry.get(1, b""))] = _text(entry.get(2, b""))
         elif number == 14:
             location = _int(value)
+
     if any(d < 0 for d in dims) or len(dims) > _MOST_DIMS:
         raise ValueError(f"the tensor {name!r} has an impossible shape")
+
     outside = external if location == 1 or external else None
     return OnnxTensor(name, tuple(dims), data_type, raw, tuple(typed), outside)
 
@@ -334,6 +353,7 @@ def _typed_values(tensor: OnnxTensor, dtype: np.dtype, where: str) -> np.ndarray
                 parts.append(numbers.astype(np.uint16).view(np.float16) if dtype.kind == "f" else numbers)
     except ValueError as error:
         raise BundleError(f"the tensor {tensor.name!r} is broken ({error})", where=where) from error
+
     native = dtype.newbyteorder("=")
     return np.concatenate(parts).astype(native) if parts else np.zeros(0, native)
 
@@ -352,9 +372,11 @@ def _external(path: Path, tensor: OnnxTensor, size: int) -> bytes:
         offset, length = int(entry.get("offset") or 0), int(entry.get("length") or size)
     except ValueError as error:
         raise _broken(path, f"the external data of {tensor.name!r} has no valid place") from error
+
     file = _location(path, tensor)
     if offset < 0 or length != size or offset + length > file.stat().st_size:
         raise _broken(path, f"the external data of {tensor.name!r} does not fit into {file.name!r}")
+
     with open(file, "rb") as handle:
         handle.seek(offset)
         return handle.read(length)

@@ -18,6 +18,7 @@ def explicit_zero_points(model: onnx.ModelProto) -> int:
     for node in model.graph.node:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or any(node.input[2:3]):
             continue
+
         scale = index.value(node.input[1])
         stored = _stored_type(node, types)
         if scale is None or stored is None:
@@ -27,6 +28,7 @@ def explicit_zero_points(model: onnx.ModelProto) -> int:
         del node.input[2:]
         node.input.append(index.constant(f"{node.output[0]}_zero_point", zeros))
         count += 1
+
     return count
 
 

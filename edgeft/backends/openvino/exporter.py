@@ -49,6 +49,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
         passes.drop_unused_initializers(model)
         if "float16" in request.weight_dtypes:
             store_as_float16(model)
+
     return _write(model, request.inputs, request.outputs, Path(folder))
 
 
@@ -68,6 +69,7 @@ def weights_without_zero_point(model: onnx.ModelProto) -> int:
         if zero is not None and zero.dtype.name in numeric.STORED_WEIGHTS and not zero.any():
             del node.input[2:]
             count += 1
+
     return count
 
 
@@ -85,14 +87,17 @@ def _write(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]
             graph = ov.Core().read_model(source)
         except RuntimeError as caught:
             error = caught
+
     if error is not None:
         raise conversion_failed("OpenVINO", error, printed) from error
+
     _number_names(graph)
     for ports, names in ((graph.inputs, inputs), (graph.outputs, outputs)):
         if len(ports) != len(names):
             raise ModelError(f"OpenVINO sees {len(ports)} inputs or outputs where {list(names)} were expected")
         for port, name in zip(ports, names):
             port.get_tensor().set_names({name})
+
     _fix_batch(graph)
     emitted = _emitted(graph)
     stored = Counter(
@@ -102,15 +107,19 @@ def _write(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]
     )
     if lost := expected - stored:
         raise ModelError(f"OpenVINO did not keep the types of weights: {', '.join(map(str, sorted(lost)))}")
+
     with tempfile.TemporaryDirectory(dir=folder) as staging:
         ov.serialize(graph, Path(staging) / FILE, Path(staging) / WEIGHTS)
         text = _without_rt_info((Path(staging) / FILE).read_text())
         with files.system_errors(folder):
             os.replace(Path(staging) / WEIGHTS, folder / WEIGHTS)
+
     version = re.search(r'<net name="[^"]*" version="(\d+)"', text)
     emitted["ir_version"] = int(version[1]) if version else 0
+
     if emitted["ir_version"] != IR_VERSION:
         raise ModelError(f"OpenVINO wrote IR {emitted['ir_version']}; the readers of boards expect {IR_VERSION}")
+
     files.write_text(folder / FILE, text)
     return Artifact(FILE, (FILE, WEIGHTS), emitted)
 
@@ -130,6 +139,7 @@ def _fix_batch(graph: Any) -> None:
     free = {port: shape for port, shape in shapes.items() if len(shape) and shape[0].is_dynamic}
     for shape in free.values():
         shape[0] = 1
+
     if free:
         graph.reshape(free)
 

@@ -21,4 +21,5 @@ def layers(path: Path) -> tuple[int, list[tuple[str, str]]]:
         raise BundleError(
             f"is not a readable OpenVINO model ({error})", where=str(path), remedy="export it again"
         ) from error
+
     return ir_version, layers
