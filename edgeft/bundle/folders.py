@@ -28,10 +28,13 @@ def regular(root: Path, name: str) -> Path:
                 mode = path.lstat().st_mode
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise BundleError(f"{name} is missing", where=str(root), remedy=EXPORT_AGAIN) from error
+
         if stat.S_ISLNK(mode):
             raise BundleError(f"{path.relative_to(root)} is a link", where=str(root), remedy=EXPORT_AGAIN)
+
     if not stat.S_ISREG(mode):
         raise BundleError(f"{name} is not a regular file", where=str(root), remedy=EXPORT_AGAIN)
+
     return files.inside(root, name)
 
 
@@ -68,6 +71,7 @@ def unlisted(root: Path, listed: Mapping[str, Any], backend: str) -> tuple[str, 
                     where=str(root),
                     remedy=EXPORT_AGAIN,
                 )
+
     return tuple(f"{name!r} is not part of the bundle and is not used" for name in extra)
 
 
