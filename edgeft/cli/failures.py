@@ -62,6 +62,7 @@ def _usage(error: click.ClickException) -> UsageError:
             remedy = nearest(error.option_name, (name for name in known if name.startswith("-")))
     elif isinstance(error, click.BadParameter):
         message = error.format_message().rstrip(".")
+
     return UsageError(message.rstrip("."), where=where, remedy=remedy)
 
 
@@ -76,6 +77,7 @@ def explain(error: BaseException, remedy_after_interrupt: str = "") -> EdgeftErr
         return Interrupted(remedy_after_interrupt)
     if isinstance(error, click.ClickException):
         return _usage(error)
+
     for cause in _chain(error):
         # Native libraries report a full disk in words only.
         worded = "No space left on device" in str(cause)
@@ -86,8 +88,10 @@ def explain(error: BaseException, remedy_after_interrupt: str = "") -> EdgeftErr
                 where=str(getattr(cause, "filename", None) or ""),
                 remedy="free some space, or choose a folder that you may read and write",
             )
+
     if isinstance(error, MemoryError):
         return SystemFailure("out of memory", remedy="lower train.batch_size, or close other programs")
+
     return InternalError(
         f"unexpected {type(error).__name__}: {error}",
         remedy="this is an internal error of edgeft: repeat the command as `edgeft --debug ...` and report the "

@@ -23,6 +23,7 @@ def of_reports(reports: Sequence[Mapping[str, Any]], *, strict: bool) -> Outcome
     payload: dict[str, Any] = {"verdict": verdict, "bundles": list(reports)}
     if len(reports) == 1:
         payload = {**reports[0], **payload}
+
     rendered = [text.render(report) for report in reports]
     # Several bundles are read side by side; the gates of each come with -v (and are in its report.html).
     words, details = (rendered[0], "") if len(rendered) == 1 else (text.reports(reports), "\n\n".join(rendered))

@@ -33,6 +33,7 @@ def plain(value: Any) -> Any:
         return plain(dataclasses.asdict(value))
     if hasattr(value, "tolist"):  # a numpy scalar or array, without importing numpy
         return plain(value.tolist())
+
     return str(value)
 
 
