@@ -65,6 +65,7 @@ def call(
             if "error" in answer:
                 raise from_dict(answer)
             return dict(answer)
+
         raise CompilerStopped(_end(compiler, code, seconds, printed))
 
 
@@ -84,6 +85,7 @@ def _run(command: list[str], folder: Path, printed: Path, seconds: float) -> int
             )
         except OSError as error:
             raise Missing(f"{command[0]} does not start: {error.strerror}", where=command[0]) from error
+
         try:
             return child.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -100,11 +102,14 @@ def _end(compiler: Compiler, code: int | None, seconds: float, printed: Path) ->
         lines = printed.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise SystemFailure(f"could not read: {error.strerror}", where=str(printed)) from error
+
     last = [line.strip() for line in lines if line.strip()][-_LAST:]
     said = f", after printing {' | '.join(last)[-300:]!r}" if last else ""
+
     if code is None:
         return f"{compiler.title} did not end within {seconds:.0f} s and was stopped{said}"
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         return f"{compiler.title} was ended by signal {name}{said}"
+
     return f"{compiler.title} ended with exit code {code} and no answer{said}"

@@ -58,9 +58,11 @@ def asked(
             answer = call(environment.python, compiler, "compile", job, seconds=compiler.compile_seconds)
         except CompilerStopped as error:
             answer = {"refusal": {"why": error.message}}
+
         base = dataclasses.replace(base, seconds=round(time.monotonic() - start, 2))
         if answer.get("refusal"):
             return dataclasses.replace(base, refusal=Refusal(**answer["refusal"])), []
+
         for name in answer["files"]:
             files.write_bytes(folder / name, files.inside(place, name).read_bytes())
 
@@ -86,6 +88,7 @@ def covered(
 
     macs, count = sum(operation.macs for operation in operations), len(remaining) + len(left)
     missed = sum(operation.macs for operation in left)
+
     return dataclasses.replace(
         compilation,
         fallback=tuple(left),
@@ -102,6 +105,7 @@ def _origin(node: str, operations: Sequence[backends.Operation]) -> backends.Ope
     exact = next((operation for name, operation in names if name == node), None)
     if exact is not None:
         return exact
+
     starts = [(len(name), operation) for name, operation in names if _extends(node, name)]
     return max(starts, key=lambda pair: pair[0])[1] if starts else None
 
@@ -142,4 +146,5 @@ def simulated(
         call(environment.python, compiler, "simulate", job, seconds=seconds + compiler.compile_seconds)
         if not result.is_file():
             raise InvalidInput(f"the simulator of {compiler.title} wrote no outputs", where=str(file))
+
         return npz.read(result)

@@ -64,6 +64,7 @@ class Compiler:
         self._require(self.title, "the title is empty")
         self._require(_MODULE.fullmatch(self.module), f"{self.module!r} is not a dotted name of a module")
         self._require(self.requirements and self.versions, "`requirements` or `versions` is empty")
+
         for requirement in self.requirements:
             self._require(_PINNED.fullmatch(requirement), f"the requirement {requirement!r} is not pinned (name==1.0)")
         self._require(self.pythons[0] <= self.pythons[1], "`pythons` is (oldest, newest)")
@@ -93,12 +94,14 @@ class Compiler:
             if key not in known:
                 message = f"{self.title} has no setting {key!r}"
                 raise InvalidInput(message, where=where, remedy=f"known: {', '.join(known) or 'none'}")
+
         values = {name: table.get(name, setting.default) for name, setting in known.items()}
         for name, value in values.items():
             choices = known[name].choices
             if not value or (choices and value not in choices):
                 message = f"{self.title} does not take {name} = {value!r}"
                 raise InvalidInput(message, where=where, remedy=f"one of {', '.join(choices)}" if choices else "")
+
         return values
 
 
@@ -175,6 +178,7 @@ def together(compilations: Mapping[str, Compilation]) -> Compilation:
     parts = list(compilations.values())
     if len(parts) == 1:
         return parts[0]
+
     first = next((part for part in parts if not part.accepted), parts[0])
     operations, macs = sum(part.operations for part in parts), sum(part.macs for part in parts)
     estimate: dict[str, float] = {}
@@ -182,6 +186,7 @@ def together(compilations: Mapping[str, Compilation]) -> Compilation:
         for key, value in part.estimate.items():
             largest = key.endswith("_bytes")  # memory is used again, time adds up
             estimate[key] = max(estimate.get(key, 0.0), value) if largest else estimate.get(key, 0.0) + value
+
     return Compilation(
         first.compiler,
         first.version,

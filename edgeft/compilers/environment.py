@@ -62,6 +62,7 @@ def named(device: str) -> Compiler:
     name = device.removeprefix(PREFIX)
     if name in names():
         return get(name)
+
     try:
         profile = targets.load(name)
     except UsageError as error:
@@ -69,6 +70,7 @@ def named(device: str) -> Compiler:
         raise UsageError(
             f"{name!r} is no compiler and no target", where=device, remedy=nearest(name, known_names)
         ) from error
+
     if profile.compiler not in names():
         what = (
             f"the compiler of {profile.name}, {profile.compiler}, cannot be run by edgeft"
@@ -76,6 +78,7 @@ def named(device: str) -> Compiler:
             else (f"{profile.name} has no compiler: its runtime reads the model as it is")
         )
         raise UsageError(what, where=device, remedy=f"known compilers: {', '.join(names())}")
+
     return get(profile.compiler)
 
 
@@ -95,6 +98,7 @@ def installed(compiler: Compiler) -> Environment | None:
             where=device_name(compiler),
             remedy=compiler.setup,
         )
+
     return Environment(compiler, record["python"], str(record.get("version")))
 
 
@@ -129,6 +133,7 @@ def setup(
                 os.rename(staging, place)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
     return _recorded(compiler, str(interpreter_path))
 
 
@@ -139,6 +144,7 @@ def state_of(profile: targets.Target) -> str:
         return ""
     if profile.compiler not in names():
         return "not run"
+
     try:
         return "set up" if installed(get(profile.compiler)) else "not set up"
     except (Missing, InvalidInput):
@@ -168,6 +174,7 @@ def _suits(compiler: Compiler, version: str) -> None:
     if machine not in compiler.machines or not sys.platform.startswith("linux"):
         message = f"{compiler.title} runs on Linux, {' or '.join(compiler.machines)}, not on {machine}"
         raise Missing(message, where=device_name(compiler))
+
     oldest, newest = compiler.pythons
     if not oldest <= tuple(int(part) for part in version.split(".")) <= newest:
         text = " to ".join(".".join(map(str, bound)) for bound in compiler.pythons)
@@ -185,11 +192,13 @@ def _make(compiler: Compiler, base: str | None, folder: Path) -> None:
     if made.returncode:
         last = (made.stderr or made.stdout).strip().splitlines()[-1:] or ["venv failed"]
         raise SystemFailure(last[0], where=device_name(compiler), remedy="install the package python3-venv")
+
     pip = interpreter.module("pip", "install", "--quiet", "--disable-pip-version-check", python=f"{folder}/bin/python")
     done = _run([*pip, *compiler.requirements], PIP_SECONDS)
     if done.returncode:
         if "No space left on device" in done.stderr:
             raise SystemFailure("No space left on device", where=str(folder.parent), remedy="free some space")
+
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["pip failed"]
         raise Missing(
             lines[0].removeprefix("ERROR: ").strip(),
@@ -223,12 +232,14 @@ def _answer(compiler: Compiler, python: str) -> dict[str, Any]:
         raise Missing(
             f"{compiler.title} does not start: {error.message}", where=device_name(compiler), remedy=compiler.setup
         ) from error
+
     if answer["version"] not in compiler.versions:
         raise Missing(
             f"{compiler.title} {answer['version']} is installed, this edgeft knows {', '.join(compiler.versions)}",
             where=device_name(compiler),
             remedy=compiler.setup,
         )
+
     return answer
 
 

@@ -28,6 +28,7 @@ def printed() -> Iterator[list[str]]:
             for descriptor, copy in zip((1, 2), saved):
                 os.dup2(copy, descriptor)
                 os.close(copy)
+
             sink.seek(0)
             lines += sink.read().splitlines()
             sys.stdout.write("\n".join([*lines, ""]))

@@ -44,8 +44,10 @@ def version(job: Mapping[str, Any]) -> dict[str, Any]:
     from importlib.metadata import version as version_of
 
     packages = {name: version_of(name) for name in COMPILER.distributions}
+
     with printed(), _device():
         pass  # the library loads
+
     return {"version": packages["onnxruntime-qnn"], "packages": packages}
 
 
@@ -56,6 +58,7 @@ def _device() -> Iterator[Any]:
     import onnxruntime_qnn
 
     ort.register_execution_provider_library(PROVIDER, onnxruntime_qnn.get_library_path())
+
     try:
         yield next(device for device in ort.get_ep_devices() if device.ep_name == PROVIDER)
     finally:
@@ -70,6 +73,7 @@ def _options(device: Any, settings: Mapping[str, str], **entries: str) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 2  # warnings name the nodes that the backend refuses
     options.intra_op_num_threads = 1
+
     for key, value in entries.items():
         options.add_session_config_entry(key.replace("__", "."), value)
     options.add_provider_for_devices(
@@ -100,10 +104,12 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
             error = " ".join(str(caught).split())[:400]
 
     reasons = _reasons(lines)
+
     if error or not wrapper.is_file():
         first = next(iter(reasons), {"node": "", "op": ""})
         why = error or (f"{first['why']}" if reasons else "none of its nodes is taken by the HTP backend")
         return {"refusal": {"why": why, "node": first["node"], "op": first["op"]}}
+
     written, left = _left(wrapper, reasons)
     return {"files": [WRAPPER, *written], "on_cpu": left}
 
@@ -131,6 +137,7 @@ def _left(wrapper: Path, reasons: list[dict[str, str]]) -> tuple[list[str], list
         elif node.op not in _CONVERT:
             why = next((why for name, why in why_of.items() if name.startswith(node.name)), "")  # a part of the node
             left.append({"op": node.op, "node": node.name, "why": why})
+
     return list(dict.fromkeys(binaries)), left
 
 
@@ -151,6 +158,7 @@ def simulate(job: Mapping[str, Any]) -> dict[str, Any]:
                 break
             rows.append(session.run(names, {name: values[k : k + 1] for name, values in feeds.items()}))
         del session
+
     outputs: dict[str, Any] = {name: np.concatenate([row[k] for row in rows]) for k, name in enumerate(names)}
     np.savez(job["outputs"], **outputs)
     return {}

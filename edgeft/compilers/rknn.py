@@ -88,6 +88,7 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
                     raise RuntimeError("export_rknn failed")
         except Exception as caught:  # whatever the toolkit raises is its diagnosis
             error = next(iter(reversed(str(caught).strip().splitlines())), type(caught).__name__)
+
     if error:
         return {"refusal": _refusal(lines, error)}
 
@@ -97,6 +98,7 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
         if match["target"] != "NPU" and match["op"] not in _BORDER:
             op, node = match["full"].split(":", 1)
             on_cpu.append({"op": op, "node": node, "why": f"the {match['target']} runs {match['op']}"})
+
     memory = {match["kind"]: float(match["kilobytes"]) for match in filter(None, map(_MEMORY.search, lines))}
     estimate = {"cycles": float(cycles), "dram_bytes": 1024.0 * sum(memory.values())}
     return {"files": [FILE], "on_cpu": on_cpu, "estimate": estimate}
@@ -108,6 +110,7 @@ def _refusal(lines: list[str], error: str) -> dict[str, str]:
     telling = [text for text in errors if text and not any(noise in text for noise in _NOISE)]
     node = next((match["node"] for text in (*telling, error, *lines) if (match := _NODE.search(text))), "")
     why = " ".join((error if ": " in error else (telling or [error])[0]).split())[:300]
+
     return {"why": why, "node": node, "op": ""}
 
 
@@ -119,6 +122,7 @@ def simulate(job: Mapping[str, Any]) -> dict[str, Any]:
     inputs, outputs = ([value.name for value in side] for side in (graph.input, graph.output))
     with np.load(job["feeds"], allow_pickle=False) as archive:
         feeds = [archive[name] for name in inputs]
+
     layouts = ["nchw" if values.ndim == 4 else None for values in feeds]
 
     rows: list[list[np.ndarray]] = []
@@ -130,6 +134,7 @@ def simulate(job: Mapping[str, Any]) -> dict[str, Any]:
             if rows and time.monotonic() > end:
                 break
             rows.append(toolkit.inference(inputs=[values[k : k + 1] for values in feeds], data_format=layouts))
+
     arrays: dict[str, Any] = {name: np.concatenate([row[k] for row in rows]) for k, name in enumerate(outputs)}
     np.savez(job["outputs"], **arrays)
     return {}

@@ -68,6 +68,7 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
         *("--accelerator-config", settings["accelerator"], "--system-config", settings["system_config"]),
         *("--memory-mode", settings["memory_mode"], "--optimise", settings["optimise"]),
     ]
+
     error = ""
     with printed() as lines:
         try:
@@ -76,6 +77,7 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
             error = "" if not end.code else f"exit code {end.code}"
         except Exception as caught:  # whatever the compiler raises is its diagnosis
             error = f"{type(caught).__name__}: {caught}"
+
     text = "\n".join(lines)
     reasons = [match.groupdict() for match in _WARNING.finditer(text)]
 
@@ -83,6 +85,7 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
     made = folder / f"{stem}_vela.tflite"
     if error or not made.is_file():
         return {"refusal": _refusal(text, error, reasons)}
+
     summary = next(folder.glob(f"{stem}_summary_*.csv"))
     estimate = _estimate(summary)
     summary.unlink()
@@ -109,6 +112,7 @@ def _left(compiled: Path, reasons: list[dict[str, str]]) -> list[dict[str, str]]
         outputs = [model.tensors[k].name for k in operator.outputs if k >= 0]
         why = next((why_of[name] for name in outputs if name in why_of), "")
         left.append({"op": operator.name, "node": outputs[0] if outputs else "", "why": why})
+
     return left
 
 
@@ -119,4 +123,5 @@ def _estimate(summary: Path) -> dict[str, float]:
     for column, (key, factor) in _ESTIMATES.items():
         with contextlib.suppress(KeyError, ValueError):
             estimate[key] = float(row[column]) * factor
+
     return estimate
