@@ -48,6 +48,7 @@ def load(name_or_path: str) -> Calibration:
         path = name_or_path
     else:
         raise RecipeError(f"unknown calibration preset {name_or_path!r}", remedy=nearest(name_or_path, known))
+
     source = tables.read(path, RecipeError)
     table = tables.parse(source)
     table.setdefault("name", path.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".toml"))
@@ -56,11 +57,14 @@ def load(name_or_path: str) -> Calibration:
         value = getattr(preset, key)
         if value not in allowed:
             raise source.fail((key,), f"{key!r} cannot be {value!r}", nearest(value, allowed))
+
     for key in ("samples", "batch_size"):
         if getattr(preset, key) < 1:
             raise source.fail((key,), f"{key!r} must be at least 1, not {getattr(preset, key)}")
+
     if preset.seed < 0:
         raise source.fail(("seed",), f"'seed' must not be negative, not {preset.seed}")
     if not 50 < preset.percentile <= 100:
         raise source.fail(("percentile",), f"'percentile' must be above 50 and at most 100, not {preset.percentile}")
+
     return preset

@@ -42,6 +42,7 @@ class Numeric:
         if self.kind == "float":
             highest = int(np.finfo(self.dtype).max)
             return -highest, highest
+
         low = -(2 ** (self.bits - 1)) if self.signed else 0
         return low + self.narrow, low + 2**self.bits - 1
 
@@ -71,6 +72,7 @@ class Numeric:
         divided into as many steps as there are integers, or symmetric around 0."""
         if self.symmetric:
             return max(-low, high) / self.range[1], 0
+
         scale = (high - low) / 2**self.bits
         return scale, round(self.range[0] - low / scale)
 

@@ -21,6 +21,7 @@ def new_run(name: str, now: float | None = None) -> Path:
     while path.exists():
         count += 1
         path = RUNS / f"{stem}-{stamp}-{count}"
+
     return path
 
 
@@ -29,6 +30,7 @@ def latest_run() -> Path:
     finished = sorted(RUNS.glob("*/summary.json"), key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
     if finished:
         return finished[-1].parent
+
     begun = sorted(RUNS.glob("*/recipe.toml"), key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
     if begun:
         raise RunError(
@@ -36,6 +38,7 @@ def latest_run() -> Path:
             where=str(begun[-1].parent),
             remedy=f"edgeft tune --resume {shlex.quote(str(begun[-1].parent))}",
         )
+
     raise RunError("no run here", where=str(RUNS), remedy="edgeft tune, or name a run directory")
 
 
@@ -45,4 +48,5 @@ def claim_file(path: Path, *, overwrite: bool) -> Path:
         raise UsageError(f"{path} is a folder, not a file", remedy="choose another --out")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists", remedy="choose another --out, or pass --overwrite")
+
     return path

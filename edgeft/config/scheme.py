@@ -74,6 +74,7 @@ class Scheme:
             return f"w{weights.bits}"
         if self.activations.label == weights.label:
             return weights.label
+
         return f"{self.activations.label}x{width(weights.dtype)}"
 
     @property
@@ -101,6 +102,7 @@ class Scheme:
         linear = self.weights["linear"]
         if dtype == "float":
             return replace(self, tables=linear if linear.kind == "float" else None)
+
         return replace(self, tables=int8.weights(granularity=linear.granularity))
 
     @property
@@ -108,6 +110,7 @@ class Scheme:
         """Derived name, e.g. `affine`, `symmetric-residual_branch`, `affine-w7`, `affine-int8_embeddings`."""
         if not self.trainable:
             return "-".join([self.format, *self._placement_names()])
+
         parts = ["symmetric" if self.activations.symmetric else "affine"]
         parts += [_short("a", self.activations)] if _short("a", self.activations) else []
         widths = {op: _short("w", numeric) for op, numeric in self.weights.items()}
@@ -115,15 +118,18 @@ class Scheme:
             parts += [width for width in set(widths.values()) if width]
         else:
             parts += [f"{op}_{widths[op]}" for op in WEIGHTED if widths[op]]
+
         if set(self.per_tensor) == set(WEIGHTED):
             parts.append("per_tensor")
         elif self.per_tensor:
             parts.append("_".join(sorted(self.per_tensor)) + "_per_tensor")
+
         if self.residual != "all":
             parts.append(f"residual_{self.residual}")
         parts += self._placement_names()
         if self.tables:
             parts.append(f"{self.embeddings}_embeddings")
+
         return "-".join(parts)
 
     def _placement_names(self) -> list[str]:
@@ -168,6 +174,7 @@ def activations_of(table: Mapping[str, Any]) -> Numeric:
     dtype, symmetric = table.get("activation_dtype"), table.get("activation_symmetric")
     if not isinstance(dtype, str) or not dtype.lstrip("u").startswith(("int", "float")):
         return int8.AFFINE
+
     kind, _, bits = dtype.removeprefix("u").partition("t")
     return Numeric(f"{kind}t", int(bits) if bits.isdigit() else 8, not dtype.startswith("u"), bool(symmetric))
 
@@ -224,6 +231,7 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Schem
         for op in getattr(keys, key):
             if op not in allowed:
                 raise source.fail(("scheme", key), f"unknown op class {op!r} in scheme.{key}", nearest(op, allowed))
+
     if keys.format not in NUMBER_FORMATS:
         remedy = nearest(keys.format, NUMBER_FORMATS.names())
         raise source.fail(("scheme", "format"), f"scheme.format cannot be {keys.format!r}", remedy)
@@ -234,11 +242,14 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Schem
     if keys.embeddings not in EMBEDDINGS:
         remedy = nearest(keys.embeddings, EMBEDDINGS)
         raise source.fail(("scheme", "embeddings"), f"scheme.embeddings cannot be {keys.embeddings!r}", remedy)
+
     scheme = keys.scheme()
     if scheme.widest.kind == "int" and keys.weight_bits not in (7, 8):
         raise source.fail(("scheme", "weight_bits"), f"scheme.weight_bits is 7 or 8, not {keys.weight_bits}")
+
     truth = scheme.as_dict()
     for key, value in derived.items():
         if value != truth[key]:
             raise source.fail(("scheme", key), f"scheme.{key} is {value!r}, but the record says {truth[key]!r}")
+
     return scheme

@@ -14,6 +14,7 @@ def folder(name: str) -> Path:
     for candidate in (package / "_shipped" / name, package.parent / name):
         if candidate.is_dir():
             return candidate
+
     raise InternalError(
         f"the folder {name!r} that comes with edgeft does not exist",
         where=str(package),
@@ -34,4 +35,5 @@ def files(name: str) -> dict[str, Path]:
     user_files = user_folder(name)
     if user_files.is_dir():
         path_of.update((path.stem, path) for path in user_files.glob("*.toml"))
+
     return dict(sorted(path_of.items()))

@@ -78,6 +78,7 @@ def aliases() -> dict[str, str]:
         with contextlib.suppress(TargetError, SystemFailure):
             listed = tables.parse(tables.read(path, TargetError)).get("aliases", [])
             name_of.update((str(alias), name) for alias in (listed if isinstance(listed, list) else ()))
+
     return name_of
 
 
@@ -91,9 +92,11 @@ def load(name_or_path: str) -> Target:
         return _read(known[name_or_path])
     if name_or_path.endswith(".toml"):
         return _read(Path(name_or_path))
+
     also = aliases()
     if name_or_path in also:
         return _read(known[also[name_or_path]])
+
     raise UsageError(f"unknown target {name_or_path!r}", remedy=nearest(name_or_path, {*known, *also}))
 
 
@@ -110,9 +113,11 @@ def with_format(target: Target, name: str) -> Target:
     """The target in the number format `name`, "" for its own. Raises `TargetError` where it does not have that."""
     if name in ("", target.scheme.format):
         return target
+
     changed = scheme.with_format(target.scheme, name)
     form = BACKENDS.get(target.backend).form(target.form)
     has = f"it has {', '.join(form.formats)}"
+
     if name not in form.formats:
         title = BACKENDS.get(target.backend).title
         raise TargetError(
@@ -122,6 +127,7 @@ def with_format(target: Target, name: str) -> Target:
         raise TargetError(
             f"{target.title} supports integer ops only, and {name} is none", where=target.name, remedy=has
         )
+
     return replace(target, scheme=changed)
 
 
@@ -133,6 +139,7 @@ def with_embeddings(target: Target, dtype: str) -> Target:
     """
     if dtype == target.scheme.embeddings or target.compiler:
         return target
+
     return replace(target, scheme=target.scheme.with_embeddings(dtype))
 
 
@@ -143,6 +150,7 @@ def _read(path: Path) -> Target:
     for key, value in (("scheme", numeric), ("scheme_without_vnni", without)):
         if not isinstance(value, dict):
             raise source.fail((key,), f"{key!r} must be a table, not {value!r}")
+
     if saturates():
         numeric = {**numeric, **without}
     target = tables.build(Target, table, source)
@@ -157,28 +165,34 @@ def _check(target: Target, stem: str, source: tables.Source) -> None:
         value = getattr(target, key)
         if value not in allowed:
             raise source.fail((key,), f"{key!r} cannot be {value!r}", nearest(value, filter(None, allowed)))
+
     if target.name != stem:
         raise source.fail(
             ("name",), f"'name' is {target.name!r}, the file is called {stem!r}", "give both the same name"
         )
+
     _check_form(target, source)
     if not target.title or not target.source:
         key = "source" if target.title else "title"
         raise source.fail((key,), f"{key!r} must not be empty", "say where the facts of this profile come from")
     if target.opset and not 7 <= target.opset[0] <= target.opset[1]:
         raise source.fail(("opset",), f"'opset' is [lowest, highest], from 7 on, not {list(target.opset)}")
+
     for key in ("ir_version", "max_rank", "bandwidth_gbs"):
         value = getattr(target, key)
         if value is not None and value <= 0:
             raise source.fail((key,), f"{key!r} must be above 0, not {value}")
+
     for op, version in target.op_versions.items():
         if version < 1:
             raise source.fail(("op_versions", op), f"the version of {op!r} must be at least 1, not {version}")
+
     for entry in target.accelerators:
         for key in entry:
             if key not in ACCELERATOR_KEYS:
                 remedy = nearest(key, ACCELERATOR_KEYS)
                 raise source.fail(("accelerators", key), f"unknown key {key!r} in accelerators", remedy)
+
     missing = [op for op in scheme.OP_CLASSES if op not in target.scheme.ops]
     if target.full_integer and missing:
         raise source.fail(
@@ -193,10 +207,12 @@ def _check_form(target: Target, source: tables.Source) -> None:
         backend = BACKENDS.get(target.backend)
     except UsageError as error:
         raise source.fail(("backend",), f"'backend' cannot be {target.backend!r}", error.remedy) from error
+
     try:
         form = backend.form(target.form)
     except UsageError as error:
         raise source.fail(("form",), f"'form' cannot be {target.form!r}", error.remedy) from error
+
     if target.scheme.format not in form.formats:
         raise source.fail(
             ("scheme", "format"),
@@ -258,6 +274,7 @@ def objections(target: Target, summary: GraphSummary) -> list[Objection]:
         if _plain(op) in refused:
             why = f"{target.title} does not support {refused[_plain(op)]} (the graph has {count})"
             problems.append(Objection("refuse", op, why, "replace this op in the model, or choose another target"))
+
     if target.full_integer:
         for op, count in summary.float_ops.items():
             why = f"{target.title} supports integer ops only, and {count} x {op} would stay float"
@@ -266,25 +283,30 @@ def objections(target: Target, summary: GraphSummary) -> list[Objection]:
         for op, count in summary.float_ops.items():
             why = f"{count} x {op} stay float: {target.compiler} may place them on the CPU or in higher precision"
             problems.append(Objection("warn", op, why))
+
     if target.max_rank is not None and summary.max_rank > target.max_rank:
         why = (
             f"{target.title} supports up to {target.max_rank} dimensions, a tensor of the graph has {summary.max_rank}"
         )
         problems.append(Objection("refuse", "rank", why, "avoid reshapes to more dimensions"))
+
     if target.static_shapes:
         for name, shape in summary.inputs.items():
             if any(size < 0 for size in shape[1:]):
                 why = f"{target.title} supports static shapes only, the input {name!r} is {list(shape)}"
                 problems.append(Objection("refuse", name, why, "fix every size of this input but the batch"))
+
         if summary.dynamic_batch:
             problems.append(
                 Objection("warn", "batch", f"{target.title} supports static shapes only: the batch is fixed at 1")
             )
+
     if not target.full_integer:
         gaining = sum(count for op, count in summary.ops.items() if op in scheme.WEIGHTED and op in target.scheme.ops)
         if summary.ops and not gaining:
             why = f"no layer with weights would be quantized, so {target.scheme.format} has no effect"
             problems.append(Objection("warn", "weights", why))
+
     return problems
 
 
@@ -298,12 +320,14 @@ def host_cpu() -> tuple[str, frozenset[str]]:
     isa = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
     if isa.startswith("armv7") or (isa in ("aarch64", "armv8l") and struct.calcsize("P") == 4):
         isa = "armv7"  # 32-bit Python on a 64-bit kernel is what Raspberry Pi OS often is
+
     words: set[str] = set()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             key, _, value = line.partition(":")
             if key.strip().lower() in ("flags", "features", "cpu part"):
                 words.update(value.lower().split())
+
     return isa, frozenset(words)
 
 
@@ -342,6 +366,7 @@ def host_is(target: Target) -> bool:
     """
     if target.compiler:
         return False
+
     isa, features = host_cpu()
     return target.isa in ("", isa) and matches(target.cpu_features, features)
 
