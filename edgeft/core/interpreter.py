@@ -74,9 +74,11 @@ def import_folders() -> list[str]:
     left_out = set()
     with contextlib.suppress(OSError):  # the current folder may be gone
         left_out.add(os.path.realpath(os.getcwd()))
+
     started = getattr(sys.modules.get("__main__"), "__file__", None)
     if started:
         left_out.add(os.path.dirname(os.path.realpath(started)))
+
     return [folder for folder in sys.path if os.path.isabs(folder) and os.path.realpath(folder) not in left_out]
 
 

@@ -79,10 +79,12 @@ def from_dict(table: Any) -> Metric | None:
     """The record that a JSON file holds, or None where there is none or it is not one (other keys are ignored)."""
     if not isinstance(table, Mapping) or not isinstance(table.get("name"), str) or not table["name"]:
         return None
+
     values: dict[str, Any] = {"name": table["name"]}
     for key, default in asdict(Metric("x")).items():
         if key != "name" and type(table.get(key)) in ((float, int) if type(default) is float else (type(default),)):
             values[key] = table[key]
+
     return Metric(**values)
 
 
@@ -97,10 +99,12 @@ def finite(value: Any) -> float | None:
     """`value` as a finite float, or None (also for a string or a bool: those are no figures)."""
     if isinstance(value, bool) or value is None:
         return None
+
     try:
         number = float(value)
     except (TypeError, ValueError):
         return None
+
     return number if math.isfinite(number) and not isinstance(value, str) else None
 
 
@@ -119,6 +123,7 @@ def plain(value: Any, digits: int = 4) -> str:
         return DASH
     if number == int(number) and abs(number) < 1e15:
         return f"{int(number):,}"
+
     text = f"{number:.{digits}g}"
     return text if "e" not in text or abs(number) < 1e-4 else f"{number:,.0f}"
 
@@ -128,9 +133,11 @@ def size(value: Any) -> str:
     number = finite(value)
     if number is None:
         return DASH
+
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if abs(number) >= factor:
             return f"{number / factor:.3g} {unit}" if abs(number) < 1000 * factor else f"{number / factor:,.0f} {unit}"
+
     return f"{number:.0f} B"
 
 
@@ -149,6 +156,7 @@ def figure(value: Any, unit: str) -> str:
         return f"{number:.2f}×"
     if unit == "steps" and number == 1:
         return "1 step"
+
     return f"{plain(number)} {unit}".rstrip()
 
 
@@ -160,6 +168,7 @@ def change(value: Any, unit: str) -> str:
     if unit in ("fraction", "score"):
         shown = f"{100 * number:+.2f} points" if unit == "fraction" else f"{number:+.2f}"
         return shown[1:] if not float(shown.split()[0]) else shown
+
     return f"{number + 0.0:+.4g} {unit}".rstrip() if number else f"0 {unit}".rstrip()
 
 
@@ -177,4 +186,5 @@ def interval(value: Any, unit: str, *, drop: bool = False) -> str:
         return f"[{size(bounds[0])}, {size(bounds[1])}]"
     if unit == "ratio":
         return f"[{bounds[0]:.2f}, {bounds[1]:.2f}]×"
+
     return f"[{', '.join(f'{v:.4g}' for v in bounds)}]"

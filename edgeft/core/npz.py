@@ -45,6 +45,7 @@ def _read(handle: IO[bytes], where: str, limit: int) -> dict[str, np.ndarray]:
                     f"unpacks to {total} bytes in {len(members)} arrays, at most {limit} bytes are read",
                     where=where,
                 )
+
             for member in members:
                 if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise BundleError(f"{member.filename!r} is packed in a way numpy never uses", where=where)
@@ -55,6 +56,7 @@ def _read(handle: IO[bytes], where: str, limit: int) -> dict[str, np.ndarray]:
                     arrays[name] = _array(stream, member.file_size, f"{where}: {name}")
     except _BROKEN as error:
         raise BundleError(f"is not a readable .npz ({error})", where=where) from error
+
     return arrays
 
 
@@ -66,13 +68,17 @@ def _array(stream: IO[bytes], size: int, where: str) -> np.ndarray:
         shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
     else:
         raise BundleError(f"has array format {version}, which is not read here", where=where)
+
     if dtype.hasobject:
         raise BundleError("holds pickled objects, which are never loaded", where=where)
+
     expected = dtype.itemsize * math.prod(shape)
     if any(side < 0 for side in shape) or expected != size - stream.tell():
         raise BundleError(f"claims {dtype} {shape} and holds {size - stream.tell()} bytes", where=where)
+
     data = bytearray(stream.read())
     if len(data) != expected:
         raise BundleError("is truncated", where=where)
+
     flat = np.frombuffer(data, dtype, count=math.prod(shape)) if expected else np.empty(math.prod(shape), dtype)
     return flat.reshape(shape, order="F" if fortran else "C")
