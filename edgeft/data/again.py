@@ -19,6 +19,7 @@ def source(path: Path, table: Mapping[str, Any]) -> Data:
     """
     if not path.exists():
         raise DataError("no such file or folder", where=str(path), remedy="name an existing one (--data)")
+
     known = {field.name for field in dataclasses.fields(Data)}
     settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items() if key in known}
     form = str(table.get("format", "image-folder"))
@@ -26,6 +27,8 @@ def source(path: Path, table: Mapping[str, Any]) -> Data:
     if record is not None and "actions" in record.keys:
         # The model answers with quantities whatever type its actions are stored in: that was decided when it was made.
         settings["actions"] = "continuous"
+
     if record is not None and record.family == "pictures":
         form = "npz" if path.suffix.lower() == ".npz" else "image-folder"
+
     return Data(**{**settings, "format": form, "path": str(path)})

@@ -70,6 +70,7 @@ def named_classes(row: dict[str, Any], names: Mapping[str, Sequence[str]]) -> di
         number = row.get(column)
         if isinstance(number, int):
             row[column] = labels[number] if 0 <= number < len(labels) else None
+
     return row
 
 
@@ -92,6 +93,8 @@ def array_rows(path: Path) -> Iterator[tuple[int, Any]]:
         values = json.loads(content.decode("utf-8-sig"))
     except (*READ_ERRORS, ValueError, RecursionError) as error:
         raise DataError(f"is not a readable JSON array ({error})", where=str(path)) from error
+
     if not isinstance(values, list):
         raise DataError("is not a JSON array", where=str(path), remedy="write one object a line (.jsonl)")
+
     yield from enumerate(values, 1)

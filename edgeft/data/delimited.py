@@ -72,10 +72,12 @@ class Lines:
         line = self._wide() if self.encoding in _WIDE_ENDS else self.file.readline()
         if not line:
             raise StopIteration
+
         mark = next((mark for mark, name in MARKS if name == self.encoding and line.startswith(mark)), b"")
         start = len(mark) if self.number == 0 else 0
         self.end += len(line)
         self.number += 1
+
         try:
             return line[start:].decode(self.encoding, "surrogateescape")
         except UnicodeError:
@@ -90,6 +92,7 @@ class Lines:
                 line += self.file.read(1)
             if line.endswith(ending) and len(line) % 2 == 0:
                 break
+
         return bytes(line)
 
 
@@ -148,6 +151,7 @@ def records(lines: Lines, dialect: Dialect) -> Iterator[Record]:
             return
         except csv.Error as error:
             fields, problem = [], str(error)
+
         yield Record(fields, first, lines.number, start, lines.end, problem, recent[1:])
 
 
@@ -179,6 +183,7 @@ class Oddities:
                 f"{self.path}:{record.first}: lines {record.first} to {record.last} are one record in quotation marks, "
                 f"though {inside} of them would be records by themselves"
             )
+
         if not self.dialect.quoted and any(len(f) > 1 and f[0] == f[-1] == '"' for f in record.fields):
             self.enclosed += 1
             self.enclosed_at = self.enclosed_at or record.first
@@ -188,9 +193,11 @@ class Oddities:
         lines = self.swallowed[:3]
         if len(self.swallowed) > 3:
             lines.append(f"{self.path}: {len(self.swallowed) - 3} more records in quotation marks hold whole records")
+
         if self.enclosed:
             lines.append(
                 f"{self.path}:{self.enclosed_at}: {self.enclosed} line(s) have a field in quotation marks, which are "
                 'read as part of the text; data.quoting = "csv" removes them'
             )
+
         return lines

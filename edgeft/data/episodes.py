@@ -53,6 +53,7 @@ def _named(keys: list[str], where: str) -> dict[str, str]:
         if name is None:
             raise DataError(f"has no {key}", where=where, remedy=f"expected {', '.join(known)}; {nearest(key, keys)}")
         names[key] = name
+
     return names | {key: key for key in (*STARTS, *LASTS) if key in keys}
 
 
@@ -96,6 +97,7 @@ def _datasets(library: Any, path: Path, group: Any, name: str) -> dict[str, np.n
         if values.nbytes > MAX_BYTES:
             raise DataError(f"{own_name} has {values.nbytes} bytes, more than {MAX_BYTES}", where=where)
         arrays[key] = np.asarray(values)
+
     return arrays
 
 
@@ -115,10 +117,12 @@ def _joined(path: Path, episodes: list[tuple[str, dict[str, np.ndarray]]], notes
                 f"observations have shape {arrays['obs'].shape[1:]}, those before {observations[0].shape[1:]}",
                 where=f"{path}[{name}]",
             )
+
         starts.append(steps)
         observations.append(arrays["obs"][:count])
         actions.append(arrays["acts"])
         steps += count
+
     notes.append(f"{path}: {len(episodes)} episodes")
     joined = {"obs": np.concatenate(observations), "acts": np.concatenate(actions)}
     return joined | {"indices": np.asarray(starts[1:], np.int64)}
@@ -134,9 +138,11 @@ def _lerobot(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
         features = [str(name) for name in info.get("features", {})]
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"is not readable ({error})", where=str(path / "meta" / "info.json")) from error
+
     files = sorted(path.glob("data/**/*.parquet"))
     if not files:
         raise DataError("holds no data/*/*.parquet", where=str(path))
+
     columns = ("observation.state", "action", "episode_index")
     observations, actions, episode = [], [], []
     for file in files:
@@ -144,14 +150,17 @@ def _lerobot(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
         for column in columns:
             if column not in names:
                 raise DataError(f"has no column {column!r}", where=str(file), remedy=nearest(column, names))
+
         for number, row in columnar.parquet_rows(file, columns):
             state, action = (_vector(row[column], f"{file}:{number}", column) for column in columns[:2])
             observations.append(state)
             actions.append(action)
             episode.append(row["episode_index"])
+
     pictures = [name for name in features if name.startswith("observation.image")]
     if pictures:
         notes.append(f"{path}: {', '.join(pictures)} are not read: the observations are observation.state alone")
+
     starts = np.flatnonzero(np.diff(np.asarray(episode))) + 1
     stacked = _stacked(observations, f"{path}[observation.state]"), _stacked(actions, f"{path}[action]")
     return {"obs": stacked[0], "acts": stacked[1], "indices": starts.astype(np.int64)}
@@ -162,8 +171,10 @@ def _vector(value: Any, where: str, column: str) -> np.ndarray:
         values = np.asarray(value if value is not None else (), np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
         raise DataError(f"{column} is no list of numbers ({error})", where=where) from error
+
     if not len(values):
         raise DataError(f"{column} has no values", where=where)
+
     return values
 
 

@@ -93,6 +93,7 @@ class Rows:
         rng = np.random.default_rng([*drawn_from, _TRAIN, row])
         others = unseen(self.histories.n_items, history, self.candidates - len(positives), rng)
         order = rng.permutation(self.candidates)
+
         return user, np.concatenate([positives, others])[order], (order < len(positives)).astype(np.int64)
 
     def judged(self, user: int, which: int) -> tuple[np.ndarray, int]:
@@ -102,6 +103,7 @@ class Rows:
         others = unseen(self.histories.n_items, history, self.candidates - 1, rng)
         order = rng.permutation(self.candidates)
         true = history[len(history) - HELD + which - _VAL]
+
         return np.concatenate([[true], others])[order], int(np.flatnonzero(order == 0)[0])
 
     def _held(self, i: int) -> tuple[int, int]:
@@ -128,6 +130,7 @@ class Rows:
         else:
             user, which = self._held(i)
             at = starts[user + 1] - HELD + which - _VAL
+
         return f"{self.path}:{lines[at]}"
 
     def targets(self, which: int) -> np.ndarray:
@@ -142,4 +145,5 @@ class Rows:
             counts = popularity[items]
             rank = int((counts > counts[true]).sum() + (counts[:true] == counts[true]).sum())
             targets[user] = true, rank, items[true]
+
         return targets

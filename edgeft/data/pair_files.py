@@ -50,6 +50,7 @@ def rows(files: tuple[Path, ...], asked: tuple[str, str], spec: recipe.Data, not
     """The pairs of one split, from (source, target) texts or (table,); after the last one `notes` has what is odd."""
     if len(files) == 2:
         return _parallel(files[0], files[1], spec, notes)
+
     path = files[0]
     suffix = unpacked_name(path).suffix.lower()
     if suffix in columnar.PARQUET:
@@ -59,6 +60,7 @@ def rows(files: tuple[Path, ...], asked: tuple[str, str], spec: recipe.Data, not
     if suffix in (".jsonl", ".ndjson", ".json"):
         array = columnar.starts_with_array(path)
         return _objects(path, asked, columnar.array_rows(path) if array else _json_lines(path, spec, notes))
+
     return _table(path, asked, spec, notes)
 
 
@@ -71,8 +73,10 @@ def _content(path: Path) -> bytes:
         raise DataError(f"cannot be read ({error})", where=str(path)) from error
     except Exception as error:  # zlib.error has no other base
         raise DataError(f"is not a readable .gz ({error})", where=str(path)) from error
+
     if len(content) > MAX_BYTES:
         raise DataError(f"is larger than {MAX_BYTES} bytes", where=str(path), remedy="divide the file")
+
     return content
 
 
@@ -93,6 +97,7 @@ def _parallel(first: Path, second: Path, spec: recipe.Data, notes: list[str]) ->
             where=f"{short}:{n}",
             remedy="line n of one file must be the translation of line n of the other; look for a lost line",
         )
+
     for i, pair in enumerate(zip(ours, theirs), 1):
         yield Row(i, pair, (f"{first}:{i}", f"{second}:{i}"))
 
@@ -115,6 +120,7 @@ def _table(path: Path, asked: tuple[str, str], spec: recipe.Data, notes: list[st
         if not fault:
             oddities.look(record)
         yield Row(record.first, pair, (where, where), fault, record.lines, record.span)
+
     notes += oddities.notes()
 
 
@@ -127,6 +133,7 @@ def _places(
         return table, (int(asked[0]), int(asked[1]))
     if all(names.count(name) == 1 for name in asked):
         return table, (names.index(asked[0]), names.index(asked[1]))
+
     columns = _headerless(table, spec)
     if columns and not set(asked) & set(table.first):
         order = [re.escape(name) for name in asked]
@@ -137,6 +144,7 @@ def _places(
             f"and column {columns[1]} as {asked[1]!r}; data.pairs may give the numbers of columns"
         )
         return replace(table, header=False), columns
+
     name = next(name for name in asked if names.count(name) != 1)
     raise DataError(
         f"has {'twice the' if name in names else 'no'} column {name!r}",
@@ -157,6 +165,7 @@ def _headerless(table: Table, spec: recipe.Data) -> tuple[int, int] | None:
         return 0, 1
     if len(first) == 4 and first[0].isdigit() and first[2].isdigit():
         return 1, 3
+
     return None
 
 
@@ -184,12 +193,15 @@ def _pair(value: Any, asked: tuple[str, str]) -> tuple[str, str] | str:
     """The pair of an object, or what is wrong with it."""
     if not isinstance(value, Mapping):
         return value if isinstance(value, str) and value.startswith("broken JSON") else "broken JSON (not an object)"
+
     nested = value.get(_NESTED)
     if isinstance(nested, Mapping) and not all(name in value for name in asked):
         value = nested
+
     for name in asked:
         if not isinstance(value.get(name), str):
             return f"{name!r} is not text" if name in value else f"has no {name!r}"
+
     return value[asked[0]], value[asked[1]]
 
 
@@ -198,11 +210,13 @@ def _memory(path: Path, asked: tuple[str, str]) -> Iterator[Row]:
     content = _content(path)
     if b"<!ENTITY" in content[: 1 << 16]:
         raise DataError("declares entities, which are not read", where=str(path), remedy="write it without a DTD")
+
     number = 0
     try:
         for _, unit in ElementTree.iterparse(io.BytesIO(content), events=("end",)):
             if unit.tag != "tu":
                 continue
+
             number += 1
             texts: dict[str, str] = {}
             for variant in unit.iter("tuv"):
@@ -211,6 +225,7 @@ def _memory(path: Path, asked: tuple[str, str]) -> Iterator[Row]:
                 words = "".join(segment.itertext()) if segment is not None else ""
                 for name in {language, re.split(r"[-_]", language)[0]}:
                     texts.setdefault(name, words)
+
             unit.clear()
             where = f"{path}:unit {number}"
             pair = _pair(texts, (asked[0].lower(), asked[1].lower()))

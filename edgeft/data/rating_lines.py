@@ -66,6 +66,7 @@ def read(path: Path, spec: recipe.Data) -> RatingLines:
     wrong = [key for key in spec.columns if key not in COLUMNS]
     if wrong:
         raise RecipeError(f"unknown column {wrong[0]!r}", where="data.columns", remedy=nearest(wrong[0], COLUMNS))
+
     lines = RatingLines()
     suffix = unpacked_name(path).suffix.lower()
     try:
@@ -82,6 +83,7 @@ def read(path: Path, spec: recipe.Data) -> RatingLines:
     except READ_ERRORS as error:
         reason = getattr(error, "strerror", "") or error
         raise DataError(f"cannot be read: {reason}", where=str(path)) from error
+
     return lines
 
 
@@ -95,6 +97,7 @@ def _column_names(header: Sequence[str], spec: recipe.Data) -> dict[str, str]:
     by_plain: dict[str, str] = {}
     for name in header:
         by_plain.setdefault(_plain(name), name)
+
     names = {}
     for key, known in COLUMNS.items():
         if key in spec.columns:
@@ -103,6 +106,7 @@ def _column_names(header: Sequence[str], spec: recipe.Data) -> dict[str, str]:
             column = next((by_plain[_plain(alias)] for alias in known if _plain(alias) in by_plain), "")
         if column:
             names[key] = column
+
     return names
 
 
@@ -141,6 +145,7 @@ def _read_table(path: Path, spec: recipe.Data, lines: RatingLines) -> None:
             if header:
                 header = False
                 continue
+
             where = f"{path}:{text_lines.number}"
             if text.isascii() or text.isprintable() or not _undecodable(text):
                 try:
@@ -148,9 +153,11 @@ def _read_table(path: Path, spec: recipe.Data, lines: RatingLines) -> None:
                 except csv.Error as error:
                     lines.refuse(where, str(error))
                     continue
+
                 if len(fields) < width:
                     lines.refuse(where, f"has {len(fields)} columns, expected {width} or more")
                     continue
+
                 take(lines, where, text_lines.number, {key: fields[at] for key, at in places.items()})
             else:
                 lines.refuse(where, "is not UTF-8 text" if table.dialect.encoding == "utf-8" else "cannot be decoded")
@@ -165,6 +172,7 @@ def _places(path: Path, table: Table, spec: recipe.Data, lines: RatingLines) -> 
     header = list(table.names)
     names = _column_names(header, spec)
     by_number = {key: int(name) for key, name in spec.columns.items() if name.isdigit() and int(name) < len(header)}
+
     if table.header and len(names) >= 2:
         _require(names, header, spec, f"{path}:1")
         _report(path, names, lines)
@@ -172,6 +180,7 @@ def _places(path: Path, table: Table, spec: recipe.Data, lines: RatingLines) -> 
     if by_number:
         _require({**names, **{key: str(at) for key, at in by_number.items()}}, header, spec, f"{path}:1")
         return by_number
+
     width = len(table.first)
     numeric = all(_number(text) is not None for text in table.first[2:])
     if spec.columns or not 2 <= width <= len(COLUMNS) or not numeric or (table.header and spec.header == "yes"):
@@ -184,6 +193,7 @@ def _places(path: Path, table: Table, spec: recipe.Data, lines: RatingLines) -> 
             remedy='name them in the recipe, for example data.columns = { user = "uid", item = "sku", time = "when" }, '
             'or by number from 0 with data.header = "no"',
         )
+
     order = list(COLUMNS)[:width]
     return {key: at for at, key in enumerate(order)}
 
@@ -210,14 +220,17 @@ def _read_objects(path: Path, spec: recipe.Data, lines: RatingLines, objects: It
         if not isinstance(values, dict):
             lines.refuse(where, "is not a JSON object")
             continue
+
         if not names:
             names = _column_names(list(values), spec)
             _require(names, list(values), spec, where)
             _report(path, names, lines)
+
         absent = [name for name in names.values() if values.get(name) is None]
         if absent:
             lines.refuse(where, f"has no {absent[0]!r}")
             continue
+
         take(lines, where, number, {key: values[name] for key, name in names.items()})
 
 
@@ -231,11 +244,13 @@ def take(lines: RatingLines, where: str, number: int, values: Mapping[str, Any])
         return lines.refuse(where, "has no user or item id of printable text")
     if "rating" in values and _number(values["rating"]) is None:
         return lines.refuse(where, f"the rating {str(values['rating'])[:40]!r} is not a number")
+
     if "time" in values:
         time = _time(values["time"])
         if time is None:
             return lines.refuse(where, f"the time {str(values['time'])[:40]!r} is not a number or a date")
         lines.time.append(time)
+
     lines.user.append(lines.users.setdefault(user, len(lines.users)))
     lines.item.append(lines.items.setdefault(item, len(lines.items)))
     lines.line.append(number)
@@ -255,6 +270,7 @@ def _time(value: Any) -> float | None:
     number = _number(value)
     if number is not None:
         return number
+
     if isinstance(value, datetime):
         moment = value
     else:
@@ -265,6 +281,7 @@ def _time(value: Any) -> float | None:
             moment = next((date for form in _DATES if (date := _parsed(text, form))), None)  # type: ignore[assignment]
             if moment is None:
                 return None
+
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 

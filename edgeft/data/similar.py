@@ -32,6 +32,7 @@ def thumbnail(raw: np.ndarray, rows: int, columns: int) -> np.ndarray:
     gray = raw.astype(np.float32)
     if gray.ndim == 3:  # the mean over channels, as a product: many times faster than a sum along so short an axis
         gray = gray @ np.full(gray.shape[2], 1 / gray.shape[2], np.float32)
+
     for axis, cells in ((0, rows), (1, columns)):
         size = gray.shape[axis]
         if size < cells:
@@ -40,6 +41,7 @@ def thumbnail(raw: np.ndarray, rows: int, columns: int) -> np.ndarray:
         edges = np.arange(cells + 1) * size // cells
         gray = np.add.reduceat(gray, edges[:-1], axis=axis)
         gray /= np.diff(edges).reshape((-1, 1) if axis == 0 else (1, -1))
+
     return gray
 
 
@@ -56,6 +58,7 @@ def alike(first: np.ndarray, second: np.ndarray) -> bool:
     spread = float(a.std() * b.std())
     if spread < 1:  # a blank picture is like every other one: says nothing
         return False
+
     return float((a * b).mean()) >= _CLOSE * spread
 
 
@@ -85,6 +88,7 @@ def near_duplicates(
     for j in range(len(second)):
         if skip and j in skip:
             continue
+
         distance = _POPCOUNT[known[0] ^ known[1][j]].sum(axis=1, dtype=np.int64)
         nearest = np.argsort(distance, kind="stable")[:_CANDIDATES]
         for i in nearest[distance[nearest] <= _BITS]:
@@ -94,6 +98,7 @@ def near_duplicates(
             if alike(first.raw(int(i)), second.raw(j)):
                 pairs.append((int(i), j))
                 break
+
     return pairs, len(second)
 
 
@@ -112,6 +117,7 @@ def same_words(first: Split, second: Split, skip: set[int] | None = None) -> lis
     known: dict[str, int] = {}
     for i in range(len(first)):
         known.setdefault(plain_words(first.raw(i)), i)
+
     known.pop("", None)
     places = (j for j in range(len(second)) if not skip or j not in skip)
     return [(known[words], j) for j in places if (words := plain_words(second.raw(j))) in known]

@@ -40,6 +40,7 @@ def waveform(raw: Mapping[str, Any]) -> np.ndarray:
     spectrum = np.zeros(n // 2 + 1, np.complex128)
     common = min(len(spectrum), len(lines))
     spectrum[:common] = lines[:common]
+
     return np.fft.irfft(spectrum, n) * (n / len(samples))
 
 
@@ -51,6 +52,7 @@ def envelope(wave: np.ndarray) -> np.ndarray:
     bands = np.add.reduceat(power, at)[:-1] / np.maximum(np.diff(at), 1)
     if not bands.max() > 0:
         return np.zeros(_BANDS, np.float32)
+
     decibels = np.maximum(10 * np.log10(np.maximum(bands / bands.max(), 1e-12)), -_FLOOR)
     levels: np.ndarray = (decibels - decibels.mean()).astype(np.float32)
     return levels
@@ -74,6 +76,7 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
         part = total[stop] - total[start]
         energies *= part
         enough &= part > max(_MOST * total[-1], 1e-12)
+
     return float((np.abs(product[shift]) / np.sqrt(np.where(enough, energies, np.inf))).max())
 
 
@@ -96,6 +99,7 @@ def near_duplicates(
     for j in range(len(second)):
         if skip and j in skip:
             continue
+
         distance = np.sqrt(np.square(known[0] - known[1][j]).mean(axis=1))
         nearest = np.argsort(distance, kind="stable")[:_CANDIDATES]
         for i in nearest[distance[nearest] <= _NEAR]:
@@ -105,4 +109,5 @@ def near_duplicates(
             if correlation(waveform(first.raw(int(i))), waveform(second.raw(j))) >= _CLOSE:
                 pairs.append((int(i), j))
                 break
+
     return pairs, len(second)

@@ -70,11 +70,13 @@ def examine(
     open_file = open_file or (lambda: opened(path))
     notes: list[str] = []
     encoding = encoding_of(path, spec, open_file, notes)
+
     with open_file() as file:
         head = file.read(_HEAD)
     if not head.strip():
         remedy = "give a first line with the names of the columns, then a record a line"
         raise DataError("is empty", where=str(path), remedy=remedy)
+
     suffix = unpacked_name(path).suffix.lower()
     usual = DELIMITERS.get(suffix, _ANY)
     delimiters = (spec.delimiter,) if spec.delimiter else usual
@@ -91,10 +93,12 @@ def examine(
         raise DataError(
             f"the header cannot be read ({first.problem})", where=f"{path}:1", remedy="save the table as CSV in UTF-8"
         )
+
     header = spec.header == "yes" or (spec.header == "auto" and (hits > 0 or _names_columns(rows, columns)))
     if not spec.delimiter and suffix in DELIMITERS and delimiter != usual[0]:
         called = _CALLED.get(delimiter, repr(delimiter))
         notes.append(f"{path}: columns are separated by {called}; data.delimiter states another delimiter")
+
     if spec.header == "auto" and not header:
         notes.append(f"{path}: read as a table without a header; data.header states whether there is one")
     stripped = tuple(name.strip() for name in first.fields)
@@ -116,13 +120,16 @@ def _delimiter(
         hits = sum(any(name in names and not name.isdigit() for name in known) for known in columns)
         if hits > most:
             best, most = delimiter, hits
+
     if most or len(delimiters) == 1:
         return best, most
+
     scores = {}
     for delimiter in delimiters:
         widths = Counter(len(record.fields) for record in rows_of(delimiter) if not record.problem)
         width, count = widths.most_common(1)[0] if widths else (0, 0)
         scores[delimiter] = count if width > 1 else 0
+
     usual = delimiters[0]
     top = max(scores, key=lambda delimiter: (scores[delimiter], delimiter == usual))
     return (top if scores[top] > scores[usual] else usual), 0
@@ -138,6 +145,7 @@ def _names_columns(rows: list[Record], columns: Sequence[Sequence[str]]) -> bool
         return False
     if not any(name.isdigit() for known in columns for name in known):
         return True
+
     width = min(len(record.fields) for record in rows)
     return any(
         not is_number(rows[0].fields[at]) and all(is_number(record.fields[at]) for record in rows[1:])
@@ -163,12 +171,15 @@ def encoding_of(path: Path, spec: recipe.Data, open_file: Callable[[], BinaryIO]
         marked = next((name for mark, name in MARKS if head.startswith(mark)), "")
         if spec.encoding:
             return stated_encoding(spec.encoding, marked)
+
         encoding = marked or _wide(head)
         if not encoding:
             file.seek(0)
             encoding = _by_lines(path, file, notes)
+
     if encoding.startswith("utf-16"):
         notes.append(f"{path}: read as UTF-16; data.encoding states another encoding")
+
     return encoding
 
 
@@ -181,10 +192,12 @@ def stated_encoding(name: str, marked: str = "") -> str:
         raise RecipeError(
             f"unknown encoding {name!r}", where="data.encoding", remedy="such as utf-8, latin-1, cp1252 or utf-16"
         ) from error
+
     if known.name == "utf-16":
         return marked if marked.startswith("utf-16") else "utf-16-le"
     if known.name in ("utf-32", "utf-32-le", "utf-32-be", "utf-7"):
         raise RecipeError(f"{known.name} is not read", where="data.encoding", remedy="save the file as UTF-8")
+
     return "utf-8" if known.name == "utf-8-sig" else known.name
 
 
@@ -195,6 +208,7 @@ def _wide(head: bytes) -> str:
     name = max(zeros, key=lambda encoding: zeros[encoding])
     if zeros[name] < 0.4 or min(zeros.values()) > 0.05:
         return ""
+
     words = head[: len(head) // 2 * 2].decode(name, "replace")
     return "" if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", words) else name
 
@@ -212,13 +226,16 @@ def _by_lines(path: Path, file: BinaryIO, notes: list[str]) -> str:
             break
         if line.isascii():
             continue
+
         try:
             line.decode("utf-8")
             valid += 1
         except UnicodeDecodeError:
             invalid.append((number, line))
+
     if len(invalid) < _FEWEST_INVALID or len(invalid) <= 19 * valid:
         return "utf-8"
+
     number, line = invalid[0]
     if not _western([line for _, line in invalid]):
         raise DataError(
@@ -226,6 +243,7 @@ def _by_lines(path: Path, file: BinaryIO, notes: list[str]) -> str:
             where=f"{path}:{number}",
             remedy='set data.encoding, for example "cp1251", "cp1250", "gb18030" or "shift_jis"',
         )
+
     shown = re.sub(r"\s+", " ", line.decode(WESTERN)).strip()[:60]
     notes.append(
         f"{path}:{number}: {len(invalid)} line(s) are not UTF-8: read as Windows-1252 (a superset of Latin-1), for "
@@ -244,6 +262,7 @@ def _western(lines: list[bytes]) -> bool:
         text.decode(WESTERN)
     except UnicodeDecodeError:
         return False
+
     high = sum(byte > 127 for byte in text)
     in_runs = sum(len(run) for run in re.findall(rb"[\x80-\xff]{3,}", text))
     return in_runs <= 0.5 * high

@@ -92,6 +92,7 @@ class Places:
             words = _text(_values(content, self.layout), self.layout)
         except (*READ_ERRORS, ValueError, StopIteration) as error:
             raise DataError(f"the file changed while it was in use ({error})", where=self.source(i)) from error
+
         return words
 
     def source(self, i: int) -> str:
@@ -165,8 +166,10 @@ def scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Places | Texts, 
         raise DataError(
             problem, where=str(path), remedy="correct the file, or check data.format, data.text and data.label"
         )
+
     if bad:
         notes.append(f"{bad} line(s) left out, the first: {first_problem}")
+
     return pool, labels
 
 
@@ -176,6 +179,7 @@ def first_names(path: Path, layout: Layout) -> list[str]:
         return list(layout.table.names)
     if layout.kind == "parquet":
         return columnar.parquet_columns(path)
+
     names = {name: None for entry in islice(_entries(path, layout, []), _LOOKED_AT) for name in entry.values}
     return list(names)
 
@@ -203,6 +207,7 @@ def _json_lines(path: Path, layout: Layout) -> Iterator[Entry]:
             start = lines.end
             if not line.strip():
                 continue
+
             try:
                 yield replace(entry, values=_object(line))
             except ValueError as error:
@@ -215,6 +220,7 @@ def _delimited(path: Path, layout: Layout, table: Table, notes: list[str]) -> It
         for record in table.records(file):
             if not record.fields and not record.problem:
                 continue
+
             entry = Entry(record.first, {}, "", record.lines, record.start, record.end - record.start)
             try:
                 yield replace(entry, values=_columns(record, layout))
@@ -222,6 +228,7 @@ def _delimited(path: Path, layout: Layout, table: Table, notes: list[str]) -> It
                 yield replace(entry, problem=str(error))
                 continue
             oddities.look(record)
+
         notes += oddities.notes()
 
 
@@ -239,8 +246,10 @@ def _object(line: str) -> dict[str, Any]:
         raise ValueError("broken JSON (nested too deeply)") from error
     except ValueError as error:
         raise ValueError(f"broken JSON ({error})") from error
+
     if not isinstance(values, dict):
         raise ValueError("broken JSON (not an object)")
+
     return values
 
 
@@ -259,6 +268,7 @@ def _missing(values: Mapping[str, Any], layout: Layout) -> str:
             return f"{name!r} is null"
         if isinstance(value, str) and value.strip() in MISSING:
             return f"{name!r} is {value.strip()!r}"
+
     return ""
 
 
@@ -267,15 +277,18 @@ def _text(values: Mapping[str, Any], layout: Layout) -> str:
     for name in layout.columns:
         if name not in values:
             raise ValueError(f"has no {name!r}")
+
     parts = []
     for name in layout.texts:
         if not isinstance(values[name], str):
             raise ValueError(f"{name!r} is not text")
         parts.append(values[name].strip())
+
     words = " ".join(part for part in parts if part)
     problem = text.fault(words)
     if problem:
         raise ValueError(problem)
+
     return words
 
 
@@ -283,11 +296,14 @@ def label_of(value: Any) -> str:
     """A class by its name as written ("01" and "1" are two); 1, 1.0 and "1" are the same class."""
     if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError("the label is neither a name nor a number")
+
     name = str(value).strip().lower() if isinstance(value, bool) else str(value).strip()
     if re.fullmatch(r"-?(0|[1-9]\d{0,14})\.0*", name):  # as programs write a whole number of a float column
         name = name.partition(".")[0]
+
     if not name:
         raise ValueError("the label is empty")
     if _CONTROL.search(name) or text.fault(name):
         raise ValueError("the label is not a line of plain text")
+
     return name

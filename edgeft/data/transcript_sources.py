@@ -65,10 +65,12 @@ def sources(root: Path, spec: recipe.Data, notes: list[str]) -> dict[str, list[S
     manifests = _manifests(root, notes)
     if manifests:
         return {split: [_nemo(root, path, spec)] for split, path in manifests.items()}
+
     if (root / "clips").is_dir():
         tables = _common_voice(root, notes)
         if tables:
             return {split: [_table_of(root, path, spec, notes, "clips")] for split, path in tables.items()}
+
     parts = _split_folders(root, notes)
     return {split: [_of_folder(folder, spec, notes) for folder in parts[split]] for split in parts}
 
@@ -80,10 +82,12 @@ def _split_folders(root: Path, notes: list[str]) -> dict[str, list[Path]]:
         name = split_named(re.split(r"[-_.]", folder.name)[0])
         if name:
             joined.setdefault(name, []).append(folder)
+
     if joined and not any(split_named(folder.name) for parts in joined.values() for folder in parts):
         for name, parts in joined.items():
             notes.append(f"{name}: {', '.join(f'{folder.name}/' for folder in parts)}")
         return {name: joined[name] for name in NAMES if name in joined}
+
     return {name: [folder] for name, folder in split_folders(root, notes).items()}
 
 
@@ -99,9 +103,11 @@ def _of_folder(folder: Path, spec: recipe.Data, notes: list[str]) -> Source:
         return _table_of(folder, tables[0], spec, notes)
     if (folder / "wav.scp").is_file() and (folder / "text").is_file():
         return Source(folder, "text", lambda: _kaldi(folder))
+
     lists = sorted(folder.rglob("*.trans.txt"))
     if lists:
         return Source(folder, "*.trans.txt", lambda: _librispeech(folder, lists))
+
     sounds = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not any(path.with_suffix(".txt").is_file() for path in sounds):
         raise DataError(
@@ -112,6 +118,7 @@ def _of_folder(folder: Path, spec: recipe.Data, notes: list[str]) -> Source:
         )
     if spec.group:
         raise RecipeError("names a column, and there is no table", where="data.group", remedy="leave it out")
+
     return Source(folder, "", lambda: _beside(folder, sorted(sounds)))
 
 
@@ -124,13 +131,16 @@ def _table_of(folder: Path, path: Path, spec: recipe.Data, notes: list[str], ins
         if path.suffix.lower() == ".jsonl":
             encoding = encoding_of(path, spec, lambda: path.open("rb"), notes)
             return Source(folder, path.name, lambda: _objects(path, encoding, spec))
+
         first = next(_text_lines(path), ("", ""))[1]
         if not spec.columns and "|" in first and _ljspeech_sound(folder, first.partition("|")[0]):
             return Source(folder, path.name, lambda: _ljspeech(folder, path))
+
         expected = [(spec.columns[key],) if key in spec.columns else known for key, known in COLUMNS.items()]
         table = examine(path, spec, expected)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
+
     notes += table.notes
     return Source(folder, path.name, lambda: _records(path, table, spec, notes, inside))
 
@@ -144,17 +154,21 @@ def _records(path: Path, table: Table, spec: recipe.Data, notes: list[str], insi
         for record in table.records(file):
             if not record.fields and not record.problem:
                 continue
+
             where, fault = f"{path}:{record.first}", record.fault(len(head))
             if record.problem:
                 fault = f"is not a line of a table ({record.problem}){record.span}"
+
             if fault:
                 yield Entry(where, {}, fault, record.lines)
                 continue
+
             oddities.look(record)
             values = {key: record.fields[i] for key, i in at.items()}
             if inside and values["file"].strip():
                 values["file"] = f"{inside}/{values['file'].strip()}"
             yield Entry(where, values, "", record.lines)
+
     notes += oddities.notes()
 
 
@@ -166,20 +180,24 @@ def _objects(path: Path, encoding: str, spec: recipe.Data, anywhere: bool = Fals
             where = f"{path}:{lines.number}"
             if not line.strip():
                 continue
+
             try:
                 values = json.loads(line)
             except (ValueError, RecursionError) as error:
                 yield Entry(where, {}, f"is not JSON ({error or 'nested too deeply'})")
                 continue
+
             if not isinstance(values, dict):
                 yield Entry(where, {}, "is not a JSON object")
                 continue
+
             names = names or _columns(list(values), where, spec)
             absent = [name for name in names.values() if name not in values]
             fault = f"has no {absent[0]!r}" if absent else ""
             content = {key: values.get(name) for key, name in names.items()}
             if isinstance(values.get("offset"), (int, float)) and isinstance(values.get("duration"), (int, float)):
                 content |= {"start": values["offset"], "end": values["offset"] + values["duration"]}
+
             yield Entry(where, content, fault, anywhere=anywhere)
 
 
@@ -188,9 +206,11 @@ def _columns(head: list[str], where: str, spec: recipe.Data) -> dict[str, str]:
     for key in spec.columns:
         if key not in COLUMNS:
             raise RecipeError(f"unknown column {key!r}", where="data.columns", remedy=nearest(key, COLUMNS))
+
     expected = {key: (spec.columns[key],) if key in spec.columns else known for key, known in COLUMNS.items()}
     if spec.group:
         expected["group"] = (spec.group, *(_SPEAKERS if spec.group in _SPEAKERS else ()))
+
     matching = {key: [name for name in names if name in head] for key, names in expected.items()}
     for key, names in matching.items():
         if not names or head.count(names[0]) > 1:
@@ -201,6 +221,7 @@ def _columns(head: list[str], where: str, spec: recipe.Data) -> dict[str, str]:
                 remedy=quoting_hint(expected[key][0], head)
                 or 'name its columns: data.columns = { file = "...", text = "..." }',
             )
+
     return {key: names[0] for key, names in matching.items()}
 
 
@@ -226,11 +247,13 @@ def _beside(folder: Path, sounds: list[Path]) -> Iterator[Entry]:
         if not beside.is_file():
             yield Entry(str(path), values, f"there is no {beside.name} beside it")
             continue
+
         try:
             values["text"] = beside.read_bytes().decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             yield Entry(str(beside), values, f"is not readable as UTF-8 text ({error})")
             continue
+
         yield Entry(str(beside), values)
 
 
@@ -268,6 +291,7 @@ def _common_voice(root: Path, notes: list[str]) -> dict[str, Path]:
     validated = root / "validated.tsv"
     if "train" in present or not validated.is_file():
         return present
+
     notes.append(f"{root}: there is no train.tsv: {validated.name} is divided")
     return {"train": validated}
 
@@ -284,6 +308,7 @@ def _manifests(root: Path, notes: list[str]) -> dict[str, Path]:
                 named.append(path)
         except (ValueError, RecursionError):
             continue
+
     for path in named:
         words = re.split(r"[-_. ]", path.stem)
         split = next((name for word in words if (name := split_named(word))), "")
@@ -292,6 +317,7 @@ def _manifests(root: Path, notes: list[str]) -> dict[str, Path]:
             notes.append(f"{path}: a manifest that is not read, since its name has no split or one that is taken")
             continue
         by_split[split] = path
+
     return by_split
 
 
@@ -306,17 +332,20 @@ def _kaldi(folder: Path) -> Iterator[Entry]:
     parts: dict[str, list[str]] = {}
     if (folder / "segments").is_file():
         parts = {name: line.split() for _, (name, line) in _pairs(folder / "segments")}
+
     for where, (name, words) in _pairs(folder / "text"):
         recording, *times = parts.get(name, [name])
         values: dict[str, Any] = {"file": files.get(recording, ""), "text": words, "group": speakers.get(name, "")}
         fault = "" if recording in files else f"wav.scp has no recording {recording!r}"
         if values["file"].endswith("|"):
             fault = "wav.scp has a command, which is not run: write its sound into a file"
+
         if parts and not fault:
             try:
                 values["start"], values["end"] = (float(time) for time in times)
             except ValueError:
                 fault = f"segments has no line 'utterance recording start end' for {name!r}"
+
         yield Entry(where, values, fault, anywhere=True)
 
 

@@ -68,6 +68,7 @@ class Recordings:
         except DataError as error:
             error.where = f"{error.where} ({row.where})"
             raise
+
         if row.end:
             raw["samples"] = raw["samples"][round(row.start * raw["rate"]) : round(row.end * raw["rate"])]
         long = len(raw["samples"]) / raw["rate"]
@@ -82,6 +83,7 @@ class Recordings:
                 f"{long:.2f} s long: is it the text of another recording?",
                 where=row.where,
             )
+
         return raw
 
 
@@ -94,6 +96,7 @@ class _Checked(Scanned):
             if not len(split):
                 raise DataError(f"the {name} split is empty", where=self._where)
             self._done[name] = split
+
         return self._done[name]
 
 
@@ -110,12 +113,15 @@ def open(spec: recipe.Data) -> Dataset:
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of recordings")
     if spec.pattern:
         raise RecipeError("is for recordings that are classes", where="data.pattern", remedy="leave it out")
+
     notes: list[str] = []
     sources_of = sources(root, spec, notes)
     rows_of = {name: _rows(root, parts, notes) for name, parts in sources_of.items()}
     _unlisted(rows_of, sources_of, notes)
+
     if spec.group and not any(row.group for rows in rows_of.values() for row in rows):
         raise DataError("no line names it", where="data.group", remedy="leave it out, or name a column of speakers")
+
     labels = _vocabulary(rows_of.get("train") or [row for rows in rows_of.values() for row in rows], spec.units, root)
     values = {**speech.DEFAULTS, **spec.sound}
     all_rows = [row for name in NAMES for row in rows_of.get(name, ())]
@@ -130,6 +136,7 @@ def open(spec: recipe.Data) -> Dataset:
         splits[name] = Split(name, pool, at, targets[at])
         start += len(at)
         _unknown(splits[name], pool, notes)
+
     if spec.group:
         splits, note = by_group(splits, np.array([row.group for row in all_rows]), spec, str(root))
     else:
@@ -137,6 +144,7 @@ def open(spec: recipe.Data) -> Dataset:
         splits, note = complete(splits, spec.split, spec.split_seed, str(root))
         if missing and note and any(row.group for row in all_rows):
             note.append('voices may be in several splits: data.group = "speaker" divides whole speakers')
+
     notes += note
     return Dataset(
         str(root), labels, _Checked(splits, notes, labels, str(root), "recordings"), notes, _facts(all_rows, spec)
@@ -153,6 +161,7 @@ def _vocabulary(rows: list[Row], units: str, root: Path) -> tuple[str, ...]:
             where=str(root),
             remedy='set data.units = "characters"',
         )
+
     return tuple(sorted(counts.keys() | ({" "} if units == "characters" else set())))
 
 
@@ -161,16 +170,19 @@ def _unknown(split: Split, pool: Recordings, notes: list[str]) -> None:
     strange = [i for i, target in enumerate(split.targets) if (target["tokens"] < 0).any()]
     if not strange:
         return
+
     row = pool.rows[int(split.indices[strange[0]])]
     message = (
         f"{len(strange)} of {len(split)} texts hold what no training text has, for example {' '.join(row.words)!r}"
     )
+
     if len(strange) > MAX_UNREADABLE * len(split):
         raise DataError(
             f"{split.name}: {message}",
             where=row.where,
             remedy="give training texts with these words, or spell all splits alike",
         )
+
     notes.append(f"{split.name}: {message} ({row.where}); they count as errors")
 
 
@@ -184,8 +196,10 @@ def _facts(rows: list[Row], spec: recipe.Data) -> dict[str, Any]:
             continue
         rates.append(rate)
         longest = max(longest, rows[i].end - rows[i].start or count / rate)
+
     if not rates:
         return {"kind": "sound", "units": spec.units}
+
     known, counts = np.unique(rates, return_counts=True)
     return {"kind": "sound", "units": spec.units, "rate": int(known[counts.argmax()]), "longest": longest}
 
@@ -212,10 +226,12 @@ def _rows(root: Path, sources: list[Source], notes: list[str]) -> list[Row]:
                 faults.append(f"{entry.where}: {error}")
                 faulty_lines += entry.lines
                 continue
+
             listed[row.path, row.start] = entry.where
             rows.append(row)
             usable += 1
         _judge(faults, faulty_lines, usable, source.folder, notes)
+
     return rows
 
 
@@ -225,6 +241,7 @@ def _unlisted(rows_of: Mapping[str, list[Row]], sources_of: Mapping[str, list[So
     tables: dict[Path, list[str]] = {}
     for source in (source for parts in sources_of.values() for source in parts if source.table):
         tables.setdefault(source.folder, []).append(source.table)
+
     for folder, names in tables.items():
         sounds = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
         absent = sorted(set(sounds) - listed)
@@ -244,11 +261,14 @@ def _judge(faults: list[str], lines: int, good: int, folder: Path, notes: list[s
     """Note the faults, which take up so many lines; raise `DataError` where they are too many."""
     if not faults:
         return
+
     named = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
     problem = f"{lines} of {lines + good} transcripts cannot be used: {named}"
+
     if lines > MAX_UNREADABLE * (lines + good):
         remedy = f"correct or remove them; up to {MAX_UNREADABLE:.0%} are skipped with a warning"
         raise DataError(problem, where=str(folder), remedy=remedy)
+
     notes.append(f"{_called(folder)}: skipped: {problem}")
 
 
@@ -259,16 +279,20 @@ def _row(root: Path, folder: Path, entry: Entry) -> Row:
         raise ValueError("no file is named")
     if not isinstance(transcript, str):
         raise ValueError("the text is not a string")
+
     fault = texts.fault(transcript)
     if fault:
         raise ValueError(fault)
+
     words = tuple(speech.words_of(transcript))
     if not words:
         raise ValueError(f"the text {transcript!r} has no words")
+
     path = _file(root, folder, name.strip().replace("\\", "/"), entry.anywhere)
     start, end = float(entry.values.get("start", 0)), float(entry.values.get("end", 0))
     if not (0 <= start < end or start == end == 0):
         raise ValueError(f"its part from {start:g} to {end:g} s is none")
+
     return Row(path, words, entry.where, str(entry.values.get("group") or ""), start, end)
 
 
@@ -282,11 +306,14 @@ def _file(root: Path, folder: Path, name: str, anywhere: bool) -> Path:
         raise ValueError(f"{name!r} is not inside the folder")
     if anywhere and inside.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{name!r} is no sound file")
+
     candidates = [folder / inside]
     if anywhere:
         parts = [part for part in inside.parts if part not in ("/", "..", ".")]
         candidates += [root / PurePosixPath(*parts[i:]) for i in range(len(parts))]
+
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
         raise ValueError(f"there is no file {inside}")
+
     return path

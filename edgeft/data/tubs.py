@@ -45,9 +45,11 @@ def read(path: Path, notes: list[str]) -> Drives:
             where=str(path),
             remedy="name the folder with manifest.json, a folder of tubs, or a recording (.npz, .hdf5)",
         )
+
     others = [folder.name for folder in folders(path) if folder not in tubs and folder.name != "images"]
     if others and tubs != [path]:
         notes.append(f"{path}: folders that are no tubs are not read: {', '.join(others[:5])}")
+
     files: list[Path] = []
     controls: list[list[float]] = []
     stretch: list[int] = []
@@ -60,9 +62,11 @@ def read(path: Path, notes: list[str]) -> Drives:
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 bad.append(f"{where}: {type(error).__name__}: {error}")
                 continue
+
             stretch.append(begin + (len(files) - first) // STRETCH)
             files.append(picture)
             controls.append(values)
+
     if len(bad) > MAX_BAD * (len(files) + len(bad)) or not files:
         shown = f", the first: {bad[0]}" if bad else ""
         raise DataError(
@@ -70,10 +74,12 @@ def read(path: Path, notes: list[str]) -> Drives:
             where=str(path),
             remedy="correct or remove these lines, or copy the tub again with its pictures",
         )
+
     if bad:
         notes.append(f"{len(bad)} records left out, the first: {bad[0]}")
     if len(tubs) > 1:
         notes.append(f"{path}: {len(tubs)} tubs: {', '.join(tub.name for tub in tubs[:5])}")
+
     return Drives(files, np.asarray(controls, np.float32), np.asarray(stretch, np.int64))
 
 
@@ -102,6 +108,7 @@ def _records(tub: Path) -> Iterator[tuple[str, Any]]:
                 row = _parsed(line)
                 if not (isinstance(row, dict) and row.get("_index") in deleted):
                     yield f"{catalog}:{number}", row
+
     for path in () if catalogs else _single_records(tub):
         yield str(path), _parsed(path.read_text(encoding="utf-8", errors="replace"))
 
@@ -117,6 +124,7 @@ def _record(tub: Path, row: Any) -> tuple[Path, list[float]]:
     """A record's picture and controls; raises `ValueError` and others for what it lacks."""
     if not isinstance(row, dict):
         raise ValueError(row if isinstance(row, str) else "is not a JSON object")
+
     name = Path(str(row[_PICTURE])).name
     picture = next((file for file in (tub / "images" / name, tub / name) if file.is_file()), None)
     values = [float(row[key]) for key in CONTROLS]
@@ -124,6 +132,7 @@ def _record(tub: Path, row: Any) -> tuple[Path, list[float]]:
         raise ValueError("a control is not finite")
     if picture is None:
         raise ValueError("its picture is missing")
+
     return picture, values
 
 

