@@ -67,8 +67,10 @@ def opened(
             options = None if side.options is None else dict(side.options)
             words = {"bundle": place, "threads": side.threads, "baseline": side.baseline, "options": options}
             link.send("open", cores=cores, **words)
+
         arms = [WorkerArm(link, fingerprint=link.receive()["fingerprint"]) for link in links]
         for arm in arms:
             warm_up_result = arm.link.ask("warm", seconds=warm_up)
             arm.run_ns, arm.steady = warm_up_result["run_ns"], warm_up_result["steady"]
+
         yield tuple(arms)

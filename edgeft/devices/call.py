@@ -39,9 +39,11 @@ def call(device: Device, code: str, *words: str, options: Mapping[str, Any], whe
     lines = [line for line in done.stdout.splitlines() if line.startswith(_SIGN)]
     if not lines:
         raise _silence(device, done, where)
+
     result = json.loads(lines[-1].removeprefix(_SIGN))
     if "error" in result:
         raise from_dict(result)
+
     return dict(result)
 
 
@@ -59,6 +61,7 @@ def _silence(device: Device, done: subprocess.CompletedProcess[str], where: Path
             where=str(where),
             remedy="the installed build of the runtime does not suit this CPU or this model: try another version",
         )
+
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     return InternalError(f"the work was not finished: {last}", where=str(where))
 
@@ -81,4 +84,5 @@ def _held(command: list[str]) -> subprocess.CompletedProcess[str]:
             raise
         finally:
             reader.join()
+
     return subprocess.CompletedProcess(command, child.returncode, output, "".join(complaints))

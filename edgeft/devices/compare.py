@@ -53,6 +53,7 @@ class Watch:
         """Whether to begin a round anew: after a connection that broke, `LOSSES` times in all."""
         if not isinstance(error, LinkLost) or self.lost >= LOSSES:
             return False
+
         self.lost += 1
         if self.say:
             self.say(f"{error.message}; connecting again ({self.lost} of {LOSSES})")
@@ -108,6 +109,7 @@ def compare(
         raise UsageError(
             f"the tolerance {tolerance:.3g} is not valid", remedy="give a percentage above 0, for example 2"
         )
+
     counts = [threads or bundle.manifest["runtime"]["threads"] for bundle in (new, old)]
     if counts[0] != counts[1]:
         raise UsageError(
@@ -198,6 +200,7 @@ def itself(
         again=watch.again,
     )
     deviations = [abs(math.log(ratio)) for ratio in regression.rounds]
+
     return {
         "spread": math.expm1(max(deviations)),
         "beyond": clopper_pearson(0, len(deviations), 0.9)[1],
@@ -232,11 +235,13 @@ def _singles(new: Side, old: Side, device: Device, pin: int, *, has_float: bool)
     bundles = {"new": new, "old": old}
     if has_float:
         bundles["float"] = Side(new.bundle, new.threads, baseline=True)
+
     results = {}
     with opened(*bundles.values(), device=device, pin=pin) as arms:
         for name, arm in zip(bundles, arms):
             result = arm.single(SINGLE_SECONDS, FEWEST if arm.run_ns < 2e7 else 8, MOST_SINGLES)
             results[name] = {key: result[key] for key in result if key.endswith("_ms")}
+
     return results
 
 
@@ -253,6 +258,7 @@ def _notes(
     notes = []
     if effective > tolerance:
         notes.append(f"this machine differs from itself by {effective:.2%}, so {tolerance:.2%} cannot be asked of it")
+
     if spread is None:
         notes.append("this machine was never calibrated (edgeft bench BUNDLE --calibrate)")
     if old.backend != new.backend:
@@ -262,13 +268,16 @@ def _notes(
         elsewhere = profile.isa and watch.fingerprint.get("isa") not in (None, profile.isa)
         if elsewhere or (watch.device.where == "host" and not targets.host_is(profile)):
             notes.append(f"measured on a machine that is not the target {new.target}")
+
     if watch.throttled:
         causes = watch.readings[-1]["now"] or ["throttle events were counted"]
         notes.append(f"the board throttled while it was measured ({', '.join(causes)}): both sides were slowed down")
+
     if watch.lost:
         notes.append(f"the connection broke {watch.lost} time(s); those rounds were measured anew")
     if watch.unsteady:
         notes.append("not every process settled while warming up")
+
     return [note.replace("%", " %") for note in notes]
 
 

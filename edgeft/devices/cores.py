@@ -15,10 +15,12 @@ def quiet(count: int) -> list[int] | None:
     """The `count` cores that were least busy in the last moment; None where all are needed or nobody can be asked."""
     if not hasattr(os, "sched_getaffinity"):
         return None
+
     usable = sorted(os.sched_getaffinity(0))
     before = _busy()
     if count >= len(usable) or not before:
         return None
+
     time.sleep(GLANCE)
     after = _busy()
     load = {core: after.get(core, 0) - before.get(core, 0) for core in usable}
@@ -31,10 +33,12 @@ def _busy() -> dict[int, int]:
         lines = _STAT.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return {}
+
     busy = {}
     for line in lines:
         name, *ticks = line.split()
         if name.startswith("cpu") and name[3:].isdigit() and len(ticks) >= 5:
             numbers = [int(tick) for tick in ticks[:8]]
             busy[int(name[3:])] = sum(numbers) - numbers[3] - numbers[4]
+
     return busy

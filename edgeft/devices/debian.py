@@ -34,11 +34,13 @@ def index(suite: str, architecture: str) -> dict[str, dict[str, str]]:
     listed = release.partition("\nSHA256:\n")[2]
     if not any(line.split() == [digest, str(len(packed)), place] for line in listed.splitlines()):
         raise InvalidInput("its digest is not the one in Release", where=f"{suite}/{place}", remedy="try again later")
+
     packages = {}
     for block in lzma.decompress(packed).decode("utf-8", "replace").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != " ")
         if "Package" in fields:
             packages[fields["Package"]] = fields
+
     return packages
 
 
@@ -53,8 +55,10 @@ def fetch(path: str, sha256: str = "") -> bytes:
         raise Missing(
             f"could not be fetched ({reason})", where=url, remedy="EDGEFT_DEBIAN names a mirror that can be reached"
         ) from error
+
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise InvalidInput("is not what the archive's index says (sha256)", where=url, remedy="try again later")
+
     return data
 
 
@@ -70,6 +74,7 @@ def unpack(
         fields = known[name]
         _unpack(fetch(fields["Filename"], fields["SHA256"]), root, names)
         versions[name] = fields["Version"]
+
     return versions
 
 
@@ -85,6 +90,7 @@ def _unpack(deb: bytes, root: Path, names: set[str]) -> None:
                         _extract(archive, member, root)
             return
         at += 60 + size + size % 2
+
     raise InvalidInput("is not a Debian package", where="data.tar", remedy="try again later")
 
 
@@ -93,12 +99,15 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> N
     pure = PurePosixPath(member.name)
     if ".." in pure.parts or pure.is_absolute():
         raise InvalidInput(f"{member.name!r} leads out of the folder", where="data.tar")
+
     path = root / pure
     if member.isdir():
         path.mkdir(parents=True, exist_ok=True)
         return
+
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
+
     if member.issym():
         target = member.linkname
         if target.startswith("/"):

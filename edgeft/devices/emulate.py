@@ -75,9 +75,11 @@ class Emulated:
         record = known.read(name)
         if record is None:
             raise Missing(f"{name} is not set up", remedy=f"edgeft device setup {name}")
+
         for key in ("qemu", "root", "site"):
             if not Path(record[key]).exists():
                 raise Missing(f"{record[key]} is gone", where=name, remedy=f"edgeft device setup {name}")
+
         return cls(name, record)
 
     def argv(self, code: str, *args: str) -> list[str]:
@@ -113,6 +115,7 @@ def profile_of(name: str) -> tuple[targets.Target, str]:
     if not profile.emulate_cpu or profile.isa not in MACHINES:
         able = [n for n in targets.names() if targets.load(n).emulate_cpu]
         raise UsageError(f"{profile.name} cannot be emulated", where=name, remedy=f"these can: {', '.join(able)}")
+
     return profile, profile.emulate_cpu
 
 
@@ -134,9 +137,11 @@ def setup(
     isa = isa or profile.isa
     if isa not in MACHINES:
         raise UsageError(f"{isa!r} cannot be emulated", where="--isa", remedy=nearest(isa, MACHINES))
+
     host = {"amd64": "x86_64", "arm64": "aarch64"}.get(os.uname().machine, os.uname().machine)
     if host not in QEMU[1] or not sys.platform.startswith("linux"):
         raise Missing(f"boards are emulated on Linux, x86_64 or aarch64, not on {host}", where=name)
+
     machine = MACHINES[isa]
     selected = list(runtimes) or [of_target(profile, isa)]
     packages = for_runtime(selected, extras)
@@ -183,9 +188,11 @@ def package(place: Path) -> Path:
     for folder in ("targets", "calibration"):
         where = shipped.folder(folder)
         names |= {f"edgeft/_shipped/{folder}/{path.name}": path for path in where.glob("*.toml")}
+
     digest = hashlib.sha256()
     for name, path in sorted(names.items()):
         digest.update(f"{name}\0{files.sha256(path)}\n".encode())
+
     target = place / f"lib-{digest.hexdigest()[:16]}"
 
     def fill(folder: Path) -> None:
@@ -207,6 +214,7 @@ def _qemu(place: Path, machine: Machine, host: str, say: Callable[[str], None]) 
     installed = sorted(place.glob(f"qemu-*/usr/bin/{machine.qemu}"))
     if installed:
         return installed[-1]
+
     say("fetching qemu-user (70 MB)")
     index = debian.index(suite, names[host])
     version = re.sub(r"[^\w.]+", "-", index["qemu-user"]["Version"])
@@ -226,6 +234,7 @@ def _root(place: Path, isa: str, machine: Machine, say: Callable[[str], None]) -
     installed = sorted(place.glob(f"root-{isa}-*/versions.json"))
     if installed:
         return installed[-1].parent, json.loads(installed[-1].read_text())
+
     say(f"fetching Python 3.11 for {isa}")
     index = debian.index(SUITE, machine.debian)
     target = place / f"root-{isa}-{re.sub(r'[^A-Za-z0-9.]+', '-', index['python3.11-minimal']['Version'])}"
@@ -264,12 +273,14 @@ def _site(
                 where=isa,
                 remedy="name another version or runtime",
             )
+
         for wheel in sorted(wheels.glob("*.whl")):
             with zipfile.ZipFile(wheel) as archive:
                 for name in archive.namelist():
                     if name.startswith("/") or ".." in name.split("/"):
                         raise InvalidInput(f"{name!r} leads out of the folder", where=wheel.name)
                 archive.extractall(folder)
+
         shutil.rmtree(wheels)
 
     _once(target, fill)
@@ -278,6 +289,7 @@ def _site(
         fields = info.read_text(encoding="utf-8", errors="replace").splitlines()
         name = next(line[6:] for line in fields if line.startswith("Name: "))
         versions[name.lower().replace("_", "-")] = next(line[9:] for line in fields if line.startswith("Version: "))
+
     return target, dict(sorted(versions.items()))
 
 
@@ -291,6 +303,7 @@ def _once(target: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder whole or not at all; one that is there is left as it is."""
     if target.exists():
         return
+
     staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         staging.mkdir(parents=True)

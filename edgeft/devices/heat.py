@@ -41,6 +41,7 @@ def _zones(root: Path) -> dict[str, float]:
         value = _text(zone / "temp")
         if value and value.lstrip("-").isdigit():
             zones[_text(zone / "type") or zone.name] = int(value) / 1000
+
     return zones
 
 
@@ -54,10 +55,12 @@ def _pi(root: Path) -> list[str] | None:
     text = _text(root / _PI)
     if text is None:
         return None
+
     try:
         word = int(text, 16)
     except ValueError:
         return None
+
     return [name for bit, name in PI_BITS.items() if word >> bit & 1]
 
 

@@ -50,4 +50,5 @@ def _load(path: Path) -> dict[str, Any]:
         raise InvalidInput(
             f"is not a record of a device ({error})", where=str(path), remedy="remove it, set it up again"
         ) from error
+
     return dict(record)

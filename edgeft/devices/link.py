@@ -44,6 +44,7 @@ class Link:
         self._explain = explain
         self._rest = b""
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the link)
+
         try:
             self._process = subprocess.Popen(
                 list(command),
@@ -55,6 +56,7 @@ class Link:
         except OSError as error:
             self._complaints.close()
             raise SystemFailure(f"could not start: {error.strerror or error}", where=self.name) from error
+
         self._selector = selectors.DefaultSelector()
         assert self._process.stdout is not None
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
@@ -83,20 +85,24 @@ class Link:
             if not self._selector.select(max(0.0, until - time.monotonic())):
                 self.close(kill=True)
                 raise SystemFailure(f"no answer for {patience:.0f} s; it was ended", where=self.name)
+
             assert self._process.stdout is not None
             piece = os.read(self._process.stdout.fileno(), 1 << 16)
             if not piece:
                 raise self._lost()
             self._rest += piece
+
         line, _, self._rest = self._rest.partition(b"\n")
         try:
             answer = json.loads(line)
         except ValueError:
             answer = None
+
         if not isinstance(answer, dict):
             raise SystemFailure(f"no answer of a worker: {line[:200]!r}", where=self.name)
         if "error" in answer:
             raise from_dict(answer["error"])
+
         return answer
 
     def ask(self, do: str, *, patience: float = PATIENCE, **words: Any) -> dict[str, Any]:
@@ -110,16 +116,19 @@ class Link:
             with contextlib.suppress(OSError):
                 assert process.stdin is not None
                 process.stdin.close()
+
             try:
                 process.wait(0.0 if kill else 3.0)
             except subprocess.TimeoutExpired:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
         with contextlib.suppress(OSError, KeyError, ValueError):
             self._selector.close()
         self._complaints.close()
@@ -134,6 +143,7 @@ class Link:
         lines = complaint.strip().splitlines()
         last = lines[-1] if lines else "it said nothing"
         self.close(kill=True)
+
         if code == 255 and self._explain:  # ssh itself failed
             return self._explain(complaint) if complaint.strip() else LinkLost("the connection broke", where=self.name)
         if code is not None and (code < 0 or code > 128):  # a shell reports a signal as 128 + its number
@@ -144,4 +154,5 @@ class Link:
                 where=self.name,
                 remedy="the installed build of the runtime does not suit this CPU or this model: try another version",
             )
+
         return SystemFailure(f"the worker ended: {last}", where=self.name)

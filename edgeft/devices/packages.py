@@ -26,6 +26,7 @@ def extras() -> dict[str, tuple[str, ...]]:
     for task in map(TASKS.get, TASKS.names()):
         if task.extra:
             packages[task.extra] = tuple(dict.fromkeys((*packages.get(task.extra, ()), *task.packages)))
+
     return packages
 
 
@@ -41,6 +42,7 @@ def split(runtime: str) -> tuple[str, str]:
     known = installs()
     if name not in known:
         raise UsageError(f"{name!r} is not a runtime", where="--runtime", remedy=nearest(name, known))
+
     return name, version
 
 
@@ -52,10 +54,12 @@ def for_runtime(runtimes: Sequence[str], extra_names: Sequence[str] = ()) -> lis
         if extra not in known:
             raise UsageError(f"{extra!r} is not an extra", where="--extra", remedy=nearest(extra, known))
         names += [package for package in known[extra] if package not in names]
+
     for runtime in runtimes:
         name, version = split(runtime)
         first, *rest = installs()[name][1].requirements
         names += [f"{first.partition('==')[0]}=={version}" if version else first, *rest]
+
     named = {bare(package) for package in names}
     return [*(package for package in ALWAYS if bare(package) not in named), *names]
 
@@ -77,4 +81,5 @@ def of_target(target: Target, isa: str) -> str:
             where=target.name,
             remedy="--python with an interpreter of the board that has it",
         )
+
     return install.name

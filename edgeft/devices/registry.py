@@ -15,6 +15,7 @@ def get(name: str | None, say: Callable[[str], None] = lambda text: None) -> Dev
     """
     if name in (None, "", "host", "local"):
         return Here()
+
     assert name is not None
     if name.startswith("ssh://"):
         from .ssh import Ssh
@@ -24,6 +25,7 @@ def get(name: str | None, say: Callable[[str], None] = lambda text: None) -> Dev
         from .emulate import Emulated
 
         return Emulated.known(name)
+
     raise UsageError(
         f"{name!r} is not a device", where="--device", remedy="host, ssh://user@host[:port], or emulate:TARGET"
     )

@@ -88,6 +88,7 @@ def search(
     trials = _Trials(judge, outputs, was, begun + (seconds or SEARCHED), say)
     for change in counts:
         trials.attempt(change)
+
     for change in _values(bundle, was, trials.best.threads):  # with the best number of threads: some need several
         trials.attempt(change)
 
@@ -97,6 +98,7 @@ def search(
         final = judge.faster(best, was, judge.margin)
         if final["verdict"] != KEPT:
             best = was
+
     return {
         "changed": best is not was,
         "was": _told(was),
@@ -160,6 +162,7 @@ class _Judge:
         description += (
             f", at {cost:.2f}x the CPU time" if cost is not None and candidate.threads != best.threads else ""
         )
+
         return {
             "verdict": KEPT if is_faster else NO_FASTER,
             "why": description
@@ -209,16 +212,19 @@ def _machine(bundle: Bundle, device: Device) -> dict[str, Any]:
     """The device's fingerprint; refused where it is not what the bundle is for: its options are not the board's."""
     if not device.timed:
         raise UsageError("an emulator gives no figure of speed", where=device.name, remedy="search on the board itself")
+
     machine = Watch(device).machine()
     try:
         profile = targets.load(bundle.target)
     except UsageError:
         return machine  # a profile of the exporting machine's own says nothing of any other
+
     if profile.compiler:
         raise UsageError(
             f"what runs on {profile.name} is made by {profile.compiler}, whose options these are not",
             where=str(bundle.path),
         )
+
     foreign = not targets.host_is(profile) if device.where == "host" else profile.isa not in ("", machine.get("isa"))
     if foreign:
         raise UsageError(
@@ -226,6 +232,7 @@ def _machine(bundle: Bundle, device: Device) -> dict[str, Any]:
             where=str(bundle.path),
             remedy="search on the board: --device ssh://user@host",
         )
+
     return machine
 
 
@@ -236,6 +243,7 @@ def _most_threads(bundle: Bundle, machine: Mapping[str, Any]) -> int:
         named = [int(n) for n in re.findall(r"(\d+)x ", targets.load(bundle.target).cpu)]
     except UsageError:
         named = []
+
     return min(cores, sum(named)) if named else cores
 
 

@@ -62,12 +62,15 @@ def setup(
     packages_of_board = list(runtimes) or ([packages.of_target(profile, profile.isa)] if profile else [])
     if not packages_of_board and not python:
         raise UsageError("which runtime?", where=name, remedy="--runtime litert, or --target rpi5, or --python PATH")
+
     facts = probe(board, python or "python3")
     _fits(board, facts, profile, python)
+
     if python:
         interpreter = facts["python"]
     else:
         interpreter = _environment(board, packages_of_board, extras, wheels, say)
+
     board = board.having({"python": interpreter})
     board = board.having({"python": interpreter, "lib": board.carry_package(say)})
     board_facts = look(board)
@@ -79,6 +82,7 @@ def setup(
         "runtimes": board_facts["runtimes"],
         "set_up": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
     lacking = [runtime for runtime in packages_of_board if packages.backend(runtime) not in board_facts["runtimes"]]
     if lacking:
         reasons = "; ".join(f"{entry['name']}: {entry['why']}" for entry in board_facts["probed"] if entry["why"])
@@ -89,6 +93,7 @@ def setup(
         raise Missing(
             f"{interpreter} has no runtime that loads", where=name, remedy="install one there, or use --runtime"
         )
+
     known.write(name, record)
     return {**record, "name": name, **board_facts}
 
@@ -107,6 +112,7 @@ def _fits(board: Ssh, facts: dict[str, str], profile: targets.Target | None, pyt
         raise InvalidInput(
             f"it is {machine}, and {profile.name} is {profile.isa}", where=board.name, remedy="name another --target"
         )
+
     version = facts.get("version", "")
     if not version:
         raise Missing(f"no {python or 'python3'} there", where=board.name, remedy="install Python 3.10 or newer on it")
@@ -140,6 +146,7 @@ def _environment(
         raise SystemFailure(
             lines[-1].strip(), where=board.name, remedy="--wheels DIR for a board without a network, or --python PATH"
         )
+
     return "venv/bin/python"
 
 
@@ -151,6 +158,7 @@ def look(board: Ssh) -> dict[str, Any]:
     lines = [line for line in done.stdout.splitlines() if line.startswith("@edgeft ")]
     if not lines:
         raise board.complaint(done.stderr)
+
     probed = json.loads(lines[-1].removeprefix("@edgeft "))
     with Link(board.argv(WORKER), name=board.name) as link:
         return {

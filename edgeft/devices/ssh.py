@@ -89,6 +89,7 @@ class Ssh:
         port = int(match["port"] or 22) if match else 0
         if not match or not 0 < port < 65536 or (match["root"] and ".." in match["root"].split("/")):
             raise UsageError(f"{name!r} is not an address", where="--device", remedy="ssh://user@host[:port][/folder]")
+
         root = match["root"] if match["root"] and match["root"] != "/" else ROOT
         return cls(name, match["user"] or "", match["host"].strip("[]"), port if match["port"] else 0, root)
 
@@ -99,6 +100,7 @@ class Ssh:
         record = known.read(name)
         if record is None:
             raise Missing(f"{name} is not set up", remedy=f"edgeft device setup {name}")
+
         board = bare.having(record)
         return board.having({**record, "lib": board.carry_package(say)})
 
@@ -139,8 +141,10 @@ class Ssh:
             raise Missing(
                 f"ssh does not start: {error.strerror}", where=self.name, remedy="install OpenSSH's client"
             ) from error
+
         if done.returncode == 255 or (check and done.returncode):
             raise self.complaint(done.stderr)
+
         return done
 
     def complaint(self, output: str) -> EdgeftError:
@@ -148,12 +152,16 @@ class Ssh:
         for sign, words, kind, remedy in _COMPLAINTS:
             if sign in output:
                 return kind(words, where=self.name, remedy=remedy.format(host=self.host))
+
         if "No space left on device" in output or "Wrote only" in output:  # the system's words, and tar's
             return SystemFailure("the disk is full", where=self.name, remedy=f"free some space on it ({self.root})")
+
         lines = [line for line in output.strip().splitlines() if line.strip()]
         last = lines[-1] if lines else "the connection ended"
+
         if any(word in output for word in ("Connection closed", "Connection reset", "Broken pipe", "closed by remote")):
             return LinkLost(f"the connection broke: {last}", where=self.name)
+
         return SystemFailure(last, where=self.name)
 
     def place(self, bundle: Path) -> str:
@@ -167,6 +175,7 @@ class Ssh:
         digest = hashlib.sha256()
         for name, file in names.items():
             digest.update(f"{name}\0{files.sha256(file)}\n".encode())
+
         remote_path = self._put("data", digest.hexdigest(), names)
         return f"{remote_path}/{path.name}" if path.is_file() else remote_path
 
@@ -183,9 +192,11 @@ class Ssh:
             names |= {
                 f"edgeft/_shipped/{folder}/{name}": where / name for name in _walk(where) if name.endswith(".toml")
             }
+
         digest = hashlib.sha256()
         for name, file in sorted(names.items()):
             digest.update(f"{name}\0{files.sha256(file)}\n".encode())
+
         return self._put("lib", digest.hexdigest(), names, say)
 
     def _put(
@@ -195,6 +206,7 @@ class Ssh:
         remote_path = f"{shelf}/{digest[:32]}"
         if self.run(f"test -d {remote_path} && echo there || echo absent").stdout.strip().endswith("there"):
             return remote_path
+
         say(f"{self.name}: carrying over {len(names)} files")
         temporary = f"{shelf}/.{digest[:12]}.{secrets.token_hex(4)}.tmp"
         script = (
@@ -206,16 +218,19 @@ class Ssh:
             self.ssh(script), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         assert sender.stdin is not None and sender.stderr is not None
+
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             with tarfile.open(fileobj=sender.stdin, mode="w|", dereference=True) as archive:
                 for name, file in names.items():
                     archive.add(file, name, recursive=False)
             sender.stdin.close()
+
         errors = sender.stderr.read().decode(errors="replace")
         with contextlib.suppress(OSError):
             sender.stdin.close()
         if sender.wait():
             raise self.complaint(errors)
+
         return remote_path
 
 

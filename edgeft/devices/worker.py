@@ -64,6 +64,7 @@ class Worker:
                 raise UsageError(f"a worker cannot {name!r}", remedy=f"known: {', '.join(deeds)}")
             if self.session is None and name not in ("open", "heat", "who", "cores"):
                 raise UsageError(f"{name} before open")
+
             return deeds[name](**words)
         except EdgeftError as error:
             return {"error": error.as_dict()}
@@ -98,6 +99,7 @@ class Worker:
             threads=threads or recorded["threads"],
             runtime={"name": opened.backend, "version": opened.runtime.version()},
         )
+
         return {"fingerprint": where, "pid": os.getpid()}
 
     def warm(self, seconds: float) -> dict[str, Any]:
@@ -117,6 +119,7 @@ class Worker:
             if wall < BLOCK_NS and clock.wall() < until:
                 repeats, walls, cpus = repeats * 2, [], []
                 continue
+
             walls, cpus = [*walls, wall / repeats][-STEADY_BLOCKS:], [*cpus, cpu / repeats][-STEADY_BLOCKS:]
             steady = _settled(walls) or (self.on_cpu and _settled(cpus))
             if steady or clock.wall() >= until:
@@ -127,6 +130,7 @@ class Worker:
         clock, invoke = self.clock, self.session.invoke
         collecting = gc.isenabled()
         gc.disable()
+
         try:
             for _ in range(lead):
                 invoke()
@@ -137,6 +141,7 @@ class Worker:
         finally:
             if collecting:
                 gc.enable()
+
         return {"wall": wall, "cpu": cpu}
 
     def single(self, seconds: float, fewest: int, most: int) -> dict[str, Any]:
@@ -150,6 +155,7 @@ class Worker:
         digest = hashlib.sha256()
         for name, value in sorted(self.session.run(self.samples).items()):
             digest.update(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes())
+
         self.session.run({name: value[:1] for name, value in self.samples.items()})  # what is timed next is one sample
         return {"sha256": digest.hexdigest()}
 
@@ -206,6 +212,7 @@ def main() -> None:
     for request in requests(sys.stdin.fileno()):
         answers.write(json.dumps(worker.answer(request), allow_nan=False) + "\n")
         answers.flush()
+
     os._exit(0)  # runtimes that tear themselves down badly at exit must not turn a good measurement into a failure
 
 
