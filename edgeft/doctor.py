@@ -70,6 +70,7 @@ def cpu(machine: Mapping[str, Any]) -> dict[str, Any]:
     else:
         note = "the processor's features could not be read, so whether it has VNNI is unknown"
         vnni = None
+
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "name": machine["cpu"],
@@ -92,12 +93,14 @@ def requirements(lines: Sequence[str] | None = None) -> dict[str, list[str]]:
             lines = metadata.requires("edgeft") or []
         except metadata.PackageNotFoundError:
             lines = []
+
     by_extra: dict[str, list[str]] = {}
     for line in lines:
         requirement, _, marker = line.partition(";")
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
         if extra and extra[1] != "all":
             by_extra.setdefault(extra[1], []).append(requirement.strip())
+
     return dict(sorted(by_extra.items()))
 
 
@@ -111,14 +114,17 @@ def unmet(requirement: str) -> str:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return name
+
     if importlib.util.find_spec("packaging") is None:
         return ""
+
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
         fits = Requirement(requirement).specifier.contains(version, prereleases=True)
     except InvalidRequirement:
         return ""
+
     return "" if fits else f"{requirement} ({version} is here)"
 
 
@@ -129,9 +135,11 @@ def probe_apart(name: str, seconds: float = 90.0) -> dict[str, Any]:
         backend = backends.get(name)
     except EdgeftError as error:  # a plug-in that cannot be loaded
         return {**answer, "why": error.message, "install": error.remedy}
+
     answer["installed"] = backend.installed()
     if not answer["installed"]:
         return {**answer, "why": "not installed", "install": backend.install}
+
     code = f"import json; from edgeft import doctor; print(json.dumps(doctor.probe({name!r})))"
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -146,6 +154,7 @@ def probe_apart(name: str, seconds: float = 90.0) -> dict[str, Any]:
             )
         except subprocess.TimeoutExpired:
             return {**answer, "why": f"did not answer within {seconds:g} s"}
+
     if done.returncode < 0:
         number = -done.returncode
         known = number in {s.value for s in signal.Signals}
@@ -153,6 +162,7 @@ def probe_apart(name: str, seconds: float = 90.0) -> dict[str, Any]:
         if number == signal.SIGILL:
             why += ": this build uses instructions that this processor lacks"
         return {**answer, "why": why, "install": backend.install}
+
     try:
         said = json.loads(done.stdout.strip().splitlines()[-1])
         return {**answer, **{key: said[key] for key in ("loads", "version", "why", "install")}}
@@ -180,8 +190,10 @@ def probe(name: str) -> dict[str, Any]:
         return {**answer, "why": error.message}
     except Exception as error:  # a runtime's own errors share no base class, and any of them is the diagnosis
         return {**answer, "why": f"{type(error).__name__}: {error}"}
+
     if not np.array_equal(output, [[0.0, 2.0]]):
         return {**answer, "why": f"computes wrongly: relu of -1 and 2 is {output.tolist()}"}
+
     return {**answer, "loads": True}
 
 
@@ -197,6 +209,7 @@ def _packages(required: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     for extra, lines in required.items():
         for line in lines:
             users.setdefault(_name(line), []).append(extra)
+
     packages = []
     for name in sorted(users):
         try:
@@ -204,6 +217,7 @@ def _packages(required: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
         except metadata.PackageNotFoundError:
             version = None
         packages.append({"name": name, "version": version, "extras": users[name]})
+
     return packages
 
 
