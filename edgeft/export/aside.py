@@ -37,12 +37,15 @@ class Aside:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         read, write = os.pipe()
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of threads that the copy does not use
             self._pid = os.fork()
+
         if self._pid == 0:
             os.close(read)
             _work(jobs, write)
+
         os.close(write)
         self._answers = os.fdopen(read, "rb")
 
@@ -54,9 +57,11 @@ class Aside:
                 f"the converter ended without an answer ({self._end()})",
                 remedy="try another version of the converter, or report the model to its makers",
             )
+
         answer = json.loads(line)
         if "value" in answer:
             return answer["value"]
+
         raise from_dict(answer)
 
     def _end(self) -> str:
@@ -90,6 +95,7 @@ def _work(jobs: Sequence[Job], write: int) -> NoReturn:
                 pipe.flush()
     except BaseException:
         code = 1
+
     os._exit(code)
 
 
@@ -111,6 +117,7 @@ def all_of(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     if not possible() or len(jobs) < 2:
         yield list(jobs)
         return
+
     hands = min(len(jobs), os.cpu_count() or 1)
     with contextlib.ExitStack() as stack:
         copies = []

@@ -43,6 +43,7 @@ class CompiledTarget:
         if self.simulated is not None:
             gate = self.simulated
             table["simulated"] = {"metric": gate.quantized, "drop": gate.drop, "ci95": gate.ci95, "n": gate.n}
+
         return table
 
 
@@ -62,6 +63,7 @@ def compile_target(
     environment = compilation.environment_of(converted.target)
     if environment is None:
         return None
+
     say(f"{converted.target.name}: compiling with {environment.compiler.title} {environment.version}")
     made: dict[str, Compilation] = {}
     for name, graph in converted.graphs.items():
@@ -73,9 +75,11 @@ def compile_target(
     if environment.compiler.simulates and run.captured.single and made[MAIN].accepted:
         say(f"{converted.target.name}: simulating the compiled model")
         simulated = _simulated(run, converted, evidence, environment, made[MAIN])
+
     if not environment.compiler.shipped:
         shutil.rmtree(converted.staging / compilation.FOLDER, ignore_errors=True)
         made = {name: dataclasses.replace(part, files=()) for name, part in made.items()}
+
     return CompiledTarget(made, simulated)
 
 
@@ -105,6 +109,7 @@ def _simulated(
     verdict = accuracy(run.task, before, shaped, run.test.targets[rows], run.dataset.labels, run.recipe.gates)
     verdict = dataclasses.replace(verdict, metric=SIMULATED, why=f"in the simulator of {title}: {verdict.why}")
     undecided = verdict.verdict == FAIL and verdict.ci95 is not None and verdict.ci95[0] <= (verdict.limit or 0.0)
+
     return dataclasses.replace(verdict, verdict=INCONCLUSIVE) if undecided else verdict
 
 

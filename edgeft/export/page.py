@@ -28,6 +28,7 @@ def page(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, repo
         "rows": {"float": run.summary.get("float"), "ptq": scheme.get("ptq"), "quantized": scheme.get("quantized")},
         "int8": report.get("int8"),
     }
+
     manifest = bundle.open(converted.staging, check_files=False).manifest
     return html.render(report, manifest, run.summary, extras)
 
@@ -59,4 +60,5 @@ def sample_rows(
                 "quantized": after.get("label"),
             }
         )
+
     return rows

@@ -64,6 +64,7 @@ def samples_file(
     arrays: dict[str, np.ndarray] = {}
     for number, position in enumerate(positions):
         arrays |= bundle.stored_raw(number, split.raw(position))
+
     if split.targets.dtype != object:
         arrays["targets"] = np.asarray(split.targets[positions])
     if split.classes is not None:

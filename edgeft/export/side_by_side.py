@@ -27,6 +27,7 @@ def side_by_side() -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], l
         return list(pool.map(without_gradients, [(function, item) for item in items]))
 
     torch.set_num_threads(1)
+
     try:
         with ThreadPoolExecutor(threads) as pool:
             yield run

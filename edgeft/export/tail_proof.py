@@ -75,6 +75,7 @@ def prove(
     else:
         latents, alike = _decides_alike(run, tail, plan, (trunk, inference, model))
         start |= latents
+
     verdicts = (alike, proof.steps(tail.step, tail.learning, step, tail.table))
     return ProvedTail(tables, table, start, verdicts)
 
@@ -88,8 +89,10 @@ def _table(
         "tail": (tail.tail_inputs, tail.tail_outputs),
         "step": (list(tail.step.inputs), list(tail.step.outputs)),
     }[name]
+
     session = machine.load(staging / artifact.file, options=machine.options())
     layout = run.spec.get("layout") if name == "trunk" else None
+
     return {
         "name": name,
         "file": artifact.file,
@@ -113,6 +116,7 @@ def _decides_alike(
             parts.append(graphs.latents_of(trunk, plan, batch))
             if kind == "reference":
                 expected.append(model.run(batch)[tail.outputs[0]])
+
         empty = [np.zeros((0, *latent.shape), latent.stored) for latent in plan.latents]
         latents = [np.concatenate(values) for values in zip(*parts)] if parts else empty
         arrays |= {f"{kind}/latent_{i}": values for i, values in enumerate(latents)}
@@ -161,4 +165,5 @@ def _ranks_alike(
             vectors = [table[int(user)][None].numpy() for table in tables]
             scores = graphs.outputs_of(inference, plan, vectors, catalogue.rows(items[None]))[0][0]
             same.append(bool(at >= 0 and scores[at] >= scores.max() - step))
+
     return proof.agreed(np.array(same), "rank first what the model itself does")
