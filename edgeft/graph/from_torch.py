@@ -25,8 +25,10 @@ def _quiet_export(module: nn.Module, example: tuple[torch.Tensor, ...], dynamic:
         for axis, (least, most) in getattr(module, "open_axes", {}).items():
             axes[axis] = torch.export.Dim(f"axis_{axis}", min=least, max=most)
         shapes = tuple(axes for _ in example)
+
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -47,6 +49,7 @@ def capture(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[fx.Grap
     module = copy.deepcopy(module).eval()
     for parameter in module.parameters():
         parameter.requires_grad_(True)
+
     two = tuple(t if t.shape[0] > 1 else torch.cat([t, t]) for t in example)
     try:
         program, dynamic = _quiet_export(module, two, True), True
@@ -60,10 +63,12 @@ def capture(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[fx.Grap
                 remedy="control flow that depends on tensor values, or Python side effects in forward, must be removed "
                 f"(with a dynamic batch it said: {_first_line(first)})",
             ) from error
+
     graph_module = program.module()
     drop_guards(graph_module)
     flatten_borders(graph_module)
     graph_module.graph._tracer_cls = None  # its own tracer takes arguments that unpickling does not give
+
     # a plain GraphModule: the exported one refuses eval() and train()
     return fx.GraphModule(graph_module, graph_module.graph).eval(), dynamic
 
@@ -92,6 +97,7 @@ def drop_guards(module: fx.GraphModule) -> None:
         )
         if guard or check:
             module.graph.erase_node(node)
+
     module.graph.eliminate_dead_code()
     module.recompile()
 
@@ -106,6 +112,7 @@ def capture_float(module: nn.Module, example: Sequence[torch.Tensor]) -> Capture
     outputs = ("output",) if n_out == 1 else tuple(f"output_{i}" for i in range(n_out))
     captured = Captured(graph_module, tuple(t[:1].clone() for t in example), dynamic, inputs, outputs)
     _same_function(module, captured, example)
+
     return captured
 
 
@@ -114,6 +121,7 @@ def _same_function(module: nn.Module, captured: Captured, example: Sequence[torc
     rows = tuple(t if captured.dynamic else t[:1] for t in example)
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()
+
     try:
         with torch.no_grad():
             want = [t for t in torch.utils._pytree.tree_leaves(module(*rows)) if isinstance(t, torch.Tensor)]
@@ -121,9 +129,11 @@ def _same_function(module: nn.Module, captured: Captured, example: Sequence[torc
     finally:
         for layer, training in modes.items():
             layer.training = training
+
     for a, b in zip(want, got if isinstance(got, (tuple, list)) else [got]):
         if not a.is_floating_point():
             continue
+
         tolerance = 1e-3 * max(1.0, float(a.abs().max()))
         if not bool(torch.isfinite(b).all()) or float((a - b).abs().max()) > tolerance:
             raise ModelError(

@@ -20,6 +20,7 @@ def attribute(module: nn.Module, dotted: str) -> torch.Tensor:
     value: object = module
     for part in dotted.split("."):
         value = getattr(value, part)
+
     assert isinstance(value, torch.Tensor)
     return value
 
@@ -32,6 +33,7 @@ def set_attribute(module: nn.Module, dotted: str, value: torch.Tensor) -> None:
         if not hasattr(owner, part):
             owner.add_module(part, nn.Module())
         owner = getattr(owner, part)
+
     if leaf in owner._parameters:
         del owner._parameters[leaf]
     if leaf in owner._buffers:

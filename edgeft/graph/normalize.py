@@ -60,10 +60,12 @@ def untie(module: fx.GraphModule) -> None:
     for node in list(module.graph.nodes):
         if node.target is not aten.embedding.default or str(node.args[0].target) not in linears:
             continue
+
         tied = node.args[0]
         name = f"{module_path(node) or node.name}.weight"
         if name == tied.target:  # the linear goes by the embedding's name
             name = f"{module_path(node)}.embedded"
+
         set_attribute(module, name, nn.Parameter(attribute(module, str(tied.target)).detach().clone()))
         with module.graph.inserting_before(node):
             copy = module.graph.get_attr(name)
@@ -86,12 +88,15 @@ def functional(module: fx.GraphModule) -> None:
     for node in list(module.graph.nodes):
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
             continue
+
         name = node.target._schema.name.split("::")[1]
         if not name.endswith("_") or name.startswith("_") or name.endswith("__"):
             continue
+
         packet = getattr(aten, name[:-1], None)
         if packet is None or not hasattr(packet, node.target._overloadname):
             continue
+
         mutated = node.args[0]
         node.target = getattr(packet, node.target._overloadname)
         if isinstance(mutated, fx.Node):
@@ -127,6 +132,7 @@ def explicit_padding(module: fx.GraphModule) -> None:
     for node in list(module.graph.nodes):
         if node.target not in CONV_PADDING:
             continue
+
         args = [*node.args, *[None] * (7 - len(node.args))]
         kernel = node.args[1].meta["val"].shape[2:]
         dilation = args[5] or [1] * len(kernel)
@@ -136,6 +142,7 @@ def explicit_padding(module: fx.GraphModule) -> None:
             pad = [d * (k - 1) // 2 for d, k in zip(dilation, kernel)]
         else:
             continue
+
         node.target = aten.conv1d.default if len(kernel) == 1 else aten.conv2d.default
         node.args = (args[0], args[1], args[2], args[3] or [1] * len(kernel), pad, dilation, args[6] or 1)
 
@@ -148,6 +155,7 @@ def _norm_constants(module: fx.GraphModule, node: fx.Node) -> tuple[torch.Tensor
     assert mean is not None and var is not None
     eps = float(node.args[7] if node.target is aten.batch_norm.default else node.args[6])
     scale = (var + eps).rsqrt() * (1.0 if gamma is None else gamma)
+
     return scale, (0.0 if beta is None else beta) - mean * scale
 
 
@@ -168,9 +176,11 @@ def fold_batch_norm(module: fx.GraphModule) -> None:
     for node in graph.nodes:
         if node.op == "get_attr":
             uses[node.target] = uses.get(node.target, 0) + len(node.users)
+
     for norm in list(graph.nodes):
         if norm.op != "call_function" or norm.target not in BATCH_NORM:
             continue
+
         conv = norm.args[0]
         foldable = (
             conv.op == "call_function"
@@ -180,10 +190,12 @@ def fold_batch_norm(module: fx.GraphModule) -> None:
         )
         if not foldable:
             continue
+
         transpose = conv.target in CONV_TRANSPOSE or (conv.target is aten.convolution.default and bool(conv.args[6]))
         groups = _groups(conv)
         if transpose and groups != 1:
             continue
+
         weight_node = conv.args[1]
         weight = attribute(module, weight_node.target).detach()
         bias_node = conv.args[2] if len(conv.args) > 2 else conv.kwargs.get("bias")
@@ -196,6 +208,7 @@ def fold_batch_norm(module: fx.GraphModule) -> None:
         name, bias_name = weight_node.target, f"{stem}.bias" if "." in weight_node.target else f"{stem}_bias"
         if uses.get(name, 1) > 1:
             name, bias_name = f"{stem}.weight_{norm.name}", f"{stem}.bias_{norm.name}"
+
         set_attribute(module, name, nn.Parameter((weight.double() * scale.view(shape)).float()))
         set_attribute(module, bias_name, nn.Parameter((bias * scale + shift).float()))
         module.meta.setdefault(NORM_IN, []).append(bias_name)
@@ -225,9 +238,11 @@ def single_batch_norm(module: fx.GraphModule) -> None:
     for norm in list(graph.nodes):
         if norm.op != "call_function" or norm.target not in BATCH_NORM:
             continue
+
         value = norm.args[0].meta.get("val")
         if value is None or value.dim() != 4:
             continue
+
         scale, shift = _norm_constants(module, norm)
         channels = int(scale.numel())
         gamma = norm.args[1]
@@ -241,6 +256,7 @@ def single_batch_norm(module: fx.GraphModule) -> None:
             conv = graph.call_function(
                 aten.conv2d.default, (norm.args[0], weight, bias, [1, 1], [0, 0], [1, 1], channels)
             )
+
         conv.meta.update(output.meta)
         weight.meta["val"] = attribute(module, f"{stem}.folded_weight").detach()
         output.replace_all_uses_with(conv)
@@ -257,11 +273,13 @@ def global_pools(module: fx.GraphModule) -> None:
     for node in list(graph.nodes):
         if node.target not in (aten.adaptive_avg_pool2d.default, aten._adaptive_avg_pool2d.default):
             continue
+
         source, known = node.args[0], node.args[0].meta["val"].shape[2:]
         asked = node.args[1] if isinstance(node.args[1], (list, tuple)) else [node.args[1]] * 2
         out = [known[i] if v is None else v for i, v in enumerate(asked)]
         if not all(isinstance(v, int) for v in (*known, *out)) and out != [1, 1]:
             continue
+
         with graph.inserting_before(node):
             if out == [1, 1]:
                 new = graph.call_function(aten.mean.dim, (source, [2, 3], True))
@@ -274,6 +292,7 @@ def global_pools(module: fx.GraphModule) -> None:
                 new = graph.call_function(aten.upsample_nearest2d.vec, (source, out, None))
             else:
                 new = _uneven_pool(module, node, [int(s) for s in known], out)
+
         if new is not source:
             new.meta.update(node.meta)
         node.replace_all_uses_with(new)
@@ -287,12 +306,14 @@ def _uneven_pool(module: fx.GraphModule, node: fx.Node, size: list[int], out: li
     """
     graph, value = module.graph, node.args[0]
     assert isinstance(value, fx.Node)
+
     for axis in (1, 0):
         length, windows = size[axis], out[axis]
         rows = torch.zeros(windows, length)
         for i in range(windows):
             start, end = i * length // windows, -(-(i + 1) * length // windows)
             rows[i, start:end] = 1.0 / (end - start)
+
         # one name for equal windows: converters store equal constants once
         name = f"{node.name}.windows_{length}_{windows}"
         set_attribute(module, name, rows)
@@ -303,6 +324,8 @@ def _uneven_pool(module: fx.GraphModule, node: fx.Node, size: list[int], out: li
         value = graph.call_function(aten.transpose.int, (pooled, 2, 3))
         for new in (pooled, value):
             new.meta.update(node.meta)
+
         pooled.meta["val"] = before.new_empty((*before.shape[:3], windows))
         value.meta["val"] = pooled.meta["val"].transpose(2, 3)
+
     return value
