@@ -28,6 +28,7 @@ def resample(samples: np.ndarray, rate: int, target_rate: int, start: int, count
     """
     if rate == target_rate:
         return samples[start : start + count]
+
     taps, down, half = _taps(rate, target_rate)
     up = len(taps)
     padded = np.concatenate([np.zeros(half), samples, np.zeros(half + 1)])
@@ -38,6 +39,7 @@ def resample(samples: np.ndarray, rate: int, target_rate: int, start: int, count
         n = np.arange(block, min(block + _BLOCK, start + count))
         at, phase = n * down // up, n * down % up
         parts.append((windows[at] * taps[phase]).sum(axis=1))
+
     return np.concatenate(parts)
 
 
@@ -52,6 +54,7 @@ def _taps(rate: int, target_rate: int) -> tuple[np.ndarray, int, int]:
         raise DataError(
             f"cannot be brought from {rate} Hz to {target_rate} Hz", where="sound", remedy="convert the file first"
         )
+
     distance = np.arange(-half, half + 1) - (np.arange(up) / up)[:, None]
     inside = np.sqrt(np.maximum(1 - np.square(distance / (half + 1)), 0.0))
     taps = np.sinc(cutoff * distance) * np.i0(BETA * inside)

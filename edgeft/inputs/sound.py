@@ -109,6 +109,7 @@ def configure(
             f"warning: data.sound.rate = {rate} Hz, but the recordings' {native_rate} Hz hold nothing above "
             f"{native_rate // 2} Hz"
         )
+
     window = round(values["window"] * rate)
     table = {
         "kind": "sound",
@@ -132,6 +133,7 @@ def configure(
         check(table)
     except BundleError as error:
         raise RecipeError(f"cannot be followed: {error}", where="data.sound") from error
+
     _check_filters(table)
     longest = float(facts.get("seconds", 0.0))
     if longest > values["seconds"]:
@@ -139,6 +141,7 @@ def configure(
             f"note: one clip in twenty is longer than {longest:.2f} s, and only the middle {values['seconds']:g} s are "
             "used (data.sound.seconds)"
         )
+
     return table
 
 
@@ -150,8 +153,10 @@ def _stated(data: Any, standard: Mapping[str, float]) -> dict[str, float]:
             raise RecipeError(f"unknown key {key!r}", where="data.sound", remedy=nearest(key, standard))
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MAX_RATE:
             raise RecipeError(f"is {value!r}, expected a number from 0 to {MAX_RATE}", where=f"data.sound.{key}")
+
     if getattr(data, "mean", ()):
         raise RecipeError("is for pictures", where="data.mean", remedy="features are measured over the training split")
+
     return stated
 
 
@@ -181,6 +186,7 @@ def measure(spec: Mapping[str, Any], raws: Iterable[Any]) -> dict[str, Any]:
         count += len(frames)
         total += frames.sum(axis=0)
         squares += np.square(frames).sum(axis=0)
+
     mean = total / max(count, 1)
     std = np.sqrt(np.maximum(squares / max(count, 1) - np.square(mean), 0.0))
     std = np.where(std > 1e-4, std, 1.0)
@@ -192,6 +198,7 @@ def check(spec: Mapping[str, Any]) -> Spec:
     for key in spec:
         if key not in _KEYS:
             raise BundleError(f"unknown key {key!r}", where="preprocess", remedy=nearest(key, _KEYS))
+
     for key in _KEYS:
         if key not in spec and key not in _OPTIONAL:
             raise BundleError("the key is missing", where=f"preprocess.{key}")
@@ -201,12 +208,15 @@ def check(spec: Mapping[str, Any]) -> Spec:
 
     if spec["kind"] != "sound":
         raise fail("kind", "'sound'")
+
     for key, most in _COUNTS.items():
         if type(spec[key]) is not int or not 1 <= spec[key] <= most:
             raise fail(key, f"a whole number from 1 to {most}")
+
     for key in ("fmin", "fmax", "floor", "level_floor"):
         if not _numbers([spec.get(key, 0.0)], 1) or spec.get(key, 0.0) < 0:
             raise fail(key, "a number that is not negative")
+
     if not spec["fmin"] < spec["fmax"] <= spec["rate"] / 2:
         raise fail("fmax", f"hertz above fmin and at most half the rate, {spec['rate'] / 2:g}")
     if spec["floor"] == 0:
@@ -217,9 +227,11 @@ def check(spec: Mapping[str, Any]) -> Spec:
         raise fail("fft", f"at least the window, {spec['window']} samples")
     if type(spec["coefficients"]) is not int or not 0 <= spec["coefficients"] <= spec["mels"]:
         raise fail("coefficients", f"a whole number from 0 to mels, {spec['mels']}")
+
     for key in ("mean", "std"):
         if not _numbers(spec[key], spec["coefficients"] or spec["mels"]):
             raise fail(key, f"{spec['coefficients'] or spec['mels']} finite numbers, one a feature")
+
     if not all(value > 0 for value in spec["std"]):
         raise fail("std", "numbers above 0")
     if spec["layout"] not in ("NCHW", "NHWC"):
@@ -228,6 +240,7 @@ def check(spec: Mapping[str, Any]) -> Spec:
         raise fail("input", "the name of the graph's input")
     if spec.get("place", "middle") not in ("middle", "start"):
         raise fail("place", "'middle' or 'start'")
+
     arrays = {key: np.asarray(spec[key], np.float64) for key in ("mean", "std")}
     return Spec(**{key: spec[key] for key in _KEYS[1:] if key in spec} | arrays)
 
@@ -263,10 +276,12 @@ def features(raw: Any, spec: Spec) -> np.ndarray:
     frames = clip[at]
     if spec.level_floor:
         frames = frames * gain(frames, spec.level_floor)
+
     spectrum = np.fft.rfft(frames * window, spec.fft)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     energies = np.log(power @ filters(spec.rate, spec.fft, spec.mels, spec.fmin, spec.fmax) + spec.floor)
     values: np.ndarray = energies @ cosines(spec.mels, spec.coefficients) if spec.coefficients else energies
+
     return values
 
 
@@ -284,6 +299,7 @@ def _checked(raw: Any) -> tuple[np.ndarray, int]:
         raise DataError(
             f'expected {{"samples": (T,), "rate": hertz}}, got {type(raw).__name__}', where="sound"
         ) from error
+
     if samples.ndim != 1 or samples.size == 0 or samples.dtype not in (np.int16, np.float32):
         raise DataError(f"samples are {samples.dtype} {samples.shape}, expected int16 or float32 (T,)", where="sound")
     if not 0 < rate <= MAX_RATE:
@@ -292,6 +308,7 @@ def _checked(raw: Any) -> tuple[np.ndarray, int]:
         return samples.astype(np.float64) / 32768.0, rate
     if not np.isfinite(samples).all():
         raise DataError("holds samples that are not finite", where="sound")
+
     return samples.astype(np.float64), rate
 
 
@@ -316,6 +333,7 @@ def fit(samples: np.ndarray, rate: int, target_rate: int, length: int, place: st
             where="sound",
             remedy="cut it where nobody speaks, or train with a larger data.sound.seconds",
         )
+
     start = (total - length) // 2 if total > length else 0
     inner = resample(samples, rate, target_rate, start, min(total, length))
     before = (length - len(inner)) // 2 if place == "middle" else 0
@@ -335,6 +353,7 @@ def filters(rate: int, fft: int, mels: int, fmin: float, fmax: float) -> np.ndar
     lines = (np.arange(fft // 2 + 1) * rate / fft)[:, None]
     rising = (lines - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - lines) / (edges[2:] - edges[1:-1])
+
     return np.maximum(0.0, np.minimum(rising, falling))
 
 
@@ -358,4 +377,5 @@ def picture(raw: Any, height: int = 48, width: int = 160) -> np.ndarray:
     for x, column in enumerate(columns):
         top, bottom = (round(middle - middle * float(v) / loudest) for v in (column.max(), column.min()))
         pixels[top : bottom + 1, x] = 60
+
     return pixels

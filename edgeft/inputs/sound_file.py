@@ -26,17 +26,21 @@ def read(path: str | Path) -> dict[str, Any]:
     layout = _wav(path)
     if layout is None:
         return _soundfile(path)
+
     frame = layout.channels * layout.width
     # a header may claim more than there is, and memory is taken before anything is read
     if layout.start + layout.frames * frame > path.stat().st_size:
         problem = f"truncated: the header tells of {layout.size} bytes of sound, more than there are"
         raise DataError(problem, where=str(path))
+
     with path.open("rb") as file:
         file.seek(layout.start)
         stored = file.read(layout.frames * frame)
+
     samples = wav_file.samples(stored, layout.tag, layout.width)
     if samples.dtype != np.int16 and not np.isfinite(samples).all():
         raise DataError("holds samples that are not finite", where=str(path), remedy="record or write it again")
+
     return {"samples": _mono(samples, layout.channels), "rate": layout.rate}
 
 
@@ -46,11 +50,13 @@ def probe(path: str | Path) -> tuple[int, int]:
     layout = _wav(path)
     if layout is not None:
         return layout.rate, layout.frames
+
     try:
         info = need("soundfile", "audio").info(str(path))
         _check_size(info.frames, info.samplerate, path)
     except RuntimeError as error:
         raise DataError(f"not readable as a sound ({error})", where=str(path)) from error
+
     return int(info.samplerate), int(info.frames)
 
 
@@ -58,6 +64,7 @@ def _wav(path: Path) -> wav_file.Layout | None:
     """What is in a .wav file, or None where the file is of another kind that soundfile may know."""
     if not path.is_file():
         raise DataError("no such file" if not path.exists() else "is not a regular file", where=str(path))
+
     try:
         with path.open("rb") as file:
             layout = wav_file.layout(file, path.stat().st_size)
@@ -67,8 +74,10 @@ def _wav(path: Path) -> wav_file.Layout | None:
         raise DataError(f"not readable as a sound ({error})", where=str(path)) from error
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
+
     if layout is not None:
         _check_size(layout.frames * layout.channels, layout.rate, path)
+
     return layout
 
 
@@ -87,6 +96,7 @@ def _mono(samples: np.ndarray, channels: int) -> np.ndarray:
     """The mean of the channels; one channel is left as it is."""
     if channels == 1:
         return samples
+
     if samples.dtype == np.int16:
         samples = samples.astype(np.float32) / np.float32(32768)
     mono: np.ndarray = samples.reshape(-1, channels).mean(axis=1, dtype=np.float64).astype(np.float32)

@@ -32,12 +32,14 @@ def configure(
         raise RecipeError(
             "this model reads no text", where="model.source", remedy='source = "transformers", name = "bert"'
         )
+
     table = {key: defaults[key] for key in _KEYS}
     if data.length:
         longest = int(defaults.get("longest", data.length))
         if not 2 < data.length <= longest:
             raise RecipeError(f"is {data.length}, the model takes 3 to {longest} tokens", where="data.length")
         table["length"] = data.length
+
     return table
 
 
@@ -48,10 +50,12 @@ def read(path: str, spec: Mapping[str, Any] | None = None) -> str:
         is_file = Path(words).is_file()
     except (OSError, ValueError):  # a text may be longer than a name can be
         is_file = False
+
     if not is_file:
         if len(words.split()) == 1 and (words.endswith(".txt") or words.startswith(("/", "./", "../"))):
             raise DataError("no such file", where=words, remedy="give a text file, or the text itself in quotes")
         return checked(words, words[:40] or "text")
+
     try:
         with open(words, "rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -73,10 +77,12 @@ def fault(words: Any) -> str:
         return "the text is empty"
     if "\0" in words:
         return "the text holds a null character"
+
     try:
         words.encode()
     except UnicodeEncodeError:
         return "the text is not UTF-8 (or not valid Unicode)"
+
     return ""
 
 
@@ -100,6 +106,7 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     ids = np.full((1, length), pad, np.int32)
     ids[0, : len(found)] = found
     mask = (np.arange(length) < len(found)).astype(np.int32)[None]
+
     return {names[0]: ids, names[1]: mask}
 
 
@@ -108,6 +115,7 @@ def _checked_spec(spec: Mapping[str, Any]) -> tuple[int, int, list[str], str]:
         return BundleError(f"is {spec.get(key)!r}, expected {expected}", where=f"preprocess.{key}")
 
     length, pad, names, files = (spec.get(key) for key in ("length", "pad", "inputs", "files"))
+
     if spec.get("kind") != "text":
         raise fail("kind", "'text'")
     if type(length) is not int or not 3 <= length <= 65_536:
@@ -118,6 +126,7 @@ def _checked_spec(spec: Mapping[str, Any]) -> tuple[int, int, list[str], str]:
         raise fail("inputs", "the names of the inputs for token ids and mask")
     if not isinstance(files, Mapping) or not isinstance(files.get("tokenizer"), str):
         raise fail("files", "a table with the path of a tokenizer")
+
     return length, pad, list(names), files["tokenizer"]
 
 
@@ -132,6 +141,7 @@ def _stamp(path: str) -> tuple[int, int]:
         status = os.stat(path)
     except OSError as error:
         raise BundleError(f"the tokenizer cannot be read ({error.strerror})", where=path) from error
+
     return status.st_mtime_ns, status.st_size
 
 

@@ -27,6 +27,7 @@ def configure(
         table[key] = [float(v) for v in (values * size if len(values) == 1 else values)]
         if len(table[key]) != size:
             raise DataError(f"data.{key} has {len(table[key])} values for {size} columns", where="recipe")
+
     table["std"] = [v if v > _SMALLEST_STD else 1.0 for v in table["std"]]
     return table
 
@@ -42,19 +43,23 @@ def read(path: str | Path, spec: Mapping[str, Any] | None = None) -> np.ndarray:
         is_file = where.is_file()
     except OSError:  # a row may be longer than a name can be
         is_file = False
+
     if is_file and where.suffix.lower() == ".npy":
         try:
             return _finite(np.array(np.load(where, mmap_mode="r", allow_pickle=False), np.float32).reshape(-1), text)
         except (OSError, ValueError, EOFError, TypeError, OverflowError, SyntaxError) as error:
             raise DataError(f"not readable as an array ({error})", where=text) from error
+
     if is_file:
         try:
             text = where.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"not readable as a row of numbers ({error})", where=str(path)) from error
+
     rows = [line for line in text.replace(";", ",").splitlines() if line.strip()]
     if len(rows) != 1:
         raise DataError(f"has {len(rows)} rows, expected one row of numbers", where=str(path)[:80])
+
     try:
         return _finite(np.array([float(v) for v in rows[0].replace(",", " ").split()], np.float32), str(path)[:80])
     except ValueError as error:
@@ -80,10 +85,13 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
         mean, std = np.asarray(spec["mean"], np.float32), np.asarray(spec["std"], np.float32)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise BundleError(f"cannot be followed ({error!r})", where="preprocess") from error
+
     fine = mean.shape == std.shape == (size,) and bool(np.isfinite(mean).all()) and bool((std > 0).all())
     if not fine or not all(math.isfinite(float(s)) for s in std):
         raise BundleError(f"mean and std must be {size} finite numbers, std above 0", where="preprocess")
+
     row = np.asarray(raw, np.float32).reshape(-1)
     if row.shape != (size,):
         raise DataError(f"has {row.size} values, the model takes {size}", where="row")
+
     return {name: ((_finite(row, "row") - mean) / std)[None]}

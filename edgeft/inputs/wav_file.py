@@ -42,29 +42,37 @@ def layout(file: BinaryIO, length: int) -> Layout | None:
     head = file.read(12)
     if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
         raise ValueError("it has no RIFF header of a .wav" if head else "it is empty")
+
     total, form = int.from_bytes(head[4:8], "little"), b""
     while True:
         header = file.read(8)
         if len(header) < 8:
             raise ValueError("it ends too early")
+
         size, start = int.from_bytes(header[4:], "little"), file.tell()
         if header[:4] == b"data":
             break
+
         if header[:4] == b"fmt ":
             form = file.read(min(size, 40))
         file.seek(start + size + size % 2)
+
     if len(form) < 16:
         raise ValueError("it does not state its format before the sound")
+
     tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", form[:16])
     if tag == EXTENSIBLE and len(form) >= 26:  # the format stands at the beginning of the GUID
         tag = int.from_bytes(form[24:26], "little")
+
     width = (bits + 7) // 8
     if not channels or (tag, width) not in {*((PCM, n) for n in (1, 2, 3, 4)), (FLOAT, 4), (FLOAT, 8)}:
         return None
+
     rest = length - start
     streamed = (size >= UNKNOWN and total >= UNKNOWN) or (size == 0 and total in (0, 0xFFFFFFFF))
     if streamed:
         size = rest // (channels * width) * (channels * width)
+
     return Layout(tag, channels, rate, width, start, size)
 
 
@@ -76,6 +84,7 @@ def samples(stored: bytes, tag: int, width: int) -> np.ndarray:
         return np.frombuffer(stored, "<i2").astype(np.int16)
     if width == 1:
         return (np.frombuffer(stored, np.uint8).astype(np.float32) - np.float32(128)) / np.float32(128)
+
     wide = np.zeros((len(stored) // width, 4), np.uint8)  # 24 bits: the upper three bytes of an int32
     wide[:, 4 - width :] = np.frombuffer(stored, np.uint8).reshape(-1, width)
     return (wide.view("<i4")[:, 0] / 2.0**31).astype(np.float32)
