@@ -25,6 +25,7 @@ def make(level: str, channels: int) -> Augment | None:
         raise RecipeError(f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, LEVELS))
     if level == "none":
         return None
+
     kornia = need("kornia.augmentation", "tune")
     # edges are repeated, not filled with black: black is no neutral colour for most data
     steps = [kornia.RandomAffine(degrees=8.0, translate=(0.08, 0.08), scale=(0.92, 1.08), padding_mode="border", p=0.9)]
@@ -35,6 +36,7 @@ def make(level: str, channels: int) -> Augment | None:
         else:
             steps += [kornia.RandomBrightness((0.8, 1.2), p=0.8), kornia.RandomContrast((0.8, 1.2), p=0.8)]
         steps.append(kornia.RandomErasing(scale=(0.02, 0.15), p=0.25))
+
     augmentation: Augment = kornia.AugmentationSequential(*steps, data_keys=["input"])
     return augmentation
 

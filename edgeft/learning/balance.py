@@ -29,6 +29,7 @@ def balanced(counts: Sequence[int] | np.ndarray, kind: str = "balanced") -> torc
     weights = np.divide(counts.sum(), max(1, present.sum()) * counts, out=np.zeros_like(counts), where=present)
     weights = np.where(present, weights ** POWERS[kind], 0.0)
     weights *= counts.sum() / max(float((weights * counts).sum()), 1e-12)
+
     return torch.from_numpy(weights.astype(np.float32))
 
 
@@ -39,9 +40,11 @@ def of_dataset(dataset: Any, kind: str) -> torch.Tensor | None:
     """
     if kind == "none":
         return None
+
     classes = dataset.split("train").classes
     if classes is None or not dataset.labels:
         raise no_classes("the data's targets are no classes")
+
     return balanced(np.bincount(classes, minlength=len(dataset.labels)), kind)
 
 

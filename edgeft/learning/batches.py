@@ -84,9 +84,11 @@ class Pixels(torch.utils.data.Dataset[tuple[int, np.ndarray, int]]):
     def _pixels(self, i: int) -> np.ndarray:
         if self._kept is None:
             return self._read(i)
+
         if not self._have[i]:
             self._kept[i] = self._read(i)
             self._have[i] = True
+
         sample: np.ndarray = self._kept[i]
         return sample
 
@@ -114,12 +116,14 @@ class Collate:
         x = torch.from_numpy(np.stack(pixels)).float()
         if self.augment is not None:
             x = augmentation.apply(self.augment, x / 255.0, self._draw(positions)) * 255.0
+
         # float32 in the order of tasks.image.preprocess: the result is the same to the bit
         mean = torch.tensor(self.spec["mean"], dtype=torch.float32).view(-1, 1, 1)
         std = torch.tensor(self.spec["std"], dtype=torch.float32).view(-1, 1, 1)
         x = (x / torch.tensor(self.spec["scale"], dtype=torch.float32) - mean) / std
         if self.spec["layout"] == "NHWC":
             x = x.permute(0, 2, 3, 1).contiguous()
+
         return x, torch.tensor(targets, dtype=torch.int64)
 
     def _draw(self, positions: tuple[int, ...]) -> int:
@@ -237,12 +241,14 @@ def predict(module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_si
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()
+
     try:
         with torch.no_grad():
             parts = [module(x.to(device)).float().cpu().numpy() for x, _ in _once(split, spec, batch_size)]
     finally:
         for layer, training in modes.items():
             layer.training = training
+
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 

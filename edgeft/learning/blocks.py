@@ -36,6 +36,7 @@ def blocks(module: nn.Module, head: str) -> list[tuple[str, ...]]:
         if isinstance(part, nn.Parameter):
             waiting += [prefix] if prefix in known else []
             continue
+
         names = [
             n
             for n in (f"{prefix}.{parameter}" for parameter, _ in part.named_parameters())
@@ -43,14 +44,17 @@ def blocks(module: nn.Module, head: str) -> list[tuple[str, ...]]:
         ]
         if not names:
             continue
+
         joins = kind == "plain" or (kind == "embedding" and kind_before == "embedding")
         if joins and block_names:
             block_names[-1] += names
         else:
             block_names.append(waiting + names)
             waiting, kind_before = [], kind
+
     if waiting:
         block_names = [*block_names[:-1], [*block_names[-1], *waiting]] if block_names else [waiting]
+
     return [tuple(names) for names in block_names]
 
 
@@ -61,6 +65,7 @@ def _units(
     for name, parameter in module._parameters.items():
         if parameter is not None:
             yield f"{prefix}{name}", parameter, "bare"
+
     stack = isinstance(module, _STACKS)
     for name, child in module.named_children():
         dotted = f"{prefix}{name}"
@@ -76,6 +81,7 @@ def _opens(module: nn.Module, in_stack: bool) -> bool:
     """Are the parts of `module` blocks of their own?"""
     if isinstance(module, _STACKS):
         return not in_stack or any(map(_structured, module.children()))
+
     return not in_stack and any(
         isinstance(inner, _STACKS) and sum(map(_structured, inner.children())) > 1 for inner in module.modules()
     )

@@ -31,14 +31,17 @@ def groups(
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
+
         part, rate = ("head", head_lr or lr) if under(name, head) else ("body", lr)
         if part == "body" and depth:
             part, rate = f"body_{depth[name]}", lr * layer_decay ** depth[name]
+
         plain = parameter.ndim <= 1
         part += "_plain" if plain else ""
         if part not in group_of:
             group_of[part] = {"name": part, "params": [], "lr": rate, "weight_decay": 0.0 if plain else weight_decay}
         group_of[part]["params"].append(parameter)
+
     return [group_of[part] for part in sorted(group_of, key=_order)]
 
 

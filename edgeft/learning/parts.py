@@ -37,5 +37,6 @@ class TorchSession:
         ]
         with torch.no_grad():
             outputs = self.module(*values)
+
         leaves = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
         return {name: value.cpu().numpy() for name, value in zip(self.part.outputs, leaves)}

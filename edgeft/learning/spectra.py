@@ -35,6 +35,7 @@ def augmentation(level: str, layout: str, amounts: Amounts) -> tensors.Augment |
         raise RecipeError(f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, LEVELS))
     if level == "none":
         return None
+
     axis = _time_axis(layout)
 
     def apply(inputs: tensors.Inputs, rng: np.random.Generator) -> tensors.Inputs:
@@ -48,6 +49,7 @@ def augmentation(level: str, layout: str, amounts: Amounts) -> tensors.Augment |
         warped = warped + NOISE[level] * rng.standard_normal(warped.shape, dtype=np.float32)
         if level == "strong":
             _mask(warped, rng, amounts)
+
         return (torch.from_numpy(warped).movedim((1, 2), (axis, axis + 1)).contiguous(),)
 
     return apply

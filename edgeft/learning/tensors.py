@@ -49,6 +49,7 @@ class Feeds(torch.utils.data.Dataset[tuple[int, tuple[np.ndarray, ...], Any]]):
     def __getitem__(self, i: int) -> tuple[int, tuple[np.ndarray, ...], Any]:
         if self.augment is not None:
             return i, self._feeds(self.augment(i, self._raw(i))), self.split.targets[i]
+
         feeds = self.kept.get(i)
         if feeds is None:
             feeds = self._feeds(self.split.raw(i))
@@ -56,6 +57,7 @@ class Feeds(torch.utils.data.Dataset[tuple[int, tuple[np.ndarray, ...], Any]]):
             if size <= self.room:
                 self.room -= size
                 self.kept[i] = feeds
+
         return i, feeds, self.split.targets[i]
 
     def _feeds(self, raw: Any) -> tuple[np.ndarray, ...]:
@@ -65,11 +67,13 @@ class Feeds(torch.utils.data.Dataset[tuple[int, tuple[np.ndarray, ...], Any]]):
         """The raw sample, a table of arrays, kept where there is room."""
         if i in self.raws:
             return self.raws[i]
+
         raw: Any = self.split.raw(i)
         size = sum(np.asarray(value).nbytes for value in raw.values())
         if size <= self.room:
             self.room -= size
             self.raws[i] = raw
+
         return raw
 
 
@@ -88,8 +92,10 @@ class Collate:
             text = f"{self.seed} {self.epoch.number} {positions}"
             drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
             inputs = self.augment(inputs, np.random.default_rng(drawn))
+
         if self.cut is not None:
             inputs = self.cut(inputs)
+
         return inputs, self.targets(targets)
 
 
@@ -119,6 +125,7 @@ class Buckets(Order):
             batches = at[: full_batches * self.batch_size].reshape(full_batches, self.batch_size)
             drawn = np.random.default_rng([self.seed, self.epoch.number, 1]).permutation(full_batches)
             at = np.concatenate([batches[drawn].ravel(), at[full_batches * self.batch_size :]])
+
         return iter(at.tolist())
 
 
@@ -186,7 +193,9 @@ def predict(
     finally:
         for layer, training in modes.items():
             layer.training = training
+
     if not parts:
         return np.zeros((0, 0), np.float32)
+
     joined = [np.concatenate(column) for column in zip(*parts)]
     return joined[0] if len(joined) == 1 else {f"output_{i}": values for i, values in enumerate(joined)}

@@ -46,6 +46,7 @@ def augmented(
     least = 1 - amounts.speed
     if longest:
         least = max(least, min(1.0, len(x) / (longest * rate - 1)))
+
     x = played(x, rng.uniform(least, 1 + amounts.speed))
 
     if amounts.channel:
@@ -84,6 +85,7 @@ def coloured(rng: np.random.Generator, count: int) -> np.ndarray:
     spectrum = np.fft.rfft(rng.standard_normal(count))
     spectrum = spectrum / np.maximum(np.arange(len(spectrum)), 1) ** slope
     noise = np.fft.irfft(spectrum, count) if count > 1 else np.zeros(count)
+
     return noise / max(float(np.sqrt(np.square(noise).mean())), 1e-12)
 
 
