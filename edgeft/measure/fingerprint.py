@@ -68,6 +68,7 @@ def cpu_name(cpuinfo: str) -> str | None:
     for key in ("model name", "Hardware"):
         if fields.get(key):
             return fields[key][0]
+
     parts = dict.fromkeys(ARM_PARTS.get(part, part) for part in fields.get("CPU part", []))
     return " + ".join(parts) or platform.processor() or None
 
@@ -90,6 +91,7 @@ def _fields(cpuinfo: str) -> dict[str, list[str]]:
         key, colon, value = line.partition(":")
         if colon:
             fields.setdefault(key.strip(), []).append(value.strip())
+
     return fields
 
 

@@ -48,9 +48,11 @@ def measure(
         run()
         walls.append(clock.wall() - wall)
         cpus.append(clock.cpu() - cpu)
+
     ms = np.array(walls) / 1e6
     low, high = quantile_bounds(ms, 0.95, 0.95)
     least, most = quantile_bounds(ms, 0.95, 0.98)  # one side at 99 %
+
     return {
         "schema": SCHEMA,
         "verdict": None,

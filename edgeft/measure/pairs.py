@@ -173,8 +173,10 @@ def _round(old: Arm, new: Arm, fewest: int, until: float, clock: Clock, rng: np.
                     remedy="the system's clock cannot be trusted; measure on another one",
                 )
             quad[side].append((wall / repeats[side], cpu / repeats[side]))
+
         quads.append(quad)
         took = clock.wall() - begun
+
     return np.array(quads)
 
 
@@ -193,6 +195,7 @@ def _look(
     name, why_clock = ("wall", "an accelerator's work is seen by the wall clock alone") if wall_only else ("", "")
     if not name:
         name, why_clock = choose(wall, cpu, share)
+
     chosen = wall if name == "wall" or cpu is None else cpu
     at = 0 if name == "wall" else 1
     sums = [part.sum(axis=2)[:, :, at] for part in blocks]
@@ -206,8 +209,10 @@ def _look(
         verdict = PASS
     else:
         verdict = INCONCLUSIVE
+
     why = _words(verdict, low, high, limit, slower, within, need, len(medians), end)
     side = together[..., at] / 1e6
+
     return Regression(
         verdict=verdict,
         why=why,
@@ -239,9 +244,11 @@ def _words(
         return f"slower than {tolerance}: the whole interval, and {slower} of {rounds} pairs of processes"
     if verdict == PASS:
         return f"not slower than {tolerance}: the whole interval, and {within} of {rounds} pairs of processes"
+
     if low <= limit <= high:
         why = f"{tolerance} lies inside the interval"
     else:
         agree = slower if low > limit else within
         why = f"the processes disagree: {agree} of {rounds} pairs lie on that side of {tolerance}, {need} are needed"
+
     return why + ("; the time allowed is used up" if end == "time" else "; all rounds are measured")

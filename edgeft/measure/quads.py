@@ -126,6 +126,7 @@ def compare(
                 break
 
     a_ms, b_ms = _block_ms(blocks, reading.clock)
+
     return Comparison(
         estimate=reading.chosen.estimate,
         low=reading.chosen.low,
@@ -181,6 +182,7 @@ def _no_collection() -> Iterator[None]:
     """Without the garbage collector, whose pauses would be counted."""
     collecting = gc.isenabled()
     gc.disable()
+
     try:
         yield
     finally:
@@ -234,6 +236,7 @@ def _quad(
             run()
         wall, cpu = clock.wall() - wall, clock.cpu() - cpu
         durations[side].append((wall / times, cpu / times))
+
     return np.array(durations)
 
 
@@ -245,6 +248,7 @@ def judge(
     wall = _interval(sums[:, :, 0], confidence, bounds)
     share = float(np.median(sums[:, :, 1] / np.maximum(sums[:, :, 0], 1)))
     moved = bool((sums[:, :, 1] > 0).all())
+
     return wall, _interval(sums[:, :, 1], confidence, bounds) if moved else None, share
 
 
@@ -263,6 +267,7 @@ def choose(wall: Interval, cpu: Interval | None, share: float) -> tuple[str, str
     """
     if cpu is None:
         return "wall", "the CPU clock did not advance"
+
     starved = wall.spread > max(STARVED_SPREAD, STARVED_TIMES * cpu.spread) or (
         share < STARVED_SHARE and wall.spread > cpu.spread
     )
@@ -270,5 +275,6 @@ def choose(wall: Interval, cpu: Interval | None, share: float) -> tuple[str, str
         return "wall", f"wall times are steady (spread {wall.spread:.1%})"
     if cpu.low > wall.high or cpu.high < wall.low:
         return "wall", "wall and CPU times disagree beyond noise: one side waits or runs in parallel"
+
     spread = f"wall times spread {wall.spread:.1%}, CPU times {cpu.spread:.1%}"
     return "cpu", f"the machine is busy ({spread}; {share:.2f} s of CPU a second)"

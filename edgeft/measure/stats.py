@@ -28,6 +28,7 @@ def beta_cdf(x: float, a: float, b: float) -> float:
         return 1.0
     if x > (a + 1) / (a + b + 2):  # the fraction converges fast below this point only
         return 1.0 - beta_cdf(1 - x, b, a)
+
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
     tiny = 1e-300
     c, d = 1.0, 1.0 - (a + b) * x / (a + 1)
@@ -43,8 +44,10 @@ def beta_cdf(x: float, a: float, b: float) -> float:
             c = 1.0 + term / c
             c = c if abs(c) > tiny else tiny
             value *= c * d
+
         if abs(c * d - 1) < 1e-14:
             break
+
     return front * value / a
 
 
@@ -54,6 +57,7 @@ def binomial_cdf(k: int, n: int, p: float) -> float:
         return 0.0
     if k >= n:
         return 1.0
+
     return beta_cdf(1 - p, n - k, k + 1)
 
 
@@ -63,6 +67,7 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
         raise ValueError(f"{k} of {n} is not a proportion")
     if n == 0:
         return 0.0, 1.0
+
     tail = (1 - confidence) / 2
     low = 0.0 if k == 0 else _bisect(lambda p: 1 - binomial_cdf(k - 1, n, p) - tail, 0.0, k / n)
     high = 1.0 if k == n else _bisect(lambda p: tail - binomial_cdf(k, n, p), k / n, 1.0)
@@ -77,6 +82,7 @@ def _bisect(rising: Callable[[float], float], low: float, high: float) -> float:
             low = middle
         else:
             high = middle
+
     return (low + high) / 2
 
 
@@ -93,6 +99,7 @@ def quantile_bounds(x: np.ndarray, q: float, confidence: float) -> tuple[float, 
     above = _largest_rank(n, 1 - q, tail)
     low = float(x[below]) if below >= 0 else -math.inf
     high = float(x[n - 1 - above]) if above >= 0 else math.inf
+
     return low, high
 
 
@@ -105,6 +112,7 @@ def _largest_rank(n: int, q: float, tail: float) -> int:
             low = middle
         else:
             high = middle
+
     return low
 
 
@@ -125,6 +133,7 @@ def signed_rank_bounds(x: np.ndarray, confidence: float) -> tuple[float, float]:
     rank = _signed_rank(n, (1 - confidence) / 2)
     if rank < 0:
         return -math.inf, math.inf
+
     first, second = np.triu_indices(n)
     averages = np.sort((x[first] + x[second]) / 2)
     return float(averages[rank]), float(averages[len(averages) - 1 - rank])
@@ -135,10 +144,12 @@ def _signed_rank(n: int, tail: float) -> int:
     """The largest r with P(W <= r) <= tail for Wilcoxon's signed-rank statistic W of n values, or -1."""
     chances = np.zeros(n * (n + 1) // 2 + 1)
     chances[0] = 1.0
+
     for k in range(1, n + 1):
         moved = np.zeros_like(chances)
         moved[k:] = chances[: len(chances) - k]
         chances = (chances + moved) / 2
+
     return int(np.searchsorted(np.cumsum(chances), tail, side="right")) - 1
 
 
@@ -147,10 +158,12 @@ def percentiles(x: np.ndarray) -> dict[str, float]:
     x = np.asarray(x, dtype=np.float64)
     if not len(x):
         return {}
+
     quantiles = {"min": float(x.min())}
     for q, needs in QUANTILE_NEEDS.items():
         if len(x) >= needs:
             quantiles[f"p{round(q * 100)}"] = float(np.quantile(x, q))
+
     return quantiles
 
 
@@ -162,6 +175,7 @@ def paired_proportions(lost: int, gained: int, n: int, confidence: float = 0.95)
     """
     if n <= 0 or min(lost, gained) < 0 or lost + gained > n:
         raise ValueError(f"{lost} lost and {gained} gained of {n} is impossible")
+
     z = NormalDist().inv_cdf(1 - (1 - confidence) / 2)
 
     def score(delta: float) -> float:
@@ -171,8 +185,10 @@ def paired_proportions(lost: int, gained: int, n: int, confidence: float = 0.95)
         q = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
         variance = n * (2 * q + delta * (1 - delta))
         gap = lost - gained - n * delta
+
         if variance <= 0:
             return math.copysign(math.inf, gap) if gap else 0.0
+
         return gap / math.sqrt(variance)
 
     point = (lost - gained) / n
@@ -194,6 +210,7 @@ def paired_bootstrap(
     values = values[np.isfinite(values)]
     if not len(values):
         return -math.inf, math.inf
+
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -78,11 +78,13 @@ def accept(root: Path, bundle: Bundle, fingerprint: Mapping[str, Any], note: Map
                     target = staging / file
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(bundle.path / file, target)
+
                 bundles.open(staging)
                 with contextlib.suppress(FileExistsError):
                     _rename(staging, place)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
+
     record = {
         "schema": SCHEMA,
         "object": name,
@@ -116,6 +118,7 @@ def find(root: Path, bundle: Bundle, fingerprint: Mapping[str, Any], *, cross_ho
     folder = root / "accepted" / host_id(fingerprint) / name
     if folder.is_file():
         return _opened(root, folder, cross=False)
+
     others = sorted((root / "accepted").glob(f"*/{name}"), key=lambda path: path.stat().st_mtime_ns)
     if not others:
         return None
@@ -127,6 +130,7 @@ def find(root: Path, bundle: Bundle, fingerprint: Mapping[str, Any], *, cross_ho
             where=str(others[-1]),
             remedy="accept one here (--accept), or compare with a bundle (--against), or --cross-host for advice",
         )
+
     return _opened(root, others[-1], cross=True)
 
 
@@ -145,8 +149,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise BundleError(
             f"cannot be read ({error})", where=str(path), remedy="remove it, and --accept again"
         ) from error
+
     if not isinstance(record, dict):
         raise BundleError("is not a JSON object", where=str(path), remedy="remove it, and --accept again")
+
     return record
 
 
@@ -166,9 +172,11 @@ def spread(root: Path, fingerprint: Mapping[str, Any], backend: str, threads: in
     path = spread_path(root, fingerprint, backend, threads)
     if not path.is_file():
         return None
+
     value = _read(path).get("spread")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 10:
         raise BundleError(f"spread is {value!r}", where=str(path), remedy="calibrate again (--calibrate)")
+
     return float(value)
 
 
@@ -194,12 +202,14 @@ def history(root: Path) -> list[dict[str, Any]]:
         text = (root / "history.jsonl").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
+
     entries = []
     for line in text.splitlines():
         with contextlib.suppress(ValueError):
             entry = json.loads(line)
             if isinstance(entry, dict):
                 entries.append(entry)
+
     return entries
 
 
