@@ -40,10 +40,12 @@ def matches(
         for number, (box, kind) in enumerate(zip(truth["boxes"], truth["classes"]), 1):
             crowd = int(truth["crowd"][number - 1]) if "crowd" in truth else 0
             judge._gts[i, int(kind)].append(_record(number, box, i, kind) | {"iscrowd": crowd, "ignore": crowd})
+
         for number, row in enumerate(np.asarray(boxes, np.float64), 1):
             judge._dts[i, int(row[5])].append(_record(number, row[:4], i, row[5]) | {"score": float(row[4])})
         judge.ious = {(i, kind): judge.computeIoU(i, kind) for kind in range(classes)}
         rows.append(tuple(judge.evaluateImg(i, kind, _ALL, MOST) for kind in range(classes)))
+
     return rows
 
 
@@ -53,6 +55,7 @@ def precision(rows: Sequence[Matches], thresholds: Sequence[float]) -> np.ndarra
     judge = _evaluator(list(range(len(rows))), classes, thresholds)
     judge.evalImgs = [row[kind] for kind in range(classes) for row in rows]
     judge._paramsEval = judge.params
+
     with contextlib.redirect_stdout(io.StringIO()):
         judge.accumulate()
     values = judge.eval["precision"][:, :, :, 0, 0]  # (thresholds, recalls, classes)
@@ -67,6 +70,7 @@ def _evaluator(pictures: list[int], classes: int, thresholds: Sequence[float]) -
     settings.imgIds, settings.catIds = pictures, list(range(classes))
     settings.iouThrs = np.asarray(thresholds, np.float64)
     settings.areaRng, settings.areaRngLbl, settings.maxDets = [_ALL], ["all"], [MOST]
+
     return judge
 
 

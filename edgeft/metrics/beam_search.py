@@ -44,10 +44,13 @@ def search(
     """
     if beam < 1 or length < 1:
         raise ValueError("beam and length are 1 or more")
+
     n = len(memory)
     sequences = np.full((n, length), pad, np.int32)
+
     if n == 0:
         return sequences
+
     state = _State(memory, source_mask, beam, start, pad, length)
     for t in range(length):
         out = step(state.feeds(t))
@@ -55,10 +58,12 @@ def search(
         state.advance(np.asarray(out["logits"][:, 0], np.float32), t, end, pad)
         if state.done.all():
             break
+
         over = np.asarray(state.done.reshape(-1, beam).all(axis=1))
         if over.mean() >= 0.5:
             state.collect(sequences, over)
             state.keep(~over)
+
     state.collect(sequences, np.ones(len(state.who), bool))
     sequences[sequences == end] = pad
     return sequences
@@ -91,6 +96,7 @@ class _State:
             nxt = np.where(self.done, pad, logits.argmax(axis=1)).astype(np.int32)
         else:
             nxt = self._best(logits, pad)
+
         self.tokens[:, t], self.last = nxt, nxt
         self.counts = self.counts + ~self.done
         self.done = self.done | (nxt == end)
@@ -115,6 +121,7 @@ class _State:
         self.cache, self.tokens = self.cache[rows], self.tokens[rows]
         self.done, self.counts = self.done[rows], self.counts[rows]
         next_tokens: np.ndarray = tokens[rows, at].astype(np.int32)
+
         return next_tokens
 
     def collect(self, sequences: np.ndarray, which: np.ndarray) -> None:
@@ -138,6 +145,7 @@ def feeds(
     mask = np.zeros((n, 1, places + 1), np.int32)
     mask[:, :, :t] = 1
     mask[:, :, places] = 1
+
     return {
         "tokens": last[:, None].astype(np.int32),
         "positions": np.full((n, 1), t, np.int32),

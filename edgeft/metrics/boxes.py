@@ -51,8 +51,10 @@ def levels(outputs: Mapping[str, np.ndarray]) -> list[Level]:
         "bins of distances, by turns, from the finest level",
         where="graphs.outputs",
     )
+
     if not names or len(names) % 2:
         raise fault
+
     pyramid: list[Level] = []
     for first, second in zip(names[::2], names[1::2]):
         logits, boxes = np.asarray(outputs[first]), np.asarray(outputs[second])
@@ -60,10 +62,12 @@ def levels(outputs: Mapping[str, np.ndarray]) -> list[Level]:
             raise fault
         if not boxes.shape[1] or (pyramid and pyramid[0].boxes.shape[1] != boxes.shape[1]):
             raise fault
+
         stride = STRIDE * pyramid[0].logits.shape[2] // logits.shape[2] if pyramid else STRIDE
         if pyramid and (logits.shape[:2] != pyramid[0].logits.shape[:2] or stride < pyramid[-1].stride):
             raise fault
         pyramid.append(Level(logits, boxes, stride, first))
+
     return pyramid
 
 
@@ -90,10 +94,12 @@ def cells(pyramid: list[Level], i: int) -> tuple[np.ndarray, np.ndarray]:
             corners = np.stack([x + 0.5 - left, y + 0.5 - top, x + 0.5 + right, y + 0.5 + bottom], axis=1)
             boxes.append(corners * level.stride)
             continue
+
         values = values[:, 0]
         cx, cy = (x + 0.5 + values[0]) * level.stride, (y + 0.5 + values[1]) * level.stride
         half = 0.5 * SIDES * level.stride * np.exp(np.clip(values[2:], -_MAX_LOG, _MAX_LOG))
         boxes.append(np.stack([cx - half[0], cy - half[1], cx + half[0], cy + half[1]], axis=1))
+
     return np.concatenate(logits), np.concatenate(boxes)
 
 
@@ -126,6 +132,7 @@ def detections(
         survivors = suppress(chosen, kind, iou)[:most]
         scores = 1 / (1 + np.exp(-np.clip(best[at][survivors], -700, 700)))
         result.append(np.column_stack([chosen[survivors], scores, kind[survivors]]).astype(np.float32).reshape(-1, 6))
+
     return result
 
 
@@ -140,6 +147,7 @@ def suppress(boxes: np.ndarray, kinds: np.ndarray, iou: float) -> np.ndarray:
         later = np.flatnonzero(alive[i + 1 :] & (kinds[i + 1 :] == kinds[i])) + i + 1
         if len(later):
             alive[later[overlaps(boxes[i : i + 1], boxes[later])[0] > iou]] = False
+
     return np.asarray(survivors, np.int64)
 
 
@@ -150,4 +158,5 @@ def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     shared = np.clip(high - low, 0, None).prod(axis=2)
     areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (first, second)]
     union = areas[0][:, None] + areas[1][None] - shared
+
     return np.asarray(np.where(union > 0, shared / np.maximum(union, 1e-12), 0.0))

@@ -44,6 +44,7 @@ def collapse(path: np.ndarray) -> np.ndarray:
     emitted = path != BLANK
     emitted[1:] &= path[1:] != path[:-1]
     values: np.ndarray = path[emitted]
+
     return values
 
 
@@ -64,6 +65,7 @@ def margins(logits: np.ndarray) -> np.ndarray:
     count, width, frames = logits.shape
     if not count:
         return np.zeros(0)
+
     transcripts = [collapse(path) for path in best_path(logits)]
     most = max(map(len, transcripts))
     inf = np.inf
@@ -71,6 +73,7 @@ def margins(logits: np.ndarray) -> np.ndarray:
     tokens = np.full((count, most + 2), -1, np.int64)
     for row, transcript in zip(tokens, transcripts):
         row[1 : len(transcript) + 1] = transcript
+
     transcript, following = tokens[:, :-1], tokens[:, 1:]  # (N, states)
     columns = np.arange(width)
     # what leads astray after a blank, and after the token itself
@@ -80,6 +83,7 @@ def margins(logits: np.ndarray) -> np.ndarray:
     blank[:, 0] = 0.0
     token = np.full((count, most + 1), inf)
     astray = np.full(count, inf)
+
     with np.errstate(invalid="ignore"):
         gaps = logits.max(axis=1, keepdims=True) - logits  # (N, tokens, frames), 0 for the best
     here, ahead = (np.where(numbers < 0, BLANK, numbers) for numbers in (transcript, following))
@@ -99,6 +103,7 @@ def margins(logits: np.ndarray) -> np.ndarray:
             np.minimum(np.maximum(token, stay), advanced),
             np.maximum(np.minimum(blank, token), gap[:, BLANK, None]),
         )
+
     short = np.arange(most + 1) < np.array([len(transcript) for transcript in transcripts])[:, None]
     missing = np.where(short, np.minimum(token, blank), inf).min(axis=1)
     smallest = np.minimum(astray, missing)

@@ -16,12 +16,14 @@ def table(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> np.n
     at = np.arange(len(b) + 1)
     rows = np.empty((len(a) + 1, len(b) + 1), np.int64)
     rows[0] = at
+
     for i, word in enumerate(a):
         before = rows[i]
         best = before + 1
         best[1:] = np.minimum(best[1:], before[:-1] + (b != word))
         # the best along the row: min over k <= j of best[k] + (j - k)
         rows[i + 1] = np.minimum.accumulate(best - at) + at
+
     return rows
 
 
@@ -44,4 +46,5 @@ def kept(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> np.nd
             i -= 1
         else:
             j -= 1
+
     return same
