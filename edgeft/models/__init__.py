@@ -31,6 +31,7 @@ def build(request: ModelRequest) -> Built:
     if name not in MODEL_SOURCES:
         remedy = nearest(name, MODEL_SOURCES.names())
         raise RecipeError(f"unknown model source {name!r}", where="model.source", remedy=remedy)
+
     source = MODEL_SOURCES.get(name)
     if source.tasks and request.task not in source.tasks:
         raise RecipeError(
@@ -38,5 +39,6 @@ def build(request: ModelRequest) -> Built:
             where="model.source",
             remedy=f"it has models for {', '.join(source.tasks)}",
         )
+
     built: Built = source.build(request)
     return built

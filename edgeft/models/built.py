@@ -40,6 +40,7 @@ def image_spec(
         mean = IMAGENET_MEAN if channels == 3 else (0.5,) * channels
     if std is None:
         std = IMAGENET_STD if channels == 3 else (0.5,) * channels
+
     return {
         "kind": "image",
         "size": [int(side) for side in size],

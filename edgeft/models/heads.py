@@ -20,11 +20,13 @@ def find(module: nn.Module, n_classes: int | None = None) -> str:
             linears.append((name, layer.out_features))
         elif isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
             convolutions.append((name, layer.out_channels))
+
     fitting = [name for name, size in (*convolutions, *linears) if size == n_classes]
     if fitting:
         return fitting[-1]
     if linears or convolutions:
         return (linears or convolutions)[-1][0]
+
     raise ModelError(
         "no classifier found: the model has no linear layer and no 1x1 convolution",
         where=type(module).__name__,
@@ -39,6 +41,7 @@ def width(module: nn.Module, head: str) -> int:
         return int(layer.out_channels)
     if isinstance(layer, nn.Linear):
         return int(layer.out_features)
+
     raise ModelError(f"the classifier {head!r} is a {type(layer).__name__}, expected a linear layer or a convolution")
 
 
@@ -46,6 +49,7 @@ def replace(module: nn.Module, head: str, n_classes: int) -> None:
     """Put a freshly initialized layer with `n_classes` outputs in the place of `head`; nothing is done if it fits."""
     if width(module, head) == n_classes:
         return
+
     old = module.get_submodule(head)
     new: nn.Module
     if isinstance(old, nn.Conv2d):
@@ -53,5 +57,6 @@ def replace(module: nn.Module, head: str, n_classes: int) -> None:
     else:
         assert isinstance(old, nn.Linear)
         new = nn.Linear(old.in_features, n_classes, bias=old.bias is not None)
+
     parent, _, leaf = head.rpartition(".")
     setattr(module.get_submodule(parent), leaf, new)

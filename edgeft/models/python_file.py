@@ -30,20 +30,25 @@ def build(request: ModelRequest) -> Built:
             where="model.name",
             remedy="read that file, and if you trust it, pass --allow-code",
         )
+
     function = _function(model.name)
     args = dict(model.args)
     if "n_classes" in inspect.signature(function).parameters:
         args.setdefault("n_classes", n_classes)
+
     try:
         result = function(**args)
     except Exception as error:  # the user's code may raise anything; the cause stays attached
         raise ModelError(f"it raised {type(error).__name__}: {error}", where=model.name) from error
+
     module, table = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
     if not isinstance(module, nn.Module) or not isinstance(table, Mapping):
         raise ModelError(f"it returned a {type(result).__name__}", where=model.name, remedy="return a torch.nn.Module")
+
     built = from_module(module, n_classes, spec=table, where=model.name)
     if not model.weights:
         return built
+
     path = weights.find(model.weights)
     notes = weights.load(module, weights.read(path), built.head, str(path))
     return Built(built.module, built.head, built.spec, n_classes, True, (*built.notes, *notes))
@@ -63,14 +68,17 @@ def from_module(
     for key in table:
         if key not in default:
             raise RecipeError(f"unknown key {key!r} of the preprocessing", where=where, remedy=nearest(key, default))
+
     if isinstance(table.get("size"), int):
         table["size"] = [table["size"]] * 2
     if head and head not in dict(module.named_modules()):
         raise ModelError(f"has no layer {head!r}", where=where, remedy=nearest(head, dict(module.named_modules())))
+
     head = head or heads.find(module, n_classes)
     old = heads.width(module, head)
     heads.replace(module, head, n_classes)
     notes = () if old == n_classes else (f"the classifier {head} had {old} outputs: a new one has {n_classes}",)
+
     return Built(module.eval(), head, {**default, **table}, n_classes, False, notes)
 
 
@@ -81,20 +89,24 @@ def _function(name: str) -> Callable[..., Any]:
         raise RecipeError(f"is {name!r}, expected 'file.py:function'", where="model.name")
     if not path.is_file():
         raise ModelError("no such file", where=str(path), remedy="check model.name")
+
     module_name = f"edgeft_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None and spec.loader is not None
     code = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = code  # dataclasses and pickling of workers look it up
+
     try:
         spec.loader.exec_module(code)
     except Exception as error:  # the user's code may raise anything; the cause stays attached
         del sys.modules[module_name]
         raise ModelError(f"it raised {type(error).__name__}: {error}", where=str(path)) from error
+
     function: Callable[..., Any] | None = getattr(code, attribute, None)
     if not callable(function):
         names = [n for n, value in vars(code).items() if callable(value) and not n.startswith("_")]
         raise ModelError(f"has no function {attribute!r}", where=str(path), remedy=nearest(attribute, names))
+
     return function
 
 

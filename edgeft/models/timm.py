@@ -18,30 +18,37 @@ def build(request: ModelRequest) -> Built:
     if not timm.is_model(model.name):
         known = timm.list_models()
         raise RecipeError(f"timm has no model {model.name!r}", where="model.name", remedy=_near(model.name, known))
+
     args = dict(model.args)
     if "channels" in args:  # as the builtin networks call it
         args["in_chans"] = args.pop("channels")
+
     try:
         module = timm.create_model(model.name, pretrained=False, num_classes=n_classes, **args).eval()
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise RecipeError(f"timm cannot build {model.name} with {model.args}: {error}", where="model.args") from error
+
     config = getattr(module, "pretrained_cfg", None) or {}
     named = config.get("classifier")
     head = named if isinstance(named, str) and named in dict(module.named_modules()) else heads.find(module, n_classes)
     if type(module.get_submodule(head)).__name__ not in ("Linear", "Conv2d"):
         head = heads.find(module, n_classes)
+
     channels, *size = config.get("input_size", (3, 224, 224))
     channels = args.get("in_chans", channels)
+
     if isinstance(side := args.get("img_size"), int):
         size = [side, side]
     mean, std = config.get("mean"), config.get("std")
     if channels != 3:
         mean = std = None
+
     spec = image_spec(size, channels, mean, std, _filter(config.get("interpolation", "bilinear")))
     notes: tuple[str, ...] = ()
     if model.weights:
         path = weights.find(model.weights)
         notes = weights.load(module, weights.read(path), head, str(path))
+
     return Built(module, head, spec, n_classes, bool(model.weights), notes)
 
 

@@ -26,19 +26,23 @@ def build(request: ModelRequest) -> Built:
         raise RecipeError(
             f"torchvision has no classifier {model.name!r}", where="model.name", remedy=nearest(model.name, known)
         )
+
     args = dict(model.args)
     channels = args.pop("channels", 3)
     if channels not in (1, 3):
         raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
+
     try:
         module = models.get_model(model.name, weights=None, **args)
     except (TypeError, ValueError, RuntimeError) as error:
         raise RecipeError(
             f"torchvision cannot build {model.name} with {model.args}: {error}", where="model.args"
         ) from error
+
     _drop_auxiliary(module)
     head = heads.find(module, args.get("num_classes", 1000))
     heads.replace(module, head, n_classes)
+
     if hasattr(module, "num_classes"):
         module.num_classes = n_classes
     if channels != 3:
@@ -50,6 +54,7 @@ def build(request: ModelRequest) -> Built:
             n: t for n, t in weights.read(path).items() if not n.lower().startswith(("aux1.", "aux2.", "auxlogits."))
         }
         notes = weights.load(module, state, head, str(path))
+
     return Built(module.eval(), head, _spec(models, model.name, channels), n_classes, bool(model.weights), notes)
 
 
@@ -73,8 +78,10 @@ def _see(module: nn.Module, channels: int) -> None:
         old.padding,
         bias=old.bias is not None,
     )
+
     parent, _, leaf = name.rpartition(".")
     setattr(module.get_submodule(parent), leaf, new)
+
     if hasattr(module, "transform_input"):
         module.transform_input = False  # Inception's and GoogLeNet's own scaling, which knows three channels
 
@@ -90,6 +97,7 @@ def _spec(models: Any, name: str, channels: int) -> dict[str, Any]:
     mean, std = list(transforms.mean), list(transforms.std)
     if channels == 1:
         mean, std = [sum(mean) / 3], [sum(std) / 3]
+
     return image_spec((side, side), channels, mean, std, resize if resize in ("nearest", "bicubic") else "bilinear")
 
 

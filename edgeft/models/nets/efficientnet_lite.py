@@ -52,6 +52,7 @@ class MBConv(nn.Module):
         super().__init__()
         hidden = inputs * expand
         self.expands = expand != 1
+
         if self.expands:
             self._expand_conv, self._bn0 = nn.Conv2d(inputs, hidden, 1, bias=False), norm(hidden)
         self._depthwise_conv = SameConv2d(hidden, hidden, kernel, stride, groups=hidden, bias=False)
@@ -87,6 +88,7 @@ def blocks(width: float = 1.0, depth: float = 1.0, stages: int = len(STAGES)) ->
             layers.append(MBConv(inputs, _channels(outputs, width), kernel, 1 if i else stride, expand))
             inputs = _channels(outputs, width)
         ends.append(len(layers) - 1)
+
     return nn.ModuleList(layers), tuple(ends)
 
 
@@ -101,6 +103,7 @@ class EfficientNetLite0(nn.Module):
         self._conv_head, self._bn1 = nn.Conv2d(inputs, _LAST, 1, bias=False), norm(_LAST)
         self.act, self.avgpool, self.dropout = nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Dropout(dropout)
         self._fc = nn.Linear(_LAST, n_classes)
+
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out")

@@ -30,6 +30,7 @@ class LiteEncoder(nn.Module):
             raise ValueError(f"stride is {finest!r} and stages {stages!r}: expected a stride within 1 to 7 stages")
         if width <= 0 or depth <= 0:
             raise ValueError("width and depth must be above 0")
+
         stem = stem_width(width)
         self._conv_stem, self._bn0 = SameConv2d(channels, stem, 3, 2, bias=False), norm(stem)
         self._blocks, ends = blocks(width, depth, stages)
@@ -61,6 +62,7 @@ class LiteEncoder(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_in" if name.startswith(tuple(new)) else "fan_out")
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
+
         nn.init.normal_(classifier.weight, 0, 0.01)
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -71,10 +73,12 @@ class LiteEncoder(nn.Module):
                 where="model.args.size",
                 remedy="for example [288, 384]",
             )
+
         x = self.act(self._bn0(self._conv_stem(x)))
         features = {}
         for index, block in enumerate(self._blocks):
             x = block(x)
             if index in self.taps:
                 features[index] = x
+
         return x, [features[index] for index in self.taps]

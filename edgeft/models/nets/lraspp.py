@@ -36,6 +36,7 @@ class LRASPP(LiteEncoder):
     ) -> None:
         if stride not in (4, 8, 16) or head_width < 1:
             raise ValueError(f"stride is {stride!r} and head_width {head_width!r}: expected 4, 8 or 16, and above 0")
+
         super().__init__(channels, stride, width, depth, stages)
         self.head = Decoder(n_classes, self.outputs, self.skips, head_width, dropout)
         self.initialize(self.head.classifier)

@@ -34,6 +34,7 @@ class InvertedResidual(nn.Module):
             nn.Conv2d(hidden, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),
         )
+
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -51,14 +52,17 @@ class MobileNetV2(nn.Module):
             for i in range(repeats):
                 layers.append(InvertedResidual(inputs, _divisible(outputs * width), 1 if i else stride, expand))
                 inputs = _divisible(outputs * width)
+
         last = _divisible(1280 * max(1.0, width))
         layers.append(_conv(inputs, last, 1))
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, n_classes))
+
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+
         head = self.classifier[1]
         assert isinstance(head, nn.Linear)
         nn.init.normal_(head.weight, 0, 0.01)

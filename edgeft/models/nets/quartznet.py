@@ -29,6 +29,7 @@ class Block(nn.Module):
         for _ in range(repeat):
             layers += _norm(nn.Conv2d(width, width, (kernel, 1), 1, (kernel // 2, 0), groups=width, bias=False))
             layers += _norm(nn.Conv2d(width, width, 1, bias=False))
+
         self.body = nn.Sequential(*layers[:-1])  # the last ReLU comes after the sum
         self.out = nn.Sequential(nn.ReLU(), nn.Dropout(dropout))
 
@@ -53,6 +54,7 @@ class QuartzNet(nn.Module):
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"a kernel of {kernel} frames has no middle")
+
         self.stem = nn.Sequential(
             *_norm(nn.Conv2d(features, width, (kernel, 1), (stride, 1), (kernel // 2, 0), bias=False))
         )

@@ -52,8 +52,10 @@ class NeuMF(nn.Module):
     ) -> None:
         super().__init__()
         _one_score(n_classes)
+
         if not hidden or hidden[0] % 2:
             raise ValueError(f"hidden is {list(hidden)}, expected one or more widths, the first of them even")
+
         hidden = hidden if len(hidden) > 1 else (*hidden, *hidden)
         self.gmf_user, self.gmf_item = _embedding(users, factors), _embedding(items, factors)
         self.mlp_user, self.mlp_item = _embedding(users, hidden[0] // 2), _embedding(items, hidden[0] // 2)
@@ -87,8 +89,10 @@ class TwoTower(nn.Module):
     ) -> None:
         super().__init__()
         _one_score(n_classes)
+
         if not hidden:
             raise ValueError("hidden is empty, expected one or more widths")
+
         self.user, self.item = _embedding(users, factors), _embedding(items, factors)
         body = [factors, *hidden[:-1]]
         self.user_tower = nn.Sequential(_perceptron(body), nn.Linear(body[-1], hidden[-1]))

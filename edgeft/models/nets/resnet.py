@@ -24,6 +24,7 @@ class Block(nn.Module):
         self.conv2, self.bn2 = _conv(outputs, outputs, 3, 1), nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU()
         self.downsample: nn.Module | None = None
+
         if project and (stride != 1 or inputs != outputs):
             self.downsample = nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 

@@ -80,6 +80,7 @@ class DecoderLayer(nn.Module):
         before = torch.cat([cache[0], key], 1), torch.cat([cache[1], value], 1)
         x = x + self.dropout(self.out(attend(self.query(y), *before, bias, self.heads)))
         attended = attend(self.cross_query(self.cross_norm(x)), *memory, memory_bias, self.heads)
+
         return self.feed(x + self.dropout(self.cross_out(attended))), key, value
 
 
@@ -118,6 +119,7 @@ class Encoder(nn.Module):
         x = self.embedding(source, positions)
         for layer in self.layers:
             x = layer(x, bias)
+
         x = self.norm(x)
         return tuple(linear(x) for linear in self.memory)
 
@@ -156,6 +158,7 @@ class Decoder(nn.Module):
             cache_pair, memory_pair = (cache[:, at], cache[:, after]), (memory[:, at], memory[:, after])
             x, key, value = layer(x, bias, cache_pair, memory_pair, source_bias)
             rows += [key, value]
+
         return (self.head(self.norm(x)), *rows)
 
 
@@ -181,13 +184,16 @@ class Seq2Seq(nn.Module):
         super().__init__()
         if width % heads:
             raise ValueError(f"a width of {width} cannot be divided over {heads} heads")
+
         sizes = (n_classes, longest, width, heads, hidden)
         self.encoder = Encoder(*sizes, encoder_layers, decoder_layers, dropout)
         self.decoder = Decoder(*sizes, decoder_layers, dropout)
+
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+
         self.width, self.layers, self.longest = width, decoder_layers, longest
         if tied:
             self.decoder.embedding.token.weight = self.encoder.embedding.token.weight
@@ -199,6 +205,7 @@ class Seq2Seq(nn.Module):
         empty = memory.new_zeros(n, 2 * self.layers, 1, self.width)  # one place of the cache, which nobody looks at
         mask = torch.ones(length, length + 1, dtype=torch.int32, device=target.device).tril(1)
         mask[:, 0] = 0
+
         return self.decoder(target, positions_of(target), mask.expand(n, -1, -1), empty, memory, source_mask)[0]
 
 

@@ -37,6 +37,7 @@ class UNet(LiteEncoder):
     ) -> None:
         if stride not in (1, 2, 4, 8) or head_width <= 0:
             raise ValueError(f"stride is {stride!r} and head_width {head_width!r}: expected 1, 2, 4 or 8, and above 0")
+
         super().__init__(channels, stride, width, depth, stages)
         strides = [*self.taps.values(), *([1] if stride == 1 else [])]
         wide = [max(8, int(WIDTHS[s] * head_width)) for s in strides]
@@ -63,6 +64,7 @@ class Decoder(nn.Module):
             nn.Sequential(_unit(below + skip, width), _unit(width, width))
             for below, skip, width in zip(inputs, skips, widths)
         )
+
         self.dropout, self.classifier = nn.Dropout(dropout), nn.Conv2d(widths[-1], n_classes, 1)
 
     def forward(self, x: torch.Tensor, finer: list[torch.Tensor], picture: torch.Tensor) -> torch.Tensor:
