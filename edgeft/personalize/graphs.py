@@ -32,6 +32,7 @@ def _stored(values: np.ndarray, latent: Latent) -> np.ndarray:
         )
     if latent.scale is None:
         return values.astype(np.float32)
+
     steps = np.rint(values / np.float32(latent.scale)) + (latent.zero_point or 0)
     ends = np.iinfo(latent.stored)
     stored: np.ndarray = np.clip(steps, ends.min, ends.max).astype(latent.stored)
@@ -57,6 +58,7 @@ def outputs_of(tail: Session, plan: Plan, parameters: Arrays, latents: Arrays) -
         result = tail.run({**feeds, **fixed})
         scores.append(result["output"])
         feature_batches.append(result.get("features"))
+
     features = (
         None
         if not feature_batches or feature_batches[0] is None

@@ -58,6 +58,7 @@ def steps(
                 remedy="lower the learning rate (--rate), or look at the samples",
             )
         watch(number, loss)
+
     return parameters
 
 
@@ -115,6 +116,7 @@ def enrolled(
         scale = (high - low) / max(float(direction @ direction), 1e-12)
         rows[number] = scale * direction
         bias[number] = low - float(rows[number] @ middle)
+
     updated = list(parameters)
     updated[at_weight], updated[at_bias] = weight, bias
     return updated
@@ -138,6 +140,7 @@ def prototypes(
         if (samples[1] == number).any():
             mean = features[samples[1] == number].mean(axis=0)
             rows[number], bias[number] = 4 * mean / spread, -2 * float(mean @ mean) / spread
+
     updated = list(parameters)
     updated[at_weight], updated[at_bias] = weight, bias
     return updated

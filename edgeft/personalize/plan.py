@@ -80,18 +80,22 @@ def of(bundle: Bundle) -> Plan:
             where=str(bundle.path),
             remedy="add a [personalize] table to the recipe and export it again",
         )
+
     try:
         plan = read(table)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"is not a plan of personalization ({error})", where=_where(bundle), remedy=_AGAIN) from error
+
     known = {graph["name"] for graph in bundle.manifest["graphs"]}
     for name in GRAPHS:
         if name not in known:
             raise BundleError(f"the graph {name!r} is missing", where=_where(bundle), remedy=_AGAIN)
+
     if plan.file not in bundle.manifest["files"]:
         raise BundleError(f"{plan.file!r} is not in files", where=_where(bundle), remedy=_AGAIN)
     if len(plan.outputs) != 1:
         raise BundleError("only models of one output can be personalized", where=_where(bundle), remedy=_AGAIN)
+
     return plan
 
 
@@ -116,6 +120,7 @@ def read(table: Mapping[str, Any]) -> Plan:
     """The plan of a manifest's table; raises KeyError, TypeError or ValueError where it is none."""
     if table["loss"] not in LOSSES:
         raise ValueError(f"the loss {table['loss']!r} is not known here")
+
     plan = Plan(
         tail=str(table["tail"]),
         latents=tuple(
@@ -146,4 +151,5 @@ def read(table: Mapping[str, Any]) -> Plan:
         raise ValueError("it has no parameters, no latents or no batch")
     if not all(-1 <= at < len(plan.parameters) for at in plan.head) or not 0 < plan.rate < math.inf:
         raise ValueError("the place of the head or the rate is wrong")
+
     return plan

@@ -72,12 +72,14 @@ def read(path: Path, bundle: Bundle, plan: Plan) -> State:
     """
     if not path.exists():
         return State(path)
+
     try:
         arrays = npz.read(path, limit=_MOST_BYTES)
     except OSError as error:
         raise SystemFailure(f"could not read: {error.strerror or error}", where=str(path)) from error
     except BundleError as error:
         raise _damaged(path, error.message) from error
+
     try:
         journal = json.loads(bytes(arrays["journal"]).decode())
         owner, entries = journal["bundle"], list(journal["versions"])
@@ -89,9 +91,11 @@ def read(path: Path, bundle: Bundle, plan: Plan) -> State:
                 where=str(path),
                 remedy="personalize this bundle anew, or give the state file that was made with it (--state)",
             )
+
         versions = tuple(_version(entry, arrays, plan, path) for entry in entries)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"has no journal that can be read ({error})") from error
+
     return State(path, versions)
 
 
@@ -105,8 +109,10 @@ def _version(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray], plan: P
                 path, f"version {number}: {expected.name} is not a finite float32 tensor {list(expected.shape)}"
             )
         parameters.append(value)
+
     if entry["sha256"] != _digest(parameters):
         raise _damaged(path, f"version {number} was altered: its digest is not the journal's")
+
     return Version(number, parameters, tuple(str(label) for label in entry["labels"]), dict(entry["told"]))
 
 
@@ -141,6 +147,7 @@ def write(state: State, bundle: Bundle) -> None:
     with io.BytesIO() as buffer:
         np.savez(buffer, journal=np.frombuffer(text, np.uint8), **arrays)  # type: ignore[arg-type]
         content = buffer.getvalue()
+
     try:
         files.write_bytes(state.path, content)
     except SystemFailure as error:
@@ -178,6 +185,7 @@ def writing(path: Path) -> Iterator[None]:
             where=str(path.parent),
             remedy="name a --state file in a folder that you may write to",
         ) from error
+
     try:
         _lock(handle, path)
         for left in path.parent.glob(f".{path.name}.*.tmp"):
@@ -193,6 +201,7 @@ def _lock(handle: int, path: Path) -> None:
         import fcntl
     except ImportError:  # no such locks on this system: writing is still atomic
         return
+
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
