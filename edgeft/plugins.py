@@ -64,9 +64,11 @@ class Registry(Generic[T]):
         """
         if name in self.builtin:
             return cast(T, resolve(self.builtin[name]))
+
         points = self._plugins()
         if name not in points:
             raise UsageError(f"unknown {self.noun} {name!r}", remedy=nearest(name, self.names()))
+
         return self._load(name, points[name])
 
     def package(self, name: str) -> str:
@@ -84,6 +86,7 @@ class Registry(Generic[T]):
                     f"{_distribution(point)}",
                     remedy="uninstall one of them",
                 )
+
         return points
 
     def _load(self, name: str, point: EntryPoint) -> T:
@@ -99,6 +102,7 @@ class Registry(Generic[T]):
                 where=point.value,
                 remedy="update or uninstall that package",
             ) from error
+
         kind = _class(self.record)
         if not isinstance(record, kind):
             raise InvalidInput(
@@ -113,6 +117,7 @@ class Registry(Generic[T]):
                 where=point.value,
                 remedy="give the entry point and the record the same name",
             )
+
         return cast(T, record)
 
 
