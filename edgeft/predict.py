@@ -38,10 +38,12 @@ def predict(
     """
     if not inputs:
         raise UsageError("no input was given", remedy="name one or more files after the bundle")
+
     opened = bundle if isinstance(bundle, bundles.Bundle) else bundles.open(bundle)
     task: Any = opened.task
     if out is not None and task.pictures is None:
         raise UsageError(f"the task {task.name} draws no pictures of its predictions", remedy="leave out --out")
+
     personal = personalized(opened, state, threads=threads)
     spec = personal.preprocess if personal else opened.preprocess
     loaded = _read(task, inputs, spec)
@@ -54,6 +56,7 @@ def predict(
         if isinstance(sample, DataError):
             results.append({"input": name, "error": sample.as_dict()})
             continue
+
         raw, feed = sample
         decoded = tasks.tell(task, session.run(feed), raw, spec, labels, top=top)
         results.append({"input": name, **{k: v for k, v in decoded.items() if not isinstance(v, np.ndarray)}})
@@ -65,6 +68,7 @@ def predict(
             for path, pixels in pictures.items():
                 files.write_bytes(path, png.encode(pixels))
             results[-1]["files"] = [str(path) for path in pictures]
+
     return results
 
 
@@ -84,4 +88,5 @@ def _read(task: Any, inputs: Sequence[str], spec: Any) -> list[tuple[Any, dict[s
     errors = [sample for sample in loaded if isinstance(sample, DataError)]
     if len(errors) == len(loaded):
         raise errors[0]
+
     return loaded
