@@ -35,12 +35,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="BUNDLE",
         help="verify this bundle, each gate one test; may be given several times",
     )
+
     group.addoption("--edgeft-data", metavar="DIR", help="data for the gates of accuracy and agreement")
     group.addoption(
         "--edgeft-against",
         metavar="DIR",
         help="compare latency with this bundle, or with the bundle of the same folder name in this folder",
     )
+
     group.addoption("--edgeft-baselines", metavar="DIR", help="folder of accepted bundles (edgeft bench --accept)")
     group.addoption("--edgeft-tolerance", type=float, metavar="PCT", help="slower by more than this fails (2)")
     group.addoption("--edgeft-seconds", type=float, metavar="S", help="time that a comparison may take (60)")
@@ -107,8 +109,10 @@ class _Bundle(pytest.Collector):
                 self.config.stash[_RESULTS].append({**self._report, "path": str(self.place)})
             except EdgeftError as error:
                 self._report = error
+
         if isinstance(self._report, EdgeftError):
             pytest.fail(str(self._report), pytrace=False)
+
         return self._report
 
 
@@ -118,6 +122,7 @@ class _Gate(pytest.Item):
         gate_results = [gate for gate in self.parent.report()["gates"] if gate["name"] == self.name]
         if not gate_results:
             pytest.fail(f"{self.name} was not measured", pytrace=False)
+
         ranks = ("fail", "inconclusive", "unverified", "advisory", "pass")
         _judge(
             self.config, min(gate_results, key=lambda gate: ranks.index(gate["verdict"]) + 9 * (not gate["required"]))
@@ -160,6 +165,7 @@ def _compared(
     against = against or config.getoption("--edgeft-against")
     if against is not None and not (Path(against) / "manifest.json").exists():
         against = Path(against) / bundle.name  # a folder of bundles
+
     try:
         result = api.bench(
             bundle,
@@ -171,6 +177,7 @@ def _compared(
         )
     except EdgeftError as error:
         pytest.fail(str(error), pytrace=False)
+
     if "against" not in result:
         pytest.fail(f"{bundle}: there is nothing to compare with: edgeft bench {bundle} --accept", pytrace=False)
     config.stash[_RESULTS].append(result)
@@ -186,9 +193,11 @@ def _judge(config: pytest.Config, gate: Mapping[str, Any]) -> None:
     verdict, why, required = gate["verdict"], gate["why"], gate.get("required", True)
     if verdict == "pass" or (verdict == "advisory" and "against" in gate):
         return
+
     strict = config.getoption("--edgeft-strict") and verdict in ("inconclusive", "unverified")
     if (verdict == "fail" and required) or (strict and (required or verdict == "unverified")):
         pytest.fail(f"{verdict}: {why}", pytrace=False)
+
     pytest.skip(f"{verdict}: {why}")
 
 
