@@ -70,6 +70,7 @@ def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) ->
     for node in graph.nodes:
         if node in selected and node not in tails.values():
             sites.place(node)
+
     groups = sites.group()
     floats = Counter(
         n.target._schema.name.split("::")[-1]
@@ -79,6 +80,7 @@ def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) ->
         if n.op == "call_function" and n not in selected and _is_float_value(n) and not _only_moves(n, rules)
         if n not in tables
     )
+
     return Annotation(
         groups=groups,
         values=[_value_of(group) for group in groups],
@@ -116,6 +118,7 @@ def _activations(node: fx.Node, rule: Rule) -> list[fx.Node]:
         inputs = list(first) if isinstance(first, (list, tuple)) else [first]
     else:
         inputs = list(node.args[:2])
+
     return [n for n in inputs if isinstance(n, fx.Node)]
 
 
@@ -141,14 +144,17 @@ def _select(
             rule = rules[node]
             if rule.kind == "weighted":
                 continue
+
             inputs_ok = all(available(a) and _is_float_value(a) for a in _activations(node, rule))
             readers = [u for u in node.users if u.op != "output" and _is_float_value(u)]
             if not inputs_ok or not all(u in chosen for u in readers):
                 del chosen[node]
                 changed = True
+
     # an island of moves alone (input -> reshape -> float op) gains nothing
     if not any(rules[n].kind not in ("share", "fuse") for n in chosen):
         return {}
+
     return chosen
 
 
@@ -160,6 +166,7 @@ def _fused_tails(selected: dict[fx.Node, None], rules: dict[fx.Node, Rule]) -> d
             user = next(iter(node.users))
             if user in selected and rules[user].kind == "fuse":
                 tails[node] = user
+
     return tails
 
 
@@ -186,16 +193,20 @@ class _Sites:
             return self.by_value[value]
         if value in self.bare:
             return None
+
         site = self.by_edge.setdefault(value, Site(value, users=[]))
         assert site.users is not None
+
         if user not in site.users:
             site.users.append(user)
+
         return site
 
     def place(self, node: fx.Node) -> None:
         rule = self.rules[node]
         inputs = [s for a in _activations(node, rule) if (s := self.read(a, node)) is not None]
         value = self.tails.get(node, node)
+
         if isinstance(node.meta.get("val"), (tuple, list)):  # a split: its getitems carry the sites
             self.by_value[node] = inputs[0]
             return
@@ -207,12 +218,15 @@ class _Sites:
         ):
             self.bare.add(node)
             return
+
         site = Site(value, produces=rule.kind != "share")
         if rule.kind == "fixed":
             site.fixed = self.scheme.activations.prescribed(*rule.values)
+
         last = self.rules[value]
         site.ceiling = last.ceiling if last.kind == "fuse" else None
         self.by_value[value] = site
+
         if rule.kind == "share" and inputs:
             self.shares.append((node, inputs, site))
 
@@ -220,9 +234,11 @@ class _Sites:
         """Is this the operand of an add that a compiler fuses with? Only one operand of each add is."""
         if len(node.users) != 1:
             return False
+
         user = next(iter(node.users))
         if user not in self.selected or self.rules[user].op_class != "add":
             return False
+
         return not any(a in self.bare for a in _activations(user, self.rules[user]) if a is not node)
 
     def group(self) -> list[list[Site]]:
@@ -243,6 +259,7 @@ class _Sites:
 
         single = [s for s in self.shares if len(s[1]) == 1]
         several = [s for s in self.shares if len(s[1]) > 1]
+
         for _, inputs, output in single:
             join(inputs[0], output)
         constraint = {find(s): s for s in self.by_value.values() if s.fixed}
@@ -255,11 +272,14 @@ class _Sites:
                     self.extra.append(again)
                     site = again
                 join(output, site)
+
             if len(kinds) == 1 and bounds[0] is not None:  # the joined group has a new root
                 constraint[find(output)] = bounds[0]
+
         groups: dict[Site, list[Site]] = {}
         for site in [*self.by_edge.values(), *dict.fromkeys(self.by_value.values()), *self.extra]:
             groups.setdefault(find(site), []).append(site)
+
         return list(groups.values())
 
 

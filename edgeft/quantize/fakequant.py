@@ -47,6 +47,7 @@ class ActivationFakeQuant(nn.Module):
             self.register_buffer("fixed_scale", torch.tensor([scale], dtype=torch.float32))
         else:
             self.log_scale = nn.Parameter(torch.zeros(1))
+
         self.register_buffer("zero_point", torch.tensor([float(zero_point)]))
         self.mode = "quantize" if self.fixed else "off"
         self.observer: nn.Module | None = None
@@ -69,6 +70,7 @@ class ActivationFakeQuant(nn.Module):
         limit = torch.tensor(self.ceiling / top, dtype=torch.float32)  # type: ignore[operator]
         while float(limit) * top > self.ceiling:  # type: ignore[operator]
             limit = torch.nextafter(limit, torch.tensor(0.0))
+
         return float(limit)
 
     def set_range(self, low: float, high: float) -> None:
@@ -77,15 +79,18 @@ class ActivationFakeQuant(nn.Module):
             return
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"activation range is not finite: [{low}, {high}]")
+
         low, high = min(low, 0.0), max(high, 0.0)
         if self.ceiling is not None:
             high = min(high, self.ceiling)
+
         if self.symmetric:
             scale, zero_point = max(-low, high) / self.q_max, 0
         else:
             scale = (high - low) / (self.q_max - self.q_min)
             zero_point = round(self.q_min - low / scale) if scale > MIN_SCALE else 0
             zero_point = max(self.q_min, min(self.q_max, zero_point))
+
         with torch.no_grad():
             self.log_scale.fill_(math.log(max(scale, MIN_SCALE)))
             self.zero_point.fill_(float(zero_point))
@@ -101,6 +106,7 @@ class ActivationFakeQuant(nn.Module):
             if self.observer is not None:
                 self.observer(x.detach())
             return x
+
         learns = not self.fixed and torch.is_grad_enabled() and self.log_scale.requires_grad
         if x.is_cpu:
             zero_point = int(self.zero_point.item())
@@ -109,6 +115,7 @@ class ActivationFakeQuant(nn.Module):
         if not learns:
             scale, zero_point = self.parameters_of_grid()
             return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, self.q_min, self.q_max)
+
         # on [0, q_max - q_min]: torch's backward rounds a negative zero point up by one and then clips one step early
         return torch._fake_quantize_learnable_per_tensor_affine(
             x, self.scale(), self.zero_point - self.q_min, 0, self.q_max - self.q_min, self._factor(x)
@@ -168,6 +175,7 @@ class WeightFakeQuant(nn.Module):
         shape = [1] * weight.dim()
         if self.axis is not None:
             shape[self.axis] = -1
+
         inverse = (1.0 / scale).view(shape)  # the kernels multiply by the reciprocal: so must we, or ties differ
         return torch.round(self.scaled(weight.detach()) * inverse).clamp(self.q_min, self.q_max).to(self.dtype)
 
@@ -182,26 +190,33 @@ class WeightFakeQuant(nn.Module):
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         part = getattr(weight, "learns_channels", None)
         weight = self.scaled(weight)
+
         if self.mode == "off":
             return weight
+
         factor = 1.0 / math.sqrt(self.elements * self.q_max)
         learns = torch.is_grad_enabled() and self.log_scale.requires_grad
+
         if weight.is_cpu:
             shape = [1] * weight.dim()
             if self.axis is not None:
                 shape[self.axis] = -1
+
             fake_quantized = _on_grid(
                 weight, self.scale().view(shape), self.q_min, self.q_max, factor if learns else None
             )
             if not fake_quantized.requires_grad and torch.is_grad_enabled():
                 fake_quantized.made_again = lambda: self._frozen(weight)
+
             if part is not None:
                 fake_quantized.learns_channels = part
+
             return fake_quantized
         if self.axis is None:
             return torch._fake_quantize_learnable_per_tensor_affine(
                 weight, self.scale(), self.zero_point, self.q_min, self.q_max, factor
             )
+
         return torch._fake_quantize_learnable_per_channel_affine(
             weight, self.scale(), self.zero_point, self.axis, self.q_min, self.q_max, factor
         )
@@ -229,9 +244,11 @@ class RoundedWeight(WeightFakeQuant):
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         if self.mode == "off":
             return self.scaled(weight)
+
         stored = self.integer(weight).to(weight.dtype)
         if not (torch.is_grad_enabled() and weight.requires_grad):
             return stored
+
         weight = self.scaled(weight)
         return weight + (stored - weight).detach()
 
@@ -248,6 +265,7 @@ def _on_grid(x: torch.Tensor, scale: torch.Tensor, low: int, high: int, factor: 
     """
     if torch.is_grad_enabled() and (x.requires_grad or factor is not None):
         return _Lsq.apply(x, scale, low, high, factor)
+
     return (x * scale.reciprocal()).round_().clamp_(low, high).mul_(scale)
 
 
@@ -261,9 +279,11 @@ class _Lsq(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.low, ctx.high, ctx.factor = low, high, factor
         grid = (x * scale.reciprocal()).round_()
+
         if factor is not None:
             ctx.save_for_backward(x, scale)
             return grid.clamp_(low, high).mul_(scale)
+
         clipped = grid.clamp(low, high)
         ctx.save_for_backward(pack(grid == clipped))  # one bit each: all that the input's gradient needs
         return clipped.mul_(scale)
@@ -273,16 +293,19 @@ class _Lsq(torch.autograd.Function):
         if ctx.factor is None:
             (inside,) = ctx.saved_tensors
             return gradient * unpack(inside, gradient), None, None, None, None
+
         x, scale = ctx.saved_tensors
         if scale.dim() or x.numel() <= _PIECE:
             of_x, of_scale = _lsq_gradients(x, gradient, scale, ctx.low, ctx.high)
             return of_x, of_scale * ctx.factor, None, None, None
+
         of_x, of_scale = torch.empty_like(gradient), torch.zeros_like(scale)
         rows = max(1, _PIECE * x.shape[0] // x.numel())
         for values, upstream, place in zip(x.split(rows), gradient.split(rows), of_x.split(rows)):
             part, of_part = _lsq_gradients(values, upstream, scale, ctx.low, ctx.high)
             place.copy_(part)
             of_scale += of_part
+
         return of_x, of_scale * ctx.factor, None, None, None
 
 
@@ -294,4 +317,5 @@ def _lsq_gradients(
     clipped = grid.clamp(low, high)
     inside = grid.eq_(clipped)  # 1.0 and 0.0: arithmetic in place costs a tenth of a masked copy
     slope = clipped.sub_(v.mul_(inside)).mul_(upstream)
+
     return inside.mul_(upstream), slope.sum_to_size(scale.shape)

@@ -61,12 +61,14 @@ class QuantizedGraph:
         for name, value in zip(self.captured.output_names, values):
             if not isinstance(value, fx.Node) or value.op != "call_module":
                 continue
+
             last = getattr(self.module, str(value.target))
             if isinstance(last, channels.Factor):
                 step = getattr(self.module, str(value.all_input_nodes[0].target)).parameters_of_grid()[0]
                 steps[name] = [step * float(factor) for factor in last.factor]
             else:
                 steps[name] = last.parameters_of_grid()[0]
+
         return steps
 
     def spread_channels(self, batches: channels.Batches) -> None:
@@ -98,11 +100,13 @@ def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -
             "no layer of this model has weights that can be quantized",
             remedy="look at keep_float, and at `edgeft targets show` for the op classes of the scheme",
         )
+
     graph = QuantizedGraph(module, captured, scheme, _summary(captured, plan))
     _insert_weights(graph, plan)
     _insert_activations(graph, plan)
     module.graph.lint()
     module.recompile()
+
     return graph
 
 
@@ -131,6 +135,7 @@ def _insert_weights(graph: QuantizedGraph, plan: Annotation) -> None:
                     where=name,
                     remedy="give it to keep_float, or use per-tensor weights",
                 )
+
         with module.graph.inserting_before(site.user):
             quantized = module.graph.call_module(by_key[key], (site.node,))
         quantized.meta["val"] = site.node.meta.get("val")
@@ -141,6 +146,7 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
     module, scheme = graph.module, graph.scheme
     if not scheme.is_integer:
         return
+
     output_of: dict[Site, fx.Node] = {}
     pending: list[tuple[str, Site]] = []
     alone: set[str] = set()  # modules that share their grid with no other value
@@ -156,6 +162,7 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
         pending += [(name, s) for s in group]
         if len(group) == 1 and not fixed:
             alone.add(name)
+
     for name, site in sorted(pending, key=lambda item: item[1].after is not None):
         value = output_of[site.after] if site.after else site.node
         # seen before a reader is put in between
@@ -170,6 +177,7 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
         else:
             for user in site.users:
                 user.replace_input_with(value, quantized)
+
         if rows or (name in alone and channels.norm_into_linear(site)):
             _insert_factors(graph, name, site, quantized, rows, is_output)
 
@@ -185,9 +193,11 @@ def _insert_factors(
     bias = layers[0].args[2] if rows and len(layers[0].args) > 2 else None
     if any(used[n] > 1 for n in weights) or (isinstance(bias, fx.Node) and used[str(bias.target)] > 1):
         return
+
     fakes = [graph.weights()[n] for n in weights]
     size = attribute(module, weights[0]).shape[0 if rows else 1]
     stem = f"spread_{len(graph.spreads)}"
+
     for fake in fakes:
         fake.register_buffer("row_factor" if rows else "column_factor", torch.ones((size, 1) if rows else (1, size)))
     for leaf in [stem, f"{stem}_bias"] if isinstance(bias, fx.Node) else [stem]:
@@ -195,16 +205,19 @@ def _insert_factors(
     before = quantized if rows else quantized.all_input_nodes[0]
     with module.graph.inserting_after(before):
         scaled = module.graph.call_module(stem, (before,))
+
     scaled.meta["val"] = before.meta.get("val")
     if rows:
         before.replace_all_uses_with(scaled, delete_user_cb=lambda user: user is not scaled)
     else:
         quantized.replace_input_with(before, scaled)
+
     if isinstance(bias, fx.Node):
         with module.graph.inserting_after(bias):
             bias_node = module.graph.call_module(f"{stem}_bias", (bias,))
         bias_node.meta["val"] = bias.meta.get("val")
         layers[0].replace_input_with(bias, bias_node)
+
     graph.spreads.append(
         channels.Spread(
             name, stem, tuple(weights), f"{stem}_bias" if isinstance(bias, fx.Node) else "", rows, is_output

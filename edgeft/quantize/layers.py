@@ -63,6 +63,7 @@ def held_in_float(nodes: Sequence[fx.Node], patterns: Sequence[str]) -> set[fx.N
         if not any(map(has_weights, matched)):
             raise _no_layer(pattern, [node for node in nodes if node in matched], nodes)
         held |= matched
+
     return held
 
 
@@ -75,8 +76,10 @@ def _no_layer(pattern: str, matched: Sequence[fx.Node], nodes: Sequence[fx.Node]
     if not matched:
         remedy = f"{nearest(pattern.rstrip('.*'), layers)}; layer names are the model's own, e.g. "
         return RecipeError(f"keep_float pattern {pattern!r} matches no layer", remedy=remedy + ", ".join(layers[:5]))
+
     ops = ", ".join(dict.fromkeys(f"{next(names(node))} ({_op(node)})" for node in matched[:3]))
     beside = dict.fromkeys(name for node in matched for name in (*_before(node), *_after([node])))
+
     return RecipeError(
         f"keep_float pattern {pattern!r} matches no layer with weights, only {ops}",
         remedy="without its layer in float such an op costs conversions and gains nothing; name the layer: "
@@ -99,9 +102,11 @@ def value_of(nodes: Iterable[fx.Node], readers: Iterable[fx.Node]) -> ValueOf:
     computed = [node for node in map(_without_clamp, nodes) if has_weights(node)]
     if computed:
         return ValueOf(tuple(dict.fromkeys(map(layer_name, computed))), "output")
+
     readers = list(readers)
     if read := tuple(dict.fromkeys(layer_name(r) for r in readers if has_weights(r))) or _after(readers):
         return ValueOf(read, "input")
+
     before = tuple(dict.fromkeys(name for node in nodes for name in _before(node)))
     return ValueOf(before or tuple(node.name for node in nodes[:1]), "output")
 
@@ -134,4 +139,5 @@ def _nearest(start: Sequence[fx.Node], step: Callable[[fx.Node], Iterable[fx.Nod
                 layers.append(layer_name(node))
             else:
                 waiting.append(node)
+
     return tuple(dict.fromkeys(layers))

@@ -54,11 +54,14 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
     """A plain ATen + Q/DQ `GraphModule` of the graph as it is now, in eval mode, with no gradients."""
     if form not in ("int", "qdq"):
         raise ValueError(f"form is 'int' or 'qdq', not {form!r}")
+
     module = copy.deepcopy(graph.module)
     lower_lookups(module)
+
     for node in list(module.graph.nodes):
         if node.op != "call_module":
             continue
+
         fake = getattr(module, str(node.target))
         with module.graph.inserting_before(node):
             if isinstance(fake, ActivationFakeQuant):
@@ -69,15 +72,18 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
                 new = _factor(module, node, fake)
             else:
                 continue
+
         new.meta["val"] = node.meta.get("val")
         node.replace_all_uses_with(new)
         module.graph.erase_node(node)
+
     module.graph.eliminate_dead_code()
     if form == "qdq":
         _a_dequantize_for_each_reader(module.graph)
     for name, child in list(module.named_children()):
         if isinstance(child, (ActivationFakeQuant, WeightFakeQuant, Factor)):
             delattr(module, name)
+
     drop_unused_state(module)  # the float weights that integer buffers stand for
     for parameter in module.parameters():
         parameter.requires_grad_(False)
@@ -110,16 +116,20 @@ def _factor(module: fx.GraphModule, node: fx.Node, fake: Factor) -> fx.Node:
     if source.op == "get_attr":
         module.register_buffer(f"{node.target}_folded", fake(attribute(module, str(source.target))).detach().clone())
         return module.graph.get_attr(f"{node.target}_folded")
+
     module.register_buffer(f"{node.target}_factor", fake.factor.detach().clone())
     factor = module.graph.get_attr(f"{node.target}_factor")
     factor.meta["val"] = fake.factor
     scaled = module.graph.call_function(torch.ops.aten.mul.Tensor, (source, factor))
+
     if fake.shift is None:
         return scaled
+
     scaled.meta["val"] = node.meta.get("val")
     module.register_buffer(f"{node.target}_shift", fake.shift.detach().clone())
     shift = module.graph.get_attr(f"{node.target}_shift")
     shift.meta["val"] = fake.shift
+
     return module.graph.call_function(torch.ops.aten.add.Tensor, (scaled, shift))
 
 
@@ -129,30 +139,37 @@ def _weight(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant, form: 
     assert isinstance(source, fx.Node)
     weight = attribute(module, str(source.target))
     stem = str(node.target)
+
     if fake.numeric.kind == "float":
         rounded = f"{stem}_{fake.numeric.dtype}"
         if not hasattr(module, rounded):
             module.register_buffer(rounded, fake.integer(weight).to(weight.dtype))
         return graph.get_attr(rounded)
+
     scale = fake.scale().detach().clone()
     if form == "qdq" and (fake.row_factor is not None or fake.column_factor is not None):
         module.register_buffer(f"{stem}_scaled", fake.scaled(weight).detach().clone())
         source = graph.get_attr(f"{stem}_scaled")
+
     if form == "int":
         integers = f"{stem}_{fake.numeric.dtype}"
         if not hasattr(module, integers):
             module.register_buffer(integers, fake.integer(weight))
         integer = graph.get_attr(integers)
+
     if fake.axis is None:
         grid: tuple[object, ...] = (float(scale.item()), 0, fake.q_min, fake.q_max, fake.dtype)
         if form == "qdq":
             integer = graph.call_function(qd.quantize_per_tensor.default, (source, *grid))
         return graph.call_function(qd.dequantize_per_tensor.default, (integer, *grid))
+
     if not hasattr(module, f"{stem}_scale"):
         module.register_buffer(f"{stem}_scale", scale)
         module.register_buffer(f"{stem}_zero_point", torch.zeros(scale.numel(), dtype=torch.int64))
+
     scales, zeros = graph.get_attr(f"{stem}_scale"), graph.get_attr(f"{stem}_zero_point")
     channel_grid = (scales, zeros, fake.axis, fake.q_min, fake.q_max, fake.dtype)
     if form == "qdq":
         integer = graph.call_function(qd.quantize_per_channel.default, (source, *channel_grid))
+
     return graph.call_function(qd.dequantize_per_channel.default, (integer, *channel_grid))

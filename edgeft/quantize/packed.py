@@ -12,10 +12,12 @@ def pack(mask: torch.Tensor) -> torch.Tensor:
     flat = mask.reshape(-1)
     if rest := -flat.numel() % _BITS:
         flat = torch.cat([flat, flat.new_zeros(rest)])
+
     rows = flat.view(torch.uint8).view(-1, _BITS)
     packed = rows[:, 0].clone()
     for bit in range(1, _BITS):
         packed |= rows[:, bit] << bit
+
     return packed
 
 

@@ -113,16 +113,19 @@ def capture_parts(
     if not parts:
         captured = dataclasses.replace(capture_float(module, example), apart=apart)
         return CapturedParts({MAIN: captured}, captured.module)
+
     inside = {id(p) for name in parts for p in module.get_submodule(name).parameters()}
     for name, parameter in module.named_parameters():
         if id(parameter) not in inside:
             raise ModelError(f"the parameter {name!r} is in none of the parts {', '.join(parts)}")
+
     graphs = {}
     for name, part in parts.items():
         captured = capture_float(module.get_submodule(name), part.example)
         if captured.input_names != tuple(part.inputs) or len(captured.output_names) != len(part.outputs):
             raise ModelError(f"takes {', '.join(captured.input_names)}, not {', '.join(part.inputs)}", where=name)
         graphs[name] = dataclasses.replace(captured, output_names=tuple(part.outputs))
+
     return CapturedParts(graphs, assemble(module, {name: c.module for name, c in graphs.items()}))
 
 
@@ -137,6 +140,7 @@ def assemble(module: nn.Module, graphs: Mapping[str, nn.Module]) -> nn.Module:
             assert child is not None
             owner._modules[step] = owner = _own(child)
         owner._modules[leaf] = graph
+
     return assembled.train(False)
 
 
@@ -151,14 +155,17 @@ def insert_parts(captured: CapturedParts, scheme: Scheme, keep_float: Sequence[s
     if captured.single:
         graph = insert(captured.graphs[MAIN], scheme, keep_float)
         return QuantizedParts({MAIN: graph}, graph.module, captured, scheme)
+
     for pattern in keep_float:
         if not pattern.startswith(tuple(f"{part}." for part in captured.graphs)):
             names = " or ".join(f"'{part}.'" for part in captured.graphs)
             raise RecipeError(f"keep_float pattern {pattern!r} names no part", remedy=f"begin it with {names}")
+
     graphs = {}
     for part, captured_part in captured.graphs.items():
         patterns = [pattern.removeprefix(f"{part}.") for pattern in keep_float if pattern.startswith(f"{part}.")]
         graphs[part] = insert(captured_part, scheme, patterns)
+
     assembled = assemble(captured.module, {part: graph.module for part, graph in graphs.items()})
     return QuantizedParts(graphs, assembled, captured, scheme)
 

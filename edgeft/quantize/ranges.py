@@ -28,6 +28,7 @@ def reduced(values: Sequence[float] | np.ndarray, how: str) -> np.ndarray:
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         operations = {"min": dist.ReduceOp.MIN, "max": dist.ReduceOp.MAX, "sum": dist.ReduceOp.SUM}
         dist.all_reduce(tensor, op=operations[how])
+
     combined: np.ndarray = tensor.numpy()
     return combined
 
@@ -78,6 +79,7 @@ def observe(graph: nn.Module, batches: Iterable[tuple[torch.Tensor, ...]]) -> in
         for batch in batches:
             graph(*batch)
             samples += int(batch[0].shape[0])
+
     return samples
 
 
@@ -99,13 +101,16 @@ def calibrate(
     others: list[ActivationFakeQuant | WeightFakeQuant] = [*weights, *fixed]
     for graph_of_other in others:
         graph_of_other.mode = "off"  # ranges are those of the float network
+
     observers: dict[str, RangeObserver] = {}
     for name, module in modules.items():
         observers[name] = RangeObserver()
         module.mode, module.observer = "observe", observers[name]
+
     samples = int(reduced([observe(graph, batches())], "sum")[0])
     if samples == 0:
         raise DataError("the calibration set is empty", remedy="calibration takes training images; give some")
+
     ranges: dict[str, tuple[float, float]] = {}
     for name, observer in observers.items():
         observer.reduce()
@@ -149,12 +154,15 @@ def floor_weight_scales(graph: fx.GraphModule) -> None:
     for node in graph.graph.nodes:
         if node.op != "call_function" or len(node.args) < 3 or not all(isinstance(a, fx.Node) for a in node.args[:3]):
             continue
+
         source, weight, bias = node.args[:3]
         factor = getattr(graph, str(bias.target)) if bias.op == "call_module" else None
         if factor is not None:
             (bias,) = bias.all_input_nodes
+
         if bias.op != "get_attr" or weight.op != "call_module" or source.op != "call_module":
             continue
+
         fake, before = getattr(graph, str(weight.target)), getattr(graph, str(source.target))
         if isinstance(fake, WeightFakeQuant) and isinstance(before, ActivationFakeQuant):
             values = attribute(graph, str(bias.target)).detach()
@@ -172,6 +180,7 @@ def percentile_range(histogram: HistogramObserver, percentile: float) -> tuple[f
     first = int(np.searchsorted(total, tail, side="right"))
     last = int(np.searchsorted(total, total[-1] - tail, side="left"))
     low = histogram.low if histogram.low >= 0 else histogram.low + width * first
+
     return low, min(histogram.high, histogram.low + width * (last + 1))
 
 
@@ -189,6 +198,7 @@ def least_squares_range(histogram: HistogramObserver, module: ActivationFakeQuan
         else:
             scale = np.maximum((highs - lows) / (module.q_max - module.q_min), 1e-12)
             zero = np.clip(np.rint(module.q_min - lows / scale), module.q_min, module.q_max)
+
         q = np.clip(np.rint(x / scale[:, None]) + zero[:, None], module.q_min, module.q_max)
         errors: np.ndarray = (((q - zero[:, None]) * scale[:, None] - x) ** 2 * count).sum(1)
         return errors
@@ -200,6 +210,7 @@ def least_squares_range(histogram: HistogramObserver, module: ActivationFakeQuan
         if low < 0:
             candidates = min(histogram.low, 0.0) * ratios
             low = float(candidates[np.argmin(errors(candidates, np.full_like(candidates, high)))])
+
     full_range = (min(histogram.low, 0.0), max(histogram.high, 0.0))
     # A module's own scale is float32: where next to nothing is lost, that decides.
     return min((full_range, (low, high)), key=lambda ends: _error_on_grid(x, count, module, *ends))
@@ -231,10 +242,12 @@ def weight_scales(module: WeightFakeQuant, weight: torch.Tensor, method: str) ->
             rows = rows[:, chosen.to(rows.device)]
         some = max(1, PIECE // rows.shape[1])
         best = torch.cat([_least_squares(r, t, module) for r, t in zip(rows.split(some), top.split(some))])
+
     # a channel of zeros still needs a positive scale of the layer's own size
     empty = top == 0
     if bool(empty.any()):
         best = torch.where(empty, best[~empty].mean() if bool((~empty).any()) else torch.ones_like(best), best)
+
     module.set_scale(best)
 
 
@@ -254,4 +267,5 @@ def _least_squares(rows: torch.Tensor, top: torch.Tensor, module: WeightFakeQuan
         error = np.einsum("rc,rc->r", q, q)
         better = error < least
         best, least = np.where(better, scale, best), np.where(better, error, least)
+
     return torch.from_numpy(best).to(top.device)

@@ -116,6 +116,7 @@ def rule_of(node: fx.Node) -> Rule | None:
     if getattr(node.target, "__name__", "") == "getitem":
         source = node.args[0]
         return _SHARE_SHAPE if isinstance(source, fx.Node) and rule_of(source) == _SHARE_SHAPE else None
+
     rule = RULES.get(node.target)
     if rule is None:
         return None
@@ -127,6 +128,7 @@ def rule_of(node: fx.Node) -> Rule | None:
         return None
     if rule.kind == "combine" and not all(isinstance(a, fx.Node) for a in node.args[:2]):
         return None  # a Python scalar has no tensor to quantize: the op stays a float island
+
     return rule
 
 
@@ -136,12 +138,14 @@ def weighted_class(node: fx.Node) -> str:
         return "linear"
     if node.target in CONV_TRANSPOSE:
         return "conv_transpose"
+
     if node.target is aten.convolution.default:
         if node.args[6]:
             return "conv_transpose"
         groups = int(node.args[8])
     else:
         groups = int(node.args[6]) if len(node.args) > 6 else 1
+
     weight = node.args[1].meta.get("val")
     return "depthwise" if groups > 1 and weight is not None and weight.shape[1] == 1 else "conv"
 
@@ -155,6 +159,7 @@ def _clamp_rule(node: fx.Node) -> Rule | None:
         return Rule("fuse", "activation", ceiling=float(high))
     if low == 0 and high is None:
         return Rule("fuse", "activation")
+
     return _ACT
 
 
@@ -162,6 +167,7 @@ def _pads_zero(node: fx.Node) -> bool:
     """Zero is on every grid; another fill value is not, and reflect or replicate only move values."""
     if node.target is aten.constant_pad_nd.default:
         return (node.args[2] if len(node.args) > 2 else 0) == 0
+
     mode = node.args[2] if len(node.args) > 2 else node.kwargs.get("mode", "constant")
     value = node.args[3] if len(node.args) > 3 else node.kwargs.get("value")
     return mode != "constant" or value in (None, 0, 0.0)

@@ -24,6 +24,7 @@ def is_table(node: fx.Node) -> bool:
     """
     if node.op != "call_function" or node.target is not aten.embedding.default:
         return False
+
     table, numbers = node.args[:2]
     value = node.meta.get("val")
     floating = isinstance(value, torch.Tensor) and value.is_floating_point()
@@ -39,6 +40,7 @@ def _from_input(value: object) -> bool:
                 return True
             visited.add(node)
             waiting += node.all_input_nodes
+
     return False
 
 
@@ -53,12 +55,14 @@ def lower_lookups(module: fx.GraphModule) -> None:
         fake = getattr(module, str(node.target)) if node.op == "call_module" else None
         if not isinstance(fake, WeightFakeQuant) or fake.numeric.kind == "float":
             continue
+
         stem = str(node.target)
         integers = f"{stem}_{fake.numeric.dtype}"
         if not hasattr(module, integers):
             module.register_buffer(integers, fake.integer(attribute(module, str(node.args[0].target))))
             shape = (-1, 1) if fake.axis is not None else ()
             module.register_buffer(f"{stem}_rows", fake.scale().detach().clone().reshape(shape))
+
         with graph.inserting_before(lookup):
             rows = graph.call_function(aten.embedding.default, (graph.get_attr(integers), numbers))
             scales = graph.get_attr(f"{stem}_rows")
@@ -66,6 +70,7 @@ def lower_lookups(module: fx.GraphModule) -> None:
                 scales = graph.call_function(aten.embedding.default, (scales, numbers))
             real = graph.call_function(aten.to.dtype, (rows, torch.float32))
             product = graph.call_function(aten.mul.Tensor, (real, scales))
+
         product.meta["val"] = lookup.meta.get("val")
         lookup.replace_all_uses_with(product)
         graph.erase_node(lookup)
