@@ -24,13 +24,16 @@ def further(extras: Mapping[str, Any], number_format: str) -> ET.Element | None:
         before, after = (words.finite(words.table(row).get(key)) for key in ("float", "quantized"))
         if before is None and after is None:
             continue
+
         metric = words.metric_of(words.table(row), name=name)
         lost = metric.drop(before, after) if before is not None and after is not None else None
         shown = [metric.format(value) for value in (before, after)]
         title_words = (w.upper() if w in _SHORT else w for w in words.line(name).split("_"))
         rows.append([" ".join(title_words), *shown, metric.format_drop(lost)])
+
     if not rows:
         return None
+
     table = page.table(["metric", "float", number_format, "drop"], rows, numeric=(1, 2, 3))
     return page.card("Further metrics", table, note="On the same samples; no gate looks at them.")
 
@@ -42,6 +45,7 @@ def confusion(extras: Mapping[str, Any], number_format: str) -> ET.Element | Non
     before, after = (_counts(matrices.get(key), labels) for key in ("float", "quantized"))
     if before is None or after is None:
         return None
+
     rows: list[list[Any]] = []
     for i, label in enumerate(labels or ()):
         cells = []
@@ -52,10 +56,12 @@ def confusion(extras: Mapping[str, Any], number_format: str) -> ET.Element | Non
                 else f"{words.plain(before_row)} → {words.plain(after_row)}"
             )
         rows.append([page.el("b", words.line(label)), *cells])
+
     heads = ["true class", *(f"seen as {words.line(label)}" for label in labels or ())]
     table = page.table(heads, rows, numeric=range(1, len(heads)))
     differs = f"where {number_format} differs, float → {number_format}"
     note = f"How many samples of each class were taken for which; {differs}."
+
     return page.card("Confusion", table, note=note)
 
 
@@ -64,10 +70,12 @@ def _counts(value: Any, labels: Any) -> list[list[float]] | None:
     size = len(labels) if isinstance(labels, list) else 0
     if not size or not isinstance(value, list) or len(value) != size:
         return None
+
     rows = []
     for row in value:
         numbers = [words.finite(cell) for cell in row] if isinstance(row, list) else []
         if len(numbers) != size or None in numbers:
             return None
         rows.append([number for number in numbers if number is not None])
+
     return rows

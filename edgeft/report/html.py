@@ -48,6 +48,7 @@ def document(parts: Sequence[Part]) -> str:
     """The page as HTML text; several parts follow an overview with a row each."""
     if len(parts) == 1:
         return page.document(parts[0].title, [*parts[0].boxes, el("footer", _FOOTER)])
+
     heads = ["", "", "metric, float → quantized", "drop", "speed over float", "size", "integer share"]
     rows = [[el("a", part.title, href=f"#part{i}"), *part.overview] for i, part in enumerate(parts)]
     children: list[Any] = [
@@ -59,6 +60,7 @@ def document(parts: Sequence[Part]) -> str:
         page.rename_ids(article, f"part{i}")
         article.set("id", f"part{i}")
         children.append(article)
+
     return page.document("edgeft report", [*children, el("footer", _FOOTER)])
 
 
@@ -108,6 +110,7 @@ def bundle_part(
         sections.training(extras.get("history"), head["metric"]),
         sections.provenance(report, manifest, run_summary, runtime),
     ]
+
     unit = head["unit"]
     where = f" on {head['where']}" if head["where"] and head["speedup"] is not None else ""
     overview = (
@@ -141,6 +144,7 @@ def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = 
         page.tile("training memory, peak", words.size(summary.get("peak_training_bytes")), took),
         cls="tiles",
     )
+
     rows = {key: summary.get(key) for key in ("float", "ptq", "quantized")}
     chart = sections.accuracy_chart(rows, metric, summary, number_format, ptq_only=words.origin(first) == "ptq")
     by_scheme = _schemes(schemes, metric)
@@ -158,6 +162,7 @@ def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = 
         page.card("Recipe", el("pre", el("code", recipe_text))) if recipe_text else None,
         page.card("Versions", page.facts(versions)) if versions else None,
     ]
+
     scores = f"{metric.format(before)} → {metric.format(after)}"
     overview = ("not exported", scores, lost, *[words.DASH] * 3)
     return Part(f"{name}, run", tuple(box for box in boxes if box is not None), overview)
@@ -167,6 +172,7 @@ def _schemes(schemes: Mapping[str, Mapping[str, Any]], metric: Metric) -> ET.Ele
     """The metric of each scheme as calibrated and, where a scheme's trained weights were taken, as trained."""
     if not schemes:
         return None
+
     labels = list(dict.fromkeys(label for row in schemes.values() for label, _ in words.quantized_rows(row)))
     cells = [
         [name, *(metric.format(dict(words.quantized_rows(row)).get(label)) for label in labels)]
@@ -174,4 +180,5 @@ def _schemes(schemes: Mapping[str, Mapping[str, Any]], metric: Metric) -> ET.Ele
     ]
     notes = [el("p", f"{name}: {why}", cls="muted") for name, row in schemes.items() if (why := words.why_ptq(row))]
     table = page.table(["scheme", *labels], cells, numeric=range(1, len(labels) + 1))
+
     return el("div", el("h3", "by scheme"), table, *notes)

@@ -26,6 +26,7 @@ def render(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, strict: 
         for gate in _gates(result):
             _case(suite, f"edgeft.{target}", gate, strict, words.number_format(result))
         _count(suite)
+
     _count(root)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
@@ -35,6 +36,7 @@ def _gates(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     if "gates" in result:
         nothing = {"name": "gates", "verdict": FAIL, "why": "nothing was measured"}
         return words.in_reading_order(result["gates"]) or [nothing]
+
     measured = words.finite(result.get("p50_ms") or result.get("min_ms")) is not None
     alone = PASS if measured else FAIL  # one artifact has nothing to regress against: measuring it is all
     return [{"name": "bench", "verdict": result.get("verdict") or alone, "why": words.slowdown(result)}]

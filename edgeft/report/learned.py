@@ -38,6 +38,7 @@ def render(result: Mapping[str, Any]) -> str:
         el("h1", "What was learned", " ", page.badge(result["verdict"], big=True)),
         el("p", words.line(result["why"])),
     )
+
     tiles = el(
         "div",
         page.tile(f"{result['metric']}, new samples held out", _arrow(new, metric), f"{new['n']} samples"),
@@ -54,8 +55,10 @@ def render(result: Mapping[str, Any]) -> str:
         (old, "Reference samples of what the model knew", "what gets worse here is forgotten"),
     ):
         boxes.append(_classes(table, title, note, metric) if table else None)
+
     facts = {key: result[key] for key in _FACTS if result.get(key) not in (None, [])}
     boxes.append(page.card("About", page.facts({"in use": state_text, **facts})))
+
     return page.document(
         "What was learned", [*(box for box in boxes if box is not None), el("footer", "Written by edgeft.")]
     )
@@ -84,6 +87,7 @@ def _classes(table: Mapping[str, Any], title: str, note: str, metric: Metric) ->
     rows = words.table(table.get("per_class"))
     if not rows:
         return None
+
     cells = [
         (
             words.line(label),
@@ -118,6 +122,7 @@ def _bars(rows: Mapping[str, Any]) -> ET.Element:
         for key, at, colour in (("before", top + 2, "var(--muted)"), ("after", top + 11, "var(--quantized)")):
             size = max(1.0, _BAR * float(row[key]))
             svg.append(el("rect", x=str(_LEFT), y=str(at), width=f"{size:.1f}", height="8", fill=colour))
+
         svg.append(
             el(
                 "text",
@@ -128,4 +133,5 @@ def _bars(rows: Mapping[str, Any]) -> ET.Element:
                 fill="currentColor",
             )
         )
+
     return svg

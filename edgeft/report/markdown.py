@@ -38,6 +38,7 @@ def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
         speed = words.figure(head["speedup"], "ratio")
         if head["where"] and speed != words.DASH:
             speed += f" ({'advisory, ' if 'latency' in advisory else ''}{_escape(head['where'])})"
+
         share = words.figure(head["int8_share"], "fraction") + (" (advisory)" if "integer" in advisory else "")
         bytes_ = f"{words.size(head['float_bytes'])} → {words.size(head['quantized_bytes'])}"
         scores = f"{words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}"
@@ -53,9 +54,11 @@ def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
                 optional = "" if gate.get("required", True) or gate["verdict"] == UNVERIFIED else " (not required)"
                 why = _escape(gate.get("why") or "no reason was recorded")
                 notes.append(f"- **{target}**: {_escape(words.title(gate))} **{gate['verdict']}**{optional}: {why}")
+
         shown = [g for g in gates if g.get("verdict") in (FAIL, INCONCLUSIVE)]
         if (slow_note := slower.sentence(report)) and not slower.told(shown):
             notes.append(f"- **{target}**: {_escape(slow_note)}")
+
     rank = {UNVERIFIED: 0, FAIL: 1, INCONCLUSIVE: 2}
     notes.sort(key=lambda note: next((r for v, r in rank.items() if f"**{v}**" in note), 9))
     return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
@@ -71,16 +74,19 @@ def _bench(result: Mapping[str, Any], title: str) -> str:
         _escape(words.slowdown(result)),
         "",
     ]
+
     shown = [(key[:-3], words.figure(result[key], "ms")) for key in words.PERCENTILES if result.get(key) is not None]
     if rows := words.latencies(result):
         heads, *body = rows
         lines += [_row(heads), _row(["---"] + ["---:"] * (len(heads) - 1)), *map(_row, body)]
     elif shown:
         lines += [_row([k for k, _ in shown]), _row(["---:"] * len(shown)), _row([v for _, v in shown])]
+
     if result.get("notes"):
         lines += ["", *(f"- {_escape(note)}" for note in result["notes"])]
     if rate_text := words.control_rate(result):
         lines += ["", _escape(rate_text)]
+
     return "\n".join(lines).rstrip() + "\n"
 
 

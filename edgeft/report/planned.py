@@ -17,6 +17,7 @@ def card(plan: Any, metric: Metric) -> ET.Element | None:
     rows = [row for row in plan.get("layers") or () if isinstance(row, Mapping)]
     if not plan or not rows:
         return None
+
     points = [p for p in plan.get("curve") or () if isinstance(p, Mapping)]
     learned = [row for row in rows if words.finite(row.get("values"))]
     of = f" of a budget of {words.size(plan.get('budget'))}" if plan.get("budget") else ""
@@ -25,6 +26,7 @@ def card(plan: Any, metric: Metric) -> ET.Element | None:
         f"{words.size(plan.get('full_bytes'))}, the head alone {words.size(plan.get('head_bytes'))}. "
         f"{len(learned)} of {len(rows)} layers are trainable besides the head."
     )
+
     cells = [
         [words.line(row.get("layer")), _what(row), words.plain(row.get("values")), words.size(row.get("bytes"))]
         for row in learned
@@ -44,6 +46,7 @@ def card(plan: Any, metric: Metric) -> ET.Element | None:
         ],
         numeric=(1, 2, 3),
     )
+
     picture = _layers(rows) if plots.available() else None
     return page.card(
         "Trainable parameters",
@@ -79,6 +82,7 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> ET.Element | None:
         step = max(1, len(rows) // 12)
         below.set_xticks(list(at)[::step], [str(i + 1) for i in at][::step])
         figure.legend(loc="outside upper right", ncols=2)
+
     return out[0]
 
 
@@ -90,6 +94,7 @@ def _curve(points: Sequence[Mapping[str, Any]], metric: str) -> ET.Element | Non
     ]
     if len(curve_points) < 2:
         return None
+
     with plots.canvas("planned-curve", plots.NARROW, 3.0) as (figure, out):
         axes = figure.subplots()
         axes.grid(True, axis="y")
@@ -105,9 +110,11 @@ def _curve(points: Sequence[Mapping[str, Any]], metric: str) -> ET.Element | Non
                 fontsize=8,
                 ha="center",
             )
+
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.margins(x=0.15, y=0.2)
         axes.set_xlabel("memory of a training step, MB")
         axes.set_ylabel(words.line(metric))
+
     return out[0]

@@ -19,14 +19,17 @@ def encode(image: np.ndarray) -> bytes:
     pixels = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
+
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in _COLOUR_TYPE or not pixels.size:
         raise ValueError(f"not an image of uint8 pixels: shape {np.shape(image)}, dtype {np.asarray(image).dtype}")
+
     height, width, channels = pixels.shape
     rows = np.ascontiguousarray(pixels).reshape(height, width * channels)
     # Filter 2 ("up") stores the difference to the row above: photographs compress a third better than unfiltered.
     above = np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
     filtered = np.concatenate([np.full((height, 1), 2, np.uint8), rows - above], axis=1)
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPE[channels], 0, 0, 0)
+
     return b"".join(
         [
             b"\x89PNG\r\n\x1a\n",

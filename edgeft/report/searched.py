@@ -15,10 +15,12 @@ def card(runtime: Any) -> ET.Element | None:
     tried = [trial for trial in search.get("tried") or () if isinstance(trial, Mapping)]
     if not tried:
         return None
+
     rows = [
         [changes(trial.get("change")), words.line(trial.get("verdict")), words.line(trial.get("why"))]
         for trial in tried
     ]
+
     final = words.finite(words.table(search.get("final")).get("speedup"))
     gain = f"{final:.2f}x as fast as with the options before, " if final else ""
     margin = words.finite(search.get("margin_pct"))

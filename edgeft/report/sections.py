@@ -64,6 +64,7 @@ def tiles(head: Mapping[str, Any], extras: Mapping[str, Any]) -> ET.Element:
     spread = words.interval(head["ci95"], unit, drop=True)
     lost = f"drop {words.change(head['drop'], unit)} {spread}".strip() if head["drop"] is not None else ""
     smaller = f"{head['size_ratio']:.2f}× smaller" if head["size_ratio"] else ""
+
     return el(
         "div",
         page.tile(
@@ -109,8 +110,10 @@ def gates(report: Mapping[str, Any], number_format: str) -> ET.Element:
                 optional + str(gate.get("why") or ""),
             ]
         )
+
     if not rows:
         return page.card("Gates", el("p", "Nothing was measured."))
+
     heads = ["", "gate", "float", number_format, "drop [95 %]", "limit", "n", "why"]
     return page.card("Gates", page.table(heads, rows, numeric=(2, 3, 4, 5, 6), why=7))
 
@@ -123,6 +126,7 @@ def accuracy_chart(
     names = {"float": "float", "ptq": calibrated, "quantized": trained}
     if ptq_only:
         names = {"float": "float", "quantized": calibrated}
+
     chart_rows = [(text, words.finite(rows.get(key)), metric.format(rows.get(key)), key) for key, text in names.items()]
     level = words.finite(run.get("chance"))
     chart = None
@@ -130,10 +134,12 @@ def accuracy_chart(
         name = words.line(run.get("chance_is") or metric.chance)
         mark = (f"{name} {metric.format(level)}", level) if level is not None else None
         chart = plots.figures("accuracy", chart_rows, mark)
+
     if all(value is None for _, value, _, _ in chart_rows):
         chart = el("p", "Not measured.")
     if chart is None:
         chart = page.table(["", metric.name], [[text, shown] for text, _, shown, _ in chart_rows], numeric=(1,))
+
     return el("div", el("h3", metric.name), chart, cls="half")
 
 
@@ -147,6 +153,7 @@ def accuracy_and_size(
         "quantized": head["quantized"] if head["quantized"] is not None else run.get("quantized"),
         **{k: v for k, v in _table(extras.get("rows")).items() if words.finite(v) is not None},
     }
+
     ptq_only = _table(manifest.get("provenance")).get("method") == "ptq"
     accuracy = accuracy_chart(rows, head["metric_record"], run, head["format"], ptq_only=ptq_only)
     sizes = [
@@ -158,6 +165,7 @@ def accuracy_and_size(
     files = size if size is not None else page.table(["", "size"], [[a, c] for a, _, c, _ in sizes], numeric=(1,))
     spread = [el("h3", f"drop of {head['metric']} with its 95 % interval"), lost] if lost is not None else []
     right = el("div", el("h3", "model files"), files, *spread, cls="half")
+
     return page.card("Accuracy and size", el("div", accuracy, right, cls="two"))
 
 
@@ -166,6 +174,7 @@ def latency(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mapping[
     clean = {k: [v for v in map(words.finite, _list(samples.get(k))) if v is not None] for k in ("float", "quantized")}
     if not any(clean.values()):
         return None
+
     rows = [
         [label, *(f"{v:.4g}" for v in (min(values), *np.percentile(values, [50, 90, 95]))), len(values)]
         for label, values in (("float", clean["float"]), (head["format"], clean["quantized"]))
@@ -179,6 +188,7 @@ def latency(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mapping[
     pair = f"float and {head['format']} interleaved in one process"
     note = f"{where}Each measurement is one run or the mean of a few, {pair}."
     rate_text = words.control_rate(_table(report.get("rate")))
+
     return page.card(
         "Latency",
         el("p", el("b", rate_text)) if rate_text else None,
@@ -193,6 +203,7 @@ def per_class(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mappin
     worst = report.get("worst_class")
     if not table and not worst:
         return None
+
     unit = head["unit"]
     note = ""
     if isinstance(worst, Mapping):
@@ -201,20 +212,24 @@ def per_class(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mappin
         note = f"Worst class: {words.line(worst.get('label', '?'))}, {worst_text}, {by}."
     elif worst:
         note = f"Worst class: {words.line(worst)}."
+
     rows = []
     for label, row in table.items():
         lost = words.drop_of(row, head["metric_record"])
         scores = [words.figure(row.get(key), unit) for key in ("float", "quantized")]
         rows.append((lost, [label, *scores, words.change(lost, unit), words.plain(row.get("n"))]))
+
     rows.sort(key=lambda r: -r[0] if r[0] is not None else 1e9)
     full = (
         page.table(["class", "float", head["format"], "drop", "n"], [r for _, r in rows], numeric=(1, 2, 3, 4))
         if rows
         else None
     )
+
     chart = plots.per_class(table, head["metric_record"], head["format"]) if table and plots.available() else None
     if chart is not None and full is not None:
         full = page.details(f"all {len(rows)} classes as a table", full)
+
     return page.card("Per class", chart, full, note=note)
 
 
@@ -238,16 +253,20 @@ def samples(extras: Mapping[str, Any], number_format: str) -> ET.Element | None:
                 cls="sample differ" if differ else "sample",
             )
         )
+
     if not figures:
         return None
+
     note = "The label in bold, then both decisions; a wrong one is red, and a red frame marks where they differ."
     if not any(s.get("judged", True) for s in _list(extras.get("samples")) if isinstance(s, Mapping)):
         note = (
             "The recorded value in bold, then both answers; a red frame marks where they differ beyond the tolerance."
         )
+
     wide = any(s.get("wide") for s in _list(extras.get("samples")) if isinstance(s, Mapping))
     if wide:
         note += " What was found is framed in colour, what is truly there in dashed white."
+
     return page.card("Samples", el("div", *figures, cls="samples wider" if wide else "samples"), note=note)
 
 
@@ -259,6 +278,7 @@ def _picture(sample: Mapping[str, Any]) -> ET.Element:
             return el("img", src=png.data_uri(np.asarray(image), longest), alt="sample")
         except ValueError:
             return el("div", f"a sample of shape {np.shape(image)}", cls="text muted")
+
     return el("div", str(sample.get("text") or "(nothing to draw)"), cls="text")
 
 
@@ -266,6 +286,7 @@ def layers(extras: Mapping[str, Any]) -> ET.Element | None:
     rows = [r for r in _list(extras.get("layer_error")) if isinstance(r, Mapping)]
     if not rows:
         return None
+
     rows.sort(key=lambda r: value if (value := words.finite(r.get("sqnr_db"))) is not None else float("inf"))
     keys = list(dict.fromkeys(["name", "sqnr_db", *(str(k) for row in rows for k in row)]))
     cells = [[words.cell(r.get(k)) for k in keys] for r in rows]
@@ -276,6 +297,7 @@ def layers(extras: Mapping[str, Any]) -> ET.Element | None:
         "The noise that quantization adds to each layer's output (or input), in decibels below its signal: 20 dB is a "
         f"tenth. The names are patterns that quantize.keep_float takes.{shown}"
     )
+
     return page.card(
         "Quantization error by layer",
         chart,
@@ -290,8 +312,10 @@ def integer(head: Mapping[str, Any], extras: Mapping[str, Any], runtime: Mapping
     ops = _table(stored.get("float_ops"))
     if share is None and not ops:
         return None
+
     width = 100 * min(max(share or 0.0, 0.0), 1.0)
     engine = words.line(runtime.get("name") or "the runtime")
+
     if ops:
         chips = el(
             "ul", *(el("li", el("code", words.line(op)), f" × {words.plain(n)}") for op, n in ops.items()), cls="plain"
@@ -302,6 +326,7 @@ def integer(head: Mapping[str, Any], extras: Mapping[str, Any], runtime: Mapping
             "p",
             "No computing op stayed float." if "float_ops" in stored else "Which ops stayed float was not recorded.",
         )
+
     return page.card(
         "Integer share",
         el(
@@ -318,10 +343,12 @@ def training(history: Any, metric: str) -> ET.Element | None:
     rows = [r for r in _list(history) if isinstance(r, Mapping)]
     if not rows:
         return None
+
     chart = plots.curves(rows, metric) if plots.available() else None
     keys = list(dict.fromkeys(str(k) for row in rows for k in row))[:10]
     cells = [[words.cell(r.get(k)) for k in keys] for r in rows[-200:]]
     table = page.table(keys, cells)
+
     return page.card("Training", chart, page.details("as a table", table) if chart is not None else table)
 
 
@@ -351,6 +378,7 @@ def provenance(
         f"{len(rows)} files with their digests", page.table(["file", "size", "sha256"], rows, numeric=(1,))
     )
     provenance_card = page.details("how it was made: recipe, data, run", page.facts(origin)) if origin else None
+
     return page.card("Fingerprint and versions", columns, provenance_card, listing if rows else None)
 
 

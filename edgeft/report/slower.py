@@ -28,6 +28,7 @@ def sentence(report: Mapping[str, Any]) -> str:
         {op: int(count) for op, count in counts.items() if count is not None},
         [words.line(pattern) for pattern in keep_float] if isinstance(keep_float, (list, tuple)) else (),
     )
+
     speed = words.figure(latency.get("speedup"), "ratio")
     return f"{words.number_format(report)} is slower than float{place}: {speed} its speed; {todo}."
 

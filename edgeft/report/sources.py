@@ -25,6 +25,7 @@ def read(path: Path) -> html.Part:
         return of_run(path)
     if (path / "history.jsonl").is_file() or (path / "accepted").is_dir():
         return trend.part(path)
+
     raise RunError(
         "neither a bundle (manifest.json), a finished run (summary.json) nor a store of baselines (history.jsonl)",
         where=str(path),
@@ -41,6 +42,7 @@ def of_bundle(opened: Bundle) -> html.Part:
     extras = {"samples": samples(opened, report)}
     details = report.get("details")
     summary = details.get("summary") if isinstance(details, dict) else None
+
     return html.bundle_part(report, opened.manifest, summary if isinstance(summary, dict) else None, extras)
 
 
@@ -56,6 +58,7 @@ def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
         before = [row.get("float") if isinstance(row, dict) else None for row in recorded]
     else:
         before = [_said(row) for row in _decoded(opened, raws, _baseline(opened, stored))]
+
     entries = []
     judged = opened.task.discrete
     for number, raw in enumerate(raws):
@@ -69,6 +72,7 @@ def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
                 "quantized": after[number] if number < len(after) else None,
             }
         )
+
     return entries
 
 
@@ -89,6 +93,7 @@ def history(path: Path) -> list[dict[str, Any]]:
             continue
         if isinstance(row, dict):
             rows.append(row)
+
     return rows
 
 
@@ -122,6 +127,7 @@ def _label(opened: Bundle, stored: dict[str, np.ndarray], number: int) -> str:
         return str(names[number])
     if targets is None or number >= len(targets) or np.ndim(targets[number]):
         return ""
+
     value = targets[number]
     is_class = np.asarray(value).dtype.kind in "iu" and 0 <= int(value) < len(opened.labels)
     return opened.labels[int(value)] if is_class else str(value)
@@ -134,6 +140,8 @@ def _object(path: Path, error: type[BundleError] | type[RunError]) -> dict[str, 
         raise error(f"has no {path.name}", where=str(path.parent), remedy="export it again") from missing
     except (OSError, ValueError, RecursionError) as broken:
         raise error(f"cannot be read ({broken})", where=str(path)) from broken
+
     if not isinstance(value, dict):
         raise error("is not a JSON object", where=str(path))
+
     return value

@@ -55,18 +55,22 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
     lines += [f"  {text}" for text in table([], rows)]
     if rate_text := words.control_rate(words.table(value.get("rate"))):
         lines.append(f"  {rate_text}")
+
     lines += [
         "",
         *(f"  {text}" for text in gates(value.get("gates") or (), head["format"], color=color)),
         "",
         words.sentence(value),
     ]
+
     lines += [slow_note] if (slow_note := slower.sentence(value)) and not slower.told(value.get("gates")) else []
     lines += [f"warning: {words.line(warning)}" for warning in value.get("warnings") or ()]
     if notes := words.table(value.get("data")).get("notes"):
         lines.append(f"data: {words.line(notes[0])}")
+
     if value.get("path"):
         lines.append(f"bundle: {words.line(value['path'])}")
+
     return "\n".join(lines)
 
 
@@ -75,6 +79,7 @@ def gates(values: Sequence[Mapping[str, Any]], number_format: str, *, color: boo
     ordered = words.in_reading_order(values)
     if not ordered:
         return ["no gate measured anything"]
+
     rows = []
     for gate in ordered:
         unit = words.unit_of(gate)
@@ -92,6 +97,7 @@ def gates(values: Sequence[Mapping[str, Any]], number_format: str, *, color: boo
                 words.count(gate.get("n")),
             )
         )
+
     lines = table(("verdict", "gate", "float", number_format, "drop [95 %]", "limit", "n"), rows, right=(2, 3, 4, 5, 6))
     out = [lines[0]]
     for gate, text in zip(ordered, lines[1:]):
@@ -99,6 +105,7 @@ def gates(values: Sequence[Mapping[str, Any]], number_format: str, *, color: boo
         out.append(_paint(verdict, color) + text[len(verdict) :])
         if gate.get("verdict") != PASS and gate.get("why"):
             out.append(f"    {words.line(gate['why'])}")
+
     return out
 
 
@@ -124,12 +131,15 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
         sentence = words.sentence(value)
         if value.get("verdict") != PASS or "Not verified" in sentence:
             notes.append(f"{target}: {sentence}")
+
         if slow_note := slower.sentence(value):
             notes.append(f"{target}: {slow_note}")
+
     heads = ("verdict", "target", f"float → {words.common_format(values)}", "speed", "size", "integer share")
     lines = table(heads, rows, right=(2, 3, 4, 5))
     verdicts = [words.line(value.get("verdict") or "no verdict") for value in values]
     painted = [_paint(verdict, color) + text[len(verdict) :] for verdict, text in zip(verdicts, lines[1:])]
+
     return "\n".join([lines[0], *painted, *([""] if notes else []), *notes])
 
 
@@ -157,8 +167,10 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
     policy = summary.get("policy") or "full"
     how = f" ({words.line(policy)})" if policy != "full" else ""
     lines.append(f"{learned} of {total} parameters updated{how}; {took}, peak {peak}")
+
     if folder:
         lines.append(f"run: {words.line(folder)}")
+
     return "\n".join(lines)
 
 
@@ -175,6 +187,7 @@ def bench(result: Mapping[str, Any], *, color: bool = False) -> str:
             (key[:-3], words.figure(result[key], "ms")) for key in words.PERCENTILES if result.get(key) is not None
         ]
         lines += [f"  {text}" for text in table([], shown, right=(1,))]
+
     lines += [f"note: {words.line(note)}" for note in result.get("notes") or []]
     return "\n".join([*lines, *([rate_text] if rate_text else [])])
 
@@ -203,6 +216,7 @@ def doctor(examination: Mapping[str, Any], *, color: bool = False) -> str:
     lines += [*_marked(rows, color), "", "packages"]
     here = [(p["name"], p["version"]) for p in examination["packages"] if p["version"]]
     lines += [f"  {text}" for text in table([], here)]
+
     return "\n".join(lines)
 
 
@@ -211,6 +225,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequenc
     cells = [[words.line(cell) for cell in row] for row in ([heads, *rows] if heads else rows)]
     if not cells:
         return []
+
     widths = [max(_width(row[i]) for row in cells) for i in range(len(cells[0]))]
     out = []
     for row in cells:
@@ -219,6 +234,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequenc
             for i, (cell, width) in enumerate(zip(row, widths))
         ]
         out.append("  ".join(padded).rstrip())
+
     return out
 
 

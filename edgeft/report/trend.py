@@ -26,12 +26,14 @@ def part(root: Path) -> html.Part:
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in store.history(root):
         groups.setdefault((words.line(line.get("key") or "?"), words.line(line.get("host") or "?")), []).append(line)
+
     if not groups:
         raise RunError(
             "holds no comparison yet",
             where=str(root / "history.jsonl"),
             remedy="edgeft bench BUNDLE --accept, and later edgeft bench BUNDLE",
         )
+
     several = {key for key, _ in groups if sum(key == key_of_other for key_of_other, _ in groups) > 1}
     boxes = [
         el(
@@ -44,6 +46,7 @@ def part(root: Path) -> html.Part:
     latest = [lines[-1] for lines in groups.values()]
     slower = sum(line.get("verdict") == "fail" for line in latest)
     summary = f"{len(groups)} models, {slower} slower at the last comparison"
+
     return html.Part("Latency over time", tuple(boxes), ("", summary, *[words.DASH] * 4))
 
 
@@ -62,12 +65,14 @@ def _card(lines: Sequence[Line], host: str, number: int) -> ET.Element:
         ]
         for line in reversed(recent)
     ]
+
     heads = ["at (UTC)", "verdict", "change", "99 %", "tolerance", "float", "old", "new", "bundle"]
     table = page.table(heads, rows, numeric=(2, 3, 4, 5, 6, 7))
     note = f"{words.line(last.get('backend') or '?')}{', machine ' + host if host else ''}. "
     note += "Above 0 the new artifact is slower than its baseline of that time; bars are the 99 % intervals."
     note += f" The newest {_MOST} of {len(lines)}." if len(lines) > _MOST else ""
     chart = chart_of(recent, number) if plots.available() and len(recent) > 1 else None
+
     return page.card(title, chart, page.details("as a table", table) if chart is not None else table, note=note)
 
 
@@ -81,6 +86,7 @@ def chart_of(lines: Sequence[Line], number: int = 0) -> ET.Element | None:
     ]
     if not changes:
         return None
+
     timed = any(words.finite(line.get("p50_ms")) is not None for line in lines)
     with plots.canvas(f"trend{number}", plots.WIDE, 4.4 if timed else 2.4) as (figure, out):
         grid = figure.subplots(2 if timed else 1, 1, squeeze=False, sharex=True)
@@ -128,6 +134,7 @@ def chart_of(lines: Sequence[Line], number: int = 0) -> ET.Element | None:
         bottom.set_xticks(list(shown), [words.line(lines[i].get("at") or "")[:10] for i in shown])
         for height in grid[:, 0]:
             height.tick_params(axis="y", labelcolor=plots.MUTED, labelsize=9)
+
     return out[0]
 
 

@@ -63,6 +63,7 @@ def metric_of(*documents: Mapping[str, Any] | None, name: Any = None) -> Metric:
     for document in documents:
         if (record := from_dict(table(document).get("metric_record"))) is not None:
             return replace(record, name=line(record.name), unit=line(record.unit), chance=line(record.chance))
+
     names = [name, *(table(document).get("metric") for document in documents)]
     text = next((line(value) for value in names if isinstance(value, str) and value), "metric")
     return tasks.metric_named(text) or Metric(text)
@@ -77,6 +78,7 @@ def origin(row: Mapping[str, Any]) -> str:
         return ""
     if row.get("method") in ("qat", "ptq"):
         return str(row["method"])
+
     return "ptq" if row.get("best_epoch") == 0 else "qat"
 
 
@@ -91,6 +93,7 @@ def why_ptq(row: Mapping[str, Any]) -> str:
     """Why the calibrated weights stand although QAT was run; "" where they do not, or it was not run."""
     if origin(row) != "ptq" or "updated_parameters" not in row:
         return ""
+
     return line(
         row.get("why")
         or "QAT did not improve on PTQ, so the PTQ model is used: no epoch was better on the validation split"
@@ -128,9 +131,11 @@ def count(value: Any) -> str:
     number = finite(value)
     if not number:
         return DASH
+
     for suffix, factor in (("G", 1e9), ("M", 1e6)):
         if number >= factor:
             return f"{number / factor:.3g} {suffix}"
+
     return plain(number)
 
 
@@ -141,6 +146,7 @@ def duration(value: Any) -> str:
         return DASH
     if number < 60:
         return f"{number:.3g} s"
+
     minutes, seconds = divmod(round(number), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
@@ -157,6 +163,7 @@ def limit(gate: Mapping[str, Any]) -> str:
         return f"≥ {figure(value, unit)}"
     if name == "latency" and unit == "ratio":
         return f"≥ {figure(value, unit)}"
+
     return f"≤ {figure(value, unit)}"
 
 
@@ -178,9 +185,11 @@ def compiler_rows(compiler: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(what, figure, remark) of what a vendor's compiler made of the model, [] where none ran."""
     if not compiler:
         return []
+
     name = f"{line(compiler.get('name') or '?')} {line(compiler.get('version') or '')}".strip()
     if not compiler.get("accepted"):
         return [(name, "refused", line(compiler.get("refusal") or ""))]
+
     ops, macs = (finite(compiler.get(f"coverage_{kind}")) for kind in ("ops", "macs"))
     left = ", ".join(line(op) for op in compiler.get("fallback") or ())
     coverage = f"{figure(macs, 'fraction')} of the MACs, {figure(ops, 'fraction')} of the operations"
@@ -195,6 +204,7 @@ def compiler_rows(compiler: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             f"{key[:-6].upper()} {size(finite(value))}" for key, value in estimate.items() if key.endswith("_bytes")
         ]
         rows.append(("vendor's estimate", ", ".join(parts), "of the compiler, not measured"))
+
     return rows
 
 
@@ -217,15 +227,18 @@ def sentence(report: Mapping[str, Any]) -> str:
         text = f"Too noisy to judge: {names(INCONCLUSIVE) or 'the measurement'}."
     else:
         text = "No verdict."
+
     if open_gates := names(UNVERIFIED):
         text += f" Not verified here: {open_gates}."
     commands = [line(g["remedy"]) for g in gates if g.get("verdict") == UNVERIFIED and g.get("remedy")]
     if commands:
         text += f" To verify it: `{commands[0]}`, then export again."
+
     if advisory := names(ADVISORY):
         text += f" Advisory only: {advisory}."
     if recorded := [line(g.get("name", "?")) for g in gates if g.get("recorded")]:
         text += f" Recorded, not measured here: {', '.join(dict.fromkeys(recorded))}."
+
     return text
 
 
@@ -241,6 +254,7 @@ def headline(report: Mapping[str, Any]) -> dict[str, Any]:
     metric = metric_of(report, name=accuracy.get("metric") or "accuracy")
     latency, bytes_ = table(report.get("latency")), table(report.get("size"))
     before, after = finite(bytes_.get("float_bytes")), finite(bytes_.get("quantized_bytes"))
+
     return {
         "metric": metric.name,
         "metric_record": metric,
@@ -305,9 +319,11 @@ def control_rate(result: Mapping[str, Any]) -> str:
     """
     if "rate_hz" not in result:
         return ""
+
     hertz, calls = finite(result.get("rate_hz")), plain(result.get("samples"))
     if hertz is None:
         return f"Control rate: unknown, {calls} calls are too few for a p99."
+
     where = f", on the {line(result['where'])}" if result.get("where") else ""
     p99 = f"p99 {figure(result.get('p99_ms'), 'ms')} of {calls}{where}"
     return f"Control rate: {plain(hertz, 3)} Hz is what 99 of 100 calls keep up with ({p99})."
@@ -317,6 +333,7 @@ def latencies(result: Mapping[str, Any]) -> list[list[str]]:
     """The percentiles of a comparison, a head and a row for each of float, old and new; [] of one artifact alone."""
     if not any(result.get(f"old_{key}") is not None for key in PERCENTILES):
         return []
+
     sides = [("float", "float_"), ("old", "old_"), ("new", "")]
     keys = [key for key in PERCENTILES if any(result.get(f"{prefix}{key}") is not None for _, prefix in sides)]
     rows = [[name, *(figure(result.get(prefix + key), "ms") for key in keys)] for name, prefix in sides]
@@ -329,10 +346,12 @@ def slowdown(result: Mapping[str, Any]) -> str:
     if estimate is None:
         middle = figure(result.get("p50_ms"), "ms")
         return f"Median {middle} of {plain(result.get('samples'))} runs ({line(result.get('clock') or 'wall')} clock)."
+
     direction = "slower" if estimate > 0 else "faster"
     text = f"{abs(estimate):.2f} % {direction}"
     if spread is not None:
         text += f", 99 % interval [{spread[0]:+.2f}, {spread[1]:+.2f}] %"
+
     if (tolerance := finite(result.get("tolerance_pct"))) is not None:
         text += f", tolerance {tolerance:g} %"
     text += f" ({plain(result.get('samples'))} samples, {line(result.get('clock') or 'wall')} clock"
