@@ -40,4 +40,5 @@ def versions(recipe: Recipe, plugins: Iterable[Backend] = ()) -> dict[str, str]:
             table[package] = version(package)
         except PackageNotFoundError:
             continue
+
     return table
