@@ -15,6 +15,7 @@ def show(raw: Any) -> dict[str, Any]:
     if isinstance(raw, Mapping):
         images = [v for v in raw.values() if "image" in show(v)]
         return {"image": images[0]} if images else {"text": ", ".join(f"{k} {_words(v)}" for k, v in raw.items())}
+
     return {"text": _words(raw)}
 
 

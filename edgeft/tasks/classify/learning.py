@@ -34,6 +34,7 @@ def replace_head(module: nn.Module, head: str, n_classes: int) -> None:
         old = module.get_submodule(head)
     except AttributeError as error:
         raise ModelError(f"has no layer {head!r}", where=type(module).__name__) from error
+
     new: nn.Module
     if isinstance(old, nn.Linear):
         new = nn.Linear(old.in_features, n_classes, old.bias is not None, old.weight.device, old.weight.dtype)
@@ -44,6 +45,7 @@ def replace_head(module: nn.Module, head: str, n_classes: int) -> None:
             f"the classifier {head!r} is a {type(old).__name__}, expected a linear layer or a 1x1 convolution",
             where=type(module).__name__,
         )
+
     parent, _, leaf = head.rpartition(".")
     setattr(module.get_submodule(parent), leaf, new.train(old.training))
 
@@ -61,6 +63,7 @@ def loss(
     """
     if weights is None:
         return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+
     losses = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
     return (losses * weights.to(losses)[targets]).mean()
 
@@ -86,8 +89,10 @@ def distill(
         log_target=True,
     )
     soft = soft * temperature**2
+
     if weight >= 1 or targets is None:
         return soft
+
     return weight * soft + (1 - weight) * loss(student, targets)
 
 

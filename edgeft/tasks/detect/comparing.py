@@ -55,6 +55,7 @@ def compare(first: Outputs, second: Outputs, steps: Steps | None = None) -> Deci
         if not len(expected.kind) and not len(shown.kind):
             rows.append((sample, True, expected.hidden, True))
             continue
+
         partner = _partners(expected, shown)
         rows += [
             (sample, at >= 0, margin, _scored_clearly(score))
@@ -64,6 +65,7 @@ def compare(first: Outputs, second: Outputs, steps: Steps | None = None) -> Deci
         rows += [(sample, False, shown.margin[k], _scored_clearly(shown.score[k])) for k in alone]
 
     samples, equal, margins, counted = zip(*rows) if rows else ((), (), (), ())
+
     return Decisions(
         np.array(samples, np.int64), np.array(equal, bool), np.array(margins, np.float64), np.array(counted, bool)
     )
@@ -83,6 +85,7 @@ def _partners(first: Boxes, second: Boxes) -> np.ndarray:
         if shared.shape[1] and shared[row, best] >= SAME_IOU:
             partner[row] = best
             shared[:, best] = 0
+
     return partner
 
 
@@ -99,6 +102,7 @@ def _units(pyramid: list[Level], steps: Steps | None) -> np.ndarray:
     for level in pyramid:
         unit = 1.0 if steps is None else float(np.max(steps[level.name]))
         parts.append(np.full(level.logits.shape[2] * level.logits.shape[3], unit))
+
     return np.concatenate(parts)
 
 
@@ -119,6 +123,7 @@ def _boxes(pyramid: list[Level], i: int, units: np.ndarray) -> Boxes:
     if logits.shape[1] > 1:
         second = np.partition(logits[at[shown]], -2, axis=1)[:, -2]
         margin = np.minimum(margin, (score[shown] - second) / unit[shown])
+
     visible = np.flatnonzero(score >= _FLOOR - np.max(unit, initial=0.0))
     margin = np.minimum(margin, _contested(place, kind, score, unit, shown, visible))
     gap = ((_FLOOR - score[hidden]) / unit[hidden]).min(initial=NEAR / float(units.max()))
@@ -152,4 +157,5 @@ def _contested(
     gap = np.where(by_box, np.where(shared < NMS_IOU + CLOSE, 0.0, ahead), -np.inf).max(axis=0, initial=-np.inf)
     suppressed = np.where(np.isfinite(gap), gap, 0.0)[None]
     limit(earlier & ~survives & (shared > NMS_IOU - CLOSE), np.broadcast_to(suppressed, ahead.shape))
+
     return margin

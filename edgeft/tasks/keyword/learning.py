@@ -38,6 +38,7 @@ def outputs(dataset: Any) -> int:
             where=dataset.name,
             remedy='leave data.units out, or set task = "speech"',
         )
+
     return classes(dataset)
 
 
@@ -51,10 +52,12 @@ def augmentation(level: str, spec: Mapping[str, Any]) -> tensors.Augment | None:
     frames, features = _size(spec)
     layout = str(spec.get("layout", "NCHW"))
     shift = max(1, round(SHIFT * frames))
+
     if spec["kind"] == "image":
         return spectra.augmentation(level, layout, _amounts(frames, features, 1.0, shift))
     if _of_samples(level) is None:
         return None
+
     return spectra.masking(layout, _amounts(frames, features, LEVELS[level][1]))
 
 

@@ -54,6 +54,7 @@ def _ids(spec: Mapping[str, Any], key: str) -> dict[str, int]:
     listed = spec.get(key)
     if not isinstance(listed, list) or not listed or not all(isinstance(name, str) for name in listed):
         raise BundleError("is not a list of ids", where=f"preprocess.{key}", remedy="export the bundle again")
+
     cached = _TABLES.get(id(listed))
     if cached is None or cached[0] is not listed or len(cached[1]) != len(listed):
         if len(_TABLES) >= 8:
@@ -62,6 +63,7 @@ def _ids(spec: Mapping[str, Any], key: str) -> dict[str, int]:
         if len(cached[1]) != len(listed):
             del _TABLES[id(listed)]
             raise BundleError("names one id twice", where=f"preprocess.{key}", remedy="export the bundle again")
+
     return cached[1]
 
 
@@ -86,13 +88,16 @@ def read(path: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         asked = {"user": user.strip(), "items": [item.strip() for item in listed.split(",")]}
     else:
         asked = {"user": path}
+
     _known(asked["user"], users, "user")
     without = {item for item in asked.get("without", ()) if _known(item, items, "item") >= 0}
     offered = [item for item in asked.get("items") or items if item not in without]
     for item in offered:
         _known(item, items, "item")
+
     if not offered:
         raise DataError("no item is left to be ranked", where=path[:80])
+
     return {"user": asked["user"], "items": np.array(offered)}
 
 
@@ -101,13 +106,16 @@ def _asked(path: Path) -> dict[str, Any]:
         asked = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"is not readable as JSON ({error})", where=str(path)) from error
+
     if not isinstance(asked, dict) or not isinstance(asked.get("user"), str):
         raise DataError('is not a JSON object with "user", its id as text', where=str(path))
+
     for key in asked:
         if key not in ("user", "items", "without"):
             raise DataError(f"has the unknown key {key!r}", where=str(path), remedy=nearest(key, ("items", "without")))
         if key != "user" and not (isinstance(asked[key], list) and all(isinstance(v, str) for v in asked[key])):
             raise DataError(f"{key!r} is not a list of ids as text", where=str(path))
+
     return asked
 
 
@@ -119,18 +127,22 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """
     if spec.get("kind") != _KIND:
         raise BundleError(f"is {spec.get('kind')!r}, expected {_KIND!r}", where="preprocess.kind")
+
     width = spec.get("candidates")
     if type(width) is not int or width < 1:
         raise BundleError(f"is {width!r}, expected a whole number above 0", where="preprocess.candidates")
     if not isinstance(raw, Mapping) or not {"user", "items"} <= set(raw):
         raise DataError("a sample is a user and items", where="sample")
+
     user = _known(str(raw["user"]), _ids(spec, "users"), "user")
     table = _ids(spec, "items")
     numbers = np.array([_known(str(item), table, "item") for item in np.atleast_1d(raw["items"])], np.int32)
     if not numbers.size:
         raise DataError("a sample needs one item or more", where="sample")
+
     rows = -(-len(numbers) // width)
     filled = np.concatenate([numbers, np.repeat(numbers[-1:], rows * width - len(numbers))])
+
     return {
         str(spec.get("user_input", "user")): np.full(rows, user, np.int32),
         str(spec.get("item_input", "items")): filled.reshape(rows, width),
@@ -140,9 +152,11 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def _scores(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     if len(outputs) != 1:
         raise BundleError(f"several outputs ({', '.join(outputs)}), expected one of shape (samples, candidates)")
+
     scores = np.asarray(next(iter(outputs.values())), np.float64)
     if scores.ndim != 2 or not scores.shape[1]:
         raise BundleError(f"the output has shape {scores.shape}, expected (samples, candidates)", where="outputs")
+
     return scores
 
 
@@ -161,6 +175,7 @@ def _checked(targets: np.ndarray, n: int = -1, width: int = 0) -> np.ndarray:
         raise DataError(f"{n} outputs for {len(targets)} targets", where="targets")
     if targets[:, :2].min() < 0 or (width and targets[:, 0].max() >= width):
         raise DataError("a true item is not among its candidates: these rows are not to be ranked", where="targets")
+
     return targets.astype(np.int64)
 
 
@@ -172,6 +187,7 @@ def ranks(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
     before = np.arange(scores.shape[1]) < at
     rank = ((scores > true) | ((scores == true) & before)).sum(axis=1)
     ranks: np.ndarray = np.where(_undecided(scores), scores.shape[1], rank)
+
     return ranks
 
 
@@ -185,6 +201,7 @@ def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int
         order = [] if lost else np.argsort(-row, kind="stable")[: max(top, 0)].tolist()
         best = [{"candidate": i, "score": float(row[i])} for i in order]
         rows.append({"label": None if lost else f"candidate {int(row.argmax())}", "top": best})
+
     return rows
 
 
@@ -196,9 +213,11 @@ def tell(
     table, items = _ids(spec, "items"), np.atleast_1d(raw["items"])
     if len(labels) != len(table):
         raise BundleError(f"{len(labels)} labels for {len(table)} items", where="labels")
+
     scores = _scores(outputs).reshape(-1)[: len(items)]  # what only fills the last row comes after them
     if len(scores) < len(items) or not np.isfinite(scores).all():
         return {"label": None, "score": None, "next": "", "top": []}
+
     named = [
         {"label": str(labels[table[str(items[at])]]), "item": str(items[at]), "score": float(scores[at])}
         for at in np.argsort(-scores, kind="stable")[: max(top, 1)]
@@ -227,6 +246,7 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
             where=where,
             remedy="judge it on the ratings that it was made from, or tune again with the new items",
         )
+
     targets[:, 2] = np.array([number[name] for name in ours], np.int64)[targets[:, 2]]
     return targets
 
@@ -269,6 +289,7 @@ def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     scores = _scores(outputs)
     if scores.shape[1] < 2:
         return np.zeros(len(scores))
+
     two = np.sort(scores, axis=1)[:, -2:]
     with np.errstate(invalid="ignore"):
         return np.where(_undecided(scores), 0.0, two[:, 1] - two[:, 0])

@@ -62,8 +62,10 @@ def distill(
     taught = functional.softmax(teacher.detach() / temperature, dim=1)
     log_shares = functional.log_softmax(student / temperature, dim=1)
     soft = functional.kl_div(log_shares, taught, reduction="batchmean") * temperature**2
+
     if weight >= 1 or targets is None:
         return soft
+
     return weight * soft + (1 - weight) * loss(student, targets)
 
 
@@ -90,6 +92,7 @@ def _rows(split: Any) -> Rows:
             where=getattr(split, "name", "train"),
             remedy="open ratings with data.format = 'ratings', or make `edgeft.data.interactions.Rows` of your own",
         )
+
     return rows
 
 

@@ -55,6 +55,7 @@ def loss(
     size = tuple(targets.shape[-2:])
     if tuple(logits.shape[-2:]) != size:
         logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
     return cross_entropy(logits, targets, smoothing, weights) + dice(logits, targets)
 
 
@@ -87,6 +88,7 @@ def dice(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     common, pixels = (shares * truth).sum(axes), truth.sum(axes)
     by_class = 1 - 2 * common / (shares.sum(axes) + pixels).clamp(min=1)
     present = pixels > 0
+
     return (by_class * present).sum() / present.sum().clamp(min=1)
 
 
@@ -94,9 +96,11 @@ def class_weights(dataset: Any, kind: str) -> torch.Tensor | None:
     """Weights (C,) by how many pixels of the training masks each class has, void left out; None for "none"."""
     if kind == "none":
         return None
+
     counts = np.zeros(256, np.int64)
     for target in dataset.split("train").targets:
         counts += np.bincount(np.asarray(target).ravel(), minlength=256)
+
     return balance.balanced(counts[: len(dataset.labels)], kind)
 
 
@@ -119,8 +123,10 @@ def distill(
         log_target=True,
     )
     soft = soft * temperature**2 / (student.numel() / student.shape[1])
+
     if weight >= 1 or targets is None:
         return soft
+
     return weight * soft + (1 - weight) * loss(student, targets)
 
 
@@ -143,11 +149,13 @@ class Pairs(torch.utils.data.Dataset[tuple[int, np.ndarray, np.ndarray]]):
         i = position % len(self.split)
         if i in self.kept:
             return position, *self.kept[i]
+
         pixels = self.pixels._pixels(i)
         classes = mask.nearest(np.asarray(self.split.targets[i]), self.size)
         if pixels.nbytes + classes.nbytes <= self.room:
             self.room -= pixels.nbytes + classes.nbytes
             self.kept[i] = pixels, classes
+
         return position, pixels, classes
 
 
@@ -167,6 +175,7 @@ class Collate:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(drawn)
                 x, targets = self.view(x, targets)
+
         mean = torch.tensor(self.spec["mean"], dtype=torch.float32).view(-1, 1, 1)
         std = torch.tensor(self.spec["std"], dtype=torch.float32).view(-1, 1, 1)
         x = (x / torch.tensor(self.spec["scale"], dtype=torch.float32) - mean) / std
@@ -192,6 +201,7 @@ def view(level: str, channels: int, crop: tuple[int, int]) -> View | None:
         raise RecipeError(f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, LEVELS))
     if level == "none":
         return None
+
     kornia = need("kornia.augmentation", "tune")
     least, most, mirrored, recoloured, far = LEVELS[level]
     colour = (
@@ -207,6 +217,7 @@ def view(level: str, channels: int, crop: tuple[int, int]) -> View | None:
         up = (masks.to(torch.int16) + 1) % (mask.VOID + 1)
         moved = F.grid_sample(up[:, None].float(), grid, mode="nearest", align_corners=False)[:, 0]
         down = (moved.round().to(torch.int16) + mask.VOID) % (mask.VOID + 1)
+
         return colour(pictures).clamp(0, 1) * 255, down.to(torch.uint8)
 
     return apply
@@ -222,6 +233,7 @@ def _window(shape: tuple[int, ...], crop: tuple[int, int], zoom: tuple[float, fl
         share = inner / outer / factor
         theta[:, axis, axis] = share * (flip if axis == 0 else 1)
         theta[:, axis, 2] = (2 * torch.rand(count) - 1) * (1 - share).abs()
+
     return F.affine_grid(theta, [count, shape[1], *crop], align_corners=False)
 
 
@@ -231,6 +243,7 @@ def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Lo
     high, wide = cropped(spec["size"])
     views = max(1, height * width // (high * wide)) if loading.augment != "none" else 1
     collate = Collate(spec, loading.augment, loading.seed, loading.epoch)
+
     return batches.Source(Pairs(split, spec, loading.cache_bytes, views), collate, loading.order(views * len(split)))
 
 

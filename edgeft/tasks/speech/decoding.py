@@ -54,6 +54,7 @@ def words_of(text: str) -> list[str]:
         letters = [i for i, c in enumerate(word) if not unicodedata.category(c).startswith("P")]
         if letters:
             words.append(word[letters[0] : letters[-1] + 1])
+
     return words
 
 
@@ -73,6 +74,7 @@ def grouped(tokens: Sequence[int] | np.ndarray, separator: int) -> list[tuple[in
     """The words of a sequence of tokens, each a tuple of tokens."""
     if not separator:
         return [(int(token),) for token in tokens]
+
     words: list[tuple[int, ...]] = []
     at: list[int] = []
     for token in (*tokens, separator):
@@ -81,6 +83,7 @@ def grouped(tokens: Sequence[int] | np.ndarray, separator: int) -> list[tuple[in
         elif at:
             words.append(tuple(at))
             at = []
+
     return words
 
 
@@ -94,9 +97,11 @@ def configure(
     standard = dict(DEFAULTS)
     if "longest" in facts:
         standard["seconds"] = float(np.ceil(10 * facts["longest"]) / 10)
+
     settings = {"sound": {k: v for k, v in dict(data.sound).items() if k != "seconds" or v}}
     if not (settings["sound"].get("seconds") or standard["seconds"]):
         raise RecipeError("is not stated, and the data does not tell it", where="data.sound.seconds")
+
     here = {key: value for key, value in facts.items() if key != "seconds"}
     table = sound.configure(_View(data, settings), defaults, here, say, standard)
     return {**table, "place": "start"}
@@ -121,12 +126,14 @@ def read(path: str | Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     """A sound file; raises `DataError` naming it where it is too long for the model, and as `sound_file.read` does."""
     raw = sound_file.read(path)
     seconds, most = len(raw["samples"]) / raw["rate"], spec["length"] / spec["rate"]
+
     if -(-len(raw["samples"]) * spec["rate"] // raw["rate"]) > spec["length"]:
         raise DataError(
             f"is {seconds:.2f} s long, and the model hears at most {most:.2f} s",
             where=str(path),
             remedy="cut it where nobody speaks, or train with a larger data.sound.seconds",
         )
+
     return raw
 
 
@@ -141,9 +148,11 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def _logits(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     if len(outputs) != 1:
         raise BundleError(f"several outputs ({', '.join(outputs)}), expected one of shape (samples, tokens, frames)")
+
     logits = np.asarray(next(iter(outputs.values())), np.float64)
     if logits.ndim != 3 or logits.shape[1] < 2 or not logits.shape[2]:
         raise BundleError(f"the output has shape {logits.shape}, expected (samples, tokens, frames)", where="logits")
+
     return logits
 
 
@@ -153,6 +162,7 @@ def _checked(outputs: Mapping[str, np.ndarray], targets: Sequence[Any] | np.ndar
         raise DataError(f"{len(logits)} outputs for {len(targets)} targets", where="targets")
     if not len(targets):
         raise DataError("no samples to measure", where="targets")
+
     return logits
 
 
@@ -174,11 +184,13 @@ def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int
     logits = _logits(outputs)
     if len(labels) + 1 != logits.shape[1]:
         raise BundleError(f"{len(labels)} labels for {logits.shape[1]} outputs, of which one is blank", where="labels")
+
     results: list[dict[str, Any]] = []
     for row, path in zip(logits, ctc.best_path(logits)):
         if not np.isfinite(row).all():
             results.append({"label": None, "words": []})
             continue
+
         powers = np.exp(row - row.max(axis=0))
         shares = powers / powers.sum(axis=0)
         words: list[dict[str, Any]] = []
@@ -194,6 +206,7 @@ def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int
                 words.append({"word": piece, "frame": run.start, "confidence": sure})
                 inside = " " in labels
         results.append({"label": " ".join(word["word"] for word in words), "words": words})
+
     return results
 
 
@@ -210,6 +223,7 @@ def tell(
     step = spec["length"] / spec["rate"] / _logits(outputs).shape[2]
     for word in decoded["words"]:
         word["seconds"] = round(word.pop("frame") * step, 3)
+
     return decoded
 
 
@@ -228,6 +242,7 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
     number = {label: i + 1 for i, label in enumerate(theirs)}
     if (" " in ours) != (" " in theirs):
         raise DataError("the bundle and the data do not agree on data.units", where=where)
+
     renumbered = np.array([-1, *(number.get(label, -1) for label in ours)], np.int64)
     joined = np.empty(len(targets), object)
     strange: list[str] = []
@@ -236,6 +251,7 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
         joined[i] = {**target, "tokens": tokens, "separator": number.get(" ", 0) if target["separator"] else 0}
         if (tokens < 0).any():
             strange.append(target["text"])
+
     if len(strange) > MAX_UNKNOWN * len(targets):
         raise DataError(
             f"{len(strange)} of {len(targets)} texts hold what the bundle does not know, for example {strange[0]!r}; "
@@ -243,6 +259,7 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
             where=where,
             remedy="judge it on texts of its own vocabulary",
         )
+
     return joined
 
 
@@ -297,6 +314,7 @@ def per_class(
             row = counts.setdefault(word, [0, 0])
             row[0] += not right
             row[1] += 1
+
     shown = sorted(sorted(counts, key=lambda word: -counts[word][1])[:SHOWN])
     return {word: {"metric": counts[word][0] / counts[word][1], "n": counts[word][1]} for word in shown}
 
@@ -305,6 +323,7 @@ def chance(targets: Sequence[Any] | np.ndarray) -> float:
     """The word error rate of the best answer that hears nothing: no words (1.0), or one of the texts themselves."""
     if not len(targets):
         raise DataError("no samples to measure", where="targets")
+
     texts = [target["text"].split() for target in targets]
     total = max(sum(map(len, texts)), 1)
     tried = [texts[i] for i in np.unique(np.linspace(0, len(texts) - 1, min(len(texts), TRIED)).astype(int))]

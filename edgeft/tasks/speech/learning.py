@@ -51,6 +51,7 @@ def outputs(dataset: Any) -> int:
             where=dataset.name,
             remedy='set data.units = "words" or "characters", and write transcripts beside the recordings',
         )
+
     return len(dataset.labels) + 1
 
 
@@ -68,6 +69,7 @@ def loss(logits: torch.Tensor, targets: Texts, smoothing: float = 0.0) -> torch.
     """
     if logits.ndim != 3:
         raise ModelError(f"the output has shape {tuple(logits.shape)}, expected (samples, tokens, frames)")
+
     tokens, lengths = targets
     frames = logits.shape[2]
     if int(lengths.max()) > frames:
@@ -75,6 +77,7 @@ def loss(logits: torch.Tensor, targets: Texts, smoothing: float = 0.0) -> torch.
             f"a text has {int(lengths.max())} tokens, and the model has {frames} frames to say them in",
             remedy="use a model with a smaller stride, or a smaller data.sound.hop",
         )
+
     log_shares = F.log_softmax(logits, dim=1).permute(2, 0, 1)
     heard = torch.full((len(lengths),), frames, dtype=torch.int64)
     return F.ctc_loss(log_shares, tokens, heard, lengths, blank=ctc.BLANK, zero_infinity=True)
@@ -90,8 +93,10 @@ def distill(
     """The divergence of the student's tokens from the teacher's, the mean over frames; mixed with `loss` below 1."""
     student_rows, taught = (logits.transpose(1, 2).flatten(0, 1) for logits in (student, teacher))
     soft = distill_classes(student_rows, taught, temperature=temperature)
+
     if weight >= 1 or targets is None:
         return soft
+
     return weight * soft + (1 - weight) * loss(student, targets)
 
 
@@ -109,6 +114,7 @@ def augmentation_of_samples(level: str, spec: Mapping[str, Any]) -> tensors.Augm
     table = sound.check(spec)
     if level not in LEVELS:
         return None
+
     return lambda raw, rng: waveforms.augmented(raw, rng, LEVELS[level], table.length / table.rate)
 
 
@@ -118,6 +124,7 @@ def texts(targets: Sequence[Any]) -> Texts:
     padded = np.full((len(rows), max(map(len, rows))), ctc.BLANK, np.int64)
     for row, tokens in zip(padded, rows):
         row[: len(tokens)] = tokens
+
     return torch.from_numpy(padded), torch.tensor([len(row) for row in rows], dtype=torch.int64)
 
 

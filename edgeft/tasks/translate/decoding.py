@@ -50,12 +50,15 @@ def settings(data: Any) -> dict[str, Any]:
             raise RecipeError(f"unknown key {key!r}", where="data.pairs", remedy=nearest(key, SETTINGS))
         if type(value) is not type(SETTINGS[key]):
             raise RecipeError(f"is {value!r}, expected a value like {SETTINGS[key]!r}", where=f"data.pairs.{key}")
+
     table = {**SETTINGS, **pairs_table}
     if table["source"] == table["target"] or not table["source"] or not table["target"]:
         raise RecipeError("source and target must be two names", where="data.pairs")
+
     for key, low, high in (("vocabulary", LEAST, 1 << 20), ("beam", 1, 64)):
         if not low <= table[key] <= high:
             raise RecipeError(f"is {table[key]}, expected {low} to {high}", where=f"data.pairs.{key}")
+
     return table
 
 
@@ -77,11 +80,13 @@ def learn(data: Any, dataset: Any, say: Callable[[str], None] = lambda text: Non
         initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
+
     sentences = [words for i in range(len(train)) for words in (train.raw(i), str(train.targets[i]))]
     tokenizer.train_from_iterator(sentences, trainer)
     tokenizer.encode_special_tokens = True
     lengths = [len(encoding.ids) + 1 for encoding in tokenizer.encode_batch(sentences)]
     _refuse_long(np.array(lengths).reshape(-1, 2).max(axis=1), data.length or LENGTH, train, say)
+
     return {"tokenizer": tokenizer.to_str().encode()}
 
 
@@ -89,13 +94,16 @@ def _refuse_long(lengths: np.ndarray, limit: int, train: Any, say: Callable[[str
     long = np.flatnonzero(lengths > limit)
     if not len(long):
         return
+
     first = f"{len(long)} of {len(lengths)} pairs are longer than {limit} tokens"
     where = train.source(int(long[0]))
+
     if len(long) > MAX_LONG * len(lengths):
         long_length = int(np.quantile(lengths, 0.99))
         raise DataError(
             first, where=where, remedy=f"data.length = {long_length} takes 99 % of them, or divide the sentences"
         )
+
     say(f"{first} and are not learned from, the first: {where}")
 
 
@@ -109,6 +117,7 @@ def configure(
         raise RecipeError(f"is {length}, the model takes 3 to {longest} tokens", where="data.length")
     if "tokenizer" not in facts.get("files", {}):
         raise RecipeError("this data gives no tokenizer", where="data.format", remedy='format = "pairs"')
+
     return {
         "kind": KIND,
         "length": length,
@@ -136,6 +145,7 @@ def _tokenizer(spec: Mapping[str, Any]) -> Any:
         raise BundleError(f"is {spec.get('kind')!r}, expected {KIND!r}", where="preprocess.kind")
     if not isinstance(files, Mapping) or not isinstance(files.get("tokenizer"), str):
         raise BundleError("names no tokenizer", where="preprocess.files")
+
     return _loaded(files["tokenizer"], text._stamp(files["tokenizer"]))
 
 
@@ -169,6 +179,7 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     token_ids = [*ids(words, spec)[: length - 1], end]
     source = np.full((1, length), pad, np.int32)
     source[0, : len(token_ids)] = token_ids
+
     return {"source": source, "source_mask": (np.arange(length) < len(token_ids)).astype(np.int32)[None]}
 
 
@@ -298,6 +309,7 @@ def _checked(outputs: Mapping[str, np.ndarray], targets: Any) -> tuple[list[str]
         raise DataError(f"{len(hypotheses)} translations for {len(references)} references", where="targets")
     if not references:
         raise DataError("no samples to measure", where="targets")
+
     return hypotheses, references
 
 
@@ -309,6 +321,7 @@ def statistics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.nda
     for words, reference in zip(hypotheses, references):
         score_of_pair = scorer.corpus_score([words], [[reference]])
         rows.append([*score_of_pair.counts, *score_of_pair.totals, score_of_pair.sys_len, score_of_pair.ref_len])
+
     return np.array(rows, np.int64)
 
 
@@ -371,12 +384,15 @@ def chance(targets: np.ndarray) -> float:
     references = [str(target) for target in targets]
     if not references:
         raise DataError("no samples to measure", where="targets")
+
     counts: dict[str, int] = {}
     for words in references:
         for word in words.split():
             counts[word] = counts.get(word, 0) + 1
+
     middle = int(np.median([len(words.split()) for words in references]))
     some = [words for words in dict.fromkeys(references) if len(words.split()) == middle] or references[:1]
     best = max(some, key=lambda words: sum(counts[word] for word in set(words.split())))
     hypotheses = np.array([best] * len(references), np.str_)
+
     return metric({"text": hypotheses}, targets)

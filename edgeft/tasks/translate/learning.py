@@ -54,6 +54,7 @@ def parts(module: nn.Module, spec: Mapping[str, Any]) -> dict[str, Part]:
     cache = torch.randn(2, 2 * layers, length, width, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(2, 1, length + 1, dtype=torch.int32)
     state = search.names(layers)
+
     return {
         "encoder": Part((ids, places, ids.clone()), ("source", "positions", "source_mask"), state),
         "decoder": Part(
@@ -82,8 +83,10 @@ def distill(
     ours = F.log_softmax(student[is_token] / temperature, dim=-1)
     theirs = F.log_softmax(teacher[is_token].detach() / temperature, dim=-1)
     soft = F.kl_div(ours, theirs, reduction="batchmean", log_target=True) * temperature**2
+
     if weight >= 1 or targets is None:
         return soft
+
     return weight * soft + (1 - weight) * loss(student, targets)
 
 
@@ -93,11 +96,13 @@ class Pairs(torch.utils.data.Dataset[tuple[list[int], list[int]]]):
     def __init__(self, split: Samples, spec: Mapping[str, Any]) -> None:
         length, end = spec["length"], spec["end"]
         self.pairs = []
+
         for i in range(len(split)):
             source = [*translate.ids(str(split.raw(i)), spec), end]
             target = translate.ids(str(split.targets[i]), spec)
             if len(source) <= length and len(target) < length:
                 self.pairs.append((source, target))
+
         if not self.pairs:
             raise DataError("no pair is short enough to learn from", where="data.length", remedy="raise data.length")
 
@@ -118,6 +123,7 @@ class Bucketed(Order):
     def __iter__(self) -> Any:
         if not self.shuffle:
             return iter(np.arange(self.n).tolist())
+
         rng = np.random.default_rng([self.seed, self.epoch.number])
         order = rng.permutation(self.n)
         last = order[self.n // self.batch * self.batch :]  # what fills no batch stays at the end, where it is dropped
@@ -127,6 +133,7 @@ class Bucketed(Order):
             pool = order[start : start + self.batch * SORTED]
             pool = pool[np.argsort(self.lengths[pool], kind="stable")]
             groups += np.split(pool, len(pool) // self.batch)
+
         mixed = [groups[i] for i in rng.permutation(len(groups))]
         return iter(np.concatenate([*mixed, last]).tolist())
 
@@ -145,6 +152,7 @@ class Collate:
             source[i, : len(ours)], mask[i, : len(ours)] = ours, 1
             before[i, : len(theirs) + 1] = [self.start, *theirs]
             after[i, : len(theirs) + 1] = [*theirs, self.end]
+
         inputs = tuple(torch.from_numpy(values) for values in (source, mask, before))
         return inputs, torch.from_numpy(after)
 
@@ -155,6 +163,7 @@ def _source(split: Samples, spec: Mapping[str, Any], loading: batches.Loading) -
     size = min(loading.batch_size, len(pairs))
     lengths = np.array([len(source) + len(target) for source, target in pairs.pairs])
     order = Bucketed(lengths, size, loading.shuffle, loading.seed, loading.epoch)
+
     return batches.Source(pairs, Collate(spec), order, size)
 
 
@@ -165,14 +174,17 @@ def predict(module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_si
     """Translations of a split in order, {tokens: int32 (N, L), text: str (N,)}, by the search of the task."""
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()
+
     try:
         outputs = [composed(module, spec).run(feeds) for feeds in _sources(split, spec)]
     finally:
         for layer, training in modes.items():
             layer.training = training
+
     if not outputs:
         empty = np.zeros((0, spec["length"]), np.int32)
         return {"tokens": empty, "text": np.zeros(0, np.str_)}
+
     order = np.argsort(np.concatenate(list(_by_length(split))), kind="stable")
     return {key: np.concatenate([batch_outputs[key] for batch_outputs in outputs])[order] for key in outputs[0]}
 
@@ -204,12 +216,14 @@ def record(
         feeds = search.feeds(last, t, cache, memory, mask)
         rows += [(i, {k: v[i].copy() for k, v in feeds.items()}) for i in range(len(tokens)) if t in steps_of[i]]
         cache[:, :, t] = search.stacked(sessions["decoder"].run(feeds))[:, :, 0]
+
     # one step of each sentence, then a second of each: whoever keeps the first few has different sentences
     counts: dict[int, int] = {}
     order = []
     for k, (i, _) in enumerate(rows):
         counts[i] = counts.get(i, 0) + 1
         order.append((counts[i] + i % steps, i, k))
+
     decoder = [rows[k][1] for _, _, k in sorted(order)]
     return {"encoder": encoder, "decoder": {key: np.stack([row[key] for row in decoder]) for key in decoder[0]}}
 

@@ -49,10 +49,12 @@ def class_weights(dataset: Any, kind: str) -> torch.Tensor | None:
     """Weights (C,) by how many boxes of the training pictures each class has, crowds left out; None for "none"."""
     if kind == "none":
         return None
+
     counts = np.zeros(len(dataset.labels), np.int64)
     for target in dataset.split("train").targets:
         single = ~np.asarray(target["crowd"], bool)
         counts += np.bincount(np.asarray(target["classes"], np.int64)[single], minlength=len(counts))
+
     # a class that training never shows is learned all the same: that it is nowhere
     return torch.where(torch.from_numpy(counts) > 0, balance.balanced(counts, kind), 1.0)
 
@@ -68,6 +70,7 @@ def distill(
     soft = imitation_loss(student, teacher)
     if weight >= 1 or targets is None:
         return soft
+
     return weight * soft + (1 - weight) * detection_loss(student, targets)
 
 
@@ -89,6 +92,7 @@ class Pictures(torch.utils.data.Dataset[Sample]):
             if pixels.nbytes <= self.room:
                 self.room -= pixels.nbytes
                 self.kept[i] = pixels
+
         return i, pixels, in_input(self.split.targets[i], self.size)
 
 
@@ -120,6 +124,7 @@ class Collate:
             mean, std = (torch.from_numpy(v).view(-1, 1, 1) for v in (self.wanted.mean, self.wanted.std))
             x = (shown * (255.0 / self.wanted.scale) - mean) / std
             x = x if self.wanted.layout == "NCHW" else x.permute(0, 2, 3, 1).contiguous()
+
         return x, padded(boxes)
 
 

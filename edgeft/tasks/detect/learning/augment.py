@@ -25,8 +25,10 @@ class Augment:
     def __init__(self, level: str, channels: int, fill: float) -> None:
         if level not in LEVELS:
             raise RecipeError(f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, LEVELS))
+
         self.level, self.fill = level, fill
         self.colour = None
+
         if level != "none":
             kornia = need("kornia.augmentation", "tune")
             bright = (0.7, 1.3)
@@ -42,6 +44,7 @@ class Augment:
         """Torch's global generator is left as it was."""
         if self.level == "none":
             return x, boxes
+
         rng = np.random.default_rng(seed)
         pictures, moved = self._moved(x, boxes, rng)
         if self.level == "strong" and len(x) > 1:
@@ -49,6 +52,7 @@ class Augment:
             picked = rng.random(len(x)) < MOSAICS
             pictures = torch.where(torch.from_numpy(picked)[:, None, None, None], joined, pictures)
             moved = [b if p else a for a, b, p in zip(moved, theirs, picked)]
+
         assert self.colour is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -65,6 +69,7 @@ class Augment:
         scale = np.stack([np.where(flip, -zoom, zoom), zoom], axis=1)
         shift[:, 0] += np.where(flip, w * zoom, 0)
         window = np.broadcast_to(np.array([0, 0, w, h], np.float64), (n, 4))
+
         return _warp(x, scale, shift, self.fill), [_map(*v) for v in zip(boxes, scale, shift, window)]
 
     def _mosaic(self, x: torch.Tensor, boxes: Boxes, rng: np.random.Generator) -> tuple[torch.Tensor, Boxes]:
@@ -93,6 +98,7 @@ class Augment:
             for i in range(n):
                 window = np.concatenate([first[i], last[i]])
                 boxes_of[i].append(_map(boxes[source[i]], scale[i], shift[i], window))
+
         return canvas, [np.concatenate(parts) for parts in boxes_of]
 
 
@@ -106,6 +112,7 @@ def _warp(x: torch.Tensor, scale: np.ndarray, shift: np.ndarray, fill: float) ->
     theta = np.zeros((len(x), 2, 3), np.float32)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = back[:, 0], back[:, 1], offset
     grid = F.affine_grid(torch.from_numpy(theta), list(x.shape), align_corners=False)
+
     return F.grid_sample(x - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
 
 
@@ -113,6 +120,7 @@ def _map(boxes: np.ndarray, scale: np.ndarray, shift: np.ndarray, window: np.nda
     """Boxes after the same map, cut off at the window; those of which too little is seen are gone."""
     if not len(boxes):
         return boxes
+
     points = boxes[:, 1:].reshape(-1, 2, 2) * scale + shift
     low, high = points.min(axis=1), points.max(axis=1)
     area = (high - low).prod(axis=1)
@@ -120,4 +128,5 @@ def _map(boxes: np.ndarray, scale: np.ndarray, shift: np.ndarray, window: np.nda
     sides = high - low
     keep = (sides.prod(axis=1) >= SEEN * area) & (sides >= SIDE).all(axis=1)
     mapped = np.concatenate([boxes[:, :1], low, high], axis=1).astype(np.float32)
+
     return np.asarray(mapped[keep])

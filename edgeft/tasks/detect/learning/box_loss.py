@@ -41,6 +41,7 @@ def flat(outputs: Said) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         cells.append(place.reshape(-1, 3).to(classes))
         logits.append(classes.flatten(2).transpose(1, 2))
         boxes.append(raw.flatten(2).transpose(1, 2))
+
     return torch.cat(logits, 1), torch.cat(boxes, 1), torch.cat(cells)
 
 
@@ -51,6 +52,7 @@ def decoded(raw: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
         shares = raw.unflatten(-1, (4, -1)).softmax(-1)
         sides = (shares * torch.arange(shares.shape[-1], dtype=raw.dtype)).sum(-1) * stride
         return torch.cat([cells[:, :2] - sides[..., :2], cells[:, :2] + sides[..., 2:]], dim=-1)
+
     centre = cells[:, :2] + raw[..., :2] * stride
     half = 0.5 * SIDES * stride * raw[..., 2:].clamp(-_MAX_LOG, _MAX_LOG).exp()
     return torch.cat([centre - half, centre + half], dim=-1)
@@ -64,8 +66,10 @@ def overlap(first: torch.Tensor, second: torch.Tensor, generalized: bool = False
     shared = inner.prod(-1)
     union = (first[..., 2:] - first[..., :2]).prod(-1) + (second[..., 2:] - second[..., :2]).prod(-1) - shared
     iou = shared / union.clamp(min=1e-6)
+
     if not generalized:
         return iou
+
     hull = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
     area = hull.prod(-1).clamp(min=1e-6)
     return iou - (area - union) / area
@@ -93,6 +97,7 @@ def assign(
     mine = chosen & F.one_hot(owner, len(truth)).bool()
     aligned, iou = aligned * mine, iou * mine
     target = aligned / aligned.amax(0).clamp(min=1e-12) * iou.amax(0)
+
     return torch.where(mine.any(1), owner, torch.full_like(owner, -1)), target.amax(1)
 
 
@@ -111,6 +116,7 @@ def detection_loss(outputs: Said, targets: torch.Tensor, weights: torch.Tensor |
         truth = targets[i][targets[i, :, 0] >= 0]
         if not len(truth):
             continue
+
         owner, score = assign(logits[i].detach().sigmoid(), boxes[i].detach(), cells, truth)
         at = (owner >= 0).nonzero().flatten()
         mine = truth[owner[at]]
@@ -120,6 +126,7 @@ def detection_loss(outputs: Said, targets: torch.Tensor, weights: torch.Tensor |
         if raw.shape[-1] > 4:
             between = bins_loss(raw[i, at], cells[at], mine[:, 1:])
             misfit = misfit + BINS_WEIGHT / BOX_WEIGHT * (between * counts).sum()
+
     total = (target_scores * by_class).sum().clamp(min=1.0)
     scored = (F.binary_cross_entropy_with_logits(logits, target_scores, reduction="none") * by_class).sum()
     return (scored + BOX_WEIGHT * misfit) / total + RANGE_WEIGHT * beyond(logits, raw)
@@ -139,6 +146,7 @@ def bins_loss(raw: torch.Tensor, cells: torch.Tensor, true_boxes: torch.Tensor) 
     logs = bin_logits.log_softmax(-1)
     at = low.long().unsqueeze(-1)
     near, far = logs.gather(-1, at).squeeze(-1), logs.gather(-1, at + 1).squeeze(-1)
+
     return -(near * (1 - share) + far * share).mean(-1)
 
 
@@ -160,10 +168,12 @@ def imitation_loss(student: Said, teacher: Said) -> torch.Tensor:
         weight = scores.amax(-1)
         total = weight.sum().clamp(min=1.0)
         entropy = F.binary_cross_entropy_with_logits(taught, scores, reduction="sum")
+
     scored = F.binary_cross_entropy_with_logits(logits, scores, reduction="sum") - entropy
     if raw.shape[-1] == 4:
         moved = F.smooth_l1_loss(raw, shown, beta=0.1, reduction="none").sum(-1)
     else:
         pair = [values.unflatten(-1, (4, -1)).log_softmax(-1) for values in (raw, shown)]
         moved = F.kl_div(*pair, reduction="none", log_target=True).sum(-1).mean(-1)
+
     return (scored + BOX_WEIGHT * (moved * weight).sum()) / total
