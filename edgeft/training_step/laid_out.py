@@ -29,25 +29,31 @@ def in_real_units(original: Cut) -> Cut:
     for node in list(tail.graph.nodes):
         if not node.meta.get(FACTOR) or node.target is not torch.ops.aten.mul.Tensor:
             continue
+
         layer, factor = node.args
         if layer.target is not torch.ops.aten.linear.default or len(layer.users) > 1:
             continue
+
         arguments = layer.args[1:]
         if not all(argument in name_of and len(argument.users) == 1 for argument in arguments if argument is not None):
             continue
+
         by = attribute(tail, str(factor.target))
         for argument in arguments:
             if argument is not None:
                 value = parameters[name_of[argument]]
                 parameters[name_of[argument]] = value * by.reshape(-1, *[1] * (value.dim() - 1))
+
         for last in [user for user in node.users if user.meta.get(FACTOR)]:
             parameters[name_of[arguments[1]]] = parameters[name_of[arguments[1]]] + attribute(
                 tail, str(last.args[1].target)
             )
             last.replace_all_uses_with(node)
             tail.graph.erase_node(last)
+
         node.replace_all_uses_with(layer)
         tail.graph.erase_node(node)
+
     tail.graph.eliminate_dead_code()
     tail.graph.lint()
     tail.recompile()
@@ -66,6 +72,7 @@ def laid_out(original: Cut, head: str) -> Cut:
         with tail.graph.inserting_before(holders[-1].next):
             turned = tail.graph.call_function(torch.ops.aten.permute.default, (holder, list(TO_TORCH)))
         holder.replace_all_uses_with(turned, delete_user_cb=lambda user, exempt=turned: user is not exempt)
+
     tail.graph.lint()
     tail.recompile()
     return dataclasses.replace(original, tail=tail, parameters=parameters)
@@ -87,13 +94,16 @@ def merged(graph: fx.GraphModule) -> None:
     for node in list(graph.graph.nodes):
         if node.target is not permute:
             continue
+
         source, order = node.args
         order = [axis % len(order) for axis in order]
         if isinstance(source, fx.Node) and source.target is permute:
             inner = [axis % len(order) for axis in source.args[1]]
             source, order = source.args[0], [inner[axis] for axis in order]
+
         node.args = (source, order)
         if order == sorted(order):
             node.replace_all_uses_with(source)
             graph.graph.erase_node(node)
+
     graph.graph.eliminate_dead_code()

@@ -52,10 +52,12 @@ def _taken(x: torch.Tensor, axis: int, first: int, count: int, stride: int) -> t
     """
     if stride == 1:
         return x.narrow(axis, first, count)
+
     lacking = max(first + count * stride - x.shape[axis], 0)
     x = _padded(x, axis, 0, lacking).narrow(axis, first, count * stride)
     shape = list(x.shape)
     shape[axis : axis + 2] = [count, stride * shape[axis + 1]]  # what is left out joins the values of the next axis
+
     return x.reshape(shape).narrow(axis + 1, 0, x.shape[axis + 1])
 
 
@@ -63,6 +65,7 @@ def _spread(x: torch.Tensor, axis: int, stride: int) -> torch.Tensor:
     """`stride` - 1 zeros behind every value along `axis`, but for the last one."""
     if stride == 1:
         return x
+
     shape = list(x.shape)
     rows = x.reshape(*shape[: axis + 1], 1, *shape[axis + 1 :])
     wide = _padded(rows, axis + 1, 0, stride - 1).reshape(*shape[:axis], shape[axis] * stride, *shape[axis + 1 :])
@@ -94,6 +97,7 @@ def _gathered(parts: list[torch.Tensor], shape: Sequence[int], kernel: Pair, for
         if any((*at, *after)):
             part = aten.constant_pad_nd(part, [0, 0, at[1], after[1], at[0], after[0]], 0.0)
         total = part if total is None else total + part
+
     assert total is not None
     return _framed(total, (-form.padding[0], -form.padding[1]))
 
@@ -113,6 +117,7 @@ def _rows(x: torch.Tensor, kernel: Pair, form: Form, turned: bool = False) -> li
     beside = [_taken(x, 2, j * form.dilation[1], wide, form.stride[1]) for j in range(kernel[1])][::order]
     joined = torch.cat(beside, 3) if len(beside) > 1 else beside[0]
     below = [_taken(joined, 1, i * form.dilation[0], high, form.stride[0]) for i in range(kernel[0])][::order]
+
     return [row.reshape(-1, joined.shape[3]) for row in below]
 
 
@@ -122,6 +127,7 @@ def _summed(rows: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     total = products[0]
     for product in products[1:]:
         total = total + product
+
     return total
 
 
@@ -142,6 +148,7 @@ class _Dense(torch.autograd.Function):
         result = (
             result if bias is None else result + bias
         )  # before the reshape, which LiteRT else draws into the product
+
         return result.reshape(x.shape[0], *_sizes(x, _kernel(weight), form), -1)
 
     @staticmethod
@@ -155,6 +162,7 @@ class _Dense(torch.autograd.Function):
             products = [torch.matmul(row.transpose(0, 1), flat) for row in rows]
             joined = torch.cat(products) if len(products) > 1 else products[0]
             of_weight = joined.reshape(*kernel, channels, outputs).permute(3, 2, 0, 1)
+
         if ctx.needs_input_grad[2]:
             of_bias = flat.sum(0)
         if ctx.needs_input_grad[0] and form.stride == (1, 1):
@@ -165,6 +173,7 @@ class _Dense(torch.autograd.Function):
             back = torch.matmul(flat, weight.permute(0, 2, 3, 1).reshape(outputs, -1))
             back = back.reshape(*grad.shape[:3], taps, channels)
             of_x = _gathered([back[:, :, :, k] for k in range(taps)], shape, _kernel(weight), form)
+
         return of_x, of_weight, of_bias, None
 
 
@@ -187,11 +196,13 @@ class _Depthwise(torch.autograd.Function):
             windows = _windows(x, _kernel(weight), form)
             sums = [(window * grad).sum((0, 1, 2)).reshape(-1, 1) for window in windows]
             of_weight = torch.cat(sums, 1).reshape(weight.shape)
+
         if ctx.needs_input_grad[0] and form.stride == (1, 1):
             around = _windows(grad, _kernel(weight), _back(_kernel(weight), form))
             of_x = _weighted(around[::-1], weight)
         elif ctx.needs_input_grad[0]:
             of_x = _gathered([grad * tap for tap in _taps(weight)], x.shape, _kernel(weight), form)
+
         return of_x, of_weight, None
 
 
@@ -235,6 +246,7 @@ def conv2d(
             for g in range(groups)
         ]
         result = torch.cat(parts, 3)
+
     return (result if bias is None else result + bias).permute(0, 3, 1, 2)
 
 
@@ -268,6 +280,7 @@ class _Relu(torch.autograd.Function):
         mask = (x > low).to(grad.dtype)
         if top is not None:
             mask = mask * (x < top).to(grad.dtype)
+
         return grad * mask, None, None
 
 
@@ -288,6 +301,7 @@ class _MaxPool(torch.autograd.Function):
         best = windows[0]
         for window in windows[1:]:
             best = torch.maximum(best, window)
+
         ctx.save_for_backward(x, best)
         ctx.form = kernel, form
         return best
@@ -301,6 +315,7 @@ class _MaxPool(torch.autograd.Function):
             here = free * (window >= best).to(grad.dtype)  # the first of equals takes it all
             free = free - here
             parts.append(grad * here)
+
         return _gathered(parts, x.shape, kernel, form), None, None
 
 
@@ -314,6 +329,7 @@ def max_pool2d(
 ) -> torch.Tensor:
     if ceil_mode:
         raise ModelError("a pooling layer with ceil_mode cannot stand behind a cut", remedy="choose another tail")
+
     form = Form(_pair(stride or kernel), _pair(padding), _pair(dilation))
     return _MaxPool.apply(x.permute(0, 2, 3, 1), _pair(kernel), form).permute(0, 3, 1, 2)
 

@@ -73,6 +73,7 @@ def distance(
     else:
         classes = max(outputs - table.spare_classes, 1)
         arguments[-2] = torch.eye(outputs)[torch.from_numpy(rng.integers(0, classes, rows))]
+
     arguments[-1] = torch.full((1,), table.rate)
     theirs, moved = [t.numpy() for t in arguments], len(training_step.outputs) - 1
     parameters = sum(name.startswith("new_parameter_") for name in training_step.outputs)
@@ -88,4 +89,5 @@ def distance(
         farthest = max(farthest, apart)
         if together:
             theirs = [t.numpy() for t in arguments]
+
     return farthest if together else apart

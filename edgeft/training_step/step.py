@@ -56,6 +56,7 @@ def state_of(parameters: Sequence[torch.Tensor], learning: Learning) -> dict[str
     """The optimizer's state before the first step, by name."""
     if learning.optimizer == "sgd":
         return {f"velocity_{i}": torch.zeros_like(p) for i, p in enumerate(parameters)}
+
     moments = {
         f"{kind}_{i}": torch.zeros_like(p)
         for kind in ("first_moment", "second_moment")
@@ -69,6 +70,7 @@ def loss_of(results: Sequence[torch.Tensor], targets: torch.Tensor, learning: Le
     outputs = results[0]
     if learning.loss == "prototype":
         outputs = nearness(results[1], targets)
+
     if learning.loss == "mse":
         error = outputs - targets
         if learning.spread:
@@ -76,6 +78,7 @@ def loss_of(results: Sequence[torch.Tensor], targets: torch.Tensor, learning: Le
         return (error * error).mean()
     if learning.loss == "ranking":
         return ranking(outputs, targets)
+
     highest = outputs.detach().amax(1, keepdim=True)
     shifted = outputs - highest
     total = shifted.exp().sum(1, keepdim=True).log()
@@ -91,6 +94,7 @@ def ranking(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     others = (scores - highest - FAR * targets).exp().sum(1, keepdim=True).log() + highest
     larger = torch.maximum(others, scores).detach()
     losses = ((others - larger).exp() + (scores - larger).exp()).log() + larger - scores
+
     return (losses * targets).sum() / torch.clamp(targets.sum(), min=1.0)
 
 
@@ -106,6 +110,7 @@ def nearness(features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     within = (features * features).sum(1, keepdim=True) + (means * means).sum(1).reshape(1, -1)
     apart = within - 2 * torch.matmul(features, means.transpose(0, 1))
     present = (counts > 0).to(features.dtype).reshape(1, -1)
+
     return -2 * apart / spread * present - FAR * (1 - present)
 
 
@@ -122,15 +127,18 @@ def update(
         norm = torch.stack([(g * g).sum() for g in gradients]).sum().sqrt()
         share = torch.clamp(learning.clip / (norm + 1e-6), max=1.0)
         gradients = [g * share for g in gradients]
+
     if learning.optimizer == "sgd":
         velocity = [learning.momentum * v + g for v, g in zip(state, gradients)]
         return [p - rate * v for p, v in zip(parameters, velocity)], velocity
+
     beta1, two = learning.betas
     mean = [beta1 * m + (1 - beta1) * g for m, g in zip(state[:count], gradients)]
     square = [two * s + (1 - two) * g * g for s, g in zip(state[count : 2 * count], gradients)]
     first, second = state[-2] * beta1, state[-1] * two
     by_mean, by_square = rate / (1 - first), 1 / (1 - second)
     moved = [p - by_mean * m / ((s * by_square).sqrt() + learning.eps) for p, m, s in zip(parameters, mean, square)]
+
     return moved, [*mean, *square, first, second]
 
 
@@ -148,6 +156,7 @@ def eager(tail: fx.GraphModule, count: int, latents: int, learning: Learning) ->
             # the last layer has no part in the distances between features
             slopes = torch.autograd.grad(loss, parameters, allow_unused=learning.loss == "prototype")
             gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, slopes)]
+
         moved, new = update(arguments[:count], gradients, state, rate, learning)
         return (*moved, *new, loss.reshape(1))
 
@@ -163,6 +172,7 @@ def trace(function: Callable[..., object], example: Tensors) -> fx.GraphModule:
         if node.target in (torch.ops.aten.detach.default, torch.ops.aten.alias.default, torch.ops.aten.clone.default):
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)
+
     merged(graph)
     graph.graph.lint()
     graph.recompile()
@@ -184,6 +194,7 @@ def build(
         module = trace(function, example)
     except RuntimeError as error:
         raise ModelError(f"the training step of this tail cannot be written as a graph: {error}") from error
+
     names = [f"parameter_{i}" for i in range(len(parameters))]
     output_names = (*names, *state, "loss")
     inputs = (*names, *state, *(f"latent_{i}" for i in range(len(latents))), "targets", "rate")

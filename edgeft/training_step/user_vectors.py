@@ -41,6 +41,7 @@ def opened(graph: QuantizedGraph, user: str) -> tuple[QuantizedGraph, dict[str, 
             continue
         if node.target is not aten.embedding.default or node.args[1] not in numbers:
             raise ModelError(f"the user's number goes into {node.target}", where=f"tensor {node.name}", remedy=_REMEDY)
+
         weight = node.args[0]
         assert isinstance(weight, fx.Node)
         if weight not in copies:
@@ -51,8 +52,10 @@ def opened(graph: QuantizedGraph, user: str) -> tuple[QuantizedGraph, dict[str, 
                 copies[weight] = module.graph.get_attr(name)
             copies[weight].meta["val"] = tables[name][:1]
         node.replace_all_uses_with(copies[weight])
+
     if not tables:
         raise ModelError("no embedding of the user's number is left in the graph", where=user, remedy=_REMEDY)
+
     module.graph.eliminate_dead_code()
     module.graph.erase_node(holders[at])
     module.graph.lint()
@@ -79,9 +82,11 @@ def _table(module: fx.GraphModule, weight: fx.Node) -> torch.Tensor:
     """The rows that an embedding reads, float32 (users, width), on their grid where they are quantized."""
     if weight.op == "get_attr":
         return attribute(module, str(weight.target)).detach().float().clone()
+
     if weight.op == "call_module" and len(weight.all_input_nodes) == 1:
         with torch.no_grad():
             return module.get_submodule(str(weight.target))(_table(module, weight.all_input_nodes[0])).clone()
+
     raise ModelError("the user's table is computed, not kept", where=f"tensor {weight.name}", remedy=_REMEDY)
 
 
