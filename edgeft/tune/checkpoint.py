@@ -31,6 +31,7 @@ def load(path: Path) -> dict[str, Any] | None:
     """The state, or None when there is no checkpoint. `weights_only`: a pickle that needs code is refused."""
     if not path.exists():
         return None
+
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return state

@@ -18,5 +18,6 @@ def qat_groups(module: nn.Module, lr: float, factors: Mapping[str, float] | None
         if parameter.requires_grad:
             key = ((factors or {}).get(name, 1.0), name.endswith("log_scale"))
             group_of.setdefault(key, []).append(parameter)
+
     order = sorted(group_of, key=lambda key: (-key[0], key[1]))
     return [{"params": group_of[key], "lr": lr * key[0], "weight_decay": 0.0} for key in order]

@@ -19,6 +19,7 @@ def lines(record: Mapping[str, Any], metric: Metric) -> list[str]:
         f"alone: {_mib(record['head_bytes'])}); {len(rows)} of {len(record['layers'])} layers are trainable besides "
         "the head"
     ]
+
     most = max((row["bytes"] for row in rows), default=0) or 1
     wide = max((len(row["layer"]) for row in rows), default=0)
     for row in rows:
@@ -26,10 +27,12 @@ def lines(record: Mapping[str, Any], metric: Metric) -> list[str]:
         parts += ["biases"] if row["bias"] else []
         bar = "█" * max(1, round(_WIDTH * row["bytes"] / most))
         text_rows.append(f"  {row['layer']:{wide}}  {bar:{_WIDTH}}  {_mib(row['bytes'])}  {', '.join(parts)}")
+
     for point in record["curve"]:
         mark = "  <- chosen" if point["taken"] else ""
         scores = f"validation {metric.format(point['validation'])}, loss {point['loss']:.4f}"
         text_rows.append(f"  tried: {point['name']:10} {_mib(point['bytes']):>11}  {scores}{mark}")
+
     return text_rows
 
 

@@ -43,6 +43,7 @@ class Plan:
             layer, _, leaf = name.rpartition(".")
             if (leaf == "weight" and layer in self.weights) or (leaf == "bias" and self.has_bias(layer)):
                 names.add(name)
+
         return names
 
     def under(self, part: str) -> Plan:
@@ -73,6 +74,7 @@ def plan(
     if exact:
         chosen = {layer: channels(module.get_submodule(layer), s) for layer, s in weights.items() if s < 1}
         return Plan(tuple(biases), dict(weights), chosen)
+
     layers = {name: m for name, m in module.named_modules() if isinstance(m, LAYERS)}
     with_bias = {name for name, m in module.named_modules() if isinstance(m, _WITH_BIAS)}
     patterns = tuple(dict.fromkeys(p for pattern in biases for p in (pattern, f"{pattern}.*")))
@@ -81,6 +83,7 @@ def plan(
             raise RecipeError(
                 f"no layer {pattern!r}", where=f"{where}.biases", remedy=nearest(pattern, _known(with_bias))
             )
+
     shares: dict[str, float] = {}
     parts: dict[str, tuple[int, tuple[int, ...]]] = {}
     for pattern, share in weights.items():
@@ -88,6 +91,7 @@ def plan(
             raise RecipeError(
                 f"the share {share:g} of {pattern!r} must be above 0 and at most 1", where=f"{where}.weights"
             )
+
         matching = _fit(pattern, set(layers))
         if not matching:
             raise RecipeError(
@@ -95,6 +99,7 @@ def plan(
                 where=f"{where}.weights",
                 remedy=nearest(pattern, _known(set(layers))),
             )
+
         for name in matching:
             shares[name] = share
             parts.pop(name, None)
@@ -106,6 +111,7 @@ def plan(
                         remedy=f'"{name}" = 1.0',
                     )
                 parts[name] = channels(layers[name], share)
+
     return Plan(patterns, shares, parts)
 
 
@@ -130,6 +136,7 @@ def channels(layer: nn.Module, share: float) -> tuple[int, tuple[int, ...]]:
     axis = 0 if getattr(layer, "groups", 1) > 1 else 1
     sizes = weight.transpose(0, axis).flatten(1).norm(dim=1)
     count = max(1, round(share * len(sizes)))
+
     return axis, tuple(sorted(sizes.argsort(descending=True, stable=True)[:count].tolist()))
 
 
@@ -153,6 +160,7 @@ def kept_still(parameters: Iterable[torch.Tensor]) -> list[tuple[torch.Tensor, t
             mask = torch.zeros(parameter.shape[axis], dtype=torch.bool)
             mask[positions] = True
             names.append((parameter, mask.view(shape).to(parameter.device), parameter.detach().clone()))
+
     return names
 
 
