@@ -21,6 +21,7 @@ def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, ga
     n, limit = len(next(iter(float_outputs.values()), ())), gates.min_agreement
     if n == 0:
         return Verdict("agreement", FAIL, "no samples; nothing was measured", metric="agreement", limit=limit)
+
     decisions = compared(task, float_outputs, quantized_outputs)
     totals = np.bincount(decisions.sample[decisions.counted], minlength=n)
     equal = np.bincount(decisions.sample[decisions.counted & decisions.equal], minlength=n)
@@ -30,6 +31,7 @@ def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, ga
         return Verdict("agreement", INCONCLUSIVE if limit else PASS, why, metric="agreement", limit=limit, n=n)
 
     share = float(equal.sum() / count)
+
     if (totals == 1).all():
         low, high = stats.clopper_pearson(int(equal.sum()), n)
         subject = f"{n} samples have the same decision"
@@ -38,9 +40,11 @@ def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, ga
         if low == high == 1:  # no sample differs: at most the share that n samples could have missed
             low = stats.clopper_pearson(n, n)[0]
         subject = f"{count} {task.decision_unit} in {n} samples are the same"
+
     met, missed = (low >= limit, high < limit) if gates.decide == "bound" else (share >= limit, share < limit)
     verdict = PASS if met or not limit else FAIL if missed else INCONCLUSIVE
     asked = f", required: {limit:.4g}" if limit else ""
+
     return Verdict(
         "agreement",
         verdict,

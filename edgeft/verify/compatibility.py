@@ -44,6 +44,7 @@ def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequen
         low, high = target.opset or (0, 0)
         if not low <= emitted["opset"] <= high:
             broken.append(f"opset {emitted['opset']}, the target supports {low} to {high}")
+
     if rule("ir_version", target.ir_version is not None) and emitted["ir_version"] > (target.ir_version or 0):
         broken.append(f"ONNX IR version {emitted['ir_version']}, the target supports up to {target.ir_version}")
     if rule("op_versions", bool(target.op_versions)):
@@ -87,6 +88,7 @@ def _decision(target: Target, broken: Sequence[str], unread: Sequence[str], chec
         return UNVERIFIED, f"the rules are met, but {compiler_gate.has_not_run(target)}"
     if checked:
         return PASS, f"all {checked} rules of the profile are met"
+
     return PASS, "the profile has no rule that limits the artifact"
 
 

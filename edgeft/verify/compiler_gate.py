@@ -19,6 +19,7 @@ def compiled(profile: Target | None, opened: Bundle, graphs: Sequence[str]) -> d
     environment = compilation.environment_of(profile) if profile else None
     if profile is None or environment is None:
         return {}
+
     with tempfile.TemporaryDirectory() as folder:
         return {
             name: compilation.compiled(environment, profile, opened.graph_path(name), Path(folder) / str(number))
@@ -31,9 +32,11 @@ def broken(made: Compilation, min_coverage: float) -> list[str]:
     title = f"{compilers.get(made.compiler).title} {made.version}"
     if made.refusal is not None:
         return [f"{title} refuses the model: {made.refusal}"]
+
     share = made.coverage_macs
     if share is None or (share >= min_coverage and share > 0):
         return []
+
     heavy = next((operation for operation in made.fallback if operation.macs), None)
     first = f", not {heavy.op} at {heavy.node!r} ({heavy.why or 'no reason given'})" if heavy else ""
     asked = f"{share:.1%} of the multiply-accumulates on the accelerator, {min_coverage:.0%} asked"
@@ -47,8 +50,10 @@ def words(made: Compilation) -> str:
     parts = [f"{record.title} {made.version} compiles it"]
     if made.coverage_ops is not None:
         parts.append(f"{made.coverage_ops:.1%} of {made.operations} operations")
+
     if made.coverage_macs is not None:
         parts.append(f"{made.coverage_macs:.1%} of the multiply-accumulates run on the {record.accelerator}")
+
     return ", ".join(parts) + (f"; on the CPU: {left}" if left else "")
 
 
@@ -59,6 +64,7 @@ def judged(rules: Verdict, made: Compilation | None, min_coverage: float) -> Ver
     """
     if made is None:
         return rules
+
     faults = broken(made, min_coverage)
     if faults:
         why = "; ".join([rules.why, *faults]) if rules.verdict == FAIL else "; ".join(faults)
@@ -66,6 +72,7 @@ def judged(rules: Verdict, made: Compilation | None, min_coverage: float) -> Ver
         return replace(rules, verdict=FAIL, why=why, quantized=count, n=rules.n + 1, needs="", remedy="")
     if rules.needs != made.compiler:
         return rules
+
     return replace(rules, verdict=PASS, why=words(made), n=rules.n + 1, needs="", remedy="")
 
 

@@ -41,6 +41,7 @@ def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], stored: Seque
     """
     if not expected:
         return _verdict(FAIL, "no quantized weights expected; nothing was measured", 0, 0)
+
     dtype = next(iter(expected.values()))[0].dtype.name
     if not stored:
         return _verdict(
@@ -50,9 +51,11 @@ def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], stored: Seque
             len(expected),
             dtype,
         )
+
     held: dict[bytes, list[WeightTensor]] = {}
     for tensor in stored:
         held.setdefault(_typed(tensor.data), []).append(tensor)
+
     wrong_scale = ""
     missing = []
     for name, (weights, scale) in expected.items():
@@ -62,8 +65,10 @@ def integer(expected: Mapping[str, tuple[np.ndarray, np.ndarray]], stored: Seque
         missing.append(name)
         if candidates and not wrong_scale:
             wrong_scale = f"{name!r} has the right bytes but another scale (in {candidates[0].name!r})"
+
     if wrong_scale:
         return _verdict(FAIL, wrong_scale, len(expected) - len(missing), len(expected), dtype)
+
     return _judge(missing, list(expected), dtype)
 
 
@@ -77,6 +82,7 @@ def digests(expected: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, 
         table[name] = {"sha256": _digest(weights).hex(), "shape": list(weights.shape)}
         if weights.dtype.name != DEFAULT:
             table[name]["dtype"] = weights.dtype.name
+
     return table
 
 
@@ -84,10 +90,12 @@ def integer_digests(expected: Mapping[str, Mapping[str, Any]], stored: Sequence[
     """`integer` where only the manifest's digests are at hand (on a board): bytes only, no scales."""
     if not expected:
         return _verdict(FAIL, "the manifest names no quantized weights; nothing was measured", 0, 0, recorded=True)
+
     dtype = str(next(iter(expected.values())).get("dtype", DEFAULT))
     by_size: dict[tuple[int, str], list[WeightTensor]] = {}
     for tensor in stored:
         by_size.setdefault((tensor.data.size, tensor.data.dtype.name), []).append(tensor)
+
     owners: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
     missing = []
     for name, entry in expected.items():
@@ -101,10 +109,13 @@ def integer_digests(expected: Mapping[str, Mapping[str, Any]], stored: Sequence[
                 if owners[key] == entry["sha256"]:
                     match = tensor
                     break
+
             if match is not None:
                 break
+
         if match is None:
             missing.append(name)
+
     return _judge(missing, list(expected), dtype, recorded=True)
 
 
@@ -115,15 +126,18 @@ def int8_share(measured: IntegerShare | None, gates: Gates, *, on_target: bool, 
     """
     limit = gates.min_int8_share
     base = {"metric": "int8_share", "limit": limit, "required": on_target}
+
     if measured is None or measured.macs == 0:
         why = "no multiply-accumulates were seen; nothing was measured"
         return Verdict("integer", FAIL if on_target else ADVISORY, why, **base)  # type: ignore[arg-type]
+
     stayed = ", ".join(f"{op} x{count}" for op, count in list(measured.float_ops.items())[:5])
     why = f"{measured.share:.1%} of the multiply-accumulates ran in integer kernels, required: {limit:.0%}"
     why += f"; float: {stayed}" if stayed else ""
     verdict = PASS if measured.share >= limit else FAIL
     if not on_target:
         verdict, why = ADVISORY, f"{why}; measured on the {where}, which is not the target"
+
     return Verdict("integer", verdict, why, quantized=measured.share, n=measured.macs, **base)  # type: ignore[arg-type]
 
 
@@ -133,6 +147,7 @@ def _judge(missing: list[str], names: list[str], dtype: str, *, recorded: bool =
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         why = f"the {dtype} weights of {missing[0]!r}{more} are not stored byte-identically in the artifact"
         return _verdict(FAIL, why, n - len(missing), n, dtype, recorded=recorded)
+
     why = f"all {n} {dtype} weights are stored byte-identically in the artifact"
     return _verdict(PASS, why, n, n, dtype, recorded=recorded)
 

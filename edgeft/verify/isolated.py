@@ -42,6 +42,7 @@ def on_device(opened: Bundle, device: Device, **options: Any) -> dict[str, Any]:
     except BundleError as error:
         if not hasattr(device, "suspect"):
             raise
+
         why = f"{device.suspect()}: {error.message}"
         gate = Verdict("compatibility", FAIL, why, metric="it runs", n=1)
         return report(

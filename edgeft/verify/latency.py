@@ -51,6 +51,7 @@ def latency(
         return Verdict(
             "latency", FAIL if on_target else ADVISORY, why, metric="speedup", limit=limit, required=on_target
         )
+
     estimate, (low, high) = speedup(comparison)
     if high < limit:
         verdict, word = FAIL, "is below"
@@ -62,6 +63,7 @@ def latency(
         verdict, word = PASS, "meets (by its estimate)"
     else:
         verdict, word = INCONCLUSIVE, "cannot be distinguished from"
+
     why = f"{estimate:.3g}x the float speed (99 % {low:.3g} to {high:.3g}, {comparison.clock} clock)"
     why += f" {word} {limit:.3g}x" if limit else ", no limit is set"
     if not on_target:
@@ -95,6 +97,7 @@ def budget(measured: Mapping[str, Any] | None, gates: Gates, *, on_target: bool,
         verdict = (INCONCLUSIVE if samples else FAIL) if on_target else ADVISORY
         why = f"{samples} samples are too few for a p95" if samples else "nothing was measured"
         return Verdict("latency", verdict, why, metric="p95_ms", limit=limit, n=samples, required=on_target)
+
     interval = measured.get("p95_ci95_ms")
     low, high = measured.get("p95_bounds99_ms") or (0.0, math.inf)
     met, missed = (high <= limit, low > limit) if gates.decide == "bound" else (p95 <= limit, p95 > limit)
@@ -103,8 +106,10 @@ def budget(measured: Mapping[str, Any] | None, gates: Gates, *, on_target: bool,
     if gates.decide == "bound":
         what = {PASS: f"below {high:.4g}", FAIL: f"above {low:.4g}"}.get(verdict, f"between {low:.4g} and {high:.4g}")
         why += f"; p95 is {what} ms at 99 % confidence ({measured['samples']} calls)"
+
     if not on_target:
         verdict, why = ADVISORY, f"{why}; measured on the {where}, which is not the target"
+
     return Verdict(
         "latency",
         verdict,

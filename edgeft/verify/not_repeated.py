@@ -33,9 +33,11 @@ def read(folder: Path) -> list[dict[str, Any]]:
     table = reader.recorded_report(folder)
     if table is None:
         return []
+
     gates = table.get("gates")
     if not isinstance(gates, list):
         raise _wrong(folder, "gates", "is not a list")
+
     return [_gate(folder, f"gates[{number}]", entry).as_dict() for number, entry in enumerate(gates)]
 
 
@@ -45,12 +47,14 @@ def carried(recorded: Sequence[Mapping[str, Any]], measured: Sequence[Verdict]) 
     gates = [gate for entry in earlier if (gate := _carried(entry, measured)) is not None]
     if not any(gate.name == "accuracy" for gate in (*measured, *gates)):
         gates.append(Verdict("accuracy", ADVISORY, "not measured: no data was given", required=False))
+
     return gates
 
 
 def _carried(entry: Verdict, measured: Sequence[Verdict]) -> Verdict | None:
     if entry.verdict == ADVISORY and not entry.recorded and not entry.n:
         return None  # nothing was measured then either
+
     decided = [gate for gate in measured if gate.required and gate.verdict in DECIDED]
     verdict = entry.recorded or entry.verdict
     required = entry.recorded in DECIDED or (entry.required and entry.verdict in DECIDED)
@@ -60,6 +64,7 @@ def _carried(entry: Verdict, measured: Sequence[Verdict]) -> Verdict | None:
         return _marked(entry, verdict, ADVISORY, required=False)
     if entry.name in OF_DATA and entry.name not in {gate.name for gate in measured}:
         return _marked(entry, verdict, ADVISORY, required=False)
+
     return None
 
 
@@ -85,13 +90,16 @@ def _marked(entry: Verdict, recorded: str, verdict: str, *, required: bool) -> V
 def _gate(folder: Path, where: str, entry: Any) -> Verdict:
     if not isinstance(entry, Mapping):
         raise _wrong(folder, where, "is not a gate")
+
     table = {field.name: entry[field.name] for field in fields(Verdict) if field.name in entry}
     for key in ("name", "verdict", "why"):
         table.setdefault(key, None)
+
     table["ci95"] = tuple(table["ci95"]) if isinstance(table.get("ci95"), list) else table.get("ci95")
     for key, value in table.items():
         if not _fits(key, value):
             raise _wrong(folder, f"{where}.{key}", f"cannot be {str(value)[:40]!r}")
+
     return Verdict(**table)
 
 
@@ -107,6 +115,7 @@ def _fits(key: str, value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
     if key == "ci95" and value is not None:
         return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
+
     return value is None or _is_number(value)
 
 

@@ -44,7 +44,9 @@ def other_figures(
             name: {"float": value, "quantized": second.get(name), "metric_record": records[name].as_dict()}
             for name, value in first.items()
         }
+
     if task.confusion is not None and 2 <= len(labels) <= MOST_CLASSES:
         tables = [task.confusion(outputs, targets).tolist() for outputs in output_pair]
         figures["confusion"] = {"labels": list(labels), "float": tables[0], "quantized": tables[1]}
+
     return figures

@@ -115,9 +115,11 @@ def output_steps(
                     where=f"output {tensor['name']!r} of the manifest",
                     remedy="export the bundle again",
                 )
+
             steps[tensor["name"]] = each
         else:
             steps[tensor["name"]] = float(scale) if scale else max(spread / activations.steps, 1e-30)
+
     return steps
 
 
@@ -129,28 +131,33 @@ def preprocessing(task: Task, raws: Sequence[Any], stored: Outputs, spec: Mappin
     verdict = Verdict("parity", FAIL, "no raw samples; nothing was measured", metric="preprocessing", n=len(raws))
     if not raws:
         return verdict
+
     try:
         feeds = [task.preprocess(raw, spec) for raw in raws]
     except Missing as error:
         why = f"preprocessing not repeated: {error.message}; {error.remedy}"
         return Verdict("parity", UNVERIFIED, why, metric="preprocessing", n=0, required=False)
+
     level = PREPROCESS_ABSOLUTE
     if spec.get("kind") in ("image", "letterbox"):
         level = PREPROCESS_LEVELS / (
             float(spec.get("scale", 1)) * min([float(s) for s in spec.get("std", ())] or [1.0])
         )
+
     worst = 0.0
     for name, tensor in stored.items():
         again = np.concatenate([feed[name] for feed in feeds]) if name in feeds[0] else np.empty(0)
         if again.shape != tensor.shape:
             why = f"preprocessing gives {name!r} the shape {again.shape}, the stored samples have {tensor.shape}"
             return _with(verdict, FAIL, why)
+
         gap = np.abs(again.astype(np.float64) - tensor)
         off = float((~(gap <= PREPROCESS_ABSOLUTE)).mean())
         worst = max(worst, float(gap.max(initial=0.0)))
         if off > PREPROCESS_SHARE or not worst <= level:
             why = f"preprocessing differs from that at export: {off:.1%} of {name!r} differ, by up to {worst:.3g}"
             return _with(verdict, FAIL, why)
+
     why = f"{len(raws)} raw samples preprocess to the stored tensors (largest difference {worst:.2g})"
     return _with(verdict, PASS, why)
 
@@ -229,15 +236,18 @@ def _shifted(distances: Mapping[str, np.ndarray], most_median: float) -> str:
     for name, values in distances.items():
         if len(distances) > 1 and values.size >= GROUP_NEEDS and np.median(values) > most_median + _SLACK:
             return f"half of {name!r} differs by {np.median(values):.2g} LSB or more"
+
     for name, values in distances.items():
         axis = 1 if values.ndim == 4 else values.ndim - 1
         channels = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
         if channels.shape[1] < GROUP_NEEDS or len(channels) < 2:
             continue
+
         medians = np.median(channels, axis=1)
         worst = int(medians.argmax())
         if medians[worst] > CHANNEL_FACTOR * most_median + _SLACK:
             return f"half of channel {worst} of {name!r} differs by {medians[worst]:.2g} LSB or more"
+
     return ""
 
 
@@ -252,6 +262,7 @@ def _fault(expected: Outputs, outputs: Outputs) -> str:
             return f"the output {name!r} holds values that are not finite"
         if not np.isfinite(values).all():
             return f"the expected output {name!r} holds values that are not finite"
+
     return ""
 
 

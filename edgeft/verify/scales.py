@@ -27,6 +27,7 @@ def activation_scales(expected: Sequence[tuple[float, int]], stored: Sequence[Gr
     if not expected or not stored:
         what = "no activation is quantized" if not expected else "the artifact stores no quantized activation"
         return _verdict(FAIL, f"{what}; nothing was measured", 0, len(expected))
+
     scales = np.array([scale for scale, _ in expected])
     zeros = np.array([zero for _, zero in expected])
     wrong = []
@@ -34,12 +35,14 @@ def activation_scales(expected: Sequence[tuple[float, int]], stored: Sequence[Gr
         near = np.isclose(scales, grid.scale, rtol=RELATIVE, atol=0.0)
         if not (near & (zeros == grid.zero_point)).any():
             wrong.append(grid)
+
     good = len(stored) - len(wrong)
     if wrong:
         first = wrong[0]
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         why = f"the activation {first.name!r}{more} has scale {first.scale:.6g} and zero point {first.zero_point}"
         return _verdict(FAIL, f"{why}, which the quantized graph does not have", good, len(stored))
+
     return _verdict(PASS, f"all {good} activations have the quantization parameters of the quantized graph", good, good)
 
 
@@ -49,8 +52,10 @@ def scales_digest(weights: Sequence[WeightTensor], grids: Sequence[Grid]) -> str
     for tensor in weights:
         zeros = [] if tensor.zero_point is None else tensor.zero_point.tolist()
         digest.update(repr((tensor.name, tensor.scale.astype(np.float32).tolist(), zeros)).encode())
+
     for grid in grids:
         digest.update(repr((grid.name, float(np.float32(grid.scale)), grid.zero_point)).encode())
+
     return digest.hexdigest()
 
 
@@ -64,6 +69,7 @@ def same_scales(recorded: str | None, weights: Sequence[WeightTensor], grids: Se
         return Verdict(
             "integer", FAIL, "the artifact's scales differ from those at export", metric="recorded scales", n=n
         )
+
     return Verdict("integer", PASS, f"the scales of {n} tensors equal those at export", metric="recorded scales", n=n)
 
 

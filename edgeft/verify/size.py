@@ -15,11 +15,14 @@ def size(float_bytes: int, quantized_bytes: int, gates: Gates) -> Verdict:
     """
     limit = gates.size_mb
     megabytes = quantized_bytes / MEGABYTE
+
     if quantized_bytes <= 0:
         return Verdict("size", FAIL, "the artifact has no bytes; nothing was measured", metric="MB", limit=limit)
+
     ratio = f", {float_bytes / quantized_bytes:.2f}x smaller than float" if float_bytes > quantized_bytes else ""
     ratio = ratio or (f", larger than float ({float_bytes / MEGABYTE:.3g} MB)" if float_bytes > 0 else "")
     verdict = FAIL if limit and megabytes > limit else PASS
+
     return Verdict(
         "size",
         verdict,
