@@ -82,7 +82,7 @@ def returns(name: str, episodes: int, policy: Policy) -> np.ndarray:
 
 def environment(name: str) -> Any:
     """The gymnasium environment called `name`; raises `Missing` and `DataError` as `closed_loop`."""
-    gymnasium = need("gymnasium", "control")
+    gymnasium = need("gymnasium", "closed-loop")
     try:
         return gymnasium.make(name)
     except Exception as error:  # gymnasium and its environments raise errors of many types

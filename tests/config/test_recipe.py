@@ -16,6 +16,7 @@ from edgeft import tasks
 from edgeft.config import recipe, starting_recipes, tables
 from edgeft.config.recipe import Recipe
 from edgeft.core.errors import RecipeError, UsageError
+from edgeft.plugins import DATA_FORMATS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -303,9 +304,17 @@ def spoken(task: str) -> dict:
 
 def test_templates_together_speak_of_every_key() -> None:
     spoken_of = [spoken(task) for task in tasks.BUILTIN]
+    formats = {DATA_FORMATS.get(table["data"]["format"]) for table in spoken_of}
+    of_formats = {field.name for form in formats if form.options for field in dataclasses.fields(form.options)}
     for name, kind in tables.hints(Recipe).items():
         if dataclasses.is_dataclass(kind):
-            assert set().union(*(table.get(name, {}) for table in spoken_of)) == set(recipe.keys_of(kind))
+            expected = {*recipe.keys_of(kind), *(of_formats if name == "data" else ())}
+            assert set().union(*(table.get(name, {}) for table in spoken_of)) == expected
+
+
+def complete(spec: recipe.Data) -> recipe.Data:
+    """`spec` with all settings of its format."""
+    return DATA_FORMATS.get(spec.format).with_options(spec)
 
 
 @pytest.mark.parametrize("task", tasks.BUILTIN)
@@ -315,8 +324,14 @@ def test_a_template_loads_and_its_comments_say_the_defaults(tmp_path: Path, task
     # With every commented key switched on it still loads, and none changes anything but two that stand for more than
     # their own default: the task's gate, and the columns that a format looks for.
     full = recipe.from_table(spoken(task), "awake")
-    gates = dataclasses.replace(full.gates, max_drop=made.gates.max_drop)
-    assert dataclasses.replace(full, gates=gates, data=dataclasses.replace(full.data, columns={})) == made
+    drops = {key: getattr(made.gates, key) for key in ("max_drop", "max_drop_relative")}
+    gates = dataclasses.replace(full.gates, **drops)
+    columns = dataclasses.replace(full.data, columns={})
+    assert dataclasses.replace(full, gates=gates, data=complete(columns)) == dataclasses.replace(
+        made, data=complete(made.data)
+    )
+    metric = tasks.get(task).metric
+    assert full.gates.max_drop_relative in (0.0, metric.max_drop_relative)
 
 
 def test_template_of_an_unknown_task() -> None:

@@ -13,12 +13,13 @@ import sounds
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 TARGETS = ("host", "host-openvino", "host-litert")
+SOUND = {"seconds": 0.5, "hop": 0.03, "mels": 24, "coefficients": 0, "level_floor": 0.0}
 RECIPE = {
     "task": "keyword",
     "name": "chirps",
     "model": {"name": "ds_cnn", "args": {"width": 16, "blocks": 2, "dropout": 0.0}},
-    "data": {"format": "wav-folder", "sound": {"seconds": 0.5, "hop": 0.03, "mels": 24, "coefficients": 0}},
-    "train": {"epochs": 9, "lr": 1e-2, "batch_size": 20},
+    "data": {"format": "wav-folder", "sound": SOUND},
+    "train": {"epochs": 9, "lr": 1e-2, "batch_size": 20, "augment": "none"},
     "quantize": {"epochs": 1, "calibration": "minmax"},
     "export": {"targets": list(TARGETS)},
     "gates": {"max_drop": 0.05, "min_speedup": 0.0},

@@ -104,7 +104,7 @@ def test_what_gives_nothing_to_learn_and_models_that_do_not_fit(made) -> None:
     args = {"users": 4, "items": 30}
     with pytest.raises(RecipeError, match="one score an item"):
         builds.build(recipe.Model(name="neumf", args=args), 3)
-    for wrong in ({"hidden": [7, 4]}, {"hidden": [8]}, {"channels": 3}, {"width": 3}):
+    for wrong in ({"hidden": [7, 4]}, {"hidden": [7]}, {"hidden": []}, {"channels": 3}, {"width": 3}):
         with pytest.raises(RecipeError, match="cannot be built"):
             builds.build(recipe.Model(name="neumf", args={**args, **wrong}), 1)
     with pytest.raises(RecipeError, match="hidden is empty"):

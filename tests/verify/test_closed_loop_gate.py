@@ -133,7 +133,7 @@ def test_verify_runs_the_loop_again_and_says_where_it_cannot(
     assert "return" not in json.loads(capfd.readouterr().out)["not_repeated"]
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     without = run(swinging["path"], measure_latency=False)
-    assert any("edgeft[control]" in why for why in without["unverified"]) and "return" in without["not_repeated"]
+    assert any("edgeft[closed-loop]" in why for why in without["unverified"]) and "return" in without["not_repeated"]
 
 
 @pytest.mark.slow

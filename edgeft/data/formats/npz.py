@@ -151,7 +151,8 @@ def _images(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
         return array
     if array.ndim == 4 and array.shape[1] in (1, 3):  # channels first, as torch has them
         return array.transpose(0, 2, 3, 1)
-    hint = "of rows of pixels store reshape(N, H, W, C)" if array.ndim == 2 else ""
+    rows = "of rows of pixels store reshape(N, H, W, C)"
+    hint = rows if array.ndim == 2 else "store gray pictures or pictures of three channels (RGB)"
     raise DataError(
         f"has shape {array.shape}, expected (N, H, W) or (N, H, W, C) with C of 1 or 3", where=where, remedy=hint
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...core.metric import Metric
 from ...inputs import columns
 from ...inputs.columns import configure, preprocess, read
 from ..control.decoding import (
     EXTRA_METRICS,
+    METRIC,
     alike,
     chance,
     decisions,
@@ -45,8 +45,6 @@ __all__ = [
     "preprocess",
     "read",
 ]
-
-METRIC = Metric("mean absolute error", higher_is_better=False, max_drop_relative=0.05, chance="the median")
 
 
 def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
