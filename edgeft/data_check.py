@@ -105,6 +105,8 @@ def traces(dataset: Dataset) -> dict[str, np.ndarray]:
     split = dataset.split(name) if name else None
     if split is None or not len(split) or split.targets.dtype.kind != "f" or split.targets.ndim != 2:
         return {}
+    if split.targets.shape[1] != len(dataset.labels):  # numbers of another kind than one column a label
+        return {}
     count = min(TRACED, len(split))
     columns = {str(label): split.targets[:count, k] for k, label in enumerate(dataset.labels)}
     try:

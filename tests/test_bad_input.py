@@ -119,7 +119,7 @@ def test_a_calibration_set_that_is_all_test_samples(small):
 
 
 def _csv(path: Path) -> None:
-    path.write_bytes(b"text,label\n" + b"caf\xe9,1\n" * 9 + b"".join(b"tea %d,%d\n" % (i, i % 2) for i in range(20)))
+    path.write_text("text,label\n" + "coffee\n" * 9 + "".join(f"tea {i},{i % 2}\n" for i in range(20)))
 
 
 def _jsonl(path: Path) -> None:

@@ -46,6 +46,22 @@ def recording(path: Path) -> Path:
     return path
 
 
+def columns(folder: Path, task: str, form: str) -> Path:
+    """The recipe of a table of two numbers and a category, and what is predicted from them."""
+    numbers = np.random.default_rng(0).normal(size=(60, 2)).round(4)
+    lines = ["width,height,colour,target"]
+    for i, (width, height) in enumerate(numbers):
+        target = {"tabular": "up" if width > 0 else "down", "tabular-values": width}.get(
+            task, "normal" if i % 6 else "worn"
+        )
+        lines.append(f"{width},{height},{'red' if height > 0 else 'blue'},{target}")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    data = {"format": form, "path": str(folder / "table.csv"), "label": "target"}
+    text = f'task = "{task}"\n[data]\n' + "".join(f"{key} = {json.dumps(value)}\n" for key, value in data.items())
+    (folder / "recipe.toml").write_text(text)
+    return folder / "recipe.toml"
+
+
 def uneven_boxes(root: Path) -> Path:
     """Pictures with thirteen boxes of one class and one of another each."""
     rng = np.random.default_rng(0)
@@ -70,6 +86,9 @@ WRITERS = {
     "translate": lambda p: numbers_run.write_folder(p / "d"),
     "recommend": lambda p: interactions_data.write_ratings(p / "ratings.csv"),
     "control": lambda p: recording(p / "d.npz"),
+    "tabular": lambda p: columns(p, "tabular", "table"),
+    "tabular-values": lambda p: columns(p, "tabular-values", "table-values"),
+    "tabular-anomaly": lambda p: columns(p, "tabular-anomaly", "table-anomaly"),
 }
 
 

@@ -121,11 +121,14 @@ def test_a_run_exports_to_the_same_integers(run: Path, tmp_path: Path) -> None:
         assert manifest[key] and manifest[key] == recorded("host", "manifest.json")[key]
 
 
-def test_a_finished_run_resumes_to_the_same_weights(run: Path) -> None:
+def test_a_finished_run_resumes_to_the_same_float_weights(run: Path) -> None:
     before = {path.name: path.read_bytes() for path in run.glob("*.safetensors")}
     summary, earlier = edgeft.tune(run / "recipe.toml", run, resume=True), recorded("run", "summary.json")
-    assert len(before) == 2 and {path.name: path.read_bytes() for path in run.glob("*.safetensors")} == before
-    for key in ("metric", "float", "ptq", "quantized", "n", "updated_parameters", "total_parameters"):
+    after = {path.name: path.read_bytes() for path in run.glob("*.safetensors")}
+    # The quantized stage is trained again, and the augmentation of sounds is no longer that of 0.1.0.
+    assert len(before) == 2 and after.keys() == before.keys()
+    assert after["float.safetensors"] == before["float.safetensors"]
+    for key in ("metric", "float", "n", "updated_parameters", "total_parameters"):
         assert summary[key] == earlier[key]
 
 

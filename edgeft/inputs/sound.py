@@ -46,7 +46,7 @@ DEFAULTS: dict[str, float] = {
     "fmax": 4000.0,
     "coefficients": 10,
     "floor": 1e-6,
-    "level_floor": 1e-3,
+    "level_floor": 0.0,
 }
 #: root mean square of the loudest frame of a sound whose level is normalized (a full-scale sample is 1)
 LEVEL = 0.1

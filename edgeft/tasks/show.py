@@ -23,4 +23,5 @@ def _words(value: Any) -> str:
     if isinstance(value, str):
         return value
     flat = np.asarray(value).ravel()
-    return " ".join(f"{v:.4g}" for v in flat[:8]) + (f" ... ({flat.size} values)" if flat.size > 8 else "")
+    words = [f"{v:.4g}" if isinstance(v, np.number) else str(v) for v in flat[:8]]
+    return " ".join(words) + (f" ... ({flat.size} values)" if flat.size > 8 else "")
