@@ -171,7 +171,7 @@ def test_killed_at_a_hundred_moments_the_state_is_the_old_or_the_new_one(
     small = tmp_path / "few"
     for label in ("fall", "rise", "tone"):
         (small / label).mkdir(parents=True)
-        for i in range(4):
+        for i in range(12):
             shutil.copy(heard[0] / label / f"{i}.wav", small / label)
     zygote = subprocess.Popen(
         [sys.executable, "-c", _ZYGOTE, str(bundle.path), str(small)],
