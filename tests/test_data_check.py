@@ -266,3 +266,10 @@ def test_the_dry_run_shows_the_data_and_writes_its_page(tmp_path: Path, capfd: p
     assert run(["tune", str(file), "--dry-run"]) == 0
     captured = capfd.readouterr()
     assert re.search(r"SAMPLES +train +val +test", captured.out) and "warning" not in captured.err
+
+
+def test_answers_of_another_task_are_refused_with_the_sample(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = sounds.write_folder(tmp_path / "sounds", {"train": 2, "val": 1, "test": 1})
+    assert run(["data", "check", str(folder), "--task", "speech", "--format", "wav-folder", "--json"]) == 3
+    refusal = json.loads(capfd.readouterr().out)
+    assert refusal["error"] == "DataError" and ".wav" in refusal["where"] and "speech" in refusal["message"]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import DataError
 from ..core.metric import Metric
 from ..plugins import TASKS
 from .record import Decisions, LabelCounts, Outputs, Task
@@ -67,16 +68,31 @@ def draw(task: Task, raw: Any, decoded: Mapping[str, Any], target: Any) -> dict[
 
 
 def show_sample(task: Task, split: Any, i: int, labels: Sequence[str]) -> dict[str, Any]:
-    """Sample `i` of a split with its true answer as a page shows it, see `Task.show_sample`."""
-    if task.show_sample is not None:
-        return task.show_sample(split, i, labels)
-    return {**show(split.raw(i)), "caption": task.describe(split.targets[i], labels)}
+    """Sample `i` of a split with its true answer as a page shows it, see `Task.show_sample`.
+
+    Raises `DataError` where the targets are those of another task.
+    """
+    try:
+        if task.show_sample is not None:
+            return task.show_sample(split, i, labels)
+
+        return {**show(split.raw(i)), "caption": task.describe(split.targets[i], labels)}
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"the answer to this sample is none of the task {task.name!r}",
+            where=split.source(i),
+            remedy="name another task or format, or set the keys of [data] that this task needs",
+        ) from error
 
 
 def count_labels(task: Task, split: Any, labels: Sequence[str]) -> LabelCounts | None:
-    """How often each label occurs in a split; None where its targets have no labels."""
+    """How often each label occurs in a split; None where its targets have no labels, or are those of another task."""
     if task.count_labels is not None:
-        return task.count_labels(split, labels)
+        try:
+            return task.count_labels(split, labels)
+        except (IndexError, KeyError, TypeError, ValueError):  # the task's learning half refuses them with the reason
+            return None
+
     numbers = np.asarray(split.targets)
     if not labels or numbers.ndim != 1 or numbers.dtype.kind not in "iu":
         return None
