@@ -229,7 +229,7 @@ def compose(sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> Compose
 class EncoderPart:
     """How parity judges the encoder's memory: values, no decisions."""
 
-    discrete = False
+    discrete, compare, decision_unit = False, None, "decisions"
 
     @staticmethod
     def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -243,7 +243,7 @@ class EncoderPart:
 class DecoderPart:
     """How parity judges a step of the decoder: the likeliest next token is the decision."""
 
-    discrete = True
+    discrete, compare, decision_unit = True, None, "decisions"
 
     @staticmethod
     def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
