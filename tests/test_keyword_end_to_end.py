@@ -31,9 +31,9 @@ args = { width = 16, blocks = 2, dropout = 0.0 }
 [data]
 format = "wav-folder"
 path = "sounds"
-sound = { seconds = 0.5, hop = 0.03, mels = 24, coefficients = 0 }
+sound = { seconds = 0.5, hop = 0.03, mels = 24, coefficients = 0, level_floor = 1e-3 }
 [train]
-epochs = 9
+epochs = 15
 lr = 1e-2
 batch_size = 20
 [quantize]
