@@ -30,6 +30,8 @@ class Answer:
 def start(*argv: object, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "edgeft", *map(str, argv), "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if "preexec_fn" in options:  # a child that must not write cannot write what coverage counts either
+        environment.pop("COVERAGE_PROCESS_CONFIG", None)
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
     )

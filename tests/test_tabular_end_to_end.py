@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from end_to_end import Made, ask, need, tuned_and_exported
 
-from edgeft.config import recipe
+from edgeft.config import starting_recipes
 
 TARGETS = ("host", "host-openvino", "host-litert")
 TASKS = ("tabular", "tabular-values", "tabular-anomaly")
@@ -48,7 +48,7 @@ def write_table(path: Path, task: str) -> Path:
 
 def recipe_of(task: str, table: Path) -> str:
     """The task's template with the table's path and columns, and a shorter training."""
-    text = recipe.template(task)
+    text = starting_recipes.template(task)
     label = next(line for line in text.splitlines() if line.startswith("label = "))
     changed = {
         'path = "data/table.csv"': f"path = {json.dumps(str(table))}",

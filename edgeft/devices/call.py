@@ -16,15 +16,20 @@ from .device import LEASH, Device
 _SIGN = "@edgeft "
 _BEFORE = """
 import json, sys
-from edgeft.core.errors import EdgeftError
+from edgeft.core.errors import EdgeftError, InternalError
 def answer(value):
     sys.__stdout__.write("\\n@edgeft " + json.dumps(value, allow_nan=False) + "\\n")
+    sys.__stdout__.flush()  # a runtime may end the process by a signal when it is unloaded
 words, options = sys.argv[1:-1], json.loads(sys.argv[-1])
 try:
 """
 _AFTER = """
 except EdgeftError as error:
     answer(error.as_dict())
+except Exception as error:  # threads of a runtime would end the process by a signal, which is not what happened
+    import traceback
+    traceback.print_exc()
+    answer(InternalError(f"{type(error).__name__}: {error}").as_dict())
 """
 
 

@@ -198,3 +198,8 @@ def _from_file(path: Path) -> dict[str, np.ndarray]:
 def shown(raw: Mapping[str, Any]) -> str:
     """A raw row in words."""
     return ", ".join(f"{name} {value}" for name, value in zip(raw["names"], raw["values"]))
+
+
+def draw(raw: Mapping[str, Any], decoded: Mapping[str, Any]) -> dict[str, Any]:
+    """The row in words, for a report."""
+    return {"text": shown(raw)}

@@ -10,7 +10,7 @@ INPUTS = 'a .csv with a header and one row, "name=value, name=value", or the val
 MISSING = ("", "nan", "na", "n/a", "null", "none", "#n/a", "<na>", "?", "-nan")
 
 
-def read(path):
+def read(path, spec=None):
     """{"names", "values"} of a file, or of the text itself; "names" is empty where only values are given."""
     import csv
 

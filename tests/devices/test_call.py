@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeft.core.errors import KINDS, EdgeftError, UsageError
+from edgeft.core.errors import KINDS, EdgeftError, InternalError, UsageError
 from edgeft.devices.call import call
 from edgeft.devices.device import Here
 from edgeft.devices.link import Link
@@ -21,6 +21,13 @@ def test_a_child_process_raises_the_same_class_with_place_and_remedy(name: str) 
         call(Here(), code, options={}, where=Path("bundle"))
     assert type(raised.value) is KINDS[name]
     assert (raised.value.message, raised.value.where, raised.value.remedy) == ("message", "place", "remedy")
+
+
+def test_a_fault_in_a_child_process_is_called_what_it_is() -> None:
+    # Left to the interpreter it may end by a signal, since the threads of a runtime still run.
+    code = "import atexit, os\natexit.register(os.abort)\nobject().missing"
+    with pytest.raises(InternalError, match="AttributeError: 'object' object has no attribute 'missing'"):
+        call(Here(), code, options={}, where=Path("bundle"))
 
 
 def test_a_worker_raises_the_same_class() -> None:

@@ -149,6 +149,7 @@ def test_adaptive_pools_become_ops_that_every_runtime_has(size: int | tuple[int,
     torch.testing.assert_close(run(captured, *IMAGES), net(*IMAGES).detach(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 @pytest.mark.parametrize("kernel, dilation, explicit", [(3, 1, True), (3, 2, True), (4, 1, False)])
 def test_same_padding_becomes_numbers_where_it_is_even(kernel: int, dilation: int, explicit: bool) -> None:
     net = settled(Net(nn.Conv2d(3, 4, kernel, padding="same", dilation=dilation)))

@@ -168,15 +168,17 @@ def test_uneven_classes_are_reported_and_can_be_weighed(tmp_path: Path) -> None:
     kept = np.flatnonzero((arrays["train_labels"] != 2) | (np.cumsum(arrays["train_labels"] == 2) <= 4))
     arrays |= {f"train_{kind}": arrays[f"train_{kind}"][kept] for kind in ("images", "labels")}
     np.savez(path, **arrays)
-    said: list[str] = []
-    made = tune_data.recipe_for(path, "train.class_weights='balanced'", "quantize.distill=false")
-    plan = tune(made, tmp_path / "run", dry_run=True, say=said.append)
-    assert any("classes are unbalanced" in line and 'train.class_weights = "balanced"' in line for line in said)
+    recipe_ = tune_data.recipe_for(path, "train.class_weights='balanced'", "quantize.distill=false")
+    plan = tune(recipe_, tmp_path / "run", dry_run=True)
+    (warning,) = plan["data"]["imbalance"]
+    assert "classes are unbalanced" in warning and 'train.class_weights = "balanced"' in warning
     assert plan["class_weights"] == pytest.approx({"disc": 52 / 72, "square": 52 / 72, "cross": 52 / 12})
     losses = {}
     for kind in ("none", "balanced"):
-        out = tmp_path / kind
-        tune(tune_data.recipe_for(path, f"train.class_weights='{kind}'", "quantize.distill=false"), out)
+        out, lines = tmp_path / kind, list[str]()
+        recipe_ = tune_data.recipe_for(path, f"train.class_weights='{kind}'", "quantize.distill=false")
+        tune(recipe_, out, say=lines.append)
+        assert f"warning: {warning}" in lines
         losses[kind] = [json.loads(line).get("loss") for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert losses["none"][1] != losses["balanced"][1], "the float stage weighs"
     assert losses["none"][-1] != losses["balanced"][-1], "and so does training without a teacher"

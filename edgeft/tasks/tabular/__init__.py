@@ -1,31 +1,19 @@
-"""The task tabular: a class from the columns of a row."""
+"""The task tabular: a class from the columns of a row, judged as `classify` judges its classes."""
 
-from ..record import Task
-from . import decoding
+from dataclasses import replace
 
-TASK = Task(
+from ...inputs import columns
+from ..classify import TASK as _CLASSES
+
+TASK = replace(
+    _CLASSES,
     name="tabular",
-    metric=decoding.METRIC,
-    further_metrics=decoding.EXTRA_METRICS,
-    score=decoding.metric,
-    configure=decoding.configure,
-    read=decoding.read,
-    preprocess=decoding.preprocess,
-    decode=decoding.decode,
-    describe=decoding.describe,
-    draw=decoding.draw,
-    join=decoding.join,
-    per_sample=decoding.per_sample,
-    decisions=decoding.decisions,
-    alike=decoding.alike,
-    margins=decoding.margins,
-    per_class=decoding.per_class,
-    chance=decoding.chance,
-    extra_metrics=decoding.extra_metrics,
-    confusion=decoding.confusion,
+    configure=columns.configure,
+    read=columns.read,
+    preprocess=columns.preprocess,
+    draw=columns.draw,
     formats=("table",),
+    default=False,
     learning_module="edgeft.tasks.tabular.learning",
     template="edgeft.tasks.tabular:template.toml",
-    run_part="edgeft.tasks.classify:run_part.py",
-    step_loss="cross-entropy",
 )

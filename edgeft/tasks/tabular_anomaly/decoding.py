@@ -14,11 +14,10 @@ import numpy as np
 
 from ...core.errors import BundleError, DataError
 from ...core.metric import Metric
-from ...inputs import columns
-from ...inputs.columns import configure, preprocess, read
+from ...inputs.columns import configure, draw, preprocess, read
 from ..classify.decoding import auc
 
-__all__ = ["configure", "preprocess", "read"]
+__all__ = ["configure", "draw", "preprocess", "read"]
 
 METRIC = Metric("AUC", "fraction", max_drop=0.01, chance="a coin")
 EXTRA_METRICS = (Metric("recall_at_5_percent", "fraction"),)
@@ -117,8 +116,3 @@ def describe(target: Any, labels: Sequence[str]) -> str:
 def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where: str) -> np.ndarray:
     """The targets: 0 and 1 mean the same in all data of the format."""
     return np.asarray(targets)
-
-
-def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
-    """The row in words."""
-    return {"text": columns.shown(raw)}

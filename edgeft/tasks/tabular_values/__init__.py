@@ -1,32 +1,21 @@
-"""The task tabular-values: a number from the columns of a row."""
+"""The task tabular-values: a number from the columns of a row, judged as `control` judges its values."""
 
-from ..record import Task
-from . import decoding
+from dataclasses import replace
 
-TASK = Task(
+from ...inputs import columns
+from ..control import TASK as _VALUES
+
+TASK = replace(
+    _VALUES,
     name="tabular-values",
-    metric=decoding.METRIC,
-    further_metrics=decoding.EXTRA_METRICS,
-    score=decoding.metric,
-    configure=decoding.configure,
-    read=decoding.read,
-    preprocess=decoding.preprocess,
-    decode=decoding.decode,
-    describe=decoding.describe,
-    draw=decoding.draw,
-    join=decoding.join,
-    per_sample=decoding.per_sample,
-    decisions=decoding.decisions,
-    alike=decoding.alike,
-    margins=decoding.margins,
-    per_class=decoding.per_class,
-    chance=decoding.chance,
-    extra_metrics=decoding.extra_metrics,
+    configure=columns.configure,
+    read=columns.read,
+    preprocess=columns.preprocess,
+    draw=columns.draw,
+    action=None,
+    show_sample=None,
     formats=("table-values",),
     learning_module="edgeft.tasks.tabular_values.learning",
     template="edgeft.tasks.tabular_values:template.toml",
-    run_part="edgeft.tasks.control:run_part.py",
-    step_loss="mse",
-    discrete=False,
-    outputs_apart=True,
+    real_time=False,
 )
