@@ -202,7 +202,9 @@ def together(compilations: Mapping[str, Compilation]) -> Compilation:
 
 
 def _weighted(parts: list[Compilation], share: str, weight: str) -> float | None:
-    total = sum(getattr(part, weight) for part in parts)
-    if not total or any(getattr(part, share) is None for part in parts):
+    counted = [part for part in parts if getattr(part, weight)]
+    if not counted or any(getattr(part, share) is None for part in counted):
         return None
-    return float(sum(getattr(part, share) * getattr(part, weight) for part in parts) / total)
+
+    total = sum(getattr(part, weight) for part in counted)
+    return float(sum(getattr(part, share) * getattr(part, weight) for part in counted) / total)

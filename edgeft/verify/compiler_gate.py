@@ -33,34 +33,45 @@ def broken(made: Compilation, min_coverage: float) -> list[str]:
     if made.refusal is not None:
         return [f"{title} refuses the model: {made.refusal}"]
 
-    share = made.coverage_macs
-    if share is None or (share >= min_coverage and share > 0):
+    share, of = _share(made)
+    if share is None:
+        if min_coverage <= 0:
+            return []
+        return [f"{title} compiles the model, but no operation of it could be counted: {min_coverage:.0%} asked"]
+    if share >= min_coverage and share > 0:
         return []
 
-    heavy = next((operation for operation in made.fallback if operation.macs), None)
-    first = f", not {heavy.op} at {heavy.node!r} ({heavy.why or 'no reason given'})" if heavy else ""
-    asked = f"{share:.1%} of the multiply-accumulates on the accelerator, {min_coverage:.0%} asked"
-    return [f"{title} puts {asked}{first}"]
+    worst = max(made.fallback, key=lambda operation: operation.macs, default=None)
+    first = f", not {worst.op} at {worst.node!r} ({worst.why or 'no reason given'})" if worst else ""
+    return [f"{title} puts {share:.1%} of the {of} on the accelerator, {min_coverage:.0%} asked{first}"]
+
+
+def _share(made: Compilation) -> tuple[float | None, str]:
+    """The share on the accelerator that is judged, and what of: operations where nothing multiplies and adds."""
+    if made.coverage_macs is not None:
+        return made.coverage_macs, "multiply-accumulates"
+    return made.coverage_ops, "operations"
 
 
 def words(made: Compilation) -> str:
     """What a compiler made of the model, in one sentence."""
     record = compilers.get(made.compiler)
-    left = ", ".join(f"{count} x {op}" for op, count in made.fallback_ops().items())
-    parts = [f"{record.title} {made.version} compiles it"]
+    shares = []
     if made.coverage_ops is not None:
-        parts.append(f"{made.coverage_ops:.1%} of {made.operations} operations")
-
+        shares.append(f"{made.coverage_ops:.1%} of {made.operations} operations")
     if made.coverage_macs is not None:
-        parts.append(f"{made.coverage_macs:.1%} of the multiply-accumulates run on the {record.accelerator}")
+        shares.append(f"{made.coverage_macs:.1%} of the multiply-accumulates")
 
-    return ", ".join(parts) + (f"; on the CPU: {left}" if left else "")
+    run = f", {', '.join(shares)} run on the {record.accelerator}" if shares else ""
+    left = ", ".join(f"{count} x {op}" for op, count in made.fallback_ops().items())
+    return f"{record.title} {made.version} compiles it{run}" + (f"; on the CPU: {left}" if left else "")
 
 
 def judged(rules: Verdict, made: Compilation | None, min_coverage: float) -> Verdict:
     """The gate `compatibility` from that of the profile's rules and what the compiler made, None where it has not run.
 
-    A refusal fails, and so does less than `min_coverage` of the multiply-accumulates on the accelerator.
+    A refusal fails, and so does less than `min_coverage` of the multiply-accumulates on the accelerator, of the
+    operations where none multiplies and adds.
     """
     if made is None:
         return rules
