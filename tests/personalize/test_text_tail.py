@@ -13,6 +13,7 @@ for package in ("torch", "accelerate", "tokenizers", "onnxscript", "onnxruntime"
     pytest.importorskip(package, reason=f"the whole path needs {package}")
 
 
+@pytest.mark.slow
 def test_the_last_layer_of_an_encoder_learns_in_every_runtime(tmp_path: Path) -> None:
     import torch
 
