@@ -16,6 +16,7 @@ from typing import Any
 from ..config.formats import int8
 from ..core.errors import InvalidInput, Missing, UsageError, nearest
 from ..plugins import resolve
+from .flow import Flow
 from .values import Grid, IntegerShare, Operation, Session, WeightTensor
 
 #: rules of a target profile that concern the files of some runtimes only
@@ -83,7 +84,8 @@ class Backend:
                 integer kernels cannot saturate) and knobs(threads) (options that change the speed alone, values to try)
     inspector   integer_weights(path), activation_grids(path), emitted(path) read the file without converters;
                 integer_share(path, *, threads, feeds) is measured from what the runtime really executes; optional
-                operations(path), which the coverage of a vendor's compiler is counted by
+                operations(path), which the coverage of a vendor's compiler is counted by, and flow(path) -> Flow
+                (backends/flow.py), by which weights that no output depends on are told from those that compute
     exporter    export(request, folder) -> Artifact, with the `ExportRequest` and `Artifact` of backends/artifact.py
     loader      RUNTIME (its name) and open_model(path, threads, options) -> (input names, output names, run), see
                 bundle/run_py.py
@@ -265,6 +267,11 @@ class Backend:
         """The operations of the file that compute or move values; empty where the runtime's package lists none."""
         state = getattr(self.part("inspector"), "operations", None)
         return list(state(path)) if state else []
+
+    def flow(self, path: Path) -> Flow | None:
+        """How values flow through the artifact; None where the runtime's package does not read it."""
+        state = getattr(self.part("inspector"), "flow", None)
+        return state(path) if state else None
 
     def emitted(self, path: Path) -> dict[str, Any]:
         """What the exporter really wrote, read from the file: opset, IR or op versions, and `ops` {type: count}."""

@@ -25,6 +25,8 @@ LAYOUTS: dict[int, tuple[tuple[int, ...], ...]] = {
     4: ((0, 1, 2, 3), (0, 2, 3, 1), (2, 3, 1, 0), (1, 2, 3, 0)),  # OIHW, OHWI, HWIO, IHWO (depthwise, transposed)
     5: ((0, 1, 2, 3, 4), (0, 2, 3, 4, 1), (2, 3, 4, 1, 0), (1, 2, 3, 4, 0)),
 }
+#: the manifest's `integer_weights`, see `digests`
+Digests = Mapping[str, Mapping[str, Any]]
 #: the type of the integers that a manifest means where it names none
 DEFAULT = int8.weights().dtype
 #: scales are float32 everywhere; one rounding of a last place is not a fault.
@@ -86,37 +88,36 @@ def digests(expected: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, 
     return table
 
 
-def integer_digests(expected: Mapping[str, Mapping[str, Any]], stored: Sequence[WeightTensor]) -> Verdict:
+def integer_digests(expected: Digests, stored: Sequence[WeightTensor]) -> Verdict:
     """`integer` where only the manifest's digests are at hand (on a board): bytes only, no scales."""
     if not expected:
         return _verdict(FAIL, "the manifest names no quantized weights; nothing was measured", 0, 0, recorded=True)
 
     dtype = str(next(iter(expected.values())).get("dtype", DEFAULT))
-    by_size: dict[tuple[int, str], list[WeightTensor]] = {}
-    for tensor in stored:
-        by_size.setdefault((tensor.data.size, tensor.data.dtype.name), []).append(tensor)
+    owners = matching(expected, stored)
+    return _judge([name for name in expected if not owners[name]], list(expected), dtype, recorded=True)
 
-    owners: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
-    missing = []
+
+def matching(expected: Digests, stored: Sequence[WeightTensor]) -> dict[str, list[int]]:
+    """The positions in `stored` of the tensors that hold each recorded weight's bytes, in any layout."""
+    by_size: dict[tuple[int, str], list[int]] = {}
+    for position, tensor in enumerate(stored):
+        by_size.setdefault((tensor.data.size, tensor.data.dtype.name), []).append(position)
+
+    digest_of: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
+    owners: dict[str, list[int]] = {}
     for name, entry in expected.items():
-        shape = tuple(int(side) for side in entry["shape"])
-        match = None
-        for tensor in by_size.get((math.prod(shape), str(entry.get("dtype", DEFAULT))), []):
+        shape, owners[name] = tuple(int(side) for side in entry["shape"]), []
+        for position in by_size.get((math.prod(shape), str(entry.get("dtype", DEFAULT))), []):
             for order in _orders(shape):
-                key = (id(tensor), shape, order)
-                if key not in owners:
-                    owners[key] = _digest(_torch_layout(tensor.data, shape, order)).hex()
-                if owners[key] == entry["sha256"]:
-                    match = tensor
+                key = (position, shape, order)
+                if key not in digest_of:
+                    digest_of[key] = _digest(_torch_layout(stored[position].data, shape, order)).hex()
+                if digest_of[key] == entry["sha256"]:
+                    owners[name].append(position)
                     break
 
-            if match is not None:
-                break
-
-        if match is None:
-            missing.append(name)
-
-    return _judge(missing, list(expected), dtype, recorded=True)
+    return owners
 
 
 def int8_share(measured: IntegerShare | None, gates: Gates, *, on_target: bool, where: str = "host") -> Verdict:

@@ -33,12 +33,13 @@ from .agreement import agreement
 from .closed_loop import OPEN_LOOP, beside_return, closed_loop
 from .compatibility import compatibility, on_target
 from .document import report
-from .integer import int8_share, integer_digests
+from .integer import int8_share
 from .latency import budget, latency
 from .other_figures import other_figures
 from .parity import output_steps, parity, preprocessing, samples_parity
-from .scales import same_scales
 from .size import size
+from .stored import in_integers, sizes, stored
+from .stored import share as share_of
 
 Say = Callable[[str], None]
 #: what a report says where `Bundle.exact` holds
@@ -87,9 +88,13 @@ def run(
     samples = opened.samples()
     graphs = [graph["name"] for graph in of_model(opened.manifest)]
     shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
-    share = _share(opened, shares, samples)
-    gate_results = [_labels(opened, samples), *_samples(opened, session, samples, machine), *_integers(opened, graphs)]
-    gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if _in_integers(opened) else []
+    share = share_of(opened, shares, samples)
+    gate_results = [
+        _labels(opened, samples),
+        *_samples(opened, session, samples, machine),
+        *stored(opened, graphs, samples, gates),
+    ]
+    gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if in_integers(opened) else []
     verdicts, table = _compatible(profile, opened, shares, gates, ask_compiler and where == "host")
     gate_results += verdicts
     extra, comparison = {**_extra(opened, share), **table}, None
@@ -99,7 +104,7 @@ def run(
         comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         gate_results += verdicts
         extra |= {"rate": {**rate(single), "where": where}} if single and opened.task.real_time else {}
-    gate_results += [size(*_sizes(opened), gates), *_closed_loop(opened, session, gates, threads, say)]
+    gate_results += [size(*sizes(opened), gates), *_closed_loop(opened, session, gates, threads, say)]
     learned = personal_state(opened, state, threads=threads)
     gate_results += [learned] if learned else []
 
@@ -114,7 +119,7 @@ def run(
 
 def _document(opened: Bundle, *, worst_class: Any = None, **contents: Any) -> dict[str, Any]:
     """report.json's content: `contents` with the names and sizes of the bundle."""
-    float_bytes, quantized_bytes = _sizes(opened)
+    float_bytes, quantized_bytes = sizes(opened)
     return report(
         target=opened.target,
         backend=opened.backend,
@@ -127,26 +132,10 @@ def _document(opened: Bundle, *, worst_class: Any = None, **contents: Any) -> di
     )
 
 
-def _integers(opened: Bundle, graphs: Sequence[str]) -> list[Verdict]:
-    """Weights and scales as the artifacts hold them, against the manifest's digests."""
-    paths = [opened.graph_path(name) for name in graphs]
-    weights = [tensor for path in paths for tensor in opened.runtime.integer_weights(path)]
-    grids = [grid for path in paths for grid in opened.runtime.activation_grids(path)]
-    return [
-        integer_digests(opened.manifest.get("integer_weights", {}), weights),
-        same_scales(opened.manifest.get("scales_sha256"), weights, grids),
-    ]
-
-
-def _in_integers(opened: Bundle) -> bool:
-    """Whether the format of the bundle's activations is one of integers, whose share of the work is judged."""
-    return scheme.activations_of(opened.scheme).kind == "int"
-
-
 def _about_speed(opened: Bundle, extra: Mapping[str, Any]) -> dict[str, Any]:
     """What the latency gate takes of the artifact beside the measurement."""
     float_layers = extra.get("keep_float", [])
-    return {"int8": extra.get("int8"), "keep_float": float_layers, "float_kernels": not _in_integers(opened)}
+    return {"int8": extra.get("int8"), "keep_float": float_layers, "float_kernels": not in_integers(opened)}
 
 
 def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
@@ -155,7 +144,7 @@ def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
     if opened.task.action is not None and not recorded_gates(opened.manifest).environment:
         warnings.append(OPEN_LOOP)
     extra: dict[str, Any] = {"warnings": warnings, "format": scheme.format_of(opened.scheme), "int8_share": None}
-    if _in_integers(opened):
+    if in_integers(opened):
         extra |= {"int8": dataclasses.asdict(share), "int8_share": share.share if share.macs else None}
     extra["metric_record"] = opened.task.metric.as_dict()
     float_layers = list(recorded(opened.manifest, "quantize").get("keep_float") or ())
@@ -288,24 +277,6 @@ def _samples_of_graphs(
     return verdicts
 
 
-def _share(opened: Bundle, shares: Mapping[str, IntegerShare], samples: Mapping[str, np.ndarray]) -> IntegerShare:
-    """All graphs as one, each counted as often as it runs for a sample."""
-    if len(shares) == 1:
-        return next(iter(shares.values()))
-    assert opened.task.calls is not None
-    times = opened.task.calls(samples)
-    floats: dict[str, int] = {}
-    ops: dict[str, int] = {}
-    for share in shares.values():
-        for table, counts in ((floats, share.float_ops), (ops, share.ops)):
-            for op, count in counts.items():
-                table[op] = table.get(op, 0) + count
-    macs, integer = (
-        sum(getattr(share, key) * times[name] for name, share in shares.items()) for key in ("macs", "integer_macs")
-    )
-    return IntegerShare(integer / macs if macs else 0.0, round(macs), round(integer), floats, ops)
-
-
 def _named(samples: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
     return {key[len(kind) + 1 :]: value for key, value in samples.items() if key.startswith(f"{kind}/")}
 
@@ -380,15 +351,3 @@ def _latency(
     if single is not None and gates.latency_ms:
         verdicts.append(budget(single, gates, on_target=speed["on_target"], where=speed["where"]))
     return comparison, verdicts, single
-
-
-def _sizes(opened: Bundle) -> tuple[int, int]:
-    """Bytes of the float baseline and of the artifact over all graphs, weights in a file beside the graph included."""
-    total = {"baseline": 0, "file": 0}
-    listed = opened.manifest["files"]
-    for graph in of_model(opened.manifest):
-        for key in total:
-            if graph.get(key):
-                names = opened.runtime.files_of(graph[key])
-                total[key] += sum(listed[name]["bytes"] for name in names if name in listed)
-    return total["baseline"], total["file"]

@@ -50,13 +50,17 @@ class TfliteOperator:
 
 @dataclass(frozen=True)
 class TfliteModel:
-    """`versions` is op -> highest version, `ops` op -> how often, over all subgraphs; `tensors` of all of them."""
+    """`versions` is op -> highest version, `ops` op -> how often, over all subgraphs; `tensors` and `operators` are
+    all, the main graph's first. `inputs` and `outputs` are those of the main graph, as positions in `tensors`."""
 
     schema: int
     versions: dict[str, int]
     ops: dict[str, int]
     tensors: tuple[TfliteTensor, ...]
     operators: tuple[TfliteOperator, ...]
+    main_operators: int = 0
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
 
     def integer_constants(self) -> list[tuple[TfliteTensor, np.ndarray]]:
         """(tensor, values) of each constant of a type that weights are stored in, of more than one element."""
@@ -193,6 +197,7 @@ def _model(model: _Table) -> TfliteModel:
     tensors: list[TfliteTensor] = []
     ops: dict[str, int] = {}
     operators: list[TfliteOperator] = []
+    main: tuple[int, tuple[int, ...], tuple[int, ...]] | None = None
     for graph in model.tables(2):
         first = len(tensors)
         for operator in graph.tables(3):
@@ -207,14 +212,23 @@ def _model(model: _Table) -> TfliteModel:
                 constants[index] = _constant(buffers[index]) if index else None
             tensors.append(_tensor(tensor, constants[index]))
 
+        if main is None:
+            inputs, outputs = (tuple(int(k) for k in graph.vector(f, "i4")) for f in (1, 2))
+            main = (len(operators), inputs, outputs)
+
+    if main is None:
+        raise ValueError("it holds no graph")
+
     versions: dict[str, int] = {}
     for name, number in codes:
         versions[name] = max(number, versions.get(name, 0))
 
     if any(not -1 <= k < len(tensors) for operator in operators for k in (*operator.inputs, *operator.outputs)):
         raise ValueError("an op names a tensor that does not exist")
+    if any(not 0 <= k < len(tensors) for k in (*main[1], *main[2])):
+        raise ValueError("the graph's inputs or outputs are tensors that do not exist")
 
-    return TfliteModel(model.number(0, "I"), versions, ops, tuple(tensors), tuple(operators))
+    return TfliteModel(model.number(0, "I"), versions, ops, tuple(tensors), tuple(operators), *main)
 
 
 def _code(code: _Table) -> tuple[str, int]:

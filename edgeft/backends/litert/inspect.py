@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from ...config import numeric
 from .. import Grid, IntegerShare, Operation, WeightTensor, _macs
 from ..base_session import existing
+from ..flow import Flow, Step
 from . import flatbuffer as _tflite
 from .session import load
 
@@ -26,20 +27,32 @@ _MOVES = {
     "BATCH_TO_SPACE_ND", "REVERSE_V2", "DELEGATE", "DYNAMIC_UPDATE_SLICE", "READ_VARIABLE", "ASSIGN_VARIABLE",
     "VAR_HANDLE", "IF", "WHILE", "CALL_ONCE",
 }  # fmt: skip
+#: ops that compute what is not looked into, and ops that take rows of a table
+_OPAQUE = {"IF", "WHILE", "CALL", "CALL_ONCE", "DELEGATE", "CONCAT_EMBEDDINGS", "LSH_PROJECTION", "RFFT2D"}
+_LOOK_UPS = {"GATHER", "GATHER_ND", "EMBEDDING_LOOKUP"}
 
 
 def integer_weights(path: Path) -> list[WeightTensor]:
     """Every quantized constant of more than one element, in TFLite's layout: OHWI, 1HWO (depthwise), (out, in);
     every table of integers whose rows are looked up and scaled; and every constant of narrow floats."""
-    weights, model = [], _tflite.read(existing(path))
+    return [weight for _, weight in _weights(_tflite.read(existing(path)))]
+
+
+def _weights(model: _tflite.TfliteModel) -> list[tuple[str, WeightTensor]]:
+    """The weights, each with the position of its tensor."""
+    position = {id(tensor): str(k) for k, tensor in enumerate(model.tensors)}
+    weights = []
     for tensor, data in model.integer_constants():
         if tensor.scale.size:
-            zero = tensor.zero_point.astype(np.int32)
-            scale = tensor.scale.astype(np.float32)
-            weights.append(WeightTensor(tensor.name, data.copy(), scale, tensor.axis, zero if zero.any() else None))
+            zero, scale = tensor.zero_point.astype(np.int32), tensor.scale.astype(np.float32)
+            weight = WeightTensor(tensor.name, data.copy(), scale, tensor.axis, zero if zero.any() else None)
+            weights.append((position[id(tensor)], weight))
 
-    weights += [WeightTensor(tensor.name, data.copy(), scale.copy()) for tensor, data, scale in model.integer_tables()]
-    weights += [WeightTensor(t.name, data.copy(), np.ones(1, np.float32)) for t, data in model.narrow_constants()]
+    for tensor, data, scale in model.integer_tables():
+        weights.append((position[id(tensor)], WeightTensor(tensor.name, data.copy(), scale.copy())))
+    for tensor, data in model.narrow_constants():
+        weights.append((position[id(tensor)], WeightTensor(tensor.name, data.copy(), np.ones(1, np.float32))))
+
     return weights
 
 
@@ -91,7 +104,7 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
     return tally.share()
 
 
-def _work(name: str, inputs: list[Mapping[str, Any]], outputs: list[Mapping[str, Any]]) -> int:
+def _work(name: str, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> int:
     """Multiply-accumulates of one op; the weight layouts are those of the TFLite kernels."""
     shapes = [[int(d) for d in t["shape"]] for t in inputs]
     output = [int(d) for d in outputs[0]["shape"]]
@@ -123,10 +136,37 @@ def operations(path: Path) -> list[Operation]:
     model, listed = _tflite.read(existing(path)), []
     for operator in model.operators:
         inputs, outputs = ([model.tensors[k] for k in side if k >= 0] for side in (operator.inputs, operator.outputs))
-        inner: list[Mapping[str, Any]] = [vars(tensor) for tensor in inputs]
-        outer: list[Mapping[str, Any]] = [vars(tensor) for tensor in outputs]
+        inner, outer = [vars(tensor) for tensor in inputs], [vars(tensor) for tensor in outputs]
         macs = _work(operator.name, inner, outer) if operator.name in _WEIGHTED and outputs else 0
         names = tuple(tensor.name for tensor in outputs)
         listed.append(Operation(operator.name, names[0] if names else "", names, macs))
 
     return listed
+
+
+def flow(path: Path) -> Flow:
+    """The main graph; tensors are called by their positions in the file."""
+    model = _tflite.read(existing(path))
+    steps = []
+    for operator in model.operators[: model.main_operators]:
+        inner, outer = (
+            [vars(model.tensors[k]) for k in side if k >= 0] for side in (operator.inputs, operator.outputs)
+        )
+        weighted = operator.name in _WEIGHTED
+        steps.append(
+            Step(
+                operator.name,
+                str(outer[0]["name"]) if outer else "",
+                tuple(str(k) for k in operator.inputs if k >= 0),
+                tuple(str(k) for k in operator.outputs if k >= 0),
+                products=weighted
+                or operator.name in _OPAQUE
+                or operator.name.startswith(("CUSTOM", "BUILTIN_", "STABLEHLO")),
+                looks_up=operator.name in _LOOK_UPS,
+                macs=_work(operator.name, inner, outer) if weighted and outer else 0,
+            )
+        )
+
+    constants = frozenset(str(k) for k, tensor in enumerate(model.tensors) if tensor.data is not None)
+    inputs, outputs = (tuple(map(str, side)) for side in (model.inputs, model.outputs))
+    return Flow(tuple(steps), inputs, outputs, constants, tuple(_weights(model)))

@@ -13,12 +13,14 @@ import numpy as np
 
 from .. import IntegerShare, Operation
 from ..base_session import existing
+from ..flow import Flow
 from . import wire
+from .flow import flow_of
 from .integer_share import share, work_of_nodes
 from .integer_weights import activation_grids, integer_weights
 from .session import open_session
 
-__all__ = ["activation_grids", "emitted", "integer_share", "integer_weights", "operations"]
+__all__ = ["activation_grids", "emitted", "flow", "integer_share", "integer_weights", "operations"]
 #: nodes that convert between real values and integers
 _CONVERT = ("QuantizeLinear", "DequantizeLinear")
 
@@ -44,12 +46,21 @@ def emitted(path: Path) -> dict[str, Any]:
 
 def operations(path: Path) -> list[Operation]:
     """Every node of the file that computes or moves values; shapes come from one run of it as it stands."""
+    macs = _work_as_it_stands(path)
+    nodes = [node for node in wire.read(existing(path)).nodes() if node.op not in _CONVERT]
+    return [Operation(node.op, node.name, tuple(node.outputs), macs.get(node.name, 0)) for node in nodes]
+
+
+def flow(path: Path) -> Flow:
+    """The main graph; shapes come from one run of it as it stands."""
+    return flow_of(wire.read(existing(path)), integer_weights(path), _work_as_it_stands(path))
+
+
+def _work_as_it_stands(path: Path) -> dict[str, int]:
+    """Multiply-accumulates of each node by its name, from one run without any optimization."""
     with tempfile.TemporaryDirectory() as folder:
         as_it_is = {"graph_optimization_level": "ORT_DISABLE_ALL"}
         session = open_session(path, 1, as_it_is, profile=Path(folder))
         session.run({t.name: np.zeros([abs(d) for d in t.shape], t.dtype) for t in session.inputs})
         events = json.loads(Path(session.handle.end_profiling()).read_text())
-        macs = work_of_nodes(events, wire.read(Path(folder) / "optimized.onnx"))
-
-    nodes = [node for node in wire.read(existing(path)).nodes() if node.op not in _CONVERT]
-    return [Operation(node.op, node.name, tuple(node.outputs), macs.get(node.name, 0)) for node in nodes]
+        return work_of_nodes(events, wire.read(Path(folder) / "optimized.onnx"))

@@ -28,13 +28,15 @@ _MATMUL = {
 _RECURRENT = {"LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2), "DynamicQuantizeLSTM": (1, 2)}
 #: integer kernels although their activations come in float: they quantize on the fly.
 _DYNAMIC = {"DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "DynamicQuantizeConv"}
-_MOVES = {
+MOVES = {
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Transpose", "Reshape", "Flatten", "Squeeze",
     "Unsqueeze", "Identity", "Cast", "Concat", "QLinearConcat", "Slice", "Split", "Gather", "GatherND",
     "GatherElements", "Expand", "Tile", "Pad", "Shape", "Size", "Range", "ConstantOfShape", "Constant",
     "ReorderInput", "ReorderOutput", "DepthToSpace", "SpaceToDepth", "If", "Loop", "Scan", "ScatterND",
     "ScatterElements", "MemcpyFromHost", "MemcpyToHost",
 }  # fmt: skip
+#: ops whose multiply-accumulates are counted
+PRODUCTS = frozenset({*_CONV, *_TRANSPOSED, *_MATMUL, *_RECURRENT, "Attention", "QAttention", "MultiHeadAttention"})
 
 
 def share(events: Sequence[dict[str, Any]], optimized: OnnxModel) -> IntegerShare:
@@ -43,7 +45,7 @@ def share(events: Sequence[dict[str, Any]], optimized: OnnxModel) -> IntegerShar
     lookup = _Lookup(optimized)
     for name, op, inputs, outputs in _executed(events):
         kind = inputs[0][0] if inputs else outputs[0][0] if outputs else "none"
-        if op in _MOVES:
+        if op in MOVES:
             tally.add(op, outputs[0][0] if outputs else kind, moves=True)
             continue
 
@@ -59,7 +61,7 @@ def work_of_nodes(events: Sequence[dict[str, Any]], optimized: OnnxModel) -> dic
     """Multiply-accumulates of each node by its name, from the profile of one run."""
     lookup, macs = _Lookup(optimized), {}
     for name, op, inputs, outputs in _executed(events):
-        if op not in _MOVES and outputs:
+        if op not in MOVES and outputs:
             macs[name] = _work(op, lookup.node(name, op), lookup, inputs, outputs)
 
     return macs

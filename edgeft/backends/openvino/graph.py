@@ -10,6 +10,7 @@ import numpy as np
 
 from ...config import numeric
 from .. import Grid, IntegerShare, WeightTensor, _macs
+from ..flow import Flow, Step
 
 FUSED = "Subgraph"
 _PRODUCTS = ("MatMul", "ScaledDotProductAttention")
@@ -34,8 +35,12 @@ def constant_weights(model: Any) -> list[WeightTensor]:
 
     One entry a Multiply: layers whose integers are equal may share a constant and differ in their scales.
     """
-    weights = []
-    for node in model.get_ordered_ops():
+    return [weight for _, weight in _constant_weights(model.get_ordered_ops())]
+
+
+def _constant_weights(ops: Sequence[Any]) -> Iterator[tuple[int, WeightTensor]]:
+    """The weights among `ops`, each with the position of its constant."""
+    for position, node in enumerate(ops):
         if node.get_type_name() != "Constant" or (
             (dtype := _SHORT.get(_name(node.get_output_element_type(0))))
             not in (*numeric.STORED_WEIGHTS, *numeric.STORED_FLOATS)
@@ -45,7 +50,7 @@ def constant_weights(model: Any) -> list[WeightTensor]:
         if data.size < 2:
             continue
         if dtype in numeric.STORED_FLOATS:
-            weights.append(WeightTensor(node.get_friendly_name(), data, np.ones(1, np.float32)))
+            yield position, WeightTensor(node.get_friendly_name(), data, np.ones(1, np.float32))
             continue
         for multiply, zero in _dequantizations(node):
             scale = _scale(multiply)
@@ -54,16 +59,16 @@ def constant_weights(model: Any) -> list[WeightTensor]:
             wide = [i for i, d in enumerate(scale.shape) if d > 1]
             offset = data.ndim - scale.ndim
             zeros = None if zero is None else np.rint(zero).astype(np.int32).reshape(-1)
-            weights.append(
+            yield (
+                position,
                 WeightTensor(
                     name=node.get_friendly_name(),
                     data=data,
                     scale=scale.astype(np.float32).reshape(-1),
                     axis=wide[0] + offset if wide else 0,
                     zero_point=zeros if zeros is not None and zeros.any() else None,
-                )
+                ),
             )
-    return weights
 
 
 def activation_grids(model: Any) -> list[Grid]:
@@ -209,3 +214,57 @@ def _work(kind: str, inputs: Sequence[list[int]], outputs: Sequence[list[int]]) 
     if kind in _RECURRENT:
         return _macs.recurrent(inputs[0], inputs[-3:-1])  # the last three are weights, recurrent weights, biases
     return 0
+
+
+#: stored op -> the kernel whose work it is
+_KERNELS = {
+    "Convolution": "Convolution", "GroupConvolution": "Convolution", "ConvolutionBackpropData": "Deconvolution",
+    "GroupConvolutionBackpropData": "Deconvolution", "MatMul": "MatMul",
+    "ScaledDotProductAttention": "ScaledDotProductAttention",
+}  # fmt: skip
+_OTHER_PRODUCTS = {
+    "LSTMCell", "LSTMSequence", "GRUCell", "GRUSequence", "RNNCell", "RNNSequence", "AUGRUCell", "AUGRUSequence",
+    "BinaryConvolution", "DeformableConvolution", "Einsum", "If", "Loop", "TensorIterator", "DFT", "RDFT", "IDFT",
+    "IRDFT", "STFT", "EmbeddingBagOffsets", "EmbeddingBagPacked", "EmbeddingBagOffsetsSum", "EmbeddingBagPackedSum",
+    "EmbeddingSegmentsSum",
+}  # fmt: skip
+_LOOK_UPS = {"Gather", "GatherND", "GatherElements"}
+
+
+def flow(model: Any) -> Flow:
+    """The model as it is stored; a tensor is called by the positions of its op and of the op's output."""
+    ops = model.get_ordered_ops()
+    number = {node.get_name(): k for k, node in enumerate(ops)}  # unlike the name in the file, unique
+
+    def key(port: Any) -> str:
+        return f"{number[port.get_node().get_name()]}:{port.get_index()}"
+
+    steps = []
+    for node in ops:
+        kind = node.get_type_name()
+        if kind in ("Parameter", "Constant", "Result"):
+            continue
+        inputs, outputs = node.inputs(), node.outputs()
+        macs = (
+            _work(_KERNELS[kind], *([_shape(p) for p in side] for side in (inputs, outputs))) if kind in _KERNELS else 0
+        )
+        reads = tuple(key(port.get_source_output()) for port in inputs)
+        steps.append(
+            Step(
+                kind,
+                node.get_friendly_name(),
+                reads,
+                tuple(key(port) for port in outputs),
+                products=kind in _KERNELS or kind in _OTHER_PRODUCTS,
+                looks_up=kind in _LOOK_UPS,
+                macs=macs,
+            )
+        )
+
+    return Flow(
+        tuple(steps),
+        inputs=tuple(f"{k}:0" for k, node in enumerate(ops) if node.get_type_name() == "Parameter"),
+        outputs=tuple(key(port.get_node().input(0).get_source_output()) for port in model.outputs),
+        constants=frozenset(f"{k}:0" for k, node in enumerate(ops) if node.get_type_name() == "Constant"),
+        weights=tuple((f"{k}:0", weight) for k, weight in _constant_weights(ops)),
+    )

@@ -12,6 +12,7 @@ import numpy as np
 from ...core.errors import BundleError
 from .. import Grid, IntegerShare, WeightTensor
 from ..base_session import existing, reason
+from ..flow import Flow
 from ..onnxruntime import integer_weights as _onnx_weights
 from . import graph
 from .ir import layers
@@ -33,6 +34,11 @@ def activation_grids(path: Path) -> list[Grid]:
     if path.suffix == ".onnx":
         return _onnx_weights.activation_grids(path)
     return graph.activation_grids(read_model(path))
+
+
+def flow(path: Path) -> Flow:
+    """The model as it is stored."""
+    return graph.flow(read_model(Path(path)))
 
 
 #: layers are kept apart that the plug-in would fuse into one kernel of its own code, which computes in float (an

@@ -1,0 +1,80 @@
+"""What the artifacts of a bundle hold, read from their files: weights, scales, the paths of values, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..backends import IntegerShare
+from ..bundle.manifest import of_model
+from ..bundle.reader import Bundle
+from ..config import numeric, scheme
+from ..config.recipe import Gates
+from ..core.verdict import Verdict
+from .integer import integer_digests
+from .paths import float_twin, graph_share, paths
+from .scales import same_scales
+
+
+def stored(opened: Bundle, graphs: Sequence[str], samples: Mapping[str, np.ndarray], gates: Gates) -> list[Verdict]:
+    """Weights and scales as the artifacts hold them, against the manifest's digests; what depends on them; and whether
+    the float baselines are the same networks."""
+    locations = {name: opened.graph_path(name) for name in graphs}
+    weights = [tensor for path in locations.values() for tensor in opened.runtime.integer_weights(path)]
+    grids = [grid for path in locations.values() for grid in opened.runtime.activation_grids(path)]
+    recorded_weights = opened.manifest.get("integer_weights", {})
+
+    flows = {name: opened.runtime.flow(path) for name, path in locations.items()}
+    baselines = {name: opened.runtime.flow(opened.baseline_path(name)) for name in graphs}
+    dtypes = frozenset((*numeric.STORED_WEIGHTS, *numeric.STORED_FLOATS))
+    gate_results = [
+        integer_digests(recorded_weights, weights),
+        same_scales(opened.manifest.get("scales_sha256"), weights, grids),
+        paths(recorded_weights, flows),
+        graph_share(recorded_weights, flows, calls(opened, graphs, samples), gates) if in_integers(opened) else None,
+        float_twin(flows, baselines, dtypes),
+    ]
+    return [gate_result for gate_result in gate_results if gate_result is not None]
+
+
+def calls(opened: Bundle, graphs: Sequence[str], samples: Mapping[str, np.ndarray]) -> Mapping[str, float]:
+    """How often each graph runs for a sample."""
+    if len(graphs) == 1:
+        return {graphs[0]: 1}
+    assert opened.task.calls is not None
+    return opened.task.calls(samples)
+
+
+def in_integers(opened: Bundle) -> bool:
+    """Whether the format of the bundle's activations is one of integers, whose share of the work is judged."""
+    return scheme.activations_of(opened.scheme).kind == "int"
+
+
+def share(opened: Bundle, shares: Mapping[str, IntegerShare], samples: Mapping[str, np.ndarray]) -> IntegerShare:
+    """All graphs as one, each counted as often as it runs for a sample."""
+    if len(shares) == 1:
+        return next(iter(shares.values()))
+    times = calls(opened, list(shares), samples)
+    floats: dict[str, int] = {}
+    ops: dict[str, int] = {}
+    for share in shares.values():
+        for table, counts in ((floats, share.float_ops), (ops, share.ops)):
+            for op, count in counts.items():
+                table[op] = table.get(op, 0) + count
+    macs, integer = (
+        sum(getattr(share, key) * times[name] for name, share in shares.items()) for key in ("macs", "integer_macs")
+    )
+    return IntegerShare(integer / macs if macs else 0.0, round(macs), round(integer), floats, ops)
+
+
+def sizes(opened: Bundle) -> tuple[int, int]:
+    """Bytes of the float baseline and of the artifact over all graphs, weights in a file beside the graph included."""
+    total = {"baseline": 0, "file": 0}
+    listed = opened.manifest["files"]
+    for graph in of_model(opened.manifest):
+        for key in total:
+            if graph.get(key):
+                names = opened.runtime.files_of(graph[key])
+                total[key] += sum(listed[name]["bytes"] for name in names if name in listed)
+    return total["baseline"], total["file"]
