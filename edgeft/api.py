@@ -379,22 +379,41 @@ def check(
 ) -> dict[str, Any]:
     """The problems that a model has on one board, before anything is trained: `edgeft targets check`.
 
-    `recipe` is a run directory, or a recipe as `tune` takes it. Returns {"target", "refused" (bool), "objections"
-    [{severity, op, why, remedy}]}. Raises `UsageError` for an unknown target, and what `tune` raises for the recipe.
+    `recipe` is a run directory, or a recipe as `tune` takes it. The compiler of the board's vendor is asked too where
+    it is set up, with the untrained model. Returns {"target", "refused" (bool), "objections" [{severity, op, why,
+    remedy}], "compiler" (the table of report.json without `simulated`, None where it was not asked), "unverified" (the
+    name of a compiler that is not set up) and "remedy" (the command that sets it up)}. Raises `UsageError` for an
+    unknown target, `Missing` for a damaged environment of its compiler, and what `tune` raises for the recipe.
     """
     from dataclasses import replace
 
+    from .compilers import compilation, environment
     from .config import target as profiles
+    from .verify import compiler_gate
 
-    name = profiles.load(target).name
+    profile = profiles.load(target)
+    name = profile.name
+    compilation.environment_of(profile)  # a damaged one ends the check before data and model are read
     if isinstance(recipe, (str, os.PathLike)) and user_path(recipe).is_dir():
         resolved = read_run_recipe(recipe, overrides)
     else:
         resolved = read_recipe(recipe, overrides)
-    resolved = replace(resolved, export=replace(resolved.export, targets=(name,)))
+    resolved = replace(resolved, export=replace(resolved.export, targets=(target,)))
     problems = tune(resolved, dry_run=True, allow_code=allow_code, say=say)["objections"][name]
+
+    answer = None
+    if not any(problem["severity"] == "refuse" for problem in problems):
+        from .export import ahead
+
+        answer = ahead.ask(resolved, profile, allow_code=allow_code, say=say or _silent)
+        problems = [*problems, *(objection.as_dict() for objection in (answer.objections if answer else ()))]
+
+    unasked = [profile.compiler] if profile.compiler and answer is None else []
     return {
         "target": name,
         "refused": any(problem["severity"] == "refuse" for problem in problems),
         "objections": problems,
+        "compiler": answer.compilation.as_dict() if answer and answer.compilation else None,
+        "unverified": unasked,
+        "remedy": compiler_gate.remedy(profile.compiler) if environment.state_of(profile) == "not set up" else "",
     }

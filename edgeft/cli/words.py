@@ -107,13 +107,23 @@ def learns(result: Mapping[str, Any]) -> str:
 
 
 def objections(result: Mapping[str, Any]) -> str:
-    """One line for each problem: the target cannot run what is marked `refuse` and runs badly what is marked `warn`."""
-    if not result["objections"]:
-        return f"{result['target']}: no compatibility problems"
-    lines = [f"{result['target']}:"]
+    """One line for each problem: the target cannot run what is marked `refuse` and runs badly what is marked `warn`.
+
+    What the compiler of the target's vendor made of the model follows, or that it was not asked.
+    """
+    lines = [f"{result['target']}:" if result["objections"] else f"{result['target']}: no compatibility problems"]
     for item in result["objections"]:
         remedy = f" → {item['remedy']}" if item.get("remedy") else ""
         lines.append(f"  {item['severity']:6}  {item['op']}: {item['why']}{remedy}")
+
+    lines += [
+        f"  {what}: {value}" + (f" ({remark})" if remark else "")
+        for what, value, remark in words.compiler_rows(result.get("compiler") or {})
+    ]
+    for compiler_name in result.get("unverified", ()):
+        remedy = f" → {result['remedy']}" if result["remedy"] else ""
+        lines.append(f"  unverified: the compiler {compiler_name} was not asked{remedy}")
+
     return "\n".join(lines)
 
 

@@ -110,20 +110,22 @@ def convert(job: Conversion) -> list[dict[str, Any]]:
 
     Raises `ModelError` naming the target, the op and the tensor that a converter cannot translate.
     """
-    backend = backends.get(job.target.backend)
-    exporter = backend.part("exporter")
-    artifacts: list[Artifact] = []
-    for graph in job.graphs:
-        folder = job.staging / graph.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            artifact = exporter.export(_request(graph, job.target, backend.lowering), folder)
-        except ModelError as error:
-            error.message = f"{job.target.name}: {error.message}"
-            raise
-        prefix = f"{graph.folder}/" if graph.folder else ""
-        artifacts.append(dataclasses.replace(artifact, file=f"{prefix}{artifact.file}"))
-    return [dataclasses.asdict(artifact) for artifact in artifacts]
+    return [dataclasses.asdict(convert_graph(graph, job.target, job.staging)) for graph in job.graphs]
+
+
+def convert_graph(graph: GraphConversion, profile: Target, staging: Path) -> Artifact:
+    """Write one artifact into its folder below `staging`; paths are relative to that. Raises as `convert`."""
+    backend = backends.get(profile.backend)
+    folder = staging / graph.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        artifact: Artifact = backend.part("exporter").export(_request(graph, profile, backend.lowering), folder)
+    except ModelError as error:
+        error.message = f"{profile.name}: {error.message}"
+        raise
+
+    prefix = f"{graph.folder}/" if graph.folder else ""
+    return dataclasses.replace(artifact, file=f"{prefix}{artifact.file}")
 
 
 def _request(graph: GraphConversion, profile: Target, form: str) -> ExportRequest:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from edgeft.compilers import Compiler
 from edgeft.compilers.environment import Environment
 
 MODULE = """
@@ -34,30 +34,68 @@ def compile(job):
     if how == "litter":
         open(os.path.join(job["folder"], "debug.log"), "w").write("not for a bundle")
         open("beside.txt", "w").write("written to the current folder")
+    if how == "leave":
+        open(os.path.join(job["folder"], "model.bin"), "wb").write(b"compiled")
+        return {"files": ["model.bin"], "on_cpu": [{"op": "Conv", "node": "fused_1", "why": "no kernel"}]}
     if how == "refuse":
         return {"refusal": {"why": "scale of 0", "node": "conv_3", "op": "CONV_2D"}}
     open(os.path.join(job["folder"], "model.bin"), "wb").write(b"compiled")
     return {"files": ["model.bin"], "on_cpu": [], "estimate": {"cycles": 10.0}}
 """
-HOWS = ("signal", "hang", "exit", "raise", "import", "litter", "refuse", "accept")
+HOWS = ("signal", "hang", "exit", "raise", "import", "litter", "leave", "refuse", "accept")
+
+
+#: what the package says of itself: a record in a file of its own
+RECORD = """
+from edgeft.compilers.compiler import Compiler, Setting
+
+COMPILER = Compiler(
+    name="badly",
+    title="Badly",
+    module="badly_behaved",
+    requirements=("badly==1.0",),
+    versions=("1.0",),
+    settings=(Setting("how", choices={hows}),),
+    machines=("x86_64", "aarch64"),
+    compile_seconds={seconds},
+)
+"""
+PROFILE = """
+name = "board"
+title = "A board"
+backend = "onnxruntime"
+compiler = "badly"
+static_shapes = true
+source = ["stand-in of the tests"]
+confidence = "derived"
+
+[compile]
+how = "{how}"
+"""
 
 
 def environment(folder: Path, seconds: float = 60.0) -> Environment:
     """A real environment without pip that holds the module; its compiler gives up after `seconds`."""
-    from edgeft.compilers.compiler import Setting
-
     place = folder / "badly"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
     site = next(place.glob("lib/python*/site-packages"))
     (site / "badly_behaved.py").write_text(MODULE)
-    compiler = Compiler(
-        name="badly",
-        title="Badly",
-        module="badly_behaved",
-        requirements=("badly==1.0",),
-        versions=("1.0",),
-        settings=(Setting("how", choices=HOWS),),
-        machines=("x86_64", "aarch64"),
-        compile_seconds=seconds,
-    )
-    return Environment(compiler, str(place / "bin" / "python"), "1.0")
+    names: dict[str, Any] = {}
+    exec(RECORD.format(hows=HOWS, seconds=seconds), names)
+    return Environment(names["COMPILER"], str(place / "bin" / "python"), "1.0")
+
+
+def package(folder: Path) -> None:
+    """The compiler as a package that pip has installed into `folder`, with its entry point."""
+    info = folder / "badly-1.0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "badly_record.py").write_text(RECORD.format(hows=HOWS, seconds=60.0))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: badly\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[edgeft.compilers]\nbadly = badly_record:COMPILER\n")
+
+
+def profile(folder: Path, how: str) -> Path:
+    """A target whose compiler is the package's and behaves as `how` says."""
+    path = folder / "board.toml"
+    path.write_text(PROFILE.format(how=how))
+    return path
