@@ -14,7 +14,7 @@ _BADNESS = {PASS: 0, INCONCLUSIVE: 1, FAIL: 2}
 
 
 #: keys of a gate that are left out where they are empty
-_OPTIONAL = ("graph", "recorded", "needs", "remedy")
+_OPTIONAL = ("graph", "recorded", "needs", "remedy", "n_to_decide")
 
 Number = float  # a field of `Verdict` is itself called float
 
@@ -31,7 +31,8 @@ class Verdict:
     not affect the bundle's verdict. `unit` is the unit of the figures, see `core.metric`.
     `recorded` is the verdict that an earlier report records of a gate whose figures this run did not measure, None
     where it measured them. `needs` names what has to run before a gate that is `unverified` can be judged (a vendor's
-    compiler), `remedy` the command that makes it run.
+    compiler), `remedy` the command that makes it run. `n_to_decide` is about how many samples would settle a decision
+    that `n` leave open, 0 where they settle it or no number would.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Verdict:
     unit: str = ""
     needs: str = ""
     remedy: str = ""
+    n_to_decide: int = 0
 
     def __post_init__(self) -> None:
         if not self.unit:  # of the figures that only gates have
@@ -59,7 +61,7 @@ class Verdict:
 
     def as_dict(self) -> dict[str, object]:
         """JSON values; without `graph` of a gate that judged the whole bundle, `recorded` of one that measured, and
-        `needs` and `remedy` of one that needs nothing."""
+        `needs`, `remedy` and `n_to_decide` of one that needs nothing."""
         return {key: value for key, value in asdict(self).items() if key not in _OPTIONAL or value}
 
 

@@ -167,11 +167,12 @@ def percentiles(x: np.ndarray) -> dict[str, float]:
     return quantiles
 
 
-def paired_proportions(lost: int, gained: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def paired_proportions(lost: float, gained: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """The interval of p(lost) - p(gained) when the same n samples were judged twice.
 
     `lost` were right before and wrong after, `gained` the other way round. Asymptotic score interval of Tango (1998),
     Statistics in Medicine 17:891-908: keeps its coverage where discordant pairs are few, and is never of width zero.
+    Expected counts of a study that is planned may be fractions.
     """
     if n <= 0 or min(lost, gained) < 0 or lost + gained > n:
         raise ValueError(f"{lost} lost and {gained} gained of {n} is impossible")

@@ -50,10 +50,10 @@ def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
             )
         )
         for gate in gates:
-            if gate.get("verdict") in (UNVERIFIED, FAIL, INCONCLUSIVE):
-                optional = "" if gate.get("required", True) or gate["verdict"] == UNVERIFIED else " (not required)"
+            if gate.get("verdict") in (UNVERIFIED, FAIL, INCONCLUSIVE) or gate.get("n_to_decide"):
+                optional = "" if gate.get("required", True) or gate.get("verdict") == UNVERIFIED else " (not required)"
                 why = _escape(gate.get("why") or "no reason was recorded")
-                notes.append(f"- **{target}**: {_escape(words.title(gate))} **{gate['verdict']}**{optional}: {why}")
+                notes.append(f"- **{target}**: {_escape(words.title(gate))} **{gate.get('verdict')}**{optional}: {why}")
 
         shown = [g for g in gates if g.get("verdict") in (FAIL, INCONCLUSIVE)]
         if (slow_note := slower.sentence(report)) and not slower.told(shown):

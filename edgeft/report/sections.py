@@ -140,7 +140,9 @@ def accuracy_chart(
     if chart is None:
         chart = page.table(["", metric.name], [[text, shown] for text, _, shown, _ in chart_rows], numeric=(1,))
 
-    return el("div", el("h3", metric.name), chart, cls="half")
+    simple = words.baselines(words.table(run.get("baselines")), metric)
+    note = el("p", f"Simple methods on the same samples: {simple}.") if simple else None
+    return el("div", el("h3", metric.name), chart, note, cls="half")
 
 
 def accuracy_and_size(
@@ -200,18 +202,11 @@ def latency(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mapping[
 
 def per_class(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mapping[str, Any]) -> ET.Element | None:
     table = {str(k): _table(v) for k, v in _table(extras.get("per_class")).items()}
-    worst = report.get("worst_class")
-    if not table and not worst:
+    note = words.classes_named(report, head["unit"])
+    if not table and not note:
         return None
 
     unit = head["unit"]
-    note = ""
-    if isinstance(worst, Mapping):
-        worst_text = f"{words.figure(worst.get('float'), unit)} → {words.figure(worst.get('quantized'), unit)}"
-        by = f"drop {words.change(worst.get('drop'), unit)} of {words.count(worst.get('n'))} samples"
-        note = f"Worst class: {words.line(worst.get('label', '?'))}, {worst_text}, {by}."
-    elif worst:
-        note = f"Worst class: {words.line(worst)}."
 
     rows = []
     for label, row in table.items():

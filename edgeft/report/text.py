@@ -47,6 +47,11 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
             f"{words.size(head['float_bytes'])} → {words.size(head['quantized_bytes'])}",
             f"{head['size_ratio']:.2f}× smaller" if head["size_ratio"] else "",
         ),
+        (
+            "baselines",
+            words.baselines(words.table(value.get("baselines")), head["metric_record"]),
+            "of the same samples",
+        ),
         ("integer share", words.figure(head["int8_share"], "fraction"), "of the multiply-accumulates"),
         *words.compiler_rows(words.table(value.get("compiler"))),
     ]
@@ -103,7 +108,7 @@ def gates(values: Sequence[Mapping[str, Any]], number_format: str, *, color: boo
     for gate, text in zip(ordered, lines[1:]):
         verdict = words.line(gate.get("verdict") or "?")
         out.append(_paint(verdict, color) + text[len(verdict) :])
-        if gate.get("verdict") != PASS and gate.get("why"):
+        if (gate.get("verdict") != PASS or gate.get("n_to_decide")) and gate.get("why"):
             out.append(f"    {words.line(gate['why'])}")
 
     return out
@@ -129,7 +134,7 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
             )
         )
         sentence = words.sentence(value)
-        if value.get("verdict") != PASS or "Not verified" in sentence:
+        if value.get("verdict") != PASS or "Not verified" in sentence or "Few samples" in sentence:
             notes.append(f"{target}: {sentence}")
 
         if slow_note := slower.sentence(value):
@@ -158,7 +163,8 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
 
     chance, name = words.finite(summary.get("chance")), words.line(summary.get("chance_is") or metric.chance)
     about = f"{metric.name} of {words.plain(summary.get('n'))} samples"
-    lines = [about + (f" ({name} {metric.format(chance)})" if chance is not None else "")]
+    simple = {**({name: chance} if chance is not None else {}), **words.table(summary.get("baselines"))}
+    lines = [about + (f" ({words.baselines(simple, metric)})" if simple else "")]
     lines += [*(f"  {text}" for text in table([], rows, right=(1, 2))), *notes]
 
     learned, total = (words.plain(summary.get(f"{which}_parameters")) for which in ("updated", "total"))

@@ -228,6 +228,7 @@ def sentence(report: Mapping[str, Any]) -> str:
     else:
         text = "No verdict."
 
+    text += few_samples(gates)
     if open_gates := names(UNVERIFIED):
         text += f" Not verified here: {open_gates}."
     commands = [line(g["remedy"]) for g in gates if g.get("verdict") == UNVERIFIED and g.get("remedy")]
@@ -240,6 +241,43 @@ def sentence(report: Mapping[str, Any]) -> str:
         text += f" Recorded, not measured here: {', '.join(dict.fromkeys(recorded))}."
 
     return text
+
+
+def few_samples(gates: Iterable[Mapping[str, Any]]) -> str:
+    """What is said of gates whose number of samples leaves the decision open, with a space before it; "" of none."""
+    parts = [
+        f"{line(gate.get('name', '?'))} was judged on {plain(gate.get('n'))} "
+        f"{'sample' if gate.get('n') == 1 else 'samples'}, where about {plain(gate['n_to_decide'])} would decide"
+        for gate in gates
+        if finite(gate.get("n_to_decide")) and gate.get("verdict") in (PASS, FAIL, INCONCLUSIVE)
+    ]
+    return f' Few samples: {"; ".join(parts)} (gates.decide = "bound" asks for them).' if parts else ""
+
+
+def classes_named(report: Mapping[str, Any], unit: str) -> str:
+    """The classes with the worst results, and the one that lost most, in a sentence each; "" where none is named."""
+    heads = [("Worst class", "worst_class"), ("Largest drop", "largest_drop")]
+    if "largest_drop" not in report:  # of a bundle of 0.1.0 `worst_class` is the class that lost most
+        heads = [("Largest drop", "worst_class")]
+    elif report.get("worst_class_float") != report.get("worst_class"):
+        heads.insert(1, ("Worst class of float", "worst_class_float"))
+
+    sentences = []
+    for title_text, key in heads:
+        row = report.get(key)
+        if isinstance(row, Mapping):
+            scores = f"{figure(row.get('float'), unit)} → {figure(row.get('quantized'), unit)}"
+            drop = f"drop {change(row.get('drop'), unit)} of {count(row.get('n'))} samples"
+            sentences.append(f"{title_text}: {line(row.get('label', '?'))}, {scores}, {drop}.")
+        elif row:
+            sentences.append(f"{title_text}: {line(row)}.")
+
+    return " ".join(sentences)
+
+
+def baselines(simple: Mapping[str, Any], metric: Metric) -> str:
+    """What simple methods reach, by name: "popularity 55.74 %, item-kNN 62.74 %"; "" of none."""
+    return ", ".join(f"{line(name)} {metric.format(value)}" for name, value in simple.items())
 
 
 def headline(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ run.py         `edgeft verify BUNDLE`
 
 from __future__ import annotations
 
-from .accuracy import accuracy, worst_class
+from .accuracy import accuracy
 from .agreement import agreement
 from .compatibility import compatibility, on_target
 from .document import report
@@ -37,5 +37,4 @@ __all__ = [
     "samples_parity",
     "scales_digest",
     "size",
-    "worst_class",
 ]

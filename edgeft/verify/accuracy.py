@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -14,10 +13,10 @@ from ..core.metric import Metric
 from ..core.verdict import FAIL, INCONCLUSIVE, PASS, Verdict
 from ..measure import stats
 from ..tasks import Task
+from . import sample_size
+from .sample_size import BOOTSTRAP_NEEDS, IntervalAt
 
 Outputs = Mapping[str, np.ndarray]
-#: a bootstrap of fewer samples says nothing about its own tails.
-BOOTSTRAP_NEEDS = 20
 #: a class with fewer samples than this is no evidence that labels are swapped.
 LABEL_NEEDS = 5
 _EPSILON = 1e-9  # 0.92 - 0.91 is a little more than 0.01 in floating point
@@ -34,7 +33,9 @@ def accuracy(
     """The drop of the metric (positive = worse) against its limit.
 
     The interval is paired: Tango's score interval where every sample is right or wrong, else a seeded bootstrap over
-    samples. `gates.decide` "point" judges the drop itself, "bound" its 95 % interval. No samples = fail.
+    samples. `gates.decide` "point" judges the drop itself, "bound" its 95 % interval. No samples = fail. Where the
+    interval holds the limit, or there are too few samples for one, `why` says so and `n_to_decide` is about how many
+    would settle it.
 
     Raises `DataError` when the float baseline is no better than chance (nothing could be lost then), `ModelError` when
     it is not a number, `RecipeError` when the limit is as wide as what the metric has above chance.
@@ -56,7 +57,8 @@ def accuracy(
         return Verdict("accuracy", FAIL, why, metric=name, unit=unit, float=before, limit=limit, n=n)
     drop = measure.drop(before, after)
     interval = drop_interval(task, float_outputs, quantized_outputs, targets)
-    verdict, why = decide(measure, drop, interval, limit, n, gates.decide)
+    expected = _expected_interval(task, float_outputs, quantized_outputs, targets, interval)
+    verdict, why, n_to_decide = decide(measure, drop, interval, limit, n, gates.decide, expected)
     return Verdict(
         "accuracy",
         verdict,
@@ -69,6 +71,7 @@ def accuracy(
         ci95=interval,
         limit=limit,
         n=n,
+        n_to_decide=n_to_decide,
     )
 
 
@@ -145,26 +148,6 @@ def drop_interval(
     return (low + 0.0, high + 0.0) if math.isfinite(low) and math.isfinite(high) else None
 
 
-def worst_class(
-    task: Task, float_outputs: Outputs, quantized_outputs: Outputs, targets: np.ndarray, labels: Sequence[str]
-) -> dict[str, Any] | None:
-    """The class that lost most, {label, float, quantized, drop, n}; of equals the one with most samples."""
-    before = task.per_class(float_outputs, targets, labels)
-    after = task.per_class(quantized_outputs, targets, labels)
-    rows = [
-        {
-            "label": label,
-            "float": row["metric"],
-            "quantized": after[label]["metric"],
-            "drop": task.metric.drop(row["metric"], after[label]["metric"]),
-            "n": int(row["n"]),
-        }
-        for label, row in before.items()
-        if row["n"] and label in after
-    ]
-    return max(rows, key=lambda row: (row["drop"], row["n"]), default=None)
-
-
 def swapped_labels(task: Task, outputs: Outputs, targets: np.ndarray, labels: Sequence[str]) -> str | None:
     """A sentence when the float baseline answers some classes with each other's names, else None.
 
@@ -192,32 +175,72 @@ def swapped_labels(task: Task, outputs: Outputs, targets: np.ndarray, labels: Se
 
 
 def decide(
-    measure: Metric, drop: float, interval: tuple[float, float] | None, limit: float, n: int, decide: str
-) -> tuple[str, str]:
-    """A verdict on a drop of `n` samples and its reason, by the drop itself ("point") or its interval ("bound")."""
+    measure: Metric,
+    drop: float,
+    interval: tuple[float, float] | None,
+    limit: float,
+    n: int,
+    decide: str,
+    expected: IntervalAt | None = None,
+) -> tuple[str, str, int]:
+    """A verdict on a drop of `n` samples, its reason, and about how many would settle it (0: these do, or none would).
+
+    `decide` "point" judges the drop itself, "bound" its interval. `expected` is the interval that more samples would
+    give; without it, `interval` narrowed by the root of their number.
+    """
     spread = f" (95 % {measure.format_interval(interval, drop=True)})" if interval else ""
     drop_text, allowed = f"drop {measure.format_drop(drop)}{spread}", measure.format_limit(limit)
-    if decide == "point":
-        if drop <= limit + _EPSILON:
-            return PASS, f"{drop_text} is within {allowed}"
-        return FAIL, f"{drop_text} exceeds {allowed}"
-    if interval is None:
-        return INCONCLUSIVE, f"{drop_text}: {n} samples give no interval"
-    low, high = interval
-    if high <= limit + _EPSILON:
-        return PASS, f"{drop_text} is below {allowed} as a whole"
-    if low > limit:
-        return FAIL, f"{drop_text} exceeds {allowed} as a whole"
-    return INCONCLUSIVE, f"{drop_text} straddles {allowed}; {_needed(drop, interval, limit, n)}"
+    within = drop <= limit + _EPSILON
+    by_itself = PASS if within else FAIL, f"{drop_text} {'is within' if within else 'exceeds'} {allowed}"
+    below = interval is not None and interval[1] <= limit + _EPSILON
+    above = interval is not None and interval[0] > limit
+    if below or above:
+        if decide == "point":
+            return *by_itself, 0
+        return PASS if below else FAIL, f"{drop_text} {'is below' if below else 'exceeds'} {allowed} as a whole", 0
+
+    if expected is None and interval is not None:
+        expected = sample_size.of_interval(drop, interval, n)
+    needed = sample_size.deciding(expected, limit, n)
+    if interval is None and needed:
+        needed = max(needed, BOOTSTRAP_NEEDS)
+    would = f"about {needed} samples would decide"
+    if not needed:
+        would = "no number of samples decides, since the drop is close to the limit"
+    samples = "1 sample gives" if n == 1 else f"{n} samples give"
+    if decide == "bound":
+        open_text = f"{drop_text} straddles {allowed}" if interval else f"{drop_text}: {samples} no interval"
+        return INCONCLUSIVE, f"{open_text}; {would}", needed
+
+    verdict, why = by_itself
+    unsettled = f"{samples} an interval that reaches across the limit" if interval else f"{samples} no interval"
+    return verdict, f'{why}, but {unsettled}: {would}, and gates.decide = "bound" asks for them', needed
 
 
-def _needed(drop: float, interval: tuple[float, float], limit: float, n: int) -> str:
-    """How many samples would decide if the drop stays what it is: an interval narrows with the root of n."""
-    gap = abs(limit - drop)
-    if gap < 1e-6:
-        return "no number of samples decides, since the drop is the limit"
-    reach = interval[1] - drop if drop < limit else drop - interval[0]
-    return f"about {math.ceil(n * max((reach / gap) ** 2, 1 + 1 / n))} samples would decide"
+def _expected_interval(
+    task: Task,
+    float_outputs: Outputs,
+    quantized_outputs: Outputs,
+    targets: np.ndarray,
+    interval: tuple[float, float] | None,
+) -> IntervalAt | None:
+    """What the interval of the drop would be on more samples; None where the default of `decide` holds."""
+    n, sign = len(targets), 1.0 if task.metric.higher_is_better else -1.0
+    before, after = task.per_sample(float_outputs, targets), task.per_sample(quantized_outputs, targets)
+    if before is not None and after is not None and _is_binary(before) and _is_binary(after):
+        lost, gained = int(np.sum(sign * (before - after) > 0)), int(np.sum(sign * (before - after) < 0))
+        return sample_size.of_pairs(lost, gained, n)
+    if interval is not None:
+        return None
+
+    if before is not None and after is not None:
+        losses = sign * (before - after)
+        reach = float(np.ptp(np.concatenate([before, after])))
+        return sample_size.of_leaving_out(lambda i: float(losses[i].mean()), n, reach)
+
+    first, second = (resampled(task, outputs, targets) for outputs in (float_outputs, quantized_outputs))
+    reach = {"fraction": 1.0, "score": 100.0}.get(task.metric.unit, 0.0)
+    return sample_size.of_leaving_out(lambda i: sign * (first(i) - second(i)), n, reach)
 
 
 def _is_binary(scores: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ from ..config.recipe import Gates
 from ..core.verdict import FAIL, INCONCLUSIVE, PASS, Verdict
 from ..measure import stats
 from ..tasks import Task, compared
+from . import sample_size
 from .accuracy import Outputs
 
 
@@ -43,7 +44,11 @@ def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, ga
 
     met, missed = (low >= limit, high < limit) if gates.decide == "bound" else (share >= limit, share < limit)
     verdict = PASS if met or not limit else FAIL if missed else INCONCLUSIVE
-    asked = f", required: {limit:.4g}" if limit else ""
+    asked, n_to_decide = f", required: {limit:.4g}" if limit else "", 0
+    if limit and low < limit <= high:
+        n_to_decide = sample_size.deciding(sample_size.of_interval(-share, (-high, -low), n), -limit, n)
+        would = f"about {n_to_decide} samples would decide" if n_to_decide else "no number of samples decides"
+        asked += f"; the interval reaches across it, {would}"
 
     return Verdict(
         "agreement",
@@ -54,4 +59,5 @@ def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, ga
         ci95=(low, high),
         limit=limit,
         n=n,
+        n_to_decide=n_to_decide,
     )

@@ -50,9 +50,9 @@ def closed_loop(task: Task, sessions: tuple[Session, Session], spec: Mapping[str
 
     lost = before - after
     interval = stats.paired_bootstrap(lambda i: float(lost[i].mean()), n)
-    verdict, why = decide(METRIC, float(lost.mean()), interval, limit, n, gates.decide)
+    verdict, why, n_to_decide = decide(METRIC, float(lost.mean()), interval, limit, n, gates.decide)
     text = f"{name} {mean:.4g} float, {after.mean():.4g} quantized: {why}, over {n} episodes"
-    drop = {"quantized": float(after.mean()), "drop": float(lost.mean()), "ci95": interval}
+    drop = {"quantized": float(after.mean()), "drop": float(lost.mean()), "ci95": interval, "n_to_decide": n_to_decide}
     return Verdict("return", verdict, text, **shared, **drop)  # type: ignore[arg-type]
 
 

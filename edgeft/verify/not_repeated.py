@@ -111,7 +111,7 @@ def _fits(key: str, value: Any) -> bool:
         return isinstance(value, str)
     if key == "required":
         return isinstance(value, bool)
-    if key == "n":
+    if key in ("n", "n_to_decide"):
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
     if key == "ci95" and value is not None:
         return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))

@@ -50,6 +50,8 @@ def report() -> dict[str, Any]:
         "size": {"float_bytes": 44_721_234, "quantized_bytes": 11_341_234},
         "int8_share": 0.98,
         "worst_class": {"label": "Platelets", "float": 0.9286, "quantized": 0.9143, "drop": 0.0143, "n": 70},
+        "worst_class_float": {"label": "Platelets", "float": 0.9286, "quantized": 0.9143, "drop": 0.0143, "n": 70},
+        "largest_drop": {"label": "Cells", "float": 0.99, "quantized": 0.96, "drop": 0.03, "n": 70},
         "fingerprint": {"cpu": "a processor", "flags": ["avx2", "avx512_vnni"], "threads": 1, "governor": None},
     }
 

@@ -93,6 +93,7 @@ def test_a_full_page_says_everything(drawn: bool) -> None:
         "11.3 MB",
         "3.94× smaller",
         "Worst class: Platelets",
+        "Largest drop: Cells",
         "stem",
         "Pad",
         "avx512_vnni",
@@ -143,7 +144,7 @@ def test_an_empty_report_is_a_page() -> None:
 
 def test_no_samples_and_no_classes_leave_their_boxes_out(drawn: bool) -> None:
     extras = {**values.extras(), "samples": [], "per_class": {}, "history": [], "layer_error": []}
-    report = {**values.report(), "worst_class": None}
+    report = {**values.report(), "worst_class": None, "worst_class_float": None, "largest_drop": None}
     words = read(html.render(report, values.manifest(), None, extras)).words
     for title in ("Samples", "Per class", "Training", "Quantization error"):
         assert title not in words

@@ -32,6 +32,16 @@ def test_a_report_for_people() -> None:
     assert "why accuracy" not in whole  # a gate that passed needs no reason
 
 
+def test_few_samples_are_said_in_the_verdict() -> None:
+    few = values.report()
+    few["gates"][0] |= {"n": 4, "n_to_decide": 381}
+    sentence = "accuracy was judged on 4 samples, where about 381 would decide"
+    for shown in (text.render(few), text.reports([few]), html.render(few, {"name": "x"})):
+        assert sentence in shown
+    assert "why accuracy" in text.render(few) and "why accuracy" in markdown.render(few)
+    assert "Few samples" not in text.render(values.report())
+
+
 def test_columns_of_gates_are_aligned() -> None:
     lines = [line for line in text.gates(values.report()["gates"], "int8") if not line.startswith("    ")]
     head = lines[0]

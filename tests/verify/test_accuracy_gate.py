@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,9 +47,42 @@ def test_the_estimate_of_samples_needed_is_of_the_right_size():
     first = judge(10, 0, n=200, decide="bound")
     assert first.verdict == "inconclusive"
     needed = int(first.why.split("about ")[1].split(" ")[0])
-    assert needed > 200
-    again = judge(10, 0, n=4 * math.ceil(needed / 4), decide="bound")
-    assert again.ci95[1] < first.ci95[1]
+    assert needed > 200 and needed == first.n_to_decide
+    again = judge(10, 0, n=needed, decide="bound")
+    assert again.ci95[1] < first.ci95[1] and again.verdict == "pass" and not again.n_to_decide
+    assert judge(10, 0, n=needed - 1, decide="bound").verdict == "inconclusive"
+
+
+def test_a_pass_by_few_samples_says_so():
+    few = judge(0, 0, n=4)
+    assert few.verdict == "pass" and few.ci95[1] > 0.4
+    assert "4 samples give an interval that reaches across the limit" in few.why and 'gates.decide = "bound"' in few.why
+    assert judge(0, 0, n=few.n_to_decide).n_to_decide == 0, "as many as were said to decide do"
+    assert "n_to_decide" not in judge(0, 0, n=few.n_to_decide).as_dict()
+    failed = judge(20, 5)
+    assert failed.verdict == "fail" and failed.n_to_decide > 400 and "reaches across" in failed.why
+
+
+@pytest.mark.parametrize("mean", [True, False])
+@pytest.mark.parametrize("n", [1, 4, 19])
+def test_a_pass_without_an_interval_says_so(mean, n):
+    rng = np.random.default_rng(0)
+    truth = np.linspace(-5, 5, n) if n > 1 else np.array([3.0])
+    good, other = ({"y": truth + rng.normal(0, 0.01, n)} for _ in range(2))
+    task = SimpleNamespace(**{**vars(error_task(mean)), "chance": lambda targets: 3.0})
+    found = verify.accuracy(task, good, other, truth, (), Gates())
+    assert found.verdict == "pass" and found.ci95 is None and found.n_to_decide >= 20
+    assert f"{n} sample{'s give' if n > 1 else ' gives'} no interval" in found.why
+
+
+def test_without_an_interval_more_samples_are_asked_for_where_they_differ_more():
+    rng = np.random.default_rng(0)
+    truth = np.linspace(-5, 5, 12)
+    good = {"y": truth + rng.normal(0, 0.1, 12)}
+    quiet, noisy = ({"y": good["y"] + rng.normal(0, spread, 12)} for spread in (0.01, 0.4))
+    asked = [verify.accuracy(error_task(True), good, o, truth, (), Gates(decide="bound")) for o in (quiet, noisy)]
+    assert [v.verdict for v in asked] == ["inconclusive"] * 2
+    assert asked[0].n_to_decide == 20 < asked[1].n_to_decide
 
 
 def test_no_samples_is_a_fail():
@@ -113,21 +145,6 @@ def test_outputs_that_are_not_numbers_lose():
     truth = targets(400)
     broken = {"logits": np.full((400, 4), np.nan, np.float32)}
     assert verify.accuracy(classify, outputs(truth), broken, truth, LABELS, Gates()).verdict == "fail"
-
-
-def test_worst_class_names_who_lost_most():
-    truth = targets(400)
-    after = truth.copy()
-    after[[2, 6, 10, 1]] = 0
-    assert verify.worst_class(classify, outputs(truth), outputs(after), truth, LABELS) == {
-        "label": "cat",
-        "float": 1.0,
-        "quantized": 0.97,
-        "drop": pytest.approx(0.03),
-        "n": 100,
-    }
-    few = np.zeros(3, int)
-    assert verify.worst_class(classify, outputs(few), outputs(few), few, LABELS)["label"] == "ant"
 
 
 @settings(deadline=None, max_examples=60)

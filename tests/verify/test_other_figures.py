@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from edgeft import tasks
 from edgeft.core.metric import Metric
@@ -26,6 +27,31 @@ def test_each_class_further_metrics_and_confusion_of_both() -> None:
     text = html.render({**found, "gates": []}, {"name": "x"})
     assert "Further metrics" in text and "macro F1" in text and "+25.00 points" in text
     assert "seen as ill" in text and "2 → 1" in text
+
+
+def test_the_worst_classes_and_the_largest_drop_are_named() -> None:
+    truth = np.repeat([0, 1, 2], [10, 10, 10])
+    before, after = truth.copy(), truth.copy()
+    before[:4], after[:4] = 1, 1  # of the first class 4 of 10 are lost in both
+    after[10:13] = 2  # of the second 3 more
+    found = other_figures(classify, logits(before.tolist(), 3), logits(after.tolist(), 3), truth, ("ant", "bee", "cat"))
+    assert found["worst_class"] == {"label": "ant", "float": 0.6, "quantized": 0.6, "drop": 0.0, "n": 10}
+    assert found["worst_class_float"] == found["worst_class"]
+    assert found["largest_drop"]["label"] == "bee" and found["largest_drop"]["drop"] == pytest.approx(0.3)
+
+    text = html.render({**found, "gates": [], "metric_record": classify.metric.as_dict()}, {"name": "x"})
+    assert "Worst class: ant, 60.00 % → 60.00 %" in text and "Largest drop: bee" in text
+
+    fewer = np.zeros(3, int)
+    assert other_figures(classify, logits([0] * 3), logits([0] * 3), fewer, ("ant", "bee"))["worst_class"]["n"] == 3
+
+
+def test_where_less_is_better_the_worst_output_has_the_largest_error() -> None:
+    truth = np.zeros((30, 2), np.float32)
+    values = {"y": np.tile(np.float32([0.1, 0.7]), (30, 1))}
+    found = other_figures(control, values, {"y": values["y"] + np.float32([0.2, 0])}, truth, ("steering", "throttle"))
+    assert found["worst_class"]["label"] == found["worst_class_float"]["label"] == "throttle"
+    assert found["largest_drop"]["label"] == "steering"
 
 
 def test_what_a_task_does_not_have_is_left_out() -> None:
