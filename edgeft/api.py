@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .config import places
 from .core.errors import RecipeError, UsageError, need
 from .core.files import claim_out, no_empty_folder, user_path
+from .core.progress import shown_unless_already
 
 if TYPE_CHECKING:
     from .bundle.reader import Bundle
@@ -94,18 +95,18 @@ def tune(
             claim_out(folder, overwrite=overwrite)
         from .tune.run import tune as run
 
-        result = run(
-            resolved,
-            folder,
-            resume=resume,
-            allow_code=allow_code,
-            dry_run=dry_run,
-            page=None if page is None else places.claim_file(user_path(page), overwrite=overwrite),
-            model=model,
-            dataset=dataset,
-            progress=progress,
-            say=say or _silent,
-        )
+        file = None if page is None else places.claim_file(user_path(page), overwrite=overwrite)
+        with shown_unless_already(say, progress):
+            result = run(
+                *(resolved, folder),
+                resume=resume,
+                allow_code=allow_code,
+                dry_run=dry_run,
+                page=file,
+                model=model,
+                dataset=dataset,
+                say=say or _silent,
+            )
     return dict(result) if dry_run else {**result, "run": str(folder)}
 
 
@@ -148,19 +149,18 @@ def export(
         names = list(read_run_recipe(folder, overrides).export.targets)
     from .export.run import export as lower
 
-    return lower(
-        folder,
-        names,
-        user_path(out) if out is not None else places.BUNDLES,
-        ptq=ptq,
-        strict=strict,
-        overwrite=overwrite,
-        overrides=list(overrides),
-        allow_code=allow_code,
-        model=model,
-        dataset=dataset,
-        say=say or _silent,
-    )
+    with shown_unless_already(say):
+        return lower(
+            *(folder, names, user_path(out) if out is not None else places.BUNDLES),
+            ptq=ptq,
+            strict=strict,
+            overwrite=overwrite,
+            overrides=list(overrides),
+            allow_code=allow_code,
+            model=model,
+            dataset=dataset,
+            say=say or _silent,
+        )
 
 
 def verify(

@@ -15,6 +15,7 @@ from .config import places, recipe, tables
 from .core import files
 from .core.errors import DataError, UsageError
 from .core.files import user_path
+from .core.progress import phase
 from .data.overview import drawn, overview
 from .data.samples import Dataset
 from .data.understand import understand
@@ -52,8 +53,9 @@ def check_data(
     if say is not None:
         say(f"reading {resolved.data.path} as {resolved.data.format} for {resolved.task}")
     record = tasks.get(resolved.task)
-    dataset = data.open(resolved.data, resolved.task)
-    result = {**overview(dataset, resolved.data, record), "name": _stem(place), "recognized_by": why}
+    with phase("reading the data"):
+        dataset = data.open(resolved.data, resolved.task)
+        result = {**overview(dataset, resolved.data, record), "name": _stem(place), "recognized_by": why}
 
     if file is not None:
         write_page(file, result, dataset, record, samples)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from .._version import __version__
-from ..core import interrupt
+from ..core import interrupt, progress
 from ..core.errors import UsageError
 from .failures import INTERRUPTED, Interrupted, explain
 from .frame import SETTINGS, Console, Group, Outcome
@@ -73,7 +73,8 @@ def _calm_warnings(console: Console) -> None:
 
 def _perform(argv: list[str], console: Console, emit: Callable[[Mapping[str, Any]], None] | None) -> int:
     try:
-        outcome = edgeft.main(args=argv, prog_name="edgeft", standalone_mode=False, obj=console)
+        with progress.shown(console.say, lambda: console.progress):
+            outcome = edgeft.main(args=argv, prog_name="edgeft", standalone_mode=False, obj=console)
         if isinstance(outcome, Outcome):
             text = "\n".join(part for part in (outcome.text, outcome.details if console.verbose else "") if part)
             if text and not (console.json and console.quiet):

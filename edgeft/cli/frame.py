@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ..core import interrupt
+from ..core import interrupt, progress
 from ..core.errors import UsageError, nearest
 from ..core.files import user_path
 
@@ -47,7 +47,8 @@ class Console:
         """Progress and warnings: always stderr, so that stdout holds results only."""
         interrupt.check()
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            with progress.around_text():
+                print(text, file=sys.stderr, flush=True)
 
     @property
     def after_interrupt(self) -> str:

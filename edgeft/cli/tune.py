@@ -72,7 +72,6 @@ def command(
         dry_run=dry_run,
         page=page,
         allow_code=allow_code,
-        progress=console.progress,
         say=console.say,
     )
     if dry_run:

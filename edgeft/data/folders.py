@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError
+from ..core.progress import track
 from .samples import NAMES, Split, require_classes, split_named
 
 #: a larger share of files that cannot be read stops the run; below it they are left out with a warning.
@@ -163,7 +164,8 @@ def readable(
         return None
 
     with ThreadPoolExecutor(4) as threads:  # decoders work outside the interpreter's lock
-        results = list(threads.map(attempt, range(len(split)), chunksize=64))
+        attempts = threads.map(attempt, range(len(split)), chunksize=64)
+        results = list(track(attempts, f"reading {what} of {split.name}", total=len(split)))
     broken = [error for error in results if error is not None]
     if not broken:
         return split

@@ -66,6 +66,7 @@ def bench(
             raise UsageError(
                 "a tolerance needs something to compare with", remedy="--against BUNDLE, or --accept a baseline first"
             )
+        say(f"measuring {bundle.path.name} on {device.name}: about {seconds or ALONE:g} s")
         result = {**_alone(bundle, threads, seconds or ALONE, device), **about}
     else:
         count = threads or bundle.manifest["runtime"]["threads"]

@@ -22,6 +22,7 @@ from ..bundle import reader as bundle
 from ..compilers import Compilation
 from ..config import target
 from ..config.target import Target
+from ..core.progress import phase
 from ..core.verdict import Verdict
 from ..inputs.batches import Arrays, outputs_of, preprocessed, row_by_row
 from ..quantize.parts import MAIN
@@ -94,7 +95,9 @@ def observed(
     """
     converted, sessions = [], []
     for (profile, staging), result in zip(places, results):
-        converted_target, pair = _load(run, profile, references[profile.scheme.name], staging, result(), say)
+        with phase(f"{profile.name}: converting for {profile.backend}"):
+            artifacts = result()
+        converted_target, pair = _load(run, profile, references[profile.scheme.name], staging, artifacts, say)
         converted.append(converted_target)
         sessions.append(pair)
     return converted, _outputs(run, sessions)
@@ -129,7 +132,8 @@ def _load(
         return dataclasses.replace(converted, graph_samples=samples), composed_pair
     if scheme.tail is not None:
         say(f"{profile.name}: proving the training step")
-        tail = tail_proof.prove(run, scheme.tail, profile, staging, of_tail, after[MAIN])
+        with phase(f"{profile.name}: proving the training step"):
+            tail = tail_proof.prove(run, scheme.tail, profile, staging, of_tail, after[MAIN])
         converted = dataclasses.replace(converted, tail=tail)
     return converted, (before[MAIN], after[MAIN])
 
@@ -174,8 +178,9 @@ def _outputs(run: QuantizedRun, pairs: Sequence[SessionPair]) -> list[Evidence]:
     and nothing is timed here.
     """
     sessions = [session for pair in pairs for session in pair]
+    title = f"{len(sessions)} artifacts on the test split"
     with ThreadPoolExecutor(min(len(sessions), os.cpu_count() or 1)) as pool:
-        outputs = outputs_of(sessions, preprocessed(run.task, run.spec, run.test), pool.map)
+        outputs = outputs_of(sessions, preprocessed(run.task, run.spec, run.test, title=title), pool.map)
     return [Evidence(*pair) for pair in zip(outputs[::2], outputs[1::2])]
 
 

@@ -57,7 +57,8 @@ def _single(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples)
     module, reach = graph.module.eval(), None
     parts: list[Arrays] = []
     with side_by_side() as map_calls:
-        for _, batch in preprocessed(run.task, run.spec, run.test):
+        title = f"{graph.scheme.name}: reference outputs"
+        for _, batch in preprocessed(run.task, run.spec, run.test, title=title):
             values = [torch.from_numpy(v) for v in batch.values()]
             size = max(1, PART_BYTES // sum(t[:1].nbytes for t in values)) if dynamic else 1
             pieces = [[t[i : i + size] for t in values] for i in range(0, len(values[0]), size)]

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..core.progress import track
+
 #: samples of a batch: what a cache holds is faster than what memory holds
 BATCH = 32
 #: bytes of the feeds of a batch: large pictures come in smaller ones, since a net's activations are many times as large
@@ -55,10 +57,14 @@ def batches(count: int, feed: Callable[[int], Arrays], size: int = BATCH) -> Ite
 
 
 def preprocessed(
-    task: Preprocessing, spec: Mapping[str, Any], samples: Samples, size: int = BATCH
+    task: Preprocessing, spec: Mapping[str, Any], samples: Samples, size: int = BATCH, title: str = ""
 ) -> Iterator[tuple[range, Arrays]]:
-    """`batches` of the feeds that a task makes of raw samples. Raises what reading and preprocessing raise."""
-    return batches(len(samples), lambda i: task.preprocess(samples.raw(i), spec), size)
+    """`batches` of the feeds that a task makes of raw samples, whose progress is shown under `title`.
+
+    Raises what reading and preprocessing raise.
+    """
+    feeds = batches(len(samples), lambda i: task.preprocess(samples.raw(i), spec), size)
+    return track(feeds, title, total=-(-len(samples) // size)) if title else feeds
 
 
 def joined(parts: Sequence[Arrays]) -> Arrays:

@@ -20,6 +20,7 @@ from ..config.scheme import Scheme
 from ..config.target import Target
 from ..core import files
 from ..core.errors import ModelError, RecipeError
+from ..core.progress import phase
 from ..learning import Learning
 from ..models import Built, ModelRequest
 from ..plugins import MODEL_SOURCES
@@ -94,8 +95,9 @@ class Session:
 
 def _examined(dataset: data.Dataset | None, recipe_: Recipe, task: Any, say: Say) -> tuple[data.Dataset, data.Findings]:
     """The data of a recipe unless they are given, and what a user should know of them, which is said."""
-    dataset = dataset or data.open(recipe_.data, recipe_.task)
-    findings = data.examine(dataset, task)
+    with phase("reading the data"):
+        dataset = dataset or data.open(recipe_.data, recipe_.task)
+        findings = data.examine(dataset, task)
     for warning in findings.lines():
         say(f"warning: {warning}")
     return dataset, findings

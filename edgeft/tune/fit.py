@@ -10,7 +10,7 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from torch import nn
 
 from ..core import interrupt
 from ..core.metric import Metric
+from ..core.progress import track
 from . import checkpoint, sparse
 from .averaged import Averaged
 from .memory import SavedBytes
@@ -123,7 +124,6 @@ class _Training:
     accelerator: Accelerator
     loss_of: Callable[[nn.Module, Any], torch.Tensor]
     say: Callable[[str], None]
-    bar: Callable[[Iterable[Any], str], Iterable[Any]]
     average: Averaged | None = None
 
 
@@ -137,7 +137,6 @@ def fit(
     accelerator: Accelerator,
     state_file: Path,
     say: Callable[[str], None] = lambda text: None,
-    bar: Callable[[Iterable[Any], str], Iterable[Any]] = lambda items, _title: items,
 ) -> Fitted:
     """Train `module` in place and leave it with the weights of the best validation metric (later wins a tie).
 
@@ -153,7 +152,7 @@ def fit(
     model, optimizer = accelerator.prepare(module, optimizer)
     base_rates = [g["lr"] for g in optimizer.param_groups]
     average = Averaged(stage.ema) if stage.ema else None
-    training = _Training(module, model, optimizer, base_rates, stage, accelerator, loss_of, say, bar, average)
+    training = _Training(module, model, optimizer, base_rates, stage, accelerator, loss_of, say, average)
 
     progress = _resumed(training, state_file) or _begun(training, validate)
     spent = progress.seconds
@@ -231,7 +230,11 @@ def _train_epoch(training: _Training, loader: Any, progress: _Progress, *, measu
         if momentum is not None:
             training.say(f"{stage.name}: BatchNorm momentum raised to {momentum:.2g}, an epoch has {count} steps only")
 
-    for index, batch in enumerate(training.bar(loader, f"{stage.name} {epoch}/{stage.epochs}")):
+    def detail() -> str:
+        return f"step {progress.steps + steps}, loss {total / max(steps, 1):.4f}"
+
+    title, ahead = f"{stage.name} {epoch}/{stage.epochs}", (stage.epochs - epoch) * count
+    for index, batch in enumerate(track(loader, title, total=count, ahead=ahead, detail=detail)):
         interrupt.check()
         factor = rate(stage.schedule, (epoch - 1 + index / count) / stage.epochs)
         for group, base in zip(optimizer.param_groups, training.base_rates):

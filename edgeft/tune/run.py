@@ -20,17 +20,18 @@ from ..config.recipe import Recipe
 from ..config.scheme import Scheme
 from ..core import files
 from ..core.errors import DataError
+from ..core.progress import phase
 from ..quantize.parts import CapturedParts, QuantizedParts
 from ..session import environment
 from ..session.calibration_data import as_tuple, calibrated, calibration_samples, check_keep_float
 from ..session.session import LEARNED, Say, Session, open_session, silent
-from . import auto, learning, lora, plan_text, sparse, updates
+from . import auto, estimate, learning, lora, plan_text, sparse, updates
 from .fit import Fitted, Stage, agreed, fit, outcome
 from .frugal import Frugal
 from .groups import qat_groups
 from .memory import moving_bytes
 from .plan import dry, rates, weighted_loss
-from .start import PLAN, Bar, accelerator_of, check_same_training, no_bar, progress_bar, remove_earlier
+from .start import PLAN, accelerator_of, check_same_training, remove_earlier
 
 #: samples of one evaluation batch: what a cache holds is faster than what memory holds
 EVALUATED = 32
@@ -46,7 +47,6 @@ def tune(
     page: Path | None = None,
     model: nn.Module | None = None,
     dataset: data.Dataset | None = None,
-    progress: bool = False,
     say: Say = silent,
 ) -> dict[str, Any]:
     """Fine-tune by a recipe into the run directory `out`; returns summary.json's content (or the plan, dry).
@@ -57,7 +57,7 @@ def tune(
     out = Path(out)
     accelerator = accelerator_of(recipe_, out, dry_run)
     if not accelerator.is_main_process:  # one voice, however many processes
-        say, progress = silent, False
+        say = silent
     learned = out / LEARNED
     session = open_session(
         recipe_,
@@ -73,7 +73,7 @@ def tune(
     if recipe_.quantize.method != "none":
         calibration_samples(session)  # an empty set is refused now, not after the float stage
         check_keep_float(session)
-    run = _Run(session, out, accelerator, say, progress_bar if progress else no_bar)  # refuses what cannot learn
+    run = _Run(session, out, accelerator, say)  # refuses what cannot learn
     if resume:
         check_same_training(recipe_, out)
     elif accelerator.is_main_process:
@@ -86,6 +86,8 @@ def tune(
         session.keep_learned(learned)
     try:
         run.choose(resume)
+        if not resume and accelerator.num_processes == 1:
+            run.say_expected_time()
         run.float_stage()
         results = {name: run.scheme_stage(scheme) for name, scheme in session.schemes.items()}
         summary = run.summary(results, time.monotonic() - started)
@@ -101,8 +103,8 @@ def tune(
 class _Run:
     """One run directory being filled. Holds what the stages hand to each other, nothing else."""
 
-    def __init__(self, session: Session, out: Path, accelerator: Accelerator, say: Say, bar: Bar) -> None:
-        self.s, self.out, self.accelerator, self.say, self.bar = session, out, accelerator, say, bar
+    def __init__(self, session: Session, out: Path, accelerator: Accelerator, say: Say) -> None:
+        self.s, self.out, self.accelerator, self.say = session, out, accelerator, say
         self.module = session.built.module.to(accelerator.device)
         self.learns = learning.begin(
             self.module, session.built.head, session.recipe, session.example, pretrained=session.pretrained
@@ -124,7 +126,8 @@ class _Run:
 
     # -- shared pieces -------------------------------------------------------------------------------------------
     def metric(self, module: nn.Module, split: str) -> float:
-        return agreed(self.accelerator, lambda: self.own_metric(module, split))
+        with phase(f"evaluating on {split}"):
+            return agreed(self.accelerator, lambda: self.own_metric(module, split))
 
     def own_metric(self, module: nn.Module, split: str) -> float:
         """The metric as this process computes it."""
@@ -175,7 +178,6 @@ class _Run:
             accelerator=self.accelerator,
             state_file=self.out / "checkpoints" / f"{stage.name}.pt",
             say=self.say,
-            bar=self.bar,
         )
         self.rows += fitted.rows
         self.fitted.append(fitted)
@@ -217,6 +219,13 @@ class _Run:
             if self.accelerator.is_main_process:
                 files.write_json(path, planned.record)
 
+    def say_expected_time(self) -> None:
+        """Where the time will go, from a few timed steps."""
+        with phase("timing a few steps"):
+            parts = estimate.phases(self.s, self.module, self.loss)
+        if line := estimate.text(parts):
+            self.say(line)
+
     # -- stages --------------------------------------------------------------------------------------------------
     def float_stage(self) -> None:
         """Fine-tune in float under the update policy, keep the best validation epoch."""
@@ -248,7 +257,8 @@ class _Run:
         self.updated = sum(p.numel() for n, p in self.module.named_parameters() if n in learned)
         self.adapted = lora.merge(self.module)
         self.save(self.module, "float.safetensors")
-        self.captured = self.s.capture(self.module.cpu())
+        with phase("capturing the graph"):
+            self.captured = self.s.capture(self.module.cpu())
 
     def scheme_stage(self, scheme: Scheme) -> dict[str, Any]:
         """Calibrate, then quantization-aware training, of one scheme; both are measured on the test split."""
@@ -256,7 +266,8 @@ class _Run:
         q = self.s.recipe.quantize
         if q.method == "none":
             return {}
-        graph = calibrated(self.s, self.captured, scheme)
+        with phase(f"{scheme.name}: calibrating"):
+            graph = calibrated(self.s, self.captured, scheme)
         graph.module.to(self.accelerator.device)
         result: dict[str, Any] = {"ptq": self.metric(graph.module, "test"), "quantized": None, "best_epoch": 0}
         result |= {"method": "ptq", "format": scheme.format}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
@@ -18,7 +16,6 @@ from ..session.session import LEARNED
 
 #: file of a run with the plan of a sparse update
 PLAN = "plan.json"
-Bar = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 def accelerator_of(recipe_: Recipe, out: Path, dry_run: bool) -> Accelerator:
@@ -61,14 +58,3 @@ def check_same_training(recipe_: Recipe, out: Path) -> None:
                 where=str(path),
                 remedy="resume with the same values, or start a new run in another --out",
             )
-
-
-def no_bar(items: Iterable[Any], _title: str) -> Iterable[Any]:
-    return items
-
-
-def progress_bar(items: Iterable[Any], title: str) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    bar: Iterable[Any] = tqdm(items, desc=title, leave=False, dynamic_ncols=True)
-    return bar

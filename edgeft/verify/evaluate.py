@@ -53,7 +53,8 @@ def evaluate(
         bundle.task.refuse_unseen(dataset.facts, personal.preprocess if personal else bundle.preprocess, str(path))
     targets = bundle.task.join(split.targets, dataset.labels, labels, str(path))
     sessions = [bundle.session(threads=threads, baseline=True), bundle.session(threads=threads)]
-    before, after = outputs_of(sessions, preprocessed(bundle.task, bundle.preprocess, split))
+    feeds = preprocessed(bundle.task, bundle.preprocess, split, title=f"{split.name} samples")
+    before, after = outputs_of(sessions, feeds)
     absent = [label for label in labels if label not in dataset.labels]
     notes += [*dataset.notes, *([f"no samples of {', '.join(absent)}"] if absent else [])]
     if personal is None:
