@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .config import places
 from .core.errors import RecipeError, UsageError, need
 from .core.files import claim_out, no_empty_folder, user_path
-from .core.progress import shown_unless_already
+from .core.progress import phase, shown_unless_already
 
 if TYPE_CHECKING:
     from .bundle.reader import Bundle
@@ -93,12 +93,14 @@ def tune(
         # one process of a distributed run claims the folder; the others would find it taken
         if not resume and not dry_run and os.environ.get("RANK", "0") == "0":
             claim_out(folder, overwrite=overwrite)
-        from .tune.run import tune as run
-
         file = None if page is None else places.claim_file(user_path(page), overwrite=overwrite)
         with shown_unless_already(say, progress):
+            with phase("loading libraries"):
+                from .tune.run import tune as run
+
             result = run(
-                *(resolved, folder),
+                resolved,
+                folder,
                 resume=resume,
                 allow_code=allow_code,
                 dry_run=dry_run,
@@ -147,11 +149,14 @@ def export(
     folder = user_path(run) if run is not None else places.latest_run()
     if not names:
         names = list(read_run_recipe(folder, overrides).export.targets)
-    from .export.run import export as lower
-
     with shown_unless_already(say):
+        with phase("loading libraries"):
+            from .export.run import export as lower
+
         return lower(
-            *(folder, names, user_path(out) if out is not None else places.BUNDLES),
+            folder,
+            names,
+            user_path(out) if out is not None else places.BUNDLES,
             ptq=ptq,
             strict=strict,
             overwrite=overwrite,
@@ -190,10 +195,12 @@ def verify(
         machine = devices.get(device, say or _silent)
         carried = machine.carry(data) if data is not None else None
         options = {"data": carried, "threads": threads, "state": state and str(state), "where": machine.where}
-        report = isolated.on_device(opened, machine, **options, most=samples)
+        with shown_unless_already(say), phase(f"verifying on {machine.name}"):
+            report = isolated.on_device(opened, machine, **options, most=samples)
         return {**report, "path": str(opened.path), "device": machine.name}
     state = user_path(state) if state is not None else None
-    report = run(opened, data=data, threads=threads, state=state, most=samples, say=say or _silent)
+    with shown_unless_already(say):
+        report = run(opened, data=data, threads=threads, state=state, most=samples, say=say or _silent)
     return {**report, "path": str(opened.path)}
 
 
@@ -238,7 +245,8 @@ def personalize(
         machine = devices.get(device, say or _silent)
         if data is None:
             return elsewhere.rollback(machine, opened.path, path)
-        return elsewhere.run(machine, opened.path, user_path(data), options)
+        with shown_unless_already(say), phase(f"training on {machine.name}"):
+            return elsewhere.run(machine, opened.path, user_path(data), options)
     from .personalize import run as on_device
 
     if rollback:
@@ -246,7 +254,8 @@ def personalize(
     from .report import learned
 
     folder = user_path(data) if data is not None else None
-    result = on_device.run(opened, folder, stream=stream, **options, say=say or _silent)
+    with shown_unless_already(say):
+        result = on_device.run(opened, folder, stream=stream, **options, say=say or _silent)
     learned.write(result, say or _silent)
     return result
 
@@ -344,22 +353,24 @@ def bench(
             raise UsageError("A search takes no baseline and no tolerance.", where="search", remedy="leave them out")
         from . import adopt
 
-        return adopt.search(
-            load(bundle), device=machine, threads=threads, seconds=seconds, baselines=root, say=say or _silent
+        with shown_unless_already(say):
+            return adopt.search(
+                load(bundle), device=machine, threads=threads, seconds=seconds, baselines=root, say=say or _silent
+            )
+    with shown_unless_already(say):
+        return benches.bench(
+            load(bundle),
+            None if against is None else load(against),
+            accept=accept,
+            calibrate=calibrate,
+            tolerance=tolerance,
+            threads=threads,
+            seconds=seconds,
+            baselines=root,
+            cross_host=cross_host,
+            device=machine,
+            say=say or _silent,
         )
-    return benches.bench(
-        load(bundle),
-        None if against is None else load(against),
-        accept=accept,
-        calibrate=calibrate,
-        tolerance=tolerance,
-        threads=threads,
-        seconds=seconds,
-        baselines=root,
-        cross_host=cross_host,
-        device=machine,
-        say=say or _silent,
-    )
 
 
 def load(bundle: str | os.PathLike[str] | Bundle) -> Bundle:

@@ -165,7 +165,7 @@ def readable(
 
     with ThreadPoolExecutor(4) as threads:  # decoders work outside the interpreter's lock
         attempts = threads.map(attempt, range(len(split)), chunksize=64)
-        results = list(track(attempts, f"reading {what} of {split.name}", total=len(split)))
+        results = list(track(attempts, f"reading {what} of {split.name}", total=len(split), unit="file"))
     broken = [error for error in results if error is not None]
     if not broken:
         return split

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..bundle.reader import Bundle
 from ..core.errors import UsageError
+from ..core.progress import phase
 from ..core.verdict import PASS
 from ..measure import store
 from ..measure.fingerprint import fingerprint
@@ -52,7 +53,8 @@ def bench(
     here = _fingerprint(device, threads, say)
     about = {"path": str(bundle.path), "target": bundle.target, "backend": bundle.backend}
     if calibrate:
-        return {**_calibrated(bundle, here, threads, seconds, baselines, device), **about}
+        with phase("measuring how far the bundle differs from itself"):
+            return {**_calibrated(bundle, here, threads, seconds, baselines, device), **about}
 
     regression = None
     if against is None and not accept:
@@ -71,17 +73,18 @@ def bench(
     else:
         count = threads or bundle.manifest["runtime"]["threads"]
         foreign = "the baseline was accepted on another kind of machine" if regression and regression.cross_host else ""
-        result = sides.compare(
-            bundle,
-            against,
-            tolerance=sides.TOLERANCE if tolerance is None else tolerance / 100,
-            spread=store.spread(baselines, here, bundle.backend, count),
-            threads=threads,
-            max_seconds=seconds or COMPARED,
-            advisory=foreign,
-            device=device,
-            say=say,
-        )
+        with phase(f"comparing {bundle.path.name} with {against.path.name}"):
+            result = sides.compare(
+                bundle,
+                against,
+                tolerance=sides.TOLERANCE if tolerance is None else tolerance / 100,
+                spread=store.spread(baselines, here, bundle.backend, count),
+                threads=threads,
+                max_seconds=seconds or COMPARED,
+                advisory=foreign,
+                device=device,
+                say=say,
+            )
         result |= {**about, **_digests(bundle, against)}
         if regression is not None or store.history(baselines):
             _remember(baselines, bundle, result, here)

@@ -23,6 +23,7 @@ import numpy as np
 from ..bundle.reader import Bundle
 from ..config import target as targets
 from ..core.errors import EdgeftError, UsageError
+from ..core.progress import phase
 from ..core.verdict import FAIL, INCONCLUSIVE
 from ..measure import pairs
 from .arms import Side, opened
@@ -198,8 +199,10 @@ class _Trials:
             self.tried.append({"change": change, "verdict": "not tried", "why": "the time is used up"})
             return
 
-        self.say(", ".join(f"{key} = {value}" for key, value in change.items()))
-        trial = self.judge.trial(candidate, self.best, self.outputs)
+        title = ", ".join(f"{key} = {value}" for key, value in change.items())
+        self.say(title)
+        with phase(f"trying {title}"):
+            trial = self.judge.trial(candidate, self.best, self.outputs)
         self.tried.append({"change": change, **trial})
         self.best = candidate if trial["verdict"] == KEPT else self.best
 

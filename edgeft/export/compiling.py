@@ -13,6 +13,7 @@ from ..compilers import Compilation, compilation
 from ..compilers.compiler import together
 from ..compilers.environment import Environment
 from ..core.errors import InvalidInput
+from ..core.progress import phase
 from ..core.verdict import FAIL, INCONCLUSIVE, Verdict
 from ..inputs.batches import Arrays, batches, joined
 from ..quantize.parts import MAIN
@@ -69,12 +70,14 @@ def compile_target(
     for name, graph in converted.graphs.items():
         artifact = converted.staging / graph.artifact.file
         place = converted.staging / folder_of(name)
-        made[name] = compilation.compiled(environment, converted.target, artifact, place)
+        with phase(f"{converted.target.name}: compiling"):
+            made[name] = compilation.compiled(environment, converted.target, artifact, place)
 
     simulated = None
     if environment.compiler.simulates and run.captured.single and made[MAIN].accepted:
         say(f"{converted.target.name}: simulating the compiled model")
-        simulated = _simulated(run, converted, evidence, environment, made[MAIN])
+        with phase(f"{converted.target.name}: simulating"):
+            simulated = _simulated(run, converted, evidence, environment, made[MAIN])
 
     if not environment.compiler.shipped:
         shutil.rmtree(converted.staging / compilation.FOLDER, ignore_errors=True)

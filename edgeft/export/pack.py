@@ -14,6 +14,7 @@ from .. import backends as runtime
 from .._version import __version__
 from ..bundle import reader as bundle
 from ..core import files
+from ..core.progress import phase
 from ..core.verdict import Verdict
 from ..measure.fingerprint import fingerprint
 from ..session import environment
@@ -57,14 +58,17 @@ def pack(
     _write_files(run, converted, evidence)
     bundle.write(folder, _manifest(run, converted, compiled))
 
-    alone = isolated.run(folder, ask_compiler=False)
-    report = merge(alone, _gates(run, converted, evidence, compiled, alone))
-    report |= {"compiler": clean(compiled.report())} if compiled else {}
-    report |= other_figures(run.task, evidence.float, evidence.quantized, run.test.targets, run.dataset.labels)
-    errors, history = list(converted.reference.layer_errors), list(run.history)
-    report["details"] = {"layer_error": errors, "history": history}
+    name = converted.target.name
+    with phase(f"{name}: verifying in a fresh process (files, parity, integer weights, latency)"):
+        alone = isolated.run(folder, ask_compiler=False)
+    with phase(f"{name}: judging on the test split"):
+        report = merge(alone, _gates(run, converted, evidence, compiled, alone))
+        report |= {"compiler": clean(compiled.report())} if compiled else {}
+        report |= other_figures(run.task, evidence.float, evidence.quantized, run.test.targets, run.dataset.labels)
+        errors, history = list(converted.reference.layer_errors), list(run.history)
+        report["details"] = {"layer_error": errors, "history": history}
+        text = page(run, converted, evidence, report)
 
-    text = page(run, converted, evidence, report)
     files.write_json(folder / "report.json", clean(report))
     files.write_text(folder / "report.html", text)
     with files.system_errors(final):

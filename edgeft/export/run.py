@@ -16,7 +16,6 @@ from ..compilers import compilation
 from ..config import target
 from ..config.target import Target
 from ..core.errors import UsageError
-from ..core.progress import phase
 from . import aside, pack, prove
 from .compiling import compile_target
 from .convert import conversion, convert
@@ -71,8 +70,7 @@ def export(
         for converted_target, outputs, final in zip(converted, evidence, finals):
             say(f"{converted_target.target.name}: verifying in {converted_target.target.backend}")
             compiled = compile_target(opened, converted_target, outputs, say)
-            with phase(f"{converted_target.target.name}: verifying in {converted_target.target.backend}"):
-                reports.append(pack.pack(opened, converted_target, outputs, compiled, final))
+            reports.append(pack.pack(opened, converted_target, outputs, compiled, final))
     return reports
 
 

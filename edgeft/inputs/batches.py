@@ -64,7 +64,7 @@ def preprocessed(
     Raises what reading and preprocessing raise.
     """
     feeds = batches(len(samples), lambda i: task.preprocess(samples.raw(i), spec), size)
-    return track(feeds, title, total=-(-len(samples) // size)) if title else feeds
+    return track(feeds, title, total=len(samples), unit="sample", size=lambda batch: len(batch[0])) if title else feeds
 
 
 def joined(parts: Sequence[Arrays]) -> Arrays:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from ..core.errors import InternalError
+from ..core.progress import counted
 from ..inputs.image import preprocess
 from . import augment as augmentation
 
@@ -244,7 +245,8 @@ def predict(module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_si
 
     try:
         with torch.no_grad():
-            parts = [module(x.to(device)).float().cpu().numpy() for x, _ in _once(split, spec, batch_size)]
+            samples = counted(_once(split, spec, batch_size))
+            parts = [module(x.to(device)).float().cpu().numpy() for x, _ in samples]
     finally:
         for layer, training in modes.items():
             layer.training = training

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..core.progress import counted
 from .batches import Epoch, Loading, Order, Samples, Source, load
 
 Preprocess = Callable[[Any, Mapping[str, Any]], dict[str, np.ndarray]]
@@ -186,7 +187,7 @@ def predict(
     samples = source(preprocess, split, spec, loading, targets=lambda _: None, keep=False, cut=cut)
     try:
         with torch.no_grad():
-            for inputs, _ in load(samples, loading):
+            for inputs, _ in counted(load(samples, loading)):
                 outputs = module(*(x.to(device) for x in inputs))
                 leaves = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
                 parts.append(tuple(t.float().cpu().numpy() for t in leaves))

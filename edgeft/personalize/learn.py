@@ -12,6 +12,7 @@ import numpy as np
 
 from ..backends import Session
 from ..core.errors import DataError
+from ..core.progress import counted
 from . import graphs
 from .plan import Plan
 
@@ -45,7 +46,7 @@ def steps(
     state = graphs.fresh_state(plan)
     parameters = [np.ascontiguousarray(p, np.float32) for p in parameters]
     names = [f"new_parameter_{i}" for i in range(len(parameters))]
-    for number in range(1, count + 1):
+    for number in counted(range(1, count + 1), unit="step"):
         feeds = graphs.step_feeds(plan, parameters, state, *batch())
         result = step.run({**feeds, "rate": np.full(1, rate, np.float32)})
         parameters = [result[name] for name in names]

@@ -13,6 +13,7 @@ from ..backends import Session
 from ..bundle.reader import Bundle
 from ..core import npz
 from ..core.errors import BundleError, DataError, UsageError
+from ..core.progress import phase
 from ..core.verdict import FAIL, PASS, Verdict
 from . import graphs, learn, samples, users
 from . import plan as plans
@@ -175,10 +176,15 @@ def _learned(
         _Material(plan, tail, start, new.part(teaches & ~held), new.part(held), new.labels, outputs)
         for held in [*folds, np.zeros(len(new.fold), bool)]
     ]
-    ways = [_way(material, step, used, len(known), count, rate, seed) for material in materials[: len(folds)]]
-    last = ways[0] if new.apart else _way(materials[-1], step, used, len(known), count, rate, seed)
+    ways = []
+    for number, material in enumerate(materials[: len(folds)] if new.apart else materials, 1):
+        with phase(f"training version {number} of {len(folds) + (not new.apart)}"):
+            ways.append(_way(material, step, used, len(known), count, rate, seed))
+    last = ways[-1]
 
-    choice = _best_share(bundle, materials, used, [*ways, last], by_means=plan.loss == "prototype" and count > 0)
+    with phase("judging the new version"):
+        by_means = plan.loss == "prototype" and count > 0
+        choice = _best_share(bundle, materials, used, [*ways[: len(folds)], last], by_means=by_means)
     record = {
         "when": states.now(),
         "steps": count,

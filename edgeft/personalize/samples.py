@@ -14,6 +14,7 @@ from .. import data as datasets
 from ..bundle.manifest import recorded
 from ..bundle.reader import Bundle
 from ..core.errors import DataError
+from ..core.progress import track
 from ..data.samples import WHOLE
 from ..inputs.batches import batches
 from . import graphs
@@ -142,7 +143,9 @@ def folds_of(classes: np.ndarray | None, count: int, seed: int, where: str) -> n
 def through(new_samples: Given, bundle: Bundle, plan: Plan, trunk: Any) -> Samples:
     """Preprocess every sample and run the trunk once on it. `DataError` names a sample that is not finite."""
     feeds = batches(len(new_samples.targets), lambda i: _feed(bundle, new_samples.raw(i), new_samples.sources[i]))
-    parts = [graphs.latents_of(trunk, plan, batch) for _, batch in feeds]
+    total = len(new_samples.targets)
+    tracked = track(feeds, "reading the new samples", total=total, unit="sample", size=lambda batch: len(batch[0]))
+    parts = [graphs.latents_of(trunk, plan, batch) for _, batch in tracked]
     latents = [np.concatenate(values) for values in zip(*parts)]
     return Samples(
         latents, new_samples.targets, new_samples.fold, new_samples.labels, new_samples.sources, new_samples.apart

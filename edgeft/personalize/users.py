@@ -22,6 +22,7 @@ from ..bundle.reader import Bundle
 from ..core import npz
 from ..core.errors import BundleError, DataError, UsageError
 from ..core.metric import Metric
+from ..core.progress import phase
 from ..core.verdict import FAIL, PASS, Verdict
 from ..data.formats import ratings
 from ..data.interactions import SHARE, unseen
@@ -210,15 +211,11 @@ def learned(
     used = before.last.parameters if before.last else beginning(bundle, plan, interactions.user)
     catalogue, rows = Catalogue(trunk, plan, bundle.preprocess), judged(interactions, bundle, seed)
     losses: list[float] = []
-    candidate = learn.steps(
-        step,
-        plan,
-        used,
-        batches(interactions, plan, bundle, catalogue, seed),
-        count,
-        rate=rate,
-        watch=lambda number, loss: losses.append(loss),
-    )
+    drawn = batches(interactions, plan, bundle, catalogue, seed)
+    with phase("training the user's vectors"):
+        candidate = learn.steps(
+            step, plan, used, drawn, count, rate=rate, watch=lambda number, loss: losses.append(loss)
+        )
 
     latents = catalogue.rows(rows.items)
     scores = [graphs.outputs_of(tail, plan, parameters, latents)[0] for parameters in (used, candidate)]

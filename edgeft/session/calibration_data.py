@@ -13,6 +13,7 @@ import torch.distributed as dist
 from .. import data
 from ..config import calibration
 from ..config.scheme import Scheme
+from ..core.progress import counted
 from ..inputs.batches import preprocessed
 from ..quantize.parts import CapturedParts, QuantizedParts, calibrate_parts, insert_parts
 from .session import Session
@@ -58,7 +59,7 @@ def calibrated(session: Session, captured: CapturedParts, scheme: Scheme) -> Qua
         yield from (as_tuple(inputs) for k, (inputs, _) in enumerate(loader) if k % world == rank)
 
     def batches() -> Iterable[tuple[torch.Tensor, ...]]:
-        return itertools.islice(every_batch(), rank, None, world) if graph.single else taught()
+        return counted(itertools.islice(every_batch(), rank, None, world) if graph.single else taught())
 
     graph.spread_channels(batches)
     graph.calibrate_weights(preset.weights)

@@ -136,14 +136,16 @@ def open_session(
             dataset.facts,
             allow_code=allow_code,
         )
-        built = models.build(request)
+        with phase("building the model"):
+            built = models.build(request)
     else:
         built = models.from_module(model, learning.outputs(dataset))
     for note in built.notes:
         say(note)
     spec = task.configure(recipe_.data, {**built.spec, "pretrained": built.pretrained}, dataset.facts, say)
     if task.measure is not None:
-        spec = task.measure(spec, _measured_samples(dataset.split("train")))
+        with phase("measuring the inputs"):
+            spec = task.measure(spec, _measured_samples(dataset.split("train")))
     feeds = task.preprocess(dataset.split("train").raw(0), spec)
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
     if spec.get("kind") == "image":
@@ -217,7 +219,9 @@ def _learned(
             return stored, None
     scratch = tempfile.TemporaryDirectory(prefix="edgeft-")
     files_by_name = {}
-    for key, content in task.learn(recipe_.data, dataset, say).items():
+    with phase("learning what the task takes from the training data"):
+        contents = task.learn(recipe_.data, dataset, say)
+    for key, content in contents.items():
         files_by_name[key] = Path(scratch.name) / f"{key}.json"
         files.write_bytes(files_by_name[key], content)
     return files_by_name, scratch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,31 +43,42 @@ def phases(session: Session, module: nn.Module, loss: Callable[[Any, Any], torch
         sample = _sample_seconds(session, module)
     if not batch:
         return []
-    steps, kept = len(session.dataset.split("train")) // batch, len(session.dataset.split("val"))
-    tested = len(session.dataset.split("test"))
-    schemes = len(session.schemes)
+    counts = {name: len(session.dataset.split(name)) for name in ("train", "val", "test")}
+    steps, schemes = counts["train"] // batch, len(session.schemes)
+    at_most = "at most " if train.patience else ""
     parts = []
     if train.epochs:
-        detail = f"{train.epochs} epochs of {steps} steps of {step:.2g} s"
+        detail = f"{at_most}{_count(train.epochs, 'epoch')} of {_count(steps, 'step')} of {step:.2g} s"
         parts.append(Phase("float training", train.epochs * steps * step, detail))
+    quantized_rounds = 0
     if quantize.method == "qat" and quantize.epochs:
-        detail = f"{quantize.epochs} epochs, a step about {QAT_STEP:g} times as long"
-        detail += f", {schemes} schemes" if schemes > 1 else ""
+        detail = f"{_count(quantize.epochs, 'epoch')}, {_count(schemes, 'scheme')}"
+        detail += f", a step about {QAT_STEP:g} times as long"
         parts.append(Phase("QAT", schemes * quantize.epochs * steps * step * QAT_STEP, detail))
-    rounds = train.epochs + 1 + (schemes * (quantize.epochs + 1) * QAT_STEP if quantize.method == "qat" else 0)
-    evaluated = rounds * kept + 2 * (1 + schemes) * tested
-    parts.append(Phase("evaluation", evaluated * sample, f"{kept} samples an epoch, {tested} at the end"))
+        quantized_rounds = schemes * (quantize.epochs + 1)
+    rounds = train.epochs + 1 + quantized_rounds * QAT_STEP
+    evaluated = rounds * counts["val"] + 2 * (1 + schemes) * counts["test"]
+    detail = f"{_count(counts['val'], 'sample')} an epoch, {counts['test']} at the end"
+    parts.append(Phase("evaluation", evaluated * sample, detail))
     return parts
 
 
-def text(parts: list[Phase]) -> str:
-    """One line: the whole, then the parts from long to short; "" without any."""
+def lines(parts: list[Phase]) -> list[str]:
+    """The whole, then the parts from long to short, a line each; [] without any."""
     if not parts:
-        return ""
-    listed = "; ".join(
-        f"{part.name} {duration(part.seconds)} ({part.detail})" for part in sorted(parts, key=lambda p: -p.seconds)
-    )
-    return f"expected time, from {STEPS} timed steps: about {duration(sum(p.seconds for p in parts))}: {listed}"
+        return []
+    ordered = sorted(parts, key=lambda part: -part.seconds)
+    total = duration(sum(part.seconds for part in parts))
+    names, times = max(len(part.name) for part in parts), max(len(duration(part.seconds)) for part in parts)
+    return [
+        f"expected time: about {total}, from {_count(STEPS, 'timed step')}",
+        *(f"  {part.name:<{names}}  {duration(part.seconds):>{times}}  {part.detail}" for part in ordered),
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    """ "1 epoch", "3 epochs"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _step_seconds(session: Session, module: nn.Module, loss: Callable[[Any, Any], torch.Tensor]) -> tuple[float, int]:
@@ -92,7 +104,7 @@ def _step_seconds(session: Session, module: nn.Module, loss: Callable[[Any, Any]
         durations.append(time.perf_counter() - started)
         started = time.perf_counter()
     timed = durations[1:] or durations
-    return (sum(timed) / len(timed), batch) if timed else (0.0, 0)
+    return (statistics.median(timed), batch) if timed else (0.0, 0)
 
 
 def _sample_seconds(session: Session, module: nn.Module) -> float:

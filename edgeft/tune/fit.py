@@ -231,7 +231,7 @@ def _train_epoch(training: _Training, loader: Any, progress: _Progress, *, measu
             training.say(f"{stage.name}: BatchNorm momentum raised to {momentum:.2g}, an epoch has {count} steps only")
 
     def detail() -> str:
-        return f"step {progress.steps + steps}, loss {total / max(steps, 1):.4f}"
+        return f"loss {total / max(steps, 1):.4f}"
 
     title, ahead = f"{stage.name} {epoch}/{stage.epochs}", (stage.epochs - epoch) * count
     for index, batch in enumerate(track(loader, title, total=count, ahead=ahead, detail=detail)):

@@ -71,8 +71,9 @@ def tune(
     if dry_run:
         return dry(session, page)
     if recipe_.quantize.method != "none":
-        calibration_samples(session)  # an empty set is refused now, not after the float stage
-        check_keep_float(session)
+        with phase("choosing calibration samples"):
+            calibration_samples(session)  # an empty set is refused now, not after the float stage
+            check_keep_float(session)
     run = _Run(session, out, accelerator, say)  # refuses what cannot learn
     if resume:
         check_same_training(recipe_, out)
@@ -204,7 +205,8 @@ class _Run:
                 planned = auto.Planned(update_plan, stored)
             else:
                 self.say("auto: planning the trainable parameters")
-                planned = auto.planned(self.s, self.loss, self.accelerator, lambda m: self.own_metric(m, "val"))
+                with phase("auto: planning"):
+                    planned = auto.planned(self.s, self.loss, self.accelerator, lambda m: self.own_metric(m, "val"))
             self.learns = learning.begin(
                 self.module, self.s.built.head, self.s.recipe, self.s.example,
                 pretrained=self.s.pretrained, plan=planned.plan,
@@ -223,7 +225,7 @@ class _Run:
         """Where the time will go, from a few timed steps."""
         with phase("timing a few steps"):
             parts = estimate.phases(self.s, self.module, self.loss)
-        if line := estimate.text(parts):
+        for line in estimate.lines(parts):
             self.say(line)
 
     # -- stages --------------------------------------------------------------------------------------------------

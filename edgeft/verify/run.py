@@ -20,6 +20,7 @@ from ..config import target as targets
 from ..config.recipe import Gates
 from ..config.target import Target
 from ..core.errors import Missing, UsageError
+from ..core.progress import phase
 from ..core.verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
 from ..inputs.batches import row_by_row
 from ..measure.clock import Clock
@@ -87,15 +88,13 @@ def run(
     session = opened.session(threads=threads)
     samples = opened.samples()
     graphs = [graph["name"] for graph in of_model(opened.manifest)]
-    shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
-    share = share_of(opened, shares, samples)
-    gate_results = [
-        _labels(opened, samples),
-        *_samples(opened, session, samples, machine),
-        *stored(opened, graphs, samples, gates),
-    ]
-    gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if in_integers(opened) else []
-    verdicts, table = _compatible(profile, opened, shares, gates, ask_compiler and where == "host")
+    with phase("checking the artifact on its samples"):
+        shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
+        share = share_of(opened, shares, samples)
+        sample_gates = _samples(opened, session, samples, machine)
+        gate_results = [_labels(opened, samples), *sample_gates, *stored(opened, graphs, samples, gates)]
+        gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if in_integers(opened) else []
+        verdicts, table = _compatible(profile, opened, shares, gates, ask_compiler and where == "host")
     gate_results += verdicts
     extra, comparison = {**_extra(opened, share), **table}, None
     if measure_latency and where != "emulated":
@@ -110,7 +109,8 @@ def run(
 
     if data is not None:
         say("accuracy")
-        verdicts, figures = _on_data(opened, Path(data), threads, most, gates, state)
+        with phase("judging on the data"):
+            verdicts, figures = _on_data(opened, Path(data), threads, most, gates, state)
         gate_results += verdicts
         extra |= figures
     gate_results += not_repeated.carried(not_repeated.read(opened.path) if earlier is None else earlier, gate_results)

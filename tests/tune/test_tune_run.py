@@ -43,6 +43,18 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return out, tune(made, out, say=said.append), said
 
 
+def test_where_the_time_will_go_is_said_before_the_first_step(
+    finished: tuple[Path, dict[str, Any], list[str]],
+) -> None:
+    _, _, said = finished
+    first = next(i for i, line in enumerate(said) if line.startswith("expected time: about "))
+    parts = said[first + 1 : first + 4]
+    assert first + 4 <= next(i for i, line in enumerate(said) if "before training" in line)
+    assert {part.split("  ")[1] for part in parts} == {"float training", "QAT", "evaluation"}
+    assert any(re.search(r"6 epochs of 6 steps of [\d.e-]+ s", part) for part in parts), parts
+    assert any("2 epochs, 2 schemes" in part for part in parts) and any("24 samples an epoch" in part for part in parts)
+
+
 def test_the_run_directory_holds_what_the_contract_names(finished: tuple[Path, dict[str, Any], list[str]]) -> None:
     out, result, _ = finished
     names = {p.name for p in out.iterdir()}

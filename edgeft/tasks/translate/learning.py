@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...core.errors import DataError
+from ...core.progress import counted
 from ...learning import Learning, batches
 from ...learning.batches import Epoch, Order, Samples
 from ...learning.parts import Part, TorchSession
@@ -176,7 +177,7 @@ def predict(module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_si
     module.eval()
 
     try:
-        outputs = [composed(module, spec).run(feeds) for feeds in _sources(split, spec)]
+        outputs = [composed(module, spec).run(feeds) for feeds in counted(_sources(split, spec))]
     finally:
         for layer, training in modes.items():
             layer.training = training
