@@ -99,6 +99,7 @@ class Quantize:
     epochs: int = 3
     lr: float = 1e-4
     distill: bool = True
+    equalize: bool = True  # channels of very different size are brought near each other where that helps
     keep_float: tuple[str, ...] = ()
     embeddings: str = "float"  # float | int8: tables that are looked up
 

@@ -190,7 +190,7 @@ def _graphs_of(
     path = folder / _state_file(scheme.name)
     if ptq:
         say(f"{scheme.name}: calibrating")
-        return calibrated(session, captured, scheme)
+        return calibrated(session, captured, scheme, say)
     if not path.is_file():
         raise _lacks_scheme(session.recipe, profile, profiles, folder)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +21,16 @@ from ..config.scheme import Scheme
 from ..core.errors import ModelError, RecipeError
 from ..graph.captured import Captured
 from ..graph.from_torch import capture_float
-from . import channels, lower
+from . import channels, equalize, lower
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .graph import QuantizedGraph, insert
 from .ranges import calibrate, floor_weight_scales
 
 MAIN = "main"
+#: what equalization must bring the outputs, in dB: below it the network is left as the user knows it
+GAIN = 1.0
+#: batches on which that is measured
+MEASURED = 8
 Example = tuple[torch.Tensor, ...]
 
 
@@ -39,6 +44,16 @@ class CapturedParts:
     @property
     def single(self) -> bool:
         return tuple(self.graphs) == (MAIN,)
+
+
+@dataclass(frozen=True)
+class Equalization:
+    """What equalizing channels brought: the groups that were scaled, and the outputs' mean signal to quantization-noise
+    ratio in dB before and after."""
+
+    groups: int
+    before_db: float
+    after_db: float
 
 
 @dataclass
@@ -88,6 +103,32 @@ class QuantizedParts:
             for graph in self.graphs.values():
                 channels.spread(graph.module, graph.spreads, {**graph.weights()}, batches, self.module)
             self.set_mode("quantize")
+
+    def equalize(self, batches: channels.Batches, calibrated: Callable[[], None]) -> Equalization | None:
+        """Equalize the channels of all graphs, where it brings the outputs `GAIN` dB on `batches`; None where not.
+
+        The parts must be calibrated, and are again after it, by `calibrated`.
+        """
+        self.set_mode("off")
+        plans = {part: equalize.planned(graph, batches, self.module) for part, graph in self.graphs.items()}
+        self.set_mode("quantize")
+        if not any(plans.values()):
+            return None
+
+        def few() -> Iterable[Example]:
+            return itertools.islice(batches(), MEASURED)
+
+        before = equalize.signal_to_noise(self.module, self.set_mode, few)
+        state = {name: value.clone() for name, value in self.module.state_dict().items()}
+        for part, plan in plans.items():
+            equalize.fold(self.graphs[part], plan)
+        calibrated()
+        after = equalize.signal_to_noise(self.module, self.set_mode, few)
+        if not after >= before + GAIN:
+            self.module.load_state_dict(state)
+            return None
+
+        return Equalization(sum(map(len, plans.values())), before, after)
 
     def calibrate_weights(self, method: str = "minmax") -> None:
         for graph in self.graphs.values():

@@ -16,7 +16,7 @@ from ..config.scheme import Scheme
 from ..core.progress import counted
 from ..inputs.batches import preprocessed
 from ..quantize.parts import CapturedParts, QuantizedParts, calibrate_parts, insert_parts
-from .session import Session
+from .session import Say, Session, silent
 
 
 def calibration_samples(session: Session) -> data.Split:
@@ -36,8 +36,9 @@ def check_keep_float(session: Session) -> None:
         insert_parts(session.capture(session.built.module), session.targets[0].scheme, patterns)
 
 
-def calibrated(session: Session, captured: CapturedParts, scheme: Scheme) -> QuantizedParts:
-    """The captured graphs on a scheme's grid, calibrated on training samples that are not in the test split.
+def calibrated(session: Session, captured: CapturedParts, scheme: Scheme, say: Say = silent) -> QuantizedParts:
+    """The captured graphs on a scheme's grid, calibrated on training samples that are not in the test split, their
+    channels equalized where that helps.
 
     Several processes share the batches out and exchange what they saw, so that all of them have the same ranges.
     """
@@ -61,9 +62,19 @@ def calibrated(session: Session, captured: CapturedParts, scheme: Scheme) -> Qua
     def batches() -> Iterable[tuple[torch.Tensor, ...]]:
         return counted(itertools.islice(every_batch(), rank, None, world) if graph.single else taught())
 
+    def calibrate() -> None:
+        graph.calibrate_weights(preset.weights)
+        calibrate_parts(graph, batches, estimator=preset.estimator, percentile=preset.percentile)
+
     graph.spread_channels(batches)
-    graph.calibrate_weights(preset.weights)
-    calibrate_parts(graph, batches, estimator=preset.estimator, percentile=preset.percentile)
+    calibrate()
+    if session.recipe.quantize.equalize and scheme.is_integer:
+        gain = graph.equalize(batches, calibrate)
+        if gain is not None:
+            say(
+                f"{scheme.name}: the channels of {gain.groups} groups of layers were equalized, which raises the "
+                f"outputs' ratio of signal to quantization noise from {gain.before_db:.1f} to {gain.after_db:.1f} dB"
+            )
     return graph
 
 

@@ -269,7 +269,7 @@ class _Run:
         if q.method == "none":
             return {}
         with phase(f"{scheme.name}: calibrating"):
-            graph = calibrated(self.s, self.captured, scheme)
+            graph = calibrated(self.s, self.captured, scheme, self.say)
         graph.module.to(self.accelerator.device)
         result: dict[str, Any] = {"ptq": self.metric(graph.module, "test"), "quantized": None, "best_epoch": 0}
         result |= {"method": "ptq", "format": scheme.format}
