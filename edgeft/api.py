@@ -96,6 +96,7 @@ def tune(
         file = None if page is None else places.claim_file(user_path(page), overwrite=overwrite)
         with shown_unless_already(say, progress):
             with phase("loading libraries"):
+                from .export.trial import trial
                 from .tune.run import tune as run
 
             result = run(
@@ -108,6 +109,7 @@ def tune(
                 model=model,
                 dataset=dataset,
                 say=say or _silent,
+                try_conversion=trial,
             )
     return dict(result) if dry_run else {**result, "run": str(folder)}
 

@@ -22,6 +22,7 @@ from ..bundle import reader as bundle
 from ..compilers import Compilation
 from ..config import target
 from ..config.target import Target
+from ..core.errors import EdgeftError
 from ..core.progress import phase
 from ..core.verdict import Verdict
 from ..inputs.batches import Arrays, outputs_of, preprocessed, row_by_row
@@ -87,20 +88,26 @@ def observed(
     results: Sequence[Callable[[], list[dict[str, Any]]]],
     references: Mapping[str, Reference],
     say: Say,
-) -> tuple[list[ConvertedTarget], list[Evidence]]:
+) -> tuple[list[ConvertedTarget], list[Evidence], dict[str, EdgeftError]]:
     """Load what was converted for each (target, staging folder), and run all of it over the test split.
 
     `results` wait for what `convert` returned, `references` are by scheme. All that computes on every core is done, and
-    every session is closed, before the first bundle is timed.
+    every session is closed, before the first bundle is timed. The third value has the errors of the targets that could
+    not be converted or loaded, by name.
     """
-    converted, sessions = [], []
+    converted, sessions, errors = [], [], {}
     for (profile, staging), result in zip(places, results):
-        with phase(f"{profile.name}: converting for {profile.backend}"):
-            artifacts = result()
-        converted_target, pair = _load(run, profile, references[profile.scheme.name], staging, artifacts, say)
+        try:
+            with phase(f"{profile.name}: converting for {profile.backend}"):
+                artifacts = result()
+            converted_target, pair = _load(run, profile, references[profile.scheme.name], staging, artifacts, say)
+        except EdgeftError as error:
+            errors[profile.name] = error
+            continue
         converted.append(converted_target)
         sessions.append(pair)
-    return converted, _outputs(run, sessions)
+
+    return converted, _outputs(run, sessions) if sessions else [], errors
 
 
 def _load(

@@ -15,7 +15,7 @@ from .. import data
 from ..compilers import compilation
 from ..config import target
 from ..config.target import Target
-from ..core.errors import UsageError
+from ..core.errors import EdgeftError, UsageError
 from . import aside, pack, prove
 from .compiling import compile_target
 from .convert import conversion, convert
@@ -41,7 +41,8 @@ def export(
 
     A bundle is built in a staging folder beside `out/<target>` and renamed when it is whole. Raises `RunError` for a
     run that is incomplete or of another model, `UsageError` for a scheme that the run lacks (unless `ptq`), `Missing`
-    before any work when a runtime is not installed.
+    before any work when a runtime is not installed. Where a target cannot be converted, the bundles of the others are
+    written before its error is raised.
     """
     profiles = [target.load(name) for name in targets]
     finals = [_final(profile, Path(out), overwrite) for profile in profiles]
@@ -64,14 +65,32 @@ def export(
         say(", ".join(f"{profile.name}: exporting to {profile.backend}" for profile in opened.targets))
         results = stack.enter_context(aside.all_of(jobs))
         reference_of = references(opened)  # while the conversions run aside
-        converted, evidence = prove.observed(opened, places, results, reference_of, say)
+        converted, evidence, errors = prove.observed(opened, places, results, reference_of, say)
 
-        reports = []
-        for converted_target, outputs, final in zip(converted, evidence, finals):
-            say(f"{converted_target.target.name}: verifying in {converted_target.target.backend}")
-            compiled = compile_target(opened, converted_target, outputs, say)
-            reports.append(pack.pack(opened, converted_target, outputs, compiled, final))
+        reports, final_of = [], dict(zip((profile.name for profile in opened.targets), finals))
+        for converted_target, outputs in zip(converted, evidence):
+            name = converted_target.target.name
+            say(f"{name}: verifying in {converted_target.target.backend}")
+            try:
+                compiled = compile_target(opened, converted_target, outputs, say)
+                reports.append(pack.pack(opened, converted_target, outputs, compiled, final_of[name]))
+            except EdgeftError as error:
+                errors[name] = error
+
+    if errors:
+        raise _worst(errors, reports)
     return reports
+
+
+def _worst(errors: dict[str, EdgeftError], reports: Sequence[dict[str, Any]]) -> EdgeftError:
+    """The error of the target that failed worst, with what became of the others."""
+    name, error = max(errors.items(), key=lambda item: item[1].exit_code)
+    others = [f"{other} failed too: {errors[other].message}" for other in errors if other != name]
+    others += [f"{report['target']}: {report['verdict']}, written to {report['path']}" for report in reports]
+    if name not in f"{error.where}{error.message}":
+        error.message = f"{name}: {error.message}"
+    error.remedy = "; ".join(filter(None, [error.remedy, *others]))
+    return error
 
 
 def _final(profile: Target, out: Path, overwrite: bool) -> Path:

@@ -7,6 +7,16 @@ from torch import fx, nn
 
 aten = torch.ops.aten
 
+CONV = (aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.convolution.default)
+CONV_PADDING = (aten.conv1d.padding, aten.conv2d.padding)
+CONV_TRANSPOSE = (aten.conv_transpose1d.default, aten.conv_transpose2d.input)
+LINEAR = (aten.linear.default,)
+BATCH_NORM = (aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default)
+#: key of the graph's `meta`: names of the parameters that hold what a BatchNorm had (its shift; alone, its scale too)
+NORM_IN = "norm_in"
+#: key of the graph's `meta`: {name of a parameter: names of the module's parameters that it was computed from}
+COMPUTED_FROM = "computed_from"
+
 
 def module_path(node: fx.Node) -> str:
     """The dotted path of the module whose forward made this node, e.g. "layer1.0.conv1"."""

@@ -53,6 +53,8 @@ class Learning:
     #: (module, head, lr, head_lr=0, weight_decay=0, layer_decay=1) -> optimizer groups of the trainable parameters
     groups: Callable[..., list[dict[str, Any]]] = parameter_groups
 
+    #: the model has one output, (samples, `outputs`, ...): it is chosen by `model.output` and its size is checked
+    one_output: bool = False
     #: (dataset, kind of `train.class_weights`) -> float32 (classes,), or None for "none"; None = targets are no classes
     class_weights: Callable[[Any, str], torch.Tensor | None] | None = None
     #: (split, spec, batch size) -> batches of inputs for calibration; None = those that preprocessing

@@ -136,4 +136,4 @@ def _recognize(state: dict[str, Any], asked: str, n_classes: int) -> str:
     return ""
 
 
-SOURCE = ModelSource("builtin", "The networks that come with edgeft.", build)
+SOURCE = ModelSource("builtin", "The networks that come with edgeft.", build, tested=True)

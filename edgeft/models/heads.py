@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import nn
 
 from ..core.errors import ModelError
+from . import outputs
 
 
 def find(module: nn.Module, n_classes: int | None = None) -> str:
@@ -32,6 +36,39 @@ def find(module: nn.Module, n_classes: int | None = None) -> str:
         where=type(module).__name__,
         remedy="end the model with torch.nn.Linear",
     )
+
+
+def of_output(module: nn.Module, sample: torch.Tensor) -> str:
+    """Dotted name of the layer that makes the module's output: of those that can be a classifier the one called last,
+    if it has as many outputs as the module. "" where there is none, or where the module cannot take the sample."""
+    calls: list[str] = []
+
+    def hook(name: str) -> Any:
+        return lambda *_: calls.append(name)
+
+    layers = [(name, layer) for name, layer in module.named_modules() if _may_be_head(layer)]
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            values = [value for value in outputs.named(module(sample)).values() if value.dim() > 1]
+    except Exception:  # the caller's own code may raise anything; a search by names follows
+        return ""
+    finally:
+        for handle in handles:
+            handle.remove()
+
+    sizes = {value.shape[1] for value in values}
+    return next((name for name in reversed(calls) if width(module, name) in sizes), "")
+
+
+def _may_be_head(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1))
+
+
+def channels(module: nn.Module) -> int:
+    """Channels of the pictures that a module takes, by its first convolution: 1 or 3."""
+    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
+    return 1 if first is not None and first.in_channels == 1 else 3
 
 
 def width(module: nn.Module, head: str) -> int:

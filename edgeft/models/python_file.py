@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..core.errors import ModelError, RecipeError, nearest
@@ -63,7 +64,7 @@ def from_module(
     for an unknown key of `spec`.
     """
     table = dict(spec or {})
-    channels = table.get("channels", 3)
+    channels = table.get("channels", heads.channels(module))
     default = image_spec((224, 224), channels)
     for key in table:
         if key not in default:
@@ -74,12 +75,21 @@ def from_module(
     if head and head not in dict(module.named_modules()):
         raise ModelError(f"has no layer {head!r}", where=where, remedy=nearest(head, dict(module.named_modules())))
 
-    head = head or heads.find(module, n_classes)
+    notes: tuple[str, ...] = ()
+    narrow = sorted({str(p.dtype) for p in module.parameters() if p.is_floating_point() and p.dtype != torch.float32})
+    if narrow:
+        module.float()
+        notes += (f"the weights were {' and '.join(narrow)}: they are trained in float32",)
+
+    spec_ = {**default, **table}
+    sample = torch.zeros(2, spec_["channels"], *spec_["size"])
+    head = head or heads.of_output(module.eval(), sample) or heads.find(module, n_classes)
     old = heads.width(module, head)
     heads.replace(module, head, n_classes)
-    notes = () if old == n_classes else (f"the classifier {head} had {old} outputs: a new one has {n_classes}",)
+    if old != n_classes:
+        notes += (f"the classifier {head} had {old} outputs: a new one has {n_classes}",)
 
-    return Built(module.eval(), head, {**default, **table}, n_classes, False, notes)
+    return Built(module.eval(), head, spec_, n_classes, False, notes)
 
 
 def _function(name: str) -> Callable[..., Any]:

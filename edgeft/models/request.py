@@ -34,7 +34,8 @@ class ModelSource:
     `build` returns a `Built` for a request; it raises `RecipeError` for a name or argument that it does not know,
     `ModelError` for weights or code that cannot be used, `Missing` for a package that is not installed. `tasks` are
     those that it has models for, none for any. `own_weights`: its modules may come with weights that were learned
-    before, although the recipe names none.
+    before, although the recipe names none. `tested`: all its modules are captured and converted by tests, so that a run
+    need not try them before it trains.
     """
 
     name: str
@@ -42,3 +43,4 @@ class ModelSource:
     build: Callable[[ModelRequest], Built]
     tasks: tuple[str, ...] = ()
     own_weights: bool = False
+    tested: bool = False

@@ -27,8 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from ..graph.nodes import aten, attribute
-from ..graph.normalize import LINEAR
+from ..graph.nodes import LINEAR, aten, attribute
 from .annotate import Annotation, Site
 from .ranges import reduced
 

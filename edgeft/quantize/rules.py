@@ -21,8 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from ..graph.nodes import aten
-from ..graph.normalize import CONV, CONV_TRANSPOSE, LINEAR
+from ..graph.nodes import CONV, CONV_TRANSPOSE, LINEAR, aten
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,15 @@ import torch.distributed as dist
 from .. import data
 from ..config import calibration
 from ..config.scheme import Scheme
+from ..core.errors import ModelError
 from ..core.progress import counted
 from ..inputs.batches import preprocessed
+from ..plugins import MODEL_SOURCES
 from ..quantize.parts import CapturedParts, QuantizedParts, calibrate_parts, insert_parts
 from .session import Say, Session, silent
+
+#: (session, its float graphs) -> the errors of the targets whose converter refuses the model, by name
+TryConversion = Callable[[Session, CapturedParts], dict[str, ModelError]]
 
 
 def calibration_samples(session: Session) -> data.Split:
@@ -29,11 +34,25 @@ def calibration_samples(session: Session) -> data.Split:
     return train.subset(drawn)
 
 
-def check_keep_float(session: Session) -> None:
-    """Raise `RecipeError` for a pattern of `quantize.keep_float` that holds no layer of the model, before training."""
+def check_graph(session: Session, try_conversion: TryConversion | None) -> dict[str, ModelError]:
+    """Capture the model and place quantization in it, before training; returns what `try_conversion` returns.
+
+    Raises `RecipeError` for a pattern of `quantize.keep_float` that holds no layer of the model, `ModelError` for a
+    model that cannot be captured or quantized, or that no target of the recipe can convert.
+    """
+    tested = MODEL_SOURCES.get(session.recipe.model.source).tested and not session.own_model
     patterns = session.recipe.quantize.keep_float
-    if patterns and session.recipe.quantize.method != "none":
-        insert_parts(session.capture(session.built.module), session.targets[0].scheme, patterns)
+    if session.recipe.quantize.method == "none" or (tested and not patterns):
+        return {}
+
+    captured = session.capture(session.built.module)
+    for scheme in session.schemes.values():
+        insert_parts(captured, scheme, patterns)
+    errors = {} if try_conversion is None else try_conversion(session, captured)
+    if errors and len(errors) == len(session.targets):
+        raise next(iter(errors.values()))
+
+    return errors
 
 
 def calibrated(session: Session, captured: CapturedParts, scheme: Scheme, say: Say = silent) -> QuantizedParts:

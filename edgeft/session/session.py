@@ -19,10 +19,10 @@ from ..config.recipe import Recipe
 from ..config.scheme import Scheme
 from ..config.target import Target
 from ..core import files
-from ..core.errors import ModelError, RecipeError
+from ..core.errors import EdgeftError, ModelError, RecipeError
 from ..core.progress import phase
 from ..learning import Learning
-from ..models import Built, ModelRequest
+from ..models import Built, ModelRequest, outputs
 from ..plugins import MODEL_SOURCES
 from ..quantize.parts import CapturedParts, capture_parts
 from . import environment
@@ -148,8 +148,7 @@ def open_session(
             spec = task.measure(spec, _measured_samples(dataset.split("train")))
     feeds = task.preprocess(dataset.split("train").raw(0), spec)
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
-    if spec.get("kind") == "image":
-        _try(built, example)
+    built = _settled(built, example, learning, recipe_, learning.outputs(dataset), say)
     return Session(
         recipe_,
         task,
@@ -192,19 +191,66 @@ def _measured_samples(train: data.Split) -> Iterator[Any]:
     return (train.raw(int(i)) for i in positions)
 
 
+def _settled(
+    built: Built, example: tuple[torch.Tensor, ...], learning: Learning, recipe_: Recipe, size: int, say: Say
+) -> Built:
+    """The model with the one output that the task takes, tried on samples before anything is trained.
+
+    Raises `ModelError` where it cannot take them or has another number of outputs, `RecipeError` where
+    `model.output` must be set or is wrong.
+    """
+    outputs.check_finite(built.module)
+    name = recipe_.model.output
+    if not learning.one_output:
+        if name:
+            message = f"is set, and the task {recipe_.task!r} takes all outputs of its model"
+            raise RecipeError(message, where="model.output")
+        if built.spec.get("kind") == "image":
+            _try(built, example)
+        return built
+
+    try:
+        module, notes = outputs.select(built.module, example, name, size)
+    except EdgeftError:
+        raise
+    except Exception as error:  # the caller's own code may raise anything
+        raise _cannot_take(built, example, error) from error
+
+    for note in notes:
+        say(note)
+    return dataclasses.replace(built, module=module)
+
+
 def _try(built: Built, example: tuple[torch.Tensor, ...]) -> None:
-    """Raise `ModelError` where the model cannot take pictures of this size: too small to be pooled so often, say."""
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             built.module(*example)
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        input_size = "x".join(map(str, built.spec.get("size", ()))) or "other"
-        raise ModelError(
-            f"the model cannot take a sample of shape {' and '.join(str(tuple(x.shape[1:])) for x in example)}: {line}",
-            where=type(built.module).__name__,
-            remedy=f"it was made for {input_size} pixels: set data.size, or fit model.args to the size",
-        ) from error
+        raise _cannot_take(built, example, error) from error
+
+
+def _cannot_take(built: Built, example: tuple[torch.Tensor, ...], error: Exception) -> ModelError:
+    """The error of a model that cannot take a sample: too small to be pooled so often, say."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    shapes = " and ".join(str(tuple(x.shape[1:])) for x in example)
+    input_size = "x".join(map(str, built.spec.get("size", ()))) or "other"
+    remedy = f"it was made for {input_size} pixels: set data.size, or fit model.args to the size"
+    if isinstance(error, TypeError) and "argument" in line:
+        remedy = (
+            f"its forward gets {len(example)} tensor{'s' * (len(example) > 1)} (samples, ...): wrap it in a module "
+        )
+        remedy += "whose forward takes them and calls it with what it needs"
+    elif "channels" in line:
+        remedy = "pictures come as (samples, channels, height, width) with data.channels = 1 or 3: set it, or permute "
+        remedy += "in forward for a model that takes channels last"
+    elif not isinstance(error, (RuntimeError, AssertionError, ValueError, TypeError, IndexError)):
+        line = f"{type(error).__name__}: {line}"
+
+    return ModelError(
+        f"the model cannot take a sample of shape {shapes}: {line}",
+        where=type(built.module).__name__,
+        remedy=remedy,
+    )
 
 
 def _learned(

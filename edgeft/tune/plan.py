@@ -14,20 +14,21 @@ from ..data.overview import overview
 from ..data_check import write_page
 from ..learning import balance
 from ..quantize.parts import insert_parts
+from ..session.calibration_data import TryConversion
 from ..session.session import Session
 from . import learning, lora, updates
 from .memory import moving_bytes
 
 
-def dry(session: Session, page: Path | None = None) -> dict[str, Any]:
+def dry(session: Session, page: Path | None = None, try_conversion: TryConversion | None = None) -> dict[str, Any]:
     """`plan`; with `page`, also the page of `edgeft data check`: samples drawn with their labels."""
-    result = plan(session)
+    result = plan(session, try_conversion)
     if page is not None:
         write_page(page, {**result["data"], "name": session.recipe.name}, session.dataset, session.task)
     return {**result, "page": None if page is None else str(page)}
 
 
-def plan(session: Session) -> dict[str, Any]:
+def plan(session: Session, try_conversion: TryConversion | None = None) -> dict[str, Any]:
     """What a run would do: counts, trainable parameters and their memory, compatibility problems of the targets."""
     module, head, t = session.built.module, session.built.head, session.recipe.train
     learns = learning.begin(module, head, session.recipe, session.example, pretrained=session.pretrained)
@@ -43,6 +44,9 @@ def plan(session: Session) -> dict[str, Any]:
         graphs = insert_parts(captured, profile.scheme, session.recipe.quantize.keep_float).graphs.values()
         problems = dict.fromkeys(o for graph in graphs for o in target.objections(profile, graph.summary))
         objections[profile.name] = [dataclasses.asdict(o) for o in problems]
+    for name, error in ({} if try_conversion is None else try_conversion(session, captured)).items():
+        refusal = target.Objection("refuse", error.where or "model", error.message, error.remedy)
+        objections[name].append(dataclasses.asdict(refusal))
     weights = class_weights(session)
     return {
         "task": session.recipe.task,

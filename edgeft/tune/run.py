@@ -23,7 +23,7 @@ from ..core.errors import DataError
 from ..core.progress import phase
 from ..quantize.parts import CapturedParts, QuantizedParts
 from ..session import environment
-from ..session.calibration_data import as_tuple, calibrated, calibration_samples, check_keep_float
+from ..session.calibration_data import TryConversion, as_tuple, calibrated, calibration_samples, check_graph
 from ..session.session import LEARNED, Say, Session, open_session, silent
 from . import auto, estimate, learning, lora, plan_text, sparse, updates
 from .fit import Fitted, Stage, agreed, fit, outcome
@@ -48,10 +48,12 @@ def tune(
     model: nn.Module | None = None,
     dataset: data.Dataset | None = None,
     say: Say = silent,
+    try_conversion: TryConversion | None = None,
 ) -> dict[str, Any]:
     """Fine-tune by a recipe into the run directory `out`; returns summary.json's content (or the plan, dry).
 
-    Raises the errors of recipe, data, model and target; `DataError` when the loss stops being finite.
+    `try_conversion` says before training which targets cannot convert the model. Raises the errors of recipe, data,
+    model and target; `DataError` when the loss stops being finite.
     """
     started = time.monotonic()
     out = Path(out)
@@ -69,11 +71,14 @@ def tune(
         say=say,
     )
     if dry_run:
-        return dry(session, page)
+        return dry(session, page, try_conversion)
     if recipe_.quantize.method != "none":
         with phase("choosing calibration samples"):
             calibration_samples(session)  # an empty set is refused now, not after the float stage
-            check_keep_float(session)
+        with phase("trying the model with its targets"):
+            main = try_conversion if accelerator.is_main_process else None
+            for name, error in check_graph(session, main).items():
+                say(f"warning: {name} cannot convert this model, and gets no bundle: {error}")
     run = _Run(session, out, accelerator, say)  # refuses what cannot learn
     if resume:
         check_same_training(recipe_, out)

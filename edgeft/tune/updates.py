@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from torch import fx, nn
 
 from ..core.errors import RecipeError, nearest
-from ..graph.normalize import NORM_IN
+from ..graph.nodes import COMPUTED_FROM, NORM_IN
 from ..learning.blocks import ADAPTER, blocks, under
 from ..quantize.fakequant import ActivationFakeQuant
 from ..quantize.graph import QuantizedGraph
@@ -150,13 +150,14 @@ def names_in_graph(
     chosen = trainable(float_module, head, policy, plan)
     planned, kind = plan or sparse.Plan(), policy.partition(":")[0]
     norms = set(graph.captured.module.meta.get(NORM_IN, ()))
+    computed_from = graph.captured.module.meta.get(COMPUTED_FROM, {})
     known = [name for name, _ in graph.module.named_parameters()]
     learn: set[str] = set()
     for name in known:
         if name.startswith(("act_fq_", "weight_fq_")):
             continue
         owner, _, leaf = name.rpartition(".")
-        if policy == "full" or name in chosen:
+        if policy == "full" or name in chosen or chosen.intersection(computed_from.get(name, ())):
             learn.add(name)
         elif policy == "norm" or (policy == "bias" and "bias" in leaf):
             learn |= {name} & norms

@@ -19,7 +19,7 @@ import edgeft
 from edgeft import compilers
 from edgeft.bundle import reader as bundles
 from edgeft.config import target
-from edgeft.core.errors import RunError, UsageError
+from edgeft.core.errors import ModelError, RunError, UsageError
 
 GATES = {"accuracy", "agreement", "parity", "integer", "latency", "size", "compatibility"}
 GATE_KEYS = {
@@ -299,3 +299,17 @@ def test_a_profile_may_be_a_file_of_the_users_own(shapes, tmp_path):
     manifest = (tmp_path / "bundles" / "drone" / "manifest.json").read_text()
     assert json.loads(manifest)["provenance"]["recipe"]["export"]["targets"] == ["drone"]
     assert str(profile) not in manifest
+
+
+def test_a_target_that_cannot_be_converted_leaves_the_others_their_bundles(shapes, tmp_path):
+    profile = tmp_path / "museum.toml"
+    profile.write_text(
+        'name = "museum"\ntitle = "An interpreter of old"\nbackend = "litert"\nop_versions = { "*" = 1 }\n'
+        'source = ["measured"]\nconfidence = "derived"\n[scheme_without_vnni]\nweight_bits = 7\n'
+    )
+    with pytest.raises(ModelError) as caught:
+        edgeft.export(shapes.run, [str(profile), "host"], tmp_path / "bundles")
+    assert "museum" in str(caught.value) and "emitted in version" in caught.value.message
+    assert f"host: pass, written to {tmp_path / 'bundles' / 'host'}" in caught.value.remedy
+    assert [p.name for p in (tmp_path / "bundles").iterdir()] == ["host"]
+    bundles.open(tmp_path / "bundles" / "host")

@@ -34,7 +34,8 @@ FOLDED = {
     "depthwise": (Net(nn.Conv2d(4, 8, 3, groups=4, bias=False), nn.BatchNorm2d(8)), (2, 4, 8, 8)),
     "grouped": (Net(nn.Conv2d(4, 6, 3, groups=2), nn.BatchNorm2d(6)), (2, 4, 8, 8)),
     "linear": (Net(nn.Linear(5, 7), nn.BatchNorm1d(7)), (3, 5)),
-    "transpose": (Net(nn.ConvTranspose2d(3, 5, 3, stride=2), nn.BatchNorm2d(5)), (2, 3, 6, 6)),
+    "transpose": (Net(nn.ConvTranspose1d(3, 5, 3, stride=2), nn.BatchNorm1d(5)), (2, 3, 6)),
+    "transpose, grouped": (Net(nn.ConvTranspose1d(4, 6, 3, stride=2, groups=2), nn.BatchNorm1d(6)), (2, 4, 6)),
     "not affine": (Net(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6, affine=False)), (2, 3, 8, 8)),
 }
 

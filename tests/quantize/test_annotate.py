@@ -228,7 +228,7 @@ def test_classes_with_one_scale_per_tensor() -> None:
 class Up(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.up = nn.ConvTranspose2d(3, 5, 2, stride=2)
+        self.up = nn.ConvTranspose2d(3, 5, 2, stride=(2, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(self.up(x))

@@ -104,5 +104,6 @@ LEARNING = Learning(
     distill=distill,
     loader=loader,
     predict=predict,
+    one_output=True,
     class_weights=class_weights,
 )

@@ -98,4 +98,5 @@ LEARNING = Learning(
     distill=distill,
     loader=loader,
     predict=predict,
+    one_output=True,
 )

@@ -267,5 +267,6 @@ LEARNING = Learning(
     distill=distill,
     loader=loader,
     predict=predict,
+    one_output=True,
     class_weights=class_weights,
 )

@@ -90,6 +90,7 @@ LEARNING = Learning(
     distill=distill,
     loader=loader,
     predict=predict,
+    one_output=True,
     class_weights=class_weights,
     calibration=calibration,
     trim=trim,
