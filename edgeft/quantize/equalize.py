@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx, nn
 
-from ..graph.nodes import aten, attribute
-from ..graph.normalize import CONV, LINEAR
+from ..graph.nodes import CONV, LINEAR, aten, attribute
 from .channels import Batches, factors
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .graph import QuantizedGraph
