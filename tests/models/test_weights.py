@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,65 @@ def test_the_usual_wrappings(tmp_path: Path, wrap: Any) -> None:
         for name, tensor in built.module.state_dict().items()
         if "num_batches" not in name
     )
+
+
+def averages(s: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in s.items()}
+
+
+def under(root: str, s: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"{root}.{name}": tensor for name, tensor in s.items()}
+
+
+AVERAGED: dict[str, Any] = {
+    "timm": lambda s: {"state_dict": s, "state_dict_ema": averages(s), "args": argparse.Namespace(out=Path("x"))},
+    "BasicSR": lambda s: {"params": s, "params_ema": averages(s)},
+    "lightning": lambda s: {
+        "state_dict": under("model", s)
+        | under("ema_model.module", averages(s))
+        | {"ema_model.n_averaged": torch.ones(1)},
+        "hyper_parameters": {"lr": 0.1},
+    },
+}
+
+
+@pytest.mark.parametrize("form", AVERAGED)
+def test_a_moving_average_is_taken_with_a_note(tmp_path: Path, form: str) -> None:
+    built = load(save(tmp_path / "last.pth.tar", AVERAGED[form](state())))
+    assert same(built, averages(state())) and "EMA" in built.notes[0]
+
+
+def test_what_a_lightning_module_holds_beside_its_model_is_left_out(tmp_path: Path) -> None:
+    beside = {
+        "criterion.weight": torch.ones(4),
+        "accuracy.correct": torch.ones(1),
+        "teacher.fc.weight": torch.ones(2, 2),
+    }
+    wrapped = {"state_dict": {**beside, **{f"net.{k}": v for k, v in state().items()}}, "epoch": 3}
+    built = load(save(tmp_path / "epoch=3.ckpt", wrapped))
+    assert same(built, state()) and "left out: criterion.weight" in built.notes[0]
+
+
+OTHER_FILES = {
+    "a web page": b"<!DOCTYPE html><html><head><title>Sign in</title>",
+    "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
+    "a gzip archive": b"\x1f\x8b\x08\x00" + bytes(60),
+    "a JSON text": b'{"error": "not found"}',
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_files_that_are_no_weights_are_called_what_they_are(tmp_path: Path, kind: str) -> None:
+    for name in ("w.pth", "w.safetensors"):
+        (tmp_path / name).write_bytes(OTHER_FILES[kind])
+        with pytest.raises(ModelError, match=kind):
+            load(tmp_path / name)
+
+
+def test_the_weights_of_a_quantized_model_are_refused(tmp_path: Path) -> None:
+    quantized = torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8)
+    with pytest.raises(ModelError, match="a quantized model"):
+        load(save(tmp_path / "q.pth", state() | {"fc.weight": quantized}))
 
 
 def test_another_or_absent_head_stays_fresh_with_a_note(tmp_path: Path) -> None:

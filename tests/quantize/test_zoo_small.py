@@ -150,6 +150,26 @@ class Attend(nn.Module):
         return self.head(x[:, 0])
 
 
+class Unet(nn.Module):
+    """Transposed convolutions whose windows overlap, in groups; a skip connection times a number; channels that are
+    shifted by writes on views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.skip, self.down = conv(3, 8), nn.Conv2d(8, 8, 1), conv(8, 8)
+        self.up = nn.ConvTranspose2d(8, 8, 4, 2, 1, groups=2, bias=False)
+        self.norm, self.join, self.head = nn.BatchNorm2d(8), conv(16, 8), nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        low = self.down(F.max_pool2d(x, 2))
+        moved = torch.zeros_like(low)
+        moved[:, :4, :, 1:] = low[:, :4, :, :-1]
+        moved[:, 4:] = low[:, 4:]
+        y = F.relu(self.norm(self.up(moved)))
+        return self.head(self.join(torch.cat([y, self.skip(x) * 3.0], 1)).mean((2, 3)))
+
+
 #: architecture -> (a block of it, ops that stay float in the graph)
 BLOCKS = {
     "shufflenet": (Shuffle, set()),
@@ -158,6 +178,7 @@ BLOCKS = {
     "mobilenet_v3": (Mobile, set()),
     "vgg, uneven pool": (lambda: Old(3), set()),
     "alexnet, pool that repeats": (lambda: Old(14), set()),
+    "unet": (Unet, set()),
     "convnext": (Next, {"layer_norm"}),
     "vit": (Attend, {"layer_norm", "add", "scaled_dot_product_attention"}),
 }
@@ -189,7 +210,7 @@ def test_the_blocks_run_in_integers_in_onnxruntime(name: str, tmp_path: Path) ->
     _lowered_to("onnxruntime", "host", name, tmp_path, least=0.7 if name == "vit" else 0.9)
 
 
-@pytest.mark.parametrize("name", ["shufflenet", "vgg, uneven pool", "vit", "pre-activation"])
+@pytest.mark.parametrize("name", ["shufflenet", "vgg, uneven pool", "vit", "pre-activation", "unet"])
 @pytest.mark.parametrize("kind, profile", [("openvino", "host-openvino"), ("litert", "host-litert")])
 def test_the_hardest_blocks_run_in_integers_in_the_other_runtimes(
     name: str, kind: str, profile: str, tmp_path: Path

@@ -1,0 +1,129 @@
+"""Checkpoints as training programs write them: a state dict somewhere among settings, optimizers and averages.
+
+A pickle is only ever read by `torch.load(weights_only=True)`, which knows tensors and plain containers; an
+`argparse.Namespace` and a path hold nothing but values and are allowed too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import pickle
+import re
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core.errors import ModelError
+
+#: where programs put the moving average of the weights (timm, BasicSR, Lightning's callbacks, ...), and the weights
+_AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "params_ema", "ema")
+_PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module")
+#: first components of the names in a state dict that has the moving average beside the weights
+_AVERAGED_ROOTS = ("ema_model", "model_ema", "ema")
+_CONTAINERS = (argparse.Namespace, types.SimpleNamespace, pathlib.PosixPath, pathlib.PurePosixPath)
+#: how files begin that are no weights, and what they are
+_OTHER_FILES = (
+    (re.compile(rb"\s*<(!doctype|html|\?xml)", re.I), "a web page: the download gave a page instead of the file"),
+    (re.compile(rb"version https://git-lfs"), "a Git LFS pointer: fetch the file itself with `git lfs pull`"),
+    (re.compile(rb"\x1f\x8b"), "a gzip archive: unpack it and name the file of weights in it"),
+    (re.compile(rb"\s*[{\[]\s*[\"\]}]"), "a JSON text"),
+)
+
+
+class StateDict(dict[str, torch.Tensor]):
+    """Tensors by name, with `notes` for the user on what was taken of the file."""
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor], notes: Iterable[str] = ()) -> None:
+        super().__init__(tensors)
+        self.notes = tuple(notes)
+
+
+def refuse_other_files(path: Path) -> None:
+    """Raise `ModelError` for a file that is no weights file, with what it is."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise broken(path, error) from error
+
+    for pattern, kind in _OTHER_FILES:
+        if pattern.match(start):
+            raise ModelError(f"holds no weights, it is {kind}", where=str(path), remedy="check model.weights")
+
+
+def read(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    """The tensors of a file that torch wrote, and notes. Raises `ModelError` for what cannot be read or used."""
+    value, notes = _loaded(path), ()
+    for _ in range(3):
+        if not isinstance(value, Mapping):
+            break
+        key = next((key for key in (*_AVERAGED, *_PLAIN) if isinstance(value.get(key), Mapping) and value[key]), None)
+        if key is None:
+            break
+        if key in _AVERAGED:
+            notes = (f"the checkpoint has a moving average of the weights (EMA), {key!r}: it is taken",)
+        value = value[key]
+
+    if not isinstance(value, Mapping):
+        raise ModelError(f"holds a {type(value).__name__}, expected a state dict of tensors", where=str(path))
+
+    tensors = {str(name): t for name, t in value.items() if isinstance(t, torch.Tensor) and name != "n_averaged"}
+    quantized = [name for name, tensor in tensors.items() if tensor.is_quantized]
+    if quantized or any("_packed_params" in str(name) for name in value):
+        name = (quantized or [name for name in value if "_packed_params" in str(name)])[0]
+        raise ModelError(
+            f"holds the weights of a quantized model (first {name!r}), and edgeft quantizes by itself",
+            where=str(path),
+            remedy="name the checkpoint of the float model that it was made from",
+        )
+    if not tensors:
+        raise ModelError("holds no tensors", where=str(path), remedy="save model.state_dict()")
+
+    return tensors, notes
+
+
+def averaged(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The moving average in a state dict that has it beside the weights, {} where there is none."""
+    for root in _AVERAGED_ROOTS:
+        inner = {name.partition(".")[2]: tensor for name, tensor in state.items() if name.startswith(f"{root}.")}
+        inner = {name.removeprefix("module."): tensor for name, tensor in inner.items() if name != "n_averaged"}
+        others = {name for name in state if not name.startswith(f"{root}.")}
+        others |= {name.partition(".")[2] for name in others}
+        if inner and inner.keys() <= others:
+            return inner
+
+    return {}
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(list(_CONTAINERS)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights only" not in str(error).lower():
+            raise broken(path, error) from error
+
+        blocked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        held = f"an object of {blocked[1]}" if blocked else "a whole model or unknown classes"
+        raise ModelError(
+            f"this pickle runs code when it is loaded (it holds {held}), which is refused",
+            where=str(path),
+            remedy="where you trust it, load it yourself and save only the tensors: "
+            "torch.save(model.state_dict(), 'weights.pth')",
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise broken(path, error) from error
+
+
+def broken(path: Path, error: Exception) -> ModelError:
+    """The error of a file that cannot be read as what it should be."""
+    line = str(error).strip().splitlines()
+    return ModelError(
+        f"cannot be read as weights ({line[0] if line else type(error).__name__})",
+        where=str(path),
+        remedy="the file may be truncated or of another format",
+    )
