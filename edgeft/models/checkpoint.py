@@ -57,7 +57,8 @@ def refuse_other_files(path: Path) -> None:
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """The tensors of a file that torch wrote, and notes. Raises `ModelError` for what cannot be read or used."""
-    value, notes = _loaded(path), ()
+    value = _loaded(path)
+    notes: tuple[str, ...] = ()
     for _ in range(3):
         if not isinstance(value, Mapping):
             break
