@@ -9,7 +9,7 @@ from . import shipped, tables
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "choose": ("random", "stratified", "first"),
-    "estimator": ("minmax", "mse", "percentile", "moving_average"),
+    "estimator": ("auto", "minmax", "mse", "percentile", "moving_average"),
     "weights": ("minmax", "mse"),
 }
 
@@ -20,8 +20,9 @@ class Calibration:
 
     `samples` training samples are drawn: "stratified" (the classes in their proportion), "random" or the "first" ones,
     by `seed`, and run in batches of `batch_size`. Activation ranges by `estimator`: the extremes ("minmax"), the range
-    with the least squared quantization error ("mse"), the central `percentile` percent of the values ("percentile"), or
-    the extremes averaged over batches ("moving_average"). Weight ranges by `weights`.
+    with the least squared quantization error ("mse"), the central `percentile` percent of the values ("percentile"),
+    the extremes averaged over batches ("moving_average"), or whichever of these leaves the least noise in the outputs
+    of these samples ("auto"). Weight ranges by `weights`.
     """
 
     name: str = "mse"

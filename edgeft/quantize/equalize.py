@@ -308,26 +308,3 @@ def _fold(module: fx.GraphModule, group: Group, factor: torch.Tensor) -> None:
             weight = attribute(module, reader.weight)
             along = factor.repeat_interleave(reader.repeat)
             weight.mul_(along.view([-1 if axis == reader.axis else 1 for axis in range(weight.dim())]))
-
-
-def signal_to_noise(
-    module: nn.Module, set_mode: Callable[[str], None], batches: Callable[[], Iterable[object]]
-) -> float:
-    """The mean over outputs of the ratio of the float values' energy to that of the quantization error, in dB."""
-    signal: dict[int, float] = {}
-    noise: dict[int, float] = {}
-    with torch.no_grad():
-        for batch in batches():
-            set_mode("off")
-            reference = _outputs(module(*batch))  # type: ignore[misc]
-            set_mode("quantize")
-            for i, (a, b) in enumerate(zip(reference, _outputs(module(*batch)))):  # type: ignore[misc]
-                signal[i] = signal.get(i, 0.0) + float(a.double().pow(2).sum())
-                noise[i] = noise.get(i, 0.0) + float((a - b).double().pow(2).sum())
-    energies = reduced([*signal.values(), *noise.values()], "sum").reshape(2, -1).clip(min=1e-30)
-    return float(10 * torch.from_numpy(energies[0] / energies[1]).log10().mean())
-
-
-def _outputs(value: object) -> list[torch.Tensor]:
-    values = value if isinstance(value, (tuple, list)) else [value]
-    return [v for v in values if isinstance(v, torch.Tensor) and v.is_floating_point()]

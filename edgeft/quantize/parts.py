@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +23,14 @@ from ..graph.from_torch import capture_float
 from . import channels, equalize, lower
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .graph import QuantizedGraph, insert
-from .ranges import calibrate, floor_weight_scales
+from .noise import chosen, signal_to_noise
+from .ranges import floor_weight_scales, observed_ranges, set_ranges
 
 MAIN = "main"
 #: what equalization must bring the outputs, in dB: below it the network is left as the user knows it
 GAIN = 1.0
-#: batches on which that is measured
-MEASURED = 8
+#: what "auto" chooses among; the first one stays unless another is clearly better
+ESTIMATORS = ("mse", "moving_average", "percentile", "minmax")
 Example = tuple[torch.Tensor, ...]
 
 
@@ -115,15 +115,12 @@ class QuantizedParts:
         if not any(plans.values()):
             return None
 
-        def few() -> Iterable[Example]:
-            return itertools.islice(batches(), MEASURED)
-
-        before = equalize.signal_to_noise(self.module, self.set_mode, few)
+        before = signal_to_noise(self.module, self.set_mode, batches)
         state = {name: value.clone() for name, value in self.module.state_dict().items()}
         for part, plan in plans.items():
             equalize.fold(self.graphs[part], plan)
         calibrated()
-        after = equalize.signal_to_noise(self.module, self.set_mode, few)
+        after = signal_to_noise(self.module, self.set_mode, batches)
         if not after >= before + GAIN:
             self.module.load_state_dict(state)
             return None
@@ -217,9 +214,21 @@ def calibrate_parts(
     *,
     estimator: str,
     percentile: float,
-) -> None:
-    """`ranges.calibrate` on the whole; `batches()` gives the inputs of `graph.module`."""
-    calibrate(graph.module, batches, estimator=estimator, percentile=percentile)
+) -> dict[str, float]:
+    """`ranges.calibrate` on the whole; `batches()` gives the inputs of `graph.module`.
+
+    The estimator "auto" is the one of `ESTIMATORS` that leaves the least noise in the outputs. Gives the ratio of
+    signal to noise by estimator then, that one first; else nothing.
+    """
+    names = ESTIMATORS if estimator == "auto" else (estimator,)
+    _, candidates = observed_ranges(graph.module, batches, names, percentile)
+    ratios: dict[str, float] = {}
+    if estimator == "auto":
+        ratios = chosen(graph.module, graph.set_mode, batches, candidates)
+    else:
+        set_ranges(graph.module, candidates[estimator])
     if not graph.single:
         for part_graph in graph.graphs.values():
             floor_weight_scales(part_graph.module)
+
+    return ratios

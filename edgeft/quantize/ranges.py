@@ -7,7 +7,7 @@ the same criterion in closed form). With several processes the statistics are re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from torch import fx, nn
 
 from ..core.errors import DataError
 from ..graph.nodes import attribute
-from .fakequant import ActivationFakeQuant, WeightFakeQuant
+from .fakequant import MIN_SCALE, ActivationFakeQuant, WeightFakeQuant
 
 BINS = 2048
 MOMENTUM = 0.1
+#: {fake-quantize module: (low, high)}
+Ranges = dict[str, tuple[float, float]]
 
 
 def reduced(values: Sequence[float] | np.ndarray, how: str) -> np.ndarray:
@@ -95,12 +97,25 @@ def calibrate(
     `batches()` starts the same data anew (two passes where a histogram is needed). Raises `DataError` when there is
     no sample, or a tensor holds NaN or infinity.
     """
+    samples, by_estimator = observed_ranges(graph, batches, (estimator,), percentile)
+    set_ranges(graph, by_estimator[estimator])
+    return samples
+
+
+def observed_ranges(
+    graph: nn.Module,
+    batches: Callable[[], Iterable[tuple[torch.Tensor, ...]]],
+    estimators: Sequence[str],
+    percentile: float = 99.99,
+) -> tuple[int, dict[str, Ranges]]:
+    """(samples seen, {estimator: {fake-quantize module: (low, high)}}) from one or two passes over the float network.
+
+    Leaves all fake-quantize modules in the mode "quantize". Raises what `calibrate` raises.
+    """
     modules = {n: m for n, m in graph.named_modules() if isinstance(m, ActivationFakeQuant) and not m.fixed}
-    weights = [m for m in graph.modules() if isinstance(m, WeightFakeQuant)]
-    fixed = [m for m in graph.modules() if isinstance(m, ActivationFakeQuant) and m.fixed]
-    others: list[ActivationFakeQuant | WeightFakeQuant] = [*weights, *fixed]
-    for graph_of_other in others:
-        graph_of_other.mode = "off"  # ranges are those of the float network
+    others = [m for m in _fakes(graph) if m not in modules.values()]
+    for other in others:
+        other.mode = "off"  # ranges are those of the float network
 
     observers: dict[str, RangeObserver] = {}
     for name, module in modules.items():
@@ -111,7 +126,7 @@ def calibrate(
     if samples == 0:
         raise DataError("the calibration set is empty", remedy="calibration takes training images; give some")
 
-    ranges: dict[str, tuple[float, float]] = {}
+    extremes: Ranges = {}
     for name, observer in observers.items():
         observer.reduce()
         if not np.isfinite([observer.low, observer.high]).all():
@@ -119,30 +134,55 @@ def calibrate(
                 f"activations in front of {name} are not finite ({observer.low}, {observer.high})",
                 remedy="look for NaN in the inputs or in the weights",
             )
-        ranges[name] = (observer.low, observer.high)
-        if estimator == "moving_average" and observer.average is not None:
-            ranges[name] = observer.average
-    if estimator in ("mse", "percentile"):
-        for name, module in modules.items():
-            low, high = ranges[name]
-            module.observer = HistogramObserver(low, high if high > low else low + 1e-6)
-        observe(graph, batches())
-        for name, module in modules.items():
-            histogram = module.observer
-            assert isinstance(histogram, HistogramObserver)
-            histogram.counts = reduced(histogram.counts, "sum")
-            if estimator == "mse":
-                ranges[name] = least_squares_range(histogram, module)
-            else:
-                ranges[name] = percentile_range(histogram, percentile)
-    for name, module in modules.items():
-        module.set_range(*ranges[name])
+        extremes[name] = (observer.low, observer.high)
+
+    by_estimator: dict[str, Ranges] = {"minmax": extremes}
+    by_estimator["moving_average"] = {n: o.average or extremes[n] for n, o in observers.items()}
+    if {"mse", "percentile"} & set(estimators):
+        histograms = _histograms(graph, modules, extremes, batches)
+        if "mse" in estimators:
+            by_estimator["mse"] = {n: least_squares_range(h, modules[n]) for n, h in histograms.items()}
+        if "percentile" in estimators:
+            by_estimator["percentile"] = {n: percentile_range(h, percentile) for n, h in histograms.items()}
+
+    for module in modules.values():
         module.observer = None
-    for graph_of_other in (*modules.values(), *others):
-        graph_of_other.mode = "quantize"
+    for fake in _fakes(graph):
+        fake.mode = "quantize"
+
+    return samples, {estimator: by_estimator[estimator] for estimator in estimators}
+
+
+def set_ranges(graph: nn.Module, ranges: Ranges) -> None:
+    """Give every activation its range, and weights the scales at which biases fit."""
+    for name, (low, high) in ranges.items():
+        module = graph.get_submodule(name)
+        assert isinstance(module, ActivationFakeQuant)
+        module.set_range(low, high)
     if isinstance(graph, fx.GraphModule):
         floor_weight_scales(graph)
-    return samples
+
+
+def _fakes(graph: nn.Module) -> list[ActivationFakeQuant | WeightFakeQuant]:
+    return [m for m in graph.modules() if isinstance(m, (ActivationFakeQuant, WeightFakeQuant))]
+
+
+def _histograms(
+    graph: nn.Module,
+    modules: Mapping[str, ActivationFakeQuant],
+    extremes: Ranges,
+    batches: Callable[[], Iterable[tuple[torch.Tensor, ...]]],
+) -> dict[str, HistogramObserver]:
+    """What `modules` see in another pass over `batches`, of all processes."""
+    histograms = {}
+    for name, module in modules.items():
+        low, high = extremes[name]
+        histograms[name] = module.observer = HistogramObserver(low, high if high > low else low + 1e-6)
+
+    observe(graph, batches())
+    for histogram in histograms.values():
+        histogram.counts = reduced(histogram.counts, "sum")
+    return histograms
 
 
 def floor_weight_scales(graph: fx.GraphModule) -> None:
@@ -151,6 +191,10 @@ def floor_weight_scales(graph: fx.GraphModule) -> None:
     A channel whose weights are (almost) zero has a tiny scale, and its bias would saturate silently. The floor leaves
     a factor of 2^8 for scales that move in training; such a channel's weights round to zero either way.
     """
+    for module in graph.modules():
+        if isinstance(module, WeightFakeQuant):
+            module.floor.fill_(MIN_SCALE)  # that of an earlier calibration belongs to other ranges
+
     for node in graph.graph.nodes:
         if node.op != "call_function" or len(node.args) < 3 or not all(isinstance(a, fx.Node) for a in node.args[:3]):
             continue

@@ -81,9 +81,12 @@ def calibrated(session: Session, captured: CapturedParts, scheme: Scheme, say: S
     def batches() -> Iterable[tuple[torch.Tensor, ...]]:
         return counted(itertools.islice(every_batch(), rank, None, world) if graph.single else taught())
 
+    ratios: dict[str, float] = {}
+
     def calibrate() -> None:
         graph.calibrate_weights(preset.weights)
-        calibrate_parts(graph, batches, estimator=preset.estimator, percentile=preset.percentile)
+        ratios.clear()
+        ratios.update(calibrate_parts(graph, batches, estimator=preset.estimator, percentile=preset.percentile))
 
     graph.spread_channels(batches)
     calibrate()
@@ -94,6 +97,10 @@ def calibrated(session: Session, captured: CapturedParts, scheme: Scheme, say: S
                 f"{scheme.name}: the channels of {gain.groups} groups of layers were equalized, which raises the "
                 f"outputs' ratio of signal to quantization noise from {gain.before_db:.1f} to {gain.after_db:.1f} dB"
             )
+    if ratios:
+        first = next(iter(ratios))
+        measured = ", ".join(f"{name} {ratio:.1f} dB" for name, ratio in ratios.items())
+        say(f"{scheme.name}: ranges by the estimator {first} (signal to quantization noise of the outputs: {measured})")
     return graph
 
 

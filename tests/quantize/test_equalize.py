@@ -13,6 +13,7 @@ from edgeft.graph.from_torch import capture_float
 from edgeft.quantize import equalize
 from edgeft.quantize.graph import QuantizedGraph, insert
 from edgeft.quantize.lower import lower
+from edgeft.quantize.noise import signal_to_noise
 from edgeft.quantize.parts import GAIN, QuantizedParts, calibrate_parts, capture_parts, insert_parts
 
 Batch = tuple[torch.Tensor]
@@ -95,7 +96,7 @@ def calibrate(parts: QuantizedParts) -> None:
 
 
 def noise(parts: QuantizedParts) -> float:
-    return equalize.signal_to_noise(parts.module, parts.set_mode, pictures)
+    return signal_to_noise(parts.module, parts.set_mode, pictures)
 
 
 def graph_of(net: nn.Module, *inputs: torch.Tensor) -> QuantizedGraph:
