@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from . import norms, pools, scalars, transposed, weights
+from . import norms, pools, resize, scalars, transposed, weights
 from .nodes import CONV_PADDING, LINEAR, aten, attribute, module_path, set_attribute
 
 #: hand on the very tensor that they get (in eval mode): who writes into their result writes into their input
@@ -48,6 +48,7 @@ def normalize(module: fx.GraphModule) -> None:
     pools.one_dimensional(module)
     pools.global_pools(module)
     pools.maximum_pools(module)
+    resize.nearest(module)
     scalars.sums_with_factors(module)
     scalars.before_concats(module)
     untie(module)

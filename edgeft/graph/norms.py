@@ -183,11 +183,17 @@ def single_batch_norm(module: fx.GraphModule) -> None:
         output = _output_of(norm)
         with graph.inserting_before(norm):
             weight, bias = graph.get_attr(f"{stem}.folded_weight"), graph.get_attr(f"{stem}.folded_bias")
-            conv = graph.call_function(
-                aten.conv2d.default, (norm.args[0], weight, bias, [1, 1], [0, 0], [1, 1], channels)
-            )
+            if channels == 1:  # a weight of one element is no layer to runtimes
+                scaled = graph.call_function(aten.mul.Tensor, (norm.args[0], weight))
+                conv = graph.call_function(aten.add.Tensor, (scaled, bias))
+                scaled.meta.update(output.meta)
+            else:
+                conv = graph.call_function(
+                    aten.conv2d.default, (norm.args[0], weight, bias, [1, 1], [0, 0], [1, 1], channels)
+                )
 
         conv.meta.update(output.meta)
         weight.meta["val"] = attribute(module, f"{stem}.folded_weight").detach()
+        bias.meta["val"] = attribute(module, f"{stem}.folded_bias").detach()
         output.replace_all_uses_with(conv)
         graph.eliminate_dead_code()

@@ -85,6 +85,7 @@ for _op in (
     aten.slice.Tensor,
     aten.select.int,
     aten.narrow.default,
+    aten.index_select.default,
     aten.chunk.default,
     aten.split.Tensor,
     aten.split_with_sizes.default,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from quantize_nets import HOST, op_name, seeded, settled
+from quantize_nets import HOST, calibrated, op_name, seeded, settled
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -136,3 +136,12 @@ def test_a_norm_of_the_inputs_stays_before_the_weights() -> None:
     """Folded into them, one grid would have to hold columns of very different sizes."""
     net = settled(nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 2)))
     assert ops(capture_float(net, (seeded(3, 6),))) == ["batch_norm", "linear"]
+
+
+def test_a_norm_of_one_channel_is_a_product_and_a_sum() -> None:
+    """A convolution with one weight would be no layer to runtimes, and the integer gate would miss its weights."""
+    net = settled(nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 4, 3, padding=1)))
+    x = seeded(2, 1, 8, 8, seed=3)
+    graph = calibrated(net, (x,), HOST)
+    assert ops(graph.captured) == ["mul", "add", "conv2d"] and not graph.summary.float_ops
+    same(net, graph.captured, x)

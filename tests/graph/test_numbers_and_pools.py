@@ -84,3 +84,23 @@ def test_average_pools_of_one_axis(pool: nn.Module) -> None:
     captured = capture_float(pool, (x,))
     assert not {"avg_pool1d", "adaptive_avg_pool1d"} & {*ops(captured)}
     torch.testing.assert_close(captured.module(x), pool(x))
+
+
+RESIZED = {
+    "to a size": nn.Upsample(size=(13, 17)),
+    "by a factor": nn.Upsample(scale_factor=1.5),
+    "exactly": nn.Upsample(size=(13, 17), mode="nearest-exact"),
+    "smaller": nn.Upsample(size=(5, 8)),
+}
+
+
+@pytest.mark.parametrize("kind", RESIZED)
+def test_resizing_to_no_multiple_takes_the_positions_that_torch_takes(kind: str) -> None:
+    captured = capture_float(RESIZED[kind], MAPS)
+    assert ops(captured) == ["index_select", "index_select"]
+    x = seeded(3, *MAPS[0].shape[1:], seed=3)
+    assert torch.equal(captured.module(x), RESIZED[kind](x))
+
+
+def test_resizing_by_a_whole_factor_keeps_its_op() -> None:
+    assert ops(capture_float(nn.Upsample(scale_factor=2), MAPS)) == ["upsample_nearest2d"]
