@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import interpreter
 from ..core.errors import InvalidInput, Missing, SystemFailure, from_dict
+from . import PREFIX
 
 if TYPE_CHECKING:
     from .compiler import Compiler
@@ -63,7 +64,13 @@ def call(
         if place.is_file():
             answer = json.loads(place.read_text(encoding="utf-8"))
             if "error" in answer:
-                raise from_dict(answer)
+                error = from_dict(answer)
+                if isinstance(error, Missing):
+                    error.where, error.remedy = (
+                        error.where or f"{PREFIX}{compiler.name}",
+                        error.remedy or compiler.setup,
+                    )
+                raise error
             return dict(answer)
 
         raise CompilerStopped(_end(compiler, code, seconds, printed))

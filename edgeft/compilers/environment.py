@@ -31,6 +31,8 @@ from .compiler import Compiler
 
 #: seconds that pip may take for a compiler of several gigabytes
 PIP_SECONDS = 3600.0
+#: seconds until a compiler must have said its version: one that loads gigabytes takes minutes on a busy machine
+ANSWER_SECONDS = 900.0
 _VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
@@ -227,7 +229,7 @@ def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]
 def _answer(compiler: Compiler, python: str) -> dict[str, Any]:
     """What the compiler says of itself; raises `Missing` where it does not start or is of an unknown version."""
     try:
-        answer = call(python, compiler, "version", {}, seconds=120.0)
+        answer = call(python, compiler, "version", {}, seconds=ANSWER_SECONDS)
     except (InvalidInput, SystemFailure) as error:
         raise Missing(
             f"{compiler.title} does not start: {error.message}", where=device_name(compiler), remedy=compiler.setup

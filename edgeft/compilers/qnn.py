@@ -35,8 +35,11 @@ COMPILER = Compiler(
     compile_seconds=1800.0,
 )
 PROVIDER, CONTEXT, WRAPPER = "QNNExecutionProvider", "EPContext", "model_ctx.onnx"
+#: what the backend refuses, and the block in which the provider says which nodes it leaves and why
 _REFUSED = re.compile(r"failed for node `(?P<node>[^`]+)` of type `(?P<op>[^`]+)` with error code (?P<code>\d+)")
-_UNSUPPORTED = re.compile(r"(?P<why>[^\]]*not supported[^\x1b]*)")
+_BLOCK = re.compile(r"Validation (PASSED|FAILED) for \d+ nodes in OrtNodeUnit")
+_NODE = re.compile(r"^\s*Operator type: (?P<op>\S+) Node name: (?P<node>.*?) Node index: \d+")
+_REASON = re.compile(r"^\s*REASON : (?P<why>[^\x1b]+)")
 _CONVERT = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -71,7 +74,7 @@ def _options(device: Any, settings: Mapping[str, str], **entries: str) -> Any:
     import onnxruntime_qnn
 
     options = ort.SessionOptions()
-    options.log_severity_level = 2  # warnings name the nodes that the backend refuses
+    options.log_severity_level = 0  # the reasons of the provider's own rules stand at this level alone
     options.intra_op_num_threads = 1
 
     for key, value in entries.items():
@@ -106,21 +109,31 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
     reasons = _reasons(lines)
 
     if error or not wrapper.is_file():
-        first = next(iter(reasons), {"node": "", "op": ""})
-        why = error or (f"{first['why']}" if reasons else "none of its nodes is taken by the HTP backend")
-        return {"refusal": {"why": why, "node": first["node"], "op": first["op"]}}
+        first = next(iter(reasons), {"node": "", "op": "", "why": ""})
+        whys = [first["why"], error] if first["why"] or error else ["none of its nodes is taken by the HTP backend"]
+        return {"refusal": {"why": "; ".join(filter(None, whys)), "node": first["node"], "op": first["op"]}}
 
     written, left = _left(wrapper, reasons)
     return {"files": [WRAPPER, *written], "on_cpu": left}
 
 
 def _reasons(lines: list[str]) -> list[dict[str, str]]:
-    """{op, node, why} of each node that the backend refused, in the order of the log."""
-    found = (match for line in lines if (match := _REFUSED.search(line)))
-    return [
-        {"op": match["op"], "node": match["node"], "why": f"backendValidateOpConfig fails with error {match['code']}"}
-        for match in found
-    ]
+    """{op, node, why} of each node that the backend or the provider refused, in the order of the log."""
+    why_of: dict[str, dict[str, str]] = {}
+    nodes: list[re.Match[str]] = []
+    for line in lines:
+        if match := _REFUSED.search(line):
+            why = f"backendValidateOpConfig fails with error {match['code']}"
+            why_of.setdefault(match["node"], {"op": match["op"], "node": match["node"], "why": why})
+        elif _BLOCK.search(line):
+            nodes = []
+        elif match := _NODE.match(line):
+            nodes.append(match)
+        elif match := _REASON.match(line):
+            for node in (node for node in nodes if node["op"] not in _CONVERT):
+                why_of.setdefault(node["node"], {"op": node["op"], "node": node["node"], "why": match["why"].strip()})
+
+    return list(why_of.values())
 
 
 def _left(wrapper: Path, reasons: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]]]:
@@ -135,7 +148,8 @@ def _left(wrapper: Path, reasons: list[dict[str, str]]) -> tuple[list[str], list
             name = node.attributes.get("ep_cache_context", b"")
             binaries.append(name.decode() if isinstance(name, bytes) else str(name))
         elif node.op not in _CONVERT:
-            why = next((why for name, why in why_of.items() if name.startswith(node.name)), "")  # a part of the node
+            part = f"{node.name}_token_"  # the node in the layout of the backend
+            why = why_of.get(node.name) or next((why for name, why in why_of.items() if name.startswith(part)), "")
             left.append({"op": node.op, "node": node.name, "why": why})
 
     return list(dict.fromkeys(binaries)), left

@@ -13,6 +13,8 @@ import stand_in
 import edgeft
 from edgeft.cli import words
 from edgeft.cli.entry import run as main
+from edgeft.compilers import compilation
+from edgeft.config import target
 from edgeft.devices import known
 
 
@@ -64,3 +66,39 @@ def test_a_damaged_environment_ends_the_check(
     assert main(["targets", "check", str(stand_in.profile(packaged, "accept")), str(recipe)]) == 4
     error = capfd.readouterr().err
     assert message in error and "edgeft device setup compile:badly" in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('"version": "1.0"', '"version": "9.9"', "Badly 9.9 is installed, this edgeft knows 1.0"),
+        ("import os,", "import a_part_that_is_not_there, os,", "No module named 'a_part_that_is_not_there'"),
+        ("version(job):", "version(job):\n    os.kill(os.getpid(), signal.SIGSEGV)", "ended by signal SIGSEGV"),
+    ],
+)
+def test_an_environment_that_is_half_there_is_missing(
+    packaged: Path, python: str, capfd: pytest.CaptureFixture[str], before: str, after: str, message: str
+):
+    module = next(Path(python).parents[1].glob("lib/python*/site-packages/badly_behaved.py"))
+    module.write_text(stand_in.MODULE.replace(before, after, 1))
+    set_up(python)
+    try:
+        assert main(["device", "check", "compile:badly"]) == 4
+    finally:
+        module.write_text(stand_in.MODULE)
+
+    error = capfd.readouterr().err
+    assert message in error and "edgeft device setup compile:badly" in error and "Traceback" not in error
+
+
+def test_a_compiler_that_hangs_refuses_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    slow = stand_in.environment(tmp_path, seconds=2.0)
+    monkeypatch.setenv("BADLY_PID", str(tmp_path / "pid"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    artifact = tmp_path / "model.onnx"
+    artifact.write_bytes(b"")
+    profile = target.load(str(stand_in.profile(tmp_path, "hang")))
+    made, on_cpu = compilation.asked(slow, profile, artifact, tmp_path / "made")
+    assert not made.accepted and "did not end within 2 s and was stopped" in str(made.refusal) and not on_cpu
+    assert not (tmp_path / "made").exists() and not list(tmp_path.glob("edgeft-*"))

@@ -1,0 +1,219 @@
+"""Networks through the compilers of vendors: compiled, on the accelerator, and what the simulator computes.
+
+    python benchmarks/compilers.py [--nets resnet18 vit] [--compilers vela qnn] [--samples 32]
+
+Each network is quantized after training, with settled random weights, written as the profile of the compiler's board
+says, and compiled. Needs the compilers' environments (`edgeft device setup compile:vela`); one that is not set up is
+left out. Every row is kept in results/compilers.json as soon as it is there, and a row that is there is not made again
+(`--fresh` does).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+
+#: compiler -> the profile that it is asked with
+BOARDS = {"vela": "imx93", "rknn": "rk3588", "qnn": "rb3-gen2"}
+LEAST = 0.95
+INTRODUCTION = (
+    "Quantized after training in int8, settled random weights, written as each board's profile says. *MACs*, *ops*: "
+    "share on the accelerator. *simulated*: share of {n} inputs on which the compiled model, in the vendor's simulator, "
+    "has the same largest outputs as the artifact in its runtime, and the largest difference of an output in steps of "
+    "its grid; Vela has no simulator. *cycles* are the vendor's estimate."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    from compiler_nets import NETS
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS), metavar="NET")
+    parser.add_argument("--compilers", nargs="+", default=list(BOARDS), choices=list(BOARDS))
+    parser.add_argument("--samples", type=int, default=32, help="inputs that a simulator computes (default 32)")
+    parser.add_argument("--fresh", action="store_true", help="make rows again that are there")
+    options = parser.parse_args(argv)
+
+    stored = common.RESULTS / "compilers.json"
+    record: dict[str, Any] = json.loads(stored.read_text()) if stored.is_file() else {"rows": {}}
+    record["machine"] = common.machine()
+    for name in options.nets:
+        missing = [
+            compiler for compiler in options.compilers if options.fresh or f"{name} | {compiler}" not in record["rows"]
+        ]
+        for compiler, row in measured(name, missing, options.samples).items():
+            record["rows"][f"{name} | {compiler}"] = row
+            print(name, compiler, json.dumps(row), flush=True)
+        stored.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+    common.publish("compilers", page(record, list(NETS), options.samples), record)
+    return 0
+
+
+def measured(name: str, compilers: Sequence[str], samples: int) -> dict[str, dict[str, Any]]:
+    """One row for each of the compilers that are set up."""
+    import torch
+    from compiler_nets import NETS, inputs, settled
+
+    from edgeft.compilers import compilation
+    from edgeft.config import target
+    from edgeft.core.errors import EdgeftError
+    from edgeft.quantize.graph import prepare
+    from edgeft.quantize.ranges import calibrate
+
+    torch.set_num_threads(1)
+    net, graphs, rows = NETS[name], {}, {}
+    values = inputs(net, samples, 100)
+    for compiler in compilers:
+        profile = target.load(BOARDS[compiler])
+        environment = compilation.environment_of(profile)
+        if environment is None:
+            continue
+
+        start = time.monotonic()
+        try:
+            if profile.scheme.name not in graphs:
+                batch = inputs(net, 16, 7)
+                graph = prepare(settled(name), (batch[:2],), profile.scheme)
+                graph.calibrate_weights("minmax")
+                calibrate(graph.module, lambda: [(batch,)], estimator="minmax")  # noqa: B023
+                graphs[profile.scheme.name] = graph
+            row = compiled(graphs[profile.scheme.name], profile, environment, values.numpy())
+        except EdgeftError as error:
+            row = {"refusal": f"{error.message} ({error.where})" if error.where else error.message}
+        rows[compiler] = {
+            **row,
+            "kind": net.kind,
+            "version": environment.version,
+            "seconds": round(time.monotonic() - start, 1),
+        }
+
+    return rows
+
+
+def compiled(graph: Any, profile: Any, environment: Any, values: np.ndarray) -> dict[str, Any]:
+    """What the compiler makes of a calibrated graph, and how its simulator's outputs compare with the artifact's."""
+    from edgeft import backends
+    from edgeft.backends.artifact import ExportRequest
+    from edgeft.compilers import compilation
+    from edgeft.core.errors import InvalidInput
+    from edgeft.quantize.lower import lower
+
+    backend, captured = backends.get(profile.backend), graph.captured
+    border = (captured.example, ("x",), captured.output_names, profile, False)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        lowered = lower(graph, backend.lowering)
+        request = ExportRequest(lowered, *border, kind="quantized", weight_dtypes=graph.weight_dtypes())
+        path = folder / backend.part("exporter").export(request, folder).file
+        made = compilation.compiled(environment, profile, path, folder / "compiled")
+        row = {
+            **made.as_dict(),
+            "left": [f"{operation.op}: {operation.why}".strip(": ") for operation in made.fallback],
+            "operations": made.operations,
+            "macs": made.macs,
+        }
+        if not (made.accepted and environment.compiler.simulates):
+            return row
+
+        session = backend.load(path)
+        (source,) = session.inputs
+        singles = [session.run({source.name: values[k : k + 1]}) for k in range(len(values))]
+        expected = {key: np.concatenate([single[key] for single in singles]) for key in singles[0]}
+        feeds = {source.name: values}
+        try:
+            outputs = compilation.simulated(
+                environment, profile, path, folder / "compiled" / made.files[0], feeds, seconds=60.0
+            )
+        except InvalidInput as error:
+            return {**row, "simulated": {"error": error.message}}
+
+    return {**row, "simulated": compared(expected, outputs, graph.output_steps())}
+
+
+def compared(
+    expected: dict[str, np.ndarray], outputs: dict[str, np.ndarray], steps: dict[str, float]
+) -> dict[str, Any]:
+    """Agreement of the largest outputs (along axis 1), and the largest difference in steps of the output's grid."""
+    alike, most, count = [], 0.0, 0
+    by_name = outputs if set(outputs) == set(expected) else dict(zip(expected, outputs.values()))
+    for name, values in by_name.items():
+        count = len(values)
+        before = expected[name][:count]
+        after = values.reshape(before.shape)
+        alike.append((before.argmax(1) == after.argmax(1)).mean())
+        step = steps.get(name) or float(np.ptp(before)) / 255 or 1.0
+        most = max(most, float(np.abs(before - after).max()) / step)
+
+    return {"agreement": float(np.mean(alike)), "most_steps": round(most, 1), "n": count}
+
+
+def page(record: dict[str, Any], names: Sequence[str], samples: int) -> str:
+    """The section: one line a network and compiler, what was refused and why, and the goal."""
+    rows = record["rows"]
+    lines, refused = [], []
+    for name in names:
+        for compiler in BOARDS:
+            row = rows.get(f"{name} | {compiler}")
+            if row is None:
+                continue
+            if row.get("refusal"):
+                refused.append(f"- {name}, {compiler}: {row['refusal']}")
+            elif row.get("left"):
+                reasons = "; ".join(dict.fromkeys(row["left"]))
+                refused.append(f"- {name}, {compiler}, on the CPU: {reasons}")
+            lines.append(_line(name, compiler, row))
+
+    head = ("network", "compiler", "MACs", "ops", "simulated", "steps", "cycles")
+    counts = [_count(rows, compiler) for compiler in BOARDS]
+    versions = {compiler: row["version"] for key, row in rows.items() for compiler in [key.split(" | ")[1]]}
+    parts = [
+        "## Compilers of vendors",
+        INTRODUCTION.format(n=samples),
+        f"Architectures with at least {LEAST:.0%} of the multiply-accumulates on the accelerator: "
+        + ", ".join(filter(None, counts))
+        + ".",
+        common.table(head, lines),
+        "What was refused or stays on the CPU, in the vendor's words:\n\n" + ("\n".join(refused) or "nothing"),
+        common.footing(record["machine"], versions),
+    ]
+    return "\n\n".join(parts)
+
+
+def _count(rows: dict[str, Any], compiler: str) -> str:
+    shares = [
+        row.get("coverage_macs") or 0.0
+        for key, row in rows.items()
+        if key.endswith(f" | {compiler}") and row["kind"] == "architecture"
+    ]
+    return f"{compiler} {sum(share >= LEAST for share in shares)} of {len(shares)}" if shares else ""
+
+
+def _line(name: str, compiler: str, row: dict[str, Any]) -> tuple[str, ...]:
+    if row.get("refusal"):
+        return (name, compiler, "refused", "", "", "", "")
+
+    simulated = row.get("simulated") or {}
+    agreement = "" if simulated.get("agreement") is None else f"{simulated['agreement']:.1%}"
+    cycles = row.get("estimate", {}).get("cycles")
+    return (
+        name,
+        compiler,
+        "-" if row["coverage_macs"] is None else f"{row['coverage_macs']:.1%}",
+        "-" if row["coverage_ops"] is None else f"{row['coverage_ops']:.1%}",
+        agreement or ("failed" if simulated else "-"),
+        str(simulated.get("most_steps", "")),
+        f"{cycles:,.0f}" if cycles else "-",
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,58 @@
+"""Real compilers of vendors on models with one thing that they do not take: a fail that names the node and the cause.
+
+The environments are made once and stay in the user's cache; without a connection these tests are skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sabotage_models
+
+from edgeft.compilers import Compilation, compilation
+from edgeft.compilers.environment import Environment
+from edgeft.config import target
+from edgeft.config.target import Target
+from edgeft.core.verdict import UNVERIFIED, Verdict
+from edgeft.verify import compiler_gate
+
+pytestmark = pytest.mark.slow
+Vendor = Callable[[str], Environment]
+
+
+def judged(profile: Target, made: Compilation) -> Verdict:
+    rules = Verdict("compatibility", UNVERIFIED, "has not run", needs=profile.compiler)
+    return compiler_gate.judged(rules, made, 0.95)
+
+
+def asked(environment: Environment, sabotage: str, folder: Path) -> tuple[Compilation, Verdict]:
+    profile = target.load("rb3-gen2")
+    path = sabotage_models.write(folder / "model.onnx", sabotage)
+    made = compilation.compiled(environment, profile, path, folder / "compiled")
+    return made, judged(profile, made)
+
+
+def test_qnn_takes_the_model_as_it_is(vendor: Vendor, tmp_path: Path):
+    made, verdict = asked(vendor("qnn"), "", tmp_path)
+    assert verdict.verdict == "pass" and made.coverage_macs == made.coverage_ops == 1.0
+
+
+def test_qnn_does_not_take_scales_of_another_axis(vendor: Vendor, tmp_path: Path):
+    made, verdict = asked(vendor("qnn"), "axis", tmp_path)
+    assert verdict.verdict == "fail" and made.coverage_macs == 0.0
+    assert "not Conv at 'body'" in verdict.why and "axis == 0" in verdict.why
+
+
+def test_qnn_names_an_op_that_it_does_not_have(vendor: Vendor, tmp_path: Path):
+    made, _ = asked(vendor("qnn"), "det", tmp_path)
+    (left,) = made.fallback
+    assert (left.op, left.node) == ("Det", "det") and "`Det` are not supported" in left.why
+
+
+def test_qnn_refuses_an_op_on_stored_integers(vendor: Vendor, tmp_path: Path):
+    made, verdict = asked(vendor("qnn"), "pad", tmp_path)
+    assert verdict.verdict == "fail" and not made.accepted
+    assert "Pad at 'border': backendValidateOpConfig fails with error 3110" in verdict.why
+    assert not (tmp_path / "compiled").exists()
