@@ -26,7 +26,7 @@ from ..verify.other_figures import other_figures
 from ..verify.scales import scales_digest
 from . import prove
 from .compiling import CompiledTarget
-from .page import page
+from .page import in_words, page, sample_rows
 from .prove import ConvertedTarget, Evidence
 from .quantized_run import QuantizedRun
 from .samples import compressed, samples_file
@@ -66,8 +66,9 @@ def pack(
         report |= {"compiler": clean(compiled.report())} if compiled else {}
         report |= other_figures(run.task, evidence.float, evidence.quantized, run.test.targets, run.dataset.labels)
         errors, history = list(converted.reference.layer_errors), list(run.history)
-        report["details"] = {"layer_error": errors, "history": history}
-        text = page(run, converted, evidence, report)
+        samples = sample_rows(run.task, run.spec, evidence, converted.reference.samples.positions, run.dataset)
+        report["details"] = {"layer_error": errors, "history": history, "worst": in_words(samples)}
+        text = page(run, converted, report, samples)
 
     files.write_json(folder / "report.json", clean(report))
     files.write_text(folder / "report.html", text)

@@ -48,21 +48,24 @@ def confusion(extras: Mapping[str, Any], number_format: str) -> ET.Element | Non
 
     rows: list[list[Any]] = []
     for i, label in enumerate(labels or ()):
-        cells = []
-        for before_row, after_row in zip(before[i], after[i]):
-            cells.append(
-                words.plain(before_row)
-                if before_row == after_row
-                else f"{words.plain(before_row)} → {words.plain(after_row)}"
-            )
+        total = max(sum(after[i]), 1)
+        cells = [_cell(*counts, total, is_right=i == k) for k, counts in enumerate(zip(before[i], after[i]))]
         rows.append([page.el("b", words.line(label)), *cells])
 
-    heads = ["true class", *(f"seen as {words.line(label)}" for label in labels or ())]
-    table = page.table(heads, rows, numeric=range(1, len(heads)))
+    heads = ["true class", *(words.line(label) for label in labels or ())]
+    table = page.table(heads, rows, numeric=range(1, len(heads)), cls="counts")
     differs = f"where {number_format} differs, float → {number_format}"
-    note = f"How many samples of each class were taken for which; {differs}."
+    note = f"How many samples of each true class (row) were taken for which class (column); {differs}. The shade of a "
+    note += f"cell is its share of the row in {number_format}: blue where the decision is right, red where it is wrong."
 
     return page.card("Confusion", table, note=note)
+
+
+def _cell(before: float, after: float, total: float, *, is_right: bool) -> ET.Element:
+    """A count, shaded by its share of the row."""
+    text = words.plain(after) if before == after else f"{words.plain(before)} → {words.plain(after)}"
+    shade = "quantized" if is_right else "bad"
+    return page.el("td", text, cls="num", style=f"--share:{after / total:.3f};--shade:var(--{shade})")
 
 
 def _counts(value: Any, labels: Any) -> list[list[float]] | None:

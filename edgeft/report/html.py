@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.metric import Metric
-from . import figures, page, planned, searched, sections, words
+from . import figures, page, planned, searched, sections, shown_samples, words
 from .page import el
 
 #: extras that report.json may hold itself.
-_KEPT = ("per_class", "extra_metrics", "confusion", "int8", "layer_error", "history", "rows")
+_KEPT = ("per_class", "extra_metrics", "confusion", "int8", "layer_error", "history", "rows", "worst")
 _FOOTER = "Written by edgeft. The figures are also in the JSON files beside the model."
 
 
@@ -78,7 +78,9 @@ def bundle_part(
     - `latency_samples` {"float": [ms], "quantized": [ms]}: milliseconds a run; else `report["latency"]["samples_ms"]`;
     - `per_class` {label: {"float", "quantized", "n"[, "drop"]}}: the task's metric of each class;
     - `extra_metrics` {name: {"float", "quantized"}} and `confusion` {"labels", "float", "quantized"}: counts (C, C);
-    - `samples` [{"image" uint8 (H, W[, C]) or "text", "label", "float", "quantized"}]: decisions of both;
+    - `samples` [{"image" uint8 (H, W[, C]) or "text", "label", "float", "quantized"[, "group"]}]: decisions of both, in
+      a card a group ("flipped", "worst", or those that the bundle carries); `worst`: the first two in words, for a page
+      without their pictures;
     - `layer_error` [{"name", "sqnr_db", ...}]: further keys become columns;
     - `history`: the rows of metrics.jsonl; `rows` {"float", "ptq", "quantized"}: the metric of each;
     - `int8` {"share", "float_ops": {op: count}}: `runtime.IntegerShare` of the artifact.
@@ -102,7 +104,8 @@ def bundle_part(
         sections.latency(head, report, extras),
         sections.per_class(head, report, extras),
         *figures.boxes(extras, head["format"]),
-        sections.samples(extras, head["format"]),
+        *shown_samples.boxes(extras.get("samples"), head["format"]),
+        shown_samples.listed(extras.get("worst"), head["format"]),
         sections.layers(extras),
         sections.integer(head, extras, runtime),
         searched.card(runtime),

@@ -8,9 +8,16 @@ from typing import Any
 
 from . import words
 
-STYLE = """
-:root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#17202c;--muted:#5d6b7d;--line:#d9dee6;--float:#8796aa;
---ptq:#d99a2b;--quantized:#2563c9;--bad:#c8322b;--good:#1b7f4b;--warn:#a86400;--soft:#eef1f5}
+#: colours of the light form, which is the printed one too
+_LIGHT = (
+    "--bg:#f6f7f9;--card:#fff;--ink:#17202c;--muted:#56647a;--line:#d9dee6;--float:#8796aa;--ptq:#d99a2b;"
+    "--quantized:#2563c9;--bad:#c8322b;--good:#1b7f4b;--warn:#8f5600;--soft:#eef1f5"
+)
+STYLE = (
+    """
+:root{color-scheme:light dark;"""
+    + _LIGHT
+    + """}
 @media (prefers-color-scheme:dark){:root{--bg:#12161c;--card:#1a2029;--ink:#e6ebf2;--muted:#98a5b6;--line:#333d4b;
 --float:#7b8ba1;--ptq:#d9a548;--quantized:#5c96f5;--bad:#f0685f;--good:#4cc38a;--warn:#e0a345;--soft:#222a35}}
 *{box-sizing:border-box}
@@ -24,7 +31,7 @@ a{color:var(--quantized)}
 article{margin-top:36px;padding-top:28px;border-top:3px solid var(--line)}
 .muted{color:var(--muted)} .small{font-size:13px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:18px 20px;
-margin-top:16px;overflow-x:auto}
+margin-top:16px;min-width:0}
 .head{display:flex;gap:20px;align-items:flex-start;justify-content:space-between;margin-bottom:4px}
 .badge{display:inline-block;border-radius:6px;padding:1px 9px;font-weight:600;font-size:13px;white-space:nowrap;
 color:var(--muted);background:var(--soft)}
@@ -72,7 +79,25 @@ details{margin-top:10px}summary{cursor:pointer;color:var(--muted);font-size:13px
 pre{background:var(--soft);border-radius:8px;padding:12px 14px;overflow-x:auto;font-size:13px;margin:0}
 code{font-size:.92em}
 footer{margin-top:24px;color:var(--muted);font-size:13px}
+table.counts td.num{background:color-mix(in srgb,var(--shade,transparent) calc(var(--share,0)*45%),transparent);
+padding-left:8px}
+table.counts th{white-space:normal;overflow-wrap:anywhere}
+@media (max-width:560px){main{padding:18px 12px 32px}.card{padding:14px 13px}h1{font-size:22px}
+.head{flex-wrap:wrap;gap:10px}
+.tiles{grid-template-columns:repeat(2,minmax(0,1fr));gap:8px}.tile{padding:10px 11px}
+.tile b{font-size:20px;overflow-wrap:anywhere}
+.samples{grid-template-columns:repeat(2,minmax(0,1fr));gap:8px}.samples.wider{grid-template-columns:minmax(0,1fr)}
+th,td{padding-right:10px}}
+@media print{:root{color-scheme:light;"""
+    + _LIGHT
+    + """}
+body{background:#fff;font-size:11pt;print-color-adjust:exact;-webkit-print-color-adjust:exact}
+main{max-width:none;padding:0}.card,.tile{border-color:#bbb;overflow:visible}.scroll{overflow:visible}.wide{min-width:0}
+.tiles,.sample,.tile,tr,svg,img,h2,h3{break-inside:avoid}h2,h3{break-after:avoid}article{break-before:page}
+details::details-content{content-visibility:visible;display:block}summary{list-style:none}pre{white-space:pre-wrap}
+td.num,th.num,th{white-space:normal}audio{display:none}}
 """
+)
 
 
 def el(tag: str, *children: Any, cls: str = "", **attributes: Any) -> ET.Element:
@@ -81,7 +106,7 @@ def el(tag: str, *children: Any, cls: str = "", **attributes: Any) -> ET.Element
     if cls:
         element.set("class", cls)
     for key, value in attributes.items():
-        element.set(key.rstrip("_").replace("_", "-"), words.clean(value))
+        element.set(key.rstrip("_").replace("_", "-"), attribute(value))
     for child in children:
         if child is None:
             continue
@@ -94,9 +119,22 @@ def el(tag: str, *children: Any, cls: str = "", **attributes: Any) -> ET.Element
     return element
 
 
+def attribute(value: Any) -> str:
+    """`value` as the text of an attribute, in which HTML's writer leaves "<" as it is: it becomes "‹"."""
+    return words.clean(value).replace("<", "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}")
+
+
 def card(title: str, *children: Any, note: str = "") -> ET.Element:
-    """A titled box; `note` is the sentence under the title that says how to read it."""
-    return el("section", el("h2", title), el("p", note, cls="muted small") if note else None, *children, cls="card")
+    """A titled box; `note` is the sentence under the title that says how to read it.
+
+    A wide chart scrolls by itself on a small screen.
+    """
+    body = (el("div", child, cls="scroll", tabindex="0") if "wide" in _classes(child) else child for child in children)
+    return el("section", el("h2", title), el("p", note, cls="muted small") if note else None, *body, cls="card")
+
+
+def _classes(child: Any) -> list[str]:
+    return str(child.get("class", "")).split() if isinstance(child, ET.Element) else []
 
 
 def badge(verdict: Any, *, big: bool = False) -> ET.Element:
@@ -111,16 +149,21 @@ def tile(title: str, value: str, *notes: str) -> ET.Element:
 
 
 def table(
-    heads: Sequence[str], rows: Iterable[Sequence[Any]], *, numeric: Sequence[int] = (), why: int = -1
+    heads: Sequence[Any], rows: Iterable[Sequence[Any]], *, numeric: Sequence[int] = (), why: int = -1, cls: str = ""
 ) -> ET.Element:
-    """A table in a box that scrolls sideways on a small screen; `numeric` columns are right aligned."""
+    """A table in a box that scrolls sideways on a small screen; `numeric` columns are right aligned.
+
+    A cell that is a `td` itself is taken as it is.
+    """
 
     def cell(tag: str, value: Any, column: int) -> ET.Element:
+        if isinstance(value, ET.Element) and value.tag == tag:
+            return value
         return el(tag, value, cls="num" if column in numeric else "why" if column == why else "")
 
     head = el("thead", el("tr", *(cell("th", text, i) for i, text in enumerate(heads))))
     body = el("tbody", *(el("tr", *(cell("td", value, i) for i, value in enumerate(row))) for row in rows))
-    return el("div", el("table", head, body), cls="scroll")
+    return el("div", el("table", head, body, cls=cls), cls="scroll", tabindex="0")
 
 
 def facts(values: Mapping[str, Any]) -> ET.Element:

@@ -67,7 +67,7 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> ET.Element | None:
     """A column a layer, from the input to the head: how much of its weights learns, whether its biases do, memory."""
     shares = [words.finite(row.get("share")) or 0.0 for row in rows]
     sizes = [words.finite(row.get("bytes")) or 0.0 for row in rows]
-    with plots.canvas("planned", plots.WIDE, 3.0) as (figure, out):
+    with plots.canvas("planned", plots.WIDE, 3.0, "memory and trainable share of each layer") as (figure, out):
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         at = range(len(rows))
         above.bar(at, [s / 1e6 for s in sizes], color=plots.QUANTIZED, width=0.75)
@@ -95,7 +95,10 @@ def _curve(points: Sequence[Mapping[str, Any]], metric: str) -> ET.Element | Non
     if len(curve_points) < 2:
         return None
 
-    with plots.canvas("planned-curve", plots.NARROW, 3.0) as (figure, out):
+    with plots.canvas("planned-curve", plots.NARROW, 3.0, f"{metric} against memory of a training step") as (
+        figure,
+        out,
+    ):
         axes = figure.subplots()
         axes.grid(True, axis="y")
         axes.plot([s / 1e6 for s, _, _ in curve_points], [v for _, v, _ in curve_points], "-", color=plots.MUTED, lw=1)

@@ -60,8 +60,11 @@ def available() -> bool:
 
 
 @contextmanager
-def canvas(name: str, width: float, height: float) -> Iterator[tuple[Any, list[ET.Element]]]:
-    """A figure without pyplot's global state; after the body its SVG element is in the list."""
+def canvas(name: str, width: float, height: float, description: str) -> Iterator[tuple[Any, list[ET.Element]]]:
+    """A figure without pyplot's global state; after the body its SVG element is in the list.
+
+    `description` is what is read to who does not see the chart.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -77,6 +80,7 @@ def canvas(name: str, width: float, height: float) -> Iterator[tuple[Any, list[E
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     out.append(_inline(buffer.getvalue(), name))
     out[0].set("class", "chart wide" if width == WIDE else "chart")
+    out[0].set("aria-label", page.attribute(words.line(description)))
 
 
 def _inline(svg: bytes, name: str) -> ET.Element:
@@ -134,7 +138,8 @@ def figures(
     ]
     if not shown:
         return None
-    with canvas(name, NARROW, 0.5 + 0.45 * len(shown) + (0.25 if mark else 0)) as (figure, out):
+    description = f"{name}: " + ", ".join(f"{label} {text}" for label, _, text, _ in shown)
+    with canvas(name, NARROW, 0.5 + 0.45 * len(shown) + (0.25 if mark else 0), description) as (figure, out):
         axes = figure.subplots()
         labels, values, texts, kinds = zip(*shown)
         _bars(axes, labels, values, [_VARIABLES[kind] for kind in kinds], texts)
@@ -151,7 +156,8 @@ def drop(value: float | None, ci95: tuple[float, float] | None, limit: float | N
         return None
     scale = 100.0 if unit == "fraction" else 1.0
     centre = float(value) * scale  # type: ignore[arg-type]
-    with canvas("drop", NARROW, 1.25) as (figure, out):
+    description = f"drop {words.change(value, unit)}" + (f", limit {words.change(limit, unit)}" if limit else "")
+    with canvas("drop", NARROW, 1.25, description) as (figure, out):
         axes = figure.subplots()
         axes.axvline(0, color=LINE, linewidth=1)
         ends = [0.0, centre]
@@ -190,7 +196,8 @@ def latency(samples: Mapping[str, Any], number_format: str) -> ET.Element | None
     left = min(float(values.min()) for _, values, _ in rows)
     # Zero is on the axis where it costs nothing; two close distributions far from it are shown up close.
     left = 0.0 if left < 0.5 * right else max(0.0, left - 0.35 * (right - left))
-    with canvas("latency", WIDE, 0.75 + 0.95 * len(rows)) as (figure, out):
+    medians = ", ".join(f"{label} median {np.median(values):.3g} ms" for label, values, _ in rows)
+    with canvas("latency", WIDE, 0.75 + 0.95 * len(rows), f"histogram of run times: {medians}") as (figure, out):
         axes = figure.subplots()
         for place, (_, values, colour) in enumerate(rows):
             base = len(rows) - 1 - place
@@ -229,7 +236,8 @@ def per_class(
     if not rows:
         return None
     scale = 100.0 if metric.unit == "fraction" else 1.0
-    with canvas("classes", WIDE, 0.85 + 0.34 * len(rows)) as (figure, out):
+    description = f"{metric.name} per class, float beside {number_format}; {rows[0][3]} lost most"
+    with canvas("classes", WIDE, 0.85 + 0.34 * len(rows), description) as (figure, out):
         axes = figure.subplots()
         axes.grid(True, axis="x")
         for place, (lost, before, after, _name, _n) in enumerate(rows):
@@ -244,6 +252,9 @@ def per_class(
         axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.margins(x=0.12)
+        if metric.unit == "fraction":
+            low, high = axes.get_xlim()
+            axes.set_xlim(max(low, -1.0), min(high, 101.0))
         axes.set_xlabel("per class, %" if metric.unit == "fraction" else "per class")
         right = axes.get_xlim()[1]
         for place, row in enumerate(rows):
@@ -257,7 +268,8 @@ def traces(columns: Mapping[str, Any]) -> ET.Element | None:
     shown = [(name, np.asarray(values, float)) for name, values in list(columns.items())[:8] if len(values)]
     if not shown:
         return None
-    with canvas("traces", WIDE, 0.5 + 0.95 * len(shown)) as (figure, out):
+    description = f"values over steps: {', '.join(str(name) for name, _ in shown)}"
+    with canvas("traces", WIDE, 0.5 + 0.95 * len(shown), description) as (figure, out):
         grid = figure.subplots(len(shown), 1, squeeze=False, sharex=True)
         for axes, (name, values) in zip(grid[:, 0], shown):
             axes.plot(values, color=QUANTIZED, linewidth=1.2)
@@ -275,7 +287,8 @@ def layers(rows: Sequence[Mapping[str, Any]], most: int = 24) -> ET.Element | No
     if not entries:
         return None
     values = [value for value, _ in entries]
-    with canvas("layers", WIDE, 0.7 + 0.27 * len(entries)) as (figure, out):
+    description = f"signal to quantization noise by layer; the lowest is {entries[0][1]} with {values[0]:.1f} dB"
+    with canvas("layers", WIDE, 0.7 + 0.27 * len(entries), description) as (figure, out):
         axes = figure.subplots()
         colours = [BAD if value < 10 else PTQ if value < 20 else QUANTIZED for value in values]
         _bars(axes, [str(name) for _, name in entries], values, colours, [f"{value:.1f} dB" for value in values])
@@ -300,7 +313,8 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str = "") -> ET.Element
     kinds = [(title, names) for title, names in (("loss", losses), (metric or "metric", scores)) if names]
     if not kinds:
         return None
-    with canvas("curves", WIDE, 0.4 + 2.1 * len(kinds)) as (figure, out):
+    description = f"learning curves of {', '.join(stages)}: {' and '.join(title for title, _ in kinds)} by epoch"
+    with canvas("curves", WIDE, 0.4 + 2.1 * len(kinds), description) as (figure, out):
         grid = figure.subplots(len(kinds), len(stages), squeeze=False, sharex="col")
         for column, (stage, rows) in enumerate(stages.items()):
             for r, (title, names) in enumerate(kinds):

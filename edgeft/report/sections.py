@@ -10,11 +10,12 @@ import numpy as np
 
 from ..core.metric import Metric
 from ..core.verdict import ADVISORY, UNVERIFIED
-from . import page, plots, png, slower, words
+from . import page, plots, slower, words
 from .page import el
 from .words import table as _table
 
-_MOST_SAMPLES = 24
+#: rows of a table of classes that is open
+_MOST_CLASSES = 24
 _PERSONAL = ("user", "host", "hostname", "path")  # what a page that is passed on should not tell
 
 
@@ -168,7 +169,17 @@ def accuracy_and_size(
     spread = [el("h3", f"drop of {head['metric']} with its 95 % interval"), lost] if lost is not None else []
     right = el("div", el("h3", "model files"), files, *spread, cls="half")
 
-    return page.card("Accuracy and size", el("div", accuracy, right, cls="two"))
+    return page.card("Accuracy and size", el("div", accuracy, right, cls="two"), _netron(manifest))
+
+
+def _netron(manifest: Mapping[str, Any]) -> ET.Element | None:
+    """How to look at the graph of the model file."""
+    graphs = [_table(graph) for graph in _list(manifest.get("graphs"))]
+    names = [words.line(graph["file"]) for graph in graphs if graph.get("file")]
+    if not names:
+        return None
+    command = el("code", f"pip install netron && netron {names[0]}")
+    return el("p", "To look at the layers of the model file, open it in Netron: ", command, cls="muted small")
 
 
 def latency(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mapping[str, Any]) -> ET.Element | None:
@@ -222,59 +233,10 @@ def per_class(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mappin
     )
 
     chart = plots.per_class(table, head["metric_record"], head["format"]) if table and plots.available() else None
-    if chart is not None and full is not None:
+    if chart is not None and full is not None and len(rows) > _MOST_CLASSES:
         full = page.details(f"all {len(rows)} classes as a table", full)
 
     return page.card("Per class", chart, full, note=note)
-
-
-def samples(extras: Mapping[str, Any], number_format: str) -> ET.Element | None:
-    figures = []
-    for sample in [s for s in _list(extras.get("samples")) if isinstance(s, Mapping)][:_MOST_SAMPLES]:
-        label, before, after = (words.line(sample.get(k)) for k in ("label", "float", "quantized"))
-
-        judged = sample.get("judged", True)
-        differ = not sample["alike"] if "alike" in sample else bool(before and after and before != after)
-
-        def said(who: str, decision: str, label: str = label, judged: bool = judged) -> ET.Element:
-            wrong = judged and bool(label) and decision != label
-            return el("div", f"{who} ", el("span", decision or words.DASH, cls="wrong" if wrong else ""))
-
-        figures.append(
-            el(
-                "figure",
-                _picture(sample),
-                el("figcaption", el("b", label or "no label"), said("float", before), said(number_format, after)),
-                cls="sample differ" if differ else "sample",
-            )
-        )
-
-    if not figures:
-        return None
-
-    note = "The label in bold, then both decisions; a wrong one is red, and a red frame marks where they differ."
-    if not any(s.get("judged", True) for s in _list(extras.get("samples")) if isinstance(s, Mapping)):
-        note = (
-            "The recorded value in bold, then both answers; a red frame marks where they differ beyond the tolerance."
-        )
-
-    wide = any(s.get("wide") for s in _list(extras.get("samples")) if isinstance(s, Mapping))
-    if wide:
-        note += " What was found is framed in colour, what is truly there in dashed white."
-
-    return page.card("Samples", el("div", *figures, cls="samples wider" if wide else "samples"), note=note)
-
-
-def _picture(sample: Mapping[str, Any]) -> ET.Element:
-    image = sample.get("image")
-    if image is not None:
-        try:
-            longest = 448 if sample.get("wide") else 224
-            return el("img", src=png.data_uri(np.asarray(image), longest), alt="sample")
-        except ValueError:
-            return el("div", f"a sample of shape {np.shape(image)}", cls="text muted")
-
-    return el("div", str(sample.get("text") or "(nothing to draw)"), cls="text")
 
 
 def layers(extras: Mapping[str, Any]) -> ET.Element | None:

@@ -26,6 +26,8 @@ def read(path: Path) -> html.Part:
     if (path / "history.jsonl").is_file() or (path / "accepted").is_dir():
         return trend.part(path)
 
+    if not path.exists():
+        raise RunError("no such folder", where=str(path), remedy="name a run or bundle folder")
     raise RunError(
         "neither a bundle (manifest.json), a finished run (summary.json) nor a store of baselines (history.jsonl)",
         where=str(path),

@@ -88,7 +88,8 @@ def chart_of(lines: Sequence[Line], number: int = 0) -> ET.Element | None:
         return None
 
     timed = any(words.finite(line.get("p50_ms")) is not None for line in lines)
-    with plots.canvas(f"trend{number}", plots.WIDE, 4.4 if timed else 2.4) as (figure, out):
+    description = f"change of the latency in {len(changes)} comparisons, the oldest first"
+    with plots.canvas(f"trend{number}", plots.WIDE, 4.4 if timed else 2.4, description) as (figure, out):
         grid = figure.subplots(2 if timed else 1, 1, squeeze=False, sharex=True)
         axes = grid[0][0]
         axes.grid(True, axis="y")

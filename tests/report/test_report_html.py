@@ -204,3 +204,47 @@ def test_an_element_takes_text_as_text() -> None:
     assert page.ET.tostring(element, encoding="unicode", method="html") == (
         '<p title="&quot;&gt;<i&gt;">a&lt;b<b>&amp;</b>\N{REPLACEMENT CHARACTER}tail</p>'
     )
+
+
+def test_flipped_and_worst_samples_have_cards_of_their_own() -> None:
+    extras = values.extras()
+    first, second, text = extras["samples"]
+    extras["samples"] = [
+        {**text, "group": "worst", "source": "b.txt"},
+        {**first, "group": "flipped", "source": "a.png"},
+        second,
+    ]
+    words = read(html.render(values.report(), values.manifest(), None, extras)).words
+    places = [
+        words.index(text) for text in ("Flipped decisions", "a.png", "Worst samples", "b.txt", "Samples The label")
+    ]
+    assert places == sorted(places)
+    assert "int8 does worst on" in words
+
+
+def test_a_page_without_their_pictures_lists_the_worst_samples() -> None:
+    row = {"group": "worst", "position": 3, "source": "c.png", "label": "RBC", "float": "RBC", "quantized": "WBC"}
+    report = {**values.report(), "details": {"worst": [row, {**row, "group": "flipped", "source": None}]}}
+    words = read(html.render(report, values.manifest(), None, {})).words
+    listed = words[words.index("Worst samples and flipped decisions") :]
+    assert "Worst samples c.png RBC RBC WBC" in listed and "Flipped decisions test sample 3 RBC RBC WBC" in listed
+
+
+def test_the_page_names_the_tool_that_shows_the_graph() -> None:
+    manifest = {**values.manifest(), "graphs": [{"name": "main", "file": "model.onnx"}]}
+    assert "netron model.onnx" in read(html.render(values.report(), manifest, None, {})).words
+    assert "netron" not in read(html.render(values.report(), values.manifest(), None, {})).words
+
+
+def test_a_confusion_is_shaded_by_its_share_of_the_row() -> None:
+    source = html.render(values.report(), values.manifest(), None, values.extras())
+    assert "--share:0.986;--shade:var(--quantized)" in source  # 69 of 70
+    assert "--share:0.048;--shade:var(--bad)" in source  # 3 of 63
+
+
+def test_the_printed_form_is_light_and_cuts_nothing_off() -> None:
+    source = html.render(values.report(), values.manifest(), None, values.extras())
+    printed = source[source.index("@media print") : source.index("</style>")]
+    assert source.index("prefers-color-scheme:dark") < source.index("@media print"), "the later rule counts"
+    for rule in ("--bg:#f6f7f9", "overflow:visible", "break-inside:avoid", "details-content"):
+        assert rule in printed

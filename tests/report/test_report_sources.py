@@ -69,6 +69,16 @@ def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "page.html").exists()
 
 
+def test_an_error_has_the_full_path_once(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such folder") as absent:
+        sources.read(tmp_path / "absent")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "summary.json").write_bytes(b"\xff")
+    with pytest.raises(RunError, match="cannot be read") as damaged:
+        sources.read(tmp_path / "damaged")
+    assert [str(error.value).count(str(tmp_path)) for error in (absent, damaged)] == [1, 1]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "\xff"])
 def test_a_damaged_summary_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "summary.json").write_text(text, encoding="latin-1")
