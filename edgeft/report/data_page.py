@@ -145,7 +145,7 @@ def _body(sample: Mapping[str, Any], caption: str) -> ET.Element:
             uri = png.data_uri(pixels, 640 if sample.get("wide") else 224)
         except ValueError:
             return el("div", f"a sample of shape {np.shape(pixels)}", cls="text muted")
-        return el("img", src=uri, alt=f"sample: {caption}" if caption else "sample")
+        return el("img", src=uri, alt=page.alternative(f"sample: {caption}" if caption else "sample"))
     if sample.get("rows"):
         rows = [el("tr", el("td", words.line(key)), el("td", _cut(value))) for key, value in sample["rows"]]
         return el("div", el("table", el("tbody", *rows), cls="kv"), cls="text")

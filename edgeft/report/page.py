@@ -106,7 +106,7 @@ def el(tag: str, *children: Any, cls: str = "", **attributes: Any) -> ET.Element
     if cls:
         element.set("class", cls)
     for key, value in attributes.items():
-        element.set(key.rstrip("_").replace("_", "-"), attribute(value))
+        element.set(key.rstrip("_").replace("_", "-"), words.clean(value))
     for child in children:
         if child is None:
             continue
@@ -119,9 +119,9 @@ def el(tag: str, *children: Any, cls: str = "", **attributes: Any) -> ET.Element
     return element
 
 
-def attribute(value: Any) -> str:
-    """`value` as the text of an attribute, in which HTML's writer leaves "<" as it is: it becomes "‹"."""
-    return words.clean(value).replace("<", "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}")
+def alternative(value: Any) -> str:
+    """`value` as the words for a picture: HTML's writer leaves "<" in attributes as it is, so it becomes "‹"."""
+    return words.line(value).replace("<", "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}")
 
 
 def card(title: str, *children: Any, note: str = "") -> ET.Element:

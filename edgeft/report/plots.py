@@ -80,7 +80,7 @@ def canvas(name: str, width: float, height: float, description: str) -> Iterator
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     out.append(_inline(buffer.getvalue(), name))
     out[0].set("class", "chart wide" if width == WIDE else "chart")
-    out[0].set("aria-label", page.attribute(words.line(description)))
+    out[0].set("aria-label", page.alternative(description))
 
 
 def _inline(svg: bytes, name: str) -> ET.Element:

@@ -87,7 +87,7 @@ def _picture(sample: Mapping[str, Any], label: str) -> ET.Element:
     if image is not None:
         try:
             longest = 448 if sample.get("wide") else 224
-            alt = f"sample: {label}" if label else "sample without a label"
+            alt = page.alternative(f"sample: {label}" if label else "sample without a label")
             return el("img", src=png.data_uri(np.asarray(image), longest), alt=alt)
         except ValueError:
             return el("div", f"a sample of shape {np.shape(image)}", cls="text muted")
