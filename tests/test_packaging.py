@@ -65,7 +65,18 @@ def test_name_version_license_and_command(wheel: Path) -> None:
     assert f"Version: {edgeft.__version__}\n" in metadata
     assert "License-Expression: Apache-2.0\n" in metadata
     assert f"{info}/licenses/LICENSE" in archive.namelist()
-    for extra in ("tune", "onnx", "openvino", "litert", "tensorflow", "tflite-runtime", "vision", "dev", "all"):
+    for extra in (
+        "tune",
+        "onnx",
+        "openvino",
+        "litert",
+        "executorch",
+        "tensorflow",
+        "tflite-runtime",
+        "vision",
+        "dev",
+        "all",
+    ):
         assert f"Provides-Extra: {extra}\n" in metadata
     scripts = configparser.ConfigParser()
     scripts.read_string(archive.read(f"{info}/entry_points.txt").decode())

@@ -115,6 +115,7 @@ def test_who_decides_how_activations_are_stored() -> None:
         ("onnxruntime", "tensorrt"): "int8",
         ("openvino", "integer"): "uint8",
         ("litert", "integer"): "int8",
+        ("executorch", "integer"): "int8",
     }
     with pytest.raises(UsageError, match="has no form 'tensort'") as caught:
         ORT.form("tensort")

@@ -244,5 +244,5 @@ def test_targets_check_says_what_a_board_objects_to(capfd: pytest.CaptureFixture
 def test_doctor_names_every_runtime(capfd: pytest.CaptureFixture[str]) -> None:
     code, found, err = ask(capfd, "doctor")
     assert code == 0
-    assert {each["name"] for each in found["runtimes"]} == {"onnxruntime", "openvino", "litert"}
+    assert {each["name"] for each in found["runtimes"]} == {"executorch", "litert", "onnxruntime", "openvino"}
     assert "litert" in err

@@ -34,7 +34,15 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_boards_that_must_be_there() -> None:
     wanted = ["jetson-orin-nano", "jetson-agx-orin", "jetson-orin-nx", "jetson-nano", "rpi5", "rpi4", "rpi3"]
     wanted += ["turtlebot4", "intel-nuc", "intel-n100", "coral", "imx8mp", "imx93", "imx95", "stm32mp257", "rk3588"]
-    wanted += ["rb3-gen2", "host", "host-litert", "host-openvino", "generic-x86-no-vnni"]
+    wanted += [
+        "rb3-gen2",
+        "host",
+        "host-litert",
+        "host-openvino",
+        "host-executorch",
+        "rpi5-executorch",
+        "generic-x86-no-vnni",
+    ]
     assert set(wanted) <= set(target.names())
     assert target.load("jetson").name == "jetson-orin-nano"
 
@@ -257,7 +265,7 @@ def test_without_vnni_this_machine_has_seven_bits_and_other_boards_are_computed_
     monkeypatch: pytest.MonkeyPatch, isa: str, features: str, bits: int, foreign: bool
 ) -> None:
     host(monkeypatch, isa, features)
-    for name in ("host", "host-openvino", "host-litert"):
+    for name in ("host", "host-openvino", "host-litert", "host-executorch"):
         assert target.load(name).scheme.widest.bits == bits
         assert not target.exact_here(target.load(name))
     assert target.load("intel-nuc").scheme.widest.bits == 8

@@ -21,7 +21,14 @@ from edgeft.training_step import proof as personal_proof
 from edgeft.training_step import step as steps
 from edgeft.training_step.laid_out import laid_out
 
-RUNTIMES = {"onnxruntime": "host", "openvino": "host-openvino", "litert": "host-litert"}
+RUNTIMES = {
+    "onnxruntime": "host",
+    "openvino": "host-openvino",
+    "litert": "host-litert",
+    "executorch": "host-executorch",
+}
+#: ExecuTorch's exporter is slow
+EACH = [pytest.param(name, marks=pytest.mark.slow) if name == "executorch" else name for name in RUNTIMES]
 
 
 class Head(nn.Module):
@@ -125,7 +132,7 @@ def test_prototypes_by_hand() -> None:
     assert (found[:, 1] == -steps.FAR).all(), "the batch has none of that class"
 
 
-@pytest.mark.parametrize("backend", RUNTIMES)
+@pytest.mark.parametrize("backend", EACH)
 def test_steps_on_prototypes_part_the_classes(tmp_path: Path, backend: str) -> None:
     pytest.importorskip({"litert": "litert_torch"}.get(backend, backend))
     torch.manual_seed(0)
@@ -209,7 +216,7 @@ def test_gradients_of_a_tail_are_those_of_torch(case: str) -> None:
         torch.testing.assert_close(before - after, gradient, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("backend", RUNTIMES)
+@pytest.mark.parametrize("backend", EACH)
 @pytest.mark.parametrize(
     ("case", "optimizer"),
     [

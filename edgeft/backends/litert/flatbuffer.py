@@ -1,13 +1,12 @@
 """A minimal reader of `.tflite` files: operator versions and constants, straight from the flatbuffer.
 
-The layout is that of tensorflow/lite/schema/schema.fbs, read by field number; https://flatbuffers.dev/internals/ tells
-the encoding. Every offset is checked, so that a broken file is a `BundleError` and never reaches the runtime.
+The layout is that of tensorflow/lite/schema/schema.fbs, read by field number. Every offset is checked, so that a broken
+file is a `BundleError` and never reaches the runtime.
 """
 
 from __future__ import annotations
 
 import base64
-import struct
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from ...config import numeric
 from ...core.errors import BundleError
+from .._flatbuffer import Table, integer_at
 from .ops import BUILTIN
 
 _MOST_DIMS = 32
@@ -130,67 +130,14 @@ def read(path: Path | str) -> TfliteModel:
     try:
         if bytes(data[4:8]) != b"TFL3":
             raise ValueError("it does not begin as one")
-        return _model(_Table(data, _number(data, 0, "I")))
+        return _model(Table(data, integer_at(data, 0, "I")))
     except (ValueError, IndexError, UnicodeDecodeError) as error:
         raise BundleError(
             f"is not a readable TFLite file ({error})", where=str(path), remedy="export it again"
         ) from error
 
 
-def _number(data: memoryview, at: int, kind: str) -> int:
-    if at < 0 or at + struct.calcsize(kind) > len(data):
-        raise ValueError("cut short, or an offset points outside")
-    return int(struct.unpack_from("<" + kind, data, at)[0])
-
-
-class _Table:
-    """One flatbuffer table at byte `at`; fields are asked for by number and fall back to their defaults."""
-
-    def __init__(self, data: memoryview, at: int) -> None:
-        self.data, self.at = data, at
-        self.vtable = at - _number(data, at, "i")
-        self.size = _number(data, self.vtable, "H")
-
-    def _field(self, number: int) -> int:
-        place = 4 + 2 * number
-        offset = _number(self.data, self.vtable + place, "H") if place < self.size else 0
-        return self.at + offset if offset else 0
-
-    def number(self, field: int, kind: str, default: int = 0) -> int:
-        at = self._field(field)
-        return _number(self.data, at, kind) if at else default
-
-    def _follow(self, field: int) -> int:
-        at = self._field(field)
-        return at + _number(self.data, at, "I") if at else 0
-
-    def table(self, field: int) -> _Table | None:
-        at = self._follow(field)
-        return _Table(self.data, at) if at else None
-
-    def vector(self, field: int, dtype: str) -> np.ndarray:
-        """A vector of numbers as an array that views the file."""
-        width = np.dtype(dtype).itemsize
-        at = self._follow(field)
-        if not at:
-            return np.zeros(0, dtype)
-
-        count = _number(self.data, at, "I")
-        if at + 4 + count * width > len(self.data):
-            raise ValueError("cut short inside a vector")
-
-        return np.frombuffer(self.data, "<" + dtype, count, at + 4)
-
-    def tables(self, field: int) -> list[_Table]:
-        at = self._follow(field)
-        starts = range(at + 4, at + 4 + 4 * len(self.vector(field, "u4")), 4) if at else ()
-        return [_Table(self.data, s + _number(self.data, s, "I")) for s in starts]
-
-    def text(self, field: int) -> str:
-        return self.vector(field, "u1").tobytes().decode()
-
-
-def _model(model: _Table) -> TfliteModel:
+def _model(model: Table) -> TfliteModel:
     codes = [_code(c) for c in model.tables(1)]
     buffers = model.tables(4)
     constants: dict[int, memoryview | None] = {}
@@ -231,14 +178,14 @@ def _model(model: _Table) -> TfliteModel:
     return TfliteModel(model.number(0, "I"), versions, ops, tuple(tensors), tuple(operators), *main)
 
 
-def _code(code: _Table) -> tuple[str, int]:
+def _code(code: Table) -> tuple[str, int]:
     """The op's name and version; codes beyond 127 are only in the newer field, so the larger one counts."""
     number = max(code.number(0, "b"), code.number(3, "i"))
     name = BUILTIN[number] if 0 <= number < len(BUILTIN) else f"BUILTIN_{number}"
     return (f"CUSTOM:{code.text(1)}" if number == _CUSTOM else name), code.number(2, "i", 1)
 
 
-def _constant(buffer: _Table) -> memoryview | None:
+def _constant(buffer: Table) -> memoryview | None:
     """The bytes of a buffer: inside the flatbuffer, or behind it in a large file."""
     inner = buffer.vector(0, "u1")
     if inner.size:
@@ -253,7 +200,7 @@ def _constant(buffer: _Table) -> memoryview | None:
     return buffer.data[offset : offset + size]
 
 
-def _tensor(tensor: _Table, data: memoryview | None) -> TfliteTensor:
+def _tensor(tensor: Table, data: memoryview | None) -> TfliteTensor:
     shape = tuple(int(d) for d in tensor.vector(0, "i4"))
     kind, name = tensor.number(1, "b"), tensor.text(3)
 

@@ -1,0 +1,139 @@
+"""A quantized or float graph -> one .pte file: what XNNPACK takes goes to its delegate, the rest to other kernels.
+
+The lowered graph is in the form that XNNPACK's own quantizer writes, but for three things that are changed here without
+changing a value: a dequantize that several ops read is repeated for each of them, since the partitioner takes it along
+with its reader, and else finds partitions that depend on each other; a clamp to [0, c] is called hardtanh, the name by
+which it melts into the layer before it; and a mean over height and width keeps the two axes.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
+from torch import fx
+
+from ...core import files
+from ...core.errors import ModelError, need
+from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed, quiet
+from . import BACKEND
+from .inspect import emitted
+
+FILE = "model.pte"
+aten, qd = torch.ops.aten, torch.ops.quantized_decomposed
+_DEQUANTIZE = (qd.dequantize_per_tensor.default, qd.dequantize_per_channel.default)
+
+
+def export(request: ExportRequest, folder: Path) -> Artifact:
+    """Write `folder/model.pte`; inputs and outputs are float, int8 in between.
+
+    The batch is always 1: the memory of a program is planned for it. Names of inputs and outputs are not kept by the
+    format, positions are. Raises `ModelError` when an op cannot be converted, or a layer with quantized weights is none
+    that the delegate computes in integers.
+    """
+    with quiet():
+        need("executorch.exir", BACKEND.extra)
+    example = request.example if request.kind == "fixed" else batch_of(request.example, 1)
+    module = request.module
+    if request.kind == "quantized":
+        module = copy.deepcopy(module)
+        assert isinstance(module, fx.GraphModule)
+        _a_dequantize_for_each_reader(module.graph)
+        _clamps_by_their_name(module.graph)
+        _means_that_keep_their_axes(module.graph)
+        module.recompile()
+
+    files.write_bytes(Path(folder) / FILE, _convert(module, example))
+    written = emitted(Path(folder) / FILE)
+    return Artifact(FILE, (FILE,), written)
+
+
+def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> bytes:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower
+    from executorch.exir.passes import MemoryPlanningPass
+
+    error: Exception
+    with quiet() as printed:
+        try:
+            program = torch.export.export(module, example, strict=False)
+            edge = to_edge_transform_and_lower(
+                program,
+                partitioner=[XnnpackPartitioner()],
+                compile_config=EdgeCompileConfig(_check_ir_validity=False),
+            )
+            _hold_in_integers(edge.exported_program().graph_module.graph)
+            planned = MemoryPlanningPass(alloc_graph_input=False)  # inputs stay as they are when a run is repeated
+            return bytes(edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planned)).buffer)
+        except ModelError:
+            raise
+        except (RuntimeError, TypeError, ValueError, NotImplementedError, AssertionError, KeyError) as caught:
+            error = caught
+
+    raise conversion_failed("ExecuTorch", error, printed) from error
+
+
+def _a_dequantize_for_each_reader(graph: fx.Graph) -> None:
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target in _DEQUANTIZE:
+            for reader in list(node.users)[1:]:
+                with graph.inserting_before(reader):
+                    again = graph.node_copy(node)
+                reader.replace_input_with(node, again)
+
+
+def _clamps_by_their_name(graph: fx.Graph) -> None:
+    for node in graph.nodes:
+        if node.op != "call_function" or node.target is not aten.clamp.default:
+            continue
+        low, high = (*node.args[1:], None, None)[:2]
+        low, high = node.kwargs.get("min", low), node.kwargs.get("max", high)
+        if low == 0 and isinstance(high, (int, float)):
+            node.target, node.args, node.kwargs = aten.hardtanh.default, (node.args[0], 0.0, float(high)), {}
+
+
+def _means_that_keep_their_axes(graph: fx.Graph) -> None:
+    """dequantize -> mean over height and width -> quantize: the mean keeps the two axes, and a reshape on the same grid
+    drops them, which is the one form that the delegate knows."""
+    for node in list(graph.nodes):
+        if node.op != "call_function" or node.target is not aten.mean.dim:
+            continue
+
+        readers, value = list(node.users), node.args[0].meta.get("val")
+        rank = value.dim() if isinstance(value, torch.Tensor) else 0
+        drops = len(node.args) < 3 or not node.args[2]
+        quantized = len(readers) == 1 and readers[0].target is qd.quantize_per_tensor.default
+        if rank != 4 or not drops or not quantized or sorted(axis % 4 for axis in node.args[1]) != [2, 3]:
+            continue
+
+        (reader,) = readers
+        with graph.inserting_before(reader):
+            mean = graph.call_function(aten.mean.dim, (node.args[0], [2, 3], True), dict(node.kwargs))
+            stored = graph.call_function(qd.quantize_per_tensor.default, (mean, *reader.args[1:]))
+            real = graph.call_function(qd.dequantize_per_tensor.default, (stored, *reader.args[1:]))
+            flat = graph.call_function(aten.flatten.using_ints, (real, 1))
+        reader.replace_input_with(node, flat)
+        graph.erase_node(node)
+
+
+def _hold_in_integers(graph: fx.Graph) -> None:
+    """Raise `ModelError` for the first layer whose integer weights the partitioner left outside of the delegates."""
+    for node in graph.nodes:
+        if node.op == "call_function" and "dequantize_per_channel" in str(node.target):
+            reader = next(iter(node.users), node)
+            op = str(getattr(reader.target, "__name__", reader.target)).split(".")[0]
+            layer = _layer(reader) or _layer(node)
+            raise ModelError(
+                f"XNNPACK computes no {op} like this one in integers",
+                where=f"layer {layer}" if layer else f"tensor {reader.name}",
+                remedy="keep that layer in float (quantize.keep_float), or choose a target with another runtime",
+            )
+
+
+def _layer(node: fx.Node) -> str:
+    """The name of the module that a node comes from, where it still knows it."""
+    stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
+    return next((str(path) for path, _ in reversed(stack.values()) if path), "") if stack else ""
