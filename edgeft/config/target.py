@@ -256,6 +256,10 @@ class Objection:
         return asdict(self)
 
 
+#: layers of steps, whose weights no rule quantizes
+_RECURRENT = ("lstm", "gru", "rnntanh", "rnnrelu")
+
+
 def _plain(op: str) -> str:
     """`aten._softmax.default` and `Softmax` are both `softmax`, so that a profile may name ops as its vendor does."""
     parts = op.split(".")
@@ -274,6 +278,12 @@ def objections(target: Target, summary: GraphSummary) -> list[Objection]:
         if _plain(op) in refused:
             why = f"{target.title} does not support {refused[_plain(op)]} (the graph has {count})"
             problems.append(Objection("refuse", op, why, "replace this op in the model, or choose another target"))
+
+    for op, count in summary.float_ops.items():
+        if _plain(op) in _RECURRENT and not (target.full_integer or target.compiler):
+            why = f"{count} x {op} stay float: a recurrent layer has no integer form, and its work is no int8 share"
+            remedy = "expect no speedup of it, and set gates.min_int8_share to what the other layers reach"
+            problems.append(Objection("warn", op, why, remedy))
 
     if target.full_integer:
         for op, count in summary.float_ops.items():

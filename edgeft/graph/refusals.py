@@ -16,6 +16,8 @@ from ..core.errors import ModelError
 from .nodes import aten, module_path
 
 _LIBRARIES = (str(Path(torch.__file__).parent), sysconfig.get_paths()["stdlib"], str(Path(__file__).parents[1]))
+#: characters of a line that a message shows
+_SHOWN = 80
 #: arguments that switch an op's randomness off, and their value then
 _SWITCHES = {"train": False, "training": False, "p": 0, "dropout_p": 0, "dropout": 0}
 
@@ -37,7 +39,7 @@ def source_of_error(error: BaseException | None) -> str:
     while error is not None and not place:
         for frame in traceback.extract_tb(error.__traceback__):
             if not frame.filename.startswith((*_LIBRARIES, "<")):
-                place = f"{frame.filename}:{frame.lineno}" + (f": {frame.line}" if frame.line else "")
+                place = f"{frame.filename}:{frame.lineno}" + (f": {frame.line[:_SHOWN]}" if frame.line else "")
         error = error.__cause__ or error.__context__
 
     return place

@@ -194,6 +194,12 @@ def test_a_plain_network_has_no_objections_on_a_cpu() -> None:
     assert target.objections(target.load("rpi5"), summary) == []
 
 
+def test_a_recurrent_layer_is_known_to_stay_float_before_training() -> None:
+    summary = target.GraphSummary(ops={"linear": 1}, float_ops={"lstm": 2, "layer_norm": 1})
+    (warning,) = target.objections(target.load("rpi5"), summary)
+    assert (warning.severity, warning.op) == ("warn", "lstm") and "min_int8_share" in warning.remedy
+
+
 def test_objections_of_an_integer_only_board() -> None:
     summary = GraphSummary(
         ops={"conv": 2, "aten.layer_norm.default": 3},
