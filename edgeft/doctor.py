@@ -23,7 +23,7 @@ import numpy as np
 
 from . import backends
 from ._version import __version__
-from .core import interpreter
+from .core import installation, interpreter
 from .core.errors import EdgeftError, Missing
 from .measure.fingerprint import fingerprint
 from .report import text
@@ -227,4 +227,4 @@ def _name(requirement: str) -> str:
 
 
 def _pip(extra: str) -> str:
-    return f"pip install 'edgeft[{extra}]'"
+    return installation.command(extra)

@@ -13,6 +13,7 @@ import pytest
 
 from edgeft import backends as runtime
 from edgeft import doctor
+from edgeft.core import installation
 
 MODULES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai_edge_litert"}
 
@@ -28,7 +29,7 @@ def test_the_answer_is_json_and_readable(found: dict[str, Any]) -> None:
     for name in runtime.names():
         assert name in lines
     for extra in found["extras"]:
-        assert extra["complete"] or f"pip install 'edgeft[{extra['name']}]'" in lines
+        assert extra["complete"] or installation.command(extra["name"]) in lines
 
 
 @pytest.mark.parametrize("name", [backend.name for backend in runtime.builtin()])
@@ -43,7 +44,7 @@ def test_an_installed_runtime_computes_and_says_its_version(found: dict[str, Any
 def test_a_runtime_that_is_absent_comes_with_its_command(found: dict[str, Any]) -> None:
     for answer in found["runtimes"]:
         if not answer["installed"]:
-            assert answer["install"] == f"pip install 'edgeft[{runtime.get(answer['name']).extra}]'"
+            assert answer["install"] == installation.command(runtime.get(answer["name"]).extra)
             assert not answer["loads"]
         assert answer["loads"] or answer["why"]
 
@@ -67,7 +68,7 @@ def test_a_runtime_that_exits_or_fails_to_import_is_an_answer(tmp_path: Path, mo
     assert answer["why"] == "exit 7: bye"
     answer = broken(tmp_path, monkeypatch, "raise ImportError('libfoo.so is missing')\n")
     assert "libfoo.so is missing" in answer["why"]
-    assert answer["install"] == "pip install 'edgeft[onnx]'"
+    assert answer["install"] == installation.command("onnx")
 
 
 def test_a_runtime_that_hangs_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

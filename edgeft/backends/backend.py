@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ..config.formats import int8
+from ..core import installation
 from ..core.errors import InvalidInput, Missing, UsageError, nearest
 from ..plugins import resolve
 from .flow import Flow
@@ -151,7 +152,7 @@ class Backend:
     def install(self) -> str:
         """The command that installs the runtime on this host."""
         if self.extra:
-            return f"pip install 'edgeft[{self.extra}]'"
+            return installation.command(self.extra)
         return f"pip install {' '.join(repr(name) if re.search('[<>=~!]', name) else name for name in self.packages)}"
 
     def installed(self) -> bool:

@@ -92,7 +92,7 @@ def check_schema(schema: Any) -> None:
         raise BundleError(
             f"the bundle has schema {schema}, this edgeft reads up to {SCHEMA.split('.')[0]}.x",
             where="manifest.json: schema",
-            remedy="pip install --upgrade edgeft",
+            remedy="read it with the version of edgeft that wrote it, or a newer one",
         )
 
 

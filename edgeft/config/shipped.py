@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..core import installation
 from ..core.errors import InternalError
 
 
@@ -18,7 +19,7 @@ def folder(name: str) -> Path:
     raise InternalError(
         f"the folder {name!r} that comes with edgeft does not exist",
         where=str(package),
-        remedy="reinstall edgeft: pip install --force-reinstall --no-deps edgeft",
+        remedy=f"reinstall edgeft: {installation.command('', '--force-reinstall', '--no-deps')}",
     )
 
 

@@ -24,6 +24,8 @@ import re
 from collections.abc import Iterable
 from types import ModuleType
 
+from . import installation
+
 
 class EdgeftError(Exception):
     """Base of every error that edgeft raises on purpose.
@@ -145,5 +147,5 @@ def need(module: str, extra: str = "", *, package: str = "") -> ModuleType:
     except ImportError as error:
         raise Missing(
             f"the package {module.split('.')[0]!r} is needed here and does not import ({error})",
-            remedy=f"pip install {package}" if package else f"pip install 'edgeft[{extra}]'",
+            remedy=f"pip install {package}" if package else installation.command(extra),
         ) from error

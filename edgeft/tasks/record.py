@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import installation
 from ..core.errors import InvalidInput, Missing, UsageError
 from ..core.metric import Metric
 from ..core.records import require_functions, require_together
@@ -196,7 +197,7 @@ class Task:
             raise Missing(
                 f"the learning half of the task {self.name!r} does not import ({error})",
                 where=self.learning_module,
-                remedy="pip install 'edgeft[tune]', or update the package that brings the task",
+                remedy=f"{installation.command('tune')}, or update the package that brings the task",
             ) from error
         record = getattr(module, "LEARNING", None)
         if not isinstance(record, kind):

@@ -2,7 +2,7 @@
 
     python prepare.py
 
-Needs `edgeft[all]`. Takes about two minutes.
+Needs the extras `tune` and `onnx`. Takes about two minutes.
 """
 
 from __future__ import annotations

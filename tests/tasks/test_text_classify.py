@@ -11,6 +11,7 @@ import text_run
 
 from edgeft import tasks
 from edgeft.config import recipe
+from edgeft.core import installation
 from edgeft.core.errors import BundleError, DataError, Missing, RecipeError
 from edgeft.inputs import image, text
 from edgeft.tasks.classify import decoding as classify
@@ -95,7 +96,7 @@ def test_without_the_package_the_command_that_installs_it(
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with pytest.raises(Missing) as error:
         text_classify.preprocess("great", {**spec, "files": {"tokenizer": str(path)}})
-    assert error.value.remedy == "pip install 'edgeft[text]'"
+    assert error.value.remedy == installation.command("text")
 
 
 def test_texts_are_read_from_files_and_from_words(tmp_path: Path) -> None:

