@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 from .bundle import reader as bundles
 from .bundle.reader import Bundle
-from .core import files
+from .core import files, leftovers, strict_json
 from .core.errors import BundleError, UsageError
 from .core.verdict import ADVISORY, FAIL, PASS, Verdict
 from .devices import search as searching
@@ -62,9 +63,13 @@ def adopt(bundle: Bundle, found: Mapping[str, Any], device: Device) -> dict[str,
     evidence = {"at": store.now(), **{key: found[key] for key in found if key not in ("changed", "setting")}}
     manifest = {key: value for key, value in bundle.manifest.items() if key != "files"}
     manifest["runtime"] = {**runtime, **found["setting"], "search": clean(evidence)}
+    leftovers.sweep(bundle.path.parent, re.escape(bundle.path.name))
     staging = bundle.path.with_name(f".{bundle.path.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, staging, ignore_errors=True)
         with files.system_errors(staging):
+            staging.mkdir()
+            stack.enter_context(leftovers.alone_in(staging))
             for name in (*bundle.manifest["files"], "report.json"):
                 if (bundle.path / name).is_file():
                     (staging / name).parent.mkdir(parents=True, exist_ok=True)
@@ -79,8 +84,6 @@ def adopt(bundle: Bundle, found: Mapping[str, Any], device: Device) -> dict[str,
             files.publish(staging, bundle.path)
 
         return report
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def adoptable(bundle: Bundle) -> None:
@@ -97,7 +100,7 @@ def _verified(staging: Path, device: Device) -> dict[str, Any]:
     fresh = isolated.run(staging, device=device, where=device.where)
     file = staging / "report.json"
     try:
-        before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"gates": []}
+        before = strict_json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"gates": []}
         gates = [Verdict(**{**gate, "ci95": gate["ci95"] and tuple(gate["ci95"])}) for gate in before["gates"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError("cannot be read", where=str(file), remedy="export it again") from error

@@ -5,6 +5,7 @@ Errors are those of `edgeft.core.errors`; nothing here prints unless `say` is gi
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .config import places
 from .core.errors import RecipeError, UsageError, need
 from .core.files import claim_out, no_empty_folder, user_path
+from .core.leftovers import alone_in
 from .core.progress import phase, shown_unless_already
 
 if TYPE_CHECKING:
@@ -91,10 +93,12 @@ def tune(
     folder = user_path(out) if out is not None else places.new_run(resolved.name)
     with no_empty_folder(folder):
         # one process of a distributed run claims the folder; the others would find it taken
-        if not resume and not dry_run and os.environ.get("RANK", "0") == "0":
+        writes = not dry_run and os.environ.get("RANK", "0") == "0"
+        if writes and not resume:
             claim_out(folder, overwrite=overwrite)
         file = None if page is None else places.claim_file(user_path(page), overwrite=overwrite)
-        with shown_unless_already(say, progress):
+        lock = alone_in(folder) if writes and folder.is_dir() else contextlib.nullcontext()
+        with lock, shown_unless_already(say, progress):
             with phase("loading libraries"):
                 from .export.trial import trial
                 from .tune.run import tune as run

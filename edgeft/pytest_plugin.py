@@ -141,10 +141,10 @@ class _Regression(_Gate):
 
 def _gates(place: Path) -> list[str]:
     """The names of the gates in the report beside a bundle, each once; all that there are where it has none."""
-    import json
+    from .core import strict_json
 
     try:
-        gates = json.loads((place / "report.json").read_text(encoding="utf-8"))["gates"]
+        gates = strict_json.loads((place / "report.json").read_text(encoding="utf-8"))["gates"]
         return list(dict.fromkeys(str(gate["name"]) for gate in gates)) or list(GATES)
     except (OSError, ValueError, KeyError, TypeError):
         return list(GATES)

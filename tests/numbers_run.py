@@ -20,6 +20,7 @@ format = "pairs"
 path = "{path}"
 length = 6
 pairs = {{ vocabulary = 310 }}
+allow_leak = true
 [train]
 epochs = 14
 lr = 1e-2

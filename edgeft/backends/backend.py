@@ -46,8 +46,8 @@ class Form:
     0 to 255 (`activation_grids` tells them for int8 all the same). `symmetric_activations`: only zero point 0 is read.
     `runs_as_itself` is false where a compiler makes something else of the file, whose speed this runtime cannot tell.
     `scripts`, where there is a `compiler`, is the "module:function" that writes what a bundle carries for it: called
-    with the target and the manifest's graphs it returns {file name: text}. `formats` are the number formats that the
-    exporter writes and the inspector reads.
+    with the target and the manifest's graphs it returns {file name: text}; `built` are the suffixes of what that builds
+    beside a model later. `formats` are the number formats that the exporter writes and the inspector reads.
     """
 
     name: str = "integer"
@@ -56,6 +56,7 @@ class Form:
     runs_as_itself: bool = True
     compiler: str = ""
     scripts: str = ""
+    built: tuple[str, ...] = ()
     formats: tuple[str, ...] = (int8.FORMAT.name,)
 
 
@@ -85,8 +86,9 @@ class Backend:
                 integer kernels cannot saturate) and knobs(threads) (options that change the speed alone, values to try)
     inspector   integer_weights(path), activation_grids(path), emitted(path) read the file without converters;
                 integer_share(path, *, threads, feeds) is measured from what the runtime really executes; optional
-                operations(path), which the coverage of a vendor's compiler is counted by, and flow(path) -> Flow
-                (backends/flow.py), by which weights that no output depends on are told from those that compute
+                operations(path), which the coverage of a vendor's compiler is counted by, flow(path) -> Flow
+                (backends/flow.py), by which weights that no output depends on are told from those that compute, and
+                external_files(path), the names of files with tensors, where `external_data` is set
     exporter    export(request, folder) -> Artifact, with the `ExportRequest` and `Artifact` of backends/artifact.py
     loader      RUNTIME (its name) and open_model(path, threads, options) -> (input names, output names, run), see
                 bundle/run_py.py
@@ -273,6 +275,11 @@ class Backend:
         """How values flow through the artifact; None where the runtime's package does not read it."""
         state = getattr(self.part("inspector"), "flow", None)
         return state(path) if state else None
+
+    def external_files(self, path: Path) -> list[str]:
+        """The files that the artifact names for the runtime to read too, as it names them; from its own folder."""
+        state = getattr(self.part("inspector"), "external_files", None)
+        return list(state(path)) if state and path.name.endswith(self.external_data) else []
 
     def emitted(self, path: Path) -> dict[str, Any]:
         """What the exporter really wrote, read from the file: opset, IR or op versions, and `ops` {type: count}."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from . import Tensor
 
 #: a dynamic batch is run in pieces of at most so many samples and so many bytes of input.
 CHUNK_SAMPLES, CHUNK_BYTES = 64, 1 << 24
+#: of an option that is a number (threads, streams): by larger ones runtimes crash, or take all memory
+MOST = 1024
 
 
 def existing(path: Path | str) -> Path:
@@ -54,10 +57,19 @@ def settings(
                 f"like {defaults[key]!r}",
                 where=str(path),
             )
+        elif _number(value) is not None and not 0 <= (_number(value) or 0) <= MOST:
+            raise BundleError(f"the runtime option {key!r} is {value!r}, expected 0 to {MOST}", where=str(path))
         else:
             merged[key] = value
 
     return merged, names["input_names"], names["output_names"]
+
+
+def _number(value: Any) -> int | None:
+    """A whole number, also where it is written as text; None for anything else."""
+    if isinstance(value, str):
+        return int(value) if re.fullmatch(r"-?[0-9]{1,20}", value) else None
+    return value if type(value) is int else None
 
 
 def rename(tensors: Sequence[Tensor], names: Sequence[str] | None, what: str, path: Path) -> tuple[Tensor, ...]:

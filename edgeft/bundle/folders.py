@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..core import files
@@ -15,6 +15,10 @@ from ..core.errors import BundleError, SystemFailure
 from ..plugins import BACKENDS
 from .manifest import UNLISTED
 
+#: suffixes of files that hold weights of a model beside it
+WEIGHTS = (".data", ".bin", ".weights", ".onnx_data")
+#: what is left of a file that edgeft writes into a bundle later, where the process was killed
+_LEFT = re.compile(r"\.(" + "|".join(map(re.escape, UNLISTED)) + r")\.[0-9a-f]{8}\.tmp")
 EXPORT_AGAIN = "copy the whole folder again, or export it again"
 
 
@@ -55,28 +59,44 @@ def walk(root: Path) -> Iterator[str]:
             yield (Path(folder) / name).relative_to(root).as_posix()
 
 
-def unlisted(root: Path, listed: Mapping[str, Any], backend: str) -> tuple[str, ...]:
-    """Notes on files that the manifest does not list.
+def refuse_unlisted(root: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise `BundleError` for a file of the folder that the manifest does not list: nobody vouches for it.
 
-    Raises `BundleError` for one that a listed file names, where files of the runtime `backend` may hold the names of
-    others (`Backend.external_data`): it would be read unchecked.
+    Left in peace are what edgeft itself writes there later (`UNLISTED`), what a write that was cut short has left of
+    it, and what a script of the bundle builds on the board (`Form.built`).
     """
-    external_data = BACKENDS.get(backend).external_data if backend in BACKENDS else ()
-    extra = [name for name in walk(root) if name not in listed and name not in UNLISTED]
-    for model in (name for name in listed if name.endswith(external_data)):
-        for name in extra:
-            if _mentions(root / model, Path(name).name.encode(errors="surrogateescape")):
-                raise BundleError(
-                    f"{model} refers to {name!r}, which the manifest does not list",
-                    where=str(root),
-                    remedy=EXPORT_AGAIN,
-                )
-
-    return tuple(f"{name!r} is not part of the bundle and is not used" for name in extra)
+    built = _built(manifest)
+    for name in walk(root):
+        if name in manifest["files"] or name in UNLISTED or name in built or _LEFT.fullmatch(name):
+            continue
+        raise BundleError(
+            f"{name!r} is not in the manifest: it is no part of the bundle",
+            where=str(root),
+            remedy="remove it, or copy the whole folder again",
+        )
 
 
-def _mentions(path: Path, word: bytes) -> bool:
-    if path.stat().st_size == 0:
-        return False
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(word) >= 0
+def _built(manifest: Mapping[str, Any]) -> frozenset[str]:
+    backend = manifest["backend"]
+    suffixes = [s for form in BACKENDS.get(backend).forms for s in form.built] if backend in BACKENDS else []
+    stems = [Path(graph["file"]).stem for graph in manifest["graphs"]]
+    return frozenset(f"{stem}{suffix}" for stem in stems for suffix in suffixes)
+
+
+def check_external(root: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise `BundleError` where a model names a file that the manifest does not list as one of weights: the runtime
+    would read it, whatever it is."""
+    backend = manifest["backend"]
+    record = BACKENDS.get(backend) if backend in BACKENDS else None
+    if record is None or not record.external_data:
+        return
+    for model in (name for name in manifest["files"] if name.endswith(record.external_data)):
+        for location in record.external_files(root / model):
+            name = (PurePosixPath(model).parent / location).as_posix()
+            if name not in manifest["files"]:
+                what = "which the manifest does not list"
+            elif PurePosixPath(name).suffix not in WEIGHTS:
+                what = f"which is no file of weights ({', '.join(WEIGHTS)})"
+            else:
+                continue
+            raise BundleError(f"{model} takes weights from {location!r}, {what}", where=str(root), remedy=EXPORT_AGAIN)

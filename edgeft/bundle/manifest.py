@@ -5,6 +5,7 @@ Keys may be added by later minor versions and are kept; none that is listed here
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -14,6 +15,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from .. import backends
+from ..config.recipe import Gates, Recipe
+from ..core import strict_json
 from ..core.errors import BundleError
 from ..plugins import BACKENDS
 
@@ -38,7 +41,16 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "requires": (dict,),
     "provenance": (dict,),
 }
+_GATE_TYPES: dict[str, type] = {"float": float, "int": int, "str": str, "None": type(None)}
+_TABLES = (
+    *(field.name for field in dataclasses.fields(Recipe) if dataclasses.is_dataclass(field.default_factory)),
+    "personalize",
+)
 _WORDS = {str: "text", dict: "an object", list: "a list", int: "a whole number", float: "a number", type(None): "null"}
+#: more threads than any machine that a bundle is meant for; runtimes take numbers by which they crash
+MOST_THREADS = 1024
+#: a name of a profile, which is never opened as a path
+_TARGET = re.compile(r"(?!.*\.toml$)\w[\w.+ -]{0,99}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -57,8 +69,9 @@ def parse(data: bytes, where: str) -> dict[str, Any]:
             raise ValueError(f"{text} is not a finite number")
         return value
 
+    hooks: dict[str, Any] = {"parse_constant": number, "parse_float": number, "parse_int": strict_json.whole}
     try:
-        table = json.loads(data.decode(), object_pairs_hook=pairs, parse_constant=number, parse_float=number)
+        table = json.loads(data.decode(), object_pairs_hook=pairs, **hooks)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"is not valid JSON ({error})", where=where, remedy="export the bundle again") from error
     if not isinstance(table, dict):
@@ -103,11 +116,15 @@ def check(table: Mapping[str, Any]) -> None:
         _get(table, key, types, "")
     for key in ("name", "task", "target", "backend"):
         _line(table[key], key)
+    if not _TARGET.fullmatch(table["target"]):
+        raise _fail("target", f"is {_short(table['target'])}, expected the name of a target")
     _check_files(table["files"])
     _check_graphs(table["graphs"], table["files"], table["backend"])
     _check_preprocess(table["preprocess"], table["files"])
     _check_labels(table["labels"])
     _check_runtime(table["runtime"])
+    _check_gates(table.get("gates", {}), "gates")
+    _check_provenance(table["provenance"])
     if "integer_weights" in table:
         for name, entry in _get(table, "integer_weights", (dict,), "").items():
             where = f"integer_weights.{name}"
@@ -228,6 +245,8 @@ def _check_tensors(tensors: list[Any], where: str) -> None:
 
 def _check_preprocess(preprocess: Mapping[str, Any], files: Mapping[str, Any]) -> None:
     """What preprocessing reads is listed like every other file."""
+    if "kind" in preprocess:
+        _line(preprocess["kind"], "preprocess.kind")
     if "files" not in preprocess:
         return
     for key, name in _get(preprocess, "files", (dict,), "preprocess").items():
@@ -245,10 +264,31 @@ def _check_labels(labels: list[Any]) -> None:
 def _check_runtime(runtime: Mapping[str, Any]) -> None:
     for key in ("name", "version"):
         _line(_get(runtime, key, (str,), "runtime"), f"runtime.{key}")
-    if _get(runtime, "threads", (int,), "runtime") < 1:
-        raise _fail("runtime.threads", "must be 1 or more")
+    if not 1 <= _get(runtime, "threads", (int,), "runtime") <= MOST_THREADS:
+        raise _fail("runtime.threads", f"must be from 1 to {MOST_THREADS}")
     for key, value in _get(runtime, "options", (dict,), "runtime").items():
         # a list holds tensor names, by position
         values = value if isinstance(value, list) else [value]
         if not all(item is None or isinstance(item, (str, int, float)) for item in values):
             raise _fail(f"runtime.options.{key}", "must be text, a number, true, false, null or a list of those")
+
+
+def _check_gates(gates: Any, where: str) -> None:
+    """Limits have the types of the recipe's."""
+    for field in dataclasses.fields(Gates):
+        value = _object(gates, where).get(field.name, field.default)
+        types = tuple(kind for name, kind in _GATE_TYPES.items() if name in str(field.type).split(" | "))
+        if value is not field.default and type(value) not in types and not (type(value) is int and float in types):
+            expected = " or ".join(_WORDS[kind] for kind in types)
+            raise _fail(f"{where}.{field.name}", f"is {_short(value)}, expected {expected}")
+
+
+def _check_provenance(provenance: Mapping[str, Any]) -> None:
+    for key in ("recipe", "run", "versions", "fingerprint"):
+        if provenance.get(key) is not None:
+            _object(provenance[key], f"provenance.{key}")
+    recipe = provenance.get("recipe") or {}
+    for key, value in recipe.items():
+        if key in _TABLES and value is not None:
+            _object(value, f"provenance.recipe.{key}")
+    _check_gates(recipe.get("gates") or {}, "provenance.recipe.gates")

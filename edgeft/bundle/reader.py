@@ -7,9 +7,8 @@
     run.py              a stand-alone runner                   report.*    what verification found
 
 What opening one proves: the folder is as it was exported (a digest is no signature: who can rewrite every file can
-rewrite the digest too). `report.json` and `report.html` are not listed, since `edgeft verify` writes them again; any
-other file that is not listed is never loaded and becomes a line of `Bundle.warnings`, and is refused where an ONNX
-model speaks of it (external weights that nobody hashed).
+rewrite the digest too). Reports and what a device learns are not listed, since they are written later; any other file
+that is not listed is refused, and so is a model that takes weights from a file that is not listed as such.
 """
 
 from __future__ import annotations
@@ -41,11 +40,10 @@ _MAX_MANIFEST = 64 << 20
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle. `manifest` is the checked table of manifest.json; `warnings` are sentences for people."""
+    """An opened bundle. `manifest` is the checked table of manifest.json."""
 
     path: Path
     manifest: dict[str, Any]
-    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -122,7 +120,7 @@ class Bundle:
         if SAMPLES not in self.manifest["files"]:
             raise BundleError(f"has no {SAMPLES}", where=str(self.path), remedy="export it again")
         with folders.reading(self.path / SAMPLES):
-            return npz.read(self.path / SAMPLES)
+            return npz.read(self.path / SAMPLES, follow=False)
 
     @property
     def exact(self) -> bool:
@@ -278,7 +276,9 @@ def open(path: Path | str, *, check_files: bool = True) -> Bundle:
                 raise BundleError(
                     "was altered: its sha256 is not the manifest's", where=str(file), remedy=folders.EXPORT_AGAIN
                 )
-    return Bundle(path, manifest, folders.unlisted(path, manifest["files"], manifest["backend"]))
+    folders.refuse_unlisted(path, manifest)
+    folders.check_external(path, manifest)
+    return Bundle(path, manifest)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -286,9 +286,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     for name in ("manifest.json", "manifest.sha256"):
         file = folders.regular(path, name)
         with folders.reading(file):
-            if file.stat().st_size > _MAX_MANIFEST:
-                raise BundleError("is too large to be one", where=str(file))
-            data.append(file.read_bytes())
+            data.append(_bounded(file))
     recorded = data[1].split()[:1]
     if recorded != [hashlib.sha256(data[0]).hexdigest().encode()]:
         raise BundleError(
@@ -308,9 +306,16 @@ def recorded_report(path: Path) -> dict[str, Any] | None:
         return None
     file = folders.regular(path, "report.json")
     with folders.reading(file):
-        if file.stat().st_size > _MAX_MANIFEST:
-            raise BundleError("is too large to be one", where=str(file))
-        return parse(file.read_bytes(), str(file))
+        return parse(_bounded(file), str(file))
+
+
+def _bounded(file: Path) -> bytes:
+    """The bytes of a regular file of bounded size."""
+    with files.open_regular(file, follow=False) as handle:
+        data = handle.read(_MAX_MANIFEST + 1)
+    if len(data) > _MAX_MANIFEST:
+        raise BundleError("is too large to be one", where=str(file))
+    return data
 
 
 def runner_of(manifest: Mapping[str, Any]) -> bytes:

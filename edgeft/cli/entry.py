@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import traceback
@@ -15,11 +14,14 @@ import click
 
 from .._version import __version__
 from ..core import interrupt, progress
-from ..core.errors import UsageError
+from ..core.errors import SystemFailure, UsageError
+from . import output
 from .failures import INTERRUPTED, Interrupted, explain
 from .frame import SETTINGS, Console, Group, Outcome
 from .output import only_json
 
+#: the exit code of a shell for a command that SIGPIPE ended
+READER_GONE = 141
 FILES = {
     name: f"{module}:command"
     for name, module in {
@@ -78,25 +80,29 @@ def _perform(argv: list[str], console: Console, emit: Callable[[Mapping[str, Any
         if isinstance(outcome, Outcome):
             text = "\n".join(part for part in (outcome.text, outcome.details if console.verbose else "") if part)
             if text and not (console.json and console.quiet):
-                print(text, flush=True)
+                output.say(text)
             if emit:
                 emit(outcome.payload)
             return outcome.code
         if emit:  # --help or --version: click printed it for people (on stderr now)
             emit({"version": __version__, **({"help": console.help} if console.help else {})})
         return outcome if isinstance(outcome, int) else 0
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click ends so where its own output meets a closed pipe
         # The reader has gone (`edgeft ... | head`): nothing to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 6
+        output.give_up()
+        return READER_GONE
     except (Exception, KeyboardInterrupt) as error:
         if console.debug and not isinstance(error, click.ClickException):
             traceback.print_exc(file=sys.stderr)
         failure = explain(error, console.after_interrupt)
         prefix = "" if isinstance(failure, Interrupted) else "error: "
-        print(f"{prefix}{failure}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, ValueError):  # stderr may be closed or full too
+            print(f"{prefix}{failure}", file=sys.stderr, flush=True)
         if emit:
-            emit(failure.as_dict())
+            try:
+                emit(failure.as_dict())
+            except (OSError, SystemFailure):  # the output is what failed
+                output.give_up()
         return failure.exit_code
 
 
@@ -105,11 +111,15 @@ def run(argv: Sequence[str]) -> int:
     words = list(argv)
     console = Console(json=_asked(words, "--json"), debug=_asked(words, "--debug"))
     _calm_warnings(console)
+    output.replace_unknown_characters()
     with contextlib.ExitStack() as stack:
         emit = stack.enter_context(only_json()) if console.json else None
         code = _perform(words, console, emit)
-        with contextlib.suppress(OSError, ValueError):
+        try:
             sys.stdout.flush()
+        except (OSError, ValueError):
+            output.give_up()
+            code = code or SystemFailure.exit_code
     return code
 
 
@@ -117,6 +127,7 @@ def main() -> NoReturn:
     """The console script."""
     try:
         interrupt.install()
+        output.hold_descriptors()
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second ctrl-C, while the first was being answered
         code = INTERRUPTED

@@ -55,6 +55,7 @@ class Data:
     masks: dict[str, Any] = field(default_factory=dict)  # images, labels, classes, void of a folder of label masks
     pairs: dict[str, Any] = field(default_factory=dict)  # source, target, vocabulary, beam of sentence pairs
     min_interactions: int = 0  # of a user of ratings, fewer leave the user out; at least 3, as two are held out
+    allow_leak: bool = False  # accept that more than 1 % of the test samples are also in the training split
     columns: dict[str, str] = field(default_factory=dict)  # what the format reads -> the file's own name of the column
     options: dict[str, Any] = field(default_factory=dict)  # values of the keys that the format declares of its own
 

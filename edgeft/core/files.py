@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import BundleError, SystemFailure, UsageError
 
@@ -78,6 +79,39 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Strict JSON (no NaN or Infinity), sorted as given, ending in a newline."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def open_regular(path: Path | str, *, follow: bool = True) -> BinaryIO:
+    """The file opened for reading, only where it is a regular one: a pipe would hang a reader, a device never end.
+
+    Raises `BundleError` for anything else, and with `follow` false for a link; `OSError` as `open` does.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(_regular(path, flags, follow), "rb")
+
+
+def open_lock(path: Path | str) -> int:
+    """A descriptor of a lock file, which is made where it is absent.
+
+    Raises `BundleError` for a link (the file that it names would be made) and for what is no regular file, `OSError` as
+    `os.open` does.
+    """
+    return _regular(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0), False)
+
+
+def _regular(path: Path | str, flags: int, follow: bool) -> int:
+    try:
+        handle = os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise BundleError("is a link, which is not followed here", where=str(path), remedy="remove it") from error
+        if error.errno == errno.ENXIO:
+            raise BundleError("is not a regular file", where=str(path), remedy="remove it") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise BundleError("is not a regular file", where=str(path), remedy="remove it")
+    return handle
 
 
 def sha256(path: Path | str) -> str:

@@ -12,6 +12,7 @@ from typing import IO
 
 import numpy as np
 
+from . import files
 from .errors import BundleError
 
 #: what all arrays of one file may take together, unpacked.
@@ -24,13 +25,14 @@ _BROKEN = (
 )  # fmt: skip
 
 
-def read(path: Path | str, *, limit: int = MAX_BYTES) -> dict[str, np.ndarray]:
-    """Every array of the file by name. Raises `BundleError` for objects, sizes that do not fit, and broken archives.
+def read(path: Path | str, *, limit: int = MAX_BYTES, follow: bool = True) -> dict[str, np.ndarray]:
+    """Every array of the file by name. Raises `BundleError` for objects, sizes that do not fit, and broken archives,
+    for what is no regular file, and with `follow` false for a link.
 
     numpy's own reader trusts the shape in an array's header; here it must equal the bytes that the archive holds, and
     the sum of those is known before the first is unpacked.
     """
-    with open(path, "rb") as handle:
+    with files.open_regular(path, follow=follow) as handle:
         return _read(handle, str(path), limit)
 
 

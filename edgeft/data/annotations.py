@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from ..config import recipe
+from ..core import strict_json
 from ..core.errors import DataError
 from ..inputs.picture_file import Header
 from . import pictures
@@ -240,7 +241,7 @@ class Kinds:
 def json_of(path: Path) -> Any:
     """The content of a JSON file; raises `DataError` naming the line."""
     try:
-        return json.loads(text_of(path))
+        return strict_json.loads(text_of(path))
     except json.JSONDecodeError as error:
         raise DataError(f"is not JSON: {error.msg}", where=f"{path}:{error.lineno}") from error
     except RecursionError as error:

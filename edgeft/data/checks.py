@@ -26,12 +26,17 @@ CHOICES = ("random", "stratified", "first")
 
 @dataclass(frozen=True)
 class Findings:
-    """What is to be known of data before they are trusted, as sentences; `limits` say what was not looked at."""
+    """What is to be known of data before they are trusted, as sentences; `limits` say what was not looked at.
+
+    `in_training` is how many of the test samples that were looked at have the content of a training sample, and how
+    many those are.
+    """
 
     notes: tuple[str, ...]
     imbalance: tuple[str, ...]
     leaks: tuple[str, ...]
     limits: tuple[str, ...]
+    in_training: tuple[int, int] = (0, 0)
 
     def lines(self) -> list[str]:
         """All of them in reading order."""
@@ -46,9 +51,9 @@ def examine(dataset: Dataset, task: Task | None = None) -> Findings:
     be used at all.
     """
     uneven = imbalance(dataset, task)
-    shared, limits = leaks(dataset)
+    shared, limits, in_training = leaks(dataset)
     notes = dict.fromkeys(dataset.notes)  # readers add to them while samples are looked at
-    return Findings(tuple(notes), tuple(uneven), tuple(shared), tuple(limits))
+    return Findings(tuple(notes), tuple(uneven), tuple(shared), tuple(limits), in_training)
 
 
 def check(dataset: Dataset, task: Task | None = None) -> list[str]:
@@ -66,9 +71,9 @@ def imbalance(dataset: Dataset, task: Task | None = None) -> list[str]:
     return lines
 
 
-def leaks(dataset: Dataset) -> tuple[list[str], list[str]]:
+def leaks(dataset: Dataset) -> tuple[list[str], list[str], tuple[int, int]]:
     """(what splits share: groups such as speakers, equal samples, and samples that are almost equal; what was not
-    looked at)."""
+    looked at; `Findings.in_training`)."""
     splits = [dataset.split(name) for name in NAMES if name in dataset.splits]
     lines = [line for split in splits[1:] for line in _shared_groups(splits[0], split)]
     limits = []
@@ -81,7 +86,15 @@ def leaks(dataset: Dataset) -> tuple[list[str], list[str]]:
     for i, first in enumerate(splits):
         for second in splits[i + 1 :]:
             lines += _leaks(first, second, hashes, limits)
-    return lines, limits
+    return lines, limits, _in_training(splits)
+
+
+def _in_training(splits: Sequence[Split]) -> tuple[int, int]:
+    split_of = {split.name: split for split in splits}
+    if "train" not in split_of or "test" not in split_of:
+        return 0, 0
+    same = overlap(split_of["train"], split_of["test"])  # by digests that are known by now
+    return len({j for _, j in same}), len(split_of["test"])
 
 
 def _balance(split: Split, labels: Sequence[str], task: Task | None) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core import strict_json
 from ..core.errors import DataError, need
 from .delimited import READ_ERRORS, opened
 
@@ -52,7 +52,7 @@ def _opened(path: Path) -> Any:
 def class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
     """{column: names of its classes} as `datasets` notes them in the schema of an Arrow or Parquet file."""
     try:
-        info = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+        info = strict_json.loads((metadata or {}).get(b"huggingface", b"{}"))
         features = info.get("info", {}).get("features", {})
         return {
             name: [str(label) for label in feature["names"]]
@@ -90,7 +90,7 @@ def array_rows(path: Path) -> Iterator[tuple[int, Any]]:
             content = file.read(_MOST + 1)
         if len(content) > _MOST:
             raise DataError(f"is larger than {_MOST} bytes", where=str(path), remedy="write one object a line (.jsonl)")
-        values = json.loads(content.decode("utf-8-sig"))
+        values = strict_json.loads(content.decode("utf-8-sig"))
     except (*READ_ERRORS, ValueError, RecursionError) as error:
         raise DataError(f"is not a readable JSON array ({error})", where=str(path)) from error
 

@@ -10,13 +10,13 @@ Every reader returns {"obs", "acts" and what marks the episodes}.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..core import strict_json
 from ..core.errors import DataError, nearest, need
 from . import columnar
 from .formats.npz import archive_of, member
@@ -134,7 +134,7 @@ def is_lerobot(path: Path) -> bool:
 
 def _lerobot(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
     try:
-        info = json.loads((path / "meta" / "info.json").read_text(encoding="utf-8"))
+        info = strict_json.loads((path / "meta" / "info.json").read_text(encoding="utf-8"))
         features = [str(name) for name in info.get("features", {})]
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"is not readable ({error})", where=str(path / "meta" / "info.json")) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import os
 import re
 import zipfile
@@ -15,6 +14,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..core import strict_json
 from .samples import split_named
 
 #: files that are looked at: of one folder, in all, and how many folders deep
@@ -83,7 +83,7 @@ class Glimpse:
         objects: list[Mapping[str, Any]] = []
         for line in self.head(file).split("\n")[:most]:
             try:
-                value = json.loads(line)
+                value = strict_json.loads(line)
             except ValueError:
                 continue
             if isinstance(value, dict):

@@ -6,13 +6,13 @@ Splits come from `dataset_dict.json`, from `data_files` in the head of README.md
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from ..core import strict_json
 from ..core.errors import DataError, need
 from .columnar import PARQUET
 from .samples import split_named
@@ -65,7 +65,7 @@ def _by_split(tables: dict[str, Rows], root: Path, notes: list[str]) -> dict[str
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = strict_json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"is not readable ({error})", where=str(path)) from error
     if not isinstance(content, dict):
@@ -120,7 +120,7 @@ def _rows(tables: list[Any], features: Any, where: str) -> Rows:
 
 def _schema_features(metadata: Any) -> dict[str, Any]:
     try:
-        features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        features = strict_json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError):
         return {}
     return features if isinstance(features, dict) else {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ..config import recipe
+from ..core import strict_json
 from ..core.errors import DataError, nearest
 from . import columnar
 from .delimited import Lines, Oddities, quoting_hint, unpacked_name
@@ -177,7 +177,7 @@ def _json_lines(path: Path, spec: recipe.Data, notes: list[str]) -> Iterator[tup
     for number, line in enumerate(_lines(path, spec, notes), 1):
         if line.strip():
             try:
-                yield number, json.loads(line)
+                yield number, strict_json.loads(line)
             except (ValueError, RecursionError) as error:
                 yield number, f"broken JSON ({error})"
 

@@ -11,7 +11,6 @@ Only numbers are kept of the lines, and each id once.
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from array import array
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import recipe
+from ..core import strict_json
 from ..core.errors import DataError, RecipeError, SystemFailure, nearest
 from . import columnar
 from .delimited import READ_ERRORS, Lines, fields_of, opened, quoting_hint, unpacked_name
@@ -208,7 +208,7 @@ def _json_lines(path: Path, spec: recipe.Data, lines: RatingLines) -> Iterator[t
         for text in text_lines:
             if text.strip():
                 try:
-                    yield text_lines.number, json.loads(text)
+                    yield text_lines.number, strict_json.loads(text)
                 except (ValueError, RecursionError):
                     yield text_lines.number, None
 

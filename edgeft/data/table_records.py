@@ -6,7 +6,6 @@ Of text files only the place of each record is kept, so memory does not grow wit
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 from array import array
@@ -16,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..core import strict_json
 from ..core.errors import DataError
 from ..inputs import text
 from . import columnar
@@ -241,7 +241,7 @@ def _columns(record: Record, layout: Layout) -> dict[str, str]:
 
 def _object(line: str) -> dict[str, Any]:
     try:
-        values = json.loads(line)
+        values = strict_json.loads(line)
     except RecursionError as error:
         raise ValueError("broken JSON (nested too deeply)") from error
     except ValueError as error:

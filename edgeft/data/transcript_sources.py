@@ -11,7 +11,6 @@ NeMo          *manifest*.json of objects with audio_filepath, duration, text
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import recipe
+from ..core import strict_json
 from ..core.errors import DataError, RecipeError, nearest
 from .delimited import Lines, Oddities, quoting_hint
 from .folders import folders, split_folders
@@ -182,7 +182,7 @@ def _objects(path: Path, encoding: str, spec: recipe.Data, anywhere: bool = Fals
                 continue
 
             try:
-                values = json.loads(line)
+                values = strict_json.loads(line)
             except (ValueError, RecursionError) as error:
                 yield Entry(where, {}, f"is not JSON ({error or 'nested too deeply'})")
                 continue
@@ -304,7 +304,7 @@ def _manifests(root: Path, notes: list[str]) -> dict[str, Path]:
     for path in paths:
         try:
             first = next((line for _, line in islice(_text_lines(path), 1)), "")
-            if isinstance(row := json.loads(first), dict) and "audio_filepath" in row:
+            if isinstance(row := strict_json.loads(first), dict) and "audio_filepath" in row:
                 named.append(path)
         except (ValueError, RecursionError):
             continue

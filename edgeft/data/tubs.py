@@ -6,7 +6,6 @@ Version 2 has catalogs of JSON lines, pictures in `images/`, and a manifest that
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import strict_json
 from ..core.errors import DataError
 from .folders import folders
 
@@ -115,7 +115,7 @@ def _records(tub: Path) -> Iterator[tuple[str, Any]]:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text)
+        return strict_json.loads(text)
     except (ValueError, RecursionError) as error:
         return f"no JSON ({error})"
 
@@ -139,7 +139,7 @@ def _record(tub: Path, row: Any) -> tuple[Path, list[float]]:
 def _deleted(manifest: Path) -> set[Any]:
     """Records that the driver struck out: the last line of manifest.json lists them."""
     try:
-        last = json.loads(manifest.read_text(encoding="utf-8").strip().splitlines()[-1])
+        last = strict_json.loads(manifest.read_text(encoding="utf-8").strip().splitlines()[-1])
         return set(last.get("deleted_indexes", ()))
     except (OSError, ValueError, IndexError, AttributeError, TypeError):
         return set()

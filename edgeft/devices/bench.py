@@ -9,7 +9,7 @@ from typing import Any
 from ..bundle.reader import Bundle
 from ..core.errors import UsageError
 from ..core.progress import phase
-from ..core.verdict import PASS
+from ..core.verdict import ADVISORY
 from ..measure import store
 from ..measure.fingerprint import fingerprint
 from ..measure.latency import FEWEST, P99_NEEDS, measure, rate
@@ -127,7 +127,7 @@ def _alone(bundle: Bundle, threads: int | None, seconds: float, device: Device) 
     fewest = P99_NEEDS if timely else FEWEST
     if device.where != "host":
         measured, where = sides.alone(bundle, threads=threads, seconds=seconds, fewest=fewest, device=device)
-        context = {"fingerprint": where, "device": device.name, "where": device.where, "verdict": PASS}
+        context = {"fingerprint": where, "device": device.name, "where": device.where, "verdict": ADVISORY}
         return {**measured, **({"rate_hz": rate(measured)["rate_hz"]} if timely else {}), **context}
     session = bundle.session(threads=threads, exact=False)
     samples = bundle.samples()
@@ -139,7 +139,7 @@ def _alone(bundle: Bundle, threads: int | None, seconds: float, device: Device) 
     result = measure(session.invoke, max_seconds=seconds, min_samples=fewest, fingerprint=where)
     if timely:
         result["rate_hz"] = rate(result)["rate_hz"]
-    return {**result, "verdict": PASS}  # nothing to compare with: the measurement itself is the answer
+    return {**result, "verdict": ADVISORY}  # nothing to compare with: nothing was judged
 
 
 def _calibrated(
@@ -153,4 +153,4 @@ def _calibrated(
     spread = sides.itself(bundle, threads=threads, max_seconds=seconds or COMPARED, device=device)
     count = threads or bundle.manifest["runtime"]["threads"]
     stored = store.keep_spread(baselines, here, bundle.backend, count, spread)
-    return {**spread, "spread_pct": 100 * spread["spread"], "kept": str(stored), "verdict": PASS}
+    return {**spread, "spread_pct": 100 * spread["spread"], "kept": str(stored), "verdict": ADVISORY}

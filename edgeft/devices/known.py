@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..config import shipped
-from ..core import files
+from ..core import files, strict_json
 from ..core.errors import InvalidInput
 
 FOLDER = "devices"
@@ -43,7 +42,7 @@ def every() -> list[dict[str, Any]]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = strict_json.loads(path.read_text(encoding="utf-8"))
         if not all(isinstance(record[key], str) for key in ("name", "python")):
             raise ValueError("name or python is not text")
     except (OSError, ValueError, KeyError, TypeError) as error:

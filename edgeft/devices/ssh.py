@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import shipped
-from ..core import files, interpreter
+from ..core import files, interpreter, strict_json
 from ..core.errors import EdgeftError, InvalidInput, Missing, SystemFailure, UsageError
 from . import known
 from .link import LinkLost
@@ -166,7 +165,7 @@ class Ssh:
 
     def place(self, bundle: Path) -> str:
         digest = files.sha256(bundle / "manifest.json")
-        listed = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["files"]
+        listed = strict_json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["files"]
         names = {name: bundle / name for name in (*listed, "manifest.json", "manifest.sha256")}
         return self._put("bundles", digest, names)
 

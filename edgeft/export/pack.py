@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 from .. import backends as runtime
 from .._version import __version__
 from ..bundle import reader as bundle
-from ..core import files
+from ..core import files, leftovers
 from ..core.progress import phase
 from ..core.verdict import Verdict
 from ..measure.fingerprint import fingerprint
@@ -34,12 +35,15 @@ from .samples import compressed, samples_file
 
 @contextlib.contextmanager
 def staging(final: Path) -> Iterator[Path]:
-    """A folder beside `final` that is gone afterwards, unless it has been renamed."""
+    """A folder beside `final` that is gone afterwards, unless it has been renamed. Those that killed processes left are
+    removed."""
     folder = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
+    leftovers.sweep(final.parent, re.escape(final.name))
     with files.no_empty_folder(final.parent), files.system_errors(final):
         try:
             folder.mkdir(parents=True)
-            yield folder
+            with leftovers.alone_in(folder):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -56,7 +60,7 @@ def pack(
     """
     folder = converted.staging
     _write_files(run, converted, evidence)
-    bundle.write(folder, _manifest(run, converted, compiled))
+    bundle.write(folder, {**_manifest(run, converted, compiled), **_measured(run, converted, evidence)})
 
     name = converted.target.name
     with phase(f"{name}: verifying in a fresh process (files, parity, integer weights, latency)"):
@@ -92,9 +96,8 @@ def _gates(
 def _write_files(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence) -> None:
     """The files beside the artifacts that the manifest lists."""
     folder, reference = converted.staging, converted.reference
-    content = samples_file(
-        reference.samples, evidence.quantized, reference.outputs, run.dataset, converted.graph_samples
-    )
+    answers = {"output": evidence.quantized, "graph": reference.outputs, "baseline": evidence.float}
+    content = samples_file(reference.samples, answers, run.dataset, converted.graph_samples)
     files.write_bytes(folder / bundle.SAMPLES, content)
     if converted.tail is not None:
         files.write_bytes(folder / START, compressed(converted.tail.start))
@@ -142,6 +145,14 @@ def _manifest(run: QuantizedRun, converted: ConvertedTarget, compiled: CompiledT
     return manifest
 
 
+def _measured(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence) -> dict[str, Any]:
+    """What a later verification compares with: the metrics on the test split, and how many samples are carried."""
+    before, after = (run.task.score(outputs, run.test.targets) for outputs in (evidence.float, evidence.quantized))
+    figures = {"metric": run.task.metric.name, "float": before, "quantized": after, "n": len(run.test)}
+    measured: dict[str, Any] = clean({"figures": figures, "samples": {"n": len(converted.reference.samples.positions)}})
+    return measured
+
+
 def _provenance(run: QuantizedRun, converted: ConvertedTarget, version: str) -> dict[str, Any]:
     plugins = environment.plugin_packages(run.recipe)
 
@@ -153,6 +164,7 @@ def _provenance(run: QuantizedRun, converted: ConvertedTarget, version: str) -> 
         "run": {k: run.summary.get(k) for k in ("float", "ptq", "quantized", "n", "seed", "metric")},
         "versions": environment.versions(run.recipe, [runtime.get(converted.target.backend)]),
         **({"plugins": plugins} if plugins else {}),
+        **({"leak": run.summary["leak"]} if run.summary.get("leak") else {}),
         "fingerprint": fingerprint(threads=1, runtime={"name": converted.target.backend, "version": version}),
     }
 

@@ -33,6 +33,7 @@ from ..verify.agreement import agreement
 from ..verify.closed_loop import beside_return
 from ..verify.compatibility import compatibility
 from ..verify.integer import integer
+from ..verify.leak import beside_leak
 from ..verify.parity import parity
 from ..verify.scales import activation_scales
 from . import tail_proof
@@ -207,8 +208,9 @@ def gates(
     stored = [tensor for path in converted.artifact_paths for tensor in machine.integer_weights(path)]
     trained = {weight.name: (weight.data, weight.scale) for weight in converted.scheme.weights}
     pair = (evidence.float, evidence.quantized)
+    judged = beside_return(accuracy(run.task, *pair, run.test.targets, run.dataset.labels, limits), limits)
     return [
-        beside_return(accuracy(run.task, *pair, run.test.targets, run.dataset.labels, limits), limits),
+        beside_leak(judged, run.summary.get("leak"), allowed=run.recipe.data.allow_leak),
         agreement(run.task, *pair, limits),
         *_parity(run, converted, evidence),
         *(converted.tail.verdicts if converted.tail else ()),

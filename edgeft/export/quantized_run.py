@@ -18,6 +18,7 @@ from .. import data
 from ..config import recipe, target
 from ..config.recipe import Recipe
 from ..config.target import Target
+from ..core import strict_json
 from ..core.errors import RunError, UsageError
 from ..learning import Learning
 from ..quantize.lower import IntegerWeight
@@ -153,7 +154,7 @@ def _summary(folder: Path) -> dict[str, Any]:
         raise RunError(
             "is not a finished run", where=str(folder), remedy=f"edgeft tune --resume {shlex.quote(str(folder))}"
         )
-    return dict(json.loads(path.read_text()))
+    return dict(strict_json.loads(path.read_text()))
 
 
 def _overridden(trained: Recipe, overrides: Sequence[str]) -> Recipe:
@@ -227,7 +228,7 @@ def _state_file(scheme: str) -> str:
 
 def _history(folder: Path) -> tuple[dict[str, Any], ...]:
     path = folder / "metrics.jsonl"
-    return tuple(json.loads(line) for line in path.read_text().splitlines()) if path.is_file() else ()
+    return tuple(strict_json.loads(line) for line in path.read_text().splitlines()) if path.is_file() else ()
 
 
 def _load_state(module: nn.Module, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,14 +51,14 @@ def carried_samples(task: Any, spec: dict[str, Any], split: data.Split) -> Carri
 
 def samples_file(
     carried: CarriedSamples,
-    outputs: Arrays,
-    graph_outputs: Arrays,
+    answers: Mapping[str, Arrays],
     dataset: data.Dataset,
     of_graphs: Iterable[GraphSamples] = (),
 ) -> bytes:
-    """samples.npz: raw inputs as a user has them, tensors after preprocessing, outputs of artifact and graph.
+    """samples.npz: raw inputs as a user has them, tensors after preprocessing, and `answers`.
 
-    `outputs` and `graph_outputs` are those of the whole test split (N, ...); `of_graphs` of a model of several graphs.
+    Those are the outputs of the whole test split (N, ...) by what computed them: the artifact ("output"), the quantized
+    graph in torch ("graph"), the float baseline ("baseline"). `of_graphs` are rows of a model of several graphs.
     """
     split, positions = dataset.split("test"), list(carried.positions)
     arrays: dict[str, np.ndarray] = {}
@@ -71,8 +71,8 @@ def samples_file(
         arrays["target_names"] = np.array([dataset.labels[int(t)] for t in split.targets[positions]])
 
     arrays |= {f"input/{name}": values for name, values in carried.inputs.items()}
-    arrays |= {f"output/{name}": values[positions] for name, values in outputs.items()}
-    arrays |= {f"graph/{name}": values[positions] for name, values in graph_outputs.items()}
+    for kind, outputs in answers.items():
+        arrays |= {f"{kind}/{name}": values[positions] for name, values in outputs.items()}
     for number, rows in enumerate(of_graphs):  # the first graph takes what preprocessing makes of the samples
         arrays |= rows.members(ROWS if number else len(positions))
 

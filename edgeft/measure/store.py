@@ -26,7 +26,7 @@ from typing import Any
 
 from ..bundle import reader as bundles
 from ..bundle.reader import Bundle
-from ..core import files
+from ..core import files, leftovers, strict_json
 from ..core.errors import BundleError, InvalidInput
 
 SCHEMA = "1.0"
@@ -68,11 +68,14 @@ def accept(root: Path, bundle: Bundle, fingerprint: Mapping[str, Any], note: Map
     """
     name = digest(bundle)
     place = root / "objects" / name
+    leftovers.sweep(root / "objects", "[0-9a-f]{12}")
+    leftovers.sweep(root / "accepted" / host_id(fingerprint), ".*")
     if not place.exists():
         staging = root / "objects" / f".{name[:12]}.{secrets.token_hex(4)}.tmp"
-        with files.system_errors(place):
+        with files.system_errors(place), contextlib.ExitStack() as stack:
             try:
-                staging.parent.mkdir(parents=True, exist_ok=True)
+                staging.mkdir(parents=True)
+                stack.enter_context(leftovers.alone_in(staging))
                 # only what the manifest lists: a state that was learned on a device is not part of the artifact
                 for file in (*bundle.manifest["files"], "manifest.json", "manifest.sha256"):
                     target = staging / file
@@ -144,7 +147,7 @@ def _opened(root: Path, pointer: Path, *, cross: bool) -> Accepted:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = strict_json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BundleError(
             f"cannot be read ({error})", where=str(path), remedy="remove it, and --accept again"
@@ -206,7 +209,7 @@ def history(root: Path) -> list[dict[str, Any]]:
     entries = []
     for line in text.splitlines():
         with contextlib.suppress(ValueError):
-            entry = json.loads(line)
+            entry = strict_json.loads(line)
             if isinstance(entry, dict):
                 entries.append(entry)
 

@@ -6,13 +6,13 @@ Neither the package `transformers` nor a download is involved: `bert.py` has the
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..core import strict_json
 from ..core.errors import ModelError, RecipeError, nearest
 from ..inputs import text
 from . import weights
@@ -100,7 +100,7 @@ def _folder(named: str) -> Path:
 def _config(path: Path, args: Mapping[str, Any]) -> Config:
     """config.json with `args` in place, checked; raises `ModelError` naming the key."""
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = strict_json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(table, dict):
             raise ValueError("it is not an object")
     except (OSError, ValueError, RecursionError) as error:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..bundle.reader import Bundle
-from ..core import files, npz
+from ..core import files, npz, strict_json
 from ..core.errors import BundleError, SystemFailure, UsageError
 from .plan import Plan
 
@@ -70,18 +70,18 @@ def read(path: Path, bundle: Bundle, plan: Plan) -> State:
 
     Raises `BundleError` where it is damaged or of another bundle, `SystemFailure` where it may not be read.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return State(path)
 
     try:
-        arrays = npz.read(path, limit=_MOST_BYTES)
+        arrays = npz.read(path, limit=_MOST_BYTES, follow=False)
     except OSError as error:
         raise SystemFailure(f"could not read: {error.strerror or error}", where=str(path)) from error
     except BundleError as error:
         raise _damaged(path, error.message) from error
 
     try:
-        journal = json.loads(bytes(arrays["journal"]).decode())
+        journal = strict_json.loads(bytes(arrays["journal"]).decode())
         owner, entries = journal["bundle"], list(journal["versions"])
         if journal["schema"] != SCHEMA:
             raise _damaged(path, f"has the schema {journal['schema']!r}, this edgeft reads {SCHEMA}")
@@ -178,7 +178,7 @@ def writing(path: Path) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = files.open_lock(lock)
     except OSError as error:
         raise SystemFailure(
             f"could not write: {error.strerror or error}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from .. import tasks
 from ..bundle import reader as bundles
 from ..bundle.reader import Bundle
+from ..core import strict_json
 from ..core.errors import BundleError, EdgeftError, RunError
 from . import html, trend
 
@@ -90,7 +90,7 @@ def history(path: Path) -> list[dict[str, Any]]:
     rows = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
-            row = json.loads(line)
+            row = strict_json.loads(line)
         except ValueError:
             continue
         if isinstance(row, dict):
@@ -137,7 +137,7 @@ def _label(opened: Bundle, stored: dict[str, np.ndarray], number: int) -> str:
 
 def _object(path: Path, error: type[BundleError] | type[RunError]) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = strict_json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as missing:
         raise error(f"has no {path.name}", where=str(path.parent), remedy="export it again") from missing
     except (OSError, ValueError, RecursionError) as broken:

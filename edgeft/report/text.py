@@ -174,6 +174,7 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
     how = f" ({words.line(policy)})" if policy != "full" else ""
     lines.append(f"{learned} of {total} parameters updated{how}; {took}, peak {peak}")
 
+    lines += [f"warning: {words.line(text)}" for text in summary.get("leaks") or ()]
     if folder:
         lines.append(f"run: {words.line(folder)}")
 

@@ -383,7 +383,8 @@ def slowdown(result: Mapping[str, Any]) -> str:
     estimate, spread = finite(result.get("estimate_pct")), pair(result.get("ci99_pct"))
     if estimate is None:
         middle = figure(result.get("p50_ms"), "ms")
-        return f"Median {middle} of {plain(result.get('samples'))} runs ({line(result.get('clock') or 'wall')} clock)."
+        text = f"Median {middle} of {plain(result.get('samples'))} runs ({line(result.get('clock') or 'wall')} clock)."
+        return f"{text} Nothing was judged, since there is no baseline to compare with."
 
     direction = "slower" if estimate > 0 else "faster"
     text = f"{abs(estimate):.2f} % {direction}"

@@ -18,7 +18,7 @@ from .. import data
 from ..config import recipe
 from ..config.recipe import Recipe
 from ..config.scheme import Scheme
-from ..core import files
+from ..core import files, strict_json
 from ..core.errors import DataError
 from ..core.progress import phase
 from ..quantize.parts import CapturedParts, QuantizedParts
@@ -205,7 +205,7 @@ class _Run:
         path, planned = self.out / PLAN, None
         if self.s.policy == "auto":
             if resume and path.exists():
-                stored = json.loads(path.read_text())
+                stored = strict_json.loads(path.read_text())
                 update_plan = sparse.plan(self.module, stored["biases"], stored["weights"], exact=True)
                 planned = auto.Planned(update_plan, stored)
             else:
@@ -373,5 +373,14 @@ class _Run:
             "labels": list(self.s.dataset.labels),
             "preprocess": self.s.spec,
             "data": data.fingerprint(self.s.dataset),
+            **_leak(self.s.findings),
             "versions": environment.versions(self.s.recipe),
         }
+
+
+def _leak(findings: data.Findings | None) -> dict[str, Any]:
+    """summary.json's `leak` and `leaks`; nothing where test samples are in no other split."""
+    if findings is None or not (findings.leaks or findings.in_training[0]):
+        return {}
+    identical, n = findings.in_training
+    return {"leak": {"identical": identical, "n": n}, "leaks": list(findings.leaks)}

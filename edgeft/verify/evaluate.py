@@ -23,6 +23,7 @@ class Evaluated:
 
     Of a personalized bundle `quantized_outputs` are those of the model in use, and `exported_outputs` those of the
     artifact as it was exported (None where nothing was learned); `labels` then hold the classes that were added.
+    `same_data`: the data are those that the bundle was exported with.
     """
 
     float_outputs: dict[str, np.ndarray]
@@ -31,6 +32,7 @@ class Evaluated:
     notes: tuple[str, ...]
     labels: tuple[str, ...] = ()
     exported_outputs: dict[str, np.ndarray] | None = None
+    same_data: bool = False
 
 
 def evaluate(
@@ -55,15 +57,16 @@ def evaluate(
     sessions = [bundle.session(threads=threads, baseline=True), bundle.session(threads=threads)]
     feeds = preprocessed(bundle.task, bundle.preprocess, split, title=f"{split.name} samples")
     before, after = outputs_of(sessions, feeds)
+    same_data = datasets.fingerprint(dataset) == bundle.manifest.get("provenance", {}).get("data")
     absent = [label for label in labels if label not in dataset.labels]
     notes += [*dataset.notes, *([f"no samples of {', '.join(absent)}"] if absent else [])]
     if personal is None:
-        return Evaluated(before, after, targets, tuple(notes), labels)
+        return Evaluated(before, after, targets, tuple(notes), labels, same_data=same_data)
 
     (in_use,) = outputs_of([personal.session], preprocessed(bundle.task, personal.preprocess, split))
     before, after = (_widened(outputs, in_use, len(bundle.labels)) for outputs in (before, after))
     notes.append(f"version {personal.version} of what was learned here was judged")
-    return Evaluated(before, in_use, targets, tuple(notes), labels, after)
+    return Evaluated(before, in_use, targets, tuple(notes), labels, after, same_data)
 
 
 def _widened(outputs: dict[str, np.ndarray], like: dict[str, np.ndarray], known: int) -> dict[str, np.ndarray]:

@@ -31,13 +31,17 @@ from ..personalize.run import check as personal_state
 from . import compiler_gate, evaluate, not_repeated
 from .accuracy import accuracy
 from .agreement import agreement
+from .carried import baseline_outputs, own_runner, stored_count
 from .closed_loop import OPEN_LOOP, beside_return, closed_loop
 from .compatibility import compatibility, on_target
 from .document import report
 from .integer import int8_share
 from .latency import budget, latency
+from .leak import beside_leak, sentence
 from .other_figures import other_figures
 from .parity import output_steps, parity, preprocessing, samples_parity
+from .recorded_figures import recorded_figures, same_figures
+from .recorded_gates import as_in_recipe, recorded_gates
 from .size import size
 from .stored import in_integers, sizes, stored
 from .stored import share as share_of
@@ -80,6 +84,7 @@ def run(
     opened = bundle if isinstance(bundle, Bundle) else bundles.open(bundle)
     threads = threads or int(opened.manifest["runtime"]["threads"])
     gates = recorded_gates(opened.manifest)
+    earlier = not_repeated.read(opened.path) if earlier is None else earlier
     machine = fingerprint(threads=threads, runtime={"name": opened.backend, "version": opened.runtime.version()})
     profile = _profile(opened.target)
     speaks = where != "emulated" and profile is not None and on_target(profile, opened.backend)
@@ -91,8 +96,14 @@ def run(
     with phase("checking the artifact on its samples"):
         shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
         share = share_of(opened, shares, samples)
-        sample_gates = _samples(opened, session, samples, machine)
-        gate_results = [_labels(opened, samples), *sample_gates, *stored(opened, graphs, samples, gates)]
+        gate_results = [
+            *as_in_recipe(opened.manifest),
+            stored_count(opened, samples),
+            own_runner(opened),
+            _labels(opened, samples),
+            *_samples(opened, session, samples, machine),
+            *stored(opened, graphs, samples, gates),
+        ]
         gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if in_integers(opened) else []
         verdicts, table = _compatible(profile, opened, shares, gates, ask_compiler and where == "host")
     gate_results += verdicts
@@ -110,10 +121,10 @@ def run(
     if data is not None:
         say("accuracy")
         with phase("judging on the data"):
-            verdicts, figures = _on_data(opened, Path(data), threads, most, gates, state)
+            verdicts, figures = _on_data(opened, Path(data), threads, most, gates, state, earlier)
         gate_results += verdicts
         extra |= figures
-    gate_results += not_repeated.carried(not_repeated.read(opened.path) if earlier is None else earlier, gate_results)
+    gate_results += not_repeated.carried(earlier, gate_results)
     return _document(opened, gates=gate_results, comparison=comparison, where=where, fingerprint=machine, **extra)
 
 
@@ -140,15 +151,25 @@ def _about_speed(opened: Bundle, extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
     """What a report has beside gates: warnings, the operations in integers, layers that the recipe leaves in float."""
-    warnings = [*opened.warnings, *([SATURATES] if opened.exact else [])]
+    leak = sentence(_leak(opened), allowed=_leak_allowed(opened))
+    warnings = [*([leak] if leak else []), *([SATURATES] if opened.exact else [])]
     if opened.task.action is not None and not recorded_gates(opened.manifest).environment:
         warnings.append(OPEN_LOOP)
     extra: dict[str, Any] = {"warnings": warnings, "format": scheme.format_of(opened.scheme), "int8_share": None}
     if in_integers(opened):
         extra |= {"int8": dataclasses.asdict(share), "int8_share": share.share if share.macs else None}
     extra["metric_record"] = opened.task.metric.as_dict()
-    float_layers = list(recorded(opened.manifest, "quantize").get("keep_float") or ())
+    patterns = recorded(opened.manifest, "quantize").get("keep_float")
+    float_layers = [str(pattern) for pattern in patterns] if isinstance(patterns, list) else []
     return extra | ({"keep_float": float_layers} if float_layers else {})
+
+
+def _leak(opened: Bundle) -> Any:
+    return opened.manifest["provenance"].get("leak")
+
+
+def _leak_allowed(opened: Bundle) -> bool:
+    return recorded(opened.manifest, "data").get("allow_leak") is True
 
 
 def _closed_loop(opened: Bundle, session: Session, gates: Gates, threads: int, say: Say) -> list[Verdict]:
@@ -165,31 +186,35 @@ def _closed_loop(opened: Bundle, session: Session, gates: Gates, threads: int, s
 
 
 def _on_data(
-    opened: Bundle, data: Path, threads: int, most: int | None, gates: Gates, state: Path | str | None
+    opened: Bundle,
+    data: Path,
+    threads: int,
+    most: int | None,
+    gates: Gates,
+    state: Path | str | None,
+    earlier: Sequence[Mapping[str, Any]],
 ) -> tuple[list[Verdict], dict[str, Any]]:
     """The gates that need data, and what the report has of it; of a personalized bundle the model in use is judged, and
     the exported one stands beside it."""
     judged = evaluate.evaluate(opened, data, threads, most, state)
     pair = (judged.float_outputs, judged.quantized_outputs)
+    verdict = beside_return(accuracy(opened.task, *pair, judged.targets, judged.labels, gates), gates)
     verdicts = [
-        beside_return(accuracy(opened.task, *pair, judged.targets, judged.labels, gates), gates),
+        beside_leak(verdict, _leak(opened), allowed=_leak_allowed(opened)) if judged.same_data else verdict,
         agreement(opened.task, *pair, gates),
     ]
+    after = judged.quantized_outputs if judged.exported_outputs is None else judged.exported_outputs
+    figures = recorded_figures(opened.manifest, earlier)
+    pair_now = (judged.float_outputs, after)
+    verdicts += same_figures(opened.task, figures, pair_now, judged.targets, same_data=judged.same_data)
     if judged.exported_outputs is not None:
         exported = (judged.float_outputs, judged.exported_outputs)
         verdict = accuracy(opened.task, *exported, judged.targets, judged.labels, gates)
         metric = f"{verdict.metric} as exported"
         verdicts.append(dataclasses.replace(verdict, metric=metric, verdict=ADVISORY, required=False))
-    figures = dict(other_figures(opened.task, *pair, judged.targets, judged.labels))
-    figures["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
-    return verdicts, figures
-
-
-def recorded_gates(manifest: Mapping[str, Any]) -> Gates:
-    """The gates that the bundle was exported under (`gates`, else `provenance.recipe.gates`), else the defaults."""
-    table = manifest.get("gates") or recorded(manifest, "gates")
-    known = {field.name for field in dataclasses.fields(Gates)}
-    return Gates(**{key: value for key, value in table.items() if key in known})
+    contents = dict(other_figures(opened.task, *pair, judged.targets, judged.labels))
+    contents["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
+    return verdicts, contents
 
 
 def _profile(name: str) -> Target | None:
@@ -242,7 +267,9 @@ def _samples(
         verdicts.append(
             parity(opened.task, stored["graph"], outputs, output_steps(tensors, stored["graph"], activations), reach)
         )
-    return verdicts
+    before = _named(samples, "baseline")
+    steps = output_steps(tensors, before, activations) if before else {}
+    return verdicts + baseline_outputs(opened, before, stored["input"], steps)
 
 
 def _samples_of_graphs(

@@ -44,7 +44,7 @@ def refused(path: Path, *words: str) -> BundleError:
 def test_what_is_written_opens_and_runs(tmp_path: Path, backend: str) -> None:
     opened = bundle.open(tiny_bundle.build(tmp_path, backend))
     assert opened.labels == tuple(tiny_bundle.LABELS)
-    assert (opened.task.name, opened.target, opened.backend, opened.warnings) == ("classify", "host", backend, ())
+    assert (opened.task.name, opened.target, opened.backend) == ("classify", "host", backend)
     samples = opened.samples()
     for baseline in (False, True):
         outputs = opened.session(baseline=baseline).run({"x": samples["input/x"]})
@@ -59,7 +59,7 @@ def test_every_file_is_listed_but_reports(path: Path, table: dict) -> None:
     assert (path / "run.py").read_bytes() == bundle.runner_of(table)
     (path / "report.json").write_text("{}")
     (path / "report.html").write_text("<p>")
-    assert bundle.open(path).warnings == ()
+    assert bundle.open(path).manifest == table
 
 
 def test_sha256sum_reads_the_digest_file(path: Path) -> None:
@@ -81,10 +81,26 @@ def test_an_unknown_graph_is_answered_with_the_nearest(path: Path) -> None:
         bundle.open(path).graph("mian")
 
 
-def test_a_file_that_nobody_listed_is_a_warning(path: Path) -> None:
-    (path / "engine.plan").write_bytes(b"built on the board")
-    (warning,) = bundle.open(path).warnings
-    assert "engine.plan" in warning
+@pytest.mark.parametrize("name", ["engine.plan", "numpy.py", ".hidden", "personalize/extra", "baseline/model.data"])
+def test_a_file_that_nobody_listed_is_refused(path: Path, name: str) -> None:
+    (path / name).parent.mkdir(exist_ok=True)
+    (path / name).write_bytes(b"built on the board")
+    refused(path, repr(name), "not in the manifest")
+
+
+def test_what_edgeft_writes_later_is_no_stranger(path: Path) -> None:
+    for name in ("state.npz", ".state.npz.lock", "state.html", ".report.json.0123abcd.tmp"):
+        (path / name).write_bytes(b"")
+    bundle.open(path)
+
+
+def test_an_engine_that_the_bundles_script_builds_is_no_stranger(tmp_path: Path) -> None:
+    path = tiny_bundle.build(tmp_path, "onnxruntime", target="jetson-orin-nano")
+    for name in ("model.engine", "model.engine.log", "model.engine.tensorrt"):
+        (path / name).write_bytes(b"")
+    bundle.open(path)
+    (path / "other.engine").write_bytes(b"")
+    refused(path, "'other.engine'")
 
 
 def test_write_refuses_a_link(tmp_path: Path) -> None:
@@ -299,25 +315,55 @@ def test_an_xml_whose_weights_are_not_listed(tmp_path: Path) -> None:
     refused(path, "model.bin")
 
 
-@pytest.mark.parametrize("location", ["weights.data", "../weights.data"])
-def test_onnx_weights_that_nobody_hashed(tmp_path: Path, location: str) -> None:
+@pytest.mark.parametrize(
+    ("location", "listed", "words"),
+    [
+        ("weights.data", True, ""),
+        ("weights.data", False, "'weights.data'"),
+        ("../weights.data", False, "points outside"),
+        ("report.html", False, "does not list"),
+        ("run.py", True, "no file of weights"),
+        ("samples.npz", True, "no file of weights"),
+        ("baseline/model.onnx", True, "no file of weights"),
+    ],
+)
+def test_onnx_weights_come_from_listed_files_of_weights(
+    tmp_path: Path, location: str, listed: bool, words: str
+) -> None:
     path = tiny_bundle.build(tmp_path, "onnxruntime")
     import onnx
 
     model = onnx.load(path / "model.onnx")
     weight = model.graph.initializer[0]
-    (path / location).write_bytes(weight.raw_data)
-    onnx.external_data_helper.set_external_data(weight, location)
+    content = (path / location).read_bytes() if (path / location).is_file() else b""
+    (path / location).write_bytes(content + weight.raw_data)
+    onnx.external_data_helper.set_external_data(weight, location, offset=len(content), length=len(weight.raw_data))
     weight.ClearField("raw_data")
     (path / "model.onnx").write_bytes(model.SerializeToString())
     table = json.loads((path / "manifest.json").read_text())
-    table["files"]["model.onnx"] = {
-        "sha256": files.sha256(path / "model.onnx"),
-        "bytes": (path / "model.onnx").stat().st_size,
-    }
+    for name in ("model.onnx", *([location] if listed else [])):
+        table["files"][name] = {"sha256": files.sha256(path / name), "bytes": (path / name).stat().st_size}
     tiny_bundle.forge(path, table)
-    with pytest.raises(BundleError):
+    if words:
+        refused(path, words)
+    else:
         bundle.open(path).session()
+
+
+@pytest.mark.parametrize(
+    ("backend", "options"),
+    [
+        ("onnxruntime", {"inter_op_num_threads": 10**18}),
+        ("onnxruntime", {"inter_op_num_threads": -1}),
+        ("openvino", {"NUM_STREAMS": "99999999"}),
+        ("openvino", {"NUM_STREAMS": ["1"]}),
+    ],
+    ids=str,
+)
+def test_options_beyond_any_machine_are_refused(tmp_path: Path, backend: str, options: dict[str, Any]) -> None:
+    opened = bundle.open(tiny_bundle.build(tmp_path, backend))
+    with pytest.raises(BundleError, match=next(iter(options))):
+        opened.session(options=options)
 
 
 def test_a_recorded_option_cannot_reach_what_a_runtime_does_not_offer(path: Path, table: dict) -> None:

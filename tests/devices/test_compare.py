@@ -74,7 +74,7 @@ def test_accept_then_compare(once: Path, thrice: Path, tmp_path: Path, capfd: py
 
 def test_a_machine_is_never_asked_for_less_than_its_own_spread(once: Path, tmp_path: Path):
     found = edgeft.bench(once, calibrate=True, baselines=tmp_path, seconds=12)
-    assert found["verdict"] == "pass" and 0 < found["spread"] < 1 and len(found["pairs_pct"]) >= 3
+    assert found["verdict"] == "advisory" and 0 < found["spread"] < 1 and len(found["pairs_pct"]) >= 3
     here = bundles.open(once)
     kept = store.spread(tmp_path, found["fingerprint"], "onnxruntime", 1)
     assert kept == found["spread"]

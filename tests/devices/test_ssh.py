@@ -77,7 +77,7 @@ def test_verify_bench_and_the_bundle_is_carried_once(
     before = kept[0].stat().st_mtime_ns
 
     alone = edgeft.bench(bundle, device=board, seconds=0.2)
-    assert alone["where"] == "device" and alone["p50_ms"] > 0 and alone["verdict"] == "pass"
+    assert alone["where"] == "device" and alone["p50_ms"] > 0 and alone["verdict"] == "advisory"
     assert kept[0].stat().st_mtime_ns == before
     assert not list((server.root / "bundles").glob(".*")), "nothing half-sent stays"
 

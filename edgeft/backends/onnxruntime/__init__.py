@@ -20,6 +20,7 @@ BACKEND = Backend(
             runs_as_itself=False,
             compiler="trtexec",
             scripts="edgeft.backends.onnxruntime.tensorrt:scripts",
+            built=(".engine", ".engine.log", ".engine.tensorrt", ".engine.tmp"),
             formats=("int8", "fp16"),
         ),
     ),

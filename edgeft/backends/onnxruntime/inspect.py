@@ -20,7 +20,7 @@ from .integer_share import share, work_of_nodes
 from .integer_weights import activation_grids, integer_weights
 from .session import open_session
 
-__all__ = ["activation_grids", "emitted", "flow", "integer_share", "integer_weights", "operations"]
+__all__ = ["activation_grids", "emitted", "external_files", "flow", "integer_share", "integer_weights", "operations"]
 #: nodes that convert between real values and integers
 _CONVERT = ("QuantizeLinear", "DequantizeLinear")
 
@@ -34,6 +34,11 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
         session.run(feeds)
         events = json.loads(Path(session.handle.end_profiling()).read_text())
         return share(events, wire.read(Path(folder) / "optimized.onnx"))
+
+
+def external_files(path: Path) -> list[str]:
+    """The names of the files that hold tensors of the model, as it names them."""
+    return wire.external_files(wire.read(existing(path)))
 
 
 def emitted(path: Path) -> dict[str, Any]:

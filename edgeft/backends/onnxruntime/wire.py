@@ -154,7 +154,8 @@ def read(path: Path | str) -> OnnxModel:
         raise _broken(path, "is not an ONNX file: it holds no graph or no opset")
 
     model = OnnxModel(path, ir_version, opsets, graph, tuple(others))
-    _check_external(model)
+    for tensor in _external_tensors(model):
+        _location(path, tensor)
     return model
 
 
@@ -382,12 +383,15 @@ def _external(path: Path, tensor: OnnxTensor, size: int) -> bytes:
         return handle.read(length)
 
 
-def _check_external(model: OnnxModel) -> None:
+def external_files(model: OnnxModel) -> list[str]:
+    """The names of the files that hold tensors of the model, as it names them."""
+    return sorted({(tensor.external or {}).get("location", "") for tensor in _external_tensors(model)})
+
+
+def _external_tensors(model: OnnxModel) -> Iterator[OnnxTensor]:
     for graph in model.graphs():
         tensors = list(graph.initializers.values())
         for node in graph.nodes:
             for value in node.attributes.values():
                 tensors += [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, OnnxTensor)]
-        for tensor in tensors:
-            if tensor.external is not None:
-                _location(model.path, tensor)
+        yield from (tensor for tensor in tensors if tensor.external is not None)

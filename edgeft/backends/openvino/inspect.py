@@ -14,6 +14,7 @@ from .. import Grid, IntegerShare, WeightTensor
 from ..base_session import existing, reason
 from ..flow import Flow
 from ..onnxruntime import integer_weights as _onnx_weights
+from ..onnxruntime import wire as _wire
 from . import graph
 from .ir import layers
 from .session import OPTIONS, compile_model, read_model, tensor_of
@@ -78,6 +79,11 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
 def _share(path: Path, model: Any, threads: int, options: Mapping[str, Any]) -> IntegerShare:
     compiled = compile_model(path, model.clone(), threads, {**OPTIONS, **options})
     return graph.share(compiled.get_runtime_model(), model)
+
+
+def external_files(path: Path) -> list[str]:
+    """The names of the files that hold tensors of an `.onnx` model, as it names them."""
+    return _wire.external_files(_wire.read(existing(path)))
 
 
 def emitted(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config import recipe
+from ...core import strict_json
 from ...core.errors import DataError
 from .. import recognize
 from ..annotations import Entry, Finder, Shape, opened
@@ -104,7 +105,7 @@ def _split_of(stem: str, parts: bool) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
+        table: dict[str, Any] = strict_json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(f"is not JSON: {error.msg}", where=f"{path}:{error.lineno}") from error
     except (OSError, UnicodeDecodeError, RecursionError) as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config import recipe
+from ...core import strict_json
 from ...core.errors import DataError
 from ..annotations import Entry, Finder, Kinds, Shape, around, json_of, numbers_of, opened, text_of
 from ..boxes import Wrong
@@ -80,7 +81,7 @@ def _of_csv(file: Path) -> Regions:
     for number, row in enumerate(rows, 2):
         try:
             shape, attributes = (
-                _table(json.loads(row[key] or "{}")) for key in ("region_shape_attributes", "region_attributes")
+                _table(strict_json.loads(row[key] or "{}")) for key in ("region_shape_attributes", "region_attributes")
             )
         except json.JSONDecodeError as error:
             raise DataError(f"a field is not JSON: {error.msg}", where=f"{file}: row {number}") from error

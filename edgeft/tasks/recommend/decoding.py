@@ -14,13 +14,13 @@ offered}; both lists may be left out.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...core import strict_json
 from ...core.errors import BundleError, DataError, nearest
 from ...core.metric import Metric
 
@@ -103,7 +103,7 @@ def read(path: str, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _asked(path: Path) -> dict[str, Any]:
     try:
-        asked = json.loads(path.read_text(encoding="utf-8"))
+        asked = strict_json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"is not readable as JSON ({error})", where=str(path)) from error
 
