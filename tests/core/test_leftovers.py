@@ -33,8 +33,8 @@ def holder(tmp_path: Path):
 
     yield hold
     for process in started:
-        process.kill()
-        process.wait()
+        with process:  # closes its pipes
+            process.kill()
 
 
 def test_the_second_writer_is_told_and_the_lock_ends_with_the_process(tmp_path, holder):

@@ -49,10 +49,10 @@ def test_a_fail_stays_a_fail():
 @pytest.mark.parametrize("shared", [0, 1, 12])
 def test_test_samples_in_the_training_split_are_counted_and_said(tmp_path, shared):
     rng = np.random.default_rng(0)
-    train, test = (rng.integers(0, 256, (n, 8, 8, 3), np.uint8) for n in (24, 12))
+    train, val, test = (rng.integers(0, 256, (n, 8, 8, 3), np.uint8) for n in (24, 12, 12))
     test[:shared] = train[:shared]
     arrays: dict[str, Any] = {"labels": np.array(["a", "b"])}
-    for name, images in (("train", train), ("val", test[::-1] // 2), ("test", test)):
+    for name, images in (("train", train), ("val", val), ("test", test)):
         arrays |= {f"{name}_images": images, f"{name}_labels": np.arange(len(images)) % 2}
     np.savez(tmp_path / "data.npz", **arrays)
     findings = datasets.examine(datasets.open(Data(format="npz", path=str(tmp_path / "data.npz"))))

@@ -23,6 +23,11 @@ _MOST_DIMS = 32
 INTEGERS = {3: "uint8", 7: "int16", 9: "int8"}
 #: and those of narrow floats, which have no scale
 FLOATS = {1: "float16"}
+#: bytes of a value by the type of a tensor; of types that are not listed (text, 4-bit integers) the size is not known
+_WIDTHS = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 8, 11: 16, 12: 8, 15: 4, 16: 2}
+_SPARSITY = 6
+#: bytes that one tensor, and all that are computed together, may take: an interpreter would ask the system for more
+_MOST_BYTES, _MOST_IN_ALL = 1 << 30, 4 << 30
 _FLOAT32, _CUSTOM = 0, BUILTIN.index("CUSTOM")
 
 
@@ -170,6 +175,9 @@ def _model(model: Table) -> TfliteModel:
     for name, number in codes:
         versions[name] = max(number, versions.get(name, 0))
 
+    needed = sum(prod(tensor.shape) * _WIDTHS.get(tensor.type, 0) for tensor in tensors if tensor.data is None)
+    if needed > _MOST_IN_ALL:
+        raise ValueError(f"its tensors ask for {needed} bytes")
     if any(not -1 <= k < len(tensors) for operator in operators for k in (*operator.inputs, *operator.outputs)):
         raise ValueError("an op names a tensor that does not exist")
     if any(not 0 <= k < len(tensors) for k in (*main[1], *main[2])):
@@ -207,9 +215,10 @@ def _tensor(tensor: Table, data: memoryview | None) -> TfliteTensor:
     if len(shape) > _MOST_DIMS or any(d < 0 for d in shape):
         raise ValueError(f"the tensor {name!r} has an impossible shape")
 
-    dtype = INTEGERS.get(kind, FLOATS.get(kind))
-    weights = (*numeric.STORED_WEIGHTS, *numeric.STORED_FLOATS)
-    if data is not None and dtype in weights and len(data) != prod(shape) * np.dtype(dtype).itemsize:
+    size = prod(shape) * _WIDTHS.get(kind, 0)
+    if size > _MOST_BYTES:
+        raise ValueError(f"the tensor {name!r} asks for {size} bytes")
+    if data is not None and kind in _WIDTHS and tensor.table(_SPARSITY) is None and len(data) != size:
         raise ValueError(f"the constant {name!r} holds {len(data)} bytes for the shape {shape}")
 
     quantization = tensor.table(4)
