@@ -17,7 +17,8 @@ from ..core.metric import finite
 from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, Verdict
 from ..measure import stats
 from ..tasks import Task
-from .accuracy import BOOTSTRAP_NEEDS, Outputs, resampled
+from .accuracy import Outputs, resampled
+from .sample_size import BOOTSTRAP_NEEDS
 
 #: both were measured at export, so that each may be off by its own noise: a bound that pairs of the same data meet
 CONFIDENCE = 0.99

@@ -14,9 +14,15 @@ from edgeft.core.errors import UsageError
 from edgeft.core.leftovers import OLD, alone_in, sweep
 
 pytestmark = [pytest.mark.board, pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")]
-_HOLD = (
-    "from edgeft.core.leftovers import alone_in; import sys\nwith alone_in(__import__('pathlib').Path(sys.argv[1])):\n"
-)
+_HOLD = """
+import sys
+from pathlib import Path
+from edgeft.core.leftovers import alone_in
+
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
