@@ -69,6 +69,9 @@ def pack(
         report = merge(alone, _gates(run, converted, evidence, compiled, alone))
         report |= {"compiler": clean(compiled.report())} if compiled else {}
         report |= other_figures(run.task, evidence.float, evidence.quantized, run.test.targets, run.dataset.labels)
+        if run.summary.get("baselines"):
+            chance = {run.summary["chance_is"]: run.summary["chance"]}
+            report["baselines"] = chance | run.summary["baselines"]
         errors, history = list(converted.reference.layer_errors), list(run.history)
         samples = sample_rows(run.task, run.spec, evidence, converted.reference.samples.positions, run.dataset)
         report["details"] = {"layer_error": errors, "history": history, "worst": in_words(samples)}

@@ -215,7 +215,7 @@ def gates(
         *_parity(run, converted, evidence),
         *(converted.tail.verdicts if converted.tail else ()),
         integer(trained, stored),
-        *([_scales(converted, name) for name in converted.graphs] if converted.scheme.graphs.scheme.is_integer else ()),
+        *[_scales(converted, name) for name in _with_grids(converted)],
         *[_compatibility(run, converted, name, alone, compilations.get(name)) for name in converted.graphs],
     ]
 
@@ -238,6 +238,12 @@ def _parity(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence) -
         verdict = parity(judge, expected, outputs, steps, converted.reference.reach[name], metric=metric)
         verdicts.append(_of_graph(name, verdict))
     return verdicts
+
+
+def _with_grids(converted: ConvertedTarget) -> list[str]:
+    """The graphs whose activations are quantized: those of a scheme of integers, unless they have tables alone."""
+    graphs = converted.scheme.graphs
+    return [name for name in converted.graphs if graphs.scheme.is_integer and not graphs.graphs[name].only_tables]
 
 
 def _scales(converted: ConvertedTarget, name: str) -> Verdict:

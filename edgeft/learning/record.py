@@ -55,6 +55,11 @@ class Learning:
 
     #: the model has one output, (samples, `outputs`, ...): it is chosen by `model.output` and its size is checked
     one_output: bool = False
+    #: (module, dataset, say): sets what is computed from the training data before the first step, in a module that
+    #: begins at random; raises `DataError`. None = nothing is
+    initialize: Callable[[nn.Module, Any, Callable[[str], None]], None] | None = None
+    #: dataset -> {name: the metric on the test split} of simple methods that the model is compared with
+    baselines: Callable[[Any], dict[str, float]] | None = None
     #: (dataset, kind of `train.class_weights`) -> float32 (classes,), or None for "none"; None = targets are no classes
     class_weights: Callable[[Any, str], torch.Tensor | None] | None = None
     #: (split, spec, batch size) -> batches of inputs for calibration; None = those that preprocessing

@@ -19,7 +19,7 @@ from .nets.lraspp import LRASPP
 from .nets.mlp import MLP
 from .nets.mobilenet import MobileNetV2
 from .nets.quartznet import QuartzNet
-from .nets.recommend import NeuMF, TwoTower
+from .nets.recommend import EASE, NeuMF, TwoTower
 from .nets.resnet import ResNet8, ResNet18, ResNet20
 from .nets.seq2seq import Seq2Seq
 from .nets.unet import UNet
@@ -56,6 +56,7 @@ NETS = {
     "yolo_mobilenet_v2": Net(YoloMobileNetV2, "head", (320, 320)),
     "yolo_plain": Net(YoloPlain, "head", (320, 320)),
     "autoencoder": Net(Autoencoder, "head", (640,), channels=1, takes_size=True),
+    "ease": Net(EASE, "head", ()),
     "neumf": Net(NeuMF, "head", ()),
     "two_tower": Net(TwoTower, "head", ()),
     "seq2seq": Net(Seq2Seq, "decoder.head", ()),

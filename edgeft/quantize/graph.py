@@ -15,7 +15,7 @@ from ..config.target import GraphSummary
 from ..core.errors import ModelError
 from ..graph.captured import Captured
 from ..graph.from_torch import capture_float
-from ..graph.nodes import attribute
+from ..graph.nodes import aten, attribute
 from . import channels
 from .annotate import Annotation, Site, annotate
 from .fakequant import ActivationFakeQuant, WeightFakeQuant, weight_fake_quant
@@ -42,6 +42,13 @@ class QuantizedGraph:
 
     def activations(self) -> dict[str, ActivationFakeQuant]:
         return {n: m for n, m in self.module.named_modules() if isinstance(m, ActivationFakeQuant)}
+
+    @property
+    def only_tables(self) -> bool:
+        """Whether every quantized weight is looked up: such a graph has no activation to quantize."""
+        nodes = [node for node in self.module.graph.nodes if node.op == "call_module"]
+        weights = [node for node in nodes if isinstance(getattr(self.module, str(node.target)), WeightFakeQuant)]
+        return all(user.target is aten.embedding.default for node in weights for user in node.users)
 
     def weights(self) -> dict[str, WeightFakeQuant]:
         """By the weight's own name."""
@@ -95,7 +102,7 @@ def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -
     """
     module = copy.deepcopy(captured.module)
     plan = annotate(module.graph, scheme, keep_float)
-    if all(site.is_table for site in plan.weights):
+    if not plan.weights:
         raise ModelError(
             "no layer of this model has weights that can be quantized",
             remedy="look at keep_float, and at `edgeft targets show` for the op classes of the scheme",

@@ -91,6 +91,7 @@ def tune(
         files.write_text(out / "recipe.toml", recipe.dumps(recipe_))
         session.keep_learned(learned)
     try:
+        run.initialize()
         run.choose(resume)
         if not resume and accelerator.num_processes == 1:
             run.say_expected_time()
@@ -199,6 +200,11 @@ class _Run:
         if self.accelerator.is_main_process:
             state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
             files.write_bytes(self.out / name, save(state))  # whose own writer hides what the system said
+
+    def initialize(self) -> None:
+        """What the task computes from the training data where the model begins at random."""
+        if self.s.learning.initialize is not None and not self.s.pretrained:
+            self.s.learning.initialize(self.module, self.s.dataset, self.say)
 
     def choose(self, resume: bool) -> None:
         """The trainable parameters of a plan: a new one, that of the recipe, or that of the resumed run."""
@@ -360,6 +366,7 @@ class _Run:
             "n": len(test),
             "chance": float(self.s.task.chance(test.targets)),
             "chance_is": metric.chance,
+            "baselines": self.s.learning.baselines(self.s.dataset) if self.s.learning.baselines else {},
             "policy": self.s.policy,
             **({"plan": self.planned} if self.planned else {}),
             "adapted_layers": self.adapted,

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from interactions_data import write_ratings
+from scipy import sparse
 
 from edgeft import data, tasks
 from edgeft.config import recipe
 from edgeft.core.errors import DataError, RecipeError
-from edgeft.models.nets.recommend import NeuMF, TwoTower
+from edgeft.models.nets.recommend import EASE, NeuMF, TwoTower
+from edgeft.tasks.recommend import item_knn, linear_autoencoder
 from edgeft.tasks.recommend import learning as recommend
 
 
@@ -23,6 +25,68 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> data.Dataset:
 
 def spec(made: data.Dataset) -> dict[str, object]:
     return tasks.get("recommend").configure(recipe.Data(), {}, made.facts, print)
+
+
+def textbook(x: np.ndarray, penalty: float) -> np.ndarray:
+    """XB as Steck (2019) writes it."""
+    inverse = np.linalg.inv(x.T @ x + penalty * np.eye(x.shape[1]))
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return x @ weights
+
+
+@pytest.mark.parametrize("shape", [(12, 30), (30, 12)], ids=["few users", "few items"])
+def test_the_autoencoder_is_that_of_the_paper(shape: tuple[int, int]) -> None:
+    x = (np.random.default_rng(0).random(shape) < 0.3).astype(float)
+    scores = linear_autoencoder.scores(sparse.csr_matrix(x), 3.0)
+    expected = textbook(x, 3.0)
+    np.testing.assert_allclose(scores.times(np.eye(shape[1])), expected, atol=1e-10)
+    np.testing.assert_allclose(scores.transposed_times(np.eye(shape[0])), expected.T, atol=1e-10)
+
+    users, items = linear_autoencoder.tables(scores, 12)
+    np.testing.assert_allclose(users @ items.T, expected, atol=1e-8)
+    users, items = linear_autoencoder.tables(scores, 4)
+    left, values, right = np.linalg.svd(expected)
+    best = (left[:, :4] * values[:4]) @ right[:4]
+    np.testing.assert_allclose(users @ items.T, best, atol=1e-6, err_msg="the best approximation of that rank")
+
+
+def test_of_too_many_items_those_with_most_interactions_are_solved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_autoencoder, "MOST_INVERTED", 10)
+    x = (np.random.default_rng(0).random((30, 14)) < np.linspace(0.1, 0.6, 14)).astype(float)
+    solved = np.sort(np.argsort(-x.sum(axis=0), kind="stable")[:10])
+    scores = linear_autoencoder.scores(sparse.csr_matrix(x), 3.0).times(np.eye(14))
+    np.testing.assert_allclose(scores[:, solved], textbook(x[:, solved], 3.0), atol=1e-10)
+    assert not np.delete(scores, solved, axis=1).any()
+
+
+def test_the_embeddings_of_ease_are_solved_with_the_penalty_that_validates_best(made: data.Dataset) -> None:
+    lines: list[str] = []
+    module = EASE(1, users=60, items=80, factors=8)
+    recommend.initialize(module, made, lines.append)
+    tried = {float(line.split()[-1]): float(line.split()[2]) for line in lines}
+    assert len(tried) >= 3 and recommend.FIRST_PENALTY in tried
+    outputs = {"scores": recommend.predict(module, made.split("val"), spec(made))}
+    task = tasks.get("recommend")
+    assert task.score(outputs, made.split("val").targets) == pytest.approx(max(tried.values()) / 100, abs=1e-4)
+    outputs = {"scores": recommend.predict(module, made.split("test"), spec(made))}
+    assert task.score(outputs, made.split("test").targets) > 0.8 > 0.4 > task.chance(made.split("test").targets)
+
+    lines.clear()
+    recommend.initialize(EASE(1, users=60, items=80, factors=8, penalty=50.0), made, lines.append)
+    assert len(lines) == 1 and lines[0].endswith("penalty of 50")
+
+    trained = NeuMF(1, users=60, items=80)
+    before = {name: value.clone() for name, value in trained.state_dict().items()}
+    recommend.initialize(trained, made, lines.append)
+    assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
+
+
+def test_the_item_knn_by_hand_and_as_a_baseline(made: data.Dataset) -> None:
+    x = sparse.csr_matrix(np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 1, 0]], float))
+    scores = item_knn.scores(item_knn.normalized(x), np.array([0, 1]), np.array([2, 3]))
+    np.testing.assert_allclose(scores, [0.5 + 0.5, 0], atol=1e-12)
+    assert 0.8 < recommend.baselines(made)["item-kNN"] <= 1, "kinds of users are easy to tell"
 
 
 def test_the_loss_by_hand() -> None:

@@ -1,6 +1,7 @@
 """Networks that score items for a user: a user (N,) and candidates (N, C), both numbers, -> scores (N, C).
 
 `NeuMF`, neural matrix factorization (He et al. 2017): a product of embeddings beside a perceptron of others.
+`EASE` (Steck 2019): a linear autoencoder of what a user took, as a product of embeddings that is solved, not trained.
 `TwoTower` (Covington et al. 2016; Yi et al. 2019): a perceptron each for user and item, scored by their dot product.
 
 No shape but the batch is computed with, so one captured graph takes any number of candidates.
@@ -69,6 +70,39 @@ class NeuMF(nn.Module):
         product = self.dropout(self.gmf_user(user)).unsqueeze(1) * self.gmf_item(items)
         pair = self.from_user(self.dropout(self.mlp_user(user))).unsqueeze(1) + self.from_item(self.mlp_item(items))
         return self.head(torch.cat([product, self.mlp(torch.relu(pair))], dim=-1)).squeeze(-1)
+
+
+class EASE(nn.Module):
+    """The product of an embedding of `factors` numbers each for user and item, summed by a linear head.
+
+    Its embeddings are those of the best approximation of that rank to "Embarrassingly Shallow Autoencoders for Sparse
+    Data" (Steck, WWW 2019), which the task computes from the training data (`solve` takes them). `penalty` is the
+    weight of the squared norm of the item-item matrix; 0 = the task chooses it on the validation split.
+    """
+
+    def __init__(self, n_classes: int, users: int, items: int, factors: int = 64, penalty: float = 0.0) -> None:
+        super().__init__()
+        _one_score(n_classes)
+
+        if factors < 1 or penalty < 0:
+            raise ValueError(f"factors is {factors} and penalty {penalty}, expected a width and no negative weight")
+
+        self.factors, self.penalty = min(factors, users, items), float(penalty)
+        self.user, self.item = _embedding(users, self.factors), _embedding(items, self.factors)
+        self.head = nn.Linear(self.factors, 1)
+        nn.init.ones_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    @torch.no_grad()
+    def solve(self, users: torch.Tensor, items: torch.Tensor) -> None:
+        """Take embeddings of users (U, factors) and items (I, factors), whose products are the scores."""
+        self.user.weight.copy_(users)
+        self.item.weight.copy_(items)
+        nn.init.ones_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, user: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        return self.head(self.user(user).unsqueeze(1) * self.item(items)).squeeze(-1)
 
 
 class TwoTower(nn.Module):
