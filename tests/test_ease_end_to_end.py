@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from shapes_run import failed, gate
 import edgeft
 from edgeft.api import read_recipe
 from edgeft.config import starting_recipes
+from edgeft.predict import predict
 
 for _package in ("torch", "onnxruntime", "onnxscript", "openvino", "litert_torch"):
     pytest.importorskip(_package, reason=f"{_package} is not installed")
@@ -51,3 +54,27 @@ def test_each_runtime_keeps_the_ranking_with_tables_of_int8(ease, name) -> None:
     assert gate(report, "integer", "int8_weights_share")["n"] == 2, "the tables of users and items"
     manifest = json.loads((Path(report["path"]) / "manifest.json").read_text())
     assert manifest["scheme"]["embeddings"] == "int8"
+
+
+def runner(path: str, *inputs: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, f"{path}/run.py", *inputs], capture_output=True, text=True, timeout=300)
+
+
+@ALL
+def test_what_a_user_has_is_recommended_only_where_it_is_asked_for(ease, name) -> None:
+    ratings, _, reports = ease
+    path = reports[name]["path"]
+    has = {line.split(",")[1] for line in ratings.read_text().splitlines() if line.startswith("u3,")}
+    new, every, some = predict(path, ["u3", "u3:*", "u3:i3,i7"], top=80)
+    assert len(new["top"]) == 80 - len(has) and not {row["item"] for row in new["top"]} & has
+    assert len(every["top"]) == 80 and {row["item"] for row in some["top"]} == {"i3", "i7"}
+
+    if name == "host":
+        answer = runner(path, "u3", "u3:*", "u3:i3,i7")
+        assert answer.returncode == 0, answer.stderr
+        for line, result in zip(answer.stdout.splitlines(), (new, every, some)):
+            shown = [part.split(" (")[0] for part in line.partition(": ")[2].split("; ")]
+            assert shown == [row["label"] for row in result["top"][:5]]
+        check, unknown = runner(path), runner(path, "nobody")
+        assert check.returncode == 0 and "preprocessing: largest difference 0: ok" in check.stdout, check.stdout
+        assert unknown.returncode == 3 and "knows no user 'nobody'" in unknown.stderr

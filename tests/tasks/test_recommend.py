@@ -152,6 +152,35 @@ def test_what_may_not_be_asked(tmp_path, asked, message) -> None:
         recommend.read(asked, SPEC)
 
 
+def test_what_a_user_has_is_offered_where_it_is_asked_for(tmp_path) -> None:
+    path = tmp_path / "histories.json"
+    path.write_text(json.dumps({"items": [[0, 4], list(range(30))]}))
+    spec = {**SPEC, "files": {"histories": str(path)}}
+    (tmp_path / "again.json").write_text(json.dumps({"user": "ann", "again": True}))
+    (tmp_path / "new.json").write_text(json.dumps({"user": "ann", "without": ["i1"]}))
+
+    def offered(asked: str) -> list[str]:
+        return recommend.read(asked, spec)["items"].tolist()
+
+    assert offered("ann") == [item for item in ITEMS if item not in ("i0", "i4")]
+    assert offered("ann:*") == offered(str(tmp_path / "again.json")) == ITEMS
+    assert offered("ann:i4,i5") == ["i4", "i5"], "what is named is ranked"
+    assert offered(str(tmp_path / "new.json")) == [item for item in ITEMS if item not in ("i0", "i1", "i4")]
+    assert offered("7:8") == ITEMS, "of a user whom the file does not have, nothing is known"
+    with pytest.raises(DataError, match="no item is left") as caught:
+        offered("bob")
+    assert "bob:*" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{", '{"items": 3}', '{"items": [[99]]}', '{"items": [["i1"]]}', '{"items": [3]}']
+)
+def test_a_file_of_histories_that_is_none_is_refused(tmp_path, content) -> None:
+    (tmp_path / "histories.json").write_text(content)
+    with pytest.raises(BundleError):
+        recommend.read("ann", {**SPEC, "files": {"histories": str(tmp_path / "histories.json")}})
+
+
 def test_an_unknown_id_names_a_few_known_ones_and_not_the_whole_catalogue() -> None:
     spec = SPEC | {"users": [f"user{k}" for k in range(5000)]}
     with pytest.raises(DataError) as caught:

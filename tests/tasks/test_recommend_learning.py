@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import builds
 import numpy as np
 import pytest
@@ -80,6 +82,14 @@ def test_the_embeddings_of_ease_are_solved_with_the_penalty_that_validates_best(
     before = {name: value.clone() for name, value in trained.state_dict().items()}
     recommend.initialize(trained, made, lines.append)
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
+
+
+def test_bundles_hold_what_users_have_unless_the_recipe_says_no(made: data.Dataset) -> None:
+    learn = tasks.get("recommend").learn
+    lists = json.loads(learn(recipe.Data(), made)["histories"])["items"]
+    assert [len(row) for row in lists] == [14] * 60, "what is held out too"
+    assert lists[5] == sorted(made.split("train").pool.histories.all(5).tolist())
+    assert learn(recipe.Data(options={"histories": False}), made) == {}
 
 
 def test_the_item_knn_by_hand_and_as_a_baseline(made: data.Dataset) -> None:

@@ -11,11 +11,12 @@ file.
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...config import recipe
+from ...config import data_keys, recipe
 from ...core.errors import DataError
 from .. import recognize
 from ..delimited import Lines, fields_of, opened, parted, unpacked_name
@@ -43,6 +44,15 @@ _SUFFIXES = (".csv", ".tsv", ".dat", ".data", ".inter", ".parquet", *JSON_SUFFIX
 MAX_BAD = 0.05
 #: of so few candidates nearly all would be among the first ten
 FEWEST_CANDIDATES = 21
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of [data] that ratings have beside the common ones."""
+
+    histories: bool = data_keys.option(
+        True, "whether bundles hold what every user has, so that it is not recommended again"
+    )
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -222,4 +232,5 @@ FORMAT = Format(
     open=open,
     keys=("path", "split_seed", "columns", "min_interactions", "delimiter", "encoding", "quoting", "header"),
     recognize=recognize.ratings,
+    options=Keys,
 )

@@ -1,7 +1,7 @@
 """The task recommend."""
 
 from ..record import Task
-from . import decoding, sample
+from . import decoding, histories, sample
 
 TASK = Task(
     name="recommend",
@@ -29,5 +29,7 @@ TASK = Task(
     formats=("ratings",),
     learning_module="edgeft.tasks.recommend.learning",
     template="edgeft.tasks.recommend:template.toml",
+    learn=histories.learn,
+    run_part="edgeft.tasks.recommend:run_part.py",
     step_loss="ranking",
 )

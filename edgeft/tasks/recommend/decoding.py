@@ -7,8 +7,9 @@ among the ten highest scores (hit ratio, He et al. 2017), by the protocol of `da
 2020). Of equal scores the earlier candidate ranks first; candidates stand in a drawn order, so this favours none.
 
 A raw sample is {"user": id, "items": ids}, the graph's inputs are their numbers. `edgeft predict` takes a user's id
-(then all items are ranked), "user:item,item" (these), or a .json file {"user", "items" and "without": items not to be
-offered}; both lists may be left out.
+(then all items are ranked that the user does not have), "user:*" (all items), "user:item,item" (these), or a .json
+file {"user", "items", "without": items not to be offered, "again": whether items that the user has are}; all but
+"user" may be left out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from ...core import strict_json
 from ...core.errors import BundleError, DataError, nearest
 from ...core.metric import Metric
+from . import histories
 
 NAME = "recommend"
 METRIC = Metric("HR@10", "fraction", max_drop=0.005, chance="popularity")
@@ -76,7 +78,7 @@ def _known(name: str, table: Mapping[str, int], what: str) -> int:
 
 
 def read(path: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A raw sample from "user", "user:item,item" or a .json file; raises `DataError` naming an unknown id."""
+    """A raw sample from "user", "user:*", "user:item,item" or a .json file; raises `DataError` naming an unknown id."""
     users, items = _ids(spec, "users"), _ids(spec, "items")
     asked: dict[str, Any]
     if path in users:
@@ -85,18 +87,24 @@ def read(path: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         asked = _asked(Path(path))
     elif ":" in path:
         user, _, listed = path.partition(":")
-        asked = {"user": user.strip(), "items": [item.strip() for item in listed.split(",")]}
+        every = listed.strip() == "*" and "*" not in items
+        asked = {"user": user.strip(), "again": True} if every else {"user": user.strip()}
+        asked |= {} if every else {"items": [item.strip() for item in listed.split(",")]}
     else:
         asked = {"user": path}
 
-    _known(asked["user"], users, "user")
+    number = _known(asked["user"], users, "user")
     without = {item for item in asked.get("without", ()) if _known(item, items, "item") >= 0}
+    if not asked.get("items") and not asked.get("again"):
+        names = list(items)
+        without |= {names[k] for k in histories.of(spec, number, len(names))}
     offered = [item for item in asked.get("items") or items if item not in without]
     for item in offered:
         _known(item, items, "item")
 
     if not offered:
-        raise DataError("no item is left to be ranked", where=path[:80])
+        remedy = f"name items, or ask for those that the user has too: {asked['user']}:*"
+        raise DataError("no item is left to be ranked", where=path[:80], remedy=remedy)
 
     return {"user": asked["user"], "items": np.array(offered)}
 
@@ -111,9 +119,14 @@ def _asked(path: Path) -> dict[str, Any]:
         raise DataError('is not a JSON object with "user", its id as text', where=str(path))
 
     for key in asked:
-        if key not in ("user", "items", "without"):
-            raise DataError(f"has the unknown key {key!r}", where=str(path), remedy=nearest(key, ("items", "without")))
-        if key != "user" and not (isinstance(asked[key], list) and all(isinstance(v, str) for v in asked[key])):
+        if key not in ("user", "items", "without", "again"):
+            remedy = nearest(key, ("items", "without", "again"))
+            raise DataError(f"has the unknown key {key!r}", where=str(path), remedy=remedy)
+        if key == "again" and not isinstance(asked[key], bool):
+            raise DataError("'again' is neither true nor false", where=str(path))
+        if key not in ("user", "again") and not (
+            isinstance(asked[key], list) and all(isinstance(v, str) for v in asked[key])
+        ):
             raise DataError(f"{key!r} is not a list of ids as text", where=str(path))
 
     return asked

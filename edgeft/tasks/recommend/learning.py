@@ -54,7 +54,7 @@ def initialize(module: nn.Module, dataset: Any, say: Callable[[str], None]) -> N
 
     rows, val = _rows(dataset.split("train")), dataset.split("val")
     x = linear_autoencoder.interactions(rows.histories)
-    factors, fixed = int(module.factors), float(module.penalty)  # type: ignore[arg-type]
+    factors, fixed = int(module.factors), float(module.penalty)
     numbers = [rows.numbers(int(i)) for i in val.indices]
     users, items = np.array([user for user, _ in numbers]), np.stack([row for _, row in numbers])
 
