@@ -64,7 +64,9 @@ def _card(title: str, introduction: str, samples: Sequence[Mapping[str, Any]], n
         note += " What was found is framed in colour, what is truly there in dashed white."
 
     figures = (_figure(sample, number_format) for sample in samples)
-    return page.card(title, el("div", *figures, cls="samples wider" if wide else "samples"), note=introduction + note)
+    needs_room = wide or all(sample.get("image") is None for sample in samples)
+    grid = el("div", *figures, cls="samples wider" if needs_room else "samples")
+    return page.card(title, grid, note=introduction + note)
 
 
 def _figure(sample: Mapping[str, Any], number_format: str) -> ET.Element:

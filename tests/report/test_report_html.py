@@ -248,3 +248,10 @@ def test_the_printed_form_is_light_and_cuts_nothing_off() -> None:
     assert source.index("prefers-color-scheme:dark") < source.index("@media print"), "the later rule counts"
     for rule in ("--bg:#f6f7f9", "overflow:visible", "break-inside:avoid", "details-content"):
         assert rule in printed
+
+
+def test_samples_that_are_words_have_wider_cards() -> None:
+    samples = values.extras()["samples"]
+    for chosen, is_wide in ((samples, False), (samples[2:], True)):
+        source = html.render(values.report(), values.manifest(), None, {**values.extras(), "samples": chosen})
+        assert ('class="samples wider"' in source) is is_wide
