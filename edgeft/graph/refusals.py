@@ -50,12 +50,15 @@ def refuse(graph: fx.Graph, module: nn.Module, example: Sequence[torch.Tensor]) 
 
     `graph` is that of `module`, which is run on `example` to find the line.
     """
+    of_inputs: set[fx.Node] = set()  # what is computed from the model's inputs; the rest is weights
     for node in graph.nodes:
+        if node.op == "placeholder" or not of_inputs.isdisjoint(node.all_input_nodes):
+            of_inputs.add(node)
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
             continue
         if _is_random(node):
             _refuse_random(node, module, example)
-        if node.target is aten.batch_norm.default and node.args[5]:
+        if node.target is aten.batch_norm.default and node.args[5] and node in of_inputs:
             raise ModelError(
                 "a BatchNorm without running statistics normalizes by the batch that it is given, and an artifact gets "
                 "samples one by one",

@@ -42,12 +42,22 @@ class Standardized(nn.Conv2d):
         return F.conv2d(x, w, self.bias, self.stride, self.padding)
 
 
+class ScaledByNorm(nn.Conv2d):
+    """timm's: the norm of a batch whose samples are the weights."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = self.weight.reshape(1, self.out_channels, -1)
+        weight = F.batch_norm(rows, None, None, training=True, momentum=0.0).reshape_as(self.weight)
+        return F.conv2d(x, weight, self.bias)
+
+
 COMPUTED: dict[str, Callable[[], nn.Module]] = {
     "weight_norm": lambda: parametrizations.weight_norm(nn.Conv2d(3, 8, 3)),
     "weight_norm of old": lambda: old_weight_norm(nn.Conv2d(3, 8, 3)),
     "spectral_norm": lambda: parametrizations.spectral_norm(nn.Conv2d(3, 8, 3)),
     "spectral_norm of old": lambda: torch.nn.utils.spectral_norm(nn.Conv2d(3, 8, 3)),
     "standardized": lambda: Standardized(3, 8, 3),
+    "standardized by a norm": lambda: ScaledByNorm(3, 8, 3),
 }
 
 
