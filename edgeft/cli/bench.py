@@ -35,7 +35,7 @@ from .frame import command as _command
     metavar="PCT",
     help="Largest slowdown that passes.  [default: 2, or the spread of this machine]",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: as exported]")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.1),

@@ -33,7 +33,7 @@ from .frame import command as _command
     help="Seed of the batches and of the held-out samples.",
 )
 @click.option("--device", help="Train and store the result on this device: ssh://[user@]host[:port].")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: as exported]")
 def command(
     console: Console,
     bundle: Path,

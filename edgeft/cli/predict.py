@@ -13,7 +13,7 @@ from .frame import command as _command
 @_command("predict", examples="edgeft predict bundles/rpi5 photo.png other.jpg")
 @click.argument("bundle", type=PATH)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: as exported]")
 @click.option("--out", type=PATH, help="New folder for the overlay and the mask of a segmentation.")
 @click.option(
     "--state", type=click.Path(path_type=Path), help="State file of a personalization.  [default: state.npz in BUNDLE]"

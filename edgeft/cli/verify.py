@@ -24,7 +24,7 @@ from .frame import command as _command
     type=PATH,
     help="Labelled data in the recipe's format (its test split, else all of it); adds accuracy and agreement.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: as exported]")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: as exported]")
 @click.option(
     "--state", type=click.Path(path_type=Path), help="State file of a personalization.  [default: state.npz in BUNDLE]"
 )

@@ -29,11 +29,13 @@ __all__ = ["DASH", "change", "figure", "finite", "interval", "pair", "plain", "s
 READING_ORDER = (UNVERIFIED, FAIL, INCONCLUSIVE, PASS, ADVISORY)
 #: keys of a bench result that are times, in the order people read them.
 PERCENTILES = ("min_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 
 def clean(value: Any) -> str:
-    """`value` as text without control characters, safe in XML and on a terminal; None is nothing."""
+    """`value` as text without control characters and marks of direction, safe in XML and on a terminal."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", "" if value is None else str(value))
 
 
@@ -385,7 +387,6 @@ def slowdown(result: Mapping[str, Any]) -> str:
         middle = figure(result.get("p50_ms"), "ms")
         text = f"Median {middle} of {plain(result.get('samples'))} runs ({line(result.get('clock') or 'wall')} clock)."
         return f"{text} Nothing was judged, since there is no baseline to compare with."
-
     direction = "slower" if estimate > 0 else "faster"
     text = f"{abs(estimate):.2f} % {direction}"
     if spread is not None:

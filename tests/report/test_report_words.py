@@ -128,3 +128,8 @@ def test_the_verdict_in_a_sentence(verdict: str | None, gates: list[tuple[str, s
 def test_a_gate_that_decides_nothing_is_not_what_failed() -> None:
     gates = [values.gate("accuracy", "fail"), values.gate("size", "fail", required=False)]
     assert words.sentence({"verdict": "fail", "gates": gates}) == "Failed: accuracy."
+
+
+def test_marks_of_direction_do_not_reach_a_terminal_or_a_page():
+    marks = "\u202e\u202a\u2066\u2069\u200e\u200f\u061c"
+    assert words.line(f"safe{marks}gpj.exe") == "safe" + "\ufffd" * len(marks) + "gpj.exe"
