@@ -25,10 +25,11 @@ import numpy as np
 BOARDS = {"vela": "imx93", "rknn": "rk3588", "qnn": "rb3-gen2"}
 LEAST = 0.95
 INTRODUCTION = (
-    "Quantized after training in int8, settled random weights, written as each board's profile says. *MACs*, *ops*: "
-    "share on the accelerator. *simulated*: share of {n} inputs on which the compiled model, in the vendor's simulator, "
-    "has the same largest outputs as the artifact in its runtime, and the largest difference of an output in steps of "
-    "its grid; Vela has no simulator. *cycles* are the vendor's estimate."
+    "Small networks: a few blocks of each published architecture at 64 pixels, and those of the tasks. Quantized after "
+    "training in int8, settled random weights, written as each board's profile says; what is not in the table was not "
+    "measured yet. *MACs*, *ops*: share on the accelerator. *simulated*: share of the inputs on which the compiled "
+    "model, in the vendor's simulator, has the same largest outputs as the artifact in its runtime, and the largest "
+    "difference of an output in steps of its grid; Vela has no simulator. *cycles* are the vendor's estimate."
 )
 
 
@@ -43,19 +44,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
 
     stored = common.RESULTS / "compilers.json"
-    record: dict[str, Any] = json.loads(stored.read_text()) if stored.is_file() else {"rows": {}}
-    record["machine"] = common.machine()
+    host, record = common.machine(), read(stored)
     for name in options.nets:
         missing = [
             compiler for compiler in options.compilers if options.fresh or f"{name} | {compiler}" not in record["rows"]
         ]
-        for compiler, row in measured(name, missing, options.samples).items():
+        rows = measured(name, missing, options.samples)
+        record = {**read(stored), "machine": host}  # another process may have added rows
+        for compiler, row in rows.items():
             record["rows"][f"{name} | {compiler}"] = row
             print(name, compiler, json.dumps(row), flush=True)
         stored.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
-    common.publish("compilers", page(record, list(NETS), options.samples), record)
+    common.publish("compilers", page(record, list(NETS)), record)
     return 0
+
+
+def read(stored: Path) -> dict[str, Any]:
+    """What results/compilers.json holds, no rows where there is none."""
+    return json.loads(stored.read_text()) if stored.is_file() else {"rows": {}}
 
 
 def measured(name: str, compilers: Sequence[str], samples: int) -> dict[str, dict[str, Any]]:
@@ -115,9 +122,12 @@ def compiled(graph: Any, profile: Any, environment: Any, values: np.ndarray) -> 
         request = ExportRequest(lowered, *border, kind="quantized", weight_dtypes=graph.weight_dtypes())
         path = folder / backend.part("exporter").export(request, folder).file
         made = compilation.compiled(environment, profile, path, folder / "compiled")
+        reasons: dict[str, str] = {}
+        for operation in made.fallback:
+            reasons.setdefault(operation.op, f"{operation.op}: {operation.why}".removesuffix(": "))
         row = {
             **made.as_dict(),
-            "left": [f"{operation.op}: {operation.why}".strip(": ") for operation in made.fallback],
+            "left": list(reasons.values()),
             "operations": made.operations,
             "macs": made.macs,
         }
@@ -156,7 +166,7 @@ def compared(
     return {"agreement": float(np.mean(alike)), "most_steps": round(most, 1), "n": count}
 
 
-def page(record: dict[str, Any], names: Sequence[str], samples: int) -> str:
+def page(record: dict[str, Any], names: Sequence[str]) -> str:
     """The section: one line a network and compiler, what was refused and why, and the goal."""
     rows = record["rows"]
     lines, refused = [], []
@@ -166,9 +176,9 @@ def page(record: dict[str, Any], names: Sequence[str], samples: int) -> str:
             if row is None:
                 continue
             if row.get("refusal"):
-                refused.append(f"- {name}, {compiler}: {row['refusal']}")
+                refused.append(f"- {name}, {compiler}: `{row['refusal']}`")
             elif row.get("left"):
-                reasons = "; ".join(dict.fromkeys(row["left"]))
+                reasons = "; ".join(f"`{reason}`" for reason in row["left"])
                 refused.append(f"- {name}, {compiler}, on the CPU: {reasons}")
             lines.append(_line(name, compiler, row))
 
@@ -177,7 +187,7 @@ def page(record: dict[str, Any], names: Sequence[str], samples: int) -> str:
     versions = {compiler: row["version"] for key, row in rows.items() for compiler in [key.split(" | ")[1]]}
     parts = [
         "## Compilers of vendors",
-        INTRODUCTION.format(n=samples),
+        INTRODUCTION,
         f"Architectures with at least {LEAST:.0%} of the multiply-accumulates on the accelerator: "
         + ", ".join(filter(None, counts))
         + ".",
@@ -202,7 +212,7 @@ def _line(name: str, compiler: str, row: dict[str, Any]) -> tuple[str, ...]:
         return (name, compiler, "refused", "", "", "", "")
 
     simulated = row.get("simulated") or {}
-    agreement = "" if simulated.get("agreement") is None else f"{simulated['agreement']:.1%}"
+    agreement = "" if simulated.get("agreement") is None else f"{simulated['agreement']:.1%} of {simulated['n']}"
     cycles = row.get("estimate", {}).get("cycles")
     return (
         name,

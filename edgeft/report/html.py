@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.metric import Metric
-from . import figures, page, planned, searched, sections, shown_samples, words
+from . import compiled, figures, page, planned, searched, sections, shown_samples, words
 from .page import el
 
 #: extras that report.json may hold itself.
@@ -108,6 +108,7 @@ def bundle_part(
         shown_samples.listed(extras.get("worst"), head["format"]),
         sections.layers(extras),
         sections.integer(head, extras, runtime),
+        compiled.card(report, head["metric_record"]),
         searched.card(runtime),
         planned.card(words.table(run_summary).get("plan"), head["metric_record"]),
         sections.training(extras.get("history"), head["metric"]),

@@ -56,3 +56,21 @@ def test_qnn_refuses_an_op_on_stored_integers(vendor: Vendor, tmp_path: Path):
     assert verdict.verdict == "fail" and not made.accepted
     assert "Pad at 'border': backendValidateOpConfig fails with error 3110" in verdict.why
     assert not (tmp_path / "compiled").exists()
+
+
+def test_rknn_leaves_an_op_that_it_does_not_have_and_dies_of_a_wrong_axis(vendor: Vendor, tmp_path: Path):
+    environment, profile = vendor("rknn"), target.load("rk3588")
+    folders = [tmp_path / "det", tmp_path / "axis"]
+    made = []
+    for folder in folders:
+        folder.mkdir()
+        path = sabotage_models.write(folder / "model.onnx", folder.name)
+        made.append(compilation.compiled(environment, profile, path, folder / "compiled"))
+
+    left, died = made
+    assert [(operation.op, operation.node, operation.why) for operation in left.fallback] == [
+        ("Det", "det", "the CPU runs Det")
+    ]
+    verdict = judged(profile, died)
+    assert verdict.verdict == "fail" and "RKNN-Toolkit2 was ended by signal SIGABRT" in verdict.why
+    assert not (tmp_path / "axis" / "compiled").exists()

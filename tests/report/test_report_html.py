@@ -255,3 +255,23 @@ def test_samples_that_are_words_have_wider_cards() -> None:
     for chosen, is_wide in ((samples, False), (samples[2:], True)):
         source = html.render(values.report(), values.manifest(), None, {**values.extras(), "samples": chosen})
         assert ('class="samples wider"' in source) is is_wide
+
+
+def test_the_card_of_the_compiler_says_what_stays_on_the_cpu_and_what_the_simulator_found():
+    table = {
+        "name": "rknn",
+        "version": "2.5.0",
+        "accepted": True,
+        "coverage_ops": 0.9,
+        "coverage_macs": 0.97,
+        "fallback": ["Reshape (2)"],
+        "estimate": {"cycles": 1200.0, "dram_bytes": 4096.0},
+        "simulated": {"metric": 0.9125, "drop": 0.0125, "ci95": [0.0, 0.02], "n": 120},
+    }
+    shown = read(html.render(values.report() | {"compiler": table}, values.manifest(), values.summary(), {})).words
+    for part in ("rknn 2.5.0", "97.00 % of the MACs", "on the CPU: Reshape (2)", "1,200 cycles", "120 samples", "91.2"):
+        assert part in shown, part
+
+    refused = {"name": "qnn", "version": "2.7.0", "accepted": False, "refusal": "Pad at 'border': error 3110"}
+    shown = read(html.render(values.report() | {"compiler": refused}, values.manifest(), values.summary(), {})).words
+    assert "refused" in shown and "Pad at 'border': error 3110" in shown
