@@ -124,10 +124,9 @@ def _hold_in_integers(graph: fx.Graph) -> None:
     for node in graph.nodes:
         if node.op == "call_function" and "dequantize_per_channel" in str(node.target):
             reader = next(iter(node.users), node)
-            op = str(getattr(reader.target, "__name__", reader.target)).split(".")[0]
             layer = _layer(reader) or _layer(node)
             raise ModelError(
-                f"XNNPACK computes no {op} like this one in integers",
+                "XNNPACK's delegate does not take this layer in integers",
                 where=f"layer {layer}" if layer else f"tensor {reader.name}",
                 remedy="keep that layer in float (quantize.keep_float), or choose a target with another runtime",
             )
