@@ -1,6 +1,8 @@
 """The public functions: what the commands do, for scripts and notebooks. Each imports what it needs when called.
 
 Errors are those of `edgeft.core.errors`; nothing here prints unless `say` is given, and nothing exits.
+
+Longer than 400 lines because the whole public front stands in one file, and most of it is docstrings.
 """
 
 from __future__ import annotations
@@ -349,21 +351,19 @@ def bench(
     host, unless `cross_host`: then the verdict is advisory), `UsageError` (a search on another machine than the
     bundle's target).
     """
+    from . import adopt
     from .devices import bench as benches
     from .devices import registry as devices
 
     root = user_path(baselines) if baselines is not None else places.BASELINES
     machine = devices.get(device, say or _silent)
-    if search:
-        if against is not None or accept or calibrate or tolerance is not None:
-            raise UsageError("A search takes no baseline and no tolerance.", where="search", remedy="leave them out")
-        from . import adopt
-
-        with shown_unless_already(say):
+    if search and (against is not None or accept or calibrate or tolerance is not None):
+        raise UsageError("A search takes no baseline and no tolerance.", where="search", remedy="leave them out")
+    with shown_unless_already(say):
+        if search:
             return adopt.search(
                 load(bundle), device=machine, threads=threads, seconds=seconds, baselines=root, say=say or _silent
             )
-    with shown_unless_already(say):
         return benches.bench(
             load(bundle),
             None if against is None else load(against),

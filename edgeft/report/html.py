@@ -115,17 +115,21 @@ def bundle_part(
         sections.provenance(report, manifest, run_summary, runtime),
     ]
 
+    boxes_shown = tuple(box for box in boxes if box is not None)
+    return Part(f"{name} on {target}", boxes_shown, (page.badge(report.get("verdict")), *_overview(head)))
+
+
+def _overview(head: Mapping[str, Any]) -> tuple[str, ...]:
+    """The figures of a bundle's row where a page has several."""
     unit = head["unit"]
     where = f" on {head['where']}" if head["where"] and head["speedup"] is not None else ""
-    overview = (
-        page.badge(report.get("verdict")),
+    return (
         f"{words.figure(head['float'], unit)} → {words.figure(head['quantized'], unit)}",
         words.change(head["drop"], unit),
         words.figure(head["speedup"], "ratio") + where,
         f"{words.size(head['float_bytes'])} → {words.size(head['quantized_bytes'])}",
         words.figure(head["int8_share"], "fraction"),
     )
-    return Part(f"{name} on {target}", tuple(box for box in boxes if box is not None), overview)
 
 
 def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = (), recipe_text: str = "") -> Part:

@@ -120,15 +120,7 @@ def chart_of(lines: Sequence[Line], number: int = 0) -> ET.Element | None:
         axes.margins(y=0.2)
         axes.legend(loc="upper left", ncols=4)
         if timed:
-            lower = grid[1][0]
-            lower.grid(True, axis="y")
-            for key, label, colour in (("float_p50_ms", "float", plots.FLOAT), ("p50_ms", "new", plots.QUANTIZED)):
-                points = [(i, ms) for i, line in enumerate(lines) if (ms := words.finite(line.get(key))) is not None]
-                if points:
-                    lower.plot(*zip(*points), "o-", color=colour, markersize=3.5, linewidth=1.6, label=label)
-            lower.set_ylim(0, lower.get_ylim()[1] * 1.25)  # room for the legend
-            lower.set_ylabel("median, ms")
-            lower.legend(loc="upper left", ncols=2)
+            _medians(grid[1][0], lines)
         bottom = grid[-1][0]
         step = max(1, len(lines) // 8)
         shown = range(0, len(lines), step)
@@ -137,6 +129,18 @@ def chart_of(lines: Sequence[Line], number: int = 0) -> ET.Element | None:
             height.tick_params(axis="y", labelcolor=plots.MUTED, labelsize=9)
 
     return out[0]
+
+
+def _medians(axes: Any, lines: Sequence[Line]) -> None:
+    """The median milliseconds of the float model and of the new artifact."""
+    axes.grid(True, axis="y")
+    for key, label, colour in (("float_p50_ms", "float", plots.FLOAT), ("p50_ms", "new", plots.QUANTIZED)):
+        points = [(i, ms) for i, line in enumerate(lines) if (ms := words.finite(line.get(key))) is not None]
+        if points:
+            axes.plot(*zip(*points), "o-", color=colour, markersize=3.5, linewidth=1.6, label=label)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.25)  # room for the legend
+    axes.set_ylabel("median, ms")
+    axes.legend(loc="upper left", ncols=2)
 
 
 def _reach(line: Line, change: float) -> tuple[float, float]:

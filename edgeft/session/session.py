@@ -127,21 +127,7 @@ def open_session(
     if learned_files:
         dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
     environment.seed_everything(recipe_.train.seed)
-    if model is None:
-        args = learning.model_args(recipe_.data, dataset)
-        request = ModelRequest(
-            _with_args(recipe_.model, args),
-            recipe_.task,
-            learning.outputs(dataset),
-            dataset.facts,
-            allow_code=allow_code,
-        )
-        with phase("building the model"):
-            built = models.build(request)
-    else:
-        built = models.from_module(model, learning.outputs(dataset))
-    for note in built.notes:
-        say(note)
+    built = _built(recipe_, learning, dataset, model, allow_code, say)
     spec = task.configure(recipe_.data, {**built.spec, "pretrained": built.pretrained}, dataset.facts, say)
     if task.measure is not None:
         with phase("measuring the inputs"):
@@ -164,6 +150,23 @@ def open_session(
         model is not None,
         findings,
     )
+
+
+def _built(
+    recipe_: Recipe, learning: Any, dataset: data.Dataset, model: nn.Module | None, allow_code: bool, say: Say
+) -> Any:
+    """The recipe's model, or the caller's own; its notes are said."""
+    outputs = learning.outputs(dataset)
+    if model is None:
+        args = _with_args(recipe_.model, learning.model_args(recipe_.data, dataset))
+        with phase("building the model"):
+            built = models.build(ModelRequest(args, recipe_.task, outputs, dataset.facts, allow_code=allow_code))
+    else:
+        built = models.from_module(model, outputs)
+    for note in built.notes:
+        say(note)
+
+    return built
 
 
 def _refuse_environment(recipe_: Recipe, task: Any) -> None:

@@ -55,11 +55,9 @@ def tune(
     `try_conversion` says before training which targets cannot convert the model. Raises the errors of recipe, data,
     model and target; `DataError` when the loss stops being finite.
     """
-    started = time.monotonic()
-    out = Path(out)
+    started, out = time.monotonic(), Path(out)
     accelerator = accelerator_of(recipe_, out, dry_run)
-    if not accelerator.is_main_process:  # one voice, however many processes
-        say = silent
+    say = say if accelerator.is_main_process else silent  # one voice, however many processes
     learned = out / LEARNED
     session = open_session(
         recipe_,
@@ -72,13 +70,7 @@ def tune(
     )
     if dry_run:
         return dry(session, page, try_conversion)
-    if recipe_.quantize.method != "none":
-        with phase("choosing calibration samples"):
-            calibration_samples(session)  # an empty set is refused now, not after the float stage
-        with phase("trying the model with its targets"):
-            main = try_conversion if accelerator.is_main_process else None
-            for name, error in check_graph(session, main).items():
-                say(f"warning: {name} cannot convert this model, and gets no bundle: {error}")
+    _try_first(session, try_conversion if accelerator.is_main_process else None, say)
     run = _Run(session, out, accelerator, say)  # refuses what cannot learn
     if resume:
         check_same_training(recipe_, out)
@@ -105,6 +97,18 @@ def tune(
     finally:
         accelerator.end_training()  # ends the trackers and the exchange between processes
     return summary
+
+
+def _try_first(session: Session, try_conversion: TryConversion | None, say: Say) -> None:
+    """Refuse before the float stage what calibration or all targets would refuse after it."""
+    if session.recipe.quantize.method == "none":
+        return
+
+    with phase("choosing calibration samples"):
+        calibration_samples(session)
+    with phase("trying the model with its targets"):
+        for name, error in check_graph(session, try_conversion).items():
+            say(f"warning: {name} cannot convert this model, and gets no bundle: {error}")
 
 
 class _Run:

@@ -92,18 +92,8 @@ def run(
     say("samples")
     session = opened.session(threads=threads)
     samples = opened.samples()
-    graphs = [graph["name"] for graph in of_model(opened.manifest)]
     with phase("checking the artifact on its samples"):
-        shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
-        share = share_of(opened, shares, samples)
-        gate_results = [
-            *as_in_recipe(opened.manifest),
-            stored_count(opened, samples),
-            own_runner(opened),
-            _labels(opened, samples),
-            *_samples(opened, session, samples, machine),
-            *stored(opened, graphs, samples, gates),
-        ]
+        share, shares, gate_results = _artifact(opened, session, samples, machine, gates, threads)
         gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if in_integers(opened) else []
         verdicts, table = _compatible(profile, opened, shares, gates, ask_compiler and where == "host")
     gate_results += verdicts
@@ -115,8 +105,8 @@ def run(
         gate_results += verdicts
         extra |= {"rate": {**rate(single), "where": where}} if single and opened.task.real_time else {}
     gate_results += [size(*sizes(opened), gates), *_closed_loop(opened, session, gates, threads, say)]
-    learned = personal_state(opened, state, threads=threads)
-    gate_results += [learned] if learned else []
+    if learned := personal_state(opened, state, threads=threads):
+        gate_results.append(learned)
 
     if data is not None:
         say("accuracy")
@@ -126,6 +116,27 @@ def run(
         extra |= figures
     gate_results += not_repeated.carried(earlier, gate_results)
     return _document(opened, gates=gate_results, comparison=comparison, where=where, fingerprint=machine, **extra)
+
+
+def _artifact(
+    opened: Bundle, session: Any, samples: Any, machine: Mapping[str, Any], gates: Gates, threads: int
+) -> tuple[IntegerShare, dict[str, IntegerShare], list[Verdict]]:
+    """The share of integer work, of the whole and by graph, and the gates of what the bundle holds: its graphs, and
+    beside them gates as in its recipe, all samples, its own run.py and labels."""
+    graphs = [graph["name"] for graph in of_model(opened.manifest)]
+    shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
+    return (
+        share_of(opened, shares, samples),
+        shares,
+        [
+            *as_in_recipe(opened.manifest),
+            stored_count(opened, samples),
+            own_runner(opened),
+            _labels(opened, samples),
+            *_samples(opened, session, samples, machine),
+            *stored(opened, graphs, samples, gates),
+        ],
+    )
 
 
 def _document(opened: Bundle, *, worst_class: Any = None, **contents: Any) -> dict[str, Any]:
