@@ -71,9 +71,8 @@ def test_every_file_of_the_room_is_a_record_with_a_description_and_keys_of_the_s
         assert set(data.tasks_of(record)) <= set(tasks.BUILTIN)
         assert set(record.keys) <= known
         used |= set(record.keys)
-    assert known - used - set(data.record.SAMPLE_KEYS) == {"format", "options"}, (
-        "each key of [data] is read by something"
-    )
+    elsewhere = {"format", "options", "allow_leak"}  # the gate of accuracy reads the last one
+    assert known - used - set(data.record.SAMPLE_KEYS) == elsewhere, "each key of [data] is read by something"
 
 
 def test_a_format_of_a_plug_in_is_named_in_a_recipe_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

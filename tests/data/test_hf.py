@@ -150,7 +150,7 @@ def test_what_is_no_such_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "'text'" in error.value.remedy
     with monkeypatch.context() as patch:
         patch.setitem(__import__("sys").modules, "pyarrow", None)
-        with pytest.raises(Missing, match=r"edgeft\[hf\]"):
+        with pytest.raises(Missing, match=r"\[hf\]"):
             data.open(of(folder))
     (folder / "train" / "data-00001-of-00002.arrow").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"data-00001-of-00002\.arrow: is not a readable Arrow file"):
