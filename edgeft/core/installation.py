@@ -19,7 +19,7 @@ def command(extra: str = "", *options: str) -> str:
     folder = _checkout()
     if folder is not None:
         pins = folder / "constraints.txt"
-        words += ["-c", str(pins)] if pins.is_file() and "--no-deps" not in options else []
+        words += ["--constraint", str(pins)] if pins.is_file() and "--no-deps" not in options else []
         return shlex.join([*words, "-e", f"{folder}{suffix}"])
 
     wheel = _recorded()

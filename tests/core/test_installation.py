@@ -46,7 +46,7 @@ def record(site: Path, url: str) -> None:
 
 def test_a_checkout_is_named_with_its_pins() -> None:
     words = shlex.split(installation.command("onnx"))
-    assert words == ["pip", "install", "-c", str(ROOT / "constraints.txt"), "-e", f"{ROOT}[onnx]"]
+    assert words == ["pip", "install", "--constraint", str(ROOT / "constraints.txt"), "-e", f"{ROOT}[onnx]"]
     assert shlex.split(installation.command("", "--force-reinstall", "--no-deps"))[-2:] == ["-e", str(ROOT)]
 
 
