@@ -221,6 +221,12 @@ def _same_function(module: nn.Module, captured: Captured, example: Sequence[torc
         if not a.is_floating_point():
             continue
 
+        if not bool(torch.isfinite(a).all()):
+            raise ModelError(
+                "its outputs for an example input are not finite",
+                where=type(module).__name__,
+                remedy="look for weights that are NaN, infinite or huge, and for a division by zero",
+            )
         tolerance = 1e-3 * max(1.0, float(a.abs().max()))
         if not bool(torch.isfinite(b).all()) or float((a - b).abs().max()) > tolerance:
             raise ModelError(

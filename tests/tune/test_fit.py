@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from shapes_run import HOST
 from torch import nn
 
-from edgeft.core.errors import DataError, RecipeError
+from edgeft.core.errors import DataError, ModelError, RecipeError
 from edgeft.core.metric import Metric
 from edgeft.tune import checkpoint
 from edgeft.tune.fit import Fitted, Stage, fit, rate
@@ -178,16 +178,31 @@ def test_the_optimizer_is_driven_by_the_schedule(tmp_path: Path) -> None:
     assert float(module.w.detach()) == pytest.approx(w, rel=1e-5)
 
 
+class Bursts(nn.Module):
+    """Values that are infinite in training alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * float("inf") if self.training else x
+
+
 def test_a_loss_that_is_not_finite_is_a_clear_error(tmp_path: Path) -> None:
     data = tune_data.write(tmp_path / "shapes.npz")
-    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
-    with torch.no_grad():
-        net[1].weight.fill_(1e38)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3), Bursts())
     with pytest.raises(DataError, match="loss is not finite in epoch 1") as caught:
         tune(tune_data.recipe_for(data, "data.size=32"), tmp_path / "run", model=net)
     assert "lower train.lr" in caught.value.remedy
 
     assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_outputs_that_are_not_finite_are_refused_before_training(tmp_path: Path) -> None:
+    data = tune_data.write(tmp_path / "shapes.npz")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
+    with torch.no_grad():
+        net[1].weight.fill_(1e38)
+    with pytest.raises(ModelError, match="outputs for an example input are not finite"):
+        tune(tune_data.recipe_for(data, "data.size=32"), tmp_path / "run", model=net)
+    assert not (tmp_path / "run").exists()
 
 
 SCRIPT = """

@@ -22,7 +22,7 @@ from edgeft.core.errors import RunError, UsageError
 from edgeft.tune.run import tune
 
 HERE = Path(__file__).parent
-#: stops for good in the middle of an epoch: at the loss number argv[4], of the stage argv[5]
+#: stops for good in the middle of the second epoch: of the stage whose checkpoint is argv[4], in the loss argv[5]
 SCRIPT = """
     import dataclasses, sys, time
     sys.path.insert(0, {here!r})
@@ -30,11 +30,12 @@ SCRIPT = """
     import tune_data
     from edgeft.tasks.classify import learning as classify
     from edgeft.tune.run import tune
-    data, out, how, stop, which = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5]
+    data, out, how, stage, which = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]
     real, seen = getattr(classify, which), []
     def counted(*args):
-        seen.append(1)
-        if len(seen) == stop:
+        if (out / "checkpoints" / f"{{stage}}.pt").exists():  # the first epoch is over
+            seen.append(1)
+        if len(seen) == 2:
             (out / "middle").touch()
             time.sleep(600)
         return real(*args)
@@ -43,12 +44,12 @@ SCRIPT = """
 """
 
 
-def interrupted(data: Path, out: Path, how: int, *, resume: bool, loss: int, stage: str) -> int:
+def interrupted(data: Path, out: Path, how: int, *, resume: bool, stage: str, loss: str) -> int:
     """Run in another process, send it `how` in the middle of an epoch, return its exit code."""
     out.mkdir(exist_ok=True)
     script = out.parent / "script.py"
     script.write_text(textwrap.dedent(SCRIPT).format(here=str(HERE)))
-    arguments = [str(data), str(out), "resume" if resume else "new", str(loss), stage]
+    arguments = [str(data), str(out), "resume" if resume else "new", stage, loss]
     process = subprocess.Popen([sys.executable, str(script), *arguments], stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 240
@@ -75,10 +76,10 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     recipe = tune_data.recipe_for(data, "train.augment='light'")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     want = tune(recipe, whole)
-    assert interrupted(data, parts, signal.SIGKILL, resume=False, loss=5, stage="loss") == -signal.SIGKILL
+    assert interrupted(data, parts, signal.SIGKILL, resume=False, stage="float", loss="loss") == -signal.SIGKILL
     assert {p.name for p in (parts / "checkpoints").iterdir()} == {"float.pt"}
     assert not (parts / "summary.json").exists()
-    assert interrupted(data, parts, signal.SIGINT, resume=True, loss=5, stage="distill") != 0
+    assert interrupted(data, parts, signal.SIGINT, resume=True, stage=HOST, loss="distill") != 0
     assert {p.name for p in (parts / "checkpoints").iterdir()} == {"float.pt", f"{HOST}.pt"}
     said: list[str] = []
     got = tune(recipe, parts, resume=True, say=said.append)

@@ -26,7 +26,7 @@ def test_each_class_further_metrics_and_confusion_of_both() -> None:
     assert found["confusion"]["float"] == [[8, 0], [0, 2]] and found["confusion"]["quantized"] == [[8, 0], [1, 1]]
     text = html.render({**found, "gates": []}, {"name": "x"})
     assert "Further metrics" in text and "macro F1" in text and "+25.00 points" in text
-    assert "seen as ill" in text and "2 → 1" in text
+    assert "were taken for which class (column)" in text and "2 → 1" in text
 
 
 def test_the_worst_classes_and_the_largest_drop_are_named() -> None:
