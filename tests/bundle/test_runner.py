@@ -32,7 +32,8 @@ TASKS = sorted(path.parent.name.replace("_", "-") for path in PACKAGE.glob("task
 WHOLES = [
     *((backend, "image", "classify") for backend in BACKENDS),
     *((BACKENDS[0], kind, "classify") for kind in KINDS),
-    *((BACKENDS[0], "image", task) for task in TASKS),
+    # Users and items have no part of their own to read them: the task's does.
+    *((BACKENDS[0], "user-items" if task == "recommend" else "image", task) for task in TASKS),
 ]
 
 
