@@ -48,7 +48,7 @@ def test_the_arm_build_verifies_a_bundle(emulated: str, tmp_path: Path, capfd: p
     made = tiny_bundle.build(tmp_path)
     report = edgeft.verify(made, device=emulated)
     assert report["fingerprint"]["isa"] == "aarch64" and report["fingerprint"]["runtime"]["name"] == "litert"
-    judged = [gate for gate in report["gates"] if gate["name"] == "parity" and gate["n"]]
+    judged = [gate for gate in report["gates"] if gate["name"] == "parity" and gate["required"]]
     assert judged and all(gate["verdict"] == "pass" for gate in judged)
     assert not [gate for gate in report["gates"] if gate["name"] == "latency"], "an emulator says nothing of speed"
     with pytest.raises(UsageError, match="no figure of speed"):

@@ -142,7 +142,7 @@ def test_only_on_the_board_itself_and_before_it_learns(tmp_path: Path, bundle: P
 def test_no_more_threads_than_the_profile_or_the_machine_has(tmp_path: Path):
     opened = bundles.open(tiny_bundle.build(tmp_path, "onnxruntime"))
     assert searching._most_threads(opened, {"cores": 3}) == 3
-    rpi5 = bundles.Bundle(opened.path, {**opened.manifest, "target": "rpi5"}, ())
+    rpi5 = bundles.Bundle(opened.path, {**opened.manifest, "target": "rpi5"})
     assert searching._most_threads(rpi5, {"cores": 16}) == 4
     was = searching.Setting(1, dict(opened.manifest["runtime"]["options"]))
     counts = searching._counts(opened, was, 4)
