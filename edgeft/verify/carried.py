@@ -59,7 +59,7 @@ def own_runner(opened: Bundle) -> Verdict:
     path = opened.path / bundles.RUNNER
     with files.open_regular(path, follow=False) as handle:
         text = handle.read(_MOST_RUNNER)
-    if text == bundles.runner_of(opened.manifest):
+    if text == bundles.runner_of({**opened.manifest, "task": opened.task.name}):  # `Missing` for an absent package
         return Verdict("parity", PASS, "run.py is the one that this edgeft writes", required=False, **base)
     why = "run.py is not the one that this edgeft writes for this bundle: another version wrote it, or it was altered. "
     why += "It is code, which edgeft does not run; `edgeft predict` gives the same answers without it"
