@@ -23,8 +23,8 @@ class Model:
     source: str = "builtin"  # builtin | timm | torchvision | transformers | python | (plug-in)
     name: str = "mobilenet_v2"
     weights: str = ""
-    output: str = ""  # of a model with several outputs: the key, field or number of the one that the task takes
     args: dict[str, Any] = field(default_factory=dict)  # passed to the model's constructor
+    output: str = ""  # of a model with several outputs: the key, field or number of the one that the task takes
 
 
 @dataclass(frozen=True)
