@@ -27,8 +27,8 @@ def write(path: Path, user: str, items: list[int], start: int = 0) -> Path:
 
 
 def kinds(bundle: Path, user: str, top: int = 10, **options: Any) -> set[int]:
-    """Which of the four kinds of items are the best for a user."""
-    (found,) = predict(bundle, [user], top=top, **options)
+    """Which of the four kinds of items are the best for a user, those that they have among them."""
+    (found,) = predict(bundle, [f"{user}:*"], top=top, **options)
     return {int(each["item"][1:]) % 4 for each in found["top"]}
 
 
