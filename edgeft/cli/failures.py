@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 
 from ..core import interrupt
-from ..core.errors import EdgeftError, InternalError, SystemFailure, UsageError, nearest
+from ..core.errors import EdgeftError, InternalError, SystemFailure, UsageError, nearest, write_refused
 
 #: what the operating system refuses us: space, permission, handles, a broken disk
 SYSTEM = {
@@ -80,9 +80,9 @@ def explain(error: BaseException, remedy_after_interrupt: str = "") -> EdgeftErr
 
     for cause in _chain(error):
         # Native libraries report a full disk in words only.
-        worded = "No space left on device" in str(cause)
-        if worded or (isinstance(cause, OSError) and cause.errno in SYSTEM):
-            words = "No space left on device" if worded else getattr(cause, "strerror", None) or str(cause)
+        words = write_refused(cause)
+        if words or (isinstance(cause, OSError) and cause.errno in SYSTEM):
+            words = words or getattr(cause, "strerror", None) or str(cause)
             return SystemFailure(
                 f"operating-system error: {words}",
                 where=str(getattr(cause, "filename", None) or ""),

@@ -132,6 +132,14 @@ def from_dict(table: object) -> EdgeftError:
     return kind(message, where=str(values.get("where") or ""), remedy=str(values.get("remedy") or ""))
 
 
+def write_refused(error: BaseException) -> str:
+    """The words of a native library for a file that the system did not let it write (they carry no errno); else ""."""
+    text = str(error)
+    if "No space left on device" in text:
+        return "No space left on device"
+    return "a file could not be written, the disk may be full" if "iostream error" in text else ""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A sentence that offers the known word nearest to a misspelt one, or lists them all."""
     names = sorted(known)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from ..backends.base_session import started
-from ..core.errors import EdgeftError, InternalError, ModelError, from_dict
+from ..core.errors import EdgeftError, InternalError, ModelError, SystemFailure, from_dict, write_refused
 
 Job = Callable[[], Any]
 
@@ -105,6 +105,8 @@ def _answer(job: Job) -> dict[str, Any]:
     except EdgeftError as error:
         return error.as_dict()
     except Exception as error:
+        if words := write_refused(error):
+            return SystemFailure(words, remedy="free some space, or choose another --out").as_dict()
         return InternalError(f"{type(error).__name__}: {error}").as_dict()
 
 

@@ -77,8 +77,9 @@ def export(
             except EdgeftError as error:
                 errors[name] = error
 
-    if errors:
-        raise _worst(errors, reports)
+        if errors:
+            raise _worst(errors, reports)
+
     return reports
 
 
