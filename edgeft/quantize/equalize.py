@@ -159,7 +159,10 @@ class _Tied:
             return isinstance(getattr(self.module, str(node.target)), ActivationFakeQuant)
         if node.op != "call_function":
             return False
-        shapes = [source.meta["val"].shape for source in sources]
+        values = [source.meta.get("val") for source in sources]
+        if not values or not all(isinstance(value, torch.Tensor) for value in values):  # a size that is computed
+            return False
+        shapes = [value.shape for value in values if isinstance(value, torch.Tensor)]
         if node.target is aten.add.Tensor:
             plain = len(sources) == len(node.all_input_nodes) == 2 and not node.kwargs
             return plain and shapes[0] == shapes[1] and self._repeats(sources) == 1

@@ -209,3 +209,21 @@ class Shared(nn.Module):
 def test_a_layer_that_is_used_twice_keeps_its_channels() -> None:
     names = {w for group in equalize.groups(graph_of(Shared())) for w, _ in group.writers}
     assert names == set()
+
+
+class Lengths(nn.Module):
+    """Sizes that are computed, constants, and an op without inputs, beside layers that could be scaled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.register_buffer("constant", torch.ones(2, 6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places = torch.arange(x.shape[1]).to(x.dtype)
+        x = torch.relu(self.first(x)).view(x.shape[0] * x.shape[1], 6)
+        return self.second(x + self.constant.mean(0)).view(-1, places.shape[0], 6) + places[:, None]
+
+
+def test_computed_sizes_and_constants_are_survived() -> None:
+    assert equalize.groups(graph_of(Lengths(), torch.randn(2, 5, 6))) == []
