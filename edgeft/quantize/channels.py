@@ -108,14 +108,29 @@ def ranges(
     spreads = list(spreads)
     range_of = {s.fake: torch.full_like(getattr(module, s.outside).factor, -torch.inf).repeat(2, 1) for s in spreads}
 
-    def look(name: str) -> Callable[..., None]:
-        def hook(_module: object, _inputs: object, value: torch.Tensor) -> None:
-            rows = value.detach().flatten(0, -2)
-            range_of[name] = torch.maximum(range_of[name], torch.stack([(-rows).amax(0), rows.amax(0)]))
+    def note(name: str, value: torch.Tensor) -> None:
+        rows = value.flatten(0, -2)
+        range_of[name] = torch.maximum(range_of[name], torch.stack([(-rows).amax(0), rows.amax(0)]))
 
-        return hook
+    watch(module, range_of, note, batches, enclosing)
+    everywhere = {n: torch.from_numpy(reduced(t.numpy(force=True), "max")).to(t) for n, t in range_of.items()}
+    return {n: (-negated, highest) for n, (negated, highest) in everywhere.items()}
 
-    handles = [getattr(module, s.fake).register_forward_hook(look(s.fake)) for s in spreads]
+
+def watch(
+    module: fx.GraphModule,
+    names: Iterable[str],
+    note: Callable[[str, torch.Tensor], None],
+    batches: Batches,
+    enclosing: nn.Module | None = None,
+) -> None:
+    """Run `batches` through `enclosing` (None: `module`) and give `note` what the fake-quantize modules `names` of
+    `module` hand on, by name."""
+
+    def hook(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, value: note(name, value.detach())
+
+    handles = [getattr(module, name).register_forward_hook(hook(name)) for name in sorted(names)]
     try:
         with torch.no_grad():
             for batch in batches():
@@ -123,8 +138,6 @@ def ranges(
     finally:
         for handle in handles:
             handle.remove()
-    everywhere = {n: torch.from_numpy(reduced(t.numpy(force=True), "max")).to(t) for n, t in range_of.items()}
-    return {n: (-negated, highest) for n, (negated, highest) in everywhere.items()}
 
 
 def factors(top: torch.Tensor, weight_top: torch.Tensor | None = None, nearest: bool = False) -> torch.Tensor:

@@ -13,14 +13,14 @@ whose values pass an op that is not homogeneous (a sigmoid, the ceiling of a ReL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
 from torch import fx, nn
 
 from ..graph.nodes import CONV, LINEAR, aten, attribute
-from .channels import Batches, factors
+from .channels import Batches, factors, watch
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .graph import QuantizedGraph
 from .ranges import reduced
@@ -165,7 +165,7 @@ class _Tied:
         shapes = [value.shape for value in values if isinstance(value, torch.Tensor)]
         if node.target is aten.add.Tensor:
             plain = len(sources) == len(node.all_input_nodes) == 2 and not node.kwargs
-            return plain and shapes[0] == shapes[1] and self._repeats(sources) == 1
+            return plain and shapes[0] == shapes[1] and all(self.repeat.get(source, 1) == 1 for source in sources)
         if node.target is aten.mean.dim:
             return len(shapes[0]) == 4 and list(node.args[1]) in _SPATIAL
         if node.target in _RESHAPES:
@@ -215,9 +215,6 @@ class _Tied:
             repeat = source.meta["val"].shape[2:].numel()
         self.repeat[node] = repeat
 
-    def _repeats(self, sources: list[fx.Node]) -> int:
-        return max(self.repeat.get(source, 1) for source in sources)
-
     def _root(self, node: fx.Node) -> fx.Node:
         while self.parent[node] is not node:
             self.parent[node] = node = self.parent[self.parent[node]]
@@ -243,23 +240,13 @@ def _tops(
     """{fake-quantize module: largest magnitude of each channel, float32 (C,)} over all processes' `batches`."""
     tops: dict[str, torch.Tensor] = {}
 
-    def look(name: str) -> Callable[..., None]:
-        def hook(_module: object, _inputs: object, value: torch.Tensor) -> None:
-            rows = value.detach().abs().transpose(0, 1).flatten(1).amax(1)
-            # A flattened value has a channel several times; it adds nothing to what the value before it shows.
-            if name not in tops or tops[name].shape == rows.shape:
-                tops[name] = torch.maximum(tops[name], rows) if name in tops else rows
+    def note(name: str, value: torch.Tensor) -> None:
+        rows = value.abs().transpose(0, 1).flatten(1).amax(1)
+        # A flattened value has a channel several times; it adds nothing to what the value before it shows.
+        if name not in tops or tops[name].shape == rows.shape:
+            tops[name] = torch.maximum(tops[name], rows) if name in tops else rows
 
-        return hook
-
-    handles = [getattr(module, name).register_forward_hook(look(name)) for name in sorted(names)]
-    try:
-        with torch.no_grad():
-            for batch in batches():
-                (enclosing or module)(*batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    watch(module, names, note, batches, enclosing)
     return {name: torch.from_numpy(reduced(top.numpy(force=True), "max")).to(top) for name, top in tops.items()}
 
 

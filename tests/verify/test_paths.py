@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from shapes_run import gate, seal
 
+from edgeft.backends.flow import Flow, Step
 from edgeft.bundle import reader as bundles
+from edgeft.verify.paths import float_twin
 from edgeft.verify.run import run
 
 EARLIER = Path(__file__).parents[1] / "fixtures" / "0.1.0"
@@ -137,3 +139,9 @@ def test_a_baseline_that_computes_more(bundle):
     baseline = opened.baseline_path()
     grafted.graft(opened.backend, baseline, baseline, grafted.TIMES_ZERO)
     assert "in 8 layers, the artifact" in refused(verified(seal(bundle)), "float baseline")
+
+
+def test_a_baseline_that_nothing_was_compared_with_does_not_pass():
+    gather = Flow((Step("Gather", "rows", ("x", "t"), ("y",), looks_up=True),), ("x",), ("y",), frozenset("t"), ())
+    verdict = float_twin({"model": gather}, {"model": gather}, frozenset({"int8"}))
+    assert verdict is not None and (verdict.verdict, verdict.required, verdict.n) == ("advisory", False, 0)
