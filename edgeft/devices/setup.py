@@ -21,6 +21,9 @@ from .ssh import Ssh
 _OLDEST = (3, 10)
 #: seconds that pip may take on a slow board
 PIP_SECONDS = 1800.0
+#: what this package takes on a board with its compiled files: below it CPython may leave a compiled file cut short,
+#: and no later start reads past it
+LEAST_FREE_KB = 8 << 10
 _PROBE = """echo "machine=$(uname -m)"
 echo "system=$(uname -sr)"
 echo "python=$(command -v {python} || true)"
@@ -84,14 +87,16 @@ def setup(
     }
 
     lacking = [runtime for runtime in packages_of_board if packages.backend(runtime) not in board_facts["runtimes"]]
+    reasons = "; ".join(f"{entry['name']}: {entry['why']}" for entry in board_facts["probed"] if entry["why"])
     if lacking:
-        reasons = "; ".join(f"{entry['name']}: {entry['why']}" for entry in board_facts["probed"] if entry["why"])
         raise Missing(
             f"{', '.join(lacking)} does not run there ({reasons})", where=name, remedy="another version, or --python"
         )
     if not board_facts["runtimes"]:
         raise Missing(
-            f"{interpreter} has no runtime that loads", where=name, remedy="install one there, or use --runtime"
+            f"{interpreter} has no runtime that loads ({reasons})",
+            where=name,
+            remedy="install one there, or use --runtime",
         )
 
     known.write(name, record)
@@ -118,6 +123,13 @@ def _fits(board: Ssh, facts: dict[str, str], profile: targets.Target | None, pyt
         raise Missing(f"no {python or 'python3'} there", where=board.name, remedy="install Python 3.10 or newer on it")
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
         raise Missing(f"its Python is {version}", where=board.name, remedy="--python with 3.10 or newer")
+    free = facts.get("free_kb", "")
+    if free.isdigit() and int(free) < LEAST_FREE_KB:
+        raise SystemFailure(
+            f"the disk is nearly full: {int(free) >> 10} MB are free, and {LEAST_FREE_KB >> 10} MB are needed",
+            where=board.name,
+            remedy=f"free some space on it ({board.root})",
+        )
     if not python and facts.get("venv") != "yes":
         raise Missing(
             "its Python cannot make environments",

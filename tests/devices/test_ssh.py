@@ -210,16 +210,20 @@ def test_a_full_disk_is_told_and_leaves_nothing(server: sshd.Server, tmp_path: P
     if (
         os.geteuid()
         or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)], capture_output=True, check=False
+            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(small)], capture_output=True, check=False
         ).returncode
     ):
         pytest.skip("a small disk cannot be mounted here")
     try:
         url = f"ssh://{server.url.split('://')[1].split('/')[0]}{small}"
         setup.setup(url, python=sshd.PYTHON)
+        (small / "filled").write_bytes(bytes(6 << 20))
+        with pytest.raises(SystemFailure, match=r"the disk is nearly full: \d MB are free, and 8 MB are needed"):
+            setup.setup(url, python=sshd.PYTHON)
+        (small / "filled").unlink()
         data = tmp_path / "data"
         data.mkdir()
-        (data / "much.bin").write_bytes(os.urandom(8 << 20))
+        (data / "much.bin").write_bytes(os.urandom(32 << 20))
         with pytest.raises(SystemFailure, match="the disk is full"):
             get(url).carry(data)
         assert not list((small / "data").glob(".*"))
