@@ -6,7 +6,7 @@ import json
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,21 +86,23 @@ def setup(
         "set_up": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
-    lacking = [runtime for runtime in packages_of_board if packages.backend(runtime) not in board_facts["runtimes"]]
-    reasons = "; ".join(f"{entry['name']}: {entry['why']}" for entry in board_facts["probed"] if entry["why"])
+    _check_runtimes(name, packages_of_board, interpreter, board_facts)
+
+    known.write(name, record)
+    return {**record, "name": name, **board_facts}
+
+
+def _check_runtimes(name: str, required: Sequence[str], python: str, facts: Mapping[str, Any]) -> None:
+    reasons = "; ".join(f"{entry['name']}: {entry['why']}" for entry in facts["probed"] if entry["why"])
+    lacking = [runtime for runtime in required if packages.backend(runtime) not in facts["runtimes"]]
     if lacking:
         raise Missing(
             f"{', '.join(lacking)} does not run there ({reasons})", where=name, remedy="another version, or --python"
         )
-    if not board_facts["runtimes"]:
+    if not facts["runtimes"]:
         raise Missing(
-            f"{interpreter} has no runtime that loads ({reasons})",
-            where=name,
-            remedy="install one there, or use --runtime",
+            f"{python} has no runtime that loads ({reasons})", where=name, remedy="install one there, or use --runtime"
         )
-
-    known.write(name, record)
-    return {**record, "name": name, **board_facts}
 
 
 def probe(board: Ssh, python: str) -> dict[str, str]:
