@@ -9,6 +9,7 @@
     edgeft.predict(bundle, inputs)      -> one decoded result each   (numpy and the runtime)
     edgeft.report(paths, out)           -> one offline HTML page     (numpy)
     edgeft.load(bundle)                 -> a checked Bundle          (numpy)
+    edgeft.sign(bundle, key)            -> a signature in it         (model-signing)
 
 Importing edgeft imports none of numpy, torch or a runtime; each function imports what it needs (see `api.py`).
 It switches off the telemetry of packages that may be imported later (see `core/telemetry.py`).
@@ -39,6 +40,7 @@ _FUNCTIONS = {
     "personalize": "edgeft.api",
     "predict": "edgeft.api",
     "report": "edgeft.api",
+    "sign": "edgeft.api",
     "tune": "edgeft.api",
     "verify": "edgeft.api",
 }
@@ -52,6 +54,7 @@ __all__ = [
     "personalize",
     "predict",
     "report",
+    "sign",
     "tune",
     "verify",
 ]
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from .api import personalize as personalize
     from .api import predict as predict
     from .api import report as report
+    from .api import sign as sign
     from .api import tune as tune
     from .api import verify as verify
 

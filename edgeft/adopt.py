@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .bundle import reader as bundles
+from .bundle.manifest import SIGNATURE
 from .bundle.reader import Bundle
 from .core import files, leftovers, strict_json
 from .core.errors import BundleError, UsageError
@@ -20,6 +21,7 @@ from .devices.device import Device
 from .measure import store
 from .personalize.state import FILE as STATE
 from .report import html, sources
+from .trust import signature
 from .verify import isolated
 from .verify.document import clean, merge
 
@@ -87,7 +89,11 @@ def adopt(bundle: Bundle, found: Mapping[str, Any], device: Device) -> dict[str,
 
 
 def adoptable(bundle: Bundle) -> None:
-    """Raise `UsageError` where a new manifest would orphan what a device has learned, which is bound to it."""
+    """Raise `UsageError` where a new manifest would break the bundle's signature, or orphan what a device has learned,
+    which is bound to it."""
+    signature.refuse_signed(
+        bundle.path, what="a search", remedy=f"remove {SIGNATURE}, search, and sign it again with edgeft sign"
+    )
     if (bundle.path / STATE).exists():
         raise UsageError(
             "what this bundle has learned belongs to its options as they are",

@@ -184,17 +184,20 @@ def verify(
     state: str | os.PathLike[str] | None = None,
     device: str | None = None,
     samples: int | None = None,
+    trust: str | os.PathLike[str] | None = None,
     say: Say | None = None,
 ) -> dict[str, Any]:
     """Re-check a bundle on this machine: files, parity on its own samples, latency; with `data` accuracy and agreement.
 
     `device` is another place where that happens (`ssh://user@host[:port]`, `emulate:TARGET`); `state` is then a path on
-    it. `samples` limits how many of `data` are judged.
-    Returns report.json's content with `path`. Raises `BundleError`, `DataError`, `Missing` (the runtime's extra).
+    it. `samples` limits how many of `data` are judged. `trust`: as `load` takes it.
+    Returns report.json's content with `path` and `trust`: {"status": "signed" or "integrity only", "signed": whether
+    there is a signature, and of a checked one "key" (its fingerprint) and "file"}. Raises `BundleError`, `DataError`,
+    `Missing` (the runtime's extra).
     """
     from .verify.run import run
 
-    opened = load(bundle)
+    opened, origin = _opened(bundle, trust)
     data = user_path(data) if data is not None else None
     if device:
         from .devices import registry as devices
@@ -205,11 +208,23 @@ def verify(
         options = {"data": carried, "threads": threads, "state": state and str(state), "where": machine.where}
         with shown_unless_already(say), phase(f"verifying on {machine.name}"):
             report = isolated.on_device(opened, machine, **options, most=samples)
-        return {**report, "path": str(opened.path), "device": machine.name}
+        return {**report, "trust": origin, "path": str(opened.path), "device": machine.name}
     state = user_path(state) if state is not None else None
     with shown_unless_already(say):
         report = run(opened, data=data, threads=threads, state=state, most=samples, say=say or _silent)
-    return {**report, "path": str(opened.path)}
+    return {**report, "trust": origin, "path": str(opened.path)}
+
+
+def sign(bundle: str | os.PathLike[str], key: str | os.PathLike[str]) -> dict[str, Any]:
+    """Sign a bundle with a private key on an elliptic curve (a PEM file); the signature goes into its folder.
+
+    It covers the manifest, every file that it lists, and the reports. Returns {"bundle", "signature" (its file), "key"
+    (the fingerprint), "files" (how many it covers), "verdict" (that of the report)}. Raises `BundleError`, `UsageError`
+    (a key that cannot be used), `Missing` (the package model-signing).
+    """
+    from .trust import signature
+
+    return signature.sign(user_path(bundle), user_path(key))
 
 
 def personalize(
@@ -224,6 +239,7 @@ def personalize(
     seed: int = 0,
     threads: int | None = None,
     device: str | None = None,
+    trust: str | os.PathLike[str] | None = None,
     say: Say | None = None,
 ) -> dict[str, Any]:
     """Train a bundle's tail on new samples on this device, without torch; keep the update only where it is better.
@@ -233,7 +249,7 @@ def personalize(
     the values of a control. `steps` and `rate` (learning rate) None are the recipe's. `state` is the file that keeps
     the trained parameters, None the one in the bundle's folder. With `rollback` nothing is trained: the version before
     the one in use takes its place. `device` (`ssh://...`; needs `data`) is another machine that trains and keeps the
-    state.
+    state. `trust`: as `load` takes it.
 
     Returns `verdict` ("pass": the new version is in use; "fail": the old one still is), `why`, `version`, and the
     metric before and after. Raises `UsageError`, `DataError`, `BundleError`, `SystemFailure`; whatever happens, the
@@ -243,7 +259,7 @@ def personalize(
         raise UsageError("A rollback trains nothing and takes no data.", where="--data", remedy="leave out one of them")
     if device and not rollback and (data is None or stream is not None):
         raise UsageError("A device trains on files only.", where=device, remedy="pass data, a folder or file")
-    opened, path = load(bundle), None if state is None else Path(state) if device else user_path(state)
+    opened, path = load(bundle, trust), None if state is None else Path(state) if device else user_path(state)
     options: dict[str, Any] = {"steps": steps, "rate": rate, "seed": seed, "threads": threads}
     options["state"] = None if path is None else str(path)
     if device:
@@ -277,14 +293,15 @@ def predict(
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     state: str | os.PathLike[str] | None = None,
+    trust: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Run a bundle on real inputs (files, or texts and rows as the task reads them): one decoded result each, in order.
 
     A result holds `input` and what the bundle's task decodes (`label`, `confidence`, the `top` best, ...), as JSON
     values. With `out`, a new or empty folder, the task's pictures of an input (overlay and mask of a segmentation) are
     written there as PNG, and `files` names them. `state` is the file of a personalization, None the one in the bundle's
-    folder; results then have `version`. An input that cannot be read has `input` and `error` (class, message, where,
-    remedy, exit_code) in place of a prediction.
+    folder; results then have `version`. `trust`: as `load` takes it. An input that cannot be read has `input` and
+    `error` (class, message, where, remedy, exit_code) in place of a prediction.
 
     Raises the first input's `DataError` where none can be read, `BundleError`, `Missing` (the runtime's extra), and
     `UsageError` for no input or for `out` of a task that makes no pictures.
@@ -293,7 +310,7 @@ def predict(
 
     options: dict[str, Any] = {"top": top, "threads": threads, "overwrite": overwrite}
     out, state = (None if path is None else user_path(path) for path in (out, state))
-    return run(load(bundle), [os.fspath(name) for name in inputs], out=out, state=state, **options)
+    return run(load(bundle, trust), [os.fspath(name) for name in inputs], out=out, state=state, **options)
 
 
 def report(
@@ -305,14 +322,17 @@ def report(
     """Write bundles, run directories and stores of baselines as one self-contained offline HTML page; returns its path.
 
     `out` None is `report.html` in the folder of `paths` where there is one, which replaces that of an earlier call, and
-    in the current folder where there are several. Raises `UsageError` where another `out` exists (unless `overwrite`),
-    `BundleError` or `RunError` for a folder that is none of the three or is damaged, `SystemFailure`.
+    in the current folder where there are several. Raises `UsageError` where another `out` exists (unless `overwrite`)
+    and where the page would lie in a signed bundle, whose signature covers it, `BundleError` or `RunError` for a folder
+    that is none of the three or is damaged, `SystemFailure`.
     """
     from .report import write
+    from .trust.signature import refuse_signed
 
     folders = [user_path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     inside = out is None and len(folders) == 1
     page = folders[0] / "report.html" if inside else user_path(out or "report.html")
+    refuse_signed(page.parent, what="another page in it", remedy="name a file elsewhere with --out")
     write(folders, page if inside else places.claim_file(page, overwrite=overwrite))
     return page
 
@@ -330,6 +350,7 @@ def bench(
     baselines: str | os.PathLike[str] | None = None,
     cross_host: bool = False,
     device: str | None = None,
+    trust: str | os.PathLike[str] | None = None,
     say: Say | None = None,
 ) -> dict[str, Any]:
     """Latency of a bundle's artifact on this machine, a regression verdict of two, or a search for faster settings.
@@ -339,7 +360,7 @@ def bench(
     of at most about `seconds` (None: 60). Else single calls, batch 1, on the bundle's own first sample, for `seconds`
     (None: 3). `accept` makes the bundle the baseline; `calibrate` measures how far it differs from itself, and keeps it
     in the store. `threads` None takes the number that the manifest records. `device` is where it runs: None is this
-    machine, else `ssh://user@host[:port]`.
+    machine, else `ssh://user@host[:port]`. `trust`: as `load` takes it, of both bundles.
 
     With `search` the runtime's own options are tried, for at most `seconds` (None: 120). A value is kept where the
     outputs on the bundle's samples are the same bits and it is faster by more than 1 % (more threads: 10 %), or by more
@@ -359,31 +380,40 @@ def bench(
     machine = devices.get(device, say or _silent)
     if search and (against is not None or accept or calibrate or tolerance is not None):
         raise UsageError("A search takes no baseline and no tolerance.", where="search", remedy="leave them out")
+    options: dict[str, Any] = {"device": machine, "threads": threads, "seconds": seconds, "baselines": root}
+    options["say"] = say or _silent
     with shown_unless_already(say):
         if search:
-            return adopt.search(
-                load(bundle), device=machine, threads=threads, seconds=seconds, baselines=root, say=say or _silent
-            )
+            return adopt.search(load(bundle, trust), **options)
         return benches.bench(
-            load(bundle),
-            None if against is None else load(against),
+            load(bundle, trust),
+            None if against is None else load(against, trust),
             accept=accept,
             calibrate=calibrate,
             tolerance=tolerance,
-            threads=threads,
-            seconds=seconds,
-            baselines=root,
             cross_host=cross_host,
-            device=machine,
-            say=say or _silent,
+            **options,
         )
 
 
-def load(bundle: str | os.PathLike[str] | Bundle) -> Bundle:
-    """Open a bundle and check every file of it; raises `BundleError` naming what is wrong."""
-    from .bundle import reader as bundles
+def load(bundle: str | os.PathLike[str] | Bundle, trust: str | os.PathLike[str] | None = None) -> Bundle:
+    """Open a bundle and check every file of it; raises `BundleError` naming what is wrong.
 
-    return bundle if isinstance(bundle, bundles.Bundle) else bundles.open(user_path(bundle))
+    `trust` is a public key, or a folder of them, one of which has to have signed the bundle. None: the keys that the
+    variable EDGEFT_TRUST or the folder `trust` of the user's settings names; without them no signature is asked for.
+    """
+    return _opened(bundle, trust)[0]
+
+
+def _opened(
+    bundle: str | os.PathLike[str] | Bundle, trust: str | os.PathLike[str] | None
+) -> tuple[Bundle, dict[str, Any]]:
+    """The checked bundle, and what is known of its origin (`trust.signature.check`)."""
+    from .bundle import reader as bundles
+    from .trust import signature
+
+    opened = bundle if isinstance(bundle, bundles.Bundle) else bundles.open(user_path(bundle))
+    return opened, signature.check(opened, None if trust is None else user_path(trust))
 
 
 def check(

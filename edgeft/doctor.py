@@ -27,8 +27,11 @@ from .core import installation, interpreter
 from .core.errors import EdgeftError, Missing
 from .measure.fingerprint import fingerprint
 from .report import text
+from .trust import environment
 
 SCHEMA = "1.0"
+#: the extra of the package that signs
+SIGNING = "sign"
 
 
 def examine(*, seconds: float = 90.0) -> dict[str, Any]:
@@ -199,6 +202,9 @@ def probe(name: str) -> dict[str, Any]:
 
 def _extra(name: str, lines: Sequence[str]) -> dict[str, Any]:
     missing = [problem for line in lines if (problem := unmet(line))]
+    if name == SIGNING:  # in an environment of its own where it lies apart from the rest
+        missing = [] if environment.python() else missing
+        return {"name": name, "complete": not missing, "missing": missing, "install": environment.SETUP * bool(missing)}
     install = _pip(name) if missing else ""
     return {"name": name, "complete": not missing, "missing": missing, "install": install}
 

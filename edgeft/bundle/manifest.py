@@ -21,10 +21,13 @@ from ..core.errors import BundleError
 from ..plugins import BACKENDS
 
 SCHEMA = "1.0"
-#: files of a bundle that are not listed in `files`: the manifest itself, what `edgeft verify` writes again, and
-#: `state.npz` is what a device has learned, `.state.npz.lock` its lock
+#: the signature, in Sigstore's bundle format
+SIGNATURE = "bundle.sigstore.json"
+#: files of a bundle that are not listed in `files`: the manifest itself, the reports, and what is written later: the
+#: signature, `state.npz` (what a device has learned) and its lock
 UNLISTED = (
     "manifest.json", "manifest.sha256", "report.json", "report.html", "state.npz", "state.html", ".state.npz.lock",
+    SIGNATURE,
 )  # fmt: skip
 
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -5,6 +5,7 @@
     samples.npz         a few real samples, the tensors made of them and the expected outputs
     preprocess/         files that preprocessing reads, where it reads any (a tokenizer)
     run.py              a stand-alone runner                   report.*    what verification found
+    bundle.sigstore.json   the signature, where somebody signed it (`edgeft.trust`)
 
 What opening one proves: the folder is as it was exported (a digest is no signature: who can rewrite every file can
 rewrite the digest too). Reports and what a device learns are not listed, since they are written later; any other file
@@ -40,10 +41,11 @@ _MAX_MANIFEST = 64 << 20
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle. `manifest` is the checked table of manifest.json."""
+    """An opened bundle. `manifest` is the checked table of manifest.json, `digest` the sha256 of that file."""
 
     path: Path
     manifest: dict[str, Any]
+    digest: str = ""
 
     @property
     def name(self) -> str:
@@ -262,7 +264,7 @@ def open(path: Path | str, *, check_files: bool = True) -> Bundle:
     path = Path(path)
     if not path.is_dir():
         raise BundleError("no such folder" if not path.exists() else "a bundle is a folder", where=str(path))
-    manifest = _read_manifest(path)
+    manifest, digest = _read_manifest(path)
     for name, entry in manifest["files"].items():
         file = folders.regular(path, name)
         with folders.reading(file):
@@ -278,23 +280,24 @@ def open(path: Path | str, *, check_files: bool = True) -> Bundle:
                 )
     folders.refuse_unlisted(path, manifest)
     folders.check_external(path, manifest)
-    return Bundle(path, manifest)
+    return Bundle(path, manifest, digest)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
+    """The checked manifest and the sha256 of its file."""
     data = []
     for name in ("manifest.json", "manifest.sha256"):
         file = folders.regular(path, name)
         with folders.reading(file):
             data.append(_bounded(file))
-    recorded = data[1].split()[:1]
-    if recorded != [hashlib.sha256(data[0]).hexdigest().encode()]:
+    digest = hashlib.sha256(data[0]).hexdigest()
+    if data[1].split()[:1] != [digest.encode()]:
         raise BundleError(
             "manifest.json was altered: manifest.sha256 is not its digest", where=str(path), remedy=folders.EXPORT_AGAIN
         )
     manifest = parse(data[0], str(path / "manifest.json"))
     check(manifest)
-    return manifest
+    return manifest, digest
 
 
 def recorded_report(path: Path) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .frame import PATH, Console, Outcome
+from .frame import PATH, Console, Outcome, trust_option
 from .frame import command as _command
 
 
@@ -46,6 +46,7 @@ from .frame import command as _command
     "--cross-host", is_flag=True, help="Accept a baseline from another kind of machine; the verdict is then advisory."
 )
 @click.option("--device", multiple=True, help="Measure on this device: ssh://[user@]host[:port]; may be repeated.")
+@trust_option
 @click.option("--junit", type=PATH, metavar="FILE", help="Write the result as JUnit XML.")
 @click.option("--markdown", type=PATH, metavar="FILE", help="Write the result as Markdown.")
 def command(
@@ -61,6 +62,7 @@ def command(
     baselines: Path | None,
     cross_host: bool,
     device: tuple[str, ...],
+    trust: Path | None,
     junit: Path | None,
     markdown: Path | None,
 ) -> Outcome:
@@ -91,6 +93,7 @@ def command(
             baselines=baselines,
             cross_host=cross_host,
             device=name,
+            trust=trust,
             say=console.say,
         )
 

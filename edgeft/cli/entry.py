@@ -32,6 +32,7 @@ FILES = {
         "bench": "bench",
         "predict": "predict",
         "personalize": "personalize",
+        "sign": "sign",
         "targets": "targets",
         "device": "device",
         "data": "data",

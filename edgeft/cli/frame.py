@@ -32,6 +32,15 @@ class HomePath(click.Path):
 PATH = HomePath(path_type=Path)
 
 
+#: of every command that judges or runs a bundle
+trust_option = click.option(
+    "--trust",
+    type=PATH,
+    metavar="KEYS",
+    help="Refuse a bundle that none of these public keys signed (a file or folder).  [default: EDGEFT_TRUST]",
+)
+
+
 @dataclass
 class Console:
     """How the user wants to be spoken to. One per process, handed to every command as its first argument."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .frame import PATH, Console, Outcome
+from .frame import PATH, Console, Outcome, trust_option
 from .frame import command as _command
 
 
@@ -33,6 +33,7 @@ from .frame import command as _command
     help="Seed of the batches and of the held-out samples.",
 )
 @click.option("--device", help="Train and store the result on this device: ssh://[user@]host[:port].")
+@trust_option
 @click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: as exported]")
 def command(
     console: Console,
@@ -44,6 +45,7 @@ def command(
     rollback: bool,
     seed: int,
     device: str | None,
+    trust: Path | None,
     threads: int | None,
 ) -> Outcome:
     """Train the tail of BUNDLE on new samples, on this device.
@@ -64,6 +66,7 @@ def command(
         seed=seed,
         threads=threads,
         device=device,
+        trust=trust,
         say=console.say,
     )
     text = result["why"] if rollback else words.personalized(result)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .frame import PATH, Console, Outcome
+from .frame import PATH, Console, Outcome, trust_option
 from .frame import command as _command
 
 
@@ -18,6 +18,7 @@ from .frame import command as _command
 @click.option(
     "--state", type=click.Path(path_type=Path), help="State file of a personalization.  [default: state.npz in BUNDLE]"
 )
+@trust_option
 @click.option("--overwrite", is_flag=True, help="Write into an --out that is not empty.")
 def command(
     console: Console,
@@ -26,6 +27,7 @@ def command(
     threads: int | None,
     out: Path | None,
     state: Path | None,
+    trust: Path | None,
     overwrite: bool,
 ) -> Outcome:
     """Run BUNDLE on real INPUTs and print its predictions.
@@ -36,7 +38,7 @@ def command(
     from ..core.errors import from_dict
     from . import words
 
-    predictions = api.predict(bundle, inputs, threads=threads, out=out, overwrite=overwrite, state=state)
+    predictions = api.predict(bundle, inputs, threads=threads, out=out, overwrite=overwrite, state=state, trust=trust)
     errors = [result["error"] for result in predictions if "error" in result]
     for error in errors:
         click.echo(f"error: {from_dict(error)}", err=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .frame import PATH, Console, Outcome
+from .frame import PATH, Console, Outcome, trust_option
 from .frame import command as _command
 
 
@@ -16,6 +16,7 @@ from .frame import command as _command
     examples="""
     edgeft verify bundles/rpi5                      # files, parity on the bundle's samples, latency
     edgeft verify bundles/* --data data/blood       # accuracy and agreement too
+    edgeft verify bundles/rpi5 --trust keys/        # refused unless one of these keys signed it
     """,
 )
 @click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", type=PATH)
@@ -36,6 +37,7 @@ from .frame import command as _command
     multiple=True,
     help="Verify on this device: ssh://[user@]host[:port] or emulate:TARGET; may be repeated.",
 )
+@trust_option
 @click.option("--strict", is_flag=True, help="Fail (exit 1) where a gate is inconclusive or could not be verified.")
 def command(
     console: Console,
@@ -45,6 +47,7 @@ def command(
     state: Path | None,
     samples: int | None,
     device: tuple[str, ...],
+    trust: Path | None,
     strict: bool,
 ) -> Outcome:
     """Verify BUNDLEs again, on this machine or on a device."""
@@ -53,11 +56,10 @@ def command(
     from . import words
     from .outcome import of_reports
 
+    options: dict[str, Any] = {"threads": threads, "state": state, "samples": samples, "trust": trust}
+
     def there(name: str | None) -> list[dict[str, Any]]:
-        return [
-            api.verify(bundle, data, threads=threads, state=state, device=name, samples=samples, say=console.say)
-            for bundle in bundles
-        ]
+        return [api.verify(bundle, data, device=name, say=console.say, **options) for bundle in bundles]
 
     if len(device) < 2:
         return of_reports(there(device[0] if device else None), strict=strict)

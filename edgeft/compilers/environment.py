@@ -14,7 +14,6 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import target as targets
+from ..core import environment as environments
 from ..core import files, interpreter
 from ..core.errors import EdgeftError, InvalidInput, Missing, SystemFailure, UsageError, nearest
 from ..devices import known
@@ -29,8 +29,6 @@ from . import PREFIX, get, names
 from .call import call
 from .compiler import Compiler
 
-#: seconds that pip may take for a compiler of several gigabytes
-PIP_SECONDS = 3600.0
 #: seconds until a compiler must have said its version: one that loads gigabytes takes minutes on a busy machine
 ANSWER_SECONDS = 900.0
 _VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -47,8 +45,7 @@ class Environment:
 
 def cache() -> Path:
     """`~/.cache/edgeft/compile`, below `XDG_CACHE_HOME` where that is set."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()) / "edgeft" / "compile"
+    return environments.cache("compile")
 
 
 def device_name(compiler: Compiler) -> str:
@@ -129,7 +126,7 @@ def setup(
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             say(f"{compiler.title}: making an environment with {', '.join(compiler.requirements)}")
-            _make(compiler, python, staging)
+            environments.make(staging, compiler.requirements, where=device_name(compiler), base=python)
             _answer(compiler, str(staging / "bin" / "python"))
             with contextlib.suppress(OSError):  # another process was faster
                 os.rename(staging, place)
@@ -163,7 +160,7 @@ def check(compiler: Compiler) -> dict[str, Any]:
 
 def _python_version(python: str | None, compiler: Compiler) -> str:
     command = interpreter.script(_VERSION, python=python) if python else interpreter.script(_VERSION)
-    done = _run(command, 60.0)
+    done = environments.run(command, 60.0)
     if done.returncode:
         raise Missing(f"{python} is no Python that starts", where=device_name(compiler), remedy="--python PATH")
     return done.stdout.strip()
@@ -185,45 +182,6 @@ def _suits(compiler: Compiler, version: str) -> None:
             where=device_name(compiler),
             remedy=f"{compiler.setup} --python PATH, with the interpreter of such a version",
         )
-
-
-def _make(compiler: Compiler, base: str | None, folder: Path) -> None:
-    """A virtual environment in `folder` with the requirements; raises `Missing` with pip's own error."""
-    words = ("venv", str(folder))
-    made = _run(interpreter.module(*words, python=base) if base else interpreter.module(*words), 300.0)
-    if made.returncode:
-        last = (made.stderr or made.stdout).strip().splitlines()[-1:] or ["venv failed"]
-        raise SystemFailure(last[0], where=device_name(compiler), remedy="install the package python3-venv")
-
-    pip = interpreter.module("pip", "install", "--quiet", "--disable-pip-version-check", python=f"{folder}/bin/python")
-    done = _run([*pip, *compiler.requirements], PIP_SECONDS)
-    if done.returncode:
-        if "No space left on device" in done.stderr:
-            raise SystemFailure("No space left on device", where=str(folder.parent), remedy="free some space")
-
-        lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["pip failed"]
-        raise Missing(
-            lines[0].removeprefix("ERROR: ").strip(),
-            where=device_name(compiler),
-            remedy="pip's own configuration names the package index (PIP_INDEX_URL, pip.conf)",
-        )
-
-
-def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise SystemFailure(f"{command[0]} did not end within {seconds:.0f} s", remedy="try it again") from error
-    except OSError as error:
-        return subprocess.CompletedProcess(command, 127, "", str(error))
 
 
 def _answer(compiler: Compiler, python: str) -> dict[str, Any]:

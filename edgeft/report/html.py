@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.metric import Metric
-from . import compiled, figures, page, planned, searched, sections, shown_samples, words
+from . import compiled, figures, origin, page, planned, searched, sections, shown_samples, words
 from .page import el
 
 #: extras that report.json may hold itself.
@@ -97,6 +97,7 @@ def bundle_part(
     runtime = words.table(manifest.get("runtime"))
     boxes = [
         sections.header(report, manifest, name, target, runtime),
+        el("p", origin.PAGE, cls="muted"),
         sections.unverified(report),
         sections.tiles(head, extras),
         sections.gates(report, head["format"]),

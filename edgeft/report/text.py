@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from . import slower, words
+from . import origin, slower, words
 
 _PAINT = {
     PASS: "32",
@@ -73,6 +73,7 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
     if notes := words.table(value.get("data")).get("notes"):
         lines.append(f"data: {words.line(notes[0])}")
 
+    lines.append(f"trust: {origin.sentence(value)}")
     if value.get("path"):
         lines.append(f"bundle: {words.line(value['path'])}")
 
@@ -145,7 +146,13 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
     verdicts = [words.line(value.get("verdict") or "no verdict") for value in values]
     painted = [_paint(verdict, color) + text[len(verdict) :] for verdict, text in zip(verdicts, lines[1:])]
 
-    return "\n".join([lines[0], *painted, *([""] if notes else []), *notes])
+    of_key: dict[str, list[str]] = {}
+    for value in values:
+        of_key.setdefault(origin.sentence(value), []).append(words.line(value.get("target") or "?"))
+    # One line where all are alike; else a line a kind, with the targets.
+    notes += [f"trust: {said}" if len(of_key) == 1 else f"trust: {', '.join(t)}: {said}" for said, t in of_key.items()]
+
+    return "\n".join([lines[0], *painted, "", *notes])
 
 
 def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:

@@ -1,0 +1,63 @@
+"""Virtual environments that edgeft makes below the user's cache, for packages whose pins clash with its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import interpreter
+from .errors import Missing, SystemFailure
+
+#: seconds that pip may take for packages of several gigabytes
+PIP_SECONDS = 3600.0
+
+
+def cache(name: str) -> Path:
+    """`~/.cache/edgeft/<name>`, below `XDG_CACHE_HOME` where that is set."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()) / "edgeft" / name
+
+
+def make(folder: Path, requirements: Sequence[str], *, where: str, base: str | None = None) -> None:
+    """A virtual environment in `folder` with the requirements, made with the interpreter `base` (None: this one).
+
+    `where` is named in errors. Raises `Missing` with pip's own error, `SystemFailure` where the system refuses.
+    """
+    words = ("venv", str(folder))
+    made = run(interpreter.module(*words, python=base) if base else interpreter.module(*words), 300.0)
+    if made.returncode:
+        last = (made.stderr or made.stdout).strip().splitlines()[-1:] or ["venv failed"]
+        raise SystemFailure(last[0], where=where, remedy="install the package python3-venv")
+
+    pip = interpreter.module("pip", "install", "--quiet", "--disable-pip-version-check", python=f"{folder}/bin/python")
+    done = run([*pip, *requirements], PIP_SECONDS)
+    if done.returncode:
+        if "No space left on device" in done.stderr:
+            raise SystemFailure("No space left on device", where=str(folder.parent), remedy="free some space")
+
+        lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["pip failed"]
+        raise Missing(
+            lines[0].removeprefix("ERROR: ").strip(),
+            where=where,
+            remedy="pip's own configuration names the package index (PIP_INDEX_URL, pip.conf)",
+        )
+
+
+def run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a command without input; exit code 127 where it does not start. Raises `SystemFailure` after `seconds`."""
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SystemFailure(f"{command[0]} did not end within {seconds:.0f} s", remedy="try it again") from error
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 127, "", str(error))
