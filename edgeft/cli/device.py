@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from . import completion
 from .frame import SETTINGS, Console, Group, HomePath, Outcome
 from .frame import command as _command
 
@@ -59,6 +60,7 @@ def list_(console: Console) -> Outcome:
 @click.option(
     "--target",
     metavar="NAME",
+    shell_complete=completion.of_names(completion.targets),
     help="Target profile of the board: its runtime is installed and its architecture checked.",
 )
 @click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import traceback
@@ -38,6 +39,7 @@ FILES = {
         "data": "data",
         "report": "report",
         "doctor": "doctor",
+        "completion": "completion",
     }.items()
 }
 
@@ -110,6 +112,11 @@ def _perform(argv: list[str], console: Console, emit: Callable[[Mapping[str, Any
 def run(argv: Sequence[str]) -> int:
     """Run one command line (without the program's name) and give its exit code. Never raises, never exits."""
     words = list(argv)
+    if "_EDGEFT_COMPLETE" in os.environ:
+        from . import completion
+
+        return completion.answer(edgeft)
+
     console = Console(json=_asked(words, "--json"), debug=_asked(words, "--debug"))
     _calm_warnings(console)
     output.replace_unknown_characters()

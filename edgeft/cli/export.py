@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from . import completion
 from .frame import PATH, Console, Outcome
 from .frame import command as _command
 
@@ -23,6 +24,7 @@ from .frame import command as _command
     "targets",
     multiple=True,
     metavar="NAME",
+    shell_complete=completion.of_names(completion.targets),
     help="Board to export for (see edgeft targets); may be repeated.",
 )
 @click.option("--out", type=PATH, help="Folder of the bundles.  [default: bundles]")

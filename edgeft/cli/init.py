@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from . import completion
 from .frame import PATH, Console, Outcome
 from .frame import command as _command
 
@@ -19,7 +20,7 @@ from .frame import command as _command
     edgeft init text-classify           # reviews, tickets, messages
     """,
 )
-@click.argument("task", default="")
+@click.argument("task", default="", shell_complete=completion.of_names(completion.tasks))
 @click.option("--out", type=PATH, default="recipe.toml", show_default=True, help="File to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def command(console: Console, task: str, out: Path, overwrite: bool) -> Outcome:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import completion
 from .frame import PATH, SETTINGS, Console, Group, Outcome
 from .frame import command as _command
 
@@ -57,7 +58,7 @@ def list_(console: Console) -> Outcome:
 
 
 @_command("show", examples="edgeft targets show rpi5 --json")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.of_names(completion.targets))
 def show_(console: Console, name: str) -> Outcome:
     """Show the profile of one board: its runtime, its limits and the sources of these facts."""
     from ..config import target
@@ -68,7 +69,7 @@ def show_(console: Console, name: str) -> Outcome:
 
 
 @_command("check", examples="edgeft targets check coral runs/blood-cells-20260101-120000")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.of_names(completion.targets))
 @click.argument("run", metavar="RUN|RECIPE", type=PATH)
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
 def check_(console: Console, name: str, run: Path, allow_code: bool) -> Outcome:
