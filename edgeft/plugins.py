@@ -151,6 +151,7 @@ MODEL_SOURCES: Registry[Any] = Registry(
     {
         "builtin": "edgeft.models.builtin:SOURCE",
         "module": "edgeft.models.handed_over:SOURCE",
+        "onnx": "edgeft.models.onnx:SOURCE",
         "python": "edgeft.models.python_file:SOURCE",
         "timm": "edgeft.models.timm:SOURCE",
         "torchvision": "edgeft.models.torchvision:SOURCE",

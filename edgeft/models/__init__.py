@@ -2,6 +2,7 @@
 
     builtin.py   the networks that come with edgeft     torchvision.py, timm.py   theirs, never downloaded
     transformers.py   BERT-type encoders of a local folder   ultralytics.py   detectors of a .pt file
+    onnx/   a finished .onnx file
     python_file.py   `file.py:function` of the user     weights.py   state dicts from files, read without running code
 
 Each has a `ModelSource`, which the registry `plugins.MODEL_SOURCES` lists; packages add theirs in the entry-point group

@@ -1,0 +1,139 @@
+"""The model source "onnx": what the recipe says of a file, and what the task needs of its module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from ...core.errors import ModelError, RecipeError, nearest
+from .. import heads
+from ..built import Built, image_spec
+from ..request import ModelRequest, ModelSource
+from . import agree, ends, importer, reading
+
+_ARGS = ("size", "layout", "shape", "constants", "channels")
+#: pixels a side where neither the file nor the recipe says how large pictures are
+_SIDE = 224
+
+
+def build(request: ModelRequest) -> Built:
+    """The model in the .onnx file `model.name`, with a new classifier where the number of classes is another.
+
+    `model.args`: `size` (pixels, or [height, width]) where the file leaves it open, `layout` ("NCHW", "NHWC": the order
+    of the file's input, found by its channels), `shape` (of one sample, without the batch) of an input that is no
+    picture, `constants` ({input: number}). Raises `RecipeError` for arguments, `ModelError` for the file, `Missing`
+    without the package onnx.
+    """
+    model, n_classes = request.model, request.outputs
+    for key in model.args:
+        if key not in _ARGS:
+            raise RecipeError(f"unknown argument {key!r}", where="model.args", remedy=nearest(key, _ARGS))
+    if model.weights:
+        raise RecipeError("the file named by model.name has the weights", where="model.weights", remedy="leave it out")
+
+    path = Path(model.name)
+    constants = dict(model.args.get("constants", {}))
+    proto = reading.read(path)
+    inputs = [item for item in importer.inputs_of(proto, path) if item.name not in constants]
+    if not inputs:
+        raise ModelError("has no input that changes from sample to sample", where=str(path))
+    layout, shape, notes = _input_of(inputs[0], model.args, path)
+    shapes = {} if shape is None else {inputs[0].name: shape}
+    names = (model.output,) if model.output else ()
+    imported = importer.load(path, shapes=shapes, constants=constants, outputs=names)
+    compared = agree.check(imported, path, constants)
+    notes += [*imported.notes, *([compared] if compared else [])]
+
+    module = imported.module
+    graph = module.graph if isinstance(module, importer.OneByOne) else module
+    assert isinstance(graph, fx.GraphModule)
+    if model.output:
+        ends.name_output(graph, model.output)
+    notes += ends.as_logits(graph, [importer.example(item) for item in imported.inputs])
+    spec: dict[str, Any] = {}
+    if layout:
+        sizes = imported.inputs[0].shape
+        height, width, channels = (sizes[1], sizes[2], sizes[3]) if layout == "NHWC" else (sizes[2], sizes[3], sizes[1])
+        if layout == "NHWC":
+            ends.take_channels_first(graph)
+        spec = image_spec((height, width), channels, (0.0,) * channels, (1.0,) * channels)
+        notes.append(
+            "an .onnx file does not say how its pictures are scaled: pixels / 255, less data.mean, divided by data.std "
+            "(0 and 1 where they are left out)"
+        )
+    head, replaced = _with_head(module, _sample(imported, spec), n_classes)
+    return Built(module.eval(), head, spec, n_classes, False, tuple(dict.fromkeys([*notes, *replaced])))
+
+
+def _input_of(
+    item: importer.Input, args: Mapping[str, Any], path: Path
+) -> tuple[str, tuple[int, ...] | None, list[str]]:
+    """(layout, "" for an input that is no picture; the shape to take, None for that of the file; notes)."""
+    if "shape" in args:
+        shape = args["shape"]
+        if not isinstance(shape, (list, tuple)) or not all(isinstance(size, int) and size > 0 for size in shape):
+            raise RecipeError(f"is {shape!r}, expected sizes such as [1, 49, 10]", where="model.args.shape")
+        return "", (1, *shape), []
+    if len(item.shape) != 4 or not item.dtype.is_floating_point:
+        return "", None, []
+    layout = args.get("layout") or ("NHWC" if item.shape[3] in (1, 3) and item.shape[1] not in (1, 3) else "NCHW")
+    if layout not in ("NCHW", "NHWC"):
+        raise RecipeError(f"is {layout!r}, expected NCHW or NHWC", where="model.args.layout")
+    channel, first, second = (3, 1, 2) if layout == "NHWC" else (1, 2, 3)
+    if item.shape[channel] not in (1, 3):
+        if "layout" in args or "size" in args:
+            raise ModelError(f"its input {item.name!r} {item.shape} takes no pictures as {layout}", where=str(path))
+        return "", None, []
+    notes: list[str] = []
+    size = _size(args, item, (first, second), notes)
+    shape_list = [1, 0, 0, 0]
+    shape_list[channel], shape_list[first], shape_list[second] = item.shape[channel], *size
+    if item.shape[0] > 1:
+        shape_list[0] = item.shape[0]  # which the importer refuses
+    return layout, tuple(shape_list), notes
+
+
+def _size(args: Mapping[str, Any], item: importer.Input, at: tuple[int, int], notes: list[str]) -> tuple[int, int]:
+    """Height and width: those of the file, of the recipe, or 224."""
+    declared = item.shape[at[0]], item.shape[at[1]]
+    wish = args.get("size")
+    if wish is not None:
+        sides = (wish, wish) if isinstance(wish, int) else tuple(wish) if isinstance(wish, (list, tuple)) else ()
+        if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+            raise RecipeError(f"is {wish!r}, expected pixels or [height, width]", where="model.args.size")
+        if any(a and a != b for a, b in zip(declared, sides)):
+            raise RecipeError(f"is {wish!r}, and the file takes {declared[0]} x {declared[1]}", where="model.args.size")
+        return sides[0], sides[1]
+    if 0 in declared:
+        sides = declared[0] or declared[1] or _SIDE, declared[1] or declared[0] or _SIDE
+        notes.append(
+            f"the file leaves the size of its pictures open: {sides[0]} x {sides[1]} pixels are taken "
+            "(model.args.size sets another)"
+        )
+        return sides
+    return declared
+
+
+def _sample(imported: importer.Imported, spec: Mapping[str, Any]) -> tuple[torch.Tensor, ...]:
+    if spec:
+        return (torch.zeros(2, spec["channels"], *spec["size"]),)
+    return tuple(importer.example(item, 2) for item in imported.inputs)
+
+
+def _with_head(module: nn.Module, sample: tuple[torch.Tensor, ...], n_classes: int) -> tuple[str, tuple[str, ...]]:
+    """The name of the layer that makes the output, "" without one; it gets `n_classes` outputs."""
+    head = heads.of_output(module, *sample) if len(sample) == 1 else ""
+    if not head:
+        return "", ()
+    before = heads.width(module, head)
+    heads.replace(module, head, n_classes)
+    if before == n_classes:
+        return head, ()
+    return head, (f"the classifier {head} had {before} outputs: a new one has {n_classes}",)
+
+
+SOURCE = ModelSource("onnx", "A finished .onnx file, of any tool that exports one.", build, own_weights=True)
