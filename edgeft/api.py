@@ -76,6 +76,7 @@ def tune(
     dry_run: bool = False,
     page: str | os.PathLike[str] | None = None,
     allow_code: bool = False,
+    allow_download: bool = False,
     model: Any = None,
     dataset: Any = None,
     progress: bool = False,
@@ -110,6 +111,7 @@ def tune(
                 folder,
                 resume=resume,
                 allow_code=allow_code,
+                allow_download=allow_download,
                 dry_run=dry_run,
                 page=file,
                 model=model,
@@ -130,6 +132,7 @@ def export(
     overwrite: bool = False,
     overrides: Sequence[str] = (),
     allow_code: bool = False,
+    allow_download: bool = False,
     model: Any = None,
     dataset: Any = None,
     say: Say | None = None,
@@ -170,6 +173,7 @@ def export(
             overwrite=overwrite,
             overrides=list(overrides),
             allow_code=allow_code,
+            allow_download=allow_download,
             model=model,
             dataset=dataset,
             say=say or _silent,
@@ -422,6 +426,7 @@ def check(
     *,
     overrides: Sequence[str] = (),
     allow_code: bool = False,
+    allow_download: bool = False,
     say: Say | None = None,
 ) -> dict[str, Any]:
     """The problems that a model has on one board, before anything is trained: `edgeft targets check`.
@@ -446,13 +451,14 @@ def check(
     else:
         resolved = read_recipe(recipe, overrides)
     resolved = replace(resolved, export=replace(resolved.export, targets=(target,)))
-    problems = tune(resolved, dry_run=True, allow_code=allow_code, say=say)["objections"][name]
+    plan = tune(resolved, dry_run=True, allow_code=allow_code, allow_download=allow_download, say=say)
+    problems = plan["objections"][name]
 
     answer = None
     if not any(problem["severity"] == "refuse" for problem in problems):
         from .export import ahead
 
-        answer = ahead.ask(resolved, profile, allow_code=allow_code, say=say or _silent)
+        answer = ahead.ask(resolved, profile, allow_code=allow_code, allow_download=allow_download, say=say or _silent)
         problems = [*problems, *(objection.as_dict() for objection in (answer.objections if answer else ()))]
 
     unasked = [profile.compiler] if profile.compiler and answer is None else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -15,7 +16,7 @@ import click
 
 from .._version import __version__
 from ..core import interrupt, progress
-from ..core.errors import SystemFailure, UsageError
+from ..core.errors import EdgeftError, SystemFailure, UsageError
 from . import output
 from .failures import INTERRUPTED, Interrupted, explain
 from .frame import SETTINGS, Console, Group, Outcome
@@ -98,6 +99,8 @@ def _perform(argv: list[str], console: Console, emit: Callable[[Mapping[str, Any
         if console.debug and not isinstance(error, click.ClickException):
             traceback.print_exc(file=sys.stderr)
         failure = explain(error, console.after_interrupt)
+        if isinstance(failure, EdgeftError) and failure.option:
+            failure.remedy = _with_command(argv, failure)
         prefix = "" if isinstance(failure, Interrupted) else "error: "
         with contextlib.suppress(OSError, ValueError):  # stderr may be closed or full too
             print(f"{prefix}{failure}", file=sys.stderr, flush=True)
@@ -107,6 +110,12 @@ def _perform(argv: list[str], console: Console, emit: Callable[[Mapping[str, Any
             except (OSError, SystemFailure):  # the output is what failed
                 output.give_up()
         return failure.exit_code
+
+
+def _with_command(argv: list[str], failure: EdgeftError) -> str:
+    """The remedy of a failure, with the command that does what it refused: this one with the option."""
+    words = [word for word in argv if word != "--json"]
+    return f"{shlex.join(['edgeft', *words, failure.option])}; or {failure.remedy}"
 
 
 def run(argv: Sequence[str]) -> int:

@@ -33,6 +33,7 @@ from .frame import command as _command
 @click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a key of the recipe.")
 @click.option("--overwrite", is_flag=True, help="Replace existing bundles.")
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
+@click.option("--allow-download", is_flag=True, help="Download the weights that the recipe's model names.")
 def command(
     console: Console,
     run: Path | None,
@@ -43,6 +44,7 @@ def command(
     overrides: tuple[str, ...],
     overwrite: bool,
     allow_code: bool,
+    allow_download: bool,
 ) -> Outcome:
     """Write one verified bundle per target from RUN.
 
@@ -62,6 +64,7 @@ def command(
         overwrite=overwrite,
         overrides=overrides,
         allow_code=allow_code,
+        allow_download=allow_download,
         say=console.say,
     )
     return of_reports(reports, strict=strict)

@@ -72,10 +72,11 @@ def show_(console: Console, name: str) -> Outcome:
 @click.argument("name", shell_complete=completion.of_names(completion.targets))
 @click.argument("run", metavar="RUN|RECIPE", type=PATH)
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
-def check_(console: Console, name: str, run: Path, allow_code: bool) -> Outcome:
+@click.option("--allow-download", is_flag=True, help="Download the weights that the recipe's model names.")
+def check_(console: Console, name: str, run: Path, allow_code: bool, allow_download: bool) -> Outcome:
     """Check before training whether the board NAME can run the model of RUN (or of a recipe file)."""
     from .. import api
     from . import words
 
-    problems = api.check(name, run, allow_code=allow_code, say=console.say)
+    problems = api.check(name, run, allow_code=allow_code, allow_download=allow_download, say=console.say)
     return Outcome(problems, words.objections(problems), 1 if problems["refused"] else 0)

@@ -31,6 +31,7 @@ from .frame import command as _command
 @click.option("--page", type=PATH, help="With --dry-run: write samples with labels as a page.")
 @click.option("--overwrite", is_flag=True, help="Write into an --out that is not empty.")
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
+@click.option("--allow-download", is_flag=True, help="Download the weights that the recipe's model names.")
 def command(
     console: Console,
     recipe: Path | None,
@@ -41,6 +42,7 @@ def command(
     page: Path | None,
     overwrite: bool,
     allow_code: bool,
+    allow_download: bool,
 ) -> Outcome:
     """Fine-tune by RECIPE, quantization-aware.
 
@@ -72,6 +74,7 @@ def command(
         dry_run=dry_run,
         page=page,
         allow_code=allow_code,
+        allow_download=allow_download,
         say=console.say,
     )
     if dry_run:

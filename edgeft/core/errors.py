@@ -31,13 +31,14 @@ class EdgeftError(Exception):
     """Base of every error that edgeft raises on purpose.
 
     `message` says what was wrong, `where` the place (file:line, tensor or sample name), `remedy` what to do next.
+    `option` is that of the command with which it would do what it refused: the command line shows the whole command.
     """
 
     exit_code = 70
 
-    def __init__(self, message: str, *, where: str = "", remedy: str = "") -> None:
+    def __init__(self, message: str, *, where: str = "", remedy: str = "", option: str = "") -> None:
         super().__init__(message)
-        self.message, self.where, self.remedy = message, where, remedy
+        self.message, self.where, self.remedy, self.option = message, where, remedy, option
 
     def __str__(self) -> str:
         text = f"{self.where}: {_without_folder(self.message, self.where)}" if self.where else self.message

@@ -35,7 +35,7 @@ class Answer:
     compilation: Compilation | None
 
 
-def ask(recipe: Recipe, profile: Target, *, allow_code: bool, say: Say) -> Answer | None:
+def ask(recipe: Recipe, profile: Target, *, allow_code: bool, allow_download: bool = False, say: Say) -> Answer | None:
     """What the compiler of `profile`, the recipe's only target, makes of its model; None where it is not set up.
 
     A refusal names the first node, an op that stays on the CPU is a warning with the compiler's reason, and coverage
@@ -47,7 +47,7 @@ def ask(recipe: Recipe, profile: Target, *, allow_code: bool, say: Say) -> Answe
         return None
 
     quick = dataclasses.replace(recipe, quantize=dataclasses.replace(recipe.quantize, calibration=CALIBRATION))
-    session = open_session(quick, allow_code=allow_code, warn=False, say=say)
+    session = open_session(quick, allow_code=allow_code, allow_download=allow_download, warn=False, say=say)
     profile = session.targets[0]  # in the recipe's number format
     say(f"{profile.name}: asking {environment.compiler.title} {environment.version}")
 

@@ -14,6 +14,7 @@ from typing import Any
 from .. import backends as runtime
 from .._version import __version__
 from ..bundle import reader as bundle
+from ..config import recipe
 from ..core import files, leftovers
 from ..core.progress import phase
 from ..core.verdict import Verdict
@@ -163,6 +164,7 @@ def _provenance(run: QuantizedRun, converted: ConvertedTarget, version: str) -> 
         "edgeft": __version__,
         "method": converted.scheme.method,
         "recipe": dataclasses.asdict(run.recipe),
+        **({"weights": _weights(run.recipe.model)} if run.recipe.model.sha256 else {}),
         "data": run.summary.get("data"),
         "run": {k: run.summary.get(k) for k in ("float", "ptq", "quantized", "n", "seed", "metric")},
         "versions": environment.versions(run.recipe, [runtime.get(converted.target.backend)]),
@@ -170,6 +172,11 @@ def _provenance(run: QuantizedRun, converted: ConvertedTarget, version: str) -> 
         **({"leak": run.summary["leak"]} if run.summary.get("leak") else {}),
         "fingerprint": fingerprint(threads=1, runtime={"name": converted.target.backend, "version": version}),
     }
+
+
+def _weights(model: recipe.Model) -> dict[str, Any]:
+    """What the model began with: the name at one revision, and the digest of each file."""
+    return {"name": model.weights, "files": {file: {"sha256": digest} for file, digest in model.sha256.items()}}
 
 
 def _required(emitted: Sequence[dict[str, Any]]) -> dict[str, Any]:

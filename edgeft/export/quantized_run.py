@@ -88,6 +88,7 @@ def open_run(
     ptq: bool,
     overrides: Sequence[str],
     allow_code: bool,
+    allow_download: bool = False,
     model: nn.Module | None,
     dataset: data.Dataset | None,
     say: Say,
@@ -104,13 +105,16 @@ def open_run(
     session = open_session(
         dataclasses.replace(asked, export=recipe.Export(tuple(names))),
         allow_code=allow_code,
+        allow_download=allow_download,
         model=model,
         dataset=dataset,
         learned=folder / LEARNED,
         say=say,
     )
     # a profile may be given as a file; a manifest tells its name
-    session.recipe = dataclasses.replace(asked, export=recipe.Export(tuple(profile.name for profile in profiles)))
+    session.recipe = dataclasses.replace(
+        session.recipe, export=recipe.Export(tuple(profile.name for profile in profiles))
+    )
     _refuse_other_data(session, summary, folder, say)
 
     # what the run was trained with, also where statistics of the data as it is now would give another table

@@ -11,19 +11,24 @@ Each has a `ModelSource`, which the registry `plugins.MODEL_SOURCES` lists; pack
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..core.errors import RecipeError, nearest
 from ..plugins import MODEL_SOURCES
-from .built import Built
+from . import named
+from .built import Built, Origin
+from .named import resolved
 from .python_file import from_module
 from .request import ModelRequest, ModelSource
 
-__all__ = ["Built", "ModelRequest", "ModelSource", "build", "from_module"]
+__all__ = ["Built", "ModelRequest", "ModelSource", "Origin", "build", "from_module", "resolved"]
 
 
 def build(request: ModelRequest) -> Built:
     """The model that a recipe's [model] asks for, in eval mode.
 
-    Raises `RecipeError` for an unknown source, name or argument and for a source without models for the task,
+    Weights by name are brought to this machine first, with permission; the source gets their path. Raises `RecipeError`
+    for an unknown source, name or argument and for a source without models for the task,
     `ModelError` for weights or code that cannot be used, and `Missing` where a package is needed that is not installed.
     """
     name = request.model.source
@@ -41,5 +46,11 @@ def build(request: ModelRequest) -> Built:
             remedy=f"it has models for {', '.join(source.tasks)}",
         )
 
-    built: Built = source.build(request)
-    return built
+    located = named.locate(request.model, request.allow_download or request.model.allow_download)
+    if located is None:
+        built: Built = source.build(request)
+        return built
+
+    model = replace(request.model, weights=str(located.path), name=located.name or request.model.name)
+    built = source.build(replace(request, model=model, weights=located.origin.weights))
+    return replace(built, notes=(*located.notes, *built.notes), origin=located.origin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -12,12 +12,20 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where weights came from: `weights` as a recipe names them, at one revision, and the SHA-256 of files by name."""
+
+    weights: str
+    sha256: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Built:
     """A model ready to be fine-tuned.
 
     `module` is in eval mode and has `classes` outputs; `head` is the dotted name of its classifier layer. `spec` is a
     complete `preprocess` table (kind, size [h, w], channels, resize, mean, std, scale, layout, input) with the default
-    of the weights; `pretrained` says whether weights were loaded; `notes` are for the user.
+    of the weights; `pretrained` says whether weights were loaded, `origin` which; `notes` are for the user.
     """
 
     module: nn.Module
@@ -26,6 +34,7 @@ class Built:
     classes: int
     pretrained: bool = False
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
 
 
 def image_spec(

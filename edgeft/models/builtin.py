@@ -12,9 +12,9 @@ from ..core.errors import ModelError, RecipeError, nearest
 from . import weights
 from .built import Built, image_spec
 from .nets.autoencoder import Autoencoder
-from .nets.detector import YoloLite0, YoloMobileNetV2, YoloPlain
+from .nets.detector import YoloLite0, YoloLite1, YoloLite2, YoloMobileNetV2, YoloPlain
 from .nets.dscnn import DSCNN
-from .nets.efficientnet_lite import EfficientNetLite0
+from .nets.efficientnet_lite import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
 from .nets.lraspp import LRASPP
 from .nets.mlp import MLP
 from .nets.mobilenet import MobileNetV2
@@ -48,11 +48,15 @@ NETS = {
     "resnet20": Net(ResNet20, "linear", (32, 32)),
     "mobilenet_v2": Net(MobileNetV2, "classifier.1", (224, 224)),
     "efficientnet_lite0": Net(EfficientNetLite0, "_fc", (224, 224), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
+    "efficientnet_lite1": Net(EfficientNetLite1, "_fc", (240, 240), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
+    "efficientnet_lite2": Net(EfficientNetLite2, "_fc", (260, 260), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
     "lraspp": Net(LRASPP, "head", (288, 384), mean=(127 / 255,) * 3, std=(128 / 255,) * 3, multiple=32),
     "unet": Net(UNet, "head", (288, 384), mean=(127 / 255,) * 3, std=(128 / 255,) * 3, multiple=32),
     "ds_cnn": Net(DSCNN, "fc", (49, 10), channels=1),
     "mlp": Net(MLP, "head", (28, 28), channels=1, takes_size=True),
     "yolo_lite0": Net(YoloLite0, "head", (320, 320), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
+    "yolo_lite1": Net(YoloLite1, "head", (320, 320), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
+    "yolo_lite2": Net(YoloLite2, "head", (320, 320), mean=(127 / 255,) * 3, std=(128 / 255,) * 3),
     "yolo_mobilenet_v2": Net(YoloMobileNetV2, "head", (320, 320)),
     "yolo_plain": Net(YoloPlain, "head", (320, 320)),
     "autoencoder": Net(Autoencoder, "head", (640,), channels=1, takes_size=True),

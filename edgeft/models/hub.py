@@ -16,10 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
+from ..config import recipe
 from ..core import files
 from ..core.errors import Missing, ModelError, RecipeError, SystemFailure, need
 from ..core.progress import phase
 from . import folder, hub_errors
+from .built import Origin
+from .named import Kind, Located
 
 PREFIX = "hub:"
 #: the branch that a name without a revision means
@@ -255,3 +258,14 @@ def _agrees(path: Path, sha256: str, stated: str) -> bool:
 
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == stated
+
+
+def locate(model: recipe.Model, allow: bool) -> Located:
+    """The folder of a repository, or the file of it that `model.weights` names; raises what `fetch` raises."""
+    reference = parse(model.weights)
+    fetched = fetch(reference, allow)
+    path = fetched.weights if reference.file else fetched.folder
+    return Located(path, Origin(str(fetched.reference), fetched.sha256), notes=fetched.notes)
+
+
+KIND = Kind("hub", locate, ("hub:owner/name@revision", "hub:owner/name/file@revision"))

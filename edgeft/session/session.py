@@ -107,6 +107,7 @@ def open_session(
     recipe_: Recipe,
     *,
     allow_code: bool = False,
+    allow_download: bool = False,
     model: nn.Module | None = None,
     dataset: data.Dataset | None = None,
     learned: Path | None = None,
@@ -117,6 +118,7 @@ def open_session(
 
     `learned` is the folder where an earlier run keeps what its task learned from the training data; without it that is
     learned anew, into a temporary folder. `warn` says what is found in the data; the session has it as `findings`.
+    The session's recipe names the weights that were used at one revision, with their digests.
     """
     task = tasks.get(recipe_.task)
     learning = task.learning()
@@ -127,7 +129,8 @@ def open_session(
     if learned_files:
         dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
     environment.seed_everything(recipe_.train.seed)
-    built = _built(recipe_, learning, dataset, model, allow_code, say)
+    built = _built(recipe_, learning, dataset, model, (allow_code, allow_download), say)
+    recipe_ = dataclasses.replace(recipe_, model=models.resolved(recipe_.model, built.origin))
     spec = task.configure(recipe_.data, {**built.spec, "pretrained": built.pretrained}, dataset.facts, say)
     if task.measure is not None:
         with phase("measuring the inputs"):
@@ -153,14 +156,14 @@ def open_session(
 
 
 def _built(
-    recipe_: Recipe, learning: Any, dataset: data.Dataset, model: nn.Module | None, allow_code: bool, say: Say
+    recipe_: Recipe, learning: Any, dataset: data.Dataset, model: nn.Module | None, allow: tuple[bool, bool], say: Say
 ) -> Any:
-    """The recipe's model, or the caller's own; its notes are said."""
+    """The recipe's model, or the caller's own; its notes are said. `allow` permits code and downloads."""
     outputs = learning.outputs(dataset)
     if model is None:
         args = _with_args(recipe_.model, learning.model_args(recipe_.data, dataset))
         with phase("building the model"):
-            built = models.build(ModelRequest(args, recipe_.task, outputs, dataset.facts, allow_code=allow_code))
+            built = models.build(ModelRequest(args, recipe_.task, outputs, dataset.facts, *allow))
     else:
         built = models.from_module(model, outputs)
     for note in built.notes:

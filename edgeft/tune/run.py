@@ -43,6 +43,7 @@ def tune(
     *,
     resume: bool = False,
     allow_code: bool = False,
+    allow_download: bool = False,
     dry_run: bool = False,
     page: Path | None = None,
     model: nn.Module | None = None,
@@ -62,6 +63,7 @@ def tune(
     session = open_session(
         recipe_,
         allow_code=allow_code,
+        allow_download=allow_download,
         model=model,
         dataset=dataset,
         learned=learned if resume else None,
@@ -73,14 +75,14 @@ def tune(
     _try_first(session, try_conversion if accelerator.is_main_process else None, say)
     run = _Run(session, out, accelerator, say)  # refuses what cannot learn
     if resume:
-        check_same_training(recipe_, out)
+        check_same_training(recipe_, session.recipe, out)
     elif accelerator.is_main_process:
         remove_earlier(out)
     accelerator.wait_for_everyone()
     if recipe_.train.tracker:
         accelerator.init_trackers(recipe_.name)
     if accelerator.is_main_process:
-        files.write_text(out / "recipe.toml", recipe.dumps(recipe_))
+        files.write_text(out / "recipe.toml", recipe.dumps(session.recipe))
         session.keep_learned(learned)
     try:
         run.initialize()

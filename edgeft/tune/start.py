@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -45,14 +46,19 @@ def remove_earlier(out: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def check_same_training(recipe_: Recipe, out: Path) -> None:
-    """A run is resumed with what it was begun with; only targets, gates and quantization may be added to."""
+def check_same_training(recipe_: Recipe, resolved: Recipe, out: Path) -> None:
+    """A run is resumed with what it was begun with; only targets, gates and quantization may be added to.
+
+    `resolved` is the recipe with its weights pinned, as the run recorded it. Permission to download may differ.
+    """
     path = out / "recipe.toml"
     if not path.exists():
         raise UsageError(f"{out} is not a run directory: it has no recipe.toml", remedy="leave out --resume")
     before = recipe.load(path)
+    models = [dataclasses.replace(r.model, allow_download=before.model.allow_download) for r in (recipe_, resolved)]
     for table in ("task", "model", "data", "train", "update"):
-        if getattr(before, table) != getattr(recipe_, table):
+        values = models if table == "model" else [getattr(recipe_, table)]
+        if getattr(before, table) not in values:
             raise UsageError(
                 f"[{table}] differs from the run's own recipe",
                 where=str(path),

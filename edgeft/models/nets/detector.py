@@ -26,15 +26,14 @@ def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Seq
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2), nn.ReLU())
 
 
-class Lite0Features(EfficientNetLite0):
-    """EfficientNet-Lite0 without its classifier: features at strides 8, 16, 32."""
+class LiteFeatures(EfficientNetLite0):
+    """EfficientNet-Lite without its classifier: features at strides 8, 16, 32."""
 
-    channels = (40, 112, 320)
-    _taps = (4, 10, 15)
-
-    def __init__(self, channels: int = 3) -> None:
-        super().__init__(1, channels, 0.0)
+    def __init__(self, channels: int = 3, width: float = 1.0, depth: float = 1.0) -> None:
+        super().__init__(1, channels, 0.0, width, depth)
         del self._conv_head, self._bn1, self._fc, self.avgpool, self.dropout
+        self._taps = tuple(self.ends[stage] for stage in (2, 4, 6))
+        self.channels = tuple(int(self._blocks[i].outputs) for i in self._taps)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         x = self.act(self._bn0(self._conv_stem(x)))
@@ -163,7 +162,21 @@ class YoloLite0(Detector):
     """The detector on EfficientNet-Lite0, whose ImageNet weights fit the backbone."""
 
     def __init__(self, n_classes: int, channels: int = 3, width: int = 64, depth: int = 1) -> None:
-        super().__init__(Lite0Features(channels), n_classes, width, depth)
+        super().__init__(LiteFeatures(channels), n_classes, width, depth)
+
+
+class YoloLite1(Detector):
+    """The detector on EfficientNet-Lite1."""
+
+    def __init__(self, n_classes: int, channels: int = 3, width: int = 64, depth: int = 1) -> None:
+        super().__init__(LiteFeatures(channels, depth=1.1), n_classes, width, depth)
+
+
+class YoloLite2(Detector):
+    """The detector on EfficientNet-Lite2."""
+
+    def __init__(self, n_classes: int, channels: int = 3, width: int = 64, depth: int = 1) -> None:
+        super().__init__(LiteFeatures(channels, 1.1, 1.2), n_classes, width, depth)
 
 
 class YoloMobileNetV2(Detector):

