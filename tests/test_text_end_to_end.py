@@ -54,7 +54,7 @@ def test_the_table_of_words_may_be_int8(made, tmp_path: Path) -> None:
         failed = [g["why"] for g in report["gates"] if g["verdict"] == "fail"]
         assert report["verdict"] == "pass", failed
         names = edgeft.load(report["path"]).manifest["integer_weights"]
-        assert len(names) == 8 and names["embeddings.word_embeddings.weight"]["shape"] == [40, 32]
+        assert len(names) == 8 and names["bert.embeddings.word_embeddings.weight"]["shape"] == [40, 32]
 
 
 def test_fp16_halves_an_encoder_and_its_table_of_words(made, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_fp16_halves_an_encoder_and_its_table_of_words(made, tmp_path: Path) -> 
     for report in exported_in("fp16", made[0].parent / "run", ("host",), tmp_path / "fp16"):
         weights = edgeft.load(report["path"]).manifest["integer_weights"]
         assert len(weights) == 8 and {weight["dtype"] for weight in weights.values()} == {"float16"}
-        assert weights["embeddings.word_embeddings.weight"]["shape"] == [40, 32]
+        assert weights["bert.embeddings.word_embeddings.weight"]["shape"] == [40, 32]
         assert report["int8_share"] is None and "int8" not in report
 
 
@@ -140,7 +140,7 @@ def test_an_altered_tokenizer_is_refused(made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "moves"), [("head", ("classifier.",)), ("last", ("classifier.", "encoder.layer.0."))]
+    ("policy", "moves"), [("head", ("classifier.",)), ("last", ("classifier.", "bert.encoder.layer.0."))]
 )
 def test_a_policy_moves_what_it_says_and_no_other_weight(tmp_path: Path, policy: str, moves: tuple[str, ...]) -> None:
     from safetensors.torch import load_file
@@ -152,6 +152,6 @@ def test_a_policy_moves_what_it_says_and_no_other_weight(tmp_path: Path, policy:
     before = load_file(tmp_path / "encoder" / "model.safetensors")
     for name in ("float", f"quantized.{shapes_run.HOST}"):
         after = load_file(tmp_path / "run" / f"{name}.safetensors")
-        changed = {k for k, v in before.items() if not after[k].equal(v)}
+        changed = {f"bert.{k}" for k, v in before.items() if not after[f"bert.{k}"].equal(v)}
         assert all(k.startswith(moves) for k in changed), changed
         assert bool(changed) == (policy == "last"), "the new head is not among the encoder's weights"

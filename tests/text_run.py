@@ -48,18 +48,30 @@ def encoder(folder: Path, **changed: Any) -> Path:
     """config.json, model.safetensors and tokenizer.json of a random encoder."""
     import torch
     from safetensors.torch import save_file
-
-    from edgeft.models.nets.bert import BertClassifier, Config
+    from transformers import BertConfig, BertModel
 
     folder.mkdir(parents=True, exist_ok=True)
     table = {**CONFIG, **changed}
     torch.manual_seed(0)
-    module = BertClassifier(Config(**{k: v for k, v in table.items() if k in Config.__dataclass_fields__}), 2)
-    state = {k: v for k, v in module.state_dict().items() if not k.startswith("classifier.")}
-    save_file(state, folder / "model.safetensors")
+    module = BertModel(BertConfig(**table), add_pooling_layer=False)
+    save_file(module.state_dict(), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(table))
     tokenizer(folder / "tokenizer.json")
     return folder
+
+
+def classifier(classes: int = 2, **changed: Any) -> Any:
+    """A random encoder with a classifier on the mean of its tokens, as the source builds it; torch's seed counts."""
+    from transformers import BertConfig, BertModel
+
+    from edgeft.models.nets import attention
+    from edgeft.models.nets.encoder import MeanOfTokens
+
+    config = BertConfig(**{**CONFIG, **changed}, attn_implementation=attention.register())
+    encoder = BertModel(config, add_pooling_layer=False)
+    module = MeanOfTokens(encoder, "bert", config.hidden_size, classes, config.hidden_dropout_prob)
+    module.open_axes = {1: (3, config.max_position_embeddings)}
+    return module.eval()
 
 
 def reviews(path: Path, count: int = 240) -> Path:

@@ -37,7 +37,7 @@ class Data:
     channels: int = 3
     mean: tuple[float, ...] = ()  # empty = the weights' own default
     std: tuple[float, ...] = ()
-    resize: str = "bilinear"
+    resize: str = ""  # bilinear | bicubic | nearest; "" = the model's own default
     max_pixels: int = 89_478_485  # pictures of more pixels are not read
     value_range: tuple[float, ...] = ()  # values that become black and white in pictures of more than 8 bits; [] = auto
     text: tuple[str, ...] = ("text",)  # columns of a table, joined by a space
@@ -169,7 +169,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.actions": ("auto", "continuous"),
     "data.header": ("auto", "yes", "no"),
     "data.quoting": ("auto", "csv", "none"),
-    "data.resize": ("bilinear", "bicubic", "nearest"),
+    "data.resize": ("", "bilinear", "bicubic", "nearest"),
     "data.units": ("", "words", "characters"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),

@@ -67,11 +67,13 @@ def _units(
             yield f"{prefix}{name}", parameter, "bare"
 
     stack = isinstance(module, _STACKS)
+    others = [n for n, child in module.named_children() if n != head and next(child.parameters(), None) is not None]
     for name, child in module.named_children():
         dotted = f"{prefix}{name}"
         if under(dotted, head) or next(child.parameters(), None) is None:
             continue
-        if _opens(child, in_stack or stack) or under(head, dotted):
+        alone = not (prefix or stack) and others == [name] and _structured(child)  # a base model beside its head
+        if _opens(child, in_stack or stack) or under(head, dotted) or alone:
             yield from _units(child, f"{dotted}.", in_stack=in_stack or stack, head=head)
         else:
             yield dotted, child, _kind(child)

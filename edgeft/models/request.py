@@ -16,9 +16,10 @@ class ModelRequest:
 
     `model` is the recipe's table [model], with arguments that the task and the data add; `task` the recipe's task;
     `outputs` how many outputs the model needs (classes of a classifier, values of a control, words of a vocabulary);
-    `facts` what the data set says as a whole (`Dataset.facts`). `allow_code` says that code and pickles of the user's
-    own files may run, `allow_download` that weights may be downloaded. `model.weights` is a path once a source gets the
-    request; `weights` says what the recipe called them, at one revision.
+    `facts` what the data set says as a whole (`Dataset.facts`); `labels` the names of its classes, in their order.
+    `allow_code` says that code and pickles of the user's own files may run, `allow_download` that weights may be
+    downloaded. `model.weights` is a path once a source gets the request; `weights` says what the recipe called them, at
+    one revision.
     """
 
     model: recipe.Model
@@ -28,6 +29,7 @@ class ModelRequest:
     allow_code: bool = False
     allow_download: bool = False
     weights: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

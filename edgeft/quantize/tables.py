@@ -20,7 +20,8 @@ TABLE = "embedding"
 def is_table(node: fx.Node) -> bool:
     """Whether a node looks rows of a float table up by numbers that come from an input of the graph.
 
-    Constant numbers (positions) are folded by every converter: what is stored then is the rows, in float.
+    Constant numbers (positions, of as many tokens as an input has) are folded by every converter: what is stored then
+    is the rows, in float.
     """
     if node.op != "call_function" or node.target is not aten.embedding.default:
         return False
@@ -35,7 +36,7 @@ def _from_input(value: object) -> bool:
     waiting, visited = [value], set()
     while waiting:
         node = waiting.pop()
-        if isinstance(node, fx.Node) and node not in visited:
+        if isinstance(node, fx.Node) and node not in visited and node.target is not aten.sym_size.int:
             if node.op == "placeholder":
                 return True
             visited.add(node)

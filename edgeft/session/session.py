@@ -163,7 +163,8 @@ def _built(
     if model is None:
         args = _with_args(recipe_.model, learning.model_args(recipe_.data, dataset))
         with phase("building the model"):
-            built = models.build(ModelRequest(args, recipe_.task, outputs, dataset.facts, *allow))
+            labels = tuple(dataset.labels)
+            built = models.build(ModelRequest(args, recipe_.task, outputs, dataset.facts, *allow, labels=labels))
     else:
         built = models.from_module(model, outputs)
     for note in built.notes:

@@ -6,6 +6,7 @@ from typing import Any
 
 import builds
 import pytest
+import text_run
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,6 @@ from edgeft import tasks
 from edgeft.config import recipe
 from edgeft.config.recipe import Update
 from edgeft.learning.blocks import blocks, depths
-from edgeft.models.nets.bert import BertClassifier, Config
 from edgeft.models.nets.recommend import NeuMF, TwoTower
 from edgeft.tune import lora, updates
 
@@ -26,11 +26,7 @@ def builtin(name: str, **args: Any) -> tuple[nn.Module, str]:
 
 
 def bert() -> tuple[nn.Module, str]:
-    config = Config(
-        vocab_size=40, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=16,
-    )  # fmt: skip
-    return BertClassifier(config, 3), "classifier"
+    return text_run.classifier(3, hidden_size=16, num_hidden_layers=3, num_attention_heads=2), "classifier"
 
 
 PAIRS = (torch.zeros(2, dtype=torch.int32), torch.zeros(2, 3, dtype=torch.int32))
@@ -46,7 +42,7 @@ NETS: dict[str, Any] = {
 PILES = {
     "classify": (9, "conv1.weight", "layer4.1.conv1.weight"),
     "keyword": (5, "features.0.weight", "features.13.weight"),
-    "text-classify": (4, "embeddings.word_embeddings.weight", "encoder.layer.2.attention.self.query.weight"),
+    "text-classify": (4, "bert.embeddings.word_embeddings.weight", "bert.encoder.layer.2.attention.self.query.weight"),
     "recommend": (4, "gmf_user.weight", "mlp.0.weight"),
     "control": (2, "layers.0.weight", "layers.2.weight"),
 }
@@ -71,6 +67,14 @@ def test_a_norm_goes_with_its_layer_and_embeddings_with_each_other() -> None:
     assert found[0] == ("conv1.weight", "bn1.weight", "bn1.bias")
     two = blocks(TwoTower(1, 5, 7), "head")
     assert two[0] == ("user.weight", "item.weight") and two[-1] == ("item_tower.0.weight", "item_tower.0.bias")
+
+
+def test_a_base_model_beside_its_head_is_no_block() -> None:
+    module = text_run.classifier(3, num_hidden_layers=1)
+    assert [block[0] for block in blocks(module, "classifier")] == [
+        "bert.embeddings.word_embeddings.weight",
+        "bert.encoder.layer.0.attention.self.query.weight",
+    ]
 
 
 def test_what_a_container_holds_itself_goes_with_the_block_after_it() -> None:

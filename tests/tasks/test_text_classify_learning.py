@@ -23,7 +23,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> tuple[data.Dataset, mode
     folder: Path = tmp_path_factory.mktemp("texts")
     table = text_run.recipe_of(folder)
     made = recipe.from_table(table, "the test")
-    return data.open(made.data), builds.build(made.model, 2)
+    return data.open(made.data), builds.build(made.model, 2, task="text-classify")
 
 
 def test_batches_are_tokens_masks_and_class_numbers(opened) -> None:

@@ -33,9 +33,9 @@ loader = batches.loader_of(_source)
 
 
 def trim(inputs: tensors.Inputs) -> tensors.Inputs:
-    """(ids, mask), both (N, L), without the columns that are padding in every row; at least two columns stay."""
+    """(ids, mask), both (N, L), without the columns that are padding in every row; at least three columns stay."""
     ids, mask = inputs
-    used = max(2, int((mask.any(0) * torch.arange(1, mask.shape[1] + 1)).max()))
+    used = max(3, int((mask.any(0) * torch.arange(1, mask.shape[1] + 1)).max()))
     return ids[:, :used], mask[:, :used]
 
 
