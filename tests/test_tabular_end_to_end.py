@@ -75,7 +75,7 @@ class Table:
     made: Made
 
 
-@pytest.fixture(scope="module", params=[*TASKS[:2], pytest.param(TASKS[2], marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=TASKS)
 def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Table:
     need()
     folder = tmp_path_factory.mktemp(str(request.param))

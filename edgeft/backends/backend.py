@@ -238,9 +238,15 @@ class Backend:
         return dict(state()) if state else {}
 
     def artifact_options(self, path: Path) -> dict[str, Any]:
-        """Options beside `options` that this artifact needs so that its quantized layers run in integer kernels; the
-        float baseline runs without them. Empty where the runtime has no such option."""
+        """Options beside `options` that this artifact needs to load and so that its quantized layers run in integer
+        kernels; the float baseline runs without them. Empty where the runtime has no such option."""
         state = getattr(self.part("inspector"), "artifact_options", None)
+        return dict(state(path)) if state else {}
+
+    def baseline_options(self, path: Path) -> dict[str, Any]:
+        """Options beside `options` without which this float baseline cannot be loaded; the artifact runs with them too.
+        Empty where the runtime has no such option."""
+        state = getattr(self.part("inspector"), "baseline_options", None)
         return dict(state(path)) if state else {}
 
     def knobs(self, threads: int) -> dict[str, tuple[Any, ...]]:

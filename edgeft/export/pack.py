@@ -114,7 +114,7 @@ def _manifest(run: QuantizedRun, converted: ConvertedTarget, compiled: CompiledT
     """manifest.json without `files`, which `bundle.write` adds."""
     asked, profile, machine = run.recipe, converted.target, runtime.get(converted.target.backend)
     version = machine.version()
-    special = {key: value for path in converted.artifact_paths for key, value in machine.artifact_options(path).items()}
+    needed, special = _special_options(machine, converted)
     weights = [tensor for path in converted.artifact_paths for tensor in machine.integer_weights(path)]
     grids = [grid for path in converted.artifact_paths for grid in machine.activation_grids(path)]
     graphs = converted.scheme.graphs.graphs.values()
@@ -134,7 +134,7 @@ def _manifest(run: QuantizedRun, converted: ConvertedTarget, compiled: CompiledT
         "runtime": {
             "name": profile.backend,
             "version": version,
-            "options": {**machine.options(), **special},
+            "options": {**machine.options(), **needed, **special},
             **({"artifact_options": sorted(special)} if special else {}),
             "threads": 1,
         },
@@ -177,6 +177,14 @@ def _provenance(run: QuantizedRun, converted: ConvertedTarget, version: str) -> 
 def _weights(model: recipe.Model) -> dict[str, Any]:
     """What the model began with: the name at one revision, and the digest of each file."""
     return {"name": model.weights, "files": {file: {"sha256": digest} for file, digest in model.sha256.items()}}
+
+
+def _special_options(machine: runtime.Backend, converted: ConvertedTarget) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Runtime options beside the usual ones: those that a float baseline needs too, and those of the artifact alone."""
+    baselines = [converted.staging / graph.table["baseline"] for graph in converted.graphs.values()]
+    needed = {key: value for path in baselines for key, value in machine.baseline_options(path).items()}
+    special = {key: value for path in converted.artifact_paths for key, value in machine.artifact_options(path).items()}
+    return needed, {key: value for key, value in special.items() if key not in needed}
 
 
 def _required(emitted: Sequence[dict[str, Any]]) -> dict[str, Any]:

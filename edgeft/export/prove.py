@@ -152,9 +152,10 @@ def _loaded(
     """One graph: its table, and the sessions of its float baseline and of its artifact."""
     machine, captured = runtime.get(profile.backend), run.captured.graphs[name]
     options = options_for(profile)
-    baseline = machine.load(staging / artifacts.baseline.file, options=options)
-    path = staging / artifacts.quantized.file
-    quantized = machine.load(path, options={**machine.artifact_options(path), **options})
+    baseline_path, path = staging / artifacts.baseline.file, staging / artifacts.quantized.file
+    needed = machine.baseline_options(baseline_path)
+    baseline = machine.load(baseline_path, options={**needed, **options})
+    quantized = machine.load(path, options={**needed, **machine.artifact_options(path), **options})
     inputs = run.input_names if run.captured.single else captured.input_names
     table = {
         "name": name,

@@ -15,7 +15,7 @@ from ..base_session import existing, reason
 from ..flow import Flow
 from ..onnxruntime import integer_weights as _onnx_weights
 from ..onnxruntime import wire as _wire
-from . import graph
+from . import graph, trial
 from .ir import layers
 from .session import OPTIONS, compile_model, read_model, tensor_of
 
@@ -42,18 +42,22 @@ def flow(path: Path) -> Flow:
     return graph.flow(read_model(Path(path)))
 
 
-#: layers are kept apart that the plug-in would fuse into one kernel of its own code, which computes in float (an
-#: internal property of the CPU plug-in)
-APART = {"SNIPPETS_MODE": "DISABLE"}
-
-
 def artifact_options(path: Path) -> dict[str, Any]:
-    """`APART` where a fused kernel takes over quantized layers and computes them in float, else nothing."""
+    """`APART` where a fused kernel takes over quantized layers and computes them in float, or ends the process that
+    compiles it; else nothing."""
+    if surviving := trial.surviving_options(path):
+        return surviving
+
     model = read_model(path)
     fused = _share(path, model, 1, {})
     if graph.FUSED not in fused.float_ops:
         return {}
-    return dict(APART) if _share(path, model, 1, APART).share > fused.share else {}
+    return dict(trial.APART) if _share(path, model, 1, trial.APART).share > fused.share else {}
+
+
+def baseline_options(path: Path) -> dict[str, Any]:
+    """`APART` where compiling the float baseline would end the process, else nothing."""
+    return trial.surviving_options(path)
 
 
 def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:

@@ -53,6 +53,19 @@ def metric(outputs: Outputs, targets: np.ndarray) -> float:
     return auc(*_checked(outputs, targets))
 
 
+def statistics(outputs: Outputs, targets: np.ndarray) -> np.ndarray:
+    """Float64 (N, 2): the score of each row, and 1 where it is an anomaly."""
+    values, faults = _checked(outputs, targets)
+    return np.stack([values, faults.astype(np.float64)], axis=1)
+
+
+def metric_of(entries: Sequence[np.ndarray]) -> float:
+    """The metric of rows of `statistics`; NaN where all are of one kind (a single row, some resamples)."""
+    rows = np.asarray(entries, np.float64).reshape(-1, 2)
+    faults = rows[:, 1] == 1
+    return auc(rows[:, 0], faults) if faults.any() and not faults.all() else float("nan")
+
+
 def per_sample(outputs: Outputs, targets: np.ndarray) -> None:
     """An AUC is no mean over samples."""
 
