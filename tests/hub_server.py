@@ -85,6 +85,11 @@ class Hub:
         self._stored[digest] = file
         return digest
 
+    def published(self, name: str, file: bytes | Path) -> str:
+        """The address of a file that the store has under a name; `truncate` and `replaced` know it by that name."""
+        self._stored[name] = file
+        return f"{self.url}/store/{name}"
+
     def asked(self, method: str, part: str) -> list[tuple[str, str, str]]:
         return [request for request in self.requests if request[0] == method and part in request[1]]
 

@@ -22,7 +22,9 @@ from .scheme import EMBEDDINGS
 class Model:
     source: str = "builtin"  # builtin | timm | torchvision | transformers | python | (plug-in)
     name: str = "mobilenet_v2"
-    weights: str = ""  # a file, a folder, "hub:owner/name@revision", "pip:name"; "" = none
+    weights: str = (
+        ""  # a file, a folder, "hub:owner/name@revision", "timm:...", "torchvision:...", "pip:name"; "" = none
+    )
     args: dict[str, Any] = field(default_factory=dict)  # passed to the model's constructor
     output: str = ""  # of a model with several outputs: the key, field or number of the one that the task takes
     allow_download: bool = False  # weights by name that are not on this machine may be downloaded

@@ -1,9 +1,10 @@
 """Models: one file a source. A source builds a `Built`: the module, its classifier's name, its preprocessing.
 
-    builtin.py   the networks that come with edgeft     torchvision.py, timm.py   theirs, never downloaded
+    builtin.py   the networks that come with edgeft     torchvision.py, timm.py   theirs
     transformers.py   BERT-type encoders of a local folder   ultralytics.py   detectors of a .pt file
     onnx/   a finished .onnx file
     python_file.py   `file.py:function` of the user     weights.py   state dicts from files, read without running code
+    named.py   weights by name: hub.py, by_url.py and pip_packages.py bring them to this machine
 
 Each has a `ModelSource`, which the registry `plugins.MODEL_SOURCES` lists; packages add theirs in the entry-point group
 `edgeft.models`.

@@ -18,7 +18,7 @@ from ..core.errors import ModelError, RecipeError, nearest
 from .built import Origin
 
 #: prefix -> the module of its record
-MODULES = {"hub": "hub", "pip": "pip_packages"}
+MODULES = {"hub": "hub", "pip": "pip_packages", "timm": "timm", "torchvision": "torchvision"}
 _PREFIX = re.compile(r"([A-Za-z]{2,}):")
 
 

@@ -1,11 +1,19 @@
-"""Models of timm (PyTorch Image Models), always built without a download; weights come from a local file."""
+"""Models of timm (PyTorch Image Models), always built without a download, and the weights that timm publishes."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..config import recipe
 from ..core.errors import RecipeError, nearest, need
-from . import heads, weights
-from .built import Built, image_spec
+from . import by_url, heads, hub, weights
+from .built import Built, Origin, image_spec
+from .named import Kind, Located
 from .request import ModelRequest, ModelSource
+
+PREFIX = "timm:"
+#: the weights that timm takes where none are named: the tag of `model.name`, or the first one of the architecture
+DEFAULT = "DEFAULT"
 
 
 def build(request: ModelRequest) -> Built:
@@ -61,4 +69,50 @@ def _filter(name: str) -> str:
     return name if name in ("nearest", "bilinear", "bicubic") else "bilinear"
 
 
-SOURCE = ModelSource("timm", "Models of timm; weights from a local file.", build)
+def locate(model: recipe.Model, allow: bool) -> Located:
+    """`timm:tag` (or `timm:tag@revision`) of the architecture `model.name`; `timm:DEFAULT` is timm's own choice.
+
+    Most lie on the Hugging Face hub, some at an address. Raises `RecipeError` for a tag or architecture that timm does
+    not know, `Missing` without the extra `vision`, and what `hub.fetch` and `by_url.fetch` raise.
+    """
+    name, _, revision = model.weights.removeprefix(PREFIX).partition("@")
+    timm = need("timm", "vision")
+    published = _published(timm, model.name, name)
+    full = f"{published.architecture}.{published.tag}"
+    architecture = full if model.source == SOURCE.name else ""
+    if published.hf_hub_id:
+        reference = hub.Reference(published.hf_hub_id, revision or hub.MAIN, published.hf_hub_filename or "")
+        fetched = hub.fetch(reference, allow)
+        origin = Origin(f"{PREFIX}{published.tag}@{fetched.reference.revision}", fetched.sha256)
+        return Located(fetched.weights, origin, architecture, fetched.notes)
+
+    path, digest = by_url.fetch(published.url, f"{full} of timm", allow)
+    return Located(path, Origin(f"{PREFIX}{published.tag}", {path.name: digest}), architecture)
+
+
+def _published(timm: Any, name: str, tag: str) -> Any:
+    """timm's record of the weights `tag` ("arch.tag" is taken, too) of the architecture `name`."""
+    architecture, _, own_tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise RecipeError(
+            f"timm has no model {architecture!r}", where="model.name", remedy=_near(architecture, timm.list_models())
+        )
+
+    tag = tag.removeprefix(f"{architecture}.")
+    tag = own_tag if tag in ("", DEFAULT) else tag
+    try:
+        published = timm.get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture)
+    except RuntimeError:
+        published = None
+    if published is None or not (published.hf_hub_id or published.url):
+        known = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
+        raise RecipeError(
+            f"timm has no weights {tag!r} of {architecture}",
+            where="model.weights",
+            remedy=nearest(tag, known) if known else "none are published",
+        )
+    return published
+
+
+KIND = Kind("timm", locate, ("timm:DEFAULT", "timm:e2400_r224_in1k"))
+SOURCE = ModelSource("timm", "Models of timm.", build)

@@ -1,4 +1,4 @@
-"""Classifiers of torchvision, always built without a download; weights come from a local file."""
+"""Classifiers of torchvision, always built without a download, and the weights that torchvision publishes for them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from typing import Any
 
 from torch import nn
 
+from ..config import recipe
 from ..core.errors import RecipeError, nearest, need
-from . import heads, weights
-from .built import Built, image_spec
+from . import by_url, heads, weights
+from .built import Built, Origin, image_spec
+from .named import Kind, Located
 from .request import ModelRequest, ModelSource
+
+PREFIX = "torchvision:"
 
 
 def build(request: ModelRequest) -> Built:
@@ -55,7 +59,8 @@ def build(request: ModelRequest) -> Built:
         }
         notes = weights.load(module, state, head, str(path))
 
-    return Built(module.eval(), head, _spec(models, model.name, channels), n_classes, bool(model.weights), notes)
+    spec = _spec(_published(models, model.name, request.weights), channels)
+    return Built(module.eval(), head, spec, n_classes, bool(model.weights), notes)
 
 
 def _drop_auxiliary(module: nn.Module) -> None:
@@ -86,12 +91,19 @@ def _see(module: nn.Module, channels: int) -> None:
         module.transform_input = False  # Inception's and GoogLeNet's own scaling, which knows three channels
 
 
-def _spec(models: Any, name: str, channels: int) -> dict[str, Any]:
-    """The evaluation transform of the default weights, as a `preprocess` table (nothing is downloaded for it).
+def _published(models: Any, name: str, named: str) -> Any:
+    """The published weights of a model that `named` ("torchvision:...") means, else its default ones."""
+    if named.startswith(PREFIX):
+        return models.get_weight(named.removeprefix(PREFIX))
+    return models.get_model_weights(name).DEFAULT
+
+
+def _spec(published: Any, channels: int) -> dict[str, Any]:
+    """The evaluation transform of published weights, as a `preprocess` table (nothing is downloaded for it).
 
     Gray pictures have the mean of the three colours' figures.
     """
-    transforms = models.get_model_weights(name).DEFAULT.transforms()
+    transforms = published.transforms()
     side = transforms.crop_size[0]
     resize = transforms.interpolation.value
     mean, std = list(transforms.mean), list(transforms.std)
@@ -101,4 +113,54 @@ def _spec(models: Any, name: str, channels: int) -> dict[str, Any]:
     return image_spec((side, side), channels, mean, std, resize if resize in ("nearest", "bicubic") else "bilinear")
 
 
-SOURCE = ModelSource("torchvision", "Models of torchvision; weights from a local file.", build)
+def locate(model: recipe.Model, allow: bool) -> Located:
+    """`torchvision:DEFAULT`, `torchvision:IMAGENET1K_V1` of `model.name`, or a name such as
+    `torchvision:ResNet18_Weights.IMAGENET1K_V1`.
+
+    Raises `RecipeError` for weights that torchvision does not publish, `Missing` without the extra `vision`, and what
+    `by_url.fetch` raises.
+    """
+    name = model.weights.removeprefix(PREFIX)
+    models = need("torchvision.models", "vision")
+    if "." in name:
+        try:
+            published = models.get_weight(name)
+        except (ValueError, KeyError, AttributeError) as error:
+            known = [str(member) for model_ in models.list_models() for member in models.get_model_weights(model_)]
+            raise RecipeError(
+                f"torchvision has no weights {name!r}", where="model.weights", remedy=_near(name, known)
+            ) from error
+    else:
+        published = _member(models, model.name, name)
+
+    path, digest = by_url.fetch(published.url, f"{published} of torchvision", allow)
+    return Located(path, Origin(f"{PREFIX}{published}", {path.name: digest}))
+
+
+def _member(models: Any, architecture: str, name: str) -> Any:
+    """The weights of an architecture by the name of their enum's member."""
+    known = models.list_models()
+    if architecture not in known:
+        raise RecipeError(
+            f"torchvision has no model {architecture!r} that {name!r} could be weights of",
+            where="model.weights",
+            remedy=f"{nearest(architecture, known)}; or name them in full: torchvision:ResNet18_Weights.DEFAULT",
+        )
+
+    members = models.get_model_weights(architecture).__members__
+    if name not in members:
+        raise RecipeError(
+            f"torchvision has no weights {name!r} of {architecture}",
+            where="model.weights",
+            remedy=nearest(name, members) if members else "none are published",
+        )
+    return members[name]
+
+
+def _near(name: str, known: list[str]) -> str:
+    text = nearest(name, known)
+    return text if text.startswith("did you") else "torchvision.models.list_models() has the models"
+
+
+KIND = Kind("torchvision", locate, ("torchvision:DEFAULT", "torchvision:ResNet18_Weights.IMAGENET1K_V1"))
+SOURCE = ModelSource("torchvision", "Models of torchvision.", build)
