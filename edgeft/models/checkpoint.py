@@ -1,12 +1,14 @@
 """Checkpoints as training programs write them: a state dict somewhere among settings, optimizers and averages.
 
-A pickle is only ever read by `torch.load(weights_only=True)`, which knows tensors and plain containers; an
-`argparse.Namespace` and a path hold nothing but values and are allowed too.
+A pickle is only ever read by `torch.load(weights_only=True)`, which knows tensors and plain containers. Namespaces,
+paths, dates, versions and numbers of numpy hold nothing but values and are allowed too.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime
 import pathlib
 import pickle
 import re
@@ -15,16 +17,32 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..core.errors import ModelError
 
 #: where programs put the moving average of the weights (timm, BasicSR, Lightning's callbacks, ...), and the weights
 _AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "params_ema", "ema")
-_PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module")
+_PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module", "shadow")
 #: first components of the names in a state dict that has the moving average beside the weights
 _AVERAGED_ROOTS = ("ema_model", "model_ema", "ema")
-_CONTAINERS = (argparse.Namespace, types.SimpleNamespace, pathlib.PosixPath, pathlib.PurePosixPath)
+#: what a profiler leaves among the weights, and a count of averaged steps
+_COUNTS = ("n_averaged", "total_ops", "total_params")
+#: classes whose objects are nothing but values; pickles of other systems and versions call some of them otherwise
+_VALUES: tuple[Any, ...] = (
+    *(argparse.Namespace, types.SimpleNamespace, collections.defaultdict, dict, list, int, float),
+    *(datetime.date, datetime.datetime, datetime.timedelta, datetime.timezone, torch.torch_version.TorchVersion),
+    *(pathlib.PosixPath, pathlib.PurePosixPath, pathlib.PureWindowsPath),
+    *((pathlib.PureWindowsPath, f"pathlib{part}.WindowsPath") for part in ("", "._local")),
+    *((pathlib.PurePosixPath, f"pathlib._local.{name}") for name in ("PosixPath", "PurePosixPath")),
+)
+#: the same of numpy: numbers and arrays of them, under the names of its versions 1 and 2; no arrays of objects
+_NUMPY: tuple[Any, ...] = (
+    *(np.ndarray, np.dtype, *(getattr(np.dtypes, name) for name in np.dtypes.__all__ if name != "ObjectDType")),
+    *((np.array(0.0)[()].__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *((np.empty(0).__reduce__()[0], f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+)
 #: how files begin that are no weights, and what they are
 _OTHER_FILES = (
     (re.compile(rb"\s*<(!doctype|html|\?xml)", re.I), "a web page: the download gave a page instead of the file"),
@@ -62,7 +80,7 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     for _ in range(3):
         if not isinstance(value, Mapping):
             break
-        key = next((key for key in (*_AVERAGED, *_PLAIN) if isinstance(value.get(key), Mapping) and value[key]), None)
+        key = next((key for key in (*_AVERAGED, *_PLAIN) if _has_tensors(value.get(key))), None)
         if key is None:
             break
         if key in _AVERAGED:
@@ -72,8 +90,8 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     if not isinstance(value, Mapping):
         raise ModelError(f"holds a {type(value).__name__}, expected a state dict of tensors", where=str(path))
 
-    tensors = {str(name): t for name, t in value.items() if isinstance(t, torch.Tensor) and name != "n_averaged"}
-    quantized = [name for name, tensor in tensors.items() if tensor.is_quantized]
+    tensors = {str(name): t for name, t in value.items() if isinstance(t, torch.Tensor) and not _counts(name)}
+    quantized = [name for name, tensor in tensors.items() if tensor.is_quantized or "float8" in str(tensor.dtype)]
     if quantized or any("_packed_params" in str(name) for name in value):
         name = (quantized or [name for name in value if "_packed_params" in str(name)])[0]
         raise ModelError(
@@ -85,6 +103,20 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
         raise ModelError("holds no tensors", where=str(path), remedy="save model.state_dict()")
 
     return tensors, notes
+
+
+def _has_tensors(value: Any, depth: int = 2) -> bool:
+    """Whether a table holds tensors, or a table in it does: the settings of a moving average are a table, too."""
+    if not isinstance(value, Mapping):
+        return False
+    return any(
+        isinstance(item, torch.Tensor) or (depth > 0 and _has_tensors(item, depth - 1)) for item in value.values()
+    )
+
+
+def _counts(name: Any) -> bool:
+    """Is it the name of a number that no layer reads?"""
+    return str(name).rpartition(".")[2] in _COUNTS
 
 
 def averaged(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -102,7 +134,7 @@ def averaged(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def _loaded(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(list(_CONTAINERS)):
+        with torch.serialization.safe_globals([*_VALUES, *_NUMPY]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights only" not in str(error).lower():

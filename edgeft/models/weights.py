@@ -24,6 +24,8 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".tar", ".npz
 #: what a repository of the hub is called
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WRAPPERS = ("module.", "_orig_mod.")
+#: first components of names that may stand before those of a module: `model.net.module.`
+_DEEPEST = 4
 
 
 def find(weights: str) -> Path:
@@ -182,30 +184,39 @@ def _with_channels(weight: torch.Tensor, channels: int) -> tuple[int, ...]:
 def _same_root(
     state: Mapping[str, torch.Tensor], expected_state: Mapping[str, torch.Tensor], head: str
 ) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
-    """The entries below one first component (`model.`, `backbone.`) without it, where the names only fit so.
+    """The entries below one root (`model.`, `net.backbone.`) without it, where the names only fit so.
 
     What stands beside that root (a loss, a metric, a teacher) is left out with a note, if the root has all that the
     module needs but the classifier.
     """
+    needed = {n for n in expected_state if not n.startswith(f"{head}.") and not n.endswith("num_batches_tracked")}
+    root, stripped = _rooted(state, expected_state, needed, _DEEPEST) or ("", state)
+    others = [name for name in state if root and not name.startswith(f"{root}.")]
+    if not others:
+        return stripped, ()
+
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return stripped, (f"of the checkpoint only {root}.* is taken; left out: {', '.join(others[:3])}{more}",)
+
+
+def _rooted(
+    state: Mapping[str, torch.Tensor], expected_state: Mapping[str, torch.Tensor], needed: set[str], depth: int
+) -> tuple[str, Mapping[str, torch.Tensor]] | None:
+    """The root below which names are those of the module, and its entries; None where there is none."""
     if any(name in expected_state for name in state):
-        return state, ()
+        return "", state
 
     roots = dict.fromkeys(name.partition(".")[0] for name in state if "." in name)
-    below = {root: {n.partition(".")[2]: t for n, t in state.items() if n.startswith(f"{root}.")} for root in roots}
-    if len(roots) == 1 and len(next(iter(below.values()))) == len(state):
-        (stripped,) = below.values()
-        return (stripped if any(name in expected_state for name in stripped) else state), ()
+    for root in roots if depth else ():
+        inner = {n.partition(".")[2]: t for n, t in state.items() if n.startswith(f"{root}.")}
+        below = _rooted(inner, expected_state, needed, depth - 1)
+        if below is None:
+            continue
+        path, stripped = below
+        if len(inner) == len(state) or (needed and needed <= stripped.keys()):
+            return f"{root}.{path}".rstrip("."), stripped
 
-    needed = [n for n in expected_state if not n.startswith(f"{head}.") and not n.endswith("num_batches_tracked")]
-    for root, stripped in below.items():
-        if needed and all(name in stripped for name in needed):
-            others = [name for name in state if not name.startswith(f"{root}.")]
-            return stripped, (
-                f"of the checkpoint only {root}.* is taken; left out: {', '.join(others[:3])}"
-                + (f" and {len(others) - 3} more" if len(others) > 3 else ""),
-            )
-
-    return state, ()
+    return None
 
 
 def _misfit(

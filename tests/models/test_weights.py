@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import builds
@@ -58,6 +60,11 @@ def test_every_format(tmp_path: Path, suffix: str) -> None:
         lambda s: {"model": {"state_dict": s}},
         lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
         lambda s: {f"backbone.{k}": v for k, v in s.items()},
+        lambda s: {"state_dict": under("model.module", s)},  # Lightning on several devices
+        lambda s: {"state_dict": under("model._orig_mod", s)},  # and with torch.compile
+        lambda s: under("module.model", s),
+        lambda s: {"module": s, "ds_version": "0.16", "param_shapes": [{"a": torch.Size([1])}]},  # DeepSpeed
+        lambda s: {**s, "total_ops": torch.zeros(1), "conv1.total_params": torch.zeros(1)},  # a profiler's counts
         lambda s: {k: v for k, v in s.items() if "num_batches_tracked" not in k},
     ],
 )
@@ -79,7 +86,45 @@ def under(root: str, s: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f"{root}.{name}": tensor for name, tensor in s.items()}
 
 
+#: what training programs keep beside the weights
+BESIDE: dict[str, Any] = {
+    "optimizer": torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))]).state_dict(),
+    "numbers of numpy": {"best": np.float64(0.5), "epoch": np.int64(3), "history": np.arange(3.0)},
+    "version": torch.__version__,
+    "date": datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc),
+    "counts": collections.defaultdict(list, {}),
+    "path of Windows": PureWindowsPath("c:/runs/1"),
+    "settings": {"args": argparse.Namespace(out=Path("x")), "dtype": torch.float16, "device": torch.device("cuda:0")},
+    "settings of an average": {"ema": {"decay": 0.999, "updates": 7}},
+}
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_what_stands_beside_the_weights_is_left(tmp_path: Path, kind: str) -> None:
+    beside = BESIDE[kind] if kind == "settings of an average" else {kind: BESIDE[kind]}
+    built = load(save(tmp_path / "w.pth", {"model": state(), **beside}))
+    assert same(built, state()) and built.notes == ()
+
+
+def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="runs code"):
+        load(save(tmp_path / "w.pth", {"model": state(), "names": np.array([{}, None], dtype=object)}))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floats_become_float32(tmp_path: Path, dtype: torch.dtype) -> None:
+    narrow = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state().items()}
+    for suffix in (".safetensors", ".pth"):
+        built = load(save(tmp_path / f"w{suffix}", narrow))
+        tensors = built.module.state_dict()
+        assert all(tensors[name].dtype in (torch.float32, torch.int64) for name in narrow)
+        assert all(torch.equal(tensors[name], tensor.to(tensors[name].dtype)) for name, tensor in narrow.items())
+
+
 AVERAGED: dict[str, Any] = {
+    "torchvision": lambda s: {"model": s, "model_ema": {**under("module", averages(s)), "n_averaged": torch.ones(1)}},
+    "a state below its settings": lambda s: {"model": s, "ema": {"state_dict": averages(s), "updates": 3}},
+    "a shadow": lambda s: {"model": s, "ema": {"decay": 0.99, "shadow": averages(s)}},
     "timm": lambda s: {"state_dict": s, "state_dict_ema": averages(s), "args": argparse.Namespace(out=Path("x"))},
     "BasicSR": lambda s: {"params": s, "params_ema": averages(s)},
     "lightning": lambda s: {
@@ -103,9 +148,10 @@ def test_what_a_lightning_module_holds_beside_its_model_is_left_out(tmp_path: Pa
         "accuracy.correct": torch.ones(1),
         "teacher.fc.weight": torch.ones(2, 2),
     }
-    wrapped = {"state_dict": {**beside, **{f"net.{k}": v for k, v in state().items()}}, "epoch": 3}
-    built = load(save(tmp_path / "epoch=3.ckpt", wrapped))
-    assert same(built, state()) and "left out: criterion.weight" in built.notes[0]
+    for root in ("net", "model.net.module"):
+        wrapped = {"state_dict": {**beside, **under(root, state())}, "epoch": 3}
+        built = load(save(tmp_path / "epoch=3.ckpt", wrapped))
+        assert same(built, state()) and f"only {root}.* is taken; left out: criterion.weight" in built.notes[0]
 
 
 OTHER_FILES = {
@@ -126,8 +172,9 @@ def test_files_that_are_no_weights_are_called_what_they_are(tmp_path: Path, kind
 
 def test_the_weights_of_a_quantized_model_are_refused(tmp_path: Path) -> None:
     quantized = torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8)
-    with pytest.raises(ModelError, match="a quantized model"):
-        load(save(tmp_path / "q.pth", state() | {"fc.weight": quantized}))
+    for tensor in (quantized, torch.ones(2, 2).to(torch.float8_e4m3fn)):
+        with pytest.raises(ModelError, match="a quantized model"):
+            load(save(tmp_path / "q.pth", state() | {"fc.weight": tensor}))
 
 
 def test_another_or_absent_head_stays_fresh_with_a_note(tmp_path: Path) -> None:
