@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import backends as runtime
 from .._version import __version__
+from ..bundle import card, materials
 from ..bundle import reader as bundle
 from ..config import recipe
 from ..core import files, leftovers
@@ -61,7 +62,9 @@ def pack(
     """
     folder = converted.staging
     _write_files(run, converted, evidence)
-    bundle.write(folder, {**_manifest(run, converted, compiled), **_measured(run, converted, evidence)})
+    manifest = {**_manifest(run, converted, compiled), **_measured(run, converted, evidence)}
+    _write_papers(converted, manifest)
+    bundle.write(folder, manifest)
 
     name = converted.target.name
     with phase(f"{name}: verifying in a fresh process (files, parity, integer weights, latency)"):
@@ -108,6 +111,15 @@ def _write_files(run: QuantizedRun, converted: ConvertedTarget, evidence: Eviden
     tables = [{**g.table, "sha256": files.sha256(folder / g.artifact.file)} for g in converted.graphs.values()]
     for name, text in runtime.get(converted.target.backend).compiler_scripts(converted.target, tables).items():
         files.write_text(folder / name, text)
+
+
+def _write_papers(converted: ConvertedTarget, manifest: dict[str, Any]) -> None:
+    """The model card and the bill of materials, which people and scanners read."""
+    folder, profile = converted.staging, converted.target
+    files.write_text(folder / card.FILE, card.text(manifest, profile.title, profile.isa or ""))
+    models = [name for graph in manifest["graphs"] for name in (graph["file"], graph.get("baseline")) if name]
+    written = [name for file in models for name in runtime.get(profile.backend).files_of(file)]
+    files.write_json(folder / materials.FILE, materials.bill(manifest, {n: files.sha256(folder / n) for n in written}))
 
 
 def _manifest(run: QuantizedRun, converted: ConvertedTarget, compiled: CompiledTarget | None) -> dict[str, Any]:

@@ -113,6 +113,8 @@ class Task:
     #: the pip extra that brings what reading samples and the metric need beside numpy, and these packages
     extra: str = ""
     packages: tuple[str, ...] = ()
+    #: what the Hugging Face hub calls the task (`pipeline_tag` of a model card); "" where it has no name for it
+    hub_tag: str = ""
     #: the task of a recipe that names none; true of one task of edgeft
     default: bool = False
 

@@ -25,6 +25,7 @@ TASK = Task(
     confusion=decoding.confusion,
     formats=("embedded", "image-folder", "image-table", "npz", "hf"),
     default=True,
+    hub_tag="image-classification",
     learning_module="edgeft.tasks.classify.learning",
     template="edgeft.tasks.classify:template.toml",
     run_part="edgeft.tasks.classify:run_part.py",

@@ -25,6 +25,7 @@ TASK = Task(
     action=decoding.action,
     show_sample=sample.show,
     formats=("trajectories",),
+    hub_tag="robotics",
     learning_module="edgeft.tasks.control.learning",
     template="edgeft.tasks.control:template.toml",
     run_part="edgeft.tasks.control:run_part.py",

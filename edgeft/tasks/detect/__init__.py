@@ -33,6 +33,7 @@ TASK = Task(
     formats=("coco", "cvat", "label-studio", "via", "voc", "yolo"),
     extra="detect",
     packages=("pycocotools",),
+    hub_tag="object-detection",
     learning_module="edgeft.tasks.detect.learning",
     template="edgeft.tasks.detect:template.toml",
     run_part="edgeft.tasks.detect:run_part.py",

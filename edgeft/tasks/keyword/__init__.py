@@ -29,6 +29,7 @@ TASK = Task(
     formats=("wav-folder", "hf"),
     extra="audio",
     packages=("soundfile",),
+    hub_tag="audio-classification",
     learning_module="edgeft.tasks.keyword.learning",
     template="edgeft.tasks.keyword:template.toml",
     run_part="edgeft.tasks.classify:run_part.py",

@@ -30,6 +30,7 @@ TASK = Task(
     show_sample=sample.show,
     count_labels=sample.count,
     formats=("masks",),
+    hub_tag="image-segmentation",
     learning_module="edgeft.tasks.segment.learning",
     template="edgeft.tasks.segment:template.toml",
     run_part="edgeft.tasks.segment:run_part.py",

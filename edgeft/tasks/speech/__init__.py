@@ -32,6 +32,7 @@ TASK = Task(
     formats=("wav-folder",),
     extra="audio",
     packages=("soundfile",),
+    hub_tag="automatic-speech-recognition",
     learning_module="edgeft.tasks.speech.learning",
     template="edgeft.tasks.speech:template.toml",
     run_part="edgeft.tasks.speech:run_part.py",

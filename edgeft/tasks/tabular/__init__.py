@@ -14,6 +14,7 @@ TASK = replace(
     draw=columns.draw,
     formats=("table",),
     default=False,
+    hub_tag="tabular-classification",
     learning_module="edgeft.tasks.tabular.learning",
     template="edgeft.tasks.tabular:template.toml",
 )

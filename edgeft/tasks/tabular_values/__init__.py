@@ -15,6 +15,7 @@ TASK = replace(
     action=None,
     show_sample=None,
     formats=("table-values",),
+    hub_tag="tabular-regression",
     learning_module="edgeft.tasks.tabular_values.learning",
     template="edgeft.tasks.tabular_values:template.toml",
     real_time=False,

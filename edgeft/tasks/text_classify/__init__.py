@@ -26,6 +26,7 @@ TASK = Task(
     formats=("csv", "jsonl", "parquet", "text-folder", "hf"),
     extra="text",
     packages=("tokenizers",),
+    hub_tag="text-classification",
     learning_module="edgeft.tasks.text_classify.learning",
     template="edgeft.tasks.text_classify:template.toml",
     run_part="edgeft.tasks.classify:run_part.py",

@@ -32,6 +32,7 @@ TASK = Task(
     formats=("pairs", "hf"),
     extra="translate",
     packages=("tokenizers", "sacrebleu"),
+    hub_tag="translation",
     learning_module="edgeft.tasks.translate.learning",
     template="edgeft.tasks.translate:template.toml",
     run_part="edgeft.tasks.translate:run_part.py",
