@@ -199,24 +199,18 @@ def verify(
     there is a signature, and of a checked one "key" (its fingerprint) and "file"}. Raises `BundleError`, `DataError`,
     `Missing` (the runtime's extra).
     """
-    from .verify.run import run
+    from .devices import registry as devices
+    from .verify import isolated
 
     opened, origin = _opened(bundle, trust)
-    data = user_path(data) if data is not None else None
-    if device:
-        from .devices import registry as devices
-        from .verify import isolated
-
-        machine = devices.get(device, say or _silent)
-        carried = machine.carry(data) if data is not None else None
-        options = {"data": carried, "threads": threads, "state": state and str(state), "where": machine.where}
-        with shown_unless_already(say), phase(f"verifying on {machine.name}"):
-            report = isolated.on_device(opened, machine, **options, most=samples)
-        return {**report, "trust": origin, "path": str(opened.path), "device": machine.name}
-    state = user_path(state) if state is not None else None
-    with shown_unless_already(say):
-        report = run(opened, data=data, threads=threads, state=state, most=samples, say=say or _silent)
-    return {**report, "trust": origin, "path": str(opened.path)}
+    machine = devices.get(device, say or _silent)
+    carried = machine.carry(user_path(data)) if data is not None else None
+    if state is not None:
+        state = os.fspath(state) if device else str(user_path(state))
+    options = {"data": carried, "threads": threads, "state": state, "where": machine.where, "most": samples}
+    with shown_unless_already(say), phase(f"verifying on {machine.name}" if device else "verifying"):
+        report = isolated.checked(opened, machine, **options)
+    return {**report, "trust": origin, "path": str(opened.path), **({"device": machine.name} if device else {})}
 
 
 def sign(bundle: str | os.PathLike[str], key: str | os.PathLike[str]) -> dict[str, Any]:
@@ -298,6 +292,7 @@ def predict(
     overwrite: bool = False,
     state: str | os.PathLike[str] | None = None,
     trust: str | os.PathLike[str] | None = None,
+    untrusted: bool = False,
 ) -> list[dict[str, Any]]:
     """Run a bundle on real inputs (files, or texts and rows as the task reads them): one decoded result each, in order.
 
@@ -305,15 +300,18 @@ def predict(
     values. With `out`, a new or empty folder, the task's pictures of an input (overlay and mask of a segmentation) are
     written there as PNG, and `files` names them. `state` is the file of a personalization, None the one in the bundle's
     folder; results then have `version`. `trust`: as `load` takes it. An input that cannot be read has `input` and
-    `error` (class, message, where, remedy, exit_code) in place of a prediction.
+    `error` (class, message, where, remedy, exit_code) in place of a prediction. With `untrusted` all of that happens in
+    a process of its own with limits of memory and time; what they stop is a `RuntimeStopped`.
 
     Raises the first input's `DataError` where none can be read, `BundleError`, `Missing` (the runtime's extra), and
     `UsageError` for no input or for `out` of a task that makes no pictures.
     """
-    from .predict import predict as run
+    from .predict import apart
+    from .predict import predict as directly
 
     options: dict[str, Any] = {"top": top, "threads": threads, "overwrite": overwrite}
-    out, state = (None if path is None else user_path(path) for path in (out, state))
+    out, state = (None if path is None else str(user_path(path)) for path in (out, state))
+    run = apart if untrusted else directly
     return run(load(bundle, trust), [os.fspath(name) for name in inputs], out=out, state=state, **options)
 
 

@@ -203,7 +203,7 @@ def probe(name: str) -> dict[str, Any]:
 def _extra(name: str, lines: Sequence[str]) -> dict[str, Any]:
     missing = [problem for line in lines if (problem := unmet(line))]
     if name == SIGNING:  # in an environment of its own where it lies apart from the rest
-        missing = [] if environment.python() else missing
+        missing = missing if environment.python() is None else []
         return {"name": name, "complete": not missing, "missing": missing, "install": environment.SETUP * bool(missing)}
     install = _pip(name) if missing else ""
     return {"name": name, "complete": not missing, "missing": missing, "install": install}

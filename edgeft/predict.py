@@ -10,10 +10,43 @@ import numpy as np
 
 from . import tasks
 from .bundle import reader as bundles
-from .core import files
-from .core.errors import DataError, UsageError
+from .core import files, limits
+from .core.errors import BundleError, DataError, UsageError
+from .devices.call import call
+from .devices.device import Here
 from .personalize.run import session as personalized
 from .report import png
+from .verify import isolated
+
+_CODE = """
+from edgeft.predict import limited
+answer({"predictions": limited(words[0], **options)})
+"""
+
+
+def apart(opened: bundles.Bundle, inputs: Sequence[str], **options: Any) -> list[dict[str, Any]]:
+    """`predict` in a process of its own, with limits of memory and time; `options` are JSON values.
+
+    Raises what `predict` raises, and `RuntimeStopped` where a signal or a limit ended the process.
+    """
+    job = {"inputs": list(inputs), "digest": opened.digest, **options}
+    answer = call(Here(), _CODE, str(opened.path), options=job, where=opened.path)
+    predictions: list[dict[str, Any]] = answer["predictions"]
+    return predictions
+
+
+def limited(bundle: str, inputs: Sequence[str], *, digest: str, **options: Any) -> list[dict[str, Any]]:
+    """What that process does. `digest` is that of the manifest which was checked before."""
+    opened = bundles.open(bundle)
+    if opened.digest != digest:
+        raise BundleError("the bundle was altered while it was opened", where=bundle, remedy="try it again")
+
+    most = limits.memory(isolated.model_bytes(opened))
+    limits.apply(most, limits.SECONDS)
+    try:
+        return predict(opened, inputs, **options)
+    except MemoryError as error:
+        raise isolated.out_of_memory(most, bundle) from error
 
 
 def predict(

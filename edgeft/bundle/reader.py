@@ -19,7 +19,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -164,7 +164,22 @@ class Bundle:
         if self.exact if exact is None else exact:
             options |= self.runtime.exact_options()
         session = self.runtime.load(path, threads=threads or recorded["threads"], options=options)
+        self._unchanged(path)
         return named(session, self.graph(name), where=str(path))
+
+    def _unchanged(self, path: Path) -> None:
+        """Raise `BundleError` where a model that a runtime has opened by its name is not the one that was checked: the
+        file may have been replaced between the two."""
+        model = path.relative_to(self.path).as_posix()
+        external = self.runtime.external_files(path) if model.endswith(self.runtime.external_data or ()) else ()
+        beside = [(PurePosixPath(model).parent / location).as_posix() for location in external]
+        for name in (model, *self.runtime.files_of(model), *beside):
+            entry, file = self.manifest["files"].get(name), files.inside(self.path, name)
+            with folders.reading(file):
+                if entry is None or files.sha256(file) != entry["sha256"]:
+                    raise BundleError(
+                        f"{name} was altered while it was opened", where=str(self.path), remedy=folders.EXPORT_AGAIN
+                    )
 
 
 def composed(task: Any, sessions: Mapping[str, runtimes.Session], spec: Mapping[str, Any]) -> runtimes.Session:

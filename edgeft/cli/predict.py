@@ -19,6 +19,9 @@ from .frame import command as _command
     "--state", type=click.Path(path_type=Path), help="State file of a personalization.  [default: state.npz in BUNDLE]"
 )
 @trust_option
+@click.option(
+    "--untrusted", is_flag=True, help="Run the model in a process of its own, with limits of memory and time."
+)
 @click.option("--overwrite", is_flag=True, help="Write into an --out that is not empty.")
 def command(
     console: Console,
@@ -28,6 +31,7 @@ def command(
     out: Path | None,
     state: Path | None,
     trust: Path | None,
+    untrusted: bool,
     overwrite: bool,
 ) -> Outcome:
     """Run BUNDLE on real INPUTs and print its predictions.
@@ -38,7 +42,9 @@ def command(
     from ..core.errors import from_dict
     from . import words
 
-    predictions = api.predict(bundle, inputs, threads=threads, out=out, overwrite=overwrite, state=state, trust=trust)
+    predictions = api.predict(
+        bundle, inputs, threads=threads, out=out, overwrite=overwrite, state=state, trust=trust, untrusted=untrusted
+    )
     errors = [result["error"] for result in predictions if "error" in result]
     for error in errors:
         click.echo(f"error: {from_dict(error)}", err=True)

@@ -34,7 +34,7 @@ def command(console: Console, bundles: tuple[Path, ...], key: Path | None, setup
     if setup:
         python = environment.setup(console.say)
         if not bundles:
-            return Outcome({"python": python}, f"model-signing is installed: {python}")
+            return Outcome({"python": python}, f"model-signing is installed: {python or 'in this environment'}")
     if not bundles or key is None:
         raise UsageError(
             "a bundle and its key are missing" if not bundles else "the key is missing",

@@ -9,6 +9,7 @@
     │   ├── ModelError             a checkpoint, a module that cannot be captured or lowered
     │   ├── RunError               a run directory
     │   └── BundleError            a bundle that is incomplete, altered or unsafe
+    │       └── RuntimeStopped     its runtime ended by a signal, or by a limit of memory or time
     ├── Missing               4    a runtime, an extra or a device is not there
     ├── SystemFailure         6    operating-system error: disk full, permission denied
     └── InternalError         70   an internal error
@@ -96,6 +97,10 @@ class BundleError(InvalidInput):
     pass
 
 
+class RuntimeStopped(BundleError):
+    pass
+
+
 class Missing(EdgeftError):
     exit_code = 4
 
@@ -113,7 +118,7 @@ KINDS: dict[str, type[EdgeftError]] = {
     kind.__name__: kind
     for kind in (
         *(EdgeftError, UsageError, InvalidInput, RecipeError, TargetError, DataError, ModelError, RunError),
-        *(BundleError, Missing, SystemFailure, InternalError),
+        *(BundleError, RuntimeStopped, Missing, SystemFailure, InternalError),
     )
 }
 _BY_EXIT_CODE = {kind.exit_code: kind for kind in (UsageError, InvalidInput, Missing, SystemFailure, InternalError)}

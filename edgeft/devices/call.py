@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import BundleError, EdgeftError, InternalError, from_dict
+from ..core import limits
+from ..core.errors import EdgeftError, InternalError, RuntimeStopped, from_dict
 from .device import LEASH, Device
 
 _SIGN = "@edgeft "
@@ -36,8 +37,8 @@ except Exception as error:  # threads of a runtime would end the process by a si
 def call(device: Device, code: str, *words: str, options: Mapping[str, Any], where: Path) -> dict[str, Any]:
     """What `code` gives to `answer`; it sees `words` and `options` (plain JSON values). `where` is named in errors.
 
-    Raises what the code raised, `BundleError` where the runtime took the process down (an illegal instruction, a
-    crash: then the artifact cannot be trusted there), and what the connection came to.
+    Raises what the code raised, `RuntimeStopped` where the runtime took the process down (an illegal instruction, a
+    crash, the end of its time: then the artifact cannot be trusted there), and what the connection came to.
     """
     indented = "".join(f"    {line}\n" for line in code.strip().splitlines())
     done = _held(device.argv(LEASH + _BEFORE + indented + _AFTER, *words, json.dumps(dict(options))))
@@ -59,16 +60,27 @@ def _silence(device: Device, done: subprocess.CompletedProcess[str], where: Path
         return complaint
     if done.returncode < 0 or done.returncode > 128:  # a shell reports a signal as 128 + its number
         number = -done.returncode if done.returncode < 0 else done.returncode - 128
-        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
-        name += " (an illegal instruction)" if name == "SIGILL" else ""
-        return BundleError(
-            f"the runtime ended the process with signal {name}",
-            where=str(where),
-            remedy="the installed build of the runtime does not suit this CPU or this model: try another version",
-        )
+        if number == signal.SIGINT:  # ctrl-C, which a terminal sends to both processes
+            raise KeyboardInterrupt
+        return stopped(number, str(where))
 
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     return InternalError(f"the work was not finished: {last}", where=str(where))
+
+
+def stopped(number: int, where: str) -> RuntimeStopped:
+    """The error of a runtime whose process ended by a signal."""
+    name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+    if name == "SIGALRM":
+        message = f"it did not end within the limit of {limits.SECONDS} s and was stopped"
+        return RuntimeStopped(message, where=where, remedy="do not use this model; it may never end")
+
+    name += " (an illegal instruction)" if name == "SIGILL" else ""
+    return RuntimeStopped(
+        f"the runtime ended the process with signal {name}",
+        where=where,
+        remedy="the installed build of the runtime does not suit this CPU or this model: try another version",
+    )
 
 
 def _held(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..core.errors import BundleError, EdgeftError, SystemFailure, from_dict
+from ..core.errors import EdgeftError, SystemFailure, from_dict
+from .call import stopped
 from .device import WORKER, Here
 
 #: how a worker is started with this interpreter
@@ -147,12 +148,6 @@ class Link:
         if code == 255 and self._explain:  # ssh itself failed
             return self._explain(complaint) if complaint.strip() else LinkLost("the connection broke", where=self.name)
         if code is not None and (code < 0 or code > 128):  # a shell reports a signal as 128 + its number
-            number = -code if code < 0 else code - 128
-            name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
-            return BundleError(
-                f"the runtime ended the process with signal {name}",
-                where=self.name,
-                remedy="the installed build of the runtime does not suit this CPU or this model: try another version",
-            )
+            return stopped(-code if code < 0 else code - 128, self.name)
 
         return SystemFailure(f"the worker ended: {last}", where=self.name)

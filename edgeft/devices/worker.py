@@ -25,7 +25,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..core.errors import EdgeftError, InternalError, UsageError
+from ..core import limits
+from ..core.errors import EdgeftError, InternalError, RuntimeStopped, UsageError
 from ..measure.clock import SystemClock
 
 #: seconds without a request after which nobody is thought to be there
@@ -43,6 +44,7 @@ class Worker:
         self.session: Any = None
         self.samples: Mapping[str, Any] = {}
         self.clock = SystemClock()
+        self.limited = False  # of a process of its own: its artifact gets limits of memory and time
         self.on_cpu = True  # no accelerator, whose work the CPU clock does not see
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,6 +70,8 @@ class Worker:
             return deeds[name](**words)
         except EdgeftError as error:
             return {"error": error.as_dict()}
+        except MemoryError:
+            return {"error": RuntimeStopped("it asked for more memory than the limit for this bundle").as_dict()}
         except Exception as error:  # the other side reads it; a traceback goes to stderr for --debug
             import traceback
 
@@ -90,11 +94,15 @@ class Worker:
 
         opened = bundles.open(bundle, check_files=False)  # the side that asks has checked them
         recorded = opened.manifest["runtime"]
+        if self.limited:
+            total = sum(int(entry["bytes"]) for entry in opened.manifest["files"].values())
+            limits.apply(limits.memory(total), limits.SECONDS)
         self.session = opened.session(threads=threads, baseline=baseline, exact=False, options=options)
         self.on_cpu = recorded["options"].get("provider", HOST_PROVIDERS[0]) in HOST_PROVIDERS
         stored = opened.samples()
         self.samples = {tensor.name: stored[f"input/{tensor.name}"] for tensor in self.session.inputs}
         self.session.run({name: value[:1] for name, value in self.samples.items()})
+        limits.alarm(0)
         where = fingerprint(
             threads=threads or recorded["threads"],
             runtime={"name": opened.backend, "version": opened.runtime.version()},
@@ -209,6 +217,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a runtime prints is no answer
     worker = Worker()
+    worker.limited = True
     for request in requests(sys.stdin.fileno()):
         answers.write(json.dumps(worker.answer(request), allow_nan=False) + "\n")
         answers.flush()

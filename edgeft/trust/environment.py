@@ -43,19 +43,20 @@ def place() -> Path:
 
 
 def python() -> str | None:
-    """The interpreter that has model-signing, None where there is none."""
+    """The interpreter that has model-signing: "" for this one, None where there is none."""
     if importlib.util.find_spec("model_signing") is not None and importlib.util.find_spec("OpenSSL") is not None:
-        return sys.executable
+        return ""
     own = place() / "bin" / "python"
     return str(own) if own.exists() else None
 
 
 def setup(say: Callable[[str], None] = lambda text: None) -> str:
-    """Make the environment where model-signing is not at hand yet; returns the interpreter.
+    """Make the environment where model-signing is not at hand yet; returns the interpreter as `python` does.
 
     Raises `Missing` with pip's error, `SystemFailure` where the system refuses; nothing is left of one that fails.
     """
-    if at_hand := python():
+    at_hand = python()
+    if at_hand is not None:
         return at_hand
 
     final = place()
@@ -86,10 +87,10 @@ def call(function: str, job: Mapping[str, Any], *, where: Path) -> dict[str, Any
     package = str(Path(__file__).resolve().parents[1])
     request = _request(job)
     try:
-        if interpreter_path == sys.executable:
-            command = interpreter.here(_CODE, function, str(request))
-        else:
+        if interpreter_path:
             command = interpreter.there(interpreter_path, package, _CODE, function, str(request))
+        else:
+            command = interpreter.here(_CODE, function, str(request))
         done = environment.run(command, SECONDS)
     finally:
         shutil.rmtree(request.parent, ignore_errors=True)

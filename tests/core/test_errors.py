@@ -23,9 +23,12 @@ def every(kind: type[EdgeftError] = EdgeftError) -> list[type[EdgeftError]]:
 def test_the_drawn_tree_is_the_real_one() -> None:
     drawn = re.findall(r"^    ([│ ]*)[├└]── (\w+)(?: +(\d+))?", errors.__doc__ or "", re.MULTILINE)
     assert {name for _, name, _ in drawn} == {kind.__name__ for kind in every()} - {"EdgeftError"}
+    above = [EdgeftError]  # the class on each level over the current one
     for indent, name, code in drawn:
         kind = getattr(errors, name)
-        assert kind.__bases__ == (InvalidInput if indent else EdgeftError,)
+        above = above[: len(indent) // 4 + 1]
+        assert kind.__bases__ == (above[-1],)
+        above.append(kind)
         assert kind.exit_code == (int(code) if code else 3)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def signer() -> str:
     python = environment.python()
     if python is None:
         pytest.skip(f"model-signing is not installed ({environment.SETUP} installs it)")
-    return python
+    return python or sys.executable
 
 
 @pytest.fixture(scope="session")
