@@ -16,7 +16,7 @@ import torch
 from torch import fx, nn
 
 from ..core.errors import ModelError
-from . import batch_axis, refusals
+from . import batch_axis, refusals, regions
 from .captured import Captured
 from .normalize import normalize
 from .view_writes import fold_static, scatters_to_concats, writes_to_views
@@ -119,6 +119,7 @@ def _plain(program: torch.export.ExportedProgram) -> fx.GraphModule:
     graph_module = program.module()
     drop_guards(graph_module)
     flatten_borders(graph_module)
+    regions.inline(graph_module)
     if written:
         fold_static(graph_module)
         scatters_to_concats(graph_module)

@@ -1,0 +1,170 @@
+"""Small configurations of architectures of the package transformers, and the folders that it writes of them.
+
+Weights are random from a fixed seed: a net learns its task in a few epochs of the tiny data. `large` initial weights
+make that quicker than the 0.02 that networks of this size are not made for.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tiny_data
+
+LENGTH, SIDE = 16, 32
+COLORS = {"blue": (60, 80, 220), "green": (60, 200, 80), "red": (220, 70, 60)}
+_TEXT = {
+    "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+    "max_position_embeddings": 26, "pad_token_id": 0, "initializer_range": 0.1,
+}  # fmt: skip
+_DISTIL = {
+    "vocab_size": 40, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 26,
+    "pad_token_id": 0, "initializer_range": 0.1,
+}  # fmt: skip
+_DEBERTA = {
+    "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True,
+    "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0, "position_biased_input": False, "max_relative_positions": -1,
+}  # fmt: skip
+_VIT = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": SIDE,
+    "patch_size": 8, "initializer_range": 0.1,
+}  # fmt: skip
+_SWIN = {
+    "image_size": SIDE, "patch_size": 2, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4,
+    "initializer_range": 0.1,
+}  # fmt: skip
+_CONVNEXT = {"hidden_sizes": [16, 32], "depths": [1, 1], "num_stages": 2, "image_size": SIDE, "initializer_range": 0.1}
+_MOBILEVIT = {
+    "image_size": SIDE, "hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 8, 16, 16, 24, 32, 32],
+    "num_attention_heads": 2, "expand_ratio": 2.0,
+}  # fmt: skip
+_PYRAMID = {
+    "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4],
+    "initializer_range": 0.1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Net:
+    """An architecture: what a paper calls it, its task, and the keys of its config.json."""
+
+    title: str
+    task: str
+    config: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 12
+    lr: float = 5e-3
+
+
+def _texts(title: str, **config: Any) -> Net:
+    return Net(title, "text-classify", {**_TEXT, **config})
+
+
+def _pictures(title: str, *bases: dict[str, Any], **config: Any) -> Net:
+    return Net(title, "classify", {key: value for base in (*bases, config) for key, value in base.items()})
+
+
+#: by `model_type`
+NETS = {
+    "bert": _texts("BERT"),
+    "distilbert": Net("DistilBERT", "text-classify", _DISTIL),
+    "roberta": _texts("RoBERTa"),
+    "electra": _texts("ELECTRA", embedding_size=16),
+    "mobilebert": _texts(
+        "MobileBERT", embedding_size=16, intra_bottleneck_size=16, true_hidden_size=16, num_feedforward_networks=2
+    ),
+    "mpnet": _texts("MPNet"),
+    "albert": _texts("ALBERT", embedding_size=16),
+    "deberta-v2": _texts("DeBERTa-v3", **_DEBERTA),
+    "modernbert": _texts("ModernBERT", global_attn_every_n_layers=2, local_attention=8),
+    "vit": _pictures("ViT", _VIT),
+    "deit": _pictures("DeiT", _VIT),
+    "beit": _pictures("BEiT", _VIT),
+    "dinov2": _pictures("DINOv2", _VIT),
+    "swin": _pictures("Swin", _SWIN),
+    "swinv2": _pictures("Swin v2", _SWIN),
+    "convnext": _pictures("ConvNeXt", _CONVNEXT),
+    "convnextv2": _pictures("ConvNeXt v2", _CONVNEXT),
+    "mobilevit": _pictures("MobileViT", _MOBILEVIT),
+    "mobilenet_v1": _pictures("MobileNetV1", depth_multiplier=0.25, image_size=SIDE),
+    "mobilenet_v2": _pictures("MobileNetV2", depth_multiplier=0.25, image_size=SIDE),
+    "resnet": _pictures("ResNet", embedding_size=16, hidden_sizes=[16, 32], depths=[1, 1], layer_type="basic"),
+    "regnet": _pictures("RegNet", embedding_size=16, hidden_sizes=[16, 32], depths=[1, 1], groups_width=8),
+    "levit": _pictures(
+        "LeViT", image_size=64, hidden_sizes=[16, 24, 32], num_attention_heads=[1, 2, 2], depths=[1, 1, 1],
+        key_dim=[8, 8, 8],
+    ),
+    "poolformer": _pictures("PoolFormer", hidden_sizes=[16, 16, 32, 32], depths=[1, 1, 1, 1]),
+    "pvt_v2": _pictures("PVT v2", _PYRAMID, image_size=SIDE),
+    "segformer": _pictures("SegFormer's encoder", _PYRAMID, decoder_hidden_size=16),
+    "swiftformer": _pictures("SwiftFormer", image_size=SIDE, embed_dims=[16, 16, 32, 32], depths=[1, 1, 1, 1]),
+}  # fmt: skip
+
+
+def side(kind: str) -> int:
+    """Pixels a side that the net's pictures have."""
+    return int(NETS[kind].config.get("image_size", 2 * SIDE))
+
+
+def write(kind: str, folder: Path) -> Path:
+    """The folder of a net with random weights, as `save_pretrained` writes it, with a tokenizer or image processor."""
+    import torch
+    import transformers
+
+    from edgeft.models.transformers import FORMS
+
+    net = NETS[kind]
+    config = transformers.AutoConfig.for_model(kind, **net.config)
+    kinds = getattr(transformers, FORMS[net.task].architectures)[type(config)]
+    architecture = kinds[0] if isinstance(kinds, (list, tuple)) else kinds
+    torch.manual_seed(0)
+    architecture(config).save_pretrained(folder)
+    if net.task == "text-classify":
+        words = folder / "words"
+        (tiny_data.write_encoder(words) / "tokenizer.json").rename(folder / "tokenizer.json")
+        for file in words.iterdir():
+            file.unlink()
+        words.rmdir()
+        return folder
+
+    pixels = {"height": side(kind), "width": side(kind)}
+    processor = {"size": pixels, "resample": 3, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps({**processor, "rescale_factor": 1 / 255}))
+    return folder
+
+
+def write_colors(path: Path) -> Path:
+    """An .npz of pictures of one blot each, whose colour is the class."""
+    rng, labels = np.random.default_rng(0), sorted(COLORS)
+    arrays: dict[str, Any] = {"labels": np.array(labels)}
+    for split, count in {"train": 180, "val": 30, "test": 60}.items():
+        targets = rng.permutation(np.arange(count) % len(labels))
+        shapes = [("circle", "square", "cross")[i] for i in rng.integers(0, 3, count)]
+        pictures = [
+            tiny_data.picture(rng, 36, 36, [shape], colors={shape: COLORS[labels[target]]})[0]
+            for shape, target in zip(shapes, targets)
+        ]
+        arrays[f"{split}_images"], arrays[f"{split}_labels"] = np.stack(pictures), targets
+    np.savez(path.with_suffix(".npz"), **arrays)
+    return path.with_suffix(".npz")
+
+
+def recipe(kind: str, folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
+    """A recipe that fine-tunes the net of `write` on tiny data, both written into `folder`."""
+    net = NETS[kind]
+    data: dict[str, Any] = {"format": "npz", "path": str(write_colors(folder / "colors"))}
+    if net.task == "text-classify":
+        path = str(tiny_data.write_reviews(folder / "reviews"))
+        data = {"format": "csv", "path": path, "text": ["review"], "label": "liked", "length": LENGTH}
+    return {
+        "task": net.task,
+        "name": kind,
+        "model": {"source": "transformers", "name": kind, "weights": str(write(kind, folder / "model"))},
+        "data": data,
+        "train": {"epochs": net.epochs, "lr": net.lr, "batch_size": 20},
+        "quantize": {"epochs": 1, "lr": 1e-4, "calibration": "quick"},
+        "export": {"targets": list(targets)},
+        "gates": {"min_speedup": 0.0, "max_drop": 0.05},
+    }
