@@ -109,6 +109,7 @@ def open_run(
         model=model,
         dataset=dataset,
         learned=folder / LEARNED,
+        trained=True,
         say=say,
     )
     # a profile may be given as a file; a manifest tells its name

@@ -47,11 +47,20 @@ def build(request: ModelRequest) -> Built:
             remedy=f"it has models for {', '.join(source.tasks)}",
         )
 
+    if request.trained and source.takes_state and request.model.weights:
+        return _without_state(source, request)
     located = named.locate(request.model, request.allow_download or request.model.allow_download)
     if located is None:
         built: Built = source.build(request)
         return built
 
-    model = replace(request.model, weights=str(located.path), name=located.name or request.model.name)
+    model = replace(request.model, weights=str(located.path))
     built = source.build(replace(request, model=model, weights=located.origin.weights))
     return replace(built, notes=(*located.notes, *built.notes), origin=located.origin)
+
+
+def _without_state(source: ModelSource, request: ModelRequest) -> Built:
+    """The network without the tensors of its weights, which may be on another machine; all else as with them."""
+    model = request.model
+    built = source.build(replace(request, model=replace(model, weights=""), weights=model.weights))
+    return replace(built, pretrained=True, origin=Origin(model.weights, dict(model.sha256)))

@@ -141,4 +141,4 @@ def _recognize(state: dict[str, Any], asked: str, n_classes: int) -> str:
     return ""
 
 
-SOURCE = ModelSource("builtin", "The networks that come with edgeft.", build, tested=True)
+SOURCE = ModelSource("builtin", "The networks that come with edgeft.", build, tested=True, takes_state=True)

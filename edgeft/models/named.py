@@ -26,13 +26,12 @@ _PREFIX = re.compile(r"([A-Za-z]{2,}):")
 class Located:
     """The weights of a model on this machine.
 
-    `path` is a file, or the folder of a model with its settings; `origin` what a run records of them; `name` is
-    that of the architecture where the weights say more of it than `model.name`. `notes` are for the user.
+    `path` is a file, or the folder of a model with its settings; `origin` what a run records of them; `notes` are for
+    the user.
     """
 
     path: Path
     origin: Origin
-    name: str = ""
     notes: tuple[str, ...] = ()
 
 

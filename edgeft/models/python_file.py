@@ -120,4 +120,6 @@ def _function(name: str) -> Callable[..., Any]:
     return function
 
 
-SOURCE = ModelSource("python", "The module that a function of your own file returns.", build, own_weights=True)
+SOURCE = ModelSource(
+    "python", "The module that a function of your own file returns.", build, own_weights=True, takes_state=True
+)

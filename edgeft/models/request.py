@@ -19,7 +19,8 @@ class ModelRequest:
     `facts` what the data set says as a whole (`Dataset.facts`); `labels` the names of its classes, in their order.
     `allow_code` says that code and pickles of the user's own files may run, `allow_download` that weights may be
     downloaded. `model.weights` is a path once a source gets the request; `weights` says what the recipe called them, at
-    one revision.
+    one revision. `trained`: the caller loads the tensors of a finished run into the module, so that those of the
+    recipe's weights need not be there.
     """
 
     model: recipe.Model
@@ -30,6 +31,7 @@ class ModelRequest:
     allow_download: bool = False
     weights: str = ""
     labels: tuple[str, ...] = ()
+    trained: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class ModelSource:
     `ModelError` for weights or code that cannot be used, `Missing` for a package that is not installed. `tasks` are
     those that it has models for, none for any. `own_weights`: its modules may come with weights that were learned
     before, although the recipe names none. `tested`: all its modules are captured and converted by tests, so that a run
-    need not try them before it trains.
+    need not try them before it trains. `takes_state`: of `model.weights` it reads tensors and nothing else, so that a
+    finished run, which has its own, can do without them.
     """
 
     name: str
@@ -49,3 +52,4 @@ class ModelSource:
     tasks: tuple[str, ...] = ()
     own_weights: bool = False
     tested: bool = False
+    takes_state: bool = False

@@ -27,12 +27,16 @@ def build(request: ModelRequest) -> Built:
         known = timm.list_models()
         raise RecipeError(f"timm has no model {model.name!r}", where="model.name", remedy=_near(model.name, known))
 
+    name = model.name
+    if request.weights.startswith(PREFIX):  # whose size, mean and std are those of their tag
+        published = _published(timm, model.name, request.weights)
+        name = f"{published.architecture}.{published.tag}"
     args = dict(model.args)
     if "channels" in args:  # as the builtin networks call it
         args["in_chans"] = args.pop("channels")
 
     try:
-        module = timm.create_model(model.name, pretrained=False, num_classes=n_classes, **args).eval()
+        module = timm.create_model(name, pretrained=False, num_classes=n_classes, **args).eval()
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise RecipeError(f"timm cannot build {model.name} with {model.args}: {error}", where="model.args") from error
 
@@ -75,30 +79,28 @@ def locate(model: recipe.Model, allow: bool) -> Located:
     Most lie on the Hugging Face hub, some at an address. Raises `RecipeError` for a tag or architecture that timm does
     not know, `Missing` without the extra `vision`, and what `hub.fetch` and `by_url.fetch` raise.
     """
-    name, _, revision = model.weights.removeprefix(PREFIX).partition("@")
+    _, _, revision = model.weights.partition("@")
     timm = need("timm", "vision")
-    published = _published(timm, model.name, name)
-    full = f"{published.architecture}.{published.tag}"
-    architecture = full if model.source == SOURCE.name else ""
+    published = _published(timm, model.name, model.weights)
     if published.hf_hub_id:
         reference = hub.Reference(published.hf_hub_id, revision or hub.MAIN, published.hf_hub_filename or "")
         fetched = hub.fetch(reference, allow)
         origin = Origin(f"{PREFIX}{published.tag}@{fetched.reference.revision}", fetched.sha256)
-        return Located(fetched.weights, origin, architecture, fetched.notes)
+        return Located(fetched.weights, origin, fetched.notes)
 
-    path, digest = by_url.fetch(published.url, f"{full} of timm", allow)
-    return Located(path, Origin(f"{PREFIX}{published.tag}", {path.name: digest}), architecture)
+    path, digest = by_url.fetch(published.url, f"{published.architecture}.{published.tag} of timm", allow)
+    return Located(path, Origin(f"{PREFIX}{published.tag}", {path.name: digest}))
 
 
-def _published(timm: Any, name: str, tag: str) -> Any:
-    """timm's record of the weights `tag` ("arch.tag" is taken, too) of the architecture `name`."""
+def _published(timm: Any, name: str, named: str) -> Any:
+    """timm's record of the weights `named` "timm:tag" (or "timm:arch.tag") of the architecture `name`."""
     architecture, _, own_tag = name.partition(".")
     if not timm.is_model(architecture):
         raise RecipeError(
             f"timm has no model {architecture!r}", where="model.name", remedy=_near(architecture, timm.list_models())
         )
 
-    tag = tag.removeprefix(f"{architecture}.")
+    tag = named.removeprefix(PREFIX).partition("@")[0].removeprefix(f"{architecture}.")
     tag = own_tag if tag in ("", DEFAULT) else tag
     try:
         published = timm.get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture)
@@ -115,4 +117,4 @@ def _published(timm: Any, name: str, tag: str) -> Any:
 
 
 KIND = Kind("timm", locate, ("timm:DEFAULT", "timm:e2400_r224_in1k"))
-SOURCE = ModelSource("timm", "Models of timm.", build)
+SOURCE = ModelSource("timm", "Models of timm.", build, takes_state=True)

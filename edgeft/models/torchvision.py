@@ -163,4 +163,4 @@ def _near(name: str, known: list[str]) -> str:
 
 
 KIND = Kind("torchvision", locate, ("torchvision:DEFAULT", "torchvision:ResNet18_Weights.IMAGENET1K_V1"))
-SOURCE = ModelSource("torchvision", "Models of torchvision.", build)
+SOURCE = ModelSource("torchvision", "Models of torchvision.", build, takes_state=True)

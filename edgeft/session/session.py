@@ -111,13 +111,16 @@ def open_session(
     model: nn.Module | None = None,
     dataset: data.Dataset | None = None,
     learned: Path | None = None,
+    trained: bool = False,
     warn: bool = True,
     say: Say = silent,
 ) -> Session:
     """Read data and model of a recipe; `model` and `dataset` replace the recipe's own (the Python API).
 
     `learned` is the folder where an earlier run keeps what its task learned from the training data; without it that is
-    learned anew, into a temporary folder. `warn` says what is found in the data; the session has it as `findings`.
+    learned anew, into a temporary folder. `trained` says that the caller loads a finished run's tensors into the model,
+    so that the weights it began with need not be there. `warn` says what is found in the data; the session has it as
+    `findings`.
     The session's recipe names the weights that were used at one revision, with their digests.
     """
     task = tasks.get(recipe_.task)
@@ -129,7 +132,7 @@ def open_session(
     if learned_files:
         dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
     environment.seed_everything(recipe_.train.seed)
-    built = _built(recipe_, learning, dataset, model, (allow_code, allow_download), say)
+    built = _built(recipe_, learning, dataset, model, (allow_code, allow_download, trained), say)
     recipe_ = dataclasses.replace(recipe_, model=models.resolved(recipe_.model, built.origin))
     spec = task.configure(recipe_.data, {**built.spec, "pretrained": built.pretrained}, dataset.facts, say)
     if task.measure is not None:
@@ -156,15 +159,29 @@ def open_session(
 
 
 def _built(
-    recipe_: Recipe, learning: Any, dataset: data.Dataset, model: nn.Module | None, allow: tuple[bool, bool], say: Say
+    recipe_: Recipe,
+    learning: Any,
+    dataset: data.Dataset,
+    model: nn.Module | None,
+    allow: tuple[bool, bool, bool],
+    say: Say,
 ) -> Any:
-    """The recipe's model, or the caller's own; its notes are said. `allow` permits code and downloads."""
+    """The recipe's model, or the caller's own; its notes are said. `allow` permits code, downloads, absent weights."""
     outputs = learning.outputs(dataset)
     if model is None:
         args = _with_args(recipe_.model, learning.model_args(recipe_.data, dataset))
         with phase("building the model"):
-            labels = tuple(dataset.labels)
-            built = models.build(ModelRequest(args, recipe_.task, outputs, dataset.facts, *allow, labels=labels))
+            request = ModelRequest(
+                args,
+                recipe_.task,
+                outputs,
+                dataset.facts,
+                labels=tuple(dataset.labels),
+                allow_code=allow[0],
+                allow_download=allow[1],
+                trained=allow[2],
+            )
+            built = models.build(request)
     else:
         built = models.from_module(model, outputs)
     for note in built.notes:
