@@ -135,9 +135,15 @@ def export(
     allow_download: bool = False,
     model: Any = None,
     dataset: Any = None,
+    data: str | os.PathLike[str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
     say: Say | None = None,
 ) -> list[dict[str, Any]]:
     """Lower a run (the latest when None) to each target's runtime, verify it there, and write one bundle a target.
+
+    `run` may also be a finished `.onnx` file, which is quantized as it is with the pictures in the folder `data`:
+    without labels its agreement with the float model is judged, with class folders accuracy too. `preprocessing` has
+    the fields of `edgeft.export.finished.Preprocessing`: `mean`, `std`, `scale`, `size`, `layout`, `output`, `names`.
 
     `targets` are names or aliases; none means those of the run's recipe. `out` is the folder of the bundles;
     `model` and `dataset` are the caller's own, where the run was tuned with them. Returns the reports, each with
@@ -145,18 +151,20 @@ def export(
 
     Raises `UsageError` (an unknown target, a bundle that exists), `RunError`, `Missing` (a runtime's extra).
     """
-    if run is not None and user_path(run).suffix == ".onnx":
-        raise UsageError(
-            "exporting a third-party .onnx model is not in this version",
-            where=str(run),
-            remedy="export a run of `edgeft tune`",
-        )
     from .config import target as profiles
 
     names = list(dict.fromkeys(targets))
     for name in names:  # a misspelt name is refused before anything heavy is imported
         profiles.load(name)
     _need_host_half()
+    bundles = user_path(out) if out is not None else places.BUNDLES
+    if run is not None and user_path(run).suffix.lower() == ".onnx":
+        return _export_file(user_path(run), names, bundles, data, preprocessing, overwrite, overrides, say)
+    if data is not None or preprocessing:
+        raise UsageError(
+            "--data and its preprocessing belong to a finished .onnx file; a run has its own",
+            remedy="edgeft export MODEL.onnx --data DIR --target NAME",
+        )
     folder = user_path(run) if run is not None else places.latest_run()
     if not names:
         names = list(read_run_recipe(folder, overrides).export.targets)
@@ -167,7 +175,7 @@ def export(
         return lower(
             folder,
             names,
-            user_path(out) if out is not None else places.BUNDLES,
+            bundles,
             ptq=ptq,
             strict=strict,
             overwrite=overwrite,
@@ -178,6 +186,33 @@ def export(
             dataset=dataset,
             say=say or _silent,
         )
+
+
+def _export_file(
+    file: Path,
+    targets: Sequence[str],
+    out: Path,
+    data: str | os.PathLike[str] | None,
+    preprocessing: Mapping[str, Any] | None,
+    overwrite: bool,
+    overrides: Sequence[str],
+    say: Say | None,
+) -> list[dict[str, Any]]:
+    """`export` of a finished file."""
+    if data is None:
+        raise UsageError("a finished .onnx file needs pictures to calibrate on", where=str(file), remedy="--data DIR")
+    if not targets:
+        raise UsageError("name a board to export for", where=str(file), remedy="--target NAME (see edgeft targets)")
+    with shown_unless_already(say):
+        with phase("loading libraries"):
+            from .export import finished
+            from .export.run import export_model
+
+        table = finished.Preprocessing(**(preprocessing or {}))
+        recipe, assumed = finished.recipe_of(file, user_path(data), targets, table, overrides)
+        for line in assumed:
+            (say or _silent)(line)
+        return export_model(recipe, targets, out, overwrite=overwrite, say=say or _silent)
 
 
 def verify(

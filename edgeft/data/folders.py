@@ -22,7 +22,7 @@ SCAN_LIMIT = 20_000
 class Scanned(Mapping[str, Split]):
     """Splits whose files are decoded once, at first use, so that broken ones are known before anything is computed.
 
-    `what` names the files in messages ("images").
+    `what` names the files in messages ("images"); `every_class` asks for samples of all classes to learn from.
     """
 
     def __init__(
@@ -33,9 +33,10 @@ class Scanned(Mapping[str, Split]):
         where: str,
         what: str = "images",
         shares: Sequence[float] = (),
+        every_class: bool = True,
     ) -> None:
         self._splits, self._notes, self._labels, self._where, self._what = splits, notes, labels, where, what
-        self._shares, self._done = shares, dict[str, Split]()
+        self._every_class, self._shares, self._done = every_class, shares, dict[str, Split]()
 
     def __len__(self) -> int:
         return len(self._splits)
@@ -49,7 +50,7 @@ class Scanned(Mapping[str, Split]):
     def __getitem__(self, name: str) -> Split:
         if name not in self._done:
             split = readable(self._splits[name], self._notes, self._what)
-            if split.classes is not None:
+            if split.classes is not None and self._every_class:
                 warnings = require_classes({name: split}, self._labels, self._where, self._shares)
                 self._notes.extend(line for line in warnings if line not in self._notes)
             self._done[name] = split

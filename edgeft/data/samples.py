@@ -128,6 +128,11 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def unlabelled(self) -> bool:
+        """Whether the samples have no labels: what stands for them is what the float model answers."""
+        return bool(self.facts.get("unlabelled"))
+
     def split(self, name: str) -> Split:
         """The split called train, val or test. Raises `UsageError` for another name, `DataError` when it is absent."""
         if name not in NAMES:

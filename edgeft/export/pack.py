@@ -72,7 +72,8 @@ def pack(
     with phase(f"{name}: judging on the test split"):
         report = merge(alone, _gates(run, converted, evidence, compiled, alone))
         report |= {"compiler": clean(compiled.report())} if compiled else {}
-        report |= other_figures(run.task, evidence.float, evidence.quantized, run.test.targets, run.dataset.labels)
+        if not run.dataset.unlabelled:
+            report |= other_figures(run.task, evidence.float, evidence.quantized, run.test.targets, run.dataset.labels)
         if run.summary.get("baselines"):
             chance = {run.summary["chance_is"]: run.summary["chance"]}
             report["baselines"] = chance | run.summary["baselines"]
@@ -163,7 +164,9 @@ def _manifest(run: QuantizedRun, converted: ConvertedTarget, compiled: CompiledT
 
 def _measured(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence) -> dict[str, Any]:
     """What a later verification compares with: the metrics on the test split, and how many samples are carried."""
-    before, after = (run.task.score(outputs, run.test.targets) for outputs in (evidence.float, evidence.quantized))
+    before, after = None, None
+    if not run.dataset.unlabelled:
+        before, after = (run.task.score(outputs, run.test.targets) for outputs in (evidence.float, evidence.quantized))
     figures = {"metric": run.task.metric.name, "float": before, "quantized": after, "n": len(run.test)}
     measured: dict[str, Any] = clean({"figures": figures, "samples": {"n": len(converted.reference.samples.positions)}})
     return measured

@@ -28,7 +28,7 @@ from ..core.verdict import Verdict
 from ..inputs.batches import Arrays, outputs_of, preprocessed, row_by_row
 from ..quantize.parts import MAIN
 from ..verify import compiler_gate
-from ..verify.accuracy import accuracy
+from ..verify.accuracy import accuracy, no_labels
 from ..verify.agreement import agreement
 from ..verify.closed_loop import beside_return
 from ..verify.compatibility import compatibility
@@ -209,7 +209,10 @@ def gates(
     stored = [tensor for path in converted.artifact_paths for tensor in machine.integer_weights(path)]
     trained = {weight.name: (weight.data, weight.scale) for weight in converted.scheme.weights}
     pair = (evidence.float, evidence.quantized)
-    judged = beside_return(accuracy(run.task, *pair, run.test.targets, run.dataset.labels, limits), limits)
+    if run.dataset.unlabelled:
+        judged = no_labels(run.task)
+    else:
+        judged = beside_return(accuracy(run.task, *pair, run.test.targets, run.dataset.labels, limits), limits)
     return [
         beside_leak(judged, run.summary.get("leak"), allowed=run.recipe.data.allow_leak),
         agreement(run.task, *pair, limits),

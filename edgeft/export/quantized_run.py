@@ -146,6 +146,46 @@ def open_run(
     )
 
 
+def open_model(
+    asked: Recipe,
+    targets: Sequence[Target],
+    names: Sequence[str],
+    *,
+    allow_code: bool = False,
+    say: Say,
+) -> QuantizedRun:
+    """The finished model of a recipe, calibrated for `targets`, which the user called `names`; nothing is trained.
+
+    Raises the errors of recipe, data and model.
+    """
+    quantize = asked.quantize
+    profiles = tuple(target.requested(profile, quantize.format, quantize.embeddings) for profile in targets)
+    session = open_session(
+        dataclasses.replace(asked, export=recipe.Export(tuple(names))), allow_code=allow_code, say=say
+    )
+    session.recipe = dataclasses.replace(asked, export=recipe.Export(tuple(profile.name for profile in profiles)))
+    captured = session.capture(session.built.module)
+    schemes: dict[str, QuantizedScheme] = {}
+    for profile in profiles:
+        scheme = profile.scheme
+        if scheme.name not in schemes:
+            say(f"{scheme.name}: calibrating")
+            schemes[scheme.name] = _quantized(session, calibrated(session, captured, scheme, say), "ptq", say)
+    return QuantizedRun(
+        session.recipe,
+        session.task,
+        session.dataset,
+        session.spec,
+        session.input_names,
+        captured,
+        profiles,
+        schemes,
+        {"data": data.fingerprint(session.dataset), "labels": list(session.dataset.labels)},
+        (),
+        session.learning,
+    )
+
+
 def _quantized(session: Session, graphs: QuantizedParts, method: str, say: Say) -> QuantizedScheme:
     """The graphs of a scheme with their weights as they are stored, and the trainable tail that the recipe asks for."""
     table = session.recipe.personalize

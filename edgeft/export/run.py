@@ -14,12 +14,13 @@ from .. import backends as runtime
 from .. import data
 from ..compilers import compilation
 from ..config import target
+from ..config.recipe import Recipe
 from ..config.target import Target
 from ..core.errors import EdgeftError, UsageError
 from . import aside, pack, prove
 from .compiling import compile_target
 from .convert import conversion, convert
-from .quantized_run import Say, open_run
+from .quantized_run import QuantizedRun, Say, open_model, open_run
 from .reference import references
 
 
@@ -60,6 +61,27 @@ def export(
         say=say,
     )
 
+    return _bundles(opened, finals, say)
+
+
+def export_model(
+    asked: Recipe,
+    targets: Sequence[str],
+    out: Path,
+    *,
+    overwrite: bool = False,
+    allow_code: bool = False,
+    say: Say = lambda text: None,
+) -> list[dict[str, Any]]:
+    """Quantize the finished model of a recipe without training, as `export` does a run."""
+    profiles = [target.load(name) for name in targets]
+    finals = [_final(profile, Path(out), overwrite) for profile in profiles]
+    opened = open_model(asked, profiles, targets, allow_code=allow_code, say=say)
+    return _bundles(opened, finals, say)
+
+
+def _bundles(opened: QuantizedRun, finals: Sequence[Path], say: Say) -> list[dict[str, Any]]:
+    """Convert, prove and pack every target of an opened run; `finals` are the folders of their bundles."""
     with contextlib.ExitStack() as stack:
         stagings = [stack.enter_context(pack.staging(final)) for final in finals]
         places = list(zip(opened.targets, stagings))

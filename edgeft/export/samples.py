@@ -65,9 +65,9 @@ def samples_file(
     for number, position in enumerate(positions):
         arrays |= bundle.stored_raw(number, split.raw(position))
 
-    if split.targets.dtype != object:
+    if split.targets.dtype != object and not dataset.unlabelled:
         arrays["targets"] = np.asarray(split.targets[positions])
-    if split.classes is not None:
+    if split.classes is not None and not dataset.unlabelled:
         arrays["target_names"] = np.array([dataset.labels[int(t)] for t in split.targets[positions]])
 
     arrays |= {f"input/{name}": values for name, values in carried.inputs.items()}

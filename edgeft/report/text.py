@@ -170,6 +170,8 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
 
     chance, name = words.finite(summary.get("chance")), words.line(summary.get("chance_is") or metric.chance)
     about = f"{metric.name} of {words.plain(summary.get('n'))} samples"
+    if summary.get("unlabelled"):
+        about += " without labels: what the float model answers counts as right"
     simple = {**({name: chance} if chance is not None else {}), **words.table(summary.get("baselines"))}
     lines = [about + (f" ({words.baselines(simple, metric)})" if simple else "")]
     lines += [*(f"  {text}" for text in table([], rows, right=(1, 2))), *notes]

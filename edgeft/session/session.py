@@ -25,7 +25,7 @@ from ..learning import Learning
 from ..models import Built, ModelRequest, outputs
 from ..plugins import MODEL_SOURCES
 from ..quantize.parts import CapturedParts, capture_parts
-from . import environment
+from . import environment, unlabelled
 
 Say = Callable[[str], None]
 #: folder of a run with the files that its task derived from the training data (a tokenizer)
@@ -141,6 +141,8 @@ def open_session(
     feeds = task.preprocess(dataset.split("train").raw(0), spec)
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
     built = _settled(built, example, learning, recipe_, learning.outputs(dataset), say)
+    if dataset.unlabelled:
+        dataset = unlabelled.answered(dataset, task, learning, built.module, spec, recipe_)
     return Session(
         recipe_,
         task,

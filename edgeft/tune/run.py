@@ -386,6 +386,7 @@ class _Run:
             "labels": list(self.s.dataset.labels),
             "preprocess": self.s.spec,
             "data": data.fingerprint(self.s.dataset),
+            **({"unlabelled": True} if self.s.dataset.unlabelled else {}),
             **_leak(self.s.findings),
             "versions": environment.versions(self.s.recipe),
         }

@@ -10,7 +10,7 @@ import numpy as np
 from ..config.recipe import Gates
 from ..core.errors import DataError, ModelError, RecipeError
 from ..core.metric import Metric
-from ..core.verdict import FAIL, INCONCLUSIVE, PASS, Verdict
+from ..core.verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, Verdict
 from ..measure import stats
 from ..tasks import Task
 from . import sample_size
@@ -20,6 +20,16 @@ Outputs = Mapping[str, np.ndarray]
 #: a class with fewer samples than this is no evidence that labels are swapped.
 LABEL_NEEDS = 5
 _EPSILON = 1e-9  # 0.92 - 0.91 is a little more than 0.01 in floating point
+
+
+def no_labels(task: Task) -> Verdict:
+    """The gate where the samples have no labels: nothing was judged, and it says so."""
+    why = (
+        "the data have no labels: accuracy was not judged, only the agreement with the float model "
+        "(`edgeft verify BUNDLE --data DIR` judges it on labelled data)"
+    )
+    name, unit = task.metric.name, task.metric.unit
+    return Verdict("accuracy", UNVERIFIED, why, metric=name, unit=unit, needs="accuracy (no labels)")
 
 
 def accuracy(

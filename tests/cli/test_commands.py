@@ -139,9 +139,12 @@ def test_export_without_a_run_says_what_to_do(capfd: pytest.CaptureFixture[str])
     assert code == 3 and found["remedy"] == "edgeft tune --resume runs/digits-1"
 
 
-def test_a_third_party_model_is_refused_in_this_version(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_model_needs_pictures(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
     code, found, _ = ask(capfd, "export", "model.onnx", "--target", "rpi5")
-    assert code == 2 and "not in this version" in found["message"]
+    assert code == 2 and "pictures to calibrate on" in found["message"] and found["remedy"] == "--data DIR"
+    code, found, _ = ask(capfd, "export", "model.onnx", "--target", "rpi5", "--data", ".", "--size", "0x3")
+    assert code == 2 and found["where"] == "--size"
 
 
 # -- bundles ---------------------------------------------------------------------------------------------------------

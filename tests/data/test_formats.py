@@ -102,7 +102,10 @@ def test_a_format_of_a_plug_in_that_cannot_be_used_is_named_with_its_package(
 def test_a_task_takes_its_own_formats_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RecipeError, match="is 'yolo', which the task 'classify' does not take") as caught:
         data.open(recipe.Data(format="yolo", path="x"), "classify")
-    assert "classify takes embedded, image-folder, image-table, npz, hf; yolo is for detect" in caught.value.remedy
+    assert (
+        "classify takes embedded, image-folder, image-table, npz, hf, pictures; yolo is for detect"
+        in caught.value.remedy
+    )
 
     install(tmp_path, TASKS_OF_A_PLUGIN, module="plugin_tasks")
     points = "[edgeft.tasks]\nanything = plugin_tasks:ANY\nrows = plugin_tasks:ROWS\n"

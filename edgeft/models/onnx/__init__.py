@@ -7,6 +7,6 @@ registry.py   which function imports which operator             ops/          th
 fuse.py       patterns that exporters write out                 agree.py      the module against ONNX Runtime
 """
 
-from .source import SOURCE
+from .source import SOURCE, Described, describe
 
-__all__ = ["SOURCE"]
+__all__ = ["SOURCE", "Described", "describe"]

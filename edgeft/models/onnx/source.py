@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from ...config import recipe
 from ...core.errors import ModelError, RecipeError, nearest
 from .. import heads
 from ..built import Built, image_spec
@@ -20,6 +22,25 @@ _ARGS = ("size", "layout", "shape", "constants", "channels")
 _SIDE = 224
 
 
+@dataclass(frozen=True)
+class Described:
+    """What a file takes and gives: `channels` of its pictures (0: it takes none), the shape of each output for one
+    sample."""
+
+    channels: int
+    outputs: dict[str, tuple[int, ...]]
+
+
+def describe(model: recipe.Model) -> Described:
+    """What the file of a recipe's [model] takes and gives; raises what `build` raises for it and its arguments."""
+    imported, layout, _ = _imported(model)
+    with torch.no_grad():
+        results = imported.module(*(importer.example(item) for item in imported.inputs))
+    values = results if isinstance(results, dict) else {imported.outputs[0]: results}
+    channels = imported.inputs[0].shape[3 if layout == "NHWC" else 1] if layout else 0
+    return Described(channels, {name: tuple(value.shape) for name, value in values.items()})
+
+
 def build(request: ModelRequest) -> Built:
     """The model in the .onnx file `model.name`, with a new classifier where the number of classes is another.
 
@@ -29,23 +50,9 @@ def build(request: ModelRequest) -> Built:
     without the package onnx.
     """
     model, n_classes = request.model, request.outputs
-    for key in model.args:
-        if key not in _ARGS:
-            raise RecipeError(f"unknown argument {key!r}", where="model.args", remedy=nearest(key, _ARGS))
-    if model.weights:
-        raise RecipeError("the file named by model.name has the weights", where="model.weights", remedy="leave it out")
-
+    imported, layout, notes = _imported(model)
     path = Path(model.name)
-    constants = dict(model.args.get("constants", {}))
-    proto = reading.read(path)
-    inputs = [item for item in importer.inputs_of(proto, path) if item.name not in constants]
-    if not inputs:
-        raise ModelError("has no input that changes from sample to sample", where=str(path))
-    layout, shape, notes = _input_of(inputs[0], model.args, path)
-    shapes = {} if shape is None else {inputs[0].name: shape}
-    names = (model.output,) if model.output else ()
-    imported = importer.load(path, shapes=shapes, constants=constants, outputs=names)
-    compared = agree.check(imported, path, constants)
+    compared = agree.check(imported, path, model.args.get("constants", {}))
     notes += [*imported.notes, *([compared] if compared else [])]
 
     module = imported.module
@@ -67,6 +74,27 @@ def build(request: ModelRequest) -> Built:
         )
     head, replaced = _with_head(module, _sample(imported, spec), n_classes)
     return Built(module.eval(), head, spec, n_classes, False, tuple(dict.fromkeys([*notes, *replaced])))
+
+
+def _imported(model: recipe.Model) -> tuple[importer.Imported, str, list[str]]:
+    """The imported file, the layout of its pictures ("" where it takes none), and notes."""
+    for key in model.args:
+        if key not in _ARGS:
+            raise RecipeError(f"unknown argument {key!r}", where="model.args", remedy=nearest(key, _ARGS))
+    if model.weights:
+        raise RecipeError("the file named by model.name has the weights", where="model.weights", remedy="leave it out")
+
+    path = Path(model.name)
+    constants = dict(model.args.get("constants", {}))
+    proto = reading.read(path)
+    inputs = [item for item in importer.inputs_of(proto, path) if item.name not in constants]
+    if not inputs:
+        raise ModelError("has no input that changes from sample to sample", where=str(path))
+    layout, shape, notes = _input_of(inputs[0], model.args, path)
+    shapes = {} if shape is None else {inputs[0].name: shape}
+    names = (model.output,) if model.output else ()
+    imported = importer.load(path, shapes=shapes, constants=constants, outputs=names)
+    return imported, layout, notes
 
 
 def _input_of(

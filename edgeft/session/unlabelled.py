@@ -1,0 +1,42 @@
+"""Data without labels: the float model's own answers stand in their place, so that agreement with it is seen."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from .. import data
+from ..config.recipe import Recipe
+from ..core.errors import RecipeError
+from ..core.progress import phase
+from ..learning import Learning
+
+_BATCH = 32
+
+
+def answered(
+    dataset: data.Dataset, task: Any, learning: Learning, module: nn.Module, spec: dict[str, Any], asked: Recipe
+) -> data.Dataset:
+    """`dataset` with what `module` decides as its targets.
+
+    Raises `RecipeError` where the recipe would learn from labels.
+    """
+    for key, learns in (("train.epochs", asked.train.epochs > 0), ("quantize.method", asked.quantize.method == "qat")):
+        if learns:
+            raise RecipeError(
+                "the data have no labels, from which nothing can be learned",
+                where=key,
+                remedy='train.epochs = 0 and quantize.method = "ptq" quantize the model as it is',
+            )
+    splits = {name: dataset.split(name) for name in dataset.splits}
+    module.eval()
+    with phase("asking the float model"):
+        for name in splits:
+            nothing = np.zeros(len(splits[name]), np.int64)  # loaders hand targets on, and these are not read
+            outputs = learning.predict(module, dataclasses.replace(splits[name], targets=nothing), spec, _BATCH)
+            decided = task.decisions(outputs if isinstance(outputs, dict) else {"output": outputs})
+            splits[name] = dataclasses.replace(splits[name], targets=np.asarray(decided))
+    return dataclasses.replace(dataset, splits=splits)
