@@ -64,12 +64,11 @@ def command(console: Console, shell: str | None) -> Outcome:
 
     Without SHELL: that of the variable SHELL.
     """
-    from .entry import edgeft
-
     shell = shell or _default_shell()
     if shell not in SHELLS:
         raise UsageError(f"there are no completions for the shell {shell!r}", remedy=f"one of: {', '.join(SHELLS)}")
 
     shell_class: Any = get_completion_class(shell)
-    script = shell_class(edgeft, {}, "edgeft", VARIABLE).source().rstrip()
+    group = click.get_current_context().find_root().command
+    script = shell_class(group, {}, "edgeft", VARIABLE).source().rstrip()
     return Outcome({"shell": shell, "script": script}, script)

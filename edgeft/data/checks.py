@@ -42,6 +42,11 @@ class Findings:
         """All of them in reading order."""
         return [*self.notes, *self.imbalance, *self.leaks, *self.limits]
 
+    def leak(self) -> dict[str, Any]:
+        """`leak` and `leaks` of summary.json; nothing where test samples are in no other split."""
+        identical, n = self.in_training
+        return {"leak": {"identical": identical, "n": n}, "leaks": list(self.leaks)} if self.leaks or identical else {}
+
 
 def examine(dataset: Dataset, task: Task | None = None) -> Findings:
     """The notes of the data's reader, `imbalance` and `leaks`.

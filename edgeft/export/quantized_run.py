@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,9 +99,7 @@ def open_run(
     """
     summary = _summary(folder)
     asked = _overridden(recipe.load(folder / "recipe.toml"), overrides)
-    quantize = asked.quantize
-    profiles = tuple(target.requested(profile, quantize.format, quantize.embeddings) for profile in targets)
-
+    profiles = tuple(target.requested(profile, asked.quantize.format, asked.quantize.embeddings) for profile in targets)
     session = open_session(
         dataclasses.replace(asked, export=recipe.Export(tuple(names))),
         allow_code=allow_code,
@@ -127,8 +125,7 @@ def open_run(
     for profile in profiles:
         if profile.scheme.name not in schemes:
             graphs = _graphs_of(session, captured, profile, profiles, folder, ptq, say)
-            outcome = summary.get("schemes", {}).get(profile.scheme.name, {})
-            method = "ptq" if ptq else outcome.get("method") or session.recipe.quantize.method
+            method = "ptq" if ptq else _method_of(profile.scheme.name, summary, session.recipe)
             schemes[profile.scheme.name] = _quantized(session, graphs, method, say)
 
     return QuantizedRun(
@@ -184,6 +181,11 @@ def open_model(
         (),
         session.learning,
     )
+
+
+def _method_of(scheme: str, summary: Mapping[str, Any], asked: recipe.Recipe) -> str:
+    """How the run quantized a scheme ("ptq" or "qat"): what its summary recorded, else what its recipe asks for."""
+    return str(summary.get("schemes", {}).get(scheme, {}).get("method") or asked.quantize.method)
 
 
 def _quantized(session: Session, graphs: QuantizedParts, method: str, say: Say) -> QuantizedScheme:

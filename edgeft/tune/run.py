@@ -59,14 +59,13 @@ def tune(
     started, out = time.monotonic(), Path(out)
     accelerator = accelerator_of(recipe_, out, dry_run)
     say = say if accelerator.is_main_process else silent  # one voice, however many processes
-    learned = out / LEARNED
     session = open_session(
         recipe_,
         allow_code=allow_code,
         allow_download=allow_download,
         model=model,
         dataset=dataset,
-        learned=learned if resume else None,
+        learned=out / LEARNED if resume else None,
         warn=not dry_run,  # the plan has it
         say=say,
     )
@@ -76,14 +75,7 @@ def tune(
     run = _Run(session, out, accelerator, say)  # refuses what cannot learn
     if resume:
         check_same_training(recipe_, session.recipe, out)
-    elif accelerator.is_main_process:
-        remove_earlier(out)
-    accelerator.wait_for_everyone()
-    if recipe_.train.tracker:
-        accelerator.init_trackers(recipe_.name)
-    if accelerator.is_main_process:
-        files.write_text(out / "recipe.toml", recipe.dumps(session.recipe))
-        session.keep_learned(learned)
+    _begin(run, resume)
     try:
         run.initialize()
         run.choose(resume)
@@ -99,6 +91,19 @@ def tune(
     finally:
         accelerator.end_training()  # ends the trackers and the exchange between processes
     return summary
+
+
+def _begin(run: _Run, resume: bool) -> None:
+    """Make the run directory: without the files of an earlier run, with the recipe and what was learned of the data."""
+    accelerator, session, out = run.accelerator, run.s, run.out
+    if accelerator.is_main_process and not resume:
+        remove_earlier(out)
+    accelerator.wait_for_everyone()
+    if session.recipe.train.tracker:
+        accelerator.init_trackers(session.recipe.name)
+    if accelerator.is_main_process:
+        files.write_text(out / "recipe.toml", recipe.dumps(session.recipe))
+        session.keep_learned(out / LEARNED)
 
 
 def _try_first(session: Session, try_conversion: TryConversion | None, say: Say) -> None:
@@ -387,14 +392,6 @@ class _Run:
             "preprocess": self.s.spec,
             "data": data.fingerprint(self.s.dataset),
             **({"unlabelled": True} if self.s.dataset.unlabelled else {}),
-            **_leak(self.s.findings),
+            **(self.s.findings.leak() if self.s.findings else {}),
             "versions": environment.versions(self.s.recipe),
         }
-
-
-def _leak(findings: data.Findings | None) -> dict[str, Any]:
-    """summary.json's `leak` and `leaks`; nothing where test samples are in no other split."""
-    if findings is None or not (findings.leaks or findings.in_training[0]):
-        return {}
-    identical, n = findings.in_training
-    return {"leak": {"identical": identical, "n": n}, "leaks": list(findings.leaks)}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
 
-from ...core.errors import ModelError
+from ...backends.onnxruntime import BACKEND
+from ...core.errors import Missing, ModelError, need
 from .importer import Imported, example
 
 #: largest difference, as a share of the largest output: what another order of the same float32 sums made of a net with
@@ -24,9 +25,11 @@ def check(imported: Imported, path: Path, constants: Mapping[str, float]) -> str
     """
     if imported.quantized:
         return ""
-    if importlib.util.find_spec("onnxruntime") is None:
+    try:
+        runtime = need(BACKEND.name, BACKEND.extra)
+    except Missing:
         return "the imported model was not compared with ONNX Runtime, which is not installed"
-    expected = _by_runtime(imported, path, constants)
+    expected = _by_runtime(runtime, imported, path, constants)
     if isinstance(expected, str):
         return expected
     with torch.no_grad():
@@ -45,15 +48,15 @@ def check(imported: Imported, path: Path, constants: Mapping[str, float]) -> str
     return ""
 
 
-def _by_runtime(imported: Imported, path: Path, constants: Mapping[str, float]) -> dict[str, np.ndarray] | str:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+def _by_runtime(
+    runtime: ModuleType, imported: Imported, path: Path, constants: Mapping[str, float]
+) -> dict[str, np.ndarray] | str:
+    options = runtime.SessionOptions()
     options.log_severity_level = 4
     feeds = {item.name: example(item, seed=2).numpy() for item in imported.inputs}
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        for item in session.get_inputs():
+        opened = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        for item in opened.get_inputs():
             if item.name in constants:
                 kind = np.int64 if "int64" in item.type else np.int32 if "int32" in item.type else np.float32
                 feeds[item.name] = np.asarray(constants[item.name], kind)
@@ -61,7 +64,7 @@ def _by_runtime(imported: Imported, path: Path, constants: Mapping[str, float]) 
                 feeds[item.name] = feeds[item.name].astype(np.float16)
             elif item.name in feeds and item.type == "tensor(double)":
                 feeds[item.name] = feeds[item.name].astype(np.float64)
-        results = session.run(list(imported.outputs), feeds)
+        results = opened.run(list(imported.outputs), feeds)
     except Exception as error:  # onnxruntime raises classes of its own for what it does not take
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return f"ONNX Runtime does not run the file, so the imported model was not compared: {line[:200]}"
