@@ -111,9 +111,8 @@ def open_run(
         say=say,
     )
     # a profile may be given as a file; a manifest tells its name
-    session.recipe = dataclasses.replace(
-        session.recipe, export=recipe.Export(tuple(profile.name for profile in profiles))
-    )
+    named = recipe.Export(tuple(profile.name for profile in profiles))
+    session.recipe = dataclasses.replace(session.recipe, export=named)
     _refuse_other_data(session, summary, folder, say)
 
     # what the run was trained with, also where statistics of the data as it is now would give another table
