@@ -7,6 +7,7 @@ make that quicker than the 0.02 that networks of this size are not made for.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ class Net:
     config: dict[str, Any] = field(default_factory=dict)
     epochs: int = 12
     lr: float = 5e-3
+    #: `model_type`, where it is not the net's name here
+    kind: str = ""
 
 
 def _texts(title: str, **config: Any) -> Net:
@@ -66,7 +69,7 @@ def _pictures(title: str, *bases: dict[str, Any], **config: Any) -> Net:
     return Net(title, "classify", {key: value for base in (*bases, config) for key, value in base.items()})
 
 
-#: by `model_type`
+#: by `model_type`, and by names of their own where one has several tasks
 NETS = {
     "bert": _texts("BERT"),
     "distilbert": Net("DistilBERT", "text-classify", _DISTIL),
@@ -99,6 +102,14 @@ NETS = {
     "poolformer": _pictures("PoolFormer", hidden_sizes=[16, 16, 32, 32], depths=[1, 1, 1, 1]),
     "pvt_v2": _pictures("PVT v2", _PYRAMID, image_size=SIDE),
     "segformer": _pictures("SegFormer's encoder", _PYRAMID, decoder_hidden_size=16),
+    "segformer-segment": Net(
+        "SegFormer", "segment", {**_PYRAMID, "decoder_hidden_size": 16, "image_size": 64}, kind="segformer"
+    ),
+    "mobilevit-segment": Net(
+        "MobileViT + DeepLabV3", "segment",
+        {**_MOBILEVIT, "image_size": 64, "output_stride": 16, "aspp_out_channels": 16, "atrous_rates": [2, 3, 4]},
+        kind="mobilevit",
+    ),
     "swiftformer": _pictures("SwiftFormer", image_size=SIDE, embed_dims=[16, 16, 32, 32], depths=[1, 1, 1, 1]),
 }  # fmt: skip
 
@@ -116,7 +127,7 @@ def write(kind: str, folder: Path) -> Path:
     from edgeft.models.transformers import FORMS
 
     net = NETS[kind]
-    config = transformers.AutoConfig.for_model(kind, **net.config)
+    config = transformers.AutoConfig.for_model(net.kind or kind, **net.config)
     kinds = getattr(transformers, FORMS[net.task].architectures)[type(config)]
     architecture = kinds[0] if isinstance(kinds, (list, tuple)) else kinds
     torch.manual_seed(0)
@@ -151,17 +162,35 @@ def write_colors(path: Path) -> Path:
     return path.with_suffix(".npz")
 
 
+def _colors(folder: Path) -> dict[str, Any]:
+    return {"format": "npz", "path": str(write_colors(folder / "colors"))}
+
+
+def _masks(folder: Path) -> dict[str, Any]:
+    return {"format": "masks", "path": str(tiny_data.write_masks(folder / "masks"))}
+
+
+def _reviews(folder: Path) -> dict[str, Any]:
+    path = str(tiny_data.write_reviews(folder / "reviews"))
+    return {"format": "csv", "path": path, "text": ["review"], "label": "liked", "length": LENGTH}
+
+
+#: task -> what writes its tiny data and returns the table [data]
+_DATA: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "classify": _colors,
+    "segment": _masks,
+    "text-classify": _reviews,
+}
+
+
 def recipe(kind: str, folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
     """A recipe that fine-tunes the net of `write` on tiny data, both written into `folder`."""
     net = NETS[kind]
-    data: dict[str, Any] = {"format": "npz", "path": str(write_colors(folder / "colors"))}
-    if net.task == "text-classify":
-        path = str(tiny_data.write_reviews(folder / "reviews"))
-        data = {"format": "csv", "path": path, "text": ["review"], "label": "liked", "length": LENGTH}
+    data = _DATA[net.task](folder)
     return {
         "task": net.task,
         "name": kind,
-        "model": {"source": "transformers", "name": kind, "weights": str(write(kind, folder / "model"))},
+        "model": {"source": "transformers", "name": net.kind or kind, "weights": str(write(kind, folder / "model"))},
         "data": data,
         "train": {"epochs": net.epochs, "lr": net.lr, "batch_size": 20},
         "quantize": {"epochs": 1, "lr": 1e-4, "calibration": "quick"},

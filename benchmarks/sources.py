@@ -111,12 +111,12 @@ def _write_page(record: dict[str, Any]) -> None:
         if row is None:
             continue
         if "error" in row:
-            rows.append((net.title, f"`{kind}`", net.task, "-", "-", "-", "-", "-"))
+            rows.append((net.title, f"`{net.kind or kind}`", net.task, "-", "-", "-", "-", "-"))
             notes.append(f"- {net.title}: {_sentence(row['error'])}")
             continue
         cells = [row["runtimes"].get(runtime, {"verdict": "not run"}) for runtime in common.RUNTIMES]
         metric = (f"{row['float']:.3f}", f"{row['quantized']:.3f}")
-        rows.append((net.title, f"`{kind}`", net.task, *metric, *map(_cell, cells)))
+        rows.append((net.title, f"`{net.kind or kind}`", net.task, *metric, *map(_cell, cells)))
         for runtime, cell in zip(common.RUNTIMES.values(), cells):
             notes += [f"- {net.title}, {runtime}: {_sentence(why)}" for why in cell.get("why", ())[:1]]
 

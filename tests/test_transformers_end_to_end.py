@@ -1,4 +1,4 @@
-"""A vision transformer of the package transformers from its folder to three verified bundles."""
+"""A vision transformer and a segmenter of the package transformers from their folders to verified bundles."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ if not BENCHMARKS.is_dir():
     pytest.skip("no checkout with benchmarks", allow_module_level=True)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
+def recipe_of(kind: str, folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
     sys.path.insert(0, str(BENCHMARKS))
     try:
         import source_nets
     finally:
         sys.path.remove(str(BENCHMARKS))
 
+    recipe: dict[str, Any] = source_nets.recipe(kind, folder, targets)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("vit")
-    recipe: dict[str, Any] = source_nets.recipe("vit", folder, TARGETS)
+    recipe = recipe_of("vit", folder, TARGETS)
     recipe["train"]["epochs"] = 5
     return end_to_end.tuned_and_exported(folder, recipe, TARGETS)
 
@@ -49,3 +54,13 @@ def test_the_runner_answers_alike_without_the_package(made: end_to_end.Made, nam
     code += f"sys.argv[0] = {str(made.bundle(name) / 'run.py')!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "DIFFERS" not in done.stdout, done.stdout + done.stderr
+
+
+def test_a_segmenter_becomes_a_verified_bundle(tmp_path: Path) -> None:
+    recipe = recipe_of("segformer-segment", tmp_path, ("host",))
+    recipe["train"]["epochs"] = 6
+    whole = end_to_end.tuned_and_exported(tmp_path, recipe, ("host",))
+    report = whole.reports["host"]
+    assert whole.run["float"] >= 0.6 and whole.run["quantized"] >= 0.6, "a mean IoU of plain scenes"
+    assert report["verdict"] == "pass", [gate["why"] for gate in report["gates"] if gate["verdict"] == "fail"]
+    assert report["int8_share"] > 0.9

@@ -256,6 +256,7 @@ def _for_pictures(
 
 FORMS = {
     "classify": Form("AutoModelForImageClassification", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", _for_pictures),
+    "segment": Form("AutoModelForSemanticSegmentation", "MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING", _for_pictures),
     "text-classify": Form(
         "AutoModelForSequenceClassification",
         "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",

@@ -125,6 +125,19 @@ def test_a_new_head_where_the_classes_differ(tmp_path: Path) -> None:
     assert built.head == "classifier.1" and "has 7 classes: a new one is trained" in str(built.notes)
 
 
+def test_a_classifier_becomes_a_segmenter_with_a_new_head(tmp_path: Path) -> None:
+    config = transformers.SegformerConfig(
+        hidden_sizes=[8, 16, 24, 32], num_attention_heads=[1, 2, 2, 4], depths=[1, 1, 1, 1], decoder_hidden_size=16
+    )
+    reference = transformers.SegformerForImageClassification(config)
+    reference.save_pretrained(tmp_path)
+    built = builds.build(recipe.Model("transformers", "segformer", str(tmp_path)), 4, task="segment")
+    assert built.head == "decode_head.classifier" and built.module(torch.randn(1, 3, 64, 64)).shape == (1, 4, 16, 16)
+    assert "a new one is trained (decode_head." in str(built.notes) and "left out: classifier.*" in str(built.notes)
+    state = built.module.state_dict()
+    assert all(torch.equal(state[n], t) for n, t in reference.state_dict().items() if n.startswith("segformer."))
+
+
 def nets() -> Any:
     if not BENCHMARKS.is_dir():
         return None
@@ -138,7 +151,7 @@ def nets() -> Any:
 
 NETS = nets()
 #: quick to capture, of both kinds; the others are slow
-QUICK = ("convnext", "modernbert")
+QUICK = ("convnext", "modernbert", "segformer-segment")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +165,7 @@ def test_every_architecture_is_captured_with_a_free_batch(kind: str, tmp_path: P
     from edgeft.quantize.graph import insert
 
     net, folder = NETS.NETS[kind], NETS.write(kind, tmp_path / kind)
-    built = builds.build(recipe.Model("transformers", kind, str(folder)), 3, task=net.task)
+    built = builds.build(recipe.Model("transformers", net.kind or kind, str(folder)), 3, task=net.task)
     example: tuple[torch.Tensor, ...] = (torch.randn(2, 3, NETS.side(kind), NETS.side(kind)),)
     if net.task == "text-classify":
         ids = torch.randint(4, 30, (2, NETS.LENGTH), dtype=torch.int32)
