@@ -8,13 +8,14 @@ that the bundle's own script builds on a board.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from ..bundle import folders, reader
 from ..bundle.manifest import SIGNATURE
 from ..bundle.reader import Bundle
-from ..core import files
+from ..core import files, leftovers
 from ..core.errors import BundleError, UsageError
 from . import environment, keys
 
@@ -40,6 +41,7 @@ def sign(path: Path, key: Path) -> dict[str, Any]:
     job = {"bundle": str(path.resolve()), "key": str(key.resolve()), "ignored": ignored}
     answer = environment.call("sign", job, where=path)
     _complete(opened, dict.fromkeys(answer["files"], ""), path)
+    leftovers.sweep(path, re.escape(SIGNATURE))
     files.write_text(path / SIGNATURE, answer["signature"] + "\n")
 
     verdict = report.get("verdict")

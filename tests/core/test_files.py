@@ -67,6 +67,25 @@ def test_a_kill_before_the_rename_leaves_the_old_file(tmp_path: Path, monkeypatc
     assert everything(tmp_path) == ["summary.json"]
 
 
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a power cut may leave the new name with nothing behind it."""
+    events, fsync, replace = [], os.fsync, os.replace
+
+    def noting_fsync(handle: int) -> None:
+        events.append(("fsync", os.fstat(handle).st_ino))
+        fsync(handle)
+
+    def noting_replace(source: Path, place: Path) -> None:
+        events.append(("replace", os.stat(source).st_ino))
+        replace(source, place)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(os, "replace", noting_replace)
+    files.write_text(tmp_path / "x", "1")
+    file, folder = os.stat(tmp_path / "x").st_ino, os.stat(tmp_path).st_ino
+    assert events == [("fsync", file), ("replace", file), ("fsync", folder)]
+
+
 def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.fsync
 

@@ -40,6 +40,23 @@ def test_clear_cases_are_settled_at_the_first_look(ratio, verdict):
     assert found.seconds <= 10
 
 
+def test_two_processes_take_turns_in_mirrored_order():
+    sides = []
+
+    class Noting:
+        run_ns = 4.0 * MS
+
+        def __init__(self, side):
+            self.side = side
+
+        def block(self, repeats, lead):
+            sides.append(self.side)
+            return 4.0 * MS * repeats, 4.0 * MS * repeats
+
+    pairs._round(Noting("a"), Noting("b"), 12, 0.0, SimulatedClock(), np.random.default_rng(0))
+    assert {"".join(sides[at : at + 4]) for at in range(0, len(sides), 4)} == {"abba", "baab"}
+
+
 def test_a_busy_machine_is_judged_by_the_cpu_clock():
     found = judged(1.1, 4, **BUSY)
     assert found.clock == "cpu" and found.verdict == "fail"

@@ -49,6 +49,43 @@ def test_linear_drift_cancels():
     assert found.high / found.low < 1.02
 
 
+def test_the_sides_of_a_quad_are_in_mirrored_order():
+    """ABBA or BAAB: in ABAB the second side would be measured later on average, and a drift would count against it."""
+    blocks, clock = [], SimulatedClock()
+
+    def run(side):
+        def spend():
+            if not blocks or blocks[-1] is not None:
+                blocks.append(side)
+            clock.spend(4 * MS, 4 * MS)
+
+        return spend
+
+    quads.compare(run("a"), run("b"), clock=clock, max_seconds=20.0, rng=np.random.default_rng(0))
+    quad_orders = ["".join(blocks[at : at + 4]) for at in range(len(blocks) - 4 * 16, len(blocks), 4)]
+    assert set(quad_orders) == {"abba", "baab"}
+
+
+def test_several_looks_share_the_error():
+    """Each look has a higher confidence than all together: otherwise looking often would find what is not there."""
+    confidences = []
+
+    def read(blocks, confidence):
+        confidences.append(confidence)
+        return real(blocks, confidence)
+
+    real, quads._read = quads._read, read
+    try:
+        compare(0.99, 7, limits=[0.99], jitter=0.05)
+        several = list(confidences)
+        confidences.clear()
+        compare(0.5, 8)
+    finally:
+        quads._read = real
+    assert len(several) > 1 and len(set(several)) == 1 and several[0] > 0.99 + (1 - 0.99) / 2
+    assert confidences == [pytest.approx(0.99)]
+
+
 def test_a_busy_machine_is_measured_by_its_cpu_clock():
     found = compare(0.5, 3, jitter=0.4, burst=0.3)
     assert found.clock == "cpu" and "busy" in found.why

@@ -20,7 +20,14 @@ from edgeft.config.scheme import Scheme
 from edgeft.core.errors import DataError
 from edgeft.quantize.fakequant import ActivationFakeQuant, WeightFakeQuant
 from edgeft.quantize.graph import prepare
-from edgeft.quantize.ranges import BINS, HistogramObserver, calibrate, least_squares_range, weight_scales
+from edgeft.quantize.ranges import (
+    BINS,
+    HistogramObserver,
+    calibrate,
+    least_squares_range,
+    percentile_range,
+    weight_scales,
+)
 
 
 def one(symmetric: bool = False) -> nn.Module:
@@ -49,6 +56,14 @@ def test_the_moving_average_is_that_of_each_batchs_ends() -> None:
     module = one()
     calibrate(module, lambda: [(torch.tensor([e]),) for e in ends], estimator="moving_average")
     assert range_of(module) == (pytest.approx(low, abs=0.03), pytest.approx(high, abs=0.03))
+
+
+def test_the_percentile_is_that_of_both_tails_together() -> None:
+    """99 per cent of the values stay: half a per cent is clipped at either end."""
+    histogram = HistogramObserver(-1.0, 1.0)
+    histogram.counts = np.ones(BINS)
+    low, high = percentile_range(histogram, 99.0)
+    assert (low, high) == pytest.approx((-0.99, 0.99), abs=3 / BINS)
 
 
 def test_the_percentile_clips_the_tails() -> None:

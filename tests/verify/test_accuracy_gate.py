@@ -13,6 +13,7 @@ from edgeft import tasks
 from edgeft.config.recipe import Gates
 from edgeft.core.errors import DataError, ModelError, RecipeError
 from edgeft.core.metric import Metric
+from edgeft.verify.accuracy import drop_interval
 
 classify = tasks.get("classify")
 
@@ -179,6 +180,15 @@ def error_task(mean: bool):
         decisions=lambda outputs: outputs["y"],
         chance=lambda targets: float(np.abs(targets - np.median(targets)).mean()),
     )
+
+
+def test_a_share_where_less_is_better():
+    """Of a share of errors a rise is a drop: the interval lies on the side of the drop."""
+    truth = np.zeros(400)
+    before, after = {"y": (np.arange(400) < 40) * 1.0}, {"y": (np.arange(400) < 100) * 1.0}
+    low, high = drop_interval(error_task(mean=True), before, after, truth)
+    assert 0 < low < 60 / 400 < high
+    assert drop_interval(error_task(mean=True), after, before, truth) == pytest.approx((-high, -low))
 
 
 @pytest.mark.parametrize("mean", [True, False])

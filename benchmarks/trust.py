@@ -1,0 +1,224 @@
+"""Whether a pass can be bought: sabotaged bundles, killed commands, mutated inputs.
+
+    python benchmarks/trust.py [--bundles 44] [--kills 2] [--inputs 200] [--work DIR] [--seed 0]
+
+- Bundles of each runtime are altered in the ways of trust_attacks.py, every digest is made anew, and `edgeft verify` judges
+  them (without timing) as they are, and again with the key that signed the original. `--bundles` is how many in all.
+- `sign`, `bench --accept`, `personalize`, `export` and `tune` are killed `--kills` times each at random moments.
+- Each reader gets `--inputs` mutated copies of a real file.
+
+The runs and the bundles are those of the recipes "classify" and "personalize" of tiny_recipes.py; `--work` keeps them. It
+needs model-signing (`edgeft sign --setup`). Goals: no pass where a key signs, nothing lost, nothing foreign.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+import trust_attacks
+import trust_kills
+import trust_mutations
+from tiny_recipes import RECIPES
+
+TARGETS = {
+    "host": "ONNX Runtime",
+    "host-openvino": "OpenVINO",
+    "host-litert": "LiteRT",
+    "host-executorch": "ExecuTorch",
+}
+
+
+def trained(work: Path, name: str, targets: Sequence[str]) -> tuple[list[str], Path]:
+    """The command that tunes a recipe of tiny_recipes.py, and the folder of its run and bundles, which are made once."""
+    place, recipe = work / name, RECIPES[name]
+    data = place / "data.npz"
+    command = trust_kills.edgeft("tune", place / "recipe.toml", "--set", f'data.path="{data}"')
+    if not (place / "run" / "summary.json").exists():
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "recipe.toml").write_text(recipe.toml())
+        recipe.data(data)
+        must([*command, "--out", str(place / "run")])
+    for target in targets:
+        if not (place / "bundles" / target).exists():
+            words = ["export", place / "run", "--target", target, "--out", place / "bundles"]
+            code = trust_kills.done(trust_kills.edgeft(*words)).returncode
+            print(f"{name}, {target}: export ended with {code}", file=sys.stderr, flush=True)
+    return command, place
+
+
+def base(work: Path, kills: int) -> trust_kills.Base:
+    """The run, a bundle a runtime that can be exported here, one that learns on the device, and keys; made once."""
+    command, place = trained(work, "classify", list(TARGETS))
+    learning = trained(work, "personalize", ["host"])[1] if kills else place
+    keys = work / "keys"
+    if not keys.exists():
+        (keys / "public").mkdir(parents=True)
+        for name in ("first", "second"):
+            must(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(keys / f"{name}.pem")])
+            public = str(keys / "public" / f"{name}.pub")
+            must(["openssl", "ec", "-in", str(keys / f"{name}.pem"), "-pubout", "-out", public])
+    bundles = place / "bundles"
+    return trust_kills.Base(
+        place / "run", command, bundles / "host", learning / "bundles" / "host", learning / "data.npz", keys, bundles
+    )
+
+
+def must(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+
+
+def verdict(bundle: Path, trust: Path | None = None) -> tuple[str, str]:
+    """(pass, fail, inconclusive or refused; the gates or the error that decided) of `edgeft verify` without timing."""
+    from edgeft import load
+    from edgeft.core.errors import EdgeftError
+    from edgeft.verify import isolated
+
+    try:
+        report = isolated.checked(load(bundle, trust), measure_latency=False, ask_compiler=False)
+    except EdgeftError as error:
+        return "refused", error.message.partition(":")[0][:80]
+    named = [f"{g['name']} ({g['metric']})" for g in report["gates"] if g["required"] and g["verdict"] != "pass"]
+    return report["verdict"], ", ".join(dict.fromkeys(named))
+
+
+def sabotaged(work: Path, made: trust_kills.Base, count: int, seed: int) -> list[dict[str, Any]]:
+    """A row for each sabotaged bundle: runtime, kind, verdict and what named it, verdict with the key."""
+    folder, rows = work / "sabotaged", []
+    originals = [made.bundles / target for target in TARGETS if (made.bundles / target).exists()]
+    for original in originals:
+        before, named = verdict(original)
+        if before != "pass":  # what does not pass as it is says nothing of what is done to it
+            raise SystemExit(f"{original}, as it was exported: {before}, {named}")
+        must(trust_kills.edgeft("sign", original, "--key", made.keys / "first.pem"))
+    plan = [(original, kind) for kind in trust_attacks.KINDS for original in originals]
+    for number in range(count):
+        original, kind = plan[number % len(plan)]
+        shutil.rmtree(folder, ignore_errors=True)
+        bundle = Path(shutil.copytree(original, folder / "bundle"))
+        if trust_attacks.KINDS[kind](bundle, np.random.default_rng([seed, number])) is False:
+            continue
+        plain, named = verdict(bundle)
+        signed, _ = verdict(bundle, made.keys / "public")
+        row = {"runtime": TARGETS[original.name], "kind": kind, "verdict": plain, "named": named, "signed": signed}
+        rows.append(row)
+        print(f"{number + 1}/{count} {row}", file=sys.stderr, flush=True)
+    return rows
+
+
+def section(record: dict[str, Any]) -> str:
+    rows, kinds = record["sabotaged"], {}
+    for row in rows:
+        kinds.setdefault(row["kind"], []).append(row)
+    passed = {kind: [row for row in group if row["verdict"] == "pass"] for kind, group in kinds.items()}
+    body = [
+        [
+            kind,
+            len(group),
+            len(passed[kind]),
+            sum(row["signed"] == "pass" for row in group),
+            "; ".join(name for name, _ in Counter(row["named"] for row in group if row["named"]).most_common(2)),
+        ]
+        for kind, group in kinds.items()
+    ]
+    wrong = sum(len(group) for group in passed.values())
+    with_key = sum(row["signed"] == "pass" for row in rows)
+    runtimes = ", ".join(dict.fromkeys(row["runtime"] for row in rows))
+    kills = [
+        [f"`{name}`", row["kills"], row["in_time"], len(row["faults"]), "; ".join(row["faults"])[:200]]
+        for name, row in record["kills"].items()
+    ]
+    mutations = [
+        [
+            name,
+            row["inputs"],
+            sum(n for outcome, n in row["outcomes"].items() if outcome.startswith("signal")),
+            sum(n for outcome, n in row["outcomes"].items() if outcome.startswith("foreign")),
+            row["outcomes"].get("refused", 0),
+            f"{row['slowest']:.2f} s",
+        ]
+        for name, row in record["mutations"].items()
+    ]
+    return f"""## Trust: sabotage, kills, mutated inputs
+
+A ResNet-8 on drawn shapes ({runtimes}). Seed {record["seed"]}.
+
+**{len(rows)} sabotaged bundles**, every digest made anew. {wrong} pass `edgeft verify` as "integrity only"
+({", ".join(kind for kind, group in passed.items() if group) or "none"}); {with_key} pass it with the key that signed the original.
+
+{common.table(["kind", "bundles", "pass without a key", "pass with the key", "named by"], body)}
+
+**Killed commands** (SIGKILL at a random moment; "in time": before they had ended). What is left has to be whole, and the
+command has to succeed afterwards, leave nothing behind, and for `tune` give the same weights to the bit.
+
+{common.table(["command", "kills", "in time", "faults", ""], kills)}
+
+**Mutated inputs** of readers. The row "runtime" gives the file to the native library in a process with limits, where a
+signal is counted and named; the others are edgeft's own code, with 512 MiB of memory.
+
+{common.table(["reader", "inputs", "crashes", "foreign exceptions", "refused", "slowest"], mutations)}
+
+{common.footing(record["machine"], record["versions"])}
+"""
+
+
+def measure(work: Path, arguments: argparse.Namespace) -> None:
+    """All three; what is done is published after each, so that a run that is cut short shows what it measured."""
+    made = base(work, arguments.kills)
+    record: dict[str, Any] = {
+        "machine": common.machine(),
+        "versions": common.versions("numpy", "onnxruntime", "openvino", "ai-edge-litert", "executorch"),
+        "seed": arguments.seed,
+        "sabotaged": sabotaged(work, made, arguments.bundles, arguments.seed),
+        "kills": {},
+        "mutations": {},
+    }
+    common.publish("trust", section(record), record)
+
+    shutil.rmtree(work / "mutated", ignore_errors=True)
+    for target in TARGETS:
+        bundle, place = made.bundles / target, work / "mutated" / target
+        for title, (name, file) in trust_mutations.inputs(bundle, place).items() if bundle.exists() else ():
+            if title not in record["mutations"]:
+                backend = trust_attacks.manifest(bundle)["backend"]
+                row = trust_mutations.count(name, backend, file, arguments.inputs, arguments.seed)
+                record["mutations"][title] = row
+                print(f"{title}: {row}", file=sys.stderr, flush=True)
+    common.publish("trust", section(record), record)
+
+    rng = np.random.default_rng(arguments.seed)
+    for name in trust_kills.COMMANDS if arguments.kills else ():
+        shutil.rmtree(work / "killed", ignore_errors=True)
+        record["kills"][name] = trust_kills.killed(name, made, work / "killed", arguments.kills, rng)
+        print(f"{name}: {record['kills'][name]}", file=sys.stderr, flush=True)
+        common.publish("trust", section(record), record)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundles", type=int, default=44)
+    parser.add_argument("--kills", type=int, default=2)
+    parser.add_argument("--inputs", type=int, default=200)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.work:
+        measure(arguments.work.resolve(), arguments)
+    else:
+        with tempfile.TemporaryDirectory(prefix="edgeft-trust-") as folder:
+            measure(Path(folder), arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Mutated inputs of the readers: what comes back is a value or one of our errors, in time and in memory.
+
+    python benchmarks/trust_mutations.py READER FILE FIRST LAST SEED
+
+prints one line an input, `NUMBER OUTCOME SECONDS`: the process may die, and whoever started it goes on behind that input.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: the limits of a reader: seconds an input, bytes of memory beside the interpreter with its libraries
+SECONDS, MEMORY = 1.0, 512 << 20
+_PIECES = (b"[" * 3000, b"9" * 400, b"\x00" * 64, b"\xff" * 64, b"1e999", b"NaN", b'{"a":' * 2000, "\u202e٣".encode())
+
+
+def mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    """One to eight changes: a byte, a bit, a piece removed, doubled, moved, or replaced by what parsers dislike."""
+    out = bytearray(data)
+    for _ in range(int(rng.integers(1, 9))):
+        at, length = int(rng.integers(len(out) or 1)), int(rng.integers(1, 17))
+        kind = int(rng.integers(6))
+        if kind == 0 and out:
+            out[at] = int(rng.integers(256))
+        elif kind == 1 and out:
+            out[at] ^= 1 << int(rng.integers(8))
+        elif kind == 2:
+            del out[at : at + length]
+        elif kind == 3:
+            out[at:at] = out[at : at + length]
+        elif kind == 4:
+            out[at : at + length] = _PIECES[int(rng.integers(len(_PIECES)))]
+        else:
+            del out[int(rng.integers(len(out) + 1)) if rng.random() < 0.1 else len(out) :]
+    return bytes(out)
+
+
+def readers(backend: str) -> dict[str, Callable[[Path], Any]]:
+    """Reader by name; each takes the path of a mutated copy."""
+    from edgeft import backends
+    from edgeft.bundle import manifest, reader
+    from edgeft.config import recipe, target
+    from edgeft.core import npz
+    from edgeft.inputs import sound_file
+    from edgeft.trust import tool
+    from edgeft.verify import not_repeated
+
+    def checked_manifest(path: Path) -> None:
+        manifest.check(manifest.parse(path.read_bytes(), "manifest.json"))
+
+    def artifact(path: Path) -> None:
+        record = backends.get(backend)
+        record.emitted(path)
+        record.integer_weights(path)
+        record.activation_grids(path)
+        record.flow(path)
+
+    def runtime(path: Path) -> None:
+        session = backends.get(backend).load(path, threads=1, options=None)
+        session.run({t.name: np.zeros([max(side, 1) for side in t.shape], np.float32) for t in session.inputs})
+
+    def text_signature(path: Path) -> None:
+        tool._statement(path.read_text("utf-8", errors="replace"), "b")
+
+    return {
+        "manifest.json": checked_manifest,
+        "report.json": lambda path: not_repeated.read(path.parent),
+        "samples.npz": npz.read,
+        "recipe.toml": recipe.load,
+        "profile.toml": lambda path: target.load(str(path)),
+        "sound.wav": sound_file.read,
+        "bundle.sigstore.json": text_signature,
+        "bundle": lambda path: reader.open(path.parent),
+        "artifact": artifact,
+        "runtime": runtime,
+    }
+
+
+def serve(name: str, backend: str, file: Path, first: int, last: int, seed: int) -> None:
+    from edgeft.core import limits
+    from edgeft.core.errors import EdgeftError
+
+    read, original = readers(backend)[name], file.read_bytes()
+    kept = file.with_name(file.name + ".kept")
+    kept.write_bytes(original)
+    try:
+        read(file)  # libraries are loaded here, and the original has to be readable
+    finally:
+        kept.unlink()
+    taken = int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0]) << 10
+    for number in range(first, last):
+        file.write_bytes(mutated(original, np.random.default_rng([seed, number])))
+        limits.apply(taken + MEMORY * (8 if name == "runtime" else 1), 30)
+        begun = time.perf_counter()
+        try:
+            read(file)
+            outcome = "read"
+        except EdgeftError:
+            outcome = "refused"
+        except MemoryError:
+            outcome = "memory"
+        except Exception as error:
+            outcome = f"foreign:{type(error).__name__}"
+        print(number, outcome, f"{time.perf_counter() - begun:.4f}", flush=True)
+    file.write_bytes(original)
+
+
+def count(name: str, backend: str, file: Path, tries: int, seed: int) -> dict[str, Any]:
+    """Outcomes of so many inputs: a crash of the reader's process counts as one, and the next process goes on."""
+    outcomes: Counter[str] = Counter()
+    slowest, first, original = 0.0, 0, file.read_bytes()
+    while first < tries:
+        words = [name, backend, str(file), str(first), str(tries), str(seed)]
+        done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=False)
+        file.write_bytes(original)
+        lines = [line.split() for line in done.stdout.splitlines() if line[:1].isdigit()]
+        outcomes.update(outcome for _, outcome, _ in lines)
+        slowest = max([slowest, *(float(seconds) for _, _, seconds in lines)])
+        first = int(lines[-1][0]) + 1 if lines else first
+        if done.returncode:
+            if not lines and done.returncode > 0:
+                raise SystemExit(f"{name}: {done.stderr[-2000:]}")
+            outcomes[f"signal:{-done.returncode}"] += 1
+            first += 1
+    return {"inputs": tries, "outcomes": dict(outcomes), "slowest": slowest, "slow": slowest > SECONDS}
+
+
+def inputs(bundle: Path, folder: Path) -> dict[str, tuple[str, Path]]:
+    """Row title -> (reader, a copy of a real file that it reads); made in `folder`."""
+    import wave
+
+    table = json.loads((bundle / "manifest.json").read_text())
+    backend = table["backend"]
+    rows: dict[str, tuple[str, Path]] = {}
+    for name in ("manifest.json", "report.json", "samples.npz", "bundle.sigstore.json"):
+        copy = Path(shutil.copytree(bundle, folder / f"in-{name}"))
+        rows[name] = (name, copy / name)
+    for name in ("artifact", "runtime"):
+        copy = Path(shutil.copytree(bundle, folder / f"in-{name}"))
+        rows[f"{name}, {backend}"] = (name, copy / table["graphs"][0]["file"])
+    rows["bundle, its manifest"] = ("bundle", Path(shutil.copytree(bundle, folder / "in-bundle")) / "manifest.json")
+    with wave.open(str(folder / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(4000))
+    root = Path(__file__).resolve().parent.parent
+    shutil.copy(root / "targets" / "rpi5.toml", folder / "profile.toml")
+    rows |= {name: (name, folder / name) for name in ("sound.wav", "profile.toml")}
+    return rows
+
+
+if __name__ == "__main__":
+    reader_name, backend_name, path, begin, end, seed_text = sys.argv[1:]
+    serve(reader_name, backend_name, Path(path), int(begin), int(end), int(seed_text))
