@@ -77,6 +77,36 @@ def test_a_beam_of_one_takes_the_likeliest_token_each_time(seed: int) -> None:
         assert bare(found[sentence]) == said + [PAD] * (LENGTH - len(said))
 
 
+class Remembering(Table):
+    """Scores that depend on all earlier tokens of a row, as its cache has them."""
+
+    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        out = super().__call__(feeds)
+        last, t = feeds["tokens"][:, 0], int(feeds["positions"][0, 0])
+        earlier = (feeds["cache"][:, 0, :t, 0] - 1).sum(axis=1).astype(int)
+        sentence = feeds["memory"][:, 0, 0, 0].astype(int)
+        logits = self.table[sentence, t, (last + earlier) % TOKENS].astype(np.float32)
+        return {**out, "logits": logits[:, None]}
+
+    def score(self, sentence: int, tokens: tuple[int, ...]) -> float:
+        total, seen = 0.0, START
+        for t, token in enumerate(tokens):
+            row = self.table[sentence, t, seen % TOKENS]
+            total += row[token] - np.log(np.exp(row).sum())
+            seen += token
+        return total / len(tokens) ** search.LENGTH_PENALTY
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_cache_of_a_beam_follows_its_row(seed: int) -> None:
+    table = Remembering(seed, 2)
+    found = run(table, 2, beam=TOKENS**LENGTH)
+    for sentence in range(2):
+        best = max(table.every(), key=lambda tokens, s=sentence: table.score(s, tokens))
+        expected = [t for t in best if t != END]
+        assert bare(found[sentence]) == expected + [PAD] * (LENGTH - len(expected))
+
+
 def test_sentences_do_not_depend_on_their_neighbours() -> None:
     table = Table(9, 5)
     together = run(table, 5, beam=2)

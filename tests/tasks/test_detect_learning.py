@@ -231,6 +231,20 @@ def test_batches_are_preprocessed_as_on_the_board_and_reproducible() -> None:
     assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(drawn(1), drawn(2)))
 
 
+def test_strong_augmentation_mirrors_about_half_of_the_pictures() -> None:
+    """A picture that grows brighter to the right grows brighter to the left when it is mirrored."""
+    x = torch.linspace(0, 1, SIZE[1]).expand(60, 3, *SIZE).clone()
+    rows = [torch.zeros(0, 5).numpy()] * 60
+
+    def mirrored(level: str) -> int:
+        augment = detect_augment.Augment(level, 3, 0.5)
+        pictures, _ = augment._moved(x, rows, np.random.default_rng(0))
+        half = SIZE[1] // 2
+        return int((pictures[..., :half].mean((1, 2, 3)) > pictures[..., half:].mean((1, 2, 3))).sum())
+
+    assert mirrored("light") == 0 and 15 <= mirrored("strong") <= 45
+
+
 @pytest.mark.parametrize("level", ["light", "strong"])
 def test_augmented_boxes_stay_on_their_objects(level: str) -> None:
     augment = detect_augment.Augment(level, 3, 114 / 255)
