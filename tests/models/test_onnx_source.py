@@ -146,13 +146,19 @@ def test_a_batch_that_the_file_fixes_to_one_becomes_free(tmp_path):
 def test_a_graph_that_mixes_samples_takes_them_one_by_one(tmp_path):
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["mean"], keepdims=1, axes=[0, 1]),
-        helper.make_node("Sub", ["x", "mean"], ["y"]),
+        helper.make_node("Sub", ["x", "mean"], ["z"]),
+        helper.make_node("Mul", ["z", "graph"], ["y"]),
     ]
-    path = save(model(nodes, [("x", T.FLOAT, ["n", 4])], ["y"]), tmp_path / "net.onnx")
+    weight = np.full((1, 4), 2, np.float32)
+    path = save(model(nodes, [("x", T.FLOAT, ["n", 4])], ["y"], [("graph", weight)]), tmp_path / "net.onnx")
     imported = importer.load(path)
     assert "one after another" in " ".join(imported.notes)
     x = torch.rand(3, 4)
-    torch.testing.assert_close(imported.module(x), x - x.mean(1, keepdim=True))
+    expected = 2 * (x - x.mean(1, keepdim=True))
+    captured = capture_float(imported.module, (x,))
+    with torch.no_grad():
+        torch.testing.assert_close(imported.module(x), expected)
+        torch.testing.assert_close(captured.module(x), expected)
 
 
 def test_a_classifier_of_another_size_is_replaced_and_the_softmax_left_out(tmp_path):

@@ -56,10 +56,10 @@ class OneByOne(nn.Module):
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
-        self.graph = graph
+        self.of_one = graph  # not `graph`, which is something else in the module that is captured
 
     def forward(self, *inputs: torch.Tensor) -> Any:
-        rows = [self.graph(*(tensor[at : at + 1] for tensor in inputs)) for at in range(inputs[0].shape[0])]
+        rows = [self.of_one(*(tensor[at : at + 1] for tensor in inputs)) for at in range(inputs[0].shape[0])]
         if isinstance(rows[0], dict):
             return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
         return torch.cat(rows)

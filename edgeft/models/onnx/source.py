@@ -56,7 +56,7 @@ def build(request: ModelRequest) -> Built:
     notes += [*imported.notes, *([compared] if compared else [])]
 
     module = imported.module
-    graph = module.graph if isinstance(module, importer.OneByOne) else module
+    graph = module.of_one if isinstance(module, importer.OneByOne) else module
     assert isinstance(graph, fx.GraphModule)
     if model.output:
         ends.name_output(graph, model.output)

@@ -246,4 +246,5 @@ def _leaves(item: Any) -> list[Any]:
 def _identifier(name: str, digits: bool = False) -> str:
     """`name` as torch takes it for an attribute."""
     text = re.sub(r"\W+", "_", name).strip("_")
+    text = f"{text}_" if text in ("graph", "code") else text  # which a GraphModule has already
     return f"_{text}" if text[:1].isdigit() and not digits else text

@@ -184,6 +184,19 @@ def _gather_elements(x: torch.Tensor, axis: int, indices: torch.Tensor) -> torch
     return torch.gather(x, axis, torch.where(indices < 0, indices + x.shape[axis], indices))
 
 
+@operator("ScatterND")
+def scatter(node: Node) -> Value:
+    """Writes at constant positions (the masks of shifted windows)."""
+    reduction = node.attribute("reduction", "none")
+    if reduction not in ("none", "add"):
+        raise node.fail(f"the reduction {reduction!r} is not supported")
+    positions = torch.from_numpy(node.known(1, "where it writes").astype(np.int64))
+    lengths = torch.tensor(node.input().shape[: positions.shape[-1]])
+    columns = torch.where(positions < 0, positions + lengths, positions).unbind(-1)
+    places = tuple(node.trace.constant(column) for column in columns)
+    return node.call(torch.index_put, node.input(0), places, node.input(2), reduction == "add")  # type: ignore[no-any-return]
+
+
 @operator("Expand")
 def expand(node: Node) -> Value:
     value = node.input()
