@@ -83,7 +83,8 @@ def recipe_of(
     pixels = "1/255" if abs(shares - 1) < 1e-9 else f"{table.scale:g}"
     return asked, [
         f"pictures: pixels times {pixels}, less {mean}, divided by {std} (--scale, --mean, --std), "
-        f"resized by {asked.data.resize}; at least {asked.gates.min_agreement:.0%} of the decisions have to stay "
+        f"resized by {asked.data.resize or 'bilinear'} interpolation; "
+        f"at least {asked.gates.min_agreement:.0%} of the decisions have to stay "
         "(--set gates.min_agreement=...)"
     ]
 

@@ -48,6 +48,8 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
 
 
 def _quantized(request: ExportRequest, example: tuple[torch.Tensor, ...]) -> bytes:
+    from .float_concats import as_sums
+
     with quiet():
         from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
         from litert_torch.quantize.quant_config import QuantConfig
@@ -55,7 +57,7 @@ def _quantized(request: ExportRequest, example: tuple[torch.Tensor, ...]) -> byt
     static = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     weights = integer_weights(request.module, request.example)
     with _on_grid(request.module, weights):
-        content = _convert(request.module, example, QuantConfig(pt2e_quantizer=static))
+        content = _convert(as_sums(request.module, example), example, QuantConfig(pt2e_quantizer=static))
 
     _check_integers(weights, content)
     return content
