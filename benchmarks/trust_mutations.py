@@ -91,12 +91,7 @@ def serve(name: str, backend: str, file: Path, first: int, last: int, seed: int)
     from edgeft.core.errors import EdgeftError
 
     read, original = readers(backend)[name], file.read_bytes()
-    kept = file.with_name(file.name + ".kept")
-    kept.write_bytes(original)
-    try:
-        read(file)  # libraries are loaded here, and the original has to be readable
-    finally:
-        kept.unlink()
+    read(file)  # libraries are loaded here, and the original has to be readable
     taken = int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0]) << 10
     for number in range(first, last):
         file.write_bytes(mutated(original, np.random.default_rng([seed, number])))
@@ -153,8 +148,8 @@ def inputs(bundle: Path, folder: Path) -> dict[str, tuple[str, Path]]:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(4000))
     root = Path(__file__).resolve().parent.parent
-    shutil.copy(root / "targets" / "rpi5.toml", folder / "profile.toml")
-    rows |= {name: (name, folder / name) for name in ("sound.wav", "profile.toml")}
+    shutil.copy(root / "targets" / "rpi5.toml", folder / "rpi5.toml")
+    rows |= {"sound.wav": ("sound.wav", folder / "sound.wav"), "profile.toml": ("profile.toml", folder / "rpi5.toml")}
     return rows
 
 
