@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
-import torch
 import torch.nn.functional as F
 from export_nets import (
     HOST,
@@ -22,7 +21,6 @@ from export_nets import (
     step_of,
 )
 from exporting import written
-from torch import nn
 
 from edgeft.backends.openvino import BACKEND, exporter
 from edgeft.backends.openvino.session import read_model
@@ -148,34 +146,3 @@ def test_other_nets_need_no_options_of_their_own(tmp_path):
         exporter, lowered(Residual(), IMAGES), IMAGES, ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False
     )
     assert BACKEND.artifact_options(tmp_path / artifact.file) == {}
-
-
-class LayerScale(nn.Module):
-    """A block as ConvNeXt has it: what two linear layers compute, times a learned factor a channel."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 16, 4, 4)
-        self.norm, self.wide, self.back = nn.LayerNorm(16), nn.Linear(16, 32), nn.Linear(32, 16)
-        self.gamma = nn.Parameter(0.3 * torch.randn(16))
-
-    def forward(self, x):
-        x = self.stem(x).permute(0, 2, 3, 1)
-        x = x + self.back(F.gelu(self.wide(self.norm(x)))) * self.gamma
-        return x.mean((1, 2))
-
-
-def test_a_learned_factor_of_a_quantized_tensor_loads_and_is_exact(tmp_path):
-    torch.manual_seed(0)
-    images = (torch.randn(8, 3, 16, 16),)
-    scheme = target.load("host").scheme
-    graph = prepare(LayerScale().eval(), images, scheme)
-    graph.calibrate_weights()
-    calibrate(graph.module, lambda: iter([images]))
-    file = written(
-        exporter, lower(graph, "int"), (images[0][:1],), ["x"], ["y"], tmp_path, target=HOST, dynamic_batch=False
-    ).file
-    session = BACKEND.load(tmp_path / file, options=BACKEND.options())
-    got = np.concatenate([session.run({"x": images[0][i : i + 1].numpy()})["y"] for i in range(8)])
-    steps = np.abs(got - graph.module(*images).detach().numpy()) / graph.output_steps()["output"]
-    assert steps.max() <= 1.01

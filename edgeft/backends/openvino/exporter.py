@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...config import numeric
 from ...core import files
 from ...core.errors import ModelError
@@ -26,8 +24,6 @@ from .session import module as openvino_module
 
 if TYPE_CHECKING:
     import onnx
-
-    from ..onnxruntime.index import Index
 
 FILE, WEIGHTS = "model.xml", "model.bin"
 #: the IR format that OpenVINO 2022.1 introduced and every version since reads
@@ -41,77 +37,24 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
     step fails or a weight did not keep its type.
     """
     from ..onnxruntime import passes
+    from . import onnx_passes
 
     model = translate(request)
     if request.kind == "quantized":
         passes.mean_to_global_pool(model)
         passes.pad_in_integers(model)
         passes.pad_average_pool_in_integers(model)
-        factors_in_float(model)
+        onnx_passes.factors_in_float(model)
+        onnx_passes.reductions_with_reshape(model)
         if BACKEND.form(request.target.form).activation_storage == "uint8":
             passes.unsigned_activations(model)
-        weights_without_zero_point(model)
+        onnx_passes.weights_without_zero_point(model)
         passes.drop_dead_nodes(model)
         passes.drop_unused_initializers(model)
         if "float16" in request.weight_dtypes:
             store_as_float16(model)
 
     return _write(model, request.inputs, request.outputs, Path(folder))
-
-
-def factors_in_float(model: onnx.ModelProto) -> int:
-    """Store the constant factor of a product (a layer scale) as the floats that its integers stand for.
-
-    Where both sides of a product are dequantized, OpenVINO's low-precision passes look for the constant behind the
-    wrong one and end the compilation (MultiplyPartialTransformation: `index < m_inputs.size()`).
-    """
-    from ..onnxruntime.index import Index
-
-    index, count = Index(model), 0
-    for node in model.graph.node:
-        for i, name in enumerate(node.input if node.op_type == "Mul" else ()):
-            floats = _dequantized(index, index.made_by(name, "DequantizeLinear"))
-            if floats is not None:
-                node.input[i] = index.constant(f"{name}_float", floats)
-                count += 1
-
-    return count
-
-
-def _dequantized(index: Index, node: onnx.NodeProto | None) -> np.ndarray | None:
-    """The floats that a DequantizeLinear makes of a constant on one grid, quantized in the graph or stored so."""
-    if node is None or len(node.input) < 3:
-        return None
-    scale, zero = (index.value(name) for name in node.input[1:3])
-    quantize = index.made_by(node.input[0], "QuantizeLinear")
-    values = index.value(quantize.input[0] if quantize is not None else node.input[0])
-    if scale is None or zero is None or values is None or scale.size != 1:
-        return None
-
-    if quantize is not None:
-        bounds = np.iinfo(zero.dtype)
-        values = np.clip(np.rint(values / scale) + zero, bounds.min, bounds.max)
-    return ((values.astype(np.int32) - zero.astype(np.int32)) * scale).astype(np.float32)
-
-
-def weights_without_zero_point(model: onnx.ModelProto) -> int:
-    """Leave out zero points of int8 constants that are zero throughout, as the format allows.
-
-    torch stores equal ones once, and where a convolution and a linear layer of as many channels share one, OpenVINO's
-    low-precision passes recognize neither weight and run both layers in float.
-    """
-    from ..onnxruntime.index import Index
-
-    index, count = Index(model), 0
-    for node in model.graph.node:
-        if node.op_type != "DequantizeLinear" or len(node.input) < 3 or node.input[0] not in index.initializer:
-            continue
-        zero = index.value(node.input[2])
-        if zero is not None and zero.dtype.name in numeric.STORED_WEIGHTS and not zero.any():
-            del node.input[2:]
-            count += 1
-
-    return count
 
 
 def _write(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str], folder: Path) -> Artifact:
