@@ -18,8 +18,10 @@ def sentence(report: Mapping[str, Any]) -> str:
 
     where = words.line(latency.get("where") or "")
     place = f" on the {where}" if where else ""
+    speed = words.figure(latency.get("speedup"), "ratio")
     if any(gate.get("verdict") == "advisory" for gate in _latency_gates(report.get("gates"))):
-        place += " (not the target: measure it there before you decide)"
+        elsewhere = "it is not the target, whose own speed has to be measured there before you decide"
+        return f"{words.number_format(report)} is slower than float{place}: {speed} its speed; {elsewhere}."
 
     measured, keep_float = words.table(report.get("int8")), report.get("keep_float")
     counts = {words.line(op): words.finite(count) for op, count in words.table(measured.get("float_ops")).items()}
@@ -29,7 +31,6 @@ def sentence(report: Mapping[str, Any]) -> str:
         [words.line(pattern) for pattern in keep_float] if isinstance(keep_float, (list, tuple)) else (),
     )
 
-    speed = words.figure(latency.get("speedup"), "ratio")
     return f"{words.number_format(report)} is slower than float{place}: {speed} its speed; {todo}."
 
 

@@ -34,8 +34,9 @@ FORMS = {
 def test_it_is_said_in_every_form_also_without_a_gate_that_decides(form: str, verdict: str) -> None:
     said = FORMS[form](report(verdict))
     assert "int8 is slower than float on the host" in said
-    assert "0.82×" in said and "Softmax" in said and "baseline/" in said and "dynamic quantization is not" in said
-    assert ("not the target" in said) == (verdict == "advisory")
+    assert "0.82×" in said and ("not the target" in said) == (verdict == "advisory")
+    advice = [words in said for words in ("Softmax x6", "under baseline/", "dynamic quantization is not")]
+    assert all(advice) if verdict != "advisory" else not any(advice), "another machine's speed is no reason to act"
     faster = report(verdict, high=1.01)
     assert "slower than float" not in FORMS["terminal"](faster) + FORMS["markdown"](faster) + FORMS["page"](faster)
 
