@@ -124,11 +124,11 @@ def write(kind: str, folder: Path) -> Path:
     import torch
     import transformers
 
-    from edgeft.models.transformers import FORMS
+    from edgeft.models.transformers import FORMS, architectures
 
     net = NETS[kind]
     config = transformers.AutoConfig.for_model(net.kind or kind, **net.config)
-    kinds = getattr(transformers, FORMS[net.task].architectures)[type(config)]
+    kinds = architectures(transformers, FORMS[net.task].automatic)[type(config)]
     architecture = kinds[0] if isinstance(kinds, (list, tuple)) else kinds
     torch.manual_seed(0)
     architecture(config).save_pretrained(folder)

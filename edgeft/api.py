@@ -151,11 +151,7 @@ def export(
 
     Raises `UsageError` (an unknown target, a bundle that exists), `RunError`, `Missing` (a runtime's extra).
     """
-    from .config import target as profiles
-
-    names = list(dict.fromkeys(targets))
-    for name in names:  # a misspelt name is refused before anything heavy is imported
-        profiles.load(name)
+    names = _known_targets(targets)  # a misspelt name is refused before anything heavy is imported
     _need_host_half()
     bundles = user_path(out) if out is not None else places.BUNDLES
     if run is not None and user_path(run).suffix.lower() == ".onnx":
@@ -186,6 +182,15 @@ def export(
             dataset=dataset,
             say=say or _silent,
         )
+
+
+def _known_targets(names: Sequence[str]) -> list[str]:
+    from .config import target as profiles
+
+    known = list(dict.fromkeys(names))
+    for name in known:
+        profiles.load(name)
+    return known
 
 
 def _export_file(

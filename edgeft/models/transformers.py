@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import nn
 from ..config import recipe
 from ..core.errors import ModelError, RecipeError, nearest, need
 from ..inputs import text
+from ..plugins import TASKS
 from . import heads, hf_folder, outputs, pretrained
 from .built import Built
 from .nets.encoder import MeanOfTokens
@@ -35,13 +37,12 @@ POOLING = ("head", "mean")
 
 @dataclass(frozen=True)
 class Form:
-    """What a task takes of the package: an Auto class, the table of its architectures, and what completes the model.
+    """What a task takes of the package: an Auto class (`Task.auto_class`), and what completes the model.
 
     `complete(module, folder, config, request)` returns the module, its preprocessing and notes.
     """
 
     automatic: str
-    architectures: str
     complete: Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, ...]]]
     reads_text: bool = False
 
@@ -144,8 +145,8 @@ def _network(
     if not mean:
         _refuse_architecture(package, config, folder, request, form)
         config.num_labels = request.outputs
-    names = ("AutoModel", "MODEL_MAPPING") if mean else (form.automatic, form.architectures)
-    module, notes = pretrained.load(_class(package, *names, config, request.allow_code), config, folder)
+    automatic = "AutoModel" if mean else form.automatic
+    module, notes = pretrained.load(_class(package, automatic, config, request.allow_code), config, folder)
     if not mean:
         module.register_forward_hook(outputs.OneOutput("logits"))
         return module, notes
@@ -157,13 +158,21 @@ def _network(
     return wrapped, (*notes, f"the weights' own classifier is not in the file: {pretrained.NEW_HEAD}")
 
 
-def _class(package: Any, automatic: str, architectures: str, config: Any, allow_code: bool) -> Any:
+def architectures(package: Any, automatic: str) -> Mapping[type, Any]:
+    """The package's table of an Auto class, by config: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING and so on."""
+    words = re.findall("[A-Z][a-z]*", automatic.removeprefix("Auto"))
+    table: Mapping[type, Any] = getattr(package, "_".join([*words, "mapping"]).upper())
+    return table
+
+
+def _class(package: Any, automatic: str, config: Any, allow_code: bool) -> Any:
     """The class that the Auto class `automatic` takes for `config`; that of code in the folder where it is allowed."""
-    if type(config) not in getattr(package, architectures):
+    table = architectures(package, automatic)
+    if type(config) not in table:
         with pretrained.quiet("its code does not work", hf_folder.CONFIG):
             return type(getattr(package, automatic).from_config(config, trust_remote_code=allow_code))
 
-    kinds = getattr(package, architectures)[type(config)]
+    kinds = table[type(config)]
     kinds = kinds if isinstance(kinds, (list, tuple)) else (kinds,)
     return next((kind for kind in kinds if kind.__name__ in (config.architectures or ())), kinds[0])
 
@@ -171,10 +180,11 @@ def _class(package: Any, automatic: str, architectures: str, config: Any, allow_
 def _refuse_architecture(package: Any, config: Any, folder: Path, request: ModelRequest, form: Form) -> None:
     """Raise `ModelError` for an architecture without a model of the task, with the Auto classes that it has."""
     code = getattr(config, "auto_map", None) or ()
-    if type(config) in getattr(package, form.architectures) or form.automatic in code:
+    if type(config) in architectures(package, form.automatic) or form.automatic in code:
         return
 
-    able = [f"{f.automatic} ({task})" for task, f in FORMS.items() if type(config) in getattr(package, f.architectures)]
+    tables = {f"{f.automatic} ({task})": architectures(package, f.automatic) for task, f in FORMS.items()}
+    able = [name for name, table in tables.items() if type(config) in table]
     raise ModelError(
         f"a {config.model_type!r} is no model for {request.task}: {form.automatic} does not know it",
         where=str(folder / hf_folder.CONFIG),
@@ -254,15 +264,11 @@ def _for_pictures(
     return module, spec, notes
 
 
+_COMPLETE = {"text": _for_texts, "image": _for_pictures}
 FORMS = {
-    "classify": Form("AutoModelForImageClassification", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", _for_pictures),
-    "segment": Form("AutoModelForSemanticSegmentation", "MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING", _for_pictures),
-    "text-classify": Form(
-        "AutoModelForSequenceClassification",
-        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
-        _for_texts,
-        reads_text=True,
-    ),
+    task.name: Form(task.auto_class, _COMPLETE[task.auto_reads], task.auto_reads == "text")
+    for task in map(TASKS.get, TASKS.builtin)
+    if task.auto_class
 }
 
 SOURCE = ModelSource(

@@ -115,6 +115,9 @@ class Task:
     packages: tuple[str, ...] = ()
     #: what the Hugging Face hub calls the task (`pipeline_tag` of a model card); "" where it has no name for it
     hub_tag: str = ""
+    #: the Auto class of the package transformers whose models the task takes ("" = none); what they read: text, image
+    auto_class: str = ""
+    auto_reads: str = ""
     #: the task of a recipe that names none; true of one task of edgeft
     default: bool = False
 
