@@ -221,4 +221,4 @@ KINDS: dict[str, Attack] = {
     )
 }
 #: kinds that a bundle cannot show by itself: only a signature tells
-SIGNATURE_ONLY = ("altered runner", "edited report", "other figures", "no gates")
+SIGNATURE_ONLY = ("altered runner", "edited report", "other figures")

@@ -34,6 +34,8 @@ def as_in_recipe(manifest: Mapping[str, Any]) -> list[Verdict]:
     judged = recorded_gates(manifest)
     looser = [key for key in sorted(known) if _looser(key, getattr(judged, key), getattr(asked, key))]
     base: dict[str, Any] = {"metric": "gates of the recipe", "n": len(known)}
+    if "gates" not in manifest and "figures" in manifest:  # every version that writes figures writes gates
+        return [Verdict("parity", FAIL, "the manifest has the figures of its export, and its gates are gone", **base)]
     if looser:
         parts = [f"{key} is {getattr(judged, key)!r}, {getattr(asked, key)!r} in the recipe" for key in looser]
         why = f"the manifest's gates are looser than those of the recipe that it records: {'; '.join(parts)}"

@@ -138,6 +138,14 @@ def test_without_gates_those_of_the_recipe_hold(bundle, data):
     assert gate(verified(bundle, data), "accuracy")["limit"] == 0.05
 
 
+def test_gates_that_are_gone_are_named(bundle):
+    manifest = {key: value for key, value in manifest_of(bundle).items() if key not in ("gates", "files")}
+    figures = {"metric": "accuracy", "float": 1.0, "quantized": 1.0, "n": 48}  # which an earlier version did not write
+    bundles.write(bundle, {**manifest, "figures": figures})
+    report = verified(bundle)
+    assert report["verdict"] == "fail" and "gates are gone" in gate(report, "parity", "gates of the recipe")["why"]
+
+
 def test_a_worse_baseline_is_named_with_the_data_of_the_export(bundle, data):
     report = verified(bundle, data)
     for key in ("float", "quantized"):

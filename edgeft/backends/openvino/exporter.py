@@ -44,7 +44,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
         passes.mean_to_global_pool(model)
         passes.pad_in_integers(model)
         passes.pad_average_pool_in_integers(model)
-        onnx_passes.factors_in_float(model)
+        onnx_passes.constants_in_float(model)
         onnx_passes.reductions_with_reshape(model)
         if BACKEND.form(request.target.form).activation_storage == "uint8":
             passes.unsigned_activations(model)

@@ -8,18 +8,20 @@ import onnx
 from ...config import numeric
 from ..onnxruntime.index import Index, attributes, drop_attributes, ranks
 
+_ELEMENTWISE = ("Mul", "Add", "Sub", "Div")
 _REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")
 
 
-def factors_in_float(model: onnx.ModelProto) -> int:
-    """Store the constant factor of a product (a layer scale) as the floats that its integers stand for.
+def constants_in_float(model: onnx.ModelProto) -> int:
+    """Store the constant of a product or sum (a layer scale, the bias of a norm) as the floats that its integers stand
+    for.
 
-    Where both sides of a product are dequantized, OpenVINO's low-precision passes look for the constant behind the
-    wrong one and end the compilation (MultiplyPartialTransformation: `index < m_inputs.size()`).
+    Where both sides are dequantized, OpenVINO's low-precision passes look for the constant behind the wrong one and end
+    the compilation (MultiplyPartialTransformation, AddTransformation: `index < m_inputs.size()`).
     """
     index, count = Index(model), 0
     for node in model.graph.node:
-        for i, name in enumerate(node.input if node.op_type == "Mul" else ()):
+        for i, name in enumerate(node.input if node.op_type in _ELEMENTWISE else ()):
             floats = _dequantized(index, index.made_by(name, "DequantizeLinear"))
             if floats is not None:
                 node.input[i] = index.constant(f"{name}_float", floats)
