@@ -19,7 +19,9 @@ from .request import ModelRequest, ModelSource
 
 
 def build(request: ModelRequest) -> Built:
-    """The module that `function(**model.args)` of the file returns; `n_classes` is passed where the function takes it.
+    """The module that `function(**model.args)` of the file returns.
+
+    What the data say of the model's form (`n_classes`, `channels`, `size`) is passed where the function takes it.
 
     The function may also return `(module, table)`, where the table changes keys of the default preprocessing (224 px,
     ImageNet mean and std). Raises `ModelError` without `allow_code`, and for whatever the file does wrong.
@@ -33,8 +35,10 @@ def build(request: ModelRequest) -> Built:
         )
 
     function = _function(model.name)
-    args = dict(model.args)
-    if "n_classes" in inspect.signature(function).parameters:
+    accepted = inspect.signature(function).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
+    args = {k: v for k, v in model.args.items() if takes_any or k in accepted or k not in request.of_data}
+    if "n_classes" in accepted:
         args.setdefault("n_classes", n_classes)
 
     try:

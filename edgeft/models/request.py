@@ -17,6 +17,7 @@ class ModelRequest:
     `model` is the recipe's table [model], with arguments that the task and the data add; `task` the recipe's task;
     `outputs` how many outputs the model needs (classes of a classifier, values of a control, words of a vocabulary);
     `facts` what the data set says as a whole (`Dataset.facts`); `labels` the names of its classes, in their order.
+    `of_data` are the names of those arguments that the recipe does not have: sources may leave them out.
     `allow_code` says that code and pickles of the user's own files may run, `allow_download` that weights may be
     downloaded. `model.weights` is a path once a source gets the request; `weights` says what the recipe called them, at
     one revision. `trained`: the caller loads the tensors of a finished run into the module, so that those of the
@@ -31,6 +32,7 @@ class ModelRequest:
     allow_download: bool = False
     weights: str = ""
     labels: tuple[str, ...] = ()
+    of_data: frozenset[str] = frozenset()
     trained: bool = False
 
 

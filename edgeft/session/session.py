@@ -171,7 +171,8 @@ def _built(
     """The recipe's model, or the caller's own; its notes are said. `allow` permits code, downloads, absent weights."""
     outputs = learning.outputs(dataset)
     if model is None:
-        args = _with_args(recipe_.model, learning.model_args(recipe_.data, dataset))
+        of_data = learning.model_args(recipe_.data, dataset)
+        args = _with_args(recipe_.model, of_data)
         with phase("building the model"):
             request = ModelRequest(
                 args,
@@ -179,6 +180,7 @@ def _built(
                 outputs,
                 dataset.facts,
                 labels=tuple(dataset.labels),
+                of_data=frozenset(of_data) - set(recipe_.model.args),
                 allow_code=allow[0],
                 allow_download=allow[1],
                 trained=allow[2],

@@ -16,7 +16,7 @@ from edgeft.config import recipe
 from edgeft.core import installation
 from edgeft.core.errors import Missing, ModelError, RecipeError
 from edgeft.inputs import image
-from edgeft.models import heads
+from edgeft.models import ModelRequest, heads
 
 torch.set_num_threads(1)
 TORCHVISION = [
@@ -149,6 +149,26 @@ def test_functions_of_a_file(tmp_path: Path) -> None:
     assert "had 10 outputs" in fixed.notes[0] and fixed.module(torch.zeros(1, 1, 9, 9)).shape == (1, 3)
     convolutional = builds.build(python(file, "convolutional"), 3, allow_code=True)
     assert convolutional.head == "1" and convolutional.module(torch.zeros(1, 3, 9, 9)).shape == (1, 3)
+
+
+def test_what_the_data_say_is_passed_where_the_function_takes_it(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def plain(n_classes): return nn.Sequential(nn.Flatten(), nn.Linear(12, n_classes))\n"
+        "def sized(n_classes, size): return nn.Sequential(nn.Flatten(), nn.Linear(size[0], n_classes))\n"
+        "def open(**facts): return nn.Sequential(nn.Flatten(), nn.Linear(*facts['size'], facts['channels']))\n"
+    )
+
+    def inputs(function: str, of_data: frozenset[str]) -> int:
+        model = recipe.Model(source="python", name=f"{file}:{function}", args={"size": [7], "channels": 3})
+        request = ModelRequest(model, "tabular", 3, allow_code=True, of_data=of_data)
+        return int(models.build(request).module[1].in_features)
+
+    known = frozenset({"size", "channels"})
+    assert [inputs(function, known) for function in ("plain", "sized", "open")] == [12, 7, 7]
+    with pytest.raises(ModelError, match="unexpected keyword argument 'size'"):  # the recipe itself asks for it
+        inputs("plain", frozenset({"channels"}))
 
 
 @pytest.mark.parametrize(
