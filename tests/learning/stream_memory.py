@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import wave
 from collections.abc import Callable
 from functools import partial
@@ -80,7 +81,7 @@ def read_texts(dataset: data.Dataset) -> None:
 
 
 def peak(work: Callable[[], Any]) -> int:
-    """The most memory that this process held while `work` was done: the least of three times.
+    """The most memory of its own that this process held while `work` was done: the least of three times.
 
     The allocator keeps ten megabytes more at one time and fewer at another; data that are kept show every time.
     """
@@ -88,10 +89,26 @@ def peak(work: Callable[[], Any]) -> int:
 
 
 def _peak_once(work: Callable[[], Any]) -> int:
-    Path("/proc/self/clear_refs").write_text("5")
-    work()
+    ended, most = threading.Event(), [_held()]
+
+    def watch() -> None:
+        while not ended.wait(0.003):
+            most.append(max(most.pop(), _held()))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        work()
+    finally:
+        ended.set()
+        watcher.join()
+    return max(most[0], _held())
+
+
+def _held() -> int:
+    """Anonymous memory in bytes, with what is swapped out: pages of files come and go with the machine's own needs."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "VmSwap")))
 
 
 def read(form: str, folder: Path, how: Callable[[data.Dataset], None]) -> None:
