@@ -16,7 +16,6 @@ from edgeft.bundle import reader as bundles
 from edgeft.config.recipe import Data
 from edgeft.core.verdict import Verdict
 from edgeft.report import text
-from edgeft.tune.run import _leak as summarized
 from edgeft.verify.leak import beside_leak
 from edgeft.verify.run import run
 
@@ -57,7 +56,7 @@ def test_test_samples_in_the_training_split_are_counted_and_said(tmp_path, share
     np.savez(tmp_path / "data.npz", **arrays)
     findings = datasets.examine(datasets.open(Data(format="npz", path=str(tmp_path / "data.npz"))))
     assert findings.in_training == (shared, 12)
-    summary = summarized(findings)
+    summary = findings.leak()
     assert summary.get("leak") == ({"identical": shared, "n": 12} if shared else None)
     said = text.tuned({"metric": "accuracy", "float": 0.9, **summary})
     assert (f"{shared} of 12 test samples are also in train" in said) == bool(shared)
