@@ -127,19 +127,7 @@ def open_run(
             method = "ptq" if ptq else _method_of(profile.scheme.name, summary, session.recipe)
             schemes[profile.scheme.name] = _quantized(session, graphs, method, say)
 
-    return QuantizedRun(
-        session.recipe,
-        session.task,
-        session.dataset,
-        session.spec,
-        session.input_names,
-        captured,
-        profiles,
-        schemes,
-        summary,
-        _history(folder),
-        session.learning,
-    )
+    return _opened(session, captured, profiles, schemes, summary, _history(folder))
 
 
 def open_model(
@@ -167,6 +155,18 @@ def open_model(
         if scheme.name not in schemes:
             say(f"{scheme.name}: calibrating")
             schemes[scheme.name] = _quantized(session, calibrated(session, captured, scheme, say), "ptq", say)
+    summary = {"data": data.fingerprint(session.dataset), "labels": list(session.dataset.labels)}
+    return _opened(session, captured, profiles, schemes, summary, ())
+
+
+def _opened(
+    session: Session,
+    captured: CapturedParts,
+    profiles: tuple[Target, ...],
+    schemes: dict[str, QuantizedScheme],
+    summary: dict[str, Any],
+    history: tuple[dict[str, Any], ...],
+) -> QuantizedRun:
     return QuantizedRun(
         session.recipe,
         session.task,
@@ -176,8 +176,8 @@ def open_model(
         captured,
         profiles,
         schemes,
-        {"data": data.fingerprint(session.dataset), "labels": list(session.dataset.labels)},
-        (),
+        summary,
+        history,
         session.learning,
     )
 
