@@ -32,6 +32,9 @@ def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, ga
         return Verdict("agreement", INCONCLUSIVE if limit else PASS, why, metric="agreement", limit=limit, n=n)
 
     share = float(equal.sum() / count)
+    if limit and share >= limit and _is_constant(task, float_outputs):
+        why = f"the float model decides the same for all {n} samples: agreement shows nothing, give other samples"
+        return Verdict("agreement", INCONCLUSIVE, why, metric="agreement", quantized=share, limit=limit, n=n)
 
     if (totals == 1).all():
         low, high = stats.clopper_pearson(int(equal.sum()), n)
@@ -61,3 +64,11 @@ def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, ga
         n=n,
         n_to_decide=n_to_decide,
     )
+
+
+def _is_constant(task: Task, outputs: Outputs) -> bool:
+    """Whether several samples get one and the same choice: a model that has learned nothing, or samples of one kind."""
+    if not task.discrete or task.compare is not None:  # values, and samples of many decisions
+        return False
+    decisions = np.asarray(task.decisions(outputs))
+    return decisions.dtype != object and len(decisions) > 1 and len(np.unique(decisions, axis=0)) == 1

@@ -236,3 +236,12 @@ def test_a_net_that_rounding_moves_far_is_allowed_as_much_and_no_more() -> None:
     assert judged(2, 3.0, 12.0)[0] == "fail"
     assert judged(4, 1e9, 1e9)[:2] == ("fail", 8.0), "there is an end to it"
     assert judged(1, 0.0, 1.0)[:2] == ("fail", 1.0), "a small reach tightens and loosens nothing"
+
+
+def test_agreement_of_a_model_that_always_decides_the_same_shows_nothing():
+    constant, varied = np.eye(3, dtype=np.float32)[[1] * 40], np.eye(3, dtype=np.float32)[[0, 1] * 20]
+    task, gates = tasks.get("classify"), Gates(min_agreement=0.9)
+    for logits, verdict in ((constant, "inconclusive"), (varied, "pass")):
+        assert verify.agreement(task, {"y": logits}, {"y": logits}, gates).verdict == verdict
+    assert verify.agreement(task, {"y": constant}, {"y": constant}, Gates()).verdict == "pass", "no limit asks for it"
+    assert verify.agreement(task, {"y": constant}, {"y": varied}, gates).verdict == "fail"
