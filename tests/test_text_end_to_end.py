@@ -15,6 +15,7 @@ import text_run
 from end_to_end import exported_in, tuned_and_exported
 
 import edgeft
+from edgeft.config import recipe
 
 for package in ("torch", "accelerate", "tokenizers", "onnxscript", "onnxruntime", "openvino", "litert_torch"):
     pytest.importorskip(package, reason=f"texts from end to end need {package}")
@@ -155,3 +156,14 @@ def test_a_policy_moves_what_it_says_and_no_other_weight(tmp_path: Path, policy:
         changed = {f"bert.{k}" for k, v in before.items() if not after[f"bert.{k}"].equal(v)}
         assert all(k.startswith(moves) for k in changed), changed
         assert bool(changed) == (policy == "last"), "the new head is not among the encoder's weights"
+
+
+def test_a_finished_run_says_nothing_of_the_weights_it_began_with(made) -> None:
+    from edgeft.session.session import open_session
+
+    run, heard = made[0].parent / "run", {True: list[str](), False: list[str]()}
+    for trained, lines in heard.items():
+        open_session(recipe.load(run / "recipe.toml"), trained=trained, say=lines.append)
+
+    about = {trained: [line for line in lines if "a new one is trained" in line] for trained, lines in heard.items()}
+    assert about == {False: ["the weights' own classifier is not in the file: a new one is trained"], True: []}

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,42 +64,6 @@ def batch_of(example: Sequence[torch.Tensor], size: int) -> tuple[torch.Tensor, 
         out.append(tensor)
 
     return tuple(out)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[list[str]]:
-    """Swallow what converters print, also from C++ (file descriptors 1 and 2): stdout belongs to the command.
-
-    Yields a list that holds the swallowed lines after the block.
-    """
-    import logging
-    import warnings
-
-    lines: list[str] = []
-    with contextlib.ExitStack() as stack:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(ValueError, OSError):
-                stream.flush()
-
-        sink = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
-        saved = [os.dup(1), os.dup(2)]
-        disabled = logging.root.manager.disable
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            os.dup2(sink.fileno(), 1)
-            os.dup2(sink.fileno(), 2)
-            with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-                yield lines
-        finally:
-            sink.flush()
-            for target, copy in zip((1, 2), saved):
-                os.dup2(copy, target)
-                os.close(copy)
-            logging.disable(disabled)
-            sink.seek(0)
-            lines += sink.read().splitlines()
 
 
 #: how the three converters name a node, and failing that an op

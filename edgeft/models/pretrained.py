@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..core.errors import EdgeftError, ModelError, need
+from ..core.quiet import quiet as silence
 from . import hf_folder, weights
 from .nets import attention
 
@@ -47,6 +48,14 @@ def load(kind: Any, config: Any, folder: Path) -> tuple[nn.Module, tuple[str, ..
     missing, unexpected = set(report["missing_keys"]), set(report["unexpected_keys"])
     _refuse_misfit(network, missing, unexpected, mismatched, str(path))
     return module.eval(), (*state.notes, *gray, *_notes(network, missing, unexpected, mismatched))
+
+
+def package() -> Any:
+    """The package `transformers`, whose models are imported in silence: they try what they do not need, torchao's
+    compiled kernels for one, and log what is missing. Raises `Missing`."""
+    with silence():
+        need("transformers.modeling_utils", "transformers")
+    return need("transformers", "transformers")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ..config import recipe
-from ..core.errors import ModelError, RecipeError, nearest, need
+from ..core.errors import ModelError, RecipeError, nearest
 from ..inputs import text
 from ..plugins import TASKS
 from . import heads, hf_folder, outputs, pretrained
@@ -55,7 +55,7 @@ def build(request: ModelRequest) -> Built:
     the folder that was not allowed included, and `Missing` without `transformers` or `tokenizers`.
     """
     form = FORMS[request.task]
-    package = need("transformers", "transformers")
+    package = pretrained.package()
     known = package.CONFIG_MAPPING.keys()
     named = request.model.name
     folder = hf_folder.find(request.model.weights) if request.model.weights or named in known else None
@@ -155,6 +155,7 @@ def _network(
         module.pooler = None  # no output of the classifier depends on it
     dropout = getattr(config, "hidden_dropout_prob", getattr(config, "dropout", 0.1))
     wrapped = MeanOfTokens(module, module.base_model_prefix, config.hidden_size, request.outputs, float(dropout))
+    notes = tuple(note for note in notes if pretrained.NEW_HEAD not in note)  # they speak of the pooler that is gone
     return wrapped, (*notes, f"the weights' own classifier is not in the file: {pretrained.NEW_HEAD}")
 
 

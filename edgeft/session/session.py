@@ -188,8 +188,9 @@ def _built(
             built = models.build(request)
     else:
         built = models.from_module(model, outputs)
-    for note in built.notes:
-        say(note)
+    if not allow[2]:  # notes are about the weights to start from; a finished run has its own
+        for note in built.notes:
+            say(note)
 
     return built
 

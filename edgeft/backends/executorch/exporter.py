@@ -18,7 +18,8 @@ from torch import fx
 
 from ...core import files
 from ...core.errors import ModelError, need
-from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed, quiet
+from ...core.quiet import quiet
+from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed
 from . import BACKEND
 from .inspect import emitted
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import BundleError, Missing, need
+from ...core.quiet import quiet
 from .. import Session, Tensor
-from ..artifact import quiet
 from ..base_session import BaseSession, existing, reason, rename, settings
 from . import BACKEND, program
 

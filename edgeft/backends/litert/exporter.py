@@ -14,7 +14,8 @@ from ...config import numeric
 from ...config.target import Target
 from ...core import files
 from ...core.errors import ModelError, need
-from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed, quiet
+from ...core.quiet import quiet
+from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed
 from .narrow_floats import store_as_float16
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import BundleError, Missing
+from ...core.quiet import quiet
 from .. import Session, Tensor, _macs
 from ..base_session import BaseSession, existing, reason, rename, settings
 from . import BACKEND
@@ -52,9 +53,10 @@ def _engine() -> _Engine:
     reasons = []
     for name, place, distribution in _INTERPRETERS:
         try:
-            module = importlib.import_module(place)
-            probe = module.Interpreter(model_content=_tflite.probe_model(), num_threads=1)
-            probe.allocate_tensors()
+            with quiet():  # C++ code logs which delegate it made
+                module = importlib.import_module(place)
+                probe = module.Interpreter(model_content=_tflite.probe_model(), num_threads=1)
+                probe.allocate_tensors()
             probe.set_tensor(probe.get_input_details()[0]["index"], np.ones(1, np.float32))
             probe.invoke()
             if probe.get_tensor(probe.get_output_details()[0]["index"]) != 1:

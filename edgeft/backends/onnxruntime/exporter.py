@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ...config.target import Target
 from ...core import files
 from ...core.errors import ModelError, need
-from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed, quiet
+from ...core.quiet import quiet
+from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed
 from . import BACKEND
 from .narrow_floats import store_as_float16
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ...config import numeric
 from ...core import files
 from ...core.errors import ModelError
-from ..artifact import Artifact, ExportRequest, conversion_failed, quiet
+from ...core.quiet import quiet
+from ..artifact import Artifact, ExportRequest, conversion_failed
 from ..onnxruntime.exporter import translate
 from ..onnxruntime.narrow_floats import store_as_float16
 from . import BACKEND
