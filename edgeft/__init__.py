@@ -40,6 +40,7 @@ _FUNCTIONS = {
     "personalize": "edgeft.api",
     "predict": "edgeft.api",
     "report": "edgeft.api",
+    "sensitivity": "edgeft.api",
     "sign": "edgeft.api",
     "tune": "edgeft.api",
     "verify": "edgeft.api",
@@ -54,6 +55,7 @@ __all__ = [
     "personalize",
     "predict",
     "report",
+    "sensitivity",
     "sign",
     "tune",
     "verify",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from .api import personalize as personalize
     from .api import predict as predict
     from .api import report as report
+    from .api import sensitivity as sensitivity
     from .api import sign as sign
     from .api import tune as tune
     from .api import verify as verify

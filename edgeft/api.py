@@ -184,6 +184,43 @@ def export(
         )
 
 
+def sensitivity(
+    run: str | os.PathLike[str] | None = None,
+    target: str | None = None,
+    *,
+    samples: int | None = None,
+    ptq: bool = False,
+    overrides: Sequence[str] = (),
+    allow_code: bool = False,
+    allow_download: bool = False,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """What quantizing each layer of a run (the latest when None) costs, on at most `samples` validation samples (32).
+
+    `target` names the board whose scheme is measured, None the first of the run's recipe; `ptq` calibrates it anew.
+    Returns {"scheme", "method", "metric", "split", "n", "float": {"metric", "loss"}, "layers": [...]}, the most
+    sensitive layer first. Each has "name" (as `quantize.keep_float` takes it), "macs" (multiply-accumulates of a
+    sample), "parameters", "sqnr_db" (the outputs' ratio of signal to the noise of its weights and activations together)
+    and "weights" and "activations": {"sqnr_db", "metric", "loss"} with these alone on their grid, the rest in float.
+    None stands where there is no noise, or nothing that is computed from the outputs of single samples.
+
+    Raises `RunError`, `UsageError` (a target or a scheme that the run lacks), `DataError` (no validation samples).
+    """
+    if target is not None:
+        _known_targets([target])
+    _need_host_half()
+    folder = user_path(run) if run is not None else places.latest_run()
+    name = target or read_run_recipe(folder, overrides).export.targets[0]
+    with shown_unless_already(say):
+        with phase("loading libraries"):
+            from .export import sensitivity as measured
+            from .session.sensitivity import SAMPLES
+
+        options: dict[str, Any] = {"ptq": ptq, "overrides": list(overrides), "say": say or _silent}
+        options |= {"allow_code": allow_code, "allow_download": allow_download}
+        return measured.of_run(folder, name, samples=samples or SAMPLES, **options)
+
+
 def _known_targets(names: Sequence[str]) -> list[str]:
     from .config import target as profiles
 

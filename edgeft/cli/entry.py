@@ -30,6 +30,7 @@ FILES = {
         "init": "init",
         "tune": "tune",
         "export": "export",
+        "sensitivity": "sensitivity",
         "verify": "verify",
         "bench": "bench",
         "predict": "predict",

@@ -8,7 +8,7 @@ fakequant.py   the fake-quantize modules (LSQ)
 ranges.py      calibration
 graph.py       `prepare`: all of it, and `QuantizedGraph`
 lower.py       integer weights and explicit Q/DQ
-sensitivity.py error per layer
+sensitivity.py error per layer, all quantized at once; layer_noise.py: of one layer alone
 """
 
 from __future__ import annotations
