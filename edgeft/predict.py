@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import tasks
+from .backends import Session
 from .bundle import reader as bundles
 from .core import files, limits
 from .core.errors import BundleError, DataError, UsageError
 from .devices.call import call
 from .devices.device import Here
+from .personalize.run import Personal
 from .personalize.run import session as personalized
 from .report import png
 from .verify import isolated
+
+#: a raw sample and its feed, or the error of an input that cannot be read
+Loaded = tuple[Any, dict[str, np.ndarray]] | DataError
 
 _CODE = """
 from edgeft.predict import limited
@@ -49,6 +56,38 @@ def limited(bundle: str, inputs: Sequence[str], *, digest: str, **options: Any) 
         raise isolated.out_of_memory(most, bundle) from error
 
 
+@dataclass(frozen=True)
+class Predictor:
+    """A bundle with its session open, for one thread at a time. `version` is that of what was learned here, or None."""
+
+    task: Any
+    session: Session
+    spec: Mapping[str, Any]
+    labels: Sequence[str]
+    version: int | None
+
+    def result(self, name: str, loaded: Loaded, *, top: int = 5) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The result of one input as JSON values, and all that the task decoded, arrays too (of an error: nothing)."""
+        if isinstance(loaded, DataError):
+            return {"input": name, "error": loaded.as_dict()}, {}
+        raw, feed = loaded
+        decoded = tasks.tell(self.task, self.session.run(feed), raw, self.spec, self.labels, top=top)
+        values = {key: value for key, value in decoded.items() if not isinstance(value, np.ndarray)}
+        version = {} if self.version is None else {"version": self.version}
+        return {"input": name, **values, **version}, decoded
+
+
+def predictor(bundle: bundles.Bundle, *, state: Path | str | None = None, threads: int | None = None) -> Predictor:
+    """The bundle's model in its runtime, with what it has learned on this device; raises as `predict` does."""
+    return _opened(bundle, personalized(bundle, state, threads=threads), threads)
+
+
+def _opened(bundle: bundles.Bundle, personal: Personal | None, threads: int | None) -> Predictor:
+    if personal:
+        return Predictor(bundle.task, personal.session, personal.preprocess, personal.labels, personal.version)
+    return Predictor(bundle.task, bundle.session(threads=threads), bundle.preprocess, bundle.labels, None)
+
+
 def predict(
     bundle: bundles.Bundle | Path | str,
     inputs: Sequence[str],
@@ -77,27 +116,20 @@ def predict(
     if out is not None and task.pictures is None:
         raise UsageError(f"the task {task.name} draws no pictures of its predictions", remedy="leave out --out")
 
+    # Inputs are read before the runtime opens the model, since they are wrong more often.
     personal = personalized(opened, state, threads=threads)
     spec = personal.preprocess if personal else opened.preprocess
-    loaded = _read(task, inputs, spec)
-    session, labels = (
-        (personal.session, personal.labels) if personal else (opened.session(threads=threads), opened.labels)
-    )
+    loaded = [sample(partial(task.read, name, spec), task, spec) for name in inputs]
+    raise_if_none(loaded)
+    model = _opened(opened, personal, threads)
     folder = None if out is None else files.claim_out(out, overwrite=overwrite)
     results: list[dict[str, Any]] = []
-    for number, (name, sample) in enumerate(zip(inputs, loaded), 1):
-        if isinstance(sample, DataError):
-            results.append({"input": name, "error": sample.as_dict()})
-            continue
-
-        raw, feed = sample
-        decoded = tasks.tell(task, session.run(feed), raw, spec, labels, top=top)
-        results.append({"input": name, **{k: v for k, v in decoded.items() if not isinstance(v, np.ndarray)}})
-        if personal:
-            results[-1]["version"] = personal.version
-        if folder is not None:
+    for number, (name, each) in enumerate(zip(inputs, loaded), 1):
+        result, decoded = model.result(name, each, top=top)
+        results.append(result)
+        if folder is not None and not isinstance(each, DataError):
             stem = Path(name).stem if len(inputs) == 1 else f"{number:0{len(str(len(inputs)))}d}-{Path(name).stem}"
-            pictures = {folder / f"{stem}.{kind}.png": value for kind, value in task.pictures(raw, decoded).items()}
+            pictures = {folder / f"{stem}.{kind}.png": value for kind, value in task.pictures(each[0], decoded).items()}
             for path, pixels in pictures.items():
                 files.write_bytes(path, png.encode(pixels))
             results[-1]["files"] = [str(path) for path in pictures]
@@ -105,21 +137,17 @@ def predict(
     return results
 
 
-def _read(task: Any, inputs: Sequence[str], spec: Any) -> list[tuple[Any, dict[str, np.ndarray]] | DataError]:
-    """Each input as a raw sample and the feed of a batch of one, or the error of one that cannot be read.
+def sample(read: Callable[[], Any], task: Any, spec: Mapping[str, Any]) -> Loaded:
+    """What `read` reads as a raw sample and the feed of a batch of one, or the error of one that cannot be read."""
+    try:
+        raw = read()
+        return raw, task.preprocess(raw, spec)
+    except DataError as error:
+        return error
 
-    Raises the first error where no input can be read.
-    """
-    loaded: list[tuple[Any, dict[str, np.ndarray]] | DataError] = []
-    for name in inputs:
-        try:
-            raw = task.read(name, spec)
-            loaded.append((raw, task.preprocess(raw, spec)))
-        except DataError as error:
-            loaded.append(error)
 
-    errors = [sample for sample in loaded if isinstance(sample, DataError)]
+def raise_if_none(loaded: Sequence[Loaded]) -> None:
+    """Raise the first error where no input could be read."""
+    errors = [each for each in loaded if isinstance(each, DataError)]
     if len(errors) == len(loaded):
         raise errors[0]
-
-    return loaded

@@ -34,6 +34,7 @@ FILES = {
         "verify": "verify",
         "bench": "bench",
         "predict": "predict",
+        "serve": "serve",
         "personalize": "personalize",
         "sign": "sign",
         "targets": "targets",

@@ -7,17 +7,14 @@ points to stderr for as long as the command runs, and the object is written to a
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
-import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import PurePath
 from typing import Any
 
 from ..core.errors import SystemFailure
+from ..core.strict_json import dumps
 
 #: whether the process was started without stdout (`>&-`), so that no result can be written
 _closed = False
@@ -60,30 +57,6 @@ def give_up() -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.close(null)
-
-
-def plain(value: Any) -> Any:
-    """The value in strict JSON types: paths are strings, arrays are lists, NaN and infinities are null."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    if isinstance(value, PurePath):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return plain(dataclasses.asdict(value))
-    if hasattr(value, "tolist"):  # a numpy scalar or array, without importing numpy
-        return plain(value.tolist())
-
-    return str(value)
-
-
-def dumps(value: Mapping[str, Any]) -> str:
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -169,6 +169,12 @@ def read(path: str | Path, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
         is_file = False
     if is_file:
         return _from_file(Path(text))
+    return parse(text, spec)
+
+
+def parse(text: str, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A raw row of the text "name=value, name=value", or of the values alone in the order of the model's columns; no
+    file is opened. Raises `DataError` for anything else."""
     names = [column["name"] for column in check(spec)]
     fields = next(csv.reader([text], skipinitialspace=True), [])
     pairs = [field.partition("=") for field in fields]

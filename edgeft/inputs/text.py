@@ -69,6 +69,11 @@ def read(path: str, spec: Mapping[str, Any] | None = None) -> str:
         raise DataError("is not UTF-8 text", where=f"{words}:{line}", remedy="save the file as UTF-8") from error
 
 
+def parse(words: str, spec: Mapping[str, Any] | None = None) -> str:
+    """The text itself; no file is opened. Raises `DataError` for one that is empty or too long."""
+    return checked(words, words[:40] or "text")
+
+
 def fault(words: Any) -> str:
     """What is wrong with a raw sample, or ""."""
     if not isinstance(words, str):

@@ -56,15 +56,24 @@ def read(path: str | Path, spec: Mapping[str, Any] | None = None) -> np.ndarray:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"not readable as a row of numbers ({error})", where=str(path)) from error
 
+    return _row(text, str(path)[:80])
+
+
+def parse(words: str, spec: Mapping[str, Any] | None = None) -> np.ndarray:
+    """float32 (K,) of one row of numbers ("0.1, -0.2"); no file is opened. Raises `DataError` for anything else."""
+    return _row(words, words[:80])
+
+
+def _row(text: str, where: str) -> np.ndarray:
     rows = [line for line in text.replace(";", ",").splitlines() if line.strip()]
     if len(rows) != 1:
-        raise DataError(f"has {len(rows)} rows, expected one row of numbers", where=str(path)[:80])
+        raise DataError(f"has {len(rows)} rows, expected one row of numbers", where=where)
 
     try:
-        return _finite(np.array([float(v) for v in rows[0].replace(",", " ").split()], np.float32), str(path)[:80])
+        return _finite(np.array([float(v) for v in rows[0].replace(",", " ").split()], np.float32), where)
     except ValueError as error:
         raise DataError(
-            f"is neither a file nor a row of numbers ({error})", where=str(path)[:80], remedy='for example "0.1, -0.2"'
+            f"is neither a file nor a row of numbers ({error})", where=where, remedy='for example "0.1, -0.2"'
         ) from error
 
 

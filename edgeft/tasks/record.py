@@ -163,6 +163,9 @@ class Task:
     measure: Callable[[Spec, Iterable[Any]], dict[str, Any]] | None = None
     #: (data, dataset, say) -> {name: bytes} of files that are learned from the training data (a tokenizer)
     learn: Callable[[Any, Any, Say], dict[str, bytes]] | None = None
+    #: (words, spec) -> a raw sample from the words themselves, as `read` takes them beside files, where no file may be
+    #: opened by its name (`edgeft serve`); None: inputs are files alone
+    parse: Callable[[str, Spec], Any] | None = None
     #: (facts, spec, where) raises `DataError` where data hold names that a model has to have seen (users)
     refuse_unseen: Callable[..., None] | None = None
     #: (sessions by graph, spec) -> one session, of a model of several graphs; how parity judges a graph by its name;

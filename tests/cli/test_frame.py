@@ -14,8 +14,8 @@ from edgeft.cli import entry
 from edgeft.cli.entry import run
 from edgeft.cli.failures import explain
 from edgeft.cli.frame import Console, Outcome
-from edgeft.cli.output import plain
 from edgeft.core.errors import InternalError, SystemFailure, UsageError
+from edgeft.core.strict_json import plain
 
 
 def one_object(capfd: pytest.CaptureFixture[str]) -> tuple[dict, str]:

@@ -37,6 +37,13 @@ def read(path: str, spec: Mapping[str, Any]) -> np.ndarray:
     return sample
 
 
+def parse(words: str, spec: Mapping[str, Any]) -> np.ndarray:
+    """A row of numbers; raises `DataError` where the model takes pictures, which are files."""
+    if _kind(spec) != "vector":
+        raise DataError("the model takes a picture, not words", where=words[:80], remedy="send the picture's file")
+    return vector.parse(words, spec)
+
+
 def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     feeds: dict[str, np.ndarray] = _KINDS[_kind(spec)].preprocess(raw, spec)
     return feeds

@@ -79,20 +79,26 @@ def _known(name: str, table: Mapping[str, int], what: str) -> int:
 
 def read(path: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """A raw sample from "user", "user:*", "user:item,item" or a .json file; raises `DataError` naming an unknown id."""
+    if path.endswith(".json") and path not in _ids(spec, "users"):
+        return _sample(_asked(Path(path)), spec, path)
+    return parse(path, spec)
+
+
+def parse(words: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A raw sample from "user", "user:*" or "user:item,item"; no file is opened. Raises `DataError` as `read` does."""
     users, items = _ids(spec, "users"), _ids(spec, "items")
-    asked: dict[str, Any]
-    if path in users:
-        asked = {"user": path}
-    elif path.endswith(".json"):
-        asked = _asked(Path(path))
-    elif ":" in path:
-        user, _, listed = path.partition(":")
+    asked: dict[str, Any] = {"user": words}
+    if words not in users and ":" in words:
+        user, _, listed = words.partition(":")
         every = listed.strip() == "*" and "*" not in items
         asked = {"user": user.strip(), "again": True} if every else {"user": user.strip()}
         asked |= {} if every else {"items": [item.strip() for item in listed.split(",")]}
-    else:
-        asked = {"user": path}
+    return _sample(asked, spec, words)
 
+
+def _sample(asked: Mapping[str, Any], spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The raw sample of a checked question; raises `DataError` naming an unknown id."""
+    users, items = _ids(spec, "users"), _ids(spec, "items")
     number = _known(asked["user"], users, "user")
     without = {item for item in asked.get("without", ()) if _known(item, items, "item") >= 0}
     if not asked.get("items") and not asked.get("again"):
@@ -104,7 +110,7 @@ def read(path: str, spec: Mapping[str, Any]) -> dict[str, Any]:
 
     if not offered:
         remedy = f"name items, or ask for those that the user has too: {asked['user']}:*"
-        raise DataError("no item is left to be ranked", where=path[:80], remedy=remedy)
+        raise DataError("no item is left to be ranked", where=where[:80], remedy=remedy)
 
     return {"user": asked["user"], "items": np.array(offered)}
 

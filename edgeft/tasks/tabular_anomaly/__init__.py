@@ -1,5 +1,6 @@
 """The task tabular-anomaly: rows that are not like those that were learned from."""
 
+from ...inputs import columns
 from ..record import Task
 from . import decoding
 
@@ -10,6 +11,7 @@ TASK = Task(
     score=decoding.metric,
     configure=decoding.configure,
     read=decoding.read,
+    parse=columns.parse,
     preprocess=decoding.preprocess,
     decode=decoding.decode,
     describe=decoding.describe,

@@ -10,6 +10,7 @@ TASK = replace(
     name="tabular-values",
     configure=columns.configure,
     read=columns.read,
+    parse=columns.parse,
     preprocess=columns.preprocess,
     draw=columns.draw,
     action=None,

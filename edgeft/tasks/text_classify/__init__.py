@@ -1,5 +1,6 @@
 """The task text-classify."""
 
+from ...inputs import text
 from ..record import Task
 from . import decoding
 
@@ -10,6 +11,7 @@ TASK = Task(
     score=decoding.metric,
     configure=decoding.configure,
     read=decoding.read,
+    parse=text.parse,
     preprocess=decoding.preprocess,
     decode=decoding.decode,
     describe=decoding.describe,
