@@ -64,8 +64,9 @@ def test_every_runtime_passes(made, name) -> None:
     assert "action_1" in page and "Control rate: " in page
 
 
-def test_fp16_controls_as_float_does_and_learns_on_the_device(made, tmp_path) -> None:
-    (report,) = exported_in("fp16", made.folder / "run", ("host-openvino",), tmp_path / "fp16")
+@pytest.mark.parametrize("number_format", ["fp16", "fp32"])
+def test_floats_control_as_float_does_and_learn_on_the_device(made, tmp_path, number_format) -> None:
+    (report,) = exported_in(number_format, made.folder / "run", ("host-openvino",), tmp_path / "out")
     (accuracy,) = (gate for gate in report["gates"] if gate["name"] == "accuracy")
     assert accuracy["quantized"] == pytest.approx(accuracy["float"], rel=1e-3)
     plan = edgeft.load(report["path"]).manifest["personalize"]

@@ -48,6 +48,32 @@ def test_fp16_of_a_run_for_a_cpu_and_for_the_first_jetsons_gpu(shapes, tmp_path)
     assert "precision=(--fp16)" in script and found[1]["unverified"]
 
 
+@pytest.mark.parametrize("name", ("host", "host-openvino", "host-litert"))
+def test_the_float_model_ships_like_any_other_and_says_so(shapes, exported, tmp_path, name):
+    """A run holds the float model: no calibration is asked for."""
+    settings = ["quantize.format=fp32", "quantize.embeddings=int8"]
+    (report,) = edgeft.export(shapes.run, [name], tmp_path, overrides=settings)
+    assert report["verdict"] == "pass" and report["format"] == "fp32" and report["int8_share"] is None
+    assert gate(report, "accuracy")["drop"] == 0 and gate(report, "agreement")["quantized"] == 1
+    assert gate(report, "integer", "float_files_share")["quantized"] == 1
+    assert "This is the float model: nothing is quantized." in text.render(report)
+    assert "This is the float model: nothing is quantized." in (tmp_path / name / "report.html").read_text()
+
+    bundle = edgeft.load(tmp_path / name)
+    (graph,) = bundle.manifest["graphs"]
+    names = [bundle.runtime.files_of(graph[key]) for key in ("file", "baseline")]
+    digests = [[bundle.manifest["files"][file]["sha256"] for file in files] for files in names]
+    assert digests[0] == digests[1] and bundle.manifest["scheme"]["name"] == "fp32"
+
+    # an int8 model under the name of the float one
+    for file in names[0]:
+        shutil.copyfile(exported.bundle(name) / file, tmp_path / name / file)
+    shapes_run.seal(tmp_path / name)
+    again = edgeft.verify(tmp_path / name)
+    assert again["verdict"] == "fail"
+    assert "is not the float baseline" in gate(again, "integer", "float_files_share")["why"]
+
+
 # -- the command line on bundles -----------------------------------------------------------------------------------
 @ALL
 def test_verify_with_data_judges_accuracy_again(exported, shapes, capfd, name):

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
-from ..config.formats import int8
+from ..config.formats import fp32, int8
 from ..core import installation
 from ..core.errors import InvalidInput, Missing, UsageError, nearest
 from ..plugins import resolve
@@ -47,7 +47,8 @@ class Form:
     `runs_as_itself` is false where a compiler makes something else of the file, whose speed this runtime cannot tell.
     `scripts`, where there is a `compiler`, is the "module:function" that writes what a bundle carries for it: called
     with the target and the manifest's graphs it returns {file name: text}; `built` are the suffixes of what that builds
-    beside a model later. `formats` are the number formats that the exporter writes and the inspector reads.
+    beside a model later. `formats` are the number formats that the exporter writes and the inspector reads; the float
+    model is always one of them, since every exporter writes the float baseline.
     """
 
     name: str = "integer"
@@ -58,6 +59,10 @@ class Form:
     scripts: str = ""
     built: tuple[str, ...] = ()
     formats: tuple[str, ...] = (int8.FORMAT.name,)
+
+    def __post_init__(self) -> None:
+        if fp32.FORMAT.name not in self.formats:
+            object.__setattr__(self, "formats", (*self.formats, fp32.FORMAT.name))
 
 
 @dataclass(frozen=True)

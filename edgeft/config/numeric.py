@@ -47,10 +47,19 @@ class Numeric:
         return low + self.narrow, low + 2**self.bits - 1
 
     @property
+    def quantized(self) -> bool:
+        """Whether values are rounded at all: 32-bit floats are those of the float model."""
+        return self.kind == "int" or self.bits < 32
+
+    @property
     def steps(self) -> int:
-        """How many steps lie between the lowest and the highest integer; between 1 and -1 of a float type."""
+        """How many steps lie between the lowest and the highest integer; between 1 and -1 of a float type.
+
+        Of 32-bit floats those of 16-bit ones: runtimes add products in another order, and compute convolutions by
+        transforms, so that their float32 results do not agree to the last places.
+        """
         if self.kind == "float":
-            return int(2 ** (np.finfo(self.dtype).nmant + 1))
+            return int(2 ** (min(np.finfo(self.dtype).nmant, np.finfo(np.float16).nmant) + 1))
         low, high = self.range
         return high - low
 

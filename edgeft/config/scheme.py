@@ -13,7 +13,7 @@ from typing import Any
 from ..core.errors import TargetError, nearest
 from ..plugins import NUMBER_FORMATS
 from . import tables
-from .formats import int8
+from .formats import fp32, int8
 from .numeric import Numeric, width
 
 #: classes of ops a rule may speak of. The first four carry weights.
@@ -78,6 +78,12 @@ class Scheme:
         return f"{self.activations.label}x{width(weights.dtype)}"
 
     @property
+    def quantized(self) -> bool:
+        """Whether anything is rounded; the artifact of a scheme where nothing is, is the float model."""
+        numerics = (self.activations, *self.weights.values(), *([self.tables] if self.tables else ()))
+        return any(numeric.quantized for numeric in numerics)
+
+    @property
     def is_integer(self) -> bool:
         """Whether activations are integers with scales: the runtime then computes in integer kernels."""
         return self.activations.kind == "int"
@@ -97,9 +103,11 @@ class Scheme:
         linear layers have one), in 8 bits also where weights have 7, since a table enters no sum of products.
 
         Rows are looked up as integers and become float at once, so this is about bytes, never about speed; a recipe
-        asks for it, a profile need not state it.
+        asks for it, a profile need not state it. The float model keeps its float tables.
         """
         linear = self.weights["linear"]
+        if not self.quantized:
+            return self
         if dtype == "float":
             return replace(self, tables=linear if linear.kind == "float" else None)
 
@@ -108,6 +116,8 @@ class Scheme:
     @property
     def name(self) -> str:
         """Derived name, e.g. `affine`, `symmetric-residual_branch`, `affine-w7`, `affine-int8_embeddings`."""
+        if not self.quantized:
+            return self.format
         if not self.trainable:
             return "-".join([self.format, *self._placement_names()])
 
@@ -146,15 +156,20 @@ class Scheme:
             "format": self.format,
             "activation_dtype": self.activations.dtype,
             "activation_symmetric": self.activations.symmetric,
-            "activation_range": list(self.activations.range),
+            "activation_range": _range(self.activations),
             "weight_bits": self.widest.bits,
-            "weight_range": list(self.widest.range),
+            "weight_range": _range(self.widest),
             "weight_axis": {op: None if op in self.per_tensor else "channel" for op in WEIGHTED},
             "per_tensor": list(self.per_tensor),
             "residual": self.residual,
             "ops": list(self.ops),
             "embeddings": self.embeddings,
         }
+
+
+def _range(numeric: Numeric) -> list[int] | None:
+    """The ends of a format as JSON; None of 32-bit floats, which are not clipped."""
+    return list(numeric.range) if numeric.quantized else None
 
 
 def with_format(scheme: Scheme, name: str) -> Scheme:
@@ -167,6 +182,11 @@ def with_format(scheme: Scheme, name: str) -> Scheme:
 def format_of(table: Mapping[str, Any]) -> str:
     """The number format that a manifest's scheme table records; the default one where it records none."""
     return str(table.get("format") or int8.FORMAT.name)
+
+
+def is_float(table: Mapping[str, Any]) -> bool:
+    """Whether a manifest's scheme table (or a report) is of the float model, in which nothing is quantized."""
+    return format_of(table) == fp32.FORMAT.name
 
 
 def activations_of(table: Mapping[str, Any]) -> Numeric:

@@ -7,6 +7,7 @@ to a copy of this process (`aside.py`), where nothing that the original goes on 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,8 @@ class GraphConversion:
     """One artifact to be written into `folder` (below the staging folder).
 
     `graph` is a quantized graph, which is lowered, or a float one; `fixed` says that its inputs keep the sizes of
-    `example` on every axis, and that axis 0 means nothing (a training step).
+    `example` on every axis, and that axis 0 means nothing (a training step). `copy_of` is the folder of an artifact of
+    the same conversion whose files are copied instead, None where the graph is converted.
     """
 
     folder: str
@@ -42,6 +44,7 @@ class GraphConversion:
     outputs: tuple[str, ...]
     dynamic_batch: bool
     fixed: bool = False
+    copy_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Conversion:
 def conversion(run: QuantizedRun, profile: Target, staging: Path) -> Conversion:
     """What is to be written for a target: each graph and its float baseline, then trunk, tail and training step.
 
-    Of several graphs each has a folder of its own.
+    Of several graphs each has a folder of its own. Where nothing is quantized the baseline is a copy of the artifact.
     """
     scheme = run.scheme_of(profile)
     graphs: list[GraphConversion] = []
@@ -65,7 +68,8 @@ def conversion(run: QuantizedRun, profile: Target, staging: Path) -> Conversion:
         border = (captured.example, tuple(inputs), captured.output_names, captured.dynamic)
         folder = "" if name == MAIN and run.captured.single else name
         graphs.append(GraphConversion(folder, scheme.graphs.graphs[name], *border))
-        graphs.append(GraphConversion(f"baseline/{folder}".rstrip("/"), captured.module, *border))
+        copy_of = None if scheme.graphs.scheme.quantized else folder
+        graphs.append(GraphConversion(f"baseline/{folder}".rstrip("/"), captured.module, *border, copy_of=copy_of))
     if scheme.tail is not None:
         graphs += _of_tail(scheme.tail)
     return Conversion(profile, staging, tuple(graphs))
@@ -110,7 +114,23 @@ def convert(job: Conversion) -> list[dict[str, Any]]:
 
     Raises `ModelError` naming the target, the op and the tensor that a converter cannot translate.
     """
-    return [dataclasses.asdict(convert_graph(graph, job.target, job.staging)) for graph in job.graphs]
+    artifacts: dict[str, Artifact] = {}
+    for graph in job.graphs:
+        if graph.copy_of is None:
+            artifacts[graph.folder] = convert_graph(graph, job.target, job.staging)
+        else:
+            artifacts[graph.folder] = _copied(artifacts[graph.copy_of], graph, job.staging)
+    return [dataclasses.asdict(artifact) for artifact in artifacts.values()]
+
+
+def _copied(artifact: Artifact, graph: GraphConversion, staging: Path) -> Artifact:
+    """The files of an artifact that lies in `graph.copy_of`, in the graph's own folder."""
+    source, folder = staging / (graph.copy_of or ""), staging / graph.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in artifact.files:
+        shutil.copyfile(source / name, folder / name)
+
+    return dataclasses.replace(artifact, file=f"{graph.folder}/{Path(artifact.file).name}")
 
 
 def convert_graph(graph: GraphConversion, profile: Target, staging: Path) -> Artifact:
@@ -130,6 +150,8 @@ def convert_graph(graph: GraphConversion, profile: Target, staging: Path) -> Art
 
 def _request(graph: GraphConversion, profile: Target, form: str) -> ExportRequest:
     border = (graph.example, graph.inputs, graph.outputs, profile, graph.dynamic_batch)
+    if isinstance(graph.graph, QuantizedGraph) and not graph.graph.scheme.quantized:
+        return ExportRequest(graph.graph.module, *border, kind="float")
     if isinstance(graph.graph, QuantizedGraph):
         stored = graph.graph.weight_dtypes()
         return ExportRequest(lower(graph.graph, form), *border, kind="quantized", weight_dtypes=stored)

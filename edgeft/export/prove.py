@@ -205,9 +205,7 @@ def gates(
     `alone` is the report of the bundle by itself, which knows what the runtime left in float. `compilations` are what
     the target's compiler made of each graph, {} where it has not run.
     """
-    machine, limits = runtime.get(converted.target.backend), run.recipe.gates
-    stored = [tensor for path in converted.artifact_paths for tensor in machine.integer_weights(path)]
-    trained = {weight.name: (weight.data, weight.scale) for weight in converted.scheme.weights}
+    limits = run.recipe.gates
     pair = (evidence.float, evidence.quantized)
     if run.dataset.unlabelled:
         judged = no_labels(run.task)
@@ -218,10 +216,20 @@ def gates(
         agreement(run.task, *pair, limits),
         *_parity(run, converted, evidence),
         *(converted.tail.verdicts if converted.tail else ()),
-        integer(trained, stored),
+        *_weights(converted),
         *[_scales(converted, name) for name in _with_grids(converted)],
         *[_compatibility(run, converted, name, alone, compilations.get(name)) for name in converted.graphs],
     ]
+
+
+def _weights(converted: ConvertedTarget) -> list[Verdict]:
+    """The stored weights against the graph's; none where nothing is quantized, which the bundle shows by itself."""
+    if not converted.target.scheme.quantized:
+        return []
+    machine = runtime.get(converted.target.backend)
+    stored = [tensor for path in converted.artifact_paths for tensor in machine.integer_weights(path)]
+    trained = {weight.name: (weight.data, weight.scale) for weight in converted.scheme.weights}
+    return [integer(trained, stored)]
 
 
 def _parity(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence) -> list[Verdict]:

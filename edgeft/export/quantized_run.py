@@ -232,9 +232,11 @@ def _graphs_of(
     ptq: bool,
     say: Say,
 ) -> QuantizedParts:
-    """The run's graphs for the target's scheme; calibrated anew with `ptq`."""
+    """The run's graphs for the target's scheme; calibrated anew with `ptq`. The float model is in every run."""
     scheme = profile.scheme
     path = folder / _state_file(scheme.name)
+    if not scheme.quantized:
+        return insert_parts(captured, scheme, session.recipe.quantize.keep_float)
     if ptq:
         say(f"{scheme.name}: calibrating")
         return calibrated(session, captured, scheme, say)

@@ -98,11 +98,11 @@ class QuantizedGraph:
 def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -> QuantizedGraph:
     """A copy of the captured graph with fake-quantize modules placed by the scheme's rules.
 
-    Raises `ModelError` when nothing in the graph can be quantized.
+    Raises `ModelError` when nothing in the graph can be quantized, although the scheme asks for it.
     """
     module = copy.deepcopy(captured.module)
     plan = annotate(module.graph, scheme, keep_float)
-    if not plan.weights:
+    if not plan.weights and scheme.quantized:
         raise ModelError(
             "no layer of this model has weights that can be quantized",
             remedy="look at keep_float, and at `edgeft targets show` for the op classes of the scheme",
@@ -128,6 +128,8 @@ def _insert_weights(graph: QuantizedGraph, plan: Annotation) -> None:
     module = graph.module
     by_key: dict[tuple[str, int | None], str] = {}
     for site in plan.weights:
+        if not site.numeric.quantized:
+            continue
         name = str(site.node.target)
         key = (name, site.axis)
         if key not in by_key:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.metric import Metric
 from ..core.verdict import ADVISORY, UNVERIFIED
-from . import page, plots, slower, words
+from . import float_model, page, plots, slower, words
 from .page import el
 from .words import table as _table
 
@@ -32,7 +32,7 @@ def header(
             page.badge(report.get("verdict"), big=True),
             cls="head",
         ),
-        el("p", words.sentence(report)),
+        el("p", " ".join(filter(None, [float_model.sentence(report), words.sentence(report)]))),
         el("p", slow_note) if (slow_note := slower.sentence(report)) else None,
     )
 

@@ -68,7 +68,8 @@ def cut(graph: QuantizedGraph, learns: Iterable[str], values: Iterable[str] = ()
     latents = tuple(_latent(module, node) for node in crossing)
     tail, parameters = _tail(module, region, crossing, same, constant, sources)
     trunk = _trunk(graph, [node.name for node in crossing], tuple(latent.name for latent in latents))
-    if not trunk.weight_of:
+    layers = trunk.weight_of if graph.scheme.quantized else _parameters(trunk.module)
+    if not layers:
         raise ModelError(
             "the tail is the whole model: no layer is left before it",
             where=", ".join(sorted(trainable))[:200],
@@ -254,6 +255,12 @@ def _module(
     if isinstance(child, (ActivationFakeQuant, WeightFakeQuant)):
         return values[source]
     raise ModelError(f"the layer {node.target} cannot stand behind a cut")
+
+
+def _parameters(module: fx.GraphModule) -> list[str]:
+    """The parameters that the graph reads."""
+    known = {name for name, _ in module.named_parameters()}
+    return [str(node.target) for node in module.graph.nodes if node.op == "get_attr" and node.target in known]
 
 
 def _trunk(graph: QuantizedGraph, ends: list[str], names: tuple[str, ...]) -> QuantizedGraph:

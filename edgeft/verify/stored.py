@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -11,15 +13,20 @@ from ..bundle.manifest import of_model
 from ..bundle.reader import Bundle
 from ..config import numeric, scheme
 from ..config.recipe import Gates
-from ..core.verdict import Verdict
+from ..core.verdict import FAIL, PASS, Verdict
 from .integer import integer_digests
 from .paths import float_twin, graph_share, paths
 from .scales import same_scales
 
+#: the metric of the gate `float_files`
+FLOAT_FILES = "float_files_share"
+
 
 def stored(opened: Bundle, graphs: Sequence[str], samples: Mapping[str, np.ndarray], gates: Gates) -> list[Verdict]:
     """Weights and scales as the artifacts hold them, against the manifest's digests; what depends on them; and whether
-    the float baselines are the same networks."""
+    the float baselines are the same networks. Of a float model: whether the artifacts are the baselines."""
+    if scheme.is_float(opened.scheme):
+        return [float_files(opened)]
     locations = {name: opened.graph_path(name) for name in graphs}
     weights = [tensor for path in locations.values() for tensor in opened.runtime.integer_weights(path)]
     grids = [grid for path in locations.values() for grid in opened.runtime.activation_grids(path)]
@@ -36,6 +43,28 @@ def stored(opened: Bundle, graphs: Sequence[str], samples: Mapping[str, np.ndarr
         float_twin(flows, baselines, dtypes),
     ]
     return [gate_result for gate_result in gate_results if gate_result is not None]
+
+
+def float_files(opened: Bundle) -> Verdict:
+    """Where nothing is quantized every artifact is its float baseline, byte for byte."""
+    listed, count = opened.manifest["files"], 0
+    for graph in of_model(opened.manifest):
+        for name, baseline in _twins(opened, graph):
+            count += 1
+            if baseline not in listed or listed[name]["sha256"] != listed[baseline]["sha256"]:
+                why = f"{name} is not the float baseline, though the manifest says that nothing is quantized"
+                return Verdict("integer", FAIL, why, metric=FLOAT_FILES, limit=1.0, n=count)
+
+    why = "the artifact is the float baseline, byte for byte: nothing is quantized"
+    return Verdict("integer", PASS, why, metric=FLOAT_FILES, quantized=1.0, limit=1.0, n=count)
+
+
+def _twins(opened: Bundle, graph: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each file that the runtime reads of a graph's artifact, and where the baseline has it."""
+    file, baseline = PurePosixPath(graph["file"]), PurePosixPath(graph.get("baseline") or "")
+    yield from zip(opened.runtime.files_of(str(file)), opened.runtime.files_of(str(baseline)))
+    for name in opened.runtime.external_files(opened.graph_path(graph["name"])):
+        yield str(file.parent / name), str(baseline.parent / name)
 
 
 def calls(opened: Bundle, graphs: Sequence[str], samples: Mapping[str, np.ndarray]) -> Mapping[str, float]:

@@ -156,13 +156,15 @@ def test_a_float_format_passes_gradients_to_the_weight() -> None:
     [
         (Numeric(bits=8), Numeric(bits=7, symmetric=True), "int8"),
         (HALF, HALF, "fp16"),
+        (Numeric("float", 32), Numeric("float", 32), "fp32"),
         (Numeric(bits=16), Numeric(bits=8, symmetric=True), "int16x8"),
         (Numeric("float", 32), Numeric(bits=4, symmetric=True), "w4"),
     ],
 )
 def test_a_scheme_names_its_format(activations: Numeric, weights: Numeric, name: str) -> None:
     scheme = Scheme(activations=activations, weights=dict.fromkeys(WEIGHTED, weights))
-    assert scheme.format == name and scheme.trainable == (name != "fp16")
+    assert scheme.format == name and scheme.trainable == (name not in ("fp16", "fp32"))
+    assert scheme.quantized == (name != "fp32")
 
 
 @pytest.mark.parametrize("name", NUMBER_FORMATS.builtin)

@@ -109,6 +109,7 @@ _FLOAT_ENGINE = {
     "NEWER": "4.6",
     "PRECISION": "--fp16",
 }
+_FLOAT32_ENGINE = {"WEIGHTS": "the float model", "PRECISION": ""}
 
 
 def scripts(target: Target, *graphs: Mapping[str, Any]) -> dict[str, str]:
@@ -133,6 +134,7 @@ def build_script(target: Target, *graphs: Mapping[str, Any]) -> str:
     }
 
     values |= {} if target.scheme.is_integer else _FLOAT_ENGINE
+    values |= {} if target.scheme.quantized else _FLOAT32_ENGINE
     text = _HEAD
     for key, value in values.items():
         text = text.replace(f"@{key}@", value)
