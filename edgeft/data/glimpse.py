@@ -60,6 +60,15 @@ class Glimpse:
             return content[: len(content) // 2 * 2].decode("utf-16", "replace")
         return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
 
+    def tail(self, file: PurePosixPath) -> str:
+        """The last `HEAD` bytes of a file as text, "" where they cannot be read."""
+        try:
+            with (self.path / file).open("rb") as stream:
+                stream.seek(max(0, stream.seek(0, os.SEEK_END) - HEAD))
+                return stream.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+
     def rows(self, file: PurePosixPath | None = None, most: int = 50) -> list[list[str]]:
         """The first rows of a delimited text, by the delimiter that its first line has most of."""
         lines = self.head(file).split("\n")

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from .glimpse import Glimpse, ending, split_of
 from .record import Recognized
 from .samples import split_named
+from .sniff import is_number
 
 PICTURES = frozenset(
     (
@@ -182,7 +183,7 @@ def pairs(view: Glimpse) -> Recognized | None:
             source, target = sorted(kinds, key=lambda kind: (kind != "en", kind))
             why = f"parallel texts {stem}.{kinds[0]} and {stem}.{kinds[1]}"
             return Recognized(why, 3, {"pairs": {"source": source, "target": target}})
-    for file in _tables(view):
+    for file in tables_of(view):
         objects = view.objects(file) if ending(file) in (".jsonl", ".ndjson") else []
         nested = objects[0].get("translation") if objects else None
         header = list(nested or objects[0]) if objects else (view.rows(file) or [[]])[0]
@@ -221,7 +222,7 @@ _NO_LANGUAGE = frozenset(
 
 def csv(view: Glimpse) -> Recognized | None:
     """A table with a column of texts and one of classes."""
-    for file in _tables(view):
+    for file in tables_of(view):
         if ending(file) not in (".csv", ".tsv"):
             continue
         rows = view.rows(file)
@@ -233,7 +234,7 @@ def csv(view: Glimpse) -> Recognized | None:
 
 def jsonl(view: Glimpse) -> Recognized | None:
     """Objects with a text and a class, one a line."""
-    for file in _tables(view):
+    for file in tables_of(view):
         objects = view.objects(file) if ending(file) in (".jsonl", ".ndjson") else []
         if objects and all(not isinstance(value, dict) for value in objects[0].values()):
             header = list(objects[0])
@@ -259,7 +260,8 @@ def text_folder(view: Glimpse) -> Recognized | None:
 def _text_table(columns: tuple[str, str]) -> Recognized:
     text, label = columns
     keys = {**({"text": (text,)} if text != "text" else {}), **({"label": label} if label != "label" else {})}
-    return Recognized(f"columns {text!r} and {label!r}", 2 if keys else 3, keys)
+    certainty = (2 if keys else 3) if text.lower() in _TEXTS else 1
+    return Recognized(f"columns {text!r} and {label!r}", certainty, keys)
 
 
 def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
@@ -272,19 +274,29 @@ def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str,
     length = [sum(len(row[k]) for row in full) / len(full) for k in range(len(names))]
     text = _first(_TEXTS, lowered) or max(lowered, key=lambda name: length[lowered.index(name)])
     label = _first(_LABELS, [name for name in lowered if name != text]) or _repeating(lowered, full, text)
-    if length[lowered.index(text)] < 3 or not label:
+    texts = [row[lowered.index(text)] for row in full]
+    if length[lowered.index(text)] < 3 or not label or not _are_texts(texts, text in _TEXTS):
         return None
     return names[lowered.index(text)], names[lowered.index(label)]
+
+
+def _are_texts(values: Sequence[str], called_so: bool) -> bool:
+    """Whether fields are words and no numbers or names of files; sentences, where the column is not called a text."""
+    kinds = tuple(PICTURES | SOUNDS)
+    if all(is_number(value) or value.strip().lower().endswith(kinds) for value in values):
+        return False
+    blanks = sum(value.isascii() and " " not in value.strip() for value in values)
+    return called_so or blanks * 2 < len(values)
 
 
 def _repeating(names: Sequence[str], rows: Sequence[Sequence[str]], text: str) -> str:
     """The column beside the texts that has fewest different values, where they repeat, or ""."""
     distinct = {name: len({row[k] for row in rows}) for k, name in enumerate(names) if name != text}
-    fewest = min(distinct, key=lambda name: distinct[name], default="")
-    return fewest if fewest and 2 <= distinct[fewest] <= min(20, len(rows) // 2) else ""
+    fitting = {name: count for name, count in distinct.items() if 2 <= count <= min(20, len(rows) // 2)}
+    return min(fitting, key=lambda name: fitting[name], default="")
 
 
-def _tables(view: Glimpse) -> list[PurePosixPath]:
+def tables_of(view: Glimpse) -> list[PurePosixPath]:
     """The tables of a folder, those that are called like a split first; or the file itself."""
     kinds = (".csv", ".tsv", ".jsonl", ".ndjson")
     files = [file for file in view.files if len(file.parts) == 1 and ending(file) in kinds]

@@ -22,11 +22,15 @@ class Recognized:
     """That a path holds data of a format: `why` (a part of a sentence), and keys of [data] to set.
 
     `certainty` is 3 where names or contents are those of the format alone, 2 where its structure fits, 1 for a guess.
+    `options` are keys of the format's own (`Format.options`). `hub_tag` is what the Hugging Face hub calls the task
+    that the contents are for (`Task.hub_tag`), where the format does not say.
     """
 
     why: str
     certainty: int
     keys: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    hub_tag: str = ""
 
 
 @dataclass(frozen=True)

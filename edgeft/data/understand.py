@@ -45,9 +45,10 @@ def understand(path: Path, task: str = "", format_name: str = "") -> Understood:
         )
     name, sign = max(candidates.items(), key=lambda item: item[1].certainty)
     # a plain [data] with the keys that were recognized; the reader checks them
-    spec = dataclasses.replace(recipe.Data(format=name, path=str(path)), **sign.keys)
+    spec = dataclasses.replace(recipe.Data(format=name, path=str(path), options=dict(sign.options)), **sign.keys)
     others = tuple(other for other, further_sign in candidates.items() if other != name)
-    return Understood(task or _task_of(name, sign.keys), spec, sign.why, others, sign.keys)
+    keys = {**sign.keys, **sign.options}
+    return Understood(task or _task_of(name, sign), spec, sign.why, others, keys)
 
 
 def _names(task: str) -> list[str]:
@@ -75,9 +76,10 @@ def _candidates(path: Path, task: str, format_name: str) -> dict[str, Recognized
     return candidates
 
 
-def _task_of(format_name: str, keys: Mapping[str, Any]) -> str:
-    """The first task that takes a format and suits the keys of [data]."""
+def _task_of(format_name: str, sign: Recognized) -> str:
+    """The first task that takes a format and suits what was recognized."""
     listing = [name for name in TASKS.names() if format_name in TASKS.get(name).formats]
-    suiting = [name for name in listing if (suits := TASKS.get(name).suits) is None or suits(keys)]
-    names: list[str] = [*suiting, *listing, *DATA_FORMATS.get(format_name).tasks, recipe.default_task()]
+    tagged = [name for name in listing if sign.hub_tag and TASKS.get(name).hub_tag == sign.hub_tag]
+    suiting = [name for name in listing if (suits := TASKS.get(name).suits) is None or suits(sign.keys)]
+    names: list[str] = [*tagged, *suiting, *listing, *DATA_FORMATS.get(format_name).tasks, recipe.default_task()]
     return names[0]

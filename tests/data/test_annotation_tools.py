@@ -15,6 +15,7 @@ import scenes
 from edgeft import data
 from edgeft.config.recipe import Data
 from edgeft.core.errors import DataError
+from edgeft.data.understand import understand
 
 pytest.importorskip("PIL", reason="pictures are read by pillow")
 COUNT = 24
@@ -168,6 +169,8 @@ def opened(form: str, path: Path) -> data.Dataset:
 def test_boxes_are_those_that_were_drawn(tmp_path: Path, name: str) -> None:
     form, write = WRITERS[name]
     drawn = write(tmp_path)
+    understood = understand(tmp_path)
+    assert (understood.data.format, understood.task) == (form, "detect")
     dataset = opened(form, tmp_path)
     check(dataset, drawn)
     assert set(dataset.labels) == set(scenes.LABELS)

@@ -73,6 +73,62 @@ def _written(path: Path, text: str) -> Path:
     return path
 
 
+def _rows(path: Path, header: str, row: Callable[[int], str], count: int = 60) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *map(row, range(count))]) + "\n")
+    return path
+
+
+def _saved(root: Path, pictures: bool) -> Path:
+    """What the package datasets writes beside its tables; the tables themselves are not looked at."""
+    kind = {"image": {"_type": "Image"}, "label": {"names": ["a", "b"], "_type": "ClassLabel"}}
+    texts = {"sentence": {"dtype": "string", "_type": "Value"}, "label": {"dtype": "int64", "_type": "Value"}}
+    root.mkdir()
+    _written(root / "state.json", "{}")
+    _written(root / "dataset_info.json", json.dumps({"features": kind if pictures else texts}))
+    return root
+
+
+def _named_pictures(root: Path) -> Path:
+    """A competition's table of ids without endings, beside a folder of pictures."""
+    for i in range(20):
+        scenes.save(root / "train" / f"{i:08x}.png", np.zeros((8, 8, 3), np.uint8))
+    _rows(root / "labels.csv", "id,breed", lambda i: f"{i:08x},{('beagle', 'boxer')[i % 2]}", 20)
+    return root
+
+
+def _one_hot(root: Path) -> Path:
+    for i in range(8):
+        scenes.save(root / "train" / f"{i}.png", np.zeros((8, 8, 3), np.uint8))
+    _rows(root / "train" / "_classes.csv", "filename, rock, paper", lambda i: f"{i}.png, {i % 2}, {1 - i % 2}", 8)
+    return root
+
+
+#: tables of numbers as data collections have them: header, row
+IRIS = ("Id,SepalLengthCm,PetalLengthCm,Species", lambda i: f"{i + 1},{5 + i % 7 / 10},{1 + i % 3},Iris-{'abc'[i % 3]}")
+MACHINES = (
+    "UDI,Product ID,Type,Air temperature [K],Torque [Nm],Machine failure",
+    lambda i: f"{i + 1},M{14860 + i},{'LMH'[i % 3]},{298 + i % 9 / 10},{40 + i % 13},{int(i % 20 == 0)}",
+)
+HOUSES = (
+    "Id,Area,Rooms,Street,SalePrice",
+    lambda i: f"{i},{40 + i},{1 + i % 5},{('Pave', 'Grvl')[i % 2]},{90000 + 17 * i}",
+)
+BEARINGS = ("rms,kurtosis,state", lambda i: f"{i / 7:.3f},{i / 3:.3f},{'normal' if i % 6 else 'inner_race'}")
+PASSENGERS = (
+    "PassengerId,Survived,Pclass,Name,Sex,Age,Fare",
+    lambda i: (
+        f'{i + 1},{i % 2},{1 + i % 3},"Braund{i}, Mr. Owen Harris",'
+        f"{('male', 'female')[i % 2]},{20 + i % 40},{7 + i / 3:.4f}"
+    ),
+)
+TWEETS = (
+    "tweet_id,airline_sentiment,confidence,reason,airline,text,tweet_created",
+    lambda i: (
+        f'5703{i},{("neutral", "positive", "negative")[i % 3]},1.0,,Virgin,"@air What they said {i}.",2015-02-24 11:35'
+    ),
+)
+
 WRITERS: dict[str, tuple[Callable[[Path], Path], str, str, dict[str, object]]] = {
     "npz": (lambda p: shapes_run.write_data(p / "d.npz"), "npz", "classify", {}),
     "class folders": (lambda p: _pictures(p / "d"), "image-folder", "classify", {}),
@@ -124,6 +180,57 @@ WRITERS: dict[str, tuple[Callable[[Path], Path], str, str, dict[str, object]]] =
     ),
     "texts in folders": (lambda p: _texts(p / "d"), "text-folder", "text-classify", {}),
     "Parquet": (lambda p: _written(p / "d.parquet", "PAR1"), "parquet", "text-classify", {}),
+    "table of pictures": (lambda p: _named_pictures(p / "d"), "image-table", "classify", {"label": "breed"}),
+    "one-hot table": (lambda p: _one_hot(p / "d"), "image-table", "classify", {}),
+    "numbers": (
+        lambda p: _rows(p / "iris.csv", *IRIS),
+        "table",
+        "tabular",
+        {"label": "Species", "ignore": ("Id",)},
+    ),
+    "machines": (
+        lambda p: _rows(p / "d.csv", *MACHINES),
+        "table",
+        "tabular",
+        {"label": "Machine failure", "ignore": ("UDI", "Product ID")},
+    ),
+    "passengers": (
+        lambda p: _rows(p / "d.csv", *PASSENGERS),
+        "table",
+        "tabular",
+        {"label": "Survived", "ignore": ("PassengerId", "Name")},
+    ),
+    "prices": (
+        lambda p: _rows(p / "d.csv", *HOUSES),
+        "table-values",
+        "tabular-values",
+        {"label": "SalePrice", "ignore": ("Id",)},
+    ),
+    "bearings": (
+        lambda p: _rows(p / "d.csv", *BEARINGS),
+        "table-anomaly",
+        "tabular-anomaly",
+        {"label": "state", "normal": "normal"},
+    ),
+    "tweets": (lambda p: _rows(p / "d.csv", *TWEETS), "csv", "text-classify", {"label": "airline_sentiment"}),
+    "sentences without a header": (
+        lambda p: _rows(
+            p / "deu.tsv", "Go.  Now.\tGeh jetzt.\tCC-BY", lambda i: f"Go there {i}.\tGeh hin {i}.\tCC-BY {i}"
+        ),
+        "pairs",
+        "translate",
+        {"pairs": {"source": "0", "target": "1"}, "header": "no"},
+    ),
+    "Tatoeba": (
+        lambda p: _rows(
+            p / "d.tsv", "1\tLet us go.\t2\tGehen wir.", lambda i: f"{i}\tGo to {i}.\t{9 + i}\tGeh zu {i}."
+        ),
+        "pairs",
+        "translate",
+        {"pairs": {"source": "1", "target": "3"}, "header": "no"},
+    ),
+    "datasets with pictures": (lambda p: _saved(p / "d", True), "hf", "classify", {}),
+    "datasets with texts": (lambda p: _saved(p / "d", False), "hf", "text-classify", {}),
     "episodes": (lambda p: _steps(p / "d.npz"), "trajectories", "control", {}),
     "D4RL": (lambda p: _steps(p / "d.npz", obs="observations", acts="actions"), "trajectories", "control", {}),
 }

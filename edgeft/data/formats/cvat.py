@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 
 from ...config import recipe
 from ...core.errors import DataError
+from .. import recognize_tools
 from ..annotations import Entry, Finder, Kinds, Shape, around, numbers_of, opened, turned_box, xml_of
 from ..boxes import Wrong
 from ..folders import folder_named
@@ -106,4 +107,5 @@ FORMAT = Format(
     description='Pictures with boxes in an annotations.xml of CVAT ("CVAT for images 1.1").',
     open=open,
     keys=KEYS,
+    recognize=recognize_tools.cvat,
 )

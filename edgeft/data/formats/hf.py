@@ -19,7 +19,7 @@ from ...config import recipe
 from ...core.errors import DataError, nearest
 from ...inputs import picture_file, sound_file
 from ...inputs import text as texts
-from .. import hf_tables, pictures, table
+from .. import hf_tables, pictures, recognize_tools, table
 from ..columnar import named_classes
 from ..folders import Scanned
 from ..record import Format
@@ -253,4 +253,5 @@ FORMAT = Format(
     description="A folder of Hugging Face's datasets (save_to_disk, or Parquet files), offline (extra hf).",
     open=open,
     keys=("path", "split", "split_seed", "text", "label", "pairs", "value_range", "max_pixels"),
+    recognize=recognize_tools.hf,
 )

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...config import recipe
 from ...core.errors import DataError, nearest
-from .. import pictures, sniff
+from .. import pictures, recognize_columns, sniff
 from ..annotations import Finder
 from ..boxes import Wrong
 from ..delimited import opened
@@ -202,4 +202,5 @@ FORMAT = Format(
     description="Pictures whose classes stand in a table of files and labels (Kaggle, Roboflow, Hugging Face).",
     open=open,
     keys=(*pictures.KEYS, "label", "delimiter", "encoding", "quoting", "header"),
+    recognize=recognize_columns.image_table,
 )

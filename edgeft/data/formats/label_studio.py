@@ -13,6 +13,7 @@ from typing import Any
 
 from ...config import recipe
 from ...core.errors import DataError
+from .. import recognize_tools
 from ..annotations import Entry, Finder, Kinds, Shape, around, json_of, numbers_of, opened, turned_box
 from ..boxes import Wrong
 from ..folders import folder_named
@@ -150,4 +151,5 @@ FORMAT = Format(
     description="Pictures with boxes in a JSON or JSON-MIN export of Label Studio.",
     open=open,
     keys=KEYS,
+    recognize=recognize_tools.label_studio,
 )

@@ -9,7 +9,7 @@ import numpy as np
 from ...config import recipe
 from ...config.data_keys import option
 from ...core.errors import DataError, nearest
-from .. import columns_table
+from .. import columns_table, recognize_columns
 from ..record import Format
 from ..samples import NAMES, Dataset, Split, complete, fractions, stratified
 
@@ -79,4 +79,5 @@ FORMAT = Format(
     open=open,
     keys=("path", "split", "split_seed", "label", "delimiter", "encoding", "quoting", "header"),
     options=Keys,
+    recognize=recognize_columns.table_anomaly,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...config import recipe
-from .. import columns_table
+from .. import columns_table, recognize_columns
 from ..record import Format
 from ..samples import Dataset
 
@@ -19,4 +19,5 @@ FORMAT = Format(
     open=open,
     keys=("path", "split", "split_seed", "label", "delimiter", "encoding", "quoting", "header"),
     options=columns_table.Keys,
+    recognize=recognize_columns.table_values,
 )

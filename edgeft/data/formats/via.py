@@ -17,6 +17,7 @@ from typing import Any
 from ...config import recipe
 from ...core import strict_json
 from ...core.errors import DataError
+from .. import recognize_tools
 from ..annotations import Entry, Finder, Kinds, Shape, around, json_of, numbers_of, opened, text_of
 from ..boxes import Wrong
 from ..folders import folder_named
@@ -165,4 +166,5 @@ FORMAT = Format(
     description="Pictures with boxes in a JSON or CSV export of VIA, the VGG Image Annotator.",
     open=open,
     keys=KEYS,
+    recognize=recognize_tools.via,
 )

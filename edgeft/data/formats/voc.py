@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 
 from ...config import recipe
 from ...core.errors import DataError
+from .. import recognize_tools
 from ..annotations import Entry, Finder, Shape, numbers_of, opened, text_of, xml_of
 from ..boxes import Wrong
 from ..folders import folder_named, folders, split_folders
@@ -127,4 +128,5 @@ FORMAT = Format(
     description="Pictures with an XML file of boxes each, as Pascal VOC, LabelImg and Roboflow have them.",
     open=open,
     keys=KEYS,
+    recognize=recognize_tools.voc,
 )

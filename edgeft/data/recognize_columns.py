@@ -1,0 +1,214 @@
+"""How formats of tables recognize columns of numbers, of pictures' names and of sentences: see `recognize.py`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from ..inputs.columns import is_missing, number
+from .glimpse import Glimpse, ending
+from .recognize import PICTURES, tables_of
+from .record import Recognized
+
+#: names of columns, in lower case
+_TARGETS = (
+    "label",
+    "class",
+    "target",
+    "category",
+    "species",
+    "outcome",
+    "diagnosis",
+    "y",
+    "quality",
+    "state",
+    "fault",
+    "failure",
+    "machine failure",
+    "anomaly",
+    "attack",
+    "activity",
+    "dx",
+    "breed",
+    "survived",
+    "churn",
+    "income",
+    "result",
+)
+_VALUES = ("price", "value", "y", "target", "rul", "mpg", "cnt", "count", "consumption")
+_NORMAL = ("normal", "ok", "good", "healthy", "inlier")
+_IDS = ("index", "udi", "", "unnamed: 0", "timestamp", "date", "datetime", "time", "name")
+#: classes that a column of numbers may have, and the share of rows that may differ
+_MOST_CLASSES, _DISTINCT = 20, 0.5
+#: words that a sentence has on average, and more of them than a name has
+_WORDS, _NAME = 1.5, 6
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The beginning of a table: its names, and the values of each column."""
+
+    names: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]
+
+    def numeric(self, at: int) -> bool:
+        present = [text for text in self.values[at] if not is_missing(text)]
+        return bool(present) and all(number(text) is not None for text in present)
+
+    def words(self, at: int) -> float:
+        """Words of a field on average."""
+        return sum(len(text.split()) for text in self.values[at]) / max(1, len(self.values[at]))
+
+    def distinct(self, at: int) -> int:
+        return len({text.strip() for text in self.values[at]})
+
+
+def _columns(view: Glimpse, file: PurePosixPath) -> _Columns | None:
+    """The columns of a delimited text whose first line names them; None for another file."""
+    rows = view.rows(file, most=200) if ending(file) in (".csv", ".tsv") else []
+    names = tuple(name.strip() for name in rows[0]) if rows else ()
+    full = [row for row in rows[1:] if len(row) == len(names)]
+    if (
+        len(names) < 2
+        or len(full) < 2
+        or len(set(names)) < len(names)
+        or any(number(name) is not None for name in names)
+    ):
+        return None
+    return _Columns(names, tuple(tuple(text.strip() for text in column) for column in zip(*full)))
+
+
+def table(view: Glimpse) -> Recognized | None:
+    """Columns of numbers, and one of classes."""
+    return _numbers(view, "classes")
+
+
+def table_values(view: Glimpse) -> Recognized | None:
+    """Columns of numbers, of which one with many values is to be predicted."""
+    return _numbers(view, "values")
+
+
+def table_anomaly(view: Glimpse) -> Recognized | None:
+    """Columns of numbers, and one that says which rows are normal."""
+    return _numbers(view, "normal")
+
+
+def _numbers(view: Glimpse, kind: str) -> Recognized | None:
+    for file in tables_of(view):
+        columns = _columns(view, file)
+        if columns is None:
+            continue
+        ids = [name for i, name in enumerate(columns.names) if _is_id(columns, i)]
+        inputs = [i for i, name in enumerate(columns.names) if name not in ids]
+        if sum(map(columns.numeric, inputs)) < 2 or any(columns.words(i) > _NAME for i in range(len(columns.names))):
+            return None
+        at, held = _target(columns, inputs)
+        if held == kind or (kind == "classes" and held == "normal"):
+            return _recognized(columns, at, kind, ids, guess=held != kind)
+        return None
+    return None
+
+
+def _recognized(columns: _Columns, at: int, kind: str, ids: Sequence[str], guess: bool) -> Recognized:
+    """`guess`: another format fits the same column better."""
+    name = columns.names[at]
+    keys: dict[str, object] = {} if name == "label" else {"label": name}
+    options: dict[str, object] = {"ignore": tuple(ids)} if ids else {}
+    if kind == "normal":
+        options["normal"] = next(text for text in columns.values[at] if text.lower() in _NORMAL)
+    what = {"classes": "the classes of", "values": "the numbers of", "normal": "normal rows and others by"}[kind]
+    return Recognized(f"columns of numbers, and {what} {name!r}", 1 if guess else 2, keys, options=options)
+
+
+def _is_id(columns: _Columns, at: int) -> bool:
+    """Whether a column says which row it is: by its name, or a text that hardly any two rows share."""
+    if _few(columns, at):
+        return False
+    name = columns.names[at].lower()
+    called = name in _IDS or re.search(r"(^|[ _-])id$", name) is not None or columns.names[at].endswith("Id")
+    filled = [text for text in columns.values[at] if not is_missing(text)]
+    different = columns.distinct(at) > _DISTINCT * len(columns.values[at]) or len(filled) < _DISTINCT * len(
+        columns.values[at]
+    )
+    return called or (different and not columns.numeric(at) and len(columns.values[at]) > _MOST_CLASSES)
+
+
+def _few(columns: _Columns, at: int) -> bool:
+    count = len(columns.values[at])
+    return 2 <= columns.distinct(at) <= min(_MOST_CLASSES, max(2, int(_DISTINCT * count)))
+
+
+def _target(columns: _Columns, inputs: Sequence[int]) -> tuple[int, str]:
+    """The column that is predicted, and whether it holds "classes", "values" or "normal" rows; "" where none is."""
+    lowered = [name.lower() for name in columns.names]
+    named = [lowered.index(name) for name in (*_TARGETS, *_VALUES) if name in lowered]
+    ends = [at for at in (inputs[-1], inputs[0]) if not columns.numeric(at)]
+    for at in dict.fromkeys([*named, *ends, inputs[-1]]):
+        if at not in inputs:
+            continue
+        if {text.lower() for text in columns.values[at]} & set(_NORMAL) and not columns.numeric(at):
+            return at, "normal"
+        whole = all(number(text) is None or float(text).is_integer() for text in columns.values[at])
+        if _few(columns, at) and whole:
+            return at, "classes"
+        if columns.numeric(at):
+            return at, "values"
+    return inputs[-1], ""
+
+
+def image_table(view: Glimpse) -> Recognized | None:
+    """A table that names pictures, and the class of each."""
+    pictures = {file.name.lower() for file in view.files if ending(file) in PICTURES}
+    stems = {name.rpartition(".")[0] for name in pictures}
+    for file in _all_tables(view):
+        columns = _columns(view, file)
+        if columns is None:
+            continue
+        for at, name in enumerate(columns.names):
+            fields = [text.strip().lower().replace("\\", "/").rpartition("/")[2] for text in columns.values[at]]
+            named = sum(text.endswith(tuple(PICTURES)) for text in fields)
+            present = sum(text in pictures or text in stems for text in fields)
+            if max(named, present) * 2 > len(fields) and (present or not view.folder):
+                return _pictures(file, columns, at, name)
+    return None
+
+
+def _pictures(file: PurePosixPath, columns: _Columns, at: int, name: str) -> Recognized | None:
+    others = [i for i in range(len(columns.names)) if i != at]
+    lowered = [text.lower() for text in columns.names]
+    labels = [lowered.index(text) for text in _TARGETS if text in lowered and lowered.index(text) != at]
+    if not labels and all(set(columns.values[i]) <= {"0", "1", "0.0", "1.0"} for i in others):
+        return Recognized(f"{file} names pictures in {name!r} and has a column of 0 and 1 for each class", 2)
+    labels = labels or sorted((i for i in others if _few(columns, i)), key=columns.distinct)
+    if not labels:
+        return None
+    label = columns.names[labels[0]]
+    return Recognized(f"{file} names pictures in {name!r}", 2, {} if label == "label" else {"label": label})
+
+
+def _all_tables(view: Glimpse) -> list[PurePosixPath]:
+    """The tables at the top, and those of the folders of splits."""
+    nested = [file for file in view.files if len(file.parts) == 2 and ending(file) in (".csv", ".tsv")]
+    return [*tables_of(view), *nested[:3]]
+
+
+def headerless_pairs(view: Glimpse) -> Recognized | None:
+    """Two columns of sentences without a header, as WMT, Tatoeba and ManyThings have them."""
+    for file in tables_of(view):
+        rows = view.rows(file, most=100) if ending(file) == ".tsv" else []
+        widths = {len(row) for row in rows}
+        if len(rows) < 2 or len(widths) != 1 or not 2 <= min(widths) <= 4:
+            continue
+        columns = _Columns(tuple(map(str, range(min(widths)))), tuple(zip(*rows)))
+        if min(widths) == 4:  # an id before each sentence
+            sentences = (1, 3)
+            ids = columns.numeric(0) and columns.numeric(2)
+        else:
+            sentences, ids = (0, 1), True
+        differ = all(columns.distinct(at) > _DISTINCT * len(rows) for at in sentences)
+        if ids and differ and all(columns.words(at) >= _WORDS for at in sentences):
+            keys = {"pairs": {"source": str(sentences[0]), "target": str(sentences[1])}, "header": "no"}
+            return Recognized(f"sentences in columns {sentences[0]} and {sentences[1]} of {file}", 2, keys)
+    return None

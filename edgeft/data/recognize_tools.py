@@ -1,0 +1,92 @@
+"""How the formats of labelling tools and of Hugging Face's `datasets` recognize their files: see `recognize.py`."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from ..core import strict_json
+from .glimpse import Glimpse, ending
+from .record import Recognized
+
+#: files of a kind that are looked into
+_OPENED = 20
+#: by the kind of a column in `datasets`: what the hub calls the task of its rows
+_TAGS = {"Translation": "translation", "Image": "image-classification", "Audio": "audio-classification"}
+
+
+def voc(view: Glimpse) -> Recognized | None:
+    """An XML file of boxes beside each picture."""
+    if not view.folder:
+        return None
+    for file in view.named(r".*\.xml")[:_OPENED]:
+        if "<annotation>" in view.head(file):
+            return Recognized(f"{file} is an annotation of Pascal VOC", 3)
+    return None
+
+
+def cvat(view: Glimpse) -> Recognized | None:
+    """One XML file of all pictures."""
+    files = view.named(r"annotations\.xml") if view.folder else view.named(r".*\.xml")
+    for file in files:
+        head = view.head(file)
+        if "<annotations>" in head and any(part in head for part in ("<image ", "<track ", "<meta>")):
+            return Recognized(f"{file} is an export of CVAT", 3)
+    return None
+
+
+def via(view: Glimpse) -> Recognized | None:
+    """A project or export with attributes of shapes and regions."""
+    for file in _single(view, (".json", ".csv")):
+        head = view.head(file)
+        if all(part in head for part in ("shape_attributes", "region_attributes")) or '"_via_settings"' in head:
+            return Recognized(f"{file} is an export of VIA", 3)
+    return None
+
+
+def label_studio(view: Glimpse) -> Recognized | None:
+    """A list of tasks with results, or with rectangles beside the picture."""
+    for file in _single(view, (".json",)):
+        head = view.head(file)
+        listed = head.lstrip().startswith("[")
+        full = '"result"' in head and any(f'"{key}"' in head for key in ("annotations", "completions"))
+        if listed and (full or '"rectanglelabels"' in head):
+            return Recognized(f"{file} is an export of Label Studio", 3)
+    return None
+
+
+def _single(view: Glimpse, kinds: tuple[str, ...]) -> list[PurePosixPath]:
+    """The file itself, or the only one of its kind at the top of a folder."""
+    files = [file for file in view.files if len(file.parts) == 1 and ending(file) in kinds]
+    return files if len(files) == 1 else []
+
+
+def hf(view: Glimpse) -> Recognized | None:
+    """What `save_to_disk` writes, or Parquet files that the hub's tools named."""
+    saved = view.named(r"dataset_dict\.json") or (
+        view.named(r"state\.json") if view.named(r"dataset_info\.json") else []
+    )
+    shards = view.named(r"(.*/)?[a-z]+-\d{5}-of-\d{5}(-[0-9a-f]+)?\.parquet") if view.folder else []
+    if not view.folder or not (saved or shards):
+        return None
+    features = _features(view, shards)
+    tag = next((_TAGS[kind] for kind in _TAGS if kind in features), "text-classification" if features else "")
+    return Recognized(f"{(saved or shards)[0]}, written by the package datasets", 3, hub_tag=tag)
+
+
+def _features(view: Glimpse, shards: list[PurePosixPath]) -> set[str]:
+    """The kinds of the columns: of dataset_info.json, or of what `datasets` leaves in the footer of a Parquet file."""
+    for file in view.named(r"(.*/)?dataset_info\.json"):
+        try:
+            return _kinds(strict_json.loads(view.head(file)).get("features"))
+        except (ValueError, AttributeError, RecursionError):
+            continue
+    for file in shards[:1]:
+        tail = view.tail(file)
+        return {kind for kind in ("Translation", "Image", "Audio", "Value") if f'"_type": "{kind}"' in tail}
+    return set()
+
+
+def _kinds(features: Any) -> set[str]:
+    entries = features.values() if isinstance(features, dict) else []
+    return {str(entry.get("_type")) for entry in entries if isinstance(entry, dict)}
