@@ -32,7 +32,7 @@ def understand(path: Path, task: str = "", format_name: str = "") -> Understood:
     Raises `DataError` where the path is absent or no format recognizes it, `UsageError` for an unknown name.
     """
     if not path.exists():
-        raise DataError("no such file or folder", where=str(path))
+        raise DataError("no such file or folder", where=str(path), remedy="name a folder or file of data")
     if task:
         TASKS.get(task)
     candidates = _candidates(path, task, format_name)

@@ -51,6 +51,34 @@ def test_init_writes_a_recipe_that_loads_and_never_over_another(capfd: pytest.Ca
     assert recipe.load("recipe.toml").task == "classify"
 
 
+def test_init_writes_the_recipe_of_data_and_nothing_for_what_it_does_not_know(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    rows = [f"{i},{i / 7},{('on', 'off')[i % 2]}" for i in range(40)]
+    Path("machine.csv").write_text("\n".join(["id,torque,state", *rows]))
+    Path("notes.bin").write_bytes(b"\0")
+    code, answer, _ = ask(capfd, "init", "--data", "machine.csv", "--target", "intel-nuc", "--target", "rpi4")
+    assert (code, answer["error"]) == (3, "DataError"), "one column of numbers is no table"
+    assert not Path("recipe.toml").exists()
+
+    Path("machine.csv").write_text("\n".join(["id,torque,heat,state", *(f"{i},{row}" for i, row in enumerate(rows))]))
+    code, answer, _ = ask(capfd, "init", "--data", "machine.csv", "--target", "intel-nuc", "--target", "rpi4")
+    assert (code, answer["task"]) == (0, "tabular") and "state" in answer["recognized_by"]
+    written = recipe.load("recipe.toml")
+    assert (written.name, written.data.label, written.export.targets) == ("machine", "state", ("intel-nuc", "rpi4"))
+    assert written.data.path == str(Path("machine.csv").resolve())
+
+    for argv, error in (
+        (["--data", "notes.bin"], "DataError"),
+        (["--data", "absent"], "DataError"),
+        (["--data", "machine.csv", "--target", "toaster"], "TargetError"),
+        (["clasify", "--data", "machine.csv"], "UsageError"),
+    ):
+        code, answer, _ = ask(capfd, "init", *argv, "--overwrite")
+        assert (code != 0, answer["error"]) == (True, error) and answer["remedy"]
+    assert recipe.load("recipe.toml") == written
+
+
 # -- tune ------------------------------------------------------------------------------------------------------------
 def test_a_wrong_key_names_file_line_and_nearest_key(capfd: pytest.CaptureFixture[str]) -> None:
     Path("r.toml").write_text('task = "classify"\n[train]\nepoch = 3\n')

@@ -17,6 +17,8 @@ import shapes_run
 import sounds
 import text_run
 
+from edgeft import starting_recipe
+from edgeft.config import recipe, starting_recipes
 from edgeft.core.errors import DataError
 from edgeft.data.understand import understand
 
@@ -243,6 +245,39 @@ def test_data_is_recognized_by_itself(kind: str, tmp_path: Path) -> None:
     assert (understood.data.format, understood.task) == (format_name, task)
     assert dict(understood.keys) == keys
     assert understood.why
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_recipe_for_data_reads_what_was_recognized(kind: str, tmp_path: Path) -> None:
+    write, format_name, task, keys = WRITERS[kind]
+    path = write(tmp_path)
+    text, understood = starting_recipe.for_data(path, targets=["intel-nuc"])
+    file = _written(tmp_path / "recipe.toml", text)
+
+    loaded = recipe.load(file)
+    assert (loaded.task, loaded.data.format, loaded.data.path) == (task, format_name, str(path))
+    assert loaded.export.targets == ("intel-nuc",)
+    for key, value in keys.items():
+        stated = getattr(loaded.data, key, None)
+        if isinstance(value, dict):
+            assert value.items() <= stated.items()
+        elif key in loaded.data.options:
+            assert tuple(loaded.data.options[key]) == tuple(value)
+        else:
+            assert stated == value
+    template, written = (
+        {line.rpartition(" # ")[2] for line in toml.splitlines() if " # " in line}
+        for toml in (starting_recipes.template(task), text)
+    )
+    assert understood.why and template == written, "its comments stay"
+
+
+def test_values_replace_lines_where_they_stand() -> None:
+    text = '[data]\npath = "data"   # where\n# split = [0.7]  # shares\n\n[train]\n# path = 1\n'
+    changed = starting_recipe.with_values(text, "data", {"path": "a longer name", "split": [0.5], "label": 'a "b"'})
+    data_table = '[data]\npath = "a longer name"  # where\nsplit = [0.5]    # shares\nlabel = "a \\"b\\""\n'
+    assert changed == data_table + "\n[train]\n# path = 1\n"
+    assert starting_recipe.with_values("x = 1\n", "new", {"k": 2}) == "x = 1\n\n[new]\nk = 2\n"
 
 
 def test_a_word_of_the_user_counts_more(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""`edgeft init --data`: a task's commented recipe with the [data] that was recognized at a path."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .config import recipe, starting_recipes, tables
+from .core.errors import InternalError, RecipeError
+from .data.understand import Understood, understand
+
+
+def for_data(path: Path, task: str = "", targets: Sequence[str] = ()) -> tuple[str, Understood]:
+    """(TOML of a commented recipe, what was understood of the data at `path`); the recipe loads as it is.
+
+    `task` and `targets`, where they are given, are the user's word. Raises `DataError` for data that no format
+    recognizes, `UsageError` for an unknown task or one without a template.
+    """
+    understood = understand(path, task)
+    text = starting_recipes.template(understood.task)
+    table = recipe.from_table(_parsed(text), "the template", text=text)
+    # what is written is found from any folder that the recipe is used in
+    place = str(path) if path.is_absolute() else os.path.abspath(path)
+    settings: dict[str, Any] = {"format": understood.data.format, "path": place, **understood.keys}
+    for key, value in understood.keys.items():
+        if isinstance(value, Mapping):  # a template may have further settings in the same table
+            settings[key] = {**getattr(table.data, key, {}), **value}
+    text = with_values(text, "data", settings)
+    text = with_values(text, "", {"name": _name(path)})
+    if targets:
+        text = with_values(text, "export", {"targets": tuple(targets)})
+
+    try:
+        recipe.from_table(_parsed(text), "the new recipe", text=text)
+    except RecipeError as error:
+        raise InternalError(f"the recipe for {path} is broken: {error}") from error
+    return text, understood
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    return tables.parse(tables.Source("recipe.toml", text, RecipeError))
+
+
+def with_values(text: str, table: str, values: Mapping[str, Any]) -> str:
+    """TOML with `values` in the table `table` ("": above all tables); comments and all other lines stay.
+
+    A key is replaced where it stands, also where it is commented out; a new one follows the table's last plain key.
+    """
+    lines = text.split("\n")
+    first = next((i + 1 for i, line in enumerate(lines) if line.split("#")[0].strip() == f"[{table}]"), 0)
+    if table and not first:
+        return "\n".join([*lines, f"[{table}]", *(f"{key} = {tables.value_text(v)}" for key, v in values.items()), ""])
+
+    for key, value in values.items():
+        end = next((i for i in range(first, len(lines)) if lines[i].startswith("[")), len(lines))
+        keyed = [i for i in range(first, end) if re.match(rf"(# )?{re.escape(key)}\s*=", lines[i])]
+        plain = [i for i in range(first, end) if re.match(r"\w+\s*=", lines[i])]
+        assignment = f"{tables.key_text(key)} = {tables.value_text(value)}"
+        if keyed:
+            lines[keyed[0]] = _replaced(lines[keyed[0]], assignment)
+        else:
+            lines.insert(max(plain, default=first - 1) + 1, assignment)
+
+    return "\n".join(lines)
+
+
+def _replaced(line: str, assignment: str) -> str:
+    """The line's comment behind another assignment, at the same column where there is room."""
+    body = line.removeprefix("# ")
+    match = re.search(r"\s+# ", body)
+    if match is None:
+        return assignment
+
+    column = match.end() - 2 + len(line) - len(body)
+    return f"{assignment:<{column}}{'' if len(assignment) < column else '  '}{body[match.end() - 2 :]}"
+
+
+def _name(path: Path) -> str:
+    """The name of the data in portable letters."""
+    place = path.resolve()
+    stem = place.name if path.is_dir() else place.name.split(".")[0]
+    return re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-._").lower() or "my-model"
