@@ -71,7 +71,7 @@ def test_init_writes_the_recipe_of_data_and_nothing_for_what_it_does_not_know(
     for argv, error in (
         (["--data", "notes.bin"], "DataError"),
         (["--data", "absent"], "DataError"),
-        (["--data", "machine.csv", "--target", "toaster"], "TargetError"),
+        (["--data", "machine.csv", "--target", "toaster"], "UsageError"),
         (["clasify", "--data", "machine.csv"], "UsageError"),
     ):
         code, answer, _ = ask(capfd, "init", *argv, "--overwrite")
