@@ -82,6 +82,8 @@ NETS = {
     "albert": _texts("ALBERT", embedding_size=16),
     "deberta-v2": _texts("DeBERTa-v3", **_DEBERTA),
     "modernbert": _texts("ModernBERT", global_attn_every_n_layers=2, local_attention=8),
+    "bert-entities": Net("BERT", "token-classify", {**_TEXT, "vocab_size": 80, "num_hidden_layers": 1}, kind="bert"),
+    "distilbert-entities": Net("DistilBERT", "token-classify", {**_DISTIL, "vocab_size": 80}, kind="distilbert"),
     "vit": _pictures("ViT", _VIT),
     "deit": _pictures("DeiT", _VIT),
     "beit": _pictures("BEiT", _VIT),
@@ -132,6 +134,9 @@ def write(kind: str, folder: Path) -> Path:
     architecture = kinds[0] if isinstance(kinds, (list, tuple)) else kinds
     torch.manual_seed(0)
     architecture(config).save_pretrained(folder)
+    if net.task == "token-classify":
+        tiny_data.write_pieces(folder / "tokenizer.json")
+        return folder
     if net.task == "text-classify":
         words = folder / "words"
         (tiny_data.write_encoder(words) / "tokenizer.json").rename(folder / "tokenizer.json")
@@ -175,11 +180,16 @@ def _reviews(folder: Path) -> dict[str, Any]:
     return {"format": "csv", "path": path, "text": ["review"], "label": "liked", "length": LENGTH}
 
 
+def _entities(folder: Path) -> dict[str, Any]:
+    return {"format": "conll", "path": str(tiny_data.write_entities(folder / "entities")), "length": 20}
+
+
 #: task -> what writes its tiny data and returns the table [data]
 _DATA: dict[str, Callable[[Path], dict[str, Any]]] = {
     "classify": _colors,
     "segment": _masks,
     "text-classify": _reviews,
+    "token-classify": _entities,
 }
 
 

@@ -155,6 +155,62 @@ def write_reviews(path: Path) -> Path:
     return path.with_suffix(".csv")
 
 
+#: names by type: the first piece of each, and what stands behind it
+NAMES = {
+    "PER": ("ann a", "bo ris", "ca rla", "dm itri", "ed ith", "fe lix", "gr eta", "hu go"),
+    "LOC": ("ar del", "bri sk", "cor mo", "dun ley", "ess el", "fal un"),
+    "ORG": ("ac me", "glo bex", "ini tech", "umb rella"),
+}
+#: sentences: PER is one name or two, ORG a name alone or before "bank"
+SENTENCES = (
+    "PER moved to LOC last year .", "ORG hired PER .", "the mayor of LOC met PER and PER .", "ORG sold a factory in LOC .",
+    "it rained in LOC again .", "PER works for ORG in LOC .", "last year ORG met the mayor .", "a factory moved again .",
+)  # fmt: skip
+
+
+def write_entities(root: Path) -> Path:
+    """train.conll, valid.conll and test.conll of sentences by the grammar of SENTENCES and NAMES, no two the same."""
+    rng, seen = random.Random(0), set()
+    root.mkdir(parents=True)
+    for split, count in {"train": 240, "valid": 30, "test": 60}.items():
+        lines: list[str] = []
+        while count:
+            rows: list[tuple[str, str]] = []
+            for word in rng.choice(SENTENCES).split():
+                if word not in NAMES:
+                    rows.append((word, "O"))
+                    continue
+                names = ["".join(rng.choice(NAMES[word]).split()).title()]
+                names += (
+                    ["".join(rng.choice(NAMES[word]).split()).title()] if word == "PER" and rng.random() < 0.4 else []
+                )
+                names += ["Bank"] if word == "ORG" and rng.random() < 0.4 else []
+                rows += [(name, f"{'I' if k else 'B'}-{word}") for k, name in enumerate(names)]
+            if tuple(rows) not in seen:
+                seen.add(tuple(rows))
+                count -= 1
+                lines += [*(f"{word} {tag}" for word, tag in rows), ""]
+        (root / f"{split}.conll").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def write_pieces(path: Path) -> Path:
+    """tokenizer.json in which names are two pieces (WordPiece, lower case)."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    plain = sorted({word for line in SENTENCES for word in line.split() if word not in NAMES} | {"bank"})
+    pairs = [name.split() for names in NAMES.values() for name in names]
+    pieces = [*dict.fromkeys(first for first, _ in pairs), *dict.fromkeys(f"##{second}" for _, second in pairs)]
+    vocabulary = dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *plain, *pieces])
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    pair = [("[CLS]", 2), ("[SEP]", 3)]
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=pair)
+    tokenizer.save(str(path))
+    return path
+
+
 def write_pairs(root: Path) -> Path:
     """Numbers in English words and in German ones, the first of them last."""
     rng = random.Random(0)

@@ -76,6 +76,12 @@ def uneven_boxes(root: Path) -> Path:
     return root
 
 
+def tagged(path: Path) -> Path:
+    """Sentences of a name and a verb each, in CoNLL's form."""
+    path.write_text("\n".join(f"Anna{i} B-PER\nslept O\n" for i in range(30)))
+    return path
+
+
 WRITERS = {
     "classify": lambda p: shapes_run.write_data(p / "d.npz"),
     "detect": lambda p: scenes.write_yolo(p / "d", COUNTS),
@@ -83,6 +89,7 @@ WRITERS = {
     "keyword": lambda p: sounds.write_folder(p / "d", COUNTS),
     "speech": lambda p: sounds.write_sentences(p / "d", COUNTS),
     "text-classify": lambda p: text_run.reviews(p / "r.csv"),
+    "token-classify": lambda p: tagged(p / "d.conll"),
     "translate": lambda p: numbers_run.write_folder(p / "d"),
     "recommend": lambda p: interactions_data.write_ratings(p / "ratings.csv"),
     "control": lambda p: recording(p / "d.npz"),

@@ -3,6 +3,7 @@
     record.py         what is known of a format; formats/ has a file each
     samples.py        splits and how they are divided; folders.py, delimited.py, boxes.py what several formats share
     table.py          texts with a class: csv (or tab-separated) and JSON lines
+    tagged.py         sentences whose words have a tag each; located.py finds the tokens of those words
     transcripts.py    sounds with transcripts, of the format "wav-folder"
     interactions.py   rows of ratings
     data_yaml.py      the data.yaml of YOLO's format
@@ -33,6 +34,7 @@ from .checks import (
     overlap,
     require_disjoint,
 )
+from .located import located, located_data
 from .record import Format
 from .samples import WHOLE, Dataset, Split
 
@@ -47,6 +49,8 @@ __all__ = [
     "examine",
     "extreme_rows",
     "fingerprint",
+    "located",
+    "located_data",
     "open",
     "overlap",
     "require_disjoint",

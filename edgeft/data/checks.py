@@ -305,6 +305,7 @@ def fingerprint(dataset: Dataset) -> str:
 
     Samples count by their pixels up to 20,000 samples, beyond that by the end of their source's name.
     """
+    dataset = dataset.original or dataset
     digest = hashlib.sha256(repr(tuple(dataset.labels)).encode())
     splits: list[Any] = [dataset.split(name) for name in NAMES if name in dataset.splits]
     full = sum(map(len, splits)) <= FULL_LIMIT

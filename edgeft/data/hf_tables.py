@@ -42,7 +42,7 @@ def splits_of(root: Path, notes: list[str]) -> dict[str, Rows]:
             where=str(root),
             remedy="expected dataset_dict.json and state.json (save_to_disk), or train-*.parquet",
         )
-    return _by_split({name: _parquet(paths) for name, paths in files.items()}, root, notes)
+    return _by_split({name: parquet(paths) for name, paths in files.items()}, root, notes)
 
 
 def _by_split(tables: dict[str, Rows], root: Path, notes: list[str]) -> dict[str, Rows]:
@@ -95,7 +95,8 @@ def _saved(folder: Path) -> Rows:
     return _rows(tables, features, str(folder))
 
 
-def _parquet(paths: list[Path]) -> Rows:
+def parquet(paths: list[Path]) -> Rows:
+    """The rows of Parquet files with the same columns; raises `DataError`, and `Missing` without pyarrow."""
     library = need("pyarrow.parquet", "hf")
     tables = []
     for path in paths:

@@ -244,6 +244,35 @@ def jsonl(view: Glimpse) -> Recognized | None:
     return None
 
 
+def conll(view: Glimpse) -> Recognized | None:
+    """Lines of a word and a tag, and a blank line behind a sentence."""
+    for file in view.files:
+        if len(file.parts) > 1 or ending(file) in (".csv", ".jsonl", ".ndjson", ".json", ".html", ".md"):
+            continue
+        lines = view.head(file).split("\n")[:200]
+        rows = [re.split(r"\t| +", line.rstrip()) for line in lines if line.strip() and not line.startswith("#")]
+        tags = [row[-1] for row in rows if len(row) > 1]
+        entities = [tag for tag in tags if _ENTITY.fullmatch(tag)]
+        if len(tags) >= 3 and entities and all(tag == "O" or _ENTITY.fullmatch(tag) for tag in tags[:-1]):
+            return Recognized(f"lines of a word and a tag such as {entities[0]} in {file}", 3)
+    return None
+
+
+_ENTITY = re.compile(r"[BIESLU]-\S+")
+
+
+def tokens(view: Glimpse) -> Recognized | None:
+    """Objects with a list of words and a list of as many tags, one a line."""
+    for file in tables_of(view):
+        objects = view.objects(file) if ending(file) in (".jsonl", ".ndjson") else []
+        for words in ("tokens", "words"):
+            for tags in ("ner_tags", "tags", "ner", "labels"):
+                first, second = (objects[0].get(name) if objects else None for name in (words, tags))
+                if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+                    return Recognized(f"lists {words!r} and {tags!r}", 3)
+    return None
+
+
 def parquet(view: Glimpse) -> Recognized | None:
     """A Parquet file, whose columns its reader looks up."""
     files = [file for file in view.files if len(file.parts) == 1 and ending(file) == ".parquet"]

@@ -127,6 +127,8 @@ class Dataset:
     splits: Mapping[str, Split]
     notes: list[str] = field(default_factory=list)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    #: the data themselves, where the targets of these splits hold what preprocessing adds (`located.py`)
+    original: Dataset | None = None
 
     @property
     def unlabelled(self) -> bool:

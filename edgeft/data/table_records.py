@@ -130,7 +130,7 @@ def scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Places | Texts, 
     bad, used, first_problem = 0, 0, ""
     missing: list[str] = []
     try:
-        for entry in _entries(path, layout, notes):
+        for entry in entries(path, layout, notes):
             where = f"{path}:{entry.line}"
             try:
                 if entry.problem:
@@ -180,11 +180,11 @@ def first_names(path: Path, layout: Layout) -> list[str]:
     if layout.kind == "parquet":
         return columnar.parquet_columns(path)
 
-    names = {name: None for entry in islice(_entries(path, layout, []), _LOOKED_AT) for name in entry.values}
+    names = {name: None for entry in islice(entries(path, layout, []), _LOOKED_AT) for name in entry.values}
     return list(names)
 
 
-def _entries(path: Path, layout: Layout, notes: list[str]) -> Iterator[Entry]:
+def entries(path: Path, layout: Layout, notes: list[str]) -> Iterator[Entry]:
     """Every record that is not blank; at the end `notes` tells what is odd about a table."""
     if layout.kind == "json":
         for number, value in columnar.array_rows(path):

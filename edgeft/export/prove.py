@@ -213,7 +213,7 @@ def gates(
         judged = beside_return(accuracy(run.task, *pair, run.test.targets, run.dataset.labels, limits), limits)
     return [
         beside_leak(judged, run.summary.get("leak"), allowed=run.recipe.data.allow_leak),
-        agreement(run.task, *pair, limits),
+        agreement(run.task, *pair, limits, run.test.targets),
         *_parity(run, converted, evidence),
         *(converted.tail.verdicts if converted.tail else ()),
         *_weights(converted),

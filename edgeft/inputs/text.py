@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,13 @@ _KEYS = ("kind", "length", "inputs", "pad", "files")
 
 
 def configure(
-    data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
+    data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None], kind: str = "text"
 ) -> dict[str, Any]:
     """The `preprocess` table: the model's own, with `data.length` tokens where the recipe states it.
 
     Raises `RecipeError` for more tokens than the model has positions for, and for a model that reads no text.
     """
-    if defaults.get("kind") != "text":
+    if defaults.get("kind") != kind:
         raise RecipeError(
             "this model reads no text", where="model.source", remedy='source = "transformers", name = "bert"'
         )
@@ -106,23 +106,33 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     for a spec or a tokenizer that cannot be followed, `Missing` without `tokenizers`.
     """
     words = checked(raw, "text")
-    length, pad, names, path = _checked_spec(spec)
-    found = _loaded(path, _stamp(path), length).encode(words).ids
-    ids = np.full((1, length), pad, np.int32)
-    ids[0, : len(found)] = found
-    mask = (np.arange(length) < len(found)).astype(np.int32)[None]
+    return padded(encoded(words, spec).ids, spec)
+
+
+def encoded(words: str, spec: Mapping[str, Any], kind: str = "text") -> Any:
+    """The `tokenizers.Encoding` of a text, cut at `length` tokens, by a spec of `kind`; raises as `preprocess` does."""
+    length, _, _, path = _checked_spec(spec, kind)
+    return _loaded(path, _stamp(path), length).encode(words)
+
+
+def padded(token_ids: Sequence[int], spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """{ids: int32 (1, L), mask: int32 (1, L)} of the tokens of a text, filled up with `pad` and mask 0."""
+    length, names = int(spec["length"]), spec["inputs"]
+    ids = np.full((1, length), spec["pad"], np.int32)
+    ids[0, : len(token_ids)] = token_ids
+    mask = (np.arange(length) < len(token_ids)).astype(np.int32)[None]
 
     return {names[0]: ids, names[1]: mask}
 
 
-def _checked_spec(spec: Mapping[str, Any]) -> tuple[int, int, list[str], str]:
+def _checked_spec(spec: Mapping[str, Any], kind: str) -> tuple[int, int, list[str], str]:
     def fail(key: str, expected: str) -> BundleError:
         return BundleError(f"is {spec.get(key)!r}, expected {expected}", where=f"preprocess.{key}")
 
     length, pad, names, files = (spec.get(key) for key in ("length", "pad", "inputs", "files"))
 
-    if spec.get("kind") != "text":
-        raise fail("kind", "'text'")
+    if spec.get("kind") != kind:
+        raise fail("kind", repr(kind))
     if type(length) is not int or not 3 <= length <= 65_536:
         raise fail("length", "a number of tokens from 3")
     if type(pad) is not int or not 0 <= pad < 2**31:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ class Form:
 
     automatic: str
     complete: Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, ...]]]
-    reads_text: bool = False
+    #: the head may read the mean of the tokens (`model.args.pooling`)
+    pooled: bool = False
 
 
 def build(request: ModelRequest) -> Built:
@@ -65,7 +67,7 @@ def build(request: ModelRequest) -> Built:
     table = hf_folder.read_config(folder)
     _refuse_table(table, folder, request, known)
     args = dict(request.model.args)
-    pooling = args.pop("pooling", _pooling(table)) if form.reads_text else POOLING[0]
+    pooling = args.pop("pooling", _pooling(table)) if form.pooled else POOLING[0]
     if pooling not in POOLING:
         raise RecipeError(f"is {pooling!r}", where="model.args.pooling", remedy=f"known: {', '.join(POOLING)}")
 
@@ -210,9 +212,9 @@ def _labels_in_order(head: nn.Module, own_labels: Sequence[str], labels: Sequenc
 
 
 def _for_texts(
-    module: Any, folder: Path, config: Any, request: ModelRequest
+    module: Any, folder: Path, config: Any, request: ModelRequest, kind: str = "text"
 ) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
-    """Token ids and masks, int32 (N, L), from the folder's tokenizer.json."""
+    """Token ids and masks, int32 (N, L), from the folder's tokenizer.json, for inputs of `kind`."""
     tokenizer = folder / "tokenizer.json"
     if not tokenizer.is_file():
         raise ModelError(
@@ -231,7 +233,7 @@ def _for_texts(
     positions = _positions(module, config)
     module.open_axes = {1: (SHORTEST, positions)}
     spec = {
-        "kind": "text",
+        "kind": kind,
         "length": min(LENGTH, positions),
         "longest": positions,
         "inputs": ["input_ids", "attention_mask"],
@@ -265,7 +267,12 @@ def _for_pictures(
     return module, spec, notes
 
 
-_COMPLETE = {"text": _for_texts, "image": _for_pictures}
+#: `Task.auto_reads` -> what completes the model
+_COMPLETE: dict[str, Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, ...]]]] = {
+    "text": _for_texts,
+    "words": functools.partial(_for_texts, kind="words"),
+    "image": _for_pictures,
+}
 FORMS = {
     task.name: Form(task.auto_class, _COMPLETE[task.auto_reads], task.auto_reads == "text")
     for task in map(TASKS.get, TASKS.builtin)

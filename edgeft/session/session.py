@@ -141,6 +141,7 @@ def open_session(
     feeds = task.preprocess(dataset.split("train").raw(0), spec)
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
     built = _settled(built, example, learning, recipe_, learning.outputs(dataset), say)
+    dataset = data.located_data(dataset, task, spec)
     if dataset.unlabelled:
         dataset = unlabelled.answered(dataset, task, learning, built.module, spec, recipe_)
     return Session(

@@ -115,7 +115,8 @@ class Task:
     packages: tuple[str, ...] = ()
     #: what the Hugging Face hub calls the task (`pipeline_tag` of a model card); "" where it has no name for it
     hub_tag: str = ""
-    #: the Auto class of the package transformers whose models the task takes ("" = none); what they read: text, image
+    #: the Auto class of the package transformers whose models the task takes ("" = none); what they read: text (one
+    #: answer), words (an answer a token), image
     auto_class: str = ""
     auto_reads: str = ""
     #: the task of a recipe that names none; true of one task of edgeft
@@ -159,6 +160,11 @@ class Task:
     count_labels: Callable[[Any, Sequence[str]], LabelCounts] | None = None
     #: (raw, decoded) -> {name: uint8 pixels} that a user may want as files
     pictures: Callable[[Any, Mapping[str, Any]], dict[str, np.ndarray]] | None = None
+    #: (raw, target, spec) -> the target with the places of its answers in the outputs, where preprocessing decides them
+    #: (the token that a word begins with); None = targets are complete
+    locate: Callable[[Any, Any, Spec], Any] | None = None
+    #: (outputs, targets) -> bool (N, ...): which elements of `alike` answer something; None = all do
+    answered: Callable[[Outputs, Any], np.ndarray] | None = None
     #: (spec, raw samples) -> the spec completed by what preprocessing takes from the training samples
     measure: Callable[[Spec, Iterable[Any]], dict[str, Any]] | None = None
     #: (data, dataset, say) -> {name: bytes} of files that are learned from the training data (a tokenizer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..config.recipe import Gates
@@ -12,20 +14,26 @@ from . import sample_size
 from .accuracy import Outputs
 
 
-def agreement(task: Task, float_outputs: Outputs, quantized_outputs: Outputs, gates: Gates) -> Verdict:
+def agreement(
+    task: Task, float_outputs: Outputs, quantized_outputs: Outputs, gates: Gates, targets: Any = None
+) -> Verdict:
     """The share with its 95 % interval against `gates.min_agreement`, by `gates.decide`.
 
     The interval is exact (Clopper-Pearson) where a sample is one decision; where it is many (pixels, boxes), samples
     are bootstrapped, since neighbouring decisions are no independent evidence. Boxes whose score is close to the one
-    from which they are shown do not count. Without a limit (0) it passes on any sample; without samples it fails.
+    from which they are shown do not count, nor do outputs that answer nothing (`Task.answered` of `targets`).
+    Without a limit (0) it passes on any sample; without samples it fails.
     """
     n, limit = len(next(iter(float_outputs.values()), ())), gates.min_agreement
     if n == 0:
         return Verdict("agreement", FAIL, "no samples; nothing was measured", metric="agreement", limit=limit)
 
     decisions = compared(task, float_outputs, quantized_outputs)
-    totals = np.bincount(decisions.sample[decisions.counted], minlength=n)
-    equal = np.bincount(decisions.sample[decisions.counted & decisions.equal], minlength=n)
+    counted = decisions.counted
+    if task.answered is not None and targets is not None:
+        counted = counted & task.answered(float_outputs, targets).ravel()
+    totals = np.bincount(decisions.sample[counted], minlength=n)
+    equal = np.bincount(decisions.sample[counted & decisions.equal], minlength=n)
     count = int(totals.sum())
     if count == 0:
         why = f"none of the {task.decision_unit} of {n} samples is clear enough to count"

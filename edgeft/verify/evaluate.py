@@ -49,6 +49,7 @@ def evaluate(
     if most is not None and most < len(split):
         notes.append(f"{most} of {len(split)} samples")
         split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:most]))
+    split = datasets.located(split, bundle.task, bundle.preprocess)
     personal = personalized(bundle, state, threads=threads)
     labels = personal.labels if personal else bundle.labels
     if bundle.task.refuse_unseen is not None:

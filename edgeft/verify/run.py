@@ -212,7 +212,7 @@ def _on_data(
     verdict = beside_return(accuracy(opened.task, *pair, judged.targets, judged.labels, gates), gates)
     verdicts = [
         beside_leak(verdict, _leak(opened), allowed=_leak_allowed(opened)) if judged.same_data else verdict,
-        agreement(opened.task, *pair, gates),
+        agreement(opened.task, *pair, gates, judged.targets),
     ]
     after = judged.quantized_outputs if judged.exported_outputs is None else judged.exported_outputs
     figures = recorded_figures(opened.manifest, earlier)

@@ -13,6 +13,8 @@ import torch
 from edgeft import data, models, tasks
 from edgeft.config import recipe
 from edgeft.core.errors import DataError
+from edgeft.learning import texts
+from edgeft.tasks.text_classify import decoding
 from edgeft.tasks.text_classify import learning as text_classify
 
 pytest.importorskip("tokenizers", reason="texts need tokenizers")
@@ -73,7 +75,7 @@ def test_a_batch_holds_texts_of_similar_length_and_is_as_long_as_the_longest(ope
         spread.append(float(lengths.float().std()))
         seen += len(ids)
     assert seen == len(split) // 8 * 8
-    whole = text_classify.lengths(split, built.spec)
+    whole = texts.lengths(decoding.preprocess, split, built.spec)
     assert np.mean(spread) < 0.5 * whole.std()
 
 
@@ -97,7 +99,7 @@ def test_what_is_predicted_does_not_depend_on_the_order_or_the_padding(opened) -
     one_by_one = []
     with torch.no_grad():
         for i in range(len(split)):
-            feeds = text_classify.text_classify.preprocess(split.raw(i), built.spec)
+            feeds = decoding.preprocess(split.raw(i), built.spec)
             one_by_one.append(built.module(*(torch.from_numpy(v) for v in feeds.values())).numpy()[0])
     assert np.allclose(found, np.stack(one_by_one), atol=1e-5)
     assert text_classify.predict(built.module, split.subset([]), built.spec, 8).shape == (0, 0)
