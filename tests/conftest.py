@@ -30,7 +30,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 #: folders of tests in which every warning is an error
 STRICT_ROOMS = frozenset(
-    {"bundle", "config", "core", "data", "graph", "inputs", "measure", "metrics", "report", "tasks"}
+    {
+        "bundle",
+        "cli",
+        "config",
+        "core",
+        "data",
+        "devices",
+        "graph",
+        "inputs",
+        "learning",
+        "measure",
+        "metrics",
+        "report",
+        "tasks",
+        "tune",
+    }
 )
 
 

@@ -216,21 +216,31 @@ class Ssh:
         sender = subprocess.Popen(
             self.ssh(script), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        assert sender.stdin is not None and sender.stderr is not None
-
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            with tarfile.open(fileobj=sender.stdin, mode="w|", dereference=True) as archive:
-                for name, file in names.items():
-                    archive.add(file, name, recursive=False)
-            sender.stdin.close()
-
-        errors = sender.stderr.read().decode(errors="replace")
-        with contextlib.suppress(OSError):
-            sender.stdin.close()
-        if sender.wait():
+        with sender:
+            try:
+                errors = _sent(sender, names)
+            except BaseException:
+                sender.kill()  # the board keeps nothing of a transfer that was cut short
+                raise
+        if sender.returncode:
             raise self.complaint(errors)
 
         return remote_path
+
+
+def _sent(sender: subprocess.Popen[bytes], names: Mapping[str, Path]) -> str:
+    """Write files as a tar archive to a process that unpacks it; what that one complains of."""
+    assert sender.stdin is not None and sender.stderr is not None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with tarfile.open(fileobj=sender.stdin, mode="w|", dereference=True) as archive:
+            for name, file in names.items():
+                archive.add(file, name, recursive=False)
+        sender.stdin.close()
+
+    errors = sender.stderr.read().decode(errors="replace")
+    with contextlib.suppress(OSError):
+        sender.stdin.close()
+    return errors
 
 
 def _walk(root: Path) -> Iterator[str]:

@@ -87,9 +87,8 @@ def serving(folder: Path, root: Path) -> Iterator[Server]:
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where sshd separates its privileges
-    process = subprocess.Popen(
-        [program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=(folder / "log").open("wb")
-    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
     server = Server(folder, port, root, process)
     server.configure()
     server.trust()
