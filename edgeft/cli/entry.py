@@ -33,6 +33,7 @@ FILES = {
         "sensitivity": "sensitivity",
         "verify": "verify",
         "bench": "bench",
+        "gate": "gate",
         "predict": "predict",
         "serve": "serve",
         "personalize": "personalize",
