@@ -1,6 +1,7 @@
 """Models: one file a source. A source builds a `Built`: the module, its classifier's name, its preprocessing.
 
     builtin.py   the networks that come with edgeft     torchvision.py, timm.py   theirs
+    features.py   the heads of tasks on backbones of theirs     torchvision_dense.py   torchvision's segmenters
     transformers.py   BERT-type encoders of a local folder   ultralytics.py   detectors of a .pt file
     onnx/   a finished .onnx file
     python_file.py   `file.py:function` of the user     weights.py   state dicts from files, read without running code

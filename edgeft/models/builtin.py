@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from ..core.errors import ModelError, RecipeError, nearest
-from . import weights
+from . import picture_size, weights
 from .built import Built, image_spec
 from .nets.autoencoder import Autoencoder
 from .nets.detector import YoloLite0, YoloLite1, YoloLite2, YoloMobileNetV2, YoloPlain
@@ -24,9 +23,6 @@ from .nets.resnet import ResNet8, ResNet18, ResNet20
 from .nets.seq2seq import Seq2Seq
 from .nets.unet import UNet
 from .request import ModelRequest, ModelSource
-
-#: a net whose size follows the data's pictures is not made for more
-MOST_PIXELS = 512 * 512
 
 
 @dataclass(frozen=True)
@@ -84,8 +80,8 @@ def build(request: ModelRequest) -> Built:
             raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
         if channels != net.channels:  # the figures of the other number of channels say nothing
             net = replace(net, mean=net.mean and net.mean[:1] * channels, std=net.std and net.std[:1] * channels)
-        usual = _size_of_data(net, request.facts)
-        size = _size(args.pop("size", usual), row=net.takes_size)
+        usual = picture_size.of_data(net.size, net.multiple, request.facts)
+        size = picture_size.stated(args.pop("size", usual), row=net.takes_size)
         if net.takes_size:
             args["size"] = size
     try:
@@ -107,23 +103,6 @@ def build(request: ModelRequest) -> Built:
             raise ModelError(error.message, where=error.where, remedy=f"these are weights of {recognized!r}") from error
     spec = image_spec(size, channels, net.mean, net.std) if len(size) == 2 else {}
     return Built(module, net.head, spec, n_classes, bool(model.weights), notes)
-
-
-def _size_of_data(net: Net, facts: Mapping[str, Any]) -> tuple[int, ...]:
-    """That of the data's pictures for a net that takes any: at most `MOST_PIXELS`, with the same proportions."""
-    if not net.multiple or "picture_size" not in facts:
-        return net.size
-    height, width = facts["picture_size"]
-    factor = min(1.0, (MOST_PIXELS / (height * width)) ** 0.5)
-    return tuple(max(1, round(side * factor / net.multiple)) * net.multiple for side in (height, width))
-
-
-def _size(value: Any, row: bool) -> tuple[int, ...]:
-    """Height and width; with `row` also one number, [columns], for a net that takes rows of numbers."""
-    sides = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
-    if len(sides) not in ((1, 2) if row else (2,)) or not all(type(side) is int and side > 0 for side in sides):
-        raise RecipeError(f"is {value!r}, expected pixels or [height, width]", where="model.args.size")
-    return sides
 
 
 def _recognize(state: dict[str, Any], asked: str, n_classes: int) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..config import recipe
 from ..core.errors import RecipeError, nearest, need
-from . import by_url, heads, hub, weights
+from . import by_url, features, heads, hub, weights
 from .built import Built, Origin, image_spec
 from .named import Kind, Located
 from .request import ModelRequest, ModelSource
@@ -19,7 +19,8 @@ DEFAULT = "DEFAULT"
 def build(request: ModelRequest) -> Built:
     """`timm.create_model(name, pretrained=False)` with the input size, mean and std of its published weights.
 
-    Raises `Missing` without the extra `vision`, `RecipeError` for an unknown name or arguments it does not take.
+    For a task with a head for backbones (`Task.pyramid_head`) that head on the network's features. Raises `Missing`
+    without the extra `vision`, `RecipeError` for an unknown name or arguments it does not take.
     """
     model, n_classes = request.model, request.outputs
     timm = need("timm", "vision")
@@ -31,6 +32,9 @@ def build(request: ModelRequest) -> Built:
     if request.weights.startswith(PREFIX):  # whose size, mean and std are those of their tag
         published = _published(timm, model.name, request.weights)
         name = f"{published.architecture}.{published.tag}"
+    if (on_features := features.head_of(request.task)) is not None:
+        return features.build(request, on_features, _backbone(timm, name, dict(model.args)))
+
     args = dict(model.args)
     if "channels" in args:  # as the builtin networks call it
         args["in_chans"] = args.pop("channels")
@@ -62,6 +66,35 @@ def build(request: ModelRequest) -> Built:
         notes = weights.load(module, weights.read(path), head, str(path))
 
     return Built(module, head, spec, n_classes, bool(model.weights), notes)
+
+
+def _backbone(timm: Any, name: str, given: dict[str, Any]) -> features.Backbone:
+    """The features of a model of timm (`features_only=True`), by the package's own choice of layers."""
+    channels = {"in_chans": given.get("channels", 3)}
+    used: dict[str, Any] = {}
+
+    def make(args: dict[str, Any], size: tuple[int, ...]) -> Any:
+        sized = {"img_size": tuple(size)}  # windows and positions are made for one size
+        try:
+            module = timm.create_model(name, pretrained=False, features_only=True, **channels, **sized, **args)
+        except TypeError:
+            module, sized = timm.create_model(name, pretrained=False, features_only=True, **channels, **args), {}
+        used.update({**args, **sized})
+        return module
+
+    def classifier() -> tuple[Any, str]:
+        whole = timm.create_model(name, pretrained=False, **channels, **used).eval()
+        named = whole.pretrained_cfg.get("classifier")
+        return whole, named if isinstance(named, str) else heads.find(whole)
+
+    config = timm.get_pretrained_cfg(name) if timm.is_model_pretrained(name.partition(".")[0]) else None
+    mean, std = (getattr(config, key, None) for key in ("mean", "std"))
+    return features.Backbone(
+        name,
+        make,
+        classifier,
+        {"mean": mean, "std": std, "resize": _filter(getattr(config, "interpolation", "bilinear"))},
+    )
 
 
 def _near(name: str, known: list[str]) -> str:

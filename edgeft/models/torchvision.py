@@ -1,4 +1,4 @@
-"""Classifiers of torchvision, always built without a download, and the weights that torchvision publishes for them."""
+"""Networks of torchvision, always built without a download, and the weights that torchvision publishes for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from ..config import recipe
 from ..core.errors import RecipeError, nearest, need
-from . import by_url, heads, weights
+from . import by_url, features, heads, torchvision_dense, weights
 from .built import Built, Origin, image_spec
 from .named import Kind, Located
 from .request import ModelRequest, ModelSource
@@ -25,6 +25,9 @@ def build(request: ModelRequest) -> Built:
     """
     model, n_classes = request.model, request.outputs
     models = need("torchvision.models", "vision")
+    if torchvision_dense.is_segmenter(models, request):
+        return torchvision_dense.segmenter(models, request)
+
     known = models.list_models(module=models)
     if model.name not in known:
         raise RecipeError(
@@ -35,22 +38,22 @@ def build(request: ModelRequest) -> Built:
     channels = args.pop("channels", 3)
     if channels not in (1, 3):
         raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
+    if (on_features := features.head_of(request.task)) is not None:
+        spec = _spec(_published(models, model.name, request.weights), channels)
+        look = {key: spec[key] for key in ("mean", "std", "resize")}
 
-    try:
-        module = models.get_model(model.name, weights=None, **args)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise RecipeError(
-            f"torchvision cannot build {model.name} with {model.args}: {error}", where="model.args"
-        ) from error
+        def whole(given: dict[str, Any]) -> nn.Module:
+            return _classifier(models, model.name, given, channels)
 
-    _drop_auxiliary(module)
+        backbone = torchvision_dense.backbone(models, model.name, channels, look, whole)
+        return features.build(request, on_features, backbone)
+
+    module = _classifier(models, model.name, args, channels)
     head = heads.find(module, args.get("num_classes", 1000))
     heads.replace(module, head, n_classes)
 
     if hasattr(module, "num_classes"):
         module.num_classes = n_classes
-    if channels != 3:
-        _see(module, channels)
     notes: tuple[str, ...] = ()
     if model.weights:
         path = weights.find(model.weights)
@@ -61,6 +64,19 @@ def build(request: ModelRequest) -> Built:
 
     spec = _spec(_published(models, model.name, request.weights), channels)
     return Built(module.eval(), head, spec, n_classes, bool(model.weights), notes)
+
+
+def _classifier(models: Any, name: str, args: dict[str, Any], channels: int) -> nn.Module:
+    """The network with torchvision's own classifier, made for `channels`. Raises `RecipeError` for wrong arguments."""
+    try:
+        module: nn.Module = models.get_model(name, weights=None, **args)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RecipeError(f"torchvision cannot build {name} with {args}: {error}", where="model.args") from error
+
+    _drop_auxiliary(module)
+    if channels != 3:
+        _see(module, channels)
+    return module
 
 
 def _drop_auxiliary(module: nn.Module) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -153,8 +154,16 @@ def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where:
     if bad:
         raise ModelError(f"the weights hold values that are not finite, first in {bad[0]!r}", where=where)
 
-    module.load_state_dict(dict(state), strict=False)
+    module.load_state_dict(_of_this_version(state, module), strict=False)
     return notes
+
+
+def _of_this_version(state: Mapping[str, torch.Tensor], module: nn.Module) -> Mapping[str, torch.Tensor]:
+    """The tensors with the versions of the module's layers: files of tensors alone have none, and some layers
+    (torchvision's MNASNet) refuse what has none. That names and shapes fit is checked already."""
+    versioned = OrderedDict(state)
+    versioned._metadata = getattr(module.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+    return versioned
 
 
 def _for_gray(

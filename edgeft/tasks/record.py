@@ -119,6 +119,9 @@ class Task:
     #: answer), words (an answer a token), image
     auto_class: str = ""
     auto_reads: str = ""
+    #: "module:name" of the `edgeft.models.nets.pyramid.PyramidHead` that makes the task's networks on backbones of
+    #: torchvision and timm; "" = their classifiers are the task's networks
+    pyramid_head: str = ""
     #: the task of a recipe that names none; true of one task of edgeft
     default: bool = False
 

@@ -177,6 +177,24 @@ def test_the_weights_of_a_quantized_model_are_refused(tmp_path: Path) -> None:
             load(save(tmp_path / "q.pth", state() | {"fc.weight": tensor}))
 
 
+class Versioned(torch.nn.Linear):
+    """As torchvision's MNASNet: what a state dict without versions may hold is not known."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, metadata: Any, *more: Any) -> None:
+        if metadata.get("version", None) not in (1, 2):
+            raise ValueError("version should be set to 1 or 2")
+        super()._load_from_state_dict(state_dict, prefix, metadata, *more)
+
+
+def test_layers_with_versions_take_tensors_alone(tmp_path: Path) -> None:
+    source, target = (torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), Versioned(2, 3)) for _ in range(2))
+    path = save(tmp_path / "w.safetensors", source.state_dict())
+    assert weights.load(target, weights.read(path), "1", str(path)) == ()
+    assert torch.equal(target[1].weight, source[1].weight)
+
+
 def test_another_or_absent_head_stays_fresh_with_a_note(tmp_path: Path) -> None:
     expected = state(10)
     built = load(save(tmp_path / "w.pth", expected))

@@ -10,6 +10,7 @@ backbone, new statistics would never be filled.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from torch import nn
 
 from .efficientnet_lite import EfficientNetLite0
 from .mobilenet import MobileNetV2
+from .pyramid import PyramidHead
 
 #: a new class head says this probability everywhere, so that the many empty cells do not drown the first steps
 PRIOR = 0.01
@@ -191,3 +193,11 @@ class YoloPlain(Detector):
 
     def __init__(self, n_classes: int, channels: int = 3, width: int = 32, depth: int = 1, base: int = 16) -> None:
         super().__init__(PlainFeatures(channels, base), n_classes, width, depth)
+
+
+def on_pyramid(backbone_of: Callable[..., nn.Module], n_classes: int, width: int = 64, depth: int = 1) -> Detector:
+    """The detector on the features at strides 8, 16 and 32 of any backbone."""
+    return Detector(backbone_of((8, 16, 32)), n_classes, width, depth)
+
+
+ON_PYRAMID = PyramidHead(on_pyramid, (320, 320))

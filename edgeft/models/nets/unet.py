@@ -7,11 +7,14 @@ convolution in int8. Thin structures need the fine grids that `lraspp` does with
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from .lite_encoder import LiteEncoder
+from .pyramid import PyramidHead
 
 #: channels of the decoder by stride, times `head_width`
 WIDTHS = {16: 96, 8: 64, 4: 48, 2: 32, 1: 16}
@@ -79,3 +82,41 @@ def _unit(inputs: int, outputs: int) -> nn.Sequential:
     """A convolution of 3x3 and a ReLU6, without a norm: what is learned from few pictures has no statistics worth
     keeping."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU6())
+
+
+class OnPyramid(nn.Module):
+    """The U-Net on any backbone: images (N, channels, H, W) -> logits (N, n_classes, H / stride, W / stride)."""
+
+    def __init__(self, backbone: nn.Module, n_classes: int, head_width: float, dropout: float) -> None:
+        super().__init__()
+        self.backbone = backbone
+        *skips, deepest = backbone.channels
+        strides = backbone.strides[-2::-1]
+        wide = [max(8, int(WIDTHS[stride] * head_width)) for stride in strides]
+        self.head = Decoder(n_classes, deepest, skips[::-1], wide, 0, dropout)
+        for layer in self.head.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_in")
+                nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.head.classifier.weight, 0, 0.01)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        *finer, deepest = self.backbone(x)
+        return self.head(deepest, finer[::-1], x)
+
+
+def on_pyramid(
+    backbone_of: Callable[..., nn.Module],
+    n_classes: int,
+    stride: int = 4,
+    head_width: float = 1.0,
+    dropout: float = 0.1,
+) -> OnPyramid:
+    """The U-Net on the features at strides `stride` (2, 4 or 8) to 32 of any backbone."""
+    if stride not in (2, 4, 8) or head_width <= 0:
+        raise ValueError(f"stride is {stride!r} and head_width {head_width!r}: expected 2, 4 or 8, and above 0")
+    strides = tuple(s for s in (2, 4, 8, 16, 32) if s >= stride)
+    return OnPyramid(backbone_of(strides), n_classes, head_width, dropout)
+
+
+ON_PYRAMID = PyramidHead(on_pyramid, (288, 384), follows_data=True)

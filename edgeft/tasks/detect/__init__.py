@@ -35,6 +35,7 @@ TASK = Task(
     packages=("pycocotools",),
     hub_tag="object-detection",
     learning_module="edgeft.tasks.detect.learning",
+    pyramid_head="edgeft.models.nets.detector:ON_PYRAMID",
     template="edgeft.tasks.detect:template.toml",
     run_part="edgeft.tasks.detect:run_part.py",
 )

@@ -34,6 +34,7 @@ TASK = Task(
     auto_class="AutoModelForSemanticSegmentation",
     auto_reads="image",
     learning_module="edgeft.tasks.segment.learning",
+    pyramid_head="edgeft.models.nets.unet:ON_PYRAMID",
     template="edgeft.tasks.segment:template.toml",
     run_part="edgeft.tasks.segment:run_part.py",
 )
