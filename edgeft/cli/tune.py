@@ -29,6 +29,11 @@ from .frame import command as _command
     "--dry-run", is_flag=True, help="Read data and model, print what would be done, write nothing but --page."
 )
 @click.option("--page", type=PATH, help="With --dry-run: write samples with labels as a page.")
+@click.option(
+    "--until-gates-pass",
+    is_flag=True,
+    help="As --set quantize.method=auto: calibrate, else train, else return layers to float, until the limits hold.",
+)
 @click.option("--overwrite", is_flag=True, help="Write into an --out that is not empty.")
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
 @click.option("--allow-download", is_flag=True, help="Download the weights that the recipe's model names.")
@@ -40,6 +45,7 @@ def command(
     resume: Path | None,
     dry_run: bool,
     page: Path | None,
+    until_gates_pass: bool,
     overwrite: bool,
     allow_code: bool,
     allow_download: bool,
@@ -62,6 +68,7 @@ def command(
         )
     if page is not None and not dry_run:
         raise UsageError("--page goes with --dry-run", remedy="edgeft data check RECIPE writes it, too")
+    overrides = (*overrides, "quantize.method=auto") if until_gates_pass else overrides
     loaded = api.read_recipe(recipe, overrides) if resume is None else api.read_run_recipe(resume, overrides)
     folder = resume or out or places.new_run(loaded.name)
     if not dry_run:

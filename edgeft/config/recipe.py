@@ -99,7 +99,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Quantize:
-    method: str = "qat"  # qat | ptq | none
+    method: str = "qat"  # qat | ptq | auto (ptq, else qat, else layers in float, until the gates hold) | none
     format: str = ""  # number format of weights and activations; "" = that of each target's profile
     calibration: str = "mse"
     epochs: int = 3
@@ -179,7 +179,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.class_weights": ("none", "balanced", "root"),
     "train.augment": ("none", "light", "strong"),
     "update.policy": ("full", "head", "last", "bias", "norm", "lora", "sparse", "auto"),
-    "quantize.method": ("qat", "ptq", "none"),
+    "quantize.method": ("qat", "ptq", "auto", "none"),
     "quantize.embeddings": EMBEDDINGS,
     "gates.decide": ("point", "bound"),
     "personalize.loss": ("", "cross-entropy", "mse", "prototype", "ranking"),

@@ -80,6 +80,7 @@ def pack(
         errors, history = list(converted.reference.layer_errors), list(run.history)
         samples = sample_rows(run.task, run.spec, evidence, converted.reference.samples.positions, run.dataset)
         report["details"] = {"layer_error": errors, "history": history, "worst": in_words(samples)}
+        report["details"] |= {"auto": converted.scheme.auto} if converted.scheme.auto else {}
         text = page(run, converted, report, samples)
 
     files.write_json(folder / "report.json", clean(report))
@@ -178,6 +179,7 @@ def _provenance(run: QuantizedRun, converted: ConvertedTarget, version: str) -> 
     return {
         "edgeft": __version__,
         "method": converted.scheme.method,
+        **({"keep_float": list(converted.scheme.keep_float)} if converted.scheme.auto else {}),
         "recipe": dataclasses.asdict(run.recipe),
         **({"weights": _weights(run.recipe.model)} if run.recipe.model.sha256 else {}),
         "data": run.summary.get("data"),

@@ -17,12 +17,14 @@ from torch import nn
 from .. import data
 from ..config import recipe, target
 from ..config.recipe import Recipe
+from ..config.scheme import Scheme
 from ..config.target import Target
 from ..core import strict_json
-from ..core.errors import RunError, UsageError
+from ..core.errors import DataError, RunError, UsageError
 from ..learning import Learning
 from ..quantize.lower import IntegerWeight
 from ..quantize.parts import CapturedParts, QuantizedParts, insert_parts
+from ..session import mixed_precision
 from ..session.calibration_data import calibrated
 from ..session.session import LEARNED, Session, open_session
 from ..training_step.trainable_tail import TrainableTail, trainable_tail
@@ -37,17 +39,24 @@ OVERRIDABLE = ("gates", "export", "quantize", "personalize")
 class QuantizedScheme:
     """The graphs of one scheme, ready to be lowered; `method` is how they came to be ("qat", "ptq").
 
-    `tail` is the part that may be trained on a device, None where the recipe asks for none.
+    `tail` is the part that may be trained on a device, None where the recipe asks for none. `auto` is the record of a
+    search for layers in float (`mixed_precision.Mixed`), None where the recipe asks for none.
     """
 
     graphs: QuantizedParts
     method: str
     weights: tuple[IntegerWeight, ...]
     tail: TrainableTail | None = None
+    auto: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
         return self.graphs.scheme.name
+
+    @property
+    def keep_float(self) -> tuple[str, ...]:
+        """The layers that a search returned to float."""
+        return tuple((self.auto or {}).get("keep_float") or ())
 
 
 @dataclass(frozen=True)
@@ -123,9 +132,9 @@ def open_run(
     schemes: dict[str, QuantizedScheme] = {}
     for profile in profiles:
         if profile.scheme.name not in schemes:
-            graphs = _graphs_of(session, captured, profile, profiles, folder, ptq, say)
+            graphs, auto = _graphs_of(session, captured, profile, profiles, folder, ptq, say, summary)
             method = "ptq" if ptq else _method_of(profile.scheme.name, summary, session.recipe)
-            schemes[profile.scheme.name] = _quantized(session, graphs, method, say)
+            schemes[profile.scheme.name] = _quantized(session, graphs, method, say, auto)
 
     return _opened(session, captured, profiles, schemes, summary, _history(folder))
 
@@ -153,8 +162,8 @@ def open_model(
     for profile in profiles:
         scheme = profile.scheme
         if scheme.name not in schemes:
-            say(f"{scheme.name}: calibrating")
-            schemes[scheme.name] = _quantized(session, calibrated(session, captured, scheme, say), "ptq", say)
+            graphs, auto = _calibrated(session, captured, scheme, say)
+            schemes[scheme.name] = _quantized(session, graphs, "ptq", say, auto)
     summary = {"data": data.fingerprint(session.dataset), "labels": list(session.dataset.labels)}
     return _opened(session, captured, profiles, schemes, summary, ())
 
@@ -187,11 +196,13 @@ def _method_of(scheme: str, summary: Mapping[str, Any], asked: recipe.Recipe) ->
     return str(summary.get("schemes", {}).get(scheme, {}).get("method") or asked.quantize.method)
 
 
-def _quantized(session: Session, graphs: QuantizedParts, method: str, say: Say) -> QuantizedScheme:
+def _quantized(
+    session: Session, graphs: QuantizedParts, method: str, say: Say, auto: dict[str, Any] | None
+) -> QuantizedScheme:
     """The graphs of a scheme with their weights as they are stored, and the trainable tail that the recipe asks for."""
     table = session.recipe.personalize
     tail = None if table is None else trainable_tail(session, graphs, table, say)
-    return QuantizedScheme(graphs, method, tuple(graphs.integer_weights()), tail)
+    return QuantizedScheme(graphs, method, tuple(graphs.integer_weights()), tail, auto)
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -231,22 +242,47 @@ def _graphs_of(
     folder: Path,
     ptq: bool,
     say: Say,
-) -> QuantizedParts:
-    """The run's graphs for the target's scheme; calibrated anew with `ptq`. The float model is in every run."""
+    summary: Mapping[str, Any],
+) -> tuple[QuantizedParts, dict[str, Any] | None]:
+    """The run's graphs for the target's scheme, and the record of a search for layers in float, None without one.
+
+    They are calibrated anew with `ptq`. The float model is in every run.
+    """
     scheme = profile.scheme
     path = folder / _state_file(scheme.name)
     if not scheme.quantized:
-        return insert_parts(captured, scheme, session.recipe.quantize.keep_float)
+        return insert_parts(captured, scheme, session.recipe.quantize.keep_float), None
     if ptq:
-        say(f"{scheme.name}: calibrating")
-        return calibrated(session, captured, scheme, say)
+        return _calibrated(session, captured, scheme, say)
     if not path.is_file():
         raise _lacks_scheme(session.recipe, profile, profiles, folder)
 
-    graphs = insert_parts(captured, scheme, session.recipe.quantize.keep_float)
+    of_scheme = summary.get("schemes", {}).get(scheme.name, {})
+    graphs = insert_parts(captured, scheme, of_scheme.get("keep_float", session.recipe.quantize.keep_float))
     graphs.set_mode("quantize")
     _load_state(graphs.module, path)
-    return graphs
+    return graphs, of_scheme.get("auto")
+
+
+def _calibrated(
+    session: Session, captured: CapturedParts, scheme: Scheme, say: Say
+) -> tuple[QuantizedParts, dict[str, Any] | None]:
+    """The graphs calibrated, with `quantize.method = "auto"` as many layers in float as the gates need, and the record
+    of that search."""
+    say(f"{scheme.name}: calibrating")
+    graphs = calibrated(session, captured, scheme, say)
+    if session.recipe.quantize.method != "auto":
+        return graphs, None
+
+    try:
+        judge = mixed_precision.judge_of(session, captured)
+    except DataError as error:
+        say(f"{scheme.name}, auto: {error.message}; the calibrated model stays as it is")
+        mixed = mixed_precision.undecided(graphs, session.recipe.quantize.keep_float, error)
+    else:
+        mixed = mixed_precision.search(session, captured, graphs, judge, say)
+
+    return mixed.graph, mixed.record
 
 
 def _lacks_scheme(asked: Recipe, profile: Target, profiles: Sequence[Target], folder: Path) -> UsageError:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from . import float_model, origin, slower, words
+from . import float_model, mixed_precision, origin, slower, words
 
 _PAINT = {
     PASS: "32",
@@ -166,7 +166,8 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
         for label, value in words.quantized_rows(words.table(scheme)):
             lost = f"drop {metric.format_drop(metric.drop(before, value))}" if before is not None else ""
             rows.append((f"{words.line(name)}, {label}", metric.format(value), lost))
-        notes += [f"{words.line(name)}: {why}"] if (why := words.why_ptq(words.table(scheme))) else []
+        said = (words.why_ptq(words.table(scheme)), mixed_precision.sentence(words.table(scheme)))
+        notes += [f"{words.line(name)}: {sentence}" for sentence in said if sentence]
 
     chance, name = words.finite(summary.get("chance")), words.line(summary.get("chance_is") or metric.chance)
     about = f"{metric.name} of {words.plain(summary.get('n'))} samples"

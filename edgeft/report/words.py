@@ -85,9 +85,13 @@ def origin(row: Mapping[str, Any]) -> str:
 
 
 def quantized_rows(row: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """What a scheme of summary.json measured, (label, metric): as calibrated, and as trained where that was taken."""
+    """What a scheme of summary.json measured, (label, metric): as calibrated, and as trained where that was taken, or
+    with layers in float."""
     rows = [("calibrated (PTQ)", finite(row.get("ptq")))]
-    rows += [("trained (QAT)", finite(row.get("quantized")))] if origin(row) == "qat" else []
+    if count := len(table(row.get("auto")).get("keep_float") or ()):
+        rows += [(f"{count} layer{'s' * (count > 1)} in float", finite(row.get("quantized")))]
+    else:
+        rows += [("trained (QAT)", finite(row.get("quantized")))] if origin(row) == "qat" else []
     return [(label, value) for label, value in rows if value is not None]
 
 

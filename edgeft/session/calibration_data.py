@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,15 +55,21 @@ def check_graph(session: Session, try_conversion: TryConversion | None) -> dict[
     return errors
 
 
-def calibrated(session: Session, captured: CapturedParts, scheme: Scheme, say: Say = silent) -> QuantizedParts:
+def calibrated(
+    session: Session,
+    captured: CapturedParts,
+    scheme: Scheme,
+    say: Say = silent,
+    keep_float: Sequence[str] | None = None,
+) -> QuantizedParts:
     """The captured graphs on a scheme's grid, calibrated on training samples that are not in the test split, their
-    channels equalized where that helps.
+    channels equalized where that helps. `keep_float` None is the recipe's.
 
     Several processes share the batches out and exchange what they saw, so that all of them have the same ranges.
     """
     preset = calibration.load(session.recipe.quantize.calibration)
     part = calibration_samples(session)
-    graph = insert_parts(captured, scheme, session.recipe.quantize.keep_float)
+    graph = insert_parts(captured, scheme, session.recipe.quantize.keep_float if keep_float is None else keep_float)
     world, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
 
     def every_batch() -> Iterator[tuple[torch.Tensor, ...]]:

@@ -133,7 +133,7 @@ class _Planning:
         numels = {name: p.numel() for name, p in module.named_parameters()}
         trace = cost.record(module, lambda m: self.loss_of(m, self.batch))
         traces: list[Any] = [(trace, lambda plan: updates.trainable(module, head, "sparse", plan))]
-        if self.s.recipe.quantize.method == "qat" and self.s.recipe.quantize.epochs:
+        if self.s.recipe.quantize.method in ("qat", "auto") and self.s.recipe.quantize.epochs:
             traces += self._quantized(module)
         pairs = [pair for pair in planner.units(module, trace, head) if pair[0]]
         return planner.Costs(traces, numels, head, self.slots), pairs

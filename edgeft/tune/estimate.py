@@ -51,8 +51,9 @@ def phases(session: Session, module: nn.Module, loss: Callable[[Any, Any], torch
         detail = f"{at_most}{_count(train.epochs, 'epoch')} of {_count(steps, 'step')} of {step:.2g} s"
         parts.append(Phase("float training", train.epochs * steps * step, detail))
     quantized_rounds = 0
-    if quantize.method == "qat" and quantize.epochs:
-        detail = f"{_count(quantize.epochs, 'epoch')}, {_count(schemes, 'scheme')}"
+    if quantize.method in ("qat", "auto") and quantize.epochs:
+        at_most = "at most " if quantize.method == "auto" else ""
+        detail = f"{at_most}{_count(quantize.epochs, 'epoch')}, {_count(schemes, 'scheme')}"
         detail += f", a step about {QAT_STEP:g} times as long"
         parts.append(Phase("QAT", schemes * quantize.epochs * steps * step * QAT_STEP, detail))
         quantized_rounds = schemes * (quantize.epochs + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -17,20 +16,19 @@ from torch import nn
 from .. import data
 from ..config import recipe
 from ..config.recipe import Recipe
-from ..config.scheme import Scheme
 from ..core import files, strict_json
 from ..core.errors import DataError
 from ..core.progress import phase
-from ..quantize.parts import CapturedParts, QuantizedParts
+from ..quantize.parts import CapturedParts
 from ..session import environment
-from ..session.calibration_data import TryConversion, as_tuple, calibrated, calibration_samples, check_graph
+from ..session.calibration_data import TryConversion, as_tuple, calibration_samples, check_graph
 from ..session.session import LEARNED, Say, Session, open_session, silent
 from . import auto, estimate, learning, lora, plan_text, sparse, updates
-from .fit import Fitted, Stage, agreed, fit, outcome
+from .fit import Fitted, Stage, agreed, fit
 from .frugal import Frugal
-from .groups import qat_groups
 from .memory import moving_bytes
 from .plan import dry, rates, weighted_loss
+from .scheme_stage import scheme_stage
 from .start import PLAN, accelerator_of, check_same_training, remove_earlier
 
 #: samples of one evaluation batch: what a cache holds is faster than what memory holds
@@ -72,7 +70,7 @@ def tune(
     if dry_run:
         return dry(session, page, try_conversion)
     _try_first(session, try_conversion if accelerator.is_main_process else None, say)
-    run = _Run(session, out, accelerator, say)  # refuses what cannot learn
+    run = Run(session, out, accelerator, say)  # refuses what cannot learn
     if resume:
         check_same_training(recipe_, session.recipe, out)
     _begin(run, resume)
@@ -82,7 +80,7 @@ def tune(
         if not resume and accelerator.num_processes == 1:
             run.say_expected_time()
         run.float_stage()
-        results = {name: run.scheme_stage(scheme) for name, scheme in session.schemes.items()}
+        results = {name: scheme_stage(run, scheme) for name, scheme in session.schemes.items()}
         summary = run.summary(results, time.monotonic() - started)
         if accelerator.is_main_process:
             files.write_json(out / "summary.json", summary)
@@ -93,7 +91,7 @@ def tune(
     return summary
 
 
-def _begin(run: _Run, resume: bool) -> None:
+def _begin(run: Run, resume: bool) -> None:
     """Make the run directory: without the files of an earlier run, with the recipe and what was learned of the data."""
     accelerator, session, out = run.accelerator, run.s, run.out
     if accelerator.is_main_process and not resume:
@@ -118,7 +116,7 @@ def _try_first(session: Session, try_conversion: TryConversion | None, say: Say)
             say(f"warning: {name} cannot convert this model, and gets no bundle: {error}")
 
 
-class _Run:
+class Run:
     """One run directory being filled. Holds what the stages hand to each other, nothing else."""
 
     def __init__(self, session: Session, out: Path, accelerator: Accelerator, say: Say) -> None:
@@ -283,83 +281,6 @@ class _Run:
         self.save(self.module, "float.safetensors")
         with phase("capturing the graph"):
             self.captured = self.s.capture(self.module.cpu())
-
-    def scheme_stage(self, scheme: Scheme) -> dict[str, Any]:
-        """Calibrate, then quantization-aware training, of one scheme; both are measured on the test split."""
-        assert self.captured is not None
-        q = self.s.recipe.quantize
-        if q.method == "none":
-            return {}
-        with phase(f"{scheme.name}: calibrating"):
-            graph = calibrated(self.s, self.captured, scheme, self.say)
-        graph.module.to(self.accelerator.device)
-        result: dict[str, Any] = {"ptq": self.metric(graph.module, "test"), "quantized": None, "best_epoch": 0}
-        result |= {"method": "ptq", "format": scheme.format}
-        if q.method == "qat" and q.epochs and scheme.trainable:
-            self.say(f"{scheme.name}: {len(graph.weights())} integer layers are calibrated; training")
-            fitted = self.qat(graph)
-            result |= {"best_epoch": fitted.best_epoch, **outcome(fitted, self.s.task.metric)}
-            if result["method"] == "ptq":
-                self.say(f"{scheme.name}: {result['why']}")
-            result["updated_parameters"] = sum(p.numel() for p in graph.module.parameters() if p.requires_grad)
-            result["quantized"] = self.metric(graph.module, "test")
-        else:
-            result["quantized"] = result["ptq"]
-        result["integer_weights"] = len(graph.weights())
-        result["float_ops"] = graph.float_ops()
-        self.save(graph.module, f"quantized.{scheme.name}.safetensors")
-        return result
-
-    def qat(self, graph: QuantizedParts) -> Fitted:
-        t, q = self.s.recipe.train, self.s.recipe.quantize
-        self.apply_policy(graph)
-        device = self.accelerator.device
-        teacher = graph.captured.module.to(device)
-        for parameter in teacher.parameters():
-            parameter.requires_grad_(False)
-
-        def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
-            inputs, targets = batch
-            student = model(*as_tuple(inputs))
-            if not q.distill:
-                return self.loss(student, targets)
-            with torch.no_grad():
-                taught = teacher(*as_tuple(inputs))
-            return self.s.learning.distill(student, taught, targets)
-
-        stage = Stage(
-            graph.scheme.name,
-            q.epochs,
-            qat_groups(
-                graph.module, q.lr, learning.decay_in_graph(graph, self.module, self.s.built.head, t.layer_decay)
-            ),
-            t.schedule,
-            t.optimizer,
-            0,
-            t.seed,
-            self.s.task.metric,
-            norm_stats="",
-            key=repr(dataclasses.astuple(q)),
-        )
-        fitted = self.fit(graph.module, stage, loss_of)
-        teacher.cpu()
-        graph.module.cpu()
-        return fitted
-
-    def apply_policy(self, graph: QuantizedParts) -> None:
-        """The update policy on every graph; one that holds nothing of what it chose stays as it is."""
-        head, policy = self.s.built.head, self.s.policy
-        chosen = updates.trainable(self.module, head, policy, self.learns.plan)
-        for part, part_graph in graph.graphs.items():
-            if graph.single:
-                updates.apply_to_graph(part_graph, self.module, head, policy, self.adapted, self.learns.plan)
-            elif any(name.startswith(f"{part}.") for name in chosen):
-                submodule = self.module.get_submodule(part)
-                adapted = [name.removeprefix(f"{part}.") for name in self.adapted if name.startswith(f"{part}.")]
-                part_plan = self.learns.plan and self.learns.plan.under(part)
-                updates.apply_to_graph(part_graph, submodule, head.removeprefix(f"{part}."), policy, adapted, part_plan)
-            else:
-                updates.apply(part_graph.module, ())
 
     def summary(self, results: dict[str, dict[str, Any]], seconds: float) -> dict[str, Any]:
         test = self.s.dataset.split("test")
