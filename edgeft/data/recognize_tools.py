@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Any
 
 from ..core import strict_json
+from . import recognize
 from .glimpse import Glimpse, ending
 from .record import Recognized
 
@@ -52,6 +54,29 @@ def label_studio(view: Glimpse) -> Recognized | None:
         full = '"result"' in head and any(f'"{key}"' in head for key in ("annotations", "completions"))
         if listed and (full or '"rectanglelabels"' in head):
             return Recognized(f"{file} is an export of Label Studio", 3)
+    return None
+
+
+def coco_masks(view: Glimpse) -> Recognized | None:
+    """A COCO file whose objects have outlines: boxes of the same file are the likelier wish."""
+    boxes = recognize.coco(view)
+    if boxes is None:
+        return None
+    files = [view.files[0]] if not view.folder else view.named(r"(.*/)?[^/]+\.json")
+    drawn = re.compile(r'"segmentation"\s*:\s*(\[\s*\[|\{)')
+    outlined = any(drawn.search(view.head(file)) for file in files[:_OPENED])
+    return Recognized(f"{boxes.why} with outlines", 2) if outlined else None
+
+
+def yolo_masks(view: Glimpse) -> Recognized | None:
+    """Text files whose lines are outlines: boxes around them are the likelier wish."""
+    boxes = recognize.yolo(view)
+    if boxes is None or not view.folder:
+        return None
+    for file in [file for file in view.files if ending(file) == ".txt" and "labels" in file.parts][:_OPENED]:
+        widths = {len(line.split()) for line in view.head(file).split("\n")[:10] if line.strip()}
+        if widths and min(widths) >= 7 and all(width % 2 for width in widths):
+            return Recognized(f"{file} has outlines in YOLO's form", 2)
     return None
 
 

@@ -6,7 +6,8 @@ when it is looked at: a split's targets are an object array of them, so that mem
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,33 @@ class Meaning:
         return Meaning(tuple(new[i] for i in self.ids), tuple((*c[:3], new[c[3]]) for c in self.colours))
 
 
+class StoredMask(ABC):
+    """A mask that is made when it is looked at: `np.asarray(it)` is uint8 (H, W) of class numbers.
+
+    It raises `DataError` naming the file `path`. Two whose `repr` is equal are the same mask.
+    """
+
+    path: str
+
+    @abstractmethod
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        """The class numbers."""
+
+    @abstractmethod
+    def renumbered(self, numbers: np.ndarray) -> StoredMask:
+        """The same with class number i called `numbers[i]`; void stays void."""
+
+
 @dataclass(frozen=True)
-class MaskFile:
-    """A mask on disk. `np.asarray(it)` reads it: uint8 (H, W) of class numbers; raises `DataError` naming the file."""
+class MaskFile(StoredMask):
+    """A mask on disk."""
 
     path: str
     meaning: Meaning
     orientation: int = 1  # EXIF's number: how the picture's stored pixels, which the mask belongs to, are turned
+
+    def renumbered(self, numbers: np.ndarray) -> MaskFile:
+        return replace(self, meaning=self.meaning.renumbered(numbers))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         return upright(read(self.path, self.meaning), self.orientation).astype(dtype or np.uint8, copy=False)

@@ -8,6 +8,7 @@ the picture. Class names may also stand in classes.txt or obj.names.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,19 +36,8 @@ def open(spec: recipe.Data) -> Dataset:
     A picture without a text file, or with an empty one, has no objects. One with a line that is wrong is left out; more
     than 5 % of them in a split stop the run, and so do more than 5 % of pictures that cannot be decoded.
     """
-    path = Path(spec.path)
-    is_yaml = path.suffix.lower() in data_yaml.SUFFIXES and path.is_file()
-    if not spec.path or not (path.is_dir() or is_yaml):
-        problem = "no data folder is given" if not spec.path else "no such folder, nor a data.yaml"
-        raise DataError(
-            problem, where=spec.path or "data.path", remedy="set data.path to a folder with images/ and labels/"
-        )
-    root = path.parent if is_yaml else path
-    described = data_yaml.read(path) if is_yaml else data_yaml.find(root)
-    names = described.names if described is not None and described.names else _names(root)
-    notes: list[str] = []
-    places = _places(root, described, notes)
-    kinds, unread = _Lines(len(names), described.key_points if described is not None else 0), Unread()
+    root, names, places, notes, key_points = located(spec)
+    kinds, unread = _Lines(len(names), key_points), Unread()
     boxes_of = {part: _read(root, places[part], spec, kinds, unread) for part in NAMES if part in places}
     notes += [*unread.notes(), *kinds.notes()]
     if not names:
@@ -56,6 +46,25 @@ def open(spec: recipe.Data) -> Dataset:
     yolo_dataset = dataset(str(root), names, boxes_of, spec)
     yolo_dataset.notes[:0] = notes
     return yolo_dataset
+
+
+def located(spec: recipe.Data) -> tuple[Path, tuple[str, ...], dict[str, list[Path]], list[str], int]:
+    """(folder of the data, class names or (), {split: folders and lists of pictures}, notes, values of key points a
+    line); raises `DataError` for a path that is neither a folder nor a data.yaml."""
+    path = Path(spec.path)
+    is_yaml = path.suffix.lower() in data_yaml.SUFFIXES and path.is_file()
+    if not spec.path or not (path.is_dir() or is_yaml):
+        problem = "no data folder is given" if not spec.path else "no such folder, nor a data.yaml"
+        raise DataError(
+            problem, where=spec.path or "data.path", remedy="set data.path to a folder with images/ and labels/"
+        )
+
+    root = path.parent if is_yaml else path
+    described = data_yaml.read(path) if is_yaml else data_yaml.find(root)
+    names = described.names if described is not None and described.names else _names(root)
+    notes: list[str] = []
+    places = _places(root, described, notes)
+    return root, names, places, notes, described.key_points if described is not None else 0
 
 
 def _places(root: Path, described: data_yaml.Description | None, notes: list[str]) -> dict[str, list[Path]]:
@@ -99,7 +108,7 @@ def _lists(path: Path) -> bool:
     return Path(first.strip()).suffix.lower() in SUFFIXES
 
 
-def _pictures(root: Path, places: list[Path], unread: Unread) -> list[Path]:
+def picture_files(root: Path, places: list[Path], unread: Unread) -> list[Path]:
     """The picture files of a split, none twice."""
     once: dict[Path, None] = {}
     for place in places:
@@ -134,10 +143,10 @@ class _Lines:
 
 def _read(root: Path, places: list[Path], spec: recipe.Data, kinds: _Lines, unread: Unread) -> Found:
     annotations = Found()
-    for path in _pictures(root, places, unread):
+    for path in picture_files(root, places, unread):
         try:
             size = header_of(path, spec).size
-            label = _label(root, path)
+            label = label_file(root, path)
             rows = _rows(label, size, kinds) if label.is_file() else []
         except Wrong as error:
             annotations.bad.append(error)
@@ -148,7 +157,7 @@ def _read(root: Path, places: list[Path], spec: recipe.Data, kinds: _Lines, unre
     return annotations
 
 
-def _label(root: Path, path: Path) -> Path:
+def label_file(root: Path, path: Path) -> Path:
     """The text of a picture: the last folder called images becomes labels, else it stands beside the picture."""
     base = root if path.is_relative_to(root) else Path(path.anchor)
     parts = list(path.relative_to(base).parts) if path.is_relative_to(base) else list(path.parts)
@@ -162,12 +171,15 @@ def _label(root: Path, path: Path) -> Path:
     return labels.joinpath(*parts[at + 1 :]).with_suffix(".txt")
 
 
-def _rows(path: Path, size: tuple[int, int], kinds: _Lines) -> list[tuple[int, list[float], bool]]:
+def rows_of(path: Path, classes: int) -> Iterator[tuple[str, int, list[float]]]:
+    """(place, class number, further values) of each line of a label file; raises `Wrong` for what cannot be read.
+
+    `classes` is how many are named, 0 where none are.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise Wrong(str(path), f"cannot be read as text ({error})") from error
-    rows = []
     for number, line in enumerate(lines, 1):
         words, where = line.split(), f"{path}:{number}"
         if not words:
@@ -176,14 +188,20 @@ def _rows(path: Path, size: tuple[int, int], kinds: _Lines) -> list[tuple[int, l
             kind, values = float(words[0]), [float(word) for word in words[1:]]
         except ValueError as error:
             raise Wrong(where, f"{error}") from error
-        if not kind.is_integer() or not 0 <= kind < (kinds.classes or _MOST_CLASSES):
-            known = f"0 to {kinds.classes - 1} are named" if kinds.classes else "expected a whole number from 0 on"
+        if not kind.is_integer() or not 0 <= kind < (classes or _MOST_CLASSES):
+            known = f"0 to {classes - 1} are named" if classes else "expected a whole number from 0 on"
             raise Wrong(where, f"the class {words[0]} is out of range: {known}")
+        yield where, int(kind), values
+
+
+def _rows(path: Path, size: tuple[int, int], kinds: _Lines) -> list[tuple[int, list[float], bool]]:
+    rows = []
+    for where, kind, values in rows_of(path, kinds.classes):
         corners = _corners(values, kinds, where)
         if max(map(abs, corners)) > 3:
             raise Wrong(where, f"{max(corners):g} is not a share of the picture's side: are these pixels?")
         scaled = [value * side for value, side in zip(corners, (size[1], size[0]) * 2)]
-        rows.append((int(kind), box(scaled, size, where), False))
+        rows.append((kind, box(scaled, size, where), False))
     return rows
 
 

@@ -3,12 +3,11 @@
 Outputs are logits (N, C, h, w) on a grid coarser than the picture. They are enlarged to the mask (bilinear, half-pixel
 centres, as torch's `interpolate` with align_corners=False) and the highest wins; counts of all pixels of a split make
 one confusion matrix. Targets are an object array (N,) whose elements are masks uint8 (H, W), or become ones by
-`np.asarray` (`mask.MaskFile`); `mask.VOID` pixels do not count.
+`np.asarray` (`mask.StoredMask`); `mask.VOID` pixels do not count.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -147,10 +146,8 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
     table[: len(numbers)] = numbers
     joined = np.empty(len(targets), object)
     for i, truth in enumerate(targets):
-        lazy = isinstance(truth, mask.MaskFile)
-        joined[i] = (
-            dataclasses.replace(truth, meaning=truth.meaning.renumbered(numbers)) if lazy else table[np.asarray(truth)]
-        )
+        stored = isinstance(truth, mask.StoredMask)
+        joined[i] = truth.renumbered(numbers) if stored else table[np.asarray(truth)]
     return joined
 
 
@@ -171,7 +168,7 @@ def _confusion(logits: np.ndarray, target: Any) -> np.ndarray:
     digest = hashlib.blake2b(f"{logits.shape} {logits.dtype}".encode())
     digest.update(np.ascontiguousarray(logits).tobytes())
     # a mask on disk is known by its name: it is not read again for outputs that were counted already
-    digest.update(repr(target).encode() if isinstance(target, mask.MaskFile) else np.asarray(target).tobytes())
+    digest.update(repr(target).encode() if isinstance(target, mask.StoredMask) else np.asarray(target).tobytes())
     key = digest.digest()
     if key not in _counted:
         _counted[key] = _count(logits, np.asarray(target))
