@@ -37,7 +37,7 @@ class Outline:
 
     def drawn(self, height: int, width: int) -> np.ndarray:
         """bool (height, width): the pixels inside."""
-        library = need("pycocotools.mask", "detect")
+        library = need("pycocotools.mask", "outlines")
         if self.polygons:
             encoded = library.merge(library.frPyObjects([list(p) for p in self.polygons], height, width))
         elif isinstance(self.counts, str):
