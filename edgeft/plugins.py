@@ -150,6 +150,7 @@ MODEL_SOURCES: Registry[Any] = Registry(
     "edgeft.models.request:ModelSource",
     {
         "builtin": "edgeft.models.builtin:SOURCE",
+        "keras": "edgeft.models.keras:SOURCE",
         "module": "edgeft.models.handed_over:SOURCE",
         "onnx": "edgeft.models.onnx:SOURCE",
         "python": "edgeft.models.python_file:SOURCE",

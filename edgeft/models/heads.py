@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -97,3 +98,15 @@ def replace(module: nn.Module, head: str, n_classes: int) -> None:
 
     parent, _, leaf = head.rpartition(".")
     setattr(module.get_submodule(parent), leaf, new)
+
+
+def fitted(module: nn.Module, sample: Sequence[torch.Tensor], n_classes: int) -> tuple[str, tuple[str, ...]]:
+    """The name of the layer that makes the output, "" without one, and notes; it gets `n_classes` outputs."""
+    head = of_output(module, *sample) if len(sample) == 1 else ""
+    if not head:
+        return "", ()
+    before = width(module, head)
+    replace(module, head, n_classes)
+    if before == n_classes:
+        return head, ()
+    return head, (f"the classifier {head} had {before} outputs: a new one has {n_classes}",)

@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -101,8 +102,19 @@ def _function(name: str) -> Callable[..., Any]:
     path = Path(file)
     if not colon or path.suffix != ".py" or not attribute.isidentifier():
         raise RecipeError(f"is {name!r}, expected 'file.py:function'", where="model.name")
+    code = run_file(path, "model.name")
+    function: Callable[..., Any] | None = getattr(code, attribute, None)
+    if not callable(function):
+        names = [n for n, value in vars(code).items() if callable(value) and not n.startswith("_")]
+        raise ModelError(f"has no function {attribute!r}", where=str(path), remedy=nearest(attribute, names))
+
+    return function
+
+
+def run_file(path: Path, key: str) -> ModuleType:
+    """The module of a Python file, which runs; `key` of the recipe names it. Raises `ModelError` for its faults."""
     if not path.is_file():
-        raise ModelError("no such file", where=str(path), remedy="check model.name")
+        raise ModelError("no such file", where=str(path), remedy=f"check {key}")
 
     module_name = f"edgeft_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
@@ -116,12 +128,7 @@ def _function(name: str) -> Callable[..., Any]:
         del sys.modules[module_name]
         raise ModelError(f"it raised {type(error).__name__}: {error}", where=str(path)) from error
 
-    function: Callable[..., Any] | None = getattr(code, attribute, None)
-    if not callable(function):
-        names = [n for n, value in vars(code).items() if callable(value) and not n.startswith("_")]
-        raise ModelError(f"has no function {attribute!r}", where=str(path), remedy=nearest(attribute, names))
-
-    return function
+    return code
 
 
 SOURCE = ModelSource(

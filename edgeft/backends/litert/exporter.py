@@ -16,6 +16,7 @@ from ...core import files
 from ...core.errors import ModelError, need
 from ...core.quiet import quiet
 from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed
+from . import channels_last
 from .narrow_floats import store_as_float16
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def _quantized(request: ExportRequest, example: tuple[torch.Tensor, ...]) -> byt
 def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...], config: Any) -> bytes:
     import litert_torch
     import torch
+
+    channels_last.know_pads()
 
     class Positional(torch.nn.Module):
         """A graph module's own signature does not survive the converter's retracing; plain arguments do."""

@@ -15,7 +15,7 @@ from torch import fx, nn
 
 def fuse(module: fx.GraphModule) -> None:
     """All patterns, in place; what the graph computes stays the same within rounding."""
-    for pattern in (_linear_bias, _gelu, _layer_norm, _silu, _hard_swish, _permutes):
+    for pattern in (_linear_bias, _gelu, _layer_norm, _silu, _hard_swish, _hard_sigmoid, _permutes):
         for node in list(module.graph.nodes):
             pattern(module, node)
         module.graph.eliminate_dead_code()
@@ -134,6 +134,17 @@ def _hard_swish(module: fx.GraphModule, node: fx.Node) -> None:
             if _divided(module, last) is node:
                 _replace(module, last, F.hardswish, x)
                 return
+
+
+def _hard_sigmoid(module: fx.GraphModule, node: fx.Node) -> None:
+    """relu6(x + 3) / 6."""
+    if not _calls(node, operator.truediv, operator.mul):
+        return
+    inner = _divided(module, node)
+    if _calls(inner, F.relu6) and _calls(inner.args[0], operator.add):
+        x = next((a for a, b in _sides(inner.args[0]) if isinstance(a, fx.Node) and _is(module, b, 3)), None)
+        if x is not None:
+            _replace(module, node, F.hardsigmoid, x)
 
 
 def _divided(module: fx.GraphModule, node: Any) -> Any:

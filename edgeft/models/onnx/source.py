@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import fx
 
 from ...config import recipe
 from ...core.errors import ModelError, RecipeError, nearest
@@ -72,7 +72,7 @@ def build(request: ModelRequest) -> Built:
             "an .onnx file does not say how its pictures are scaled: pixels / 255, less data.mean, divided by data.std "
             "(0 and 1 where they are left out)"
         )
-    head, replaced = _with_head(module, _sample(imported, spec), n_classes)
+    head, replaced = heads.fitted(module, _sample(imported, spec), n_classes)
     return Built(module.eval(), head, spec, n_classes, False, tuple(dict.fromkeys([*notes, *replaced])))
 
 
@@ -150,18 +150,6 @@ def _sample(imported: importer.Imported, spec: Mapping[str, Any]) -> tuple[torch
     if spec:
         return (torch.zeros(2, spec["channels"], *spec["size"]),)
     return tuple(importer.example(item, 2) for item in imported.inputs)
-
-
-def _with_head(module: nn.Module, sample: tuple[torch.Tensor, ...], n_classes: int) -> tuple[str, tuple[str, ...]]:
-    """The name of the layer that makes the output, "" without one; it gets `n_classes` outputs."""
-    head = heads.of_output(module, *sample) if len(sample) == 1 else ""
-    if not head:
-        return "", ()
-    before = heads.width(module, head)
-    heads.replace(module, head, n_classes)
-    if before == n_classes:
-        return head, ()
-    return head, (f"the classifier {head} had {before} outputs: a new one has {n_classes}",)
 
 
 SOURCE = ModelSource("onnx", "A finished .onnx file, of any tool that exports one.", build, own_weights=True)

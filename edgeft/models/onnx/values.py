@@ -8,6 +8,7 @@ which shows where the batch axis is.
 
 from __future__ import annotations
 
+import keyword
 import math
 import operator
 import re
@@ -66,6 +67,7 @@ class Trace:
     def __init__(self, batched: bool) -> None:
         self.graph, self.root, self.batched = fx.Graph(), nn.Module(), batched
         self._attributes: dict[int, tuple[torch.Tensor, str]] = {}
+        self._layers: dict[int, str] = {}
 
     # -- inputs and constants ------------------------------------------------------------------------------------------
     def placeholder(self, name: str, example: torch.Tensor) -> Value:
@@ -114,9 +116,14 @@ class Trace:
         return self._traced(node, tensors, pairs, values)
 
     def module(self, wish: str, module: nn.Module, *inputs: Value) -> Any:
-        """`module` on values, as a layer of the model with the name `wish` (dots make submodules)."""
+        """`module` on values, as a layer of the model with the name `wish` (dots make submodules).
+
+        A module that is called again is the same layer.
+        """
         module.eval()
-        name = self._add(wish, module)
+        if id(module) not in self._layers:
+            self._layers[id(module)] = self._add(wish, module)
+        name = self._layers[id(module)]
         with torch.no_grad():
             tensors = module(*_map(inputs, _tensor))
             pairs = self._pair(module, inputs, {})
@@ -246,5 +253,5 @@ def _leaves(item: Any) -> list[Any]:
 def _identifier(name: str, digits: bool = False) -> str:
     """`name` as torch takes it for an attribute."""
     text = re.sub(r"\W+", "_", name).strip("_")
-    text = f"{text}_" if text in ("graph", "code") else text  # which a GraphModule has already
+    text = f"{text}_" if text in ("graph", "code") or keyword.iskeyword(text) else text  # a GraphModule has these
     return f"_{text}" if text[:1].isdigit() and not digits else text

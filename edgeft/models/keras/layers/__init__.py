@@ -1,0 +1,1 @@
+"""The functions that import Keras layers, a file a family."""
