@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -55,19 +55,22 @@ class Entry:
 class Finder:
     """Finds the picture that an annotation file names: in `places` first, then anywhere below `root` by its name.
 
-    A name must not lead out of the data. `elsewhere` counts those whose folders differ from the written ones.
+    A name must not lead out of the data. `elsewhere` counts those whose folders differ from the written ones. `walk`
+    lists all files of the kind `what`.
     """
 
     root: Path
     places: Sequence[Path]
     elsewhere: list[str] = field(default_factory=list)
+    walk: Callable[[Path], Iterable[Path]] = pictures.walk
+    what: str = "picture"
     _by_name: dict[str, list[Path]] | None = None
 
     def find(self, name: str, where: str, stem: str = "") -> Path:
         """The file of `name`, else the one called `stem` up to its ending; raises `Wrong` where none or several fit."""
         inner = _plain(name)
         if ".." in inner.parts or not inner.name:
-            raise Wrong(where, f"the picture {name!r} does not exist")
+            raise Wrong(where, f"the {self.what} {name!r} does not exist")
         if not inner.is_absolute():
             for folder in self.places:
                 if (folder / inner).is_file():
@@ -79,17 +82,17 @@ class Finder:
             tail = [path for path in fitting if path.as_posix().endswith(inner.as_posix())]
             fitting = tail or fitting
             if len(fitting) > 1:
-                raise Wrong(where, f"the picture {name!r} may be {fitting[0]} or {fitting[1]}")
+                raise Wrong(where, f"the {self.what} {name!r} may be {fitting[0]} or {fitting[1]}")
             if fitting:
                 if not tail and candidate == inner.name and len(inner.parts) > 1:
                     self.elsewhere.append(f"{name} is {fitting[0]}")
                 return fitting[0]
-        raise Wrong(where, f"the picture {name!r} does not exist")
+        raise Wrong(where, f"the {self.what} {name!r} does not exist")
 
     def _indexed(self) -> dict[str, list[Path]]:
         if self._by_name is None:
             self._by_name = {}
-            for path in pictures.walk(self.root):
+            for path in self.walk(self.root):
                 for key in (path.name, path.stem + ".*"):
                     self._by_name.setdefault(key, []).append(path)
         return self._by_name
@@ -98,8 +101,8 @@ class Finder:
         if not self.elsewhere:
             return []
         return [
-            f"{len(self.elsewhere)} pictures do not lie where the annotations say and were found by their names, for "
-            f"example {self.elsewhere[0]}"
+            f"{len(self.elsewhere)} {self.what}s do not lie where the annotations say and were found by their names, "
+            f"for example {self.elsewhere[0]}"
         ]
 
 

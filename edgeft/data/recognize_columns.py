@@ -9,15 +9,15 @@ from pathlib import PurePosixPath
 
 from ..inputs.columns import is_missing, number
 from .glimpse import Glimpse, ending
-from .recognize import PICTURES, tables_of
+from .recognize import PICTURES, SOUNDS, tables_of
 from .record import Recognized
 
 #: names of columns, in lower case
 _TARGETS = (
     "label",
     "class",
-    "target",
     "category",
+    "target",
     "species",
     "outcome",
     "diagnosis",
@@ -160,32 +160,42 @@ def _target(columns: _Columns, inputs: Sequence[int]) -> tuple[int, str]:
 
 def image_table(view: Glimpse) -> Recognized | None:
     """A table that names pictures, and the class of each."""
-    pictures = {file.name.lower() for file in view.files if ending(file) in PICTURES}
-    stems = {name.rpartition(".")[0] for name in pictures}
+    return _files(view, PICTURES, "pictures")
+
+
+def sound_table(view: Glimpse) -> Recognized | None:
+    """A table that names sounds, and the class of each."""
+    return _files(view, SOUNDS, "sounds")
+
+
+def _files(view: Glimpse, suffixes: frozenset[str], what: str) -> Recognized | None:
+    present = {file.name.lower() for file in view.files if ending(file) in suffixes}
+    stems = {name.rpartition(".")[0] for name in present}
     for file in _all_tables(view):
         columns = _columns(view, file)
         if columns is None:
             continue
-        for at, name in enumerate(columns.names):
+        for at in range(len(columns.names)):
             fields = [text.strip().lower().replace("\\", "/").rpartition("/")[2] for text in columns.values[at]]
-            named = sum(text.endswith(tuple(PICTURES)) for text in fields)
-            present = sum(text in pictures or text in stems for text in fields)
-            if max(named, present) * 2 > len(fields) and (present or not view.folder):
-                return _pictures(file, columns, at, name)
+            named = sum(text.endswith(tuple(suffixes)) for text in fields)
+            there = sum(text in present or text in stems for text in fields)
+            if max(named, there) * 2 > len(fields) and (there or not view.folder):
+                return _classes_of_files(file, columns, at, what)
     return None
 
 
-def _pictures(file: PurePosixPath, columns: _Columns, at: int, name: str) -> Recognized | None:
+def _classes_of_files(file: PurePosixPath, columns: _Columns, at: int, what: str) -> Recognized | None:
+    name = columns.names[at]
     others = [i for i in range(len(columns.names)) if i != at]
     lowered = [text.lower() for text in columns.names]
     labels = [lowered.index(text) for text in _TARGETS if text in lowered and lowered.index(text) != at]
     if not labels and all(set(columns.values[i]) <= {"0", "1", "0.0", "1.0"} for i in others):
-        return Recognized(f"{file} names pictures in {name!r} and has a column of 0 and 1 for each class", 2)
+        return Recognized(f"{file} names {what} in {name!r} and has a column of 0 and 1 for each class", 2)
     labels = labels or sorted((i for i in others if _few(columns, i)), key=columns.distinct)
     if not labels:
         return None
     label = columns.names[labels[0]]
-    return Recognized(f"{file} names pictures in {name!r}", 2, {} if label == "label" else {"label": label})
+    return Recognized(f"{file} names {what} in {name!r}", 2, {} if label == "label" else {"label": label})
 
 
 def _all_tables(view: Glimpse) -> list[PurePosixPath]:

@@ -120,7 +120,7 @@ def open(spec: recipe.Data) -> Dataset:
         splits, more = complete(splits, spec.split, spec.split_seed, str(root), labels)
     notes += [line for line in more if line not in notes]
     scanned = Scanned(splits, notes, labels, str(root), "sounds", spec.split)
-    return Dataset(str(root), labels, scanned, notes, _facts(splits))
+    return Dataset(str(root), labels, scanned, notes, facts(splits))
 
 
 def _pattern(spec: recipe.Data) -> re.Pattern[str] | None:
@@ -250,8 +250,11 @@ def _listed(groups: np.ndarray) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def _facts(splits: dict[str, Split]) -> dict[str, Any]:
-    """From the headers of some files; those that cannot be read are reported when the split is used."""
+def facts(splits: dict[str, Split]) -> dict[str, Any]:
+    """`kind` "sound", `rate` and `seconds` from the headers of some files.
+
+    Those that cannot be read are reported when the split is used.
+    """
     split = splits.get("train") or next(iter(splits.values()))
     rates, seconds = [], []
     for i in np.unique(np.linspace(0, len(split) - 1, min(len(split), PROBED)).astype(int)):
