@@ -26,6 +26,7 @@ from .frame import command as _command
     help="Board whose scheme is measured.  [default: the recipe's first]",
 )
 @click.option("--samples", type=click.IntRange(1, 1_000_000), help="Validation samples to measure on.  [default: 32]")
+@click.option("--page", type=PATH, help="Write the ranking as an HTML page with a picture.")
 @click.option("--ptq", is_flag=True, help="Calibrate anew, in place of the run's own quantized model.")
 @click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a key of the recipe.")
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
@@ -35,6 +36,7 @@ def command(
     run: Path | None,
     target: str | None,
     samples: int | None,
+    page: Path | None,
     ptq: bool,
     overrides: tuple[str, ...],
     allow_code: bool,
@@ -48,8 +50,11 @@ def command(
     Without RUN the latest finished run below runs/ is taken.
     """
     from .. import api
-    from ..report import sensitivity
+    from ..config import places
+    from ..core import files
+    from ..report import mixed_precision, sensitivity
 
+    file = None if page is None else places.claim_file(page, overwrite=False)
     result = api.sensitivity(
         run,
         target,
@@ -60,4 +65,7 @@ def command(
         allow_download=allow_download,
         say=console.say,
     )
+    if file is not None:
+        files.write_text(file, mixed_precision.sensitivity_page(result))
+        result["page"] = str(file)
     return Outcome(result, sensitivity.text(result), details=sensitivity.text(result, most=0))

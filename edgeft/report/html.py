@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.metric import Metric
-from . import compiled, figures, origin, page, planned, searched, sections, shown_samples, words
+from . import compiled, figures, mixed_precision, origin, page, planned, searched, sections, shown_samples, words
+from . import schemes as schemes_of
 from .page import el
 
 #: extras that report.json may hold itself.
@@ -82,6 +83,7 @@ def bundle_part(
       a card a group ("flipped", "worst", or those that the bundle carries); `worst`: the first two in words, for a page
       without their pictures;
     - `layer_error` [{"name", "sqnr_db", ...}]: further keys become columns;
+    - `auto`: the record of a search for layers in float, as summary.json has it;
     - `history`: the rows of metrics.jsonl; `rows` {"float", "ptq", "quantized"}: the metric of each;
     - `int8` {"share", "float_ops": {op: count}}: `runtime.IntegerShare` of the artifact.
 
@@ -107,6 +109,7 @@ def bundle_part(
         *figures.boxes(extras, head["format"]),
         *shown_samples.boxes(extras.get("samples"), head["format"]),
         shown_samples.listed(extras.get("worst"), head["format"]),
+        mixed_precision.card(extras.get("auto"), head["metric_record"], head["format"]),
         sections.layers(extras),
         sections.integer(head, extras, runtime),
         compiled.card(report, head["metric_record"]),
@@ -155,7 +158,8 @@ def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = 
     )
 
     rows = {key: summary.get(key) for key in ("float", "ptq", "quantized")}
-    chart = sections.accuracy_chart(rows, metric, summary, number_format, ptq_only=words.origin(first) == "ptq")
+    how: dict[str, Any] = {"ptq_only": schemes_of.origin(first) == "ptq", "in_float": len(schemes_of.returned(first))}
+    chart = sections.accuracy_chart(rows, metric, summary, number_format, **how)
     by_scheme = _schemes(schemes, metric)
     versions = words.table(summary.get("versions"))
     boxes = [
@@ -167,6 +171,10 @@ def run_part(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = 
         tiles,
         page.card("Accuracy", el("div", chart, by_scheme, cls="two")),
         planned.card(summary.get("plan"), metric),
+        *(
+            mixed_precision.card(row.get("auto"), metric, words.number_format(row), scheme)
+            for scheme, row in schemes.items()
+        ),
         sections.training(history, metric.name),
         page.card("Recipe", el("pre", el("code", recipe_text))) if recipe_text else None,
         page.card("Versions", page.facts(versions)) if versions else None,
@@ -182,12 +190,14 @@ def _schemes(schemes: Mapping[str, Mapping[str, Any]], metric: Metric) -> ET.Ele
     if not schemes:
         return None
 
-    labels = list(dict.fromkeys(label for row in schemes.values() for label, _ in words.quantized_rows(row)))
+    labels = list(dict.fromkeys(label for row in schemes.values() for label, _ in schemes_of.quantized_rows(row)))
     cells = [
-        [name, *(metric.format(dict(words.quantized_rows(row)).get(label)) for label in labels)]
+        [name, *(metric.format(dict(schemes_of.quantized_rows(row)).get(label)) for label in labels)]
         for name, row in schemes.items()
     ]
-    notes = [el("p", f"{name}: {why}", cls="muted") for name, row in schemes.items() if (why := words.why_ptq(row))]
+    notes = [
+        el("p", f"{name}: {why}", cls="muted") for name, row in schemes.items() if (why := schemes_of.why_ptq(row))
+    ]
     table = page.table(["scheme", *labels], cells, numeric=range(1, len(labels) + 1))
 
     return el("div", el("h3", "by scheme"), table, *notes)

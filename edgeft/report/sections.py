@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.metric import Metric
 from ..core.verdict import ADVISORY, UNVERIFIED
-from . import float_model, page, plots, slower, words
+from . import float_model, page, plots, schemes, slower, words
 from .page import el
 from .words import table as _table
 
@@ -120,12 +120,19 @@ def gates(report: Mapping[str, Any], number_format: str) -> ET.Element:
 
 
 def accuracy_chart(
-    rows: Mapping[str, Any], metric: Metric, run: Mapping[str, Any], number_format: str, *, ptq_only: bool
+    rows: Mapping[str, Any],
+    metric: Metric,
+    run: Mapping[str, Any],
+    number_format: str,
+    *,
+    ptq_only: bool,
+    in_float: int = 0,
 ) -> ET.Element:
-    """`run` is the run's summary, which has the chance level."""
+    """`run` is the run's summary, which has the chance level; `in_float` layers were returned to float."""
     calibrated, trained = f"{number_format}, calibrated (PTQ)", f"{number_format}, trained (QAT)"
+    trained = f"{number_format}, {schemes.in_float(in_float)}" if in_float else trained
     names = {"float": "float", "ptq": calibrated, "quantized": trained}
-    if ptq_only:
+    if ptq_only and not in_float:
         names = {"float": "float", "quantized": calibrated}
 
     chart_rows = [(text, words.finite(rows.get(key)), metric.format(rows.get(key)), key) for key, text in names.items()]
@@ -157,8 +164,9 @@ def accuracy_and_size(
         **{k: v for k, v in _table(extras.get("rows")).items() if words.finite(v) is not None},
     }
 
-    ptq_only = _table(manifest.get("provenance")).get("method") == "ptq"
-    accuracy = accuracy_chart(rows, head["metric_record"], run, head["format"], ptq_only=ptq_only)
+    origin = _table(manifest.get("provenance"))
+    how: dict[str, Any] = {"ptq_only": origin.get("method") == "ptq", "in_float": len(_list(origin.get("keep_float")))}
+    accuracy = accuracy_chart(rows, head["metric_record"], run, head["format"], **how)
     sizes = [
         ("float", head["float_bytes"], words.size(head["float_bytes"]), "float"),
         (head["format"], head["quantized_bytes"], words.size(head["quantized_bytes"]), "quantized"),

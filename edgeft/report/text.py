@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from . import float_model, mixed_precision, origin, slower, words
+from . import float_model, origin, slower, words
+from . import schemes as schemes_of
 
 _PAINT = {
     PASS: "32",
@@ -163,10 +164,10 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
 
     rows, notes = [("float", metric.format(before), "")], []
     for name, scheme in schemes.items():
-        for label, value in words.quantized_rows(words.table(scheme)):
+        for label, value in schemes_of.quantized_rows(words.table(scheme)):
             lost = f"drop {metric.format_drop(metric.drop(before, value))}" if before is not None else ""
             rows.append((f"{words.line(name)}, {label}", metric.format(value), lost))
-        said = (words.why_ptq(words.table(scheme)), mixed_precision.sentence(words.table(scheme)))
+        said = (schemes_of.why_ptq(words.table(scheme)), schemes_of.sentence(words.table(scheme)))
         notes += [f"{words.line(name)}: {sentence}" for sentence in said if sentence]
 
     chance, name = words.finite(summary.get("chance")), words.line(summary.get("chance_is") or metric.chance)

@@ -71,41 +71,6 @@ def metric_of(*documents: Mapping[str, Any] | None, name: Any = None) -> Metric:
     return tasks.metric_named(text) or Metric(text)
 
 
-def origin(row: Mapping[str, Any]) -> str:
-    """How the quantized weights of a scheme of summary.json came to be: "qat", "ptq", or "" where there are none.
-
-    Of edgeft 0.1.0, which did not write `method`, the epoch that was taken tells it: 0 is as calibrated.
-    """
-    if finite(row.get("quantized")) is None:
-        return ""
-    if row.get("method") in ("qat", "ptq"):
-        return str(row["method"])
-
-    return "ptq" if row.get("best_epoch") == 0 else "qat"
-
-
-def quantized_rows(row: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """What a scheme of summary.json measured, (label, metric): as calibrated, and as trained where that was taken, or
-    with layers in float."""
-    rows = [("calibrated (PTQ)", finite(row.get("ptq")))]
-    if count := len(table(row.get("auto")).get("keep_float") or ()):
-        rows += [(f"{count} layer{'s' * (count > 1)} in float", finite(row.get("quantized")))]
-    else:
-        rows += [("trained (QAT)", finite(row.get("quantized")))] if origin(row) == "qat" else []
-    return [(label, value) for label, value in rows if value is not None]
-
-
-def why_ptq(row: Mapping[str, Any]) -> str:
-    """Why the calibrated weights stand although QAT was run; "" where they do not, or it was not run."""
-    if origin(row) != "ptq" or "updated_parameters" not in row:
-        return ""
-
-    return line(
-        row.get("why")
-        or "QAT did not improve on PTQ, so the PTQ model is used: no epoch was better on the validation split"
-    )
-
-
 def title(gate: Mapping[str, Any]) -> str:
     """A gate's name and what it judged: "parity (recorded outputs)", "parity (encoder: recorded outputs)".
 

@@ -38,8 +38,11 @@ def test_the_layers_of_a_run_are_ranked(finished: Path, capfd: pytest.CaptureFix
     again = edgeft.sensitivity(finished, samples=2, ptq=True, overrides=[f'quantize.keep_float=["fc", "{names[0]}"]'])
     assert {row["name"] for row in again["layers"]} == set(names[1:])
 
-    assert command(["sensitivity", str(finished), "--samples", "2"]) == 0
+    page = finished.parent / "page.html"
+    assert command(["sensitivity", str(finished), "--samples", "2", "--page", str(page)]) == 0
+    assert "<svg" in page.read_text()
     out = capfd.readouterr().out
+    assert command(["sensitivity", str(finished), "--page", str(page)]) == 2, "what is there is not replaced"
     assert f"layer, alone in {shapes_run.HOST}" in out and 'keep_float=["' in out and "2 validation samples" in out
 
 

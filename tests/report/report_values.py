@@ -56,6 +56,37 @@ def report() -> dict[str, Any]:
     }
 
 
+def auto() -> dict[str, Any]:
+    """The record of a search for layers in float."""
+
+    def point(metric: float, share: float, *names: str) -> dict[str, Any]:
+        drop = 0.9714 - metric
+        return {"method": "ptq", "keep_float": list(names), "int8_macs": share, "metric": metric, "drop": drop,
+                "agreement": None, "holds": drop <= 0.01}  # fmt: skip
+
+    def layer(name: str, weights: float, activations: float | None) -> dict[str, Any]:
+        effects = {"weights": weights, "activations": activations}
+        parts = {k: v if v is None else {"sqnr_db": v, "metric": 0.97, "loss": 0.1} for k, v in effects.items()}
+        return {"name": name, "sqnr_db": weights - 1, "macs": 10**6, "parameters": 5000, **parts}
+
+    layers = [layer(f"backbone.stages.{i}.blocks.{i}.conv_{i}", 5.0 + i, 9.0 + i if i else None) for i in range(30)]
+    held = layers[0]["name"]
+    return {
+        "verdict": "pass",
+        "why": "a drop of at most 1.00 points: reached on validation, with 1 layer in float",
+        "split": "val",
+        "n": 210,
+        "metric": "accuracy",
+        "float": 0.9714,
+        "limit": 0.01,
+        "min_agreement": 0.0,
+        "min_int8_share": 0.5,
+        "keep_float": [held],
+        "path": [point(0.81, 1.0), point(0.9667, 0.93, held), point(0.85, 0.8, layers[1]["name"])],
+        "sensitivity": {"split": "val", "n": 32, "float": {"metric": 0.97, "loss": 0.1}, "layers": layers},
+    }
+
+
 def manifest() -> dict[str, Any]:
     return {
         "schema": "1.0",

@@ -126,7 +126,9 @@ def checked_data() -> str:
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
-    run = html.render_run(values.summary(), values.history(), 'task = "classify"\n' + "x" * 300)
+    summary = values.summary()
+    next(iter(summary["schemes"].values()))["auto"] = values.auto()
+    run = html.render_run(summary, values.history(), 'task = "classify"\n' + "x" * 300)
     return {"bundle": full_page(), "run": run, "data": checked_data()}
 
 
