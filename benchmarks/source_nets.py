@@ -84,6 +84,7 @@ NETS = {
     "modernbert": _texts("ModernBERT", global_attn_every_n_layers=2, local_attention=8),
     "bert-entities": Net("BERT", "token-classify", {**_TEXT, "vocab_size": 80, "num_hidden_layers": 1}, kind="bert"),
     "distilbert-entities": Net("DistilBERT", "token-classify", {**_DISTIL, "vocab_size": 80}, kind="distilbert"),
+    "bert-vectors": Net("BERT", "embed", {**_TEXT, "vocab_size": 50, "num_hidden_layers": 1}, kind="bert"),
     "vit": _pictures("ViT", _VIT),
     "deit": _pictures("DeiT", _VIT),
     "beit": _pictures("BEiT", _VIT),
@@ -134,8 +135,9 @@ def write(kind: str, folder: Path) -> Path:
     architecture = kinds[0] if isinstance(kinds, (list, tuple)) else kinds
     torch.manual_seed(0)
     architecture(config).save_pretrained(folder)
-    if net.task == "token-classify":
-        tiny_data.write_pieces(folder / "tokenizer.json")
+    tokenizers = {"token-classify": tiny_data.write_pieces, "embed": tiny_data.write_words}
+    if net.task in tokenizers:
+        tokenizers[net.task](folder / "tokenizer.json")
         return folder
     if net.task == "text-classify":
         words = folder / "words"
@@ -184,12 +186,17 @@ def _entities(folder: Path) -> dict[str, Any]:
     return {"format": "conll", "path": str(tiny_data.write_entities(folder / "entities")), "length": 20}
 
 
+def _search(folder: Path) -> dict[str, Any]:
+    return {"format": "text-pairs", "path": str(tiny_data.write_search(folder / "search")), "length": 12}
+
+
 #: task -> what writes its tiny data and returns the table [data]
 _DATA: dict[str, Callable[[Path], dict[str, Any]]] = {
     "classify": _colors,
     "segment": _masks,
     "text-classify": _reviews,
     "token-classify": _entities,
+    "embed": _search,
 }
 
 

@@ -211,6 +211,47 @@ def write_pieces(path: Path) -> Path:
     return path
 
 
+#: things as a query calls them, and as a passage does
+SYNONYMS = (
+    {"red": "crimson", "blue": "azure", "small": "tiny", "old": "ancient", "fast": "quick"},
+    {"boat": "ship", "car": "vehicle", "house": "home", "dog": "hound", "shop": "store", "road": "street"},
+    {"near": "by", "in": "inside", "behind": "after"},
+    {"town": "city", "forest": "wood", "sea": "ocean", "hill": "mount"},
+)
+
+
+def write_search(root: Path) -> Path:
+    """train.csv, val.csv and test.csv of queries "where is the red boat near town" with the passage that says the same
+    in other words, "a crimson ship lies by the city"; every combination of SYNONYMS is in one split."""
+    rng = random.Random(0)
+    combined = [(a, b, c, d) for a in SYNONYMS[0] for b in SYNONYMS[1] for c in SYNONYMS[2] for d in SYNONYMS[3]]
+    rng.shuffle(combined)
+    root.mkdir(parents=True)
+    for split, rows in {"train": combined[:240], "val": combined[240:290], "test": combined[290:]}.items():
+        lines = ["query,positive"]
+        for words in rows:
+            first = "where is the {} {} {} {}".format(*words)
+            second = "a {} {} lies {} the {}".format(*(table[word] for table, word in zip(SYNONYMS, words)))
+            lines.append(f"{first},{second}")
+        (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def write_words(path: Path) -> Path:
+    """tokenizer.json with a token a word of `write_search`."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "where", "is", "the", "a", "lies"]
+    words += [word for table in SYNONYMS for pair in table.items() for word in pair]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    pair = [("[CLS]", 2), ("[SEP]", 3)]
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=pair)
+    tokenizer.save(str(path))
+    return path
+
+
 def write_pairs(root: Path) -> Path:
     """Numbers in English words and in German ones, the first of them last."""
     rng = random.Random(0)

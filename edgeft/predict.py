@@ -17,6 +17,7 @@ from .core import files, limits
 from .core.errors import BundleError, DataError, UsageError
 from .devices.call import call
 from .devices.device import Here
+from .inputs.batches import in_batches
 from .personalize.run import Personal
 from .personalize.run import session as personalized
 from .report import png
@@ -71,7 +72,7 @@ class Predictor:
         if isinstance(loaded, DataError):
             return {"input": name, "error": loaded.as_dict()}, {}
         raw, feed = loaded
-        decoded = tasks.tell(self.task, self.session.run(feed), raw, self.spec, self.labels, top=top)
+        decoded = tasks.tell(self.task, in_batches(self.session, feed), raw, self.spec, self.labels, top=top)
         values = {key: value for key, value in decoded.items() if not isinstance(value, np.ndarray)}
         version = {} if self.version is None else {"version": self.version}
         return {"input": name, **values, **version}, decoded
@@ -133,6 +134,9 @@ def predict(
             for path, pixels in pictures.items():
                 files.write_bytes(path, png.encode(pixels))
             results[-1]["files"] = [str(path) for path in pictures]
+
+    if task.relate is not None:
+        task.relate([result for result in results if "error" not in result])
 
     return results
 

@@ -82,6 +82,12 @@ def tagged(path: Path) -> Path:
     return path
 
 
+def questions(path: Path) -> Path:
+    """Queries with a passage each."""
+    path.write_text("query,positive\n" + "".join(f"where is it {i},it is at {i}\n" for i in range(40)))
+    return path
+
+
 WRITERS = {
     "classify": lambda p: shapes_run.write_data(p / "d.npz"),
     "detect": lambda p: scenes.write_yolo(p / "d", COUNTS),
@@ -89,6 +95,7 @@ WRITERS = {
     "keyword": lambda p: sounds.write_folder(p / "d", COUNTS),
     "speech": lambda p: sounds.write_sentences(p / "d", COUNTS),
     "text-classify": lambda p: text_run.reviews(p / "r.csv"),
+    "embed": lambda p: questions(p / "d.csv"),
     "token-classify": lambda p: tagged(p / "d.conll"),
     "translate": lambda p: numbers_run.write_folder(p / "d"),
     "recommend": lambda p: interactions_data.write_ratings(p / "ratings.csv"),

@@ -241,13 +241,13 @@ def side_by_side(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def predictions(results: Sequence[Mapping[str, Any]]) -> str:
-    """One line an input: its name, then what the task decoded."""
+    """One line an input: its name, then what the task decoded; numbers beside a confidence are in the words."""
     rows = []
     for result in results:
         rest = [
             words.figure(value, "fraction") if key == "confidence" else words.line(value)
             for key, value in result.items()
-            if key != "input" and not isinstance(value, (list, Mapping))
+            if key not in ("input", "similarity", "score") and not isinstance(value, (list, Mapping))
         ]
         rows.append([words.line(result["input"]), *rest])
     return "\n".join(text.table([], rows))

@@ -273,6 +273,25 @@ def tokens(view: Glimpse) -> Recognized | None:
     return None
 
 
+#: how the columns of queries and of passages may be called
+PAIR_COLUMNS = {
+    "query": ("query", "anchor", "question", "sentence1"),
+    "passage": ("passage", "positive", "pos", "document", "answer", "sentence2"),
+}
+
+
+def text_pairs(view: Glimpse) -> Recognized | None:
+    """A table with a column of queries and one of passages."""
+    for file in tables_of(view):
+        objects = view.objects(file) if ending(file) in (".jsonl", ".ndjson") else []
+        names = list(objects[0]) if objects else [name.strip() for name in (view.rows(file) or [[]])[0]]
+        query, passage = (_first(usual, names) for usual in PAIR_COLUMNS.values())
+        labelled = any(name in names for name in ("label", "score", "gold_label"))
+        if query and passage and not labelled:
+            return Recognized(f"columns {query!r} and {passage!r}", 3)
+    return None
+
+
 def parquet(view: Glimpse) -> Recognized | None:
     """A Parquet file, whose columns its reader looks up."""
     files = [file for file in view.files if len(file.parts) == 1 and ending(file) == ".parquet"]

@@ -88,6 +88,15 @@ def outputs_of(
     return [joined(part) for part in parts]
 
 
+def in_batches(session: Runnable, feeds: Mapping[str, np.ndarray], size: int = BATCH) -> Arrays:
+    """The outputs of feeds with any number of rows, of which at most `size` are computed at once."""
+    count = len(next(iter(feeds.values()), ()))
+    if count <= size:
+        return session.run(feeds)
+    parts = [{name: value[i : i + size] for name, value in feeds.items()} for i in range(0, count, size)]
+    return joined([session.run(part) for part in parts])
+
+
 def row_by_row(session: Runnable, feeds: Mapping[str, np.ndarray]) -> Arrays:
     """The outputs of each row run alone, as a board runs it: kernels of larger batches sum in another order."""
     count = len(next(iter(feeds.values()), ()))

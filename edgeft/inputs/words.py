@@ -46,6 +46,11 @@ def read(path: str, spec: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return of_text(text.read(path, spec))
 
 
+def parse(words: str, spec: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The text that a request holds; raises `DataError` for what is no text."""
+    return of_text(text.parse(words, spec))
+
+
 def checked(raw: Any) -> tuple[str, np.ndarray]:
     """(text, places of the words) of a raw sample, refused with `DataError` where it is none."""
     words = raw.get("text") if isinstance(raw, Mapping) else None

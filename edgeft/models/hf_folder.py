@@ -56,6 +56,33 @@ def read_config(folder: Path) -> dict[str, Any]:
     return table
 
 
+def pooling(folder: Path) -> str:
+    """How a folder of sentence-transformers makes one vector of the tokens: "mean", also where nothing says it, or
+    "cls". Raises `ModelError` for another way, and for layers behind the pooling that have weights (Dense)."""
+    modules = folder / "modules.json"
+    if modules.is_file():
+        try:
+            content = strict_json.loads(modules.read_text(encoding="utf-8"))
+            kinds = [str(entry["type"]).rpartition(".")[2] for entry in content]
+        except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
+            raise ModelError(f"is no list of modules ({error})", where=str(modules)) from error
+        others = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
+        if others:
+            raise ModelError(f"has a layer {others[0]!r} behind the encoder, which is not read", where=str(modules))
+
+    path = folder / "1_Pooling" / CONFIG
+    if not path.is_file():
+        return "mean"
+    table = _table(path, "a pooling layer's config")
+    modes = [key.removeprefix("pooling_mode_") for key, on in table.items() if key.startswith("pooling_mode_") and on]
+    names = {"mean_tokens": "mean", "cls_token": "cls"}
+    if len(modes) != 1 or modes[0] not in names:
+        raise ModelError(
+            f"pools by {', '.join(modes) or 'nothing'}: only the mean and the first token are read", where=str(path)
+        )
+    return names[modes[0]]
+
+
 def _table(path: Path, kind: str) -> dict[str, Any]:
     try:
         table = strict_json.loads(path.read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ from ..inputs import text
 from ..plugins import TASKS
 from . import heads, hf_folder, outputs, pretrained
 from .built import Built
-from .nets.encoder import MeanOfTokens
+from .nets.encoder import MeanOfTokens, TextVector
 from .request import ModelRequest, ModelSource
 
 #: tokens that a text is cut or padded to, unless the recipe says otherwise
@@ -34,6 +34,8 @@ LARGEST = 10_000_000
 _CHANGEABLE = "drop"
 #: `model.args.pooling`: the head of the Auto class, or a linear layer on the mean of the tokens
 POOLING = ("head", "mean")
+#: of a model of vectors: the mean of the tokens, or the first token
+VECTOR_POOLING = ("mean", "cls")
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,10 @@ class Form:
 
     automatic: str
     complete: Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, ...]]]
-    #: the head may read the mean of the tokens (`model.args.pooling`)
-    pooled: bool = False
+    #: what `model.args.pooling` may be; the first is the usual one where nothing else says it
+    pooling: tuple[str, ...] = POOLING[:1]
+    #: the answer is the encoder's vector of a text: there is no head
+    vector: bool = False
 
 
 def build(request: ModelRequest) -> Built:
@@ -67,17 +71,18 @@ def build(request: ModelRequest) -> Built:
     table = hf_folder.read_config(folder)
     _refuse_table(table, folder, request, known)
     args = dict(request.model.args)
-    pooling = args.pop("pooling", _pooling(table)) if form.pooled else POOLING[0]
-    if pooling not in POOLING:
-        raise RecipeError(f"is {pooling!r}", where="model.args.pooling", remedy=f"known: {', '.join(POOLING)}")
+    usual = hf_folder.pooling(folder) if form.vector else _pooling(table)
+    pooling = args.pop("pooling", usual) if len(form.pooling) > 1 else form.pooling[0]
+    if pooling not in form.pooling:
+        raise RecipeError(f"is {pooling!r}", where="model.args.pooling", remedy=f"known: {', '.join(form.pooling)}")
 
     config = _config(package, folder, request, args)
     own_labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
     module, notes = _network(package, form, config, folder, request, pooling)
-    head = heads.find(module, request.outputs)
+    head = "" if form.vector else heads.find(module, request.outputs)
     module, spec, more = form.complete(module, folder, config, request)
     notes += more
-    if not any(pretrained.NEW_HEAD in note for note in notes):
+    if head and not any(pretrained.NEW_HEAD in note for note in notes):
         notes += _labels_in_order(module.get_submodule(head), own_labels, request.labels)
     return Built(module.eval(), head, spec, request.outputs, True, notes)
 
@@ -143,18 +148,20 @@ def _config(package: Any, folder: Path, request: ModelRequest, args: dict[str, A
 def _network(
     package: Any, form: Form, config: Any, folder: Path, request: ModelRequest, pooling: str
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    mean = pooling == "mean"
-    if not mean:
+    bare = form.vector or pooling == "mean"
+    if not bare:
         _refuse_architecture(package, config, folder, request, form)
         config.num_labels = request.outputs
-    automatic = "AutoModel" if mean else form.automatic
+    automatic = "AutoModel" if bare else form.automatic
     module, notes = pretrained.load(_class(package, automatic, config, request.allow_code), config, folder)
-    if not mean:
+    if not bare:
         module.register_forward_hook(outputs.OneOutput("logits"))
         return module, notes
 
     if getattr(module, "pooler", None) is not None:
         module.pooler = None  # no output of the classifier depends on it
+    if form.vector:
+        return TextVector(module, module.base_model_prefix, pooling), notes
     dropout = getattr(config, "hidden_dropout_prob", getattr(config, "dropout", 0.1))
     wrapped = MeanOfTokens(module, module.base_model_prefix, config.hidden_size, request.outputs, float(dropout))
     notes = tuple(note for note in notes if pretrained.NEW_HEAD not in note)  # they speak of the pooler that is gone
@@ -271,10 +278,18 @@ def _for_pictures(
 _COMPLETE: dict[str, Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, ...]]]] = {
     "text": _for_texts,
     "words": functools.partial(_for_texts, kind="words"),
+    "lines": functools.partial(_for_texts, kind="lines"),
     "image": _for_pictures,
 }
+#: what `model.args.pooling` may be where texts are read
+_POOLING = {"text": POOLING, "lines": VECTOR_POOLING}
 FORMS = {
-    task.name: Form(task.auto_class, _COMPLETE[task.auto_reads], task.auto_reads == "text")
+    task.name: Form(
+        task.auto_class,
+        _COMPLETE[task.auto_reads],
+        _POOLING.get(task.auto_reads, POOLING[:1]),
+        vector=task.auto_reads == "lines",
+    )
     for task in map(TASKS.get, TASKS.builtin)
     if task.auto_class
 }

@@ -116,7 +116,7 @@ class Task:
     #: what the Hugging Face hub calls the task (`pipeline_tag` of a model card); "" where it has no name for it
     hub_tag: str = ""
     #: the Auto class of the package transformers whose models the task takes ("" = none); what they read: text (one
-    #: answer), words (an answer a token), image
+    #: answer), words (an answer a token), lines (texts whose vector is the answer), image
     auto_class: str = ""
     auto_reads: str = ""
     #: "module:name" of the `edgeft.models.nets.pyramid.PyramidHead` that makes the task's networks on backbones of
@@ -150,6 +150,8 @@ class Task:
     #: of a metric that is no mean looks at outputs once
     statistics: Callable[[Outputs, Any], Any] | None = None
     metric_of: Callable[[Any], float] | None = None
+    #: (what `tell` gave for each of several inputs, in order): adds to each what it has to do with the first
+    relate: Callable[[Sequence[dict[str, Any]]], None] | None = None
     #: (outputs, raw, spec, labels, top=5) -> `decode` of one sample in the sample's own terms (names of its candidates)
     tell: Callable[..., dict[str, Any]] | None = None
     #: (raw, decoded, target) -> as `draw`, with what is true (true boxes, true masks)

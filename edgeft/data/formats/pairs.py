@@ -77,7 +77,7 @@ def open(spec: recipe.Data) -> Dataset:
     splits = {}
     for name in NAMES:
         if name in files_of:
-            pool = _read(files_of[name], (source, target), spec, notes)
+            pool = read(files_of[name], (source, target), spec, notes)
             targets = np.empty(len(pool), object)
             targets[:] = pool.targets
             splits[name] = Split(name, pool, np.arange(len(pool)), targets)
@@ -153,7 +153,7 @@ def _one_form(root: Path, known: dict[str, Path], source: str, target: str) -> t
     return (known["table"],) if "table" in known else (known[source], known[target])
 
 
-def _read(parts: list[tuple[Path, ...]], asked: tuple[str, str], spec: recipe.Data, notes: list[str]) -> Pairs:
+def read(parts: list[tuple[Path, ...]], asked: tuple[str, str], spec: recipe.Data, notes: list[str]) -> Pairs:
     """The usable pairs of one split; `notes` tells of the others."""
     files = parts[0]
     pool = Pairs([str(paths[0]) for paths in parts])

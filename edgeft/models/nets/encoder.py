@@ -6,6 +6,30 @@ import torch
 from torch import nn
 
 
+class TextVector(nn.Module):
+    """`input_ids` and `attention_mask`, both int (N, L) -> a vector of length 1 for each text, float (N, width).
+
+    The vector is the mean of the last layer's tokens without padding, or the first token's ("cls"), divided by its
+    length (Reimers and Gurevych 2019): the product of two of them is the cosine of their angle.
+    """
+
+    def __init__(self, encoder: nn.Module, name: str, pooling: str = "mean") -> None:
+        super().__init__()
+        self.encoder_name, self.pooling = name, pooling
+        self.add_module(name, encoder)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        encoder = self.get_submodule(self.encoder_name)
+        states: torch.Tensor = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.pooling == "mean":
+            mask = attention_mask.to(torch.float32)[:, :, None]
+            vector = (states * mask).sum(1) / mask.sum(1).clamp(min=1.0)
+        else:
+            vector = states[:, 0]
+
+        return vector / (vector * vector).sum(1, keepdim=True).clamp(min=1e-12).sqrt()
+
+
 class MeanOfTokens(nn.Module):
     """`input_ids` and `attention_mask` (1 = token, 0 = padding), both int (N, L) -> logits (N, n_classes).
 

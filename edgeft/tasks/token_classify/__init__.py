@@ -1,5 +1,6 @@
 """The task token-classify."""
 
+from ...inputs import words
 from ..record import Task
 from . import decoding, sample
 
@@ -10,6 +11,7 @@ TASK = Task(
     score=decoding.metric,
     configure=decoding.configure,
     read=decoding.read,
+    parse=words.parse,
     preprocess=decoding.preprocess,
     locate=decoding.locate,
     decode=decoding.decode,
