@@ -16,6 +16,9 @@ import scenes
 import shapes_run
 import sounds
 import text_run
+import tomllib
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgeft import starting_recipe
 from edgeft.config import recipe, starting_recipes
@@ -300,3 +303,42 @@ def test_a_damaged_file_is_not_recognized_and_raises_nothing_else(tmp_path: Path
         (tmp_path / name).write_bytes(b'\xff\xfe\x00"{[,\n\x00')
         with pytest.raises(DataError):
             understand(tmp_path / name)
+
+
+_CELLS = st.one_of(
+    st.sampled_from(
+        ["", "id", "label", "text", "filename", "a.png", "b.wav", "normal", "0", "1", "nan", "-1e9", "1,5", '"', "é"]
+    ),
+    st.text(max_size=12),
+    st.integers().map(str),
+    st.floats().map(repr),
+)
+
+
+@given(
+    name=st.sampled_from(
+        ["d.csv", "d.tsv", "train.csv", "meta/d.csv", "d.json", "d.jsonl", "annotations.xml", "d.txt", "labels/0.txt"]
+    ),
+    rows=st.lists(st.lists(_CELLS, max_size=6), max_size=12),
+    joint=st.sampled_from([",", "\t", ";", " ", "|"]),
+    pictures=st.booleans(),
+)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_recognized_or_refused(
+    name: str, rows: list[list[str]], joint: str, pictures: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("any")
+    file = root / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("\n".join(joint.join(row) for row in rows), encoding="utf-8", errors="surrogateescape")
+    if pictures:
+        (root / "images").mkdir()
+        (root / "images" / "0.png").write_bytes(b"")
+    for path in (root, file):
+        try:
+            understood = understand(path)
+        except DataError as refused:
+            assert refused.remedy
+            continue
+        text, _ = starting_recipe.for_data(path)
+        assert recipe.from_table(tomllib.loads(text), "it").data.format == understood.data.format
