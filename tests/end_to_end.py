@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,37 @@ def exported_in(number_format: str, run: Path, targets: Sequence[str], folder: P
     again = edgeft.verify(reports[0]["path"])
     assert again["verdict"] == "pass" and again["format"] == number_format
     return reports
+
+
+def alterations_are_caught(report: dict[str, Any], folder: Path) -> None:
+    """One bit of a weight, and one scale by a hundredth, in copies of a bundle whose digests are redone: each fails."""
+    import numpy as np
+    import shapes_run
+
+    import edgeft
+    from edgeft import backends
+
+    bundle = edgeft.load(report["path"])
+    (graph,) = (entry for entry in bundle.manifest["graphs"] if not entry.get("personalize"))
+    weights = backends.get(bundle.manifest["backend"]).integer_weights(Path(report["path"]) / graph["file"])
+    largest = max(weights, key=lambda weight: weight.data.size)
+    stored = np.ascontiguousarray(largest.data).tobytes()
+    wrong_scale = largest.scale.copy()
+    wrong_scale[-1] *= np.float32(1.01)
+    alterations = {
+        "recorded int8_weights_share": (stored, bytes([stored[0] ^ 1]) + stored[1:]),
+        "recorded scales": (largest.scale.tobytes(), wrong_scale.tobytes()),
+    }
+    for metric, (old, new) in alterations.items():
+        altered = Path(shutil.copytree(report["path"], folder / metric.replace(" ", "_")))
+        model, seen = altered / graph["file"], 0
+        for path in (model, model.with_suffix(".bin")):
+            if path.is_file():
+                content = path.read_bytes()
+                seen += content.count(old)
+                path.write_bytes(content.replace(old, new))
+        assert seen, metric
+        shapes_run.seal(altered)
+        result = edgeft.verify(altered)
+        verdicts = {gate["metric"]: gate["verdict"] for gate in result["gates"] if gate["name"] == "integer"}
+        assert result["verdict"] == "fail" and verdicts[metric] == "fail", (metric, verdicts)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from end_to_end import exported_in, tuned_and_exported
+from end_to_end import alterations_are_caught, exported_in, tuned_and_exported
 
 import edgeft
 from edgeft.bundle import reader as bundle
@@ -71,6 +71,22 @@ def test_floats_control_as_float_does_and_learn_on_the_device(made, tmp_path, nu
     assert accuracy["quantized"] == pytest.approx(accuracy["float"], rel=1e-3)
     plan = edgeft.load(report["path"]).manifest["personalize"]
     assert [latent["scale"] for latent in plan["latents"]] == [None]
+
+
+def test_w8_controls_almost_as_float_does(made, tmp_path) -> None:
+    for report in exported_in("w8", made.folder / "run", TARGETS, tmp_path / "w8"):
+        (accuracy,) = (gate for gate in report["gates"] if gate["name"] == "accuracy")
+        assert accuracy["drop"] <= 0.01 * accuracy["float"], "a state of floats loses what the weights lose alone"
+        assert edgeft.load(report["path"]).manifest["personalize"]["latents"][0]["scale"] is None
+        alterations_are_caught(report, tmp_path / report["target"])
+
+
+def test_int16x8_controls_almost_as_float_does(made, tmp_path) -> None:
+    for report in exported_in("int16x8", made.folder / "run", ("host-litert", "host"), tmp_path / "int16x8"):
+        (accuracy,) = (gate for gate in report["gates"] if gate["name"] == "accuracy")
+        assert accuracy["drop"] <= 0.01 * accuracy["float"]
+        if report["backend"] == "litert":
+            alterations_are_caught(report, tmp_path)
 
 
 @pytest.mark.parametrize("name", TARGETS)

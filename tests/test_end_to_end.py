@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapes_run
-from end_to_end import exported_in
+from end_to_end import alterations_are_caught, exported_in
 from shapes_run import gate
 
 import edgeft
@@ -72,6 +72,28 @@ def test_the_float_model_ships_like_any_other_and_says_so(shapes, exported, tmp_
     again = edgeft.verify(tmp_path / name)
     assert again["verdict"] == "fail"
     assert "is not the float baseline" in gate(again, "integer", "float_files_share")["why"]
+
+
+def test_w8_of_a_run_is_a_fraction_of_the_size_and_keeps_the_accuracy(shapes, tmp_path):
+    found = exported_in("w8", shapes.run, ("host", "host-openvino", "host-litert"), tmp_path / "w8")
+    for report in found:
+        stored, accuracy = gate(report, "integer", "int8_weights_share"), gate(report, "accuracy")
+        assert stored["verdict"] == "pass" and stored["n"] >= 9 and report["int8_share"] is None
+        assert report["size"]["quantized_bytes"] < 0.5 * report["size"]["float_bytes"]
+        assert abs(accuracy["quantized"] - accuracy["float"]) <= 2 / accuracy["n"]
+        alterations_are_caught(report, tmp_path / report["target"])
+    assert " w8 " in text.render(found[0])
+
+
+def test_int16x8_of_a_run_loses_nothing_to_the_grid_of_its_activations(shapes, tmp_path):
+    """In LiteRT's integer kernels; ONNX Runtime computes in float and is asked for no share of integers."""
+    for report in exported_in("int16x8", shapes.run, ("host-litert", "host"), tmp_path / "int16x8"):
+        accuracy, litert = gate(report, "accuracy"), report["backend"] == "litert"
+        assert abs(accuracy["quantized"] - accuracy["float"]) <= 2 / accuracy["n"]
+        assert (report["int8_share"] == 1) if litert else (report["int8_share"] is None)
+        assert gate(report, "integer", "activation_scales")["n"] > 9
+        if litert:
+            alterations_are_caught(report, tmp_path)
 
 
 # -- the command line on bundles -----------------------------------------------------------------------------------

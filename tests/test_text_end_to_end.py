@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import shapes_run
 import text_run
-from end_to_end import exported_in, tuned_and_exported
+from end_to_end import alterations_are_caught, exported_in, tuned_and_exported
 
 import edgeft
 from edgeft.config import recipe
@@ -59,13 +59,29 @@ def test_the_table_of_words_may_be_int8(made, tmp_path: Path) -> None:
 
 
 def test_fp16_halves_an_encoder_and_its_table_of_words(made, tmp_path: Path) -> None:
-    # Not LiteRT: its converter multiplies a norm's scale into the linear layers behind it, whose weights are then not
-    # those of the graph, and the gate `integer` fails.
-    for report in exported_in("fp16", made[0].parent / "run", ("host",), tmp_path / "fp16"):
+    for report in exported_in("fp16", made[0].parent / "run", ("host", "host-litert"), tmp_path / "fp16"):
         weights = edgeft.load(report["path"]).manifest["integer_weights"]
         assert len(weights) == 8 and {weight["dtype"] for weight in weights.values()} == {"float16"}
         assert weights["bert.embeddings.word_embeddings.weight"]["shape"] == [40, 32]
         assert report["int8_share"] is None and "int8" not in report
+
+
+def test_w8_of_an_encoder_multiplies_by_integers_with_scales(made, tmp_path: Path) -> None:
+    for report in exported_in("w8", made[0].parent / "run", text_run.TARGETS, tmp_path / "w8"):
+        weights = edgeft.load(report["path"]).manifest["integer_weights"]
+        assert len(weights) == 7 and report["int8_share"] is None
+        accuracy = next(gate for gate in report["gates"] if gate["name"] == "accuracy")
+        assert abs(accuracy["quantized"] - accuracy["float"]) <= 0.02
+        alterations_are_caught(report, tmp_path / report["target"])
+
+
+def test_int16x8_of_an_encoder_leaves_the_gelu_in_float(made, tmp_path: Path) -> None:
+    for report in exported_in("int16x8", made[0].parent / "run", ("host-litert", "host"), tmp_path / "int16x8"):
+        accuracy = next(gate for gate in report["gates"] if gate["name"] == "accuracy")
+        assert abs(accuracy["quantized"] - accuracy["float"]) <= 0.02
+        if report["backend"] == "litert":
+            assert report["int8"]["ops"]["FULLY_CONNECTED int16"] == 7 and "GELU" in report["int8"]["float_ops"]
+            alterations_are_caught(report, tmp_path)
 
 
 @ALL

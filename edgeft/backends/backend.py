@@ -48,7 +48,8 @@ class Form:
     `scripts`, where there is a `compiler`, is the "module:function" that writes what a bundle carries for it: called
     with the target and the manifest's graphs it returns {file name: text}; `built` are the suffixes of what that builds
     beside a model later. `formats` are the number formats that the exporter writes and the inspector reads; the float
-    model is always one of them, since every exporter writes the float baseline.
+    model is always one of them, since every exporter writes the float baseline. `least_opset` is the opset from which
+    on a format can be written, for profiles that allow none so new.
     """
 
     name: str = "integer"
@@ -59,6 +60,7 @@ class Form:
     scripts: str = ""
     built: tuple[str, ...] = ()
     formats: tuple[str, ...] = (int8.FORMAT.name,)
+    least_opset: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if fp32.FORMAT.name not in self.formats:
@@ -102,8 +104,9 @@ class Backend:
     a plug-in lists `packages` instead. `modules` are import names of which one must be there for it to count as
     installed, `versions` the distributions whose versions a run records. `probe` is the place of {file name: content}
     of a tiny model y = relu(x), float32 (1, 2), whose first file is opened. `default`: the runtime of a target profile
-    that names none. `external_data` are the suffixes of files in which names of further files may stand, which the
-    runtime then reads too: a bundle has to list those.
+    that names none. `float_kernels` are formats of integers whose artifacts quantize by pairs of ops while this runtime
+    computes in float: no share of integer kernels is asked of them. `external_data` are the suffixes of files in which
+    names of further files may stand, which the runtime then reads too: a bundle has to list those.
     """
 
     name: str
@@ -125,6 +128,7 @@ class Backend:
     versions: tuple[str, ...] = ()
     default: bool = False
     external_data: tuple[str, ...] = ()
+    float_kernels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         modules = (self.session, self.inspector, self.exporter, self.loader, *self.modules)

@@ -78,9 +78,10 @@ class Numeric:
 
     def prescribed(self, low: float, high: float) -> tuple[float, int]:
         """(scale, zero point) that runtimes prescribe where an op's values lie in [low, high) by definition: the range
-        divided into as many steps as there are integers, or symmetric around 0."""
+        divided into as many steps as there are integers, or symmetric around 0 (of more than 8 bits a power of two,
+        since kernels shift)."""
         if self.symmetric:
-            return max(-low, high) / self.range[1], 0
+            return max(-low, high) / (self.range[1] + (self.bits > 8)), 0
 
         scale = (high - low) / 2**self.bits
         return scale, round(self.range[0] - low / scale)

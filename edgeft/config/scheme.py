@@ -121,13 +121,7 @@ class Scheme:
         if not self.trainable:
             return "-".join([self.format, *self._placement_names()])
 
-        parts = ["symmetric" if self.activations.symmetric else "affine"]
-        parts += [_short("a", self.activations)] if _short("a", self.activations) else []
-        widths = {op: _short("w", numeric) for op, numeric in self.weights.items()}
-        if len(set(widths.values())) == 1:
-            parts += [width for width in set(widths.values()) if width]
-        else:
-            parts += [f"{op}_{widths[op]}" for op in WEIGHTED if widths[op]]
+        parts = self._number_names() if self.is_integer else [self.format]
 
         if set(self.per_tensor) == set(WEIGHTED):
             parts.append("per_tensor")
@@ -141,6 +135,16 @@ class Scheme:
             parts.append(f"{self.embeddings}_embeddings")
 
         return "-".join(parts)
+
+    def _number_names(self) -> list[str]:
+        """What the name says of integers, where they differ from 8 bits."""
+        parts = ["symmetric" if self.activations.symmetric else "affine"]
+        parts += [_short("a", self.activations)] if _short("a", self.activations) else []
+        widths = {op: _short("w", numeric) for op, numeric in self.weights.items()}
+        if len(set(widths.values())) == 1:
+            return parts + [width for width in set(widths.values()) if width]
+
+        return parts + [f"{op}_{widths[op]}" for op in WEIGHTED if widths[op]]
 
     def _placement_names(self) -> list[str]:
         """What the name says of the op classes, where they differ from `GAINS`."""

@@ -123,6 +123,13 @@ def with_format(target: Target, name: str) -> Target:
         raise TargetError(
             f"{target.title} has no artifacts of the format {name} in {title}", where=target.name, remedy=has
         )
+    least = form.least_opset.get(name, 0)
+    if target.opset and target.opset[1] < least:
+        raise TargetError(
+            f"{target.title} reads ONNX up to opset {target.opset[1]}, and {name} needs {least}",
+            where=target.name,
+            remedy=f"it has {', '.join(n for n in form.formats if form.least_opset.get(n, 0) <= target.opset[1])}",
+        )
     if target.full_integer and not changed.is_integer:
         raise TargetError(
             f"{target.title} supports integer ops only, and {name} is none", where=target.name, remedy=has

@@ -130,6 +130,7 @@ def _select(
         n: None
         for n, r in rules.items()
         if r.op_class in scheme.ops
+        and (not scheme.is_integer or scheme.activations.bits <= r.most_bits)
         and n not in float_nodes
         and (r.kind != "weighted" or (isinstance(n.args[1], fx.Node) and n.args[1].op == "get_attr"))
     }

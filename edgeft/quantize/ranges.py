@@ -189,7 +189,8 @@ def floor_weight_scales(graph: fx.GraphModule) -> None:
     """Keep every bias inside int32: runtimes store it in units of input scale x weight scale.
 
     A channel whose weights are (almost) zero has a tiny scale, and its bias would saturate silently. The floor leaves
-    a factor of 2^8 for scales that move in training; such a channel's weights round to zero either way.
+    a factor of 2^8 for scales that move in training; such a channel's weights round to zero either way. Steps of
+    16-bit activations are 256 times finer, so that the same factor would make ordinary weights coarse: it is 2^2.
     """
     for module in graph.modules():
         if isinstance(module, WeightFakeQuant):
@@ -212,7 +213,8 @@ def floor_weight_scales(graph: fx.GraphModule) -> None:
             values = attribute(graph, str(bias.target)).detach()
             values = (values if factor is None else factor(values)).abs()
             values = values.amax().expand(1) if fake.axis is None else values
-            least = values / (before.parameters_of_grid()[0] * 2.0**23)
+            room = 23 if before.numeric.bits <= 8 else 29
+            least = values / (before.parameters_of_grid()[0] * 2.0**room)
             fake.floor.copy_(torch.maximum(fake.floor, least.to(fake.floor)))
 
 

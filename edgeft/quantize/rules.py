@@ -32,11 +32,15 @@ class Rule:
     values: tuple[float, float] = (0.0, 0.0)
     #: upper end of the values, where a clamp sets it (relu6)
     ceiling: float | None = None
+    #: the widest activations that runtimes have a kernel for; of wider ones the op stays float
+    most_bits: int = 16
 
 
 _SHARE_SHAPE = Rule("share", "shape")
 _SHARE_POOL = Rule("share", "pool")
 _ACT = Rule("own", "activation")
+#: computed by a table of 256 entries
+_TABLE = Rule("own", "activation", most_bits=8)
 #: what runtimes know the ends of
 _SHARES, _SIGNED = (0.0, 1.0), (-1.0, 1.0)
 
@@ -57,12 +61,12 @@ RULES: dict[object, Rule] = {
     aten.hardtanh.default: Rule("fuse", "activation"),
     aten.clamp.default: Rule("fuse", "activation"),
     aten.leaky_relu.default: _ACT,
-    aten.elu.default: _ACT,
-    aten.hardswish.default: _ACT,
-    aten.hardsigmoid.default: Rule("fixed", "activation", _SHARES),
-    aten.silu.default: _ACT,
-    aten.gelu.default: _ACT,
-    aten.prelu.default: _ACT,
+    aten.elu.default: _TABLE,
+    aten.hardswish.default: _TABLE,
+    aten.hardsigmoid.default: Rule("fixed", "activation", _SHARES, most_bits=8),
+    aten.silu.default: _TABLE,
+    aten.gelu.default: _TABLE,
+    aten.prelu.default: _TABLE,
     aten.sigmoid.default: Rule("fixed", "activation", _SHARES),
     aten.tanh.default: Rule("fixed", "activation", _SIGNED),
     aten.softmax.int: Rule("fixed", "softmax", _SHARES),

@@ -39,7 +39,7 @@ def stored(opened: Bundle, graphs: Sequence[str], samples: Mapping[str, np.ndarr
         integer_digests(recorded_weights, weights),
         same_scales(opened.manifest.get("scales_sha256"), weights, grids),
         paths(recorded_weights, flows),
-        graph_share(recorded_weights, flows, calls(opened, graphs, samples), gates) if in_integers(opened) else None,
+        graph_share(recorded_weights, flows, calls(opened, graphs, samples), gates) if _integer(opened) else None,
         float_twin(flows, baselines, dtypes),
     ]
     return [gate_result for gate_result in gate_results if gate_result is not None]
@@ -76,7 +76,12 @@ def calls(opened: Bundle, graphs: Sequence[str], samples: Mapping[str, np.ndarra
 
 
 def in_integers(opened: Bundle) -> bool:
-    """Whether the format of the bundle's activations is one of integers, whose share of the work is judged."""
+    """Whether the bundle's activations are integers that its runtime has kernels for, whose share of the work is
+    judged."""
+    return _integer(opened) and scheme.format_of(opened.scheme) not in opened.runtime.float_kernels
+
+
+def _integer(opened: Bundle) -> bool:
     return scheme.activations_of(opened.scheme).kind == "int"
 
 

@@ -174,4 +174,6 @@ def test_the_record_of_a_format_is_what_its_scheme_calls_itself(name: str) -> No
     changed = with_format(HOST, name)
     assert changed.format == record.name == name
     assert from_table(json.loads(json.dumps(changed.as_dict())), "manifest.json") == changed
-    assert with_format(changed, "int8") == HOST
+    # a format whose activations lie around 0 does not tell whether those of int8 would
+    back = with_format(changed, "int8")
+    assert dataclasses.replace(back, activations=HOST.activations) == HOST

@@ -9,7 +9,7 @@ BACKEND = Backend(
     title="LiteRT",
     suffix=".tflite",
     lowering="qdq",  # its converter folds float weights itself
-    forms=(Form("integer", activation_storage="int8", formats=("int8", "fp16")),),
+    forms=(Form("integer", activation_storage="int8", formats=("int8", "fp16", "w8", "int16x8")),),
     checks=("op_versions",),
     extra="litert",
     modules=("ai_edge_litert", "tflite_runtime", "tensorflow"),

@@ -16,12 +16,14 @@ from ...core import files
 from ...core.errors import ModelError, need
 from ...core.quiet import quiet
 from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed
-from . import channels_last
+from . import barriers, channels_last, weights_alone
 from .narrow_floats import store_as_float16
+from .wide_biases import in_64_bits
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from torch import fx
 
 FILE = "model.tflite"
 #: module and name under which the converter knows the module that it is given
@@ -40,7 +42,10 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
         need("litert_torch", "litert")
     example = request.example if request.kind == "fixed" else batch_of(request.example, 1)
     if request.kind == "quantized" and "float16" in request.weight_dtypes:
-        content = store_as_float16(_convert(request.module, example, None))
+        content = store_as_float16(_with_constants(request.module, example))
+    elif request.kind == "quantized" and not request.target.scheme.is_integer:
+        module, weights = weights_alone.in_float(request.module)
+        content = weights_alone.store_as_integers(_with_constants(module, example), weights)
     elif request.kind == "quantized":
         content = _quantized(request, example)
     else:
@@ -50,8 +55,11 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
 
 
 def _quantized(request: ExportRequest, example: tuple[torch.Tensor, ...]) -> bytes:
+    import torch
+
     from .float_concats import as_sums
 
+    wide = request.target.scheme.activations.bits > 8
     with quiet():
         from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
         from litert_torch.quantize.quant_config import QuantConfig
@@ -59,9 +67,37 @@ def _quantized(request: ExportRequest, example: tuple[torch.Tensor, ...]) -> byt
     static = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     weights = integer_weights(request.module, request.example)
     with _on_grid(request.module, weights):
-        content = _convert(as_sums(request.module, example), example, QuantConfig(pt2e_quantizer=static))
+        module, config = as_sums(request.module, example), QuantConfig(pt2e_quantizer=static)
+        apart = barriers.before_float_ops(module) if wide else None
+        if apart is None:
+            content = _convert(module, example, config)
+        else:
+            content = barriers.taken_out(_convert(apart, (*example, torch.zeros(1)), config))
 
     _check_integers(weights, content)
+    return in_64_bits(content) if wide else content
+
+
+def _with_constants(module: fx.GraphModule, example: tuple[torch.Tensor, ...]) -> bytes:
+    """The file of a module whose weights are float constants, each of them in it as the module has it.
+
+    Layers whose weights the converter changes are converted again, kept apart from their neighbours.
+    """
+    import torch
+
+    constants = barriers.constants_of_layers(module)
+    content = _convert(module, example, None)
+    if changed := barriers.absent(content, constants):
+        apart = _convert(barriers.around(module, changed), (*example, torch.zeros(1)), None)
+        content = barriers.taken_out(apart)
+        changed = barriers.absent(content, constants)
+    if changed:
+        raise ModelError(
+            "the converter changed this weight, so that it cannot be stored as the graph has it",
+            where=f"weight {changed[0]}",
+            remedy='keep the layer that holds it in float (quantize.keep_float = ["<layer pattern>"])',
+        )
+
     return content
 
 

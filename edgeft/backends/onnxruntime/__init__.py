@@ -11,7 +11,12 @@ BACKEND = Backend(
     suffix=".onnx",
     forms=(
         # Its fast kernels take unsigned activations: u8 x s8.
-        Form("integer", activation_storage="uint8", formats=("int8", "fp16")),
+        Form(
+            "integer",
+            activation_storage="uint8",
+            formats=("int8", "fp16", "w8", "int16x8"),
+            least_opset={"int16x8": 21},
+        ),
         # TensorRT reads signed activations with zero point 0, and builds its engine on the board.
         Form(
             "tensorrt",
@@ -24,6 +29,7 @@ BACKEND = Backend(
             formats=("int8", "fp16"),
         ),
     ),
+    float_kernels=("int16x8",),  # compilers of accelerators read it
     checks=("opset", "ir_version"),
     extra="onnx",
     modules=("onnxruntime",),

@@ -43,12 +43,15 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
 
 
 def _finish_quantized(model: onnx.ModelProto, target: Target) -> None:
+    from . import passes
+
     form = BACKEND.form(target.form)
     if form.symmetric_activations:
         _refuse_zero_points(model, target)
+    elif target.scheme.format in BACKEND.float_kernels:
+        # pairs of QuantizeLinear and DequantizeLinear around ops in float: nothing is gained by ops on integers
+        _apply(model, passes.mean_to_global_pool, passes.average_pool_without_ceil, passes.drop_unused_initializers)
     else:
-        from . import passes
-
         _apply(model, passes.mean_to_global_pool, passes.pad_in_integers, passes.average_pool_without_ceil)
         _apply(model, passes.clip_in_integers)
         _apply(model, passes.integer_bias)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...config import numeric
 from .. import IntegerShare, Operation
 from ..base_session import existing
 from ..flow import Flow
@@ -20,15 +21,41 @@ from .integer_share import share, work_of_nodes
 from .integer_weights import activation_grids, integer_weights
 from .session import open_session
 
-__all__ = ["activation_grids", "emitted", "external_files", "flow", "integer_share", "integer_weights", "operations"]
+__all__ = [
+    "activation_grids",
+    "artifact_options",
+    "emitted",
+    "external_files",
+    "flow",
+    "integer_share",
+    "integer_weights",
+    "operations",
+]
 #: nodes that convert between real values and integers
 _CONVERT = ("QuantizeLinear", "DequantizeLinear")
+
+
+def artifact_options(path: Path) -> dict[str, Any]:
+    """Where no activation has 8 bits, the option by which ONNX Runtime multiplies the integer weights out once, when it
+    loads the file. Else it runs each DequantizeLinear in every call, for a pattern that never comes, or makes
+    MatMulNBits of it, which rounds activations to 8 bits by itself."""
+    model = wire.read(existing(path))
+    nodes, constants = list(model.nodes()), model.tensors()
+    kinds = {node.op for node in nodes}
+    if "DequantizeLinear" not in kinds or "DynamicQuantizeLinear" in kinds:
+        return {}
+    for node in nodes:
+        zero = constants.get(node.inputs[2]) if node.op == "QuantizeLinear" and len(node.inputs) > 2 else None
+        if node.op == "QuantizeLinear" and (zero is None or numeric.width(zero.dtype) <= 8):
+            return {}
+
+    return {"session.disable_quant_qdq": "1"}
 
 
 def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
     """One profiled run: which kernels ran, on which types and shapes; weight shapes come from the optimized graph."""
     with tempfile.TemporaryDirectory() as folder:
-        session = open_session(path, threads, None, profile=Path(folder))
+        session = open_session(path, threads, artifact_options(path), profile=Path(folder))
         if feeds is None:
             feeds = {t.name: np.zeros([abs(d) for d in t.shape], t.dtype) for t in session.inputs}
         session.run(feeds)

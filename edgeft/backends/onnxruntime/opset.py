@@ -24,6 +24,8 @@ from .passes import constants_to_initializers, drop_unused_initializers, strip_m
 OLDEST_OF_TORCH = 18
 #: brought Gelu as one op, which runtimes run as one kernel
 PREFERRED = 20
+#: brought QuantizeLinear to 16 bits
+SIXTEEN_BITS = 21
 #: per-channel QuantizeLinear and DequantizeLinear appeared here
 LOWEST_OPSET = 13
 
@@ -35,8 +37,10 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 def asked_opset(target: Target) -> int:
     """The opset to ask torch for: the preferred one as far as the profile allows and torch can write it."""
-    low, high = target.opset or (PREFERRED, PREFERRED)
-    return max(low, OLDEST_OF_TORCH, min(high, PREFERRED))
+    activations = target.scheme.activations
+    preferred = SIXTEEN_BITS if activations.kind == "int" and activations.bits > 8 else PREFERRED
+    low, high = target.opset or (preferred, preferred)
+    return max(low, OLDEST_OF_TORCH, min(high, preferred))
 
 
 def lower(model: onnx.ModelProto, opset: int) -> None:

@@ -27,6 +27,8 @@ _OPTIONS = {
     "inter_op_num_threads": 1,
     "session.intra_op.allow_spinning": "0",
 }
+#: an option of single artifacts, see `inspect.artifact_options`: pairs of Quantize- and DequantizeLinear are recognized
+_PAIRS = {"session.disable_quant_qdq": "0"}
 #: options that are understood too, with the runtime's own defaults: worth a search, not worth recording
 _MEMORY = {"enable_cpu_mem_arena": True, "enable_mem_pattern": True}
 _LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
@@ -65,7 +67,8 @@ def open_session(path: Path, threads: int, chosen: Mapping[str, Any] | None, pro
 
     path = existing(path)
     _onnx_wire.read(path)  # refuses external data outside the folder before the runtime follows it
-    values, input_names, output_names = settings(chosen, {**_OPTIONS, **_MEMORY}, path)
+    single = {key: value for key, value in _PAIRS.items() if key in (chosen or {})}
+    values, input_names, output_names = settings(chosen, {**_OPTIONS, **_MEMORY, **single}, path)
     if values["graph_optimization_level"] not in _LEVELS:
         raise BundleError(f"graph_optimization_level is one of {', '.join(_LEVELS)}", where=str(path))
     if values["provider"] not in ort.get_available_providers():

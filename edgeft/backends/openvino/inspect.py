@@ -19,6 +19,9 @@ from . import graph, trial
 from .ir import layers
 from .session import OPTIONS, compile_model, read_model, tensor_of
 
+#: without it the plug-in rounds the activations of linear layers to 8 bits, 32 values at a time, as they come
+FLOAT_ACTIVATIONS = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+
 
 def integer_weights(path: Path) -> list[WeightTensor]:
     """Every int8 constant of more than one element that is dequantized, in the file's layout and under its name there.
@@ -44,8 +47,11 @@ def flow(path: Path) -> Flow:
 
 def artifact_options(path: Path) -> dict[str, Any]:
     """`APART` where a fused kernel takes over quantized layers and computes them in float, or ends the process that
-    compiles it; else nothing."""
-    if surviving := trial.surviving_options(path):
+    compiles it; `FLOAT_ACTIVATIONS` where weights alone are integers; else nothing."""
+    surviving = trial.surviving_options(path)
+    if integer_weights(path) and not activation_grids(path):
+        return {**surviving, **FLOAT_ACTIVATIONS}
+    if surviving:
         return surviving
 
     model = read_model(path)

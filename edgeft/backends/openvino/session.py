@@ -29,8 +29,8 @@ OPTIONS = {
 }
 #: options that are understood too, whose defaults are the plug-in's own: worth a search, not worth recording
 _PLACING = {"ENABLE_HYPER_THREADING": "YES", "SCHEDULING_CORE_TYPE": "ANY_CORE"}
-#: an option of single artifacts, see `inspect.artifact_options`
-_FUSING = {"SNIPPETS_MODE": "ENABLE"}
+#: options of single artifacts, see `inspect.artifact_options`
+_SINGLE = {"SNIPPETS_MODE": "ENABLE", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32"}
 _TYPES = {
     "f32": "float32", "f16": "float16", "f64": "float64", "i8": "int8", "u8": "uint8", "i16": "int16", "u16": "uint16",
     "i32": "int32", "u32": "uint32", "i64": "int64", "u64": "uint64", "boolean": "bool",
@@ -79,7 +79,7 @@ def knobs(threads: int) -> dict[str, tuple[Any, ...]]:
 
 def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
     """A session; raises `BundleError` when the file does not load, `Missing` when the runtime is absent."""
-    more = {**exact_options(), **_PLACING, **_FUSING}
+    more = {**exact_options(), **_PLACING, **_SINGLE}
     known = {**OPTIONS, **{key: value for key, value in more.items() if key in (options or {})}}
     values, input_names, output_names = settings(options, known, Path(path))
     compiled = compile_model(Path(path), read_model(path), threads, values)
