@@ -36,6 +36,7 @@ FILES = {
         "gate": "gate",
         "predict": "predict",
         "serve": "serve",
+        "ros2": "ros2",
         "personalize": "personalize",
         "sign": "sign",
         "targets": "targets",

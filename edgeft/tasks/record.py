@@ -24,6 +24,8 @@ Spec = Mapping[str, Any]
 Say = Callable[[str], None]
 #: {output: one LSB of it, or one of each of its channels}
 Steps = Mapping[str, float | Sequence[float]]
+#: kinds of answers, see `Task.answer`
+ANSWERS = ("", "class", "boxes", "mask", "values", "text")
 #: fields that name a resource as "package:file"
 _RESOURCES = ("template", "run_part")
 
@@ -174,6 +176,9 @@ class Task:
     measure: Callable[[Spec, Iterable[Any]], dict[str, Any]] | None = None
     #: (data, dataset, say) -> {name: bytes} of files that are learned from the training data (a tokenizer)
     learn: Callable[[Any, Any, Say], dict[str, bytes]] | None = None
+    #: what `tell` gives, for programs that take typed messages: "class" (`top` of label and confidence), "boxes"
+    #: (`boxes` of label, score and box), "mask" (`mask`), "values" (`controls`), "text" (`label`); "" = its own table
+    answer: str = ""
     #: (words, spec) -> a raw sample from the words themselves, as `read` takes them beside files, where no file may be
     #: opened by its name (`edgeft serve`); None: inputs are files alone
     parse: Callable[[str, Spec], Any] | None = None
@@ -196,6 +201,8 @@ class Task:
         require_functions(self, where)
         require_together(self, ("compose", "part", "calls"), where)
         require_together(self, ("statistics", "metric_of"), where)
+        if self.answer not in ANSWERS:
+            raise InvalidInput(f"`answer` is {self.answer!r}, expected one of {ANSWERS}", where=where)
         for name in _RESOURCES:
             value = getattr(self, name)
             if value and not re.fullmatch(r"[\w.]+:[\w./]+", value):

@@ -10,6 +10,7 @@ TASK = Task(
     score=decoding.metric,
     configure=decoding.configure,
     read=decoding.read,
+    answer="values",
     parse=decoding.parse,
     preprocess=decoding.preprocess,
     decode=decoding.decode,

@@ -10,6 +10,7 @@ TASK = Task(
     score=decoding.metric,
     configure=decoding.configure,
     read=decoding.read,
+    answer="class",
     preprocess=decoding.preprocess,
     decode=decoding.decode,
     describe=decoding.describe,

@@ -11,6 +11,7 @@ TASK = Task(
     score=decoding.metric,
     configure=decoding.configure,
     read=decoding.read,
+    answer="class",
     parse=text.parse,
     preprocess=decoding.preprocess,
     decode=decoding.decode,

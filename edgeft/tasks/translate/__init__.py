@@ -11,6 +11,7 @@ TASK = Task(
     score=decoding.metric,
     configure=decoding.configure,
     read=decoding.read,
+    answer="text",
     parse=text.parse,
     preprocess=decoding.preprocess,
     decode=decoding.decode,

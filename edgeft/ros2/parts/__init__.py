@@ -1,0 +1,1 @@
+"""Code of generated packages. Nothing here is imported by edgeft."""
