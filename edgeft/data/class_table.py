@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from .annotations import Finder
 from .boxes import Wrong
 from .delimited import opened
 from .folders import MAX_UNREADABLE, folder_named, split_folders
+from .glimpse import split_of
 from .samples import NAMES, Pool, Split, complete, fractions, grouped, require_classes, split_named
 
 FILES = (
@@ -137,7 +138,9 @@ def tables_of(path: Path, notes: list[str]) -> dict[str, Path]:
     tables = _inside(path)
     beside = folder_named(path, _BESIDE)
     tables = tables or (_inside(beside) if beside is not None else [])
-    named = {part: table for table in tables if (part := split_named(table.stem))}
+    named = {
+        part: table for table in tables if (part := split_named(table.stem) or split_of(PurePosixPath(table.name)))
+    }
     if "train" in named:
         rest = [table.name for table in tables if table not in named.values()]
         if rest:

@@ -158,6 +158,46 @@ def _target(columns: _Columns, inputs: Sequence[int]) -> tuple[int, str]:
     return inputs[-1], ""
 
 
+#: columns of the corners of a box, in lower case
+_CORNERS = (
+    {"xmin", "ymin", "xmax", "ymax"},
+    {"x_min", "y_min", "x_max", "y_max"},
+    {"x1", "y1", "x2", "y2"},
+    {"left", "top", "right", "bottom"},
+    {"bbox_x", "bbox_y", "bbox_width", "bbox_height"},
+    {"x", "y", "w", "h"},
+    {"x", "y", "width", "height"},
+    {"bbox"},
+)
+
+
+def box_table(view: Glimpse) -> Recognized | None:
+    """A table of corners beside the names of pictures."""
+    for file in _all_tables(view):
+        rows = view.rows(file, most=50) if ending(file) in (".csv", ".tsv") else []
+        if not rows:
+            continue
+        names = {name.strip().lower() for name in rows[0]}
+        corners = next((known for known in _CORNERS if known <= names), set())
+        if corners and names & {
+            "filename",
+            "file_name",
+            "image_id",
+            "imageid",
+            "image",
+            "file",
+            "path",
+            "img",
+            "image_name",
+        }:
+            return Recognized(f"{file} has columns {', '.join(sorted(corners))} of boxes", 3)
+        numbers = [all(number(text) is not None for text in row[1:5]) for row in rows if len(row) == 6]
+        pictures = [row[0].lower().endswith(tuple(PICTURES)) for row in rows]
+        if len(numbers) == len(rows) and all(numbers) and all(pictures):
+            return Recognized(f"{file} has rows of a picture, four numbers and a class", 3)
+    return None
+
+
 def image_table(view: Glimpse) -> Recognized | None:
     """A table that names pictures, and the class of each."""
     return _files(view, PICTURES, "pictures")

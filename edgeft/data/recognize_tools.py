@@ -80,6 +80,33 @@ def yolo_masks(view: Glimpse) -> Recognized | None:
     return None
 
 
+def labelme(view: Glimpse) -> Recognized | None:
+    """JSON files with shapes of points, one beside each picture."""
+    if not view.folder:
+        return None
+    for file in view.named(r"(.*/)?[^/]+\.json")[:_OPENED]:
+        if all(f'"{key}"' in view.head(file) for key in ("shapes", "imagePath")):
+            return Recognized(f"{file} is a file of labelme", 3)
+    return None
+
+
+def labelme_masks(view: Glimpse) -> Recognized | None:
+    """Files of labelme with polygons."""
+    boxes = labelme(view)
+    files = view.named(r"(.*/)?[^/]+\.json")[:_OPENED] if boxes else []
+    drawn = any('"polygon"' in view.head(file) for file in files)
+    return Recognized(f"{boxes.why} with polygons", 2) if boxes and drawn else None
+
+
+def kitti(view: Glimpse) -> Recognized | None:
+    """Text files of fifteen fields a line in label_2/ or labels/."""
+    for file in view.named(r"(.*/)?(label_2|labels?)/[^/]+\.txt")[:_OPENED]:
+        lines = [line.split() for line in view.head(file).split("\n") if line.strip()]
+        if lines and all(len(words) in (15, 16) and not words[0][:1].isdigit() for words in lines[:5]):
+            return Recognized(f"{file} has boxes in KITTI's form", 3)
+    return None
+
+
 def _single(view: Glimpse, kinds: tuple[str, ...]) -> list[PurePosixPath]:
     """The file itself, or the only one of its kind at the top of a folder."""
     files = [file for file in view.files if len(file.parts) == 1 and ending(file) in kinds]

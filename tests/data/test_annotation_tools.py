@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,68 @@ def write_via(root: Path, form: str) -> Scenes:
     return drawn
 
 
+def write_labelme(root: Path) -> Scenes:
+    """Rectangles by any two opposite corners, and polygons."""
+    drawn = draw(root)
+    for i, (name, boxes) in enumerate(drawn):
+        shapes = []
+        for kind, x1, y1, x2, y2 in boxes:
+            points = [[x2, y1], [x1, y2]] if i % 2 else [[x1, y1], [x2, y1], [x2, y2], [x1, y2]]
+            form = "rectangle" if i % 2 else "polygon"
+            shapes.append({"label": scenes.LABELS[kind], "points": points, "shape_type": form, "flags": {}})
+        table = {"version": "5.4", "shapes": shapes, "imagePath": f"..\\pictures\\{name}", "imageData": None}
+        size = {"imageHeight": scenes.HEIGHT, "imageWidth": scenes.WIDTH}
+        (root / f"{name[:3]}.json").write_text(json.dumps({**table, **size}))
+    return drawn
+
+
+def write_kitti(root: Path) -> Scenes:
+    drawn = draw(root / "training" / "image_2")
+    (root / "training" / "label_2").mkdir()
+    (root / "testing").mkdir()
+    for name, boxes in drawn:
+        lines = [
+            f"{scenes.LABELS[b[0]]} 0.00 0 -1.57 {b[1]} {b[2]} {b[3]} {b[4]} 1.5 1.6 3.9 1 1.5 20 -1.5" for b in boxes
+        ]
+        lines.append("DontCare -1 -1 -10 1 1 3 3 -1 -1 -1 -1000 -1000 -1000 -10")
+        (root / "training" / "label_2" / f"{name[:3]}.txt").write_text("\n".join(lines))
+    return drawn
+
+
+#: header and row of each kind of table: (picture, class, x1, y1, x2, y2) -> its fields
+TABLES: dict[str, tuple[str, Callable[..., str]]] = {
+    "roboflow": (
+        "filename,width,height,class,xmin,ymin,xmax,ymax",
+        lambda name, label, a, b, c, d: f"{name},{scenes.WIDTH},{scenes.HEIGHT},{label},{a},{b},{c},{d}",
+    ),
+    "open images": (
+        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax",
+        lambda name, label, a, b, c, d: (
+            f"{name[:3]},x,{label},1,{a / scenes.WIDTH},{c / scenes.WIDTH},{b / scenes.HEIGHT},{d / scenes.HEIGHT}"
+        ),
+    ),
+    "kaggle": (
+        "image_id,width,height,bbox,label",
+        lambda name, label, a, b, c, d: (
+            f'{name[:3]},{scenes.WIDTH},{scenes.HEIGHT},"[{a}, {b}, {c - a}, {d - b}]",{label}'
+        ),
+    ),
+    "retinanet": ("", lambda name, label, a, b, c, d: f"{name},{a},{b},{c},{d},{label}"),
+    "corner and sides": (
+        "image;x;y;w;h;label",
+        lambda name, label, a, b, c, d: f"{name};{a};{b};{c - a};{d - b};{label}",
+    ),
+}
+
+
+def write_table(root: Path, form: str) -> Scenes:
+    drawn = draw(root)
+    header, row = TABLES[form]
+    lines = [row(name, scenes.LABELS[kind], *corners) for name, boxes in drawn for kind, *corners in boxes]
+    (root / "boxes.csv").write_text("\n".join([header, *lines] if header else lines))
+    return drawn
+
+
 WRITERS: dict[str, tuple[str, Callable[[Path], Scenes]]] = {
     "voc": ("voc", write_voc),
     "cvat": ("cvat", write_cvat),
@@ -158,6 +221,9 @@ WRITERS: dict[str, tuple[str, Callable[[Path], Scenes]]] = {
     "via project": ("via", lambda root: write_via(root, "project")),
     "via json": ("via", lambda root: write_via(root, "json")),
     "via csv": ("via", lambda root: write_via(root, "csv")),
+    "labelme": ("labelme", write_labelme),
+    "kitti": ("kitti", write_kitti),
+    **{f"table {form}": ("box-table", functools.partial(write_table, form=form)) for form in TABLES},
 }
 
 
@@ -250,3 +316,81 @@ def test_an_object_outside_of_its_picture_leaves_that_one_out(tmp_path: Path) ->
     wrong.write_text(voc_xml("003.png", [(0, 90, 10, 130, 30)]))
     (note,) = [note for note in opened("voc", tmp_path).notes if "left out" in note]
     assert f"1 of {len(drawn)} pictures" in note and f"{wrong}: object[0]" in note
+
+
+def test_splits_of_a_table_of_boxes_are_files_folders_or_a_column(tmp_path: Path) -> None:
+    header, row = TABLES["roboflow"]
+    drawn = draw(tmp_path / "files")
+    lines = {name: [row(name, scenes.LABELS[kind], *c) for kind, *c in boxes] for name, boxes in drawn}
+    parts = {"train": drawn[:16], "valid": drawn[16:20], "test": drawn[20:]}
+    for part, pictures in parts.items():
+        rows = [line for name, _ in pictures for line in lines[name]]
+        (tmp_path / "files" / f"{part}-annotations-bbox.csv").write_text("\n".join([header, *rows]))
+    dataset = opened("box-table", tmp_path / "files")
+    assert {name: len(dataset.split(name)) for name in dataset.splits} == {"train": 16, "val": 4, "test": 4}
+
+    column = draw(tmp_path / "column")
+    rows = [
+        f"{row(name, scenes.LABELS[kind], *c)},{'train' if i < 16 else 'test'}"
+        for i, (name, boxes) in enumerate(column)
+        for kind, *c in boxes
+    ]
+    (tmp_path / "column" / "boxes.csv").write_text("\n".join([f"{header},split", *rows]))
+    dataset = opened("box-table", tmp_path / "column")
+    assert len(dataset.split("test")) == 8 and sum(len(dataset.split(name)) for name in dataset.splits) == 24
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("filename,class\na.png,cat", "no columns of corners"),
+        ("class,xmin,ymin,xmax,ymax\ncat,1,1,2,2", "no columns of pictures"),
+        ("filename,class,xmin,ymin,xmax,ymax\n000.png,cat,1,1,x,2", "'xmax' is 'x'"),
+        ("filename,class,xmin,ymin,xmax,ymax\n000.png,cat,1,1,nan,2", "not finite"),
+        ("filename,class,xmin,ymin,xmax,ymax\n000.png,,1,1,2,2", "has no class"),
+        ("filename,class,xmin,ymin,xmax,ymax\n000.png,cat,1,1,9999,2", "reaches outside"),
+        ("filename,class,xmin,ymin,xmax,ymax\nabsent.png,cat,1,1,2,2", "does not exist"),
+        ("image_id,bbox,label\n000,[1,cat", "cannot be read|expected"),
+        ('image_id,bbox,label\n000,"[1, 2]",cat', "expected .x, y, width, height."),
+        ("000.png,1,1,2", "4 columns and no header"),
+    ],
+)
+def test_a_wrong_table_of_boxes_names_its_line(text: str, words: str, tmp_path: Path) -> None:
+    draw(tmp_path, 1)
+    (tmp_path / "boxes.csv").write_text(text)
+    with pytest.raises(DataError, match=words) as refused:
+        opened("box-table", tmp_path)
+    assert "boxes.csv" in refused.value.where and refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ({"label": "cat", "points": [[1, 1]], "shape_type": "polygon"}, "1 points"),
+        ({"label": "cat", "points": [[1, "a"], [2, 2]], "shape_type": "rectangle"}, "'y' is 'a'"),
+        ({"label": "", "points": [[1, 1], [5, 5]], "shape_type": "rectangle"}, "no label"),
+        ({"label": "cat", "points": {}, "shape_type": "rectangle"}, "no list of"),
+        ({"label": "cat", "points": [[1, 1], [9999, 5]], "shape_type": "rectangle"}, "shapes.0."),
+        (7, "no list 'shapes'"),
+    ],
+)
+def test_a_wrong_shape_of_labelme_names_its_file(shape: Any, words: str, tmp_path: Path) -> None:
+    write_labelme(tmp_path)
+    for path in sorted(tmp_path.glob("*.json"))[:3]:
+        table = json.loads(path.read_text())
+        path.write_text(json.dumps({**table, "shapes": [shape]}))
+    for form in ("labelme", "labelme-masks"):
+        if form == "labelme-masks" and "shapes.0" in words:
+            continue  # what lies outside of its picture is cut off where it is drawn
+        with pytest.raises(DataError, match=words) as refused:
+            opened(form, tmp_path) if form == "labelme" else data.open(Data(format=form, path=str(tmp_path)), "segment")
+        assert "000.json" in refused.value.where
+
+
+def test_a_wrong_line_of_kitti_names_its_place(tmp_path: Path) -> None:
+    write_kitti(tmp_path)
+    for path in sorted((tmp_path / "training" / "label_2").glob("*.txt"))[:3]:
+        path.write_text("car 1 2 3\n")
+    with pytest.raises(DataError, match="has 4 fields") as refused:
+        opened("kitti", tmp_path)
+    assert "000.txt:1" in refused.value.where

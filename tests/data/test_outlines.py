@@ -221,3 +221,24 @@ def test_a_wrong_line_of_yolo_names_its_place(line: str, words: str, tmp_path: P
 def test_boxes_of_yolo_are_for_detection(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="boxes and no outlines"):
         data.open(Data(format="yolo-masks", path=str(write_yolo(tmp_path, "0 .5 .5 .2 .2", count=1))), "segment")
+
+
+# --- labelme ----------------------------------------------------------------------------------------------------------
+def test_shapes_of_labelme_are_drawn_in_their_order(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        scenes.save(tmp_path / f"{i:02d}.png", rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+        shapes = [
+            {"label": "road", "points": [[0, 6], [16, 6], [16, 12], [0, 12]], "shape_type": "polygon"},
+            {"label": "car", "points": [[9, 9], [4, 5]], "shape_type": "rectangle"},
+            {"label": "car", "points": [[1, 1]], "shape_type": "point"},
+        ]
+        table = {"shapes": shapes, "imagePath": f"{i:02d}.png", "imageHeight": HEIGHT, "imageWidth": WIDTH}
+        (tmp_path / f"{i:02d}.json").write_text(json.dumps(table))
+    dataset = data.open(Data(format="labelme-masks", path=str(tmp_path)), "segment")
+    assert dataset.labels == ("background", "car", "road")
+    expected = np.array([0, 2, 1], np.uint8)[truth()]
+    split = dataset.split("train")
+    assert len(split) >= 6 and all((np.asarray(split.targets[i]) == expected).all() for i in range(len(split)))
+    assert understand(tmp_path, task="segment").data.format == "labelme-masks"
+    assert understand(tmp_path).data.format == "labelme"
