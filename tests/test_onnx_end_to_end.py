@@ -65,6 +65,20 @@ def _gate(report: dict, name: str) -> dict:
     return next(gate for gate in report["gates"] if gate["name"] == name)
 
 
+def test_auto_holds_pictures_out_to_judge_layers_by(place, tmp_path):
+    (report,) = edgeft.export(
+        place / "model.onnx",
+        ["host"],
+        tmp_path / "bundles",
+        data=place / "flat",
+        overrides=["quantize.method=auto", "gates.min_speedup=0"],
+    )
+    auto = report["details"]["auto"]
+    assert auto["verdict"] == "pass" and 13 <= auto["n"] <= 15, "a fifth of 72"
+    assert auto["limit"] is None and auto["min_agreement"] == 0.9 and auto["path"][0]["agreement"] >= 0.9
+    assert 27 <= _gate(report, "agreement")["n"] <= 30
+
+
 def test_pictures_without_labels_give_verified_bundles_of_every_runtime(place, tmp_path):
     pytest.importorskip("openvino", reason="openvino is not installed")
     pytest.importorskip("litert_torch", reason="litert_torch is not installed")

@@ -214,7 +214,8 @@ class _Path:
         share, least = int8_share(graph), self.session.recipe.gates.min_int8_share
         standing = standing or self.judge(graph.module)
         point = _Point(returned, graph, standing, share, method, not returned or share >= least - _EPSILON)
-        self.rows.append({"method": method, "keep_float": list(returned), "int8_macs": share, **vars(standing)})
+        figures = {key: value if math.isfinite(value or 0.0) else None for key, value in vars(standing).items()}
+        self.rows.append({"method": method, "keep_float": list(returned), "int8_macs": share, **figures})
         self.best = point if self.best is None or (point.allowed and self._better(point, self.best)) else self.best
         metric, count = self.session.task.metric, len(returned)
         words = {"ptq": "calibrated", "qat": "trained"}

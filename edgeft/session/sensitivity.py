@@ -179,7 +179,7 @@ def _batches(judged: Judged, graph: QuantizedParts, part: data.Split) -> Iterato
         size = 1
     learning = judged.learning
     assert learning is not None
-    taught = iter(learning.loader(part, spec, size))
+    taught = _taught(learning, part, spec, size)
     for positions, rows in preprocessed(judged.task, spec, part, size):
         given = tuple(torch.from_numpy(values) for values in rows.values())
         inputs, targets = next(taught, ((), None))
@@ -189,6 +189,14 @@ def _batches(judged: Judged, graph: QuantizedParts, part: data.Split) -> Iterato
         )
         use, targets = (read, targets) if same_form or not graph.single else (given, None)
         yield tuple(x.to(device) for x in use), part.targets[list(positions)], _moved(targets, device)
+
+
+def _taught(learning: Learning, part: data.Split, spec: dict[str, Any], size: int) -> Iterator[tuple[Any, Any]]:
+    """The batches that training would read of the split; none where it can be judged and not be learned from."""
+    try:
+        yield from learning.loader(part, spec, size)
+    except DataError:
+        return
 
 
 def _moved(value: Any, device: torch.device) -> Any:

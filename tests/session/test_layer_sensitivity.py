@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +100,17 @@ def test_a_layer_without_noise_is_last_and_says_so(session: Session, graph: Quan
     result = measured(session, graph)
     by_name = {at.layer.name: at for at in result.layers}
     assert by_name["conv1"].sqnr_db is None and by_name["conv1"].as_dict()["weights"]["sqnr_db"] is None
+
+
+def test_a_split_that_cannot_be_learned_from_has_no_loss(session: Session, graph: QuantizedParts) -> None:
+    def loader(*arguments: object, **options: object) -> Iterator[Any]:
+        raise DataError("holds no interactions to learn from")
+
+    learning = dataclasses.replace(session.learning, loader=loader)
+    judged = SimpleNamespace(task=session.task, learning=learning, dataset=session.dataset, spec=session.spec)
+    result = sensitivity(judged, graph, 8)
+    assert {at.weights.loss for at in result.layers} == {None} and result.baseline.metric is not None
+    assert all(at.weights.sqnr_db is not None for at in result.layers)
 
 
 def test_data_without_validation_samples_is_refused(session: Session, graph: QuantizedParts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 import edgeft
 from edgeft import data
+from edgeft.cli.entry import run as command
 from edgeft.config import recipe
 from edgeft.core.errors import RecipeError
 from edgeft.report import text
@@ -101,8 +103,14 @@ def test_limits_that_cannot_be_judged_by_are_refused_and_the_run_goes_on_with_ot
     assert next(iter(summary["schemes"].values()))["auto"]["verdict"] == "pass"
 
 
-def test_a_model_at_chance_is_not_judged(bad: Bad, tmp_path: Path) -> None:
-    _, row = tuned((bad[0], badly_scaled.net().eval()), tmp_path / "run")
+def test_a_model_at_chance_is_not_judged(bad: Bad, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table = badly_scaled.recipe_of(bad[0], quantize={"method": "ptq"}) | {"model": {"name": "resnet8"}}
+    (tmp_path / "recipe.toml").write_text(recipe.dumps(recipe.from_table(table, "x")))
+    run = tmp_path / "run"
+    assert command(["tune", str(tmp_path / "recipe.toml"), "--until-gates-pass", "--out", str(run)]) == 0
+    assert "auto, not judged: the float baseline's accuracy" in capfd.readouterr().out
+    assert recipe.load(run / "recipe.toml").quantize.method == "auto"
+    (row,) = json.loads((run / "summary.json").read_text())["schemes"].values()
     assert row["auto"]["verdict"] == "inconclusive" and "nothing that quantization could lose" in row["auto"]["why"]
     assert row["keep_float"] == [] and row["quantized"] == row["ptq"]
 
