@@ -107,6 +107,7 @@ class Backend:
     that names none. `float_kernels` are formats of integers whose artifacts quantize by pairs of ops while this runtime
     computes in float: no share of integer kernels is asked of them. `external_data` are the suffixes of files in which
     names of further files may stand, which the runtime then reads too: a bundle has to list those.
+    `cpp` is "package:folder" of the model.cpp and runtime.cmake of `edgeft cpp`; "" = it writes none for this runtime.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Backend:
     default: bool = False
     external_data: tuple[str, ...] = ()
     float_kernels: tuple[str, ...] = ()
+    cpp: str = ""
 
     def __post_init__(self) -> None:
         modules = (self.session, self.inspector, self.exporter, self.loader, *self.modules)

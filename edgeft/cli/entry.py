@@ -37,6 +37,7 @@ FILES = {
         "predict": "predict",
         "serve": "serve",
         "ros2": "ros2",
+        "cpp": "cpp",
         "personalize": "personalize",
         "sign": "sign",
         "targets": "targets",

@@ -39,6 +39,7 @@ BACKEND = Backend(
     inspector="edgeft.backends.onnxruntime.inspect",
     exporter="edgeft.backends.onnxruntime.exporter",
     loader="edgeft.backends.onnxruntime.loader",
+    cpp="edgeft.backends.onnxruntime:cpp",
     probe="edgeft.backends.onnxruntime.probe:FILES",
     default=True,
 )

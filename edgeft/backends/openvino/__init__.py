@@ -19,5 +19,6 @@ BACKEND = Backend(
     inspector="edgeft.backends.openvino.inspect",
     exporter="edgeft.backends.openvino.exporter",
     loader="edgeft.backends.openvino.loader",
+    cpp="edgeft.backends.openvino:cpp",
     probe="edgeft.backends.openvino.probe:FILES",
 )
