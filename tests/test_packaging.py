@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import json
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -23,12 +26,28 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("build", reason="pip install 'edgeft[dev]'")
     if not (CHECKOUT / "pyproject.toml").is_file():
         pytest.skip("no checkout to build from")
-    out = tmp_path_factory.mktemp("dist")
+    out = tmp_path_factory.mktemp("dist")  # the source distribution lies beside it
     argv = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(CHECKOUT)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=300, cwd=out)
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = out.glob("edgeft-*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that holds the wheel, numpy and click, and nothing else."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
+    (site,) = folder.glob("lib/python*/site-packages")
+    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(argv, check=True, timeout=300, capture_output=True)
+    for name in ("numpy", "numpy.libs", "click", "tomli"):
+        spec = importlib.util.find_spec(name.partition(".")[0])
+        source = Path(spec.origin).parent if spec and spec.origin else None
+        if source is not None and source.with_name(name).is_dir():
+            (site / name).symlink_to(source.with_name(name))
+    return folder / "bin" / "python"
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +73,105 @@ def test_the_wheel_holds_the_data_and_nothing_of_the_checkout(wheel: Path) -> No
         assert name in names
     assert {f"edgeft/schemas/{kind}.json" for kind in ("manifest", "report", "bench", "summary")} <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/", "scripts/"))]
-    modules = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "edgeft").rglob("*.py")}
-    assert modules <= names
+    tracked = {path for path in (CHECKOUT / "edgeft").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert {path.relative_to(CHECKOUT).as_posix() for path in tracked} <= names
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
+
+
+def test_the_source_distribution_holds_what_builds_and_tests_it(wheel: Path) -> None:
+    (path,) = wheel.parent.glob("edgeft-*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    for name in (
+        *("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "SECURITY.md", "constraints.txt", "PKG-INFO"),
+        *("edgeft/_version.py", "edgeft/py.typed", "targets/rpi5.toml", "tests/test_packaging.py", "docs/index.md"),
+        *("action.yml", "templates/gate.yml", ".pre-commit-hooks.yaml", "scripts/test"),
+    ):
+        assert name in names, name
+    assert not [name for name in names if name.startswith((".venv", ".git/", "build/", "runs/", "bundles/"))]
+
+
+def test_an_index_takes_both(wheel: Path) -> None:
+    pytest.importorskip("twine", reason="pip install 'edgeft[dev]'")
+    paths = [str(path) for path in sorted(wheel.parent.iterdir())]
+    argv = [sys.executable, "-m", "twine", "check", "--strict", *paths]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.count("PASSED") == 2, done.stdout + done.stderr
+
+
+def test_the_version_stands_in_one_place(wheel: Path) -> None:
+    """Pages and examples that name the wheel name this one."""
+    assert wheel.name == f"edgeft-{edgeft.__version__}-py3-none-any.whl"
+    assert not re.search(r'^version = "', (CHECKOUT / "pyproject.toml").read_text(), re.M)
+    pages = [CHECKOUT / "README.md", *CHECKOUT.glob("docs/**/*.md"), *CHECKOUT.glob("examples/ci/*.yml")]
+    for page in pages:
+        named = re.findall(r"edgeft-(\d[\w.]*)-py3-none-any\.whl", page.read_text(encoding="utf-8"))
+        assert set(named) <= {edgeft.__version__}, page
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["targets", "list"], "jetson-orin-nano"),
+        (["doctor"], "onnxruntime"),
+        (["--help"], "predict"),
+        (["init", "classify"], "recipe.toml"),
+    ],
+)
+def test_a_bare_environment_runs_it_from_an_empty_folder(
+    bare: Path, tmp_path: Path, argv: list[str], sentence: str
+) -> None:
+    """Only numpy and click are there, so nothing heavy can have been imported."""
+    done = subprocess.run(
+        [str(bare), "-m", "edgeft", *argv],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env={"PATH": "", "XDG_CONFIG_HOME": str(tmp_path / "config")},
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert sentence in done.stdout + done.stderr
+    script = (
+        str(bare.with_name("python")),
+        "-c",
+        "import edgeft, sys; print(edgeft.__version__, 'numpy' in sys.modules)",
+    )
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, cwd=tmp_path, env={"PATH": ""})
+    assert done.stdout == f"{edgeft.__version__} False\n"
+
+
+def test_what_is_missing_in_a_bare_environment_is_named_with_its_command(bare: Path, tmp_path: Path) -> None:
+    for argv, extra in ((["tune"], "[tune]"), (["serve", "."], "[serve]")):
+        done = subprocess.run(
+            [str(bare), "-m", "edgeft", *argv, "--json"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=tmp_path,
+            env={"PATH": "", "XDG_CONFIG_HOME": str(tmp_path / "config")},
+        )
+        table = json.loads(done.stdout)
+        assert done.returncode == 4 and extra in table["remedy"], table
+        assert "pip install" in table["remedy"] and not list(tmp_path.glob("runs/*"))
+
+
+def test_the_publishing_workflow_stores_no_token() -> None:
+    yaml = pytest.importorskip("yaml", reason="pip install pyyaml")
+    text = (CHECKOUT / ".github" / "workflows" / "publish.yml").read_text()
+    table = yaml.safe_load(text)
+    assert "secrets." not in text and "password" not in text
+    assert table["permissions"] == {"contents": "read"}
+    assert table["jobs"]["publish"]["permissions"] == {"id-token": "write"}
+    assert table["jobs"]["publish"]["needs"] == "build" and table["jobs"]["publish"]["environment"] == "pypi"
+    tag = next(step for step in table["jobs"]["build"]["steps"] if "env" in step)
+    for version, code in ((edgeft.__version__, 0), ("99.0", 1)):
+        argv = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", tag["run"]]
+        path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+        done = subprocess.run(
+            argv, cwd=CHECKOUT, env={"TAG": f"v{version}", "PATH": path}, timeout=60, capture_output=True
+        )
+        assert done.returncode == code, done.stdout
 
 
 def test_name_version_license_and_command(wheel: Path) -> None:
