@@ -1,12 +1,10 @@
 """Tuning: float fine-tune, then quantization-aware training of the captured graph.
 
-run.py         `tune`: a recipe becomes a run directory
-session.py     what a recipe opens: task, data, model, preprocessing
+run.py         `tune`: a recipe becomes a run directory; training_run.py, what its stages hand to each other
 fit.py         the training loop, read top to bottom
 updates.py     which parameters learn under a policy
 memory.py      what a training step really keeps
 checkpoint.py  atomic, resumable state
-environment.py seeds, threads, versions
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,9 +18,7 @@ from ..session.calibration_data import as_tuple, calibrated
 from . import learning, updates
 from .fit import Fitted, Stage, agreed, outcome
 from .groups import qat_groups
-
-if TYPE_CHECKING:
-    from .run import Run
+from .training_run import Run
 
 
 def scheme_stage(run: Run, scheme: Scheme) -> dict[str, Any]:
