@@ -25,6 +25,12 @@ _DISTIL = {
     "vocab_size": 40, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 26,
     "pad_token_id": 0, "initializer_range": 0.1,
 }  # fmt: skip
+_WAVEFORM = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+    "conv_dim": [16, 16, 16], "conv_stride": [5, 4, 4], "conv_kernel": [10, 8, 4], "num_feat_extract_layers": 3,
+    "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "classifier_proj_size": 32,
+    "initializer_range": 0.1,
+}  # fmt: skip
 _DEBERTA = {
     "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True,
     "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0, "position_biased_input": False, "max_relative_positions": -1,
@@ -59,6 +65,7 @@ class Net:
     lr: float = 5e-3
     #: `model_type`, where it is not the net's name here
     kind: str = ""
+    augment: str = "light"
 
 
 def _texts(title: str, **config: Any) -> Net:
@@ -85,6 +92,8 @@ NETS = {
     "bert-entities": Net("BERT", "token-classify", {**_TEXT, "vocab_size": 80, "num_hidden_layers": 1}, kind="bert"),
     "distilbert-entities": Net("DistilBERT", "token-classify", {**_DISTIL, "vocab_size": 80}, kind="distilbert"),
     "bert-vectors": Net("BERT", "embed", {**_TEXT, "vocab_size": 50, "num_hidden_layers": 1}, kind="bert"),
+    "wav2vec2": Net("wav2vec 2.0", "keyword", _WAVEFORM, 20, augment="none"),
+    "hubert": Net("HuBERT", "keyword", _WAVEFORM, 20, augment="none"),
     "vit": _pictures("ViT", _VIT),
     "deit": _pictures("DeiT", _VIT),
     "beit": _pictures("BEiT", _VIT),
@@ -147,6 +156,11 @@ def write(kind: str, folder: Path) -> Path:
         words.rmdir()
         return folder
 
+    if net.task == "keyword":
+        extractor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 8000, "do_normalize": True}
+        (folder / "preprocessor_config.json").write_text(json.dumps(extractor))
+        return folder
+
     pixels = {"height": side(kind), "width": side(kind)}
     processor = {"size": pixels, "resample": 3, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     (folder / "preprocessor_config.json").write_text(json.dumps({**processor, "rescale_factor": 1 / 255}))
@@ -190,6 +204,10 @@ def _search(folder: Path) -> dict[str, Any]:
     return {"format": "text-pairs", "path": str(tiny_data.write_search(folder / "search")), "length": 12}
 
 
+def _sounds(folder: Path) -> dict[str, Any]:
+    return {"format": "wav-folder", "path": str(tiny_data.write_keywords(folder / "sounds")), "sound": {"seconds": 0.5}}
+
+
 #: task -> what writes its tiny data and returns the table [data]
 _DATA: dict[str, Callable[[Path], dict[str, Any]]] = {
     "classify": _colors,
@@ -197,6 +215,7 @@ _DATA: dict[str, Callable[[Path], dict[str, Any]]] = {
     "text-classify": _reviews,
     "token-classify": _entities,
     "embed": _search,
+    "keyword": _sounds,
 }
 
 
@@ -209,7 +228,7 @@ def recipe(kind: str, folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
         "name": kind,
         "model": {"source": "transformers", "name": net.kind or kind, "weights": str(write(kind, folder / "model"))},
         "data": data,
-        "train": {"epochs": net.epochs, "lr": net.lr, "batch_size": 20},
+        "train": {"epochs": net.epochs, "lr": net.lr, "batch_size": 20, "augment": net.augment},
         "quantize": {"epochs": 1, "lr": 1e-4, "calibration": "quick"},
         "export": {"targets": list(targets)},
         "gates": {"min_speedup": 0.0, "max_drop": 0.05},

@@ -101,7 +101,7 @@ def configure(
     `standard` has what a task takes where the recipe says nothing. Mean and std are 0 and 1 until `measure` has seen
     the training samples. Raises `RecipeError` naming the key.
     """
-    values = {**standard, **_stated(data, standard)}
+    values = {**standard, **stated(data, standard)}
     native_rate = int(facts.get("rate", HIGHEST_OWN_RATE))
     rate = int(values["rate"]) or min(native_rate, HIGHEST_OWN_RATE)
     if rate > native_rate:
@@ -145,7 +145,7 @@ def configure(
     return table
 
 
-def _stated(data: Any, standard: Mapping[str, float]) -> dict[str, float]:
+def stated(data: Any, standard: Mapping[str, float]) -> dict[str, float]:
     """The numbers of the recipe's `data.sound`; raises `RecipeError` naming the key that is unknown or out of range."""
     stated = dict(getattr(data, "sound", {}) or {})
     for key, value in stated.items():
@@ -269,7 +269,7 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def features(raw: Any, spec: Spec) -> np.ndarray:
     """Log mel energies or MFCCs, float64 (frames, features), before mean and std."""
-    samples, rate = _checked(raw)
+    samples, rate = checked(raw)
     clip = fit(samples, rate, spec.rate, spec.length, spec.place)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window) / spec.window)
     at = spec.hop * np.arange(spec.frames)[:, None] + np.arange(spec.window)
@@ -291,7 +291,7 @@ def gain(frames: np.ndarray, level_floor: float) -> float:
     return LEVEL / max(loudest, level_floor)
 
 
-def _checked(raw: Any) -> tuple[np.ndarray, int]:
+def checked(raw: Any) -> tuple[np.ndarray, int]:
     """Samples float64 (T,) of full scale 1, and their rate."""
     try:
         samples, rate = np.asarray(raw["samples"]), int(raw["rate"])
@@ -316,7 +316,7 @@ def heard(raw: Any, spec: Spec) -> int:
     """How many frames of `raw` begin within the recording; all of them where it stands in the middle."""
     if spec.place == "middle":
         return spec.frames
-    samples, rate = _checked(raw)
+    samples, rate = checked(raw)
     return min(spec.frames, -(-_length_at(len(samples), rate, spec.rate) // spec.hop))
 
 
@@ -368,7 +368,7 @@ def cosines(mels: int, coefficients: int) -> np.ndarray:
 
 def picture(raw: Any, height: int = 48, width: int = 160) -> np.ndarray:
     """The waveform as uint8 (height, width) pixels, dark on light, its loudest sample at full height."""
-    samples, _ = _checked(raw)
+    samples, _ = checked(raw)
     edges = np.linspace(0, len(samples), width + 1).astype(int)
     columns = [samples[a : max(b, a + 1)] for a, b in itertools.pairwise(edges)]
     loudest = float(np.abs(samples).max()) or 1.0

@@ -56,6 +56,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     return table
 
 
+def waveform(folder: Path) -> dict[str, Any]:
+    """`rate` in hertz and `normalize` of a feature extractor that hands on samples, preprocessor_config.json; those of
+    wav2vec2 where there is none. Raises `ModelError` for another extractor, and a rate that cannot be."""
+    path = folder / "preprocessor_config.json"
+    table = _table(path, "a feature extractor's config") if path.is_file() else {}
+    kind, rate = table.get("feature_extractor_type", "Wav2Vec2FeatureExtractor"), table.get("sampling_rate", 16_000)
+    if kind != "Wav2Vec2FeatureExtractor":
+        raise ModelError(f"is of a {kind}, which hands on no waveform", where=str(path))
+    if type(rate) is not int or not 1000 <= rate <= 192_000:
+        raise ModelError(f"sampling_rate is {rate!r}", where=str(path))
+    return {"rate": rate, "normalize": bool(table.get("do_normalize", True))}
+
+
 def pooling(folder: Path) -> str:
     """How a folder of sentence-transformers makes one vector of the tokens: "mean", also where nothing says it, or
     "cls". Raises `ModelError` for another way, and for layers behind the pooling that have weights (Dense)."""

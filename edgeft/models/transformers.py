@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from ..config import recipe
 from ..core.errors import ModelError, RecipeError, nearest
@@ -32,6 +33,8 @@ SHORTEST = 3
 LARGEST = 10_000_000
 #: what `model.args` may change of a config beside `pooling`: regularization, which no weight depends on
 _CHANGEABLE = "drop"
+#: what of a config draws at random within a forward, outside of dropout: it cannot be captured
+_STILL = {"layerdrop": 0.0, "apply_spec_augment": False}
 #: `model.args.pooling`: the head of the Auto class, or a linear layer on the mean of the tokens
 POOLING = ("head", "mean")
 #: of a model of vectors: the mean of the tokens, or the first token
@@ -133,6 +136,10 @@ def _config(package: Any, folder: Path, request: ModelRequest, args: dict[str, A
         if channels not in (1, 3):
             raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
         config.num_channels = channels
+
+    for key, value in _STILL.items():
+        if hasattr(config, key):
+            setattr(config, key, value)
 
     able = [key for key in config.to_dict() if _CHANGEABLE in key]
     for key, value in args.items():
@@ -274,11 +281,29 @@ def _for_pictures(
     return module, spec, notes
 
 
+def _for_waveforms(
+    module: nn.Module, folder: Path, config: Any, request: ModelRequest
+) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
+    """Samples (N, T) at the rate of the folder's feature extractor. Weight norm becomes a plain weight."""
+    if not hasattr(config, "conv_kernel"):
+        raise ModelError(
+            f"a {config.model_type!r} reads features of a sound, and only models that read the waveform are taken",
+            where=str(folder / hf_folder.CONFIG),
+            remedy="take one of wav2vec2, hubert, wavlm, unispeech-sat, data2vec-audio",
+        )
+    for layer in module.modules():
+        if parametrize.is_parametrized(layer):
+            for name in list(layer.parametrizations):
+                parametrize.remove_parametrizations(layer, name)
+    return module, {"kind": "waveform", "input": "input_values", **hf_folder.waveform(folder)}, ()
+
+
 #: `Task.auto_reads` -> what completes the model
 _COMPLETE: dict[str, Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, ...]]]] = {
     "text": _for_texts,
     "words": functools.partial(_for_texts, kind="words"),
     "lines": functools.partial(_for_texts, kind="lines"),
+    "waveform": _for_waveforms,
     "image": _for_pictures,
 }
 #: what `model.args.pooling` may be where texts are read

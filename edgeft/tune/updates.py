@@ -38,7 +38,8 @@ _NORMS = (
 
 
 def trainable(module: nn.Module, head: str, policy: str, plan: sparse.Plan | None = None) -> set[str]:
-    """Names of the float module's trainable parameters. Raises `RecipeError` for an unknown policy.
+    """Names of the float module's trainable parameters. Raises `RecipeError` for an unknown policy, and
+    for `head` where there is none.
 
     Under `lora` those of the adapters that hang in it, and the head; under `sparse` and `auto` those of the plan.
     """
@@ -52,6 +53,10 @@ def trainable(module: nn.Module, head: str, policy: str, plan: sparse.Plan | Non
     if policy in PLANNED:
         return in_head | (plan.names(names) if plan else set())
     if policy == "head":
+        if not in_head:
+            raise RecipeError(
+                "= 'head', and the network has no head", where="update.policy", remedy="full, last or lora"
+            )
         return in_head
     if policy == "lora":
         adapters = lora.adapted(module)

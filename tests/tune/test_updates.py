@@ -66,6 +66,12 @@ def test_an_unknown_policy_is_answered_with_the_nearest() -> None:
     assert "'head'" in caught.value.remedy
 
 
+def test_a_network_without_a_head_cannot_train_it() -> None:
+    with pytest.raises(RecipeError, match="no head"):
+        updates.trainable(nn.Linear(2, 2), "", "head")
+    assert updates.trainable(nn.Linear(2, 2), "", "bias") == {"bias"}
+
+
 def test_a_frozen_norm_keeps_its_statistics() -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4, affine=False), nn.Linear(4, 2))

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import BundleError
-from ...inputs import image, sound, sound_file
+from ...core.errors import BundleError, RecipeError
+from ...inputs import image, sound, sound_file, waveform
 from ..classify.decoding import (
     EXTRA_METRICS,
     METRIC,
@@ -55,15 +55,20 @@ __all__ = [
 ]
 
 NAME = "keyword"
-_KINDS: dict[str, Any] = {"sound": sound, "image": image}
+_KINDS: dict[str, Any] = {"sound": sound, "image": image, waveform.KIND: waveform}
 
 
 def configure(
     data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The `preprocess` table of sounds, or of pictures where the data's facts (`kind`) or its format say so."""
+    """The `preprocess` table of sounds, as their waveform where the model reads that, or of pictures where the data's
+    facts (`kind`) or its format say so."""
     pictures = getattr(data, "format", "") in ("npz", "image-folder")
     kind = facts.get("kind", "image" if pictures else "sound")
+    if defaults.get("kind") == waveform.KIND:
+        if kind != "sound":
+            raise RecipeError("the model reads waveforms, and the data are pictures", where="model.source")
+        kind = waveform.KIND
     table: dict[str, Any] = _KINDS[str(kind)].configure(data, defaults, facts, say)
     return table
 
@@ -74,7 +79,7 @@ def measure(spec: Mapping[str, Any], raws: Iterable[Any]) -> dict[str, Any]:
 
 
 def read(path: str, spec: Mapping[str, Any]) -> Any:
-    return sound_file.read(path) if _kind(spec) == "sound" else image.read(path)
+    return image.read(path) if _kind(spec) == "image" else sound_file.read(path)
 
 
 def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from ...core.errors import DataError, RecipeError, nearest
-from ...inputs import sound
+from ...inputs import sound, waveform
 from ...learning import Learning, batches, spectra, tensors, waveforms
 from ..classify.learning import class_weights, distill, loss, replace_head
 from ..classify.learning import outputs as classes
@@ -49,14 +49,16 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
 
 def augmentation(level: str, spec: Mapping[str, Any]) -> tensors.Augment | None:
     """A function of (features, generator), or None for "none"; raises `RecipeError` for an unknown level."""
+    amounts = _of_samples(level) if spec["kind"] != "image" else None
+    if spec["kind"] == waveform.KIND or (spec["kind"] == "sound" and amounts is None):
+        return None
+
     frames, features = _size(spec)
     layout = str(spec.get("layout", "NCHW"))
     shift = max(1, round(SHIFT * frames))
 
     if spec["kind"] == "image":
         return spectra.augmentation(level, layout, _amounts(frames, features, 1.0, shift))
-    if _of_samples(level) is None:
-        return None
 
     return spectra.masking(layout, _amounts(frames, features, LEVELS[level][1]))
 
@@ -68,7 +70,7 @@ def _amounts(frames: int, features: int, share: float, shift: int = 0) -> spectr
 
 def augmentation_of_samples(level: str, spec: Mapping[str, Any]) -> tensors.AugmentRaw | None:
     """A function of (raw sound, generator), or None where samples stay as they are; raises `RecipeError` as above."""
-    amounts = _of_samples(level) if spec["kind"] == "sound" else None
+    amounts = _of_samples(level) if spec["kind"] != "image" else None
     return None if amounts is None else lambda raw, rng: waveforms.augmented(raw, rng, amounts)
 
 
