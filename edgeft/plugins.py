@@ -154,6 +154,7 @@ MODEL_SOURCES: Registry[Any] = Registry(
         "module": "edgeft.models.handed_over:SOURCE",
         "onnx": "edgeft.models.onnx:SOURCE",
         "python": "edgeft.models.python_file:SOURCE",
+        "sb3": "edgeft.models.sb3:SOURCE",
         "timm": "edgeft.models.timm:SOURCE",
         "torchvision": "edgeft.models.torchvision:SOURCE",
         "transformers": "edgeft.models.transformers:SOURCE",

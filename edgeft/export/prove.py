@@ -208,7 +208,7 @@ def gates(
     limits = run.recipe.gates
     pair = (evidence.float, evidence.quantized)
     if run.dataset.unlabelled:
-        judged = no_labels(run.task)
+        judged = beside_return(no_labels(run.task), limits)
     else:
         judged = beside_return(accuracy(run.task, *pair, run.test.targets, run.dataset.labels, limits), limits)
     return [

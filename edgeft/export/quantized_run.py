@@ -21,6 +21,7 @@ from ..config.scheme import Scheme
 from ..config.target import Target
 from ..core import strict_json
 from ..core.errors import DataError, RunError, UsageError
+from ..data import worlds
 from ..learning import Learning
 from ..quantize.lower import IntegerWeight
 from ..quantize.parts import CapturedParts, QuantizedParts, insert_parts
@@ -28,7 +29,6 @@ from ..session import mixed_precision
 from ..session.calibration_data import calibrated
 from ..session.session import LEARNED, Session, open_session
 from ..training_step.trainable_tail import TrainableTail, trainable_tail
-from ..verify import closed_loop
 
 Say = Callable[[str], None]
 #: tables of a run's recipe that may still be changed at export: none of them changes what was trained
@@ -220,7 +220,7 @@ def _overridden(trained: Recipe, overrides: Sequence[str]) -> Recipe:
             raise UsageError(f"--set {item}: at export only {', '.join(OVERRIDABLE)} can be set", remedy="edgeft tune")
     asked = recipe.override(trained, list(overrides)) if overrides else trained
     if asked.gates.environment:  # one that cannot be made is named before anything is converted
-        closed_loop.environment(asked.gates.environment).close()
+        worlds.make(asked.gates.environment, "gates.environment").close()
     return asked
 
 

@@ -18,9 +18,20 @@ _SMALLEST_STD = 1e-6
 def configure(
     data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The `preprocess` table: mean and std of each column over the training samples, or what [data] states."""
+    """The `preprocess` table: mean and std of each column over the training samples, or what [data] states.
+
+    A model whose weights go with figures of its own has them in `defaults`, `fixed`. Raises `DataError` for figures
+    that do not fit.
+    """
     size = int(facts["inputs"])
     stated = {key: list(getattr(data, key)) for key in ("mean", "std")}
+    if defaults.get("fixed") and (stated["mean"] or stated["std"]):
+        raise DataError(
+            "data.mean and data.std cannot be set: the model has figures of its own",
+            where="recipe",
+            remedy="leave them out",
+        )
+    facts = {**facts, **{key: defaults[key] for key in stated if defaults.get("fixed")}}
     table: dict[str, Any] = {"kind": "vector", "size": [size], "input": "x"}
     for key, fallback in (("mean", [0.0] * size), ("std", [1.0] * size)):
         values = stated[key] or list(facts.get(key, fallback))

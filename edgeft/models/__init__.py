@@ -3,7 +3,7 @@
     builtin.py   the networks that come with edgeft     torchvision.py, timm.py   theirs
     features.py   the heads of tasks on backbones of theirs     torchvision_dense.py   torchvision's segmenters
     transformers.py   BERT-type encoders of a local folder   ultralytics.py   detectors of a .pt file
-    onnx/   a finished .onnx file   keras/   a file that Keras saved
+    onnx/   a finished .onnx file   keras/   a file that Keras saved   sb3.py   policies of stable-baselines3
     python_file.py   `file.py:function` of the user     weights.py   state dicts from files, read without running code
     named.py   weights by name: hub.py, by_url.py and pip_packages.py bring them to this machine
 

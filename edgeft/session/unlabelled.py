@@ -13,6 +13,7 @@ from ..config.recipe import Recipe
 from ..core.errors import RecipeError
 from ..core.progress import phase
 from ..learning import Learning
+from . import rollouts
 
 _BATCH = 32
 
@@ -20,7 +21,7 @@ _BATCH = 32
 def answered(
     dataset: data.Dataset, task: Any, learning: Learning, module: nn.Module, spec: dict[str, Any], asked: Recipe
 ) -> data.Dataset:
-    """`dataset` with what `module` decides as its targets.
+    """`dataset` with what `module` decides as its targets, on observations of its own where they are an environment's.
 
     Raises `RecipeError` where the recipe would learn from labels.
     """
@@ -31,6 +32,8 @@ def answered(
                 where=key,
                 remedy='train.epochs = 0 and quantize.method = "ptq" quantize the model as it is',
             )
+    if "environment" in dataset.facts:
+        return rollouts.collected(dataset, task, module, spec)
     splits = {name: dataset.split(name) for name in dataset.splits}
     module.eval()
     with phase("asking the float model"):

@@ -5,7 +5,7 @@ An error on recorded actions says little of a controller: small errors add up in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,9 @@ import numpy as np
 
 from ..backends import Session
 from ..config.recipe import Gates
-from ..core.errors import DataError, need
 from ..core.metric import Metric
-from ..core.verdict import ADVISORY, FAIL, Verdict
+from ..core.verdict import ADVISORY, FAIL, UNVERIFIED, Verdict
+from ..data import worlds
 from ..measure import stats
 from ..tasks import Task
 from .accuracy import decide
@@ -28,7 +28,6 @@ OPEN_LOOP = (
 )
 #: episodes begin from these seeds on, the same ones for float, quantized and random actions
 SEED = 10_000
-Policy = Callable[[Any, Any], Any]
 
 
 def closed_loop(task: Task, sessions: tuple[Session, Session], spec: Mapping[str, Any], gates: Gates) -> Verdict:
@@ -58,42 +57,24 @@ def closed_loop(task: Task, sessions: tuple[Session, Session], spec: Mapping[str
 
 def beside_return(accuracy: Verdict, gates: Gates) -> Verdict:
     """The accuracy gate where an environment is named: advisory, unless the recipe sets a limit for it itself."""
+    if gates.environment and accuracy.verdict == UNVERIFIED:  # there are no labels: what the policy does is judged
+        why = "the data have no labels; the return of the closed loop decides"
+        return replace(accuracy, verdict=ADVISORY, why=why, required=False)
     if not gates.environment or gates.max_drop is not None or gates.max_drop_relative or not accuracy.n:
         return accuracy
     why = f"{accuracy.why}; the return of the closed loop decides"
     return replace(accuracy, verdict=ADVISORY, why=why, required=False)
 
 
-def returns(name: str, episodes: int, policy: Policy) -> np.ndarray:
+def returns(name: str, episodes: int, policy: worlds.Policy) -> np.ndarray:
     """The return of each episode, float64 (episodes,); `policy(observation, action space)` gives the actions."""
-    world = environment(name)
-    totals = np.zeros(episodes)
-    for episode in range(episodes):
-        seen, _ = world.reset(seed=SEED + episode)
-        world.action_space.seed(SEED + episode)
-        over = False
-        while not over:
-            seen, reward, ended, cut, _ = world.step(policy(seen, world.action_space))
-            totals[episode] += float(reward)
-            over = bool(ended or cut)
+    world = worlds.make(name, "gates.environment")
+    totals = [worlds.play(world, policy, SEED + episode).total for episode in range(episodes)]
     world.close()
-    return totals
+    return np.asarray(totals, np.float64)
 
 
-def environment(name: str) -> Any:
-    """The gymnasium environment called `name`; raises `Missing` and `DataError` as `closed_loop`."""
-    gymnasium = need("gymnasium", "closed-loop")
-    try:
-        return gymnasium.make(name)
-    except Exception as error:  # gymnasium and its environments raise errors of many types
-        raise DataError(
-            f"gymnasium has no environment {name!r} that can be made here ({type(error).__name__}: {error})",
-            where="gates.environment",
-            remedy="name one that `gymnasium.make` takes, and install what it needs",
-        ) from error
-
-
-def _policy(task: Task, session: Session, spec: Mapping[str, Any]) -> Policy:
+def _policy(task: Task, session: Session, spec: Mapping[str, Any]) -> worlds.Policy:
     act = task.action
     assert act is not None  # the recipe is refused for a task without actions
     return lambda seen, space: act(session.run(task.preprocess(np.asarray(seen), spec)), space)
