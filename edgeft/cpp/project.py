@@ -68,7 +68,7 @@ def check(bundle: Bundle) -> None:
     if len(of_model(bundle.manifest)) > 1:
         raise UsageError("the model has several graphs, which the C++ program does not join", where=str(bundle.path))
     if not bundle.runtime.cpp:
-        remedy = "export it for ONNX Runtime or OpenVINO, or use its run.py"
+        remedy = "export it for ONNX Runtime, OpenVINO or LiteRT, or use its run.py"
         raise UsageError(
             f"there is no C++ program for {bundle.runtime.title} yet", where=str(bundle.path), remedy=remedy
         )
@@ -83,9 +83,20 @@ def _tensors(bundle: Bundle, stored: Mapping[str, np.ndarray], key: str, prefix:
         if values is None or values.dtype.name not in TYPES or not len(values):
             problem = f"the samples hold no {prefix} {tensor['name']!r} that can be compared"
             raise BundleError(problem, where=str(bundle.path), remedy="export it again")
+        if prefix == "input":
+            values = _stored(values, tensor)
         file = f"parity/{prefix}_{place}.bin"
         tensors.append({**tensor, "file": file, "values": np.ascontiguousarray(values)})
     return tensors
+
+
+def _stored(values: np.ndarray, tensor: Mapping[str, Any]) -> np.ndarray:
+    """Values as the artifact takes them: real ones on the grid of an input of integers, as its session lays them."""
+    scale, dtype = tensor.get("scale"), np.dtype(str(tensor["dtype"]))
+    if values.dtype.kind != "f" or dtype.kind not in "iu" or not isinstance(scale, (int, float)):
+        return values
+    limits, zero_point = np.iinfo(dtype), np.float32(tensor.get("zero_point") or 0)
+    return np.clip(np.rint(values / np.float32(scale)) + zero_point, limits.min, limits.max).astype(dtype)
 
 
 def _copy_model(bundle: Bundle, folder: Path) -> list[str]:

@@ -21,6 +21,7 @@ BACKEND = Backend(
     session="edgeft.backends.litert.session",
     inspector="edgeft.backends.litert.inspect",
     exporter="edgeft.backends.litert.exporter",
+    cpp="edgeft.backends.litert:cpp",
     loader="edgeft.backends.litert.loader",
     probe="edgeft.backends.litert.probe:FILES",
 )
