@@ -137,6 +137,9 @@ def export(
     dataset: Any = None,
     data: str | os.PathLike[str] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
+    auto: bool = False,
+    device: str | None = None,
+    seconds: float | None = None,
     say: Say | None = None,
 ) -> list[dict[str, Any]]:
     """Lower a run (the latest when None) to each target's runtime, verify it there, and write one bundle a target.
@@ -149,13 +152,20 @@ def export(
     `model` and `dataset` are the caller's own, where the run was tuned with them. Returns the reports, each with
     `path`, its bundle. A gate that fails is a verdict in the report, not an exception.
 
+    With `auto` (or `export.choose = "fastest"` in the recipe) every candidate of a target is made: the runtimes of its
+    profile in the number formats that they write, the float model among them. They are timed in pairs of fresh
+    processes on `device` (None: this machine; `ssh://user@host[:port]`) for about `seconds` a target (None: 120), and
+    the fastest that passes the gates is written, as `edgeft.measure.choose` says; `choice` in its report has all.
+
     Raises `UsageError` (an unknown target, a bundle that exists), `RunError`, `Missing` (a runtime's extra).
     """
     names = _known_targets(targets)  # a misspelt name is refused before anything heavy is imported
     _need_host_half()
     bundles = user_path(out) if out is not None else places.BUNDLES
+    overrides = [*overrides, *(["export.choose=fastest"] if auto else [])]
+    timing = {"device": device, "seconds": seconds}
     if run is not None and user_path(run).suffix.lower() == ".onnx":
-        return _export_file(user_path(run), names, bundles, data, preprocessing, overwrite, overrides, say)
+        return _export_file(user_path(run), names, bundles, data, preprocessing, overwrite, overrides, timing, say)
     if data is not None or preprocessing:
         raise UsageError(
             "--data and its preprocessing belong to a finished .onnx file; a run has its own",
@@ -164,6 +174,7 @@ def export(
     folder = user_path(run) if run is not None else places.latest_run()
     if not names:
         names = list(read_run_recipe(folder, overrides).export.targets)
+    _check_timing(timing, None if timing == NO_TIMING else read_run_recipe(folder, overrides))
     with shown_unless_already(say):
         with phase("loading libraries"):
             from .export.run import export as lower
@@ -180,6 +191,7 @@ def export(
             allow_download=allow_download,
             model=model,
             dataset=dataset,
+            measurement=_measurement(timing, say),
             say=say or _silent,
         )
 
@@ -221,6 +233,30 @@ def sensitivity(
         return measured.of_run(folder, name, samples=samples or SAMPLES, **options)
 
 
+#: the options of `export` that say where candidates are timed, where none is given
+NO_TIMING: dict[str, Any] = {"device": None, "seconds": None}
+
+
+def _check_timing(timing: Mapping[str, Any], recipe: Recipe | None) -> None:
+    """Raise `UsageError` where an option says how candidates are timed, and none are made."""
+    given = [key for key, value in timing.items() if value is not None]
+    if recipe is not None and given and recipe.export.choose != "fastest":
+        raise UsageError(
+            f"--{given[0]} is about timing candidates, and an export of what was asked for makes none",
+            remedy="pass --auto, or leave it out",
+        )
+    if (seconds := timing["seconds"]) is not None and not 0 < seconds < 86_400:
+        raise UsageError(f"{seconds:g} seconds are no time to measure in", where="--seconds", remedy="for example 120")
+
+
+def _measurement(timing: Mapping[str, Any], say: Say | None) -> Any:
+    """`edgeft.export.fastest.Measurement`; raises what opening the device raises."""
+    from .devices import registry as devices
+    from .export.fastest import SECONDS, Measurement
+
+    return Measurement(devices.get(timing["device"], say or _silent), timing["seconds"] or SECONDS)
+
+
 def _known_targets(names: Sequence[str]) -> list[str]:
     from .config import target as profiles
 
@@ -238,6 +274,7 @@ def _export_file(
     preprocessing: Mapping[str, Any] | None,
     overwrite: bool,
     overrides: Sequence[str],
+    timing: Mapping[str, Any],
     say: Say | None,
 ) -> list[dict[str, Any]]:
     """`export` of a finished file."""
@@ -252,9 +289,11 @@ def _export_file(
 
         table = finished.Preprocessing(**(preprocessing or {}))
         recipe, assumed = finished.recipe_of(file, user_path(data), targets, table, overrides)
+        _check_timing(timing, recipe)
         for line in assumed:
             (say or _silent)(line)
-        return export_model(recipe, targets, out, overwrite=overwrite, say=say or _silent)
+        measurement = _measurement(timing, say)
+        return export_model(recipe, targets, out, overwrite=overwrite, measurement=measurement, say=say or _silent)
 
 
 def verify(

@@ -38,6 +38,7 @@ def pixels(context: click.Context, option: click.Parameter, value: str | None) -
     "export",
     examples="""
     edgeft export --target jetson --target rpi5 --target intel-nuc
+    edgeft export --target intel-nuc --auto
     edgeft export runs/blood-cells-20260101-120000 --target rpi4 --out bundles/second
     edgeft export model.onnx --data pictures/ --target rpi5 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
     """,
@@ -56,6 +57,9 @@ def pixels(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option("--strict", is_flag=True, help="Fail (exit 1) where a gate is inconclusive or could not be verified.")
 @click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a key of the recipe.")
 @click.option("--overwrite", is_flag=True, help="Replace existing bundles.")
+@click.option("--auto", is_flag=True, help="Make every candidate, measure them, and write the fastest that passes.")
+@click.option("--device", metavar="D", help="--auto: where to measure.  [default: this machine]")
+@click.option("--seconds", type=float, help="--auto: seconds of measuring, for each target.  [default: 120]")
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
 @click.option("--allow-download", is_flag=True, help="Download the weights that the recipe's model names.")
 @click.option("--data", type=PATH, metavar="DIR", help="MODEL.onnx: pictures to calibrate on, with or without labels.")
@@ -77,6 +81,9 @@ def command(
     strict: bool,
     overrides: tuple[str, ...],
     overwrite: bool,
+    auto: bool,
+    device: str | None,
+    seconds: float | None,
     allow_code: bool,
     allow_download: bool,
     data: Path | None,
@@ -89,6 +96,10 @@ def command(
     MODEL.onnx is quantized as it is, without training, with the pictures of --data: 256 of any classes are enough.
     Without labels its agreement with the float model is judged; folders named by class (as many as the model has, or as
     in --names) give accuracy too.
+
+    With --auto each target's candidates are made and measured: the runtimes that its profile lists, in the number
+    formats that they write, the float model among them. The fastest that passes the gates is written; the report shows
+    all of them, and why the others were not chosen.
 
     Without RUN the latest finished run below runs/ is taken; without --target those of its recipe.
     """
@@ -106,6 +117,9 @@ def command(
         allow_code=allow_code,
         allow_download=allow_download,
         data=data,
+        auto=auto,
+        device=device,
+        seconds=seconds,
         preprocessing={key: value for key, value in preprocessing.items() if value not in (None, ())},
         say=console.say,
     )

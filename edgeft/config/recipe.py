@@ -113,6 +113,7 @@ class Quantize:
 @dataclass(frozen=True)
 class Export:
     targets: tuple[str, ...] = ("host",)
+    choose: str = "asked"  # asked: the format of [quantize] or of the profile | fastest: of the candidates that pass
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "update.policy": ("full", "head", "last", "bias", "norm", "lora", "sparse", "auto"),
     "quantize.method": ("qat", "ptq", "auto", "none"),
     "quantize.embeddings": EMBEDDINGS,
+    "export.choose": ("asked", "fastest"),
     "gates.decide": ("point", "bound"),
     "personalize.loss": ("", "cross-entropy", "mse", "prototype", "ranking"),
     "personalize.optimizer": ("sgd", "adam"),

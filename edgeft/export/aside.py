@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -31,9 +32,13 @@ def possible() -> bool:
 
 
 class Aside:
-    """Runs `jobs` one after another in a copy of this process; each returns plain JSON values."""
+    """Runs `jobs` one after another in a copy of this process; each returns plain JSON values.
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    `turn` (a file's descriptor, a place in it) is locked while it works: of the copies with one turn one works at a
+    time, and the end of a process, whatever it is, ends its turn.
+    """
+
+    def __init__(self, jobs: Sequence[Job], turn: tuple[int, int] | None = None) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         read, write = os.pipe()
@@ -44,7 +49,7 @@ class Aside:
 
         if self._pid == 0:
             os.close(read)
-            _work(jobs, write)
+            _work(jobs, write, turn)
 
         os.close(write)
         self._answers = os.fdopen(read, "rb")
@@ -81,7 +86,7 @@ class Aside:
             self._pid = 0
 
 
-def _work(jobs: Sequence[Job], write: int) -> NoReturn:
+def _work(jobs: Sequence[Job], write: int, turn: tuple[int, int] | None) -> NoReturn:
     """The copy's whole life: nothing of the original's clean-up may run here."""
     code = 0
     try:
@@ -89,6 +94,10 @@ def _work(jobs: Sequence[Job], write: int) -> NoReturn:
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the original ends its copies itself
         torch.set_num_threads(1)  # the pool of threads was not copied
+        if turn is not None:
+            import fcntl
+
+            fcntl.lockf(turn[0], fcntl.LOCK_EX, 1, turn[1])
         with os.fdopen(write, "wb") as pipe:
             for job in jobs:
                 pipe.write(json.dumps(_answer(job)).encode() + b"\n")
@@ -114,7 +123,8 @@ def _answer(job: Job) -> dict[str, Any]:
 def all_of(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     """For each job a function that waits for its result; to be called in order.
 
-    The jobs are dealt out to one copy a core. Where there can be none, each job runs here when it is asked for.
+    Each job has a copy, and as many of them work at a time as there are cores: one that is taken down takes no other
+    along. Where there can be no copies, each job runs here when it is asked for.
     """
     if not possible() or len(jobs) < 2:
         yield list(jobs)
@@ -122,8 +132,9 @@ def all_of(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 
     hands = min(len(jobs), os.cpu_count() or 1)
     with contextlib.ExitStack() as stack:
+        turns = stack.enter_context(tempfile.TemporaryFile())
         copies = []
-        for k in range(hands):
-            copies.append(Aside(jobs[k::hands]))
+        for k, job in enumerate(jobs):
+            copies.append(Aside([job], (turns.fileno(), k % hands)))
             stack.callback(copies[-1].close)
-        yield [functools.partial(Aside.result, copies[i % hands]) for i in range(len(jobs))]
+        yield [functools.partial(Aside.result, copy) for copy in copies]

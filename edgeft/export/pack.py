@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,22 @@ def staging(final: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class PackedTarget:
+    """A finished bundle in its staging folder, verified; what is missing is its page, which `publish` writes.
+
+    `report` is report.json's content, `samples` the rows of the page's samples.
+    """
+
+    converted: ConvertedTarget
+    report: dict[str, Any]
+    samples: list[dict[str, Any]]
+
+
 def pack(
-    run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, compiled: CompiledTarget | None, final: Path
-) -> dict[str, Any]:
-    """Finish the staging folder of one target, verify it, and rename it to `final`; returns report.json's content.
+    run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, compiled: CompiledTarget | None
+) -> PackedTarget:
+    """Finish the staging folder of one target and verify it.
 
     `compiled` is what the target's compiler made in that folder, None where it has not run.
 
@@ -81,8 +94,18 @@ def pack(
         samples = sample_rows(run.task, run.spec, evidence, converted.reference.samples.positions, run.dataset)
         report["details"] = {"layer_error": errors, "history": history, "worst": in_words(samples)}
         report["details"] |= {"auto": converted.scheme.auto} if converted.scheme.auto else {}
-        text = page(run, converted, report, samples)
 
+    return PackedTarget(converted, report, samples)
+
+
+def publish(run: QuantizedRun, packed: PackedTarget, final: Path) -> dict[str, Any]:
+    """Write the report and its page, and rename the staging folder to `final`; returns report.json's content.
+
+    Raises `SystemFailure` where the system refuses to write.
+    """
+    folder, report = packed.converted.staging, packed.report
+    with phase(f"{packed.converted.target.name}: writing the report"):
+        text = page(run, packed.converted, report, packed.samples)
     files.write_json(folder / "report.json", clean(report))
     files.write_text(folder / "report.html", text)
     with files.system_errors(final):

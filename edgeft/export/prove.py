@@ -89,21 +89,23 @@ def observed(
     results: Sequence[Callable[[], list[dict[str, Any]]]],
     references: Mapping[str, Reference],
     say: Say,
-) -> tuple[list[ConvertedTarget], list[Evidence], dict[str, EdgeftError]]:
+) -> tuple[list[ConvertedTarget], list[Evidence], dict[Path, EdgeftError]]:
     """Load what was converted for each (target, staging folder), and run all of it over the test split.
 
     `results` wait for what `convert` returned, `references` are by scheme. All that computes on every core is done, and
     every session is closed, before the first bundle is timed. The third value has the errors of the targets that could
-    not be converted or loaded, by name.
+    not be converted or loaded, by staging folder.
     """
-    converted, sessions, errors = [], [], {}
+    converted: list[ConvertedTarget] = []
+    sessions: list[SessionPair] = []
+    errors: dict[Path, EdgeftError] = {}
     for (profile, staging), result in zip(places, results):
         try:
             with phase(f"{profile.name}: converting for {profile.backend}"):
                 artifacts = result()
             converted_target, pair = _load(run, profile, references[profile.scheme.name], staging, artifacts, say)
         except EdgeftError as error:
-            errors[profile.name] = error
+            errors[staging] = error
             continue
         converted.append(converted_target)
         sessions.append(pair)

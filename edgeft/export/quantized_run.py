@@ -20,7 +20,7 @@ from ..config.recipe import Recipe
 from ..config.scheme import Scheme
 from ..config.target import Target
 from ..core import strict_json
-from ..core.errors import DataError, RunError, UsageError
+from ..core.errors import DataError, EdgeftError, RunError, UsageError
 from ..data import worlds
 from ..learning import Learning
 from ..quantize.lower import IntegerWeight
@@ -29,6 +29,7 @@ from ..session import mixed_precision
 from ..session.calibration_data import calibrated
 from ..session.session import LEARNED, Session, open_session
 from ..training_step.trainable_tail import TrainableTail, trainable_tail
+from .candidates import chooses, expanded
 
 Say = Callable[[str], None]
 #: tables of a run's recipe that may still be changed at export: none of them changes what was trained
@@ -66,7 +67,8 @@ class QuantizedRun:
     `spec` is the manifest's `preprocess` table, `input_names` are the feeds that the task makes, in the order of the
     model's inputs. `summary` and `history` are summary.json and the rows of metrics.jsonl, empty where the
     model was not trained here; `learning` is the learning half of the task, which only models of several graphs and of
-    padded inputs need.
+    padded inputs need. `refused` has the errors of the schemes that could not be made, where the fastest candidate is
+    chosen of several.
     """
 
     recipe: Recipe
@@ -80,6 +82,7 @@ class QuantizedRun:
     summary: dict[str, Any] = field(default_factory=dict)
     history: tuple[dict[str, Any], ...] = ()
     learning: Learning | None = None
+    refused: Mapping[str, EdgeftError] = field(default_factory=dict)
 
     @property
     def test(self) -> data.Split:
@@ -108,9 +111,9 @@ def open_run(
     """
     summary = _summary(folder)
     asked = _overridden(recipe.load(folder / "recipe.toml"), overrides)
-    profiles = tuple(target.requested(profile, asked.quantize.format, asked.quantize.embeddings) for profile in targets)
+    profiles = _requested(targets, asked)
     session = open_session(
-        dataclasses.replace(asked, export=recipe.Export(tuple(names))),
+        _for_targets(asked, names),
         allow_code=allow_code,
         allow_download=allow_download,
         model=model,
@@ -120,8 +123,7 @@ def open_run(
         say=say,
     )
     # a profile may be given as a file; a manifest tells its name
-    named = recipe.Export(tuple(profile.name for profile in profiles))
-    session.recipe = dataclasses.replace(session.recipe, export=named)
+    session.recipe = _for_targets(session.recipe, [profile.name for profile in targets])
     _refuse_other_data(session, summary, folder, say)
 
     # what the run was trained with, also where statistics of the data as it is now would give another table
@@ -129,14 +131,16 @@ def open_run(
     session.point_to_learned()
     _load_state(session.built.module, folder / "float.safetensors")
     captured = session.capture(session.built.module)
-    schemes: dict[str, QuantizedScheme] = {}
-    for profile in profiles:
-        if profile.scheme.name not in schemes:
-            graphs, auto = _graphs_of(session, captured, profile, profiles, folder, ptq, say, summary)
-            method = "ptq" if ptq else _method_of(profile.scheme.name, summary, session.recipe)
-            schemes[profile.scheme.name] = _quantized(session, graphs, method, say, auto)
 
-    return _opened(session, captured, profiles, schemes, summary, _history(folder))
+    def quantized(profile: Target) -> QuantizedScheme:
+        lacking = not (folder / _state_file(profile.scheme.name)).is_file()
+        calibrate = ptq or (chooses(asked) and lacking)
+        graphs, auto = _graphs_of(session, captured, profile, profiles, folder, calibrate, say, summary)
+        method = "ptq" if calibrate else _method_of(profile.scheme.name, summary, session.recipe)
+        return _quantized(session, graphs, method, say, auto)
+
+    schemes, refused = _schemes(profiles, quantized, tolerant=chooses(asked))
+    return _opened(session, captured, profiles, schemes, refused, summary, _history(folder))
 
 
 def open_model(
@@ -151,21 +155,49 @@ def open_model(
 
     Raises the errors of recipe, data and model.
     """
-    quantize = asked.quantize
-    profiles = tuple(target.requested(profile, quantize.format, quantize.embeddings) for profile in targets)
-    session = open_session(
-        dataclasses.replace(asked, export=recipe.Export(tuple(names))), allow_code=allow_code, say=say
-    )
-    session.recipe = dataclasses.replace(asked, export=recipe.Export(tuple(profile.name for profile in profiles)))
+    profiles = _requested(targets, asked)
+    session = open_session(_for_targets(asked, names), allow_code=allow_code, say=say)
+    session.recipe = _for_targets(asked, [profile.name for profile in targets])
     captured = session.capture(session.built.module)
-    schemes: dict[str, QuantizedScheme] = {}
-    for profile in profiles:
-        scheme = profile.scheme
-        if scheme.name not in schemes:
-            graphs, auto = _calibrated(session, captured, scheme, say)
-            schemes[scheme.name] = _quantized(session, graphs, "ptq", say, auto)
+
+    def quantized(profile: Target) -> QuantizedScheme:
+        graphs, auto = _calibrated(session, captured, profile.scheme, say)
+        return _quantized(session, graphs, "ptq", say, auto)
+
+    schemes, refused = _schemes(profiles, quantized, tolerant=chooses(asked))
     summary = {"data": data.fingerprint(session.dataset), "labels": list(session.dataset.labels)}
-    return _opened(session, captured, profiles, schemes, summary, ())
+    return _opened(session, captured, profiles, schemes, refused, summary, ())
+
+
+def _requested(targets: Sequence[Target], asked: Recipe) -> tuple[Target, ...]:
+    """The targets in the format that the recipe asks for, or all candidates of each where the fastest is chosen."""
+    if chooses(asked):
+        return expanded(targets, asked.quantize)
+    return tuple(target.requested(profile, asked.quantize.format, asked.quantize.embeddings) for profile in targets)
+
+
+def _for_targets(asked: Recipe, names: Sequence[str]) -> Recipe:
+    return dataclasses.replace(asked, export=dataclasses.replace(asked.export, targets=tuple(names)))
+
+
+def _schemes(
+    profiles: Sequence[Target], quantized: Callable[[Target], QuantizedScheme], *, tolerant: bool
+) -> tuple[dict[str, QuantizedScheme], dict[str, EdgeftError]]:
+    """The schemes of all targets by name; with `tolerant` also the errors of those that could not be made."""
+    schemes: dict[str, QuantizedScheme] = {}
+    refused: dict[str, EdgeftError] = {}
+    for profile in profiles:
+        name = profile.scheme.name
+        if name in schemes or name in refused:
+            continue
+        try:
+            schemes[name] = quantized(profile)
+        except EdgeftError as error:
+            if not tolerant:
+                raise
+            refused[name] = error
+
+    return schemes, refused
 
 
 def _opened(
@@ -173,6 +205,7 @@ def _opened(
     captured: CapturedParts,
     profiles: tuple[Target, ...],
     schemes: dict[str, QuantizedScheme],
+    refused: dict[str, EdgeftError],
     summary: dict[str, Any],
     history: tuple[dict[str, Any], ...],
 ) -> QuantizedRun:
@@ -188,6 +221,7 @@ def _opened(
         summary,
         history,
         session.learning,
+        refused,
     )
 
 
@@ -250,9 +284,7 @@ def _graphs_of(
     """
     scheme = profile.scheme
     path = folder / _state_file(scheme.name)
-    if not scheme.quantized:
-        return insert_parts(captured, scheme, session.recipe.quantize.keep_float), None
-    if ptq:
+    if ptq or not scheme.quantized:
         return _calibrated(session, captured, scheme, say)
     if not path.is_file():
         raise _lacks_scheme(session.recipe, profile, profiles, folder)
@@ -268,7 +300,9 @@ def _calibrated(
     session: Session, captured: CapturedParts, scheme: Scheme, say: Say
 ) -> tuple[QuantizedParts, dict[str, Any] | None]:
     """The graphs calibrated, with `quantize.method = "auto"` as many layers in float as the gates need, and the record
-    of that search."""
+    of that search. The float model needs none of it."""
+    if not scheme.quantized:
+        return insert_parts(captured, scheme, session.recipe.quantize.keep_float), None
     say(f"{scheme.name}: calibrating")
     graphs = calibrated(session, captured, scheme, say)
     if session.recipe.quantize.method != "auto":

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..core.errors import InternalError
+from ..core.errors import EdgeftError, InternalError
 from ..graph.same import same
 from ..inputs.batches import Arrays, joined, preprocessed
 from ..quantize.graph import QuantizedGraph
@@ -40,13 +40,22 @@ class Reference:
     samples: CarriedSamples
 
 
-def references(run: QuantizedRun) -> dict[str, Reference]:
-    """The reference of every scheme of a run. Raises `InternalError` where a lowered graph is not the trained one."""
+def references(run: QuantizedRun) -> tuple[dict[str, Reference], dict[str, EdgeftError]]:
+    """The reference of every scheme of a run by name, and the errors of those that have none.
+
+    Such an error is an `InternalError` where a lowered graph is not the trained one.
+    """
     samples = carried_samples(run.task, run.spec, run.test)
-    return {
-        name: _single(run, scheme, samples) if scheme.graphs.single else _several(run, scheme, samples)
-        for name, scheme in run.schemes.items()
-    }
+    made: dict[str, Reference] = {}
+    errors: dict[str, EdgeftError] = {}
+    for name, scheme in run.schemes.items():
+        try:
+            single = scheme.graphs.single
+            made[name] = _single(run, scheme, samples) if single else _several(run, scheme, samples)
+        except EdgeftError as error:
+            errors[name] = error
+
+    return made, errors
 
 
 def _single(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples) -> Reference:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,13 @@ from ..config import target
 from ..config.recipe import Recipe
 from ..config.target import Target
 from ..core.errors import EdgeftError, UsageError
-from . import aside, pack, prove
-from .compiling import compile_target
-from .convert import conversion, convert
+from ..devices.device import Here
+from . import pack
+from .candidates import chooses
+from .fastest import Made, Measurement, fastest
+from .pack import PackedTarget
+from .packed import Outcome, packed_targets
 from .quantized_run import QuantizedRun, Say, open_model, open_run
-from .reference import references
 
 
 def export(
@@ -37,6 +38,7 @@ def export(
     allow_download: bool = False,
     model: nn.Module | None = None,
     dataset: data.Dataset | None = None,
+    measurement: Measurement | None = None,
     say: Say = lambda text: None,
 ) -> list[dict[str, Any]]:
     """Lower the run in folder `run` to each target and verify the artifact there; returns the reports with `path`.
@@ -44,7 +46,8 @@ def export(
     A bundle is built in a staging folder beside `out/<target>` and renamed when it is whole. Raises `RunError` for a
     run that is incomplete or of another model, `UsageError` for a scheme that the run lacks (unless `ptq`), `Missing`
     before any work when a runtime is not installed. Where a target cannot be converted, the bundles of the others are
-    written before its error is raised.
+    written before its error is raised. Where the recipe's `export.choose` asks for the fastest, every candidate of a
+    target is made, `measurement` says where and how long they are timed (None: here), and one is written.
     """
     profiles = [target.load(name) for name in targets]
     finals = [_final(profile, Path(out), overwrite) for profile in profiles]
@@ -61,7 +64,7 @@ def export(
         say=say,
     )
 
-    return _bundles(opened, finals, say)
+    return _bundles(opened, profiles, finals, measurement, say)
 
 
 def export_model(
@@ -71,40 +74,60 @@ def export_model(
     *,
     overwrite: bool = False,
     allow_code: bool = False,
+    measurement: Measurement | None = None,
     say: Say = lambda text: None,
 ) -> list[dict[str, Any]]:
     """Quantize the finished model of a recipe without training, as `export` does a run."""
     profiles = [target.load(name) for name in targets]
     finals = [_final(profile, Path(out), overwrite) for profile in profiles]
     opened = open_model(asked, profiles, targets, allow_code=allow_code, say=say)
-    return _bundles(opened, finals, say)
+    return _bundles(opened, profiles, finals, measurement, say)
 
 
-def _bundles(opened: QuantizedRun, finals: Sequence[Path], say: Say) -> list[dict[str, Any]]:
-    """Convert, prove and pack every target of an opened run; `finals` are the folders of their bundles."""
+def _bundles(
+    opened: QuantizedRun,
+    profiles: Sequence[Target],
+    finals: Sequence[Path],
+    measurement: Measurement | None,
+    say: Say,
+) -> list[dict[str, Any]]:
+    """Convert, prove and pack every target of an opened run; `finals` are the folders of the bundles of `profiles`."""
+    final_of = dict(zip((profile.name for profile in profiles), finals))
+    reports: list[dict[str, Any]] = []
+    errors: dict[str, EdgeftError] = {}
     with contextlib.ExitStack() as stack:
-        stagings = [stack.enter_context(pack.staging(final)) for final in finals]
-        places = list(zip(opened.targets, stagings))
-        jobs = [functools.partial(convert, conversion(opened, *place)) for place in places]
-        say(", ".join(f"{profile.name}: exporting to {profile.backend}" for profile in opened.targets))
-        results = stack.enter_context(aside.all_of(jobs))
-        reference_of = references(opened)  # while the conversions run aside
-        converted, evidence, errors = prove.observed(opened, places, results, reference_of, say)
-
-        reports, final_of = [], dict(zip((profile.name for profile in opened.targets), finals))
-        for converted_target, outputs in zip(converted, evidence):
-            name = converted_target.target.name
-            say(f"{name}: verifying in {converted_target.target.backend}")
-            try:
-                compiled = compile_target(opened, converted_target, outputs, say)
-                reports.append(pack.pack(opened, converted_target, outputs, compiled, final_of[name]))
-            except EdgeftError as error:
-                errors[name] = error
-
+        stagings = [stack.enter_context(pack.staging(final_of[variant.name])) for variant in opened.targets]
+        outcomes = packed_targets(opened, list(zip(opened.targets, stagings)), say)
+        for profile, packed in _shipped(opened, profiles, outcomes, measurement, say):
+            if isinstance(packed, EdgeftError):
+                errors[profile.name] = packed
+            else:
+                reports.append(pack.publish(opened, packed, final_of[profile.name]))
         if errors:
             raise _worst(errors, reports)
 
     return reports
+
+
+def _shipped(
+    opened: QuantizedRun,
+    profiles: Sequence[Target],
+    outcomes: Iterator[Outcome],
+    measurement: Measurement | None,
+    say: Say,
+) -> Iterator[tuple[Target, PackedTarget | EdgeftError]]:
+    """What is written for each target: its bundle or its error; of several candidates the one that is chosen."""
+    if not chooses(opened.recipe):
+        yield from ((variant, packed) for variant, _, packed in outcomes)
+        return
+
+    made = [Made(variant, packed) for variant, _, packed in outcomes]  # nothing is timed beside a conversion
+    for profile in profiles:
+        mine = [candidate for candidate in made if candidate.variant.name == profile.name]
+        try:
+            yield profile, fastest(opened, profile, mine, measurement or Measurement(Here()), say)
+        except EdgeftError as error:
+            yield profile, error
 
 
 def _worst(errors: dict[str, EdgeftError], reports: Sequence[dict[str, Any]]) -> EdgeftError:

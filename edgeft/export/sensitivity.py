@@ -34,7 +34,7 @@ def of_run(
         [profile],
         [name],
         ptq=ptq,
-        overrides=overrides,
+        overrides=[*overrides, "export.choose=asked"],
         allow_code=allow_code,
         allow_download=allow_download,
         model=None,

@@ -14,7 +14,7 @@ MOSTLY_INTEGER = 0.5
 SHOWN_OPS = 4
 #: edgeft writes statically quantized graphs only: what ranges cost at run time is not traded for anything
 NO_DYNAMIC = "dynamic quantization is not offered by edgeft"
-SHIP_FLOAT = "ship the float model, which the bundle has under baseline/"
+SHIP_FLOAT = "edgeft export --auto ships the fastest that passes; the float model (fp32) is one of its candidates"
 
 
 def beyond_noise(interval: tuple[float, float]) -> bool:

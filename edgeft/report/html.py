@@ -12,7 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.metric import Metric
-from . import compiled, figures, mixed_precision, origin, page, planned, searched, sections, shown_samples, words
+from . import (
+    chosen,
+    compiled,
+    figures,
+    mixed_precision,
+    origin,
+    page,
+    planned,
+    searched,
+    sections,
+    shown_samples,
+    words,
+)
 from . import schemes as schemes_of
 from .page import el
 
@@ -102,6 +114,7 @@ def bundle_part(
         el("p", origin.PAGE, cls="muted"),
         sections.unverified(report),
         sections.tiles(head, extras),
+        chosen.card(report),
         sections.gates(report, head["format"]),
         sections.accuracy_and_size(head, manifest, run_summary, extras),
         sections.latency(head, report, extras),

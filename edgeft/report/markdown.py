@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from . import float_model, slower, words
+from . import chosen, float_model, slower, words
 
 _SIGN = {PASS: "✅ pass", FAIL: "❌ fail", INCONCLUSIVE: "❔ inconclusive"}
 
@@ -55,8 +55,8 @@ def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
                 why = _escape(gate.get("why") or "no reason was recorded")
                 notes.append(f"- **{target}**: {_escape(words.title(gate))} **{gate.get('verdict')}**{optional}: {why}")
 
-        if float_note := float_model.sentence(report):
-            notes.append(f"- **{target}**: {float_note}")
+        for note in filter(None, (chosen.sentence(report), float_model.sentence(report))):
+            notes.append(f"- **{target}**: {_escape(note)}")
 
         shown = [g for g in gates if g.get("verdict") in (FAIL, INCONCLUSIVE)]
         if (slow_note := slower.sentence(report)) and not slower.told(shown):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from . import float_model, origin, slower, words
+from . import chosen, float_model, origin, slower, words
 from . import schemes as schemes_of
 
 _PAINT = {
@@ -69,6 +69,9 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
         words.sentence(value),
     ]
 
+    if choice := chosen.sentence(value):
+        heads, *body = table(chosen.HEADS, chosen.rows_of(value), right=chosen.FIGURES)
+        lines += [choice, "", f"  {heads}", *(f"  {row}" for row in body), ""]
     lines += [float_note] if (float_note := float_model.sentence(value)) else []
     lines += [slow_note] if (slow_note := slower.sentence(value)) and not slower.told(value.get("gates")) else []
     lines += [f"warning: {words.line(warning)}" for warning in value.get("warnings") or ()]
@@ -140,7 +143,11 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
         if value.get("verdict") != PASS or "Not verified" in sentence or "Few samples" in sentence:
             notes.append(f"{target}: {sentence}")
 
-        notes += [f"{target}: {note}" for note in (float_model.sentence(value), slower.sentence(value)) if note]
+        notes += [
+            f"{target}: {note}"
+            for note in (chosen.sentence(value), float_model.sentence(value), slower.sentence(value))
+            if note
+        ]
 
     heads = ("verdict", "target", f"float → {words.common_format(values)}", "speed", "size", "integer share")
     lines = table(heads, rows, right=(2, 3, 4, 5))

@@ -19,6 +19,7 @@ from ..config import scheme
 from ..config import target as targets
 from ..config.recipe import Gates
 from ..config.target import Target
+from ..config.target_runtimes import in_runtime
 from ..core.errors import Missing, UsageError
 from ..core.progress import phase
 from ..core.verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
@@ -86,7 +87,7 @@ def run(
     gates = recorded_gates(opened.manifest)
     earlier = not_repeated.read(opened.path) if earlier is None else earlier
     machine = fingerprint(threads=threads, runtime={"name": opened.backend, "version": opened.runtime.version()})
-    profile = _profile(opened.target)
+    profile = _profile(opened)
     speaks = where != "emulated" and profile is not None and on_target(profile, opened.backend)
 
     say("samples")
@@ -228,9 +229,10 @@ def _on_data(
     return verdicts, contents
 
 
-def _profile(name: str) -> Target | None:
+def _profile(opened: Bundle) -> Target | None:
+    """The profile of the bundle's target, in the bundle's runtime where the board has that too."""
     try:
-        return targets.load(name)
+        return in_runtime(targets.load(opened.target), opened.backend)
     except UsageError:
         return None  # a profile of the exporting machine's own: speed is advisory then, and its rules unverified
 

@@ -65,14 +65,30 @@ def test_errors_are_raised_again_as_they_were() -> None:
 
 def test_a_crash_is_an_error_and_not_the_end() -> None:
     done = alone("""
-    with aside.all_of([lambda: os.kill(os.getpid(), signal.SIGSEGV), lambda: "fine"]) as waiting:
-        try:
-            waiting[0]()
-        except ModelError as error:
-            print(error.message)
-        print(waiting[1]())
+    crash, fine = (lambda: os.kill(os.getpid(), signal.SIGSEGV)), (lambda: "fine")
+    with aside.all_of([crash, fine, fine, crash, fine]) as waiting:
+        for take in waiting:
+            try:
+                print(take())
+            except ModelError as error:
+                print(error.message[-30:])
     """)
-    assert "signal 11" in done.stdout and done.stdout.splitlines()[-1] == "fine", done.stderr
+    said = done.stdout.splitlines()
+    assert [line for line in said if line == "fine"] == ["fine"] * 3, done.stderr
+    assert ["signal 11" in line for line in said] == [True, False, False, True, False]
+
+
+def test_as_many_work_at_a_time_as_there_are_cores() -> None:
+    done = alone("""
+    def work():
+        begun = time.monotonic()
+        time.sleep(0.3)
+        return begun, time.monotonic()
+    with aside.all_of([work] * 5) as waiting:
+        spans = [take() for take in waiting]
+    print(max(sum(a <= begun < b for a, b in spans) for begun, _ in spans))
+    """)
+    assert done.stdout.split() == ["2"], done.stderr
 
 
 def test_what_still_runs_is_ended() -> None:

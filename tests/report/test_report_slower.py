@@ -35,7 +35,7 @@ def test_it_is_said_in_every_form_also_without_a_gate_that_decides(form: str, ve
     said = FORMS[form](report(verdict))
     assert "int8 is slower than float on the host" in said
     assert "0.82×" in said and ("not the target" in said) == (verdict == "advisory")
-    advice = [words in said for words in ("Softmax x6", "under baseline/", "dynamic quantization is not")]
+    advice = [words in said for words in ("Softmax x6", "edgeft export --auto", "dynamic quantization is not")]
     assert all(advice) if verdict != "advisory" else not any(advice), "another machine's speed is no reason to act"
     faster = report(verdict, high=1.01)
     assert "slower than float" not in FORMS["terminal"](faster) + FORMS["markdown"](faster) + FORMS["page"](faster)
@@ -54,15 +54,15 @@ def test_what_a_shown_gate_has_said_is_not_said_twice() -> None:
 def test_the_fallback_that_fits_comes_first() -> None:
     between = remedies(0.9, {"HardSwish": 3, "Conv": 1}, ["head"])
     assert between.index("HardSwish x3, Conv x1") < between.index("quantize.keep_float (now head)")
-    assert between.index("keep_float") < between.index("baseline/") < between.index("dynamic")
+    assert between.index("keep_float") < between.index("edgeft export --auto") < between.index("dynamic")
     unused = remedies(0.1, {"Subgraph": 1})
     assert unused.startswith(
-        "the runtime computed 90% of the multiply-accumulates in float (Subgraph x1): ship the float"
+        "the runtime computed 90% of the multiply-accumulates in float (Subgraph x1): edgeft export --auto"
     )
     assert "keep_float" not in unused
     whole = remedies(1.0, {})
-    assert "nothing would be gained with quantize.keep_float" in whole and "baseline/" in whole
-    assert remedies(None, {}).startswith("ship the float model")
+    assert "nothing would be gained with quantize.keep_float" in whole and "export --auto" in whole
+    assert remedies(None, {}).startswith("edgeft export --auto ships the fastest that passes")
     many = remedies(0.9, {f"op{i}": 1 for i in range(7)})
     assert "and 3 more kinds" in many
 
