@@ -133,3 +133,37 @@ class Block(nn.Module):
 
 IMAGES = (seeded(4, 3, 8, 8, seed=1),)
 TOKENS = (seeded(3, 5, 16, seed=2),)
+
+
+class Positions(nn.Module):
+    """EdgeNeXt, XCiT: sines and cosines of positions that code makes of the batch's size, through a learned layer."""
+
+    def __init__(self, project: bool = True) -> None:
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(8, 5)
+        self.project = nn.Conv2d(8, 8, 1) if project else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        n, _, h, w = x.shape
+        rows = (~torch.zeros(n, h, w).bool()).cumsum(1, dtype=torch.float32)
+        angles = (rows / (rows[:, -1:] + 1e-6) * 6.28)[..., None]
+        angles = angles / 10.0 ** (2 * (torch.arange(4, dtype=torch.float32) // 2) / 4)
+        positions = torch.cat([angles.sin(), angles.cos()], -1).permute(0, 3, 1, 2).repeat(1, 1, 1, 1)
+        tokens = x.flatten(2).transpose(1, 2) + self.project(positions).reshape(n, 8, h * w).transpose(1, 2)
+        return self.head(self.norm(tokens).mean(1))
+
+
+class Gate(nn.Module):
+    """ECA: a gate a channel that `expand_as` lays over the map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.gate, self.conv = nn.Conv1d(1, 1, 3, padding=1, bias=False), nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        y = self.gate(x.mean((2, 3)).view(len(x), 1, -1)).view(len(x), -1, 1, 1).sigmoid()
+        return self.head(self.conv(x * y.expand_as(x)).mean((2, 3)))

@@ -16,9 +16,9 @@ import torch
 from torch import fx, nn
 
 from ..core.errors import ModelError
-from . import batch_axis, refusals, regions
+from . import batch_axis, data_free, refusals, regions
 from .captured import Captured
-from .normalize import normalize
+from .normalize import drop_unused_state, normalize
 from .view_writes import fold_static, scatters_to_concats, writes_to_views
 
 
@@ -194,6 +194,10 @@ def capture_float(module: nn.Module, example: Sequence[torch.Tensor]) -> Capture
     """Capture and normalize. `example`: one tensor per input, batch first. Raises `ModelError`."""
     graph_module, dynamic = capture(module, example)
     normalize(graph_module)
+    if data_free.one_row(graph_module):
+        fold_static(graph_module)
+        drop_unused_state(graph_module)
+        graph_module.recompile()
     inputs = tuple(n.name for n in graph_module.graph.nodes if n.op == "placeholder")
     (output,) = (n for n in graph_module.graph.nodes if n.op == "output")
     n_out = len(output.args[0]) if isinstance(output.args[0], (tuple, list)) else 1

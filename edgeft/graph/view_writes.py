@@ -18,6 +18,8 @@ from .normalize import SAME_TENSOR
 
 _ZEROS = (aten.zeros_like.default, aten.zeros.default, aten.new_zeros.default, aten.zero.default)
 _ONES = (aten.ones_like.default, aten.ones.default, aten.new_ones.default)
+#: make a constant of numbers
+_COUNTED = (aten.arange.default, aten.arange.start, aten.arange.start_step, aten.linspace.default, aten.eye.default)
 #: position of the value in the arguments
 _FILLS = {
     aten.full_like.default: 1,
@@ -109,6 +111,8 @@ def _static(module: fx.GraphModule, node: fx.Node, known: dict[fx.Node, torch.Te
     shape, value = _shape(node), _written_value(module, node)
     if value is not None and shape is not None and all(isinstance(size, int) for size in shape):
         return torch.full(shape, value, dtype=node.meta["val"].dtype)
+    if node.target in _COUNTED and not node.all_input_nodes:
+        return node.target(*node.args, **node.kwargs)
     if not node.all_input_nodes or not all(source in known for source in node.all_input_nodes):
         return None
 

@@ -16,6 +16,7 @@ from torch import fx
 
 from ..config.numeric import Numeric
 from ..config.scheme import Scheme
+from ..graph.data_free import without_data
 from .layers import ValueOf, held_in_float, value_of
 from .rules import Rule, is_float, rule_of, weight_axis, weighted_class
 from .tables import TABLE, is_table
@@ -126,12 +127,14 @@ def _select(
     graph: fx.Graph, rules: dict[fx.Node, Rule], scheme: Scheme, float_nodes: set[fx.Node]
 ) -> dict[fx.Node, None]:
     """Ordered set of the nodes to quantize: shrink from all candidates until every one stands in an integer region."""
+    constant = without_data(graph)  # runtimes compute it once, and some do not load integer layers of it
     chosen = {
         n: None
         for n, r in rules.items()
         if r.op_class in scheme.ops
         and (not scheme.is_integer or scheme.activations.bits <= r.most_bits)
         and n not in float_nodes
+        and not (r.kind == "weighted" and n in constant)
         and (r.kind != "weighted" or (isinstance(n.args[1], fx.Node) and n.args[1].op == "get_attr"))
     }
 
