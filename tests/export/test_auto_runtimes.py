@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import json
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def test_a_net_with_a_bad_value_passes_in_every_runtime(tmp_path: Path) -> None:
         held = {name.rsplit(".", 1)[0] for name in manifest["integer_weights"]}
         assert held == {"4", "6", "8", "12"}, report["target"]
         assert report["details"]["auto"]["verdict"] == "pass"
+
+    if importlib.util.find_spec("executorch") is not None:
+        (report,) = edgeft.export(
+            tmp_path / "run", ["host-executorch"], tmp_path / "executorch", ptq=True, model=copy.deepcopy(module)
+        )
+        assert failed(report) == [] and report["int8_share"] == pytest.approx(0.64, abs=0.03)
 
     # as a finished model that is calibrated anew at export; without auto the same net fails
     (again,) = edgeft.export(tmp_path / "run", ["host"], tmp_path / "again", ptq=True, model=copy.deepcopy(module))
