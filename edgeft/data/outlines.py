@@ -78,7 +78,7 @@ def of_coco(row: Mapping[str, Any], kind: int, size: tuple[int, int], where: str
         return None
     if isinstance(value, list):
         polygons = value if all(isinstance(part, list) for part in value) else [value]
-        return Outline(kind, tuple(_polygon(part, where) for part in polygons))
+        return Outline(kind, tuple(polygon(part, size, where) for part in polygons))
     if isinstance(value, dict):
         stated, counts = value.get("size"), value.get("counts")
         if not isinstance(stated, list) or tuple(stated) != size:
@@ -92,11 +92,20 @@ def of_coco(row: Mapping[str, Any], kind: int, size: tuple[int, int], where: str
     raise Wrong(where, "'segmentation' is neither polygons nor run lengths")
 
 
-def _polygon(values: Any, where: str) -> tuple[float, ...]:
-    numbers = isinstance(values, list) and all(type(v) in (int, float) and math.isfinite(v) for v in values)
-    if not numbers or len(values) < 6 or len(values) % 2:
+def polygon(values: Any, size: tuple[int, int], where: str) -> tuple[float, ...]:
+    """x1, y1, x2, y2, ... of three or more points in pixels of a picture of `size` (height, width).
+
+    Raises `Wrong` for what is no such list, and for a point that is further from the picture than its sides are long:
+    the library that draws polygons needs memory by the length of their edges.
+    """
+    numbers = isinstance(values, (list, tuple)) and all(type(v) in (int, float) for v in values)
+    if not numbers or len(values) < 6 or len(values) % 2 or not all(math.isfinite(v) for v in values):
         raise Wrong(where, "a polygon is no list of three or more points x, y")
-    return tuple(float(v) for v in values)
+    points = tuple(float(v) for v in values)
+    for x, y in zip(points[::2], points[1::2]):
+        if not (-size[1] <= x <= 2 * size[1] and -size[0] <= y <= 2 * size[0]):
+            raise Wrong(where, f"the point {x:g}, {y:g} lies outside of its picture of {size[1]}x{size[0]} pixels")
+    return points
 
 
 def _packed(counts: str, size: tuple[int, int], where: str) -> str:

@@ -132,6 +132,7 @@ BAD = {
     "two points": (_annotation("segmentation", [[0, 0, 4, 4]]), "three or more points"),
     "words": (_annotation("segmentation", [["a"] * 6]), "three or more points"),
     "not finite": (_annotation("segmentation", [[0, 0, 1e999, 0, 4, 4]]), "three or more points"),
+    "a point far away": (_annotation("segmentation", [[0, 0, 1e9, 0, 4, 4]]), "outside of its picture"),
     "runs too short": (_annotation("segmentation", {"size": [HEIGHT, WIDTH], "counts": [3, 4]}), "add up to 7"),
     "runs of another size": (_annotation("segmentation", {"size": [1, 1], "counts": [1]}), r"size \[1, 1\]"),
     "packed garbage": (_annotation("segmentation", {"size": [HEIGHT, WIDTH], "counts": "oooo"}), "run lengths end"),

@@ -48,7 +48,8 @@ def _shapes(path: Path, names: set[str]) -> _Drawn | Wrong:
             where = f"{path}: shapes[{i}]"
             corners = labelme.outline_of(row, where)
             if corners is not None:
-                shapes.append((labelme.label_of(row, where), tuple(v for point in corners for v in point)))
+                points = outlines.polygon([v for point in corners for v in point], size, where)
+                shapes.append((labelme.label_of(row, where), points))
     except Wrong as error:
         return error
     names.update(label for label, _ in shapes)
