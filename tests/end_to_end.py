@@ -85,12 +85,14 @@ def alterations_are_caught(report: dict[str, Any], folder: Path) -> None:
 
     import edgeft
     from edgeft import backends
+    from edgeft.backends.onnxruntime.groups import packed
 
     bundle = edgeft.load(report["path"])
     (graph,) = (entry for entry in bundle.manifest["graphs"] if not entry.get("personalize"))
     weights = backends.get(bundle.manifest["backend"]).integer_weights(Path(report["path"]) / graph["file"])
     largest = max(weights, key=lambda weight: weight.data.size)
-    stored = np.ascontiguousarray(largest.data).tobytes()
+    grouped = largest.scale.size * 32 == largest.data.size  # two values of 4 bits to a byte
+    stored = packed(largest.data, 4, 32).tobytes() if grouped else np.ascontiguousarray(largest.data).tobytes()
     wrong_scale = largest.scale.copy()
     wrong_scale[-1] *= np.float32(1.01)
     alterations = {

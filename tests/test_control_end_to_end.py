@@ -81,6 +81,14 @@ def test_w8_controls_almost_as_float_does(made, tmp_path) -> None:
         alterations_are_caught(report, tmp_path / report["target"])
 
 
+def test_w4_of_a_perceptron_keeps_its_first_layer_in_eight_bits(made, tmp_path) -> None:
+    """Its rows have four values; those of the others 32, and an arm that 4 bits move by a tenth of its error."""
+    for report in exported_in("w4", made.folder / "run", ("host", "host-openvino"), tmp_path / "w4"):
+        (accuracy,) = (gate for gate in report["gates"] if gate["name"] == "accuracy")
+        assert accuracy["drop"] <= 0.25 * accuracy["float"]
+        alterations_are_caught(report, tmp_path / report["target"])
+
+
 def test_int16x8_controls_almost_as_float_does(made, tmp_path) -> None:
     for report in exported_in("int16x8", made.folder / "run", ("host-litert", "host"), tmp_path / "int16x8"):
         (accuracy,) = (gate for gate in report["gates"] if gate["name"] == "accuracy")

@@ -85,6 +85,14 @@ def test_w8_of_a_run_is_a_fraction_of_the_size_and_keeps_the_accuracy(shapes, tm
     assert " w8 " in text.render(found[0])
 
 
+def test_w4_of_a_net_of_convolutions_has_four_bits_in_its_head_alone(shapes, tmp_path):
+    (report,) = exported_in("w4", shapes.run, ("host",), tmp_path / "w4")
+    accuracy = gate(report, "accuracy")
+    assert abs(accuracy["quantized"] - accuracy["float"]) <= 2 / accuracy["n"] and report["int8_share"] is None
+    ops = edgeft.load(report["path"]).runtime.emitted(tmp_path / "w4" / "host" / "model.onnx")["ops"]
+    assert ops["com.microsoft.MatMulNBits"] == 1 and ops["DequantizeLinear"] >= 8
+
+
 def test_int16x8_of_a_run_loses_nothing_to_the_grid_of_its_activations(shapes, tmp_path):
     """In LiteRT's integer kernels; ONNX Runtime computes in float and is asked for no share of integers."""
     for report in exported_in("int16x8", shapes.run, ("host-litert", "host"), tmp_path / "int16x8"):

@@ -75,6 +75,15 @@ def test_w8_of_an_encoder_multiplies_by_integers_with_scales(made, tmp_path: Pat
         alterations_are_caught(report, tmp_path / report["target"])
 
 
+def test_w4_of_an_encoder_is_a_fraction_of_the_size(made, tmp_path: Path) -> None:
+    for report in exported_in("w4", made[0].parent / "run", ("host", "host-openvino"), tmp_path / "w4"):
+        accuracy = next(gate for gate in report["gates"] if gate["name"] == "accuracy")
+        assert abs(accuracy["quantized"] - accuracy["float"]) <= 0.02
+        weights = edgeft.load(report["path"]).manifest["integer_weights"]
+        assert len(weights) == 7
+        alterations_are_caught(report, tmp_path / report["target"])
+
+
 def test_int16x8_of_an_encoder_leaves_the_gelu_in_float(made, tmp_path: Path) -> None:
     for report in exported_in("int16x8", made[0].parent / "run", ("host-litert", "host"), tmp_path / "int16x8"):
         accuracy = next(gate for gate in report["gates"] if gate["name"] == "accuracy")

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..config.numeric import Numeric
 from ..config.target import Target
 from ..core.errors import ModelError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -52,6 +54,20 @@ class ExportRequest:
     def dynamic(self) -> bool:
         """Whether the artifact itself gets a batch of any length."""
         return self.dynamic_batch and not self.target.static_shapes and self.kind != "fixed"
+
+
+#: key of a lowered module's `meta`: its weights in groups by the names of the constants that have their float values
+IN_GROUPS = "weights_in_groups"
+
+
+@dataclass(frozen=True)
+class WeightInGroups:
+    """A weight of a linear layer in torch's layout: `integers` int8 (rows, columns), `scale` float32 (rows * groups,),
+    row by row, and their format, whose `group` values of a row share a scale."""
+
+    integers: np.ndarray
+    scale: np.ndarray
+    numeric: Numeric
 
 
 def batch_of(example: Sequence[torch.Tensor], size: int) -> tuple[torch.Tensor, ...]:

@@ -49,7 +49,8 @@ class Form:
     with the target and the manifest's graphs it returns {file name: text}; `built` are the suffixes of what that builds
     beside a model later. `formats` are the number formats that the exporter writes and the inspector reads; the float
     model is always one of them, since every exporter writes the float baseline. `least_opset` is the opset from which
-    on a format can be written, for profiles that allow none so new.
+    on a format can be written, for profiles that allow none so new; `own_ops` are formats that are written with ops of
+    the runtime's own, which no vendor's compiler reads.
     """
 
     name: str = "integer"
@@ -61,6 +62,7 @@ class Form:
     built: tuple[str, ...] = ()
     formats: tuple[str, ...] = (int8.FORMAT.name,)
     least_opset: Mapping[str, int] = field(default_factory=dict)
+    own_ops: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if fp32.FORMAT.name not in self.formats:

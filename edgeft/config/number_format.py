@@ -15,7 +15,8 @@ class NumberFormat:
 
     `activations(symmetric)` is the format of activations, with zero point 0 where `symmetric`;
     `weights(bits, granularity)` that of weights, of a profile whose integers have `bits` bits and one scale a
-    `granularity` ("tensor" or "channel"). A scheme's name of its format (`Scheme.format`) is `name`.
+    `granularity` ("tensor" or "channel"); `linear()` that of linear layers, where it is another. A scheme's name of its
+    format (`Scheme.format`) is `name`.
 
     Raises `InvalidInput` where a field is no function.
     """
@@ -24,6 +25,7 @@ class NumberFormat:
     description: str
     activations: Callable[[bool], Numeric]
     weights: Callable[[int, str], Numeric]
+    linear: Callable[[], Numeric] | None = None
 
     def __post_init__(self) -> None:
         require_functions(self, f"NumberFormat {self.name}")

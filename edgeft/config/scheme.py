@@ -71,7 +71,7 @@ class Scheme:
         another type than weights, "w8" where weights alone are integers."""
         weights = self.widest
         if self.activations.kind == "float" and weights.kind == "int":
-            return f"w{weights.bits}"
+            return f"w{min(numeric.bits for numeric in self.weights.values())}"
         if self.activations.label == weights.label:
             return weights.label
 
@@ -111,7 +111,8 @@ class Scheme:
         if dtype == "float":
             return replace(self, tables=linear if linear.kind == "float" else None)
 
-        return replace(self, tables=int8.weights(granularity=linear.granularity))
+        shared = "tensor" if linear.granularity == "tensor" else "channel"
+        return replace(self, tables=int8.weights(granularity=shared))
 
     @property
     def name(self) -> str:
@@ -233,9 +234,12 @@ class SchemeTable:
         """The scheme that the table stands for."""
         shared = {op: "tensor" if op in self.per_tensor else "channel" for op in WEIGHTED}
         number_format = NUMBER_FORMATS.get(self.format)
+        weights = {op: number_format.weights(self.weight_bits, granularity) for op, granularity in shared.items()}
+        if number_format.linear is not None:
+            weights["linear"] = number_format.linear()
         return Scheme(
             activations=number_format.activations(self.activation_symmetric),
-            weights={op: number_format.weights(self.weight_bits, granularity) for op, granularity in shared.items()},
+            weights=weights,
             residual=self.residual,
             ops=self.ops,
         ).with_embeddings(self.embeddings)

@@ -130,6 +130,12 @@ def with_format(target: Target, name: str) -> Target:
             where=target.name,
             remedy=f"it has {', '.join(n for n in form.formats if form.least_opset.get(n, 0) <= target.opset[1])}",
         )
+    if target.compiler and name in form.own_ops:
+        raise TargetError(
+            f"{name} needs ops of {BACKENDS.get(target.backend).title}'s own, which {target.compiler} does not read",
+            where=target.name,
+            remedy=f"it has {', '.join(n for n in form.formats if n not in form.own_ops)}",
+        )
     if target.full_integer and not changed.is_integer:
         raise TargetError(
             f"{target.title} supports integer ops only, and {name} is none", where=target.name, remedy=has

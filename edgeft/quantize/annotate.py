@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
+from ..config.formats import int8
 from ..config.numeric import Numeric
 from ..config.scheme import Scheme
 from ..graph.data_free import without_data
@@ -298,5 +299,9 @@ def _weight_site(node: fx.Node, scheme: Scheme) -> WeightSite:
     op_class = weighted_class(node)
     weight, numeric = node.args[1], scheme.weights[op_class]
     assert isinstance(weight, fx.Node)
+    if numeric.granularity == "group":
+        whole = weight.meta["val"].shape[-1] % numeric.group == 0
+        # rows that groups do not divide, or that are looked up one by one, have one scale
+        numeric = numeric if whole and not any(map(is_table, weight.users)) else int8.weights()
     axis = None if numeric.granularity == "tensor" else weight_axis(node)
     return WeightSite(weight, node, axis, op_class, numeric)

@@ -133,15 +133,14 @@ class WeightFakeQuant(nn.Module):
         super().__init__()
         self.q_min, self.q_max = numeric.range
         self.numeric, self.axis = numeric, axis
-        channels = 1 if axis is None else weight.shape[axis]
-        self.elements = weight.numel() // channels
+        #: powers of two that the weight is multiplied with first, (rows, 1) and (1, columns), see `channels.py`
+        self.register_buffer("row_factor", None)
+        self.register_buffer("column_factor", None)
+        channels, self.elements = self._rows(weight).shape
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.register_buffer("zero_point", torch.zeros(channels))
         #: below it the layer's bias does not fit the runtimes' int32 accumulator (see `ranges.floor_weight_scales`)
         self.register_buffer("floor", torch.full((channels,), MIN_SCALE))
-        #: powers of two that the weight is multiplied with first, (rows, 1) and (1, columns), see `channels.py`
-        self.register_buffer("row_factor", None)
-        self.register_buffer("column_factor", None)
         self.mode = "quantize"
         self.set_scale(self._rows(weight).abs().amax(1) / self.q_max)
 
@@ -171,21 +170,21 @@ class WeightFakeQuant(nn.Module):
 
     def integer(self, weight: torch.Tensor) -> torch.Tensor:
         """The weight's integers in torch's layout, of type `dtype`: round half to even, clipped to [q_min, q_max]."""
-        scale = self.scale().detach()
-        shape = [1] * weight.dim()
-        if self.axis is not None:
-            shape[self.axis] = -1
-
-        inverse = (1.0 / scale).view(shape)  # the kernels multiply by the reciprocal: so must we, or ties differ
+        # the kernels multiply by the reciprocal: so must we, or ties differ
+        inverse = self._along(1.0 / self.scale().detach(), weight)
         return torch.round(self.scaled(weight.detach()) * inverse).clamp(self.q_min, self.q_max).to(self.dtype)
 
     def _frozen(self, weight: torch.Tensor) -> torch.Tensor:
         """A weight that does not learn, on its grid: made again in the backward pass, not kept (`tune.frugal`)."""
         with torch.no_grad():
-            shape = [1] * weight.dim()
-            if self.axis is not None:
-                shape[self.axis] = -1
-            return _on_grid(weight, self.scale().view(shape), self.q_min, self.q_max, None)
+            return _on_grid(weight, self._along(self.scale(), weight), self.q_min, self.q_max, None)
+
+    def _along(self, scale: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """The scales in a shape that broadcasts to the weight's."""
+        shape = [1] * weight.dim()
+        if self.axis is not None:
+            shape[self.axis] = -1
+        return scale.view(shape)
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         part = getattr(weight, "learns_channels", None)
@@ -197,14 +196,9 @@ class WeightFakeQuant(nn.Module):
         factor = 1.0 / math.sqrt(self.elements * self.q_max)
         learns = torch.is_grad_enabled() and self.log_scale.requires_grad
 
-        if weight.is_cpu:
-            shape = [1] * weight.dim()
-            if self.axis is not None:
-                shape[self.axis] = -1
-
-            fake_quantized = _on_grid(
-                weight, self.scale().view(shape), self.q_min, self.q_max, factor if learns else None
-            )
+        if weight.is_cpu or self.numeric.granularity == "group":
+            scale = self._along(self.scale(), weight)
+            fake_quantized = _on_grid(weight, scale, self.q_min, self.q_max, factor if learns else None)
             if not fake_quantized.requires_grad and torch.is_grad_enabled():
                 fake_quantized.made_again = lambda: self._frozen(weight)
 
@@ -220,6 +214,21 @@ class WeightFakeQuant(nn.Module):
         return torch._fake_quantize_learnable_per_channel_affine(
             weight, self.scale(), self.zero_point, self.axis, self.q_min, self.q_max, factor
         )
+
+
+class GroupedWeight(WeightFakeQuant):
+    """Weights (rows, columns) with one scale for `numeric.group` values in a row; scales (rows * groups,)."""
+
+    def __init__(self, weight: torch.Tensor, numeric: Numeric) -> None:
+        super().__init__(weight, numeric, None)
+
+    def _rows(self, weight: torch.Tensor) -> torch.Tensor:
+        """(rows * groups, values) view of the weight."""
+        return self.scaled(weight.detach()).reshape(-1, self.numeric.group)
+
+    def _along(self, scale: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """The scales, each repeated for the values of its group."""
+        return scale.repeat_interleave(self.numeric.group).view(weight.shape)
 
 
 class RoundedWeight(WeightFakeQuant):
@@ -255,7 +264,9 @@ class RoundedWeight(WeightFakeQuant):
 
 def weight_fake_quant(weight: torch.Tensor, numeric: Numeric, axis: int | None) -> WeightFakeQuant:
     """The module that brings `weight` to a number format; `axis` is that of its scales, None for one scale or none."""
-    return RoundedWeight(weight, numeric) if numeric.kind == "float" else WeightFakeQuant(weight, numeric, axis)
+    if numeric.kind == "float":
+        return RoundedWeight(weight, numeric)
+    return GroupedWeight(weight, numeric) if numeric.granularity == "group" else WeightFakeQuant(weight, numeric, axis)
 
 
 def _on_grid(x: torch.Tensor, scale: torch.Tensor, low: int, high: int, factor: float | None) -> torch.Tensor:

@@ -3,7 +3,8 @@
 Two forms of one graph: "int" holds integer weights followed by a dequantize (ONNX and OpenVINO); "qdq" holds the float
 weight followed by quantize and dequantize (litert's converter wants to fold it itself). Tables that are looked up are
 integers in both, see `tables.py`. Weights of a float format are constants with the rounded values in both forms: an
-exporter stores them in the narrow type (`ExportRequest.weight_dtypes`), which loses nothing.
+exporter stores them in the narrow type (`ExportRequest.weight_dtypes`), which loses nothing. Weights with a scale for
+each group of values are constants too; their integers stand in `module.meta` (`WeightInGroups`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import torch
 import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
 from torch import fx
 
+from ..backends.artifact import IN_GROUPS, WeightInGroups
 from ..graph.nodes import attribute
 from ..graph.normalize import drop_unused_state
 from .channels import Factor
-from .fakequant import ActivationFakeQuant, WeightFakeQuant
+from .fakequant import ActivationFakeQuant, GroupedWeight, WeightFakeQuant
 from .graph import QuantizedGraph
 from .tables import lower_lookups
 
@@ -147,6 +149,15 @@ def _weight(module: fx.GraphModule, node: fx.Node, fake: WeightFakeQuant, form: 
         return graph.get_attr(rounded)
 
     scale = fake.scale().detach().clone()
+    if isinstance(fake, GroupedWeight):
+        # one op of a runtime stands for it: the exporter finds the constant by its values
+        constant = f"{stem}_in_groups"
+        if not hasattr(module, constant):
+            module.register_buffer(constant, fake(weight).detach().clone())
+            stored = WeightInGroups(fake.integer(weight).numpy(force=True), scale.numpy(force=True), fake.numeric)
+            module.meta.setdefault(IN_GROUPS, {})[constant] = stored
+        return graph.get_attr(constant)
+
     if form == "qdq" and (fake.row_factor is not None or fake.column_factor is not None):
         module.register_buffer(f"{stem}_scaled", fake.scaled(weight).detach().clone())
         source = graph.get_attr(f"{stem}_scaled")

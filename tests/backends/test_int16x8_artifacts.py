@@ -78,7 +78,7 @@ def test_a_gelu_between_integers_stays_float(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message", "remedy"),
     [
-        ("host-openvino", "no artifacts of the format int16x8 in OpenVINO", "it has int8, fp16, w8, fp32"),
+        ("host-openvino", "no artifacts of the format int16x8 in OpenVINO", "it has int8, fp16, w8, w4, fp32"),
         ("rk3588", "reads ONNX up to opset 19, and int16x8 needs 21", "it has int8, fp16, w8, fp32"),
         ("host-executorch", "no artifacts of the format int16x8 in ExecuTorch", "it has int8, fp32"),
     ],

@@ -14,8 +14,10 @@ BACKEND = Backend(
         Form(
             "integer",
             activation_storage="uint8",
-            formats=("int8", "fp16", "w8", "int16x8"),
-            least_opset={"int16x8": 21},
+            formats=("int8", "fp16", "w8", "w4", "int16x8"),
+            # MatMulNBits has no opset: versions of the runtime that have it read 20 and newer
+            least_opset={"int16x8": 21, "w4": 20},
+            own_ops=("w4",),
         ),
         # TensorRT reads signed activations with zero point 0, and builds its engine on the board.
         Form(

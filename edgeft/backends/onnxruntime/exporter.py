@@ -11,8 +11,9 @@ from ...config.target import Target
 from ...core import files
 from ...core.errors import ModelError, need
 from ...core.quiet import quiet
-from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed
+from ..artifact import IN_GROUPS, Artifact, ExportRequest, batch_of, conversion_failed
 from . import BACKEND
+from .groups import store_in_groups
 from .narrow_floats import store_as_float16
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
     model = translate(request)
     if request.kind == "quantized":
         _finish_quantized(model, request.target)
+        store_in_groups(model, getattr(request.module, "meta", {}).get(IN_GROUPS, {}))
         if "float16" in request.weight_dtypes:
             _apply(model, store_as_float16)
 

@@ -12,6 +12,7 @@ from ...config import numeric
 from .. import Grid, WeightTensor
 from ..base_session import existing
 from . import wire as _onnx_wire
+from .groups import weights_in_groups
 from .narrow_floats import narrow_weights
 
 #: op -> positions of (integer weights, scale, zero point), in graphs that hold no Q/DQ pairs.
@@ -64,7 +65,8 @@ def integer_weights(path: Path) -> list[WeightTensor]:
             values = model.array(scale).astype(np.float32).reshape(-1)
             weights[table.name, scale.name] = WeightTensor(table.name, model.array(table), values)
 
-    return [*weights.values(), *narrow_weights(model, constants, numeric.STORED_FLOATS)]
+    narrow = narrow_weights(model, constants, numeric.STORED_FLOATS)
+    return [*weights.values(), *weights_in_groups(model, constants), *narrow]
 
 
 def _tables(

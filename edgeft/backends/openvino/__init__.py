@@ -10,7 +10,7 @@ BACKEND = Backend(
     external_data=(".onnx",),  # tensors of a model may lie in files beside it
     suffix=".xml",
     companions=(".bin",),  # the weights
-    forms=(Form("integer", activation_storage="uint8", formats=("int8", "fp16", "w8")),),
+    forms=(Form("integer", activation_storage="uint8", formats=("int8", "fp16", "w8", "w4")),),
     extra="openvino",
     modules=("openvino",),
     boards=(BoardInstall("openvino", ("openvino",)),),

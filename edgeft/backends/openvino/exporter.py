@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...config import numeric
 from ...core import files
 from ...core.errors import ModelError
 from ...core.quiet import quiet
-from ..artifact import Artifact, ExportRequest, conversion_failed
+from ..artifact import IN_GROUPS, Artifact, ExportRequest, conversion_failed
 from ..onnxruntime.exporter import translate
+from ..onnxruntime.groups import store_in_groups
 from ..onnxruntime.narrow_floats import store_as_float16
 from . import BACKEND
 from .session import module as openvino_module
@@ -52,6 +55,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
         onnx_passes.weights_without_zero_point(model)
         passes.drop_dead_nodes(model)
         passes.drop_unused_initializers(model)
+        store_in_groups(model, getattr(request.module, "meta", {}).get(IN_GROUPS, {}))
         if "float16" in request.weight_dtypes:
             store_as_float16(model)
 
@@ -84,6 +88,7 @@ def _write(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]
             port.get_tensor().set_names({name})
 
     _fix_batch(graph)
+    _constants_by_themselves(graph)
     emitted = _emitted(graph)
     stored = Counter(
         (str(op.get_element_type().to_dtype()), tuple(op.output(0).get_shape()))
@@ -113,6 +118,23 @@ def _dtype(initializer: onnx.TensorProto) -> str:
     import onnx
 
     return str(onnx.helper.tensor_dtype_to_np_dtype(initializer.data_type))
+
+
+def _constants_by_themselves(graph: Any) -> None:
+    """Constants in groups keep a shape of their own. `Model.reshape` makes the shape of what a product reads follow the
+    other factor (ReshapeBMatMul), so that every weight would depend on the input."""
+    from openvino import opset13 as opset
+
+    constant: dict[str, bool] = {}
+    for node in graph.get_ordered_ops():
+        sources = [port.get_source_output().get_node().get_name() for port in node.inputs()]
+        kind, known = node.get_type_name(), [constant[source] for source in sources]
+        shape = node.get_output_partial_shape(0) if node.get_output_size() else None
+        if kind == "Reshape" and known == [True, False] and shape is not None and shape.is_static:
+            sizes = opset.constant(np.array(shape.to_shape(), np.int64))
+            node.input(1).replace_source_output(sizes.output(0))
+            known = [True, True]
+        constant[node.get_name()] = kind == "Constant" or (bool(known) and all(known))
 
 
 def _fix_batch(graph: Any) -> None:

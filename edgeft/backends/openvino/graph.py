@@ -11,6 +11,7 @@ import numpy as np
 from ...config import numeric
 from .. import Grid, IntegerShare, WeightTensor, _macs
 from ..flow import Flow, Step
+from ..onnxruntime.groups import unpacked
 
 FUSED = "Subgraph"
 _PRODUCTS = ("MatMul", "ScaledDotProductAttention")
@@ -41,10 +42,13 @@ def constant_weights(model: Any) -> list[WeightTensor]:
 def _constant_weights(ops: Sequence[Any]) -> Iterator[tuple[int, WeightTensor]]:
     """The weights among `ops`, each with the position of its constant."""
     for position, node in enumerate(ops):
-        if node.get_type_name() != "Constant" or (
-            (dtype := _SHORT.get(_name(node.get_output_element_type(0))))
-            not in (*numeric.STORED_WEIGHTS, *numeric.STORED_FLOATS)
-        ):
+        if node.get_type_name() != "Constant":
+            continue
+        if _name(node.get_output_element_type(0)) == "u4":
+            yield from ((position, weight) for weight in _in_groups(node))
+            continue
+        dtype = _SHORT.get(_name(node.get_output_element_type(0)))
+        if dtype not in (*numeric.STORED_WEIGHTS, *numeric.STORED_FLOATS):
             continue
         data = np.array(node.get_data())
         if data.size < 2:
@@ -69,6 +73,17 @@ def _constant_weights(ops: Sequence[Any]) -> Iterator[tuple[int, WeightTensor]]:
                     zero_point=zeros if zeros is not None and zeros.any() else None,
                 ),
             )
+
+
+def _in_groups(node: Any) -> Iterator[WeightTensor]:
+    """A constant (rows, groups, values) of 4 bits -> Convert -> Subtract(zero point) -> Multiply(scale a group)."""
+    shape = _shape(node.output(0))
+    for multiply, zero in _dequantizations(node):
+        scale = _scale(multiply)
+        if scale is None or zero is None or zero.size != 1 or float(zero.reshape(-1)[0]) != 8 or len(shape) != 3:
+            continue
+        values = unpacked(np.array(node.get_data()).view(np.uint8).reshape(shape[0], -1), 4)
+        yield WeightTensor(node.get_friendly_name(), values, scale.astype(np.float32).reshape(-1))
 
 
 def activation_grids(model: Any) -> list[Grid]:
