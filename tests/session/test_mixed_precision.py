@@ -81,6 +81,7 @@ def test_nothing_left_to_give_is_a_failure_that_says_so(bad: Bad, tmp_path: Path
     assert any(p["metric"] == best and p["keep_float"] == row["keep_float"] for p in auto["path"])
 
 
+@pytest.mark.slow
 def test_training_comes_before_layers_in_float(bad: Bad, tmp_path: Path) -> None:
     training = {"epochs": 1, "lr": 3e-4}
     _, row = tuned(bad, tmp_path / "loose", quantize=training, gates={"max_drop": 0.15})
