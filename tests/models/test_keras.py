@@ -85,6 +85,13 @@ def test_a_softmax_is_left_out_and_another_number_of_classes_gets_a_new_head(tmp
     assert wider.module(torch.rand(2, 3, 32, 32)).shape == (2, 7)
 
 
+@pytest.mark.parametrize("last", [lambda: L.Flatten(), lambda: L.Reshape((3,))])
+def test_a_classifier_that_is_a_convolution_can_have_other_classes(last, tmp_path: Path) -> None:
+    body = L.Conv2D(8, 3), L.GlobalAveragePooling2D(keepdims=True), L.Conv2D(3, 1), last(), L.Softmax()
+    built = build(request(save(sequence(*body), tmp_path / "net.keras"), 7))
+    assert built.module(torch.rand(2, 3, 12, 12)).shape == (2, 7)
+
+
 def test_scaling_in_the_net_becomes_preprocessing_once(tmp_path: Path) -> None:
     normal = L.Normalization(mean=[0.1, 0.2, 0.3], variance=[0.5, 0.4, 0.3])
     body = (L.Rescaling(1 / 127.5, -1), normal, L.Conv2D(4, 3), L.GlobalAveragePooling2D(), L.Dense(5))
@@ -288,6 +295,21 @@ def test_the_published_resnet_of_mlperf_tiny() -> None:
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 3, 32, 32)).astype(np.float32))
     with torch.no_grad():
         torch.testing.assert_close(built.module(pixels), keras_resnet8.load(path)(pixels), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_published_resnet_of_mlperf_tiny_has_its_accuracy() -> None:
+    """87.19 % of CIFAR-10's ten thousand test pictures, as published."""
+    root = Path(os.environ.get("EDGEFT_DATA", ""))
+    pictures = root / "10_standard_images/cifar10_test10k_train5k.npz"
+    if not pictures.is_file():
+        pytest.skip("EDGEFT_DATA with 10_standard_images is absent")
+    module = build(request(root / "09_mlperf_tiny/models/pretrainedResnet.h5", 10)).module
+    with np.load(pictures) as file, torch.no_grad():
+        pixels, labels = torch.from_numpy(file["x_test"]), file["y_test"]
+        batches = pixels.movedim(-1, 1).float().split(500)
+        answers = torch.cat([module(batch).argmax(1) for batch in batches]).numpy()
+    assert (answers == labels).mean() == pytest.approx(0.8719, abs=1e-4)
 
 
 @pytest.mark.slow

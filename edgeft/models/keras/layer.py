@@ -96,9 +96,8 @@ class Layer:
 
     def flattened(self, picture: Placed) -> Placed:
         """A picture (N, C, *space) as one row a sample, in torch's order of its pixels."""
-        sizes = picture.value.shape
-        row = self.trace.reshape(picture.value, [sizes[0], math.prod(sizes[1:])])
-        return Placed(row) if math.prod(sizes[2:]) == 1 else Placed(row, FLAT, picture)
+        row = self.call(torch.flatten, picture.value, 1)  # whatever the sizes: a new classifier may stand before it
+        return Placed(row) if math.prod(picture.value.shape[2:]) == 1 else Placed(row, FLAT, picture)
 
     def activated(self, placed: Placed, activation: Any = None) -> Placed:
         """The value behind the layer's own activation, or `activation`."""

@@ -66,8 +66,7 @@ class Order:
             assert placed.source is not None
             key = placed.value.node, "unflat"
             if key not in self._done:
-                picture = self.plain(placed.source)
-                self._done[key] = self.trace.reshape(picture, [picture.shape[0], math.prod(picture.shape[1:])])
+                self._done[key] = self.trace.call(torch.flatten, self.plain(placed.source), 1)
             return self._done[key]
         return self._turned(placed.value, PLAIN)
 

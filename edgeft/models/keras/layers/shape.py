@@ -25,7 +25,7 @@ def flatten(layer: Layer) -> Placed:
     value = layer.order.plain(placed)
     if layer.channels_first and placed.rank > 2:
         value = layer.call(torch.movedim, value, 1, -1)
-    return Placed(layer.trace.reshape(value, [value.shape[0], math.prod(value.shape[1:])]))
+    return Placed(layer.call(torch.flatten, value, 1))
 
 
 @imports("Reshape", "ops.Reshape")
@@ -35,6 +35,8 @@ def reshape(layer: Layer) -> Placed:
     total = math.prod(placed.value.shape[1:])
     known = math.prod(size for size in wish if size != -1)
     sizes = [total // known if size == -1 else size for size in wish]
+    if len(sizes) == 1 and placed.form == FIRST and math.prod(placed.value.shape[2:]) == 1:
+        return Placed(layer.call(torch.flatten, placed.value, 1))  # whatever the size: it may be that of a classifier
     value = layer.order.plain(placed)
     if len(sizes) in (2, 3) and math.prod(sizes[:-1]) == 1:  # channels of one pixel
         return Placed(layer.trace.reshape(value, [1, sizes[-1], *sizes[:-1]]), FIRST)
