@@ -141,7 +141,7 @@ def _why(made: Made) -> str:
 
     bad = [gate for gate in made.report["gates"] if gate["required"] and gate["verdict"] not in ("pass", "unverified")]
     deciding = [gate for gate in bad if gate["verdict"] == made.report["verdict"]]
-    return f"{deciding[0]['name']}: {deciding[0]['why']}" if deciding else ""
+    return f"{deciding[0]['name']}: {deciding[0]['why'].split('; ')[0]}" if deciding else ""  # advice is the gate's own
 
 
 def _accuracy(report: dict[str, Any]) -> dict[str, Any]:
