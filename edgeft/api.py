@@ -171,29 +171,28 @@ def export(
             "--data and its preprocessing belong to a finished .onnx file; a run has its own",
             remedy="edgeft export MODEL.onnx --data DIR --target NAME",
         )
-    folder = user_path(run) if run is not None else places.latest_run()
-    if not names:
-        names = list(read_run_recipe(folder, overrides).export.targets)
+    options = {"ptq": ptq, "strict": strict, "overwrite": overwrite, "overrides": list(overrides)}
+    options |= {"allow_code": allow_code, "allow_download": allow_download, "model": model, "dataset": dataset}
+    return _export_run(user_path(run) if run is not None else places.latest_run(), names, bundles, options, timing, say)
+
+
+def _export_run(
+    folder: Path,
+    names: list[str],
+    bundles: Path,
+    options: Mapping[str, Any],
+    timing: Mapping[str, Any],
+    say: Say | None,
+) -> list[dict[str, Any]]:
+    """`export` of a run; `options` are those of `edgeft.export.run.export`."""
+    overrides = options["overrides"]
+    names = names or list(read_run_recipe(folder, overrides).export.targets)
     _check_timing(timing, None if timing == NO_TIMING else read_run_recipe(folder, overrides))
     with shown_unless_already(say):
         with phase("loading libraries"):
             from .export.run import export as lower
 
-        return lower(
-            folder,
-            names,
-            bundles,
-            ptq=ptq,
-            strict=strict,
-            overwrite=overwrite,
-            overrides=list(overrides),
-            allow_code=allow_code,
-            allow_download=allow_download,
-            model=model,
-            dataset=dataset,
-            measurement=_measurement(timing, say),
-            say=say or _silent,
-        )
+        return lower(folder, names, bundles, **options, measurement=_measurement(timing, say), say=say or _silent)
 
 
 def sensitivity(

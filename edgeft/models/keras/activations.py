@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from ..onnx.values import Value
-
-if TYPE_CHECKING:
-    from .layer import Layer
-    from .placed import Placed
+from ...core.errors import ModelError
+from ..onnx.values import Trace, Value
+from .placed import Placed
 
 _SIMPLE: dict[str, Callable[..., Any]] = {
     "relu": F.relu,
@@ -51,18 +49,18 @@ def _name(function: Any) -> str:
     return function if isinstance(function, str) else str(getattr(function, "__name__", type(function).__name__))
 
 
-def apply(layer: Layer, placed: Placed, function: Any) -> Value:
-    """The value of `placed` behind a Keras activation: a function or its name. Raises `ModelError` for others."""
+def apply(trace: Trace, placed: Placed, function: Any, fail: Callable[[str, str], ModelError]) -> Value:
+    """The value of `placed` behind a Keras activation: a function or its name. Raises what `fail` makes for others."""
     name = _name(function)
     module = "" if isinstance(function, str) else str(getattr(function, "__module__", ""))
     if name not in _PLAIN or (module and not module.startswith("keras.")):
-        raise layer.fail(f"has the activation {name!r}, which is not read", f"known: {', '.join(sorted(_PLAIN))}")
+        raise fail(f"has the activation {name!r}, which is not read", f"known: {', '.join(sorted(_PLAIN))}")
     if name == "linear":
         return placed.value
     if name in _OF_AXIS:
-        return layer.call(_OF_AXIS[name], placed.value, dim=placed.axis(-1))  # type: ignore[no-any-return]
+        return trace.call(_OF_AXIS[name], placed.value, dim=placed.axis(-1))  # type: ignore[no-any-return]
     if name == "gelu":
-        return layer.call(F.gelu, placed.value)  # type: ignore[no-any-return]
+        return trace.call(F.gelu, placed.value)  # type: ignore[no-any-return]
     if name == "leaky_relu":
-        return layer.call(F.leaky_relu, placed.value, _SLOPE)  # type: ignore[no-any-return]
-    return layer.call(_SIMPLE[name], placed.value)  # type: ignore[no-any-return]
+        return trace.call(F.leaky_relu, placed.value, _SLOPE)  # type: ignore[no-any-return]
+    return trace.call(_SIMPLE[name], placed.value)  # type: ignore[no-any-return]

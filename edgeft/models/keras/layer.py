@@ -104,7 +104,7 @@ class Layer:
         function = self.keras.activation if activation is None else activation
         if activations.of_axis(function) and placed.form == FLAT:
             placed = Placed(self.order.plain(placed))
-        return self.each(placed, lambda part: activations.apply(self, part, function))
+        return self.each(placed, lambda part: activations.apply(self.trace, part, function, self.fail))
 
 
 def tensor_of(variable: Any) -> torch.Tensor:
