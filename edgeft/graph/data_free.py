@@ -15,9 +15,7 @@ from torch import fx
 from .nodes import aten
 
 #: make a tensor of the sizes in their first argument
-_MADE = (aten.zeros.default, aten.ones.default, aten.full.default, aten.empty.memory_format, aten.rand.default)
-#: repeat their first argument by the sizes in their second
-_REPEATED = (aten.repeat.default, aten.expand.default)
+_MADE = (aten.zeros.default, aten.ones.default, aten.full.default, aten.empty.memory_format)
 #: broadcast their two arguments
 ELEMENTWISE = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
 
@@ -70,10 +68,10 @@ def _of_batch_alone(node: fx.Node, rows: dict[fx.Node, None], constants: set[fx.
     if node.target in _MADE:
         return node.args[0][0] in sizes and len(node.all_input_nodes) == 1
     inputs = node.all_input_nodes
-    if node.target in _REPEATED and node.args[1] and node.args[1][0] in sizes:
+    if node.target is aten.repeat.default and node.args[1] and node.args[1][0] in sizes:
         source = node.args[0]
         alone = source in constants and source.meta["val"].dim() == value.dim() and source.meta["val"].shape[0] == 1
-        return alone and len(inputs) == 2 and node.target is not aten.expand.default
+        return alone and len(inputs) == 2
     return any(n in rows for n in inputs) and all(n in rows or n in sizes or n in constants for n in inputs)
 
 
