@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from ..core.errors import ModelError, RecipeError, nearest
+from ..tasks.control.decoding import NAME as CONTROL
 from .built import Built
 from .request import ModelRequest, ModelSource
 
@@ -328,5 +329,5 @@ def _take_normalized(layer: nn.Linear, mean: Sequence[float], std: Sequence[floa
 
 
 SOURCE = ModelSource(
-    "sb3", "A policy of stable-baselines3, of the .zip that it saves.", build, tasks=("control",), own_weights=True
+    "sb3", "A policy of stable-baselines3, of the .zip that it saves.", build, tasks=(CONTROL,), own_weights=True
 )
