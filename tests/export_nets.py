@@ -13,6 +13,7 @@ from torch import nn
 
 from edgeft.config import target
 from edgeft.config.target import Target
+from edgeft.quantize.lower import dequantize_for_each_reader
 
 torch.set_num_threads(1)
 QD = torch.ops.quantized_decomposed
@@ -191,6 +192,8 @@ def lowered(
     for node in list(graph.graph.nodes):
         if node.op == "call_module" and "_guards" in str(node.target):
             graph.graph.erase_node(node)
+    if form == "qdq":
+        dequantize_for_each_reader(graph.graph)  # as `lower` hands graphs to the converter
     graph.recompile()
     return graph
 

@@ -81,7 +81,7 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
 
     module.graph.eliminate_dead_code()
     if form == "qdq":
-        _a_dequantize_for_each_reader(module.graph)
+        dequantize_for_each_reader(module.graph)
     for name, child in list(module.named_children()):
         if isinstance(child, (ActivationFakeQuant, WeightFakeQuant, Factor)):
             delattr(module, name)
@@ -95,7 +95,7 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
     return module
 
 
-def _a_dequantize_for_each_reader(graph: fx.Graph) -> None:
+def dequantize_for_each_reader(graph: fx.Graph) -> None:
     """litert's layout pass loses what it knows of a dequantize that several ops read, and then refuses the model."""
     for node in list(graph.nodes):
         if node.op == "call_function" and node.target is qd.dequantize_per_tensor.default:
