@@ -45,6 +45,7 @@ class Target:
     max_rank: int | None = None
     refused_ops: tuple[str, ...] = ()
     full_integer: bool = False  # every op must be integer (Edge TPU)
+    formats: tuple[str, ...] = ()  # number formats that the board computes; () = those of its form
     compiler: str = ""  # the vendor's compiler; where it has not run, the bundle says so as `unverified`
     compile: dict[str, str] = field(default_factory=dict)  # settings of that compiler
     lowering: Lowering = field(default_factory=Lowering)  # how the graph is written for it
@@ -116,8 +117,10 @@ def with_format(target: Target, name: str) -> Target:
 
     changed = scheme.with_format(target.scheme, name)
     form = BACKENDS.get(target.backend).form(target.form)
-    has = f"it has {', '.join(form.formats)}"
+    has = f"it has {', '.join(target.formats or form.formats)}"
 
+    if target.formats and name not in target.formats:
+        raise TargetError(f"{target.title} does not compute in the format {name}", where=target.name, remedy=has)
     if name not in form.formats:
         title = BACKENDS.get(target.backend).title
         raise TargetError(
@@ -230,6 +233,13 @@ def _check_form(target: Target, source: tables.Source) -> None:
         raise source.fail(
             ("scheme", "format"),
             f"the {form.name} form has no {target.scheme.format}",
+            f"it has {', '.join(form.formats)}",
+        )
+    strange = next((name for name in target.formats if name not in form.formats), "")
+    if strange or (target.formats and target.scheme.format not in target.formats):
+        raise source.fail(
+            ("formats",),
+            f"{strange!r} is no format of the {form.name} form" if strange else f"lacks {target.scheme.format!r}",
             f"it has {', '.join(form.formats)}",
         )
     if form.symmetric_activations and not target.scheme.activations.symmetric:

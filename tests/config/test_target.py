@@ -143,6 +143,8 @@ def test_a_broken_own_profile_harms_only_itself(own_folder: Path) -> None:
         ("max_rank = 0", 6, "'max_rank' must be above 0", ""),
         ("static_shapes = 1", 6, "'static_shapes' must be true or false", ""),
         ("op_versions = { '*' = 0 }", 6, "must be at least 1", ""),
+        ("formats = ['int7']", 6, "'int7' is no format", "it has int8"),
+        ("formats = ['fp16']", 6, "lacks 'int8'", "it has int8"),
         ("full_integer = true", 1, "missing: conv_transpose, matmul, softmax", ""),
         ("[[accelerators]]\ntops = 3", 7, "unknown key 'tops' in accelerators", "did you mean 'int8_tops'?"),
         ("[scheme]\nweight_bit = 7", 7, "unknown key 'scheme.weight_bit'", "did you mean 'weight_bits'?"),
@@ -316,3 +318,11 @@ def test_embeddings_are_int8_where_no_vendors_compiler_has_the_last_word() -> No
     assert target.with_embeddings(pi, "float") == target.load("rpi5")
     for name in ("jetson-orin-nano", "coral"):
         assert target.with_embeddings(target.load(name), "int8").scheme.embeddings == "float"
+
+
+def test_a_board_may_compute_in_fewer_formats_than_its_runtime_writes() -> None:
+    board = target.load("coral")
+    assert board.formats == ("int8",) and target.with_format(board, "int8") is board
+    with pytest.raises(TargetError, match="does not compute in the format int16x8") as refused:
+        target.with_format(board, "int16x8")
+    assert refused.value.remedy == "it has int8"
