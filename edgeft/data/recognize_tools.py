@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,6 +12,8 @@ from . import recognize
 from .glimpse import Glimpse, ending
 from .record import Recognized
 
+#: columns of words with a tag each, which the format `tokens` reads
+_OF_WORDS = {"ner_tags", "tokens"}
 #: files of a kind that are looked into
 _OPENED = 20
 #: by the kind of a column in `datasets`: what the hub calls the task of its rows
@@ -115,30 +118,52 @@ def _single(view: Glimpse, kinds: tuple[str, ...]) -> list[PurePosixPath]:
 
 def hf(view: Glimpse) -> Recognized | None:
     """What `save_to_disk` writes, or Parquet files that the hub's tools named."""
+    file, features = _datasets(view)
+    if file is None or set(features) & _OF_WORDS:
+        return None
+    why, kinds = f"{file}, written by the package datasets", set(features.values())
+    if "Audio" in kinds and "ClassLabel" not in kinds:
+        return Recognized(why, 3, {"units": "characters"}, hub_tag="automatic-speech-recognition")
+    tag = next((_TAGS[kind] for kind in _TAGS if kind in kinds), "text-classification" if kinds else "")
+    return Recognized(why, 3, hub_tag=tag)
+
+
+def hf_tokens(view: Glimpse) -> Recognized | None:
+    """The same with a column of words and one of their tags."""
+    file, features = _datasets(view)
+    if file is None or not set(features) & _OF_WORDS:
+        return None
+    return Recognized(f"{file}, written by the package datasets, with words and their tags", 3)
+
+
+def _datasets(view: Glimpse) -> tuple[PurePosixPath | None, dict[str, str]]:
+    """The file by which a folder of `datasets` is known, None for another one, and {column: its kind}."""
     saved = view.named(r"dataset_dict\.json") or (
         view.named(r"state\.json") if view.named(r"dataset_info\.json") else []
     )
     shards = view.named(r"(.*/)?[a-z]+-\d{5}-of-\d{5}(-[0-9a-f]+)?\.parquet") if view.folder else []
     if not view.folder or not (saved or shards):
-        return None
-    features = _features(view, shards)
-    tag = next((_TAGS[kind] for kind in _TAGS if kind in features), "text-classification" if features else "")
-    return Recognized(f"{(saved or shards)[0]}, written by the package datasets", 3, hub_tag=tag)
+        return None, {}
+    return (saved or shards)[0], _features(view, shards)
 
 
-def _features(view: Glimpse, shards: list[PurePosixPath]) -> set[str]:
-    """The kinds of the columns: of dataset_info.json, or of what `datasets` leaves in the footer of a Parquet file."""
+def _features(view: Glimpse, shards: list[PurePosixPath]) -> dict[str, str]:
+    """{column: its kind}: of dataset_info.json, or of what `datasets` leaves in the footer of a Parquet file."""
     for file in view.named(r"(.*/)?dataset_info\.json"):
         try:
             return _kinds(strict_json.loads(view.head(file)).get("features"))
         except (ValueError, AttributeError, RecursionError):
             continue
     for file in shards[:1]:
-        tail = view.tail(file)
-        return {kind for kind in ("Translation", "Image", "Audio", "Value") if f'"_type": "{kind}"' in tail}
-    return set()
+        _, begins, rest = view.tail(file).partition('{"info"')
+        try:
+            table, _ = json.JSONDecoder().raw_decode(begins + rest)
+            return _kinds(table["info"]["features"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return {}
 
 
-def _kinds(features: Any) -> set[str]:
-    entries = features.values() if isinstance(features, dict) else []
-    return {str(entry.get("_type")) for entry in entries if isinstance(entry, dict)}
+def _kinds(features: Any) -> dict[str, str]:
+    entries = features.items() if isinstance(features, dict) else []
+    return {str(name): str(entry.get("_type")) for name, entry in entries if isinstance(entry, dict)}

@@ -10,7 +10,7 @@ be decoded, are too long, or too short for their text are treated alike when a s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -38,7 +38,7 @@ SUBSAMPLING = 2
 class Row:
     """A recording: its file, its words, where that is written, its group ("" = none), and its part in seconds.
 
-    An `end` of 0 stands for all of the file.
+    An `end` of 0 stands for all of the file. `stored` reads a recording that is no file of its own.
     """
 
     path: Path
@@ -47,6 +47,11 @@ class Row:
     group: str = ""
     start: float = 0.0
     end: float = 0.0
+    stored: Callable[[], dict[str, Any]] | None = None
+
+    def read(self) -> dict[str, Any]:
+        """The samples and their rate; raises `DataError`."""
+        return sound_file.read(self.path) if self.stored is None else self.stored()
 
 
 class Recordings:
@@ -64,7 +69,7 @@ class Recordings:
     def raw(self, i: int) -> dict[str, Any]:
         row = self.rows[i]
         try:
-            raw = sound_file.read(row.path)
+            raw = row.read()
         except DataError as error:
             error.where = f"{error.where} ({row.where})"
             raise
@@ -119,6 +124,11 @@ def open(spec: recipe.Data) -> Dataset:
     rows_of = {name: _rows(root, parts, notes) for name, parts in sources_of.items()}
     _unlisted(rows_of, sources_of, notes)
 
+    return dataset(root, rows_of, spec, notes)
+
+
+def dataset(root: Path, rows_of: Mapping[str, list[Row]], spec: recipe.Data, notes: list[str]) -> Dataset:
+    """The data set of recordings by split; raises as `open`."""
     if spec.group and not any(row.group for rows in rows_of.values() for row in rows):
         raise DataError("no line names it", where="data.group", remedy="leave it out, or name a column of speakers")
 
@@ -191,7 +201,7 @@ def _facts(rows: list[Row], spec: recipe.Data) -> dict[str, Any]:
     rates, longest = [], 0.0
     for i in np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SCAN_LIMIT)).astype(int)):
         try:
-            rate, count = sound_file.probe(rows[i].path)
+            rate, count = _length(rows[i])
         except DataError:
             continue
         rates.append(rate)
@@ -202,6 +212,14 @@ def _facts(rows: list[Row], spec: recipe.Data) -> dict[str, Any]:
 
     known, counts = np.unique(rates, return_counts=True)
     return {"kind": "sound", "units": spec.units, "rate": int(known[counts.argmax()]), "longest": longest}
+
+
+def _length(row: Row) -> tuple[int, int]:
+    """Rate and number of samples of a recording."""
+    if row.stored is None:
+        return sound_file.probe(row.path)
+    raw = row.stored()
+    return int(raw["rate"]), len(raw["samples"])
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -230,7 +248,7 @@ def _rows(root: Path, sources: list[Source], notes: list[str]) -> list[Row]:
             listed[row.path, row.start] = entry.where
             rows.append(row)
             usable += 1
-        _judge(faults, faulty_lines, usable, source.folder, notes)
+        judge(faults, faulty_lines, usable, source.folder, notes)
 
     return rows
 
@@ -257,7 +275,7 @@ def _called(folder: Path) -> str:
     return folder.name or str(folder)
 
 
-def _judge(faults: list[str], lines: int, good: int, folder: Path, notes: list[str]) -> None:
+def judge(faults: list[str], lines: int, good: int, folder: Path, notes: list[str]) -> None:
     """Note the faults, which take up so many lines; raise `DataError` where they are too many."""
     if not faults:
         return
@@ -274,12 +292,22 @@ def _judge(faults: list[str], lines: int, good: int, folder: Path, notes: list[s
 
 def _row(root: Path, folder: Path, entry: Entry) -> Row:
     """A usable row; raises `ValueError` saying what is wrong with it."""
-    name, transcript = entry.values["file"], entry.values["text"]
+    name = entry.values["file"]
     if not isinstance(name, str) or not name.strip():
         raise ValueError("no file is named")
+    words = words_of(entry.values["text"])
+    path = _file(root, folder, name.strip().replace("\\", "/"), entry.anywhere)
+    start, end = float(entry.values.get("start", 0)), float(entry.values.get("end", 0))
+    if not (0 <= start < end or start == end == 0):
+        raise ValueError(f"its part from {start:g} to {end:g} s is none")
+
+    return Row(path, words, entry.where, str(entry.values.get("group") or ""), start, end)
+
+
+def words_of(transcript: Any) -> tuple[str, ...]:
+    """The words of a transcript; raises `ValueError` for one that cannot be used."""
     if not isinstance(transcript, str):
         raise ValueError("the text is not a string")
-
     fault = texts.fault(transcript)
     if fault:
         raise ValueError(fault)
@@ -287,13 +315,7 @@ def _row(root: Path, folder: Path, entry: Entry) -> Row:
     words = tuple(speech.words_of(transcript))
     if not words:
         raise ValueError(f"the text {transcript!r} has no words")
-
-    path = _file(root, folder, name.strip().replace("\\", "/"), entry.anywhere)
-    start, end = float(entry.values.get("start", 0)), float(entry.values.get("end", 0))
-    if not (0 <= start < end or start == end == 0):
-        raise ValueError(f"its part from {start:g} to {end:g} s is none")
-
-    return Row(path, words, entry.where, str(entry.values.get("group") or ""), start, end)
+    return words
 
 
 def _file(root: Path, folder: Path, name: str, anywhere: bool) -> Path:

@@ -1,7 +1,7 @@
 """Sounds from one sampling rate to another: a sinc under a Kaiser window, one set of taps a phase.
 
 Crochiere and Rabiner, "Multirate Digital Signal Processing" (1983). The same arithmetic in the same order is in the
-bundle's `run.py` (edgeft/inputs/run_sound.py); a test holds both bit-equal.
+bundle's `run.py` (edgeft/inputs/run_clip.py); a test holds both bit-equal.
 """
 
 from __future__ import annotations

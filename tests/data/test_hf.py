@@ -171,3 +171,71 @@ def test_what_the_library_writes(tmp_path: Path) -> None:
     assert len(dataset.split("test")) == 8 and answers(dataset)["film 3"] == "yes"
     content.to_parquet(str(tmp_path / "train-00000-of-00001.parquet"))
     assert answers(data.open(of(tmp_path)))["film 3"] == "yes"
+
+
+# -- recordings with transcripts ---------------------------------------------------------------------------------------
+SPOKEN = {"audio": {"_type": "Audio", "sampling_rate": 8000}, "sentence": {"_type": "Value", "dtype": "string"}}
+
+
+def spoken(count: int, tmp_path: Path) -> list[dict[str, Any]]:
+    rng, rows = np.random.default_rng(0), []
+    for i in range(count):
+        file = sounds.write(tmp_path / "clip.wav", sounds.clip("tone", rng, seconds=1.0))
+        content = {"bytes": Path(file or tmp_path / "clip.wav").read_bytes(), "path": f"{i}.wav"}
+        rows.append({"audio": content, "sentence": ("Go left", "go right")[i % 2], "client_id": f"voice{i % 4}"})
+    return rows
+
+
+def test_recordings_with_transcripts(tmp_path: Path) -> None:
+    rows = spoken(20, tmp_path)
+    save(tmp_path / "d", {"train": rows}, SPOKEN)
+    dataset = data.open(of(tmp_path / "d", units="words"), "speech")
+    assert dataset.labels == ("go", "left", "right")
+    assert dataset.facts["kind"] == "sound" and dataset.facts["rate"] == 8000 and dataset.facts["longest"] == 1.0
+    split = dataset.split("train")
+    assert sum(len(dataset.split(name)) for name in dataset.splits) == 20
+    assert split.raw(0)["samples"].shape == (8000,)
+    assert dataset.labels[split.targets[0]["tokens"][0] - 1] == "go"
+    assert any("'sentence' is read in its place" in note for note in dataset.notes)
+
+    whole = data.open(of(tmp_path / "d", units="words", group="client_id"), "speech")
+    voices = {name: {pool_row(whole, name, i) for i in range(len(whole.split(name)))} for name in whole.splits}
+    assert sum(map(len, voices.values())) == 4, "a voice is in one split alone"
+
+
+def pool_row(dataset: data.Dataset, name: str, i: int) -> str:
+    split = dataset.split(name)
+    return split.pool.rows[int(split.indices[i])].group  # type: ignore[attr-defined,no-any-return]
+
+
+def test_rows_without_words_are_left_out_and_many_stop(tmp_path: Path) -> None:
+    rows = spoken(40, tmp_path)
+    rows[3]["sentence"] = None
+    save(tmp_path / "few", {"train": rows}, SPOKEN)
+    dataset = data.open(of(tmp_path / "few", units="characters"), "speech")
+    assert any("1 of 40 transcripts cannot be used" in note for note in dataset.notes)
+    save(tmp_path / "many", {"train": [{**row, "sentence": " "} for row in rows[:5]]}, SPOKEN)
+    with pytest.raises(DataError, match="5 of 5 transcripts cannot be used"):
+        data.open(of(tmp_path / "many", units="words"), "speech")
+    save(tmp_path / "other", {"train": [{"audio": row["audio"], "x": "a"} for row in rows[:5]]}, SPOKEN)
+    with pytest.raises(DataError, match="has no column 'text'") as refused:
+        data.open(of(tmp_path / "other", units="words"), "speech")
+    assert "data.text" in refused.value.remedy
+
+
+def test_what_a_folder_of_datasets_is_for_is_known_by_its_columns(tmp_path: Path) -> None:
+    from edgeft.data.understand import understand
+
+    save(tmp_path / "spoken", {"train": spoken(4, tmp_path)}, SPOKEN)
+    understood = understand(tmp_path / "spoken")
+    assert (understood.data.format, understood.task, understood.keys) == ("hf", "speech", {"units": "characters"})
+
+    classes = {"_type": "Sequence", "feature": {"_type": "ClassLabel", "names": ["O", "B-LOC"]}}
+    words = {"tokens": {"_type": "Sequence", "feature": {"_type": "Value", "dtype": "string"}}, "ner_tags": classes}
+    rows = [{"tokens": ["in", "Rome"], "ner_tags": [0, 1]}] * 4
+    save(tmp_path / "words", {"train": rows}, words)
+    assert understand(tmp_path / "words").task == "token-classify"
+
+    (tmp_path / "shards").mkdir()
+    parquet.write_table(table(rows, words), tmp_path / "shards" / "train-00000-of-00001.parquet")
+    assert understand(tmp_path / "shards").data.format == "tokens"

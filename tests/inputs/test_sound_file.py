@@ -139,12 +139,12 @@ def test_headers_of_the_field_are_read_by_the_library_and_by_run_py(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Extensible ones, floating point, and those of pipes, whose sizes are not known; without soundfile."""
-    from edgeft.inputs import run_sound
+    from edgeft.inputs import run_clip
 
     monkeypatch.setitem(sys.modules, "soundfile", None)
     path = tmp_path / name
     path.write_bytes(headers()[name])
-    raw, board = sound_file.read(path), run_sound.read(str(path))
+    raw, board = sound_file.read(path), run_clip.read(str(path))
     assert raw["rate"] == board["rate"] == 8000 and sound_file.probe(path) == (8000, 400)
     assert raw["samples"].dtype == board["samples"].dtype and np.array_equal(raw["samples"], board["samples"])
     scale = 1 if raw["samples"].dtype == np.float32 else 32768
@@ -154,23 +154,23 @@ def test_headers_of_the_field_are_read_by_the_library_and_by_run_py(
 @pytest.mark.parametrize("content", [wav(WAVE)[:-9], wav(WAVE)[:50], b"RIFF", b"words", wav(WAVE, size=2**27)])
 def test_broken_files_are_named_by_run_py_too(tmp_path: Path, content: bytes) -> None:
     from edgeft.core.runner import Stop
-    from edgeft.inputs import run_sound
+    from edgeft.inputs import run_clip
 
     (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(Stop, match=r"a\.wav"):
-        run_sound.read(str(tmp_path / "a.wav"))
+        run_clip.read(str(tmp_path / "a.wav"))
     with pytest.raises(DataError, match=r"a\.wav"):
         sound_file.read(tmp_path / "a.wav")
 
 
 def test_run_py_reads_other_files_with_soundfile_or_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgeft.core.runner import Stop
-    from edgeft.inputs import run_sound
+    from edgeft.inputs import run_clip
 
     soundfile = pytest.importorskip("soundfile")
     soundfile.write(tmp_path / "a.flac", np.stack([WAVE, WAVE // 2], 1), 11_025)
-    raw, board = sound_file.read(tmp_path / "a.flac"), run_sound.read(str(tmp_path / "a.flac"))
+    raw, board = sound_file.read(tmp_path / "a.flac"), run_clip.read(str(tmp_path / "a.flac"))
     assert np.array_equal(raw["samples"], board["samples"]) and raw["rate"] == board["rate"]
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(Stop, match="pip install soundfile"):
-        run_sound.read(str(tmp_path / "a.flac"))
+        run_clip.read(str(tmp_path / "a.flac"))

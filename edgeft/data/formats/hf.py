@@ -1,8 +1,9 @@
 """Folders of Hugging Face's `datasets` (`hf_tables.py`), offline: pictures, sounds or texts with a class, translations.
 
 Columns are matched by their features: the first `Image` or `Audio`, or the texts that `data.text` names; the class is
-`data.label`, else the only `ClassLabel`; sentence pairs are a `translation` with the languages of [data.pairs], or a
-column each. Pictures and sounds stand in the tables as files or as bytes, and are decoded like any others.
+`data.label`, else the only `ClassLabel`; with `data.units` sounds have transcripts (`hf_speech.py`). Sentence pairs are
+a `translation` with the languages of [data.pairs], or a column each. Pictures and sounds stand in the tables as files
+or as bytes, and are decoded like any others.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ...config import recipe
 from ...core.errors import DataError, nearest
 from ...inputs import picture_file, sound_file
 from ...inputs import text as texts
-from .. import hf_tables, pictures, recognize_tools, table
+from .. import hf_speech, hf_tables, pictures, recognize_tools, table
 from ..columnar import named_classes
 from ..folders import Scanned
 from ..record import Format
@@ -104,6 +105,9 @@ def open(spec: recipe.Data) -> Dataset:
     first = next(iter(splits.values()))
     for kind in ("Image", "Audio"):
         column = next((name for name, f in first.features.items() if _type(f) == kind), "")
+        if column and kind == "Audio" and spec.units:
+            pools = {split: Files(rows, column, sound_file.read) for split, rows in splits.items()}
+            return hf_speech.opened(root, splits, pools, spec, notes)
         if column:
             return _files(root, splits, (kind, column), spec, notes)
     names = list(first.table.column_names)
@@ -252,6 +256,6 @@ FORMAT = Format(
     name="hf",
     description="A folder of Hugging Face's datasets (save_to_disk, or Parquet files), offline (extra hf).",
     open=open,
-    keys=("path", "split", "split_seed", "text", "label", "pairs", "value_range", "max_pixels"),
+    keys=("path", "split", "split_seed", "text", "label", "pairs", "units", "group", "value_range", "max_pixels"),
     recognize=recognize_tools.hf,
 )

@@ -10,7 +10,7 @@ from typing import Any
 from ...config import recipe
 from ...config.data_keys import option
 from ...core.errors import DataError, nearest
-from .. import columnar, hf_tables, recognize, tagged
+from .. import columnar, hf_tables, recognize, recognize_tools, tagged
 from ..delimited import READ_ERRORS, opened, unpacked_name
 from ..record import Format
 from ..samples import Dataset
@@ -121,6 +121,6 @@ FORMAT = Format(
     description="Words with a tag each as lists (tokens, ner_tags): JSON lines, Parquet, Hugging Face's datasets.",
     open=open,
     keys=("path", "split", "split_seed", "columns", "encoding"),
-    recognize=recognize.tokens,
+    recognize=lambda view: recognize.tokens(view) or recognize_tools.hf_tokens(view),
     options=Keys,
 )
