@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from ..core.errors import SystemFailure, TargetError, UsageError, nearest
 from ..plugins import BACKENDS
 from . import scheme, shipped, tables
+from .graph_summary import GraphSummary
 from .lowering import Lowering
 from .scheme import Scheme
 
@@ -248,22 +249,6 @@ def _check_form(target: Target, source: tables.Source) -> None:
             f"the {form.name} form takes zero point 0 only",
             "set activation_symmetric = true under [scheme]",
         )
-
-
-@dataclass(frozen=True)
-class GraphSummary:
-    """What a target wants to know of a captured graph.
-
-    `ops`: how many of each op class ("conv", "softmax") or ATen op ("aten.cumsum.default"). `max_rank`: the most
-    dimensions any tensor has. `dynamic_batch`: whether axis 0 is free. `inputs`: shape by input name, -1 where free.
-    `float_ops`: ops that compute and would stay float under the target's scheme, with their number.
-    """
-
-    ops: Mapping[str, int] = field(default_factory=dict)
-    max_rank: int = 0
-    dynamic_batch: bool = False
-    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    float_ops: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

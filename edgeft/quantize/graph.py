@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx, nn
 
+from ..config.graph_summary import GraphSummary
 from ..config.scheme import Scheme
-from ..config.target import GraphSummary
 from ..core.errors import ModelError
 from ..graph.captured import Captured
 from ..graph.from_torch import capture_float

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgeft.config import scheme, shipped, target
-from edgeft.config.target import GraphSummary, Objection, Target
+from edgeft.config.graph_summary import GraphSummary
+from edgeft.config.target import Objection, Target
 from edgeft.core.errors import InternalError, TargetError, UsageError
 
 SHIPPED = tuple(sorted(path.stem for path in shipped.folder("targets").glob("*.toml")))
