@@ -12,6 +12,7 @@ from . import weights
 from .built import image_spec
 
 CONFIG = "config.json"
+ADAPTER = "adapter_config.json"
 #: pillow's numbers of filters in a preprocessor_config.json -> what [data] resize calls them
 RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 #: pixels a side of a model that states none
@@ -42,6 +43,12 @@ def find(named: str) -> Path:
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json as a table with a `model_type`; raises `ModelError`."""
     path = folder / CONFIG
+    if not path.is_file() and (folder / ADAPTER).is_file():
+        raise ModelError(
+            "is an adapter of PEFT, not a model",
+            where=str(folder),
+            remedy="set model.weights to the model that it was trained on, and model.args.adapter to this folder",
+        )
     if not path.is_file():
         raise ModelError(
             f"holds no {CONFIG}",

@@ -18,9 +18,10 @@ from torch.nn.utils import parametrize
 
 from ..config import recipe
 from ..core.errors import ModelError, RecipeError, nearest
+from ..core.files import user_path
 from ..inputs import text
 from ..plugins import TASKS
-from . import heads, hf_folder, outputs, pretrained
+from . import heads, hf_folder, outputs, peft_adapter, pretrained
 from .built import Built
 from .nets.encoder import MeanOfTokens, TextVector
 from .request import ModelRequest, ModelSource
@@ -59,7 +60,8 @@ class Form:
 def build(request: ModelRequest) -> Built:
     """The network of the folder `model.weights` with a head of `request.outputs` outputs.
 
-    `model.name` is the `model_type` of config.json. `model.args` may change dropout, and for texts `pooling`. Raises
+    `model.name` is the `model_type` of config.json. `model.args` may change dropout, for texts `pooling`, and name the
+    folder of a LoRA `adapter` that PEFT saved. Raises
     `RecipeError` for an unknown name or argument, `ModelError` naming the file and key of what does not fit, code in
     the folder that was not allowed included, and `Missing` without `transformers` or `tokenizers`.
     """
@@ -79,9 +81,10 @@ def build(request: ModelRequest) -> Built:
     if pooling not in form.pooling:
         raise RecipeError(f"is {pooling!r}", where="model.args.pooling", remedy=f"known: {', '.join(form.pooling)}")
 
+    adapter = _adapter(args, request)
     config = _config(package, folder, request, args)
     own_labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
-    module, notes = _network(package, form, config, folder, request, pooling)
+    module, notes = _network(package, form, config, folder, request, pooling, adapter)
     head = "" if form.vector else heads.find(module, request.outputs)
     module, spec, more = form.complete(module, folder, config, request)
     notes += more
@@ -153,7 +156,7 @@ def _config(package: Any, folder: Path, request: ModelRequest, args: dict[str, A
 
 
 def _network(
-    package: Any, form: Form, config: Any, folder: Path, request: ModelRequest, pooling: str
+    package: Any, form: Form, config: Any, folder: Path, request: ModelRequest, pooling: str, adapter: Path | None
 ) -> tuple[nn.Module, tuple[str, ...]]:
     bare = form.vector or pooling == "mean"
     if not bare:
@@ -161,6 +164,9 @@ def _network(
         config.num_labels = request.outputs
     automatic = "AutoModel" if bare else form.automatic
     module, notes = pretrained.load(_class(package, automatic, config, request.allow_code), config, folder)
+    if adapter is not None:
+        merged, whole = peft_adapter.merge(module, adapter)
+        notes = (*(note for note in notes if not whole or pretrained.NEW_HEAD not in note), *merged)
     if not bare:
         module.register_forward_hook(outputs.OneOutput("logits"))
         return module, notes
@@ -173,6 +179,14 @@ def _network(
     wrapped = MeanOfTokens(module, module.base_model_prefix, config.hidden_size, request.outputs, float(dropout))
     notes = tuple(note for note in notes if pretrained.NEW_HEAD not in note)  # they speak of the pooler that is gone
     return wrapped, (*notes, f"the weights' own classifier is not in the file: {pretrained.NEW_HEAD}")
+
+
+def _adapter(args: dict[str, Any], request: ModelRequest) -> Path | None:
+    """The folder of the adapter that `model.args.adapter` names; a finished run has it merged already."""
+    named = args.pop("adapter", "")
+    if not isinstance(named, str):
+        raise RecipeError(f"is {named!r}, expected the path of a folder", where="model.args.adapter")
+    return user_path(named) if named and not request.trained else None
 
 
 def architectures(package: Any, automatic: str) -> Mapping[type, Any]:
