@@ -197,7 +197,11 @@ def _from_file(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"cannot be read as a table ({error})", where=str(path)) from error
     rows = [fields for fields in rows if fields]
     if len(rows) != 2 or len(rows[0]) != len(rows[1]):
-        raise DataError(f"has {len(rows)} lines, expected a header and one row of as many fields", where=str(path))
+        raise DataError(
+            f"has {len(rows)} line{'s' * (len(rows) != 1)}, expected a header and one row of as many fields",
+            where=str(path),
+            remedy="give the names of the columns in the first line and their values in the second",
+        )
     return row([name.strip() for name in rows[0]], rows[1])
 
 
