@@ -91,7 +91,8 @@ def alterations_are_caught(report: dict[str, Any], folder: Path) -> None:
     (graph,) = (entry for entry in bundle.manifest["graphs"] if not entry.get("personalize"))
     weights = backends.get(bundle.manifest["backend"]).integer_weights(Path(report["path"]) / graph["file"])
     largest = max(weights, key=lambda weight: weight.data.size)
-    grouped = largest.scale.size * 32 == largest.data.size  # two values of 4 bits to a byte
+    # two values of 4 bits to a byte; a linear layer of 32 inputs has as many values a scale without being in groups
+    grouped = report["format"] == "w4" and largest.scale.size * 32 == largest.data.size
     stored = packed(largest.data, 4, 32).tobytes() if grouped else np.ascontiguousarray(largest.data).tobytes()
     wrong_scale = largest.scale.copy()
     wrong_scale[-1] *= np.float32(1.01)

@@ -120,8 +120,6 @@ def with_format(target: Target, name: str) -> Target:
     form = BACKENDS.get(target.backend).form(target.form)
     has = f"it has {', '.join(target.formats or form.formats)}"
 
-    if target.formats and name not in target.formats:
-        raise TargetError(f"{target.title} does not compute in the format {name}", where=target.name, remedy=has)
     if name not in form.formats:
         title = BACKENDS.get(target.backend).title
         raise TargetError(
@@ -144,6 +142,8 @@ def with_format(target: Target, name: str) -> Target:
         raise TargetError(
             f"{target.title} supports integer ops only, and {name} is none", where=target.name, remedy=has
         )
+    if target.formats and name not in target.formats:
+        raise TargetError(f"{target.title} does not compute in the format {name}", where=target.name, remedy=has)
 
     return replace(target, scheme=changed)
 

@@ -132,6 +132,8 @@ def _constants_by_themselves(graph: Any) -> None:
         shape = node.get_output_partial_shape(0) if node.get_output_size() else None
         if kind == "Reshape" and known == [True, False] and shape is not None and shape.is_static:
             sizes = opset.constant(np.array(shape.to_shape(), np.int64))
+            # its own name would hold a number that counts on from one export to the next
+            sizes.set_friendly_name(f"{node.get_friendly_name()}_sizes")
             node.input(1).replace_source_output(sizes.output(0))
             known = [True, True]
         constant[node.get_name()] = kind == "Constant" or (bool(known) and all(known))
