@@ -166,8 +166,12 @@ def test_every_architecture_is_captured_with_a_free_batch(kind: str, tmp_path: P
 
     net, folder = NETS.NETS[kind], NETS.write(kind, tmp_path / kind)
     built = builds.build(recipe.Model("transformers", net.kind or kind, str(folder)), 3, task=net.task)
-    example: tuple[torch.Tensor, ...] = (torch.randn(2, 3, NETS.side(kind), NETS.side(kind)),)
-    if net.task == "text-classify":
+    example: tuple[torch.Tensor, ...]
+    if built.spec.get("kind") == "waveform":
+        example = (torch.randn(2, built.spec["rate"] // 2),)
+    elif "inputs" not in built.spec:
+        example = (torch.randn(2, 3, NETS.side(kind), NETS.side(kind)),)
+    else:
         ids = torch.randint(4, 30, (2, NETS.LENGTH), dtype=torch.int32)
         example = (ids, (torch.arange(NETS.LENGTH) < torch.tensor([[9], [16]])).to(torch.int32))
     captured = capture_float(built.module, example)
