@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ..inputs.columns import is_missing, number
+from .box_columns import BOX, CORNERS, FILES
 from .glimpse import Glimpse, ending
 from .recognize import PICTURES, SOUNDS, tables_of
 from .record import Recognized
@@ -158,17 +159,8 @@ def _target(columns: _Columns, inputs: Sequence[int]) -> tuple[int, str]:
     return inputs[-1], ""
 
 
-#: columns of the corners of a box, in lower case
-_CORNERS = (
-    {"xmin", "ymin", "xmax", "ymax"},
-    {"x_min", "y_min", "x_max", "y_max"},
-    {"x1", "y1", "x2", "y2"},
-    {"left", "top", "right", "bottom"},
-    {"bbox_x", "bbox_y", "bbox_width", "bbox_height"},
-    {"x", "y", "w", "h"},
-    {"x", "y", "width", "height"},
-    {"bbox"},
-)
+#: names of columns that files may stand in, and anything else
+_ANY_FILE = {"id", "name"}
 
 
 def box_table(view: Glimpse) -> Recognized | None:
@@ -178,22 +170,14 @@ def box_table(view: Glimpse) -> Recognized | None:
         if not rows:
             continue
         names = {name.strip().lower() for name in rows[0]}
-        corners = next((known for known in _CORNERS if known <= names), set())
-        if corners and names & {
-            "filename",
-            "file_name",
-            "image_id",
-            "imageid",
-            "image",
-            "file",
-            "path",
-            "img",
-            "image_name",
-        }:
-            return Recognized(f"{file} has columns {', '.join(sorted(corners))} of boxes", 3)
+        corners = next((known for known, _ in CORNERS if set(known) <= names), ()) or [n for n in BOX if n in names]
+        pictures = any(ending(place) in PICTURES for place in view.files)
+        # a table of numbers may have an id or a name beside columns x and y
+        if corners and names & (set(FILES) if pictures else set(FILES) - _ANY_FILE):
+            return Recognized(f"{file} has columns {', '.join(corners)} of boxes", 3)
         numbers = [all(number(text) is not None for text in row[1:5]) for row in rows if len(row) == 6]
-        pictures = [row[0].lower().endswith(tuple(PICTURES)) for row in rows]
-        if len(numbers) == len(rows) and all(numbers) and all(pictures):
+        named = [row[0].lower().endswith(tuple(PICTURES)) for row in rows]
+        if len(numbers) == len(rows) and all(numbers) and all(named):
             return Recognized(f"{file} has rows of a picture, four numbers and a class", 3)
     return None
 

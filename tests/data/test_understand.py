@@ -283,6 +283,15 @@ def test_values_replace_lines_where_they_stand() -> None:
     assert starting_recipe.with_values("x = 1\n", "new", {"k": 2}) == "x = 1\n\n[new]\nk = 2\n"
 
 
+def test_a_table_of_numbers_with_an_id_has_no_boxes(tmp_path: Path) -> None:
+    table = _rows(
+        tmp_path / "d.csv", "id,x,y,w,h,label", lambda i: f"{i},{i / 7},{i / 3},{i % 5}.5,{i % 4}.1,{'ab'[i % 2]}"
+    )
+    assert understand(table).data.format == "table"
+    scenes.save(tmp_path / "pictures" / "0.png", np.zeros((8, 8, 3), np.uint8))
+    assert understand(tmp_path).data.format == "box-table", "beside pictures they are boxes"
+
+
 def test_a_word_of_the_user_counts_more(tmp_path: Path) -> None:
     folder = sounds.write_sentences(tmp_path / "d", COUNTS)
     assert understand(folder, task="keyword").task == "keyword"

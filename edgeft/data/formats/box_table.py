@@ -17,25 +17,13 @@ from ...core import strict_json
 from ...core.errors import DataError, nearest
 from .. import class_table, recognize_columns, sniff
 from ..annotations import Entry, Finder, Shape, numbers_of, opened
+from ..box_columns import BOX, CORNERS, FILES, LABELS
 from ..boxes import Wrong
 from ..delimited import opened as opened_file
 from ..pictures import KEYS
 from ..record import Format
 from ..samples import NAMES, Dataset, split_named
 
-#: names of the columns of corners, in lower case, and whether the last two are sides
-CORNERS = (
-    (("xmin", "ymin", "xmax", "ymax"), False),
-    (("x_min", "y_min", "x_max", "y_max"), False),
-    (("x1", "y1", "x2", "y2"), False),
-    (("left", "top", "right", "bottom"), False),
-    (("x", "y", "w", "h"), True),
-    (("bbox_x", "bbox_y", "bbox_width", "bbox_height"), True),
-    (("x", "y", "width", "height"), True),
-)
-BOX = ("bbox", "box")
-FILES = (*class_table.FILES, "imageid", "imagename", "frame")
-LABELS = (*class_table.LABELS, "labelname", "class_name", "label_name", "classname", "object")
 #: the class of a table that names none
 OBJECT = "object"
 _HEADERLESS = ("file", "x1", "y1", "x2", "y2", "class")
