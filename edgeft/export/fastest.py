@@ -38,7 +38,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Made:
+class CandidateResult:
     """One candidate of a board: its bundle, or what prevented it."""
 
     variant: Target
@@ -50,21 +50,21 @@ class Made:
 
 
 def fastest(
-    run: QuantizedRun, profile: Target, made: Sequence[Made], measurement: Measurement, say: Say
+    run: QuantizedRun, profile: Target, results: Sequence[CandidateResult], measurement: Measurement, say: Say
 ) -> PackedTarget:
     """The candidate to ship for a board, with `choice` in its report.
 
-    `made` are the board's candidates, what a plain export would make first. Raises the first one's error where no
-    candidate has a bundle.
+    `results` are those of the board's candidates, what a plain export would make first. Raises the first one's error
+    where no candidate has a bundle.
     """
-    packed = [candidate.result for candidate in made]
+    packed = [candidate.result for candidate in results]
     if all(isinstance(result, EdgeftError) for result in packed):
-        raise _none(made)
+        raise _none(results)
 
     why = unmeasured(profile, measurement.device)
-    yardstick = _yardstick(profile, made)
-    speeds = [None] * len(made) if why else _speeds(made, yardstick, measurement, say)
-    rows = [_candidate(candidate, speed_, k == yardstick) for k, (candidate, speed_) in enumerate(zip(made, speeds))]
+    yardstick = _yardstick(profile, results)
+    speeds = [None] * len(results) if why else _speeds(results, yardstick, measurement, say)
+    rows = [_candidate(candidate, speed_, k == yardstick) for k, (candidate, speed_) in enumerate(zip(results, speeds))]
     choice = choose(rows)
     chosen = packed[choice.chosen]
     assert isinstance(chosen, PackedTarget)
@@ -78,53 +78,55 @@ def fastest(
             "unmeasured": why,
             "device": measurement.device.name,
             "where": measurement.device.where,
-            "confidence": 1 - ERROR / max(1, len(made) - 1),
-            "candidates": [_row(run, made[k], rows[k], choice, k) for k in range(len(made))],
+            "confidence": 1 - ERROR / max(1, len(results) - 1),
+            "candidates": [_row(run, results[k], rows[k], choice, k) for k in range(len(results))],
         }
     )
     return chosen
 
 
-def _yardstick(profile: Target, made: Sequence[Made]) -> int:
+def _yardstick(profile: Target, results: Sequence[CandidateResult]) -> int:
     """The place of the float model in the profile's own runtime; of the first bundle where there is none."""
-    bundles = [k for k, candidate in enumerate(made) if isinstance(candidate.result, PackedTarget)]
-    floats = [k for k in bundles if not made[k].variant.scheme.quantized]
-    return next((k for k in floats if made[k].variant.backend == profile.backend), bundles[0])
+    bundles = [k for k, candidate in enumerate(results) if isinstance(candidate.result, PackedTarget)]
+    floats = [k for k in bundles if not results[k].variant.scheme.quantized]
+    return next((k for k in floats if results[k].variant.backend == profile.backend), bundles[0])
 
 
-def _speeds(made: Sequence[Made], yardstick: int, measurement: Measurement, say: Say) -> list[Speed | None]:
+def _speeds(
+    results: Sequence[CandidateResult], yardstick: int, measurement: Measurement, say: Say
+) -> list[Speed | None]:
     """The speed of each candidate that may be chosen over the yardstick's; None of the others."""
-    told: list[Speed | None] = [None] * len(made)
-    base = made[yardstick].result
+    told: list[Speed | None] = [None] * len(results)
+    base = results[yardstick].result
     assert isinstance(base, PackedTarget)
     told[yardstick] = Speed(1.0, 1.0, 1.0)
-    others = [k for k, c in enumerate(made) if k != yardstick and c.report.get("verdict", FAIL) != FAIL]
+    others = [k for k, c in enumerate(results) if k != yardstick and c.report.get("verdict", FAIL) != FAIL]
     share = measurement.seconds / max(1, len(others))
     for k in others:
-        result, title = made[k].result, name(made[k].variant)
+        result, title = results[k].result, name(results[k].variant)
         assert isinstance(result, PackedTarget)
-        say(f"{made[k].variant.name}: measuring {title} against {name(made[yardstick].variant)}")
+        say(f"{results[k].variant.name}: measuring {title} against {name(results[yardstick].variant)}")
         try:
-            with phase(f"{made[k].variant.name}: measuring {title}"):
+            with phase(f"{results[k].variant.name}: measuring {title}"):
                 told[k] = speed(
                     result.converted.staging,
                     base.converted.staging,
                     device=measurement.device,
                     seconds=share,
-                    confidence=1 - ERROR / max(1, len(made) - 1),
+                    confidence=1 - ERROR / max(1, len(results) - 1),
                 )
         except EdgeftError as error:
-            say(f"{made[k].variant.name}: {title} could not be measured: {error.message}")
+            say(f"{results[k].variant.name}: {title} could not be measured: {error.message}")
 
     return told
 
 
-def _candidate(made: Made, measured: Speed | None, yardstick: bool) -> Candidate:
-    variant, report = made.variant, made.report
+def _candidate(result: CandidateResult, measured: Speed | None, yardstick: bool) -> Candidate:
+    variant, report = result.variant, result.report
     return Candidate(
         name(variant),
         report.get("verdict"),
-        _why(made),
+        _why(result),
         measured,
         _accuracy(report).get("drop"),
         int((report.get("size") or {}).get("quantized_bytes") or 0),
@@ -133,14 +135,16 @@ def _candidate(made: Made, measured: Speed | None, yardstick: bool) -> Candidate
     )
 
 
-def _why(made: Made) -> str:
+def _why(result: CandidateResult) -> str:
     """What prevented the candidate, or the first required gate that it failed; "" where it passed."""
-    if isinstance(made.result, EdgeftError):
-        error = made.result
+    if isinstance(result.result, EdgeftError):
+        error = result.result
         return f"{error.where}: {error.message}" if error.where else error.message
 
-    bad = [gate for gate in made.report["gates"] if gate["required"] and gate["verdict"] not in ("pass", "unverified")]
-    deciding = [gate for gate in bad if gate["verdict"] == made.report["verdict"]]
+    bad = [
+        gate for gate in result.report["gates"] if gate["required"] and gate["verdict"] not in ("pass", "unverified")
+    ]
+    deciding = [gate for gate in bad if gate["verdict"] == result.report["verdict"]]
     return f"{deciding[0]['name']}: {deciding[0]['why'].split('; ')[0]}" if deciding else ""  # advice is the gate's own
 
 
@@ -148,16 +152,18 @@ def _accuracy(report: dict[str, Any]) -> dict[str, Any]:
     return next((dict(gate) for gate in report.get("gates", ()) if gate["name"] == "accuracy"), {})
 
 
-def _row(run: QuantizedRun, made: Made, candidate: Candidate, choice: Choice, place: int) -> dict[str, Any]:
+def _row(
+    run: QuantizedRun, result: CandidateResult, candidate: Candidate, choice: Choice, place: int
+) -> dict[str, Any]:
     """One candidate as the report has it. A speed that the choice did not ask for is that of the gate `latency`."""
-    latency = made.report.get("latency") or {}
+    latency = result.report.get("latency") or {}
     measured = candidate.speed
-    scheme = run.schemes.get(made.variant.scheme.name)
+    scheme = run.schemes.get(result.variant.scheme.name)
     return {
         "name": candidate.name,
-        "backend": made.variant.backend,
-        "format": made.variant.scheme.format,
-        "method": scheme.method if scheme and made.variant.scheme.trainable else None,
+        "backend": result.variant.backend,
+        "format": result.variant.scheme.format,
+        "method": scheme.method if scheme and result.variant.scheme.trainable else None,
         "verdict": candidate.verdict,
         "chosen": place == choice.chosen,
         "pareto": place in choice.pareto,
@@ -165,7 +171,7 @@ def _row(run: QuantizedRun, made: Made, candidate: Candidate, choice: Choice, pl
         "speedup": measured.estimate if measured else latency.get("speedup"),
         "interval": _interval(candidate) if measured else latency.get("ci99"),
         "in_choice": measured is not None,
-        "metric": _accuracy(made.report).get("quantized"),
+        "metric": _accuracy(result.report).get("quantized"),
         "yardstick": candidate.yardstick,
         "drop": candidate.drop,
         "bytes": candidate.size or None,
@@ -179,9 +185,9 @@ def _interval(candidate: Candidate) -> list[float] | None:
     return [speed_.low, speed_.high] if speed_ is not None and bounded else None
 
 
-def _none(made: Sequence[Made]) -> EdgeftError:
+def _none(results: Sequence[CandidateResult]) -> EdgeftError:
     """The error of what was asked for, with those of the other candidates."""
-    errors = {name(c.variant): c.result for c in made if isinstance(c.result, EdgeftError)}
+    errors = {name(c.variant): c.result for c in results if isinstance(c.result, EdgeftError)}
     (first, error), *others = errors.items()
     error.message = f"{first}: {error.message}"
     also = [f"{other} failed too: {found.message}" for other, found in others]

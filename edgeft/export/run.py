@@ -19,7 +19,7 @@ from ..core.errors import EdgeftError, UsageError
 from ..devices.device import Here
 from . import pack
 from .candidates import chooses
-from .fastest import Made, Measurement, fastest
+from .fastest import CandidateResult, Measurement, fastest
 from .pack import PackedTarget
 from .packed import Outcome, packed_targets
 from .quantized_run import QuantizedRun, Say, open_model, open_run
@@ -121,9 +121,10 @@ def _shipped(
         yield from ((variant, packed) for variant, _, packed in outcomes)
         return
 
-    made = [Made(variant, packed) for variant, _, packed in outcomes]  # nothing is timed beside a conversion
+    # all of them first: nothing is timed beside a conversion
+    results = [CandidateResult(variant, packed) for variant, _, packed in outcomes]
     for profile in profiles:
-        mine = [candidate for candidate in made if candidate.variant.name == profile.name]
+        mine = [candidate for candidate in results if candidate.variant.name == profile.name]
         try:
             yield profile, fastest(opened, profile, mine, measurement or Measurement(Here()), say)
         except EdgeftError as error:
