@@ -29,5 +29,6 @@ def command(console: Console, bundle: Path, out: Path, trust: Path | None, overw
 
     opened = api.load(bundle, trust)
     project.check(opened)
-    result = project.write(opened, files.claim_out(out, overwrite=overwrite), say=console.say)
+    with files.whole_out(out, overwrite=overwrite) as folder:
+        result = {**project.write(opened, folder, say=console.say), "path": str(out)}
     return Outcome(result, f"{result['name']}: proves itself on {result['samples']} samples; {result['path']}")

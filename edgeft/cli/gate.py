@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +73,19 @@ def command(
     from ..report import text
     from .outcome import of_reports
 
-    folder = None if out is None else files.claim_out(out, overwrite=overwrite)
-    options: dict[str, Any] = {"trust": trust, "say": console.say}
-    reports = [api.verify(bundle, data, samples=samples, **options) for bundle in bundles]
-    benches = []
-    if against is not None:
-        options |= {"tolerance": tolerance, "seconds": seconds}
-        benches = [api.bench(bundle, gate.beside(against, bundle), **options) for bundle in bundles]
-    if folder is not None:
-        gate.write(folder, reports, benches, strict=strict)
+    with files.no_empty_folder(out) if out is not None else contextlib.nullcontext():
+        folder = None if out is None else files.claim_out(out, overwrite=overwrite)
+        options: dict[str, Any] = {"trust": trust, "say": console.say}
+        reports = [api.verify(bundle, data, samples=samples, **options) for bundle in bundles]
+        benches = []
+        if against is not None:
+            options |= {"tolerance": tolerance, "seconds": seconds}
+            benches = [api.bench(bundle, gate.beside(against, bundle), **options) for bundle in bundles]
+        if folder is not None:
+            gate.write(folder, reports, benches, strict=strict)
 
     verified = of_reports(reports, strict=strict)
-    codes = [0 if each["verdict"] == ADVISORY else exit_code(each["verdict"], strict=strict) for each in benches]
+    codes = [0 if bench["verdict"] == ADVISORY else exit_code(bench["verdict"], strict=strict) for bench in benches]
     code = worst_code([verified.code, *codes])
     payload = {"verdict": _word(code), "bundles": reports, "bench": benches, "out": None if out is None else str(out)}
     return Outcome(payload, "\n\n".join([verified.text, *map(text.bench, benches)]), code, verified.details)

@@ -30,6 +30,7 @@ def command(console: Console, bundle: Path, out: Path, name: str, trust: Path | 
 
     opened = api.load(bundle, trust)
     package.check(opened, name)
-    result = package.write(opened, files.claim_out(out, overwrite=overwrite), name=name, say=console.say)
+    with files.whole_out(out, overwrite=overwrite) as folder:
+        result = {**package.write(opened, folder, name=name, say=console.say), "path": str(out)}
     words = f"{result['package']}: reads {result['input']}, answers {result['answer']}; {result['path']}"
     return Outcome(result, words)

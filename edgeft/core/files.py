@@ -165,6 +165,29 @@ def no_empty_folder(path: Path | str) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def whole_out(path: Path | str, *, overwrite: bool) -> Iterator[Path]:
+    """`claim_out`, and a folder whose contents move into `path` where the body succeeds and go where it fails.
+
+    Where `path` is not empty (`overwrite`), files of the same names are replaced and others stay.
+    """
+    import shutil
+
+    with no_empty_folder(path):
+        folder = claim_out(path, overwrite=overwrite)
+        staging = folder / f".{secrets.token_hex(4)}.tmp"
+        try:
+            with system_errors(folder):
+                staging.mkdir()
+                yield staging
+                for child in list(staging.iterdir()):
+                    if child.is_dir() and (folder / child.name).is_dir():
+                        shutil.rmtree(folder / child.name)
+                    os.replace(child, folder / child.name)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
 def publish(staging: Path, final: Path) -> None:
     """Move a finished folder into place in one rename; an old one is set aside first and removed after.
 
