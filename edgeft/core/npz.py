@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import struct
-import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO
 
@@ -14,15 +11,11 @@ import numpy as np
 
 from . import files
 from .errors import BundleError
+from .npy import BROKEN
 
 #: what all arrays of one file may take together, unpacked.
 MAX_BYTES = 512 << 20
 _MAX_MEMBERS = 65_536
-#: what broken archives and headers raise in zipfile, zlib and numpy (a seek before the start is an OSError)
-_BROKEN = (
-    zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, ValueError, TypeError,
-    SyntaxError, EOFError, OSError, RuntimeError, OverflowError,
-)  # fmt: skip
 
 
 def read(path: Path | str, *, limit: int = MAX_BYTES, follow: bool = True) -> dict[str, np.ndarray]:
@@ -56,7 +49,7 @@ def _read(handle: IO[bytes], where: str, limit: int) -> dict[str, np.ndarray]:
                     raise BundleError(f"{member.filename!r} is not an array, or occurs twice", where=where)
                 with archive.open(member) as stream:
                     arrays[name] = _array(stream, member.file_size, f"{where}: {name}")
-    except _BROKEN as error:
+    except BROKEN as error:
         raise BundleError(f"is not a readable .npz ({error})", where=where) from error
 
     return arrays

@@ -43,6 +43,15 @@ def hook(name):
     return globals().get(name)
 
 
+def load_npy(path):
+    """The array of a .npy file, never unpickled."""
+    try:
+        # a mapping cannot be larger than the file, whatever its header claims
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except Exception as error:  # numpy reads the header as Python words and raises errors of many types
+        raise Stop(3, f"{path}: not readable as an array ({error})") from error
+
+
 # --- the bundle -------------------------------------------------------------------------------------------------------
 
 

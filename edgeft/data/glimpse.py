@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..core import strict_json
+from ..core.npy import BROKEN
 from .samples import split_named
 
 #: files that are looked at: of one folder, in all, and how many folders deep
@@ -104,7 +105,7 @@ class Glimpse:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return frozenset(name.removesuffix(".npy") for name in archive.namelist())
-        except (OSError, zipfile.BadZipFile, NotImplementedError):
+        except BROKEN:
             return frozenset()
 
 

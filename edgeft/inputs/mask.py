@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import npy
 from ..core.errors import DataError, need
 from .picture_file import FORMATS, MAX_PIXELS
 
@@ -181,8 +182,8 @@ def stored(path: Path) -> Stored:
         raise DataError("no such file", where=str(path))
     if path.suffix.lower() == ".npy":
         try:
-            ids = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TypeError) as error:
+            ids = np.array(npy.mapped(path))
+        except ValueError as error:
             raise DataError(f"not readable as an array ({error})", where=str(path)) from error
         if ids.dtype.kind not in "iu" or ids.ndim != 2 or not ids.size:
             raise DataError(f"is {ids.dtype} {ids.shape}, expected whole numbers (height, width)", where=str(path))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import npy
 from ..core.errors import DataError, Missing, need
 
 #: what is opened at all: pillow would start an external program for some other formats.
@@ -192,11 +193,10 @@ def _narrow(values: np.ndarray, path: Path, settings: Mapping[str, Any]) -> np.n
 
 def _mapped(path: Path) -> np.ndarray:
     try:
-        # a mapping cannot be larger than the file, whatever its header claims
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = npy.mapped(path)
         if array.ndim not in (2, 3) or array.dtype.kind not in "uif":
             raise ValueError(f"it is {array.dtype} {array.shape}, expected numbers (height, width[, channels])")
-    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TypeError) as error:
+    except ValueError as error:
         raise DataError(f"not readable as an array ({error})", where=str(path)) from error
     return np.asarray(array)
 

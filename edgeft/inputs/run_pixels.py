@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from ..core.runner import Stop
+from ..core.runner import Stop, load_npy
 
 INPUTS = "image files, or .npy files of uint8 pixels"
 RESIZE = {"nearest": 0, "bilinear": 2, "bicubic": 3}  # pillow's numbers
@@ -25,10 +25,7 @@ def read(path, spec=None):
     """uint8 (H, W) or (H, W, 3) of an image file, uint8 (H, W[, C]) of a .npy file."""
     spec = spec or {}
     if path.lower().endswith(".npy"):
-        try:
-            raw = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise Stop(3, f"{path}: not readable as an array ({error})") from error
+        raw = load_npy(path)
         if raw.dtype.kind in "uif" and raw.dtype != np.uint8 and spec.get("value_range"):
             raw = scaled(raw, spec["value_range"])
         if raw.dtype != np.uint8 or raw.ndim not in (2, 3) or raw.size == 0 or (raw.ndim == 3 and raw.shape[2] > 4):

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from ..core.runner import Stop
+from ..core.runner import Stop, load_npy
 
 INPUTS = 'rows of numbers such as "0.1, -0.2", files that hold one row, or .npy files'
 
@@ -14,7 +14,7 @@ def read(path, spec=None):
     text = path
     try:
         if os.path.isfile(path) and path.lower().endswith(".npy"):
-            row = np.array(np.load(path, mmap_mode="r", allow_pickle=False), np.float32).reshape(-1)
+            row = np.array(load_npy(path), np.float32).reshape(-1)
         else:
             if os.path.isfile(path):
                 with open(path, encoding="utf-8") as handle:
@@ -23,7 +23,7 @@ def read(path, spec=None):
             if len(rows) != 1:
                 raise ValueError(f"{len(rows)} rows")
             row = np.array([float(v) for v in rows[0].replace(",", " ").split()], np.float32)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise Stop(3, f"{path[:80]}: neither a file nor a row of numbers ({error})") from error
     if not row.size or not np.isfinite(row).all():
         raise Stop(3, f"{path[:80]}: holds no numbers, or some that are not finite")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import npy
 from ..core.errors import BundleError, DataError
 
 #: a constant input has no spread to divide by
@@ -57,8 +58,8 @@ def read(path: str | Path, spec: Mapping[str, Any] | None = None) -> np.ndarray:
 
     if is_file and where.suffix.lower() == ".npy":
         try:
-            return _finite(np.array(np.load(where, mmap_mode="r", allow_pickle=False), np.float32).reshape(-1), text)
-        except (OSError, ValueError, EOFError, TypeError, OverflowError, SyntaxError) as error:
+            return _finite(np.array(npy.mapped(where), np.float32).reshape(-1), text)
+        except (ValueError, TypeError) as error:
             raise DataError(f"not readable as an array ({error})", where=text) from error
 
     if is_file:

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from ..core.errors import ModelError, RecipeError, nearest
+from ..core.npy import BROKEN
 from ..tasks.control.decoding import NAME as CONTROL
 from .built import Built
 from .request import ModelRequest, ModelSource
@@ -312,7 +313,7 @@ def _normalization(
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: np.asarray(file[key], np.float64).reshape(-1) for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise ModelError(f"cannot be read ({error})", where=where) from error
     mean, variance = arrays.get("mean", np.zeros(0)), arrays.get("var", np.zeros(0))
     if len(mean) != size or len(variance) != size or not (variance >= 0).all() or not np.isfinite(mean).all():

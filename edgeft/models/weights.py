@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import nn
 
 from ..config import recipe
 from ..core.errors import ModelError
+from ..core.npy import BROKEN
 from . import checkpoint, folder, named, sharded
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".tar", ".npz")
@@ -118,7 +118,7 @@ def _read_npz(path: Path) -> dict[str, torch.Tensor]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: torch.from_numpy(np.array(archive[name])) for name in archive.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise checkpoint.broken(path, error) from error
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from ...config import recipe
 from ...core.errors import DataError, nearest
+from ...core.npy import BROKEN
 from .. import recognize
 from ..record import Format
 from ..samples import NAMES, Dataset, Split, complete, require_classes
@@ -26,7 +26,6 @@ FORMS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"), ("X_{}", "y_{}"))
 #: the same of files without splits, which become train
 ALONE = (("images", "labels"), ("data", "targets"), ("data", "labels"), ("x", "y"), ("X", "y"), ("arr_0", "arr_1"))
 LABEL_KEYS = ("labels", "classes", "label_names")
-_BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError)
 
 
 class Rows:
@@ -83,7 +82,7 @@ def archive_of(path: Path) -> zipfile.ZipFile:
     """The archive at `path`; raises `DataError` where it is none."""
     try:
         return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise DataError(
             f"is not a readable .npz file ({error})",
             where=str(path),
@@ -135,7 +134,7 @@ def member(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
             return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
         with archive.open(info) as stream:
             return np.lib.format.read_array(stream, allow_pickle=False)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise DataError(
             f"cannot be read: {error}", where=where, remedy="write the file again with numpy.savez"
         ) from error

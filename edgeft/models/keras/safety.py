@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ModelError, need
+from ...core.npy import BROKEN
 
 #: the signatures that files begin with
 HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
@@ -45,7 +46,7 @@ def config_of(path: Path) -> dict[str, Any]:
         else:
             text = _of_hdf5(path)
         config = json.loads(text)
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise ModelError(f"is no model that Keras saved, or damaged ({error})", where=str(path)) from error
     if not isinstance(config, dict):
         raise ModelError("is no model that Keras saved: its configuration is no table", where=str(path))
