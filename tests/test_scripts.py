@@ -95,6 +95,30 @@ def test_rooms_run_at_once_and_each_is_shown_whole(checkout: Path) -> None:
     assert output.rstrip().endswith("12 passed, 0 failed, 0 skipped")
 
 
+def python(path: Path, minor: int) -> Path:
+    """This interpreter with the version 3.`minor`, as far as a script can ask for it."""
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; sys.version_info = (3, {minor}, 0); $2"\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_another_python_gets_an_environment_of_its_own(checkout: Path, tmp_path: Path) -> None:
+    newer = sys.version_info.minor + 1
+    shutil.copytree(checkout / ".venv-test", checkout / f".venv-test-3.{newer}")
+    _, output = run(checkout, "-k", "nothing", PYTHON=str(python(tmp_path / "newer", newer)), COVERAGE="")
+    assert f"environment .venv-test-3.{newer} (" in output, output
+    _, output = run(checkout, "-k", "nothing", PYTHON=sys.executable, COVERAGE="")
+    assert "environment .venv-test (" in output, output
+
+
+@pytest.mark.parametrize("name", ["nowhere", "older"])
+def test_a_python_that_is_asked_for_is_not_replaced_by_another(checkout: Path, tmp_path: Path, name: str) -> None:
+    """A suite on 3.11 where 3.13 was asked for would show nothing of 3.13."""
+    interpreter = python(tmp_path / name, 9) if name == "older" else tmp_path / name
+    code, output = run(checkout, PYTHON=str(interpreter))
+    assert code == 1 and f"PYTHON={interpreter} is no Python 3.11 or newer" in output, output
+
+
 @pytest.mark.slow
 def test_a_failed_room_fails_the_run(checkout: Path) -> None:
     (checkout / "tests" / "small" / "test_small.py").write_text("def test_it():\n    assert 1 == 2\n")
