@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import schemas
 import shapes_run
@@ -15,6 +16,10 @@ import shapes_run
 def pytest_configure() -> None:
     """A job in the background is started deaf to ctrl-C, and so is all that it starts; our tests need it heard."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How fast a busy machine draws examples is no fault of the code.
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("edgeft", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("edgeft")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

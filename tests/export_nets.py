@@ -13,7 +13,7 @@ from torch import nn
 
 from edgeft.config import target
 from edgeft.config.target import Target
-from edgeft.quantize.lower import dequantize_for_each_reader
+from edgeft.graph.dequantize import dequantize_for_each_reader
 
 torch.set_num_threads(1)
 QD = torch.ops.quantized_decomposed

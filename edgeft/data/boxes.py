@@ -14,12 +14,10 @@ from ..config import recipe
 from ..core.errors import DataError
 from ..inputs import picture_file
 from ..inputs.picture_file import SUFFIXES
-from . import pictures
+from . import left_out, pictures
 from .folders import Scanned
 from .samples import NAMES, Dataset, Split, fractions, grouped, listed
 
-#: a larger share of pictures with a wrong box (or none that can be opened) stops the run; below it they are left out
-MAX_BAD = 0.05
 #: a box may reach beyond its picture by this share of the picture's side: rounding; it is cut off there
 OUTSIDE = 0.01
 #: pictures in the order of their names are divided in so many stretches: neighbours of a video look alike
@@ -136,15 +134,11 @@ def _used(part: str, boxes: Found, notes: list[str], where: str) -> list[Boxes]:
     total = len(boxes.good) + len(boxes.bad)
     if not total:
         raise DataError(f"the {part} split holds no pictures", where=where, remedy=f"readable: {', '.join(SUFFIXES)}")
-    first = "; ".join(str(problem) for problem in boxes.bad[:5]) + (" ..." if len(boxes.bad) > 5 else "")
-    if len(boxes.bad) > MAX_BAD * total:
-        raise DataError(
-            f"{part}: {len(boxes.bad)} of {total} pictures ({len(boxes.bad) / total:.0%}) cannot be used: {first}",
-            where=boxes.bad[0].where,
-            remedy=f"repair or remove them; up to {MAX_BAD:.0%} are left out with a warning",
-        )
     if boxes.bad:
-        notes.append(f"{part}: left out {len(boxes.bad)} of {total} pictures that cannot be used: {first}")
+        remedy = "repair or remove them"
+        left_out.judge(
+            boxes.bad, len(boxes.good), "pictures", notes, where=boxes.bad[0].where, remedy=remedy, part=part
+        )
     if boxes.empty:
         notes.append(
             f"{part}: {len(boxes.empty)} of {total} pictures have no boxes and count as pictures without objects, "

@@ -15,11 +15,11 @@ import numpy as np
 
 from ..config import recipe
 from ..core.errors import DataError, nearest
-from . import sniff
+from . import left_out, sniff
 from .annotations import Finder
 from .boxes import Wrong
 from .delimited import opened
-from .folders import MAX_UNREADABLE, folder_named, split_folders
+from .folders import folder_named, split_folders
 from .glimpse import split_of
 from .samples import NAMES, Pool, Split, complete, fractions, grouped, require_classes, split_named
 
@@ -68,7 +68,9 @@ class ClassTable:
             splits[part] = Split(part, pool, np.arange(start, start + len(rows.files)), targets)
             start += len(rows.files)
             groups += rows.groups
-            _judge(part, rows, self.notes)
+            if rows.wrong:
+                where, remedy = rows.wrong[0].where, "correct or remove them"
+                left_out.judge(rows.wrong, len(rows.files), "rows", self.notes, where=where, remedy=remedy, part=part)
 
         self.notes.extend(require_classes(splits, self.labels, str(self.root), spec.split))
         if len(set(groups)) > len(NAMES) and list(splits) == ["train"] and tuple(spec.split) != (1.0, 0.0, 0.0):
@@ -111,17 +113,6 @@ def open_table(spec: recipe.Data, kind: str, what: str, walk: Callable[[Path], I
     names = {label for rows in rows_of.values() for label in rows.labels}
     labels = classes if classes and names <= set(classes) else tuple(sorted(names))
     return ClassTable(root, labels, rows_of, notes)
-
-
-def _judge(part: str, rows: Rows, notes: list[str]) -> None:
-    if not rows.wrong:
-        return
-    total = len(rows.files) + len(rows.wrong)
-    shown = "; ".join(map(str, rows.wrong[:5])) + (" ..." if rows.wrong[5:] else "")
-    message = f"{part}: {len(rows.wrong)} of {total} rows cannot be used: {shown}"
-    if len(rows.wrong) > MAX_UNREADABLE * total:
-        raise DataError(message, where=rows.wrong[0].where, remedy="correct or remove them")
-    notes.append(f"{message}; they are left out")
 
 
 def tables_of(path: Path, notes: list[str]) -> dict[str, Path]:

@@ -18,12 +18,12 @@ from ..config import recipe
 from ..config.data_keys import option
 from ..core.errors import DataError, nearest
 from ..inputs import columns
+from . import left_out
 from .delimited import READ_ERRORS, opened
 from .samples import NAMES, Dataset, Split, complete
 from .sniff import examine
 from .table import split_files
 
-MAX_BAD = 0.05
 #: more classes than this are values
 MAX_CLASSES = 1000
 
@@ -146,11 +146,8 @@ def _read(path: Path, spec: recipe.Data, keys: Keys, notes: list[str]) -> Table:
                 lines.append(entry.first)
     except READ_ERRORS as error:
         raise DataError(f"cannot be read ({error})", where=str(path)) from error
-    if not fields or bad > MAX_BAD * (bad + len(fields)):
-        problem = f"{bad} of {bad + len(fields)} rows cannot be used, the first: {first}" if bad else "holds no rows"
-        raise DataError(problem, where=str(path), remedy="correct the file, or check data.label and data.quoting")
-    if bad:
-        notes.append(f"{bad} row(s) left out, the first: {first}")
+    where, remedy = str(path), "correct the file, or check data.label and data.quoting"
+    left_out.judge([first], len(fields), "rows", notes, where=where, remedy=remedy, count=bad)
     return Table(Rows(str(path), tuple(names[i] for i in at), tuple(fields), tuple(lines)), tuple(targets))
 
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from ..core.errors import DataError
 from ..core.progress import track
+from . import left_out
 from .samples import NAMES, Split, require_classes, split_named
 
 #: a larger share of files that cannot be read stops the run; below it they are left out with a warning.
-MAX_UNREADABLE = 0.05
+MAX_UNREADABLE = left_out.MOST
 #: every file of a split up to this many is decoded once when the split is first used; a broken file of a larger split
 #: raises when its turn comes.
 SCAN_LIMIT = 20_000

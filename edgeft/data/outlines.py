@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..config import recipe
-from ..core.errors import DataError, need
+from ..core.errors import need
 from ..inputs import mask
 from ..inputs.picture_file import Header
-from . import pictures
+from . import left_out, pictures
 from .annotations import Finder
-from .boxes import MAX_BAD, Wrong, header_of
+from .boxes import Wrong, header_of
 from .mask_scan import Looked
 from .samples import Dataset, Split, complete
 
@@ -184,7 +184,8 @@ def opened(
             paths.append(file)
             targets.append(OutlineMask(outlined.where, outlined.size, outlined.outlines, 0, orientation))
         at[part] = range(start, len(paths))
-        _judge(part, len(at[part]), wrong, notes)
+        where = wrong[0].where if wrong else name
+        left_out.judge(wrong, len(at[part]), "pictures", notes, where=where, remedy="repair or remove them", part=part)
 
     if turned:
         notes.append(
@@ -215,17 +216,3 @@ def _orientation(outlined: Outlined, header: Header, file: Path) -> int:
         return header.orientation
     stated, height_width = (f"{size[1]}x{size[0]}" for size in (outlined.size, header.size))
     raise Wrong(outlined.where, f"says {stated} pixels, and {file} has {height_width}")
-
-
-def _judge(part: str, usable: int, wrong: Sequence[Wrong], notes: list[str]) -> None:
-    if not wrong and usable:
-        return
-    total = usable + len(wrong)
-    shown = "; ".join(map(str, wrong[:5])) + (" ..." if wrong[5:] else "")
-    message = (
-        f"{part}: {len(wrong)} of {total} pictures cannot be used: {shown}" if wrong else f"{part} has no pictures"
-    )
-    if not usable or len(wrong) > MAX_BAD * total:
-        where = wrong[0].where if wrong else part
-        raise DataError(message, where=where, remedy="repair or remove them; up to 5% are left out with a warning")
-    notes.append(f"{message}; they are left out")

@@ -18,12 +18,10 @@ from typing import Any
 from ..core import strict_json
 from ..core.errors import DataError
 from ..inputs import text
-from . import columnar
+from . import columnar, left_out
 from .delimited import READ_ERRORS, Lines, Oddities, Record, opened, records, unpacked_name
 from .sniff import Table
 
-#: a share of unusable lines above this stops the run
-MAX_BAD = 0.05
 #: more classes than this are values of a continuous column, or texts
 MAX_CLASSES = 1000
 #: how pandas and others write that a value is missing
@@ -159,16 +157,10 @@ def scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Places | Texts, 
 
     if missing:
         notes.append(f"{len(missing)} record(s) with a missing value left out, the first: {missing[0]}")
-    if bad > MAX_BAD * (bad + used) or not len(pool):
-        problem = (
-            f"{bad} of {bad + used} lines cannot be used, the first: {first_problem}" if bad else "holds no records"
-        )
-        raise DataError(
-            problem, where=str(path), remedy="correct the file, or check data.format, data.text and data.label"
-        )
-
-    if bad:
-        notes.append(f"{bad} line(s) left out, the first: {first_problem}")
+    where, remedy = str(path), "correct the file, or check data.format, data.text and data.label"
+    if not len(pool) and not bad:
+        raise DataError("holds no records", where=where, remedy=remedy)
+    left_out.judge([first_problem], used, "lines", notes, where=where, remedy=remedy, count=bad)
 
     return pool, labels
 

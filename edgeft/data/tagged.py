@@ -17,11 +17,10 @@ from ..config import recipe
 from ..core.errors import DataError
 from ..inputs import text, words
 from ..metrics import entities
+from . import left_out
 from .samples import NAMES, Dataset, Split, complete
 from .table_records import label_of
 
-#: a share of unusable sentences above this stops the run
-MAX_BAD = 0.05
 #: more types than this are no types of entities
 MAX_TYPES = 200
 
@@ -108,12 +107,8 @@ def _usable(
         pool.places.append(sentence.where)
         tags_of.append(tags)
 
-    problem = f"{bad} of {bad + len(pool)} sentences cannot be used, the first: {first_problem}"
-    if bad > MAX_BAD * (bad + len(pool)) or not len(pool):
-        message = f"{name}: {problem}" if bad else f"{name}: holds no sentences"
-        raise DataError(message, where=where, remedy="correct the data, or check data.format and data.columns")
-    if bad:
-        notes.append(f"{name}: {problem}; they are left out")
+    remedy = "correct the data, or check data.format and data.columns"
+    left_out.judge([first_problem], len(pool), "sentences", notes, where=where, remedy=remedy, count=bad, part=name)
     return pool, tags_of
 
 

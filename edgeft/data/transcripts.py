@@ -23,6 +23,7 @@ from ..inputs import sound_file
 from ..inputs import text as texts
 from ..metrics import ctc
 from ..tasks.speech import decoding as speech
+from . import left_out
 from .folders import MAX_UNREADABLE, SCAN_LIMIT, Scanned, readable
 from .formats.wav_folder import SUFFIXES, by_group
 from .samples import NAMES, Dataset, Split, complete
@@ -277,17 +278,10 @@ def _called(folder: Path) -> str:
 
 def judge(faults: list[str], lines: int, good: int, folder: Path, notes: list[str]) -> None:
     """Note the faults, which take up so many lines; raise `DataError` where they are too many."""
-    if not faults:
-        return
-
-    named = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
-    problem = f"{lines} of {lines + good} transcripts cannot be used: {named}"
-
-    if lines > MAX_UNREADABLE * (lines + good):
-        remedy = f"correct or remove them; up to {MAX_UNREADABLE:.0%} are skipped with a warning"
-        raise DataError(problem, where=str(folder), remedy=remedy)
-
-    notes.append(f"{_called(folder)}: skipped: {problem}")
+    if faults:
+        where, remedy = str(folder), "correct or remove them"
+        part = _called(folder)
+        left_out.judge(faults, good, "transcripts", notes, where=where, remedy=remedy, count=lines, part=part)
 
 
 def _row(root: Path, folder: Path, entry: Entry) -> Row:

@@ -16,14 +16,13 @@ import numpy as np
 
 from ..core import strict_json
 from ..core.errors import DataError
+from . import left_out
 from .folders import folders
 
 #: keys of a record, and what the controls are called
 CONTROLS = {"user/angle": "steering", "user/throttle": "throttle"}
 #: frames of one stretch of a drive: neighbouring frames look alike and must not be told apart by a split
 STRETCH = 50
-#: a share of unreadable records above this stops the run
-MAX_BAD = 0.05
 _PICTURE = "cam/image_array"
 
 
@@ -67,16 +66,8 @@ def read(path: Path, notes: list[str]) -> Drives:
             files.append(picture)
             controls.append(values)
 
-    if len(bad) > MAX_BAD * (len(files) + len(bad)) or not files:
-        shown = f", the first: {bad[0]}" if bad else ""
-        raise DataError(
-            f"{len(bad)} of {len(files) + len(bad)} records cannot be used{shown}",
-            where=str(path),
-            remedy="correct or remove these lines, or copy the tub again with its pictures",
-        )
-
-    if bad:
-        notes.append(f"{len(bad)} records left out, the first: {bad[0]}")
+    remedy = "correct or remove these lines, or copy the tub again with its pictures"
+    left_out.judge(bad, len(files), "records", notes, where=str(path), remedy=remedy)
     if len(tubs) > 1:
         notes.append(f"{path}: {len(tubs)} tubs: {', '.join(tub.name for tub in tubs[:5])}")
 

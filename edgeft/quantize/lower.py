@@ -18,6 +18,7 @@ import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_dec
 from torch import fx
 
 from ..backends.artifact import IN_GROUPS, WeightInGroups
+from ..graph.dequantize import dequantize_for_each_reader
 from ..graph.nodes import attribute
 from ..graph.normalize import drop_unused_state
 from .channels import Factor
@@ -93,16 +94,6 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
     module.recompile()
     module.delete_all_unused_submodules()
     return module
-
-
-def dequantize_for_each_reader(graph: fx.Graph) -> None:
-    """litert's layout pass loses what it knows of a dequantize that several ops read, and then refuses the model."""
-    for node in list(graph.nodes):
-        if node.op == "call_function" and node.target is qd.dequantize_per_tensor.default:
-            for reader in list(node.users)[1:]:
-                with graph.inserting_after(node):
-                    copy = graph.node_copy(node)
-                reader.replace_input_with(node, copy)
 
 
 def _activation(graph: fx.Graph, node: fx.Node, fake: ActivationFakeQuant) -> fx.Node:

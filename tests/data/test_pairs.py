@@ -54,7 +54,7 @@ def test_a_few_bad_lines_are_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "train.de").write_bytes(b"\n".join(lines))
     found = opened(tmp_path)
     assert len(found.split("train")) == 39
-    assert any("1 pair(s) left out" in note and "train.de:7" in note for note in found.notes)
+    assert any("1 of 40 pairs cannot be used" in note and "train.de:7" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("bad", ["", "   ", "word " * 900])

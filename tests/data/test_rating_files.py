@@ -142,7 +142,7 @@ def test_titles_of_movielens_1m(tmp_path: Path, rows: list) -> None:
     [
         (
             '{"reviewerID": "a", "asin": "b"}\n[1]\n',
-            r"1 of 2 lines cannot be used, the first: .*r\.json:2: is not a JSON object",
+            r"1 of 2 lines cannot be used: .*r\.json:2: is not a JSON object",
         ),
         ('{"who": "a", "asin": "b"}\n', r"\.json:1: has no column 'userId' for the user"),
         ("[1, 2", "is not a readable JSON array"),

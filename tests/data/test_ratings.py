@@ -142,7 +142,7 @@ def broken(tmp_path: Path, made: data.Dataset, lines: list[bytes]) -> Data:
 def test_a_few_broken_lines_are_left_out_and_many_stop_the_run(tmp_path, made, line, why) -> None:
     opened = data.open(broken(tmp_path, made, [line]))
     (note,) = [n for n in opened.notes if "left out" in n]
-    assert "1 of 841 lines left out" in note and "ratings.csv:842: " in note
+    assert "1 of 841 lines cannot be used" in note and "ratings.csv:842: " in note
     with pytest.raises(DataError, match=rf"lines cannot be used, the first: .*ratings\.csv:842: .*{why}"):
         data.open(broken(tmp_path, made, [line] * 60))
 

@@ -117,7 +117,7 @@ def test_a_bad_row_is_named_and_left_out_and_many_stop_the_run(tmp_path: Path, r
     """In a file that is UTF-8, as its last line shows."""
     made = data.open(table(tmp_path, [*lines(40), row, *lines(39, 40), "79,café,yes"]))
     assert len(texts(made)) == 80
-    assert any("1 line(s) left out" in n and "reviews.csv:42: " in n and message in n for n in made.notes)
+    assert any("1 of 81 lines cannot be used: " in n and "reviews.csv:42: " in n and message in n for n in made.notes)
     with pytest.raises(DataError, match=r"10 of 90 lines cannot be used, the first: .*reviews\.csv:42: "):
         data.open(table(tmp_path, [*lines(40), *[row] * 10, *lines(39, 40), "79,café,yes"]))
 

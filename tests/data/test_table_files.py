@@ -224,7 +224,7 @@ def test_folders_of_texts(tmp_path: Path) -> None:
     assert any("1 of 24 texts" in note and "0_7.txt: the text is empty" in note for note in dataset.notes)
     for path in (tmp_path / "aclImdb" / "train" / "neg").iterdir():
         path.write_bytes(b"\0\0\0")
-    with pytest.raises(DataError, match="of 24 texts cannot be read"):
+    with pytest.raises(DataError, match="of 24 texts cannot be used"):
         data.open(spec)
 
 

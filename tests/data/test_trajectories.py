@@ -97,7 +97,7 @@ def test_a_few_broken_records_are_left_out_and_many_stop_the_run(tmp_path) -> No
     few = {7: "{not json", 9: json.dumps({"_index": 9, "cam/image_array": "9.png", "user/angle": "NaN"})}
     made = data.open(tub(tmp_path / "few", lines=few))
     assert sum(map(len, made.splits.values())) == 298
-    assert any("2 records left out" in note and ".catalog:8:" in note for note in made.notes)
+    assert any("2 of 300 records cannot be used" in note and ".catalog:8:" in note for note in made.notes)
     with pytest.raises(DataError, match=r"60 of 300 records cannot be used.*catalog:1:"):
         data.open(tub(tmp_path / "many", lines=dict.fromkeys(range(60), "{}")))
 

@@ -129,7 +129,7 @@ def test_a_bad_line_is_named_and_left_out(tmp_path: Path, kind: str) -> None:
         file.write(line.encode("utf-8", "surrogateescape") + b"\n")
     made = data.open(of(folder))
     assert sum(len(made.split(name)) for name in made.splits) == 30
-    (note,) = [note for note in made.notes if "skipped" in note]
+    (note,) = [note for note in made.notes if "cannot be used" in note]
     assert f"{folder / 'metadata.csv'}:32: " in note and re.search(message, note)
 
 

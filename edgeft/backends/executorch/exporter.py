@@ -1,9 +1,8 @@
 """A quantized or float graph -> one .pte file: what XNNPACK takes goes to its delegate, the rest to other kernels.
 
 The lowered graph is in the form that XNNPACK's own quantizer writes, but for three things that are changed here without
-changing a value: a dequantize that several ops read is repeated for each of them, since the partitioner takes it along
-with its reader, and else finds partitions that depend on each other; a clamp to [0, c] is called hardtanh, the name by
-which it melts into the layer before it; and a mean over height and width keeps the two axes.
+changing a value: a dequantize that several ops read is repeated for each of them; a clamp to [0, c] is called hardtanh,
+the name by which it melts into the layer before it; and a mean over height and width keeps the two axes.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from torch import fx
 from ...core import files
 from ...core.errors import ModelError, need
 from ...core.quiet import quiet
+from ...graph.dequantize import dequantize_for_each_reader
 from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed
 from . import BACKEND
 from .inspect import emitted
 
 FILE = "model.pte"
 aten, qd = torch.ops.aten, torch.ops.quantized_decomposed
-_DEQUANTIZE = (qd.dequantize_per_tensor.default, qd.dequantize_per_channel.default)
 
 
 def export(request: ExportRequest, folder: Path) -> Artifact:
@@ -42,7 +41,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
     if request.kind == "quantized":
         module = copy.deepcopy(module)
         assert isinstance(module, fx.GraphModule)
-        _a_dequantize_for_each_reader(module.graph)
+        dequantize_for_each_reader(module.graph, weights=True)
         _clamps_by_their_name(module.graph)
         _means_that_keep_their_axes(module.graph)
         module.recompile()
@@ -75,15 +74,6 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> byte
             error = caught
 
     raise conversion_failed("ExecuTorch", error, printed) from error
-
-
-def _a_dequantize_for_each_reader(graph: fx.Graph) -> None:
-    for node in list(graph.nodes):
-        if node.op == "call_function" and node.target in _DEQUANTIZE:
-            for reader in list(node.users)[1:]:
-                with graph.inserting_before(reader):
-                    again = graph.node_copy(node)
-                reader.replace_input_with(node, again)
 
 
 def _clamps_by_their_name(graph: fx.Graph) -> None:

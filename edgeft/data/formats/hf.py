@@ -20,7 +20,7 @@ from ...config import recipe
 from ...core.errors import DataError, nearest
 from ...inputs import picture_file, sound_file
 from ...inputs import text as texts
-from .. import hf_speech, hf_tables, pictures, recognize_tools, table
+from .. import hf_speech, hf_tables, left_out, pictures, recognize_tools, sound_facts, table
 from ..columnar import named_classes
 from ..folders import Scanned
 from ..record import Format
@@ -28,8 +28,6 @@ from ..samples import NAMES, Dataset, Split, complete, require_classes
 from ..table_records import Texts, label_of
 from . import pairs
 
-#: rows whose sounds say what rate and length the others have
-_PROBED = 50
 #: suffixes of the bytes of a file by how they begin
 _SUFFIX = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"ID3": ".mp3"}
 
@@ -176,24 +174,8 @@ def _files(
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root), labels)
     notes += divided
     what = "images" if picture else "sounds"
-    facts = pictures.facts(settings) if picture else _sound_facts(next(iter(splits.values())))
+    facts = pictures.facts(settings) if picture else sound_facts.of_decoded(splits)
     return Dataset(str(root), labels, Scanned(splits, notes, labels, str(root), what, spec.split), notes, facts)
-
-
-def _sound_facts(split: Split) -> dict[str, Any]:
-    rates, seconds = [], []
-    for i in np.unique(np.linspace(0, len(split) - 1, min(len(split), _PROBED)).astype(int)):
-        try:
-            raw = split.raw(int(i))
-        except DataError:
-            continue
-        rates.append(int(raw["rate"]))
-        seconds.append(len(raw["samples"]) / raw["rate"])
-    if not rates:
-        return {"kind": "sound"}
-    known, counts = np.unique(rates, return_counts=True)
-    longest = float(np.quantile(seconds, 0.95, method="higher"))
-    return {"kind": "sound", "rate": int(known[counts.argmax()]), "seconds": longest}
 
 
 def _texts(rows: hf_tables.Rows, spec: recipe.Data, notes: list[str]) -> tuple[Texts, list[str]]:
@@ -241,10 +223,9 @@ def _pairs(root: Path, rows_of: dict[str, hf_tables.Rows], spec: recipe.Data, no
                 bad.append(f"{rows.where}:{i + 1}: {fault}")
             else:
                 pool.add(words[0].strip(), words[1].strip(), i + 1, 0)
-        if len(bad) > pairs.MAX_BAD * len(rows.table):
-            problem = f"{len(bad)} of {len(rows.table)} pairs cannot be used, the first: {bad[0]}"
-            raise DataError(problem, where=rows.where, remedy="name the languages in [data.pairs]")
-        notes += [f"{len(bad)} pair(s) left out, the first: {bad[0]}"] if bad else []
+        if bad:
+            remedy = "name the languages in [data.pairs]"
+            left_out.judge(bad, len(pool), "pairs", notes, where=rows.where, remedy=remedy)
         targets = np.empty(len(pool), object)
         targets[:] = pool.targets
         splits[split] = Split(split, pool, np.arange(len(pool)), targets)

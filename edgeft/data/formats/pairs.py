@@ -17,14 +17,12 @@ from ...config import recipe
 from ...core.errors import DataError, nearest
 from ...inputs import text
 from ...tasks.translate import decoding as translate
-from .. import recognize, recognize_columns
+from .. import left_out, recognize, recognize_columns
 from ..delimited import unpacked_name
 from ..pair_files import TABLES, is_table, rows
 from ..record import Format
 from ..samples import NAMES, Dataset, Split, complete, split_named
 
-#: a share of unusable pairs above this stops the run
-MAX_BAD = 0.05
 #: characters of a sentence: a longer one is a document
 MAX_CHARACTERS = 2000
 
@@ -170,13 +168,8 @@ def read(parts: list[tuple[Path, ...]], asked: tuple[str, str], spec: recipe.Dat
         else:
             pool.add(row.pair[0].strip(), row.pair[1].strip(), row.line, part)
 
-    if bad > MAX_BAD * (bad + len(pool)) or not len(pool):
-        problem = (
-            f"{bad} of {bad + len(pool)} pairs cannot be used, the first: {first_problem}" if bad else "holds no pairs"
-        )
-        raise DataError(problem, where=str(files[0]), remedy="correct the file, or check data.path and [data.pairs]")
-    if bad:
-        notes.append(f"{bad} pair(s) left out, the first: {first_problem}")
+    where, remedy = str(files[0]), "correct the file, or check data.path and [data.pairs]"
+    left_out.judge([first_problem], len(pool), "pairs", notes, where=where, remedy=remedy, count=bad)
     notes += oddities
     return pool
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...config import data_keys, recipe
 from ...core.errors import DataError
-from .. import recognize
+from .. import left_out, recognize
 from ..delimited import Lines, fields_of, opened, parted, unpacked_name
 from ..interactions import CANDIDATES, HELD, Histories, Rows
 from ..rating_lines import JSON_SUFFIXES, RatingLines, read
@@ -40,8 +40,6 @@ TITLES = (
 _TITLE_NAMES = tuple(name for name, _, _ in TITLES)
 #: files that may be ratings where a folder holds one alone
 _SUFFIXES = (".csv", ".tsv", ".dat", ".data", ".inter", ".parquet", *JSON_SUFFIXES)
-#: a share of unusable lines above this stops the run
-MAX_BAD = 0.05
 #: of so few candidates nearly all would be among the first ten
 FEWEST_CANDIDATES = 21
 
@@ -111,7 +109,7 @@ def taken(spec: recipe.Data) -> tuple[dict[str, list[str]], list[str]]:
     lines = read(path, spec)
     user, item, _, again = _ordered(lines)
     notes = [*lines.notes, *([again] if again else [])]
-    notes += _left_out(path, lines, len(lines.user) + lines.bad)
+    _judge(path, lines, notes)
     if not len(user):
         raise DataError("holds no ratings", where=str(path), remedy="give lines of user, item, rating and time")
     users, items = list(lines.users), list(lines.items)
@@ -140,23 +138,17 @@ def _ordered(lines: RatingLines, seed: int | None = None) -> tuple[np.ndarray, n
     return user[latest], item[latest], line[latest], note
 
 
-def _left_out(path: Path, lines: RatingLines, total: int) -> list[str]:
-    """A note of the lines that cannot be used; `DataError` where they are too many."""
-    if not lines.bad:
-        return []
-    if lines.bad > MAX_BAD * total:
-        raise DataError(
-            f"{lines.bad} of {total} lines cannot be used, the first: {lines.first_bad}",
-            where=str(path),
-            remedy="correct or remove these lines",
-        )
-    return [f"{lines.bad} of {total} lines left out, the first: {lines.first_bad}"]
+def _judge(path: Path, lines: RatingLines, notes: list[str]) -> None:
+    """Note the lines that cannot be used; raises `DataError` where they are too many."""
+    if lines.bad:
+        where, remedy = str(path), "correct or remove these lines"
+        left_out.judge([lines.first_bad], len(lines.user), "lines", notes, where=where, remedy=remedy, count=lines.bad)
 
 
 def _histories(path: Path, lines: RatingLines, spec: recipe.Data) -> tuple[Histories, list[str], list[str], list[str]]:
     """(interactions by user and time, ids of users, ids of items, notes); users and items without any are gone."""
-    total = len(lines.user) + lines.bad
-    notes = [*lines.notes, *_left_out(path, lines, total)]
+    notes = list(lines.notes)
+    _judge(path, lines, notes)
     if not len(lines.user):
         raise DataError("holds no ratings", where=str(path), remedy="give lines of user, item, rating and time")
     if not len(lines.time):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...config import recipe
-from .. import class_table, recognize_columns
+from .. import class_table, recognize_columns, sound_facts
 from ..folders import Scanned
 from ..record import Format
 from ..samples import Dataset
@@ -23,7 +23,7 @@ def open(spec: recipe.Data) -> Dataset:
     paths = [str(file) for rows in table.rows.values() for file in rows.files]
     splits = table.splits(wav_folder.Files(Path(), paths), spec)
     scanned = Scanned(splits, table.notes, table.labels, str(table.root), "sounds", spec.split)
-    return Dataset(str(table.root), table.labels, scanned, table.notes, wav_folder.facts(splits))
+    return Dataset(str(table.root), table.labels, scanned, table.notes, sound_facts.of_files(splits))
 
 
 def _walk(root: Path) -> Iterator[Path]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from ...config import recipe
 from ...core.errors import DataError
 from ...inputs import text
-from .. import recognize, table
+from .. import left_out, recognize, table
 from ..delimited import MARKS
-from ..folders import MAX_UNREADABLE, classes_by_split
+from ..folders import classes_by_split
 from ..record import Format
 from ..samples import Dataset
 from ..sniff import WESTERN, stated_encoding
@@ -110,10 +110,8 @@ def _texts(
     if others:
         notes.append(f"{split}: {others} files are no texts ({', '.join(SUFFIXES)}) and are left out")
     if bad:
-        problem = f"{len(bad)} of {len(bad) + len(files)} texts cannot be read, the first: {bad[0]}"
-        if len(bad) > MAX_UNREADABLE * (len(bad) + len(files)):
-            raise DataError(problem, where=str(root), remedy="repair or remove them, or set data.encoding")
-        notes.append(f"{split}: skipped: {problem}")
+        remedy = "repair or remove them, or set data.encoding"
+        left_out.judge(bad, len(files), "texts", notes, where=str(root), remedy=remedy, part=split)
     return Files(files, encoding), labels
 
 

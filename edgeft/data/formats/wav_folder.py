@@ -24,14 +24,12 @@ import numpy as np
 from ...config import recipe
 from ...core.errors import DataError, RecipeError, nearest
 from ...inputs import sound_file
-from .. import recognize
+from .. import recognize, sound_facts
 from ..folders import MAX_UNREADABLE, Scanned, classes_by_split, split_folders
 from ..record import Format
 from ..samples import NAMES, Dataset, Split, complete, fractions, grouped, require_classes
 
 SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
-#: files of the training split, spread evenly, whose headers say what rate and length the recordings have
-PROBED = 500
 _MAX_FIELDS = 8
 #: parts of a pattern that say whose recordings files are
 PERSONS = ("speaker", "person", "subject", "patient", "user", "session")
@@ -120,7 +118,7 @@ def open(spec: recipe.Data) -> Dataset:
         splits, more = complete(splits, spec.split, spec.split_seed, str(root), labels)
     notes += [line for line in more if line not in notes]
     scanned = Scanned(splits, notes, labels, str(root), "sounds", spec.split)
-    return Dataset(str(root), labels, scanned, notes, facts(splits))
+    return Dataset(str(root), labels, scanned, notes, sound_facts.of_files(splits))
 
 
 def _pattern(spec: recipe.Data) -> re.Pattern[str] | None:
@@ -248,30 +246,6 @@ def by_group(
 def _listed(groups: np.ndarray) -> str:
     names = np.unique(groups).tolist()
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-def facts(splits: dict[str, Split]) -> dict[str, Any]:
-    """`kind` "sound", `rate` and `seconds` from the headers of some files.
-
-    Those that cannot be read are reported when the split is used.
-    """
-    split = splits.get("train") or next(iter(splits.values()))
-    rates, seconds = [], []
-    for i in np.unique(np.linspace(0, len(split) - 1, min(len(split), PROBED)).astype(int)):
-        try:
-            rate, count = sound_file.probe(split.source(int(i)))
-        except DataError:
-            continue
-        rates.append(rate)
-        seconds.append(count / rate)
-    if not rates:
-        return {"kind": "sound"}
-    known, counts = np.unique(rates, return_counts=True)
-    return {"kind": "sound", "rate": int(known[counts.argmax()]), "seconds": _high(seconds)}
-
-
-def _high(values: Sequence[float]) -> float:
-    return float(np.quantile(values, 0.95, method="higher"))
 
 
 FORMAT = Format(
