@@ -3,6 +3,7 @@
     edgeft.tune(recipe, out)            -> summary of a run          (edgeft[tune])
     edgeft.export(run, targets, out)    -> one report a bundle       (edgeft[tune] and the runtime's extra)
     edgeft.check(target, recipe)        -> problems before training  (edgeft[tune])
+    edgeft.sweep(recipe, out, ...)      -> trials and the best one   (edgeft[tune,sweep])
     edgeft.verify(bundle, data)         -> the report                (numpy and the runtime)
     edgeft.bench(bundle)                -> latency percentiles       (numpy and the runtime)
     edgeft.personalize(bundle, data)    -> verdict of the update     (numpy and the runtime)
@@ -42,6 +43,7 @@ _FUNCTIONS = {
     "report": "edgeft.api",
     "sensitivity": "edgeft.api",
     "sign": "edgeft.api",
+    "sweep": "edgeft.api",
     "tune": "edgeft.api",
     "verify": "edgeft.api",
 }
@@ -57,6 +59,7 @@ __all__ = [
     "report",
     "sensitivity",
     "sign",
+    "sweep",
     "tune",
     "verify",
 ]
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
     from .api import report as report
     from .api import sensitivity as sensitivity
     from .api import sign as sign
+    from .api import sweep as sweep
     from .api import tune as tune
     from .api import verify as verify
 

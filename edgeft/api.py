@@ -122,6 +122,61 @@ def tune(
     return dict(result) if dry_run else {**result, "run": str(folder)}
 
 
+def sweep(
+    recipe: Recipe | str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    space: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    trials: int = 20,
+    seconds: float | None = None,
+    target: str | None = None,
+    minimize: Sequence[str] = (),
+    sampler: str = "tpe",
+    seed: int = 0,
+    stop: bool = True,
+    allow_code: bool = False,
+    allow_download: bool = False,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """Search keys of a recipe: every trial is a run below `out/trials`, judged on the validation split alone.
+
+    `overrides` are "table.key=value", or a distribution in the value's place: "train.lr=loguniform(1e-5, 1e-2)",
+    uniform, int, logint (each of two bounds), choice(A, B, ...); `space` is a TOML file of the same. `minimize` names
+    further objectives, "latency" (ms) and "size" (bytes) of the quantized model for `target` (None: the recipe's
+    first). `stop` ends trials that are behind the median of the others. `sampler` is "tpe" or "random".
+
+    With `resume` the sweep in `out` goes on, by its own settings; several processes may do so at once. It ends with
+    `trials` trials in all (0: none is begun) or after `seconds`. Returns sweep.json's content: "trials" (each with
+    "number", "state", "values", "validation", "pareto"), "best", "counts", "objectives", "space".
+
+    Raises `UsageError` (a distribution, an objective that cannot be measured), `RecipeError`, `RunError` (no sweep),
+    `Missing` (the extra `sweep`), and the error of a trial that all trials have.
+    """
+    if out is None:
+        raise UsageError("a sweep needs a folder", remedy="edgeft.sweep(recipe, out)")
+    if target is not None:
+        _known_targets([target])
+    _need_host_half()
+    folder = user_path(out)
+    with no_empty_folder(folder), shown_unless_already(say):
+        with phase("loading libraries"):
+            from .sweep import run as sweeps
+            from .sweep import space as spaces
+
+        if not resume:
+            dimensions, plain = spaces.split(overrides)
+            dimensions += spaces.read(user_path(space)) if space is not None else []
+            base = read_recipe(recipe, plain)
+            spaces.check(base, dimensions)
+            claim_out(folder, overwrite=False)
+            options: dict[str, Any] = {"target": target or "", "minimize": minimize, "stops": stop}
+            sweeps.begin(folder, base, dimensions, **options, sampler=sampler, seed=seed)
+        permissions = {"allow_code": allow_code, "allow_download": allow_download}
+        return sweeps.go_on(folder, trials=trials, seconds=seconds, **permissions, say=say or _silent)
+
+
 def export(
     run: str | os.PathLike[str] | None = None,
     targets: Sequence[str] = (),

@@ -29,6 +29,7 @@ FILES = {
     for name, module in {
         "init": "init",
         "tune": "tune",
+        "sweep": "sweep",
         "export": "export",
         "sensitivity": "sensitivity",
         "verify": "verify",

@@ -51,6 +51,7 @@ class Console:
     quiet: bool = False
     help: str = ""  # the help text, once somebody asked for it
     resumable: Path | None = None  # the run directory of a command that goes on after ctrl-C
+    resumed_by: str = "tune"  # the command that does
 
     def say(self, text: str) -> None:
         """Progress and warnings: always stderr, so that stdout holds results only."""
@@ -63,7 +64,7 @@ class Console:
     def after_interrupt(self) -> str:
         """How to go on after ctrl-C, once there is something to go on with."""
         begun = self.resumable is not None and (self.resumable / "recipe.toml").is_file()
-        return f"edgeft tune --resume {shlex.quote(str(self.resumable))}" if begun else ""
+        return f"edgeft {self.resumed_by} --resume {shlex.quote(str(self.resumable))}" if begun else ""
 
     @property
     def progress(self) -> bool:

@@ -6,9 +6,11 @@ trained.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..config.target import Target
 from ..core.errors import Missing, ModelError
@@ -64,14 +66,23 @@ def _conversion(
     return Conversion(profile, folder, (quantized, GraphConversion("baseline", float_graph.module, *border)))
 
 
-def _convert(job: Conversion) -> None:
+def _convert(job: Conversion) -> list[dict[str, Any]]:
     """`convert` in a copy of this process where there can be one: converters start threads that would be in the way."""
     if not aside.possible():
-        convert(job)
-        return
+        return convert(job)
 
     copy = aside.Aside([functools.partial(convert, job)])
     try:
-        copy.result()
+        return list(copy.result())
     finally:
         copy.close()
+
+
+def artifact(session: Session, captured: CapturedParts, profile: Target, folder: Path) -> str:
+    """Write the model as it is into `folder`, quantized with the ranges of one sample; returns the name of its file.
+
+    Its size and speed are those of the trained model. Raises `ModelError` for what the converter refuses.
+    """
+    job = _conversion(session, captured, _calibrated(session, captured, profile), profile, folder)
+    quantized = dataclasses.replace(job, graphs=job.graphs[:1])
+    return str(_convert(quantized)[0]["file"])

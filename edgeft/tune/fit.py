@@ -137,13 +137,16 @@ def fit(
     accelerator: Accelerator,
     state_file: Path,
     say: Callable[[str], None] = lambda text: None,
+    on_epoch: Callable[[str, int, float], None] | None = None,
 ) -> Fitted:
     """Train `module` in place and leave it with the weights of the best validation metric (later wins a tie).
 
     `batches(epoch)` gives a prepared DataLoader that is a function of seed and epoch; `loss_of(model, batch)` the
     scalar loss; `validate()` the validation metric of `module` as it is, the same number on every process (see
     `agreed`). State is written to `state_file` after every epoch and taken up from there; a finished stage is not
-    trained again. Raises `FloatingPointError` on every process when the loss stops being finite.
+    trained again. `on_epoch(stage, epoch, validation metric)` is called for every epoch once its state is written,
+    those before a resumption included and 0 for the start; what it raises ends the training, which can be resumed.
+    Raises `FloatingPointError` on every process when the loss stops being finite.
     """
     started = time.monotonic()
     optimizer = make_optimizer(stage)
@@ -155,6 +158,8 @@ def fit(
     training = _Training(module, model, optimizer, base_rates, stage, accelerator, loss_of, say, average)
 
     progress = _resumed(training, state_file) or _begun(training, validate)
+    for row in progress.rows if on_epoch is not None else ():
+        on_epoch(stage.name, row["epoch"], row["validation"])  # type: ignore[misc]
     spent = progress.seconds
     counted = -1
     for epoch in range(progress.epoch + 1, stage.epochs + 1):
@@ -175,6 +180,8 @@ def fit(
         progress.seconds = spent + time.monotonic() - started
         _write(training, progress, state_file)
         accelerator.wait_for_everyone()
+        if on_epoch is not None:
+            on_epoch(stage.name, epoch, progress.rows[-1]["validation"])
 
     if stage.opens is not None:
         stage.opens(progress.epoch)  # also where the stage was finished before: the module shows what was trained

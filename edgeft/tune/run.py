@@ -20,6 +20,7 @@ from .plan import dry
 from .scheme_stage import scheme_stage
 from .start import accelerator_of, check_same_training, remove_earlier
 from .training_run import Run
+from .watch import Watch
 
 
 def tune(
@@ -35,10 +36,12 @@ def tune(
     dataset: data.Dataset | None = None,
     say: Say = silent,
     try_conversion: TryConversion | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Fine-tune by a recipe into the run directory `out`; returns summary.json's content (or the plan, dry).
 
-    `try_conversion` says before training which targets cannot convert the model. Raises the errors of recipe, data,
+    `try_conversion` says before training which targets cannot convert the model; `watch` is told how the run goes, and
+    may end it. Raises the errors of recipe, data,
     model and target; `DataError` when the loss stops being finite.
     """
     started, out = time.monotonic(), Path(out)
@@ -57,7 +60,9 @@ def tune(
     if dry_run:
         return dry(session, page, try_conversion)
     _try_first(session, try_conversion if accelerator.is_main_process else None, say)
-    run = Run(session, out, accelerator, say)  # refuses what cannot learn
+    if watch is not None:
+        watch.opened(session)
+    run = Run(session, out, accelerator, say, watch)  # refuses what cannot learn
     if resume:
         check_same_training(recipe_, session.recipe, out)
     _begin(run, resume)

@@ -43,6 +43,8 @@ def scheme_stage(run: Run, scheme: Scheme) -> dict[str, Any]:
         result["quantized"] = run.metric(graph.module, "test")
     else:
         result["quantized"] = result["ptq"]
+    if run.watch is not None:
+        result["validation"] = run.metric(graph.module, "val")
     result["integer_weights"] = len(graph.weights())
     result["float_ops"] = graph.float_ops()
     run.save(graph.module, f"quantized.{scheme.name}.safetensors")

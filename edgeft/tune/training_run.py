@@ -26,6 +26,7 @@ from .frugal import Frugal
 from .memory import moving_bytes
 from .plan import rates, weighted_loss
 from .start import PLAN
+from .watch import Watch
 
 #: samples of one evaluation batch: what a cache holds is faster than what memory holds
 EVALUATED = 32
@@ -34,8 +35,10 @@ EVALUATED = 32
 class Run:
     """One run directory being filled. Holds what the stages hand to each other, nothing else."""
 
-    def __init__(self, session: Session, out: Path, accelerator: Accelerator, say: Say) -> None:
-        self.s, self.out, self.accelerator, self.say = session, out, accelerator, say
+    def __init__(
+        self, session: Session, out: Path, accelerator: Accelerator, say: Say, watch: Watch | None = None
+    ) -> None:
+        self.s, self.out, self.accelerator, self.say, self.watch = session, out, accelerator, say, watch
         self.module = session.built.module.to(accelerator.device)
         self.learns = learning.begin(
             self.module, session.built.head, session.recipe, session.example, pretrained=session.pretrained
@@ -109,6 +112,7 @@ class Run:
             accelerator=self.accelerator,
             state_file=self.out / "checkpoints" / f"{stage.name}.pt",
             say=self.say,
+            on_epoch=self.watch.epoch if self.watch is not None else None,
         )
         self.rows += fitted.rows
         self.fitted.append(fitted)
@@ -210,6 +214,7 @@ class Run:
             "float": self.metric(self.module, "test"),
             "ptq": first.get("ptq"),
             "quantized": first.get("quantized"),
+            **({"validation": self.fitted[0].best} if self.fitted else {}),
             "n": len(test),
             "chance": float(self.s.task.chance(test.targets)),
             "chance_is": metric.chance,
