@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
 from torch import fx, nn
 
@@ -27,6 +29,12 @@ def _output_of(node: fx.Node) -> fx.Node:
     if node.target is aten.batch_norm.default:
         return node
     return next(u for u in node.users if u.args[1] == 0)
+
+
+def _erase(graph: fx.Graph, norm: fx.Node) -> None:
+    """Take a BatchNorm out whose value nobody reads any more, so that what it read has one reader less."""
+    for node in (*norm.users, norm):
+        graph.erase_node(node)
 
 
 def fold_batch_norm(module: fx.GraphModule) -> None:
@@ -68,7 +76,9 @@ def fold_batch_norm(module: fx.GraphModule) -> None:
         conv.args = (conv.args[0], new_weight, new_bias, *conv.args[3:])
         conv.kwargs = {k: v for k, v in conv.kwargs.items() if k != "bias"}
         _output_of(norm).replace_all_uses_with(norm.args[0])
-        graph.eliminate_dead_code()
+        _erase(graph, norm)
+
+    graph.eliminate_dead_code()
 
 
 def _layer_before(norm: fx.Node) -> fx.Node | None:
@@ -115,7 +125,7 @@ def fold_into_next(module: fx.GraphModule) -> None:
     One that reads the model's inputs stays: without it one grid would have to hold columns of very different sizes.
     """
     graph = module.graph
-    uses = [str(n.target) for n in graph.nodes if n.op == "get_attr" for _ in n.users]
+    uses = Counter(str(n.target) for n in graph.nodes if n.op == "get_attr" for _ in n.users)
     for norm in list(graph.nodes):
         if norm.op != "call_function" or norm.target not in BATCH_NORM or norm.args[0].meta["val"].dim() != 2:
             continue
@@ -128,7 +138,7 @@ def fold_into_next(module: fx.GraphModule) -> None:
                 reader.target in LINEAR
                 and reader.args[0] is _output_of(norm)
                 and reader.args[1].op == "get_attr"
-                and uses.count(str(reader.args[1].target)) == 1
+                and uses[str(reader.args[1].target)] == 1
                 for reader in readers
             )
         ):
@@ -148,7 +158,7 @@ def fold_into_next(module: fx.GraphModule) -> None:
                 new_bias = graph.get_attr(bias_name)
             reader.args = (norm.args[0], reader.args[1], new_bias)
 
-        graph.eliminate_dead_code()
+    graph.eliminate_dead_code()
 
 
 def _groups(conv: fx.Node) -> int:
@@ -196,4 +206,5 @@ def single_batch_norm(module: fx.GraphModule) -> None:
         weight.meta["val"] = attribute(module, f"{stem}.folded_weight").detach()
         bias.meta["val"] = attribute(module, f"{stem}.folded_bias").detach()
         output.replace_all_uses_with(conv)
-        graph.eliminate_dead_code()
+
+    graph.eliminate_dead_code()

@@ -55,7 +55,7 @@ class Annotation:
     groups: list[list[Site]]
     values: list[ValueOf]  # of each group
     weights: list[WeightSite]
-    selected: list[fx.Node]
+    selected: dict[fx.Node, None]  # an ordered set
     float_ops: Counter[str] = field(default_factory=Counter)
     op_classes: Counter[str] = field(default_factory=Counter)
 
@@ -90,7 +90,7 @@ def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) ->
             *(_weight_site(n, scheme) for n in selected if rules[n].kind == "weighted"),
             *(_table_site(n, scheme) for n in tables),
         ],
-        selected=list(selected),
+        selected=selected,
         float_ops=floats,
         op_classes=Counter([*(rules[n].op_class for n in selected), *(TABLE for _ in tables)]),
     )
@@ -142,19 +142,20 @@ def _select(
     def available(value: fx.Node) -> bool:
         return value in chosen or value.op in ("placeholder", "get_attr")
 
-    changed = True
-    while changed:
-        changed = False
-        for node in list(chosen):
-            rule = rules[node]
-            if rule.kind == "weighted":
-                continue
+    # One that leaves can only make its neighbours leave: each is looked at again, not the whole graph.
+    waiting = dict.fromkeys(chosen)
+    while waiting:
+        node = next(iter(waiting))
+        del waiting[node]
+        rule = rules[node]
+        if node not in chosen or rule.kind == "weighted":
+            continue
 
-            inputs_ok = all(available(a) and _is_float_value(a) for a in _activations(node, rule))
-            readers = [u for u in node.users if u.op != "output" and _is_float_value(u)]
-            if not inputs_ok or not all(u in chosen for u in readers):
-                del chosen[node]
-                changed = True
+        inputs_ok = all(available(a) and _is_float_value(a) for a in _activations(node, rule))
+        readers = [u for u in node.users if u.op != "output" and _is_float_value(u)]
+        if not inputs_ok or not all(u in chosen for u in readers):
+            del chosen[node]
+            waiting.update(dict.fromkeys(n for n in (*node.all_input_nodes, *node.users) if n in chosen))
 
     # an island of moves alone (input -> reshape -> float op) gains nothing
     if not any(rules[n].kind not in ("share", "fuse") for n in chosen):

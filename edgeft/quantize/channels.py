@@ -29,7 +29,7 @@ from torch import fx, nn
 
 from ..graph.nodes import LINEAR, aten, attribute
 from .annotate import Annotation, Site
-from .ranges import reduced
+from .ranges import in_pieces, reduced
 
 #: a factor is at most 2^this either way
 LARGEST = 12
@@ -134,7 +134,8 @@ def watch(
     try:
         with torch.no_grad():
             for batch in batches():
-                (enclosing or module)(*batch)
+                for piece in in_pieces(batch):
+                    (enclosing or module)(*piece)
     finally:
         for handle in handles:
             handle.remove()

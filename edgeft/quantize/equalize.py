@@ -13,6 +13,7 @@ whose values pass an op that is not homogeneous (a sigmoid, the ceiling of a ReL
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -112,8 +113,8 @@ class _Tied:
         self.fixed: set[fx.Node] = set()
         self.repeat: dict[fx.Node, int] = {}
         self.layers: list[fx.Node] = []
-        readers = [str(n.target) for n in module.graph.nodes if n.op == "get_attr" for _ in n.users]
-        self.shared = {name for name in readers if readers.count(name) > 1}
+        reads = Counter(str(n.target) for n in module.graph.nodes if n.op == "get_attr" for _ in n.users)
+        self.shared = {name for name, count in reads.items() if count > 1}
         for node in module.graph.nodes:
             self._see(node)
 

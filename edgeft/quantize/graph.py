@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -49,6 +49,12 @@ class QuantizedGraph:
         nodes = [node for node in self.module.graph.nodes if node.op == "call_module"]
         weights = [node for node in nodes if isinstance(getattr(self.module, str(node.target)), WeightFakeQuant)]
         return all(user.target is aten.embedding.default for node in weights for user in node.users)
+
+    def weight(self, name: str) -> WeightFakeQuant:
+        """The fake-quantize module of the weight `name`."""
+        fake = getattr(self.module, self.weight_of[name])
+        assert isinstance(fake, WeightFakeQuant)
+        return fake
 
     def weights(self) -> dict[str, WeightFakeQuant]:
         """By the weight's own name."""
@@ -157,6 +163,7 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
         return
 
     output_of: dict[Site, fx.Node] = {}
+    reads = Counter(str(n.target) for n in module.graph.nodes if n.op == "get_attr" for _ in n.users)
     pending: list[tuple[str, Site]] = []
     alone: set[str] = set()  # modules that share their grid with no other value
     for index, group in enumerate(plan.groups):
@@ -188,22 +195,30 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
                 user.replace_input_with(value, quantized)
 
         if rows or (name in alone and channels.norm_into_linear(site)):
-            _insert_factors(graph, name, site, quantized, rows, is_output)
+            _insert_factors(graph, name, site, quantized, reads, rows, is_output)
 
 
 def _insert_factors(
-    graph: QuantizedGraph, name: str, site: Site, quantized: fx.Node, rows: bool, is_output: bool = False
+    graph: QuantizedGraph,
+    name: str,
+    site: Site,
+    quantized: fx.Node,
+    reads: Mapping[str, int],
+    rows: bool,
+    is_output: bool = False,
 ) -> None:
-    """A factor a channel on this value, 1 until calibration, where all that reads the weights are these layers."""
+    """A factor a channel on this value, 1 until calibration, where all that reads the weights are these layers.
+
+    `reads` is how often each constant of the graph is read.
+    """
     module = graph.module
     layers = [site.node] if rows else list(site.users or ())
-    used = Counter(str(n.target) for n in module.graph.nodes if n.op == "get_attr" for _ in n.users)
     weights = [str(n.args[1].all_input_nodes[0].target) for n in layers]
     bias = layers[0].args[2] if rows and len(layers[0].args) > 2 else None
-    if any(used[n] > 1 for n in weights) or (isinstance(bias, fx.Node) and used[str(bias.target)] > 1):
+    if any(reads[n] > 1 for n in weights) or (isinstance(bias, fx.Node) and reads[str(bias.target)] > 1):
         return
 
-    fakes = [graph.weights()[n] for n in weights]
+    fakes = [graph.weight(n) for n in weights]
     size = attribute(module, weights[0]).shape[0 if rows else 1]
     stem = f"spread_{len(graph.spreads)}"
 

@@ -7,6 +7,7 @@ convert back and forth, so it is named by the layers with weights beside it.
 from __future__ import annotations
 
 import fnmatch
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -128,10 +129,18 @@ def _after(nodes: Sequence[fx.Node]) -> tuple[str, ...]:
 
 
 def _nearest(start: Sequence[fx.Node], step: Callable[[fx.Node], Iterable[fx.Node]]) -> tuple[str, ...]:
-    """The names of the layers that a walk by `step` meets first, on every way."""
-    waiting, visited, layers = list(start), set(start), []
+    """The names of the layers that a walk by `step` meets first, on every way.
+
+    Where it has met some, it does not go on through an addition or another op that joins values: behind the additions
+    of a residual network lie all its other layers.
+    """
+    waiting, visited = deque(start), set(start)
+    layers: list[str] = []
     while waiting:
-        for node in step(waiting.pop(0)):
+        at = waiting.popleft()
+        if layers and _joins(at):
+            continue
+        for node in step(at):
             if node in visited:
                 continue
             visited.add(node)
@@ -141,3 +150,7 @@ def _nearest(start: Sequence[fx.Node], step: Callable[[fx.Node], Iterable[fx.Nod
                 waiting.append(node)
 
     return tuple(dict.fromkeys(layers))
+
+
+def _joins(node: fx.Node) -> bool:
+    return len([source for source in node.all_input_nodes if source.op != "get_attr"]) > 1

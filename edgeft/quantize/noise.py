@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .ranges import Ranges, reduced, set_ranges
+from .ranges import Ranges, in_pieces, reduced, set_ranges
 
 Batches = Callable[[], Iterable[tuple[torch.Tensor, ...]]]
 #: batches on which the outputs are compared
@@ -49,7 +49,8 @@ def _ratios(
     """{setting: dB} of the network behind each of the calls."""
     energies = {name: torch.zeros(2, 0, dtype=torch.float64) for name in settings}
     with torch.no_grad():
-        for batch in itertools.islice(batches(), MEASURED):
+        first = itertools.islice(batches(), MEASURED)
+        for batch in itertools.chain.from_iterable(map(in_pieces, first)):
             set_mode("off")
             reference = _outputs(module(*batch))
             set_mode("quantize")

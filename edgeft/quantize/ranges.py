@@ -7,7 +7,7 @@ the same criterion in closed form). With several processes the statistics are re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from ..graph.nodes import attribute
 from .fakequant import MIN_SCALE, ActivationFakeQuant, WeightFakeQuant
 
 BINS = 2048
+#: bytes of inputs that go through a network at once: the activations of a large picture's batch leave the processor's
+#: caches, which costs twice the time and memory for the whole batch
+PIECE_BYTES = 2**21
 MOMENTUM = 0.1
 #: {fake-quantize module: (low, high)}
 Ranges = dict[str, tuple[float, float]]
@@ -35,17 +38,48 @@ def reduced(values: Sequence[float] | np.ndarray, how: str) -> np.ndarray:
     return combined
 
 
+def in_pieces(batch: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...]]:
+    """The rows of a batch, as many at a time as `PIECE_BYTES` hold, at least one.
+
+    A batch whose inputs have not all the same number of rows stays whole.
+    """
+    rows = {int(t.shape[0]) if t.dim() else 0 for t in batch}
+    count = max(rows, default=0)
+    size = sum(t.numel() * t.element_size() for t in batch)
+    if len(rows) != 1 or count < 2 or size <= PIECE_BYTES:
+        yield tuple(batch)
+        return
+
+    step = max(1, PIECE_BYTES * count // size)
+    for start in range(0, count, step):
+        yield tuple(t[start : start + step] for t in batch)
+
+
+def _wider(first: tuple[float, ...], second: tuple[float, ...]) -> tuple[float, float]:
+    """The range that holds both, (low, high); NaN stays, which Python's own `min` drops."""
+    return float(np.minimum(first[0], second[0])), float(np.maximum(first[1], second[1]))
+
+
 class RangeObserver(nn.Module):
     """Smallest and largest value seen, and the moving average of each batch's ends."""
 
     def __init__(self) -> None:
         super().__init__()
         self.low, self.high = float("inf"), float("-inf")
+        self.batch = float("inf"), float("-inf")
         self.average: tuple[float, float] | None = None
 
     def forward(self, x: torch.Tensor) -> None:
-        low, high = (float(v) for v in torch.aminmax(x))
-        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.batch = _wider(self.batch, tuple(float(v) for v in torch.aminmax(x)))
+
+    def end_batch(self) -> None:
+        """Take the ends of the batch that has gone through, in however many pieces, into the ranges."""
+        low, high = self.batch
+        self.batch = float("inf"), float("-inf")
+        if low > high:  # nothing came here
+            return
+
+        self.low, self.high = _wider((self.low, self.high), (low, high))
         old = self.average or (low, high)
         self.average = (old[0] + MOMENTUM * (low - old[0]), old[1] + MOMENTUM * (high - old[1]))
 
@@ -76,10 +110,14 @@ class HistogramObserver(nn.Module):
 
 def observe(graph: nn.Module, batches: Iterable[tuple[torch.Tensor, ...]]) -> int:
     """Run the float graph in observe mode over batches of example inputs; returns how many samples it saw."""
+    observers = [m for m in graph.modules() if isinstance(m, RangeObserver)]
     samples = 0
     with torch.no_grad():
         for batch in batches:
-            graph(*batch)
+            for piece in in_pieces(batch):
+                graph(*piece)
+            for observer in observers:
+                observer.end_batch()
             samples += int(batch[0].shape[0])
 
     return samples

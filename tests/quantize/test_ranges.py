@@ -18,6 +18,7 @@ from edgeft.config.formats import int8
 from edgeft.config.numeric import Numeric
 from edgeft.config.scheme import Scheme
 from edgeft.core.errors import DataError
+from edgeft.quantize import ranges
 from edgeft.quantize.fakequant import ActivationFakeQuant, WeightFakeQuant
 from edgeft.quantize.graph import prepare
 from edgeft.quantize.ranges import (
@@ -151,13 +152,27 @@ def test_a_channel_of_zeros_gets_the_layers_own_scale() -> None:
     torch.testing.assert_close(fake.scale().detach(), torch.tensor([2.0, 3.0, 4.0]) / 127)
 
 
+def test_a_batch_in_pieces_has_the_ranges_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [(torch.randn(7, 5, generator=torch.Generator().manual_seed(seed)),) for seed in range(3)]
+    for estimator in ("minmax", "moving_average", "percentile", "mse"):
+        whole, parted = one(), one()
+        calibrate(whole, lambda: batches, estimator=estimator)
+        with monkeypatch.context() as patched:
+            patched.setattr(ranges, "PIECE_BYTES", 2 * 5 * 4)
+            calibrate(parted, lambda: batches, estimator=estimator)
+        assert range_of(whole) == range_of(parted)
+
+
+@pytest.mark.parametrize("batch", [0, 1])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_not_finite_are_refused(value: float) -> None:
+def test_values_that_are_not_finite_are_refused(value: float, batch: int) -> None:
     x = IMAGES[0].clone()
     x[0, 0, 0, 0] = value
+    batches = [IMAGES, IMAGES]
+    batches[batch] = [x]
     graph = prepare(settled(Residual()), IMAGES, Scheme())
     with pytest.raises(DataError, match="not finite"):
-        calibrate(graph.module, lambda: [(x,)])
+        calibrate(graph.module, lambda: batches)
 
 
 def test_an_empty_calibration_set_is_refused() -> None:
