@@ -89,14 +89,14 @@ def adopt(bundle: Bundle, found: Mapping[str, Any], device: Device) -> dict[str,
 
 
 def adoptable(bundle: Bundle) -> None:
-    """Raise `UsageError` where a new manifest would break the bundle's signature, or orphan what a device has learned,
+    """Raise `UsageError` where a new manifest would break the bundle's signature, or orphan the state of a device,
     which is bound to it."""
     signature.refuse_signed(
         bundle.path, what="a search", remedy=f"remove {SIGNATURE}, search, and sign it again with edgeft sign"
     )
     if (bundle.path / STATE).exists():
         raise UsageError(
-            "what this bundle has learned belongs to its options as they are",
+            "the personalized state of this bundle belongs to its present options",
             where=str(bundle.path / STATE),
             remedy="search first, personalize after; or move the state file away",
         )

@@ -59,7 +59,7 @@ def limited(bundle: str, inputs: Sequence[str], *, digest: str, **options: Any) 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A bundle with its session open, for one thread at a time. `version` is that of what was learned here, or None."""
+    """A bundle with its session open, for one thread at a time. `version`: of the personalized state, or None."""
 
     task: Any
     session: Session
@@ -79,7 +79,7 @@ class Predictor:
 
 
 def predictor(bundle: bundles.Bundle, *, state: Path | str | None = None, threads: int | None = None) -> Predictor:
-    """The bundle's model in its runtime, with what it has learned on this device; raises as `predict` does."""
+    """The bundle's model in its runtime, with its state on this device; raises as `predict` does."""
     return _opened(bundle, personalized(bundle, state, threads=threads), threads)
 
 
@@ -104,7 +104,7 @@ def predict(
     Results are JSON values. With `out`, a new or empty folder, pictures that the task makes of an input (overlay and
     mask of a segmentation) are written there as PNG, and `files` names them; a task that makes none is a `UsageError`.
 
-    What the bundle has learned on this device is used: `state` names its file, None is the one in the bundle's folder;
+    The bundle's state on this device is used: `state` names its file, None is the one in the bundle's folder;
     results then have `version`. `bundle` is an opened one or its folder. An input that cannot be read has `input` and
     `error` (class, message, where, remedy, exit_code) in place of a prediction; where none can be read, the `DataError`
     of the first one is raised. `BundleError` for an unusable bundle or state, `Missing` without its runtime.

@@ -1,4 +1,4 @@
-"""A robot learns a new voice: recordings as they come from a microphone, and a bundle that learns from them.
+"""A robot adapts to a new voice: recordings as they come from a microphone, and a bundle that is trained on them.
 
     python examples/personalize_keyword.py [BUNDLE FOLDER]
 

@@ -96,7 +96,7 @@ class Backend:
     inspector   integer_weights(path), activation_grids(path), emitted(path) read the file without converters;
                 integer_share(path, *, threads, feeds) is measured from what the runtime really executes; optional
                 operations(path), which the coverage of a vendor's compiler is counted by, flow(path) -> Flow
-                (backends/flow.py), by which weights that no output depends on are told from those that compute, and
+                (backends/flow.py), which distinguishes weights that no output depends on from those that compute, and
                 external_files(path), the names of files with tensors, where `external_data` is set
     exporter    export(request, folder) -> Artifact, with the `ExportRequest` and `Artifact` of backends/artifact.py
     loader      RUNTIME (its name) and open_model(path, threads, options) -> (input names, output names, run), see

@@ -24,7 +24,7 @@ SCHEMA = "1.0"
 #: the signature, in Sigstore's bundle format
 SIGNATURE = "bundle.sigstore.json"
 #: files of a bundle that are not listed in `files`: the manifest itself, the reports, and what is written later: the
-#: signature, `state.npz` (what a device has learned) and its lock
+#: signature, `state.npz` (the state of a device) and its lock
 UNLISTED = (
     "manifest.json", "manifest.sha256", "report.json", "report.html", "state.npz", "state.html", ".state.npz.lock",
     SIGNATURE,

@@ -8,7 +8,7 @@
     bundle.sigstore.json   the signature, where somebody signed it (`edgeft.trust`)
 
 What opening one proves: the folder is as it was exported (a digest is no signature: who can rewrite every file can
-rewrite the digest too). Reports and what a device learns are not listed, since they are written later; any other file
+rewrite the digest too). Reports and the state of a device are not listed, since they are written later; any other file
 that is not listed is refused, and so is a model that takes weights from a file that is not listed as such.
 """
 

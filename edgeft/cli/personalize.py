@@ -1,4 +1,4 @@
-"""`edgeft personalize`: the tail of a bundle's model learns on the device."""
+"""`edgeft personalize`: the tail of a bundle's model is trained on the device."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Personalize:
     max_forget: float = 0.01  # of the task's metric, on the reference samples in the bundle
     steps: int = 300
     rate: float = 0.02
-    loss: str = ""  # "" = the task's | prototype: the features before the last layer learn to separate classes
+    loss: str = ""  # "" = the task's | prototype: the features before the last layer are trained to separate classes
     optimizer: str = "sgd"  # sgd (with momentum) | adam
     clip: float = 1.0  # maximum norm of the gradients of a step; 0 = no clipping
     batch_size: int = 16

@@ -1,4 +1,4 @@
-"""Strict TOML: a table becomes a frozen dataclass, and every mistake is told with file, line and nearest key.
+"""Strict TOML: a table becomes a frozen dataclass, and every mistake is reported with file, line and nearest key.
 
 The dataclass is the schema: its annotations are the types, its defaults the values of what is left out. Used for
 recipes, target profiles, schemes and calibration presets alike.

@@ -15,7 +15,7 @@ from ..plugins import DATA_FORMATS
 def source(path: Path, table: Mapping[str, Any]) -> Data:
     """The data at `path` as a recipe would name it: read and divided as `table`, the recorded [data], says.
 
-    Pictures of classes come in two interchangeable formats; those are told apart by their looks.
+    Pictures of classes come in two interchangeable formats; those are distinguished by their pixels.
     """
     if not path.exists():
         raise DataError("no such file or folder", where=str(path), remedy="name an existing one (--data)")

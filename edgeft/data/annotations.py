@@ -1,7 +1,7 @@
 """Pictures with boxes as annotation tools write them: entries that name a picture and its objects become a `Dataset`.
 
 A format reads its files into `Entry` values and leaves to `opened` what all of them share: finding the pictures,
-sizes and EXIF orientations, checks of each box, and what is told of pictures that cannot be used.
+sizes and EXIF orientations, checks of each box, and the notes of pictures that cannot be used.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def opened(
 ) -> Dataset:
     """The data set of entries by split; `finders` of each split find its pictures, `labels` are the classes in order.
 
-    Raises `DataError` as `boxes.dataset`. A picture with an entry that is wrong is left out and told.
+    Raises `DataError` as `boxes.dataset`. A picture with an entry that is wrong is left out with a note.
     """
     numbers = {label: i for i, label in enumerate(labels)}
     turns = _Turns()

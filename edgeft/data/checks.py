@@ -108,7 +108,7 @@ def _balance(split: Split, labels: Sequence[str], task: Task | None) -> list[str
         return []
     counts = counted.counts
     single = [label for label, count in zip(labels, counts) if count == 1 < counts.max()]
-    lines = [f"{split.name}: only one sample is of {listed(single)}, from which little is learned"] if single else []
+    lines = [f"{split.name}: only one sample is of {listed(single)}, too few to train on"] if single else []
     lines = lines if split.name == "train" and counted.unit == "samples" else []
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] < IMBALANCE * max(1, counts[least]):
@@ -204,7 +204,7 @@ def _leaks(first: Split, second: Split, hashes: dict[str, np.ndarray], limits: l
 
 
 def _kind(first: Split, second: Split) -> tuple[Any, str] | None:
-    """What finds near duplicates in both splits, and how they are told; None where nothing does."""
+    """What finds near duplicates in both splits, and the words for them; None where nothing does."""
     raws = [split.raw(0) for split in (first, second) if len(split)]
     if len(raws) < 2:
         return None

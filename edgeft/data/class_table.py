@@ -56,7 +56,7 @@ class ClassTable:
     notes: list[str]
 
     def splits(self, pool: Pool, spec: recipe.Data) -> dict[str, Split]:
-        """Splits of `pool`, which holds the files of all rows in their order; rows that cannot be used are told.
+        """Splits of `pool`, which holds the files of all rows in their order; rows that cannot be used are noted.
 
         A missing val or test split is taken out of train, by whole folds where the table has some. Raises `DataError`
         for more than 5 % of rows that cannot be used, and for a class without training samples.

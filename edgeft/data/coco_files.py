@@ -139,7 +139,7 @@ def _annotated(table: Mapping[str, Any]) -> Counter[str | None]:
 
 
 def categories(table: Mapping[str, Any], path: Path, notes: list[str]) -> dict[str, str]:
-    """{id: name}; of two categories of one name, one that no annotation has is left out and told."""
+    """{id: name}; of two categories of one name, one that no annotation has is left out with a note."""
     annotated = _annotated(table)
     name_of: dict[str, str] = {}
     for i, row in enumerate(table["categories"]):

@@ -1,7 +1,7 @@
 """Tables of numbers and categories in columns with names (.csv, .tsv), for the formats `table`, `table-values` and
 `table-anomaly`: one file that is divided here, or a folder with one file a split.
 
-A row is kept as text; what its columns mean is learned from the training rows (`inputs.columns`). A row with another
+A row is kept as text; what its columns mean is computed from the training rows (`inputs.columns`). A row with another
 number of fields, and one without a target, is left out and counted; more than 5 % of them stop the run.
 """
 

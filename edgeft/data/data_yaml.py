@@ -128,7 +128,7 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
 
 
 def places(described: Description, notes: list[str]) -> dict[str, list[Path]]:
-    """{split: the folders and lists of it} of the splits that are there; `notes` tells of those that are not.
+    """{split: the folders and lists of it} of the splits that are there; the others are added to `notes`.
 
     A relative `path` is looked for beside the file, then in the current folder; where neither holds the first split,
     entries are relative to the file's own folder. `../train/images` may also mean `train/images`.

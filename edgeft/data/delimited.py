@@ -169,7 +169,7 @@ def quoting_hint(name: str, header: list[str]) -> str:
 
 
 class Oddities:
-    """Counts what a dialect that does not fit leaves in a table; `notes` tells of it."""
+    """Counts what a dialect that does not fit leaves in a table; `notes` reports it."""
 
     def __init__(self, path: Path, dialect: Dialect, width: int) -> None:
         self.path, self.dialect, self.width = path, dialect, width

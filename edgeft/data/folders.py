@@ -23,7 +23,7 @@ SCAN_LIMIT = 20_000
 class Scanned(Mapping[str, Split]):
     """Splits whose files are decoded once, at first use, so that broken ones are known before anything is computed.
 
-    `what` names the files in messages ("images"); `every_class` asks for samples of all classes to learn from.
+    `what` names the files in messages ("images"); `every_class` asks for training samples of all classes.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ def folder_named(root: Path, names: Sequence[str]) -> Path | None:
 def split_folders(root: Path, notes: list[str] | None = None) -> dict[str, Path]:
     """The folders of the splits that `root` has, by their names in any case; all of `root` as "train" without any.
 
-    `train/train/` stands for `train/` where nothing else is in it. `notes` tells of folders beside those of the splits.
-    Raises `DataError` where two folders name one split.
+    `train/train/` stands for `train/` where nothing else is in it. Folders beside those of the splits are added to
+    `notes`. Raises `DataError` where two folders name one split.
     """
     by_split: dict[str, Path] = {}
     others = []

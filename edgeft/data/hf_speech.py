@@ -23,7 +23,7 @@ def opened(
 ) -> Dataset:
     """The data set of the recordings `pools` by split; raises `DataError` naming the column or row.
 
-    A row without a usable text is left out and told; more than 5 % of them stop the run.
+    A row without a usable text is left out with a note; more than 5 % of them stop the run.
     """
     recordings = {split: _rows(rows, pools[split], spec, notes) for split, rows in rows_of.items()}
     return transcripts.dataset(root, recordings, spec, notes)

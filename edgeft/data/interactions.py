@@ -1,9 +1,9 @@
-"""Who took what, in order of time, as rows of a user and candidate items: what a recommender learns and is judged on.
+"""Interactions in order of time, as rows of a user and candidate items that a recommender is trained and evaluated on.
 
 Leave-one-out by time (He et al., "Neural Collaborative Filtering", 2017): a user's last interaction is the test, the
-one before it validation, the rest is learned. A row to be judged holds that one item among negatives that the user
-never took, in an order drawn by seed, so that its place tells nothing. A row to learn from holds several of the user's
-items among negatives. A negative to learn from is only known not to be in what the user took *before*: were the
+one before it validation, the rest is for training. A row to be judged holds that one item among negatives that the user
+never took, in an order drawn by seed, so that its place tells nothing. A training row holds several of the user's
+items among negatives. A training negative is only known not to be in what the user took *before*: were the
 held-out items excluded from it, their absence would give them away.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 #: candidates of one row: the true item and 99 negatives
 CANDIDATES = 100
-#: one of so many items in a row to learn from is the user's own: four negatives for each, as He et al. found best
+#: one of so many items of a training row is the user's own: four negatives for each, as He et al. found best
 SHARE = 5
 #: a user's interactions that are held out: one for validation, one for the test
 HELD = 2
@@ -48,7 +48,7 @@ class Histories:
         return self.items[self.starts[user] : self.starts[user + 1] - HELD]
 
     def popularity(self) -> np.ndarray:
-        """How often each item was taken in what is learned, int64 (items,)."""
+        """How often each item was taken in training, int64 (items,)."""
         held = np.concatenate([self.starts[1:] - k for k in range(1, HELD + 1)])
         return np.bincount(np.delete(self.items, held), minlength=self.n_items)
 
@@ -62,7 +62,7 @@ def unseen(n_items: int, known_items: np.ndarray, count: int, rng: np.random.Gen
 
 
 class Rows:
-    """The pool of all rows: those to learn from, then one a user to validate on, then one a user to be tested on.
+    """The pool of all rows: those for training, then one a user to validate on, then one a user to be tested on.
 
     `raw` is {"user": its id, "items": ids, str (C,)}; the same row is drawn whenever it is asked for.
     """
@@ -83,7 +83,7 @@ class Rows:
         return len(self.row_user) + 2 * len(self.histories)
 
     def learned(self, row: int, *drawn_from: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """(user, items int64 (C,), own int64 (C,): 1 the user's own, 0 a negative) of a row to learn from.
+        """(user, items int64 (C,), own int64 (C,): 1 the user's own, 0 a negative) of a training row.
 
         Negatives and order follow from `drawn_from` and the row alone.
         """
@@ -136,7 +136,7 @@ class Rows:
     def targets(self, which: int) -> np.ndarray:
         """int64 (users, 3) of the validation (1) or test rows (2), see `tasks.recommend`.
 
-        The second number is the rank that the popularity of the items, as far as they are learned from, gives the true
+        The second number is the rank that the popularity of the items, in training, gives the true
         one; of equally popular candidates the earlier comes first, which is by chance since their order is drawn.
         """
         popularity, targets = self.histories.popularity(), np.empty((len(self.histories), 3), np.int64)

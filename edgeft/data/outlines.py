@@ -163,7 +163,7 @@ def opened(
 ) -> Dataset:
     """The data set of outlined pictures by split; `finders` of each split find its files.
 
-    A picture that cannot be used is left out and told; more than 5 % of them in a split are a `DataError`.
+    A picture that cannot be used is left out with a note; more than 5 % of them in a split are a `DataError`.
     """
     paths: list[Path] = []
     targets: list[OutlineMask] = []

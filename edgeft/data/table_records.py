@@ -120,7 +120,7 @@ class Texts:
 
 
 def scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Places | Texts, list[str]]:
-    """Every record of a file once: the usable ones and their labels; `notes` tells of the others."""
+    """Every record of a file once: the usable ones and their labels; the others are added to `notes`."""
     in_memory = layout.kind in ("json", "parquet") or unpacked_name(path) != path
     pool = Texts(str(path)) if in_memory else Places(str(path), layout)
     labels: list[str] = []

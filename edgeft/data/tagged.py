@@ -89,7 +89,7 @@ def dataset(where: str, sentences_of: Mapping[str, Iterable[Sentence]], spec: re
 def _usable(
     name: str, sentences: Iterable[Sentence], where: str, notes: list[str]
 ) -> tuple[Sentences, list[list[str]]]:
-    """The usable sentences of a split and their tags; `notes` tells of the others."""
+    """The usable sentences of a split and their tags; the others are added to `notes`."""
     pool, tags_of, bad, first_problem = Sentences(), [], 0, ""
     for sentence in sentences:
         try:

@@ -21,7 +21,7 @@ from .folders import folders
 
 #: keys of a record, and what the controls are called
 CONTROLS = {"user/angle": "steering", "user/throttle": "throttle"}
-#: frames of one stretch of a drive: neighbouring frames look alike and must not be told apart by a split
+#: frames of one stretch of a drive: neighbouring frames look alike and must stay in one split
 STRETCH = 50
 _PICTURE = "cam/image_array"
 

@@ -105,7 +105,7 @@ def _each(values: Sequence[float], channels: int, factor: float) -> list[float]:
 
 
 def _classes(described: Described, model: Path) -> int:
-    """How many classes the model tells apart."""
+    """The number of classes of the model."""
     listed = ", ".join(f"{name} {shape}" for name, shape in described.outputs.items())
     if len(described.outputs) > 1:
         raise UsageError(f"the model has several outputs: {listed}", remedy="name that of the classes: --output NAME")

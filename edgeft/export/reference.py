@@ -60,7 +60,7 @@ def references(run: QuantizedRun) -> tuple[dict[str, Reference], dict[str, Edgef
 
 def _single(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples) -> Reference:
     """Of a model of one graph. The fake-quantized graph runs several times faster than the lowered one; that both are
-    the same function is checked on the first rows, to the bit."""
+    the same function is checked on the first rows, bit for bit."""
     graph = scheme.graphs.graphs[MAIN]
     names, dynamic = graph.captured.output_names, graph.captured.dynamic
     module, reach = graph.module.eval(), None
@@ -101,7 +101,7 @@ def _several(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples
 
 
 def _check_lowered(graph: QuantizedGraph, rows: list[torch.Tensor]) -> None:
-    """Raise `InternalError` unless the lowered graph is the trained one, to the bit."""
+    """Raise `InternalError` unless the lowered graph computes the trained one bit for bit."""
     if not same(graph.module.eval(), lower(graph, "int"), rows):
         raise InternalError("the lowered graph computes something else than the trained one")
 

@@ -1,4 +1,4 @@
-"""Are two graphs the same function, to the bit?
+"""Whether two graphs compute the same function bit for bit.
 
 A convolution picks its kernel, and with it the order of its sums, by how its input lies in memory. Behind a
 transposition two ops with equal values may leave the strides of an axis of size one different, which is enough. Where

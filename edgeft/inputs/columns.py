@@ -1,7 +1,7 @@
 """Rows of a table with named columns, numbers and categories: read one, and make the graph's input tensor from it.
 
 A raw row is {"names": (K,), "values": (K,)}, both text as a .csv has them: what a column means stands in the
-`preprocess` table alone, learned from the training rows. A number becomes (x - mean) / std; a category one column a
+`preprocess` table alone, computed from the training rows. A number becomes (x - mean) / std; a category one column a
 value, 1 where it is that one. Where a training row had no number, a further column is 1 where there is none, and the
 number is then the mean. A category that training never showed is none of the values.
 
@@ -92,7 +92,7 @@ def width(columns: Sequence[Mapping[str, Any]]) -> int:
 def configure(
     data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The `preprocess` table from the data's facts (`columns`, learned from the training rows)."""
+    """The `preprocess` table from the data's facts (`columns`, computed from the training rows)."""
     if "columns" not in facts:
         raise DataError("these data have no named columns", where="data.format", remedy='set data.format = "table"')
     columns = [dict(column) for column in facts["columns"]]

@@ -20,7 +20,7 @@ from .picture_file import check_raw, read
 #: pillow's numbers for its filters; all but nearest are antialiased when they shrink.
 RESIZE = {"nearest": 0, "bilinear": 2, "bicubic": 3}
 _MAX_SIDE = 16_384
-#: pictures that are enlarged so many times a side are told of
+#: pictures that are enlarged so many times a side get a note
 ENLARGED = 2
 __all__ = ["RESIZE", "Spec", "check", "configure", "preprocess", "read", "resize"]
 _KEYS = ("kind", "size", "channels", "resize", "mean", "std", "scale", "layout", "input")

@@ -30,7 +30,7 @@ def read(path: str | Path) -> dict[str, Any]:
     frame = layout.channels * layout.width
     # a header may claim more than there is, and memory is taken before anything is read
     if layout.start + layout.frames * frame > path.stat().st_size:
-        problem = f"truncated: the header tells of {layout.size} bytes of sound, more than there are"
+        problem = f"truncated: the header promises {layout.size} bytes of sound, more than there are"
         raise DataError(problem, where=str(path))
 
     with path.open("rb") as file:

@@ -20,7 +20,7 @@ def balanced(counts: Sequence[int] | np.ndarray, kind: str = "balanced") -> torc
     "root" takes the square root of that: rare classes gain, and are not called where they are not, which matters to a
     metric that counts false alarms (IoU).
 
-    `counts` (C,) are how often each class is to be learned: samples, or pixels of a segmentation. The mean over what
+    `counts` (C,) are how often each class occurs in training: samples, or pixels of a segmentation. The mean over what
     is counted is 1, so the loss keeps its size (King & Zeng, "Logistic regression in rare events data", 2001). A class
     that never occurs has weight 0.
     """
@@ -49,5 +49,5 @@ def of_dataset(dataset: Any, kind: str) -> torch.Tensor | None:
 
 
 def no_classes(why: str) -> RecipeError:
-    """What is said where classes are to be weighed and there are none."""
+    """The message where classes are to be weighed and there are none."""
     return RecipeError(f"train.class_weights: {why}", remedy="leave train.class_weights out")

@@ -118,7 +118,7 @@ class Collate:
         if self.augment is not None:
             x = augmentation.apply(self.augment, x / 255.0, self._draw(positions)) * 255.0
 
-        # float32 in the order of tasks.image.preprocess: the result is the same to the bit
+        # float32 in the order of tasks.image.preprocess: the result is bit-identical
         mean = torch.tensor(self.spec["mean"], dtype=torch.float32).view(-1, 1, 1)
         std = torch.tensor(self.spec["std"], dtype=torch.float32).view(-1, 1, 1)
         x = (x / torch.tensor(self.spec["scale"], dtype=torch.float32) - mean) / std

@@ -1,4 +1,4 @@
-"""Parameter groups: the head has its own rate, biases and norms are not decayed, low layers may learn slower."""
+"""Parameter groups: the head has its own rate, biases and norms are not decayed, low layers may have a lower rate."""
 
 from __future__ import annotations
 

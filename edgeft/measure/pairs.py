@@ -1,4 +1,4 @@
-"""Two artifacts, each in processes of its own, to a regression verdict: slower, not slower, or not to be told.
+"""Two artifacts, each in processes of its own, to a regression verdict: slower, not slower, or inconclusive.
 
 One process is one draw of memory layout, page colours and thread placement, which move a run's time by a per cent or
 more for as long as the process lives. So both sides are started afresh for every *round*; inside a round they take

@@ -76,7 +76,7 @@ def accept(root: Path, bundle: Bundle, fingerprint: Mapping[str, Any], note: Map
             try:
                 staging.mkdir(parents=True)
                 stack.enter_context(leftovers.alone_in(staging))
-                # only what the manifest lists: a state that was learned on a device is not part of the artifact
+                # only what the manifest lists: the state of a device is not part of the artifact
                 for file in (*bundle.manifest["files"], "manifest.json", "manifest.sha256"):
                     target = staging / file
                     target.parent.mkdir(parents=True, exist_ok=True)

@@ -42,8 +42,8 @@ class ModelSource:
 
     `build` returns a `Built` for a request; it raises `RecipeError` for a name or argument that it does not know,
     `ModelError` for weights or code that cannot be used, `Missing` for a package that is not installed. `tasks` are
-    those that it has models for, none for any. `own_weights`: its modules may come with weights that were learned
-    before, although the recipe names none. `tested`: all its modules are captured and converted by tests, so that a run
+    those that it has models for, none for any. `own_weights`: its modules may come with trained weights,
+    although the recipe names none. `tested`: all its modules are captured and converted by tests, so that a run
     need not try them before it trains. `takes_state`: of `model.weights` it reads tensors and nothing else, so that a
     finished run, which has its own, can do without them.
     """

@@ -1,6 +1,6 @@
 """Policies of stable-baselines3: the .zip that `model.save` writes, read without that package and without a pickle.
 
-The weights are `policy.pth`, by `torch.load(weights_only=True)`; what is told of spaces and settings is the plain part
+The weights are `policy.pth`, by `torch.load(weights_only=True)`; spaces and settings are read from the plain part
 of the JSON in `data`, whose pickles (`:serialized:`) are never opened. The net is rebuilt from the names and shapes of
 its weights (Raffin et al. 2021, "Stable-Baselines3", JMLR 22).
 """

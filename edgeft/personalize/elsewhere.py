@@ -1,4 +1,4 @@
-"""`personalize` on another device: the samples are carried there, what is learned stays there."""
+"""`personalize` on another device: the samples are copied there, the state stays there."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def outputs_of(tail: Session, plan: Plan, parameters: Arrays, latents: Arrays) -
 
 
 class Personal:
-    """A session of trunk and tail with one set of parameters: what `predict` runs once something was learned.
+    """A session of trunk and tail with one set of parameters: what `predict` runs where the bundle has a state.
 
     `classes` cuts off spare outputs that no class has yet.
     """

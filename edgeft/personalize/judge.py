@@ -1,4 +1,4 @@
-"""May what was learned be used? Better on new samples that it never saw, and not worse on the old ones."""
+"""Whether a new version may be used: better on held-out new samples, and not worse on the old ones."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Latent:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A tensor of the tail that learns, under the model's own name."""
+    """A trainable tensor of the tail, under the model's name for it."""
 
     name: str
     shape: tuple[int, ...]
@@ -45,7 +45,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a bundle's tail learns.
+    """How the tail of a bundle is trained.
 
     `loss` "prototype": the steps train the features, and the last layer is set to the class means afterwards.
     `loss` "ranking": the parameters are vectors of one user, float32 (1, width); a latent's first axis is candidates.

@@ -68,14 +68,14 @@ class Personal:
 
 
 def labels_of(bundle: Bundle, version: states.Version | None) -> tuple[str, ...]:
-    """The bundle's labels, then those that were learned."""
+    """The bundle's labels, then those that were added on the device."""
     return (*bundle.labels, *(version.labels if version else ()))
 
 
 def session(bundle: Bundle, state_file: Path | str | None = None, *, threads: int | None = None) -> Personal | None:
     """What predicts with the state at `state_file` (None: the one in the bundle's folder), and its labels and version.
 
-    None where the bundle was exported without personalization or nothing has been learned. Raises `UsageError` for a
+    None where the bundle was exported without personalization or has no state. Raises `UsageError` for a
     state file that was named and is not there.
     """
     if state_file is not None and not Path(state_file).exists():
@@ -111,7 +111,7 @@ def run(
 
     `steps` None takes the recipe's number; 0 sets the last layer to class means and trains nothing. Returns `verdict`,
     `why`, `version` (that is in use afterwards, 0 = as exported), `state` (the file) and what was measured. Raises
-    `DataError` for samples that cannot be learned from, `BundleError` for a bundle or state that cannot be used,
+    `DataError` for samples that cannot be trained on, `BundleError` for a bundle or state that cannot be used,
     `SystemFailure` where the state cannot be written; in each case the state in use is untouched.
     """
     plan = plans.of(bundle)
@@ -206,12 +206,12 @@ def _division(new: samples.Given) -> str:
     if new.apart:
         return f"{len(new.targets)} new samples, {held} of them a test split that is held out"
     count = len(np.unique(new.fold[new.fold >= 0]))
-    return f"{len(new.targets)} new samples, each judged by one of {count} versions that did not learn from it"
+    return f"{len(new.targets)} new samples, each judged by one of {count} versions that were not trained on it"
 
 
 @dataclass(frozen=True)
 class _Material:
-    """What a version is learned from and judged by: latents with targets, the labels of the outputs, and the number of
+    """What a version is trained on and judged by: latents with targets, the labels of the outputs, and the number of
     outputs, those that stand ready for classes to come included."""
 
     plan: plans.Plan
@@ -336,7 +336,7 @@ def rollback(bundle: Bundle, state: Path | str | None = None) -> dict[str, Any]:
 
 
 def check(bundle: Bundle, state_file: Path | str | None = None, *, threads: int | None = None) -> Verdict | None:
-    """The state in use on the shipped reference samples, for `verify`; None where nothing was learned."""
+    """The state in use on the shipped reference samples, for `verify`; None without one."""
     if "personalize" not in bundle.manifest:
         return None
     plan = plans.of(bundle)

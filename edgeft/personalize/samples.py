@@ -20,7 +20,7 @@ from ..inputs.batches import batches
 from . import graphs
 from .plan import Plan
 
-#: without a test split of its own, data is judged in so many folds, each by a version that learns from the others
+#: without a test split of its own, data is judged in so many folds, each by a version that is trained on the others
 FOLDS = 5
 
 
@@ -122,7 +122,7 @@ def folds_of(classes: np.ndarray | None, count: int, seed: int, where: str) -> n
 
     Every class is spread over the folds; a sample that is the only one of its class always teaches (-1). A recording is
     cut into stretches, since frames beside each other are near copies. Raises `DataError` where nothing could be held
-    out beside something to learn from.
+    out beside training samples.
     """
     rng, fold = np.random.default_rng(seed), np.full(count, -1)
     if classes is None:

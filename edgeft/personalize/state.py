@@ -1,4 +1,4 @@
-"""What a device has learned: one file with the last few versions, replaced as a whole, so it is whole at any moment.
+"""The state of a device: one file with the last versions of the trained tail, replaced atomically.
 
 The file is an .npz: `journal` (JSON: who, when, what was measured, digests) and the parameters of every version,
 `<version>/<number>`. Writing goes to a temporary name, is synced and renamed; a process that is killed leaves the old
@@ -45,7 +45,7 @@ class Version:
 
 @dataclass(frozen=True)
 class State:
-    """The versions of a file, oldest first; none where nothing was learned yet."""
+    """The versions of a file, oldest first; none before the first update."""
 
     path: Path
     versions: tuple[Version, ...] = ()
@@ -158,7 +158,7 @@ def write(state: State, bundle: Bundle) -> None:
 def rolled_back(state: State) -> State:
     """The state without its last version; `UsageError` where there is none."""
     if not state.versions:
-        raise UsageError("nothing has been learned yet, so there is nothing to roll back", where=str(state.path))
+        raise UsageError("the bundle has no personalized state to roll back", where=str(state.path))
     return State(state.path, state.versions[:-1])
 
 

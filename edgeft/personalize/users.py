@@ -1,4 +1,4 @@
-"""A recommender learns one user: the vectors of that user move, all that is known of items and of others stays.
+"""Personalization of a recommender: the vectors of one user are trained, items and other users are frozen.
 
 A person whom the model never saw starts from the mean of all users' vectors, which ranks items by what most people
 take; one whom it knows starts from their own. The user's latest items are held out, and each stands among items that
@@ -93,7 +93,7 @@ def _of_one(histories: Mapping[str, Sequence[str]], bundle: Bundle, where: str, 
     if len(histories) > 1:
         names = ", ".join(list(histories)[:3])
         raise DataError(
-            f"holds {len(histories)} users ({names[:80]}, ...), and one learns at a time",
+            f"holds {len(histories)} users ({names[:80]}, ...), and one is trained at a time",
             where=where,
             remedy="give the lines of one user; --state FILE keeps another user beside the first",
         )
@@ -104,9 +104,9 @@ def _of_one(histories: Mapping[str, Sequence[str]], bundle: Bundle, where: str, 
     if len(numbers) < 2:
         raise DataError(
             f"{len(numbers)} of {len(items)} items of user {user[:80]!r} are known to the model, "
-            "and two are the least: one to learn from, one to judge by",
+            "and two are the least: one to train on, one to judge by",
             where=where,
-            remedy="items are joined by their ids, which are those of the ratings that the model learned from",
+            remedy="items are joined by their ids, which are those of the model's training ratings",
         )
     if unknown:
         note = f"{len(unknown)} items that the model does not know are left out, the first: {unknown[0][:80]!r}"
@@ -200,7 +200,7 @@ def learned(
 ) -> dict[str, Any]:
     """`judged` (the verdict), `candidate` (the version), and what was measured of the user's vectors."""
     if not count:
-        raise UsageError("a user's vectors are learned by steps", where="--steps", remedy="give one or more")
+        raise UsageError("a user's vectors are trained in steps", where="--steps", remedy="give one or more")
     interactions = read(data, bundle) if data is not None else stream(pairs or (), bundle)
     _check_owner(before, interactions)
     for note in interactions.notes:
@@ -281,7 +281,7 @@ def _figures(task: Any, plan: Plan, scores: Sequence[np.ndarray], rows: Rows) ->
 
 
 class Ours:
-    """A session that ranks for one user by what was learned, and for all others by the model as exported."""
+    """A session that ranks for one user by the trained vectors, and for all others by the model as exported."""
 
     def __init__(
         self,
@@ -349,7 +349,7 @@ def check(bundle: Bundle, plan: Plan, version: states.Version, place: Path, thre
         "personalize",
         PASS if metric.better(figures["after"], before) else FAIL,
         f"version {version.number} of {place}: {metric.name} of user {user} on the {len(rows.places)} rows "
-        f"that it was judged by {metric.format(figures['after'])}; before it was learned {metric.format(before)}, "
+        f"that it was judged by {metric.format(figures['after'])}; before training {metric.format(before)}, "
         f"as exported {metric.format(figures['before'])}",
         metric=metric.name,
         unit=metric.unit,

@@ -4,7 +4,7 @@ A ReLU, a pooling or an addition does to a channel of any size what it does to a
 channel may be divided by a factor and those that read it multiplied with it (Nagel et al., "Data-Free Quantization
 Through Weight Equalization and Bias Correction", 2019): the float network stays the same function, and values of a
 thousandth of the usual size no longer vanish in one step of the grid. Factors are powers of two, so that it stays the
-same to the bit.
+same bit for bit.
 
 Channels that an addition joins form one group with all their writers and readers (the stages of a ResNet). How large a
 channel is comes from calibration samples rather than from the rows of the weights, which have a scale each. A group

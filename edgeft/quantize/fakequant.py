@@ -107,12 +107,12 @@ class ActivationFakeQuant(nn.Module):
                 self.observer(x.detach())
             return x
 
-        learns = not self.fixed and torch.is_grad_enabled() and self.log_scale.requires_grad
+        trainable = not self.fixed and torch.is_grad_enabled() and self.log_scale.requires_grad
         if x.is_cpu:
             zero_point = int(self.zero_point.item())
             low, high = self.q_min - zero_point, self.q_max - zero_point
-            return _on_grid(x, self.scale().reshape(()), low, high, self._factor(x) if learns else None)
-        if not learns:
+            return _on_grid(x, self.scale().reshape(()), low, high, self._factor(x) if trainable else None)
+        if not trainable:
             scale, zero_point = self.parameters_of_grid()
             return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, self.q_min, self.q_max)
 
@@ -175,7 +175,7 @@ class WeightFakeQuant(nn.Module):
         return torch.round(self.scaled(weight.detach()) * inverse).clamp(self.q_min, self.q_max).to(self.dtype)
 
     def _frozen(self, weight: torch.Tensor) -> torch.Tensor:
-        """A weight that does not learn, on its grid: made again in the backward pass, not kept (`tune.frugal`)."""
+        """A frozen weight, fake-quantized: computed again in the backward pass, not kept (`tune.frugal`)."""
         with torch.no_grad():
             return _on_grid(weight, self._along(self.scale(), weight), self.q_min, self.q_max, None)
 
@@ -194,11 +194,11 @@ class WeightFakeQuant(nn.Module):
             return weight
 
         factor = 1.0 / math.sqrt(self.elements * self.q_max)
-        learns = torch.is_grad_enabled() and self.log_scale.requires_grad
+        trainable = torch.is_grad_enabled() and self.log_scale.requires_grad
 
         if weight.is_cpu or self.numeric.granularity == "group":
             scale = self._along(self.scale(), weight)
-            fake_quantized = _on_grid(weight, scale, self.q_min, self.q_max, factor if learns else None)
+            fake_quantized = _on_grid(weight, scale, self.q_min, self.q_max, factor if trainable else None)
             if not fake_quantized.requires_grad and torch.is_grad_enabled():
                 fake_quantized.made_again = lambda: self._frozen(weight)
 
@@ -270,7 +270,7 @@ def weight_fake_quant(weight: torch.Tensor, numeric: Numeric, axis: int | None) 
 
 
 def _on_grid(x: torch.Tensor, scale: torch.Tensor, low: int, high: int, factor: float | None) -> torch.Tensor:
-    """`x` rounded to multiples of `scale` (broadcast to it) in [low, high]; `factor` None = the scale does not learn.
+    """`x` rounded to multiples of `scale` (broadcast to it) in [low, high]; `factor` None = the scale is frozen.
 
     The same numbers as torch's own kernels, which are not vectorized on a CPU and cost ten times as much there.
     """

@@ -1,4 +1,4 @@
-"""state.html: what a device has learned, and what that cost: before, after and forgetting, per class.
+"""state.html: the personalized state of a device, before and after, with forgetting, per class.
 
 A board has no plotting library, so the bars are drawn here, as SVG.
 """
@@ -35,7 +35,7 @@ def render(result: Mapping[str, Any]) -> str:
     state_text = f"version {result['version']} is in use" if result["version"] else "the model as exported is in use"
     header = el(
         "header",
-        el("h1", "What was learned", " ", page.badge(result["verdict"], big=True)),
+        el("h1", "Personalization", " ", page.badge(result["verdict"], big=True)),
         el("p", words.line(result["why"])),
     )
 
@@ -44,14 +44,14 @@ def render(result: Mapping[str, Any]) -> str:
         page.tile(f"{result['metric']}, new samples held out", _arrow(new, metric), f"{new['n']} samples"),
         *(_others(result, old, metric) if old else _alone(result)),
         page.tile(
-            "learned from", f"{result['samples']} samples", f"{result['steps']} steps at a rate of {result['rate']:g}"
+            "trained on", f"{result['samples']} samples", f"{result['steps']} steps at a rate of {result['rate']:g}"
         ),
         cls="tiles",
     )
     boxes: list[ET.Element | None] = [header, tiles]
     better = "more" if metric.higher_is_better else "less"
     for table, title, note in (
-        (new, "New samples that were held out", f"never learned from; {better} is better"),
+        (new, "New samples that were held out", f"never trained on; {better} is better"),
         (old, "Reference samples of what the model knew", "what gets worse here is forgotten"),
     ):
         boxes.append(_classes(table, title, note, metric) if table else None)
@@ -60,7 +60,7 @@ def render(result: Mapping[str, Any]) -> str:
     boxes.append(page.card("About", page.facts({"in use": state_text, **facts})))
 
     return page.document(
-        "What was learned", [*(box for box in boxes if box is not None), el("footer", "Written by edgeft.")]
+        "Personalization", [*(box for box in boxes if box is not None), el("footer", "Written by edgeft.")]
     )
 
 

@@ -64,7 +64,7 @@ def _what(row: Mapping[str, Any]) -> str:
 
 
 def _layers(rows: Sequence[Mapping[str, Any]]) -> ET.Element | None:
-    """A column a layer, from the input to the head: how much of its weights learns, whether its biases do, memory."""
+    """A column a layer, from input to head: trainable share of its weights, trainable biases, memory."""
     shares = [words.finite(row.get("share")) or 0.0 for row in rows]
     sizes = [words.finite(row.get("bytes")) or 0.0 for row in rows]
     with plots.canvas("planned", plots.WIDE, 3.0, "memory and trainable share of each layer") as (figure, out):
@@ -77,7 +77,7 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> ET.Element | None:
         below.plot(marks, [-14] * len(marks), "s", ms=4, color=plots.FLOAT, label="biases", clip_on=False)
         below.set_ylim(-24, 105)
         below.set_yticks([0, 50, 100])
-        below.set_ylabel("% learns")
+        below.set_ylabel("% trainable")
         below.set_xlabel("layers in the order of computation, input first")
         step = max(1, len(rows) // 12)
         below.set_xticks(list(at)[::step], [str(i + 1) for i in at][::step])

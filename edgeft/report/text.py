@@ -164,7 +164,7 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
 
 
 def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
-    """What `tune` prints at its end: float, PTQ and QAT rows, what learned, memory and time."""
+    """What `tune` prints at its end: float, PTQ and QAT rows, updated parameters, memory and time."""
     metric = words.metric_of(summary)
     before = words.finite(summary.get("float"))
     schemes = words.table(summary.get("schemes")) or {words.number_format(summary): summary}

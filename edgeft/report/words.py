@@ -215,7 +215,7 @@ def sentence(report: Mapping[str, Any]) -> str:
 
 
 def few_samples(gates: Iterable[Mapping[str, Any]]) -> str:
-    """What is said of gates whose number of samples leaves the decision open, with a space before it; "" of none."""
+    """A sentence about gates whose number of samples leaves the decision open, with a space before it; "" of none."""
     parts = [
         f"{line(gate.get('name', '?'))} was judged on {plain(gate.get('n'))} "
         f"{'sample' if gate.get('n') == 1 else 'samples'}, where about {plain(gate['n_to_decide'])} would decide"

@@ -37,7 +37,7 @@ class Engine:
         self._learned: tuple[int, ...] | None = None
 
     def open(self) -> None:
-        """Load the model, and again where what it has learned on this device has changed since.
+        """Load the model, and again where its state on this device has changed since.
 
         Raises `BundleError` for a bundle or state that cannot be used, `Missing` without the runtime.
         """

@@ -192,7 +192,7 @@ def _batches(judged: Judged, graph: QuantizedParts, part: data.Split) -> Iterato
 
 
 def _taught(learning: Learning, part: data.Split, spec: dict[str, Any], size: int) -> Iterator[tuple[Any, Any]]:
-    """The batches that training would read of the split; none where it can be judged and not be learned from."""
+    """The batches that training would read of the split; none where it can be evaluated and not be trained on."""
     try:
         yield from learning.loader(part, spec, size)
     except DataError:

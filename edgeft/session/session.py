@@ -94,7 +94,7 @@ class Session:
 
 
 def _examined(dataset: data.Dataset | None, recipe_: Recipe, task: Any, say: Say) -> tuple[data.Dataset, data.Findings]:
-    """The data of a recipe unless they are given, and what a user should know of them, which is said."""
+    """The data of a recipe unless they are given, and what a user should know of them, which is printed."""
     with phase("reading the data"):
         dataset = dataset or data.open(recipe_.data, recipe_.task)
         findings = data.examine(dataset, task)
@@ -117,10 +117,10 @@ def open_session(
 ) -> Session:
     """Read data and model of a recipe; `model` and `dataset` replace the recipe's own (the Python API).
 
-    `learned` is the folder where an earlier run keeps what its task learned from the training data; without it that is
-    learned anew, into a temporary folder. `trained` says that the caller loads a finished run's tensors into the model,
-    so that the weights it began with need not be there. `warn` says what is found in the data; the session has it as
-    `findings`.
+    `learned` is the folder in which an earlier run keeps the files that its task computed from the training data (a
+    tokenizer); without it they are computed again, into a temporary folder. `trained` says that the caller loads a
+    finished run's tensors into the model, so that the weights it began with need not be there. `warn` prints what the
+    checks of the data report; the session has it as `findings`.
     The session's recipe names the weights that were used at one revision, with their digests.
     """
     task = tasks.get(recipe_.task)
@@ -286,7 +286,7 @@ def _cannot_take(built: Built, example: tuple[torch.Tensor, ...], error: Excepti
 def _learned(
     task: Any, recipe_: Recipe, dataset: data.Dataset, earlier: Path | None, say: Say
 ) -> tuple[dict[str, Path], Any]:
-    """The files that a task with `learn` learns from the training data, and the temporary folder they lie in."""
+    """The files that a task with `learn` computes from the training data, and the temporary folder that holds them."""
     if task.learn is None:
         return {}, None
     if earlier is not None and earlier.is_dir():

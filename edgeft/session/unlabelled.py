@@ -23,12 +23,12 @@ def answered(
 ) -> data.Dataset:
     """`dataset` with what `module` decides as its targets, on observations of its own where they are an environment's.
 
-    Raises `RecipeError` where the recipe would learn from labels.
+    Raises `RecipeError` where the recipe would train on labels.
     """
-    for key, learns in (("train.epochs", asked.train.epochs > 0), ("quantize.method", asked.quantize.method == "qat")):
-        if learns:
+    for key, trains in (("train.epochs", asked.train.epochs > 0), ("quantize.method", asked.quantize.method == "qat")):
+        if trains:
             raise RecipeError(
-                "the data have no labels, from which nothing can be learned",
+                "the data have no labels to train on",
                 where=key,
                 remedy='train.epochs = 0 and quantize.method = "ptq" quantize the model as it is',
             )

@@ -24,7 +24,7 @@ STATES = {"COMPLETE": "done", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": 
 def pareto(rows: Sequence[Mapping[str, Any]], metric: Metric, costs: Sequence[str]) -> set[int]:
     """The numbers of the finished trials that no other one beats: no worse in any objective and better in one.
 
-    Two latencies are told apart where they differ by more than `NOISE`, since they were measured minutes apart.
+    Two latencies are distinguished where they differ by more than `NOISE`, since they were measured minutes apart.
     """
     done = {row["number"]: row for row in rows if row["state"] == "done"}
 

@@ -107,7 +107,7 @@ class Task:
     #: "package:file" of the commented recipe that `edgeft init` writes, and of the task's part of run.py; "" = none
     template: str = ""
     run_part: str = ""
-    #: the loss of a training step on a device: cross-entropy, mse, ranking; "" = no tail of this task learns there
+    #: the loss of a training step on a device: cross-entropy, mse, ranking; "" = no tail of this task is trained there
     step_loss: str = ""
 
     #: data formats that the task takes, beside those whose record names it (`edgeft.data.Format.tasks`); () = any
@@ -174,7 +174,7 @@ class Task:
     answered: Callable[[Outputs, Any], np.ndarray] | None = None
     #: (spec, raw samples) -> the spec completed by what preprocessing takes from the training samples
     measure: Callable[[Spec, Iterable[Any]], dict[str, Any]] | None = None
-    #: (data, dataset, say) -> {name: bytes} of files that are learned from the training data (a tokenizer)
+    #: (data, dataset, say) -> {name: bytes} of files that are computed from the training data (a tokenizer)
     learn: Callable[[Any, Any, Say], dict[str, bytes]] | None = None
     #: what `tell` gives, for programs that take typed messages: "class" (`top` of label and confidence), "boxes"
     #: (`boxes` of label, score and box), "mask" (`mask`), "values" (`controls`), "text" (`label`); "" = its own table

@@ -51,14 +51,14 @@ class Cut:
     parameters: dict[str, torch.Tensor]
 
 
-def cut(graph: QuantizedGraph, learns: Iterable[str], values: Iterable[str] = ()) -> Cut:
-    """Cut `graph` before the first layer that has one of the parameters `learns` (names of the graph's own).
+def cut(graph: QuantizedGraph, names: Iterable[str], values: Iterable[str] = ()) -> Cut:
+    """Cut `graph` before the first layer that has one of the parameters `names`, those to be trained.
 
     `values` are those of them that stand where an activation stood: what is computed of them alone belongs to the tail,
     while a weight's way to its layer (its fake-quantize module) is gone through once. Raises `ModelError` where none of
     them is in the graph, or where no layer is left before it.
     """
-    module, trainable = graph.module, set(learns)
+    module, trainable = graph.module, set(names)
     constant = _constants(module, set(values))
     sources = _sources(module, constant, trainable)
     if not any(sources.values()):

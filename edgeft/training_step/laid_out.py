@@ -2,7 +2,7 @@
 
 Weights of convolutions are (kh, kw, C, O), places of the kernel first: in torch's order (O, C, kh, kw) every step would
 turn them over, and their gradients back, which is a tenth of its time. Layers whose rows have factors (`channels.py`)
-have their values in real units: divided by a factor they would learn as its square faster than the others.
+have their values in real units: divided by a factor they would be trained faster than the others by its square.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TO_TORCH, FROM_TORCH = (3, 2, 0, 1), (2, 3, 1, 0)
 
 
 def in_real_units(original: Cut) -> Cut:
-    """The cut without factors behind linear layers that learn: weight and bias hold them instead."""
+    """The cut without factors behind trainable linear layers: weight and bias hold them instead."""
     tail = copy.deepcopy(original.tail)
     holders = [node for node in tail.graph.nodes if node.op == "placeholder"][len(original.latents) :]
     name_of = dict(zip(holders, original.parameters))

@@ -29,9 +29,12 @@ FAR = 1e4
 
 @dataclass(frozen=True)
 class Learning:
-    """How a step learns. `loss`: cross-entropy (targets (B, C), rows that add up to 1), mse (targets (B, K)), prototype
-    (one-hot targets (B, C); Snell et al., "Prototypical networks for few-shot learning", 2017), or ranking (targets
-    (B, C), 1 where a candidate is the user's own, else 0; as the loss of `tasks.recommend.learning`)."""
+    """The loss and the optimizer of a step.
+
+    `loss`: cross-entropy (targets (B, C), rows that add up to 1), mse (targets (B, K)), prototype (one-hot targets
+    (B, C); Snell et al., "Prototypical networks for few-shot learning", 2017), or ranking (targets (B, C), 1 where a
+    candidate is the user's own, else 0; as the loss of `tasks.recommend.learning`).
+    """
 
     loss: str = "cross-entropy"
     optimizer: str = "sgd"

@@ -102,7 +102,7 @@ def trainable_tail(
         tail = _with_features(tail, len(opened_cut.latents) + head_at[0])
     if loss == "prototype" and (tail is opened_cut.tail or len(names) < 3):
         raise RecipeError(
-            "prototypes of classes take a tail that holds a classifier and layers before it, which learn",
+            "prototypes of classes take a tail that holds a classifier and trainable layers before it",
             where="personalize.loss",
             remedy='tail = "last" or the name of a layer; the classifier alone is trained with "cross-entropy"',
         )
@@ -245,7 +245,7 @@ def _example(
         latents = _tuple(opened.cut.trunk.module(*opened.graph.captured.example))
         output = tail(*latents, *parameters)[0]
     if output.dim() != 2:
-        raise ModelError(f"the output has shape {tuple(output.shape)}, a tail can learn (samples, values) only")
+        raise ModelError(f"the output has shape {tuple(output.shape)}, a tail is trained on (samples, values) only")
     return latents, output
 
 

@@ -1,4 +1,4 @@
-"""A recommender whose user is a vector that learns: the embeddings of the user's number become parameters.
+"""A recommender whose user is a trainable vector: the embeddings of the user's number become parameters.
 
 The graph then takes items alone. What is computed of the vector and the items is the tail, what of the items alone the
 trunk, and a person whom the model never saw needs a vector and nothing else.
@@ -99,7 +99,7 @@ def check_candidates(graph_cut: Cut, width: int) -> None:
             raise ModelError(
                 f"has shape {tuple(value.shape)}, expected (rows, {width} candidates, ...)",
                 where=f"tensor {latent.name}",
-                remedy="a user's vectors are learned where every item is seen by itself",
+                remedy="a user's vectors can be trained where every item is scored by itself",
             )
 
 

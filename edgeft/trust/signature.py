@@ -1,7 +1,7 @@
 """Sign a bundle, and check the signature of one that was opened.
 
 Covered are the manifest and its digest, every file that it lists (models, baseline, samples, run.py, preprocessing) and
-the reports: the recorded figures. Not covered is what comes later: what a device has learned (`state.npz`) and engines
+the reports: the recorded figures. Not covered is what comes later: the state of a device (`state.npz`) and engines
 that the bundle's own script builds on a board.
 """
 

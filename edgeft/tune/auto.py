@@ -114,7 +114,7 @@ class _Planning:
             yield send_to_device(batch, self.device)
 
     def copied(self, policy: str = "full", plan: sparse.Plan | None = None, *, freeze: bool = True) -> nn.Module:
-        """A copy of the model in training mode in which exactly what the policy says learns."""
+        """A copy of the model in training mode in which exactly the parameters of the policy are trainable."""
         module = copy.deepcopy(self.s.built.module)
         updates.apply(module, updates.trainable(module, self.s.built.head, policy, plan))
         if plan is not None:
@@ -128,7 +128,7 @@ class _Planning:
 
     # -- what it costs ---------------------------------------------------------------------------------------------
     def costs(self) -> tuple[planner.Costs, list[tuple[str, str]]]:
-        """The costs of both stages, and the units that may learn."""
+        """The costs of both stages, and the units that may be trained."""
         module, head = self.copied(), self.s.built.head
         numels = {name: p.numel() for name, p in module.named_parameters()}
         trace = cost.record(module, lambda m: self.loss_of(m, self.batch))

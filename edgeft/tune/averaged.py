@@ -17,7 +17,7 @@ _WARM = 10.0
 
 
 class Averaged:
-    """The moving average of the parameters of a module that learn; `decay` in [0, 1) is that of one step."""
+    """The moving average of the trainable parameters of a module; `decay` in [0, 1) is that of one step."""
 
     def __init__(self, decay: float) -> None:
         self.decay, self.steps = decay, 0
@@ -42,7 +42,7 @@ class Averaged:
                 continue
             if name in self.values:
                 self.values[name].lerp_(parameter.detach(), share)
-            else:  # one that begins to learn
+            else:  # unfrozen since the last step
                 self.values[name] = parameter.detach().clone()
 
     @contextlib.contextmanager

@@ -2,9 +2,9 @@
 
 `record` follows one forward pass and notes which tensors each op reads and writes. `Trace.saved` then says, for any set
 of trainable parameters, what the backward passes of `frugal` and of torch have to keep: nothing below the first
-parameter that learns, one bit an element of a ReLU, an input only where the weight learns, and of it only the channels
-that learn. A storage that several ops keep counts once; parameters exist anyway and do not count. After Lin et al.,
-"On-device training under 256KB memory" (2022). `memory.SavedBytes` measures the same thing in a real step.
+trainable parameter, one bit an element of a ReLU, an input only where the weight is trainable, and of it only the
+trainable channels. A storage that several ops keep counts once; parameters exist anyway and do not count. After Lin et
+al., "On-device training under 256KB memory" (2022). `memory.SavedBytes` measures the same thing in a real step.
 """
 
 from __future__ import annotations
@@ -71,19 +71,21 @@ class Trace:
     #: {fake-quantize module: the name of its scale}
     scales: dict[str, str] = field(default_factory=dict)
 
-    def saved(self, learns: Collection[str], shares: Mapping[str, float] | None = None, *, frugal: bool = True) -> int:
-        """Bytes that a step saves for its backward pass when the parameters `learns` are trainable.
+    def saved(
+        self, trainable: Collection[str], shares: Mapping[str, float] | None = None, *, frugal: bool = True
+    ) -> int:
+        """Bytes that a step saves for its backward pass for the names in `trainable`.
 
         `shares` {weight: trainable share of its input channels}; a weight that is not in it is trained as a whole.
         Without `frugal` a ReLU keeps its output, as it does under the policy `full`.
         """
-        return _Account(self, learns, shares or {}, frugal).total()
+        return _Account(self, trainable, shares or {}, frugal).total()
 
 
 class _Account:
-    def __init__(self, trace: Trace, learns: Collection[str], shares: Mapping[str, float], frugal: bool) -> None:
-        self.trace, self.learns, self.shares, self.frugal = trace, learns, shares, frugal
-        self.needs = {key for key, names in trace.parameters.items() if any(n in learns for n in names)}
+    def __init__(self, trace: Trace, trainable: Collection[str], shares: Mapping[str, float], frugal: bool) -> None:
+        self.trace, self.trainable, self.shares, self.frugal = trace, trainable, shares, frugal
+        self.needs = {key for key, names in trace.parameters.items() if any(n in trainable for n in names)}
         self.kept: set[int] = set()
         self.own = 0  # bytes that ops make for themselves
         self.part: dict[int, float] = {}  # weight on its grid -> share
@@ -91,9 +93,9 @@ class _Account:
 
     def total(self) -> int:
         for call in self.trace.calls:
-            learned = [key in self.needs for key in call.reads]
-            if any(learned) or self._scale(call):
-                getattr(self, f"_{call.kind}")(call, learned)
+            needs_grad = [key in self.needs for key in call.reads]
+            if any(needs_grad) or self._scale(call):
+                getattr(self, f"_{call.kind}")(call, needs_grad)
                 self.needs.update(call.writes)
             elif call.kind == "weight":
                 self.again.update(call.writes)
@@ -103,7 +105,7 @@ class _Account:
         return self.own + sum(sizes[k] for k in self.kept if k not in self.trace.parameters)
 
     def _scale(self, call: Call) -> bool:
-        return bool(call.layer) and self.trace.scales.get(call.layer, "") in self.learns
+        return bool(call.layer) and self.trace.scales.get(call.layer, "") in self.trainable
 
     def _share(self, weight: int) -> float:
         if weight in self.part:
@@ -111,27 +113,27 @@ class _Account:
         return min((self.shares.get(n, 1.0) for n in self.trace.parameters.get(weight, ())), default=1.0)
 
     # -- what each kind of op keeps --------------------------------------------------------------------------------
-    def _nothing(self, call: Call, learned: list[bool]) -> None:
+    def _nothing(self, call: Call, needs_grad: list[bool]) -> None:
         pass
 
-    def _weighted(self, call: Call, learned: list[bool]) -> None:
+    def _weighted(self, call: Call, needs_grad: list[bool]) -> None:
         x, weight = call.reads[:2]
-        if learned[1]:
+        if needs_grad[1]:
             share = self._share(weight)
             if share < 1:
                 self.own += round(share * call.extra)
             else:
                 self.kept.add(x)
-        if learned[0] and weight not in self.again:
+        if needs_grad[0] and weight not in self.again:
             self.kept.add(weight)
 
-    def _mask(self, call: Call, learned: list[bool]) -> None:
+    def _mask(self, call: Call, needs_grad: list[bool]) -> None:
         if self.frugal:
             self.own += -(-call.elements // 8)
         else:
             self.kept.update(call.writes)
 
-    def _clamp(self, call: Call, learned: list[bool]) -> None:
+    def _clamp(self, call: Call, needs_grad: list[bool]) -> None:
         if self.frugal:
             self.own += -(-call.elements // 8)
         elif call.reads[0] in call.writes:  # in place: torch keeps a copy of what was there
@@ -139,51 +141,51 @@ class _Account:
         else:
             self.kept.add(call.reads[0])
 
-    def _norm(self, call: Call, learned: list[bool]) -> None:
+    def _norm(self, call: Call, needs_grad: list[bool]) -> None:
         x, weight = call.reads[0], call.reads[1] if len(call.reads) > 1 else -1
         if not call.layer or weight in self.needs:  # statistics of the batch
             self.kept.add(x)
         self.own += call.extra
 
-    def _input(self, call: Call, learned: list[bool]) -> None:
+    def _input(self, call: Call, needs_grad: list[bool]) -> None:
         self.kept.add(call.reads[0])
 
-    def _output(self, call: Call, learned: list[bool]) -> None:
+    def _output(self, call: Call, needs_grad: list[bool]) -> None:
         self.kept.update(call.writes)
 
-    def _product(self, call: Call, learned: list[bool]) -> None:
+    def _product(self, call: Call, needs_grad: list[bool]) -> None:
         for at, key in enumerate(call.reads):
-            if any(learned[:at] + learned[at + 1 :]):
+            if any(needs_grad[:at] + needs_grad[at + 1 :]):
                 self.kept.add(key)
 
-    def _max_pool(self, call: Call, learned: list[bool]) -> None:
+    def _max_pool(self, call: Call, needs_grad: list[bool]) -> None:
         self.kept.add(call.reads[0])
         self.own += 8 * call.elements  # positions, int64
 
-    def _layer_norm(self, call: Call, learned: list[bool]) -> None:
+    def _layer_norm(self, call: Call, needs_grad: list[bool]) -> None:
         self.kept.add(call.reads[0])
         self.own += call.extra
 
-    def _indices(self, call: Call, learned: list[bool]) -> None:
+    def _indices(self, call: Call, needs_grad: list[bool]) -> None:
         self.kept.add(call.reads[0])
 
-    def _dropout(self, call: Call, learned: list[bool]) -> None:
+    def _dropout(self, call: Call, needs_grad: list[bool]) -> None:
         self.own += call.extra
 
-    def _adaptive(self, call: Call, learned: list[bool]) -> None:
+    def _adaptive(self, call: Call, needs_grad: list[bool]) -> None:
         if call.extra:
             self.kept.add(call.reads[0])
 
-    def _cross_entropy(self, call: Call, learned: list[bool]) -> None:
+    def _cross_entropy(self, call: Call, needs_grad: list[bool]) -> None:
         self.own += call.extra
         self.kept.update(call.reads[1:2])
 
-    def _unknown(self, call: Call, learned: list[bool]) -> None:
+    def _unknown(self, call: Call, needs_grad: list[bool]) -> None:
         """An op without a rule is assumed to save all of its inputs and outputs."""
         self.kept.update(call.reads)
         self.kept.update(call.writes)
 
-    def _weight(self, call: Call, learned: list[bool]) -> None:
+    def _weight(self, call: Call, needs_grad: list[bool]) -> None:
         """A fake-quantized trainable weight: it is saved where its scale is trainable too, else one bit an element."""
         if not self._scale(call):
             self.own += -(-call.elements // 8)
@@ -191,7 +193,7 @@ class _Account:
             self.own += call.extra
         self.part[call.writes[0]] = self._share(call.reads[0])
 
-    def _activation(self, call: Call, learned: list[bool]) -> None:
+    def _activation(self, call: Call, needs_grad: list[bool]) -> None:
         if self._scale(call):
             self.kept.add(call.reads[0])
             self.own += call.extra

@@ -47,7 +47,7 @@ class Stage:
     metric: Metric = VALIDATION
     #: BatchNorm's running statistics: "update" | "freeze"; "" = a captured graph, which has neither them nor a mode
     norm_stats: str = "update"
-    #: called before each epoch (from 1) with its number: sets which parameters learn in it, where that changes
+    #: called before each epoch (from 1) with its number: sets the trainable parameters of the epoch, where they change
     opens: Callable[[int], None] | None = None
     #: decay of the moving average of the weights that is validated and kept; 0 = the weights of the last step are
     ema: float = 0.0

@@ -2,7 +2,7 @@
 
 Plain autograd keeps the input of a convolution whose weights are frozen, four bytes of every ReLU, and the input of a
 frozen norm: training the biases alone saves nothing. While `Frugal` is entered, these ops keep what their own gradients
-need and nothing else: an input only where the weight learns, one bit an element of a ReLU, a weight only where a
+need and nothing else: an input only where the weight is trainable, one bit an element of a ReLU, a weight only where a
 gradient passes through it, and where it is a frozen one on the grid not even that, since it can be made again. The
 idea: Cai et al., "TinyTL" (2020); Lin et al., "On-device training under 256KB memory" (2022). Values and gradients are
 those of torch.

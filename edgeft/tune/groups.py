@@ -11,7 +11,7 @@ from torch import nn
 def qat_groups(module: nn.Module, lr: float, factors: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
     """Weights and biases in one group, logarithms of scales in another (no weight decay for either).
 
-    `factors` multiply the rate of the parameters they name: a pair of groups for each (`learning.decay_in_graph`).
+    `factors` multiply the rate of the parameters they name: a pair of groups for each (`unfreezing.decay_in_graph`).
     """
     group_of: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():

@@ -16,7 +16,7 @@ from ..learning import balance
 from ..quantize.parts import insert_parts
 from ..session.calibration_data import TryConversion
 from ..session.session import Session
-from . import learning, lora, updates
+from . import lora, unfreezing, updates
 from .memory import moving_bytes
 
 
@@ -31,11 +31,11 @@ def dry(session: Session, page: Path | None = None, try_conversion: TryConversio
 def plan(session: Session, try_conversion: TryConversion | None = None) -> dict[str, Any]:
     """What a run would do: counts, trainable parameters and their memory, compatibility problems of the targets."""
     module, head, t = session.built.module, session.built.head, session.recipe.train
-    learns = learning.begin(module, head, session.recipe, session.example, pretrained=session.pretrained)
-    learned = learns.at(t.epochs)
-    updated = sum(p.numel() for n, p in module.named_parameters() if n in learned)
-    by_group = learning.rates_of(session.learning.groups(module, head, **rates(t)))
-    updates.apply(module, learned)
+    trainable = unfreezing.begin(module, head, session.recipe, session.example, pretrained=session.pretrained)
+    trainable_names = trainable.at(t.epochs)
+    updated = sum(p.numel() for n, p in module.named_parameters() if n in trainable_names)
+    by_group = unfreezing.rates_of(session.learning.groups(module, head, **rates(t)))
+    updates.apply(module, trainable_names)
     moving = moving_bytes(module, 1 if t.optimizer == "sgd" else 2)
     adapted = lora.merge(module)
     captured = session.capture(module)
@@ -57,13 +57,13 @@ def plan(session: Session, try_conversion: TryConversion | None = None) -> dict[
         "policy": session.policy,
         "updated_parameters": updated,
         "total_parameters": sum(p.numel() for p in module.parameters()),
-        "learns": sorted(learned),
+        "learns": sorted(trainable_names),
         "moving_bytes": moving,
         "learning_rates": by_group,
-        "unfreezing": learns.schedule(t.epochs),
+        "unfreezing": trainable.schedule(t.epochs),
         "adapted_layers": adapted,
         "class_weights": weights,
-        "notes": learns.notes(t.epochs),
+        "notes": trainable.notes(t.epochs),
         "schemes": sorted(session.schemes),
         "objections": objections,
     }

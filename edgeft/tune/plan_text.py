@@ -11,7 +11,7 @@ _WIDTH = 24
 
 
 def lines(record: Mapping[str, Any], metric: Metric) -> list[str]:
-    """Lines for the terminal: a row a layer that learns, with a bar of its bytes, then the curve."""
+    """Lines for the terminal: a row a trainable layer, with a bar of its bytes, then the curve."""
     rows = [row for row in record["layers"] if row["values"]]
     of = f" of {_mib(record['budget'])}" if "budget" in record else ""
     text_rows = [

@@ -1,4 +1,4 @@
-"""Which biases and weights should learn under a memory budget: `policy = "auto"`.
+"""Which biases and weights to train under a memory budget: `policy = "auto"`.
 
 1. Every unit (a convolution or linear layer with the norm behind it) gets a contribution: how much the loss would fall,
    to first order, by one step of the recipe's optimizer on this part alone. A step of AdamW moves every value by about
@@ -36,7 +36,7 @@ _POPULATION, _GENERATIONS = 32, 40
 
 @dataclass(frozen=True)
 class Unit:
-    """A layer that can learn, with the norm behind it. `gains` {share of input channels: contribution}."""
+    """A layer that can be trained, with the norm behind it. `gains` {share of input channels: contribution}."""
 
     layer: str
     norm: str = ""
@@ -145,7 +145,7 @@ def levelled(measured: Sequence[Unit]) -> tuple[Unit, ...]:
 
 
 def even(measured: Sequence[Unit]) -> tuple[Unit, ...]:
-    """The units with every layer's weights counting alike, however many of them learn; more are better by little."""
+    """The units with equal gains of all layers, whatever share of them is trained; more are better by little."""
     return tuple(
         replace(unit, bias_gain=0.01, gains={share: 1.0 + 0.1 * share for share in unit.gains}) for unit in measured
     )
@@ -249,9 +249,9 @@ def light_plan(units_of_model: Sequence[Unit], choice: Choice) -> sparse.Plan:
 class Costs:
     """What training under a plan holds in memory, of the stage that needs most.
 
-    `traces` are of the stages, each with the names that learn in it under a plan; `numels` {parameter of the float
+    `traces` are of the stages, each with its trainable names under a plan; `numels` {parameter of the float
     module: elements}; `slots` tensors a parameter of the optimizer's state. A gradient has the size of its weight even
-    where only some channels learn.
+    where only some channels are trainable.
     """
 
     traces: Sequence[tuple[Trace, Callable[[sparse.Plan], Collection[str]]]]
@@ -262,7 +262,7 @@ class Costs:
     def of(self, plan: sparse.Plan) -> int:
         names = {n for n in self.numels if under(n, self.head)} | plan.names(self.numels)
         shares = {f"{layer}.weight": share for layer, share in plan.weights.items()}
-        saved_bytes = max(trace.saved(learns(plan), shares) for trace, learns in self.traces)
+        saved_bytes = max(trace.saved(trainable(plan), shares) for trace, trainable in self.traces)
         return saved_bytes + self.moving(names)
 
     def moving(self, names: Iterable[str]) -> int:

@@ -62,7 +62,7 @@ def tune(
     _try_first(session, try_conversion if accelerator.is_main_process else None, say)
     if watch is not None:
         watch.opened(session)
-    run = Run(session, out, accelerator, say, watch)  # refuses what cannot learn
+    run = Run(session, out, accelerator, say, watch)  # refuses a recipe that leaves nothing trainable
     if resume:
         check_same_training(recipe_, session.recipe, out)
     _begin(run, resume)
@@ -84,7 +84,7 @@ def tune(
 
 
 def _begin(run: Run, resume: bool) -> None:
-    """Make the run directory: without the files of an earlier run, with the recipe and what was learned of the data."""
+    """Make the run directory: no files of an earlier run, the recipe, and the task's files (a tokenizer)."""
     accelerator, session, out = run.accelerator, run.s, run.out
     if accelerator.is_main_process and not resume:
         remove_earlier(out)

@@ -15,7 +15,7 @@ from ..core.progress import phase
 from ..quantize.parts import QuantizedParts
 from ..session import mixed_precision
 from ..session.calibration_data import as_tuple, calibrated
-from . import learning, updates
+from . import unfreezing, updates
 from .fit import Fitted, Stage, agreed, outcome
 from .groups import qat_groups
 from .training_run import Run
@@ -115,7 +115,7 @@ def qat(run: Run, graph: QuantizedParts) -> Fitted:
     stage = Stage(
         graph.scheme.name,
         q.epochs,
-        qat_groups(graph.module, q.lr, learning.decay_in_graph(graph, run.module, run.s.built.head, t.layer_decay)),
+        qat_groups(graph.module, q.lr, unfreezing.decay_in_graph(graph, run.module, run.s.built.head, t.layer_decay)),
         t.schedule,
         t.optimizer,
         0,
@@ -133,14 +133,14 @@ def qat(run: Run, graph: QuantizedParts) -> Fitted:
 def apply_policy(run: Run, graph: QuantizedParts) -> None:
     """The update policy on every graph; one that holds nothing of what it chose stays as it is."""
     head, policy = run.s.built.head, run.s.policy
-    chosen = updates.trainable(run.module, head, policy, run.learns.plan)
+    chosen = updates.trainable(run.module, head, policy, run.trainable.plan)
     for part, part_graph in graph.graphs.items():
         if graph.single:
-            updates.apply_to_graph(part_graph, run.module, head, policy, run.adapted, run.learns.plan)
+            updates.apply_to_graph(part_graph, run.module, head, policy, run.adapted, run.trainable.plan)
         elif any(name.startswith(f"{part}.") for name in chosen):
             submodule = run.module.get_submodule(part)
             adapted = [name.removeprefix(f"{part}.") for name in run.adapted if name.startswith(f"{part}.")]
-            part_plan = run.learns.plan and run.learns.plan.under(part)
+            part_plan = run.trainable.plan and run.trainable.plan.under(part)
             updates.apply_to_graph(part_graph, submodule, head.removeprefix(f"{part}."), policy, adapted, part_plan)
         else:
             updates.apply(part_graph.module, ())

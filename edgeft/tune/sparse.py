@@ -1,4 +1,4 @@
-"""Sparse updates: which biases learn, which layers' weights, and which share of their input channels.
+"""Sparse updates: trainable biases, layers with trainable weights, and the share of their input channels.
 
 Input channels, because the gradient of a weight's column needs no more of the layer's input than that channel (Lin et
 al., "On-device training under 256KB memory", 2022): a quarter of the channels keeps a quarter of the activation. Of a
@@ -106,7 +106,7 @@ def plan(
             if share < 1:
                 if not splits(layers[name]):
                     raise RecipeError(
-                        f"{name} has groups of channels: its weights learn as a whole or not at all",
+                        f"{name} has groups of channels: its weights are trainable as a whole or not at all",
                         where=f"{where}.weights",
                         remedy=f'"{name}" = 1.0',
                     )
@@ -125,13 +125,13 @@ def _fit(pattern: str, layers: set[str]) -> list[str]:
 
 
 def splits(layer: nn.Module) -> bool:
-    """Can some of the layer's channels learn without the others? Not where several share a group."""
+    """Can some of the layer's channels be trained without the others? Not where several share a group."""
     groups = getattr(layer, "groups", 1)
     return groups == 1 or groups == layer.in_channels == layer.out_channels
 
 
 def channels(layer: nn.Module, share: float) -> tuple[int, tuple[int, ...]]:
-    """(axis of the weight, positions) of the share of channels that learns: those with the largest weights."""
+    """(axis of the weight, positions) of the trainable share of channels: those with the largest weights."""
     weight: torch.Tensor = layer.weight.detach()
     axis = 0 if getattr(layer, "groups", 1) > 1 else 1
     sizes = weight.transpose(0, axis).flatten(1).norm(dim=1)
@@ -141,7 +141,7 @@ def channels(layer: nn.Module, share: float) -> tuple[int, tuple[int, ...]]:
 
 
 def mark(module: nn.Module, plan: Plan) -> None:
-    """Tell every partly learning weight which of its channels learn: `Frugal` and `kept_still` look for it."""
+    """Record on every partly trainable weight which of its channels are trainable, for `Frugal` and `kept_still`."""
     for name, parameter in module.named_parameters():
         layer, _, leaf = name.rpartition(".")
         if leaf == "weight" and layer in plan.channels:
@@ -150,7 +150,7 @@ def mark(module: nn.Module, plan: Plan) -> None:
 
 
 def kept_still(parameters: Iterable[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """(parameter, bool mask of what learns, values as they are) of every partly learning weight."""
+    """(parameter, bool mask of its trainable values, present values) of every partly trainable weight."""
     names = []
     for parameter in parameters:
         if hasattr(parameter, "learns_channels"):
@@ -165,7 +165,7 @@ def kept_still(parameters: Iterable[torch.Tensor]) -> list[tuple[torch.Tensor, t
 
 
 def restore(still: Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> None:
-    """Undo what a step's weight decay did to channels that do not learn: they stay to the bit."""
+    """Restore the frozen channels, which a step's weight decay has changed: they are bit-identical afterwards."""
     with torch.no_grad():
-        for parameter, learns, before in still:
-            parameter.copy_(torch.where(learns, parameter, before))
+        for parameter, trainable, before in still:
+            parameter.copy_(torch.where(trainable, parameter, before))

@@ -20,7 +20,7 @@ from ..quantize.parts import CapturedParts
 from ..session import environment
 from ..session.calibration_data import as_tuple
 from ..session.session import Say, Session
-from . import auto, estimate, learning, lora, plan_text, sparse, updates
+from . import auto, estimate, lora, plan_text, sparse, unfreezing, updates
 from .fit import Fitted, Stage, agreed, fit
 from .frugal import Frugal
 from .memory import moving_bytes
@@ -40,7 +40,7 @@ class Run:
     ) -> None:
         self.s, self.out, self.accelerator, self.say, self.watch = session, out, accelerator, say, watch
         self.module = session.built.module.to(accelerator.device)
-        self.learns = learning.begin(
+        self.trainable = unfreezing.begin(
             self.module, session.built.head, session.recipe, session.example, pretrained=session.pretrained
         )
         self.rows: list[dict[str, Any]] = []
@@ -146,13 +146,13 @@ class Run:
                 self.say("auto: planning the trainable parameters")
                 with phase("auto: planning"):
                     planned = auto.planned(self.s, self.loss, self.accelerator, lambda m: self.own_metric(m, "val"))
-            self.learns = learning.begin(
+            self.trainable = unfreezing.begin(
                 self.module, self.s.built.head, self.s.recipe, self.s.example,
                 pretrained=self.s.pretrained, plan=planned.plan,
             )  # fmt: skip
-        elif self.s.policy == "sparse" and self.learns.plan is not None:
-            record = auto.account(self.s, self.learns.plan, self.loss, self.accelerator)
-            planned = auto.Planned(self.learns.plan, record)
+        elif self.s.policy == "sparse" and self.trainable.plan is not None:
+            record = auto.account(self.s, self.trainable.plan, self.loss, self.accelerator)
+            planned = auto.Planned(self.trainable.plan, record)
         if planned is not None:
             self.planned = planned.record
             for line in plan_text.lines(planned.record, self.s.task.metric):
@@ -171,8 +171,8 @@ class Run:
     def float_stage(self) -> None:
         """Fine-tune in float under the update policy, keep the best validation epoch."""
         t = self.s.recipe.train
-        learns = self.learns
-        for note in learns.notes(t.epochs):
+        trainable = self.trainable
+        for note in trainable.notes(t.epochs):
             self.say(note)
         groups = self.s.learning.groups(self.module, self.s.built.head, **rates(t))
         stage = Stage(
@@ -186,7 +186,7 @@ class Run:
             self.s.task.metric,
             "freeze" if self.s.policy in updates.PLANNED else t.norm_stats,
             ema=t.ema,
-            opens=(lambda epoch: updates.apply(self.module, learns.at(epoch))) if learns.every else None,
+            opens=(lambda epoch: updates.apply(self.module, trainable.at(epoch))) if trainable.every else None,
         )
 
         def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
@@ -194,8 +194,8 @@ class Run:
             return self.loss(model(*as_tuple(inputs)), targets)
 
         fitted = self.fit(self.module, stage, loss_of)
-        learned = learns.at(fitted.rows[-1]["epoch"])
-        self.updated = sum(p.numel() for n, p in self.module.named_parameters() if n in learned)
+        trainable_names = trainable.at(fitted.rows[-1]["epoch"])
+        self.updated = sum(p.numel() for n, p in self.module.named_parameters() if n in trainable_names)
         self.adapted = lora.merge(self.module)
         self.save(self.module, "float.safetensors")
         with phase("capturing the graph"):

@@ -1,4 +1,4 @@
-"""Update policies: which parameters learn. A policy is a function of names and module kinds, applied to both stages.
+"""Update policies: a policy chooses the trainable parameters by names and kinds of modules, in both stages.
 
 `full` everything · `head` the classifier · `last` the last block and the head · `bias` all biases (a BatchNorm's
 shift is one) and the head · `norm` normalization parameters and the head · `lora` low-rank adapters (`lora.py`) and the
@@ -136,10 +136,10 @@ def apply_to_graph(
     `adapted` are the layers with merged adapters. Their weights are frozen here, since a run with adapters is to train
     few parameters; their scales, one a channel, and the following quantization parameters are trainable.
     """
-    learn = names_in_graph(graph, float_module, head, policy, adapted, plan)
+    names = names_in_graph(graph, float_module, head, policy, adapted, plan)
     sparse.mark(graph.module, plan or sparse.Plan())
-    apply(graph.module, learn)
-    return learn
+    apply(graph.module, names)
+    return names
 
 
 def names_in_graph(
@@ -150,44 +150,44 @@ def names_in_graph(
     adapted: Collection[str] = (),
     plan: sparse.Plan | None = None,
 ) -> set[str]:
-    """The names that `apply_to_graph` lets learn."""
+    """The names of the parameters that `apply_to_graph` makes trainable."""
     original = {n for n, _ in float_module.named_parameters()}
     chosen = trainable(float_module, head, policy, plan)
     planned, kind = plan or sparse.Plan(), policy.partition(":")[0]
     norms = set(graph.captured.module.meta.get(NORM_IN, ()))
     computed_from = graph.captured.module.meta.get(COMPUTED_FROM, {})
     known = [name for name, _ in graph.module.named_parameters()]
-    learn: set[str] = set()
+    names: set[str] = set()
     for name in known:
         if name.startswith(("act_fq_", "weight_fq_")):
             continue
         owner, _, leaf = name.rpartition(".")
         if policy == "full" or name in chosen or chosen.intersection(computed_from.get(name, ())):
-            learn.add(name)
+            names.add(name)
         elif policy == "norm" or (policy == "bias" and "bias" in leaf):
-            learn |= {name} & norms
+            names |= {name} & norms
         elif leaf == "bias" and name in norms and planned.has_bias(owner):
-            learn.add(name)
+            names.add(name)
         elif kind == "last" and name not in original and f"{owner}.weight" in chosen:
-            learn.add(name)  # the bias that a norm's shift made
+            names.add(name)  # the bias that a norm's shift made
     merged = {f"{layer}.weight" for layer in adapted}
-    moved = learn | merged
+    moved = names | merged
     for weight, fake in graph.weight_of.items():
-        # a scale is shared by channels that must stay as they are where only some of them learn
+        # a scale is shared by channels that must stay as they are where only some of them are trainable
         if weight in moved and weight.rpartition(".")[0] not in planned.channels:
-            learn.add(f"{fake}.log_scale")
+            names.add(f"{fake}.log_scale")
     if policy not in STILL_GRIDS:
-        learn |= {f"{name}.log_scale" for name in _activations_after(graph, moved)}
-    return learn.intersection(known)
+        names |= {f"{name}.log_scale" for name in _activations_after(graph, moved)}
+    return names.intersection(known)
 
 
-def _activations_after(graph: QuantizedGraph, learn: set[str]) -> set[str]:
+def _activations_after(graph: QuantizedGraph, trained: set[str]) -> set[str]:
     """Activation fake-quantize modules that a trained parameter reaches."""
     reached: set[fx.Node] = set()
     names = set()
     for node in graph.module.graph.nodes:
         if node.op == "get_attr":
-            if node.target in learn:
+            if node.target in trained:
                 reached.add(node)
         elif any(a in reached for a in node.all_input_nodes):
             reached.add(node)

@@ -161,7 +161,7 @@ def drop_interval(
 def swapped_labels(task: Task, outputs: Outputs, targets: np.ndarray, labels: Sequence[str]) -> str | None:
     """A sentence when the float baseline answers some classes with each other's names, else None.
 
-    A model that has learned anything does not mistake most of class A for B and most of B for A (or around a longer
+    A trained model does not mistake most of class A for B and most of B for A (or around a longer
     ring): then the label map is wrong, and both artifacts suffer alike, so that no drop would show it.
     """
     decided, truth = task.decisions(outputs), np.asarray(targets).reshape(-1)

@@ -75,7 +75,7 @@ def agreement(
 
 
 def _is_constant(task: Task, outputs: Outputs) -> bool:
-    """Whether several samples get one and the same choice: a model that has learned nothing, or samples of one kind."""
+    """Whether several samples get one and the same choice: an untrained model, or samples of one kind."""
     if not task.discrete or task.compare is not None:  # values, and samples of many decisions
         return False
     decisions = np.asarray(task.decisions(outputs))

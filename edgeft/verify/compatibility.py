@@ -21,9 +21,9 @@ def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequen
 
     Its keys: `opset` (int) and `ir_version` (int) of ONNX, `op_versions` {op: int} of TFLite, and of each `ops`
     (names), `max_rank` (int), `dynamic` (bool), `float_ops` (names of ops that compute in float). `objections` are
-    those of `target.objections`: a refusal fails, a warning is said. Where a figure that a rule of the profile needs is
-    absent, or a vendor's compiler has yet to run on a legal model, the verdict is `unverified`; what the compiler made
-    of the model is judged by `compiler_gate.judged`.
+    those of `target.objections`: a refusal fails, a warning is shown. Where a figure that a rule of the profile needs
+    is absent, or a vendor's compiler has yet to run on a legal model, the verdict is `unverified`; what the compiler
+    made of the model is judged by `compiler_gate.judged`.
     """
     broken = [f"{objection.op}: {objection.why}" for objection in objections if objection.severity == "refuse"]
     warned = [f"{objection.op}: {objection.why}" for objection in objections if objection.severity != "refuse"]

@@ -22,7 +22,7 @@ class Evaluated:
     """Outputs (N, ...) of the float baseline and of the quantized artifact, targets (N,) in the bundle's labels.
 
     Of a personalized bundle `quantized_outputs` are those of the model in use, and `exported_outputs` those of the
-    artifact as it was exported (None where nothing was learned); `labels` then hold the classes that were added.
+    artifact as it was exported (None without a state); `labels` then hold the classes that were added.
     `same_data`: the data are those that the bundle was exported with.
     """
 
@@ -40,7 +40,7 @@ def evaluate(
 ) -> Evaluated:
     """Run the labelled data at `path` through both artifacts of `bundle`: its test split, or all of it; see `judged`.
 
-    `state` names what the bundle has learned on this device (None: the file in its folder, if there is one). `most` is
+    `state` names the bundle's state on this device (None: the file in its folder, if there is one). `most` is
     a number of samples to be content with, drawn by a fixed seed. Raises `DataError` where the data cannot be used or
     holds a label that the bundle does not know.
     """
@@ -66,7 +66,7 @@ def evaluate(
 
     (in_use,) = outputs_of([personal.session], preprocessed(bundle.task, personal.preprocess, split))
     before, after = (_widened(outputs, in_use, len(bundle.labels)) for outputs in (before, after))
-    notes.append(f"version {personal.version} of what was learned here was judged")
+    notes.append(f"version {personal.version} of the personalized state was judged")
     return Evaluated(before, in_use, targets, tuple(notes), labels, after, same_data)
 
 

@@ -42,7 +42,7 @@ def latency(
     baseline. Equal speed is then the truth, which no measurement shows to lie at or above 1: a limit of at most 1 is
     met unless the artifact is slower beyond noise.
 
-    An artifact that is slower than float beyond noise is said to be so whatever the limit, with what to do instead:
+    An artifact that is slower than float beyond noise is reported whatever the limit, with what to do instead:
     `int8` {"share", "float_ops"} of the artifact and the recipe's `keep_float` tell which (`measure.slower`).
     """
     limit = gates.min_speedup

@@ -74,7 +74,7 @@ def run(
 ) -> dict[str, Any]:
     """Check files, preprocessing, parity, weights, integer share, speed, size; with `data` accuracy and agreement.
 
-    `state` names what a device has learned (None: the file in the bundle's folder, if there is one), which is judged on
+    `state` names the state of a device (None: the file in the bundle's folder, if there is one), which is judged on
     the bundle's reference samples. `threads` None takes the recorded number; `where` says what this machine is: host,
     device or emulated (an emulator gives no figure of speed, so there nothing is timed). `most` limits the samples of
     `data` that are judged. `earlier` are the gates of an earlier report (None: those of the bundle's report.json): of

@@ -18,7 +18,7 @@ import numpy as np
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 RATE = 8000
-#: digits of a string; short ones are learned from as well, since they show which sound a word is
+#: digits of a string; short ones are trained on as well, since they show which sound a word is
 DIGITS = {"train": (1, 7), "val": (3, 7), "test": (3, 7)}
 #: seconds of a pause, and the longest string in seconds
 PAUSE, LONGEST = (0.05, 0.4), 6.0

@@ -47,7 +47,7 @@ def test_what_is_written_is_read_again(opened: tuple[Any, Any], tmp_path: Path) 
 
 
 def test_nothing_to_roll_back(opened: tuple[Any, Any], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nothing has been learned"):
+    with pytest.raises(UsageError, match="no personalized state"):
         states.rolled_back(states.State(tmp_path / "s.npz"))
 
 

@@ -156,7 +156,7 @@ def test_a_state_belongs_to_one_user(made, anna: Path, tmp_path: Path, capfd: An
     code, found, _ = ask(capfd, "personalize", bundle, "--data", other)
     assert code == 2 and "the state is of user 'anna'" in found["message"], found
     code, found, _ = ask(capfd, "personalize", bundle, "--data", anna, "--steps", "0")
-    assert code == 2 and "learned by steps" in found["message"]
+    assert code == 2 and "trained in steps" in found["message"]
 
 
 def test_items_that_the_model_does_not_know_are_told(made, anna: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_the_model_in_use_is_judged_beside_the_exported_one(
     assert in_use["required"] and in_use["metric"] == "accuracy" and in_use["quantized"] > exported["quantized"]
     assert before["metric"] == "accuracy as exported" and before["verdict"] == "advisory" and not before["required"]
     assert before["quantized"] == exported["quantized"] and before["n"] == in_use["n"] == 36
-    assert "version 1 of what was learned here was judged" in report["data"]["notes"]
+    assert "version 1 of the personalized state was judged" in report["data"]["notes"]
 
     assert edgeft.personalize(chirps, buzz)["version"] == 2
     every = shutil.copytree(buzz, shutil.copytree(other, tmp_path / "every"), dirs_exist_ok=True)

@@ -104,7 +104,7 @@ def test_a_layer_without_noise_is_last_and_says_so(session: Session, graph: Quan
 
 def test_a_split_that_cannot_be_learned_from_has_no_loss(session: Session, graph: QuantizedParts) -> None:
     def loader(*arguments: object, **options: object) -> Iterator[Any]:
-        raise DataError("holds no interactions to learn from")
+        raise DataError("holds no training interactions")
 
     learning = dataclasses.replace(session.learning, loader=loader)
     judged = SimpleNamespace(task=session.task, learning=learning, dataset=session.dataset, spec=session.spec)

@@ -173,7 +173,7 @@ def test_any_number_of_candidates_gives_the_same_score() -> None:
 
 
 def test_what_gives_nothing_to_learn_and_models_that_do_not_fit(made) -> None:
-    with pytest.raises(DataError, match="no interactions to learn from"):
+    with pytest.raises(DataError, match="holds no training interactions"):
         recommend.loader(made.split("test"), spec(made), 4)
     args = {"users": 4, "items": 30}
     with pytest.raises(RecipeError, match="one score an item"):

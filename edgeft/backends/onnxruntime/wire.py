@@ -336,7 +336,7 @@ def _tensor(data: memoryview) -> OnnxTensor:
 
 
 def _sparse(data: memoryview) -> list[OnnxTensor]:
-    """The values and the indices of a sparse tensor, told apart by name."""
+    """The values and the indices of a sparse tensor, distinguished by name."""
     parts = [(n, _tensor(_bytes(v))) for n, v in _fields(data) if n in (1, 2)]
     return [t if n == 1 else replace(t, name=f"{t.name}#indices") for n, t in parts]
 

@@ -47,7 +47,7 @@ def _tried(path: Path, size: int, changed_ns: int) -> Mapping[str, Any]:
 
 
 def _dies(path: Path, options: Mapping[str, Any]) -> bool:
-    """Whether a signal ends the process that compiles the model; other faults are told where it is loaded."""
+    """Whether a signal ends the process that compiles the model; other faults are reported where it is loaded."""
     command = interpreter.here(_COMPILE, str(path), json.dumps(options))
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)

@@ -1,6 +1,6 @@
 """COCO's json format: pictures, categories and boxes of a split in one file (`coco_files.py`).
 
-Boxes of crowds are not learned, and the metric lets them pass.
+Boxes of crowds are left out of training, and the metric ignores them.
 """
 
 from __future__ import annotations

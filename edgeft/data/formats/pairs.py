@@ -152,7 +152,7 @@ def _one_form(root: Path, known: dict[str, Path], source: str, target: str) -> t
 
 
 def read(parts: list[tuple[Path, ...]], asked: tuple[str, str], spec: recipe.Data, notes: list[str]) -> Pairs:
-    """The usable pairs of one split; `notes` tells of the others."""
+    """The usable pairs of one split; the others are added to `notes`."""
     files = parts[0]
     pool = Pairs([str(paths[0]) for paths in parts])
     oddities: list[str] = []

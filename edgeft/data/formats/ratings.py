@@ -75,7 +75,7 @@ def open(spec: recipe.Data) -> Dataset:
         notes.append(f"each true item stands among {candidates - 1} negatives, not 99: there are too few items")
     rows = Rows(str(path), users, items, histories, candidates, spec.split_seed)
     n, learned = len(histories), len(rows.row_user)
-    unranked = np.full((learned, 3), -1, np.int64)  # rows to learn from have several true items
+    unranked = np.full((learned, 3), -1, np.int64)  # training rows have several true items
     splits = {"train": Split("train", rows, np.arange(learned), unranked)}
     for which, name in ((1, "val"), (2, "test")):
         splits[name] = Split(name, rows, np.arange(n) + learned + (which - 1) * n, rows.targets(which))

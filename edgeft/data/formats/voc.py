@@ -1,8 +1,8 @@
 """Pascal VOC's boxes: an XML file a picture, `Annotations/a.xml` beside `JPEGImages/a.jpg`, lists in ImageSets/Main.
 
 Also the folders of Roboflow (`train/a.jpg` with `train/a.xml`, `valid/`, `test/`) and of LabelImg (both in one folder).
-Pixels are counted from 1 in these files. Objects that are marked difficult are not learned, and the metric lets them
-pass.
+Pixels are counted from 1 in these files. Objects that are marked difficult are left out of training, and the
+metric ignores them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def open(spec: recipe.Data) -> Dataset:
     )
     difficult = sum(s.crowd for part in entries.values() for e in part if isinstance(e, Entry) for s in e.shapes)
     if difficult:
-        notes.append(f"{difficult} objects are marked difficult: they are not learned, and the metric lets them pass")
+        notes.append(f"{difficult} objects are marked difficult: training leaves them out, and the metric ignores them")
     places = [path for path in (folder_named(root, ("JPEGImages", "images")), root) if path is not None]
     finders = {part: Finder(root, [*dict.fromkeys(p.parent for p in paths), *places]) for part, paths in files.items()}
     return opened(entries, finders, labels, spec, str(root), notes)

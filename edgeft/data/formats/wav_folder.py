@@ -102,7 +102,7 @@ def open(spec: recipe.Data) -> Dataset:
         )
     labels = tuple(sorted({clip.label for clip in all_clips}))
     number = {label: i for i, label in enumerate(labels)}
-    # `by_group` tells of a part that the recipe names; of one that it does not, the checks of the data do
+    # `by_group` reports a part that the recipe names, the checks of the data one that it does not
     told_apart = "" if spec.group else _person(pattern)
     groups = [clip.group for clip in all_clips] if told_apart else ()
     pool, splits, start = Files(root, [clip.path for clip in all_clips], told_apart, groups), {}, 0

@@ -69,7 +69,7 @@ class MobileNetV2Features(MobileNetV2):
 
 
 class PlainFeatures(nn.Module):
-    """Plain 3x3 convolutions with BatchNorm and ReLU6, learned from nothing: features at strides 8, 16, 32."""
+    """Plain 3x3 convolutions with BatchNorm and ReLU6, randomly initialized: features at strides 8, 16, 32."""
 
     def __init__(self, channels: int = 3, width: int = 16) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ class YoloMobileNetV2(Detector):
 
 
 class YoloPlain(Detector):
-    """The detector on a few plain convolutions: small, and learned from nothing."""
+    """The detector on a few plain convolutions: small, and trained from random initialization."""
 
     def __init__(self, n_classes: int, channels: int = 3, width: int = 32, depth: int = 1, base: int = 16) -> None:
         super().__init__(PlainFeatures(channels, base), n_classes, width, depth)

@@ -66,5 +66,5 @@ class Decoder(nn.Module):
 
 
 def _unit(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> nn.Sequential:
-    """Convolution and ReLU6, without a norm: what is learned from few pictures has no statistics worth keeping."""
+    """Convolution and ReLU6, without a norm: few training pictures give no statistics worth keeping."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups), nn.ReLU6())

@@ -1,4 +1,4 @@
-"""A multilayer perceptron: the smallest thing that learns."""
+"""A multilayer perceptron."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def _perceptron(widths: Sequence[int]) -> nn.Sequential:
 
 
 def _embedding(count: int, width: int) -> nn.Embedding:
-    """Small numbers, so that items hardly differ before something is learned of them (He et al.: std 0.01)."""
+    """Small numbers, so that items hardly differ before training (He et al.: std 0.01)."""
     embedding = nn.Embedding(count, width)
     nn.init.normal_(embedding.weight, std=0.01)
     return embedding

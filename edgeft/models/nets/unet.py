@@ -79,7 +79,7 @@ class Decoder(nn.Module):
 
 
 def _unit(inputs: int, outputs: int) -> nn.Sequential:
-    """A convolution of 3x3 and a ReLU6, without a norm: what is learned from few pictures has no statistics worth
+    """A convolution of 3x3 and a ReLU6, without a norm: few training pictures give no statistics worth
     keeping."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU6())
 

@@ -51,7 +51,7 @@ def _cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return cosines
 
 
-# --- what is told -----------------------------------------------------------------------------------------------------
+# --- words -----------------------------------------------------------------------------------------------------
 
 
 def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ def _ids(spec: Mapping[str, Any], key: str) -> dict[str, int]:
 def _known(name: str, table: Mapping[str, int], what: str) -> int:
     if name not in table:
         close = difflib.get_close_matches(name[:80], list(table)[:_COMPARED], n=1) or list(table)[:3]
-        remedy = f"ids are those of the ratings that it learned from, such as {', '.join(map(repr, close))}"
+        remedy = f"ids are those of the training ratings, such as {', '.join(map(repr, close))}"
         raise DataError(f"the model knows no {what} {name[:80]!r}", where=what, remedy=remedy)
     return table[name]
 

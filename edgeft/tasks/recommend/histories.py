@@ -44,7 +44,7 @@ def of(spec: Mapping[str, Any], user: int, items: int) -> list[int]:
         return []
 
     lists = _lists(Path(path))
-    if user >= len(lists):  # a user that was learned on this device
+    if user >= len(lists):  # a user that was added on this device
         return []
 
     numbers = lists[user]

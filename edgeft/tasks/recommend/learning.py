@@ -33,7 +33,7 @@ FIRST_PENALTY = 200.0
 
 
 def outputs(dataset: Any) -> int:
-    """One score an item; raises `DataError` where a data set holds no interactions to learn from."""
+    """One score an item; raises `DataError` where a data set holds no training interactions."""
     _rows(dataset.split("train"))
     return 1
 
@@ -132,11 +132,11 @@ class _Drawn(torch.utils.data.Dataset[tuple[int, np.ndarray, np.ndarray]]):
 
 
 def _rows(split: Any) -> Rows:
-    """The pool of a split to learn from; raises `DataError` for another one."""
+    """The pool of a training split; raises `DataError` for another one."""
     rows = getattr(split, "pool", None)
     if not isinstance(rows, Rows) or not len(split) or int(split.indices.max()) >= len(rows.row_user):
         raise DataError(
-            "holds no interactions to learn from",
+            "holds no training interactions",
             where=getattr(split, "name", "train"),
             remedy="open ratings with data.format = 'ratings', or make `edgeft.data.interactions.Rows` of your own",
         )
@@ -151,7 +151,7 @@ def _collate(drawn: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[tensors.I
 
 
 def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
-    """Batches ((users int32 (N,), items int32 (N, C)), weights float32 (N, C)) of a split to learn from."""
+    """Batches ((users int32 (N,), items int32 (N, C)), weights float32 (N, C)) of a training split."""
     return batches.Source(_Drawn(split, loading.seed, loading.epoch), _collate)
 
 

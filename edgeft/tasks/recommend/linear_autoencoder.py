@@ -34,7 +34,7 @@ class Scores:
 
 
 def interactions(histories: Any) -> sparse.csr_matrix:
-    """X of what is learned of `edgeft.data.interactions.Histories`, float64 (users, items)."""
+    """X of the training interactions of `edgeft.data.interactions.Histories`, float64 (users, items)."""
     rows = [histories.learned(user) for user in range(len(histories))]
     ends = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     items = np.concatenate(rows)

@@ -30,7 +30,7 @@ def show(split: Any, i: int, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def count(split: Any, labels: Sequence[str]) -> LabelCounts:
-    """How often each item was taken: in the training split all interactions to learn from, else the held-out ones."""
+    """How often each item was taken: in the training split all training interactions, else the held-out ones."""
     histories = getattr(split.pool, "histories", None)
     if split.name == "train" and histories is not None:
         return LabelCounts("interactions", histories.popularity(), balance=False)

@@ -6,7 +6,7 @@ output of the space, 0 where every token is a word of its own}; a token that the
 as an error.
 
 Every recording is followed by zeros up to the length of the model. They belong to what is heard and judged: that the
-model says nothing there is learned, and measured, like everything else.
+model says nothing there is trained and measured like everything else.
 """
 
 from __future__ import annotations

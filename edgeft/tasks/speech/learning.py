@@ -1,6 +1,6 @@
 """Learning speech: the CTC loss (Graves et al. 2006) over all frames, and distillation frame by frame.
 
-The frames behind the end of a recording are frames like all others: the model learns that nothing is said there, and
+The frames behind the end of a recording are frames like all others: the model is trained to say nothing there, and
 under quantization the teacher says so too.
 
 Augmentation changes the samples (`waveforms.py`: speed, gain, noise) and then the features (`spectra.py`), which it

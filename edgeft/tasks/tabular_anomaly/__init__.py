@@ -1,4 +1,4 @@
-"""The task tabular-anomaly: rows that are not like those that were learned from."""
+"""The task tabular-anomaly: rows that are not like the training rows."""
 
 from ...inputs import columns
 from ..record import Task

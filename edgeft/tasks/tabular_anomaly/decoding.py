@@ -1,4 +1,4 @@
-"""Anomalies of rows: an autoencoder that learned normal rows alone rebuilds others badly; the metric is the AUC.
+"""Anomalies of rows: an autoencoder trained on normal rows alone reconstructs others badly; the metric is the AUC.
 
 Outputs are what is left between a row and its reconstruction, float (N, K), in standard deviations of each column. The
 score of a row is the mean square of it (as MLPerf Tiny's anomaly detection has it, Banbury et al. 2021). Targets are
@@ -29,7 +29,7 @@ Outputs = Mapping[str, np.ndarray]
 
 
 def scores(outputs: Outputs) -> np.ndarray:
-    """How far each row is from what was learned, float64 (N,)."""
+    """How far each row is from its reconstruction, float64 (N,)."""
     if len(outputs) != 1:
         raise BundleError(f"several outputs ({', '.join(outputs)}), expected one of shape (samples, columns)")
     left = np.asarray(next(iter(outputs.values())), np.float64)

@@ -1,7 +1,7 @@
 """Learning numbers of rows: squared error in units of the target's standard deviation.
 
-The head begins at the target's mean and spread, and learns at a rate times that spread: to AdamW, whose steps do not
-depend on the size of gradients, a price of 250,000 is then as easy as a share of 0.1.
+The head begins at the target's mean and spread, and its learning rate is multiplied by that spread: to AdamW, whose
+steps do not depend on the size of gradients, a price of 250,000 is then as easy as a share of 0.1.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A model has two graphs, an encoder and one step of a decoder (see `compose`); the search between them is numpy
 (`search.py`). Outputs are {tokens: int32 (N, L), text: str (N,)}, targets reference sentences (an object array).
 
-The tokenizer is learned from the training pairs: byte-pair encoding (Sennrich et al. 2016) over bytes, so that no
+The tokenizer is built from the training pairs: byte-pair encoding (Sennrich et al. 2016) over bytes, so that no
 character is unknown, one vocabulary for both languages. It is a `tokenizer.json`, carried as `preprocess.files`.
 """
 
@@ -32,7 +32,7 @@ PAD, START, END = 0, 1, 2
 SPECIAL = ("<pad>", "<s>", "</s>")
 #: tokens of a sentence where the recipe states none
 LENGTH = 40
-#: pairs longer than that are not learned from; more than this share of them stops the run
+#: pairs longer than that are left out of training; more than this share of them stops the run
 MAX_LONG = 0.05
 #: the smallest vocabulary: the special tokens and all bytes
 LEAST = 256 + len(SPECIAL)
@@ -104,7 +104,7 @@ def _refuse_long(lengths: np.ndarray, limit: int, train: Any, say: Callable[[str
             first, where=where, remedy=f"data.length = {long_length} takes 99 % of them, or divide the sentences"
         )
 
-    say(f"{first} and are not learned from, the first: {where}")
+    say(f"{first} and are left out of training, the first: {where}")
 
 
 def configure(

@@ -105,7 +105,7 @@ class Pairs(torch.utils.data.Dataset[tuple[list[int], list[int]]]):
                 self.pairs.append((source, target))
 
         if not self.pairs:
-            raise DataError("no pair is short enough to learn from", where="data.length", remedy="raise data.length")
+            raise DataError("no pair is short enough to train on", where="data.length", remedy="raise data.length")
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -1,7 +1,7 @@
 """Learning to detect: batches of letterboxed pictures with their boxes, the loss, imitation of a teacher.
 
 A batch's targets are float32 (N, M, 5): class, x1, y1, x2, y2 in pixels of the network's input; class -1 fills up.
-Boxes of crowds are not learned.
+Boxes of crowds are left out of the loss.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Sample = tuple[int, np.ndarray, np.ndarray]
 def outputs(dataset: Any) -> int:
     """One class logit a class and cell; raises `DataError` where the training samples have no box at all."""
     if not sum(len(t["classes"]) for t in dataset.split("train").targets):
-        raise DataError("no training picture has a box: nothing to learn", where=dataset.name)
+        raise DataError("no training picture has a box", where=dataset.name)
     return len(dataset.labels)
 
 
@@ -55,7 +55,7 @@ def class_weights(dataset: Any, kind: str) -> torch.Tensor | None:
         single = ~np.asarray(target["crowd"], bool)
         counts += np.bincount(np.asarray(target["classes"], np.int64)[single], minlength=len(counts))
 
-    # a class that training never shows is learned all the same: that it is nowhere
+    # a class without a training box is trained too: it is absent everywhere
     return torch.where(torch.from_numpy(counts) > 0, balance.balanced(counts, kind), 1.0)
 
 

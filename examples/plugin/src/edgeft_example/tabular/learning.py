@@ -21,7 +21,7 @@ from . import decoding
 def outputs(dataset: Any) -> int:
     """One output; raises `DataError` where the target column never changes."""
     if not np.ptp(np.asarray(dataset.split("train").targets, np.float64)) > 0:
-        raise DataError(f"the column {dataset.labels[0]!r} has one value only: nothing to learn", where=dataset.name)
+        raise DataError(f"the column {dataset.labels[0]!r} has one value only", where=dataset.name)
     return 1
 
 

@@ -24,7 +24,7 @@ from . import lora, sparse, updates
 
 
 @dataclass(frozen=True)
-class Learning:
+class TrainableParameters:
     """`steps`: trainable names in the order of unfreezing: the head, then blocks downwards, `every` epochs each.
 
     `adapters` {layer: Adapter} hang in the module under the policy `lora`; `warnings` are for the user.
@@ -38,7 +38,7 @@ class Learning:
     plan: sparse.Plan | None = None
 
     def at(self, epoch: int) -> frozenset[str]:
-        """The names that learn in an epoch, counted from 1."""
+        """The trainable names of an epoch, counted from 1."""
         if not self.every:
             return self.names
         return frozenset().union(*self.steps[: 1 + (max(epoch, 1) - 1) // self.every])
@@ -78,10 +78,10 @@ def begin(
     *,
     pretrained: bool = True,
     plan: sparse.Plan | None = None,
-) -> Learning:
-    """Make `module` ready for the float stage: adapters hung in, and exactly what will learn requires a gradient.
+) -> TrainableParameters:
+    """Make `module` ready for the float stage: adapters added, and exactly the trainable parameters require a gradient.
 
-    `plan` is that of the policy "auto"; without one (a dry run) the head alone learns. Raises `RecipeError` where
+    `plan` is that of the policy "auto"; without one (a dry run) the head alone is trainable. Raises `RecipeError` where
     nothing can be adapted or unfrozen.
     """
     update, interval = recipe.update, recipe.train.unfreeze
@@ -109,7 +109,7 @@ def begin(
             f"train.unfreeze: under update.policy = {update.policy!r} only the head is trainable",
             remedy="take another policy, or leave train.unfreeze out",
         )
-    return Learning(
+    return TrainableParameters(
         frozenset(names), tuple(steps), interval, adapters, tuple(_warnings(update, pretrained, plan)), plan
     )
 
@@ -131,7 +131,7 @@ def decay_in_graph(
 ) -> dict[str, float]:
     """{parameter of the captured graph: factor of its rate} under `train.layer_decay`; what is not named has 1.
 
-    A bias that a norm left and the scale of a weight go with the weight; grids of activations learn at the full rate.
+    A bias that a norm left and the scale of a weight go with the weight; scales of activations have the full rate.
     """
     if decay == 1:
         return {}

@@ -20,7 +20,7 @@ from edgeft.learning.blocks import blocks
 from edgeft.models.nets.resnet import ResNet8
 from edgeft.quantize.graph import insert
 from edgeft.tasks.classify import learning as classify
-from edgeft.tune import learning, updates
+from edgeft.tune import unfreezing, updates
 from edgeft.tune.groups import qat_groups
 from edgeft.tune.run import tune
 
@@ -29,9 +29,9 @@ HOST = target.load("host").scheme.name
 X = (torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)),)
 
 
-def begun(*settings: str) -> tuple[nn.Module, learning.Learning]:
+def begun(*settings: str) -> tuple[nn.Module, unfreezing.Learning]:
     net = ResNet8(3)
-    return net, learning.begin(net, "fc", recipe.override(recipe.Recipe(), settings), X)
+    return net, unfreezing.begin(net, "fc", recipe.override(recipe.Recipe(), settings), X)
 
 
 def test_one_block_more_from_the_top_every_so_many_epochs() -> None:
@@ -119,7 +119,7 @@ def test_rates_by_depth_carry_over_to_the_graph() -> None:
     net = ResNet8(3).eval()
     graph = insert(capture_float(net, X), Scheme())
     updates.apply_to_graph(graph, net, "fc", "full")
-    factors = learning.decay_in_graph(graph, net, "fc", 0.5)
+    factors = unfreezing.decay_in_graph(graph, net, "fc", 0.5)
     assert factors["layer3.0.conv1.weight"] == 0.5 and factors["conv1.weight"] == 0.5**4
     assert factors["conv1.bias"] == 0.5**4, "the norm's shift, which has no name of its own in the float module"
     assert factors[f"{graph.weight_of['layer1.0.conv2.weight']}.log_scale"] == 0.5**3
@@ -128,7 +128,7 @@ def test_rates_by_depth_carry_over_to_the_graph() -> None:
     assert sorted({group["lr"] for group in made}) == pytest.approx([1e-3 * 0.5**k for k in (4, 3, 2, 1, 0)])
     held = [id(p) for group in made for p in group["params"]]
     assert len(set(held)) == len(held) == sum(p.requires_grad for p in graph.module.parameters())
-    assert learning.decay_in_graph(graph, net, "fc", 1.0) == {}
+    assert unfreezing.decay_in_graph(graph, net, "fc", 1.0) == {}
     plain = qat_groups(graph.module, 1e-3)
     assert [len(group["params"]) for group in plain] == [
         sum(not n.endswith("log_scale") for n, p in graph.module.named_parameters() if p.requires_grad),
