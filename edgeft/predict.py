@@ -17,7 +17,7 @@ from .core import files, limits
 from .core.errors import BundleError, DataError, UsageError
 from .devices.call import call
 from .devices.device import Here
-from .inputs.batches import in_batches
+from .inputs.batches import in_batches, row_by_row
 from .personalize.run import Personal
 from .personalize.run import session as personalized
 from .report import png
@@ -72,7 +72,8 @@ class Predictor:
         if isinstance(loaded, DataError):
             return {"input": name, "error": loaded.as_dict()}, {}
         raw, feed = loaded
-        decoded = tasks.tell(self.task, in_batches(self.session, feed), raw, self.spec, self.labels, top=top)
+        run = in_batches if self.task.windows_of is None else row_by_row  # one window at a time, as run.py does
+        decoded = tasks.tell(self.task, run(self.session, feed), raw, self.spec, self.labels, top=top)
         values = {key: value for key, value in decoded.items() if not isinstance(value, np.ndarray)}
         version = {} if self.version is None else {"version": self.version}
         return {"input": name, **values, **version}, decoded

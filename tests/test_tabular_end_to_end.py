@@ -108,6 +108,21 @@ def test_verify_with_data_judges_again(table: Table, capfd: Any) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
+def test_a_bundle_of_anomalies_alone_has_a_threshold_of_its_own_artifact(table: Table, capfd: Any, name: str) -> None:
+    report, bundle = table.made.reports[name], table.made.bundle(name)
+    spec = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["preprocess"]
+    if table.task != TASKS[2]:
+        assert "threshold" not in spec and "threshold" not in report
+        return
+    assert spec["threshold"]["score"] == report["threshold"]["score"] > 0 and spec["threshold"]["n"] > 30
+    shares = report["threshold"]["false_alarms"], report["threshold"]["detected"]
+    assert shares[0]["share"] < 0.2 < shares[1]["share"] and shares[0]["ci95"][0] <= 0.05 <= shares[0]["ci95"][1]
+    code, again, _ = ask(capfd, "verify", bundle, "--data", table.path)
+    assert code == 0 and again["threshold"]["detected"] == shares[1]
+    assert "Threshold" in (bundle / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", TARGETS)
 def test_a_board_and_run_py_read_a_row_alike_without_the_host_half(table: Table, tmp_path: Path, name: str) -> None:
     header, first, *_ = table.path.read_text(encoding="utf-8").splitlines()
     one = tmp_path / "one.csv"

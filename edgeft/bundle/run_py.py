@@ -22,7 +22,7 @@ from .. import backends
 from ..plugins import TASKS
 
 #: kinds of input that share a part, which comes before theirs
-NEEDS = {"image": "pixels", "letterbox": "pixels", "sound": "clip", "waveform": "clip"}
+NEEDS = {"image": "pixels", "letterbox": "pixels", "windows": "pixels", "sound": "clip", "waveform": "clip"}
 _MAIN = 'if __name__ == "__main__":'
 
 

@@ -22,9 +22,7 @@ from .scheme import EMBEDDINGS
 class Model:
     source: str = "builtin"  # builtin | timm | torchvision | transformers | python | (plug-in)
     name: str = "mobilenet_v2"
-    weights: str = (
-        ""  # a file, a folder, "hub:owner/name@revision", "timm:...", "torchvision:...", "pip:name"; "" = none
-    )
+    weights: str = ""  # a file or folder, "hub:owner/name@revision", "timm:...", "torchvision:...", "pip:name"
     args: dict[str, Any] = field(default_factory=dict)  # passed to the model's constructor
     output: str = ""  # of a model with several outputs: the key, field or number of the one that the task takes
     allow_download: bool = False  # weights by name that are not on this machine may be downloaded
@@ -40,6 +38,8 @@ class Data:
     mean: tuple[float, ...] = ()  # empty = the weights' own default
     std: tuple[float, ...] = ()
     resize: str = ""  # bilinear | bicubic | nearest; "" = the model's own default
+    windows: str = "auto"  # auto (large pictures) | yes | no: of pictures the model sees windows, at their own scale
+    overlap: float = 0.25  # share of a window's side that two neighbours have in common, 0 to 0.75
     max_pixels: int = 89_478_485  # pictures of more pixels are not read
     value_range: tuple[float, ...] = ()  # values that become black and white in pictures of more than 8 bits; [] = auto
     text: tuple[str, ...] = ("text",)  # columns of a table, joined by a space
@@ -173,6 +173,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.header": ("auto", "yes", "no"),
     "data.quoting": ("auto", "csv", "none"),
     "data.resize": ("", "bilinear", "bicubic", "nearest"),
+    "data.windows": ("auto", "yes", "no"),
     "data.units": ("", "words", "characters"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
@@ -195,8 +196,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "model.source": MODEL_SOURCES,
     "quantize.format": NUMBER_FORMATS,
 }
-#: of these keys, those that may be empty
-OPTIONAL_NAMES = ("quantize.format",)
+OPTIONAL_NAMES = ("quantize.format",)  # of these keys, those that may be empty
 
 #: gates that are shares, from 0 to 1
 SHARES = ("max_drop_relative", "max_return_drop", "min_int8_share", "min_coverage", "min_agreement")
@@ -204,6 +204,7 @@ SHARES = ("max_drop_relative", "max_return_drop", "min_int8_share", "min_coverag
 #: lowest and highest value, both included
 RANGES: dict[str, tuple[float, float]] = {
     "data.size": (0, 8192),
+    "data.overlap": (0, 0.75),
     "data.length": (0, 8192),
     "data.min_interactions": (0, 1_000_000),
     "data.max_pixels": (1, 2**32 - 1),

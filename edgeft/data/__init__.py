@@ -37,6 +37,7 @@ from .checks import (
 from .located import located, located_data
 from .record import Format
 from .samples import WHOLE, Dataset, Split
+from .windowed import windowed, windowed_data
 
 __all__ = [
     "WHOLE",
@@ -56,6 +57,8 @@ __all__ = [
     "require_disjoint",
     "source",
     "tasks_of",
+    "windowed",
+    "windowed_data",
 ]
 
 

@@ -75,7 +75,7 @@ def pack(
     """
     folder = converted.staging
     _write_files(run, converted, evidence)
-    manifest = {**_manifest(run, converted, compiled), **_measured(run, converted, evidence)}
+    manifest = {**_manifest(run, converted, evidence, compiled), **_measured(run, converted, evidence)}
     _write_papers(converted, manifest)
     bundle.write(folder, manifest)
 
@@ -86,7 +86,8 @@ def pack(
         report = merge(alone, _gates(run, converted, evidence, compiled, alone))
         report |= {"compiler": clean(compiled.report())} if compiled else {}
         if not run.dataset.unlabelled:
-            report |= other_figures(run.task, evidence.float, evidence.quantized, run.test.targets, run.dataset.labels)
+            pair, spec = (evidence.float, evidence.quantized), {**run.spec, **evidence.settled}
+            report |= other_figures(run.task, *pair, run.test.targets, run.dataset.labels, spec)
         if run.summary.get("baselines"):
             chance = {run.summary["chance_is"]: run.summary["chance"]}
             report["baselines"] = chance | run.summary["baselines"]
@@ -147,7 +148,9 @@ def _write_papers(converted: ConvertedTarget, manifest: dict[str, Any]) -> None:
     files.write_json(folder / materials.FILE, materials.bill(manifest, {n: files.sha256(folder / n) for n in written}))
 
 
-def _manifest(run: QuantizedRun, converted: ConvertedTarget, compiled: CompiledTarget | None) -> dict[str, Any]:
+def _manifest(
+    run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence, compiled: CompiledTarget | None
+) -> dict[str, Any]:
     """manifest.json without `files`, which `bundle.write` adds."""
     asked, profile, machine = run.recipe, converted.target, runtime.get(converted.target.backend)
     version = machine.version()
@@ -165,7 +168,7 @@ def _manifest(run: QuantizedRun, converted: ConvertedTarget, compiled: CompiledT
         "graphs": [*(graph.table for graph in converted.graphs.values()), *(tail.tables if tail else ())],
         **({"personalize": tail.plan} if tail else {}),
         **({"compiler": compiled.manifest()} if compiled else {}),
-        "preprocess": bundle.carry(run.spec, converted.staging),
+        "preprocess": bundle.carry({**run.spec, **evidence.settled}, converted.staging),
         "labels": list(run.dataset.labels),
         "scheme": profile.scheme.as_dict(),
         "runtime": {

@@ -10,7 +10,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,14 @@ class ConvertedTarget:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Outputs (N, ...) of the float and of the quantized artifact on the test split."""
+    """Outputs (N, ...) of the float and of the quantized artifact on the test split.
+
+    `settled` are the keys of preprocessing that the task sets by the artifact's outputs on the validation split.
+    """
 
     float: Arrays
     quantized: Arrays
+    settled: Mapping[str, Any] = field(default_factory=dict)
 
 
 def observed(
@@ -192,7 +196,19 @@ def _outputs(run: QuantizedRun, pairs: Sequence[SessionPair]) -> list[Evidence]:
     title = f"{len(sessions)} artifacts on the test split"
     with ThreadPoolExecutor(min(len(sessions), os.cpu_count() or 1)) as pool:
         outputs = outputs_of(sessions, preprocessed(run.task, run.spec, run.test, title=title), pool.map)
-    return [Evidence(*pair) for pair in zip(outputs[::2], outputs[1::2])]
+    evidence = [Evidence(*pair) for pair in zip(outputs[::2], outputs[1::2])]
+    return evidence if run.task.settle is None else _settled(run, evidence, [after for _, after in pairs])
+
+
+def _settled(run: QuantizedRun, evidence: Sequence[Evidence], sessions: Sequence[runtime.Session]) -> list[Evidence]:
+    """Each evidence with what the task sets by its artifact's outputs on the validation split."""
+    val = run.dataset.split("val")
+    title = f"{len(sessions)} artifacts on the validation split"
+    outputs = outputs_of(sessions, preprocessed(run.task, run.spec, val, title=title))
+    return [
+        dataclasses.replace(each, settled=run.task.settle(rows, val.targets, run.spec))
+        for each, rows in zip(evidence, outputs)
+    ]
 
 
 def gates(

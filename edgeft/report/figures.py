@@ -1,4 +1,4 @@
-"""Two more parts of a report page: further metrics, and which class is taken for which. Both decide nothing."""
+"""Parts of a report page that decide nothing: threshold of anomalies, further metrics, what is taken for what."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ _SHORT = ("auc", "f1", "mae", "rmse", "wer", "cer", "mrr", "ap", "iou", "bleu")
 
 def boxes(extras: Mapping[str, Any], number_format: str) -> list[ET.Element | None]:
     """The parts that there is something to say in, in reading order."""
-    return [further(extras, number_format), confusion(extras, number_format)]
+    return [threshold(extras), further(extras, number_format), confusion(extras, number_format)]
+
+
+def threshold(extras: Mapping[str, Any]) -> ET.Element | None:
+    """The score above which a sample is an anomaly, and how often it is right."""
+    score, text = words.threshold(words.table(extras.get("threshold")))
+    if not text:
+        return None
+    body = page.el("p", f"Threshold {score}: {text}.")
+    note = "Set by the artifact's scores of the normal validation samples; `predict` and run.py use it."
+    return page.card("Threshold", body, note=note)
 
 
 def further(extras: Mapping[str, Any], number_format: str) -> ET.Element | None:

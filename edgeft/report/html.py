@@ -29,7 +29,7 @@ from . import schemes as schemes_of
 from .page import el
 
 #: extras that report.json may hold itself.
-_KEPT = ("per_class", "extra_metrics", "confusion", "int8", "layer_error", "history", "rows", "worst")
+_KEPT = ("per_class", "extra_metrics", "threshold", "confusion", "int8", "layer_error", "history", "rows", "worst")
 _FOOTER = "Written by edgeft. The figures are also in the JSON files beside the model."
 
 

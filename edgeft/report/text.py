@@ -53,6 +53,7 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
             words.baselines(words.table(value.get("baselines")), head["metric_record"]),
             "of the same samples",
         ),
+        ("threshold", *words.threshold(words.table(value.get("threshold")))),
         ("integer share", words.figure(head["int8_share"], "fraction"), "of the multiply-accumulates"),
         *words.compiler_rows(words.table(value.get("compiler"))),
     ]

@@ -251,6 +251,22 @@ def baselines(simple: Mapping[str, Any], metric: Metric) -> str:
     return ", ".join(f"{line(name)} {metric.format(value)}" for name, value in simple.items())
 
 
+def threshold(settled: Mapping[str, Any]) -> tuple[str, str]:
+    """The score above which a sample is an anomaly, and what it gives on the judged samples; a dash and "" of none."""
+    score, allowed = finite(settled.get("score")), finite(settled.get("false_alarms_allowed"))
+    if score is None or allowed is None:
+        return DASH, ""
+    shares = []
+    for key, what in (("false_alarms", "normal samples"), ("detected", "anomalies")):
+        row = table(settled.get(key))
+        if finite(row.get("share")) is not None:
+            spread = interval(row.get("ci95"), "fraction")
+            shares.append(f"{figure(row['share'], 'fraction')} {spread} of {count(row.get('n'))} {what}")
+    said = f"above it are {', '.join(shares)}; at most {figure(allowed, 'fraction')} false alarms are asked for"
+    few = f", which the {count(settled.get('set_by'))} normal validation samples are too few for"
+    return f"{score:.4g}", said + (few if settled.get("too_few") else "")
+
+
 def headline(report: Mapping[str, Any]) -> dict[str, Any]:
     """The figures that every form of the report leads with; absent ones are None.
 

@@ -17,7 +17,11 @@ from ..core.errors import UsageError
 
 Say = Callable[[str], None]
 #: the part that reads a message, by the kind of a bundle's inputs; every other kind is words
-INPUTS = {"image": "input_image", "letterbox": "input_image", "vector": "input_values", "sound": "input_sound"}
+INPUTS = {
+    **dict.fromkeys(("image", "letterbox", "windows"), "input_image"),
+    "vector": "input_values",
+    "sound": "input_sound",
+}
 WORDS = "input_words"
 #: packages of messages that the node itself needs
 _NEEDED = ("diagnostic_msgs", "rcl_interfaces")

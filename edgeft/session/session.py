@@ -125,7 +125,7 @@ def open_session(
     """
     task = tasks.get(recipe_.task)
     learning = task.learning()
-    _refuse_environment(recipe_, task)
+    _refuse_keys(recipe_, task)
     opened = _targets(recipe_, say)
     dataset, findings = _examined(dataset, recipe_, task, say if warn else silent)
     learned_files, scratch = _learned(task, recipe_, dataset, learned, say)
@@ -134,10 +134,12 @@ def open_session(
     environment.seed_everything(recipe_.train.seed)
     built = _built(recipe_, learning, dataset, model, (allow_code, allow_download, trained), say)
     recipe_ = dataclasses.replace(recipe_, model=models.resolved(recipe_.model, built.origin))
-    spec = task.configure(recipe_.data, {**built.spec, "pretrained": built.pretrained}, dataset.facts, say)
+    defaults = {**built.spec, "pretrained": built.pretrained, "size_stated": "size" in recipe_.model.args}
+    spec = task.configure(recipe_.data, defaults, dataset.facts, say)
     if task.measure is not None:
         with phase("measuring the inputs"):
             spec = task.measure(spec, _measured_samples(dataset.split("train")))
+    dataset = data.windowed_data(dataset, task, spec)
     feeds = task.preprocess(dataset.split("train").raw(0), spec)
     example = tuple(torch.from_numpy(np.concatenate([v, v])) for v in feeds.values())
     built = _settled(built, example, learning, recipe_, learning.outputs(dataset), say)
@@ -196,8 +198,14 @@ def _built(
     return built
 
 
-def _refuse_environment(recipe_: Recipe, task: Any) -> None:
-    """Raise `RecipeError` where a closed loop is asked of a task that has no actions."""
+def _refuse_keys(recipe_: Recipe, task: Any) -> None:
+    """Raise `RecipeError` where a closed loop is asked of a task without actions, or windows of one that has none."""
+    if recipe_.data.windows == "yes" and task.windows_of is None:
+        raise RecipeError(
+            f'is "yes", and the task {recipe_.task!r} sees its samples whole',
+            where="data.windows",
+            remedy="leave it out, or set data.size for a larger picture",
+        )
     if recipe_.gates.environment and task.action is None:
         raise RecipeError(f"is set, and the task {recipe_.task!r} has no actions", where="gates.environment")
 

@@ -76,7 +76,8 @@ class Task:
     configure: Callable[[Any, Spec, Spec, Say], dict[str, Any]]
     #: (path, spec) -> a raw sample from what a user names (a file, or the text itself); raises `DataError`, `Missing`
     read: Callable[[str, Spec], Any]
-    #: (raw, spec) -> one feed of a batch of one per input of the graph, in the order of the model's inputs
+    #: (raw, spec) -> one feed of a batch of one per input of the graph, in the order of the model's inputs; of a sample
+    #: that is seen in windows (`windows_of`) a row a window
     preprocess: Callable[[Any, Spec], dict[str, np.ndarray]]
     #: (outputs, labels, top=5) -> per sample a table of JSON values and arrays; `label` is its short form for people
     decode: Callable[..., list[dict[str, Any]]]
@@ -134,6 +135,11 @@ class Task:
     #: answers are due at a rate: reports tell the one that the 99th percentile of a call allows
     real_time: bool = False
 
+    #: (outputs of an artifact on the validation split, their targets, spec) -> keys that the `preprocess` table of its
+    #: bundle gets (a threshold); (outputs, targets, spec) -> what these give on other samples, for the report: plain
+    #: values, and shares as (count, of how many)
+    settle: Callable[[Outputs, Any, Spec], dict[str, Any]] | None = None
+    settled: Callable[[Outputs, Any, Spec], dict[str, Any]] | None = None
     #: (outputs of one sample, action space of gymnasium) -> the action that an environment takes; None = the task acts
     #: in none
     action: Callable[[Outputs, Any], Any] | None = None
@@ -156,6 +162,9 @@ class Task:
     relate: Callable[[Sequence[dict[str, Any]]], None] | None = None
     #: (outputs, raw, spec, labels, top=5) -> `decode` of one sample in the sample's own terms (names of its candidates)
     tell: Callable[..., dict[str, Any]] | None = None
+    #: (height, width, spec) -> the windows (`inputs.windows.Window`) that a picture is seen in, where the table asks
+    #: for windows: they are then the samples of every split; None = samples are always seen whole
+    windows_of: Callable[[int, int, Spec], Sequence[Any]] | None = None
     #: (raw, decoded, target) -> as `draw`, with what is true (true boxes, true masks)
     draw_beside: Callable[[Any, Mapping[str, Any], Any], dict[str, Any]] | None = None
     #: keys of [data] -> whether data that need them are for this task, where several tasks take a format; None: yes
@@ -201,6 +210,7 @@ class Task:
         require_functions(self, where)
         require_together(self, ("compose", "part", "calls"), where)
         require_together(self, ("statistics", "metric_of"), where)
+        require_together(self, ("settle", "settled"), where)
         if self.answer not in ANSWERS:
             raise InvalidInput(f"`answer` is {self.answer!r}, expected one of {ANSWERS}", where=where)
         for name in _RESOURCES:

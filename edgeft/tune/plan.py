@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..config import recipe, target
+from ..data import Dataset
 from ..data.overview import overview
 from ..data_check import write_page
 from ..learning import balance
@@ -24,7 +25,7 @@ def dry(session: Session, page: Path | None = None, try_conversion: TryConversio
     """`plan`; with `page`, also the page of `edgeft data check`: samples drawn with their labels."""
     result = plan(session, try_conversion)
     if page is not None:
-        write_page(page, {**result["data"], "name": session.recipe.name}, session.dataset, session.task)
+        write_page(page, {**result["data"], "name": session.recipe.name}, _as_read(session), session.task)
     return {**result, "page": None if page is None else str(page)}
 
 
@@ -50,9 +51,9 @@ def plan(session: Session, try_conversion: TryConversion | None = None) -> dict[
     weights = class_weights(session)
     return {
         "task": session.recipe.task,
-        "samples": {name: len(split) for name, split in session.dataset.splits.items()},
+        "samples": {name: len(split) for name, split in _as_read(session).splits.items()},
         "labels": list(session.dataset.labels),
-        "data": overview(session.dataset, session.recipe.data, session.task, session.findings),
+        "data": overview(_as_read(session), session.recipe.data, session.task, session.findings),
         "preprocess": session.spec,
         "policy": session.policy,
         "updated_parameters": updated,
@@ -67,6 +68,11 @@ def plan(session: Session, try_conversion: TryConversion | None = None) -> dict[
         "schemes": sorted(session.schemes),
         "objections": objections,
     }
+
+
+def _as_read(session: Session) -> Dataset:
+    """The data as they were read: pictures, not the windows of them that the model sees."""
+    return session.dataset.original or session.dataset
 
 
 def rates(train: recipe.Train) -> dict[str, float]:

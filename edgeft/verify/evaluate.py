@@ -50,6 +50,7 @@ def evaluate(
         notes.append(f"{most} of {len(split)} samples")
         split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:most]))
     split = datasets.located(split, bundle.task, bundle.preprocess)
+    split = datasets.windowed(split, bundle.task, bundle.preprocess, notes)
     personal = personalized(bundle, state, threads=threads)
     labels = personal.labels if personal else bundle.labels
     if bundle.task.refuse_unseen is not None:

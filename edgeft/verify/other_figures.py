@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.metric import Metric
+from ..measure import stats
 from ..tasks import Task
 from .accuracy import Outputs
 
@@ -16,14 +17,20 @@ MOST_CLASSES = 20
 
 
 def other_figures(
-    task: Task, float_outputs: Outputs, quantized_outputs: Outputs, targets: np.ndarray, labels: Sequence[str]
+    task: Task,
+    float_outputs: Outputs,
+    quantized_outputs: Outputs,
+    targets: np.ndarray,
+    labels: Sequence[str],
+    spec: Mapping[str, Any],
 ) -> dict[str, Any]:
     """`per_class` of the report, and of it `worst_class` (by the artifact's result), `worst_class_float` (by the
     baseline's) and `largest_drop`; `extra_metrics` and `confusion` where the task has them.
 
     Of equal classes the one with most samples is named; None where the task has no classes.
     `extra_metrics` is {name: {"float", "quantized", "metric_record"}}, `confusion` {"labels", "float", "quantized"}:
-    counts with a row for each true class.
+    counts with a row for each true class. `threshold` is what the artifact's own gives (`Task.settled`), shares as
+    {"share", "ci95", "n"}.
     """
     output_pair = (float_outputs, quantized_outputs)
     before, after = (task.per_class(outputs, targets, labels) for outputs in output_pair)
@@ -46,11 +53,19 @@ def other_figures(
             for name, value in first.items()
         }
 
+    if task.settled is not None and (table := task.settled(quantized_outputs, targets, spec)):
+        figures["threshold"] = {k: _share(*v) if isinstance(v, tuple) else v for k, v in table.items()}
+
     if task.confusion is not None and 2 <= len(labels) <= MOST_CLASSES:
         tables = [task.confusion(outputs, targets).tolist() for outputs in output_pair]
         figures["confusion"] = {"labels": list(labels), "float": tables[0], "quantized": tables[1]}
 
     return figures
+
+
+def _share(count: int, n: int) -> dict[str, Any]:
+    """A share with its exact 95 % interval."""
+    return {"share": count / n if n else None, "ci95": list(stats.clopper_pearson(count, n)), "n": n}
 
 
 def extremes(per_class: Mapping[str, Mapping[str, Any]], metric: Metric) -> dict[str, Any]:

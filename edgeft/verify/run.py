@@ -224,7 +224,7 @@ def _on_data(
         verdict = accuracy(opened.task, *exported, judged.targets, judged.labels, gates)
         metric = f"{verdict.metric} as exported"
         verdicts.append(dataclasses.replace(verdict, metric=metric, verdict=ADVISORY, required=False))
-    contents = dict(other_figures(opened.task, *pair, judged.targets, judged.labels))
+    contents = dict(other_figures(opened.task, *pair, judged.targets, judged.labels, opened.preprocess))
     contents["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
     return verdicts, contents
 

@@ -206,6 +206,28 @@ def test_letterboxes_are_bit_equal_to_the_library_and_boxes_read_alike(
     assert seeing.tell(none, raw, spec, labels) == "nothing"
 
 
+@pytest.mark.parametrize("shape", [(64, 96, 3), (150, 90, 3), (70, 231), (5, 200, 4)])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.6])
+def test_windows_are_bit_equal_to_the_library_and_joined_alike(
+    tmp_path: Path, shape: tuple[int, ...], overlap: float
+) -> None:
+    cutting = load(tmp_path, "windows", "segment")
+    raw = np.random.default_rng(len(shape)).integers(0, 256, shape, np.uint8)
+    spec = {**tiny_bundle.SPEC, "kind": "windows", "overlap": overlap, "size": [64, 96], "channels": 3}
+    spec |= {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}
+    fed = segment.preprocess(raw, spec)["x"]
+    assert cutting.feeds(raw, spec)["x"].tobytes() == fed.tobytes()
+
+    logits = np.random.default_rng(3).normal(0, 2, (len(fed), 3, 16, 24)).astype(np.float32)
+    decoded = tell(segment, {"y": logits}, raw, spec, ["a", "b", "c"])
+    joined = cutting.joined(logits, raw.shape[:2], spec)
+    assert (joined == decoded["mask"]).all() and joined.shape == raw.shape[:2]
+    assert cutting.tell({"y": logits}, raw, spec, ["a", "b", "c"]) == decoded["label"]
+    seen: list[int] = []
+    run = cutting.compose({"main": lambda feeds: seen.append(len(feeds["x"])) or {"y": feeds["x"]}}, spec)
+    assert run({"x": fed})["y"].tobytes() == fed.tobytes() and seen == [1] * len(fed)
+
+
 @pytest.mark.parametrize("shape", [(90, 61, 3), (37, 150, 3), (16, 20)])
 def test_a_segmenter_says_the_shares_of_the_picture_and_not_of_its_own_grid(
     tmp_path: Path, shape: tuple[int, ...]

@@ -19,6 +19,9 @@ LABELS = ("normal", "anomaly")
 @dataclass(frozen=True)
 class Keys(columns_table.Keys):
     normal: str = option("normal", "the value of data.label that rows without a fault have; every other one is a fault")
+    false_alarms: float = option(
+        0.05, "share of normal rows that may be called anomalies: it sets the threshold of a bundle", low=0.0, high=0.5
+    )
 
 
 def open(spec: recipe.Data) -> Dataset:

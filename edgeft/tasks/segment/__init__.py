@@ -26,6 +26,7 @@ TASK = Task(
     statistics=decoding.statistics,
     metric_of=decoding.metric_of,
     tell=decoding.tell,
+    windows_of=decoding.windows_of,
     draw_beside=decoding.draw_beside,
     pictures=decoding.pictures,
     show_sample=sample.show,

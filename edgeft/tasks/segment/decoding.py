@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...core.errors import BundleError, DataError, nearest
 from ...core.metric import Metric
-from ...inputs import mask
-from ...inputs.image import configure, preprocess, read
+from ...inputs import image, mask, windows
+from ...inputs.image import read
 
 __all__ = [
     "EXTRA_METRICS",
@@ -44,6 +44,7 @@ __all__ = [
     "read",
     "statistics",
     "tell",
+    "windows_of",
 ]
 
 NAME = "segment"
@@ -66,6 +67,37 @@ def _logits(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     return logits
 
 
+_KINDS: dict[str, Any] = {"image": image, windows.KIND: windows}
+
+
+# --- what goes in -----------------------------------------------------------------------------------------------------
+
+
+def configure(
+    data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The `preprocess` table of pictures that are seen whole, or in windows (`windows.configure`)."""
+    stated = bool(data.size or defaults.get("size_stated"))
+    return windows.configure(data, image.configure(data, defaults, facts, say), facts, stated, say)
+
+
+def preprocess(raw: np.ndarray, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """One feed of one row, or of one a window; raises as `image.preprocess` and `windows.preprocess`."""
+    feeds: dict[str, np.ndarray] = _kind(spec).preprocess(raw, spec)
+    return feeds
+
+
+def windows_of(height: int, width: int, spec: Mapping[str, Any]) -> list[windows.Window]:
+    """The windows that a picture of `height` x `width` is seen in."""
+    return windows.of(height, width, spec)
+
+
+def _kind(spec: Mapping[str, Any]) -> Any:
+    if spec.get("kind") not in _KINDS:
+        raise BundleError(f"is {spec.get('kind')!r}, expected {' or '.join(_KINDS)}", where="preprocess.kind")
+    return _KINDS[str(spec["kind"])]
+
+
 # --- what is seen -----------------------------------------------------------------------------------------------------
 
 
@@ -73,8 +105,20 @@ def tell(
     outputs: Mapping[str, np.ndarray], raw: np.ndarray, spec: Mapping[str, Any], labels: Sequence[str], *, top: int = 5
 ) -> dict[str, Any]:
     """`decode` of the one sample `raw`, at its own height and width."""
-    (logits,) = _logits(outputs)
-    return _told(mask.classes(logits, (raw.shape[0], raw.shape[1])), logits.shape[0], labels, top)
+    logits = _logits(outputs)
+    return _told(_classes(logits, raw.shape[0], raw.shape[1], spec), logits.shape[1], labels, top)
+
+
+def _classes(logits: np.ndarray, height: int, width: int, spec: Mapping[str, Any]) -> np.ndarray:
+    """Class numbers uint8 (height, width) of a picture's logits: one row, or one a window."""
+    if _kind(spec) is not windows:
+        (row,) = logits
+        return mask.classes(row, (height, width))
+
+    size, joined = (int(spec["size"][0]), int(spec["size"][1])), np.empty((height, width), np.uint8)
+    for row, window in zip(logits, windows_of(height, width, spec), strict=True):
+        joined[slice(*window.rows), slice(*window.columns)] = mask.classes(row, size)[windows.decided(window)]
+    return joined
 
 
 def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:

@@ -2,15 +2,41 @@
 
 import numpy as np
 
+from ...core.runner import hook
+
 VOID = 255
 
 
+def compose(calls, spec):
+    """A call that runs one row at a time: a picture's windows are as many rows."""
+    (call,) = calls.values()
+
+    def rows(feeds):
+        count = len(next(iter(feeds.values())))
+        parts = [call({name: value[i : i + 1] for name, value in feeds.items()}) for i in range(count)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    return rows
+
+
 def tell(outputs, raw, spec, labels):
-    logits = np.asarray(next(iter(outputs.values())), np.float32)[0]
-    decided = decided_pixels(logits, raw.shape[:2])
+    logits = np.asarray(next(iter(outputs.values())), np.float32)
+    decided = joined(logits, raw.shape[:2], spec)
     shares = np.bincount(decided.ravel(), minlength=256)[: len(labels)] / decided.size
     order = [i for i in np.argsort(-shares, kind="stable")[:5] if shares[i] >= 0.005]
     return ", ".join(f"{labels[i]} {100 * shares[i]:.0f} %" for i in order) or "undecided"
+
+
+def joined(logits, size, spec):
+    """Class numbers (height, width) of a picture's logits (n, C, h, w): one row, or one a window."""
+    if spec["kind"] != "windows":
+        return decided_pixels(logits[0], size)
+    whole = np.empty(size, np.int64)
+    for row, (top, left, rows, columns) in zip(logits, hook("windows_of")(size[0], size[1], spec)):
+        part = decided_pixels(row, tuple(spec["size"]))
+        part = part[rows[0] - top : rows[1] - top, columns[0] - left : columns[1] - left]
+        whole[rows[0] : rows[1], columns[0] : columns[1]] = part
+    return whole
 
 
 def decided_pixels(logits, size):

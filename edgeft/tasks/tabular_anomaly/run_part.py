@@ -5,4 +5,10 @@ import numpy as np
 
 def tell(outputs, raw, spec, labels):
     score = float(np.square(np.asarray(next(iter(outputs.values())), np.float64)).mean())
-    return f"score {score:.4g}" if np.isfinite(score) else "undecided (the outputs are not finite)"
+    if not spec.get("threshold"):
+        return f"score {score:.4g}" if np.isfinite(score) else "undecided (the outputs are not finite)"
+    if not np.isfinite(score):
+        return "anomaly: undecided"
+    limit = spec["threshold"]["score"]
+    word = "yes" if score > limit else "no"
+    return f"anomaly: {word} (score {score:.4g}, threshold {limit:.4g})"

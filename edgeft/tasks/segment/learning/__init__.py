@@ -17,11 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...core.errors import DataError, RecipeError, nearest, need
-from ...inputs import mask
-from ...learning import Learning, balance, batches, tensors
-from ..classify.learning import replace_head
-from . import decoding as segment
+from ....core.errors import DataError, RecipeError, nearest, need
+from ....data.windowed import pictures_of
+from ....inputs import mask, windows
+from ....learning import Learning, balance, batches, tensors
+from ...classify.learning import replace_head
+from .. import decoding as segment
+from . import crops
 
 set_head = replace_head
 #: the longest side of the crops that training sees
@@ -238,7 +240,15 @@ def _window(shape: tuple[int, ...], crop: tuple[int, int], zoom: tuple[float, fl
 
 
 def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
-    """Batches (inputs, masks uint8 (N, H, W)): crops under augmentation, else whole pictures."""
+    """Batches (inputs, masks uint8 (N, H, W)): crops under augmentation, else whole pictures, or windows of them."""
+    if spec["kind"] == windows.KIND:
+        spec = windows.whole(spec)
+        pictures = pictures_of(split)
+        if pictures is not None and loading.augment != "none":
+            collate = Collate(spec, loading.augment, loading.seed, loading.epoch)
+            regions = crops.of(*pictures, spec, cropped(spec["size"]), LEVELS[loading.augment][0], loading)
+            return batches.Source(regions, collate, loading.order(len(regions)))
+
     height, width = spec["size"]
     high, wide = cropped(spec["size"])
     views = max(1, height * width // (high * wide)) if loading.augment != "none" else 1
