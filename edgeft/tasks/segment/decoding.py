@@ -111,7 +111,7 @@ def tell(
 
 def _classes(logits: np.ndarray, height: int, width: int, spec: Mapping[str, Any]) -> np.ndarray:
     """Class numbers uint8 (height, width) of a picture's logits: one row, or one a window."""
-    if _kind(spec) is not windows:
+    if spec.get("kind") != windows.KIND:
         (row,) = logits
         return mask.classes(row, (height, width))
 

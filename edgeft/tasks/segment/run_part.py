@@ -29,7 +29,7 @@ def tell(outputs, raw, spec, labels):
 
 def joined(logits, size, spec):
     """Class numbers (height, width) of a picture's logits (n, C, h, w): one row, or one a window."""
-    if spec["kind"] != "windows":
+    if spec.get("kind") != "windows":
         return decided_pixels(logits[0], size)
     whole = np.empty(size, np.int64)
     for row, (top, left, rows, columns) in zip(logits, hook("windows_of")(size[0], size[1], spec)):
