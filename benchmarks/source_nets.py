@@ -7,7 +7,6 @@ make that quicker than the 0.02 that networks of this size are not made for.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,13 +30,6 @@ _WAVEFORM = {
     "conv_dim": [16, 16, 16], "conv_stride": [5, 4, 4], "conv_kernel": [10, 8, 4], "num_feat_extract_layers": 3,
     "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "classifier_proj_size": 32,
     "initializer_range": 0.1,
-}  # fmt: skip
-#: what Wav2Vec2CTCTokenizer writes: letters of which the tiny data use some
-LETTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"EFILNORSTAZ")
-_SPEECH = {
-    **_WAVEFORM, "vocab_size": len(LETTERS), "pad_token_id": 0, "conv_stride": [5, 4, 8], "conv_kernel": [10, 8, 8],
-    "feat_extract_norm": "layer", "do_stable_layer_norm": True, "initializer_range": 0.2,
-    **{f"{part}_dropout": 0.0 for part in ("hidden", "attention", "activation", "final")}, "feat_proj_dropout": 0.0,
 }  # fmt: skip
 _DEBERTA = {
     "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True,
@@ -74,8 +66,6 @@ class Net:
     #: `model_type`, where it is not the net's name here
     kind: str = ""
     augment: str = "light"
-    batch_size: int = 20
-    max_grad_norm: float = 0.0
 
 
 def _texts(title: str, **config: Any) -> Net:
@@ -104,8 +94,6 @@ NETS = {
     "bert-vectors": Net("BERT", "embed", {**_TEXT, "vocab_size": 50, "num_hidden_layers": 1}, kind="bert"),
     "wav2vec2": Net("wav2vec 2.0", "keyword", _WAVEFORM, 20, augment="none"),
     "hubert": Net("HuBERT", "keyword", _WAVEFORM, 20, augment="none"),
-    "wav2vec2-speech": Net("wav2vec 2.0 (CTC)", "speech", _SPEECH, 24, 6e-3, "wav2vec2", "none", 8, 1.0),
-    "hubert-speech": Net("HuBERT (CTC)", "speech", _SPEECH, 24, 6e-3, "hubert", "none", 8, 1.0),
     "vit": _pictures("ViT", _VIT),
     "deit": _pictures("DeiT", _VIT),
     "beit": _pictures("BEiT", _VIT),
@@ -134,21 +122,13 @@ NETS = {
         {**_MOBILEVIT, "image_size": 64, "output_stride": 16, "aspp_out_channels": 16, "atrous_rates": [2, 3, 4]},
         kind="mobilevit",
     ),
-    "yolos": Net(
-        "YOLOS", "detect",
-        {**_VIT, "hidden_size": 48, "intermediate_size": 96, "image_size": [64, 64], "num_detection_tokens": 2,
-         "use_mid_position_embeddings": False, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
-         "num_labels": 5},
-        epochs=30, lr=3e-3, augment="none",
-    ),
     "swiftformer": _pictures("SwiftFormer", image_size=SIDE, embed_dims=[16, 16, 32, 32], depths=[1, 1, 1, 1]),
 }  # fmt: skip
 
 
 def side(kind: str) -> int:
     """Pixels a side that the net's pictures have."""
-    size = NETS[kind].config.get("image_size", 2 * SIDE)
-    return int(size[0] if isinstance(size, list) else size)
+    return int(NETS[kind].config.get("image_size", 2 * SIDE))
 
 
 def write(kind: str, folder: Path) -> Path:
@@ -163,10 +143,7 @@ def write(kind: str, folder: Path) -> Path:
     kinds = architectures(transformers, FORMS[net.task].automatic)[type(config)]
     architecture = kinds[0] if isinstance(kinds, (list, tuple)) else kinds
     torch.manual_seed(0)
-    network = architecture(config)
-    if kind == "yolos":
-        _place_positions(network.vit.embeddings, side(kind) // config.patch_size)
-    network.save_pretrained(folder)
+    architecture(config).save_pretrained(folder)
     tokenizers = {"token-classify": tiny_data.write_pieces, "embed": tiny_data.write_words}
     if net.task in tokenizers:
         tokenizers[net.task](folder / "tokenizer.json")
@@ -179,9 +156,7 @@ def write(kind: str, folder: Path) -> Path:
         words.rmdir()
         return folder
 
-    if net.task == "speech":
-        (folder / "vocab.json").write_text(json.dumps({letter: k for k, letter in enumerate(LETTERS)}))
-    if net.task in ("keyword", "speech"):
+    if net.task == "keyword":
         extractor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 8000, "do_normalize": True}
         (folder / "preprocessor_config.json").write_text(json.dumps(extractor))
         return folder
@@ -190,24 +165,6 @@ def write(kind: str, folder: Path) -> Path:
     processor = {"size": pixels, "resample": 3, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     (folder / "preprocessor_config.json").write_text(json.dumps({**processor, "rescale_factor": 1 / 255}))
     return folder
-
-
-def _place_positions(embeddings: Any, patches: int) -> None:
-    """Positions that say where a patch is (a random map of x, y and their sines) instead of zeros, and tokens that
-    differ: what pretraining would have taught, so that a few hundred steps learn boxes."""
-    import torch
-
-    generator = torch.Generator().manual_seed(1)
-    rows, columns = torch.meshgrid(*[torch.linspace(-1, 1, patches)] * 2, indexing="ij")
-    place = torch.stack([columns.flatten(), rows.flatten()], dim=1)
-    waves = [f(math.pi / 2 * rate * place) for rate in (1, 2, 4) for f in (torch.sin, torch.cos)]
-    features = torch.cat([place, *waves], dim=1)
-    width = embeddings.position_embeddings.shape[2]
-    mixed = features @ torch.randn(features.shape[1], width, generator=generator) / features.shape[1] ** 0.5
-    with torch.no_grad():
-        embeddings.position_embeddings[0, 1 : 1 + patches**2] = mixed
-        for tokens in (embeddings.detection_tokens, embeddings.cls_token):
-            tokens.copy_(torch.randn(tokens.shape, generator=generator) / 2)
 
 
 def write_colors(path: Path) -> Path:
@@ -234,10 +191,6 @@ def _masks(folder: Path) -> dict[str, Any]:
     return {"format": "masks", "path": str(tiny_data.write_masks(folder / "masks"))}
 
 
-def _boxes(folder: Path) -> dict[str, Any]:
-    return {"format": "yolo", "path": str(tiny_data.write_single_boxes(folder / "boxes"))}
-
-
 def _reviews(folder: Path) -> dict[str, Any]:
     path = str(tiny_data.write_reviews(folder / "reviews"))
     return {"format": "csv", "path": path, "text": ["review"], "label": "liked", "length": LENGTH}
@@ -255,27 +208,14 @@ def _sounds(folder: Path) -> dict[str, Any]:
     return {"format": "wav-folder", "path": str(tiny_data.write_keywords(folder / "sounds")), "sound": {"seconds": 0.5}}
 
 
-def _transcripts(folder: Path) -> dict[str, Any]:
-    """Recordings whose words have one letter: of the tiny data's sounds the first one."""
-    path = tiny_data.write_sentences(folder / "recordings")
-    for table in path.glob("*/metadata.csv"):
-        lines = table.read_text()
-        for word in ("fall", "rise", "tone"):
-            lines = lines.replace(word, word[0])
-        table.write_text(lines)
-    return {"format": "wav-folder", "path": str(path), "units": "characters"}
-
-
 #: task -> what writes its tiny data and returns the table [data]
 _DATA: dict[str, Callable[[Path], dict[str, Any]]] = {
     "classify": _colors,
     "segment": _masks,
-    "detect": _boxes,
     "text-classify": _reviews,
     "token-classify": _entities,
     "embed": _search,
     "keyword": _sounds,
-    "speech": _transcripts,
 }
 
 
@@ -288,13 +228,7 @@ def recipe(kind: str, folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
         "name": kind,
         "model": {"source": "transformers", "name": net.kind or kind, "weights": str(write(kind, folder / "model"))},
         "data": data,
-        "train": {
-            "epochs": net.epochs,
-            "lr": net.lr,
-            "batch_size": net.batch_size,
-            "augment": net.augment,
-            "max_grad_norm": net.max_grad_norm,
-        },
+        "train": {"epochs": net.epochs, "lr": net.lr, "batch_size": 20, "augment": net.augment},
         "quantize": {"epochs": 1, "lr": 1e-4, "calibration": "quick"},
         "export": {"targets": list(targets)},
         "gates": {"min_speedup": 0.0, "max_drop": 0.05},

@@ -1,4 +1,4 @@
-"""The predictions of a bundle for a user's inputs."""
+"""What a bundle sees in a user's own inputs."""
 
 from __future__ import annotations
 

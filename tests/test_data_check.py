@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cartpole
 import interactions_data
 import mask_shapes
 import numbers_run
@@ -100,6 +101,7 @@ WRITERS = {
     "translate": lambda p: numbers_run.write_folder(p / "d"),
     "recommend": lambda p: interactions_data.write_ratings(p / "ratings.csv"),
     "control": lambda p: recording(p / "d.npz"),
+    "control-discrete": lambda p: cartpole.write_rollouts(p / "d.npz", 6),
     "tabular": lambda p: columns(p, "tabular", "table"),
     "tabular-values": lambda p: columns(p, "tabular-values", "table-values"),
     "tabular-anomaly": lambda p: columns(p, "tabular-anomaly", "table-anomaly"),

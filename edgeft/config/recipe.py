@@ -44,7 +44,7 @@ class Data:
     value_range: tuple[float, ...] = ()  # values that become black and white in pictures of more than 8 bits; [] = auto
     text: tuple[str, ...] = ("text",)  # columns of a table, joined by a space
     label: str = "label"  # column of a table
-    actions: str = "auto"  # auto (whole numbers are refused) | continuous: what the numbers of recorded actions are
+    actions: str = "auto"  # auto (whole numbers are refused) | continuous | discrete: what recorded actions are
     delimiter: str = ""  # between the columns of a table: ",", ";", "\t", "|", "::"; "" = found in the file
     encoding: str = ""  # of a table: utf-8, latin-1, cp1251, utf-16, ...; "" = found in the file
     quoting: str = "auto"  # auto (by the delimiter; not with tabs) | csv | none: fields of a table in quotation marks
@@ -79,7 +79,6 @@ class Train:
     norm_stats: str = "update"  # update | freeze: running statistics of BatchNorm
     class_weights: str = "none"  # none | balanced: every class has the same weight in the loss | root: its square root
     augment: str = "light"  # none | light | strong
-    max_grad_norm: float = 0.0  # of the gradient of all weights, which is scaled down to it; 0 = as it is
     ema: float = 0.0  # decay of a moving average of the weights, validated and kept in their place; 0 = none
     patience: int = 0  # epochs without a better validation metric before training stops; 0 = never
     workers: int = 0
@@ -147,7 +146,6 @@ class Gates:
     max_return_drop: float = 0.02  # of the mean return, as a share of the float baseline's
     latency_ms: float = 0.0
     size_mb: float = 0.0
-    energy_mj: float = 0.0  # of one run, where the machine has a meter
 
 
 def default_task() -> str:
@@ -171,7 +169,7 @@ class Recipe:
 
 #: the values of a key. The Python API writes `module` and `dataset` for objects of the caller.
 CHOICES: dict[str, tuple[str, ...]] = {
-    "data.actions": ("auto", "continuous"),
+    "data.actions": ("auto", "continuous", "discrete"),
     "data.header": ("auto", "yes", "no"),
     "data.quoting": ("auto", "csv", "none"),
     "data.resize": ("", "bilinear", "bicubic", "nearest"),
@@ -211,15 +209,16 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.min_interactions": (0, 1_000_000),
     "data.max_pixels": (1, 2**32 - 1),
     "data.split_seed": (0, 2**32 - 1),
-    **dict.fromkeys(("train.epochs", "train.unfreeze", "train.patience"), (0, 100_000)),
+    "train.epochs": (0, 100_000),
     "train.lr": (0, 10),
     "train.head_lr": (0, 10),
     "train.layer_decay": (0, 1),
+    "train.unfreeze": (0, 100_000),
     "train.batch_size": (1, 65_536),
     "train.seed": (0, 2**32 - 1),
     "train.weight_decay": (0, 1),
-    "train.max_grad_norm": (0, 1_000_000),
     "train.ema": (0, 0.99999),
+    "train.patience": (0, 100_000),
     "train.workers": (0, 256),
     "update.rank": (1, 4096),
     "update.alpha": (0, 10_000),
@@ -237,7 +236,8 @@ RANGES: dict[str, tuple[float, float]] = {
     **{f"gates.{key}": (0, 1) for key in SHARES},
     "gates.min_speedup": (0, 1000),
     "gates.episodes": (2, 100_000),
-    **dict.fromkeys(("gates.latency_ms", "gates.size_mb", "gates.energy_mj"), (0, 1e9)),
+    "gates.latency_ms": (0, 1e9),
+    "gates.size_mb": (0, 1e9),
 }
 #: keys that must not be zero
 POSITIVE = ("train.lr", "train.layer_decay", "update.alpha", "quantize.lr", "personalize.rate")

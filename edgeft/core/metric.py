@@ -28,7 +28,6 @@ GATE_UNITS = {
     "speedup": "ratio",
     "p95_ms": "ms",
     "MB": "MB",
-    "mJ": "mJ",
 }
 
 

@@ -34,7 +34,7 @@ from .checks import (
     overlap,
     require_disjoint,
 )
-from .located import located, located_data, relabelled
+from .located import located, located_data
 from .record import Format
 from .samples import WHOLE, Dataset, Split
 from .windowed import windowed, windowed_data
@@ -54,7 +54,6 @@ __all__ = [
     "located_data",
     "open",
     "overlap",
-    "relabelled",
     "require_disjoint",
     "source",
     "tasks_of",

@@ -26,7 +26,8 @@ def source(path: Path, table: Mapping[str, Any]) -> Data:
     record = DATA_FORMATS.get(form) if form in DATA_FORMATS else None
     if record is not None and "actions" in record.keys:
         # The model answers with quantities whatever type its actions are stored in: that was decided when it was made.
-        settings["actions"] = "continuous"
+        # Choices stay choices.
+        settings["actions"] = "discrete" if table.get("actions") == "discrete" else "continuous"
 
     if record is not None and record.family == "pictures":
         form = "npz" if path.suffix.lower() == ".npz" else "image-folder"

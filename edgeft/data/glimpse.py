@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from ..core import strict_json
 from ..core.npy import BROKEN
 from .samples import split_named
@@ -107,6 +109,17 @@ class Glimpse:
                 return frozenset(name.removesuffix(".npy") for name in archive.namelist())
         except BROKEN:
             return frozenset()
+
+
+def array_kind(path: Path, member: str) -> str:
+    """The kind of numbers ("i", "u", "b", "f") of an array in an .npz file, "" where its header cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{member}.npy") as stream:
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            return str(read(stream)[2].kind)
+    except Exception:  # numpy's reader of headers raises errors of any type on broken files
+        return ""
 
 
 def ending(file: PurePosixPath | Path) -> str:

@@ -1,10 +1,9 @@
-"""Targets as a model's outputs have them, made when a split is used: what preprocessing completes (`Task.locate`,
-`Task.complete_target`), and their numbers where the model has labels of its own."""
+"""Targets whose places in a model's outputs follow from preprocessing (`Task.locate`), found when a split is used."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,49 +13,30 @@ from .samples import Dataset, Split
 
 
 def located(split: Split, task: Task, spec: Mapping[str, Any]) -> Split:
-    """`split` with targets as the outputs have them; the same where the task completes none. `locate` reads every
-    sample."""
-    if task.locate is None and task.complete_target is None:
+    """`split` with targets as the outputs have them; the same where the task needs no places. Reads every sample."""
+    if task.locate is None:
         return split
     targets = np.empty(len(split), object)
     for i, target in enumerate(split.targets):
-        complete = target if task.complete_target is None else task.complete_target(target, spec)
-        targets[i] = complete if task.locate is None else task.locate(split.raw(i), complete, spec)
+        targets[i] = task.locate(split.raw(i), target, spec)
     return dataclasses.replace(split, targets=targets)
 
 
 def located_data(dataset: Dataset, task: Task, spec: Mapping[str, Any]) -> Dataset:
     """`dataset` with the splits of `located`; its fingerprint stays that of the data themselves."""
-    if task.locate is None and task.complete_target is None:
+    if task.locate is None:
         return dataset
-    splits = _Changed(dataset.splits, lambda split: located(split, task, spec))
-    return dataclasses.replace(dataset, splits=splits, original=dataset.original or dataset)
+    return dataclasses.replace(dataset, splits=_Located(dataset.splits, task, spec), original=dataset)
 
 
-def relabelled(dataset: Dataset, task: Task, labels: Sequence[str]) -> Dataset:
-    """`dataset` with targets as a model with `labels` has them (`Task.join`); its fingerprint stays that of the data
-    themselves. Raises `DataError` as `Task.join` does."""
-    if tuple(labels) == tuple(dataset.labels):
-        return dataset
-
-    def joined(split: Split) -> Split:
-        return dataclasses.replace(split, targets=task.join(split.targets, dataset.labels, labels, dataset.name))
-
-    return dataclasses.replace(
-        dataset, labels=tuple(labels), splits=_Changed(dataset.splits, joined), original=dataset.original or dataset
-    )
-
-
-class _Changed(Mapping[str, Split]):
-    """Splits that `change` alters when they are first used."""
-
-    def __init__(self, splits: Mapping[str, Split], change: Callable[[Split], Split]) -> None:
-        self._splits, self._change = splits, change
+class _Located(Mapping[str, Split]):
+    def __init__(self, splits: Mapping[str, Split], task: Task, spec: Mapping[str, Any]) -> None:
+        self._splits, self._task, self._spec = splits, task, spec
         self._done: dict[str, Split] = {}
 
     def __getitem__(self, name: str) -> Split:
         if name not in self._done:
-            self._done[name] = self._change(self._splits[name])
+            self._done[name] = located(self._splits[name], self._task, self._spec)
         return self._done[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from .glimpse import Glimpse, ending, split_of
+from .glimpse import Glimpse, array_kind, ending, split_of
 from .record import Recognized
 from .samples import split_named
 from .sniff import is_number
@@ -51,7 +51,9 @@ def trajectories(view: Glimpse) -> Recognized | None:
         return Recognized("an HDF5 file", 2)
     names = view.members() if ending(view.path) == ".npz" and not view.folder else frozenset()
     if names & _OBSERVED and names & _ACTED:
-        return Recognized(f"arrays {', '.join(sorted(names & (_OBSERVED | _ACTED)))}", 3)
+        whole = array_kind(view.path, min(names & _ACTED)) in ("i", "u", "b")
+        keys = {"actions": "discrete"} if whole else {}
+        return Recognized(f"arrays {', '.join(sorted(names & (_OBSERVED | _ACTED)))}", 3, keys)
     tubs = view.named(r"(.*/)?catalog_\d+\.catalog") or view.named(r"(.*/)?record_\d+\.json")
     return Recognized(f"{tubs[0]}, a Donkeycar tub", 3) if tubs else None
 

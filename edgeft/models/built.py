@@ -25,9 +25,7 @@ class Built:
 
     `module` is in eval mode and has `classes` outputs; `head` is the dotted name of its classifier layer. `spec` is a
     complete `preprocess` table (kind, size [h, w], channels, resize, mean, std, scale, layout, input) with the default
-    of the weights; `pretrained` says whether weights were loaded, `origin` which; `notes` are for the user. `labels`
-    are the names of the outputs where the weights bring some beside those of the data (letters of a recognizer); ()
-    where the data's are all.
+    of the weights; `pretrained` says whether weights were loaded, `origin` which; `notes` are for the user.
     """
 
     module: nn.Module
@@ -37,7 +35,6 @@ class Built:
     pretrained: bool = False
     notes: tuple[str, ...] = ()
     origin: Origin | None = None
-    labels: tuple[str, ...] = ()
 
 
 def image_spec(

@@ -21,7 +21,7 @@ from ..core.errors import ModelError, RecipeError, nearest
 from ..core.files import user_path
 from ..inputs import text
 from ..plugins import TASKS
-from . import heads, hf_folder, letters, outputs, peft_adapter, pretrained, set_detectors
+from . import heads, hf_folder, outputs, peft_adapter, pretrained
 from .built import Built
 from .nets.encoder import MeanOfTokens, TextVector
 from .request import ModelRequest, ModelSource
@@ -36,8 +36,6 @@ LARGEST = 10_000_000
 _CHANGEABLE = "drop"
 #: what of a config draws at random within a forward, outside of dropout: it cannot be captured
 _STILL = {"layerdrop": 0.0, "apply_spec_augment": False}
-#: tables of the package that are not named as the Auto class is
-_MAPPINGS = {"AutoModelForSeq2SeqLM": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING"}
 #: `model.args.pooling`: the head of the Auto class, or a linear layer on the mean of the tokens
 POOLING = ("head", "mean")
 #: of a model of vectors: the mean of the tokens, or the first token
@@ -57,17 +55,13 @@ class Form:
     pooling: tuple[str, ...] = POOLING[:1]
     #: the answer is the encoder's vector of a text: there is no head
     vector: bool = False
-    #: the answer is a set of boxes: several outputs, and layers that score classes in more than one place
-    boxes: bool = False
-    #: the answer is a letter or the blank of CTC for every frame
-    frames: bool = False
 
 
 def build(request: ModelRequest) -> Built:
     """The network of the folder `model.weights` with a head of `request.outputs` outputs.
 
-    `model.name` is the `model_type` of config.json. `model.args` may change dropout, for texts `pooling`, for boxes
-    `size`, and name the folder of a LoRA `adapter` that PEFT saved. Raises
+    `model.name` is the `model_type` of config.json. `model.args` may change dropout, for texts `pooling`, and name the
+    folder of a LoRA `adapter` that PEFT saved. Raises
     `RecipeError` for an unknown name or argument, `ModelError` naming the file and key of what does not fit, code in
     the folder that was not allowed included, and `Missing` without `transformers` or `tokenizers`.
     """
@@ -91,24 +85,12 @@ def build(request: ModelRequest) -> Built:
     config = _config(package, folder, request, args)
     own_labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
     module, notes = _network(package, form, config, folder, request, pooling, adapter)
-    head = _head(module, form, request.outputs)
-    labels: tuple[str, ...] = ()
-    if form.frames:
-        labels, more = letters.head(module, folder, config, request, any(pretrained.NEW_HEAD in note for note in notes))
-        notes = (*(note for note in notes if pretrained.NEW_HEAD not in note), *more)
-    elif head and not any(pretrained.NEW_HEAD in note for note in notes):
-        notes += _labels_in_order(module, head, form, own_labels, request.labels)
-    network, spec, more = form.complete(module, folder, config, request)
-    prefix = next((f"{name}." for name, part in network.named_children() if part is module), "")
-    size = len(labels) + 1 if labels else request.outputs
-    return Built(network.eval(), f"{prefix}{head}" if head else "", spec, size, True, (*notes, *more), labels=labels)
-
-
-def _head(module: nn.Module, form: Form, outputs: int) -> str:
-    """Dotted name of the layer that scores the classes; "" where there is none."""
-    if form.vector:
-        return ""
-    return (set_detectors.find_head(module, outputs) if form.boxes else "") or heads.find(module, outputs)
+    head = "" if form.vector else heads.find(module, request.outputs)
+    module, spec, more = form.complete(module, folder, config, request)
+    notes += more
+    if head and not any(pretrained.NEW_HEAD in note for note in notes):
+        notes += _labels_in_order(module.get_submodule(head), own_labels, request.labels)
+    return Built(module.eval(), head, spec, request.outputs, True, notes)
 
 
 def _refuse_table(table: dict[str, Any], folder: Path, request: ModelRequest, known: Sequence[str]) -> None:
@@ -162,12 +144,8 @@ def _config(package: Any, folder: Path, request: ModelRequest, args: dict[str, A
         if hasattr(config, key):
             setattr(config, key, value)
 
-    if FORMS[request.task].boxes:
-        args.pop("size", None)
     able = [key for key in config.to_dict() if _CHANGEABLE in key]
     for key, value in args.items():
-        if key not in able and key in request.of_data:
-            continue
         if key not in able:
             raise RecipeError(f"cannot change {key!r}", where="model.args", remedy=nearest(key, able))
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
@@ -181,19 +159,16 @@ def _network(
     package: Any, form: Form, config: Any, folder: Path, request: ModelRequest, pooling: str, adapter: Path | None
 ) -> tuple[nn.Module, tuple[str, ...]]:
     bare = form.vector or pooling == "mean"
-    own_classes = len(config.id2label or ()) if form.boxes else 0
     if not bare:
         _refuse_architecture(package, config, folder, request, form)
         config.num_labels = request.outputs
     automatic = "AutoModel" if bare else form.automatic
-    kind = _class(package, automatic, config, request.allow_code)
-    module, notes = pretrained.load(kind, config, folder, own_classes)
+    module, notes = pretrained.load(_class(package, automatic, config, request.allow_code), config, folder)
     if adapter is not None:
         merged, whole = peft_adapter.merge(module, adapter)
         notes = (*(note for note in notes if not whole or pretrained.NEW_HEAD not in note), *merged)
     if not bare:
-        if not form.boxes:
-            module.register_forward_hook(outputs.OneOutput("logits"))
+        module.register_forward_hook(outputs.OneOutput("logits"))
         return module, notes
 
     if getattr(module, "pooler", None) is not None:
@@ -216,8 +191,8 @@ def _adapter(args: dict[str, Any], request: ModelRequest) -> Path | None:
 
 def architectures(package: Any, automatic: str) -> Mapping[type, Any]:
     """The package's table of an Auto class, by config: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING and so on."""
-    words = re.findall("[A-Z]+(?![a-z])|[A-Z][a-z]*", automatic.removeprefix("Auto"))
-    table: Mapping[type, Any] = getattr(package, _MAPPINGS.get(automatic, "_".join([*words, "mapping"]).upper()))
+    words = re.findall("[A-Z][a-z]*", automatic.removeprefix("Auto"))
+    table: Mapping[type, Any] = getattr(package, "_".join([*words, "mapping"]).upper())
     return table
 
 
@@ -248,9 +223,7 @@ def _refuse_architecture(package: Any, config: Any, folder: Path, request: Model
     )
 
 
-def _labels_in_order(
-    module: nn.Module, head: str, form: Form, own_labels: Sequence[str], labels: Sequence[str]
-) -> tuple[str, ...]:
+def _labels_in_order(head: nn.Module, own_labels: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
     """The checkpoint's own classifier `head` with its rows in the order of the data's classes, where both have the same
     names; a note says which classes it has."""
     places = {name.lower(): row for row, name in enumerate(own_labels)}
@@ -259,12 +232,9 @@ def _labels_in_order(
         return (f"the weights' own classifier is kept; its classes are {', '.join(own_labels[:10])}",)
 
     rows = [places[label] for label in lowered]
-    layers = set_detectors.scoring_layers(module, len(rows)) if form.boxes else [head]
     with torch.no_grad():
-        for layer in layers:
-            for parameter in module.get_submodule(layer).parameters():
-                order = [*rows, *range(len(rows), len(parameter))]  # "no object" of a detector stays the last
-                parameter.copy_(parameter[order].clone())
+        for parameter in head.parameters():
+            parameter.copy_(parameter[rows].clone())
 
     return (f"the weights' own classifier is kept, for the classes {', '.join(labels[:10])}",)
 
@@ -342,28 +312,13 @@ def _for_waveforms(
     return module, {"kind": "waveform", "input": "input_values", **hf_folder.waveform(folder)}, ()
 
 
-def _for_frames(
-    module: Any, folder: Path, config: Any, request: ModelRequest
-) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
-    """As `_for_waveforms`, for logits (N, tokens, frames)."""
-    module.register_forward_hook(_tokens_first)
-    return _for_waveforms(module, folder, config, request)
-
-
-def _tokens_first(module: nn.Module, inputs: Any, logits: torch.Tensor) -> torch.Tensor:
-    """Logits of the package (N, frames, tokens) as those of the task."""
-    return logits.transpose(1, 2)
-
-
 #: `Task.auto_reads` -> what completes the model
 _COMPLETE: dict[str, Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, ...]]]] = {
     "text": _for_texts,
     "words": functools.partial(_for_texts, kind="words"),
     "lines": functools.partial(_for_texts, kind="lines"),
     "waveform": _for_waveforms,
-    "frames": _for_frames,
     "image": _for_pictures,
-    "scene": set_detectors.complete,
 }
 #: what `model.args.pooling` may be where texts are read
 _POOLING = {"text": POOLING, "lines": VECTOR_POOLING}
@@ -373,8 +328,6 @@ FORMS = {
         _COMPLETE[task.auto_reads],
         _POOLING.get(task.auto_reads, POOLING[:1]),
         vector=task.auto_reads == "lines",
-        boxes=task.auto_reads == "scene",
-        frames=task.auto_reads == "frames",
     )
     for task in map(TASKS.get, TASKS.builtin)
     if task.auto_class

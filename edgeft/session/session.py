@@ -133,8 +133,6 @@ def open_session(
         dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
     environment.seed_everything(recipe_.train.seed)
     built = _built(recipe_, learning, dataset, model, (allow_code, allow_download, trained), say)
-    if built.labels:
-        dataset = data.relabelled(dataset, task, built.labels)
     recipe_ = dataclasses.replace(recipe_, model=models.resolved(recipe_.model, built.origin))
     defaults = {**built.spec, "pretrained": built.pretrained, "size_stated": "size" in recipe_.model.args}
     spec = task.configure(recipe_.data, defaults, dataset.facts, say)

@@ -51,15 +51,13 @@ class Stage:
     opens: Callable[[int], None] | None = None
     #: decay of the moving average of the weights that is validated and kept; 0 = the weights of the last step are
     ema: float = 0.0
-    #: largest norm of the gradient of all weights (Pascanu et al. 2013); 0 = gradients are left as they are
-    max_grad_norm: float = 0.0
     #: what the stage was set up with, where that may change between runs: another checkpoint is not taken up
     key: str = ""
 
 
 @dataclass
 class Fitted:
-    """The result of a stage: the epoch whose weights were chosen (0 = the initial ones) and its validation metric."""
+    """What a stage came to: the epoch whose weights were kept (0 = as it started) and its validation metric."""
 
     best_epoch: int
     best: float
@@ -94,7 +92,7 @@ def agreed(accelerator: Accelerator, compute: Callable[[], float]) -> float:
 
 
 def _same_buffers(module: nn.Module) -> None:
-    """BatchNorm statistics of the main process everywhere: each process has trained on other samples."""
+    """BatchNorm statistics of the main process everywhere: each process has seen other samples."""
     if dist.is_available() and dist.is_initialized():
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)
@@ -256,8 +254,6 @@ def _train_epoch(training: _Training, loader: Any, progress: _Progress, *, measu
             loss = training.loss_of(training.model, batch)
         optimizer.zero_grad()
         training.accelerator.backward(loss)
-        if stage.max_grad_norm:
-            training.accelerator.clip_grad_norm_(module.parameters(), stage.max_grad_norm)
         optimizer.step()
         if training.average is not None:
             training.average.update(module)

@@ -127,7 +127,7 @@ class Run:
     def save(self, module: nn.Module, name: str) -> None:
         if self.accelerator.is_main_process:
             state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
-            files.write_bytes(self.out / name, save(state))  # whose own writer hides the operating system's error
+            files.write_bytes(self.out / name, save(state))  # whose own writer hides what the system said
 
     def initialize(self) -> None:
         """What the task computes from the training data where the model begins at random."""
@@ -186,7 +186,6 @@ class Run:
             self.s.task.metric,
             "freeze" if self.s.policy in updates.PLANNED else t.norm_stats,
             ema=t.ema,
-            max_grad_norm=t.max_grad_norm,
             opens=(lambda epoch: updates.apply(self.module, trainable.at(epoch))) if trainable.every else None,
         )
 

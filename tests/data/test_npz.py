@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from draws import draws
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeft import data
@@ -146,7 +145,7 @@ def test_pickles_are_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert trap.exists()
 
 
-@draws(60)
+@settings(max_examples=60, deadline=None)
 @given(cut=st.integers(0, 3000), at=st.integers(0, 3000), flip=st.integers(0, 255))
 def test_broken_files_raise_data_errors_only(
     tmp_path_factory: pytest.TempPathFactory, cut: int, at: int, flip: int

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from draws import draws
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeft.measure import stats
@@ -119,7 +118,7 @@ def test_paired_proportions_cover(lost, gained):
     assert missed / 1500 <= 0.07
 
 
-@draws(20)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.floats(-10, 10), min_size=20, max_size=60))
 def test_bootstrap_is_seeded_and_stays_inside_the_data(values):
     x = np.array(values)

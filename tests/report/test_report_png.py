@@ -9,8 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from draws import draws
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -40,7 +39,7 @@ def decode(data: bytes) -> np.ndarray:
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3, 4]))
 
 
-@draws(60)
+@settings(max_examples=60, deadline=None)
 @given(shapes.flatmap(lambda shape: arrays(np.uint8, shape)))
 def test_pixels_come_back(image: np.ndarray) -> None:
     assert np.array_equal(decode(png.encode(image)), image)

@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_bundle
-from draws import draws
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served import Server, form, serving
 
 from edgeft.server import body as bodies
 
-pytestmark = pytest.mark.random
-FUZZ = draws(150, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 _TOKENS = [
     b"--b",
     b"\r\n",
@@ -131,7 +129,7 @@ def test_bytes_that_are_no_http(server: Server, tmp_path: Path) -> None:
     alive(server, array(tmp_path))
 
 
-@draws(200)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.tuples(

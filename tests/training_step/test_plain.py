@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from draws import draws
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeft.core.errors import ModelError
@@ -27,7 +26,7 @@ def same(ours: Callable[..., torch.Tensor], theirs: Callable[..., torch.Tensor],
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-@draws(60)
+@settings(max_examples=60, deadline=None)
 @given(
     groups=st.sampled_from([1, 2, 4]),
     depthwise=st.booleans(),
@@ -71,7 +70,7 @@ def test_convolution_of_one_axis(stride: int, padding: int, dilation: int, group
     )
 
 
-@draws(40)
+@settings(max_examples=40, deadline=None)
 @given(
     kernel=st.integers(1, 3),
     stride=st.integers(1, 3),

@@ -9,8 +9,7 @@ import builds
 import pytest
 import torch
 import torch.nn.functional as F
-from draws import draws
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -44,7 +43,7 @@ def test_a_mask_comes_back_as_it_was(bits: list[bool]) -> None:
     assert torch.equal(unpack(packed, mask).bool(), mask)
 
 
-@draws(40)
+@settings(max_examples=40, deadline=None)
 @given(
     groups=st.sampled_from([1, 2, 4]),
     kernel=st.integers(1, 3),

@@ -8,8 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import tune_data  # noqa: F401  one thread
-from draws import draws
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -38,7 +37,7 @@ def best_of_all(problem: Problem, budget: int) -> float:
     return max(problem.gain(c) for c in every if problem.bytes_of(c) <= budget)
 
 
-@draws(25)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 10), st.integers(1, 400), st.floats(0, 1)), min_size=1, max_size=4),
     st.integers(0, 900),

@@ -22,13 +22,15 @@ from ...inputs import image
 from .. import episodes, recognize, tubs
 from ..episodes import LASTS, STARTS
 from ..record import Format
-from ..samples import NAMES, WHOLE, Dataset, Split, fractions, grouped
+from ..samples import NAMES, WHOLE, Dataset, Split, fractions, grouped, require_classes
 from ..tubs import STRETCH
 
 #: rows that are looked at together
 _BLOCK = 4096
 #: so few different whole numbers may be choices
 MOST_CHOICES = 32
+#: choices that actions may be numbers of
+MOST_ACTIONS = 1024
 
 
 class Steps:
@@ -99,6 +101,7 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
                 f"has shape {array.shape}, expected one entry a step", where=where, remedy="record at least one step"
             )
     notes += _judge_actions(arrays["acts"], spec, f"{path}[acts]")
+    discrete = spec.actions == "discrete"
     done = np.asarray(arrays["acts"], np.float32).reshape(len(arrays["acts"]), -1)
     episode, rows = _numbered(arrays, len(done), str(path), notes)
     observations = arrays["obs"]
@@ -119,17 +122,38 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
                 remedy="leave out that step or its episode",
             )
     labels = tuple(f"action_{i}" for i in range(done.shape[1])) if done.shape[1] > 1 else ("action",)
+    if discrete:
+        done = _choices(done, f"{path}[acts]")
+        labels = tuple(map(str, range(int(done.max()) + 1)))
     recording = _dataset(str(path), labels, Steps(str(path), observations, rows), done, episode, spec, picture)
     recording.notes.extend(notes)
     return recording
 
 
+def _choices(acts: np.ndarray, where: str) -> np.ndarray:
+    """Numbers of choices int64 (T,) from 0 on, of recorded actions (T, A); raises `DataError` for other values."""
+    if acts.shape[1] != 1:
+        raise DataError(
+            f"has {acts.shape[1]} actions a step: choices of several kinds at once are refused",
+            where=where,
+            remedy="number their combinations from 0 on, or record one kind of choice",
+        )
+    wrong = np.flatnonzero((acts[:, 0] != np.round(acts[:, 0])) | (acts[:, 0] < 0) | (acts[:, 0] >= MOST_ACTIONS))
+    if len(wrong):
+        raise DataError(
+            f"is {acts[wrong[0], 0]:g}, expected the number of a choice, 0 to {MOST_ACTIONS - 1}",
+            where=f"{where}[{wrong[0]}]",
+            remedy='number the choices from 0 on, or set data.actions = "continuous"',
+        )
+    return acts[:, 0].astype(np.int64)
+
+
 def _judge_actions(acts: np.ndarray, spec: recipe.Data, where: str) -> list[str]:
     """Refuse actions that may be numbers of choices, which no mean of them is; a note of whole numbers stored as float.
 
-    With `data.actions = "continuous"` they are quantities whatever their type.
+    With `data.actions` "continuous" or "discrete" they are what the recipe says, whatever their type.
     """
-    if spec.actions == "continuous" or not acts.size:
+    if spec.actions != "auto" or not acts.size:
         return []
     if acts.dtype.kind in "iub":
         shown = f"{int(acts.min())} to {int(acts.max())}"
@@ -137,7 +161,8 @@ def _judge_actions(acts: np.ndarray, spec: recipe.Data, where: str) -> list[str]
             f"actions are {acts.dtype} values, {shown}: numbers of choices, between which nothing lies, cannot be "
             "learned as quantities",
             where=where,
-            remedy='where they are quantities (a speed, an angle), set data.actions = "continuous"',
+            remedy='set task = "control-discrete" and data.actions = "discrete"; where they are quantities, set '
+            'data.actions = "continuous"',
         )
     values = np.unique(acts[: 1 << 20])
     if len(values) <= MOST_CHOICES and np.isfinite(values).all() and (values == np.round(values)).all():
@@ -228,7 +253,8 @@ def _dataset(
     count = len(np.unique(groups))
     divided = "" if undivided else f", divided whole with seed {spec.split_seed}"
     note = f"{len(done)} steps in {count} stretches or episodes{divided}"
-    return Dataset(name, labels, splits, [note], facts)
+    warnings = require_classes(splits, labels, name, spec.split) if done.ndim == 1 else []
+    return Dataset(name, labels, splits, [note, *warnings], facts)
 
 
 FORMAT = Format(

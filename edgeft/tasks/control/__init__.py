@@ -25,6 +25,7 @@ TASK = Task(
     chance=decoding.chance,
     extra_metrics=decoding.extra_metrics,
     action=decoding.action,
+    suits=decoding.suits,
     show_sample=sample.show,
     formats=("trajectories", "environment"),
     hub_tag="robotics",

@@ -32,6 +32,11 @@ def configure(
     return table
 
 
+def suits(keys: Mapping[str, Any]) -> bool:
+    """Whether recorded actions are quantities."""
+    return keys.get("actions") != "discrete"
+
+
 def read(path: str, spec: Mapping[str, Any]) -> np.ndarray:
     sample: np.ndarray = _KINDS[_kind(spec)].read(path)
     return sample

@@ -23,6 +23,12 @@ set_head = replace_head
 
 def outputs(dataset: Any) -> int:
     """One output a control; raises `DataError` where the recorded controls never change."""
+    if dataset.split("train").classes is not None:
+        raise DataError(
+            "the recorded actions are numbers of choices, and this task learns quantities",
+            where=dataset.name,
+            remedy='set task = "control-discrete", or data.actions = "continuous" where they are quantities',
+        )
     targets = np.asarray(dataset.split("train").targets, np.float64)
     still = [str(k) for k, spread in zip(dataset.labels, np.ptp(targets, axis=0)) if not spread > 0]
     if len(still) == len(dataset.labels):

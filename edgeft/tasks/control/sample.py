@@ -13,9 +13,12 @@ from . import decoding
 
 def show(split: Any, i: int, labels: Sequence[str]) -> dict[str, Any]:
     """The frame, or the numbers of the state one a row, with what was done."""
-    raw, target = split.raw(i), split.targets[i]
+    return rows_of(split.raw(i), decoding.describe(split.targets[i], labels))
+
+
+def rows_of(raw: Any, caption: str) -> dict[str, Any]:
+    """A picture, or the numbers of a row of `raw`, under `caption`."""
     values = np.asarray(raw)
-    caption = decoding.describe(target, labels)
     if values.ndim != 1:
         return {**plain(raw), "caption": caption}
     rows = [(f"input {i}", f"{float(value):.4g}") for i, value in enumerate(values[:12])]
