@@ -1,14 +1,25 @@
-"""Adds up pytest's JUnit files in a folder: reasons of skipped tests, names of failed ones, and one closing line."""
+"""Adds up pytest's JUnit files in a folder: reasons of skipped tests, names of failed ones, and one closing line.
+
+    python scripts/summary.py FOLDER [--most-skips N [--without-peers]]
+
+With `--most-skips` more skipped tests than that are an error (exit 1), so that no room falls out of a run unseen; with
+`--without-peers` those that are marked `peer` are not counted, since their environment could not be installed.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
 
+#: how the reason ends that `tests/conftest.py` gives for a test marked `peer`
+PEER = "(scripts/test --peers)"
 
-def main(folder: Path) -> None:
+
+def main(folder: Path, most_skips: int | None = None, without_peers: bool = False) -> int:
+    """Prints the sums; the exit code."""
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     failed: list[str] = []
@@ -22,12 +33,23 @@ def main(folder: Path) -> None:
                 failed.append(f"{case.get('classname')}::{case.get('name')}")
             else:
                 counts["passed"] += 1
+
     for reason, n in reasons.most_common():
         print(f"skipped {n}: {reason}")
     for name in failed:
         print(f"FAILED {name}")
+    counted = sum(n for reason, n in reasons.items() if not (without_peers and reason.endswith(PEER)))
+    too_many = most_skips is not None and counted > most_skips
+    if too_many:
+        print(f"FAILED: {counted} tests were skipped, {most_skips} at most may be (the reasons are above)")
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    return int(too_many)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--most-skips", type=int)
+    parser.add_argument("--without-peers", action="store_true")
+    options = parser.parse_args()
+    sys.exit(main(options.folder, options.most_skips, options.without_peers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("default"))
             for mark in tolerant:
                 item.add_marker(mark)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test marked `peer` runs where its packages are: `scripts/test --peers` makes that environment."""
+    for mark in item.iter_markers("peer"):
+        for package in mark.args:
+            if importlib.util.find_spec(package) is None:
+                pytest.skip(f"{package} is not installed (scripts/test --peers)")
 
 
 #: folders of tests in which every warning is an error

@@ -18,6 +18,8 @@ FILES = [f"tests/test_{name}.py" for name in "abcdefghijklmn"]
 
 
 ordered = runpy.run_path(str(ROOT / "scripts" / "slow_order.py"))["ordered"]
+#: how `tests/conftest.py` ends the reason of a skipped peer
+OF_PEERS = runpy.run_path(str(ROOT / "scripts" / "summary.py"))["PEER"]
 
 
 def test_no_long_test_is_always_left_out() -> None:
@@ -36,7 +38,7 @@ ROOMS = ("devices", "export", "personalize", "tune", "small")
 SETTINGS = """
 [tool.pytest.ini_options]
 addopts = "-m 'not slow'"
-markers = ["slow: long"]
+markers = ["slow: long", "peer: elsewhere"]
 [tool.coverage.run]
 source_pkgs = ["edgeft"]
 parallel = true
@@ -134,3 +136,64 @@ def test_a_lowered_coverage_fails_the_run_and_long_tests_without_time_are_named(
     code, output = run(checkout, "--slow-until", "1")
     assert code != 0 and "less than fail-under" in output and "6 passed, 0 failed" in output, output
     assert output.count("left out after 1 minutes: tests/") == 6, output
+
+
+PEER = """
+import sys
+import pytest
+@pytest.mark.peer("elsewhere")
+def test_it(): assert __import__("os").environ.get("IN_VISION"), "runs in the other environment"
+"""
+
+
+@pytest.fixture
+def few(checkout: Path) -> Path:
+    """The same with two rooms."""
+    for room in ROOMS[:-1]:
+        shutil.rmtree(checkout / "tests" / room)
+    return checkout
+
+
+def test_peers_run_in_an_environment_of_their_own_and_nowhere_else(few: Path) -> None:
+    python = few / ".venv-vision" / "bin" / "python"
+    shutil.copytree(few / ".venv-test", few / ".venv-vision")
+    python.write_text(python.read_text().replace("PYTHONPATH", "IN_VISION=yes PYTHONPATH"))
+    (few / "tests" / "small" / "test_peer.py").write_text(PEER)
+    code, output = run(few, "--peers", "-k", "test_it")
+    assert code == 0, output
+    assert "== peer-tests/small/test_peer.py" in output and output.rstrip().endswith("3 passed, 0 failed, 0 skipped")
+
+    code, output = run(few, "--vision")
+    assert code == 0, output
+    assert output.rstrip().endswith("1 passed, 0 failed, 0 skipped")
+
+
+def test_an_environment_that_cannot_be_installed_is_said_and_leaves_the_rest(few: Path) -> None:
+    (few / ".venv-vision" / "bin").mkdir(parents=True)
+    pip = few / ".venv-vision" / "bin" / "pip"
+    pip.write_text("#!/bin/sh\necho no wheel of torchvision >&2\nexit 1\n")
+    pip.chmod(0o755)
+    skipping = f"{PEER}\n@pytest.fixture(autouse=True)\ndef skipped(): pytest.skip('x is not installed {OF_PEERS}')\n"
+    (few / "tests" / "small" / "test_peer.py").write_text(skipping)
+    code, output = run(few, "--peers", "--most-skips", "0", "-k", "test_it")
+    assert code == 0, output
+    assert "no wheel of torchvision" in output and "NOT RUN: the tests marked `peer`" in output
+    assert "2 passed, 0 failed, 1 skipped" in output and OF_PEERS in (ROOT / "tests" / "conftest.py").read_text()
+    code, output = run(few, "--vision")
+    assert code == 1 and "passed" not in output
+
+
+def test_more_skips_than_are_allowed_fail_the_run(few: Path) -> None:
+    (few / "tests" / "small" / "test_small.py").write_text("import pytest\npytest.skip('none', allow_module_level=True)\n")
+    code, output = run(few, "--most-skips", "1", "-k", "test_it")
+    assert code == 0, output
+    code, output = run(few, "--most-skips", "0", "-k", "test_it")
+    assert code == 1 and "FAILED: 1 tests were skipped, 0 at most may be" in output
+
+
+def test_what_compares_with_a_peer_is_marked_so() -> None:
+    """A test that skips by itself where a peer is absent would run in no environment of CI."""
+    pattern = re.compile(r"importorskip\(\s*\"(torchvision|timm|ultralytics|librosa|stable_baselines3)\b")
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    assert len(files) > 100
+    assert [str(file) for file in files if pattern.search(file.read_text())] == []

@@ -18,7 +18,7 @@ import edgeft
 import edgeft.config.recipe
 from edgeft.cli.entry import run as command
 
-pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
+pytestmark = pytest.mark.peer("torchvision")
 TARGETS = ("host", "host-openvino", "host-litert")
 #: AlexNet takes no smaller pictures, and its 57 million weights take their time
 NETS = [

@@ -15,6 +15,7 @@ from edgeft.cli.entry import run as command
 TARGETS = ("host", "host-openvino", "host-litert")
 
 
+@pytest.mark.peer("ultralytics")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n"])
 def test_tune_export_and_predict(
@@ -24,8 +25,8 @@ def test_tune_export_and_predict(
         pytest.importorskip(package, reason=f"the whole path needs {package}")
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("YOLO_OFFLINE", "1")
-    package = pytest.importorskip("ultralytics", reason="ultralytics is not installed")
     import torch
+    import ultralytics as package
 
     torch.manual_seed(0)
     torch.set_num_threads(1)

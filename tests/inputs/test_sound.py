@@ -94,8 +94,10 @@ def test_cosines_are_scipys() -> None:
     assert np.allclose(rows @ sound.cosines(40, 13), fft.dct(rows, norm="ortho")[:, :13], atol=1e-12)
 
 
+@pytest.mark.peer("librosa")
 def test_log_mel_energies_are_librosas() -> None:
-    librosa = pytest.importorskip("librosa", reason="only where it happens to be installed")
+    import librosa
+
     raw, table = noise(), spec(coefficients=0, level_floor=0.0)
     theirs = librosa.feature.melspectrogram(
         y=raw["samples"] / 32768, sr=RATE, n_fft=512, win_length=480, hop_length=320, center=False, window="hann",

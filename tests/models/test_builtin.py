@@ -54,9 +54,11 @@ def test_published_parameter_counts(name: str, millions: float) -> None:
     assert sum(p.numel() for p in module.parameters()) == round(millions * 1e6)
 
 
+@pytest.mark.peer("torchvision")
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
 def test_same_names_and_function_as_torchvision(name: str) -> None:
-    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
+    import torchvision
+
     theirs = torchvision.models.get_model(name, weights=None, num_classes=7).eval()
     ours = builds.build(recipe.Model(name=name), 7).module
     ours.load_state_dict(theirs.state_dict())

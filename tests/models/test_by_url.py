@@ -94,10 +94,12 @@ def test_without_the_package_the_message_installs_it(source: str) -> None:
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.peer("torchvision")
 def test_published_weights_of_torchvision(
     server: hub_server.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    published = pytest.importorskip("torchvision.models", reason="torchvision is not installed (extra vision)")
+    from torchvision import models as published
+
     net = published.mobilenet_v3_small(weights=None)
     torch.save(net.state_dict(), tmp_path / "net.pth")
     digest = hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()
@@ -120,8 +122,10 @@ def test_published_weights_of_torchvision(
         build("builtin", "resnet8", "torchvision:DEFAULT")
 
 
+@pytest.mark.peer("timm")
 def test_published_weights_of_timm(server: hub_server.Hub, tmp_path: Path) -> None:
-    timm = pytest.importorskip("timm", reason="timm is not installed (extra vision)")
+    import timm
+
     name, tag = "mobilenetv4_conv_small_050", "e3000_r224_in1k"
     net = timm.create_model(name, pretrained=False)
     save_file(net.state_dict(), tmp_path / "model.safetensors")

@@ -150,10 +150,12 @@ def test_what_cannot_carry_a_head_is_refused_with_the_reason(task: str, options:
 TIMM = ["mobilenetv3_small_050", "resnet10t", "mambaout_femto", "swin_tiny_patch4_window7_224"]
 
 
+@pytest.mark.peer("timm")
 @pytest.mark.parametrize("name", TIMM)
 def test_backbones_of_timm(name: str, tmp_path: Path) -> None:
     """NHWC maps (mambaout, swin), sizes that the network is made for (swin), renamed layers."""
-    timm = pytest.importorskip("timm", reason="timm is not installed (extra vision)")
+    import timm
+
     sized = {"img_size": tuple(SIZE)} if name.startswith("swin") else {}
     whole = timm.create_model(name, pretrained=False, **sized).eval()
     torch.save(whole.state_dict(), tmp_path / "w.pth")
@@ -165,29 +167,31 @@ def test_backbones_of_timm(name: str, tmp_path: Path) -> None:
         assert torch.equal(tensor, plain[n.replace(".", "_")]), n
 
 
+@pytest.mark.peer("torchvision")
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "swin_t", "shufflenet_v2_x0_5"])
 def test_backbones_of_torchvision(name: str) -> None:
-    pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
     net = builds.build(recipe.Model("torchvision", name, "", {"size": SIZE}), 4, task="segment")
     x = torch.randn(2, 3, *SIZE)
     assert tuple(net.module(x).shape) == GRIDS["segment"][0]
     assert capture_float(net.module, (x,)).dynamic
 
 
+@pytest.mark.peer("torchvision", "timm")
 @pytest.mark.parametrize(
     ("source", "name"),
     [("timm", "vit_tiny_patch16_224"), ("torchvision", "vit_b_32"), ("torchvision", "squeezenet1_1")],
 )
 def test_networks_without_a_pyramid_are_refused(source: str, name: str) -> None:
-    pytest.importorskip(source, reason=f"{source} is not installed (extra vision)")
     with pytest.raises(RecipeError, match=f"{name} (has no pyramid|gives no features)"):
         builds.build(recipe.Model(source, name, "", {"size": SIZE}), 4, task="segment")
 
 
+@pytest.mark.peer("torchvision")
 @pytest.mark.parametrize("name", ["lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large"])
 def test_segmenters_of_torchvision(name: str, tmp_path: Path) -> None:
     """The logits before torchvision's own enlargement; weights of the segmenter, and of its backbone's classifier."""
-    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
+    import torchvision
+
     models = torchvision.models
     aux = {"aux_loss": True} if name.startswith("deeplab") else {}
     theirs = models.get_model(name, weights=None, weights_backbone=None, num_classes=4, **aux).eval()
@@ -207,8 +211,8 @@ def test_segmenters_of_torchvision(name: str, tmp_path: Path) -> None:
         builds.build(recipe.Model("torchvision", name), 4)
 
 
+@pytest.mark.peer("torchvision")
 def test_detectors_of_torchvision_are_refused_with_the_way_round() -> None:
-    pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
     with pytest.raises(RecipeError, match="not decoded here") as caught:
         builds.build(recipe.Model("torchvision", "ssdlite320_mobilenet_v3_large"), 4, task="detect")
     assert "resnet50" in caught.value.remedy

@@ -34,15 +34,15 @@ def check(built: models.Built, classes: int) -> None:
         assert isinstance(y, torch.Tensor) and y.shape == (2, classes)
 
 
+@pytest.mark.peer("torchvision")
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision(name: str) -> None:
-    pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
     check(builds.build(recipe.Model(source="torchvision", name=name), 7), 7)
 
 
+@pytest.mark.peer("torchvision")
 @pytest.mark.parametrize("name", ["resnet18", "alexnet", "googlenet"])
 def test_torchvision_takes_gray_pictures_and_weights_for_colour(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
     gray = builds.build(recipe.Model(source="torchvision", name=name, args={"channels": 1}), 3)
     assert gray.spec["channels"] == 1 and len(gray.spec["mean"]) == 1
     check(gray, 3)
@@ -56,26 +56,26 @@ def test_torchvision_takes_gray_pictures_and_weights_for_colour(name: str, tmp_p
     torch.testing.assert_close(loaded.module(x), colour.module(x.expand(-1, 3, -1, -1)), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.peer("torchvision")
 def test_torchvisions_own_arguments_reach_it() -> None:
-    pytest.importorskip("torchvision", reason="torchvision is not installed (extra vision)")
     built = builds.build(recipe.Model(source="torchvision", name="alexnet", args={"dropout": 0.2}), 3)
     assert [m.p for m in built.module.modules() if isinstance(m, nn.Dropout)] == [0.2, 0.2]
     with pytest.raises(RecipeError, match="expected 1 or 3"):
         builds.build(recipe.Model(source="torchvision", name="alexnet", args={"channels": 2}), 3)
 
 
+@pytest.mark.peer("timm")
 @pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224"])
 def test_timm(name: str) -> None:
-    pytest.importorskip("timm", reason="timm is not installed (extra vision)")
     built = builds.build(recipe.Model(source="timm", name=name), 7)
     check(built, 7)
     check(builds.build(recipe.Model(source="timm", name=name, args={"channels": 1}), 3), 3)
     assert built.spec["mean"] == ([0.5] * 3 if "vit" in name else [0.485, 0.456, 0.406])
 
 
+@pytest.mark.peer("torchvision", "timm")
 @pytest.mark.parametrize(("source", "name"), [("torchvision", "resnet18"), ("timm", "resnet10t")])
 def test_local_weights_and_mistakes(tmp_path: Path, source: str, name: str) -> None:
-    pytest.importorskip(source, reason=f"{source} is not installed (extra vision)")
     state = builds.build(recipe.Model(source=source, name=name), 9).module.state_dict()
     torch.save(state, tmp_path / "w.pth")
     loaded = builds.build(recipe.Model(source=source, name=name, weights=str(tmp_path / "w.pth")), 4)

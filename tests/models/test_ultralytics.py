@@ -21,7 +21,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("YOLO_CONFIG_DIR", str(folder))
         patch.setenv("YOLO_OFFLINE", "1")
-        package = pytest.importorskip("ultralytics", reason="ultralytics is not installed")
+        import ultralytics as package
 
         def make(name: str) -> tuple[Path, Any]:
             torch.manual_seed(0)
@@ -37,6 +37,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield make
 
 
+@pytest.mark.peer("ultralytics")
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n"])
 def test_boxes_and_scores_are_those_of_the_package(saved: Any, name: str):
     from builds import build
@@ -59,6 +60,7 @@ def test_boxes_and_scores_are_those_of_the_package(saved: Any, name: str):
         np.testing.assert_allclose(1 / (1 + np.exp(-logits)), wanted[i, :, 4:], atol=1e-5)
 
 
+@pytest.mark.peer("ultralytics")
 def test_other_classes_get_new_branches(saved: Any):
     from builds import build
 
@@ -70,6 +72,7 @@ def test_other_classes_get_new_branches(saved: Any):
     assert float(said[0].sigmoid().max()) < 0.05, "a new branch begins by saying little"
 
 
+@pytest.mark.peer("ultralytics")
 def test_what_is_no_such_detector_is_refused(saved: Any, tmp_path: Path):
     from builds import build
 
