@@ -143,6 +143,9 @@ import sys
 import pytest
 @pytest.mark.peer("elsewhere")
 def test_it(): assert __import__("os").environ.get("IN_VISION"), "runs in the other environment"
+@pytest.mark.slow
+@pytest.mark.peer("elsewhere")
+def test_long(): assert __import__("os").environ.get("IN_VISION"), "runs in the other environment"
 """
 
 
@@ -159,13 +162,14 @@ def test_peers_run_in_an_environment_of_their_own_and_nowhere_else(few: Path) ->
     shutil.copytree(few / ".venv-test", few / ".venv-vision")
     python.write_text(python.read_text().replace("PYTHONPATH", "IN_VISION=yes PYTHONPATH"))
     (few / "tests" / "small" / "test_peer.py").write_text(PEER)
-    code, output = run(few, "--peers", "-k", "test_it")
+    code, output = run(few, "--peers", "--slow-until", "40")
     assert code == 0, output
-    assert "== peer-tests/small/test_peer.py" in output and output.rstrip().endswith("3 passed, 0 failed, 0 skipped")
+    assert "== peer-tests/small/test_peer.py" in output and "== slow-peer-tests/small/test_peer.py" in output
+    assert output.rstrip().endswith("6 passed, 0 failed, 0 skipped")
 
     code, output = run(few, "--vision")
     assert code == 0, output
-    assert output.rstrip().endswith("1 passed, 0 failed, 0 skipped")
+    assert output.rstrip().endswith("2 passed, 0 failed, 0 skipped")
 
 
 def test_an_environment_that_cannot_be_installed_is_said_and_leaves_the_rest(few: Path) -> None:
@@ -184,7 +188,8 @@ def test_an_environment_that_cannot_be_installed_is_said_and_leaves_the_rest(few
 
 
 def test_more_skips_than_are_allowed_fail_the_run(few: Path) -> None:
-    (few / "tests" / "small" / "test_small.py").write_text("import pytest\npytest.skip('none', allow_module_level=True)\n")
+    skipping = "import pytest\npytest.skip('none', allow_module_level=True)\n"
+    (few / "tests" / "small" / "test_small.py").write_text(skipping)
     code, output = run(few, "--most-skips", "1", "-k", "test_it")
     assert code == 0, output
     code, output = run(few, "--most-skips", "0", "-k", "test_it")

@@ -30,8 +30,12 @@ from onnx import numpy_helper as nh
 
 from edgeft.backends.onnxruntime import exporter, inspect
 from edgeft.backends.onnxruntime.zero_points import explicit_zero_points
+from edgeft.config.scheme import Scheme
 from edgeft.config.target import Target
 from edgeft.core.errors import ModelError
+from edgeft.quantize.graph import prepare
+from edgeft.quantize.lower import lower
+from edgeft.quantize.ranges import calibrate
 
 
 def run(path: Path, feeds, optimized: Path | None = None, level=None) -> list[np.ndarray]:
@@ -289,3 +293,38 @@ def test_a_bias_beyond_int32_is_refused(tmp_path):
     with pytest.raises(ModelError, match="channel 3") as caught:
         save(net, VECTORS, tmp_path)
     assert "weight" in caught.value.where
+
+
+class Shared(torch.nn.Module):
+    """A layer that runs three times, as ALBERT's do, and a convolution that runs twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.look = torch.nn.Linear(12, 12), torch.nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(3):
+            x = torch.relu(self.mix(x))
+        x = x.unsqueeze(1)
+        for _ in range(2):
+            x = torch.relu(self.look(x))
+        return x.squeeze(1)
+
+
+def test_layers_that_share_their_weights_run_in_integers_each(tmp_path):
+    torch.manual_seed(0)
+    feeds = (torch.randn(2, 5, 12),)
+    graph = prepare(Shared().eval(), feeds, Scheme())
+    graph.calibrate_weights("minmax")
+    calibrate(graph.module, lambda: (feeds for _ in range(2)), estimator="minmax")
+    artifact = written(exporter, lower(graph, "int"), feeds, ("x0",), ("y",), tmp_path, target=HOST, dynamic_batch=True)
+
+    path = tmp_path / artifact.file
+    with torch.no_grad():
+        expected_rows = graph.module(*feeds).numpy()
+    (got,) = run(path, feeds)
+    assert np.abs(got - expected_rows).max() <= 2 * step_of(lower(graph, "int"))
+    share = inspect.integer_share(path, feeds={"x0": feeds[0][:1].numpy()})
+    assert share.share == 1.0 and share.macs > 3 * 5 * 12 * 12, share.float_ops
+    stored = [i for i in onnx.load(path).graph.initializer if list(i.dims) == [12, 12]]
+    assert len(stored) == 1, "the integers are kept once"

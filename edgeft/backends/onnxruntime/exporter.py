@@ -45,7 +45,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
 
 
 def _finish_quantized(model: onnx.ModelProto, target: Target) -> None:
-    from . import passes
+    from . import passes, shared_weights
 
     form = BACKEND.form(target.form)
     if form.symmetric_activations:
@@ -55,7 +55,7 @@ def _finish_quantized(model: onnx.ModelProto, target: Target) -> None:
         _apply(model, passes.mean_to_global_pool, passes.average_pool_without_ceil, passes.drop_unused_initializers)
     else:
         _apply(model, passes.mean_to_global_pool, passes.pad_in_integers, passes.average_pool_without_ceil)
-        _apply(model, passes.clip_in_integers)
+        _apply(model, passes.clip_in_integers, shared_weights.dequantize_for_each_layer)
         _apply(model, passes.integer_bias)
         if form.activation_storage == "uint8":
             _apply(model, passes.unsigned_activations)
