@@ -199,7 +199,7 @@ def export(
 ) -> list[dict[str, Any]]:
     """Lower a run (the latest when None) to each target's runtime, verify it there, and write one bundle a target.
 
-    `run` may also be a finished `.onnx` file, which is quantized as it is with the pictures in the folder `data`:
+    `run` may also be a finished `.onnx` file, which is quantized as it is with the pictures or arrays in `data`:
     without labels its agreement with the float model is judged, with class folders accuracy too. `preprocessing` has
     the fields of `edgeft.export.finished.Preprocessing`: `mean`, `std`, `scale`, `size`, `layout`, `output`, `names`.
 
@@ -333,7 +333,7 @@ def _export_file(
 ) -> list[dict[str, Any]]:
     """`export` of a finished file."""
     if data is None:
-        raise UsageError("a finished .onnx file needs pictures to calibrate on", where=str(file), remedy="--data DIR")
+        raise UsageError("an .onnx file needs pictures or arrays to calibrate on", where=str(file), remedy="--data DIR")
     if not targets:
         raise UsageError("name a board to export for", where=str(file), remedy="--target NAME (see edgeft targets)")
     with shown_unless_already(say):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -102,8 +103,9 @@ def predict(
 ) -> list[dict[str, Any]]:
     """One result per input, in order: `input`, and what the bundle's task decodes (`label`, `confidence`, `top`, ...).
 
-    Results are JSON values. With `out`, a new or empty folder, pictures that the task makes of an input (overlay and
-    mask of a segmentation) are written there as PNG, and `files` names them; a task that makes none is a `UsageError`.
+    Results are JSON values. With `out`, a new or empty folder, what the task makes of an input (overlay and mask of a
+    segmentation as PNG, arrays as .npy) is written there, and `files` names it; a task that makes none is a
+    `UsageError`.
 
     The bundle's state on this device is used: `state` names its file, None is the one in the bundle's folder;
     results then have `version`. `bundle` is an opened one or its folder. An input that cannot be read has `input` and
@@ -115,8 +117,8 @@ def predict(
 
     opened = bundle if isinstance(bundle, bundles.Bundle) else bundles.open(bundle)
     task: Any = opened.task
-    if out is not None and task.pictures is None:
-        raise UsageError(f"the task {task.name} draws no pictures of its predictions", remedy="leave out --out")
+    if out is not None and task.pictures is None and task.arrays is None:
+        raise UsageError(f"the task {task.name} has no files of its predictions", remedy="leave out --out")
 
     # Inputs are read before the runtime opens the model, since they are wrong more often.
     personal = personalized(opened, state, threads=threads)
@@ -131,15 +133,27 @@ def predict(
         results.append(result)
         if folder is not None and not isinstance(each, DataError):
             stem = Path(name).stem if len(inputs) == 1 else f"{number:0{len(str(len(inputs)))}d}-{Path(name).stem}"
-            pictures = {folder / f"{stem}.{kind}.png": value for kind, value in task.pictures(each[0], decoded).items()}
-            for path, pixels in pictures.items():
-                files.write_bytes(path, png.encode(pixels))
-            results[-1]["files"] = [str(path) for path in pictures]
+            content = _files_of(task, each[0], decoded)
+            for name_of_file, written in content.items():
+                files.write_bytes(folder / f"{stem}.{name_of_file}", written)
+            results[-1]["files"] = [str(folder / f"{stem}.{name_of_file}") for name_of_file in content]
 
     if task.relate is not None:
         task.relate([result for result in results if "error" not in result])
 
     return results
+
+
+def _files_of(task: Any, raw: Any, decoded: Mapping[str, Any]) -> dict[str, bytes]:
+    """{ending: content} of the files of a prediction: the task's pictures as PNG, its arrays as .npy."""
+    pictures = {} if task.pictures is None else task.pictures(raw, decoded)
+    arrays = {} if task.arrays is None else task.arrays(decoded)
+    content = {f"{name}.png": png.encode(pixels) for name, pixels in pictures.items()}
+    for name, values in arrays.items():
+        buffer = io.BytesIO()
+        np.save(buffer, values, allow_pickle=False)
+        content[f"{name}.npy"] = buffer.getvalue()
+    return content
 
 
 def sample(read: Callable[[], Any], task: Any, spec: Mapping[str, Any]) -> Loaded:

@@ -62,7 +62,7 @@ def pixels(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option("--seconds", type=float, help="--auto: seconds of measuring, for each target.  [default: 120]")
 @click.option("--allow-code", is_flag=True, help="Run the Python file that the recipe's model names.")
 @click.option("--allow-download", is_flag=True, help="Download the weights that the recipe's model names.")
-@click.option("--data", type=PATH, metavar="DIR", help="MODEL.onnx: pictures to calibrate on, with or without labels.")
+@click.option("--data", type=PATH, metavar="DIR", help="MODEL.onnx: pictures or arrays to calibrate on.")
 @click.option(
     "--mean", callback=numbers, metavar="M[,M,M]", help="MODEL.onnx: subtracted from scaled pixels.  [default: 0]"
 )
@@ -70,7 +70,7 @@ def pixels(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option("--scale", type=float, help="MODEL.onnx: pixels of 0 to 255 are multiplied by it.  [default: 1/255]")
 @click.option("--size", callback=pixels, metavar="N|HxW", help="MODEL.onnx: pixels, where the file leaves them open.")
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="MODEL.onnx: order of its input, if not found.")
-@click.option("--output", metavar="NAME", help="MODEL.onnx: the output that has the classes, of several.")
+@click.option("--output", metavar="NAME", help="MODEL.onnx: the output with the classes; '*': all are numbers.")
 @click.option("--names", type=PATH, metavar="FILE", help="MODEL.onnx: names of its classes, a line each.")
 def command(
     console: Console,
@@ -95,7 +95,8 @@ def command(
 
     MODEL.onnx is quantized as it is, without training, with the pictures of --data: 256 of any classes are enough.
     Without labels its agreement with the float model is judged; folders named by class (as many as the model has, or as
-    in --names) give accuracy too.
+    in --names) give accuracy too. A model that is no classifier of pictures is judged by its numbers; whatever it takes
+    can be given as .npy or .npz files.
 
     With --auto each target's candidates are made and measured: the runtimes that its profile lists, in the number
     formats that they write, the float model among them. The fastest that passes the gates is written; the report shows

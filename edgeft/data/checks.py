@@ -134,10 +134,14 @@ def _class_counts(split: Split, labels: Sequence[str]) -> LabelCounts | None:
 
 def _constant_values(split: Split, labels: Sequence[str]) -> list[str]:
     """A line for each column of recorded values of which most lie in one twentieth of the range."""
-    if split.targets.dtype.kind != "f" or split.targets.ndim != 2 or not len(split):
+    targets = split.targets
+    if targets.dtype.kind != "f" or targets.ndim != 2 or not len(split) or targets.shape[1] != len(labels):
         return []
     lines = []
-    for label, values in zip(labels, split.targets.T):
+    for label, column in zip(labels, targets.T):
+        values = column[np.isfinite(column)]
+        if not len(values):
+            continue
         counts, edges = np.histogram(values, bins=BINS)
         share, at = counts.max() / len(values), int(counts.argmax())
         if share > CONSTANT and values.min() < values.max():

@@ -106,12 +106,14 @@ def _span(values: list[Any]) -> str:
 
 
 def _values(dataset: Dataset) -> dict[str, dict[str, float]]:
-    """Of recorded numbers of the first split: how they are spread."""
+    """Of recorded numbers of the first split: how they are spread; those of several columns without names together."""
     name = next((name for name in NAMES if name in dataset.splits), "")
     targets = dataset.split(name).targets if name else np.empty(0)
     if targets.dtype.kind != "f" or targets.ndim != 2 or not len(targets):
         return {}
-    figures = (("min", np.min), ("mean", np.mean), ("max", np.max), ("std", np.std))
+    figures = (("min", np.nanmin), ("mean", np.nanmean), ("max", np.nanmax), ("std", np.nanstd))
+    if targets.shape[1] != len(dataset.labels):
+        return {" ".join(map(str, dataset.labels)): {key: float(figure(targets)) for key, figure in figures}}
     return {
         str(label): {key: float(figure(column)) for key, figure in figures}
         for label, column in zip(dataset.labels, targets.T)

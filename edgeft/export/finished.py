@@ -9,11 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import tasks
 from ..config import recipe
 from ..config.recipe import Recipe
 from ..core.errors import ModelError, UsageError
+from ..data.glimpse import glimpse
 from ..models.onnx import Described, describe
+from ..plugins import DATA_FORMATS
 
+#: the task of models of any inputs and outputs
+_ANY = next(tasks.get(name) for name in tasks.BUILTIN if tasks.get(name).any_outputs)
+#: what --output is where all outputs are taken
+ALL = "*"
 #: share of decisions that has to stay, where no labels tell what the others cost
 AGREEMENT = 0.9
 #: of pictures that are not divided: half to calibrate on, half to compare on
@@ -26,14 +33,15 @@ SPLIT_TO_JUDGE = (0.4, 0.2, 0.4)
 class Preprocessing:
     """How pictures become the model's input, where its file does not say it.
 
-    Pixels (0 to 255) are multiplied by `scale`, less `mean`, divided by `std` (a number, or one a channel). `size` is
-    pixels or (height, width), `layout` "NCHW" or "NHWC"; () and "" leave both to the file. `output` names the output
-    that has the classes, `names` is a file with their names.
+    Pixels (0 to 255) are multiplied by `scale` (None: 1/255; arrays are taken as they are), less `mean`, divided by
+    `std` (a number, or one a channel). `size` is pixels or (height, width), `layout` "NCHW" or "NHWC"; () and "" leave
+    both to the file. `output` names the output that has the classes ("*": all outputs are numbers of any meaning),
+    `names` is a file with the names of the classes.
     """
 
     mean: Sequence[float] = (0.0,)
     std: Sequence[float] = (1.0,)
-    scale: float = 1 / 255
+    scale: float | None = None
     size: Sequence[int] = ()
     layout: str = ""
     output: str = ""
@@ -43,55 +51,85 @@ class Preprocessing:
 def recipe_of(
     model: Path, folder: Path, targets: Sequence[str], table: Preprocessing, overrides: Sequence[str]
 ) -> tuple[Recipe, list[str]]:
-    """The recipe that quantizes `model` with the pictures in `folder`, and what it assumes.
+    """The recipe that quantizes `model` with the pictures or arrays in `folder`, and what it assumes.
 
-    Raises `RecipeError` for an option or an override, `ModelError` for the file or where it is no classifier.
+    A model of pictures whose output is one number a class is a classifier; any other is judged by its numbers. Raises
+    `RecipeError` for an option or an override, `ModelError` for the file.
     """
-    args: dict[str, Any] = {"size": list(table.size)} if table.size else {}
-    args |= {"layout": table.layout} if table.layout else {}
-    if not table.scale > 0 or not all(value > 0 for value in table.std):
+    if not (table.scale is None or table.scale > 0) or not all(value > 0 for value in table.std):
         raise UsageError("--scale and --std must be above 0")
-    model_table = {"source": "onnx", "name": str(model), "args": args, "output": table.output}
-    described = describe(recipe.Model("onnx", str(model), args=args, output=table.output))
-    if not described.channels:
-        raise ModelError(
-            "takes no pictures of 1 or 3 channels: without a recipe only classifiers of pictures are quantized",
-            where=str(model),
-            remedy='write a recipe of its task with model.source = "onnx"',
-        )
-    shares = 255 * table.scale  # recipes know mean and std of pixels / 255
-    asked = recipe.from_table(
-        {
-            "name": _name(model),
-            "model": model_table,
-            "data": {
-                "format": "pictures",
-                "path": str(folder),
-                "channels": described.channels,
-                "mean": _each(table.mean, described.channels, 1 / shares),
-                "std": _each(table.std, described.channels, 1 / shares),
-                "split": list(SPLIT),
-                "classes": _classes(described, model),
-                "names": str(table.names),
-            },
-            "train": {"epochs": 0},
-            "quantize": {"method": "ptq"},
-            "export": {"targets": list(targets)},
-            "gates": {"min_agreement": AGREEMENT},
-        },
-        "the options of the command",
-    )
+    arrays = _ANY.formats[0]
+    if DATA_FORMATS.get(arrays).recognize(glimpse(folder)) is not None:
+        parts = _of_arrays(model, folder, table)
+        assumed = ["arrays are taken as they are" if "mean" not in parts["data"] else "arrays: less --mean, by --std"]
+    else:
+        parts, pixels = _of_pictures(model, folder, table)
+        assumed = [pixels]
+
+    general = {
+        "name": _name(model),
+        "train": {"epochs": 0},
+        "quantize": {"method": "ptq"},
+        "export": {"targets": list(targets)},
+        "gates": {"min_agreement": AGREEMENT},
+    }
+    asked = recipe.from_table({**general, **parts}, "the options of the command")
     asked = recipe.override(asked, list(overrides)) if overrides else asked
     if asked.quantize.method == "auto" and asked.data.split == SPLIT:
         asked = dataclasses.replace(asked, data=dataclasses.replace(asked.data, split=SPLIT_TO_JUDGE))
+    what = "decisions" if asked.task != _ANY.name else "samples"
+    gate = f"at least {asked.gates.min_agreement:.0%} of the {what} have to stay (--set gates.min_agreement=...)"
+    return asked, [f"{line}; {gate}" for line in assumed]
+
+
+def _of_arrays(model: Path, folder: Path, table: Preprocessing) -> dict[str, Any]:
+    """The tables of a recipe for arrays as the model takes them."""
+    if table.size or table.layout or table.names:
+        raise UsageError("--size, --layout and --names are about pictures", where=str(folder), remedy="leave them out")
+    if table.output not in ("", ALL):
+        raise UsageError("all outputs of the model are judged", where="--output", remedy="leave it out")
+    content: dict[str, Any] = {"format": _ANY.formats[0], "path": str(folder), "split": list(SPLIT)}
+    if any(table.mean) or set(table.std) != {1.0} or table.scale not in (None, 1.0):
+        factor = 1 / (table.scale or 1.0)
+        content |= {"mean": [m * factor for m in table.mean], "std": [s * factor for s in table.std]}
+    return {"task": _ANY.name, "model": {"source": "onnx", "name": str(model)}, "data": content}
+
+
+def _of_pictures(model: Path, folder: Path, table: Preprocessing) -> tuple[dict[str, Any], str]:
+    """The tables of a recipe for pictures, and how they become the model's input."""
+    args: dict[str, Any] = {"size": list(table.size)} if table.size else {}
+    args |= {"layout": table.layout} if table.layout else {}
+    output = "" if table.output == ALL else table.output
+    described = describe(recipe.Model("onnx", str(model), args=args, output=output))
+    if not described.channels:
+        raise ModelError(
+            "takes no pictures of 1 or 3 channels",
+            where=str(model),
+            remedy="give it what it takes, a sample a file: --data DIR of .npy or .npz files (docs/regress.md)",
+        )
+    classes = 0 if table.output == ALL else _classes(described)
+    shares = 255 * (1 / 255 if table.scale is None else table.scale)  # recipes know mean and std of pixels / 255
+    parts = {
+        "model": {"source": "onnx", "name": str(model), "args": args, "output": output},
+        "data": {
+            "format": "pictures",
+            "path": str(folder),
+            "channels": described.channels,
+            "mean": _each(table.mean, described.channels, 1 / shares),
+            "std": _each(table.std, described.channels, 1 / shares),
+            "split": list(SPLIT),
+            "classes": classes or 1,
+            "names": str(table.names),
+        },
+    }
+    if not classes:
+        parts["task"] = _ANY.name
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (table.mean, table.std))
     pixels = "1/255" if abs(shares - 1) < 1e-9 else f"{table.scale:g}"
-    return asked, [
-        f"pictures: pixels times {pixels}, less {mean}, divided by {std} (--scale, --mean, --std), "
-        f"resized by {asked.data.resize or 'bilinear'} interpolation; "
-        f"at least {asked.gates.min_agreement:.0%} of the decisions have to stay "
-        "(--set gates.min_agreement=...)"
-    ]
+    return parts, (
+        f"pictures: pixels times {pixels}, less {mean}, divided by {std} (--scale, --mean, --std), resized by bilinear "
+        "interpolation (--set data.resize=...)"
+    )
 
 
 def _name(model: Path) -> str:
@@ -104,16 +142,22 @@ def _each(values: Sequence[float], channels: int, factor: float) -> list[float]:
     return [value * factor for value in (list(values) * channels if len(values) == 1 else values)]
 
 
-def _classes(described: Described, model: Path) -> int:
-    """The number of classes of the model."""
-    listed = ", ".join(f"{name} {shape}" for name, shape in described.outputs.items())
-    if len(described.outputs) > 1:
-        raise UsageError(f"the model has several outputs: {listed}", remedy="name that of the classes: --output NAME")
-    (shape,) = described.outputs.values()
-    if len(shape) < 2 or shape[1] < 2 or shape[1] != math.prod(shape[1:]):
-        raise ModelError(
-            f"its output {listed} is not one number a class: without a recipe only classifiers are quantized",
-            where=str(model),
-            remedy='write a recipe of its task with model.source = "onnx"',
+def _classes(described: Described) -> int:
+    """How many classes the model tells apart, 0 where its outputs are something else.
+
+    Raises `UsageError` where one of several outputs may be that of the classes.
+    """
+    widths = {name: _width(shape) for name, shape in described.outputs.items()}
+    if len(widths) > 1 and any(widths.values()):
+        listed = ", ".join(f"{name} {shape}" for name, shape in described.outputs.items())
+        raise UsageError(
+            f"the model has several outputs: {listed}",
+            remedy=f"name that of the classes, --output NAME, or take all of them as numbers, --output '{ALL}'",
         )
-    return shape[1]
+    return next(iter(widths.values())) if len(widths) == 1 else 0
+
+
+def _width(shape: Sequence[int]) -> int:
+    """The classes of an output (N, classes), also with axes of one pixel behind them; 0 of any other."""
+    fits = len(shape) >= 2 and shape[1] >= 2 and shape[1] == math.prod(shape[1:])
+    return shape[1] if fits else 0

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from ..core.progress import counted
 from .batches import Epoch, Loading, Order, Samples, Source, load
@@ -188,8 +189,7 @@ def predict(
     try:
         with torch.no_grad():
             for inputs, _ in counted(load(samples, loading)):
-                outputs = module(*(x.to(device) for x in inputs))
-                leaves = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+                leaves = tree_leaves(module(*(x.to(device) for x in inputs)))
                 parts.append(tuple(t.float().cpu().numpy() for t in leaves))
     finally:
         for layer, training in modes.items():

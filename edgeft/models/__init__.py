@@ -34,7 +34,7 @@ def build(request: ModelRequest) -> Built:
     `ModelError` for weights or code that cannot be used, and `Missing` where a package is needed that is not installed.
     """
     name = request.model.source
-    if request.outputs < 1:
+    if request.outputs < 1 and not request.any_outputs:
         raise RecipeError(f"a model needs one or more outputs, not {request.outputs}", where="model")
     if name not in MODEL_SOURCES:
         remedy = nearest(name, MODEL_SOURCES.names())

@@ -51,7 +51,7 @@ def build(request: ModelRequest) -> Built:
     if not isinstance(module, nn.Module) or not isinstance(table, Mapping):
         raise ModelError(f"it returned a {type(result).__name__}", where=model.name, remedy="return a torch.nn.Module")
 
-    built = from_module(module, n_classes, spec=table, where=model.name)
+    built = from_module(module, n_classes, spec=table, where=model.name, whole=request.any_outputs)
     if not model.weights:
         return built
 
@@ -61,9 +61,16 @@ def build(request: ModelRequest) -> Built:
 
 
 def from_module(
-    module: nn.Module, n_classes: int, *, head: str = "", spec: Mapping[str, Any] | None = None, where: str = "model"
+    module: nn.Module,
+    n_classes: int,
+    *,
+    head: str = "",
+    spec: Mapping[str, Any] | None = None,
+    where: str = "model",
+    whole: bool = False,
 ) -> Built:
-    """The caller's own module as a `Built`; its classifier is found, and replaced where it has another size.
+    """The caller's own module as a `Built`; its classifier is found, and replaced where it has another size, unless the
+    task takes the model `whole`.
 
     `spec` changes keys of the default preprocess table. Raises `ModelError` where there is no classifier, `RecipeError`
     for an unknown key of `spec`.
@@ -87,6 +94,8 @@ def from_module(
         notes += (f"the weights were {' and '.join(narrow)}: they are trained in float32",)
 
     spec_ = {**default, **table}
+    if whole:
+        return Built(module.eval(), head, spec_, n_classes, False, notes)
     sample = torch.zeros(2, spec_["channels"], *spec_["size"])
     head = head or heads.of_output(module.eval(), sample) or heads.find(module, n_classes)
     old = heads.width(module, head)

@@ -21,7 +21,7 @@ class ModelRequest:
     `allow_code` says that code and pickles of the user's own files may run, `allow_download` that weights may be
     downloaded. `model.weights` is a path once a source gets the request; `weights` says what the recipe called them, at
     one revision. `trained`: the caller loads the tensors of a finished run into the module, so that those of the
-    recipe's weights need not be there.
+    recipe's weights need not be there. `any_outputs`: the task takes the model whole, with its outputs as they are.
     """
 
     model: recipe.Model
@@ -34,6 +34,7 @@ class ModelRequest:
     labels: tuple[str, ...] = ()
     of_data: frozenset[str] = frozenset()
     trained: bool = False
+    any_outputs: bool = False
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def open_session(
     if learned_files:
         dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
     environment.seed_everything(recipe_.train.seed)
-    built = _built(recipe_, learning, dataset, model, (allow_code, allow_download, trained), say)
+    built = _built(recipe_, task, dataset, model, (allow_code, allow_download, trained), say)
     recipe_ = dataclasses.replace(recipe_, model=models.resolved(recipe_.model, built.origin))
     defaults = {**built.spec, "pretrained": built.pretrained, "size_stated": "size" in recipe_.model.args}
     spec = task.configure(recipe_.data, defaults, dataset.facts, say)
@@ -165,13 +165,14 @@ def open_session(
 
 def _built(
     recipe_: Recipe,
-    learning: Any,
+    task: Any,
     dataset: data.Dataset,
     model: nn.Module | None,
     allow: tuple[bool, bool, bool],
     say: Say,
 ) -> Any:
     """The recipe's model, or the caller's own; its notes are said. `allow` permits code, downloads, absent weights."""
+    learning = task.learning()
     outputs = learning.outputs(dataset)
     if model is None:
         of_data = learning.model_args(recipe_.data, dataset)
@@ -187,10 +188,11 @@ def _built(
                 allow_code=allow[0],
                 allow_download=allow[1],
                 trained=allow[2],
+                any_outputs=task.any_outputs,
             )
             built = models.build(request)
     else:
-        built = models.from_module(model, outputs)
+        built = models.from_module(model, outputs, whole=task.any_outputs)
     if not allow[2]:  # notes are about the weights to start from; a finished run has its own
         for note in built.notes:
             say(note)

@@ -132,6 +132,9 @@ class Task:
     discrete: bool = True
     #: the outputs are values with units of their own, which the quantizer does not lay on one grid
     outputs_apart: bool = False
+    #: the model is taken whole, whatever the number and shape of its outputs: it gets no new head, and a softmax at its
+    #: end stays
+    any_outputs: bool = False
     #: answers are due at a rate: reports tell the one that the 99th percentile of a call allows
     real_time: bool = False
 
@@ -176,6 +179,8 @@ class Task:
     count_labels: Callable[[Any, Sequence[str]], LabelCounts] | None = None
     #: (raw, decoded) -> {name: uint8 pixels} that a user may want as files
     pictures: Callable[[Any, Mapping[str, Any]], dict[str, np.ndarray]] | None = None
+    #: decoded -> {name: array} that a user may want as .npy files
+    arrays: Callable[[Mapping[str, Any]], dict[str, np.ndarray]] | None = None
     #: (raw, target, spec) -> the target with the places of its answers in the outputs, where preprocessing decides them
     #: (the token that a word begins with); None = targets are complete
     locate: Callable[[Any, Any, Spec], Any] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ def build(request: ModelRequest) -> Built:
     without the package onnx.
     """
     model, n_classes = request.model, request.outputs
-    imported, layout, notes = _imported(model)
+    given = {str(item["name"]): tuple(item["shape"]) for item in request.facts.get("tensors", ())}
+    imported, layout, notes = _imported(model, given)
     path = Path(model.name)
     compared = agree.check(imported, path, model.args.get("constants", {}))
     notes += [*imported.notes, *([compared] if compared else [])]
@@ -60,7 +61,8 @@ def build(request: ModelRequest) -> Built:
     assert isinstance(graph, fx.GraphModule)
     if model.output:
         ends.name_output(graph, model.output)
-    notes += ends.as_logits(graph, [importer.example(item) for item in imported.inputs])
+    if not request.any_outputs:
+        notes += ends.as_logits(graph, [importer.example(item) for item in imported.inputs])
     spec: dict[str, Any] = {}
     if layout:
         sizes = imported.inputs[0].shape
@@ -72,12 +74,25 @@ def build(request: ModelRequest) -> Built:
             "an .onnx file does not say how its pictures are scaled: pixels / 255, less data.mean, divided by data.std "
             "(0 and 1 where they are left out)"
         )
+    if request.any_outputs:
+        spec = (spec or {"tensors": [_declared(item) for item in imported.inputs]}) | {"outputs": imported.outputs}
+        return Built(module.eval(), "", spec, n_classes, False, tuple(dict.fromkeys(notes)))
     head, replaced = heads.fitted(module, _sample(imported, spec), n_classes)
     return Built(module.eval(), head, spec, n_classes, False, tuple(dict.fromkeys([*notes, *replaced])))
 
 
-def _imported(model: recipe.Model) -> tuple[importer.Imported, str, list[str]]:
-    """The imported file, the layout of its pictures ("" where it takes none), and notes."""
+def _declared(item: importer.Input) -> dict[str, Any]:
+    """An input as `edgeft.inputs.tensors` takes it: name, shape of one sample, type."""
+    return {"name": item.name, "shape": list(item.shape[1:]), "dtype": str(item.dtype).removeprefix("torch.")}
+
+
+def _imported(
+    model: recipe.Model, given: Mapping[str, tuple[int, ...]] | None = None
+) -> tuple[importer.Imported, str, list[str]]:
+    """The imported file, the layout of its pictures ("" where it takes none), and notes.
+
+    `given` are the arrays of a sample {name: shape}, where the data are arrays: no input is a picture then.
+    """
     for key in model.args:
         if key not in _ARGS:
             raise RecipeError(f"unknown argument {key!r}", where="model.args", remedy=nearest(key, _ARGS))
@@ -90,11 +105,26 @@ def _imported(model: recipe.Model) -> tuple[importer.Imported, str, list[str]]:
     inputs = [item for item in importer.inputs_of(proto, path) if item.name not in constants]
     if not inputs:
         raise ModelError("has no input that changes from sample to sample", where=str(path))
-    layout, shape, notes = _input_of(inputs[0], model.args, path)
-    shapes = {} if shape is None else {inputs[0].name: shape}
+    if given and not model.args.keys() & {"size", "layout", "shape"}:
+        layout, shapes, notes = "", _shapes_of(inputs, given), list[str]()
+    else:
+        layout, shape, notes = _input_of(inputs[0], model.args, path)
+        shapes = {} if shape is None else {inputs[0].name: shape}
     names = (model.output,) if model.output else ()
     imported = importer.load(path, shapes=shapes, constants=constants, outputs=names)
     return imported, layout, notes
+
+
+def _shapes_of(inputs: Sequence[importer.Input], given: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """{input: shape with the batch} of those whose sizes the file leaves open, as the arrays of a sample have them."""
+    alone = next(iter(given.values())) if len(inputs) == len(given) == 1 else None
+    shapes = {item.name: given.get(item.name, alone) for item in inputs if 0 in item.shape[1:]}
+    return {
+        name: (1, *shape)
+        for item in inputs
+        for name, shape in [(item.name, shapes.get(item.name))]
+        if shape is not None and len(shape) == len(item.shape) - 1
+    }
 
 
 def _input_of(

@@ -1,0 +1,70 @@
+"""The task regress in numpy, by figures computed by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeft import tasks
+from edgeft.core.errors import BundleError, DataError
+from edgeft.tasks.regress import decoding, maps, run_part
+
+OUTPUTS = {"map": np.array([[[1.0, 2.0]], [[3.0, 4.0]]]), "pose": np.array([[10.0], [20.0]])}
+TARGETS = np.array([[1.0, 4.0, 10.0], [np.nan, 4.0, 23.0]], np.float32)
+
+
+def test_errors_are_of_known_values() -> None:
+    np.testing.assert_allclose(decoding.per_sample(OUTPUTS, TARGETS), [2 / 3, 3 / 2])
+    assert decoding.metric(OUTPUTS, TARGETS) == pytest.approx((2 / 3 + 3 / 2) / 2)
+    table = decoding.per_class(OUTPUTS, TARGETS, ())
+    assert table["map"]["metric"] == pytest.approx(2 / 3) and table["pose"]["metric"] == pytest.approx(1.5)
+    assert decoding.extra_metrics(OUTPUTS, TARGETS)["rmse"] == pytest.approx(np.sqrt((4 + 9) / 5))
+    assert decoding.extra_metrics(OUTPUTS, TARGETS)["r2"] == pytest.approx(1 - 13 / (2 * 6.5**2))
+    assert decoding.chance(TARGETS) == pytest.approx((0 + 0 + 0 + 6.5 + 6.5) / 5)
+
+
+def test_targets_that_do_not_fit() -> None:
+    with pytest.raises(DataError, match=r"gives 3 values a sample, and a target has \(2,\)"):
+        decoding.metric(OUTPUTS, TARGETS[:, :2])
+    with pytest.raises(DataError, match="have no targets"):
+        decoding.metric(OUTPUTS, np.full(2, np.nan))
+    with pytest.raises(DataError, match="no samples"):
+        decoding.metric({"y": np.zeros((0, 2))}, np.zeros((0, 2)))
+    with pytest.raises(BundleError):
+        decoding.metric({}, TARGETS)
+
+
+def test_a_tenth_of_the_standard_deviation_is_the_same() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(5, 2, (40, 3, 8, 8))
+    for factor, same in ((0.09, True), (0.12, False)):
+        other = values + factor * values.std() * np.sign(rng.normal(size=values.shape))
+        assert (decoding.alike({"y": values}, {"y": other}) == same).all()
+    # each output by its own deviation: a small one is not hidden by a large one
+    small = rng.normal(0, 0.01, (40, 2))
+    both = decoding.alike({"y": values, "z": small}, {"y": values, "z": small + 0.005})
+    assert not both.any()
+    assert decoding.margins({"y": values, "z": small})[0] == pytest.approx(0.1 * small.std())
+
+
+def test_decoding_names_the_outputs_as_the_model_does() -> None:
+    one = {key: value[:1] for key, value in OUTPUTS.items()}
+    spec = {"outputs": ["depth", "angle"]}
+    told = tasks.tell(
+        tasks.get("regress"), {f"output_{i}": v for i, v in enumerate(one.values())}, {}, spec, ("output",)
+    )
+    assert told["label"] == "depth: 1, 2; angle: 10" == run_part.tell(one, {}, spec, ())
+    assert told["outputs"][0] == {"name": "depth", "shape": [1, 2], "min": 1.0, "max": 2.0, "mean": 1.5}
+    np.testing.assert_array_equal(decoding.arrays(told)["depth"], [[1, 2]])
+    bad = decoding.decode({"y": np.array([[np.nan, 1.0]])}, ())[0]
+    assert bad["label"] == "values that are not finite" and bad["outputs"][0]["max"] is None
+
+
+def test_what_has_the_form_of_a_picture_is_drawn() -> None:
+    ramp = np.linspace(-1, 3, 64, dtype=np.float32).reshape(8, 8)
+    pixels = maps.as_picture(ramp[None])
+    assert pixels is not None and pixels.dtype == np.uint8 and pixels.min() == 0 and pixels.max() == 255
+    assert maps.as_picture(np.zeros((3, 9, 8))).shape == (9, 8, 3)  # type: ignore[union-attr]
+    assert maps.as_picture(np.zeros((9, 8, 1))).shape == (9, 8)  # type: ignore[union-attr]
+    for other in (np.zeros((4, 9, 9)), np.zeros((7, 9)), np.zeros(100), np.full((9, 9), np.inf)):
+        assert maps.as_picture(other) is None
