@@ -108,6 +108,12 @@ def _of_pictures(model: Path, folder: Path, table: Preprocessing) -> tuple[dict[
             remedy="give it what it takes, a sample a file: --data DIR of .npy or .npz files (docs/regress.md)",
         )
     classes = 0 if table.output == ALL else _classes(described)
+    if output and not classes:
+        raise UsageError(
+            f"the output {output} is not one number a class",
+            where="--output",
+            remedy="leave it out: a model that is no classifier is judged by all of its outputs",
+        )
     shares = 255 * (1 / 255 if table.scale is None else table.scale)  # recipes know mean and std of pixels / 255
     parts = {
         "model": {"source": "onnx", "name": str(model), "args": args, "output": output},

@@ -26,7 +26,7 @@ def outputs(dataset: Any) -> int:
     targets = np.asarray(dataset.split("train").targets)
     known = targets[:, np.isfinite(targets).any(axis=0)]
     if not (np.nanmax(known, axis=0) > np.nanmin(known, axis=0)).any():
-        raise DataError("all targets are the same: nothing to learn", where=dataset.name)
+        raise DataError("all targets are the same, so that no model can be trained on them", where=dataset.name)
     return int(targets.shape[1])
 
 
