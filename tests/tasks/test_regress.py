@@ -7,6 +7,7 @@ import pytest
 
 from edgeft import tasks
 from edgeft.core.errors import BundleError, DataError
+from edgeft.data.samples import Split
 from edgeft.tasks.regress import decoding, maps, run_part
 
 OUTPUTS = {"map": np.array([[[1.0, 2.0]], [[3.0, 4.0]]]), "pose": np.array([[10.0], [20.0]])}
@@ -58,6 +59,20 @@ def test_decoding_names_the_outputs_as_the_model_does() -> None:
     np.testing.assert_array_equal(decoding.arrays(told)["depth"], [[1, 2]])
     bad = decoding.decode({"y": np.array([[np.nan, 1.0]])}, ())[0]
     assert bad["label"] == "values that are not finite" and bad["outputs"][0]["max"] is None
+
+
+def test_a_sample_is_shown_as_a_picture_or_in_short() -> None:
+    class Pool:
+        def __len__(self) -> int:
+            return 2
+
+        def raw(self, i: int) -> dict[str, np.ndarray]:
+            return {"a": np.arange(64.0).reshape(1, 8, 8)} if i else {"b": np.arange(6.0).reshape(2, 3)}
+
+    split = Split("train", Pool(), np.arange(2), np.array([[1.0, 2.0], [3.0, np.nan]]))  # type: ignore[arg-type]
+    first, second = (tasks.show_sample(tasks.get("regress"), split, i, ("output",)) for i in range(2))
+    assert first["rows"] == [("b (2, 3)", "6 values, 0 to 5, mean 2.5")] and first["caption"] == "1, 2"
+    assert second["image"].shape == (8, 8) and second["caption"] == "3, nan"
 
 
 def test_what_has_the_form_of_a_picture_is_drawn() -> None:

@@ -1,7 +1,7 @@
 """The task regress: a model of any inputs and outputs, judged by how far its numbers are off."""
 
 from ..record import Task
-from . import decoding
+from . import decoding, sample
 
 TASK = Task(
     name="regress",
@@ -25,6 +25,7 @@ TASK = Task(
     per_class=decoding.per_class,
     chance=decoding.chance,
     extra_metrics=decoding.extra_metrics,
+    show_sample=sample.show,
     formats=("tensors", "pictures"),
     learning_module="edgeft.tasks.regress.learning",
     template="edgeft.tasks.regress:template.toml",
