@@ -23,6 +23,7 @@ from ..config import recipe
 from ..core.errors import RecipeError, UsageError
 from ..core.files import user_path
 from ..plugins import DATA_FORMATS, TASKS
+from . import label_names
 from .again import source
 from .checks import (
     Findings,
@@ -81,6 +82,8 @@ def open(spec: recipe.Data, task: str = "") -> Dataset:
         )
     spec = dataclasses.replace(spec, path=str(user_path(spec.path))) if spec.path else spec
     dataset: Dataset = form.open(form.with_options(spec))
+    if task and TASKS.get(task).answer == "class":
+        label_names.refuse_combined(dataset.labels, dataset.name)
     unread = form.unread(spec)
     if unread:
         keys = ", ".join(f"data.{key}" for key in unread)

@@ -12,7 +12,7 @@ import numpy as np
 from .. import tasks
 from ..core.errors import DataError, UsageError, nearest
 from ..tasks import LabelCounts, Task
-from . import similar, similar_sounds
+from . import label_names, similar, similar_sounds
 from .samples import NAMES, Dataset, Split, content_digest, listed
 
 #: the largest class over the smallest one, from where on it is reported.
@@ -57,7 +57,9 @@ def examine(dataset: Dataset, task: Task | None = None) -> Findings:
     """
     uneven = imbalance(dataset, task)
     shared, limits, in_training = leaks(dataset)
-    notes = dict.fromkeys(dataset.notes)  # readers add to them while samples are looked at
+    notes = dict.fromkeys(
+        [*dataset.notes, *label_names.written_twice(dataset.labels)]
+    )  # readers add to them while samples are looked at
     return Findings(tuple(notes), tuple(uneven), tuple(shared), tuple(limits), in_training)
 
 

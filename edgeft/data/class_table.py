@@ -7,6 +7,7 @@ those of one `fold` stay together. Names of files may lack their ending.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -32,6 +33,8 @@ SPLITS = ("split", "subset", "set", "partition")
 #: parts of a cross-validation, which are never divided: what was recorded together is in one of them
 FOLDS = ("fold",)
 SUFFIXES = (".csv", ".tsv")
+#: what is said of a row of a one-hot table that has more than one class
+_SEVERAL = re.compile(r"has (?!0 )\d+ classes")
 #: folders of tables whose files lie beside that folder
 _BESIDE = ("meta", "metadata", "annotations", "labels")
 
@@ -70,6 +73,9 @@ class ClassTable:
             groups += rows.groups
             if rows.wrong:
                 where, remedy = rows.wrong[0].where, "correct or remove them"
+                if any(_SEVERAL.search(str(problem)) for problem in rows.wrong):
+                    remedy = "rows of several classes at once (multi-label) are not taken: keep one class a row, or "
+                    remedy += "give each combination a class of its own in a column of labels"
                 left_out.judge(rows.wrong, len(rows.files), "rows", self.notes, where=where, remedy=remedy, part=part)
 
         self.notes.extend(require_classes(splits, self.labels, str(self.root), spec.split))

@@ -18,6 +18,8 @@ MAX_UNREADABLE = left_out.MOST
 #: every file of a split up to this many is decoded once when the split is first used; a broken file of a larger split
 #: raises when its turn comes.
 SCAN_LIMIT = 20_000
+#: folders that belong to a layout, and are no wrapping
+_OF_DATA = ("images", "labels", "data", "masks", "annotations")
 
 
 class Scanned(Mapping[str, Split]):
@@ -104,6 +106,24 @@ def _innermost(folder: Path, split: str) -> Path:
     inner = folders(folder)
     alone = len(inner) == 1 and split_named(inner[0].name) == split
     return inner[0] if alone and not any(path.is_file() for path in visible(folder)) else folder
+
+
+def innermost(root: Path) -> Path:
+    """The folder inside of `root` that holds the data, where archives were unpacked into folders of folders.
+
+    A folder is left for its only one where that has several folders itself, in the end, and files beside them are texts
+    about the data at most; `images/` and folders of splits are never left behind.
+    """
+    place = root
+    while place.is_dir():
+        inner = folders(place)
+        files = [p for p in visible(place) if p.is_file() and p.suffix.lower() not in ("", ".md", ".txt", ".pdf")]
+        if len(inner) > 1 and not files:
+            return place
+        if len(inner) != 1 or files or split_named(inner[0].name) or inner[0].name.lower() in _OF_DATA:
+            return root
+        place = inner[0]
+    return root
 
 
 def visible(folder: Path) -> list[Path]:

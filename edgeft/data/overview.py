@@ -89,7 +89,7 @@ def _inputs(split: Split) -> str:
         return f"texts of {_span([len(raw.split()) for raw in raws])} words"
     if isinstance(first, Mapping) and "samples" in first:
         seconds = _span([len(raw["samples"]) / raw["rate"] for raw in raws])
-        return f"sounds of {seconds} seconds at {_span([raw['rate'] for raw in raws])} Hz"
+        return f"sounds of {seconds} seconds at {_span([int(raw['rate']) for raw in raws])} Hz"
     if isinstance(first, np.ndarray) and first.ndim in (2, 3) and first.dtype == np.uint8:
         widths, heights = ([raw.shape[k] for raw in raws] for k in (1, 0))
         channels = _span([1 if raw.ndim == 2 else raw.shape[2] for raw in raws])
@@ -102,6 +102,8 @@ def _inputs(split: Split) -> str:
 def _span(values: list[Any]) -> str:
     """A range, or the one value."""
     low, high = min(values), max(values)
+    if isinstance(low, int):
+        return f"{low}" if low == high else f"{low} to {high}"
     return f"{low:g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 

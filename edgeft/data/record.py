@@ -14,7 +14,7 @@ from .glimpse import Glimpse
 from .samples import Dataset
 
 #: keys of [data] that say what a sample becomes, whatever format it comes from; the model or the task reads them
-SAMPLE_KEYS = ("size", "channels", "mean", "std", "resize", "length", "sound")
+SAMPLE_KEYS = ("size", "channels", "mean", "std", "resize", "windows", "overlap", "length", "sound")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from typing import Any
 from ..config import recipe
 from ..core.errors import DataError, EdgeftError
 from ..plugins import DATA_FORMATS, TASKS
-from .glimpse import glimpse
+from .folders import innermost
+from .glimpse import Glimpse, ending, glimpse
+from .recognize import PICTURES, SOUNDS
 from .record import Recognized
 
 
@@ -35,13 +37,14 @@ def understand(path: Path, task: str = "", format_name: str = "") -> Understood:
         raise DataError("no such file or folder", where=str(path), remedy="name a folder or file of data")
     if task:
         TASKS.get(task)
+    path = innermost(path)
     candidates = _candidates(path, task, format_name)
     if not candidates:
         taken = [name for name in _names(task) if DATA_FORMATS.get(name).recognize is not None]
         raise DataError(
             "holds no data that a format recognizes" + (f" for the task {task}" if task else ""),
             where=str(path),
-            remedy=f"name it with --format ({', '.join(taken)}) and --task, or check a recipe",
+            remedy=f"{seen(glimpse(path))}name it with --format ({', '.join(taken)}) and --task, or check a recipe",
         )
     name, sign = max(candidates.items(), key=lambda item: item[1].certainty)
     # a plain [data] with the keys that were recognized; the reader checks them
@@ -49,6 +52,32 @@ def understand(path: Path, task: str = "", format_name: str = "") -> Understood:
     others = tuple(other for other, further_sign in candidates.items() if other != name)
     keys = {**sign.keys, **sign.options}
     return Understood(task or _task_of(name, sign), spec, sign.why, others, keys)
+
+
+def seen(view: Glimpse) -> str:
+    """What lies at a path that no format recognizes, and what would make it known: a sentence with a semicolon."""
+    pictures = sorted({str(file.parent) for file in view.files if ending(file) in PICTURES})
+    sounds = sorted({str(file.parent) for file in view.files if ending(file) in SOUNDS})
+    for folders_of, what in ((pictures, "pictures"), (sounds, "sounds")):
+        if len(folders_of) == 1:
+            place = "this folder" if folders_of[0] == "." else f"one folder, {folders_of[0]}/"
+            return (
+                f"it holds {what} in {place}, and nothing that says what they show: classes need a folder each, or a "
+                "table of files and labels; "
+            )
+    tables = [file for file in view.files if ending(file) in (".csv", ".tsv")]
+    rows = view.rows(tables[0] if view.folder else None, most=2) if tables else []
+    if rows:
+        names = [name.strip() for name in rows[0]]
+        twice = sorted({name for name in names if names.count(name) > 1} | ({""} & set(names)))
+        shown = ", ".join(map(repr, names[:8])) + (" ..." if names[8:] else "")
+        if twice:
+            return (
+                f"the first line of {tables[0].name} must name every column, each by a name of its own, and it has "
+                f"{shown}; "
+            )
+        return f"{tables[0].name} has the columns {shown}, and --set data.label=NAME says which of them is predicted; "
+    return ""
 
 
 def _names(task: str) -> list[str]:

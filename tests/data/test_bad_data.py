@@ -100,9 +100,10 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
     refused("holds no images", str(tmp_path), **spec)
     refused("is a file, not a folder", "flat.png", format="image-folder", path=str(write("flat.png")))
     files = [write(split, label, f"{i}.png") for split in ("train", "test") for label in "ab" for i in range(6)]
-    (tmp_path / "train" / "c").mkdir()
+    only_tested = write("test", "c", "0.png")
     refused("no sample of 'c'", str(tmp_path), **spec)
-    (tmp_path / "train" / "c").rmdir()
+    only_tested.unlink()
+    only_tested.parent.rmdir()
     files[0].write_bytes(files[0].read_bytes()[:200])
     (tmp_path / "train" / "a" / "numbers.npy").write_bytes(files[1].read_bytes())
     refused("truncated", "0.png", **spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from ...config import recipe
 from ...core.errors import DataError
 from ...inputs.picture_file import SUFFIXES
 from .. import pictures, recognize
-from ..folders import Scanned, classes_by_split, visible
+from ..folders import Scanned, classes_by_split, innermost, visible
 from ..record import Format
-from ..samples import Dataset, Split, complete, require_classes
+from ..samples import Dataset, Split, complete, listed, require_classes
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -29,14 +30,19 @@ def open(spec: recipe.Data) -> Dataset:
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images")
     notes: list[str] = []
     classes = classes_by_split(root, notes)
-    labels = tuple(sorted({label for names in classes.values() for label in names}))
     unread = pictures.Unread()
+    files_of = {
+        (name, label): pictures.walk(folder, unread)
+        for name, names in classes.items()
+        for label, folder in names.items()
+    }
+    labels = _labels(files_of, notes)
     paths: list[Path] = []
     ranges: dict[str, tuple[int, list[int]]] = {}
-    for name, names in classes.items():
+    for name in classes:
         start, targets = len(paths), []
         for number, label in enumerate(labels):
-            files = pictures.walk(names[label], unread) if label in names else []
+            files = files_of.get((name, label), [])
             paths += files
             targets += [number] * len(files)
         ranges[name] = start, targets
@@ -53,11 +59,26 @@ def open(spec: recipe.Data) -> Dataset:
         name: Split(name, pool, np.arange(start, start + len(targets)), np.asarray(targets, np.int64))
         for name, (start, targets) in ranges.items()
     }
+    if len(labels) == 1 and innermost(root) != root:
+        raise DataError(
+            f"only one folder ({labels[0]}), and the folders of classes lie inside of it",
+            where=str(root),
+            remedy=f'set data.path = "{innermost(root)}"',
+        )
     notes += require_classes(splits, labels, str(root), spec.split)
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root), labels)
     notes += divided
     scanned = Scanned(splits, notes, labels, str(root), shares=spec.split)
     return Dataset(str(root), labels, scanned, notes, pictures.facts(settings, paths))
+
+
+def _labels(files_of: Mapping[tuple[str, str], Sequence[Path]], notes: list[str]) -> tuple[str, ...]:
+    """The sorted names of the class folders; those that hold no picture in any split are left out, with a note."""
+    filled = {label for (_, label), files in files_of.items() if files}
+    empty = sorted({label for _, label in files_of} - filled)
+    if empty and filled:
+        notes.append(f"folders without a picture are no classes and are left out: {listed(empty)}")
+    return tuple(sorted(filled or set(empty)))
 
 
 def _outside(root: Path, classes: dict[str, dict[str, Path]]) -> list[str]:

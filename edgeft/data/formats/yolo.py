@@ -39,7 +39,7 @@ def open(spec: recipe.Data) -> Dataset:
     root, names, places, notes, key_points = located(spec)
     kinds, unread = _Lines(len(names), key_points), Unread()
     boxes_of = {part: _read(root, places[part], spec, kinds, unread) for part in NAMES if part in places}
-    notes += [*unread.notes(), *kinds.notes()]
+    notes += [*unread.notes(), *kinds.notes(), *_orphans(root, places)]
     if not names:
         highest = max((int(b.classes.max(initial=-1)) for f in boxes_of.values() for b in f.good), default=-1)
         names = tuple(str(i) for i in range(highest + 1))
@@ -157,6 +157,30 @@ def _read(root: Path, places: list[Path], spec: recipe.Data, kinds: _Lines, unre
     return annotations
 
 
+def _orphans(root: Path, places: dict[str, list[Path]]) -> list[str]:
+    """A note of label files that belong to no picture of any split, in the folders of those that do."""
+    known = {label_file(root, path) for at in places.values() for path in picture_files(root, at, Unread())}
+    beside = sorted(
+        file
+        for folder in {label.parent for label in known}
+        if folder.is_dir()
+        for file in folder.glob("*.txt")
+        if file not in known and _has_boxes(file)
+    )
+    if not beside:
+        return []
+    return [f"{len(beside)} label files belong to no picture and are not read, for example {beside[0]}"]
+
+
+def _has_boxes(path: Path) -> bool:
+    """Whether the first line of a text file is a class number and four further numbers or more."""
+    try:
+        first = path.read_text(encoding="utf-8-sig").strip().split("\n", 1)[0].split()
+        return len([float(word) for word in first]) > 4
+    except (OSError, ValueError):
+        return False
+
+
 def label_file(root: Path, path: Path) -> Path:
     """The text of a picture: the last folder called images becomes labels, else it stands beside the picture."""
     base = root if path.is_relative_to(root) else Path(path.anchor)
@@ -248,7 +272,9 @@ def _may_be_pose(values: list[float]) -> bool:
 
 def _names(root: Path) -> tuple[str, ...]:
     """Class names in the order of their numbers, or () where no list says them."""
-    for path in (root / name for name in LISTS):
+    labels = folder_named(root, ("labels",))
+    beside = [labels, *split_folders(labels).values()] if labels is not None else []  # where labelImg writes it
+    for path in (folder / name for folder in (root, *beside) for name in LISTS):
         if path.is_file():
             return tuple(line.strip() for line in _text(path).splitlines() if line.strip())
     return ()
