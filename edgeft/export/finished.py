@@ -12,7 +12,7 @@ from typing import Any
 from .. import tasks
 from ..config import recipe
 from ..config.recipe import Recipe
-from ..core.errors import ModelError, UsageError
+from ..core.errors import DataError, ModelError, UsageError
 from ..data.glimpse import glimpse
 from ..models.onnx import Described, describe
 from ..plugins import DATA_FORMATS
@@ -58,8 +58,9 @@ def recipe_of(
     """
     if not (table.scale is None or table.scale > 0) or not all(value > 0 for value in table.std):
         raise UsageError("--scale and --std must be above 0")
-    arrays = _ANY.formats[0]
-    if DATA_FORMATS.get(arrays).recognize(glimpse(folder)) is not None:
+    if not folder.exists():
+        raise DataError("no such folder", where=str(folder), remedy="name a folder of pictures or of arrays")
+    if folder.is_file() or DATA_FORMATS.get(_ANY.formats[0]).recognize(glimpse(folder)) is not None:
         parts = _of_arrays(model, folder, table)
         assumed = ["arrays are taken as they are" if "mean" not in parts["data"] else "arrays: less --mean, by --std"]
     else:
