@@ -47,8 +47,10 @@ STRICT_ROOMS = frozenset(
     {
         "bundle",
         "cli",
+        "compilers",
         "config",
         "core",
+        "cpp",
         "data",
         "devices",
         "graph",
@@ -57,7 +59,12 @@ STRICT_ROOMS = frozenset(
         "measure",
         "metrics",
         "report",
+        "ros2",
+        "server",
+        "session",
         "tasks",
+        "training_step",
+        "trust",
         "tune",
     }
 )
