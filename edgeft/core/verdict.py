@@ -56,7 +56,7 @@ class Verdict:
     def __post_init__(self) -> None:
         if not self.unit:  # of the figures that only gates have
             object.__setattr__(self, "unit", gate_unit(self.name, self.metric))
-        if self.verdict not in VERDICTS:  # a misspelt verdict would decide nothing and so pass
+        if self.verdict not in VERDICTS:  # a misspelt verdict would be no failure and so pass
             raise InternalError(f"{self.verdict!r} is not a verdict", where=self.name)
 
     def as_dict(self) -> dict[str, object]:

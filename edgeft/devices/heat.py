@@ -1,6 +1,6 @@
 """Is the board too hot, or short of power? Temperatures of its thermal zones, and whether its clock was lowered.
 
-A throttled board is slower than itself: what was measured then says nothing of the artifact. Sources, each optional:
+A throttled board is slower than usual: measurements of that time do not describe the artifact. Sources, each optional:
 Linux thermal zones, the Raspberry Pi firmware's `get_throttled` word (in sysfs), Intel's count of throttle events, and
 the power mode file of a Jetson.
 """

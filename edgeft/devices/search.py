@@ -220,7 +220,7 @@ def _machine(bundle: Bundle, device: Device) -> dict[str, Any]:
     try:
         profile = targets.load(bundle.target)
     except UsageError:
-        return machine  # a profile of the exporting machine's own says nothing of any other
+        return machine  # a profile of the exporting machine does not describe any other
 
     if profile.compiler:
         raise UsageError(

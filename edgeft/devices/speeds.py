@@ -49,7 +49,7 @@ def _inverse(ratio: float) -> float:
 
 
 def unmeasured(profile: Target, device: Device) -> str:
-    """Why speeds on `device` would say nothing of the target; "" where they do.
+    """Why speeds on `device` do not hold for the target; "" where they do.
 
     Raises `UsageError` for an emulator, and for a device whose instruction set is not the target's.
     """

@@ -1,4 +1,4 @@
-"""Parts of a report page that decide nothing: threshold of anomalies, further metrics, what is taken for what."""
+"""Parts of a report page that do not affect the verdict: threshold of anomalies, further metrics, confusions."""
 
 from __future__ import annotations
 

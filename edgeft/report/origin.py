@@ -9,7 +9,7 @@ from . import words
 
 #: what a page says: it is written from a folder whose signature nobody checks then
 PAGE = (
-    "Integrity only: this page repeats what the bundle records and says nothing of who made it. "
+    "Integrity only: this page repeats what the bundle records and does not show who made it. "
     "`edgeft verify --trust KEYS` checks its signature."
 )
 

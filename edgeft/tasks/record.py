@@ -153,7 +153,7 @@ class Task:
 
     #: records of what `extra_metrics` gives
     further_metrics: tuple[Metric, ...] = ()
-    #: (outputs, targets) -> {name: value}: further metrics for the report, which decide nothing
+    #: (outputs, targets) -> {name: value}: further metrics for the report, which do not affect the verdict
     extra_metrics: Callable[[Outputs, Any], dict[str, float]] | None = None
     #: (outputs, targets) -> int (C, C): which class is taken for which
     confusion: Callable[[Outputs, Any], np.ndarray] | None = None

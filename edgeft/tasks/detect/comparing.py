@@ -1,7 +1,7 @@
 """What two sets of outputs decide about a picture, box by box, and how far each box is from another decision.
 
 A box that is shown near the limit of showing, that is almost another class's, or that a rival of nearly its score could
-replace is decided by rounding. Such a box says nothing of a fault, and all other boxes of its picture still do.
+replace is decided by rounding. Such a box is no evidence of a fault; all other boxes of its picture still are.
 """
 
 from __future__ import annotations

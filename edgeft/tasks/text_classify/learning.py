@@ -17,7 +17,7 @@ trim, calibration = texts.trim, texts.calibration_of(preprocess)
 
 
 def model_args(data: Any, dataset: Any) -> dict[str, Any]:
-    """The data says nothing of an encoder's form."""
+    """The data do not describe the form of an encoder."""
     return {}
 
 

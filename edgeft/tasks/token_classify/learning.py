@@ -28,7 +28,7 @@ def outputs(dataset: Any) -> int:
 
 
 def model_args(data: Any, dataset: Any) -> dict[str, Any]:
-    """The data says nothing of an encoder's form."""
+    """The data do not describe the form of an encoder."""
     return {}
 
 
