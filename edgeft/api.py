@@ -2,7 +2,8 @@
 
 Errors are those of `edgeft.core.errors`; nothing here prints unless `say` is given, and nothing exits.
 
-Longer than 400 lines because the whole public front stands in one file, and most of it is docstrings.
+Longer than 400 lines because the public functions are known by the name of this module (in pickles and in `help`), and
+half of it is signatures and docstrings.
 """
 
 from __future__ import annotations
