@@ -17,7 +17,7 @@ import numpy as np
 from ..config import recipe
 from ..config.data_keys import option
 from ..core.errors import DataError, nearest
-from ..inputs import columns
+from ..inputs import columns, number_text
 from . import left_out
 from .delimited import READ_ERRORS, opened
 from .samples import NAMES, Dataset, Split, complete
@@ -34,6 +34,7 @@ class Keys:
 
     ignore: tuple[str, ...] = option((), "columns that are no input: ids, names, what is known afterwards only")
     categories: tuple[str, ...] = option((), "columns of numbers that are codes (a postcode, a machine's number)")
+    decimal: str = option("", "the decimal mark of numbers; empty: found in each column", choices=("", ".", ","))
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Table:
-    """One file: its rows and the text of the target column."""
+    """One file: its rows, the text of the target column, and the decimal mark where that is known."""
 
     rows: Rows
     targets: tuple[str, ...]
+    decimal: str = ""
 
 
 #: (tables by split, notes) -> labels, and the targets of each split (N, ...)
@@ -85,6 +87,7 @@ def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = No
                 f"has no column {min(absent)!r}", where=table.rows.path, remedy="all files have the same columns"
             )
     labels, targets = targets_of(tables)
+    notes += _target_note(tables, targets, spec.label)
     splits = {
         name: Split(name, table.rows, np.arange(len(table.rows)), targets[name]) for name, table in tables.items()
     }
@@ -94,16 +97,31 @@ def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = No
     pool = train.pool
     assert isinstance(pool, Rows)
     shown = [pool.fields[int(i)] for i in train.indices]
-    learned = columns.learned(pool.names, shown, keys.categories)
+    decimal = next(iter(tables.values())).decimal
+    learned = columns.learned(pool.names, shown, keys.categories, decimal)
     notes += division + _notes(learned, pool.names, shown)
     facts = {"kind": "columns", "columns": learned, "inputs": columns.width(learned)}
     return Dataset(str(root), labels, splits, notes, facts)
+
+
+def _target_note(tables: dict[str, Table], targets: dict[str, np.ndarray], label: str) -> list[str]:
+    """How a column of values is read that is not written as plain numbers."""
+    for name, table in tables.items():
+        example = next((text for text in table.targets if columns.number(text) is None), "")
+        if example and number_text.notation(table.targets, table.decimal) and targets[name].dtype.kind == "f":
+            value = targets[name][table.targets.index(example)].item()
+            return [f"{label}: {example!r} is read as the number {value:.10g}; data.decimal states the mark"]
+    return []
 
 
 def _notes(learned: Sequence[dict[str, Any]], names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Which columns have gaps, and which categories have values that share no column of their own."""
     notes = []
     for i, column in enumerate(learned):
+        if "written" in column:
+            example = next(fields[i] for fields in rows if columns.number(fields[i]) is None and fields[i].strip())
+            value = number_text.number(example, column["written"])
+            notes.append(f"{names[i]}: {example!r} is read as the number {value:.10g}; data.decimal states the mark")
         absent = sum(columns.is_missing(fields[i]) for fields in rows)
         if absent:
             how = "the mean, and are marked by a column of their own" if column["kind"] == "number" else "no category"
@@ -131,6 +149,8 @@ def _read(path: Path, spec: recipe.Data, keys: Keys, notes: list[str]) -> Table:
         notes += layout.notes
         names = list(layout.names)
         at, target = _places(names, spec.label, keys, path)
+        if not names[0]:
+            notes.append(f"{path}: the first column has no name, as pandas writes the numbers of rows: it is no input")
         with opened(path) as file:
             for entry in layout.records(file):
                 if not entry.fields and not entry.problem:
@@ -148,18 +168,19 @@ def _read(path: Path, spec: recipe.Data, keys: Keys, notes: list[str]) -> Table:
         raise DataError(f"cannot be read ({error})", where=str(path)) from error
     where, remedy = str(path), "correct the file, or check data.label and data.quoting"
     left_out.judge([first], len(fields), "rows", notes, where=where, remedy=remedy, count=bad)
-    return Table(Rows(str(path), tuple(names[i] for i in at), tuple(fields), tuple(lines)), tuple(targets))
+    decimal = keys.decimal or ("," if layout.dialect.delimiter == ";" else "")
+    return Table(Rows(str(path), tuple(names[i] for i in at), tuple(fields), tuple(lines)), tuple(targets), decimal)
 
 
 def _places(names: list[str], label: str, keys: Keys, path: Path) -> tuple[list[int], int]:
     """Where the inputs and the target stand; raises `DataError` naming the column."""
     where = f"{path}:1"
-    if len(set(names)) < len(names) or not all(names):
+    if len(set(names)) < len(names) or not all(names[1:]):
         raise DataError("the first line must name every column, each by a name of its own", where=where)
     for name, key in [(label, "data.label"), *((name, "data.ignore") for name in keys.ignore)]:
         if name not in names:
             raise DataError(f"has no column {name!r}", where=where, remedy=f"set {key}; {nearest(name, names)}")
-    at = [i for i, name in enumerate(names) if name != label and name not in keys.ignore]
+    at = [i for i, name in enumerate(names) if name and name != label and name not in keys.ignore]
     if not at:
         raise DataError("has no column beside the target", where=where)
     return at, names.index(label)
@@ -169,7 +190,8 @@ def numbers(tables: dict[str, Table], label: str) -> tuple[tuple[str, ...], dict
     """Targets float32 (N, 1) of a column of numbers; raises `DataError` with the line of another value."""
     targets = {}
     for name, table in tables.items():
-        values = [columns.number(text) for text in table.targets]
+        written = number_text.notation(table.targets, table.decimal)
+        values = [number_text.number(text, written) for text in table.targets]
         if None in values:
             i = values.index(None)
             raise DataError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from ..inputs import number_text
 from ..inputs.columns import is_missing, number
 from .box_columns import BOX, CORNERS, FILES
 from .glimpse import Glimpse, ending
@@ -55,8 +56,18 @@ class _Columns:
     values: tuple[tuple[str, ...], ...]
 
     def numeric(self, at: int) -> bool:
-        present = [text for text in self.values[at] if not is_missing(text)]
-        return bool(present) and all(number(text) is not None for text in present)
+        return self._notation(at) is not None
+
+    def whole(self, at: int) -> bool:
+        """Whether the numbers of a column are all whole; texts are none."""
+        written = self._notation(at)
+        return written is None or all(float(number_text.plain(t, written)).is_integer() for t in self._present(at))
+
+    def _present(self, at: int) -> list[str]:
+        return [text for text in self.values[at] if not is_missing(text)]
+
+    def _notation(self, at: int) -> dict[str, str] | None:
+        return number_text.notation(self._present(at))
 
     def words(self, at: int) -> float:
         """Words of a field on average."""
@@ -151,8 +162,7 @@ def _target(columns: _Columns, inputs: Sequence[int]) -> tuple[int, str]:
             continue
         if {text.lower() for text in columns.values[at]} & set(_NORMAL) and not columns.numeric(at):
             return at, "normal"
-        whole = all(number(text) is None or float(text).is_integer() for text in columns.values[at])
-        if _few(columns, at) and whole:
+        if _few(columns, at) and columns.whole(at):
             return at, "classes"
         if columns.numeric(at):
             return at, "values"

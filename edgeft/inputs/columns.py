@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import BundleError, DataError, nearest
+from . import number_text
 
 #: how tables write that there is no value
 MISSING = frozenset(("", "nan", "na", "n/a", "null", "none", "#n/a", "<na>", "?", "-nan"))
@@ -36,11 +37,7 @@ def is_missing(value: str) -> bool:
 
 def number(value: str) -> float | None:
     """The finite number that a field holds, or None."""
-    try:
-        result = float(value)
-    except ValueError:
-        return None
-    return result if math.isfinite(result) else None
+    return number_text.number(value)
 
 
 def row(names: Sequence[str], values: Sequence[str]) -> dict[str, np.ndarray]:
@@ -49,31 +46,33 @@ def row(names: Sequence[str], values: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def learned(
-    names: Sequence[str], rows: Sequence[Sequence[str]], categories: Sequence[str] = ()
+    names: Sequence[str], rows: Sequence[Sequence[str]], categories: Sequence[str] = (), decimal: str = ""
 ) -> list[dict[str, Any]]:
     """The `columns` of the `preprocess` table from training rows of text.
 
-    A column whose values are all numbers is one, unless `categories` names it. Raises `DataError` for a column that has
+    A column whose values are all numbers in one notation (`number_text`; `decimal` is its mark where that is known) is
+    one, unless `categories` names it. Raises `DataError` for a column that has
     no value at all, and for an unknown name in `categories`.
     """
     for name in categories:
         if name not in names:
             raise DataError(f"{name!r} is no column", where="data.categories", remedy=nearest(name, names))
-    return [_column(name, [fields[i] for fields in rows], name in categories) for i, name in enumerate(names)]
+    return [_column(name, [fields[i] for fields in rows], name in categories, decimal) for i, name in enumerate(names)]
 
 
-def _column(name: str, values: Sequence[str], category: bool) -> dict[str, Any]:
+def _column(name: str, values: Sequence[str], category: bool, decimal: str) -> dict[str, Any]:
     present = [value.strip() for value in values if not is_missing(value)]
     if not present:
         raise DataError(f"the column {name!r} has no value in any training row", where="data.path", remedy="remove it")
-    numbers = [number(value) for value in present]
-    if category or any(value is None for value in numbers):
+    written = None if category else number_text.notation(present, decimal)
+    if written is None:
         counted: dict[str, int] = {}
         for value in present:
             counted[value] = counted.get(value, 0) + 1
         frequent = sorted(counted, key=lambda value: (-counted[value], value))[:MOST_VALUES]
         return {"name": name, "kind": "category", "values": sorted(frequent)}
-    array = np.array(numbers, np.float64)
+    array = np.array([number_text.number(value, written) for value in present], np.float64)
+    other = any(number(value) is None for value in present)
     std = float(array.std())
     return {
         "name": name,
@@ -81,6 +80,7 @@ def _column(name: str, values: Sequence[str], category: bool) -> dict[str, Any]:
         "mean": float(array.mean()),
         "std": std if std > _SMALLEST_STD else 1.0,
         "missing": len(present) < len(values),
+        **({"written": written} if other else {}),
     }
 
 
@@ -121,6 +121,11 @@ def check(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
             raise fail(f"mean and std of {column['name']!r} are {figures}, expected finite numbers, std above 0")
         if type(column.get("missing")) is not bool:
             raise fail(f"missing of {column['name']!r} is {column.get('missing')!r}, expected true or false")
+        written = column.get("written", {"decimal": ".", "thousands": "", "unit": ""})
+        if not isinstance(written, Mapping) or {"decimal", "thousands", "unit"} - {
+            key for key, value in written.items() if isinstance(value, str)
+        }:
+            raise fail(f"written of {column['name']!r} is {written!r}, expected texts decimal, thousands and unit")
     if list(spec.get("size", ())) != [width(columns)] or not isinstance(spec.get("input"), str):
         raise BundleError(f"is {spec.get('size')!r}, expected [{width(columns)}]", where="preprocess.size")
     return [dict(column) for column in columns]
@@ -152,7 +157,7 @@ def _numbers(column: Mapping[str, Any], value: str) -> list[float]:
         return [float(not absent and value == known) for known in column["values"]]
     if absent:
         return [0.0, 1.0] if column["missing"] else [0.0]
-    parsed = number(value)
+    parsed = number_text.number(value, column.get("written"))
     if parsed is None:
         raise DataError(f"{value!r} in the column {column['name']!r} is no finite number", where="row")
     scaled = (parsed - column["mean"]) / column["std"]

@@ -32,6 +32,24 @@ def read(path, spec=None):
     return {"names": [], "values": fields}
 
 
+def plain(text, written):
+    """The number that a text is in a column's notation, as Python writes it; any other text as it is."""
+    import re
+
+    core, unit, mark, thousands = text, written["unit"], written["decimal"], written["thousands"]
+    if unit and core.startswith(unit):
+        core = core[len(unit) :]
+    elif unit and core.endswith(unit):
+        core = core[: -len(unit)]
+    core = core.strip()
+    whole = r"\d+"
+    if thousands:
+        whole = rf"(?:[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|\d+)"
+    if not re.match(rf"[+-]?{whole}(?:{re.escape(mark)}\d+)?(?:[eE][+-]?\d+)?$", core):
+        return core
+    return (core.replace(thousands, "") if thousands else core).replace(mark, ".")
+
+
 def feeds(raw, spec):
     """{input name: float32 (1, K)}: numbers less mean, over std; a column for each value of a category."""
     columns = spec["columns"]
@@ -49,7 +67,8 @@ def feeds(raw, spec):
             parts += [float(not absent and value == known) for known in column["values"]]
             continue
         try:
-            number = column["mean"] if absent else float(value)
+            text = plain(value, column["written"]) if column.get("written") else value
+            number = column["mean"] if absent else float(text)
         except ValueError:
             number = float("nan")
         if not np.isfinite(number):
