@@ -149,13 +149,8 @@ def fit(
     Raises `FloatingPointError` on every process when the loss stops being finite.
     """
     started = time.monotonic()
-    optimizer = make_optimizer(stage)
-    if still := sparse.kept_still(p for group in optimizer.param_groups for p in group["params"]):
-        optimizer.register_step_post_hook(lambda *_: sparse.restore(still))
-    model, optimizer = accelerator.prepare(module, optimizer)
-    base_rates = [g["lr"] for g in optimizer.param_groups]
-    average = Averaged(stage.ema) if stage.ema else None
-    training = _Training(module, model, optimizer, base_rates, stage, accelerator, loss_of, say, average)
+    training = _prepared(module, stage, accelerator, loss_of, say)
+    average = training.average
 
     progress = _resumed(training, state_file) or _begun(training, validate)
     for row in progress.rows if on_epoch is not None else ():
@@ -190,6 +185,23 @@ def fit(
     accelerator.free_memory()
     seconds = spent + time.monotonic() - started
     return Fitted(progress.best_epoch, progress.best, progress.steps, seconds, progress.saved_bytes, progress.rows)
+
+
+def _prepared(
+    module: nn.Module,
+    stage: Stage,
+    accelerator: Accelerator,
+    loss_of: Callable[[nn.Module, Any], torch.Tensor],
+    say: Callable[[str], None],
+) -> _Training:
+    """The stage's optimizer (which leaves frozen channels as they are) and averages, for this number of processes."""
+    optimizer = make_optimizer(stage)
+    if still := sparse.kept_still(p for group in optimizer.param_groups for p in group["params"]):
+        optimizer.register_step_post_hook(lambda *_: sparse.restore(still))
+    model, optimizer = accelerator.prepare(module, optimizer)
+    base_rates = [g["lr"] for g in optimizer.param_groups]
+    average = Averaged(stage.ema) if stage.ema else None
+    return _Training(module, model, optimizer, base_rates, stage, accelerator, loss_of, say, average)
 
 
 def _resumed(training: _Training, state_file: Path) -> _Progress | None:
