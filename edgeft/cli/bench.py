@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from . import fleet
 from .frame import PATH, Console, Outcome, trust_option
 from .frame import command as _command
 
@@ -45,7 +47,7 @@ from .frame import command as _command
 @click.option(
     "--cross-host", is_flag=True, help="Accept a baseline from another kind of machine; the verdict is then advisory."
 )
-@click.option("--device", multiple=True, help="Measure on this device: ssh://[user@]host[:port]; may be repeated.")
+@fleet.options("Measure")
 @trust_option
 @click.option("--junit", type=PATH, metavar="FILE", help="Write the result as JUnit XML.")
 @click.option("--markdown", type=PATH, metavar="FILE", help="Write the result as Markdown.")
@@ -62,6 +64,9 @@ def command(
     baselines: Path | None,
     cross_host: bool,
     device: tuple[str, ...],
+    devices: Path | None,
+    retries: int | None,
+    jobs: int | None,
     trust: Path | None,
     junit: Path | None,
     markdown: Path | None,
@@ -73,14 +78,13 @@ def command(
     """
     from .. import api
     from ..core.errors import UsageError
-    from ..devices.several import side_by_side, worst_code
     from ..report import text
     from . import words
 
-    if search and len(device) > 1:
+    if search and (len(device) > 1 or devices is not None):
         raise UsageError("A search runs on one machine.", where="--device", remedy="name one --device")
 
-    def there(name: str | None) -> dict[str, Any]:
+    def there(name: str | None, own: Mapping[str, str]) -> dict[str, Any]:
         return api.bench(
             bundle,
             against,
@@ -97,23 +101,22 @@ def command(
             say=console.say,
         )
 
-    results = side_by_side(device, there) if len(device) > 1 else [there(device[0] if device else None)]
+    lines = words.searched if search else words.calibrated if calibrate else text.bench
+
+    def answer(result: dict[str, Any]) -> Outcome:
+        return Outcome(result, lines(result), _code(result, accept), details=words.machine(result))
+
+    given = (device, devices, retries, jobs)
+    outcome, results = fleet.on_all(console, given, there, answer, lambda result: _code(result, accept))
     if not (search or calibrate):
         _write_reports(results, junit, markdown)
-
-    codes = [_code(result, accept) for result in results]
-    if len(results) > 1:
-        return Outcome({"results": results}, words.side_by_side(results), worst_code(codes))
-    lines = words.searched if search else words.calibrated if calibrate else text.bench
-    return Outcome(results[0], lines(results[0]), codes[0], details=words.machine(results[0]))
+    return outcome
 
 
 def _code(result: dict[str, Any], accept: bool) -> int:
     """The exit code of one device's result: 0 where its verdict is advisory."""
     from ..core.verdict import ADVISORY, exit_code
 
-    if "exit_code" in result:  # an error; a search has a figure of the name "error"
-        return int(result["exit_code"])
     return 0 if accept or result.get("verdict") == ADVISORY else exit_code(result["verdict"])
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
+from . import fleet
 from .frame import PATH, Console, Outcome, trust_option
 from .frame import command as _command
 
@@ -14,6 +17,7 @@ from .frame import command as _command
     "personalize",
     examples="""
     edgeft personalize bundles/rpi5 --data new            # train on new/CLASS/*.wav, keep the result if it is better
+    edgeft personalize bundles/rpi5 --devices boards.txt  # each with the data=DIR of its line
     edgeft personalize bundles/rpi5 --rollback            # back to the version before
     """,
 )
@@ -32,7 +36,7 @@ from .frame import command as _command
     show_default=True,
     help="Seed of the batches and of the held-out samples.",
 )
-@click.option("--device", help="Train and store the result on this device: ssh://[user@]host[:port].")
+@fleet.options("Train and store the result")
 @trust_option
 @click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: as exported]")
 def command(
@@ -44,7 +48,10 @@ def command(
     state: Path | None,
     rollback: bool,
     seed: int,
-    device: str | None,
+    device: tuple[str, ...],
+    devices: Path | None,
+    retries: int | None,
+    jobs: int | None,
     trust: Path | None,
     threads: int | None,
 ) -> Outcome:
@@ -56,18 +63,17 @@ def command(
     from ..core.verdict import exit_code
     from . import words
 
-    result = api.personalize(
-        bundle,
-        data,
-        steps=steps,
-        rate=rate,
-        state=state,
-        rollback=rollback,
-        seed=seed,
-        threads=threads,
-        device=device,
-        trust=trust,
-        say=console.say,
-    )
-    text = result["why"] if rollback else words.personalized(result)
-    return Outcome(result, text, exit_code(result["verdict"]))
+    options: dict[str, Any] = {"steps": steps, "rate": rate, "state": state, "rollback": rollback, "seed": seed}
+    options |= {"threads": threads, "trust": trust}
+
+    def there(name: str | None, own: Mapping[str, str]) -> dict[str, Any]:
+        learned_from = None if rollback else own.get("data", data)
+        return api.personalize(bundle, learned_from, device=name, say=console.say, **options)
+
+    def answer(result: dict[str, Any]) -> Outcome:
+        text = result["why"] if rollback else words.personalized(result)
+        return Outcome(result, text, exit_code(result["verdict"]))
+
+    given = (device, devices, retries, jobs)
+    outcome, _ = fleet.on_all(console, given, there, answer, lambda result: exit_code(result["verdict"]))
+    return outcome

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from . import fleet
 from .frame import PATH, Console, Outcome, trust_option
 from .frame import command as _command
 
@@ -16,6 +18,7 @@ from .frame import command as _command
     examples="""
     edgeft verify bundles/rpi5                      # files, parity on the bundle's samples, latency
     edgeft verify bundles/* --data data/blood       # accuracy and agreement too
+    edgeft verify bundles/rpi5 --devices boards.txt # on every board that the file lists
     edgeft verify bundles/rpi5 --trust keys/        # refused unless one of these keys signed it
     """,
 )
@@ -32,11 +35,7 @@ from .frame import command as _command
 @click.option(
     "--samples", type=click.IntRange(min=1), help="Evaluate at most this many samples of --data.  [default: all]"
 )
-@click.option(
-    "--device",
-    multiple=True,
-    help="Verify on this device: ssh://[user@]host[:port] or emulate:TARGET; may be repeated.",
-)
+@fleet.options("Verify", emulated=True)
 @trust_option
 @click.option("--strict", is_flag=True, help="Fail (exit 1) where a gate is inconclusive or could not be verified.")
 def command(
@@ -47,24 +46,27 @@ def command(
     state: Path | None,
     samples: int | None,
     device: tuple[str, ...],
+    devices: Path | None,
+    retries: int | None,
+    jobs: int | None,
     trust: Path | None,
     strict: bool,
 ) -> Outcome:
     """Verify BUNDLEs again, on this machine or on a device."""
     from .. import api
-    from ..devices.several import side_by_side, worst_code
-    from . import words
     from .outcome import of_reports
 
     options: dict[str, Any] = {"threads": threads, "state": state, "samples": samples, "trust": trust}
 
-    def there(name: str | None) -> list[dict[str, Any]]:
-        return [api.verify(bundle, data, device=name, say=console.say, **options) for bundle in bundles]
+    def there(name: str | None, own: Mapping[str, str]) -> list[dict[str, Any]]:
+        judged_on = own.get("data", data)
+        return [api.verify(bundle, judged_on, device=name, say=console.say, **options) for bundle in bundles]
 
-    if len(device) < 2:
-        return of_reports(there(device[0] if device else None), strict=strict)
-    results = side_by_side(device, there)
-    codes = [
-        result["exit_code"] if "error" in result else of_reports([result], strict=strict).code for result in results
-    ]
-    return Outcome({"results": results}, words.side_by_side(results), worst_code(codes))
+    outcome, _ = fleet.on_all(
+        console,
+        (device, devices, retries, jobs),
+        there,
+        lambda reports: of_reports(reports, strict=strict),
+        lambda report: of_reports([report], strict=strict).code,
+    )
+    return outcome

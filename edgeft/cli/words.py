@@ -228,16 +228,22 @@ def devices(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def side_by_side(results: Sequence[Mapping[str, Any]]) -> str:
-    """One line a device: what a bench or a verification found there, or why it found nothing."""
+    """One line a device: what was found there, or why nothing was; then how many came to what."""
+    from ..devices.fleet import counts
+
     rows = []
     for result in results:
-        if "error" in result:
-            rows.append((words.line(result["device"]), "error", words.line(result["message"]), ""))
+        device, attempts = words.line(result["device"]), words.plain(result.get("attempts"))
+        if "exit_code" in result:
+            rows.append((device, "error", "", attempts, words.line(result["message"])))
             continue
-        middle = words.figure(result.get("p50_ms"), "ms")
         machine = words.table(result.get("fingerprint"))
-        rows.append((words.line(result["device"]), result["verdict"], middle, words.line(machine.get("cpu") or "")))
-    return "\n".join(text.table(("DEVICE", "VERDICT", "P50", "CPU"), rows))
+        about = machine.get("cpu") or result.get("why") or ""
+        rows.append((device, result["verdict"], words.figure(result.get("p50_ms"), "ms"), attempts, words.line(about)))
+    table = text.table(("DEVICE", "VERDICT", "P50", "ATTEMPTS", "CPU, OR WHY"), rows)
+    number = counts(results)
+    kinds = ", ".join(f"{n} {kind}" for kind, n in number.items() if kind != "boards" and n)
+    return "\n".join([*table, f"{number['boards']} devices: {kinds}"])
 
 
 def predictions(results: Sequence[Mapping[str, Any]]) -> str:

@@ -65,6 +65,8 @@ _COMPLAINTS: tuple[tuple[str, str, type[EdgeftError], str], ...] = (
     ("timed out", "it does not answer", Missing, "is it switched on and on this network?"),
     ("Bad configuration", "ssh does not accept its own configuration", UsageError, "see ~/.ssh/config"),
 )
+#: what we say of a board that may answer a moment later
+UNREACHABLE = ("nothing answers at that port", "it cannot be reached", "it does not answer")
 
 
 @dataclass(frozen=True)
