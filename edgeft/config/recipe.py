@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from ..core.errors import RecipeError, UsageError, nearest
 from ..plugins import DATA_FORMATS, MODEL_SOURCES, NUMBER_FORMATS, TASKS, Registry
-from . import data_keys, recipe_paths, tables
+from . import data_keys, recipe_paths, tables, trackers
 from .scheme import EMBEDDINGS
 
 
@@ -82,7 +82,7 @@ class Train:
     ema: float = 0.0  # decay of a moving average of the weights, validated and kept in their place; 0 = none
     patience: int = 0  # epochs without a better validation metric before training stops; 0 = never
     workers: int = 0
-    tracker: str = ""  # tensorboard, or any other tracker of accelerate
+    tracker: str = ""  # tensorboard | mlflow | wandb | another tracker of accelerate
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.norm_stats": ("update", "freeze"),
     "train.class_weights": ("none", "balanced", "root"),
     "train.augment": ("none", "light", "strong"),
+    "train.tracker": ("", *trackers.PACKAGES),
     "update.policy": ("full", "head", "last", "bias", "norm", "lora", "sparse", "auto"),
     "quantize.method": ("qat", "ptq", "auto", "none"),
     "quantize.embeddings": EMBEDDINGS,
@@ -210,8 +211,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.max_pixels": (1, 2**32 - 1),
     "data.split_seed": (0, 2**32 - 1),
     "train.epochs": (0, 100_000),
-    "train.lr": (0, 10),
-    "train.head_lr": (0, 10),
+    **dict.fromkeys(("train.lr", "train.head_lr", "quantize.lr", "personalize.rate"), (0, 10)),
     "train.layer_decay": (0, 1),
     "train.unfreeze": (0, 100_000),
     "train.batch_size": (1, 65_536),
@@ -224,10 +224,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "update.alpha": (0, 10_000),
     "update.dropout": (0, 0.9),
     "quantize.epochs": (0, 100_000),
-    "quantize.lr": (0, 10),
     "personalize.max_forget": (0, 1e6),
     "personalize.steps": (0, 1_000_000),
-    "personalize.rate": (0, 10),
     "personalize.clip": (0, 1e6),
     "personalize.batch_size": (2, 4096),
     "personalize.replay": (0, 100_000),

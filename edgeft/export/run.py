@@ -17,6 +17,7 @@ from ..config.recipe import Recipe
 from ..config.target import Target
 from ..core.errors import EdgeftError, UsageError
 from ..devices.device import Here
+from ..session import trackers
 from . import pack
 from .candidates import chooses
 from .fastest import CandidateResult, Measurement, fastest
@@ -64,7 +65,9 @@ def export(
         say=say,
     )
 
-    return _bundles(opened, profiles, finals, measurement, say)
+    reports = _bundles(opened, profiles, finals, measurement, say)
+    trackers.exported(Path(run), opened.recipe.train.tracker, reports, say)
+    return reports
 
 
 def export_model(

@@ -16,6 +16,7 @@ from ..core.errors import DataError
 from ..core.progress import phase
 from ..session.calibration_data import TryConversion, calibration_samples, check_graph
 from ..session.session import LEARNED, Say, Session, open_session, silent
+from . import tracking
 from .plan import dry
 from .scheme_stage import scheme_stage
 from .start import accelerator_of, check_same_training, remove_earlier
@@ -76,6 +77,8 @@ def tune(
         summary = run.summary(results, time.monotonic() - started)
         if accelerator.is_main_process:
             files.write_json(out / "summary.json", summary)
+        if session.recipe.train.tracker:
+            tracking.finished(accelerator, session.recipe, out, summary)
     except FloatingPointError as error:
         raise DataError(str(error), remedy="lower train.lr or quantize.lr, and look for NaN in the data") from error
     finally:
@@ -89,11 +92,11 @@ def _begin(run: Run, resume: bool) -> None:
     if accelerator.is_main_process and not resume:
         remove_earlier(out)
     accelerator.wait_for_everyone()
-    if session.recipe.train.tracker:
-        accelerator.init_trackers(session.recipe.name)
     if accelerator.is_main_process:
         files.write_text(out / "recipe.toml", recipe.dumps(session.recipe))
         session.keep_learned(out / LEARNED)
+    if session.recipe.train.tracker:
+        tracking.begin(accelerator, session.recipe, out)
 
 
 def _try_first(session: Session, try_conversion: TryConversion | None, say: Say) -> None:

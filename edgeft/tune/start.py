@@ -13,6 +13,7 @@ from ..config import recipe
 from ..config.recipe import Recipe
 from ..core import files
 from ..core.errors import RecipeError, UsageError
+from ..session import trackers
 from ..session.session import LEARNED
 
 #: file of a run with the plan of a sparse update
@@ -22,6 +23,8 @@ PLAN = "plan.json"
 def accelerator_of(recipe_: Recipe, out: Path, dry_run: bool) -> Accelerator:
     """The global batch is split over the processes; a model may have parameters that its forward does not use."""
     tracker = (recipe_.train.tracker or None) if not dry_run else None
+    if tracker:
+        trackers.require(tracker)
     accelerator = Accelerator(
         dataloader_config=DataLoaderConfiguration(split_batches=True, even_batches=False),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
