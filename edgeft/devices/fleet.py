@@ -74,7 +74,7 @@ def _setting(word: str, where: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not equals or not value or key not in KEYS:
         remedy = nearest(key, KEYS) if equals else "write data=PATH"
-        raise InvalidInput(f"{word!r} says nothing of a board", where=where, remedy=remedy)
+        raise InvalidInput(f"{word!r} does not describe a board", where=where, remedy=remedy)
     return key, value
 
 
