@@ -37,6 +37,10 @@ class Shape:
     corners: tuple[float, float, float, float]
     where: str
     crowd: bool = False
+    #: what is drawn as a mask, () for the box itself: x1, y1, x2, y2, ... of a polygon, or run lengths by rows of the
+    #: box, of which the first one is outside
+    outline: tuple[float, ...] = ()
+    runs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Entry:
     size: tuple[int, int] | None = None
     stem: str = ""  # of the picture's name, where no file is called `name`
     percent: bool = False  # corners are percent of the picture's sides
+
+
+#: entries by split, the finders of their pictures, labels, name of the data, notes, and notes of boxes alone
+Read = tuple[dict[str, list["Entry | Wrong"]], dict[str, "Finder"], list[str], str, list[str], list[str]]
 
 
 @dataclass
@@ -223,6 +231,16 @@ def turned_box(x: float, y: float, w: float, h: float, degrees: float) -> tuple[
     return cx - half_w, cy - half_h, cx + half_w, cy + half_h
 
 
+def turned_points(x: float, y: float, w: float, h: float, degrees: float) -> list[tuple[float, float]]:
+    """The corners of that box itself."""
+    angle, cx, cy = math.radians(degrees), x + w / 2, y + h / 2
+    across, down = (math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))
+    return [
+        (cx + i * w / 2 * across[0] + k * h / 2 * down[0], cy + i * w / 2 * across[1] + k * h / 2 * down[1])
+        for i, k in ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    ]
+
+
 @dataclass
 class Kinds:
     """What the shapes of a data set are besides boxes, for its notes: outlines become boxes, others are left out."""
@@ -230,11 +248,14 @@ class Kinds:
     outlines: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def notes(self) -> list[str]:
+    def of_boxes(self) -> list[str]:
+        """What is to be told where the shapes become boxes."""
+        named = ", ".join(f"{n} {kind}" for kind, n in self.outlines.most_common())
+        return [f"the upright boxes around outlines are taken: {named}"] if named else []
+
+    def not_read(self) -> list[str]:
+        """What is to be told of shapes that are left out."""
         lines = []
-        if self.outlines:
-            named = ", ".join(f"{n} {kind}" for kind, n in self.outlines.most_common())
-            lines.append(f"the upright boxes around outlines are taken: {named}")
         if self.left_out:
             named = ", ".join(f"{n} {kind}" for kind, n in self.left_out.most_common())
             lines.append(f"annotations that are no boxes are left out: {named}")

@@ -60,6 +60,31 @@ def label_studio(view: Glimpse) -> Recognized | None:
     return None
 
 
+def cvat_masks(view: Glimpse) -> Recognized | None:
+    """CVAT's file with polygons or brushed masks: boxes of the same file are the likelier wish."""
+    return _drawn(view, cvat(view), (".xml",), ("<polygon ", "<mask "))
+
+
+def via_masks(view: Glimpse) -> Recognized | None:
+    """VIA's file with polygons."""
+    return _drawn(view, via(view), (".json", ".csv"), ("all_points_x",))
+
+
+def label_studio_masks(view: Glimpse) -> Recognized | None:
+    """Label Studio's file with polygons."""
+    return _drawn(view, label_studio(view), (".json",), ('"polygonlabels"',))
+
+
+def _drawn(
+    view: Glimpse, boxes: Recognized | None, kinds: tuple[str, ...], signs: tuple[str, ...]
+) -> Recognized | None:
+    if boxes is None:
+        return None
+    files = [file for file in view.files if len(file.parts) == 1 and ending(file) in kinds][:_OPENED]
+    drawn = any(sign in view.head(file) for file in files for sign in signs)
+    return Recognized(f"{boxes.why} with polygons", 2) if drawn else None
+
+
 def coco_masks(view: Glimpse) -> Recognized | None:
     """A COCO file whose objects have outlines: boxes of the same file are the likelier wish."""
     boxes = recognize.coco(view)

@@ -12,15 +12,34 @@ from xml.etree.ElementTree import Element
 from ...config import recipe
 from ...core.errors import DataError
 from .. import recognize_tools
-from ..annotations import Entry, Finder, Kinds, Shape, around, numbers_of, opened, turned_box, xml_of
+from ..annotations import (
+    Entry,
+    Finder,
+    Kinds,
+    Read,
+    Shape,
+    around,
+    numbers_of,
+    opened,
+    turned_box,
+    turned_points,
+    xml_of,
+)
 from ..boxes import Wrong
 from ..folders import folder_named
+from ..outline_entries import ellipse, flat
 from ..pictures import KEYS
 from ..record import Format
 from ..samples import NAMES, Dataset, split_named
 
 
 def open(spec: recipe.Data) -> Dataset:
+    """What `read` reads, with the boxes of all shapes."""
+    entries, finders, labels, name, notes, of_boxes = read(spec)
+    return opened(entries, finders, labels, spec, name, [*notes, *of_boxes])
+
+
+def read(spec: recipe.Data) -> Read:
     """The file at `spec.path`, or annotations.xml in that folder; raises `DataError` naming what is wrong."""
     path = Path(spec.path)
     file = path / "annotations.xml" if path.is_dir() else path
@@ -58,14 +77,15 @@ def open(spec: recipe.Data) -> Dataset:
     places = [place for place in (folder_named(folder, ("images",)), folder) if place is not None]
     finder = Finder(folder, places)
     ordered = {part: entries[part] for part in NAMES if part in entries}
-    return opened(ordered, dict.fromkeys(ordered, finder), labels, spec, str(file), kinds.notes())
+    return ordered, dict.fromkeys(ordered, finder), labels, str(file), kinds.not_read(), kinds.of_boxes()
 
 
 def _entry(node: Element, file: Path, kinds: Kinds) -> Entry | Wrong:
     name = node.get("name", "")
     where = f"{file}: image {name!r}"
     try:
-        shapes = [shape for child in node if (shape := _shape(child, where, kinds)) is not None]
+        nodes = sorted(node, key=lambda child: numbers_of({"z": child.get("z_order", 0)}, ("z",), where)[0])
+        shapes = [shape for child in nodes if (shape := _shape(child, where, kinds)) is not None]
         width, height = numbers_of(node.attrib, ("width", "height"), where)
         return Entry(where, name, tuple(shapes), (int(height), int(width)))
     except Wrong as error:
@@ -79,19 +99,22 @@ def _shape(node: Element, where: str, kinds: Kinds) -> Shape | None:
         degrees = numbers_of({"rotation": values.get("rotation", 0)}, ("rotation",), where)[0]
         if degrees % 360:
             kinds.outlines["turned boxes"] += 1
-            return Shape(label, turned_box(x1, y1, x2 - x1, y2 - y1, degrees), where)
+            points = turned_points(x1, y1, x2 - x1, y2 - y1, degrees)
+            return Shape(label, turned_box(x1, y1, x2 - x1, y2 - y1, degrees), where, outline=flat(points))
         return Shape(label, (x1, y1, x2, y2), where)
     if node.tag == "polygon":
         kinds.outlines["polygons"] += 1
-        return Shape(label, around([_point(text, where) for text in values.get("points", "").split(";")]), where)
+        points = [_point(text, where) for text in values.get("points", "").split(";")]
+        return Shape(label, around(points), where, outline=flat(points))
     if node.tag == "ellipse":
         kinds.outlines["ellipses"] += 1
         cx, cy, rx, ry = numbers_of(values, ("cx", "cy", "rx", "ry"), where)
-        return Shape(label, (cx - rx, cy - ry, cx + rx, cy + ry), where)
+        return Shape(label, (cx - rx, cy - ry, cx + rx, cy + ry), where, outline=ellipse(cx, cy, rx, ry))
     if node.tag == "mask":
         kinds.outlines["masks"] += 1
         left, top, width, height = numbers_of(values, ("left", "top", "width", "height"), where)
-        return Shape(label, (left, top, left + width, top + height), where)
+        runs = tuple(int(text) for text in values.get("rle", "").replace(",", " ").split() if text.isdigit())
+        return Shape(label, (left, top, left + width, top + height), where, runs=runs)
     kinds.left_out[node.tag] += 1
     return None
 

@@ -14,9 +14,22 @@ from typing import Any
 from ...config import recipe
 from ...core.errors import DataError
 from .. import recognize_tools
-from ..annotations import Entry, Finder, Kinds, Shape, around, json_of, numbers_of, opened, turned_box
+from ..annotations import (
+    Entry,
+    Finder,
+    Kinds,
+    Read,
+    Shape,
+    around,
+    json_of,
+    numbers_of,
+    opened,
+    turned_box,
+    turned_points,
+)
 from ..boxes import Wrong
 from ..folders import folder_named
+from ..outline_entries import ellipse, flat
 from ..pictures import KEYS
 from ..record import Format
 from ..samples import Dataset
@@ -27,6 +40,12 @@ _NO_LABELS = ("points", "keypointlabels", "brushlabels", "choices", "text", "num
 
 
 def open(spec: recipe.Data) -> Dataset:
+    """What `read` reads, with the boxes of all shapes."""
+    entries, finders, labels, name, notes, of_boxes = read(spec)
+    return opened(entries, finders, labels, spec, name, [*notes, *of_boxes])
+
+
+def read(spec: recipe.Data) -> Read:
     """The file at `spec.path`, or the only .json file of that folder; raises `DataError` naming what is wrong."""
     path = Path(spec.path)
     files = sorted(path.glob("*.json")) if spec.path and path.is_dir() else [path]
@@ -47,7 +66,7 @@ def open(spec: recipe.Data) -> Dataset:
     folder = file.parent
     places = [place for place in (folder_named(folder, ("images",)), folder) if place is not None]
     finders = {"train": Finder(folder, places)}
-    return opened({"train": entries}, finders, labels, spec, str(file), [*notes, *kinds.notes()])
+    return {"train": entries}, finders, labels, str(file), [*notes, *kinds.not_read()], kinds.of_boxes()
 
 
 def _finished(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -100,32 +119,35 @@ def _shapes(region: Mapping[str, Any], where: str, kinds: Kinds) -> Iterator[Sha
         other = next((k for k in _NO_LABELS if k in region), "regions without a label")
         kinds.left_out[other] += 1
         return
+    outline: tuple[float, ...] = ()
     if "points" in region:
         kinds.outlines["polygons"] += 1
         rows = [dict(zip("xy", point)) for point in region["points"] if isinstance(point, list)]
         points = [numbers_of(row, ("x", "y"), where) for row in rows]
         if len(points) < 3:
             raise Wrong(where, "a polygon has fewer than three points")
-        corners = around([(point[0], point[1]) for point in points])
+        corners, outline = around([(point[0], point[1]) for point in points]), flat(points)
     elif "radiusX" in region:
         kinds.outlines["ellipses"] += 1
         x, y, rx, ry = numbers_of(region, ("x", "y", "radiusX", "radiusY"), where)
-        corners = x - rx, y - ry, x + rx, y + ry
+        corners, outline = (x - rx, y - ry, x + rx, y + ry), ellipse(x, y, rx, ry)
     elif key in _BOXES and "width" in region:
-        corners = _rectangle(region, where, kinds)
+        corners, outline = _rectangle(region, where, kinds)
     else:
         kinds.left_out[key] += 1
         return
     for label in names:
-        yield Shape(str(label), corners, where)
+        yield Shape(str(label), corners, where, outline=outline)
 
 
-def _rectangle(region: Mapping[str, Any], where: str, kinds: Kinds) -> tuple[float, float, float, float]:
-    """The upright box of a rectangle that is turned clockwise around its upper left corner."""
+def _rectangle(
+    region: Mapping[str, Any], where: str, kinds: Kinds
+) -> tuple[tuple[float, float, float, float], tuple[float, ...]]:
+    """The upright box of a rectangle that is turned clockwise around its upper left corner, and its own outline."""
     x, y, w, h = numbers_of(region, ("x", "y", "width", "height"), where)
     degrees = numbers_of({"rotation": region.get("rotation") or 0}, ("rotation",), where)[0]
     if not degrees % 360:
-        return x, y, x + w, y + h
+        return (x, y, x + w, y + h), ()
     kinds.outlines["turned boxes"] += 1
     sides = [region.get("original_width"), region.get("original_height")]
     across, down = (float(v) if isinstance(v, (int, float)) and v else 1.0 for v in sides)
@@ -133,9 +155,9 @@ def _rectangle(region: Mapping[str, Any], where: str, kinds: Kinds) -> tuple[flo
     left, top, right, bottom = turned_box(px, py, pw, ph, degrees)
     # turned_box turns around the middle: move it to where the turn around the corner brings that middle
     dx, dy = _middle(pw, ph, degrees)
-    return (
-        (left + dx) / across, (top + dy) / down, (right + dx) / across, (bottom + dy) / down,
-    )  # fmt: skip
+    box = (left + dx) / across, (top + dy) / down, (right + dx) / across, (bottom + dy) / down
+    points = turned_points(px + dx, py + dy, pw, ph, degrees)
+    return box, flat(((px_ / across, py_ / down) for px_, py_ in points))
 
 
 def _middle(w: float, h: float, degrees: float) -> tuple[float, float]:

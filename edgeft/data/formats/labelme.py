@@ -35,7 +35,7 @@ def open(spec: recipe.Data) -> Dataset:
     entries = {part: [_entry(path, kinds) for path in files] for part, files in files_of.items()}
     labels = sorted({s.label for part in entries.values() for e in part if isinstance(e, Entry) for s in e.shapes})
     finders = {part: Finder(root, sorted({path.parent for path in files})) for part, files in files_of.items()}
-    return opened(entries, finders, labels, spec, str(root), [*notes, *kinds.notes()])
+    return opened(entries, finders, labels, spec, str(root), [*notes, *kinds.of_boxes(), *kinds.not_read()])
 
 
 def located(spec: recipe.Data) -> tuple[Path, dict[str, list[Path]], list[str]]:

@@ -18,9 +18,10 @@ from ...config import recipe
 from ...core import strict_json
 from ...core.errors import DataError
 from .. import recognize_tools
-from ..annotations import Entry, Finder, Kinds, Shape, around, json_of, numbers_of, opened, text_of
+from ..annotations import Entry, Finder, Kinds, Read, Shape, around, json_of, numbers_of, opened, text_of
 from ..boxes import Wrong
 from ..folders import folder_named
+from ..outline_entries import ellipse, flat
 from ..pictures import KEYS
 from ..record import Format
 from ..samples import Dataset
@@ -30,6 +31,12 @@ CLASS_ATTRIBUTES = ("class", "label", "name", "type", "category", "object")
 
 
 def open(spec: recipe.Data) -> Dataset:
+    """What `read` reads, with the boxes of all shapes."""
+    entries, finders, labels, name, notes, of_boxes = read(spec)
+    return opened(entries, finders, labels, spec, name, [*notes, *of_boxes])
+
+
+def read(spec: recipe.Data) -> Read:
     """The file at `spec.path`, or the only .json or .csv file there; raises `DataError` naming what is wrong."""
     path = Path(spec.path)
     folder = spec.path and path.is_dir()
@@ -45,7 +52,7 @@ def open(spec: recipe.Data) -> Dataset:
     labels = sorted({shape.label for entry in entries if isinstance(entry, Entry) for shape in entry.shapes})
     places = [place for place in (folder_named(file.parent, ("images",)), file.parent) if place is not None]
     finders = {"train": Finder(file.parent, places)}
-    return opened({"train": entries}, finders, labels, spec, str(file), [*notes, *kinds.notes()])
+    return {"train": entries}, finders, labels, str(file), [*notes, *kinds.not_read()], kinds.of_boxes()
 
 
 Regions = dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]]
@@ -117,7 +124,7 @@ def _entry(
     where = f"{file}: {name!r}"
     try:
         shapes = [
-            Shape(label, corners, where)
+            Shape(label, corners, where, outline=_outline(shape, where))
             for shape, attributes in regions
             if (corners := _corners(shape, where, kinds)) is not None
             for label in _labels(attributes.get(attribute), where, attribute)
@@ -152,13 +159,29 @@ def _corners(shape: Mapping[str, Any], where: str, kinds: Kinds) -> tuple[float,
         return cx - rx, cy - ry, cx + rx, cy + ry
     if kind in ("polygon", "polyline"):
         kinds.outlines["polygons"] += 1
-        xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
-        if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys) or not xs:
-            raise Wrong(where, "a polygon has no points")
-        points = [numbers_of({"x": x, "y": y}, ("x", "y"), where) for x, y in zip(xs, ys)]
-        return around([(x, y) for x, y in points])
+        return around(_points(shape, where))
     kinds.left_out[str(kind)] += 1
     return None
+
+
+def _outline(shape: Mapping[str, Any], where: str) -> tuple[float, ...]:
+    """What is drawn of a shape; () for a rectangle."""
+    kind = shape.get("name")
+    if kind in ("polygon", "polyline"):
+        return flat(_points(shape, where))
+    if kind in ("circle", "ellipse"):
+        keys = ("cx", "cy", "r", "r") if kind == "circle" else ("cx", "cy", "rx", "ry")
+        cx, cy, rx, ry = numbers_of(shape, keys, where)
+        return ellipse(cx, cy, rx, ry)
+    return ()
+
+
+def _points(shape: Mapping[str, Any], where: str) -> list[tuple[float, float]]:
+    xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
+    if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys) or not xs:
+        raise Wrong(where, "a polygon has no points")
+    points = [numbers_of({"x": x, "y": y}, ("x", "y"), where) for x, y in zip(xs, ys)]
+    return [(x, y) for x, y in points]
 
 
 FORMAT = Format(
