@@ -97,6 +97,25 @@ def test_what_the_policy_sees_takes_the_place_of_random_observations(tmp_path: P
         assert np.allclose(session.built.module(torch.from_numpy(feed)).numpy(), test.targets[7], atol=1e-5)
 
 
+def test_columns_are_scaled_by_what_the_policy_sees(tmp_path: Path) -> None:
+    """Random actions leave the cart where it begins; a policy that lets it roll sees positions thirty times as far, and
+    on a grid for those the angle would have a few steps."""
+    from edgeft.session.session import open_session
+
+    table = recipe(sb3_policies.balancing(tmp_path / "p.zip"), "CartPole-v1", most_steps=200)
+    session = open_session(from_table(table, "test"))
+    train = session.dataset.split("train")
+    rows = np.stack([train.raw(i) for i in range(len(train))])
+    assert np.allclose(session.spec["mean"], rows.mean(axis=0)) and np.allclose(session.spec["std"], rows.std(axis=0))
+    random = opened(environment="CartPole-v1").facts["std"]
+    assert not np.allclose(rows.std(axis=0), random, rtol=0.2), "the policy goes elsewhere than random actions do"
+    import torch
+
+    (feed,) = session.task.preprocess(train.raw(7), session.spec).values()
+    with torch.no_grad():
+        assert np.allclose(session.built.module(torch.from_numpy(feed)).numpy(), train.targets[7], atol=1e-5)
+
+
 def test_what_cannot_be_learned_from_observations_is_refused(tmp_path: Path) -> None:
     path = sb3_policies.balancing(tmp_path / "p.zip")
     with pytest.raises(RecipeError, match="no labels"):

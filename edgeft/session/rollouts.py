@@ -23,6 +23,7 @@ SHAKEN = 0.1
 def collected(dataset: data.Dataset, task: Any, module: nn.Module, spec: dict[str, Any]) -> data.Dataset:
     """`dataset` with the observations of the float policy `module` in place of random ones; targets are its outputs.
 
+    Its facts `mean` and `std` are those of the training split's columns.
     Raises what `worlds.make` raises, and `DataError` where the model has another number of controls than the
     environment takes.
     """
@@ -46,4 +47,6 @@ def collected(dataset: data.Dataset, task: Any, module: nn.Module, spec: dict[st
             outputs.append(np.concatenate(answers))
     world.close()
     fresh = environment.divided(dataset.name, dataset.labels, seen, outputs, {})
-    return dataclasses.replace(dataset, splits=fresh.splits)
+    train = fresh.split("train")
+    facts = {**dataset.facts, **environment.figures(np.stack([train.raw(i) for i in range(len(train))]))}
+    return dataclasses.replace(dataset, splits=fresh.splits, facts=facts)

@@ -145,7 +145,13 @@ def open_session(
     built = _settled(built, example, learning, recipe_, learning.outputs(dataset), say)
     dataset = data.located_data(dataset, task, spec)
     if dataset.unlabelled:
+        random_actions = dataset.facts
         dataset = unlabelled.answered(dataset, task, learning, built.module, spec, recipe_)
+        if built.spec.get("fixed") and dataset.facts != random_actions:
+            # Folded into its first layer are figures of what random actions see: the policy goes elsewhere.
+            built = _built(recipe_, learning, dataset, model, (allow_code, allow_download, trained), silent)
+            spec = task.configure(recipe_.data, {**defaults, **built.spec}, dataset.facts, silent)
+            built = _settled(built, example, learning, recipe_, learning.outputs(dataset), silent)
     return Session(
         recipe_,
         task,

@@ -61,17 +61,21 @@ def open(spec: recipe.Data) -> Dataset:
     played = [worlds.play(world, lambda _, space: space.sample(), seed, _STEPS) for seed in range(_LOOKS)]
     world.close()
     rows = np.concatenate([episode.seen for episode in played]).astype(np.float32)
-    std = rows.std(axis=0)
     facts = {
         "kind": "vector",
         "inputs": inputs,
-        "mean": rows.mean(axis=0).tolist(),
-        "std": np.where(std > 0, std, 1.0).tolist(),
+        **figures(rows),
         "unlabelled": True,
         "environment": {"name": keys.environment, "episodes": keys.episodes, "most_steps": keys.most_steps},
     }
     acts = [actions_of(episode, len(labels)) for episode in played]
     return divided(keys.environment, labels, [episode.seen for episode in played], acts, facts)
+
+
+def figures(rows: np.ndarray) -> dict[str, list[float]]:
+    """Mean and standard deviation of each column of observations (T, K); 1 for a column that is constant."""
+    std = rows.std(axis=0)
+    return {"mean": rows.mean(axis=0).tolist(), "std": np.where(std > 0, std, 1.0).tolist()}
 
 
 def actions_of(episode: worlds.Episode, controls: int) -> np.ndarray:
