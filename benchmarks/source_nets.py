@@ -7,6 +7,7 @@ make that quicker than the 0.02 that networks of this size are not made for.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,13 +123,21 @@ NETS = {
         {**_MOBILEVIT, "image_size": 64, "output_stride": 16, "aspp_out_channels": 16, "atrous_rates": [2, 3, 4]},
         kind="mobilevit",
     ),
+    "yolos": Net(
+        "YOLOS", "detect",
+        {**_VIT, "hidden_size": 48, "intermediate_size": 96, "image_size": [64, 64], "num_detection_tokens": 2,
+         "use_mid_position_embeddings": False, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+         "num_labels": 5},
+        epochs=30, lr=3e-3, augment="none",
+    ),
     "swiftformer": _pictures("SwiftFormer", image_size=SIDE, embed_dims=[16, 16, 32, 32], depths=[1, 1, 1, 1]),
 }  # fmt: skip
 
 
 def side(kind: str) -> int:
     """Pixels a side that the net's pictures have."""
-    return int(NETS[kind].config.get("image_size", 2 * SIDE))
+    size = NETS[kind].config.get("image_size", 2 * SIDE)
+    return int(size[0] if isinstance(size, list) else size)
 
 
 def write(kind: str, folder: Path) -> Path:
@@ -143,7 +152,10 @@ def write(kind: str, folder: Path) -> Path:
     kinds = architectures(transformers, FORMS[net.task].automatic)[type(config)]
     architecture = kinds[0] if isinstance(kinds, (list, tuple)) else kinds
     torch.manual_seed(0)
-    architecture(config).save_pretrained(folder)
+    network = architecture(config)
+    if kind == "yolos":
+        _place_positions(network.vit.embeddings, side(kind) // config.patch_size)
+    network.save_pretrained(folder)
     tokenizers = {"token-classify": tiny_data.write_pieces, "embed": tiny_data.write_words}
     if net.task in tokenizers:
         tokenizers[net.task](folder / "tokenizer.json")
@@ -165,6 +177,24 @@ def write(kind: str, folder: Path) -> Path:
     processor = {"size": pixels, "resample": 3, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     (folder / "preprocessor_config.json").write_text(json.dumps({**processor, "rescale_factor": 1 / 255}))
     return folder
+
+
+def _place_positions(embeddings: Any, patches: int) -> None:
+    """Positions that say where a patch is (a random map of x, y and their sines) instead of zeros, and tokens that
+    differ: what pretraining would have taught, so that a few hundred steps learn boxes."""
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    rows, columns = torch.meshgrid(*[torch.linspace(-1, 1, patches)] * 2, indexing="ij")
+    place = torch.stack([columns.flatten(), rows.flatten()], dim=1)
+    waves = [f(math.pi / 2 * rate * place) for rate in (1, 2, 4) for f in (torch.sin, torch.cos)]
+    features = torch.cat([place, *waves], dim=1)
+    width = embeddings.position_embeddings.shape[2]
+    mixed = features @ torch.randn(features.shape[1], width, generator=generator) / features.shape[1] ** 0.5
+    with torch.no_grad():
+        embeddings.position_embeddings[0, 1 : 1 + patches**2] = mixed
+        for tokens in (embeddings.detection_tokens, embeddings.cls_token):
+            tokens.copy_(torch.randn(tokens.shape, generator=generator) / 2)
 
 
 def write_colors(path: Path) -> Path:
@@ -191,6 +221,10 @@ def _masks(folder: Path) -> dict[str, Any]:
     return {"format": "masks", "path": str(tiny_data.write_masks(folder / "masks"))}
 
 
+def _boxes(folder: Path) -> dict[str, Any]:
+    return {"format": "yolo", "path": str(tiny_data.write_single_boxes(folder / "boxes"))}
+
+
 def _reviews(folder: Path) -> dict[str, Any]:
     path = str(tiny_data.write_reviews(folder / "reviews"))
     return {"format": "csv", "path": path, "text": ["review"], "label": "liked", "length": LENGTH}
@@ -212,6 +246,7 @@ def _sounds(folder: Path) -> dict[str, Any]:
 _DATA: dict[str, Callable[[Path], dict[str, Any]]] = {
     "classify": _colors,
     "segment": _masks,
+    "detect": _boxes,
     "text-classify": _reviews,
     "token-classify": _entities,
     "embed": _search,

@@ -75,18 +75,36 @@ def write_pictures(path: Path) -> Path:
 
 def write_boxes(root: Path) -> Path:
     """Scenes of one or two shapes, with YOLO's text files of their boxes."""
-    rng, labels = np.random.default_rng(0), ["circle", "square"]
-    for split, count in {"train": 64, "val": 12, "test": 24}.items():
+    return _write_scenes(root, {"train": 64, "val": 12, "test": 24}, (60, 100), 2)
+
+
+def write_single_boxes(root: Path) -> Path:
+    """Scenes of one shape, whose colour tells its class, with YOLO's text files: easy for a net without pretraining."""
+    colors = {"circle": (220, 70, 60), "square": (60, 80, 220)}
+    return _write_scenes(root, {"train": 200, "val": 12, "test": 32}, (48, 64), 1, (8, 14), colors)
+
+
+def _write_scenes(
+    root: Path,
+    counts: dict[str, int],
+    size: tuple[int, int],
+    most: int,
+    radii: tuple[int, int] = (7, 11),
+    colors: dict[str, tuple[int, int, int]] | None = None,
+) -> Path:
+    rng, labels, (height, width) = np.random.default_rng(0), ["circle", "square"], size
+    for split, count in counts.items():
         (root / "labels" / split).mkdir(parents=True)
         for i in range(count):
-            pixels, masks = picture(rng, 60, 100, [labels[k] for k in rng.integers(2, size=rng.integers(1, 3))])
+            shapes = [labels[k] for k in rng.integers(2, size=rng.integers(1, most + 1))]
+            pixels, masks = picture(rng, height, width, shapes, radii, colors)
             write_image(root / "images" / split / f"{i:04}.png", pixels)
             lines = []
             for shape, mask in masks:
                 y, x = np.nonzero(mask)
-                center = ((x.min() + x.max() + 1) / 200, (y.min() + y.max() + 1) / 120)
-                size = (np.ptp(x) + 1) / 100, (np.ptp(y) + 1) / 60
-                lines.append(" ".join([str(labels.index(shape)), *(f"{v:.6f}" for v in (*center, *size))]))
+                center = ((x.min() + x.max() + 1) / 2 / width, (y.min() + y.max() + 1) / 2 / height)
+                share = (np.ptp(x) + 1) / width, (np.ptp(y) + 1) / height
+                lines.append(" ".join([str(labels.index(shape)), *(f"{v:.6f}" for v in (*center, *share))]))
             (root / "labels" / split / f"{i:04}.txt").write_text("\n".join(lines) + "\n")
     (root / "data.yaml").write_text("path: .\nnames:\n  0: circle\n  1: square\n")
     return root

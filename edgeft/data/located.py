@@ -1,4 +1,4 @@
-"""Targets whose places in a model's outputs follow from preprocessing (`Task.locate`), found when a split is used."""
+"""Targets that preprocessing completes (`Task.locate`, `Task.complete_target`), when a split is used."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from .samples import Dataset, Split
 
 
 def located(split: Split, task: Task, spec: Mapping[str, Any]) -> Split:
-    """`split` with targets as the outputs have them; the same where the task needs no places. Reads every sample."""
-    if task.locate is None:
+    """`split` with targets as the outputs have them; the same where the task completes none. `locate` reads every
+    sample."""
+    if task.locate is None and task.complete_target is None:
         return split
     targets = np.empty(len(split), object)
     for i, target in enumerate(split.targets):
-        targets[i] = task.locate(split.raw(i), target, spec)
+        complete = target if task.complete_target is None else task.complete_target(target, spec)
+        targets[i] = complete if task.locate is None else task.locate(split.raw(i), complete, spec)
     return dataclasses.replace(split, targets=targets)
 
 
 def located_data(dataset: Dataset, task: Task, spec: Mapping[str, Any]) -> Dataset:
     """`dataset` with the splits of `located`; its fingerprint stays that of the data themselves."""
-    if task.locate is None:
+    if task.locate is None and task.complete_target is None:
         return dataset
     return dataclasses.replace(dataset, splits=_Located(dataset.splits, task, spec), original=dataset)
 

@@ -49,6 +49,7 @@ def normalize(module: fx.GraphModule) -> None:
     pools.one_dimensional(module)
     pools.global_pools(module)
     pools.maximum_pools(module)
+    resize.same_size(module)
     resize.nearest(module)
     scalars.sums_with_factors(module)
     scalars.before_concats(module)

@@ -1,7 +1,8 @@
-"""Nearest-neighbour resizing to sizes that are no multiple: the rows and columns that torch takes, by their numbers.
+"""Resizing to the size that a value has already, and nearest-neighbour resizing to sizes that are no multiple.
 
-Runtimes round the positions differently (LiteRT takes other rows than torch for 14 -> 33), so the positions are
-computed here and become constants.
+The first changes no value, bicubic resizing included (it reads a pixel's own place alone there). The second takes the
+rows and columns that torch takes, by their numbers: runtimes round the positions differently (LiteRT takes other rows
+than torch for 14 -> 33), so the positions are computed here and become constants.
 """
 
 from __future__ import annotations
@@ -17,6 +18,22 @@ _NEAREST = (
     aten._upsample_nearest_exact2d.vec,
     aten._upsample_nearest_exact2d.default,
 )
+
+_ALL = (
+    *_NEAREST,
+    aten.upsample_bilinear2d.vec,
+    aten.upsample_bilinear2d.default,
+    aten.upsample_bicubic2d.vec,
+    aten.upsample_bicubic2d.default,
+)
+
+
+def same_size(module: fx.GraphModule) -> None:
+    """Leave out a resizing whose result has the size of its input."""
+    for node in list(module.graph.nodes):
+        if node.target in _ALL and tuple(node.args[0].meta["val"].shape) == tuple(node.meta["val"].shape):
+            node.replace_all_uses_with(node.args[0])
+            module.graph.erase_node(node)
 
 
 def nearest(module: fx.GraphModule) -> None:

@@ -1,9 +1,9 @@
-"""Boxes from a detector's raw outputs: decoding, non-maximum suppression, overlaps. Numpy only.
+"""Boxes from the outputs of a detector with cells: decoding, non-maximum suppression, overlaps. Numpy only.
 
-A detector hands out, level by level from the finest, class logits (N, C, h, w) and boxes (N, 4, h, w), as outputs that
-are numbered in that order. The finest level has stride 8. A cell's box has its centre at (cell + 0.5 + offset) * stride
-and the sides 4 * stride * exp(value), in pixels of the network's input: (dx, dy, log w, log h). Offsets and logarithms
-are of one size, whatever the object's size is: one quantization grid serves all four.
+Such a detector hands out, level by level from the finest, class logits (N, C, h, w) and boxes (N, 4, h, w), as outputs
+that are numbered in that order. The finest level has stride 8. A cell's box has its centre at (cell + 0.5 + offset) *
+stride and the sides 4 * stride * exp(value), in pixels of the network's input: (dx, dy, log w, log h). Offsets and
+logarithms are of one size, whatever the object's size is: one quantization grid serves all four.
 
 Boxes of more channels, (N, 4 * bins, h, w), are distributions (Li et al. 2020, Generalized Focal Loss): for each of
 left, top, right and bottom the logits of the distances 0, 1, ... bins - 1 strides from the cell's centre (cell + 0.5);
@@ -12,13 +12,13 @@ the expected distance counts.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..core.errors import BundleError
+from .box_form import BoxForm, Steps, in_order
 
 #: pixels of the network's input that a cell of the finest level stands for
 STRIDE = 8
@@ -44,7 +44,7 @@ class Level:
 
 def levels(outputs: Mapping[str, np.ndarray]) -> list[Level]:
     """The outputs by level, finest first; raises `BundleError` for outputs that no detector of this kind has."""
-    names = sorted(outputs, key=_number)
+    names = in_order(outputs)
     shapes = ", ".join(f"{name} {list(np.shape(outputs[name]))}" for name in names)
     fault = BundleError(
         f"are {shapes or 'none'}; expected class logits (samples, classes, h, w) and boxes (samples, 4, h, w), or 4 * "
@@ -69,11 +69,6 @@ def levels(outputs: Mapping[str, np.ndarray]) -> list[Level]:
         pyramid.append(Level(logits, boxes, stride, first))
 
     return pyramid
-
-
-def _number(name: str) -> tuple[int, str]:
-    digits = re.search(r"(\d+)$", name)
-    return (int(digits.group(1)) if digits else -1, name)
 
 
 def input_size(pyramid: list[Level]) -> tuple[int, int]:
@@ -110,32 +105,6 @@ def distances(logits: np.ndarray) -> np.ndarray:
     return np.asarray((powers * bins).sum(axis=1) / powers.sum(axis=1))
 
 
-def detections(
-    outputs: Mapping[str, np.ndarray], score: float, *, most: int = MOST, iou: float = NMS_IOU
-) -> list[np.ndarray]:
-    """Per sample float32 (K, 6) [x1, y1, x2, y2, score, class], best first, in pixels of the network's input.
-
-    A cell speaks for its best class only. What is not finite is no box. At most `most` of them, none below `score`.
-    """
-    pyramid = levels(outputs)
-    height, width = input_size(pyramid)
-    limit = np.array([width, height, width, height], np.float64)
-    floor = float(np.log(score / (1 - score)))
-    result = []
-    for i in range(len(pyramid[0].logits)):
-        logits, boxes = cells(pyramid, i)
-        logits = np.where(np.isnan(logits), -np.inf, logits)
-        best = logits.max(axis=1)
-        at = np.flatnonzero((best >= floor) & np.isfinite(boxes).all(axis=1))
-        at = at[np.argsort(-best[at], kind="stable")[:CANDIDATES]]
-        kind, chosen = logits[at].argmax(axis=1), np.clip(boxes[at], 0, limit)
-        survivors = suppress(chosen, kind, iou)[:most]
-        scores = 1 / (1 + np.exp(-np.clip(best[at][survivors], -700, 700)))
-        result.append(np.column_stack([chosen[survivors], scores, kind[survivors]]).astype(np.float32).reshape(-1, 6))
-
-    return result
-
-
 def suppress(boxes: np.ndarray, kinds: np.ndarray, iou: float) -> np.ndarray:
     """Positions of the boxes that stay, of boxes (K, 4) sorted best first with their classes (K,)."""
     survivors: list[int] = []
@@ -160,3 +129,33 @@ def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     union = areas[0][:, None] + areas[1][None] - shared
 
     return np.asarray(np.where(union > 0, shared / np.maximum(union, 1e-12), 0.0))
+
+
+def _fits(outputs: Mapping[str, np.ndarray]) -> bool:
+    try:
+        return bool(levels(outputs))
+    except BundleError:
+        return False
+
+
+def _counts(outputs: Mapping[str, np.ndarray]) -> tuple[int, int]:
+    samples, classes = levels(outputs)[0].logits.shape[:2]
+    return int(samples), int(classes)
+
+
+def _units(outputs: Mapping[str, np.ndarray], steps: Steps) -> np.ndarray:
+    """The LSB of its level's class logits, for each cell (A,)."""
+    pyramid = levels(outputs)
+    sizes = [level.logits.shape[2] * level.logits.shape[3] for level in pyramid]
+    return np.repeat([float(np.max(steps[level.name])) for level in pyramid], sizes)
+
+
+PYRAMID = BoxForm(
+    "pyramid",
+    _fits,
+    _counts,
+    lambda outputs, i: cells(levels(outputs), i),
+    lambda outputs: input_size(levels(outputs)),
+    _units,
+    NMS_IOU,
+)

@@ -23,11 +23,12 @@ NEW_HEAD = "a new one is trained"
 _LISTED = 3
 
 
-def load(kind: Any, config: Any, folder: Path) -> tuple[nn.Module, tuple[str, ...]]:
+def load(kind: Any, config: Any, folder: Path, own_classes: int = 0) -> tuple[nn.Module, tuple[str, ...]]:
     """The network of the class `kind` that `config` describes, with the folder's weights, and notes for the user.
 
-    In eval mode and float32. A head of another size is a new one. Raises `ModelError` that lists the first names which
-    do not fit, or says why the package cannot build the network.
+    In eval mode and float32. A head of another size is a new one; where the checkpoint's number of classes is stated
+    (`own_classes`), so is each tensor that differs by it alone, wherever it is. Raises `ModelError` that lists the
+    first names which do not fit, or says why the package cannot build the network.
     """
     path = weights.find(str(folder))
     state = weights.read(path)
@@ -46,8 +47,23 @@ def load(kind: Any, config: Any, folder: Path) -> tuple[nn.Module, tuple[str, ..
     mismatched = {name: (tuple(theirs), tuple(ours)) for name, theirs, ours in report["mismatched_keys"]}
     gray = _for_gray(network, mismatched, state)
     missing, unexpected = set(report["missing_keys"]), set(report["unexpected_keys"])
-    _refuse_misfit(network, missing, unexpected, mismatched, str(path))
-    return module.eval(), (*state.notes, *gray, *_notes(network, missing, unexpected, mismatched))
+    new = _of_classes(mismatched, own_classes, config.num_labels) if own_classes else set()
+    inner = {name: shapes for name, shapes in mismatched.items() if name not in new}
+    _refuse_misfit(network, missing, unexpected, inner, str(path))
+    notes = _notes(network, missing, unexpected, inner)
+    if new:
+        notes = (f"the weights' own classifier has {own_classes} classes: {NEW_HEAD}", *notes)
+    return module.eval(), (*state.notes, *gray, *notes)
+
+
+def _of_classes(mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]], before: int, after: int) -> set[str]:
+    """Tensors whose shapes (the checkpoint's, the network's) differ by the number of classes alone, with or without a
+    row for "no object"."""
+    return {
+        name
+        for name, (theirs, ours) in mismatched.items()
+        if theirs[1:] == ours[1:] and theirs[0] - before == ours[0] - after and theirs[0] - before in (0, 1)
+    }
 
 
 def package() -> Any:

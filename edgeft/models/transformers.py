@@ -21,7 +21,7 @@ from ..core.errors import ModelError, RecipeError, nearest
 from ..core.files import user_path
 from ..inputs import text
 from ..plugins import TASKS
-from . import heads, hf_folder, outputs, peft_adapter, pretrained
+from . import heads, hf_folder, outputs, peft_adapter, pretrained, set_detectors
 from .built import Built
 from .nets.encoder import MeanOfTokens, TextVector
 from .request import ModelRequest, ModelSource
@@ -55,13 +55,15 @@ class Form:
     pooling: tuple[str, ...] = POOLING[:1]
     #: the answer is the encoder's vector of a text: there is no head
     vector: bool = False
+    #: the answer is a set of boxes: several outputs, and layers that score classes in more than one place
+    boxes: bool = False
 
 
 def build(request: ModelRequest) -> Built:
     """The network of the folder `model.weights` with a head of `request.outputs` outputs.
 
-    `model.name` is the `model_type` of config.json. `model.args` may change dropout, for texts `pooling`, and name the
-    folder of a LoRA `adapter` that PEFT saved. Raises
+    `model.name` is the `model_type` of config.json. `model.args` may change dropout, for texts `pooling`, for boxes
+    `size`, and name the folder of a LoRA `adapter` that PEFT saved. Raises
     `RecipeError` for an unknown name or argument, `ModelError` naming the file and key of what does not fit, code in
     the folder that was not allowed included, and `Missing` without `transformers` or `tokenizers`.
     """
@@ -85,12 +87,19 @@ def build(request: ModelRequest) -> Built:
     config = _config(package, folder, request, args)
     own_labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
     module, notes = _network(package, form, config, folder, request, pooling, adapter)
-    head = "" if form.vector else heads.find(module, request.outputs)
-    module, spec, more = form.complete(module, folder, config, request)
-    notes += more
+    head = _head(module, form, request.outputs)
     if head and not any(pretrained.NEW_HEAD in note for note in notes):
-        notes += _labels_in_order(module.get_submodule(head), own_labels, request.labels)
-    return Built(module.eval(), head, spec, request.outputs, True, notes)
+        notes += _labels_in_order(module, head, form, own_labels, request.labels)
+    network, spec, more = form.complete(module, folder, config, request)
+    prefix = next((f"{name}." for name, part in network.named_children() if part is module), "")
+    return Built(network.eval(), f"{prefix}{head}" if head else "", spec, request.outputs, True, (*notes, *more))
+
+
+def _head(module: nn.Module, form: Form, outputs: int) -> str:
+    """Dotted name of the layer that scores the classes; "" where there is none."""
+    if form.vector:
+        return ""
+    return (set_detectors.find_head(module, outputs) if form.boxes else "") or heads.find(module, outputs)
 
 
 def _refuse_table(table: dict[str, Any], folder: Path, request: ModelRequest, known: Sequence[str]) -> None:
@@ -144,6 +153,8 @@ def _config(package: Any, folder: Path, request: ModelRequest, args: dict[str, A
         if hasattr(config, key):
             setattr(config, key, value)
 
+    if FORMS[request.task].boxes:
+        args.pop("size", None)
     able = [key for key in config.to_dict() if _CHANGEABLE in key]
     for key, value in args.items():
         if key not in able:
@@ -159,16 +170,19 @@ def _network(
     package: Any, form: Form, config: Any, folder: Path, request: ModelRequest, pooling: str, adapter: Path | None
 ) -> tuple[nn.Module, tuple[str, ...]]:
     bare = form.vector or pooling == "mean"
+    own_classes = len(config.id2label or ()) if form.boxes else 0
     if not bare:
         _refuse_architecture(package, config, folder, request, form)
         config.num_labels = request.outputs
     automatic = "AutoModel" if bare else form.automatic
-    module, notes = pretrained.load(_class(package, automatic, config, request.allow_code), config, folder)
+    kind = _class(package, automatic, config, request.allow_code)
+    module, notes = pretrained.load(kind, config, folder, own_classes)
     if adapter is not None:
         merged, whole = peft_adapter.merge(module, adapter)
         notes = (*(note for note in notes if not whole or pretrained.NEW_HEAD not in note), *merged)
     if not bare:
-        module.register_forward_hook(outputs.OneOutput("logits"))
+        if not form.boxes:
+            module.register_forward_hook(outputs.OneOutput("logits"))
         return module, notes
 
     if getattr(module, "pooler", None) is not None:
@@ -223,7 +237,9 @@ def _refuse_architecture(package: Any, config: Any, folder: Path, request: Model
     )
 
 
-def _labels_in_order(head: nn.Module, own_labels: Sequence[str], labels: Sequence[str]) -> tuple[str, ...]:
+def _labels_in_order(
+    module: nn.Module, head: str, form: Form, own_labels: Sequence[str], labels: Sequence[str]
+) -> tuple[str, ...]:
     """The checkpoint's own classifier `head` with its rows in the order of the data's classes, where both have the same
     names; a note says which classes it has."""
     places = {name.lower(): row for row, name in enumerate(own_labels)}
@@ -232,9 +248,12 @@ def _labels_in_order(head: nn.Module, own_labels: Sequence[str], labels: Sequenc
         return (f"the weights' own classifier is kept; its classes are {', '.join(own_labels[:10])}",)
 
     rows = [places[label] for label in lowered]
+    layers = set_detectors.scoring_layers(module, len(rows)) if form.boxes else [head]
     with torch.no_grad():
-        for parameter in head.parameters():
-            parameter.copy_(parameter[rows].clone())
+        for layer in layers:
+            for parameter in module.get_submodule(layer).parameters():
+                order = [*rows, *range(len(rows), len(parameter))]  # "no object" of a detector stays the last
+                parameter.copy_(parameter[order].clone())
 
     return (f"the weights' own classifier is kept, for the classes {', '.join(labels[:10])}",)
 
@@ -319,6 +338,7 @@ _COMPLETE: dict[str, Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, .
     "lines": functools.partial(_for_texts, kind="lines"),
     "waveform": _for_waveforms,
     "image": _for_pictures,
+    "scene": set_detectors.complete,
 }
 #: what `model.args.pooling` may be where texts are read
 _POOLING = {"text": POOLING, "lines": VECTOR_POOLING}
@@ -328,6 +348,7 @@ FORMS = {
         _COMPLETE[task.auto_reads],
         _POOLING.get(task.auto_reads, POOLING[:1]),
         vector=task.auto_reads == "lines",
+        boxes=task.auto_reads == "scene",
     )
     for task in map(TASKS.get, TASKS.builtin)
     if task.auto_class

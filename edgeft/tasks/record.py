@@ -119,7 +119,8 @@ class Task:
     #: what the Hugging Face hub calls the task (`pipeline_tag` of a model card); "" where it has no name for it
     hub_tag: str = ""
     #: the Auto class of the package transformers whose models the task takes ("" = none); what they read: text (one
-    #: answer), words (an answer a token), lines (texts whose vector is the answer), waveform, image
+    #: answer), words (an answer a token), lines (texts whose vector is the answer), waveform, image (an answer a
+    #: picture or pixel), scene (a picture whose answer is a set of boxes)
     auto_class: str = ""
     auto_reads: str = ""
     #: "module:name" of the `edgeft.models.nets.pyramid.PyramidHead` that makes the task's networks on backbones of
@@ -184,6 +185,9 @@ class Task:
     #: (raw, target, spec) -> the target with the places of its answers in the outputs, where preprocessing decides them
     #: (the token that a word begins with); None = targets are complete
     locate: Callable[[Any, Any, Spec], Any] | None = None
+    #: (target, spec) -> the target with what preprocessing decides for all samples alike (the size of the network's
+    #: input); None = targets are complete
+    complete_target: Callable[[Any, Spec], Any] | None = None
     #: (outputs, targets) -> bool (N, ...): which elements of `alike` answer something; None = all do
     answered: Callable[[Outputs, Any], np.ndarray] | None = None
     #: (spec, raw samples) -> the spec completed by what preprocessing takes from the training samples

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeft.core.errors import BundleError
-from edgeft.metrics import boxes
+from edgeft.metrics import boxes, detections
 
 
 def nothing(n: int = 1, classes: int = 2, h: int = 4, w: int = 8) -> dict[str, np.ndarray]:
@@ -29,7 +29,7 @@ def test_a_cell_says_where_its_box_is() -> None:
     outputs = nothing()
     put(outputs, 0, 1, 1, 2, 1, 2.0)
     outputs["output_3"][0, :, 1, 2] = (0.25, -0.5, np.log(0.5), np.log(0.25))
-    (seen,) = boxes.detections(outputs, 0.3)
+    (seen,) = detections.detections(outputs, 0.3)
     # stride 16: centre (2.75, 1.0) * 16 = (44, 16), sides 4 * 16 * (0.5, 0.25) = (32, 16)
     np.testing.assert_allclose(seen, [[28, 8, 60, 24, 1 / (1 + np.exp(-2)), 1]], atol=1e-4)
 
@@ -51,7 +51,7 @@ def test_a_cell_says_how_far_its_sides_are() -> None:
     view = outputs["output_3"].reshape(1, 4, 4, 2, 4)
     for side, shares in enumerate(([1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 1, 1, 2])):
         view[0, side, :, 1, 2] = np.log(np.maximum(shares, 1e-12))
-    (seen,) = boxes.detections(outputs, 0.3)
+    (seen,) = detections.detections(outputs, 0.3)
     # stride 16, centre (2.5, 1.5): left 0, top 0.5, right 2, bottom (1 + 2 + 3 + 3) / 4 strides; cut off at 64, 32
     np.testing.assert_allclose(seen, [[40, 16, 64, 32, 1 / (1 + np.exp(-2)), 1]], atol=1e-3)
     levels = boxes.levels(outputs)
@@ -72,7 +72,7 @@ def test_one_object_is_one_box_and_classes_do_not_suppress_each_other() -> None:
         put(outputs, 1, 0, 1, column, 0, logit)
     outputs["output_1"][1, 0, 1, 2:5] = (1.0, 0.0, -1.0)  # all three mean the same place
     put(outputs, 1, 1, 0, 1, 1, 0.5)
-    none, some = boxes.detections(outputs, 0.3)
+    none, some = detections.detections(outputs, 0.3)
     assert none.shape == (0, 6)
     assert some[:, 5].tolist() == [0, 1] and some[0, 4] == pytest.approx(1 / (1 + np.exp(-3)))
 
@@ -82,9 +82,9 @@ def test_what_is_not_finite_is_no_box() -> None:
     put(outputs, 0, 0, 0, 0, 0, 5.0)
     put(outputs, 0, 0, 2, 2, 0, np.nan)
     outputs["output_1"][0, 2, 0, 0] = np.nan
-    assert len(boxes.detections(outputs, 0.3)[0]) == 0
+    assert len(detections.detections(outputs, 0.3)[0]) == 0
     outputs["output_1"][0, 2, 0, 0] = 1e6  # a side beyond any picture is cut off, without an overflow
-    (seen,) = boxes.detections(outputs, 0.3)
+    (seen,) = detections.detections(outputs, 0.3)
     assert np.isfinite(seen).all() and seen[0, 2] <= 64
 
 

@@ -14,6 +14,7 @@ import torch
 
 from edgeft.core.errors import DataError, RecipeError
 from edgeft.metrics import boxes as decoding
+from edgeft.metrics import detections
 from edgeft.models.built import image_spec
 from edgeft.tasks.detect import learning as detect
 from edgeft.tasks.detect.learning import augment as detect_augment
@@ -94,7 +95,7 @@ def test_learning_by_the_loss_finds_the_boxes(bins: int) -> None:
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.2 * first
-    (seen,) = decoding.detections({f"output_{i}": t.detach().numpy() for i, t in enumerate(said)}, 0.3)
+    (seen,) = detections.detections({f"output_{i}": t.detach().numpy() for i, t in enumerate(said)}, 0.3)
     assert sorted(seen[:, 5].tolist()) == [0, 1]
     for row in seen:
         (wanted,) = [w for w in WANTED if w[0] == row[5]]
@@ -219,7 +220,8 @@ def test_batches_are_preprocessed_as_on_the_board_and_reproducible() -> None:
     from edgeft.tasks.detect import decoding as task
 
     np.testing.assert_array_equal(x[2].numpy(), task.preprocess(split.raw(2), SPEC)["x"][0])
-    np.testing.assert_array_equal(boxes[2, 0, 1:].numpy(), split.targets[2]["boxes"][0])
+    np.testing.assert_array_equal(boxes[2, 0, 1:5].numpy(), split.targets[2]["boxes"][0])
+    assert boxes[:, :, 5:].unique(dim=0).tolist() == [[[SIZE[1], SIZE[0]]] * boxes.shape[1]], "the input's size"
 
     def drawn(epoch: int) -> list[Any]:
         loader = detect.loader(split, SPEC, 3, "strong", seed=5, shuffle=True)

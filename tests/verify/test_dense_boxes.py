@@ -11,7 +11,7 @@ import pytest
 
 from edgeft import tasks
 from edgeft.config.recipe import Gates
-from edgeft.metrics import boxes
+from edgeft.metrics import detections
 from edgeft.tasks import compared
 
 detect = tasks.get("detect")
@@ -37,7 +37,7 @@ def parity(graph: Outputs, outputs: Outputs) -> object:
 
 
 def test_a_verdict_is_reached_where_most_pictures_are_not_clear_as_a_whole(graph: Outputs, artifact: Outputs) -> None:
-    shown = sum(map(len, boxes.detections(graph, 0.3)))
+    shown = sum(map(len, detections.detections(graph, 0.3)))
     assert shown > 64 * 6
     clear_pictures = detect.margins(graph) > 2 * dense_scenes.LOGIT_STEP
     assert clear_pictures.mean() < 0.4, "most pictures have a box that is not clear"

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...metrics.boxes import CANDIDATES, NMS_IOU, Level, cells, input_size, levels, overlaps, suppress
+from ...metrics.box_form import BoxForm
+from ...metrics.boxes import CANDIDATES, overlaps
+from ...metrics.detections import form_of, survivors_of
 from ..record import Decisions, Outputs, Steps
 
 #: boxes are shown from this score on
@@ -30,9 +32,9 @@ _FLOOR = float(np.log(SHOWN / (1 - SHOWN)))
 class Boxes:
     """The shown boxes of one picture, best first.
 
-    `place` float64 (K, 4) is x1 y1 x2 y2 in input pixels, `kind` int64 (K,), `score` logits (K,), and `margin` (K,) how
-    far each is from another decision. `hidden` is how far the best candidate that is not shown is from being shown.
-    Distances are in logits, or in LSB where the outputs' steps are known.
+    `place` float64 (K, 4) is x1 y1 x2 y2 in the unit of the outputs' form, `kind` int64 (K,), `score` logits (K,), and
+    `margin` (K,) how far each is from another decision. `hidden` is how far the best candidate that is
+    not shown is from being shown. Distances are in logits, or in LSB where the outputs' steps are known.
     """
 
     place: np.ndarray
@@ -91,24 +93,16 @@ def _partners(first: Boxes, second: Boxes) -> np.ndarray:
 
 def boxes_of(outputs: Outputs, steps: Steps | None = None) -> list[Boxes]:
     """The shown boxes of each picture with their margins; see `compare` for `steps`."""
-    pyramid = levels(outputs)
-    units = _units(pyramid, steps)
-    return [_boxes(pyramid, i, units) for i in range(len(pyramid[0].logits))]
+    form = form_of(outputs)
+    units = form.units(outputs, dict.fromkeys(outputs, 1.0) if steps is None else steps)
+    if steps is None:
+        units = np.ones_like(units)
+    return [_boxes(form, outputs, i, units) for i in range(form.counts(outputs)[0])]
 
 
-def _units(pyramid: list[Level], steps: Steps | None) -> np.ndarray:
-    """What one unit of a margin is at each cell (A,), in logits: the LSB of the level's class logits, or 1."""
-    parts = []
-    for level in pyramid:
-        unit = 1.0 if steps is None else float(np.max(steps[level.name]))
-        parts.append(np.full(level.logits.shape[2] * level.logits.shape[3], unit))
-
-    return np.concatenate(parts)
-
-
-def _boxes(pyramid: list[Level], i: int, units: np.ndarray) -> Boxes:
-    logits, place = cells(pyramid, i)
-    height, width = input_size(pyramid)
+def _boxes(form: BoxForm, outputs: Outputs, i: int, units: np.ndarray) -> Boxes:
+    logits, place = form.candidates(outputs, i)
+    height, width = form.extent(outputs)
     logits = np.where(np.isnan(logits), -np.inf, logits)
     best = logits.max(axis=1)
     at = np.flatnonzero((best >= _FLOOR - NEAR) & np.isfinite(place).all(axis=1))
@@ -116,7 +110,7 @@ def _boxes(pyramid: list[Level], i: int, units: np.ndarray) -> Boxes:
     score, kind, unit = best[at], logits[at].argmax(axis=1), units[at]
     place = np.clip(place[at], 0, [width, height, width, height])
 
-    survivors = suppress(place, kind, NMS_IOU)
+    survivors = survivors_of(form, place, kind)
     shown = survivors[score[survivors] >= _FLOOR]
     hidden = survivors[score[survivors] < _FLOOR]
     margin = np.minimum(NEAR, score[shown] - _FLOOR) / unit[shown]
@@ -124,19 +118,26 @@ def _boxes(pyramid: list[Level], i: int, units: np.ndarray) -> Boxes:
         second = np.partition(logits[at[shown]], -2, axis=1)[:, -2]
         margin = np.minimum(margin, (score[shown] - second) / unit[shown])
 
-    visible = np.flatnonzero(score >= _FLOOR - np.max(unit, initial=0.0))
-    margin = np.minimum(margin, _contested(place, kind, score, unit, shown, visible))
+    if form.nms_iou is not None:
+        visible = np.flatnonzero(score >= _FLOOR - np.max(unit, initial=0.0))
+        margin = np.minimum(margin, _contested(form.nms_iou, place, kind, score, unit, shown, visible))
     gap = ((_FLOOR - score[hidden]) / unit[hidden]).min(initial=NEAR / float(units.max()))
     return Boxes(place[shown], kind[shown].astype(np.int64), score[shown], margin, float(gap))
 
 
 def _contested(
-    place: np.ndarray, kind: np.ndarray, score: np.ndarray, unit: np.ndarray, shown: np.ndarray, visible: np.ndarray
+    most: float,
+    place: np.ndarray,
+    kind: np.ndarray,
+    score: np.ndarray,
+    unit: np.ndarray,
+    shown: np.ndarray,
+    visible: np.ndarray,
 ) -> np.ndarray:
     """How far each of the boxes `shown` is from being suppressed or replaced by another candidate of its class (K,).
 
-    All are sorted best first, so that of two positions the lower one suppresses. `visible` are candidates that
-    are shown unless another one suppresses them.
+    Boxes of a class overlap by at most `most`. All are sorted best first, so that of two positions the lower one
+    suppresses. `visible` are candidates that are shown unless another one suppresses them.
     """
     shared = overlaps(place[shown], place[visible])
     same_class = kind[shown][:, None] == kind[visible][None]
@@ -149,13 +150,13 @@ def _contested(
         np.minimum(margin, np.where(same_class & where, values, np.inf).min(axis=1, initial=np.inf), out=margin)
 
     # a rival of a lower score that is another box: it takes the place when it comes to the higher score
-    limit(later & (shared > NMS_IOU) & (shared < SAME_IOU), ahead)
+    limit(later & (shared > most) & (shared < SAME_IOU), ahead)
     # a better box that nearly suppresses this one
-    limit(earlier & survives & (shared > NMS_IOU - CLOSE), np.zeros_like(ahead))
+    limit(earlier & survives & (shared > most - CLOSE), np.zeros_like(ahead))
     # a better candidate that would suppress this one, were it not suppressed itself by a box that it nearly overtakes
-    by_box = same_class & (shared > NMS_IOU) & later
-    gap = np.where(by_box, np.where(shared < NMS_IOU + CLOSE, 0.0, ahead), -np.inf).max(axis=0, initial=-np.inf)
+    by_box = same_class & (shared > most) & later
+    gap = np.where(by_box, np.where(shared < most + CLOSE, 0.0, ahead), -np.inf).max(axis=0, initial=-np.inf)
     suppressed = np.where(np.isfinite(gap), gap, 0.0)[None]
-    limit(earlier & ~survives & (shared > NMS_IOU - CLOSE), np.broadcast_to(suppressed, ahead.shape))
+    limit(earlier & ~survives & (shared > most - CLOSE), np.broadcast_to(suppressed, ahead.shape))
 
     return margin

@@ -1,7 +1,8 @@
 """Detection: where things of some classes are in a picture. The metric is AP50, the mean over classes.
 
-Outputs are those of `boxes.py`: class logits and boxes of each level. Targets are one table a sample: `boxes` float32
-(M, 4) x1 y1 x2 y2 and `size` int64 (2,) height and width in raw pixels, `classes` int64 (M,), `crowd` bool (M,).
+Outputs have one of the forms of `metrics/detections.py`: class logits and boxes of each level, or of each query of a
+set. Targets are one table a sample: `boxes` float32 (M, 4) x1 y1 x2 y2 and `size` int64 (2,) height and width in raw
+pixels, `classes` int64 (M,), `crowd` bool (M,), and once preprocessing is known `input` int64 (2,), the network's.
 Metrics are computed in pixels of the network's input, to which the true boxes are brought as the picture was.
 """
 
@@ -18,7 +19,7 @@ from ...core.metric import Metric
 from ...inputs import letterbox
 from ...inputs.letterbox import configure, preprocess, read
 from ...metrics import average_precision as ap
-from ...metrics.boxes import detections, input_size, levels
+from ...metrics.detections import detections, form_of
 from .comparing import SHOWN, boxes_of, compare
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "alike",
     "chance",
     "compare",
+    "complete_target",
     "configure",
     "decisions",
     "decode",
@@ -57,7 +59,7 @@ Outputs = Mapping[str, np.ndarray]
 
 
 def decode(outputs: Outputs, labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
-    """Per sample `label` ("2 car, 1 bus"), `found` (boxes in words), `boxes`, in pixels of the network's input."""
+    """Per sample `label` ("2 car, 1 bus"), `found` (boxes in words), `boxes`, in the unit of the outputs' form."""
     _check_labels(outputs, labels)
     return [_said(rows, labels) for rows in detections(outputs, SHOWN)]
 
@@ -67,15 +69,27 @@ def tell(outputs: Outputs, raw: Any, spec: Mapping[str, Any], labels: Sequence[s
     _check_labels(outputs, labels)
     (rows,) = detections(outputs, SHOWN)
     height, width = np.asarray(raw).shape[:2]
+    size = letterbox.check(spec)[0].size
     rows = rows.copy()
-    rows[:, :4] = letterbox.to_raw(rows[:, :4], height, width, letterbox.check(spec)[0].size)
+    rows[:, :4] = letterbox.to_raw(rows[:, :4] * _scale(outputs, size), height, width, size)
     return _said(rows, labels)
 
 
 def _check_labels(outputs: Outputs, labels: Sequence[str]) -> None:
-    classes = levels(outputs)[0].logits.shape[1]
+    classes = form_of(outputs).counts(outputs)[1]
     if len(labels) != classes:
         raise BundleError(f"{len(labels)} labels for {classes} classes", where="labels")
+
+
+def _scale(outputs: Outputs, size: tuple[int, int]) -> np.ndarray:
+    """What brings boxes of the outputs to pixels of an input of `size` (height, width): float32 (4,)."""
+    height, width = form_of(outputs).extent(outputs)
+    return np.array([size[1] / width, size[0] / height] * 2, np.float32)
+
+
+def complete_target(target: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The target with the size of the network's input, `input`, which the outputs of a set do not tell."""
+    return {**target, "input": np.asarray(letterbox.check(spec)[0].size, np.int64)}
 
 
 def _said(rows: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
@@ -166,17 +180,34 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
 
 
 def _matched(outputs: Outputs, targets: np.ndarray, thresholds: Sequence[float]) -> list[ap.Matches]:
-    pyramid = levels(outputs)
-    if len(pyramid[0].logits) != len(targets):
-        raise DataError(f"{len(pyramid[0].logits)} outputs for {len(targets)} targets", where="targets")
+    form = form_of(outputs)
+    samples, classes = form.counts(outputs)
+    if samples != len(targets):
+        raise DataError(f"{samples} outputs for {len(targets)} targets", where="targets")
     if not len(targets):
         raise DataError("no samples to measure", where="targets")
-    size, classes = input_size(pyramid), pyramid[0].logits.shape[1]
-    truths = []
-    for target in targets:
-        boxes = letterbox.to_input(target["boxes"], target["size"], size)
-        truths.append({**target, "boxes": boxes})
-    return ap.matches(detections(outputs, COUNTED), truths, classes, thresholds)
+
+    shown, truths = [], []
+    for rows, target in zip(detections(outputs, COUNTED), targets):
+        size = _input(target, form.extent(outputs))
+        scaled = rows.copy()
+        scaled[:, :4] *= _scale(outputs, size)
+        shown.append(scaled)
+        truths.append({**target, "boxes": letterbox.to_input(target["boxes"], target["size"], size)})
+
+    return ap.matches(shown, truths, classes, thresholds)
+
+
+def _input(target: Mapping[str, Any], extent: tuple[float, float]) -> tuple[int, int]:
+    """Height and width of the network's input in pixels, where outputs measure boxes in an input of `extent`."""
+    height, width = target.get("input", extent)
+    if min(height, width) <= 1:
+        raise DataError(
+            "the outputs are shares of a network's input whose size the targets do not state (`input`)",
+            where="targets",
+            remedy="complete them by the task's complete_target",
+        )
+    return int(height), int(width)
 
 
 def statistics(outputs: Outputs, targets: np.ndarray) -> list[ap.Matches]:
@@ -221,14 +252,14 @@ def per_class(outputs: Outputs, targets: np.ndarray, labels: Sequence[str]) -> d
 
 def decisions(outputs: Outputs) -> np.ndarray:
     """How many boxes of each class are shown, (N, C) int64."""
-    classes = levels(outputs)[0].logits.shape[1]
+    classes = form_of(outputs).counts(outputs)[1]
     return np.stack([np.bincount(rows[:, 5].astype(int), minlength=classes) for rows in detections(outputs, SHOWN)])
 
 
 def alike(first: Outputs, second: Outputs) -> np.ndarray:
     """(N,) bool: the same boxes are shown, each of the same class and with an overlap of at least `SAME_IOU`."""
     compared = compare(first, second)
-    same = np.ones(len(levels(first)[0].logits), bool)
+    same = np.ones(form_of(first).counts(first)[0], bool)
     np.logical_and.at(same, compared.sample, compared.equal)
     return same
 

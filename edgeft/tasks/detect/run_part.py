@@ -1,4 +1,4 @@
-"""Boxes from a detector's raw outputs, in the picture's own pixels: as in edgeft/metrics/boxes.py and detect.py."""
+"""Boxes from a detector's raw outputs, in the picture's own pixels: as in edgeft/metrics/ and tasks/detect."""
 
 import numpy as np
 
@@ -9,11 +9,29 @@ STRIDE, SIDES, NMS_IOU, SHOWN, CANDIDATES, MOST = 8, 4.0, 0.6, 0.3, 1000, 100
 
 def tell(outputs, raw, spec, labels):
     names = sorted(outputs, key=lambda name: int(name.rsplit("_", 1)[-1]))
-    logits, boxes, stride, finest = [], [], STRIDE, 0
-    for first, second in zip(names[::2], names[1::2]):
-        classes, values = outputs[first][0].astype(np.float64), outputs[second][0].astype(np.float64)
+    arrays, size = [outputs[name][0].astype(np.float64) for name in names], spec["size"]
+    is_set = arrays[0].ndim == 2
+    scores, place_of = of_set(arrays, size) if is_set else of_cells(arrays)
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    best = scores.max(axis=1)
+    at = np.flatnonzero((best >= np.log(SHOWN / (1 - SHOWN))) & np.isfinite(place_of).all(axis=1))
+    at = at[np.argsort(-best[at], kind="stable")[:CANDIDATES]]
+    kinds, found_boxes = scores[at].argmax(axis=1), np.clip(place_of[at], 0, [size[1], size[0], size[1], size[0]])
+    rows, columns, top, left = letterbox(raw.shape[0], raw.shape[1], size)
+    words = []
+    for i in (range(len(at)) if is_set else kept(found_boxes, kinds))[:MOST]:
+        scale = np.array([columns / raw.shape[1], rows / raw.shape[0]] * 2)
+        box = np.clip((found_boxes[i] - [left, top, left, top]) / scale, 0, [raw.shape[1], raw.shape[0]] * 2)
+        score = 100 / (1 + np.exp(-best[at][i]))
+        words.append("{} {:.0f} % at {:.0f},{:.0f} to {:.0f},{:.0f}".format(labels[kinds[i]], score, *box))
+    return "; ".join(words) or "nothing"
+
+
+def of_cells(arrays):
+    """Log-odds (A, C) and boxes (A, 4) in input pixels of class logits and boxes of each level, finest first."""
+    logits, boxes, finest = [], [], arrays[0].shape[1]
+    for classes, values in zip(arrays[::2], arrays[1::2]):
         h, w = classes.shape[1:]
-        finest = finest or h
         stride = STRIDE * finest // h
         y, x = np.divmod(np.arange(h * w), w)
         values = values.reshape(4, -1, h * w)
@@ -29,20 +47,20 @@ def tell(outputs, raw, spec, labels):
         cx, cy = (x + 0.5 + values[0]) * stride, (y + 0.5 + values[1]) * stride
         half = 0.5 * SIDES * stride * np.exp(np.clip(values[2:], -6, 6))
         boxes.append(np.stack([cx - half[0], cy - half[1], cx + half[0], cy + half[1]], axis=1))
-    size, scores, place_of = spec["size"], np.concatenate(logits), np.concatenate(boxes)
-    scores = np.where(np.isnan(scores), -np.inf, scores)
-    best = scores.max(axis=1)
-    at = np.flatnonzero((best >= np.log(SHOWN / (1 - SHOWN))) & np.isfinite(place_of).all(axis=1))
-    at = at[np.argsort(-best[at], kind="stable")[:CANDIDATES]]
-    kinds, found_boxes = scores[at].argmax(axis=1), np.clip(place_of[at], 0, [size[1], size[0], size[1], size[0]])
-    rows, columns, top, left = letterbox(raw.shape[0], raw.shape[1], size)
-    words = []
-    for i in kept(found_boxes, kinds)[:MOST]:
-        scale = np.array([columns / raw.shape[1], rows / raw.shape[0]] * 2)
-        box = np.clip((found_boxes[i] - [left, top, left, top]) / scale, 0, [raw.shape[1], raw.shape[0]] * 2)
-        score = 100 / (1 + np.exp(-best[at][i]))
-        words.append("{} {:.0f} % at {:.0f},{:.0f} to {:.0f},{:.0f}".format(labels[kinds[i]], score, *box))
-    return "; ".join(words) or "nothing"
+    return np.concatenate(logits), np.concatenate(boxes)
+
+
+def of_set(arrays, size):
+    """The same of queries: class logits, logits of "no object" where there are any, and boxes cx cy w h as shares."""
+    scores, (cx, cy, w, h) = arrays[0], arrays[-1].T
+    if len(arrays) == 3:
+        every = np.concatenate(arrays[:2], axis=1)
+        shifted = every - every.max(axis=1, keepdims=True)
+        powers = np.exp(shifted)
+        others = powers.sum(axis=1, keepdims=True) - powers
+        scores = (shifted - np.log(np.maximum(others, 1e-300)))[:, :-1]
+    boxes = np.clip(np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], axis=1), 0, 1)
+    return scores, boxes * [size[1], size[0], size[1], size[0]]
 
 
 def kept(boxes, kinds):

@@ -1,7 +1,7 @@
 """Learning to detect: batches of letterboxed pictures with their boxes, the loss, imitation of a teacher.
 
-A batch's targets are float32 (N, M, 5): class, x1, y1, x2, y2 in pixels of the network's input; class -1 fills up.
-Boxes of crowds are left out of the loss.
+A batch's targets are float32 (N, M, 7): class, x1, y1, x2, y2, and the width and height of the network's input, all in
+pixels; class -1 fills up. Boxes of crowds are left out of the loss.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ....inputs import letterbox
 from ....learning import Learning, balance, batches, tensors
 from ...classify.learning import replace_head
 from .. import decoding as detect
+from . import set_loss as sets
 from .augment import Augment
 from .box_loss import Said, detection_loss, imitation_loss
 
@@ -41,8 +42,15 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
 def loss(
     outputs: Said, targets: torch.Tensor, smoothing: float = 0.0, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """See `detection_loss`; `smoothing` has no meaning here."""
-    return detection_loss(outputs, targets, weights)
+    """See `detection_loss` and, for the outputs of a set, `set_loss`; `smoothing` has no meaning here."""
+    if sets.is_set(outputs):
+        return sets.set_loss(outputs, in_shares(targets), weights)
+    return detection_loss(outputs, targets[..., :5], weights)
+
+
+def in_shares(targets: torch.Tensor) -> torch.Tensor:
+    """A batch's targets as a set's loss takes them, (N, M, 5): class, x1, y1, x2, y2 as shares of the input's sides."""
+    return torch.cat([targets[..., :1], targets[..., 1:5] / targets[..., 5:7].clamp(min=1).repeat(1, 1, 2)], dim=-1)
 
 
 def class_weights(dataset: Any, kind: str) -> torch.Tensor | None:
@@ -67,11 +75,11 @@ def distill(
     weight: float = 1.0,
 ) -> torch.Tensor:
     """The distance to the teacher's raw outputs, mixed with the loss of the boxes where `weight` is below 1."""
-    soft = imitation_loss(student, teacher)
+    soft = sets.set_imitation(student, teacher) if sets.is_set(student) else imitation_loss(student, teacher)
     if weight >= 1 or targets is None:
         return soft
 
-    return weight * soft + (1 - weight) * detection_loss(student, targets)
+    return weight * soft + (1 - weight) * loss(student, targets)
 
 
 class Pictures(torch.utils.data.Dataset[Sample]):
@@ -104,7 +112,7 @@ def in_input(target: Mapping[str, np.ndarray], size: tuple[int, int]) -> np.ndar
 
 
 class Collate:
-    """Samples -> (inputs (N, C, H, W), targets (N, M, 5)); augmentation is drawn from (seed, epoch, positions)."""
+    """Samples -> (inputs (N, C, H, W), targets (N, M, 7)); augmentation is drawn from (seed, epoch, positions)."""
 
     def __init__(self, spec: Mapping[str, Any], augment: str, seed: int, epoch: batches.Epoch) -> None:
         self.wanted, fill = letterbox.check(spec)
@@ -125,14 +133,15 @@ class Collate:
             x = (shown * (255.0 / self.wanted.scale) - mean) / std
             x = x if self.wanted.layout == "NCHW" else x.permute(0, 2, 3, 1).contiguous()
 
-        return x, padded(boxes)
+        return x, padded(boxes, self.wanted.size)
 
 
-def padded(boxes: list[np.ndarray]) -> torch.Tensor:
-    """Boxes (M_i, 5) of each sample as float32 (N, max M_i, 5), filled up with class -1."""
-    batch = np.full((len(boxes), max(1, *(len(b) for b in boxes)), 5), -1, np.float32)
+def padded(boxes: list[np.ndarray], size: tuple[int, int]) -> torch.Tensor:
+    """Boxes (M_i, 5) of each sample as float32 (N, max M_i, 7), filled up with class -1; `size` is the input's."""
+    batch = np.full((len(boxes), max(1, *(len(b) for b in boxes)), 7), -1, np.float32)
     for row, boxes_of_sample in zip(batch, boxes):
-        row[: len(boxes_of_sample)] = boxes_of_sample
+        row[: len(boxes_of_sample), :5] = boxes_of_sample
+    batch[..., 5:] = size[1], size[0]
     return torch.from_numpy(batch)
 
 
