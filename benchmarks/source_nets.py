@@ -53,6 +53,16 @@ _PYRAMID = {
     "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 2, 4],
     "initializer_range": 0.1,
 }  # fmt: skip
+_RT_DETR = {
+    "image_size": 64, "num_labels": 5, "num_denoising": 0, "freeze_backbone_batch_norms": False,
+    "backbone_config": {
+        "model_type": "rt_detr_resnet", "embedding_size": 16, "hidden_sizes": [16, 24, 32, 32], "depths": [1, 1, 1, 1],
+        "layer_type": "basic", "out_features": ["stage2", "stage3", "stage4"],
+    },
+    "encoder_in_channels": [24, 32, 32], "encoder_hidden_dim": 32, "encoder_ffn_dim": 64, "encoder_attention_heads": 2,
+    "d_model": 32, "num_queries": 5, "decoder_in_channels": [32, 32, 32], "decoder_ffn_dim": 64, "decoder_n_points": 2,
+    "decoder_layers": 2, "decoder_attention_heads": 2,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,7 @@ NETS = {
          "num_labels": 5},
         epochs=30, lr=3e-3, augment="none",
     ),
+    "rt_detr": Net("RT-DETR", "detect", _RT_DETR, epochs=30, lr=2e-3, augment="none"),
     "swiftformer": _pictures("SwiftFormer", image_size=SIDE, embed_dims=[16, 16, 32, 32], depths=[1, 1, 1, 1]),
 }  # fmt: skip
 

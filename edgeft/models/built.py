@@ -26,6 +26,7 @@ class Built:
     `module` is in eval mode and has `classes` outputs; `head` is the dotted name of its classifier layer. `spec` is a
     complete `preprocess` table (kind, size [h, w], channels, resize, mean, std, scale, layout, input) with the default
     of the weights; `pretrained` says whether weights were loaded, `origin` which; `notes` are for the user.
+    `keep_float` names layers that stay in float where the recipe's own `quantize.keep_float` names none.
     """
 
     module: nn.Module
@@ -35,6 +36,7 @@ class Built:
     pretrained: bool = False
     notes: tuple[str, ...] = ()
     origin: Origin | None = None
+    keep_float: tuple[str, ...] = ()
 
 
 def image_spec(

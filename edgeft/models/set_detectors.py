@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import hf_folder, picture_size
+from . import heads, hf_folder, picture_size
 from .request import ModelRequest
 
 #: words in the names of layers that score classes, inner ones that choose or teach queries included
@@ -16,6 +16,9 @@ _SCORING = ("class", "score")
 #: fields of an output with the answers of inner layers: of each layer (N, layers, Q, ...), and of the encoder
 _OF_LAYERS = ("intermediate_logits", "intermediate_reference_points")
 _OF_ENCODER = ("enc_topk_logits", "enc_topk_bboxes")
+
+#: words in the names of layers whose scores choose the places that become queries
+_CHOOSING = ("enc_score_head",)
 
 
 class SetDetector(nn.Module):
@@ -69,12 +72,22 @@ def find_head(module: nn.Module, classes: int) -> str:
     return names[-1] if names else ""
 
 
+def choosing_layers(module: nn.Module) -> tuple[str, ...]:
+    """Layers whose highest scores decide which places of a picture become queries (RT-DETR, D-FINE). They stay in
+    float: on a grid of 256 values many places have the same score, and runtimes order equal ones differently."""
+    return tuple(
+        name
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear) and any(word in name for word in _CHOOSING)
+    )
+
+
 def complete(
     module: nn.Module, folder: Path, config: Any, request: ModelRequest
 ) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
     """The detector, its preprocessing by the folder's image processor, and notes. `model.args.size` sets height and
     width of the input; positions that the model has learned are resized to it once, not in every call."""
-    spec, notes, _ = hf_folder.image_preprocessing(folder, config, config.num_channels)
+    spec, notes, _ = hf_folder.image_preprocessing(folder, config, heads.channels(module))
     if "size" in request.model.args:
         spec["size"] = list(picture_size.stated(request.model.args["size"]))
     _resize_positions(module, (spec["size"][0], spec["size"][1]))

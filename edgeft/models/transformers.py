@@ -92,7 +92,9 @@ def build(request: ModelRequest) -> Built:
         notes += _labels_in_order(module, head, form, own_labels, request.labels)
     network, spec, more = form.complete(module, folder, config, request)
     prefix = next((f"{name}." for name, part in network.named_children() if part is module), "")
-    return Built(network.eval(), f"{prefix}{head}" if head else "", spec, request.outputs, True, (*notes, *more))
+    keep_float = set_detectors.choosing_layers(network) if form.boxes else ()
+    head = f"{prefix}{head}" if head else ""
+    return Built(network.eval(), head, spec, request.outputs, True, (*notes, *more), keep_float=keep_float)
 
 
 def _head(module: nn.Module, form: Form, outputs: int) -> str:
@@ -144,10 +146,12 @@ def _config(package: Any, folder: Path, request: ModelRequest, args: dict[str, A
         )
 
     channels = args.pop("channels", None)
-    if channels is not None and hasattr(config, "num_channels"):
-        if channels not in (1, 3):
-            raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
-        config.num_channels = channels
+    if channels is not None and channels not in (1, 3):
+        raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
+    parts: list[Any] = [config, getattr(config, "backbone_config", None)]
+    for part in parts:
+        if channels is not None and hasattr(part, "num_channels"):
+            part.num_channels = channels
 
     for key, value in _STILL.items():
         if hasattr(config, key):

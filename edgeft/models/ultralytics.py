@@ -1,8 +1,9 @@
 """Detectors of the package `ultralytics` from the user's own .pt file: a pickle of a whole model, so to be allowed.
 
 What is taken is the network up to its raw outputs: class logits and distributions of distances, level by level, as
-`tasks/boxes.py` has them. Training, quantization, decoding and suppression are edgeft's own. Models whose last layer is
-the `Detect` of the versions 8 and 11 (one-stage, anchor-free, distances in bins) can be read.
+`metrics/boxes.py` has them. Training, quantization, decoding and suppression are edgeft's own. Models can be read whose
+last layer is one-stage and anchor-free with distances in bins: the `Detect` of YOLOv5u, 8, 9, 11 and 12, and of YOLOv10
+the branches that several cells answer for an object with (its one-to-one branches learn another assignment).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from .request import ModelRequest, ModelSource
 
 _SIDE = 640
 _ARGS = ("size",)
+#: last layers that are read
+_HEADS = ("Detect", "v10Detect")
 
 
 class Branches(nn.Module):
@@ -130,11 +133,16 @@ def _parts(checkpoint_model: nn.Module, path: Path) -> tuple[list[nn.Module], An
     layers = list(checkpoint_model.model) if isinstance(getattr(checkpoint_model, "model", None), nn.Sequential) else []
     detect: Any = layers[-1] if layers else None
     kind = type(detect).__name__
-    if kind != "Detect" or getattr(detect, "end2end", False) or getattr(detect, "reg_max", 1) < 2:
+    bins, branches = getattr(detect, "reg_max", 1), getattr(detect, "cv2", None)
+    if kind not in _HEADS or bins < 2 or branches is None:
+        fault = "without bins" if kind in _HEADS and bins < 2 else "fused for end-to-end use"
         raise ModelError(
-            f"ends in {kind if layers else type(checkpoint_model).__name__}, which is not a detector of this kind",
+            f"ends in {kind if layers else type(checkpoint_model).__name__}"
+            + (f" {fault}" if kind in _HEADS else "")
+            + ", which is not a detector of this kind",
             where=str(path),
-            remedy="readable: detection models of YOLOv8 and YOLO11 (not segmentation, pose, oriented or end-to-end)",
+            remedy="readable: detection models of YOLOv5u, YOLOv8, v9, v10, YOLO11 and YOLO12, not fused "
+            "(not YOLO26, segmentation, pose or oriented boxes)",
         )
 
     first = float(detect.stride[0])

@@ -134,6 +134,9 @@ def open_session(
     environment.seed_everything(recipe_.train.seed)
     built = _built(recipe_, task, dataset, model, (allow_code, allow_download, trained), say)
     recipe_ = dataclasses.replace(recipe_, model=models.resolved(recipe_.model, built.origin))
+    if built.keep_float and not recipe_.quantize.keep_float:
+        quantize = dataclasses.replace(recipe_.quantize, keep_float=built.keep_float)
+        recipe_ = dataclasses.replace(recipe_, quantize=quantize)
     defaults = {**built.spec, "pretrained": built.pretrained, "size_stated": "size" in recipe_.model.args}
     spec = task.configure(recipe_.data, defaults, dataset.facts, say)
     if task.measure is not None:

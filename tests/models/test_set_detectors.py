@@ -9,6 +9,7 @@ from typing import Any
 
 import builds
 import pytest
+import scenes
 
 pytest.importorskip("transformers", reason="its models")
 import torch
@@ -72,10 +73,15 @@ def test_positions_are_resized_once(tmp_path: Path) -> None:
     wide = torch.nn.functional.interpolate(X, (32, 128))
     with torch.no_grad():
         torch.testing.assert_close(built.module(wide)[2], network(wide).pred_boxes, atol=1e-5, rtol=1e-4)
+    from edgeft.config.scheme import Scheme
     from edgeft.graph.from_torch import capture_float
+    from edgeft.quantize.graph import insert
 
-    graph = capture_float(built.module, (wide,)).module.graph
-    assert not [node for node in graph.nodes if "upsample" in str(node.target)], "nothing is resized in a call"
+    captured = capture_float(built.module, (wide,))
+    resizing = [node for node in captured.module.graph.nodes if "upsample" in str(node.target)]
+    assert not resizing, "nothing is resized in a call"
+    counts = [insert(captured, Scheme(), keep).summary.ops for keep in ((), ("model.bbox_predictor.layers.2",))]
+    assert counts[0]["linear"] == counts[1]["linear"] + 1, "the last layer of the boxes by its name"
 
 
 @pytest.mark.parametrize(("args", "word"), [({"size": [0, 3]}, "size"), ({"sise": 64}, "sise")])
@@ -111,3 +117,72 @@ def test_scoring_layers_are_found_by_their_names() -> None:
     net.enc_score_head = torch.nn.Linear(4, 4)
     assert set_detectors.find_head(net, 5) == "class_labels_classifier.2"
     assert "bbox_predictor" not in set_detectors.scoring_layers(net, 4)
+
+
+def save_rt_detr(folder: Path) -> Any:
+    widths = [8, 16, 16, 16]
+    config = transformers.RTDetrConfig(
+        backbone_config=transformers.AutoConfig.for_model(
+            "rt_detr_resnet", embedding_size=8, hidden_sizes=widths, depths=[1] * 4, layer_type="basic",
+            out_features=["stage2", "stage3", "stage4"],
+        ),
+        encoder_in_channels=widths[1:], encoder_hidden_dim=16, encoder_ffn_dim=16, encoder_attention_heads=2,
+        d_model=16, num_queries=6, decoder_in_channels=[16] * 3, decoder_ffn_dim=16, decoder_n_points=2,
+        decoder_layers=2, decoder_attention_heads=2, id2label=dict(enumerate("abc")),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    network = transformers.RTDetrForObjectDetection(config).eval()
+    network.save_pretrained(folder)
+    return network
+
+
+def of_rt_detr(folder: Path, labels: tuple[str, ...]) -> models.Built:
+    model = recipe.Model("transformers", "rt_detr", str(folder), {"size": [64, 96]})
+    return models.build(dataclasses.replace(models.ModelRequest(model, "detect", len(labels)), labels=labels))
+
+
+def test_inner_layers_of_rt_detr_teach_what_chooses_the_queries(tmp_path: Path) -> None:
+    from edgeft.tasks.detect.learning import set_loss
+
+    network = save_rt_detr(tmp_path)
+    built = of_rt_detr(tmp_path, ("b", "c", "a"))
+    with torch.no_grad():
+        expected, answer = network(X), built.module(X)
+    assert len(answer) == 2, "each class by itself: there is no logit of no object"
+    torch.testing.assert_close(answer[0], expected.logits[..., [1, 2, 0]], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(answer[1], expected.pred_boxes, atol=1e-5, rtol=1e-4)
+    assert built.keep_float == ("model.model.enc_score_head",)
+
+    learner = built.module.train()
+    targets = torch.tensor([[[1, 0.2, 0.2, 0.6, 0.7]]] * 2)
+    set_loss.set_loss(learner(X), targets).backward()
+    gradients = [learner.get_parameter(f"model.model.{name}").grad for name in ("enc_score_head.weight",)]
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)
+
+
+def test_every_layer_of_rt_detr_that_scores_classes_is_new_for_other_classes(tmp_path: Path) -> None:
+    save_rt_detr(tmp_path)
+    built = of_rt_detr(tmp_path, ("car", "bus"))
+    assert built.notes[0] == "the weights' own classifier has 3 classes: a new one is trained"
+    assert built.module(X)[0].shape == (2, 6, 2) and built.head.startswith("model.model.decoder.class_embed")
+    from edgeft.graph.from_torch import capture_float
+
+    assert capture_float(built.module.eval(), (X,)).dynamic
+
+
+def test_what_chooses_the_queries_stays_float_unless_the_recipe_says_otherwise(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    from edgeft.session.session import open_session
+
+    save_rt_detr(tmp_path / "net")
+    data = scenes.write_yolo(tmp_path / "data", {"train": 4, "val": 2, "test": 2})
+    table = {
+        "task": "detect",
+        "model": {"source": "transformers", "weights": str(tmp_path / "net"), "args": {"size": [64, 96]}},
+        "data": {"format": "yolo", "path": str(data)},
+    }
+    session = open_session(recipe.from_table(table, "here"))
+    assert session.recipe.quantize.keep_float == ("model.model.enc_score_head",)
+    assert session.dataset.split("test").targets[0]["input"].tolist() == [64, 96]
+    own = recipe.from_table({**table, "quantize": {"keep_float": ["model.model.enc_output*"]}}, "here")
+    assert open_session(own).recipe.quantize.keep_float == ("model.model.enc_output*",)
