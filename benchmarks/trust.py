@@ -2,13 +2,15 @@
 
     python benchmarks/trust.py [--bundles 44] [--kills 2] [--inputs 200] [--work DIR] [--seed 0]
 
-- Bundles of each runtime are altered in the ways of trust_attacks.py, every digest is made anew, and `edgeft verify` judges
-  them (without timing) as they are, and again with the key that signed the original. `--bundles` is how many in all; 0 keeps those of the last call.
+- Bundles of each runtime are altered in the ways of trust_attacks.py and trust_red_team.py, every digest is made anew, and
+  `edgeft verify` judges them (without timing) as they are, those that pass with the data of the export too, and all with
+  the key that signed the original. `--bundles` is how many in all.
 - `sign`, `bench --accept`, `personalize`, `export` and `tune` are killed `--kills` times each at random moments.
 - Each reader gets `--inputs` mutated copies of a real file.
 
-The runs and the bundles are those of the recipes "classify" and "personalize" of tiny_recipes.py; `--work` keeps them. It
-needs model-signing (`edgeft sign --setup`). Goals: no pass where a key signs, nothing lost, nothing foreign.
+The runs and the bundles are those of the recipes "classify" and "personalize" of tiny_recipes.py. `--work` keeps them, and
+what was measured: a call with larger numbers goes on behind the last one. It needs model-signing (`edgeft sign --setup`).
+Goals: no pass where a key signs, nothing lost, nothing foreign.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ import numpy as np
 import trust_attacks
 import trust_kills
 import trust_mutations
+import trust_red_team
 from tiny_recipes import RECIPES
 
+KINDS = {**trust_attacks.KINDS, **trust_red_team.KINDS}
 TARGETS = {
     "host": "ONNX Runtime",
     "host-openvino": "OpenVINO",
@@ -80,14 +84,15 @@ def must(command: list[str]) -> None:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
 
 
-def verdict(bundle: Path, trust: Path | None = None) -> tuple[str, str]:
+def verdict(bundle: Path, trust: Path | None = None, data: Path | None = None) -> tuple[str, str]:
     """(pass, fail, inconclusive or refused; the gates or the error that decided) of `edgeft verify` without timing."""
     from edgeft import load
     from edgeft.core.errors import EdgeftError
     from edgeft.verify import isolated
 
+    options = {"data": str(data)} if data else {}
     try:
-        report = isolated.checked(load(bundle, trust), measure_latency=False, ask_compiler=False)
+        report = isolated.checked(load(bundle, trust), measure_latency=False, ask_compiler=False, **options)
     except EdgeftError as error:
         return "refused", error.message.partition(":")[0][:80]
     named = [f"{g['name']} ({g['metric']})" for g in report["gates"] if g["required"] and g["verdict"] != "pass"]
@@ -95,27 +100,33 @@ def verdict(bundle: Path, trust: Path | None = None) -> tuple[str, str]:
 
 
 def sabotaged(work: Path, made: trust_kills.Base, count: int, seed: int) -> list[dict[str, Any]]:
-    """A row for each sabotaged bundle: runtime, kind, verdict and what named it, verdict with the key."""
-    folder, rows = work / "sabotaged", []
+    """A row for each sabotaged bundle: runtime, kind, verdict and what named it, with the data and with the key."""
+    folder, log = work / "sabotaged", work / f"sabotaged-{seed}.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     originals = [made.bundles / target for target in TARGETS if (made.bundles / target).exists()]
-    for original in originals:
+    for original in originals if len(rows) < count else ():
         before, named = verdict(original)
         if before != "pass":  # what does not pass as it is says nothing of what is done to it
             raise SystemExit(f"{original}, as it was exported: {before}, {named}")
         must(trust_kills.edgeft("sign", original, "--key", made.keys / "first.pem"))
-    plan = [(original, kind) for kind in trust_attacks.KINDS for original in originals]
-    for number in range(count):
+    plan = [(original, kind) for kind in KINDS for original in originals]
+    for number in range(rows[-1]["number"] + 1 if rows else 0, count):
         original, kind = plan[number % len(plan)]
         shutil.rmtree(folder, ignore_errors=True)
         bundle = Path(shutil.copytree(original, folder / "bundle"))
-        if trust_attacks.KINDS[kind](bundle, np.random.default_rng([seed, number])) is False:
-            continue
-        plain, named = verdict(bundle)
-        signed, _ = verdict(bundle, made.keys / "public")
-        row = {"runtime": TARGETS[original.name], "kind": kind, "verdict": plain, "named": named, "signed": signed}
+        row = {"number": number, "runtime": TARGETS[original.name], "kind": kind}
+        if KINDS[kind](bundle, np.random.default_rng([seed, number])) is False:
+            row |= {"verdict": "none", "named": "", "with_data": "none", "signed": "none"}
+        else:
+            plain, named = verdict(bundle)
+            with_data = verdict(bundle, data=made.run.parent / "data.npz") if plain == "pass" else (plain, named)
+            signed, _ = verdict(bundle, made.keys / "public")
+            row |= {"verdict": plain, "named": named or with_data[1], "with_data": with_data[0], "signed": signed}
         rows.append(row)
+        with log.open("a") as handle:
+            handle.write(json.dumps(row) + "\n")
         print(f"{number + 1}/{count} {row}", file=sys.stderr, flush=True)
-    return rows
+    return [row for row in rows if row["verdict"] != "none"]
 
 
 def section(record: dict[str, Any]) -> str:
@@ -128,12 +139,14 @@ def section(record: dict[str, Any]) -> str:
             kind,
             len(group),
             len(passed[kind]),
+            sum(row["with_data"] == "pass" for row in group),
             sum(row["signed"] == "pass" for row in group),
             "; ".join(name for name, _ in Counter(row["named"] for row in group if row["named"]).most_common(2)),
         ]
         for kind, group in kinds.items()
     ]
     wrong = sum(len(group) for group in passed.values())
+    with_data = sum(row["with_data"] == "pass" for row in rows)
     with_key = sum(row["signed"] == "pass" for row in rows)
     runtimes = ", ".join(dict.fromkeys(row["runtime"] for row in rows))
     kills = [
@@ -156,9 +169,10 @@ def section(record: dict[str, Any]) -> str:
 A ResNet-8 on drawn shapes ({runtimes}). Seed {record["seed"]}.
 
 **{len(rows)} sabotaged bundles**, every digest made anew. {wrong} pass `edgeft verify` as "integrity only"
-({", ".join(kind for kind, group in passed.items() if group) or "none"}); {with_key} pass it with the key that signed the original.
+({", ".join(kind for kind, group in passed.items() if group) or "none"}), of those {with_data} also with the data of the export (`--data`);
+{with_key} pass with the key that signed the original.
 
-{common.table(["kind", "bundles", "pass without a key", "pass with the key", "named by"], body)}
+{common.table(["kind", "bundles", "pass", "pass with --data", "pass with the key", "named by"], body)}
 
 **Killed commands** (SIGKILL at a random moment; "in time": before they had ended). What is left has to be whole, and the
 command has to succeed afterwards, leave nothing behind, and for `tune` give the same weights to the bit.
@@ -174,12 +188,6 @@ signal is counted and named; the others are edgeft's own code, with 512 MiB of m
 """
 
 
-def earlier() -> list[dict[str, Any]]:
-    """The rows of the last call, for one that goes on behind them."""
-    rows: list[dict[str, Any]] = json.loads((common.RESULTS / "trust.json").read_text())["sabotaged"]
-    return rows
-
-
 def measure(work: Path, arguments: argparse.Namespace) -> None:
     """All three; what is done is published after each, so that a run that is cut short shows what it measured."""
     made = base(work, arguments.kills)
@@ -187,29 +195,32 @@ def measure(work: Path, arguments: argparse.Namespace) -> None:
         "machine": common.machine(),
         "versions": common.versions("numpy", "onnxruntime", "openvino", "ai-edge-litert", "executorch"),
         "seed": arguments.seed,
-        "sabotaged": sabotaged(work, made, arguments.bundles, arguments.seed) if arguments.bundles else earlier(),
+        "sabotaged": sabotaged(work, made, arguments.bundles, arguments.seed),
         "kills": {},
         "mutations": {},
     }
     common.publish("trust", section(record), record)
+
+    rng = np.random.default_rng(arguments.seed)
+    for name in trust_kills.COMMANDS:
+        shutil.rmtree(work / "killed", ignore_errors=True)
+        log = work / "kills" / f"{name.replace(' ', '-')}-{arguments.seed}.json"
+        if row := trust_kills.killed(name, made, work / "killed", arguments.kills, rng, log):
+            record["kills"][name] = row
+        print(f"{name}: {row}", file=sys.stderr, flush=True)
+        common.publish("trust", section(record), record)
 
     shutil.rmtree(work / "mutated", ignore_errors=True)
     for target in TARGETS:
         bundle, place = made.bundles / target, work / "mutated" / target
         for title, (name, file) in trust_mutations.inputs(bundle, place).items() if bundle.exists() else ():
             if title not in record["mutations"]:
-                backend = trust_attacks.manifest(bundle)["backend"]
-                row = trust_mutations.count(name, backend, file, arguments.inputs, arguments.seed)
+                log = work / "mutations" / f"{title.replace(' ', '-')}-{arguments.seed}.json"
+                backend, tries = trust_attacks.manifest(bundle)["backend"], arguments.inputs
+                row = trust_mutations.count(name, backend, file, tries, arguments.seed, log)
                 record["mutations"][title] = row
                 print(f"{title}: {row}", file=sys.stderr, flush=True)
     common.publish("trust", section(record), record)
-
-    rng = np.random.default_rng(arguments.seed)
-    for name in trust_kills.COMMANDS if arguments.kills else ():
-        shutil.rmtree(work / "killed", ignore_errors=True)
-        record["kills"][name] = trust_kills.killed(name, made, work / "killed", arguments.kills, rng)
-        print(f"{name}: {record['kills'][name]}", file=sys.stderr, flush=True)
-        common.publish("trust", section(record), record)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ sentence of what is wrong, and the command that must succeed afterwards and swee
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -166,36 +167,53 @@ COMMANDS: dict[str, Callable[[Base, Path], Victim]] = {
 }
 
 
-def killed(name: str, base: Base, folder: Path, kills: int, rng: np.random.Generator) -> dict[str, Any]:
-    """So many kills of a command, at moments drawn evenly from the time that it takes undisturbed."""
-    faults: list[str] = []
+def killed(
+    name: str, base: Base, folder: Path, kills: int, rng: np.random.Generator, log: Path
+) -> dict[str, Any] | None:
+    """So many kills of a command, at moments drawn evenly from the time that it takes undisturbed.
+
+    `log` keeps what was counted: a later call goes on behind it. None where nothing was asked for yet.
+    """
+    row = json.loads(log.read_text()) if log.exists() else {"kills": 0, "in_time": 0, "faults": []}
+    if row["kills"] >= kills:
+        return row if row["kills"] else None
     prepared = COMMANDS[name](base, folder / "timing")
     begun = time.monotonic()
     whole = done(prepared.command)
-    seconds = time.monotonic() - begun
+    row["seconds"] = time.monotonic() - begun
     if whole.returncode not in (0, 1, 5):
         raise SystemExit(f"{name} fails undisturbed:\n{whole.stderr[-2000:]}")
 
-    in_time = 0
-    for number in range(kills):
-        victim = COMMANDS[name](base, folder / str(number))
-        process = subprocess.Popen(
-            victim.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        time.sleep(float(rng.uniform(0.0, seconds)))
-        in_time += process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
-        process.wait()
-        if wrong := victim.check():
-            faults.append(f"{number}: {wrong}")
-        aged(victim.folder)
-        begun_again = (
-            victim.command if name == "edgeft tune" and not (victim.folder / "run/recipe.toml").exists() else None
-        )
-        after = done(begun_again or victim.again)
-        if after.returncode not in (0, 1, 5):
-            faults.append(f"{number}, again: {after.stderr.strip()[-300:]}")
-        elif wrong := victim.after():
-            faults.append(f"{number}, after: {wrong}")
+    while row["kills"] < kills:
+        victim = COMMANDS[name](base, folder / str(row["kills"]))
+        row["in_time"] += struck(victim, float(rng.uniform(0.0, row["seconds"])))
+        row["faults"] += [f"{row['kills']}{fault}" for fault in faults(name, victim)]
+        row["kills"] += 1
         shutil.rmtree(victim.folder, ignore_errors=True)
-    return {"kills": kills, "in_time": in_time, "seconds": seconds, "faults": faults}
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(json.dumps(row))
+    return row
+
+
+def struck(victim: Victim, seconds: float) -> bool:
+    """Start the command and kill it after so many seconds; whether it was still running then."""
+    process = subprocess.Popen(
+        victim.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    time.sleep(seconds)
+    in_time = process.poll() is None
+    if in_time:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return in_time
+
+
+def faults(name: str, victim: Victim) -> list[str]:
+    """What is wrong of what a kill left, and after the command has been run again."""
+    wrong = [f": {fault}"] if (fault := victim.check()) else []
+    aged(victim.folder)
+    begun_again = name == "edgeft tune" and not (victim.folder / "run/recipe.toml").exists()
+    after = done(victim.command if begun_again else victim.again)
+    if after.returncode not in (0, 1, 5):
+        return [*wrong, f", again: {after.stderr.strip()[-300:]}"]
+    return [*wrong, *([f", after: {fault}"] if (fault := victim.after()) else [])]

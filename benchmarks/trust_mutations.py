@@ -7,27 +7,37 @@ prints one line an input, `NUMBER OUTCOME SECONDS`: the process may die, and who
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import trust_readers
 
 #: the limits of a reader: seconds an input, bytes of memory beside the interpreter with its libraries
 SECONDS, MEMORY = 1.0, 512 << 20
+#: inputs of one process of a reader
+PIECE = 2000
 _PIECES = (b"[" * 3000, b"9" * 400, b"\x00" * 64, b"\xff" * 64, b"1e999", b"NaN", b'{"a":' * 2000, "\u202e٣".encode())
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """One to eight changes: a byte, a bit, a piece removed, doubled, moved, or replaced by what parsers dislike."""
+    """One to eight changes: a byte, a bit, a piece removed, doubled, moved, or replaced by what parsers dislike.
+
+    Of an archive every second one is made in a member, which gets a checksum that fits it.
+    """
+    if data[:2] == b"PK" and rng.random() < 0.5:
+        return _member_mutated(data, rng)
     out = bytearray(data)
-    for _ in range(int(rng.integers(1, 9))):
+    for _ in range(int(rng.integers(1, 9)) if rng.random() < 0.5 else 1):
         at, length = int(rng.integers(len(out) or 1)), int(rng.integers(1, 17))
         kind = int(rng.integers(6))
         if kind == 0 and out:
@@ -45,11 +55,24 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(out)
 
 
+def _member_mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(content, "w") as after:
+        names = before.namelist()
+        chosen = names[int(rng.integers(len(names)))]
+        for name in names:
+            member = before.read(name)
+            # what a reader decides by stands in the first bytes
+            head = int(rng.integers(1, 200))
+            after.writestr(name, mutated(member[:head], rng) + member[head:] if name == chosen else member)
+    return content.getvalue()
+
+
 def readers(backend: str) -> dict[str, Callable[[Path], Any]]:
     """Reader by name; each takes the path of a mutated copy."""
     from edgeft import backends
     from edgeft.bundle import manifest, reader
-    from edgeft.config import recipe, target
+    from edgeft.config import target
     from edgeft.core import npz
     from edgeft.inputs import sound_file
     from edgeft.trust import tool
@@ -76,13 +99,13 @@ def readers(backend: str) -> dict[str, Callable[[Path], Any]]:
         "manifest.json": checked_manifest,
         "report.json": lambda path: not_repeated.read(path.parent),
         "samples.npz": npz.read,
-        "recipe.toml": recipe.load,
         "profile.toml": lambda path: target.load(str(path)),
         "sound.wav": sound_file.read,
         "bundle.sigstore.json": text_signature,
         "bundle": lambda path: reader.open(path.parent),
         "artifact": artifact,
         "runtime": runtime,
+        **trust_readers.readers(),
     }
 
 
@@ -110,24 +133,37 @@ def serve(name: str, backend: str, file: Path, first: int, last: int, seed: int)
     file.write_bytes(original)
 
 
-def count(name: str, backend: str, file: Path, tries: int, seed: int) -> dict[str, Any]:
-    """Outcomes of so many inputs: a crash of the reader's process counts as one, and the next process goes on."""
-    outcomes: Counter[str] = Counter()
-    slowest, first, original = 0.0, 0, file.read_bytes()
-    while first < tries:
-        words = [name, backend, str(file), str(first), str(tries), str(seed)]
+def count(name: str, backend: str, file: Path, tries: int, seed: int, log: Path) -> dict[str, Any]:
+    """Outcomes of so many inputs: a crash of the reader's process counts as one, and the next process goes on.
+
+    `log` keeps what was counted, so that a later call goes on behind it, and the number of each input that crashed or
+    raised what is not ours: `mutated` with the seed and that number makes it again.
+    """
+    row = json.loads(log.read_text()) if log.exists() else {"inputs": 0, "outcomes": {}, "slowest": 0.0, "bad": {}}
+    outcomes, original = Counter(row["outcomes"]), file.read_bytes()
+    while row["inputs"] < tries:
+        last = min(row["inputs"] + PIECE, tries)
+        words = [name, backend, str(file), str(row["inputs"]), str(last), str(seed)]
         done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=False)
         file.write_bytes(original)
         lines = [line.split() for line in done.stdout.splitlines() if line[:1].isdigit()]
-        outcomes.update(outcome for _, outcome, _ in lines)
-        slowest = max([slowest, *(float(seconds) for _, _, seconds in lines)])
-        first = int(lines[-1][0]) + 1 if lines else first
+        if done.returncode > 0 and not lines:
+            raise SystemExit(f"{name}: {done.stderr[-2000:]}")
+        row["inputs"] = int(lines[-1][0]) + 1 if lines else row["inputs"]
+        row["slowest"] = max([row["slowest"], *(float(seconds) for _, _, seconds in lines)])
         if done.returncode:
-            if not lines and done.returncode > 0:
-                raise SystemExit(f"{name}: {done.stderr[-2000:]}")
-            outcomes[f"signal:{-done.returncode}"] += 1
-            first += 1
-    return {"inputs": tries, "outcomes": dict(outcomes), "slowest": slowest, "slow": slowest > SECONDS}
+            lines.append([str(row["inputs"]), f"signal:{-done.returncode}", "0"])
+            row["inputs"] += 1
+        outcomes.update(outcome for _, outcome, _ in lines)
+        for number, outcome, seconds in lines:
+            known = row["bad"].setdefault(outcome.partition(":")[2] or "slow", [])
+            if (":" in outcome or float(seconds) > SECONDS) and len(known) < 20:
+                known.append(int(number))
+        row |= {"outcomes": dict(outcomes), "slow": row["slowest"] > SECONDS}
+        row["bad"] = {key: numbers for key, numbers in row["bad"].items() if numbers}
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(json.dumps(row))
+    return row
 
 
 def inputs(bundle: Path, folder: Path) -> dict[str, tuple[str, Path]]:
@@ -150,6 +186,10 @@ def inputs(bundle: Path, folder: Path) -> dict[str, tuple[str, Path]]:
     root = Path(__file__).resolve().parent.parent
     shutil.copy(root / "targets" / "rpi5.toml", folder / "rpi5.toml")
     rows |= {"sound.wav": ("sound.wav", folder / "sound.wav"), "profile.toml": ("profile.toml", folder / "rpi5.toml")}
+    for title, write in trust_readers.FILES.items():
+        place = folder / f"in-{title.replace(' ', '-')}"
+        place.mkdir()
+        rows[title] = (title, write(place))
     return rows
 
 

@@ -8,25 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hypothesis
+import draws
 import pytest
 import schemas
 import shapes_run
 
 
 def pytest_configure() -> None:
-    """A job in the background is started deaf to ctrl-C, and so is all that it starts; our tests need it heard."""
+    """A job in the background is started deaf to ctrl-C, and so is all that it starts; our tests need it heard. Random
+    tests draw the same inputs in every run, unless `EDGEFT_RANDOM` asks for more (draws.py)."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # How fast a busy machine draws examples is no fault of the code.
-    slow = [hypothesis.HealthCheck.too_slow]
-    hypothesis.settings.register_profile("edgeft", deadline=None, suppress_health_check=slow)
-    hypothesis.settings.load_profile("edgeft")
+    draws.load_profile()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Warnings are errors, as pyproject.toml says, but deprecations in the rooms that were not gone through yet."""
+    """Warnings are errors, as pyproject.toml says, but deprecations in the rooms that were not gone through yet. Tests
+    of hypothesis have the mark `random`."""
     tolerant = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "FutureWarning")]
     for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.random)
         room = item.path.relative_to(Path(__file__).parent).parts[0]
         if room not in STRICT_ROOMS:
             item.add_marker(pytest.mark.filterwarnings("default"))

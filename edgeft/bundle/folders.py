@@ -60,14 +60,18 @@ def walk(root: Path) -> Iterator[str]:
 
 
 def refuse_unlisted(root: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise `BundleError` for a file of the folder that the manifest does not list: nobody vouches for it.
+    """Raise `BundleError` for a file of the folder that the manifest does not list: nobody vouches for it. And for a
+    link or what is no regular file, listed or not: a pipe in the place of a report would hold up who hashes the folder.
 
     Left in peace are what edgeft itself writes there later (`UNLISTED`), what a write that was cut short has left of
     it, and what a script of the bundle builds on the board (`Form.built`).
     """
     built = _built(manifest)
     for name in walk(root):
-        if name in manifest["files"] or name in UNLISTED or name in built or _LEFT.fullmatch(name):
+        if name in manifest["files"] or name in UNLISTED or _LEFT.fullmatch(name):
+            regular(root, name)
+            continue
+        if name in built:
             continue
         raise BundleError(
             f"{name!r} is not in the manifest: it is no part of the bundle",

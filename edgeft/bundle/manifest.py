@@ -9,6 +9,7 @@ import dataclasses
 import json
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -54,6 +55,8 @@ _WORDS = {str: "text", dict: "an object", list: "a list", int: "a whole number",
 MOST_THREADS = 1024
 #: a name of a profile, which is never opened as a path
 _TARGET = re.compile(r"(?!.*\.toml$)\w[\w.+ -]{0,99}")
+#: kinds of characters that nobody sees: marks of direction and of width, separators of lines
+_UNSEEN = ("Cf", "Zl", "Zp")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -178,16 +181,23 @@ def relative(name: Any, where: str) -> str:
     """`name` when it is a plain relative path in its shortest form, without any step out of the folder."""
     if isinstance(name, str) and name and not _CONTROL.search(name) and "\\" not in name:
         pure = PurePosixPath(name)
+        if any(unicodedata.category(letter) in _UNSEEN for letter in name):
+            raise _fail(where, f"the path {name!a} holds characters that cannot be seen")
         if not pure.is_absolute() and ".." not in pure.parts and str(pure) == name and name != ".":
             return name
     raise _fail(where, f"the path {_short(name)} points outside the folder or is not in its plain form")
 
 
 def _check_files(files: dict[str, Any]) -> None:
+    places: dict[str, str] = {}
     for name, entry in files.items():
         where = f"files[{name!r}]"
         if relative(name, "files") in UNLISTED:
             raise _fail("files", f"{name!r} cannot be listed")
+        place = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+        if place in places:
+            raise _fail("files", f"{name!r} and {places[place]!r} are one file to some file systems")
+        places[place] = name
         _sha(_get(_object(entry, where), "sha256", (str,), where), f"{where}.sha256")
         if _get(entry, "bytes", (int,), where) < 0:
             raise _fail(f"{where}.bytes", "is negative")

@@ -118,11 +118,26 @@ class Bundle:
         return files.inside(self.path, baseline)
 
     def samples(self) -> dict[str, np.ndarray]:
-        """`raw_0`.., `targets`, `input/<name>`, `output/<name>`, `graph/<name>`; raises `BundleError` without them."""
+        """`raw_0`.., `targets`, `input/<name>`, `output/<name>`, `graph/<name>`, `baseline/<name>`.
+
+        Raises `BundleError` without them, and where they lack an input or an output of the manifest's graphs.
+        """
         if SAMPLES not in self.manifest["files"]:
             raise BundleError(f"has no {SAMPLES}", where=str(self.path), remedy="export it again")
         with folders.reading(self.path / SAMPLES):
-            return npz.read(self.path / SAMPLES, follow=False)
+            stored = npz.read(self.path / SAMPLES, follow=False)
+
+        graphs = of_model(self.manifest)
+        for graph in graphs:
+            place = f"{graph['name']}/" if len(graphs) > 1 else ""
+            for kind in ("input", "output"):
+                for tensor in graph[f"{kind}s"]:
+                    if (key := f"{kind}/{place}{tensor['name']}") not in stored:
+                        where = str(self.path / SAMPLES)
+                        raise BundleError(
+                            f"lacks {key!r}, a tensor of the manifest", where=where, remedy="export it again"
+                        )
+        return stored
 
     @property
     def exact(self) -> bool:

@@ -245,39 +245,39 @@ class SchemeTable:
         ).with_embeddings(self.embeddings)
 
 
-def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Scheme:
+def from_table(table: Mapping[str, Any], where: str, *, text: str = "", at: str = "scheme") -> Scheme:
     """A scheme from the `[scheme]` table of a target profile, or from `Scheme.as_dict()` in a manifest.
 
-    `text` is the TOML text that `table` was parsed from, for line numbers. Raises `TargetError` naming the key; also
-    where a derived key (`name`, the ranges) contradicts the record.
+    `text` is the TOML text that `table` was parsed from and `at` its name there, for line numbers. Raises `TargetError`
+    naming the key; also where a derived key (`name`, the ranges) contradicts the record.
     """
     source = tables.Source(where, text, TargetError)
     derived = {key: value for key, value in table.items() if key in _DERIVED}
     values = {key: value for key, value in table.items() if key not in _DERIVED}
-    keys = tables.build(SchemeTable, values, source, ("scheme",))
+    keys = tables.build(SchemeTable, values, source, (at,))
     for key, allowed in (("per_tensor", WEIGHTED), ("ops", OP_CLASSES)):
         for op in getattr(keys, key):
             if op not in allowed:
-                raise source.fail(("scheme", key), f"unknown op class {op!r} in scheme.{key}", nearest(op, allowed))
+                raise source.fail((at, key), f"unknown op class {op!r} in {at}.{key}", nearest(op, allowed))
 
     if keys.format not in NUMBER_FORMATS:
         remedy = nearest(keys.format, NUMBER_FORMATS.names())
-        raise source.fail(("scheme", "format"), f"scheme.format cannot be {keys.format!r}", remedy)
+        raise source.fail((at, "format"), f"{at}.format cannot be {keys.format!r}", remedy)
     if not any(op in keys.ops for op in WEIGHTED):
-        raise source.fail(("scheme", "ops"), "scheme.ops holds no op class with weights", f"add {', '.join(WEIGHTED)}")
+        raise source.fail((at, "ops"), f"{at}.ops holds no op class with weights", f"add {', '.join(WEIGHTED)}")
     if keys.residual not in ("all", "branch"):
-        raise source.fail(("scheme", "residual"), f"scheme.residual is 'all' or 'branch', not {keys.residual!r}")
+        raise source.fail((at, "residual"), f"{at}.residual is 'all' or 'branch', not {keys.residual!r}")
     if keys.embeddings not in EMBEDDINGS:
         remedy = nearest(keys.embeddings, EMBEDDINGS)
-        raise source.fail(("scheme", "embeddings"), f"scheme.embeddings cannot be {keys.embeddings!r}", remedy)
+        raise source.fail((at, "embeddings"), f"{at}.embeddings cannot be {keys.embeddings!r}", remedy)
 
     scheme = keys.scheme()
     if scheme.widest.kind == "int" and keys.weight_bits not in (7, 8):
-        raise source.fail(("scheme", "weight_bits"), f"scheme.weight_bits is 7 or 8, not {keys.weight_bits}")
+        raise source.fail((at, "weight_bits"), f"{at}.weight_bits is 7 or 8, not {keys.weight_bits}")
 
     truth = scheme.as_dict()
     for key, value in derived.items():
         if value != truth[key]:
-            raise source.fail(("scheme", key), f"scheme.{key} is {value!r}, but the record says {truth[key]!r}")
+            raise source.fail((at, key), f"{at}.{key} is {value!r}, but the record says {truth[key]!r}")
 
     return scheme

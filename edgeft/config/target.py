@@ -61,7 +61,13 @@ class Target:
 
 
 #: keys of one entry of `accelerators`; all informational
-ACCELERATOR_KEYS = ("name", "int8_tops", "sparse", "memory", "confidence")
+ACCELERATOR_KEYS: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "int8_tops": (int, float),
+    "sparse": (bool,),
+    "memory": (str,),
+    "confidence": (str,),
+}
 _CHOICES: dict[str, tuple[str, ...]] = {
     "isa": ("", "x86_64", "aarch64", "armv7"),
     "confidence": ("vendor", "secondary", "derived", "unknown"),
@@ -168,10 +174,11 @@ def _read(path: Path) -> Target:
         if not isinstance(value, dict):
             raise source.fail((key,), f"{key!r} must be a table, not {value!r}")
 
-    if saturates():
-        numeric = {**numeric, **without}
     target = tables.build(Target, table, source)
-    target = replace(target, scheme=scheme.from_table(numeric, source.name, text=source.text))
+    # both are read, so that a profile is right or wrong on every CPU
+    usual = scheme.from_table(numeric, source.name, text=source.text)
+    narrow = scheme.from_table({**numeric, **without}, source.name, text=source.text, at="scheme_without_vnni")
+    target = replace(target, scheme=narrow if saturates() else usual)
     _check(target, path.stem, source)
     return target
 
@@ -205,10 +212,13 @@ def _check(target: Target, stem: str, source: tables.Source) -> None:
             raise source.fail(("op_versions", op), f"the version of {op!r} must be at least 1, not {version}")
 
     for entry in target.accelerators:
-        for key in entry:
+        for key, value in entry.items():
             if key not in ACCELERATOR_KEYS:
                 remedy = nearest(key, ACCELERATOR_KEYS)
                 raise source.fail(("accelerators", key), f"unknown key {key!r} in accelerators", remedy)
+            if type(value) not in ACCELERATOR_KEYS[key]:
+                kinds = " or ".join(kind.__name__ for kind in ACCELERATOR_KEYS[key])
+                raise source.fail(("accelerators", key), f"{key!r} of an accelerator must be {kinds}, not {value!r}")
 
     missing = [op for op in scheme.OP_CLASSES if op not in target.scheme.ops]
     if target.full_integer and missing:

@@ -11,7 +11,6 @@ The same arithmetic is in the bundle's `run.py` (edgeft/inputs/run_columns.py); 
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ MOST_VALUES = 64
 #: a constant column has no spread to divide by
 _SMALLEST_STD = 1e-12
 _KINDS = ("number", "category")
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def is_missing(value: str) -> bool:
@@ -117,7 +117,7 @@ def check(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
                 raise fail(f"the values of {column['name']!r} are {values!r}, expected texts")
             continue
         figures = [column.get("mean"), column.get("std")]
-        if not all(type(v) in (int, float) and math.isfinite(v) for v in figures) or not column["std"] > 0:
+        if not all(type(v) in (int, float) and abs(v) <= _LARGEST for v in figures) or not column["std"] > 0:
             raise fail(f"mean and std of {column['name']!r} are {figures}, expected finite numbers, std above 0")
         if type(column.get("missing")) is not bool:
             raise fail(f"missing of {column['name']!r} is {column.get('missing')!r}, expected true or false")
@@ -126,8 +126,11 @@ def check(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
             key for key, value in written.items() if isinstance(value, str)
         }:
             raise fail(f"written of {column['name']!r} is {written!r}, expected texts decimal, thousands and unit")
-    if list(spec.get("size", ())) != [width(columns)] or not isinstance(spec.get("input"), str):
-        raise BundleError(f"is {spec.get('size')!r}, expected [{width(columns)}]", where="preprocess.size")
+    size = spec.get("size")
+    if not isinstance(size, (list, tuple)) or list(size) != [width(columns)]:
+        raise BundleError(f"is {size!r}, expected [{width(columns)}]", where="preprocess.size")
+    if not isinstance(spec.get("input"), str):
+        raise BundleError(f"is {spec.get('input')!r}, expected the name of the graph's input", where="preprocess.input")
     return [dict(column) for column in columns]
 
 

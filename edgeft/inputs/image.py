@@ -20,6 +20,7 @@ from .picture_file import check_raw, read
 #: pillow's numbers for its filters; all but nearest are antialiased when they shrink.
 RESIZE = {"nearest": 0, "bilinear": 2, "bicubic": 3}
 _MAX_SIDE = 16_384
+_LARGEST = float(np.finfo(np.float32).max)
 #: pictures that are enlarged so many times a side get a note
 ENLARGED = 2
 __all__ = ["RESIZE", "Spec", "check", "configure", "preprocess", "read", "resize"]
@@ -115,7 +116,7 @@ def check(spec: Mapping[str, Any]) -> Spec:
     channels = spec["channels"]
     if type(channels) is not int or channels not in (1, 3):
         raise fail("channels", "1 or 3")
-    if spec["resize"] not in RESIZE:
+    if not isinstance(spec["resize"], str) or spec["resize"] not in RESIZE:
         raise fail("resize", f"one of {', '.join(RESIZE)}")
     for key in ("mean", "std"):
         if not _sequence(spec[key], channels, float):
@@ -150,7 +151,7 @@ def _sequence(value: Any, length: int, kind: type) -> bool:
     return (
         isinstance(value, (list, tuple))
         and len(value) == length
-        and all(type(item) in allowed and math.isfinite(item) for item in value)
+        and all(type(item) in allowed and abs(item) <= _LARGEST for item in value)
     )
 
 

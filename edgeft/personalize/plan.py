@@ -83,7 +83,7 @@ def of(bundle: Bundle) -> Plan:
 
     try:
         plan = read(table)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(f"is not a plan of personalization ({error})", where=_where(bundle), remedy=_AGAIN) from error
 
     known = {graph["name"] for graph in bundle.manifest["graphs"]}
@@ -117,7 +117,7 @@ def _integers(dtype: Any) -> str:
 
 
 def read(table: Mapping[str, Any]) -> Plan:
-    """The plan of a manifest's table; raises KeyError, TypeError or ValueError where it is none."""
+    """The plan of a manifest's table; raises LookupError, TypeError, ValueError or OverflowError where it is none."""
     if table["loss"] not in LOSSES:
         raise ValueError(f"the loss {table['loss']!r} is not known here")
 

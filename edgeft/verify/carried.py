@@ -1,13 +1,14 @@
 """The samples that a bundle carries: are all there that export stored, and does the float baseline answer as then?
 
 Without this, a bundle could carry the one sample on which both artifacts agree, or a baseline that was made worse so
-that nothing is lost to it.
+that nothing is lost to it. What export writes and a bundle lacks is a fail for the same reason: without it there is
+nothing to be compared with.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,19 +17,23 @@ from ..bundle import reader as bundles
 from ..bundle.manifest import of_model
 from ..bundle.reader import Bundle
 from ..core import files
-from ..core.verdict import ADVISORY, FAIL, PASS, Verdict
+from ..core.verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
 from .parity import Steps, samples_parity
 
 #: samples that an export stores, or all where the test split has fewer
 MOST = 16
 _MOST_RUNNER = 1 << 20
+#: samples from which on the same one again and again cannot be what export chose
+_SEVERAL = 4
+#: keys of a manifest that 0.1.0 did not write yet: a bundle with one of them has all that a later export writes
+_LATER = ("figures", "samples", "metric_record")
 
 
 def stored_count(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdict:
     """As many samples as were stored at export, each with its tensors.
 
-    The number is the manifest's `samples.n`, else that of the test split (`provenance.run.n`), 16 at most; advisory
-    where the manifest has neither.
+    The number is the manifest's `samples.n`, else that of the test split (`provenance.run.n`), 16 at most; where the
+    manifest has neither, a fail of what export wrote, and unverified of what somebody made by hand.
     """
     n, expected = len(bundles.raws(samples)), _expected(opened.manifest)
     lengths = {"targets": len(samples["targets"])} if "targets" in samples else {}
@@ -44,12 +49,39 @@ def stored_count(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdict:
     if wrong is not None:
         why = f"samples.npz holds {n} samples and {lengths[wrong]} rows of {wrong!r}"
         return Verdict("parity", FAIL, why, **base)
+    if lacks := _lacks(opened, samples):
+        return Verdict("parity", FAIL, f"samples.npz lacks the outputs of {lacks}, which every export stores", **base)
+    if expected is None and (opened.manifest["provenance"].get("recipe") or _of_later(opened.manifest)):
+        why = f"samples.npz holds {n} samples, and the manifest's record of how many were stored is gone"
+        return Verdict("parity", FAIL, why, **base)
     if expected is None:
-        why = f"samples.npz holds {n} samples; the manifest does not say how many were stored"
-        return Verdict("parity", ADVISORY, why, required=False, **base)
+        why = f"samples.npz holds {n} samples; the manifest has no record of an export that says how many there were"
+        return Verdict("parity", UNVERIFIED, why, required=False, **base)
+    if n >= _SEVERAL and _all_alike(bundles.raws(samples)):
+        return Verdict("parity", FAIL, f"the {n} samples of samples.npz are one and the same", **base)
     if n != expected:
         return Verdict("parity", FAIL, f"samples.npz holds {n} samples, {expected} were stored at export", **base)
     return Verdict("parity", PASS, f"samples.npz holds the {n} samples that were stored at export", **base)
+
+
+def _of_later(manifest: Mapping[str, Any]) -> bool:
+    return any(key in manifest for key in _LATER)
+
+
+def _lacks(opened: Bundle, samples: Mapping[str, np.ndarray]) -> str:
+    """Whose outputs are not among the samples though every export stores them; "" where none are missing."""
+    names = {name.partition("/")[0] for name in samples}
+    if opened.manifest.get("integer_weights") and "graph" not in names:
+        return "the quantized graph"
+    return "the float baseline" if _of_later(opened.manifest) and "baseline" not in names else ""
+
+
+def _all_alike(raws: Sequence[Any]) -> bool:
+    def content(raw: Any) -> Any:
+        fields = raw if isinstance(raw, Mapping) else {"": raw}
+        return {key: (np.asarray(value).shape, np.asarray(value).tobytes()) for key, value in fields.items()}
+
+    return all(content(raw) == content(raws[0]) for raw in raws[1:])
 
 
 def own_runner(opened: Bundle) -> Verdict:

@@ -59,9 +59,15 @@ def scales_digest(weights: Sequence[WeightTensor], grids: Sequence[Grid]) -> str
     return digest.hexdigest()
 
 
-def same_scales(recorded: str | None, weights: Sequence[WeightTensor], grids: Sequence[Grid]) -> Verdict:
-    """The artifact's scales against those recorded at export; advisory where none were recorded."""
+def same_scales(
+    recorded: str | None, weights: Sequence[WeightTensor], grids: Sequence[Grid], *, expected: bool = False
+) -> Verdict:
+    """The artifact's scales against those recorded at export. Where none were recorded it is advisory, and a fail where
+    they are `expected`: whoever records integer weights records their scales."""
     n = len(weights) + len(grids)
+    if not recorded and expected:
+        why = "the manifest records integer weights, and the record of their scales is gone"
+        return Verdict("integer", FAIL, why, metric="recorded scales", n=n)
     if not recorded:
         why = "the manifest records no scales"
         return Verdict("integer", ADVISORY, why, metric="recorded scales", n=n, required=False)

@@ -37,7 +37,7 @@ def stored(opened: Bundle, graphs: Sequence[str], samples: Mapping[str, np.ndarr
     dtypes = frozenset((*numeric.STORED_WEIGHTS, *numeric.STORED_FLOATS))
     gate_results = [
         integer_digests(recorded_weights, weights),
-        same_scales(opened.manifest.get("scales_sha256"), weights, grids),
+        same_scales(opened.manifest.get("scales_sha256"), weights, grids, expected=bool(recorded_weights)),
         paths(recorded_weights, flows),
         graph_share(recorded_weights, flows, calls(opened, graphs, samples), gates) if _integer(opened) else None,
         float_twin(flows, baselines, dtypes),

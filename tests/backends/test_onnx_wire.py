@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from draws import draws
 from runtime_artifacts import attention, quantized
 
 from edgeft.backends.onnxruntime import wire as _onnx_wire
@@ -126,7 +127,7 @@ def whole(tmp_path_factory) -> bytes:
     return path.read_bytes()
 
 
-@hypothesis.settings(deadline=None, max_examples=150)
+@draws(150)
 @hypothesis.given(data=st.data())
 def test_broken_files_are_bundle_errors_and_nothing_else(whole: bytes, tmp_path_factory, data) -> None:
     content = bytearray(whole)

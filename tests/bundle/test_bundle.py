@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,15 @@ def test_a_linked_manifest(path: Path) -> None:
     (path / "manifest.json").rename(path.parent / "m.json")
     (path / "manifest.json").symlink_to(path.parent / "m.json")
     refused(path, "manifest.json is a link")
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.html", "state.npz", "bundle.sigstore.json"])
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_among_those_that_come_later(path: Path, name: str, put: Callable[[Path], None]) -> None:
+    """The manifest does not list them, and whoever hashes a signed folder reads all that lies there."""
+    put(path / name)
+    with pytest.raises(BundleError, match=f"{name} is (not a regular file|a link)"):
+        bundle.open(path)
 
 
 def test_a_pipe_in_place_of_a_file_does_not_hang(path: Path) -> None:

@@ -148,6 +148,12 @@ def test_a_broken_own_profile_harms_only_itself(own_folder: Path) -> None:
         ("formats = ['fp16']", 6, "lacks 'int8'", "it has int8"),
         ("full_integer = true", 1, "missing: conv_transpose, matmul, softmax", ""),
         ("[[accelerators]]\ntops = 3", 7, "unknown key 'tops' in accelerators", "did you mean 'int8_tops'?"),
+        ("[[accelerators]]\nname = ['npu']", 7, "'name' of an accelerator must be str", ""),
+        ("[[accelerators]]\nsparse = 1", 7, "'sparse' of an accelerator must be bool", ""),
+        # on every CPU, also on those to which this table does not apply
+        ("[scheme_without_vnni]\nweight_bits = 4", 7, "weight_bits is 7 or 8", ""),
+        ("[scheme_without_vnni]\nweight_bits = [1]", 7, "weight_bits", ""),
+        ("[scheme_without_vnni]\nbits = 7", 7, "unknown key 'scheme_without_vnni.bits'", ""),
         ("[scheme]\nweight_bit = 7", 7, "unknown key 'scheme.weight_bit'", "did you mean 'weight_bits'?"),
         ("[scheme]\n\nweight_bits = 4", 8, "scheme.weight_bits is 7 or 8", ""),
         ("[scheme]\nops = ['conf']", 7, "unknown op class 'conf'", "did you mean 'conv'?"),

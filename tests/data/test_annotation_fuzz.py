@@ -6,13 +6,13 @@ Bytes are changed at random, and values of JSON are replaced by values of other 
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import draws
 import numpy as np
 import pytest
 import test_annotation_tools as tools
@@ -22,7 +22,8 @@ from edgeft import data
 from edgeft.config.recipe import Data
 from edgeft.core.errors import DataError, RecipeError
 
-TRIALS = int(os.environ.get("EDGEFT_FUZZ_TRIALS", "15"))
+pytestmark = pytest.mark.random
+TRIALS = draws.trials(15)
 #: what is written, how it is read, and for which task
 DATA: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     **{name: (write, form, "detect") for name, (form, write) in tools.WRITERS.items()},
@@ -83,10 +84,10 @@ def read(root: Path, form: str, task: str) -> None:
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_a_damaged_file_is_read_or_refused(name: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_read_or_refused(name: str, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     write, form, task = DATA[name]
     write(tmp_path / "whole") if form == "yolo-masks" else write(_made(tmp_path / "whole"))
-    random_ = random.Random(name)
+    random_ = draws.generator(name, pytestconfig)
     for file in annotations(tmp_path / "whole"):
         original = file.read_bytes()
         for trial in range(TRIALS):

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeft import data
@@ -119,7 +120,7 @@ def test_fingerprint_sees_labels_targets_pixels_and_order() -> None:
     assert len({base, *map(data.fingerprint, others)}) == 6
 
 
-@settings(max_examples=100, deadline=None)
+@draws(100)
 @given(
     counts=st.lists(st.integers(1, 60), min_size=1, max_size=6),
     shares=st.tuples(*[st.floats(0.01, 1)] * 3),

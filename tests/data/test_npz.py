@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeft import data
@@ -145,7 +146,7 @@ def test_pickles_are_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert trap.exists()
 
 
-@settings(max_examples=60, deadline=None)
+@draws(60)
 @given(cut=st.integers(0, 3000), at=st.integers(0, 3000), flip=st.integers(0, 255))
 def test_broken_files_raise_data_errors_only(
     tmp_path_factory: pytest.TempPathFactory, cut: int, at: int, flip: int

@@ -17,7 +17,8 @@ import shapes_run
 import sounds
 import text_run
 import tomllib
-from hypothesis import HealthCheck, given, settings
+from draws import draws
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from edgeft import starting_recipe
@@ -332,7 +333,7 @@ _CELLS = st.one_of(
     joint=st.sampled_from([",", "\t", ";", " ", "|"]),
     pictures=st.booleans(),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@draws(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_recognized_or_refused(
     name: str, rows: list[list[str]], joint: str, pictures: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

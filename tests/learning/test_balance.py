@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeft import tasks
@@ -22,7 +22,6 @@ def dataset(classes: list[int], labels: tuple[str, ...] = ("a", "b", "c")) -> Si
     return SimpleNamespace(labels=labels, split=lambda name: split)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=8).filter(any))
 def test_every_class_that_occurs_has_the_same_share(counts: list[int]) -> None:
     weights = balance.balanced(counts)

@@ -8,7 +8,8 @@ import builds
 import pytest
 import text_run
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -116,7 +117,7 @@ def piles(draw: st.DrawFn, depth: int = 0) -> nn.Module:
 SHARED = nn.Linear(2, 2)
 
 
-@settings(max_examples=150, deadline=None)
+@draws(150)
 @given(piles(), st.sampled_from([1.0, 0.5]), st.data())
 def test_groups_hold_every_parameter_that_learns_exactly_once(
     body: nn.Module, decay: float, data: st.DataObject

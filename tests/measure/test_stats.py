@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeft.measure import stats
@@ -118,7 +119,7 @@ def test_paired_proportions_cover(lost, gained):
     assert missed / 1500 <= 0.07
 
 
-@settings(deadline=None, max_examples=20)
+@draws(20)
 @given(st.lists(st.floats(-10, 10), min_size=20, max_size=60))
 def test_bootstrap_is_seeded_and_stays_inside_the_data(values):
     x = np.array(values)

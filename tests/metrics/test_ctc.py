@@ -6,7 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeft.metrics import ctc
@@ -34,7 +35,7 @@ def test_equal_neighbours_are_one_and_blanks_are_none(path: list[int], tokens: l
     assert all((found[run.start : run.end] == run.token).all() for run in spans)
 
 
-@settings(max_examples=30, deadline=None)
+@draws(30)
 @given(st.lists(st.integers(1, 3), max_size=4))
 def test_as_many_frames_as_needed_say_a_text_and_one_less_does_not(tokens: list[int]) -> None:
     needed = ctc.frames_needed(tokens)
@@ -57,7 +58,7 @@ def by_every_path(logits: np.ndarray) -> float:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@draws(60)
 @given(st.integers(2, 4), st.integers(1, 5), st.integers(1, 3), st.booleans(), st.integers(0, 2**32 - 1))
 def test_a_margin_is_the_least_change_that_leads_to_another_transcript(
     width: int, frames: int, count: int, ties: bool, seed: int

@@ -11,7 +11,8 @@ import builds
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeft import models
@@ -258,7 +259,7 @@ def test_missing_unknown_and_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         builds.build(recipe.Model(weights="pip:efficientnet-lite0"), 4)
 
 
-@settings(max_examples=60, deadline=None)
+@draws(60)
 @given(
     suffix=st.sampled_from(weights.SUFFIXES),
     cut=st.integers(1, 400_000),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from quantize_nets import seeded
@@ -84,7 +85,7 @@ def test_the_scale_gradient_of_a_batch_is_the_sum_of_its_parts() -> None:
     torch.testing.assert_close(whole.log_scale.grad, parts.log_scale.grad, rtol=1e-5, atol=1e-7)
 
 
-@settings(max_examples=60, deadline=None)
+@draws(60)
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4), st.booleans())
 def test_scales_are_positive_and_zero_is_on_the_grid(a: float, b: float, symmetric: bool) -> None:
     fake = activation(min(a, b), max(a, b), symmetric=symmetric)
@@ -107,7 +108,7 @@ def test_no_step_of_an_optimizer_makes_a_scale_negative() -> None:
     assert fake.parameters_of_grid()[0] > 0
 
 
-@settings(max_examples=60, deadline=None)
+@draws(60)
 @given(st.floats(0.05, 1000.0))
 def test_the_top_of_a_grid_with_a_ceiling_never_exceeds_it(ceiling: float) -> None:
     for symmetric in (False, True):
@@ -141,7 +142,7 @@ def ties(scale: float) -> np.ndarray:
     return np.concatenate([half, np.nextafter(half, np.float32(np.inf)), np.nextafter(half, np.float32(-np.inf))])
 
 
-@settings(max_examples=40, deadline=None)
+@draws(40)
 @given(
     arrays(np.float32, (3, 11), elements=st.floats(-100, 100, width=32)),
     arrays(np.float32, 3, elements=st.floats(2.0**-12, 4, width=32)),
@@ -165,7 +166,7 @@ def test_integer_weights_equal_the_reference_quantizer_to_the_bit(
     assert torch.equal(single.integer(weight), qd.quantize_per_tensor(weight, *grid))
 
 
-@settings(max_examples=60, deadline=None)
+@draws(60)
 @given(
     arrays(np.float32, (2, 9), elements=st.floats(-50, 50, width=32)),
     st.floats(-20, 0),

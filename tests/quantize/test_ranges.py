@@ -9,7 +9,8 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from quantize_nets import IMAGES, Residual, calibrated, seeded, settled
 from torch import nn
@@ -108,7 +109,7 @@ def histogram_error(histogram: HistogramObserver, fake: ActivationFakeQuant, low
     return float((((q - zero) * scale - histogram.centers) ** 2 * histogram.counts).sum())
 
 
-@settings(max_examples=40, deadline=None)
+@draws(40)
 @given(st.integers(0, 2**31), st.floats(-30, 30), st.floats(0.01, 30), st.integers(1, 60), st.booleans())
 def test_the_least_squares_range_is_never_worse_than_the_whole_range(
     seed: int, low: float, width: float, filled: int, symmetric: bool
@@ -122,7 +123,7 @@ def test_the_least_squares_range_is_never_worse_than_the_whole_range(
     assert histogram_error(histogram, fake, *found) <= whole * (1 + 1e-3) + 1e-9
 
 
-@settings(max_examples=30, deadline=None)
+@draws(30)
 @given(
     st.integers(0, 2**31),
     st.integers(1, 40),

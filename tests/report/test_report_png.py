@@ -9,7 +9,8 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -39,7 +40,7 @@ def decode(data: bytes) -> np.ndarray:
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3, 4]))
 
 
-@settings(max_examples=60, deadline=None)
+@draws(60)
 @given(shapes.flatmap(lambda shape: arrays(np.uint8, shape)))
 def test_pixels_come_back(image: np.ndarray) -> None:
     assert np.array_equal(decode(png.encode(image)), image)

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_bundle
-from hypothesis import HealthCheck, given, settings
+from draws import draws
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from served import Server, form, serving
 
 from edgeft.server import body as bodies
 
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+pytestmark = pytest.mark.random
+FUZZ = draws(150, suppress_health_check=list(HealthCheck))
 _TOKENS = [
     b"--b",
     b"\r\n",
@@ -129,7 +131,7 @@ def test_bytes_that_are_no_http(server: Server, tmp_path: Path) -> None:
     alive(server, array(tmp_path))
 
 
-@settings(max_examples=200, deadline=None)
+@draws(200)
 @given(
     st.lists(
         st.tuples(

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeft.core.errors import ModelError
@@ -26,7 +27,7 @@ def same(ours: Callable[..., torch.Tensor], theirs: Callable[..., torch.Tensor],
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@draws(60)
 @given(
     groups=st.sampled_from([1, 2, 4]),
     depthwise=st.booleans(),
@@ -70,7 +71,7 @@ def test_convolution_of_one_axis(stride: int, padding: int, dilation: int, group
     )
 
 
-@settings(max_examples=40, deadline=None)
+@draws(40)
 @given(
     kernel=st.integers(1, 3),
     stride=st.integers(1, 3),

@@ -9,7 +9,8 @@ import builds
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -43,7 +44,7 @@ def test_a_mask_comes_back_as_it_was(bits: list[bool]) -> None:
     assert torch.equal(unpack(packed, mask).bool(), mask)
 
 
-@settings(max_examples=40, deadline=None)
+@draws(40)
 @given(
     groups=st.sampled_from([1, 2, 4]),
     kernel=st.integers(1, 3),

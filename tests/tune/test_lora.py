@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 import tune_data
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
@@ -53,7 +54,7 @@ def cases(draw: st.DrawFn) -> tuple[nn.Module, torch.Tensor, Update]:
     return net, x, Update("lora", rank=draw(st.integers(1, 16)), alpha=draw(st.floats(0.1, 32)), dropout=dropout)
 
 
-@settings(max_examples=60, deadline=None)
+@draws(60)
 @given(cases())
 def test_a_new_adapter_changes_nothing_and_a_merge_computes_the_same(
     case: tuple[nn.Module, torch.Tensor, Update],

@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 import tune_data  # noqa: F401  one thread
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -37,7 +38,7 @@ def best_of_all(problem: Problem, budget: int) -> float:
     return max(problem.gain(c) for c in every if problem.bytes_of(c) <= budget)
 
 
-@settings(max_examples=25, deadline=None)
+@draws(25)
 @given(
     st.lists(st.tuples(st.floats(0, 10), st.integers(1, 400), st.floats(0, 1)), min_size=1, max_size=4),
     st.integers(0, 900),

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from logits import LABELS, outputs, targets, wrong
 
@@ -148,7 +149,7 @@ def test_outputs_that_are_not_numbers_lose():
     assert verify.accuracy(classify, outputs(truth), broken, truth, LABELS, Gates()).verdict == "fail"
 
 
-@settings(deadline=None, max_examples=60)
+@draws(60)
 @given(st.integers(0, 100), st.integers(0, 100), st.integers(200, 600))
 def test_bound_is_never_more_lenient_than_point(float_wrong, more_wrong, n):
     point, bound = judge(float_wrong, more_wrong, n=n), judge(float_wrong, more_wrong, n=n, decide="bound")

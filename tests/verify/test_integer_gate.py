@@ -4,7 +4,8 @@ import importlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeft.backends import IntegerShare, WeightTensor
@@ -95,7 +96,7 @@ def test_float_weights_cannot_pass_for_int8():
         verify.digests({"layer": (w.astype(np.float32), scale)})
 
 
-@settings(deadline=None, max_examples=60)
+@draws(60)
 @given(st.sampled_from(sorted(LAYOUTS)), st.integers(0, 2**31), st.data())
 def test_any_set_of_layers_in_any_order_matches(name, seed, data):
     count = data.draw(st.integers(1, 5))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapes_run
 import sounds
 from shapes_run import gate, seal
 
@@ -71,7 +72,7 @@ def test_fewer_samples_than_were_stored(bundle):
     report = verified(bundle)
     found = gate(report, "parity", "number of samples")
     assert report["verdict"] == "fail" and found["required"] and "1 samples, 16 were stored" in found["why"]
-    seal(bundle, samples={"n": 1})
+    seal(bundle, provenance={**manifest_of(bundle)["provenance"], "run": {"n": 1}})
     assert gate(verified(bundle), "parity", "number of samples")["verdict"] == "pass"  # only a signature tells then
 
 
@@ -199,4 +200,80 @@ def test_a_target_that_is_a_path_is_never_opened(bundle, tmp_path, monkeypatch, 
 def test_threads_beyond_any_machine_are_refused(bundle, threads):
     seal(bundle, runtime={**manifest_of(bundle)["runtime"], "threads": threads})
     with pytest.raises(BundleError, match=r"runtime\.threads"):
+        bundles.open(bundle)
+
+
+def without(path: Path, prefix: str) -> None:
+    samples = bundles.open(path).samples()
+    np.savez(path / "samples.npz", **{key: v for key, v in samples.items() if not key.startswith(prefix)})
+    seal(path)
+
+
+@pytest.mark.parametrize("prefix", ["input/", "output/"])
+def test_samples_without_a_tensor_of_the_manifest(bundle, prefix):
+    without(bundle, prefix)
+    with pytest.raises(BundleError, match=f"lacks '{prefix}"):
+        verified(bundle)
+
+
+def test_samples_without_what_the_quantized_graph_answered(bundle):
+    without(bundle, "graph/")
+    found = gate(verified(bundle), "parity", "number of samples")
+    assert found["required"] and found["verdict"] == "fail" and "the quantized graph" in found["why"]
+
+
+def test_samples_without_what_the_baseline_answered(bundle):
+    report = verified(bundle)  # 0.1.0 stored none
+    assert gate(report, "parity", "number of samples")["verdict"] == "pass"
+    seal(bundle, samples={"n": 16})
+    found = gate(verified(bundle), "parity", "number of samples")
+    assert found["required"] and found["verdict"] == "fail" and "the float baseline" in found["why"]
+
+
+def test_no_record_of_how_many_samples_there_were(bundle):
+    provenance = manifest_of(bundle)["provenance"]
+    cut(bundle, 1)
+    seal(bundle, provenance={**provenance, "run": None})
+    found = gate(verified(bundle), "parity", "number of samples")
+    assert found["required"] and found["verdict"] == "fail" and "is gone" in found["why"]
+    seal(bundle, provenance={"edgeft": "0.1.0"})  # as nobody's export is: it cannot be told, and is said first
+    found = gate(verified(bundle), "parity", "number of samples")
+    assert not found["required"] and found["verdict"] == "unverified"
+
+
+def test_one_sample_again_and_again(bundle):
+    samples = bundles.open(bundle).samples()
+    rows = {k: np.repeat(v[:1], len(v), axis=0) for k, v in samples.items() if not k.startswith("raw_")}
+    first = {k.partition("/")[2]: v for k, v in samples.items() if k.partition("/")[0] == "raw_0"}
+    raws = {k: first[k.partition("/")[2]] for k in samples if k.startswith("raw_")}
+    np.savez(bundle / "samples.npz", **rows, **raws)
+    seal(bundle)
+    found = gate(verified(bundle), "parity", "number of samples")
+    assert found["verdict"] == "fail" and "one and the same" in found["why"]
+
+
+def test_no_record_of_the_scales(bundle):
+    table = manifest_of(bundle)
+    assert gate(verified(bundle), "integer", "recorded scales")["verdict"] == "pass"
+    del table["scales_sha256"]
+    shapes_run.files.write_json(bundle / "manifest.json", table)
+    seal(bundle)
+    found = gate(verified(bundle), "integer", "recorded scales")
+    assert found["required"] and found["verdict"] == "fail" and "is gone" in found["why"]
+
+
+@pytest.mark.parametrize("names", [("a.txt", "A.TXT"), ("caf\u00e9", "cafe\u0301"), ("stra\u00dfe", "STRASSE")])
+def test_names_that_are_one_file_to_some_file_systems(bundle, names):
+    for name in names:
+        (bundle / name).write_text(name)
+    seal(bundle, files={**manifest_of(bundle)["files"], **dict.fromkeys(names)})
+    with pytest.raises(BundleError, match="one file to some file systems"):
+        bundles.open(bundle)
+
+
+@pytest.mark.parametrize("name", ["model\u200b.onnx", "\u202exnno.ledom", "a\u2028b"])
+def test_names_with_characters_that_nobody_sees(bundle, name):
+    (bundle / name).write_text(name)
+    seal(bundle, files={**manifest_of(bundle)["files"], name: None})
+    with pytest.raises(BundleError, match=r"cannot be seen"):
         bundles.open(bundle)

@@ -34,6 +34,8 @@ TOP = 10
 _KIND = "user-items"
 #: ids that a misspelt one is compared with
 _COMPARED = 2000
+#: items that are scored at once, of any model: a row of them is a few megabytes
+_MOST_CANDIDATES = 1 << 20
 _TABLES: dict[int, tuple[Any, dict[str, int]]] = {}
 
 
@@ -148,8 +150,9 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
         raise BundleError(f"is {spec.get('kind')!r}, expected {_KIND!r}", where="preprocess.kind")
 
     width = spec.get("candidates")
-    if type(width) is not int or width < 1:
-        raise BundleError(f"is {width!r}, expected a whole number above 0", where="preprocess.candidates")
+    if type(width) is not int or not 1 <= width <= _MOST_CANDIDATES:
+        expected = f"expected a whole number from 1 to {_MOST_CANDIDATES}"
+        raise BundleError(f"is {width!r}, {expected}", where="preprocess.candidates")
     if not isinstance(raw, Mapping) or not {"user", "items"} <= set(raw):
         raise DataError("a sample is a user and items", where="sample")
 
