@@ -152,7 +152,7 @@ def open_session(
         dataset = unlabelled.answered(dataset, task, learning, built.module, spec, recipe_)
         if built.spec.get("fixed") and dataset.facts != random_actions:
             # Folded into its first layer are figures of what random actions see: the policy goes elsewhere.
-            built = _built(recipe_, learning, dataset, model, (allow_code, allow_download, trained), silent)
+            built = _built(recipe_, task, dataset, model, (allow_code, allow_download, trained), silent)
             spec = task.configure(recipe_.data, {**defaults, **built.spec}, dataset.facts, silent)
             built = _settled(built, example, learning, recipe_, learning.outputs(dataset), silent)
     return Session(
