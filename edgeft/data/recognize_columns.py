@@ -23,7 +23,6 @@ _TARGETS = (
     "species",
     "outcome",
     "diagnosis",
-    "y",
     "quality",
     "state",
     "fault",
@@ -38,6 +37,7 @@ _TARGETS = (
     "churn",
     "income",
     "result",
+    "y",
 )
 _VALUES = ("price", "value", "y", "target", "rul", "mpg", "cnt", "count", "consumption")
 _NORMAL = ("normal", "ok", "good", "healthy", "inlier")

@@ -16,6 +16,15 @@ from .glimpse import Glimpse, ending, glimpse
 from .recognize import PICTURES, SOUNDS
 from .record import Recognized
 
+#: files that hold data in a form that is not opened, and what to do with them
+_OTHERS = {
+    (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar"): "an archive: unpack it, and name the "
+    "folder",
+    (".xlsx", ".xls", ".ods"): "a spreadsheet: save the sheet as CSV in UTF-8, and name that file",
+    (".pkl", ".pickle", ".pt", ".pth", ".joblib"): "a pickle, which may run code and is not opened: save the arrays "
+    "as .npz, or the rows as CSV",
+}
+
 
 @dataclass(frozen=True)
 class Understood:
@@ -56,6 +65,15 @@ def understand(path: Path, task: str = "", format_name: str = "") -> Understood:
 
 def seen(view: Glimpse) -> str:
     """What lies at a path that no format recognizes, and what would make it known: a sentence with a semicolon."""
+    if not view.files:
+        return "it holds no file; "
+    first = view.files[0]
+    if len(view.files) == 1 and not (view.path / first if view.folder else view.path).stat().st_size:
+        return f"{first.name} is empty; "
+    kind = next((what for endings, what in _OTHERS.items() if first.name.lower().endswith(endings)), "")
+    if len(view.files) == 1 and kind:
+        return f"{first.name} is {kind}; "
+
     pictures = sorted({str(file.parent) for file in view.files if ending(file) in PICTURES})
     sounds = sorted({str(file.parent) for file in view.files if ending(file) in SOUNDS})
     for folders_of, what in ((pictures, "pictures"), (sounds, "sounds")):

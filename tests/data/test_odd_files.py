@@ -71,10 +71,17 @@ def test_folders_of_a_layout_are_not_left_behind(tmp_path: Path, name: str) -> N
         ({"only/a.png": b"", "only/b.png": b""}, "holds pictures in one folder, only/"),
         ({"a.wav": b"", "b.wav": b""}, "holds sounds in this folder"),
         ({"t.csv": b"zone,town\nx,Rome\ny,Oslo\n"}, "t.csv has the columns 'zone', 'town'"),
+        ({}, "it holds no file"),
+        ({"t.csv": b""}, "t.csv is empty"),
+        ({"data.zip": b"PK\3\4"}, "data.zip is an archive: unpack it"),
+        ({"data.tar.gz": b"\x1f\x8b"}, "data.tar.gz is an archive"),
+        ({"d.xlsx": b"PK\3\4"}, "d.xlsx is a spreadsheet: save the sheet as CSV"),
+        ({"d.pkl": b"\x80\4"}, "d.pkl is a pickle, which may run code"),
         ({"t.csv": b"a,a,,label\n1,2,3,u\n4,5,6,v\n"}, "each by a name of its own, and it has 'a', 'a', ''"),
     ],
 )
 def test_what_is_not_recognized_is_described(tmp_path: Path, files: dict[str, bytes], words: str) -> None:
+    (tmp_path / "d").mkdir()
     for name, content in files.items():
         (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "d" / name).write_bytes(content)
@@ -141,3 +148,10 @@ def test_label_files_without_pictures_and_names_beside_labels(tmp_path: Path) ->
     assert result["labels"] == ["scratch", "dent"]
     said = [*result["notes"], *result["left_out"]]
     assert any("1 label files belong to no picture" in line and "gone.txt" in line for line in said)
+
+
+def test_a_column_called_after_faults_is_likelier_than_one_called_y(tmp_path: Path) -> None:
+    rows = [f"{i},{i * 2},{i % 4 == 0}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("x,y,fault\n" + "\n".join(rows))
+    found = understand(tmp_path / "t.csv")
+    assert (found.task, found.data.label) == ("tabular", "fault")
