@@ -6,11 +6,13 @@ import configparser
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -242,3 +244,34 @@ def test_the_installed_command_runs(installed: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["targets"]) == len(list((CHECKOUT / "targets").glob("*.toml")))
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+@pytest.mark.parametrize("name", ["uvx", "pipx"])
+def test_the_wheel_runs_without_an_install(wheel: Path, tmp_path: Path, name: str) -> None:
+    """From an empty folder, in an environment that the tool makes: no torch comes along, and a bundle is measured."""
+    tool = _tool(name)
+    bundle = shutil.copytree(CHECKOUT / "tests/fixtures/chirps", tmp_path / "chirps")
+    if name == "uvx":
+        start = [tool, "--python", sys.executable, "--from", str(wheel), "--with", "ai-edge-litert", "edgeft"]
+    else:
+        start = [tool, "run", "--python", sys.executable, "--spec", str(wheel), "edgeft"]
+
+    def answer(*words: str) -> dict[str, Any]:
+        done = subprocess.run([*start, *words, "--json"], capture_output=True, text=True, timeout=400, cwd=tmp_path)
+        if "error: Failed to fetch" in done.stderr or "Could not find a version" in done.stderr:
+            pytest.skip("no package index can be reached")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    assert {"rpi5", "host"} <= {entry["name"] for entry in answer("targets", "list")["targets"]}
+    packages = {package["name"]: package["version"] for package in answer("doctor")["packages"]}
+    assert not packages.get("torch") and packages["numpy"]
+    if name == "uvx":
+        assert answer("bench", str(bundle), "--seconds", "0.2")["p50_ms"] > 0
