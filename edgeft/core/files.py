@@ -90,6 +90,14 @@ def open_regular(path: Path | str, *, follow: bool = True) -> BinaryIO:
     return os.fdopen(_regular(path, flags, follow), "rb")
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; under a name that no file system takes (too long, in somebody's annotations) is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def open_lock(path: Path | str) -> int:
     """A descriptor of a lock file, which is made where it is absent.
 

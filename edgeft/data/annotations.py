@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from ..config import recipe
-from ..core import strict_json
+from ..core import files, strict_json
 from ..core.errors import DataError
 from ..inputs.picture_file import Header
 from . import pictures
@@ -81,7 +81,7 @@ class Finder:
             raise Wrong(where, f"the {self.what} {name!r} does not exist")
         if not inner.is_absolute():
             for folder in self.places:
-                if (folder / inner).is_file():
+                if files.is_file(folder / inner):
                     return folder / inner
         for candidate in dict.fromkeys((inner.name, _UPLOAD.sub("", inner.name), inner.name + ".*", stem + ".*")):
             fitting = self._indexed().get(candidate, [])

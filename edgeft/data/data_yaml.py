@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..core import files
 from ..core.errors import DataError, need
 from .samples import NAMES
 
@@ -156,10 +157,17 @@ def places(described: Description, notes: list[str]) -> dict[str, list[Path]]:
     return splits
 
 
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file system takes
+        return False
+
+
 def _first(base: Path, entry: str) -> Path | None:
     entry = entry.replace("\\", "/")
     forms = [entry, entry[3:]] if entry.startswith("../") else [entry]
-    return next((path for form in forms if (path := base / form).exists()), None)
+    return next((path for form in forms if _there(path := base / form)), None)
 
 
 def listed(path: Path, bases: list[Path]) -> Iterator[Path]:
@@ -170,4 +178,4 @@ def listed(path: Path, bases: list[Path]) -> Iterator[Path]:
         raise DataError(f"is not a readable list of pictures ({error})", where=str(path)) from error
     for line in filter(None, map(str.strip, lines)):
         name = line.replace("\\", "/")
-        yield next((file for base in (path.parent, *bases) if (file := base / name).is_file()), path.parent / name)
+        yield next((file for base in (path.parent, *bases) if files.is_file(file := base / name)), path.parent / name)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import recipe
-from ..core import strict_json
+from ..core import files, strict_json
 from ..core.errors import DataError, RecipeError, nearest
 from .delimited import Lines, Oddities, quoting_hint
 from .folders import folders, split_folders
@@ -261,9 +261,11 @@ def _librispeech(folder: Path, lists: list[Path]) -> Iterator[Entry]:
     for path in lists:
         for where, line in _text_lines(path):
             name, _, words = line.partition(" ")
-            sound = next(
-                (f for s in SUFFIXES if (f := path.with_name(name + s)).is_file()), path.with_name(name + ".flac")
-            )
+            if "/" in name or not name:
+                yield Entry(where, {"file": name, "text": words}, f"{name!r} is no name of a sound")
+                continue
+            named = [path.parent / f"{name}{suffix}" for suffix in SUFFIXES]
+            sound = next(filter(files.is_file, named), path.parent / f"{name}.flac")
             speaker = name.partition("-")[0]
             yield Entry(where, {"file": sound.relative_to(folder).as_posix(), "text": words, "group": speaker})
 

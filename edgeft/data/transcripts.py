@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..config import recipe
+from ..core import files
 from ..core.errors import DataError, RecipeError
 from ..inputs import sound_file
 from ..inputs import text as texts
@@ -328,7 +329,7 @@ def _file(root: Path, folder: Path, name: str, anywhere: bool) -> Path:
         parts = [part for part in inside.parts if part not in ("/", "..", ".")]
         candidates += [root / PurePosixPath(*parts[i:]) for i in range(len(parts))]
 
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    path = next((candidate for candidate in candidates if files.is_file(candidate)), None)
     if path is None:
         raise ValueError(f"there is no file {inside}")
 

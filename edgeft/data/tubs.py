@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import strict_json
+from ..core import files, strict_json
 from ..core.errors import DataError
 from . import left_out
 from .folders import folders
@@ -117,7 +117,7 @@ def _record(tub: Path, row: Any) -> tuple[Path, list[float]]:
         raise ValueError(row if isinstance(row, str) else "is not a JSON object")
 
     name = Path(str(row[_PICTURE])).name
-    picture = next((file for file in (tub / "images" / name, tub / name) if file.is_file()), None)
+    picture = next((file for file in (tub / "images" / name, tub / name) if files.is_file(file)), None)
     values = [float(row[key]) for key in CONTROLS]
     if not np.isfinite(values).all():
         raise ValueError("a control is not finite")

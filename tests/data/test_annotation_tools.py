@@ -242,6 +242,15 @@ def test_boxes_are_those_that_were_drawn(tmp_path: Path, name: str) -> None:
     assert set(dataset.labels) == set(scenes.LABELS)
 
 
+def test_a_name_that_no_file_system_takes_is_a_picture_that_is_absent(tmp_path: Path) -> None:
+    write_voc(tmp_path)
+    first = next(iter(sorted(tmp_path.rglob("*.xml"))))
+    text = first.read_text()
+    name = text.partition("<filename>")[2].partition("</filename>")[0]
+    first.write_text(text.replace(name, name + "9" * 400).replace("<path>", "<path>" + "9" * 400))
+    assert opened("voc", tmp_path).splits  # found by the name of the annotation, or left out and counted
+
+
 def test_what_is_no_box_is_counted(tmp_path: Path) -> None:
     write_cvat(tmp_path)
     notes = " ".join(opened("cvat", tmp_path).notes)

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 
 from ...config import recipe
 from ...core.errors import DataError
+from ...core.files import is_file
 from .. import recognize_tools
 from ..annotations import Entry, Finder, Shape, numbers_of, opened, text_of, xml_of
 from ..boxes import Wrong
@@ -60,10 +61,10 @@ def _files(root: Path, notes: list[str]) -> dict[str, list[Path]]:
         files = {}
         for part, stems in lists.items():
             paths = [inside / f"{stem}.xml" for stem in stems]
-            absent = [path for path in paths if not path.is_file()]
+            absent = [path for path in paths if not is_file(path)]
             if absent:
                 notes.append(f"{part}: {len(absent)} annotations of ImageSets/Main do not exist, such as {absent[0]}")
-            files[part] = [path for path in paths if path.is_file()]
+            files[part] = [path for path in paths if is_file(path)]
         unlisted = len(list(inside.glob("*.xml"))) - len({path for paths in files.values() for path in paths})
         if unlisted > 0:
             notes.append(f"{unlisted} annotations are in no list of ImageSets/Main and are not read")
