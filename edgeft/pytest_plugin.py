@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .core.errors import EdgeftError
 
 #: the gates that a report may have; those that a bundle's own report names are asked for
-GATES = ("integer", "parity", "accuracy", "agreement", "latency", "size", "compatibility")
+GATES = ("integer", "parity", "accuracy", "agreement", "latency", "size", "energy", "compatibility")
 _RESULTS = pytest.StashKey[list[dict[str, Any]]]()
 REGRESSION = "regression"
 

@@ -146,6 +146,7 @@ class Gates:
     max_return_drop: float = 0.02  # of the mean return, as a share of the float baseline's
     latency_ms: float = 0.0
     size_mb: float = 0.0
+    energy_mj: float = 0.0  # of one run, where the machine has a meter
 
 
 def default_task() -> str:
@@ -210,15 +211,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.min_interactions": (0, 1_000_000),
     "data.max_pixels": (1, 2**32 - 1),
     "data.split_seed": (0, 2**32 - 1),
-    "train.epochs": (0, 100_000),
+    **dict.fromkeys(("train.epochs", "train.unfreeze", "train.patience"), (0, 100_000)),
     **dict.fromkeys(("train.lr", "train.head_lr", "quantize.lr", "personalize.rate"), (0, 10)),
     "train.layer_decay": (0, 1),
-    "train.unfreeze": (0, 100_000),
     "train.batch_size": (1, 65_536),
     "train.seed": (0, 2**32 - 1),
     "train.weight_decay": (0, 1),
     "train.ema": (0, 0.99999),
-    "train.patience": (0, 100_000),
     "train.workers": (0, 256),
     "update.rank": (1, 4096),
     "update.alpha": (0, 10_000),
@@ -234,8 +233,7 @@ RANGES: dict[str, tuple[float, float]] = {
     **{f"gates.{key}": (0, 1) for key in SHARES},
     "gates.min_speedup": (0, 1000),
     "gates.episodes": (2, 100_000),
-    "gates.latency_ms": (0, 1e9),
-    "gates.size_mb": (0, 1e9),
+    **dict.fromkeys(("gates.latency_ms", "gates.size_mb", "gates.energy_mj"), (0, 1e9)),
 }
 #: keys that must not be zero
 POSITIVE = ("train.lr", "train.layer_decay", "update.alpha", "quantize.lr", "personalize.rate")

@@ -28,6 +28,7 @@ GATE_UNITS = {
     "speedup": "ratio",
     "p95_ms": "ms",
     "MB": "MB",
+    "mJ": "mJ",
 }
 
 

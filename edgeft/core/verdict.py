@@ -23,7 +23,8 @@ Number = float  # a field of `Verdict` is itself called float
 class Verdict:
     """What one gate found.
 
-    `name` is one of accuracy, agreement, parity, integer, latency, size, compatibility, personalize, return. `drop` is
+    `name` is one of accuracy, agreement, parity, integer, latency, size, energy, compatibility, personalize,
+    return. `drop` is
     positive when the quantized artifact is worse, in the metric's own unit. `ci95` is the interval of `drop` (or of the
     figure where there is no drop). `metric` says what was judged where a report has several gates of one name:
     parity of "preprocessing", with the "recorded outputs", with the "quantized graph". `graph` names the graph that was

@@ -10,7 +10,7 @@ from ..bundle.reader import Bundle
 from ..core.errors import UsageError
 from ..core.progress import phase
 from ..core.verdict import ADVISORY
-from ..measure import store
+from ..measure import energy, store
 from ..measure.fingerprint import fingerprint
 from ..measure.latency import FEWEST, P99_NEEDS, measure, rate
 from . import compare as sides
@@ -137,6 +137,7 @@ def _alone(bundle: Bundle, threads: int | None, seconds: float, device: Device) 
         threads=threads or recorded["threads"], runtime={"name": bundle.backend, "version": bundle.runtime.version()}
     )
     result = measure(session.invoke, max_seconds=seconds, min_samples=fewest, fingerprint=where)
+    result["energy"] = energy.as_result(energy.here([session.invoke]), "")
     if timely:
         result["rate_hz"] = rate(result)["rate_hz"]
     return {**result, "verdict": ADVISORY}  # nothing to compare with: nothing was judged

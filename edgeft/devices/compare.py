@@ -17,7 +17,7 @@ from ..core.verdict import ADVISORY
 from ..measure import pairs
 from ..measure.latency import FEWEST, SCHEMA
 from ..measure.stats import clopper_pearson
-from . import heat
+from . import energy, heat
 from .arms import Side, WorkerArm, opened
 from .device import WORKER, Device, Here
 from .link import Link, LinkLost
@@ -141,6 +141,7 @@ def compare(
         **measured.get("new", {}),
         **{f"old_{key}": value for key, value in measured.get("old", {}).items()},
         **{f"float_{key}": value for key, value in measured.get("float", {}).items()},
+        **({"energy": measured["energy"]} if measured else {}),
         "notes": _notes(new, old, effective, tolerance, spread, watch),
         **_circumstances(watch),
     }
@@ -224,6 +225,7 @@ def alone(
             before = arm.link.ask("heat")
             result = arm.single(seconds, fewest, MOST_SINGLES)
             result["throttled"] = heat.throttled(before, arm.link.ask("heat"))
+            result["energy"] = energy.of_arms((arm,), "")
             return result, arm.fingerprint
 
     measurement: tuple[dict[str, Any], dict[str, Any]] = Watch(device).kept_up(measured)
@@ -241,6 +243,7 @@ def _singles(new: Side, old: Side, device: Device, pin: int, *, has_float: bool)
         for name, arm in zip(bundles, arms):
             result = arm.single(SINGLE_SECONDS, FEWEST if arm.run_ns < 2e7 else 8, MOST_SINGLES)
             results[name] = {key: result[key] for key in result if key.endswith("_ms")}
+        results["energy"] = energy.of_arms((arms[1], arms[0]), "old")
 
     return results
 

@@ -4,6 +4,7 @@
     {"do": "warm", "seconds": 1.0}                  {"run_ns": 812345.0, "steady": true}
     {"do": "block", "repeats": 7, "lead": 1}        {"wall": 5712345, "cpu": 5701111}
     {"do": "single", "seconds": 1.0}                a result of `measure.latency.measure`
+    {"do": "energy", "seconds": 0.25}               {"uj": 812.5, "seconds": 0.25, "runs": 301.0, ...}
     {"do": "outputs"}                               {"sha256": ...} of what the bundle's samples give
     {"do": "heat"}                                  a reading of `heat.read`
     {"do": "cores", "count": 1}                    {"cores": [3]}: the least busy ones
@@ -56,6 +57,7 @@ class Worker:
                 "block": self.block,
                 "single": self.single,
                 "outputs": self.outputs,
+                "energy": self.energy,
                 "heat": self.heat,
                 "who": self.who,
                 "cores": self.cores,
@@ -157,6 +159,20 @@ class Worker:
         from ..measure.latency import measure
 
         return measure(self.session.invoke, max_seconds=seconds, min_samples=fewest, max_samples=most)
+
+    def energy(self, seconds: float, idle: bool = False) -> dict[str, Any]:
+        """Microjoules by this machine's meter while the artifact runs for about `seconds`, or while nothing does."""
+        from ..measure import energy, meters
+
+        meter = meters.find()
+        if isinstance(meter, meters.Absent):
+            return {"absent": meter.why}
+        try:
+            if idle:
+                return {"meter": meter.name, "uj": 1e6 * seconds * energy.idle(meter, seconds), "seconds": seconds}
+            return {"meter": meter.name, **energy.block(meter, self.session.invoke, seconds)}
+        except (OSError, ValueError) as error:
+            return {"absent": energy.failed(meter, error).why}
 
     def outputs(self) -> dict[str, Any]:
         """The digest of the outputs on all of the bundle's samples: the same bits give the same digest."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from . import chosen, float_model, slower, words
+from . import chosen, energy, float_model, slower, words
 
 _SIGN = {PASS: "✅ pass", FAIL: "❌ fail", INCONCLUSIVE: "❔ inconclusive"}
 
@@ -89,6 +89,8 @@ def _bench(result: Mapping[str, Any], title: str) -> str:
         lines += ["", *(f"- {_escape(note)}" for note in result["notes"])]
     if rate_text := words.control_rate(result):
         lines += ["", _escape(rate_text)]
+    if spent := energy.line(result.get("energy")):
+        lines += ["", _escape(spent)]
 
     return "\n".join(lines).rstrip() + "\n"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.metric import Metric
 from ..core.verdict import ADVISORY, UNVERIFIED
-from . import float_model, page, plots, schemes, slower, words
+from . import energy, float_model, page, plots, schemes, slower, words
 from .page import el
 from .words import table as _table
 
@@ -213,6 +213,7 @@ def latency(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mapping[
     return page.card(
         "Latency",
         el("p", el("b", rate_text)) if rate_text else None,
+        el("p", spent) if (spent := energy.line(report.get("energy"))) else None,
         chart,
         page.details("as a table", table) if chart is not None else table,
         note=note,

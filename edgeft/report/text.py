@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from . import chosen, float_model, origin, slower, words
+from . import chosen, energy, float_model, origin, slower, words
 from . import schemes as schemes_of
 
 _PAINT = {
@@ -62,6 +62,7 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
     lines += [f"  {text}" for text in table([], rows)]
     if rate_text := words.control_rate(words.table(value.get("rate"))):
         lines.append(f"  {rate_text}")
+    lines += [f"  {spent}"] if (spent := energy.line(value.get("energy"))) else []
 
     lines += [
         "",
@@ -214,6 +215,7 @@ def bench(result: Mapping[str, Any], *, color: bool = False) -> str:
         ]
         lines += [f"  {text}" for text in table([], shown, right=(1,))]
 
+    lines += [f"  {spent}"] if (spent := energy.line(result.get("energy"))) else []
     lines += [f"note: {words.line(note)}" for note in result.get("notes") or []]
     return "\n".join([*lines, *([rate_text] if rate_text else [])])
 

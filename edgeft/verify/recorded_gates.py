@@ -14,7 +14,7 @@ from ..core.verdict import FAIL, PASS, Verdict
 #: gates whose lower value is the looser one; of all other numbers it is the higher one, and 0 is none at all
 _LEAST = ("min_speedup", "min_int8_share", "min_coverage", "min_agreement", "episodes")
 #: limits where 0 or None means that there is none, or the task's own
-_OFF = ("max_drop_relative", "latency_ms", "size_mb")
+_OFF = ("max_drop_relative", "latency_ms", "size_mb", "energy_mj")
 
 
 def recorded_gates(manifest: Mapping[str, Any]) -> Gates:

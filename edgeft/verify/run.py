@@ -29,7 +29,7 @@ from ..measure.fingerprint import differences, fingerprint
 from ..measure.latency import BUDGET_NEEDS, P99_NEEDS, measure, rate
 from ..measure.quads import Comparison, compare
 from ..personalize.run import check as personal_state
-from . import compiler_gate, evaluate, not_repeated
+from . import compiler_gate, energy, evaluate, not_repeated
 from .accuracy import accuracy
 from .agreement import agreement
 from .carried import baseline_outputs, own_runner, stored_count
@@ -102,9 +102,9 @@ def run(
     if measure_latency and where != "emulated":
         say("latency")
         speed = {"on_target": speaks, "where": where, **_about_speed(opened, extra)}
-        comparison, verdicts, single = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
+        comparison, verdicts, figures = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         gate_results += verdicts
-        extra |= {"rate": {**rate(single), "where": where}} if single and opened.task.real_time else {}
+        extra |= figures
     gate_results += [size(*sizes(opened), gates), *_closed_loop(opened, session, gates, threads, say)]
     if learned := personal_state(opened, state, threads=threads):
         gate_results.append(learned)
@@ -373,9 +373,9 @@ def _latency(
     max_seconds: float,
     clock: Clock | None,
     speed: dict[str, Any],
-) -> tuple[Comparison, list[Verdict], dict[str, Any] | None]:
+) -> tuple[Comparison, list[Verdict], dict[str, Any]]:
     """Float against int8 on the first sample, interleaved in this process; and single calls of int8 where there is a
-    budget for p95, or where the task answers at a rate."""
+    budget for p95, or where the task answers at a rate; the energy of both where there is a budget for it."""
     first = {name: values[:1] for name, values in _named(samples, "input").items() if "/" not in name}
     baseline = opened.session(threads=threads, baseline=True, exact=False)
     session = opened.session(threads=threads, exact=False) if opened.exact else session
@@ -384,10 +384,16 @@ def _latency(
     limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
     comparison = compare(baseline.invoke, session.invoke, clock=clock, limits=limits, max_seconds=max_seconds)
     verdicts = [latency(comparison, gates, **speed)]
-    single, timely = None, opened.task.real_time
+    single, timely, at = None, opened.task.real_time, {key: speed[key] for key in ("on_target", "where")}
+    figures: dict[str, Any] = {}
     if gates.latency_ms or timely:
         fewest = P99_NEEDS if timely else BUDGET_NEEDS
         single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2, min_samples=fewest)
     if single is not None and gates.latency_ms:
-        verdicts.append(budget(single, gates, on_target=speed["on_target"], where=speed["where"]))
-    return comparison, verdicts, single
+        verdicts.append(budget(single, gates, **at))
+    if single is not None and timely:
+        figures["rate"] = {**rate(single), "where": at["where"]}
+    if gates.energy_mj:
+        gate_result, figures["energy"] = energy.judged(baseline.invoke, session.invoke, gates, **at)
+        verdicts.append(gate_result)
+    return comparison, verdicts, figures
