@@ -95,6 +95,11 @@ class ActivationFakeQuant(nn.Module):
             self.log_scale.fill_(math.log(max(scale, MIN_SCALE)))
             self.zero_point.fill_(float(zero_point))
 
+    def widen_to(self, scale: float) -> None:
+        """Let the grid have the step `scale`, which must be larger than it is, about the same zero point."""
+        with torch.no_grad():
+            self.log_scale.fill_(math.log(scale))
+
     def parameters_of_grid(self) -> tuple[float, int]:
         """(scale as the float32 that every artifact stores, zero point)."""
         return float(self.scale().detach().item()), int(self.zero_point.item())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,8 +116,9 @@ def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -
         )
 
     graph = QuantizedGraph(module, captured, scheme, _summary(captured, plan))
-    _insert_weights(graph, plan)
-    _insert_activations(graph, plan)
+    mark = _unused_mark(module)
+    _insert_weights(graph, plan, mark)
+    _insert_activations(graph, plan, mark)
     module.graph.lint()
     module.recompile()
 
@@ -130,7 +132,15 @@ def prepare(
     return insert(capture_float(module, example), scheme, keep_float)
 
 
-def _insert_weights(graph: QuantizedGraph, plan: Annotation) -> None:
+def _unused_mark(module: nn.Module) -> str:
+    """What stands before the numbers of this module's names, so that the model's own names are none of them."""
+    names, mark = [*module._modules, *module._parameters, *module._buffers], ""
+    while any(re.match(rf"(act_fq|weight_fq|spread)_{mark}\d", name) for name in names):
+        mark += "_"
+    return mark
+
+
+def _insert_weights(graph: QuantizedGraph, plan: Annotation, mark: str) -> None:
     module = graph.module
     by_key: dict[tuple[str, int | None], str] = {}
     for site in plan.weights:
@@ -139,7 +149,7 @@ def _insert_weights(graph: QuantizedGraph, plan: Annotation) -> None:
         name = str(site.node.target)
         key = (name, site.axis)
         if key not in by_key:
-            by_key[key] = f"weight_fq_{len(by_key)}"
+            by_key[key] = f"weight_fq_{mark}{len(by_key)}"
             weight = attribute(module, name)
             # other readers of a table come first, and with them their format
             module.add_submodule(by_key[key], weight_fake_quant(weight, site.numeric, site.axis))
@@ -157,7 +167,7 @@ def _insert_weights(graph: QuantizedGraph, plan: Annotation) -> None:
         site.user.replace_input_with(site.node, quantized)
 
 
-def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
+def _insert_activations(graph: QuantizedGraph, plan: Annotation, mark: str) -> None:
     module, scheme = graph.module, graph.scheme
     if not scheme.is_integer:
         return
@@ -167,7 +177,7 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
     pending: list[tuple[str, Site]] = []
     alone: set[str] = set()  # modules that share their grid with no other value
     for index, group in enumerate(plan.groups):
-        name = f"act_fq_{index}"
+        name = f"act_fq_{mark}{index}"
         producers = [s for s in group if s.produces]
         ceilings = [s.ceiling for s in producers]
         fixed = next((s.fixed for s in group if s.fixed), None)
@@ -195,7 +205,7 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation) -> None:
                 user.replace_input_with(value, quantized)
 
         if rows or (name in alone and channels.norm_into_linear(site)):
-            _insert_factors(graph, name, site, quantized, reads, rows, is_output)
+            _insert_factors(graph, name, site, quantized, reads, rows, is_output, mark)
 
 
 def _insert_factors(
@@ -206,6 +216,7 @@ def _insert_factors(
     reads: Mapping[str, int],
     rows: bool,
     is_output: bool = False,
+    mark: str = "",
 ) -> None:
     """A factor a channel on this value, 1 until calibration, where all that reads the weights are these layers.
 
@@ -220,7 +231,7 @@ def _insert_factors(
 
     fakes = [graph.weight(n) for n in weights]
     size = attribute(module, weights[0]).shape[0 if rows else 1]
-    stem = f"spread_{len(graph.spreads)}"
+    stem = f"spread_{mark}{len(graph.spreads)}"
 
     for fake in fakes:
         fake.register_buffer("row_factor" if rows else "column_factor", torch.ones((size, 1) if rows else (1, size)))

@@ -17,8 +17,11 @@ from torch import fx, nn
 from ..core.errors import DataError
 from ..graph.nodes import attribute
 from .fakequant import MIN_SCALE, ActivationFakeQuant, WeightFakeQuant
+from .rules import rule_of
 
 BINS = 2048
+#: XNNPACK takes sums that are worth less than 256 steps of the output (`xnn_create_convolution2d_nhwc_qs8`)
+FINEST = 255
 #: bytes of inputs that go through a network at once: the activations of a large picture's batch leave the processor's
 #: caches, which costs twice the time and memory for the whole batch
 PIECE_BYTES = 2**21
@@ -199,6 +202,40 @@ def set_ranges(graph: nn.Module, ranges: Ranges) -> None:
         module.set_range(low, high)
     if isinstance(graph, fx.GraphModule):
         floor_weight_scales(graph)
+        floor_activation_scales(graph)  # by the scales of the weights, whose floors follow from those of their inputs
+        floor_weight_scales(graph)
+
+
+def floor_activation_scales(graph: fx.GraphModule) -> None:
+    """Keep the step of a layer's output at or above 1/`FINEST` of what one step of its sums is worth.
+
+    A finer one resolves nothing. Layers whose outputs are (almost) all zero would have one, behind a ReLU that never
+    opens for example, and XNNPACK (LiteRT, ExecuTorch) refuses to load such a layer.
+    """
+    for node in graph.graph.nodes:
+        if node.op != "call_function" or len(node.args) < 2 or not all(isinstance(a, fx.Node) for a in node.args[:2]):
+            continue
+
+        modules = [graph.get_submodule(str(a.target)) if a.op == "call_module" else None for a in node.args[:2]]
+        source, weight = modules
+        if not isinstance(source, ActivationFakeQuant) or not isinstance(weight, WeightFakeQuant):
+            continue
+
+        unit = source.parameters_of_grid()[0] * float(weight.scale().detach().max())
+        for after in _grids_after(graph, node):
+            if not after.fixed and after.parameters_of_grid()[0] * FINEST < unit:
+                after.widen_to(unit / FINEST)
+
+
+def _grids_after(graph: fx.GraphModule, node: fx.Node) -> Iterator[ActivationFakeQuant]:
+    """The grids of a layer's output, behind its own clamp."""
+    for user in node.users:
+        module = graph.get_submodule(str(user.target)) if user.op == "call_module" else None
+        rule = rule_of(user)
+        if isinstance(module, ActivationFakeQuant):
+            yield module
+        elif rule is not None and rule.kind == "fuse":
+            yield from _grids_after(graph, user)
 
 
 def _fakes(graph: nn.Module) -> list[ActivationFakeQuant | WeightFakeQuant]:

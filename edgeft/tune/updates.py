@@ -16,7 +16,7 @@ from torch import fx, nn
 from ..core.errors import RecipeError, nearest
 from ..graph.nodes import COMPUTED_FROM, NORM_IN
 from ..learning.blocks import ADAPTER, blocks, under
-from ..quantize.fakequant import ActivationFakeQuant
+from ..quantize.fakequant import ActivationFakeQuant, WeightFakeQuant
 from ..quantize.graph import QuantizedGraph
 from . import lora, sparse
 
@@ -159,9 +159,9 @@ def names_in_graph(
     known = [name for name, _ in graph.module.named_parameters()]
     names: set[str] = set()
     for name in known:
-        if name.startswith(("act_fq_", "weight_fq_")):
-            continue
         owner, _, leaf = name.rpartition(".")
+        if isinstance(graph.module.get_submodule(owner), (ActivationFakeQuant, WeightFakeQuant)):
+            continue
         if policy == "full" or name in chosen or chosen.intersection(computed_from.get(name, ())):
             names.add(name)
         elif policy == "norm" or (policy == "bias" and "bias" in leaf):

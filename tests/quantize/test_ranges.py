@@ -22,6 +22,8 @@ from edgeft.core.errors import DataError
 from edgeft.quantize import ranges
 from edgeft.quantize.fakequant import ActivationFakeQuant, WeightFakeQuant
 from edgeft.quantize.graph import prepare
+from edgeft.quantize.layers import ValueOf
+from edgeft.quantize.lower import lower
 from edgeft.quantize.ranges import (
     BINS,
     HistogramObserver,
@@ -245,3 +247,23 @@ def test_two_processes_that_share_the_samples_find_the_ranges_of_one(
     assert calibrate(graph.module, lambda: batches, estimator=estimator) == 15
     want = {n: list(m.parameters_of_grid()) for n, m in graph.activations().items()}
     assert said[0] == said[1] == [15, want]
+
+
+def test_a_step_of_a_silent_layers_output_resolves_no_more_than_its_sums() -> None:
+    """XNNPACK refuses a layer whose sums are worth 256 steps of its output or more: behind a ReLU that never opens."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    with torch.no_grad():
+        net[2].bias.fill_(-100.0)
+    graph = calibrated(net.eval(), IMAGES)
+    steps = {fake: graph.activations()[fake].parameters_of_grid()[0] for fake in graph.activations()}
+    first, silent, after = (next(f for f, v in graph.value_of.items() if v == ValueOf((n,), "output")) for n in "024")
+    scale = float(graph.weight("2.weight").scale().max())
+    assert steps[silent] == pytest.approx(steps[first] * scale / 255, rel=1e-5)
+    assert steps[after] > 1e-6 and torch.equal(lower(graph)(*IMAGES), graph.module(*IMAGES))
+
+
+def test_the_steps_of_ordinary_layers_are_those_of_their_ranges() -> None:
+    graph = calibrated(settled(Residual()), IMAGES)
+    before = {name: fake.parameters_of_grid() for name, fake in graph.activations().items()}
+    ranges.floor_activation_scales(graph.module)
+    assert before == {name: fake.parameters_of_grid() for name, fake in graph.activations().items()}

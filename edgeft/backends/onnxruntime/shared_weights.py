@@ -21,10 +21,11 @@ def dequantize_for_each_layer(model: onnx.ModelProto) -> int:
             continue
 
         name = node.output[0]
-        for number, reader in enumerate(index.consumers[name][1:], 1):
+        for reader in index.consumers[name][1:]:
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
-            copy.name, copy.output[0] = f"{node.name or name}_{number}", f"{name}_{number}"
+            # with a number alone it could be another weight's: torch numbers equal names
+            copy.name = copy.output[0] = f"{name}_for_{reader.output[0]}"
             copied = insert_before(model.graph, node, copy)
             for position, read in enumerate(reader.input):
                 if read == name:
@@ -33,6 +34,27 @@ def dequantize_for_each_layer(model: onnx.ModelProto) -> int:
                 index.consumers[read].append(copied)
             index.producer[copied.output[0]] = copied
             count += 1
+
+    return count
+
+
+def integers_for_each_scale(model: onnx.ModelProto) -> int:
+    """Give every DequantizeLinear of a weight a constant of its own, where several share the integers.
+
+    Layers of one weight whose norms differ have equal integers and different scales: the translation stores them once,
+    and OpenVINO's low-precision passes run all layers in float that read such a constant.
+    """
+    index, used, count = Index(model), set[str](), 0
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in index.initializer:
+            continue
+        name = node.input[0]
+        if name in used:
+            values = index.value(name)
+            assert values is not None
+            node.input[0] = index.constant(f"{name}_of_{node.output[0]}", values)
+            count += 1
+        used.add(name)
 
     return count
 

@@ -40,7 +40,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
     A dynamic batch is fixed at 1, but any other can be set in OpenVINO by `Model.reshape`. Raises `ModelError` when a
     step fails or a weight did not keep its type.
     """
-    from ..onnxruntime import passes
+    from ..onnxruntime import passes, shared_weights
     from . import onnx_passes
 
     model = translate(request)
@@ -53,6 +53,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
         if BACKEND.form(request.target.form).activation_storage == "uint8":
             passes.unsigned_activations(model)
         onnx_passes.weights_without_zero_point(model)
+        shared_weights.integers_for_each_scale(model)
         passes.drop_dead_nodes(model)
         passes.drop_unused_initializers(model)
         store_in_groups(model, getattr(request.module, "meta", {}).get(IN_GROUPS, {}))
