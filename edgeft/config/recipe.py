@@ -79,6 +79,7 @@ class Train:
     norm_stats: str = "update"  # update | freeze: running statistics of BatchNorm
     class_weights: str = "none"  # none | balanced: every class has the same weight in the loss | root: its square root
     augment: str = "light"  # none | light | strong
+    max_grad_norm: float = 0.0  # of the gradient of all weights, which is scaled down to it; 0 = as it is
     ema: float = 0.0  # decay of a moving average of the weights, validated and kept in their place; 0 = none
     patience: int = 0  # epochs without a better validation metric before training stops; 0 = never
     workers: int = 0
@@ -217,6 +218,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.batch_size": (1, 65_536),
     "train.seed": (0, 2**32 - 1),
     "train.weight_decay": (0, 1),
+    "train.max_grad_norm": (0, 1_000_000),
     "train.ema": (0, 0.99999),
     "train.workers": (0, 256),
     "update.rank": (1, 4096),

@@ -35,7 +35,7 @@ from .checks import (
     overlap,
     require_disjoint,
 )
-from .located import located, located_data
+from .located import located, located_data, relabelled
 from .record import Format
 from .samples import WHOLE, Dataset, Split
 from .windowed import windowed, windowed_data
@@ -55,6 +55,7 @@ __all__ = [
     "located_data",
     "open",
     "overlap",
+    "relabelled",
     "require_disjoint",
     "source",
     "tasks_of",

@@ -26,7 +26,9 @@ class Built:
     `module` is in eval mode and has `classes` outputs; `head` is the dotted name of its classifier layer. `spec` is a
     complete `preprocess` table (kind, size [h, w], channels, resize, mean, std, scale, layout, input) with the default
     of the weights; `pretrained` says whether weights were loaded, `origin` which; `notes` are for the user.
-    `keep_float` names layers that stay in float where the recipe's own `quantize.keep_float` names none.
+    `keep_float` names layers that stay in float where the recipe's own `quantize.keep_float` names none. `labels` are
+    the names of the outputs where the weights bring some beside those of the data (letters of a recognizer); () where
+    the data's are all.
     """
 
     module: nn.Module
@@ -37,6 +39,7 @@ class Built:
     notes: tuple[str, ...] = ()
     origin: Origin | None = None
     keep_float: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 def image_spec(

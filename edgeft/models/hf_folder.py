@@ -56,7 +56,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             remedy="write the folder with model.save_pretrained(...), and give model.weights the folder itself",
         )
 
-    table = _table(path, "a model's config")
+    table = read_table(path, "a model's config")
     if not isinstance(table.get("model_type"), str):
         raise ModelError("has no model_type", where=str(path), remedy="it is not the config of a model of transformers")
 
@@ -67,7 +67,7 @@ def waveform(folder: Path) -> dict[str, Any]:
     """`rate` in hertz and `normalize` of a feature extractor that hands on samples, preprocessor_config.json; those of
     wav2vec2 where there is none. Raises `ModelError` for another extractor, and a rate that cannot be."""
     path = folder / "preprocessor_config.json"
-    table = _table(path, "a feature extractor's config") if path.is_file() else {}
+    table = read_table(path, "a feature extractor's config") if path.is_file() else {}
     kind, rate = table.get("feature_extractor_type", "Wav2Vec2FeatureExtractor"), table.get("sampling_rate", 16_000)
     if kind != "Wav2Vec2FeatureExtractor":
         raise ModelError(f"is of a {kind}, which hands on no waveform", where=str(path))
@@ -93,7 +93,7 @@ def pooling(folder: Path) -> str:
     path = folder / "1_Pooling" / CONFIG
     if not path.is_file():
         return "mean"
-    table = _table(path, "a pooling layer's config")
+    table = read_table(path, "a pooling layer's config")
     modes = [key.removeprefix("pooling_mode_") for key, on in table.items() if key.startswith("pooling_mode_") and on]
     names = {"mean_tokens": "mean", "cls_token": "cls"}
     if len(modes) != 1 or modes[0] not in names:
@@ -103,7 +103,8 @@ def pooling(folder: Path) -> str:
     return names[modes[0]]
 
 
-def _table(path: Path, kind: str) -> dict[str, Any]:
+def read_table(path: Path, kind: str) -> dict[str, Any]:
+    """A JSON file that holds an object; raises `ModelError` that calls it `kind` where it does not."""
     try:
         table = strict_json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(table, dict):
@@ -121,7 +122,7 @@ def image_preprocessing(folder: Path, config: Any, channels: int) -> tuple[dict[
     Pictures are scaled to the size that the network sees; a crop of the middle is left out, and said.
     """
     path = folder / "preprocessor_config.json"
-    table = _table(path, "an image processor's config") if path.is_file() else {}
+    table = read_table(path, "an image processor's config") if path.is_file() else {}
     notes: tuple[str, ...] = ()
     crop = table.get("crop_size") if table.get("do_center_crop") else None
     size = _sides(crop) or _sides(table.get("size")) or _sides(getattr(config, "image_size", None)) or (SIDE, SIDE)

@@ -21,7 +21,7 @@ from ..core.errors import ModelError, RecipeError, nearest
 from ..core.files import user_path
 from ..inputs import text
 from ..plugins import TASKS
-from . import heads, hf_folder, outputs, peft_adapter, pretrained, set_detectors
+from . import heads, hf_folder, letters, outputs, peft_adapter, pretrained, set_detectors
 from .built import Built
 from .nets.encoder import MeanOfTokens, TextVector
 from .request import ModelRequest, ModelSource
@@ -36,6 +36,8 @@ LARGEST = 10_000_000
 _CHANGEABLE = "drop"
 #: what of a config draws at random within a forward, outside of dropout: it cannot be captured
 _STILL = {"layerdrop": 0.0, "apply_spec_augment": False}
+#: tables of the package that are not named as the Auto class is
+_MAPPINGS = {"AutoModelForSeq2SeqLM": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING"}
 #: `model.args.pooling`: the head of the Auto class, or a linear layer on the mean of the tokens
 POOLING = ("head", "mean")
 #: of a model of vectors: the mean of the tokens, or the first token
@@ -57,6 +59,8 @@ class Form:
     vector: bool = False
     #: the answer is a set of boxes: several outputs, and layers that score classes in more than one place
     boxes: bool = False
+    #: the answer is a letter or the blank of CTC for every frame
+    frames: bool = False
 
 
 def build(request: ModelRequest) -> Built:
@@ -88,13 +92,18 @@ def build(request: ModelRequest) -> Built:
     own_labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
     module, notes = _network(package, form, config, folder, request, pooling, adapter)
     head = _head(module, form, request.outputs)
-    if head and not any(pretrained.NEW_HEAD in note for note in notes):
+    labels: tuple[str, ...] = ()
+    if form.frames:
+        labels, more = letters.head(module, folder, config, request, any(pretrained.NEW_HEAD in note for note in notes))
+        notes = (*(note for note in notes if pretrained.NEW_HEAD not in note), *more)
+    elif head and not any(pretrained.NEW_HEAD in note for note in notes):
         notes += _labels_in_order(module, head, form, own_labels, request.labels)
     network, spec, more = form.complete(module, folder, config, request)
     prefix = next((f"{name}." for name, part in network.named_children() if part is module), "")
     keep_float = set_detectors.choosing_layers(network) if form.boxes else ()
     head = f"{prefix}{head}" if head else ""
-    return Built(network.eval(), head, spec, request.outputs, True, (*notes, *more), keep_float=keep_float)
+    size = len(labels) + 1 if labels else request.outputs
+    return Built(network.eval(), head, spec, size, True, (*notes, *more), keep_float=keep_float, labels=labels)
 
 
 def _head(module: nn.Module, form: Form, outputs: int) -> str:
@@ -161,6 +170,8 @@ def _config(package: Any, folder: Path, request: ModelRequest, args: dict[str, A
         args.pop("size", None)
     able = [key for key in config.to_dict() if _CHANGEABLE in key]
     for key, value in args.items():
+        if key not in able and key in request.of_data:
+            continue
         if key not in able:
             raise RecipeError(f"cannot change {key!r}", where="model.args", remedy=nearest(key, able))
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
@@ -209,8 +220,8 @@ def _adapter(args: dict[str, Any], request: ModelRequest) -> Path | None:
 
 def architectures(package: Any, automatic: str) -> Mapping[type, Any]:
     """The package's table of an Auto class, by config: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING and so on."""
-    words = re.findall("[A-Z][a-z]*", automatic.removeprefix("Auto"))
-    table: Mapping[type, Any] = getattr(package, "_".join([*words, "mapping"]).upper())
+    words = re.findall("[A-Z]+(?![a-z])|[A-Z][a-z]*", automatic.removeprefix("Auto"))
+    table: Mapping[type, Any] = getattr(package, _MAPPINGS.get(automatic, "_".join([*words, "mapping"]).upper()))
     return table
 
 
@@ -335,12 +346,26 @@ def _for_waveforms(
     return module, {"kind": "waveform", "input": "input_values", **hf_folder.waveform(folder)}, ()
 
 
+def _for_frames(
+    module: Any, folder: Path, config: Any, request: ModelRequest
+) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
+    """As `_for_waveforms`, for logits (N, tokens, frames)."""
+    module.register_forward_hook(_tokens_first)
+    return _for_waveforms(module, folder, config, request)
+
+
+def _tokens_first(module: nn.Module, inputs: Any, logits: torch.Tensor) -> torch.Tensor:
+    """Logits of the package (N, frames, tokens) as those of the task."""
+    return logits.transpose(1, 2)
+
+
 #: `Task.auto_reads` -> what completes the model
 _COMPLETE: dict[str, Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, ...]]]] = {
     "text": _for_texts,
     "words": functools.partial(_for_texts, kind="words"),
     "lines": functools.partial(_for_texts, kind="lines"),
     "waveform": _for_waveforms,
+    "frames": _for_frames,
     "image": _for_pictures,
     "scene": set_detectors.complete,
 }
@@ -353,6 +378,7 @@ FORMS = {
         _POOLING.get(task.auto_reads, POOLING[:1]),
         vector=task.auto_reads == "lines",
         boxes=task.auto_reads == "scene",
+        frames=task.auto_reads == "frames",
     )
     for task in map(TASKS.get, TASKS.builtin)
     if task.auto_class

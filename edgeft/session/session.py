@@ -133,6 +133,8 @@ def open_session(
         dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
     environment.seed_everything(recipe_.train.seed)
     built = _built(recipe_, task, dataset, model, (allow_code, allow_download, trained), say)
+    if built.labels:
+        dataset = data.relabelled(dataset, task, built.labels)
     recipe_ = dataclasses.replace(recipe_, model=models.resolved(recipe_.model, built.origin))
     if built.keep_float and not recipe_.quantize.keep_float:
         quantize = dataclasses.replace(recipe_.quantize, keep_float=built.keep_float)

@@ -119,8 +119,8 @@ class Task:
     #: what the Hugging Face hub calls the task (`pipeline_tag` of a model card); "" where it has no name for it
     hub_tag: str = ""
     #: the Auto class of the package transformers whose models the task takes ("" = none); what they read: text (one
-    #: answer), words (an answer a token), lines (texts whose vector is the answer), waveform, image (an answer a
-    #: picture or pixel), scene (a picture whose answer is a set of boxes)
+    #: answer), words (an answer a token), lines (texts whose vector is the answer), waveform, frames (a waveform, an
+    #: answer a frame), image (an answer a picture or pixel), scene (a picture whose answer is a set of boxes)
     auto_class: str = ""
     auto_reads: str = ""
     #: "module:name" of the `edgeft.models.nets.pyramid.PyramidHead` that makes the task's networks on backbones of

@@ -51,6 +51,8 @@ class Stage:
     opens: Callable[[int], None] | None = None
     #: decay of the moving average of the weights that is validated and kept; 0 = the weights of the last step are
     ema: float = 0.0
+    #: largest norm of the gradient of all weights (Pascanu et al. 2013); 0 = gradients are left as they are
+    max_grad_norm: float = 0.0
     #: what the stage was set up with, where that may change between runs: another checkpoint is not taken up
     key: str = ""
 
@@ -266,6 +268,8 @@ def _train_epoch(training: _Training, loader: Any, progress: _Progress, *, measu
             loss = training.loss_of(training.model, batch)
         optimizer.zero_grad()
         training.accelerator.backward(loss)
+        if stage.max_grad_norm:
+            training.accelerator.clip_grad_norm_(module.parameters(), stage.max_grad_norm)
         optimizer.step()
         if training.average is not None:
             training.average.update(module)

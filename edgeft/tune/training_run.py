@@ -186,6 +186,7 @@ class Run:
             self.s.task.metric,
             "freeze" if self.s.policy in updates.PLANNED else t.norm_stats,
             ema=t.ema,
+            max_grad_norm=t.max_grad_norm,
             opens=(lambda epoch: updates.apply(self.module, trainable.at(epoch))) if trainable.every else None,
         )
 

@@ -106,6 +106,14 @@ def test_the_average_of_the_weights_is_validated_and_kept(tmp_path: Path) -> Non
     torch.testing.assert_close(averaged.module.weight.detach(), expected)
 
 
+def test_the_gradient_is_scaled_down_to_its_largest_norm(tmp_path: Path) -> None:
+    plain, clipped = Case(tmp_path / "plain", [0.0, 0.1]), Case(tmp_path / "clipped", [0.0, 0.1])
+    plain.run(1, optimizer="sgd", schedule="constant")
+    clipped.run(1, optimizer="sgd", schedule="constant", max_grad_norm=1e-3)
+    moved = [float((case.module.weight.detach() - case.seen[0]).norm()) for case in (plain, clipped)]
+    assert moved[0] > 0.01 and 0 < moved[1] < 1e-3, "three steps of 0.1, with Nesterov's momentum"
+
+
 def test_an_average_goes_on_where_a_run_was_stopped(tmp_path: Path) -> None:
     scores = [0.0, 0.1, 0.2, 0.3]
     straight = Case(tmp_path / "straight", scores)

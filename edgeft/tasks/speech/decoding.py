@@ -20,7 +20,7 @@ import numpy as np
 
 from ...core.errors import BundleError, DataError, RecipeError
 from ...core.metric import Metric
-from ...inputs import sound, sound_file
+from ...inputs import sound, sound_file, waveform
 from ...metrics import ctc
 from ...metrics import edit_distance as edits
 
@@ -93,8 +93,10 @@ def grouped(tokens: Sequence[int] | np.ndarray, separator: int) -> list[tuple[in
 def configure(
     data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The `preprocess` table: features of the whole recording from its start, zeros behind it."""
-    standard = dict(DEFAULTS)
+    """The `preprocess` table: features of the whole recording from its start, zeros behind it; or its waveform, where
+    the model reads that."""
+    waves = defaults.get("kind") == waveform.KIND
+    standard = {"seconds": DEFAULTS["seconds"]} if waves else dict(DEFAULTS)
     if "longest" in facts:
         standard["seconds"] = float(np.ceil(10 * facts["longest"]) / 10)
 
@@ -103,6 +105,8 @@ def configure(
         raise RecipeError("is not stated, and the data does not tell it", where="data.sound.seconds")
 
     here = {key: value for key, value in facts.items() if key != "seconds"}
+    if waves:
+        return waveform.configure(_View(data, settings), defaults, here, say, standard, place="start")
     table = sound.configure(_View(data, settings), defaults, here, say, standard)
     return {**table, "place": "start"}
 
@@ -119,7 +123,7 @@ class _View:
 
 def measure(spec: Mapping[str, Any], raws: Iterable[Any]) -> dict[str, Any]:
     """`spec` with mean and std of each feature over the training recordings, without the zeros behind them."""
-    return sound.measure(spec, raws)
+    return dict(spec) if spec.get("kind") == waveform.KIND else sound.measure(spec, raws)
 
 
 def read(path: str | Path, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +142,9 @@ def read(path: str | Path, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """{input name: float32 (1, 1, frames, features)}; see `sound.preprocess`."""
+    """{input name: float32 (1, 1, frames, features)}, or the waveform (1, T); see `sound.preprocess`."""
+    if spec.get("kind") == waveform.KIND:
+        return waveform.preprocess(raw, spec)
     return sound.preprocess(raw, spec)
 
 

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...core.errors import DataError, ModelError
-from ...inputs import sound
+from ...core.errors import DataError, ModelError, RecipeError, nearest
+from ...inputs import sound, waveform
 from ...learning import Learning, batches, spectra, tensors, waveforms
 from ...metrics import ctc
 from ..classify.learning import distill as distill_classes
@@ -101,7 +101,14 @@ def distill(
 
 
 def augmentation(level: str, spec: Mapping[str, Any]) -> tensors.Augment | None:
-    """A function of (inputs, generator), or None for "none"; raises `RecipeError` for an unknown level."""
+    """A function of (inputs, generator), or None for "none" and for waveforms, which have no features; raises
+    `RecipeError` for an unknown level."""
+    if spec.get("kind") == waveform.KIND:
+        if level not in spectra.LEVELS:
+            raise RecipeError(
+                f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, spectra.LEVELS)
+            )
+        return None
     table = sound.check(spec)
     shift, time = (max(1, round(seconds * table.rate / table.hop)) for seconds in (SHIFT, TIME_MASK))
     amounts = spectra.Amounts(shift, time, max(1, int(FEATURE_MASK * table.features)), MASKS)
@@ -111,11 +118,11 @@ def augmentation(level: str, spec: Mapping[str, Any]) -> tensors.Augment | None:
 def augmentation_of_samples(level: str, spec: Mapping[str, Any]) -> tensors.AugmentRaw | None:
     """A function of (raw sound, generator), or None where samples stay as they are. No sound becomes longer than what
     the model hears."""
-    table = sound.check(spec)
     if level not in LEVELS:
         return None
 
-    return lambda raw, rng: waveforms.augmented(raw, rng, LEVELS[level], table.length / table.rate)
+    longest = spec["length"] / spec["rate"]
+    return lambda raw, rng: waveforms.augmented(raw, rng, LEVELS[level], longest)
 
 
 def texts(targets: Sequence[Any]) -> Texts:
