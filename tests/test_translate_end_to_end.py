@@ -19,6 +19,7 @@ from end_to_end import Made, ask, need, tuned_and_exported
 
 from edgeft.bundle import reader as bundles
 from edgeft.config import recipe
+from edgeft.tasks.translate import composed
 from edgeft.tasks.translate import decoding as translate
 
 ALL = pytest.mark.parametrize("name", numbers_run.TARGETS)
@@ -108,12 +109,12 @@ def test_run_py_searches_as_the_library_does(made: Made, beam: int) -> None:
     found.loader.exec_module(runner)
     opened = bundles.open(path)
     spec = {**opened.preprocess, "beam": beam}
-    composed = translate.compose(opened.sessions(), spec)
+    session = composed.compose(opened.sessions(), spec)
     manifest = runner.load_manifest()
     calls = {graph["name"]: runner.load(manifest, 0, k) for k, graph in enumerate(manifest["graphs"])}
     alone = runner.compose(calls, {**manifest["preprocess"], "beam": beam})
     for words in ("one", "two three", "six five four one", "four four", "one two three", "</s>"):
-        want = composed.run(translate.preprocess(words, spec))["tokens"][0]
+        want = session.run(translate.preprocess(words, spec))["tokens"][0]
         got = alone(runner.feeds(words, manifest["preprocess"]))["tokens"]
         assert got == [t for t in want.tolist() if t != spec["pad"]]
 

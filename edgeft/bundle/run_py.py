@@ -6,7 +6,8 @@
     inputs/run_<kind>.py       INPUTS (words for the help), read(path, spec) -> raw, feeds(raw, spec) -> {input: tensor
                                of one}, stored(samples, i) -> raw sample i of samples.npz, tolerance(spec) of `feeds`
     tasks/<task>/run_part.py   tell(outputs, raw, spec, labels) -> words; decisions(expected, got, allowed) ->
-                               (same, all, fine); compose(calls by graph name, spec) -> one call, of several graphs
+                               (same, all, fine) of an output, decides(its name) -> whether it decides anything;
+                               compose(calls by graph name, spec) -> one call, of several graphs
 
 What a part leaves out has a default in the common part; a kind or task without a part only checks itself. Parts are
 Python 3.6 and numpy, import at their top only what `core/runner.py` imports there, may import from it and from the

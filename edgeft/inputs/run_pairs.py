@@ -19,12 +19,14 @@ def read(path, spec=None):
         raise Stop(3, f"{path}: not readable as UTF-8 text ({error})") from error
 
 
-def tokenizer_of(spec):
+def tokenizer_of(spec, side="tokenizer"):
+    """The tokenizer of the source, or that of the target where there are two."""
     try:
         import tokenizers
     except ImportError:
         raise Stop(4, "reading sentences needs tokenizers: pip install tokenizers") from None
-    tokenizer = tokenizers.Tokenizer.from_file(os.path.join(HERE, spec["files"]["tokenizer"]))
+    path = spec["files"].get(side, spec["files"]["tokenizer"])
+    tokenizer = tokenizers.Tokenizer.from_file(os.path.join(HERE, path))
     tokenizer.encode_special_tokens = True  # "</s>" in a sentence is four characters, not its end
     return tokenizer
 
@@ -34,7 +36,8 @@ def feeds(words, spec):
     if not words.strip():
         raise Stop(3, "the text is empty")
     length = spec["length"]
-    ids = [*tokenizer_of(spec).encode(words).ids[: length - 1], spec["end"]]
+    words = spec.get("prefix", "") + words
+    ids = [*tokenizer_of(spec).encode(words, add_special_tokens=False).ids[: length - 1], spec["end"]]
     source = np.full((1, length), spec["pad"], np.int32)
     source[0, : len(ids)] = ids
     mask = (np.arange(length) < len(ids)).astype(np.int32)[None]

@@ -6,7 +6,7 @@ cache's new rows. The cache is kept here: its places that are not yet filled are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -36,11 +36,16 @@ def search(
     pad: int,
     length: int,
     beam: int = 1,
+    penalty: float | None = None,
+    suppress: Sequence[int] = (),
+    force_end: bool = False,
 ) -> np.ndarray:
     """The best token sequence of each row of `memory` (N, 2 D, S, d): int32 (N, length), `pad` behind the end.
 
     The end token itself is left out. `step` takes the feeds of the decoder's graph (see `feeds`). Rows that have ended
-    leave the batch when half of them have.
+    leave the batch when half of them have. Tokens of `suppress` are never chosen; with `force_end` the last of `length`
+    tokens is the end. With a `penalty`, hypotheses that have ended are kept apart from those that go on, as the package
+    transformers does it (see `_Apart`).
     """
     if beam < 1 or length < 1:
         raise ValueError("beam and length are 1 or more")
@@ -52,10 +57,13 @@ def search(
         return sequences
 
     state = _State(memory, source_mask, beam, start, pad, length)
+    if penalty is not None and beam > 1:
+        state = _Apart(memory, source_mask, beam, start, pad, length, penalty)
+    state.suppress, state.force_end = list(suppress), force_end
     for t in range(length):
         out = step(state.feeds(t))
         state.cache[:, :, t] = stacked(out)[:, :, 0]
-        state.advance(np.asarray(out["logits"][:, 0], np.float32), t, end, pad)
+        state.advance(np.array(out["logits"][:, 0], np.float32), t, end, pad)
         if state.done.all():
             break
 
@@ -87,12 +95,17 @@ class _State:
         scores = np.full((n, beam), -np.inf)  # at first all rows of a sentence are the same one
         scores[:, 0] = 0.0
         self.scores: np.ndarray = scores.reshape(-1)
+        self.suppress: list[int] = []
+        self.force_end = False
 
     def feeds(self, t: int) -> dict[str, np.ndarray]:
         return feeds(self.last, t, self.cache, self.memory, self.source_mask)
 
     def advance(self, logits: np.ndarray, t: int, end: int, pad: int) -> None:
-        if self.beam == 1:
+        logits[:, self.suppress] = -np.inf
+        if self.force_end and t == self.length - 1:
+            nxt = np.where(self.done, pad, end).astype(np.int32)
+        elif self.beam == 1:
             nxt = np.where(self.done, pad, logits.argmax(axis=1)).astype(np.int32)
         else:
             nxt = self._best(logits, pad)
@@ -103,8 +116,7 @@ class _State:
 
     def _best(self, logits: np.ndarray, pad: int) -> np.ndarray:
         """Choose the `beam` best continuations of each sentence; the rows become theirs. Returns the tokens."""
-        top = logits.max(axis=1, keepdims=True)
-        logp = (logits - top) - np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+        logp = _log_shares(logits)
         most = min(self.beam, logits.shape[1])
         tokens = np.argpartition(-logp, most - 1, axis=1)[:, :most]
         tokens = np.sort(tokens, axis=1)  # an order that does not depend on the partition
@@ -135,6 +147,75 @@ class _State:
         self.who = self.who[which]
         for name in ("memory", "source_mask", "cache", "last", "tokens", "done", "counts", "scores"):
             setattr(self, name, getattr(self, name)[rows])
+
+
+class _Apart(_State):
+    """Hypotheses that have ended leave the `beam` rows of their sentence, which go on with the best of the others.
+
+    So does `generate` of the package transformers (`early_stopping=False`): of the 2 `beam` best continuations those
+    of the first `beam` that end are kept with their score over length ** `penalty`; a sentence is done when
+    its best row, by its length so far, does not reach the worst of `beam` ended ones.
+    """
+
+    def __init__(
+        self,
+        memory: np.ndarray,
+        source_mask: np.ndarray,
+        beam: int,
+        start: int,
+        pad: int,
+        length: int,
+        penalty: float,
+    ) -> None:
+        super().__init__(memory, source_mask, beam, start, pad, length)
+        self.penalty = penalty
+        self.ended = np.full((len(self.who), beam), -np.inf)
+        self.texts = np.full((len(self.who), beam, length), pad, np.int32)
+
+    def advance(self, logits: np.ndarray, t: int, end: int, pad: int) -> None:
+        n, beam = len(self.who), self.beam
+        shares = _log_shares(logits)
+        shares[:, self.suppress] = -np.inf
+        if self.force_end and t == self.length - 1:
+            shares[:], shares[:, end] = -np.inf, 0.0
+        total = (self.scores[:, None] + shares).reshape(n, -1)
+        chosen = np.argsort(-total, axis=1, kind="stable")[:, : 2 * beam]
+        scores = np.take_along_axis(total, chosen, axis=1)
+        rows, tokens = chosen // logits.shape[1], (chosen % logits.shape[1]).astype(np.int32)
+        rows = rows + np.arange(n)[:, None] * beam
+        texts = self.tokens[rows]
+        texts[:, :, t] = tokens
+        ends = (tokens == end) | (t == self.length - 1)
+
+        open_sentences: np.ndarray = np.logical_not(self.done.reshape(n, beam).any(axis=1))
+        over = ends & (np.arange(chosen.shape[1]) < beam) & open_sentences[:, None]
+        merged = np.concatenate([self.ended, np.where(over, scores / (t + 1) ** self.penalty, -np.inf)], axis=1)
+        best = np.argsort(-merged, axis=1, kind="stable")[:, :beam]
+        self.ended = np.take_along_axis(merged, best, axis=1)
+        self.texts = np.take_along_axis(np.concatenate([self.texts, texts], axis=1), best[:, :, None], axis=1)
+
+        going = np.argsort(ends, axis=1, kind="stable")[:, :beam]
+        at = np.take_along_axis(rows, going, axis=1).reshape(-1)
+        self.scores = np.take_along_axis(np.where(ends, -np.inf, scores), going, axis=1).reshape(-1)
+        self.last = np.take_along_axis(tokens, going, axis=1).reshape(-1)
+        self.cache = self.cache[at]
+        self.tokens = np.take_along_axis(texts, going[:, :, None], axis=1).reshape(n * beam, -1)
+        possible = self.scores.reshape(n, beam)[:, 0] / (t + 1) ** self.penalty
+        self.done = np.repeat(~open_sentences | ~(possible > self.ended.min(axis=1)), beam)
+
+    def collect(self, sequences: np.ndarray, which: np.ndarray) -> None:
+        sequences[self.who[which]] = self.texts[which, 0]
+
+    def keep(self, which: np.ndarray) -> None:
+        super().keep(which)
+        self.ended, self.texts = self.ended[which], self.texts[which]
+
+
+def _log_shares(logits: np.ndarray) -> np.ndarray:
+    """Logarithms of the softmax of each row (N, V)."""
+    top = logits.max(axis=1, keepdims=True)
+    shares: np.ndarray = (logits - top) - np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+    return shares
 
 
 def feeds(

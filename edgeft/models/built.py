@@ -28,7 +28,7 @@ class Built:
     of the weights; `pretrained` says whether weights were loaded, `origin` which; `notes` are for the user.
     `keep_float` names layers that stay in float where the recipe's own `quantize.keep_float` names none. `labels` are
     the names of the outputs where the weights bring some beside those of the data (letters of a recognizer); () where
-    the data's are all.
+    the data's are all. `files` are {name: bytes} of what preprocessing reads, as `Task.learn` gives it.
     """
 
     module: nn.Module
@@ -40,6 +40,7 @@ class Built:
     origin: Origin | None = None
     keep_float: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 def image_spec(

@@ -46,7 +46,8 @@ class ModelSource:
     those that it has models for, none for any. `own_weights`: its modules may come with trained weights,
     although the recipe names none. `tested`: all its modules are captured and converted by tests, so that a run
     need not try them before it trains. `takes_state`: of `model.weights` it reads tensors and nothing else, so that a
-    finished run, which has its own, can do without them.
+    finished run, which has its own, can do without them. `own_files`: its models come with the files (a tokenizer)
+    that a task would otherwise make of the training data (`Built.files`).
     """
 
     name: str
@@ -56,3 +57,4 @@ class ModelSource:
     own_weights: bool = False
     tested: bool = False
     takes_state: bool = False
+    own_files: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..core.errors import ModelError, RecipeError, nearest
 from ..core.files import user_path
 from ..inputs import text
 from ..plugins import TASKS
-from . import heads, hf_folder, letters, outputs, peft_adapter, pretrained, set_detectors
+from . import heads, hf_folder, letters, outputs, peft_adapter, pretrained, set_detectors, translators
 from .built import Built
 from .nets.encoder import MeanOfTokens, TextVector
 from .request import ModelRequest, ModelSource
@@ -59,6 +59,8 @@ class Form:
     vector: bool = False
     #: the answer is a set of boxes: several outputs, and layers that score classes in more than one place
     boxes: bool = False
+    #: the answer is a text, by an encoder and a decoder
+    pairs: bool = False
     #: the answer is a letter or the blank of CTC for every frame
     frames: bool = False
 
@@ -91,7 +93,7 @@ def build(request: ModelRequest) -> Built:
     config = _config(package, folder, request, args)
     own_labels = [str(name) for _, name in sorted((config.id2label or {}).items())]
     module, notes = _network(package, form, config, folder, request, pooling, adapter)
-    head = _head(module, form, request.outputs)
+    head = "" if form.pairs else _head(module, form, request.outputs)
     labels: tuple[str, ...] = ()
     if form.frames:
         labels, more = letters.head(module, folder, config, request, any(pretrained.NEW_HEAD in note for note in notes))
@@ -99,11 +101,12 @@ def build(request: ModelRequest) -> Built:
     elif head and not any(pretrained.NEW_HEAD in note for note in notes):
         notes += _labels_in_order(module, head, form, own_labels, request.labels)
     network, spec, more = form.complete(module, folder, config, request)
+    files = {name: content.encode() for name, content in spec.pop("contents", {}).items()}
     prefix = next((f"{name}." for name, part in network.named_children() if part is module), "")
-    keep_float = set_detectors.choosing_layers(network) if form.boxes else ()
     head = f"{prefix}{head}" if head else ""
     size = len(labels) + 1 if labels else request.outputs
-    return Built(network.eval(), head, spec, size, True, (*notes, *more), keep_float=keep_float, labels=labels)
+    built = Built(network.eval(), head, spec, size, True, (*notes, *more), labels=labels, files=files)
+    return replace(built, keep_float=set_detectors.choosing_layers(network)) if form.boxes else built
 
 
 def _head(module: nn.Module, form: Form, outputs: int) -> str:
@@ -188,6 +191,7 @@ def _network(
     own_classes = len(config.id2label or ()) if form.boxes else 0
     if not bare:
         _refuse_architecture(package, config, folder, request, form)
+    if not bare and not form.pairs:
         config.num_labels = request.outputs
     automatic = "AutoModel" if bare else form.automatic
     kind = _class(package, automatic, config, request.allow_code)
@@ -240,13 +244,15 @@ def _class(package: Any, automatic: str, config: Any, allow_code: bool) -> Any:
 def _refuse_architecture(package: Any, config: Any, folder: Path, request: ModelRequest, form: Form) -> None:
     """Raise `ModelError` for an architecture without a model of the task, with the Auto classes that it has."""
     code = getattr(config, "auto_map", None) or ()
-    if type(config) in architectures(package, form.automatic) or form.automatic in code:
+    known = type(config) in architectures(package, form.automatic) or form.automatic in code
+    if known and (form.pairs or not config.is_encoder_decoder):
         return
 
     tables = {f"{f.automatic} ({task})": architectures(package, f.automatic) for task, f in FORMS.items()}
-    able = [name for name, table in tables.items() if type(config) in table]
+    able = [name for name, table in tables.items() if type(config) in table and form.automatic not in name.split()]
     raise ModelError(
-        f"a {config.model_type!r} is no model for {request.task}: {form.automatic} does not know it",
+        f"a {config.model_type!r} is no model for {request.task}: "
+        + ("it is an encoder-decoder" if known else f"{form.automatic} does not know it"),
         where=str(folder / hf_folder.CONFIG),
         remedy=f"it has {', '.join(able)}" if able else "take a folder of another architecture",
     )
@@ -368,6 +374,7 @@ _COMPLETE: dict[str, Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, .
     "frames": _for_frames,
     "image": _for_pictures,
     "scene": set_detectors.complete,
+    "pairs": translators.complete,
 }
 #: what `model.args.pooling` may be where texts are read
 _POOLING = {"text": POOLING, "lines": VECTOR_POOLING}
@@ -379,11 +386,12 @@ FORMS = {
         vector=task.auto_reads == "lines",
         boxes=task.auto_reads == "scene",
         frames=task.auto_reads == "frames",
+        pairs=task.auto_reads == "pairs",
     )
     for task in map(TASKS.get, TASKS.builtin)
     if task.auto_class
 }
 
 SOURCE = ModelSource(
-    "transformers", "Models of the package transformers from a local folder.", build, tasks=tuple(FORMS)
+    "transformers", "Models of the package transformers from a local folder.", build, tasks=tuple(FORMS), own_files=True
 )

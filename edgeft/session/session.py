@@ -128,11 +128,15 @@ def open_session(
     _refuse_keys(recipe_, task)
     opened = _targets(recipe_, say)
     dataset, findings = _examined(dataset, recipe_, task, say if warn else silent)
-    learned_files, scratch = _learned(task, recipe_, dataset, learned, say)
-    if learned_files:
+    brings_files = task.learn is not None and model is None and _brings_files(recipe_)
+    learned_files, scratch = _learned(task, recipe_, dataset, learned, brings_files, say)
+    if learned_files or brings_files:
         dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
     environment.seed_everything(recipe_.train.seed)
     built = _built(recipe_, task, dataset, model, (allow_code, allow_download, trained), say)
+    if built.files and not learned_files:
+        learned_files, scratch = _written(built.files)
+        dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
     if built.labels:
         dataset = data.relabelled(dataset, task, built.labels)
     recipe_ = dataclasses.replace(recipe_, model=models.resolved(recipe_.model, built.origin))
@@ -305,7 +309,7 @@ def _cannot_take(built: Built, example: tuple[torch.Tensor, ...], error: Excepti
 
 
 def _learned(
-    task: Any, recipe_: Recipe, dataset: data.Dataset, earlier: Path | None, say: Say
+    task: Any, recipe_: Recipe, dataset: data.Dataset, earlier: Path | None, brings_files: bool, say: Say
 ) -> tuple[dict[str, Path], Any]:
     """The files that a task with `learn` computes from the training data, and the temporary folder that holds them."""
     if task.learn is None:
@@ -314,10 +318,22 @@ def _learned(
         stored = {path.stem: path for path in sorted(earlier.iterdir()) if path.is_file()}
         if stored:
             return stored, None
-    scratch = tempfile.TemporaryDirectory(prefix="edgeft-")
-    files_by_name = {}
+    if brings_files:
+        return {}, None
     with phase("learning what the task takes from the training data"):
         contents = task.learn(recipe_.data, dataset, say)
+    return _written(contents)
+
+
+def _brings_files(recipe_: Recipe) -> bool:
+    source = recipe_.model.source
+    return source in MODEL_SOURCES and MODEL_SOURCES.get(source).own_files
+
+
+def _written(contents: Mapping[str, bytes]) -> tuple[dict[str, Path], Any]:
+    """Files by name in a temporary folder, and that folder."""
+    scratch = tempfile.TemporaryDirectory(prefix="edgeft-")
+    files_by_name = {}
     for key, content in contents.items():
         files_by_name[key] = Path(scratch.name) / f"{key}.json"
         files.write_bytes(files_by_name[key], content)

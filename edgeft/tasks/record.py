@@ -120,7 +120,8 @@ class Task:
     hub_tag: str = ""
     #: the Auto class of the package transformers whose models the task takes ("" = none); what they read: text (one
     #: answer), words (an answer a token), lines (texts whose vector is the answer), waveform, frames (a waveform, an
-    #: answer a frame), image (an answer a picture or pixel), scene (a picture whose answer is a set of boxes)
+    #: answer a frame), image (an answer a picture or pixel), scene (a picture whose answer is a set of boxes),
+    #: pairs (a text whose answer is another one)
     auto_class: str = ""
     auto_reads: str = ""
     #: "module:name" of the `edgeft.models.nets.pyramid.PyramidHead` that makes the task's networks on backbones of

@@ -12,6 +12,7 @@ import pytest
 from edgeft import data
 from edgeft.config.recipe import Data
 from edgeft.core.errors import BundleError, DataError, Missing, RecipeError
+from edgeft.tasks.translate import composed
 from edgeft.tasks.translate import decoding as translate
 
 SAID = ["a man rides a bike", "two dogs play in the white snow", "a woman", "the cat sat on the mat today", "rain"]
@@ -66,7 +67,7 @@ def test_what_does_not_fit_is_refused(sacrebleu) -> None:
     with pytest.raises(BundleError, match="expected tokens and text"):
         translate.decode({"tokens": np.zeros((1, 2), np.int32)}, ())
     with pytest.raises(BundleError, match="expected encoder, decoder"):
-        translate.compose({"main": None}, {})  # type: ignore[dict-item]
+        composed.compose({"main": None}, {})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(

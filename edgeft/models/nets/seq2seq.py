@@ -34,9 +34,19 @@ class FeedForward(nn.Module):
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, heads: int) -> torch.Tensor:
     """Scaled dot-product attention of (N, T, d) over (N, S, d); `bias` (N, 1, 1 or T, S) is added to the scores."""
-    query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    query, key, value = (by_head(x, heads) for x in (query, key, value))
     scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5 + bias
     return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+
+
+def by_head(x: torch.Tensor, heads: int) -> torch.Tensor:
+    """(N, T, d) -> (N, heads, T, d / heads)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def mask_bias(mask: torch.Tensor) -> torch.Tensor:
+    """What is added to scores where an int `mask` is 0: float32 of the same shape."""
+    return (1.0 - mask.to(torch.float32)) * MASKED
 
 
 class EncoderLayer(nn.Module):
@@ -162,9 +172,29 @@ class Decoder(nn.Module):
         return (self.head(self.norm(x)), *rows)
 
 
-class Seq2Seq(nn.Module):
-    """Trained on whole sentences: `source` and `source_mask` int (N, S), `target` int (N, T), the tokens before each
-    one that is to be told -> logits (N, T, n_classes). `encoder` and `decoder` are what is exported.
+class EncoderDecoder(nn.Module):
+    """An encoder and a decoder of the forms of `Encoder` and `Decoder`, trained on whole sentences: `source` and
+    `source_mask` int (N, S), `target` int (N, T), the tokens before each one that is to be predicted -> logits
+    (N, T, vocabulary). `width` is that of a key, `layers` how many the decoder has. Both parts are what is exported.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    width: int
+    layers: int
+
+    def forward(self, source: torch.Tensor, source_mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        memory = torch.stack(self.encoder(source, positions_of(source), source_mask), 1)
+        n, length = target.shape
+        empty = memory.new_zeros(n, 2 * self.layers, 1, self.width)  # one place of the cache, which nobody looks at
+        mask = torch.ones(length, length + 1, dtype=torch.int32, device=target.device).tril(1)
+        mask[:, 0] = 0
+
+        return self.decoder(target, positions_of(target), mask.expand(n, -1, -1), empty, memory, source_mask)[0]
+
+
+class Seq2Seq(EncoderDecoder):
+    """The network that comes with edgeft, of `n_classes` tokens.
 
     `longest` is the number of positions of either language. Raises `ValueError` where `heads` do not divide `width`.
     """
@@ -198,15 +228,6 @@ class Seq2Seq(nn.Module):
         if tied:
             self.decoder.embedding.token.weight = self.encoder.embedding.token.weight
             self.decoder.head.weight = self.encoder.embedding.token.weight
-
-    def forward(self, source: torch.Tensor, source_mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        memory = torch.stack(self.encoder(source, positions_of(source), source_mask), 1)
-        n, length = target.shape
-        empty = memory.new_zeros(n, 2 * self.layers, 1, self.width)  # one place of the cache, which nobody looks at
-        mask = torch.ones(length, length + 1, dtype=torch.int32, device=target.device).tril(1)
-        mask[:, 0] = 0
-
-        return self.decoder(target, positions_of(target), mask.expand(n, -1, -1), empty, memory, source_mask)[0]
 
 
 def positions_of(tokens: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from ...inputs import text
 from ..record import Task
-from . import decoding, sample
+from . import composed, decoding, sample
 
 TASK = Task(
     name="translate",
@@ -28,14 +28,16 @@ TASK = Task(
     statistics=decoding.statistics,
     metric_of=decoding.metric_of,
     learn=decoding.learn,
-    compose=decoding.compose,
-    part=decoding.part,
-    calls=decoding.calls,
+    compose=composed.compose,
+    part=composed.part,
+    calls=composed.calls,
     show_sample=sample.show,
     formats=("pairs", "hf"),
     extra="translate",
     packages=("tokenizers", "sacrebleu"),
     hub_tag="translation",
+    auto_class="AutoModelForSeq2SeqLM",
+    auto_reads="pairs",
     learning_module="edgeft.tasks.translate.learning",
     template="edgeft.tasks.translate:template.toml",
     run_part="edgeft.tasks.translate:run_part.py",

@@ -1,10 +1,12 @@
 """Translation: a sentence in, a sentence out; the metric is BLEU, 0..100 (Papineni et al. 2002, by sacrebleu).
 
-A model has two graphs, an encoder and one step of a decoder (see `compose`); the search between them is numpy
-(`search.py`). Outputs are {tokens: int32 (N, L), text: str (N,)}, targets reference sentences (an object array).
+A model has two graphs, an encoder and one step of a decoder (see `composed.py`); the search between them is numpy
+(`metrics/beam_search.py`). Outputs are {tokens: int32 (N, L), text: str (N,)}, targets reference sentences (an object
+array).
 
-The tokenizer is built from the training pairs: byte-pair encoding (Sennrich et al. 2016) over bytes, so that no
-character is unknown, one vocabulary for both languages. It is a `tokenizer.json`, carried as `preprocess.files`.
+The tokenizer is that of the model, or built from the training pairs: byte-pair encoding (Sennrich et al. 2016) over
+bytes, so that no character is unknown, one vocabulary for both languages. It is a `tokenizer.json`, carried as
+`preprocess.files`.
 """
 
 from __future__ import annotations
@@ -15,12 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ...backends import Session, Tensor
 from ...core.errors import BundleError, DataError, RecipeError, nearest, need
 from ...core.metric import Metric
 from ...inputs import text
 from ...inputs.text import read
-from ...metrics import beam_search as search
 
 __all__ = ["configure", "preprocess", "read"]
 
@@ -36,8 +36,12 @@ LENGTH = 40
 MAX_LONG = 0.05
 #: the smallest vocabulary: the special tokens and all bytes
 LEAST = 256 + len(SPECIAL)
-SETTINGS: dict[str, Any] = {"source": "en", "target": "de", "vocabulary": 4000, "beam": 1}
+SETTINGS: dict[str, Any] = {"source": "en", "target": "de", "vocabulary": 4000, "beam": 1, "prefix": ""}
 GRAPHS = ("encoder", "decoder")
+#: files of the preprocessing: the tokenizer of the source, and that of the target where it has its own
+SIDES = ("tokenizer", "target")
+#: how a model that brings it wants its texts to be searched: see `beam_search.search`
+SEARCH = ("length_penalty", "suppress", "force_end")
 #: words of a reference up to which it counts as short, and as of middle length
 SHORT, MIDDLE = 8, 14
 
@@ -85,12 +89,13 @@ def learn(data: Any, dataset: Any, say: Callable[[str], None] = lambda text: Non
     tokenizer.train_from_iterator(sentences, trainer)
     tokenizer.encode_special_tokens = True
     lengths = [len(encoding.ids) + 1 for encoding in tokenizer.encode_batch(sentences)]
-    _refuse_long(np.array(lengths).reshape(-1, 2).max(axis=1), data.length or LENGTH, train, say)
+    refuse_long(np.array(lengths).reshape(-1, 2).max(axis=1), data.length or LENGTH, train, say)
 
     return {"tokenizer": tokenizer.to_str().encode()}
 
 
-def _refuse_long(lengths: np.ndarray, limit: int, train: Any, say: Callable[[str], None]) -> None:
+def refuse_long(lengths: np.ndarray, limit: int, train: Any, say: Callable[[str], None] = lambda text: None) -> None:
+    """Raise `DataError` naming the first pair where more than 5 % are longer than `limit` tokens; fewer are said."""
     long = np.flatnonzero(lengths > limit)
     if not len(long):
         return
@@ -115,6 +120,8 @@ def configure(
     length, longest = data.length or LENGTH, int(defaults.get("longest", 1 << 16))
     if not 3 <= length <= longest:
         raise RecipeError(f"is {length}, the model takes 3 to {longest} tokens", where="data.length")
+    if "vocabulary" in data.pairs and defaults.get("kind") == KIND:
+        say("note: data.pairs.vocabulary has no meaning here, the model has its own tokenizer")
     if "tokenizer" not in facts.get("files", {}):
         raise RecipeError("this data gives no tokenizer", where="data.format", remedy='format = "pairs"')
 
@@ -122,31 +129,35 @@ def configure(
         "kind": KIND,
         "length": length,
         "inputs": ["source", "source_mask"],
-        "pad": PAD,
-        "start": START,
-        "end": END,
+        "pad": defaults.get("pad", PAD),
+        "start": defaults.get("start", START),
+        "end": defaults.get("end", END),
         "beam": asked["beam"],
         "source": asked["source"],
         "target": asked["target"],
-        "files": {"tokenizer": str(facts["files"]["tokenizer"])},
+        "files": {key: str(facts["files"][key]) for key in SIDES if key in facts["files"]},
+        **{key: defaults[key] for key in SEARCH if key in defaults},
+        **({"prefix": asked["prefix"]} if asked["prefix"] else {}),
     }
 
 
-def _number(spec: Mapping[str, Any], key: str, low: int, high: int) -> int:
+def number(spec: Mapping[str, Any], key: str, low: int, high: int) -> int:
+    """The whole number `key` of a spec; raises `BundleError` where it is none from `low` to `high`."""
     value = spec.get(key)
     if type(value) is not int or not low <= value <= high:
         raise BundleError(f"is {value!r}, expected {low} to {high}", where=f"preprocess.{key}")
     return value
 
 
-def _tokenizer(spec: Mapping[str, Any]) -> Any:
+def _tokenizer(spec: Mapping[str, Any], side: str = "tokenizer") -> Any:
     files = spec.get("files")
     if spec.get("kind") != KIND:
         raise BundleError(f"is {spec.get('kind')!r}, expected {KIND!r}", where="preprocess.kind")
     if not isinstance(files, Mapping) or not isinstance(files.get("tokenizer"), str):
         raise BundleError("names no tokenizer", where="preprocess.files")
 
-    return _loaded(files["tokenizer"], text._stamp(files["tokenizer"]))
+    path = str(files.get(side, files["tokenizer"]))
+    return _loaded(path, text._stamp(path))
 
 
 @functools.lru_cache(maxsize=4)
@@ -158,9 +169,10 @@ def _loaded(path: str, stamp: tuple[int, int]) -> Any:
     return tokenizer
 
 
-def ids(words: str, spec: Mapping[str, Any]) -> list[int]:
-    """Token ids of a text, without special tokens."""
-    return list(_tokenizer(spec).encode(words).ids)
+def ids(words: str, spec: Mapping[str, Any], side: str = "tokenizer") -> list[int]:
+    """Token ids of a text, without special tokens: of a source, behind the prefix, or of a "target"."""
+    prefix = str(spec.get("prefix", "")) if side == "tokenizer" else ""
+    return list(_tokenizer(spec, side).encode(prefix + words, add_special_tokens=False).ids)
 
 
 def vocabulary(path: str) -> int:
@@ -175,7 +187,7 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     tokenizer that cannot be followed, `Missing` without `tokenizers`.
     """
     words = text.checked(raw, "text")
-    length, pad, end = (_number(spec, key, low, 1 << 20) for key, low in (("length", 3), ("pad", 0), ("end", 0)))
+    length, pad, end = (number(spec, key, low, 1 << 20) for key, low in (("length", 3), ("pad", 0), ("end", 0)))
     token_ids = [*ids(words, spec)[: length - 1], end]
     source = np.full((1, length), pad, np.int32)
     source[0, : len(token_ids)] = token_ids
@@ -183,95 +195,10 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {"source": source, "source_mask": (np.arange(length) < len(token_ids)).astype(np.int32)[None]}
 
 
-class Composed:
-    """The two graphs' sessions as one: `run` translates. What a graph takes and gives stays in `sessions`."""
-
-    def __init__(self, sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> None:
-        self.sessions, self.spec = dict(sessions), spec
-        self.length = _number(spec, "length", 3, 1 << 20)
-        self.steps = 0
-        self.inputs = tuple(Tensor(name, (-1, self.length), "int32") for name in ("source", "source_mask"))
-        self.outputs = (Tensor("tokens", (-1, self.length), "int32"), Tensor("text", (-1,), "str"))
-
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """{tokens: int32 (N, L), text: str (N,)} of source (N, L) and source_mask (N, L)."""
-        memory = search.stacked(self.sessions["encoder"].run(search.sources(feeds["source"], feeds["source_mask"])))
-        self.steps = int(feeds["source_mask"][0].sum()) if len(memory) else 0
-        tokens = search.search(
-            self.sessions["decoder"].run,
-            memory,
-            feeds["source_mask"],
-            start=_number(self.spec, "start", 0, 1 << 20),
-            end=_number(self.spec, "end", 0, 1 << 20),
-            pad=_number(self.spec, "pad", 0, 1 << 20),
-            length=self.length,
-            beam=_number(self.spec, "beam", 1, 64),
-        )
-        return {"tokens": tokens, "text": texts(tokens, self.spec)}
-
-    def invoke(self) -> None:
-        """Both graphs again, without the search: the encoder, and one step for each token of the last source.
-
-        So a float and a quantized model are timed over equally many steps, whatever they say.
-        """
-        self.sessions["encoder"].invoke()
-        for _ in range(self.steps):
-            self.sessions["decoder"].invoke()
-
-
-def compose(sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> Composed:
-    """A session that translates, from those of the graphs `encoder` and `decoder`."""
-    if set(sessions) != set(GRAPHS):
-        raise BundleError(f"has the graphs {', '.join(sessions)}, expected {', '.join(GRAPHS)}", where="graphs")
-    return Composed(sessions, spec)
-
-
-class EncoderPart:
-    """How parity judges the encoder's memory: values, no decisions."""
-
-    discrete, compare, decision_unit = False, None, "decisions"
-
-    @staticmethod
-    def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.ones(len(first["key_0"]), bool)
-
-    @staticmethod
-    def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.zeros(len(outputs["key_0"]))
-
-
-class DecoderPart:
-    """How parity judges a step of the decoder: the likeliest next token is the decision."""
-
-    discrete, compare, decision_unit = True, None, "decisions"
-
-    @staticmethod
-    def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
-        same: np.ndarray = (first["logits"].argmax(axis=2) == second["logits"].argmax(axis=2)).all(axis=1)
-        return same
-
-    @staticmethod
-    def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        two = np.sort(outputs["logits"], axis=2)[:, :, -2:]
-        gaps: np.ndarray = (two[:, :, 1] - two[:, :, 0]).min(axis=1)
-        return gaps
-
-
-def part(name: str) -> Any:
-    """`alike`, `margins` and `discrete` of what one graph says, as a task has them."""
-    return {"encoder": EncoderPart, "decoder": DecoderPart}[name]
-
-
-def calls(samples: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """How often each graph runs for one sample, on the average of stored ones ({tokens} of `output`)."""
-    tokens = samples["output/tokens"]
-    return {"encoder": 1.0, "decoder": float((tokens != PAD).sum(axis=1).mean()) + 1.0}
-
-
 def texts(tokens: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
     """The sentences (N,) of token ids (N, L)."""
-    tokenizer, pad = _tokenizer(spec), spec["pad"]
-    rows = [[int(t) for t in row if t != pad] for row in tokens]
+    tokenizer = _tokenizer(spec, "target")
+    rows = [[int(t) for t in row if t != PAD] for row in tokens]
     return np.array([tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows], np.str_)
 
 

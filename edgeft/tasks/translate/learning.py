@@ -21,6 +21,7 @@ from ...learning.batches import Epoch, Order, Samples
 from ...learning.parts import Part, TorchSession
 from ...metrics import beam_search as search
 from ..classify.learning import replace_head
+from . import composed as composing
 from . import decoding as translate
 
 IGNORED = -100
@@ -34,11 +35,11 @@ set_head = replace_head
 
 
 def outputs(dataset: Any) -> int:
-    """The size of the vocabulary; raises `DataError` where the data has no tokenizer."""
-    path = dataset.facts.get("files", {}).get("tokenizer")
-    if path is None:
+    """The size of the vocabulary, 1 where the model brings its tokenizer; raises `DataError` for data without pairs."""
+    files = dataset.facts.get("files")
+    if files is None:
         raise DataError("gives no sentence pairs", where=dataset.name, remedy='data.format = "pairs"')
-    return translate.vocabulary(str(path))
+    return translate.vocabulary(str(files["tokenizer"])) if "tokenizer" in files else 1
 
 
 def model_args(data: Any, dataset: Any) -> dict[str, Any]:
@@ -92,18 +93,25 @@ def distill(
 
 
 class Pairs(torch.utils.data.Dataset[tuple[list[int], list[int]]]):
-    """Token ids of (source with its end, target without special tokens) of the pairs that are short enough."""
+    """Token ids of (source with its end, target without special tokens) of the pairs that are short enough.
 
-    def __init__(self, split: Samples, spec: Mapping[str, Any]) -> None:
+    `checked`: raises `DataError` where more than 5 % are not.
+    """
+
+    def __init__(self, split: Samples, spec: Mapping[str, Any], checked: bool = False) -> None:
         length, end = spec["length"], spec["end"]
         self.pairs = []
+        longest: list[int] = []
 
         for i in range(len(split)):
             source = [*translate.ids(str(split.raw(i)), spec), end]
-            target = translate.ids(str(split.targets[i]), spec)
-            if len(source) <= length and len(target) < length:
+            target = translate.ids(str(split.targets[i]), spec, "target")
+            longest.append(max(len(source), len(target) + 1))
+            if longest[-1] <= length:
                 self.pairs.append((source, target))
 
+        if checked:
+            translate.refuse_long(np.array(longest), length, split)
         if not self.pairs:
             raise DataError("no pair is short enough to train on", where="data.length", remedy="raise data.length")
 
@@ -160,7 +168,7 @@ class Collate:
 
 def _source(split: Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches of teacher forcing; sentences are not augmented."""
-    pairs = Pairs(split, spec)
+    pairs = Pairs(split, spec, checked=loading.shuffle)
     size = min(loading.batch_size, len(pairs))
     lengths = np.array([len(source) + len(target) for source, target in pairs.pairs])
     order = Bucketed(lengths, size, loading.shuffle, loading.seed, loading.epoch)
@@ -190,10 +198,10 @@ def predict(module: nn.Module, split: Samples, spec: Mapping[str, Any], batch_si
     return {key: np.concatenate([batch_outputs[key] for batch_outputs in outputs])[order] for key in outputs[0]}
 
 
-def composed(module: nn.Module, spec: Mapping[str, Any]) -> translate.Composed:
+def composed(module: nn.Module, spec: Mapping[str, Any]) -> composing.Composed:
     """The task's search over the torch modules `encoder` and `decoder` of `module`."""
     sessions = {name: TorchSession(module.get_submodule(name), part) for name, part in parts(module, spec).items()}
-    return translate.compose(sessions, spec)  # type: ignore[arg-type]
+    return composing.compose(sessions, spec)  # type: ignore[arg-type]
 
 
 def record(
@@ -208,7 +216,7 @@ def record(
     memory = search.stacked(sessions["encoder"].run(encoder))
     memory = memory * mask[:, None, :, None].astype(np.float32)  # nobody looks at what is padding
     tokens = composed(module, spec).run({"source": source, "source_mask": mask})["tokens"]
-    ends = np.maximum((tokens != spec["pad"]).sum(axis=1), 1)
+    ends = np.maximum((tokens != translate.PAD).sum(axis=1), 1)
     steps_of = [{int(k * end) // steps for k in range(steps)} for end in ends]
     cache = np.zeros((*memory.shape[:2], spec["length"], memory.shape[3]), np.float32)
     rows: list[tuple[int, dict[str, np.ndarray]]] = []
