@@ -119,9 +119,13 @@ def _notes(learned: Sequence[dict[str, Any]], names: Sequence[str], rows: Sequen
     notes = []
     for i, column in enumerate(learned):
         if "written" in column:
-            example = next(fields[i] for fields in rows if columns.number(fields[i]) is None and fields[i].strip())
-            value = number_text.number(example, column["written"])
-            notes.append(f"{names[i]}: {example!r} is read as the number {value:.10g}; data.decimal states the mark")
+            special = (fields[i] for fields in rows if columns.number(fields[i]) is None)
+            read = ((text, number_text.number(text, column["written"])) for text in special)
+            example, value = next(((text, value) for text, value in read if value is not None), ("", 0.0))
+            if example:
+                notes.append(
+                    f"{names[i]}: {example!r} is read as the number {value:.10g}; data.decimal states the mark"
+                )
         absent = sum(columns.is_missing(fields[i]) for fields in rows)
         if absent:
             how = "the mean, and are marked by a column of their own" if column["kind"] == "number" else "no category"

@@ -88,3 +88,12 @@ def test_training_sees_normal_rows_alone(tmp_path: Path) -> None:
 def test_a_table_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         opened(write(tmp_path / "t.csv", text))
+
+
+@pytest.mark.parametrize("first", ["NA", "9" * 400, ""])
+def test_the_example_of_a_notation_is_a_number(tmp_path: Path, first: str) -> None:
+    values = [first, *(f"{i},5" for i in range(39))]
+    rows = "".join(f"{value};{'ab'[i % 2]}\n" for i, value in enumerate(values))
+    (tmp_path / "t.csv").write_text("x;label\n" + rows)
+    dataset = data.open(Data(format="table", path=str(tmp_path / "t.csv")), "tabular")
+    assert not any("9999" in note and "is read as the number" in note for note in dataset.notes)
