@@ -1,4 +1,4 @@
-"""What a bundle sees in a user's own inputs."""
+"""The predictions of a bundle for a user's inputs."""
 
 from __future__ import annotations
 

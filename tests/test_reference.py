@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -54,3 +55,16 @@ def test_a_stale_page_is_named(
     readme = example / "README.md"
     readme.write_text(readme.read_text().replace("`separator`", "`delimiter`"))
     assert generator.main(check=True) == 1 and "examples/plugin/README.md differs" in capsys.readouterr().out
+
+
+def test_the_architecture_has_a_row_for_every_package() -> None:
+    """A reader finds a thing by this table alone."""
+    package = CHECKOUT / "edgeft"
+    lines = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|")[1] for line in lines if line.startswith("|")]
+    listed = set(re.findall(r"`([^`]+)`", " ".join(rows)))
+    folders = {f"{path.name}/" for path in package.iterdir() if path.is_dir() and any(path.glob("*.*"))}
+    folders -= {name for name in folders if name.startswith("_")}
+    files = {path.name for path in package.glob("*.py") if not path.name.startswith("_")}
+    assert len(folders) > 25 and folders | files <= listed, sorted((folders | files) - listed)
+    assert {name for name in listed if name.endswith("/")} == folders

@@ -1,4 +1,4 @@
-"""Trunk, tail and training step in their runtime, and a session that predicts with parameters of one's own."""
+"""Trunk, tail and training step in their runtime, and a session that predicts with given parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def load(bundle: Bundle, name: str, threads: int | None = None) -> Session:
 
 
 def latents_of(trunk: Session, plan: Plan, feeds: Mapping[str, np.ndarray]) -> Arrays:
-    """What the trunk makes of preprocessed samples, (n, ...) each: integers on the plan's grid, or float32."""
+    """The latents of preprocessed samples, (n, ...) each: integers on the plan's grid, or float32."""
     outputs = trunk.run(feeds)
     return [_stored(outputs[latent.name], latent) for latent in plan.latents]
 
@@ -47,9 +47,9 @@ def real(stored: np.ndarray, latent: Latent) -> np.ndarray:
 
 
 def outputs_of(tail: Session, plan: Plan, parameters: Arrays, latents: Arrays) -> tuple[np.ndarray, np.ndarray | None]:
-    """The model's output (n, ...) and what its last layer was given (n, D), sample by sample.
+    """The model's output (n, ...) and the input of its last layer (n, D), sample by sample.
 
-    The second is None where the tail's last layer is none that can take a new class.
+    The second is None where the tail's last layer cannot take a new class.
     """
     fixed = {f"parameter_{i}": value for i, value in enumerate(parameters)}
     scores, feature_batches = [], []

@@ -1,4 +1,4 @@
-"""Steps of training on the device: most of every batch is replayed, so that what is old is not forgotten.
+"""Steps of training on the device: most of every batch is replayed against forgetting.
 
 Replay of stored latents: Pellegrini et al., "Latent replay for real-time continual learning" (2020). A class that the
 model has never seen starts from its prototype (Qi et al., "Low-shot learning with imprinted weights", 2018).

@@ -1,4 +1,4 @@
-"""What a manifest says of personalization, checked: `personalize`, and the graphs that belong to it."""
+"""The table `personalize` of a manifest and the graphs that belong to it, checked."""
 
 from __future__ import annotations
 

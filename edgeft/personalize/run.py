@@ -1,4 +1,4 @@
-"""`personalize`: new samples in, a judged version of the tail's parameters out, or the old one kept."""
+"""`personalize`: train the tail on new samples; the new version is used only if it is better."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def run(
     threads: int | None = None,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
-    """Learn from the labelled samples at `data`, or of a `stream` of (raw, label), and keep it if it is judged better.
+    """Train on the labelled samples at `data`, or of a `stream` of (raw, label), and keep it if it is judged better.
 
     `steps` None takes the recipe's number; 0 sets the last layer to class means and trains nothing. Returns `verdict`,
     `why`, `version` (that is in use afterwards, 0 = as exported), `state` (the file) and what was measured. Raises

@@ -1,4 +1,4 @@
-"""What a report says of who made a bundle: a digest shows alteration, only a signature shows origin."""
+"""The origin of a bundle on a report page: a digest shows alteration, only a signature shows origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search for the runtime's fastest options as a card: what was tried, what was kept, and on what grounds."""
+"""The search for the runtime's fastest options as a card: the options that were tried, the choice, and the evidence."""
 
 from __future__ import annotations
 

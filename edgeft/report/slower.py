@@ -35,7 +35,7 @@ def sentence(report: Mapping[str, Any]) -> str:
 
 
 def told(gates: Any) -> bool:
-    """Has a gate whose reason is shown (one that did not pass) said it already?"""
+    """Whether a gate that did not pass, whose reason is shown, has stated it already."""
     return any(gate.get("verdict") != "pass" and NO_DYNAMIC in str(gate.get("why")) for gate in _latency_gates(gates))
 
 

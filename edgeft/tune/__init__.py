@@ -3,7 +3,7 @@
 run.py         `tune`: a recipe becomes a run directory; training_run.py, what its stages hand to each other
 fit.py         the training loop, read top to bottom
 updates.py     the trainable parameters of a policy
-memory.py      what a training step really keeps
+memory.py      the measured memory of a training step
 checkpoint.py  atomic, resumable state
 """
 

@@ -41,7 +41,7 @@ Loss = Callable[[Any, Any], torch.Tensor]
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan, and what is kept of it: budget, bytes, a row a layer, the curve."""
+    """The plan and its record: budget, bytes, a row a layer, the curve."""
 
     plan: sparse.Plan
     record: dict[str, Any]
@@ -71,7 +71,7 @@ def planned(session: Session, loss: Loss, accelerator: Accelerator, metric: Call
 
 
 def account(session: Session, plan: sparse.Plan, loss: Loss, accelerator: Accelerator) -> dict[str, Any]:
-    """Bytes of a plan that was given, a row a layer. The model is left as it was."""
+    """Bytes of a given plan, a row a layer. The model is left as it was."""
     planning = _Planning(session, loss, accelerator, lambda module: 0.0)
     costs, pairs = planning.costs()
     return _record(plan, costs, pairs, planning.full_bytes())
@@ -186,7 +186,7 @@ class _Planning:
         return self.metric(module.eval()), self.validation_loss(module)
 
     def validation_loss(self, module: nn.Module) -> float:
-        """The mean loss on the validation split: it tells candidates apart that decide alike on few samples."""
+        """The mean loss on the validation split, which distinguishes candidates of equal accuracy on few samples."""
         total, count = 0.0, 0
         with torch.no_grad():
             for batch in self.validation:

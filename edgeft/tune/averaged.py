@@ -1,4 +1,4 @@
-"""An exponential moving average of weights: what is validated and kept in place of the weights of the last step.
+"""An exponential moving average of weights: they are validated and saved instead of the weights of the last step.
 
 Averages of the last some hundred steps lie in flatter minima than the single steps (Polyak and Juditsky 1992; detectors
 take it from Tan and Le 2019). The average follows slowly; it starts as fast as 1 / t, so that few steps count too.
@@ -47,7 +47,7 @@ class Averaged:
 
     @contextlib.contextmanager
     def shown(self, module: nn.Module) -> Iterator[None]:
-        """Within the block `module` has the averages; afterwards its own weights again."""
+        """Within the block `module` has the averages, afterwards its weights again."""
         parameters = dict(module.named_parameters())
         own = {name: parameters[name].detach().clone() for name in self.values}
         try:

@@ -1,4 +1,4 @@
-"""What a training step will keep in memory, before it is run: an account of the forward pass, op by op.
+"""The memory that a training step will need, before it is run: an account of the forward pass, op by op.
 
 `record` follows one forward pass and notes which tensors each op reads and writes. `Trace.saved` then says, for any set
 of trainable parameters, what the backward passes of `frugal` and of torch have to keep: nothing below the first

@@ -59,7 +59,7 @@ class Stage:
 
 @dataclass
 class Fitted:
-    """What a stage came to: the epoch whose weights were kept (0 = as it started) and its validation metric."""
+    """The result of a stage: the epoch whose weights were chosen (0 = the initial ones) and its validation metric."""
 
     best_epoch: int
     best: float
@@ -94,7 +94,7 @@ def agreed(accelerator: Accelerator, compute: Callable[[], float]) -> float:
 
 
 def _same_buffers(module: nn.Module) -> None:
-    """BatchNorm statistics of the main process everywhere: each process has seen other samples."""
+    """BatchNorm statistics of the main process everywhere: each process has trained on other samples."""
     if dist.is_available() and dist.is_initialized():
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)

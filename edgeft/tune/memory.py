@@ -1,4 +1,4 @@
-"""What one training step really keeps in memory, measured through autograd's own hooks."""
+"""The bytes that one training step keeps for its backward pass, measured by autograd's saved-tensor hooks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SavedBytes:
 
 
 def moving_bytes(module: nn.Module, optimizer_slots: int) -> int:
-    """Gradients, optimizer state (`optimizer_slots` tensors per parameter: AdamW 2, SGD 1) and weights that move."""
+    """Gradients, optimizer state (`optimizer_slots` tensors per parameter: AdamW 2, SGD 1) and trainable weights."""
     moving = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
     total: int = moving * (2 + optimizer_slots)
     return total

@@ -266,7 +266,7 @@ class Costs:
         return saved_bytes + self.moving(names)
 
     def moving(self, names: Iterable[str]) -> int:
-        """Values that move, their gradients and the optimizer's state; float32."""
+        """Trainable values, their gradients and the optimizer's state; float32."""
         return 4 * (2 + self.slots) * sum(self.numels[name] for name in names)
 
 
@@ -285,7 +285,7 @@ def problem_of(units_of_model: tuple[Unit, ...], costs: Costs) -> Problem:
 def table(layers: Sequence[tuple[str, str]], plan: sparse.Plan, costs: Costs) -> list[dict[str, Any]]:
     """A row for each unit, in order: its trainable part, the number of values, and the bytes that it takes.
 
-    Those are what the plan would take less without the unit's weights, and what its biases move; masks that are kept
+    Those are what the plan would take less without the unit's weights, and what its biases take; masks that are kept
     for what lies below belong to no unit.
     """
     total_cost, rows = costs.of(plan), []

@@ -1,4 +1,4 @@
-"""One scheme of a run: calibrated, trained on its grid, and with `auto` as much of either as the gates need."""
+"""A scheme of a run: calibration, quantization-aware training, and with `auto` as much of each as the gates need."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def qat(run: Run, graph: QuantizedParts) -> Fitted:
 
 
 def apply_policy(run: Run, graph: QuantizedParts) -> None:
-    """The update policy on every graph; one that holds nothing of what it chose stays as it is."""
+    """Apply the update policy to every graph; one without any of the chosen parameters is left unchanged."""
     head, policy = run.s.built.head, run.s.policy
     chosen = updates.trainable(run.module, head, policy, run.trainable.plan)
     for part, part_graph in graph.graphs.items():

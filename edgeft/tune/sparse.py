@@ -23,9 +23,9 @@ _WITH_BIAS = (*LAYERS, nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNo
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sparse update moves beside the head.
+    """The trainable parameters of a sparse update beside the head.
 
-    `biases` are patterns of layer names as they were given, `weights` {layer: share of its input channels}; `channels`
+    `biases` are patterns of layer names as in the recipe, `weights` {layer: share of its input channels}; `channels`
     {layer: (axis of the weight, positions)} where the share is below 1.
     """
 

@@ -41,7 +41,7 @@ def accelerator_of(recipe_: Recipe, out: Path, dry_run: bool) -> Accelerator:
 
 
 def remove_earlier(out: Path) -> None:
-    """Remove what an earlier run left in a folder that is written anew: nothing of it may pass for this one's."""
+    """Remove the files of an earlier run from a folder that is overwritten, so that none is taken for this run's."""
     with files.system_errors(out):
         for folder in ("checkpoints", LEARNED):
             shutil.rmtree(out / folder, ignore_errors=True)

@@ -127,7 +127,7 @@ class Run:
     def save(self, module: nn.Module, name: str) -> None:
         if self.accelerator.is_main_process:
             state = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
-            files.write_bytes(self.out / name, save(state))  # whose own writer hides what the system said
+            files.write_bytes(self.out / name, save(state))  # whose own writer hides the operating system's error
 
     def initialize(self) -> None:
         """What the task computes from the training data where the model begins at random."""
