@@ -31,6 +31,12 @@ _EIGHT_BITS = (
     aten.prelu.default,
     aten.silu.default,
 )
+_SOFTMAX = (aten.softmax.int, aten._softmax.default)
+#: ops whose values keep their grid, so that the converter gives that of the result to what goes in
+_MOVES = (
+    "cat", "clone", "expand", "flatten", "pad", "permute", "reshape", "select", "slice", "split", "squeeze", "stack",
+    "transpose", "unflatten", "unsqueeze", "view",
+)  # fmt: skip
 _FACTORS = (aten.mul.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div.Scalar)
 
 
@@ -101,6 +107,38 @@ def before_float_ops(module: fx.GraphModule) -> fx.GraphModule | None:
     changed.graph.lint()
     changed.recompile()
     return changed
+
+
+def behind_softmaxes(module: fx.GraphModule) -> fx.GraphModule | None:
+    """A copy of the module with such an input behind each float softmax whose values are laid on another grid than the
+    one that the runtime's softmax of integers has, which the converter would give it; None where there is none."""
+    import torch
+
+    if not any(node.target in _SOFTMAX and _on_another_grid(node) for node in module.graph.nodes):
+        return None
+
+    changed = torch.fx.GraphModule(module, copy.deepcopy(module.graph))
+    barrier = _input(changed.graph)
+    for node in [n for n in changed.graph.nodes if n.target in _SOFTMAX and _on_another_grid(n)]:
+        with changed.graph.inserting_after(node):
+            after = changed.graph.call_function(aten.add.Tensor, (node, barrier))
+        node.replace_all_uses_with(after, delete_user_cb=lambda user, after=after: user is not after)
+
+    changed.graph.lint()
+    changed.recompile()
+    return changed
+
+
+def _on_another_grid(node: fx.Node) -> bool:
+    """Whether values of a softmax are quantized, moved or joined before or not, on another grid than 0 to 255/256."""
+    for user in node.users:
+        if _quantized(user, "quantize_per_tensor"):
+            scale, zero_point, lowest, highest = user.args[1:5]
+            if not (zero_point == lowest and scale == 1 / (highest - lowest + 1)):
+                return True
+        elif str(user.target).removeprefix("aten.").partition(".")[0] in _MOVES and _on_another_grid(user):
+            return True
+    return False
 
 
 def _quantized(node: Any, op: str) -> bool:

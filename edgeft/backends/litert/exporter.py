@@ -58,6 +58,7 @@ def _quantized(request: ExportRequest, example: tuple[torch.Tensor, ...]) -> byt
     import torch
 
     from .float_concats import as_sums
+    from .requantized import kept_apart
 
     wide = request.target.scheme.activations.bits > 8
     with quiet():
@@ -67,8 +68,8 @@ def _quantized(request: ExportRequest, example: tuple[torch.Tensor, ...]) -> byt
     static = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     weights = integer_weights(request.module, request.example)
     with _on_grid(request.module, weights):
-        module, config = as_sums(request.module, example), QuantConfig(pt2e_quantizer=static)
-        apart = barriers.before_float_ops(module) if wide else None
+        module, config = kept_apart(as_sums(request.module, example)), QuantConfig(pt2e_quantizer=static)
+        apart = barriers.before_float_ops(module) if wide else barriers.behind_softmaxes(module)
         if apart is None:
             content = _convert(module, example, config)
         else:
