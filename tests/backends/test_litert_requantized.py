@@ -1,4 +1,4 @@
-"""Sigmoids, tanhs and softmaxes beside other values in a concatenation (the heads of many detectors) reach a .tflite."""
+"""Sigmoids, tanhs and softmaxes beside other values in a concatenation (heads of many detectors) reach a .tflite."""
 
 from __future__ import annotations
 
