@@ -22,7 +22,7 @@ from edgeft.core import files
 from edgeft.core.errors import BundleError, DataError
 from edgeft.measure import quads
 from edgeft.report import html, junit, markdown, text, words
-from edgeft.verify import digests
+from edgeft.verify import digests, scales_digest
 from edgeft.verify.evaluate import judged
 from edgeft.verify.run import run
 
@@ -33,9 +33,12 @@ pytestmark = pytest.mark.board
 def made(tmp_path: Path) -> Path:
     tiny.usable("litert")
     found = runtime.get("litert").integer_weights(tiny.FIXTURES / "int8.tflite")
+    scales = scales_digest(found, runtime.get("litert").activation_grids(tiny.FIXTURES / "int8.tflite"))
     weights = {"linear": next((t.data, t.scale) for t in found if t.data.size == 192)}
     gates = {"min_speedup": 0.0, "min_int8_share": 0.5}
-    return tiny.build(tmp_path, target="host-litert", integer_weights=digests(weights), gates=gates)
+    return tiny.build(
+        tmp_path, target="host-litert", integer_weights=digests(weights), scales_sha256=scales, gates=gates
+    )
 
 
 @pytest.fixture
