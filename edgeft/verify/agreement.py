@@ -44,9 +44,12 @@ def agreement(
         why = f"the float model decides the same for all {n} samples: agreement shows nothing, give other samples"
         return Verdict("agreement", INCONCLUSIVE, why, metric="agreement", quantized=share, limit=limit, n=n)
 
-    if (totals == 1).all():
-        low, high = stats.clopper_pearson(int(equal.sum()), n)
-        subject = f"{n} samples have the same decision"
+    if (totals <= 1).all():
+        low, high = stats.clopper_pearson(int(equal.sum()), count)
+        subject = (
+            f"{count} samples have the same decision" if count == n else f"{count} {task.decision_unit} are the same"
+        )
+        n = count
     else:
         low, high = stats.paired_bootstrap(lambda i: float(equal[i].sum() / max(totals[i].sum(), 1)), n)
         if low == high == 1:  # no sample differs: at most the share that n samples could have missed

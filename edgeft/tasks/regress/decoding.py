@@ -2,8 +2,9 @@
 
 Outputs are {name: (N, ...)}; targets are float32 (N, K), all outputs of a sample flattened behind each other, NaN where
 a value is not known. The metric is the mean absolute error over the known values, in the outputs' own units. Two sets
-of outputs come to the same where they differ, in the root mean square over each output, by at most a tenth of that
-output's standard deviation (a signal to noise ratio of 20 dB).
+of outputs come to the same where they differ, in the root mean square over each output, by at most a fifth of what that
+output changes by from sample to sample (4 % of its variance about the mean of each value). A sample on which the mean
+answer would do as well says nothing and does not count: a detector of text that sees no text agrees with anything.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import numpy as np
 from ...core.errors import BundleError, DataError
 from ...core.metric import Metric
 from ...inputs import image, tensors
+from ..record import Decisions
 from ..show import show
 from .maps import as_picture
 
 METRIC = Metric("mean absolute error", higher_is_better=False, max_drop_relative=0.05)
 EXTRA_METRICS = (Metric("rmse", higher_is_better=False), Metric("r2"))
-#: a sample is the same when the difference of each output is at most this share of its standard deviation
-TOLERANCE = 0.1
+#: a sample is the same when the difference of each output is at most this share of that output's spread over samples
+TOLERANCE = 0.2
 _KINDS: dict[str, Any] = {"image": image, tensors.KIND: tensors}
 
 
@@ -113,20 +115,44 @@ def extra_metrics(outputs: Mapping[str, np.ndarray], targets: Any) -> dict[str, 
 
 
 def alike(left_outputs: Mapping[str, np.ndarray], right_outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(N,) bool: each output differs by at most `TOLERANCE` of its standard deviation over `left_outputs`."""
-    same: np.ndarray | None = None
-    for left, right in zip(left_outputs.values(), right_outputs.values()):
-        first, second = (np.asarray(values, np.float64).reshape(len(values), -1) for values in (left, right))
-        off = np.sqrt(np.square(first - second).mean(axis=1)) <= TOLERANCE * first.std()
-        same = off if same is None else same & off
-    return np.zeros(0, bool) if same is None else same
+    """(N,) bool: each output differs by at most `TOLERANCE` of its spread over the samples of `left_outputs`."""
+    pairs = [(_rows(left), _rows(right)) for left, right in zip(left_outputs.values(), right_outputs.values())]
+    same = [_distance(first, second) <= TOLERANCE * _spread(first) for first, second in pairs]
+    return np.logical_and.reduce(same) if same else np.zeros(0, bool)
+
+
+def _rows(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, np.float64).reshape(len(values), math.prod(np.shape(values)[1:]))
+
+
+def _distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The root mean square difference of each row, (N,)."""
+    return np.asarray(np.sqrt(np.square(first - second).mean(axis=1)))
+
+
+def _spread(values: np.ndarray) -> float:
+    """What an output changes by from sample to sample: the root mean square about the mean of each value."""
+    return float(np.sqrt(np.square(values - values.mean(axis=0)).mean())) if values.size else 0.0
 
 
 def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """How far all values of a sample may move and it still counts as the same, (N,): that of the narrowest output."""
-    spreads = [float(np.asarray(values, np.float64).std()) for values in outputs.values()]
+    spreads = [_spread(_rows(values)) for values in outputs.values()]
     count = len(next(iter(outputs.values()))) if outputs else 0
     return np.full(count, TOLERANCE * min(spreads, default=0.0))
+
+
+def compare(
+    outputs: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray], steps: Mapping[str, Any] | None = None
+) -> Decisions:
+    """`alike` and `margins` (in LSB where `steps` are given) of each sample; those count on which the mean of
+    `outputs` would not be the same answer."""
+    unit = 1.0 if steps is None else max(float(np.max(steps[name])) for name in outputs)
+    rows = [_rows(values) for values in outputs.values()]
+    telling = [_distance(values, values.mean(axis=0)[None]) > TOLERANCE * _spread(values) for values in rows]
+    equal = alike(outputs, others)
+    counted = np.logical_or.reduce(telling) if len(equal) else np.zeros(0, bool)
+    return Decisions(np.arange(len(equal)), equal, margins(outputs) / (unit or 1.0), counted)
 
 
 def per_class(outputs: Mapping[str, np.ndarray], targets: Any, labels: Sequence[str]) -> dict[str, dict[str, float]]:
