@@ -83,6 +83,13 @@ def tagged(path: Path) -> Path:
     return path
 
 
+def maps(path: Path) -> Path:
+    """Noisy pictures as arrays, and what they were."""
+    clean = np.random.default_rng(0).random((40, 1, 8, 8)).astype(np.float32)
+    np.savez(path, inputs=clean + 0.1, targets=clean)
+    return path
+
+
 def questions(path: Path) -> Path:
     """Queries with a passage each."""
     path.write_text("query,positive\n" + "".join(f"where is it {i},it is at {i}\n" for i in range(40)))
@@ -100,6 +107,7 @@ WRITERS = {
     "token-classify": lambda p: tagged(p / "d.conll"),
     "translate": lambda p: numbers_run.write_folder(p / "d"),
     "recommend": lambda p: interactions_data.write_ratings(p / "ratings.csv"),
+    "regress": lambda p: maps(p / "d.npz"),
     "control": lambda p: recording(p / "d.npz"),
     "control-discrete": lambda p: cartpole.write_rollouts(p / "d.npz", 6),
     "tabular": lambda p: columns(p, "tabular", "table"),

@@ -146,6 +146,6 @@ def test_a_board_loads_numpy_alone() -> None:
 
 
 def test_pictures_of_a_task_that_makes_none(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="draws no pictures"):
+    with pytest.raises(UsageError, match="has no files of its predictions"):
         predict(tiny_bundle.build(tmp_path), arrays(tmp_path), out=tmp_path / "seen")
     assert not (tmp_path / "seen").exists()

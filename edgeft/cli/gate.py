@@ -69,7 +69,7 @@ def command(
     from .. import api, gate
     from ..core import files
     from ..core.verdict import ADVISORY, exit_code
-    from ..devices.several import worst_code
+    from ..devices.fleet import worst_code
     from ..report import text
     from .outcome import of_reports
 
@@ -100,7 +100,7 @@ def _tracked(bundles: tuple[Path, ...], strict: bool) -> Outcome:
     from .. import gate
     from ..core.errors import from_dict
     from ..core.verdict import exit_code
-    from ..devices.several import worst_code
+    from ..devices.fleet import worst_code
     from ..report import text
 
     results = gate.tracked(bundles, Path.cwd())

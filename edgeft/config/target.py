@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.errors import SystemFailure, TargetError, UsageError, nearest
 from ..plugins import BACKENDS
-from . import scheme, shipped, tables
+from . import accelerators, scheme, shipped, tables
 from .graph_summary import GraphSummary
 from .lowering import Lowering
 from .scheme import Scheme
@@ -60,14 +60,6 @@ class Target:
     confidence: str = "unknown"  # vendor | secondary | derived | unknown
 
 
-#: keys of one entry of `accelerators`; all informational
-ACCELERATOR_KEYS: dict[str, tuple[type, ...]] = {
-    "name": (str,),
-    "int8_tops": (int, float),
-    "sparse": (bool,),
-    "memory": (str,),
-    "confidence": (str,),
-}
 _CHOICES: dict[str, tuple[str, ...]] = {
     "isa": ("", "x86_64", "aarch64", "armv7"),
     "confidence": ("vendor", "secondary", "derived", "unknown"),
@@ -211,15 +203,7 @@ def _check(target: Target, stem: str, source: tables.Source) -> None:
         if version < 1:
             raise source.fail(("op_versions", op), f"the version of {op!r} must be at least 1, not {version}")
 
-    for entry in target.accelerators:
-        for key, value in entry.items():
-            if key not in ACCELERATOR_KEYS:
-                remedy = nearest(key, ACCELERATOR_KEYS)
-                raise source.fail(("accelerators", key), f"unknown key {key!r} in accelerators", remedy)
-            if type(value) not in ACCELERATOR_KEYS[key]:
-                kinds = " or ".join(kind.__name__ for kind in ACCELERATOR_KEYS[key])
-                raise source.fail(("accelerators", key), f"{key!r} of an accelerator must be {kinds}, not {value!r}")
-
+    accelerators.check(target.accelerators, source)
     missing = [op for op in scheme.OP_CLASSES if op not in target.scheme.ops]
     if target.full_integer and missing:
         raise source.fail(

@@ -106,9 +106,7 @@ def compare(
     that says why, the verdict is advisory. Raises `BundleError`, `Missing`, `SystemFailure`.
     """
     if not 0 < tolerance < 10:
-        raise UsageError(
-            f"the tolerance {tolerance:.3g} is not valid", remedy="give a percentage above 0, for example 2"
-        )
+        raise UsageError(f"the tolerance {tolerance:.3g} is not valid", remedy="give a percentage above 0, such as 2")
 
     counts = [threads or bundle.manifest["runtime"]["threads"] for bundle in (new, old)]
     if counts[0] != counts[1]:
@@ -130,8 +128,8 @@ def compare(
     )
     if say:
         say(f"{regression.quads} quads in {len(regression.rounds)} pairs of processes, {regression.seconds:.0f} s")
-    arguments = (sides[1], sides[0], device, counts[0])
-    measured = watch.kept_up(lambda: _singles(*arguments, has_float=_has_float(new))) if singles else {}
+    both = (sides[1], sides[0], device, counts[0])
+    measured = watch.kept_up(lambda: _singles(*both, has_float=_has_float(new))) if singles else {}
     return {
         "schema": SCHEMA,
         **_figures(regression, advisory),

@@ -131,18 +131,15 @@ def open_session(
     brings_files = task.learn is not None and model is None and _brings_files(recipe_)
     learned_files, scratch = _learned(task, recipe_, dataset, learned, brings_files, say)
     if learned_files or brings_files:
-        dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
+        dataset = _with_files(dataset, learned_files)
     environment.seed_everything(recipe_.train.seed)
     built = _built(recipe_, task, dataset, model, (allow_code, allow_download, trained), say)
     if built.files and not learned_files:
         learned_files, scratch = _written(built.files)
-        dataset = dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
+        dataset = _with_files(dataset, learned_files)
     if built.labels:
         dataset = data.relabelled(dataset, task, built.labels)
-    recipe_ = dataclasses.replace(recipe_, model=models.resolved(recipe_.model, built.origin))
-    if built.keep_float and not recipe_.quantize.keep_float:
-        quantize = dataclasses.replace(recipe_.quantize, keep_float=built.keep_float)
-        recipe_ = dataclasses.replace(recipe_, quantize=quantize)
+    recipe_ = _of_built(recipe_, built)
     defaults = {**built.spec, "pretrained": built.pretrained, "size_stated": "size" in recipe_.model.args}
     spec = task.configure(recipe_.data, defaults, dataset.facts, say)
     if task.measure is not None:
@@ -161,21 +158,22 @@ def open_session(
             built = _built(recipe_, task, dataset, model, (allow_code, allow_download, trained), silent)
             spec = task.configure(recipe_.data, {**defaults, **built.spec}, dataset.facts, silent)
             built = _settled(built, example, learning, recipe_, learning.outputs(dataset), silent)
-    return Session(
-        recipe_,
-        task,
-        learning,
-        dataset,
-        built,
-        spec,
-        opened,
-        example,
-        tuple(feeds),
-        learned_files,
-        scratch,
-        model is not None,
-        findings,
-    )
+    of_model = (dataset, built, spec, opened, example, tuple(feeds), learned_files, scratch, model is not None)
+    return Session(recipe_, task, learning, *of_model, findings)
+
+
+def _with_files(dataset: data.Dataset, learned_files: dict[str, Path]) -> data.Dataset:
+    """The data with the files that preprocessing reads among their facts."""
+    return dataclasses.replace(dataset, facts={**dataset.facts, "files": learned_files})
+
+
+def _of_built(recipe_: Recipe, built: Any) -> Recipe:
+    """The recipe with its weights at the revision that was used, and the layers that the model wants in float where it
+    names none."""
+    recipe_ = dataclasses.replace(recipe_, model=models.resolved(recipe_.model, built.origin))
+    if not built.keep_float or recipe_.quantize.keep_float:
+        return recipe_
+    return dataclasses.replace(recipe_, quantize=dataclasses.replace(recipe_.quantize, keep_float=built.keep_float))
 
 
 def _built(

@@ -64,17 +64,9 @@ def agreement(
         would = f"about {n_to_decide} samples would decide" if n_to_decide else "no number of samples decides"
         asked += f"; the interval reaches across it, {would}"
 
-    return Verdict(
-        "agreement",
-        verdict,
-        f"{share:.2%} of {subject} (95 % {low:.2%} to {high:.2%}){asked}",
-        metric="agreement",
-        quantized=share,
-        ci95=(low, high),
-        limit=limit,
-        n=n,
-        n_to_decide=n_to_decide,
-    )
+    why = f"{share:.2%} of {subject} (95 % {low:.2%} to {high:.2%}){asked}"
+    figures: dict[str, Any] = {"quantized": share, "ci95": (low, high), "n_to_decide": n_to_decide}
+    return Verdict("agreement", verdict, why, metric="agreement", limit=limit, n=n, **figures)
 
 
 def _is_constant(task: Task, outputs: Outputs) -> bool:

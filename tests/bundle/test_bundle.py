@@ -1,4 +1,7 @@
-"""Bundles: what is written opens again, and every attack on one is refused by name."""
+"""Bundles: what is written opens again, and every attack on one is refused by name.
+
+Longer than 400 lines because each way in which a bundle can be damaged is a case of its own.
+"""
 
 from __future__ import annotations
 

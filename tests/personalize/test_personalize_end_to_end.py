@@ -99,7 +99,7 @@ def test_prototypes_learn_a_voice_and_a_class(by_means: Path, voices: Any, tmp_p
 
 
 def test_prototypes_need_layers_that_learn(voices: Any, tmp_path: Path) -> None:
-    with pytest.raises(edgeft.core.errors.RecipeError, match="classifier and layers before it"):
+    with pytest.raises(edgeft.core.errors.RecipeError, match="classifier and trainable layers before it"):
         edgeft.export(voices.folder / "run", ["host"], tmp_path, overrides=["personalize.loss=prototype"])
     with pytest.raises(edgeft.core.errors.RecipeError, match="'mse' is not a loss of the task keyword"):
         edgeft.export(voices.folder / "run", ["host"], tmp_path, overrides=["personalize.loss=mse"])

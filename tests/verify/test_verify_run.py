@@ -1,4 +1,7 @@
-"""`verify.run` on a real bundle in its real runtime, whole and sabotaged."""
+"""`verify.run` on a real bundle in its real runtime, whole and sabotaged.
+
+Longer than 400 lines because all gates are tried on one and the same bundle.
+"""
 
 from __future__ import annotations
 
