@@ -245,7 +245,7 @@ def _refuse_architecture(package: Any, config: Any, folder: Path, request: Model
     """Raise `ModelError` for an architecture without a model of the task, with the Auto classes that it has."""
     code = getattr(config, "auto_map", None) or ()
     known = type(config) in architectures(package, form.automatic) or form.automatic in code
-    if known and (form.pairs or not config.is_encoder_decoder):
+    if known and (form.pairs or form.boxes or not config.is_encoder_decoder):  # DETR's kind decodes queries, no texts
         return
 
     tables = {f"{f.automatic} ({task})": architectures(package, f.automatic) for task, f in FORMS.items()}

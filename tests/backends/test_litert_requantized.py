@@ -34,7 +34,7 @@ class Heads(nn.Module):
         self.bounded, self.last = BOUNDED[bounded], last
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        heads = torch.cat([self.bounded(self.scores(x)), 3 * torch.relu(self.boxes(x))], 1)
+        heads = torch.cat([self.bounded(self.scores(x)), torch.relu(self.boxes(x))], 1)
         return heads.flatten(2).transpose(1, 2) if self.last else self.mix(heads)
 
 

@@ -174,7 +174,7 @@ def test_export_without_a_run_says_what_to_do(capfd: pytest.CaptureFixture[str])
 def test_a_finished_model_needs_pictures(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     code, found, _ = ask(capfd, "export", "model.onnx", "--target", "rpi5")
-    assert code == 2 and "pictures to calibrate on" in found["message"] and found["remedy"] == "--data DIR"
+    assert code == 2 and "pictures or arrays to calibrate on" in found["message"] and found["remedy"] == "--data DIR"
     code, found, _ = ask(capfd, "export", "model.onnx", "--target", "rpi5", "--data", ".", "--size", "0x3")
     assert code == 2 and found["where"] == "--size"
 

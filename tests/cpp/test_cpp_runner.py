@@ -154,7 +154,7 @@ def test_bundles_that_have_no_project(tmp_path: Path, capfd: pytest.CaptureFixtu
     tiny_bundle.forge(bundle, {**table, "files": {**table["files"], "samples.npz": entry}})
     capfd.readouterr()
     assert command(["cpp", str(bundle), "--out", str(tmp_path / "out"), "--json"]) == 3
-    assert "hold no output 'logits'" in json.loads(capfd.readouterr().out)["message"]
+    assert "lacks 'input/x'" in json.loads(capfd.readouterr().out)["message"]
     assert not (tmp_path / "out").exists()
 
 

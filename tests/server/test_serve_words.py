@@ -86,7 +86,7 @@ def test_words_open_no_file(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     column = {"name": "a", "kind": "number", "mean": 0.0, "std": 1.0, "missing": False}
     spec = {"kind": "columns", "size": [1], "input": "x", "columns": [column], "users": ["7"], "items": ["1", "2"]}
-    spec["kind"] = "vector" if name == "control" else "columns"
+    spec["kind"] = "vector" if name.startswith("control") else "columns"
 
     opened: list[str] = []
     sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" and watching else None)
