@@ -44,6 +44,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
         dequantize_for_each_reader(module.graph, weights=True)
         _clamps_by_their_name(module.graph)
         _means_that_keep_their_axes(module.graph)
+        _scalars_with_an_axis(module)
         module.recompile()
 
     files.write_bytes(Path(folder) / FILE, _convert(module, example))
@@ -84,6 +85,20 @@ def _clamps_by_their_name(graph: fx.Graph) -> None:
         low, high = node.kwargs.get("min", low), node.kwargs.get("max", high)
         if low == 0 and isinstance(high, (int, float)):
             node.target, node.args, node.kwargs = aten.hardtanh.default, (node.args[0], 0.0, float(high)), {}
+
+
+def _scalars_with_an_axis(module: fx.GraphModule) -> None:
+    """A quantized constant without axes (a scale that a network learns) gets one: the delegate asks for its first."""
+    for node in module.graph.nodes:
+        if node.op != "get_attr" or not any(user.target is qd.quantize_per_tensor.default for user in node.users):
+            continue
+        parent, _, name = str(node.target).rpartition(".")
+        owner = module.get_submodule(parent)
+        value = getattr(owner, name)
+        if value.dim():
+            continue
+        delattr(owner, name)
+        owner.register_buffer(name, value.detach().reshape(1))
 
 
 def _means_that_keep_their_axes(graph: fx.Graph) -> None:
