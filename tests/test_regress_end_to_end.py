@@ -117,6 +117,9 @@ def test_a_map_of_pictures(tmp_path: Path) -> None:
     assert report["verdict"] == "pass" and report["task"] == "regress"
     (result,) = edgeft.predict(report["path"], [tmp_path / "pictures" / "3.png"], out=tmp_path / "o")
     assert result["outputs"][0]["shape"] == [1, 32, 32] and result["outputs"][0]["min"] >= 0, "the sigmoid stays"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="is an empty folder"):
+        edgeft.export(file, ["host"], tmp_path / "c", data=tmp_path / "empty")
     with pytest.raises(DataError, match="no such folder"):
         edgeft.export(file, ["host"], tmp_path / "c", data=tmp_path / "absent")
     with pytest.raises(UsageError, match="are about pictures"):

@@ -217,3 +217,11 @@ def publish(staging: Path, final: Path) -> None:
         _fsync_folder(final.parent)
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def text_of_sensor(path: Path) -> str | None:
+    """What a file of the kernel (sysfs) says, stripped; None where it is absent, empty or cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip() or None
+    except OSError:
+        return None

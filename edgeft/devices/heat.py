@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..core.files import text_of_sensor
+
 SYS = Path("/sys")
 #: bits of the Raspberry Pi's word that hold now; the same bits 16 higher have held since it started
 PI_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
@@ -23,7 +25,7 @@ def read(root: Path = SYS, mode: Path = _JETSON_MODE) -> dict[str, Any]:
         "celsius": _zones(root),
         "events": _events(root),
         "now": _pi(root),
-        "power_mode": _text(mode),
+        "power_mode": text_of_sensor(mode),
     }
 
 
@@ -38,21 +40,21 @@ def throttled(before: dict[str, Any], after: dict[str, Any]) -> bool | None:
 def _zones(root: Path) -> dict[str, float]:
     zones = {}
     for zone in sorted(root.glob("class/thermal/thermal_zone*")):
-        value = _text(zone / "temp")
+        value = text_of_sensor(zone / "temp")
         if value and value.lstrip("-").isdigit():
-            zones[_text(zone / "type") or zone.name] = int(value) / 1000
+            zones[text_of_sensor(zone / "type") or zone.name] = int(value) / 1000
 
     return zones
 
 
 def _events(root: Path) -> int | None:
-    counts = [_text(path) for path in root.glob("devices/system/cpu/cpu*/thermal_throttle/*_throttle_count")]
+    counts = [text_of_sensor(path) for path in root.glob("devices/system/cpu/cpu*/thermal_throttle/*_throttle_count")]
     numbers = [int(count) for count in counts if count and count.isdigit()]
     return sum(numbers) if numbers else None
 
 
 def _pi(root: Path) -> list[str] | None:
-    text = _text(root / _PI)
+    text = text_of_sensor(root / _PI)
     if text is None:
         return None
 
@@ -62,10 +64,3 @@ def _pi(root: Path) -> list[str] | None:
         return None
 
     return [name for bit, name in PI_BITS.items() if word >> bit & 1]
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip() or None
-    except OSError:
-        return None

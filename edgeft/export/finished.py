@@ -60,6 +60,8 @@ def recipe_of(
         raise UsageError("--scale and --std must be above 0")
     if not folder.exists():
         raise DataError("no such folder", where=str(folder), remedy="name a folder of pictures or of arrays")
+    if folder.is_dir() and not any(folder.iterdir()):
+        raise DataError("is an empty folder", where=str(folder), remedy="name a folder of pictures or of arrays")
     if folder.is_file() or DATA_FORMATS.get(_ANY.formats[0]).recognize(glimpse(folder)) is not None:
         parts = _of_arrays(model, folder, table)
         assumed = ["arrays are taken as they are" if "mean" not in parts["data"] else "arrays: less --mean, by --std"]

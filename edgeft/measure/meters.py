@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.files import text_of_sensor
+
 SYS = Path("/sys")
 #: labels of rails that feed the whole board: Jetson Orin and Xavier, Nano and TX2
 WHOLE_BOARD = ("VDD_IN", "POM_5V_IN", "VIN_SYS_5V0", "VDD_IN_5V", "POM_5V_SYS")
@@ -168,7 +170,7 @@ def _rapl(root: Path) -> Iterator[Meter]:
     """The packages of all sockets together. psys (the whole system) is left out where packages are there: its domains
     overlap with theirs, and on many machines it is not wired."""
     domains = [d for d in sorted(root.glob("class/powercap/intel-rapl:*")) if d.name.count(":") == 1]
-    named = [(_text(d / "name") or d.name, d) for d in domains if (d / "energy_uj").exists()]
+    named = [(text_of_sensor(d / "name") or d.name, d) for d in domains if (d / "energy_uj").exists()]
     packages = [(name, d) for name, d in named if name.startswith("package")] or named
     if packages:
         counters = [Counter(d / "energy_uj", _number(d / "max_energy_range_uj")) for _, d in packages]
@@ -178,7 +180,7 @@ def _rapl(root: Path) -> Iterator[Meter]:
 def _hwmon(root: Path) -> Iterator[Meter]:
     """A chip's counters of energy, its sensors of power, or its pairs of voltage and current."""
     for chip in sorted(root.glob("class/hwmon/hwmon*")):
-        name = _text(chip / "name") or chip.name
+        name = text_of_sensor(chip / "name") or chip.name
         energies = sorted(chip.glob("energy[0-9]*_input"))
         powers = sorted([*chip.glob("power[0-9]*_input")])
         if energies:
@@ -195,8 +197,12 @@ def _pairs(chip: Path, name: str) -> list[tuple[str, Sensor]]:
     rails = []
     for current in sorted(chip.glob("curr[0-9]*_input")):
         number = current.name[len("curr") : -len("_input")]
-        voltage, enabled = chip / f"in{number}_input", _text(chip / f"in{number}_enable")
-        if voltage.exists() and enabled != "0" and "sum" not in (_text(chip / f"curr{number}_label") or "").lower():
+        voltage, enabled = chip / f"in{number}_input", text_of_sensor(chip / f"in{number}_enable")
+        if (
+            voltage.exists()
+            and enabled != "0"
+            and "sum" not in (text_of_sensor(chip / f"curr{number}_label") or "").lower()
+        ):
             rails.append((_label(voltage, name), Sensor((voltage, current))))
     return rails
 
@@ -206,7 +212,7 @@ def _iio(root: Path) -> Iterator[Meter]:
         rails = []
         for file in sorted(folder.glob("in_power*_input")):
             number = file.name[len("in_power") : -len("_input")]
-            rails.append((_text(folder / f"rail_name_{number}") or f"rail {number}", Sensor((file,), 1000.0)))
+            rails.append((text_of_sensor(folder / f"rail_name_{number}") or f"rail {number}", Sensor((file,), 1000.0)))
         yield _board("iio", rails)
 
 
@@ -218,17 +224,10 @@ def _board(kind: str, rails: list[tuple[str, Sensor]]) -> Meter:
 
 
 def _label(file: Path, chip: str) -> str:
-    label = _text(file.with_name(file.name.replace("_input", "_label")))
+    label = text_of_sensor(file.with_name(file.name.replace("_input", "_label")))
     return label or f"{chip} {file.name.removesuffix('_input')}"
 
 
 def _number(file: Path) -> int:
-    text = _text(file) or ""
+    text = text_of_sensor(file) or ""
     return int(text) if text.isdigit() else 0
-
-
-def _text(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").strip() or None
-    except OSError:
-        return None
