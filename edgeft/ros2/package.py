@@ -21,6 +21,7 @@ INPUTS = {
     **dict.fromkeys(("image", "letterbox", "windows"), "input_image"),
     "vector": "input_values",
     "sound": "input_sound",
+    "tensors": "input_arrays",
 }
 WORDS = "input_words"
 #: packages of messages that the node itself needs

@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 #: {output: one LSB of it, or one of each of its channels}
 Steps = Mapping[str, float | Sequence[float]]
 #: kinds of answers, see `Task.answer`
-ANSWERS = ("", "class", "boxes", "mask", "values", "text")
+ANSWERS = ("", "class", "boxes", "mask", "values", "text", "arrays")
 #: fields that name a resource as "package:file"
 _RESOURCES = ("template", "run_part")
 
@@ -196,7 +196,8 @@ class Task:
     #: (data, dataset, say) -> {name: bytes} of files that are computed from the training data (a tokenizer)
     learn: Callable[[Any, Any, Say], dict[str, bytes]] | None = None
     #: what `tell` gives, for programs that take typed messages: "class" (`top` of label and confidence), "boxes"
-    #: (`boxes` of label, score and box), "mask" (`mask`), "values" (`controls`), "text" (`label`); "" = its own table
+    #: (`boxes` of label, score and box), "mask" (`mask`), "values" (`controls`), "text" (`label`), "arrays"
+    #: (`array:NAME` of each output); "" = its own table
     answer: str = ""
     #: (words, spec) -> a raw sample from the words themselves, as `read` takes them beside files, where no file may be
     #: opened by its name (`edgeft serve`); None: inputs are files alone

@@ -161,20 +161,12 @@ QUICK = ("convnext", "modernbert", "segformer-segment")
 def test_every_architecture_is_captured_with_a_free_batch(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("tokenizers", reason="texts need tokenizers")
     from edgeft.config.scheme import Scheme
-    from edgeft.graph.from_torch import capture_float
-    from edgeft.quantize.graph import insert
+    from edgeft.quantize.parts import insert_parts
+    from edgeft.session.session import open_session
 
-    net, folder = NETS.NETS[kind], NETS.write(kind, tmp_path / kind)
-    built = builds.build(recipe.Model("transformers", net.kind or kind, str(folder)), 3, task=net.task)
-    example: tuple[torch.Tensor, ...]
-    if built.spec.get("kind") == "waveform":
-        example = (torch.randn(2, built.spec["rate"] // 2),)
-    elif "inputs" not in built.spec:
-        example = (torch.randn(2, 3, NETS.side(kind), NETS.side(kind)),)
-    else:
-        ids = torch.randint(4, 30, (2, NETS.LENGTH), dtype=torch.int32)
-        example = (ids, (torch.arange(NETS.LENGTH) < torch.tensor([[9], [16]])).to(torch.int32))
-    captured = capture_float(built.module, example)
-    assert captured.dynamic
-    quantized = insert(captured, Scheme()).summary.ops
-    assert sum(quantized.get(name, 0) for name in ("linear", "conv", "depthwise")) >= 5
+    session = open_session(recipe.from_table(NETS.recipe(kind, tmp_path, ("host",)), "test"))
+    captured = session.capture(session.built.module)
+    assert all(graph.dynamic for graph in captured.graphs.values()), "one of them has a batch of its own"
+    parts = insert_parts(captured, Scheme()).graphs.values()
+    layers = [part.summary.ops.get(name, 0) for part in parts for name in ("linear", "conv", "depthwise")]
+    assert sum(layers) >= 5

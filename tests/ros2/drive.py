@@ -54,7 +54,7 @@ def main():
         messages = [module.messages.Input(**each)] if isinstance(each, dict) else []
         if each == "sample":
             samples = module.raws(node.bundle.samples())
-            messages = [module.messages.message_of(raw) for raw in samples]
+            messages = [module.messages.message_of(raw, node.model.spec) for raw in samples]
         for message in messages:
             before, until = node.counts["inputs"], time.monotonic() + 5
             publisher.publish(message)

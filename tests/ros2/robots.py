@@ -23,6 +23,11 @@ ROOT = HERE.parents[1]
 FIXTURES = ROOT / "tests" / "fixtures"
 VECTOR = {"kind": "vector", "size": [4], "input": "x", "mean": [0.0] * 4, "std": [1.0] * 4}
 IMAGE = {"kind": "image", "size": [6, 8], "channels": 3, "resize": "bilinear", "mean": [0.0] * 3, "std": [1.0] * 3}
+ARRAYS = {
+    "kind": "tensors",
+    "inputs": [{"name": "x", "key": "rows", "shape": [3, 4], "dtype": "float32"}],
+    "outputs": ["angles"],
+}
 IMAGE |= {"scale": 255.0, "layout": "NCHW", "input": "x"}
 
 
@@ -39,7 +44,8 @@ def _model(path: Path, op: str, weight: np.ndarray, shapes: tuple[list[int], lis
 
 
 def build(folder: Path, task: str) -> Path:
-    """A bundle `folder/<task>`: control (4 numbers to 2 values), segment (red pixels are 1, others 0)."""
+    """A bundle `folder/<task>`: control (4 numbers to 2 values), segment (red pixels are 1, others 0) or
+    regress (an array of 3 rows of 4 to one of 3 rows of 2)."""
     pytest.importorskip("onnxruntime", reason="onnxruntime runs the test's model")
     staging = folder / "staging"
     staging.mkdir()
@@ -48,6 +54,10 @@ def build(folder: Path, task: str) -> Path:
         spec, labels, op, shapes = VECTOR, ["steering", "throttle"], "MatMul", ([1, 4], [1, 2])
         weight = np.array([[1, 0], [0, 1], [0.5, 0.5], [-1, 2]], np.float32)
         samples: list[Any] = [rng.normal(size=4).astype(np.float32) for _ in range(3)]
+    elif task == "regress":
+        spec, labels, op, shapes = ARRAYS, [], "MatMul", ([1, 3, 4], [1, 3, 2])
+        weight = np.array([[1, 0], [0, 1], [0.5, 0.5], [-1, 2]], np.float32)
+        samples = [{"rows": rng.normal(size=(3, 4)).astype(np.float32)} for _ in range(3)]
     else:
         spec, labels, op, shapes = IMAGE, ["other", "red"], "Conv", ([1, 3, 6, 8], [1, 2, 6, 8])
         weight = np.array([[0, 1, 1], [1.5, 0, 0]], np.float32).reshape(2, 3, 1, 1)
@@ -57,7 +67,10 @@ def build(folder: Path, task: str) -> Path:
     feeds = [record.preprocess(raw, spec)["x"] for raw in samples]
     session = runtimes.get("onnxruntime").load(staging / "model.onnx")
     outputs = np.concatenate([session.run({"x": feed})["y"] for feed in feeds])
-    stored: dict[str, Any] = {f"raw_{number}": raw for number, raw in enumerate(samples)}
+    stored: dict[str, Any] = {}
+    for number, raw in enumerate(samples):
+        fields = raw.items() if isinstance(raw, dict) else [("", raw)]
+        stored |= {f"raw_{number}" + (f"/{key}" if key else ""): value for key, value in fields}
     np.savez(staging / "samples.npz", **stored, **{"input/x": np.concatenate(feeds), "output/y": outputs})
     tensor = {"dtype": "float32", "layout": "", "scale": None, "zero_point": None}
     graph = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import shutil
 import subprocess
@@ -24,6 +25,13 @@ from edgeft.ros2 import package as packages
 from edgeft.tasks import BUILTIN, get
 
 BEATS = ("--ros-args", "-p", "heartbeat_s:=0.1")
+SEVERAL = {
+    "kind": "tensors",
+    "inputs": [
+        {"name": "one", "key": "a", "shape": [2], "dtype": "int64"},
+        {"name": "two", "key": "b", "shape": [2, 3], "dtype": "float32"},
+    ],
+}
 BOTH = pytest.mark.parametrize("kind", ["stand-in", "real"])
 
 
@@ -82,7 +90,7 @@ def test_every_task_has_its_messages(name: str) -> None:
     """Each answer has a part, and each task can be read from a message by some kind of input."""
     task = get(name)
     assert packages._part(f"answer_{task.answer or 'json'}.py")
-    assert task.parse is not None or name in ("classify", "detect", "segment", "keyword", "speech")
+    assert task.parse is not None or name in ("classify", "detect", "segment", "keyword", "speech", "regress")
 
 
 # -- the node --------------------------------------------------------------------------------------------------------
@@ -98,6 +106,38 @@ def test_a_controller_answers_with_values(tmp_path: Path, kind: str) -> None:
     assert result["levels"][-1] == 0 and result["texts"][-1] == "answering"
     assert result["values"]["answers"] == "3" and float(result["values"]["p99_ms"]) > 0
     assert result["name"] == "/controller: robot-control"
+
+
+@BOTH
+def test_arrays_are_answered_with_arrays(tmp_path: Path, kind: str) -> None:
+    bundle = robots.build(tmp_path, "regress")
+    wrong = [{"data": [0.0] * 11}, {"data": [float("inf")] * 12}]
+    result = robots.run(kind, write(bundle, "angles"), json.dumps(["sample", *wrong]), *BEATS)
+    assert result["code"] == 0, result["log"]
+    expected = [np.ravel(each["array:angles"]) for each in decided(bundle)]
+    np.testing.assert_array_equal([answer["data"] for answer in result["answers"]], expected)
+    dim = result["answers"][0]["layout"]["dim"]
+    assert [each["size"] for each in dim] == [3, 2] and dim[0]["label"] == "angles[3x2]"
+    assert result["values"]["errors"] == "2" and "expected 12 finite ones" in result["log"]
+
+
+def test_arrays_of_several_inputs_and_outputs_stand_behind_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(robots.HERE / "stand_in"))
+    names = [item["name"] for item in SEVERAL["inputs"]]
+    raw = {"b": np.arange(6.0).reshape(2, 3), "a": np.array([7, 8])}
+    reading = importlib.import_module("edgeft.ros2.parts.input_arrays")
+    message = reading.message_of(raw, SEVERAL)
+    assert list(message.data) == [7, 8, 0, 1, 2, 3, 4, 5]
+    again = get("regress").preprocess(reading.raw_of(message, SEVERAL), SEVERAL)
+    assert list(again) == names and again["one"].dtype == np.int64
+    np.testing.assert_array_equal(again["two"][0], raw["b"])
+
+    answering = importlib.import_module("edgeft.ros2.parts.answer_arrays")
+    decoded = {"label": "", "array:p": np.ones((2, 2)), "array:q": np.zeros(3)}
+    answer = answering.answer_of(decoded, None, 0.0)
+    assert list(answer.data) == [1] * 4 + [0] * 3
+    assert [(each.label, each.size) for each in answer.layout.dim] == [("p[2x2],q[3]", 7)]
+    assert answering.answer_of({**decoded, "array:q": np.array([np.nan])}, None, 0.0) is None
 
 
 @BOTH

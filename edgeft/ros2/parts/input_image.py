@@ -17,7 +17,7 @@ ENCODINGS = {
 }
 
 
-def raw_of(message):
+def raw_of(message, spec):
     """uint8 (H, W) or (H, W, 3) of an Image; raises `DataError` for another encoding or too few bytes."""
     if message.encoding not in ENCODINGS:
         known = ", ".join(ENCODINGS)
@@ -35,7 +35,7 @@ def raw_of(message):
     return np.ascontiguousarray(pixels[:, :, 0] if channels == 1 else pixels)
 
 
-def message_of(raw):
+def message_of(raw, spec):
     """The Image of a raw picture."""
     raw = np.ascontiguousarray(raw, np.uint8)
     message = Input()

@@ -10,7 +10,7 @@ from std_msgs.msg import MultiArrayDimension, MultiArrayLayout
 from edgeft.core.errors import DataError
 
 
-def raw_of(message):
+def raw_of(message, spec):
     """{"samples": int16 (T,), "rate": samples a second}; raises `DataError` where the rate is not stated."""
     label = message.layout.dim[0].label if message.layout.dim else ""
     if not label.isdecimal() or not int(label):
@@ -18,7 +18,7 @@ def raw_of(message):
     return {"samples": np.asarray(message.data, np.int16), "rate": int(label)}
 
 
-def message_of(raw):
+def message_of(raw, spec):
     """The message of a raw sound."""
     samples = np.asarray(raw["samples"])
     if samples.dtype != np.int16:

@@ -6,7 +6,7 @@ from std_msgs.msg import Float64MultiArray as Input
 from edgeft.core.errors import DataError
 
 
-def raw_of(message):
+def raw_of(message, spec):
     """float32 (K,); raises `DataError` for values that are not finite."""
     values = np.asarray(message.data, np.float32)
     if not values.size or not np.isfinite(values).all():
@@ -14,7 +14,7 @@ def raw_of(message):
     return values
 
 
-def message_of(raw):
+def message_of(raw, spec):
     """The message of a raw row."""
     return Input(data=[float(value) for value in np.ravel(raw)])
 

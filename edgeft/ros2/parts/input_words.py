@@ -3,12 +3,12 @@
 from std_msgs.msg import String as Input
 
 
-def raw_of(message):
+def raw_of(message, spec):
     """The words; the node gives them to the task."""
     return str(message.data)
 
 
-def message_of(raw):
+def message_of(raw, spec):
     """The message of words."""
     return Input(data=str(raw))
 

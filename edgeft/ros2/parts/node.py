@@ -161,7 +161,7 @@ class BundleNode(Node):
         """Answer one input; what cannot be read is counted and logged, and nothing is published."""
         begun = time.perf_counter()
         try:
-            raw = messages.raw_of(message)
+            raw = messages.raw_of(message, self.model.spec)
             if messages.WORDS:
                 raw = self.task.parse(raw, self.model.spec)
             feed = self.task.preprocess(raw, self.model.spec)

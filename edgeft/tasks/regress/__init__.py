@@ -5,6 +5,7 @@ from . import decoding, sample
 
 TASK = Task(
     name="regress",
+    answer="arrays",
     metric=decoding.METRIC,
     further_metrics=decoding.EXTRA_METRICS,
     score=decoding.metric,
