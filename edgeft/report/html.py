@@ -209,7 +209,9 @@ def _schemes(schemes: Mapping[str, Mapping[str, Any]], metric: Metric) -> ET.Ele
         for name, row in schemes.items()
     ]
     notes = [
-        el("p", f"{name}: {why}", cls="muted") for name, row in schemes.items() if (why := schemes_of.why_ptq(row))
+        el("p", f"{name}: {why}", cls="muted")
+        for name, row in schemes.items()
+        for why in filter(None, (schemes_of.retried(row), schemes_of.why_ptq(row)))
     ]
     table = page.table(["scheme", *labels], cells, numeric=range(1, len(labels) + 1))
 

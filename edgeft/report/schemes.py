@@ -50,6 +50,16 @@ def why_ptq(row: Mapping[str, Any]) -> str:
     )
 
 
+def retried(row: Mapping[str, Any]) -> str:
+    """The attempts of QAT that diverged, and the rate of the one that stands; "" where none diverged or none stands."""
+    attempts = row.get("retries")
+    if not isinstance(attempts, list) or words.finite(row.get("lr")) is None:
+        return ""
+
+    whys = "; ".join(words.line(words.table(attempt).get("why")) for attempt in attempts)
+    return f"QAT diverged and began again at lr = {words.plain(row['lr'])}: {whys}"
+
+
 def sentence(row: Mapping[str, Any]) -> str:
     """What `quantize.method = "auto"` came to for a scheme of summary.json; "" where it was not asked for."""
     auto = words.table(row.get("auto"))

@@ -176,7 +176,7 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
         for label, value in schemes_of.quantized_rows(words.table(scheme)):
             lost = f"drop {metric.format_drop(metric.drop(before, value))}" if before is not None else ""
             rows.append((f"{words.line(name)}, {label}", metric.format(value), lost))
-        said = (schemes_of.why_ptq(words.table(scheme)), schemes_of.sentence(words.table(scheme)))
+        said = (of(words.table(scheme)) for of in (schemes_of.retried, schemes_of.why_ptq, schemes_of.sentence))
         notes += [f"{words.line(name)}: {sentence}" for sentence in said if sentence]
 
     chance, name = words.finite(summary.get("chance")), words.line(summary.get("chance_is") or metric.chance)

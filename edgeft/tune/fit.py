@@ -53,13 +53,18 @@ class Stage:
     ema: float = 0.0
     #: largest norm of the gradient of all weights (Pascanu et al. 2013); 0 = gradients are left as they are
     max_grad_norm: float = 0.0
+    #: (metric before training, metric after the first epoch) -> whether the stage ends there, since it diverges
+    diverges: Callable[[float, float], bool] | None = None
     #: what the stage was set up with, where that may change between runs: another checkpoint is not taken up
     key: str = ""
 
 
 @dataclass
 class Fitted:
-    """The result of a stage: the epoch whose weights were chosen (0 = the initial ones) and its validation metric."""
+    """The result of a stage: the epoch whose weights were chosen (0 = the initial ones) and its validation metric.
+
+    `diverged`: the stage ended after its first epoch, by `Stage.diverges`.
+    """
 
     best_epoch: int
     best: float
@@ -67,6 +72,7 @@ class Fitted:
     seconds: float
     saved_bytes: int
     rows: list[dict[str, Any]] = field(default_factory=list)
+    diverged: bool = False
 
 
 def make_optimizer(stage: Stage) -> torch.optim.Optimizer:
@@ -153,13 +159,14 @@ def fit(
     started = time.monotonic()
     training = _prepared(module, stage, accelerator, loss_of, say)
     average = training.average
-
     progress = _resumed(training, state_file) or _begun(training, validate)
     for row in progress.rows if on_epoch is not None else ():
         on_epoch(stage.name, row["epoch"], row["validation"])  # type: ignore[misc]
     spent = progress.seconds
     counted = -1
     for epoch in range(progress.epoch + 1, stage.epochs + 1):
+        if _diverged(stage, progress.rows):
+            break
         if stage.patience and epoch - 1 - progress.best_epoch >= stage.patience:
             say(f"{stage.name}: no better for {stage.patience} epochs, stopped early")
             break
@@ -185,8 +192,25 @@ def fit(
     module.load_state_dict(progress.best_state)
     module.eval()
     accelerator.free_memory()
-    seconds = spent + time.monotonic() - started
-    return Fitted(progress.best_epoch, progress.best, progress.steps, seconds, progress.saved_bytes, progress.rows)
+    progress.seconds = spent + time.monotonic() - started
+    return _fitted(stage, progress)
+
+
+def _fitted(stage: Stage, progress: _Progress) -> Fitted:
+    return Fitted(
+        progress.best_epoch,
+        progress.best,
+        progress.steps,
+        progress.seconds,
+        progress.saved_bytes,
+        progress.rows,
+        _diverged(stage, progress.rows),
+    )
+
+
+def _diverged(stage: Stage, rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether the first epoch of a stage was worse than its start by what `stage.diverges` does not take."""
+    return len(rows) > 1 and stage.diverges is not None and stage.diverges(*(r["validation"] for r in rows[:2]))
 
 
 def _prepared(
@@ -281,6 +305,7 @@ def _train_epoch(training: _Training, loader: Any, progress: _Progress, *, measu
     total = float(accelerator.reduce(torch.tensor(total, device=accelerator.device), "mean"))
     _same_buffers(module)
     if not math.isfinite(total):
+        accelerator.free_memory()
         raise FloatingPointError(f"{stage.name}: the loss is not finite in epoch {epoch}")
     return total / max(steps, 1)
 
@@ -288,7 +313,8 @@ def _train_epoch(training: _Training, loader: Any, progress: _Progress, *, measu
 def _record(training: _Training, progress: _Progress, loss: float, metric: float) -> None:
     """The epoch's row, its weights where they are the best so far, and the line that reports it."""
     stage, epoch = training.stage, progress.epoch
-    if not stage.metric.better(progress.best, metric):
+    # no comparison holds for NaN: it must not pass for the best
+    if math.isfinite(metric) and not stage.metric.better(progress.best, metric):
         progress.best, progress.best_epoch = metric, epoch
         progress.best_state = copy.deepcopy(training.module.state_dict())
 

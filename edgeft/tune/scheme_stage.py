@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,9 +16,10 @@ from ..core.progress import phase
 from ..quantize.parts import QuantizedParts
 from ..session import mixed_precision
 from ..session.calibration_data import as_tuple, calibrated
-from . import unfreezing, updates
+from . import retries, unfreezing, updates
 from .fit import Fitted, Stage, agreed, outcome
 from .groups import qat_groups
+from .retries import Retried
 from .training_run import Run
 
 
@@ -56,11 +58,19 @@ def _can_train(run: Run, scheme: Scheme) -> bool:
 
 
 def _train(run: Run, graph: QuantizedParts, result: dict[str, Any]) -> None:
-    """Quantization-aware training of a calibrated graph, which has the better weights afterwards; adds to `result`."""
+    """Quantization-aware training of a calibrated graph, which has the better weights afterwards; adds to `result`.
+
+    "retries" in it are the attempts that diverged, where there were any.
+    """
     name = graph.scheme.name
     run.say(f"{name}: {len(graph.weights())} integer layers are calibrated; training")
-    fitted = qat(run, graph)
-    result |= {"best_epoch": fitted.best_epoch, **outcome(fitted, run.s.task.metric)}
+    trained = qat(run, graph)
+    if trained.fitted is None:
+        result |= {"method": "ptq", "best_epoch": 0, "why": retries.why_none(trained.diverged)}
+    else:
+        result |= {"best_epoch": trained.fitted.best_epoch, **outcome(trained.fitted, run.s.task.metric)}
+    if trained.diverged:
+        result |= {"retries": trained.diverged, **({} if trained.fitted is None else {"lr": trained.lr})}
     if result["method"] == "ptq":
         run.say(f"{name}: {result['why']}")
     result["updated_parameters"] = sum(p.numel() for p in graph.module.parameters() if p.requires_grad)
@@ -94,40 +104,59 @@ def _as_the_gates_need(run: Run, graph: QuantizedParts, result: dict[str, Any]) 
     return mixed.graph
 
 
-def qat(run: Run, graph: QuantizedParts) -> Fitted:
-    """Train a calibrated graph by the recipe, the float model as its teacher."""
-    t, q = run.s.recipe.train, run.s.recipe.quantize
+def qat(run: Run, graph: QuantizedParts) -> Retried:
+    """Train a calibrated graph by the recipe, the float model as its teacher, at a lower rate where it diverges."""
+    q, name, metric = run.s.recipe.quantize, graph.scheme.name, run.s.task.metric
     apply_policy(run, graph)
-    device = run.accelerator.device
-    teacher = graph.captured.module.to(device)
+    loss_of = _loss_against_float(run, graph)
+
+    def train(lr: float, attempt: int) -> Fitted:
+        fitted = run.fit(graph.module, _stage(run, graph, lr), loss_of, f"{name}.{attempt}.pt" if attempt else "")
+        if fitted.diverged and attempt < retries.MOST:
+            for row in fitted.rows:  # the scheme's own curve is that of the attempt that stands
+                row["stage"] = f"{name}, lr {lr:g}"
+        return fitted
+
+    trained = retries.retried(graph.module, q.lr, train, metric, lambda text: run.say(f"{name}: {text}"))
+    graph.captured.module.cpu()
+    graph.module.cpu()
+    return trained
+
+
+def _stage(run: Run, graph: QuantizedParts, lr: float) -> Stage:
+    """Quantization-aware training at the rate `lr`."""
+    t, q, metric = run.s.recipe.train, run.s.recipe.quantize, run.s.task.metric
+    return Stage(
+        graph.scheme.name,
+        q.epochs,
+        qat_groups(graph.module, lr, unfreezing.decay_in_graph(graph, run.module, run.s.built.head, t.layer_decay)),
+        t.schedule,
+        t.optimizer,
+        0,
+        t.seed,
+        metric,
+        norm_stats="",
+        diverges=retries.diverges(metric, run.s.recipe.gates, len(run.s.dataset.split("val"))),
+        key=repr(dataclasses.astuple(q)),
+    )
+
+
+def _loss_against_float(run: Run, graph: QuantizedParts) -> Callable[[nn.Module, Any], torch.Tensor]:
+    """The loss of a quantized model: against the float model's outputs, or the task's own."""
+    teacher = graph.captured.module.to(run.accelerator.device)
     for parameter in teacher.parameters():
         parameter.requires_grad_(False)
 
     def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
         inputs, targets = batch
         student = model(*as_tuple(inputs))
-        if not q.distill:
+        if not run.s.recipe.quantize.distill:
             return run.loss(student, targets)
         with torch.no_grad():
             taught = teacher(*as_tuple(inputs))
         return run.s.learning.distill(student, taught, targets)
 
-    stage = Stage(
-        graph.scheme.name,
-        q.epochs,
-        qat_groups(graph.module, q.lr, unfreezing.decay_in_graph(graph, run.module, run.s.built.head, t.layer_decay)),
-        t.schedule,
-        t.optimizer,
-        0,
-        t.seed,
-        run.s.task.metric,
-        norm_stats="",
-        key=repr(dataclasses.astuple(q)),
-    )
-    fitted = run.fit(graph.module, stage, loss_of)
-    teacher.cpu()
-    graph.module.cpu()
-    return fitted
+    return loss_of
 
 
 def apply_policy(run: Run, graph: QuantizedParts) -> None:

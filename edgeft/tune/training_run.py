@@ -98,7 +98,15 @@ class Run:
 
         return epoch_of
 
-    def fit(self, module: nn.Module, stage: Stage, loss_of: Callable[[nn.Module, Any], torch.Tensor]) -> Fitted:
+    def fit(
+        self,
+        module: nn.Module,
+        stage: Stage,
+        loss_of: Callable[[nn.Module, Any], torch.Tensor],
+        state_file: str = "",
+    ) -> Fitted:
+        """Train a stage. Its state is kept in `state_file` of the checkpoints, by default that of the stage's name."""
+
         def frugal(model: nn.Module, batch: Any) -> torch.Tensor:
             with Frugal():
                 return loss_of(model, batch)
@@ -110,7 +118,7 @@ class Run:
             loss_of=loss_of if self.s.policy == "full" else frugal,
             validate=lambda: self.metric(module, "val"),
             accelerator=self.accelerator,
-            state_file=self.out / "checkpoints" / f"{stage.name}.pt",
+            state_file=self.out / "checkpoints" / (state_file or f"{stage.name}.pt"),
             say=self.say,
             on_epoch=self.watch.epoch if self.watch is not None else None,
         )

@@ -85,16 +85,22 @@ def accuracy(
     )
 
 
-def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
-    """The largest drop allowed: `max_drop` (the task's default where unset), `max_drop_relative`, the stricter of both.
-
-    Raises `RecipeError` when it is as wide as the baseline's distance from chance: such a gate could not fail.
-    """
+def allowed_drop(metric: Metric, gates: Gates, before: float) -> float:
+    """The largest drop from `before` that the gates allow: `max_drop` (the metric's default where unset) and
+    `max_drop_relative`, the stricter of both."""
     limits = [] if gates.max_drop is None else [gates.max_drop]
     if gates.max_drop_relative:
         limits.append(gates.max_drop_relative * abs(before))
+    return min(limits, default=metric.max_drop or metric.max_drop_relative * abs(before))
+
+
+def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
+    """`allowed_drop` of the task's metric.
+
+    Raises `RecipeError` when it is as wide as the baseline's distance from chance: such a gate could not fail.
+    """
     measure = task.metric
-    limit = min(limits, default=measure.max_drop or measure.max_drop_relative * abs(before))
+    limit = allowed_drop(measure, gates, before)
     room = measure.drop(before, chance)
     if limit >= abs(room) and limit > 0:
         raise RecipeError(

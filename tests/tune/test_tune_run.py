@@ -136,7 +136,8 @@ def test_training_that_made_every_epoch_worse_is_not_shown_as_taken(
 ) -> None:
     out, before, _ = finished
     shutil.copytree(out, tmp_path / "run")
-    made = tune_data.recipe_for(data, "train.epochs=6", "quantize.lr=0.5")
+    allowed = "gates.max_drop=0.99"  # so that no first epoch counts as diverging
+    made = tune_data.recipe_for(data, "train.epochs=6", "quantize.lr=0.5", allowed)
     said: list[str] = []
     result = tune(made, tmp_path / "run", resume=True, say=said.append)
     row = result["schemes"][HOST]
@@ -146,6 +147,53 @@ def test_training_that_made_every_epoch_worse_is_not_shown_as_taken(
         assert "trained (QAT)" not in page and "QAT did not improve on PTQ, so the PTQ model is used" in page
     trained = before["schemes"][HOST]
     assert trained["method"] == ("qat" if trained["best_epoch"] else "ptq")
+
+
+def test_training_that_diverges_begins_again_at_a_lower_rate(
+    finished: tuple[Path, dict[str, Any], list[str]], data: Path, tmp_path: Path
+) -> None:
+    out, before, _ = finished
+    shutil.copytree(out, tmp_path / "run")
+    made = tune_data.recipe_for(data, "train.epochs=6", "quantize.lr=0.02")
+    said: list[str] = []
+    result = tune(made, tmp_path / "run", resume=True, say=said.append)
+
+    row = result["schemes"][HOST]
+    first = row["retries"][0]
+    assert first["lr"] == 0.02 and first["validation"] < before["validation"] - 4 / 24
+    assert f"{HOST}: QAT diverged: {first['why']}; it begins again at lr = 0.002" in said
+    assert "lr" in row and row["lr"] < 0.02 and row["method"] == "qat" and row["best_epoch"]
+    sentence = f"QAT diverged and began again at lr = {row['lr']:g}: at lr = 0.02 the accuracy on the validation"
+    for page in (text.tuned(result), html.render_run(result)):
+        assert sentence in page
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    abandoned = [row for row in rows if row["stage"] == f"{HOST}, lr 0.02"]
+    assert [row["epoch"] for row in abandoned] == [0, 1], "no epoch of it is trained that cannot help"
+    assert [row["epoch"] for row in rows if row["stage"] == HOST] == [0, 1, 2]
+    start, stands = abandoned[0]["validation"], [row["validation"] for row in rows if row["stage"] == HOST]
+    assert stands[0] == start and max(stands) >= start, "it begins where the first attempt began"
+
+    again: list[str] = []
+    resumed = tune(made, tmp_path / "run", resume=True, say=again.append)
+    assert resumed["schemes"] == result["schemes"] and resumed["steps"] == result["steps"]
+    assert not [line for line in again if line.startswith(f"{HOST} ")], "neither attempt is trained again"
+
+
+def test_training_that_diverges_at_every_rate_leaves_the_calibrated_model(
+    finished: tuple[Path, dict[str, Any], list[str]], data: Path, tmp_path: Path
+) -> None:
+    out, before, _ = finished
+    shutil.copytree(out, tmp_path / "run")
+    made = tune_data.recipe_for(data, "train.epochs=6", "quantize.lr=10")
+    said: list[str] = []
+    result = tune(made, tmp_path / "run", resume=True, say=said.append)
+
+    row = result["schemes"][HOST]
+    assert row["method"] == "ptq" and row["best_epoch"] == 0 and row["quantized"] == row["ptq"] == before["ptq"]
+    assert [attempt["lr"] for attempt in row["retries"]] == [10, 1, 0.1] and "lr" not in row
+    assert row["why"].startswith("QAT diverged, so the PTQ model is used: at lr = 10 the ")
+    for page in (text.tuned(result), html.render_run(result)):
+        assert row["why"].split(":")[0] in page and "trained (QAT)" not in page
 
 
 def test_progress_shows_the_validation_split_alone(finished: tuple[Path, dict[str, Any], list[str]]) -> None:
