@@ -14,12 +14,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import multiprocessing
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ BEGIN, END = "<!-- zoo names: begin -->", "<!-- zoo names: end -->"
 SIDES = (64, 96, 128, 224, 256)
 CLASSES, IMAGES, BATCH = 10, 30, 20
 #: steps of training in float, seconds of processor time that they may take, and steps with quantization
-STEPS, SECONDS, QUANTIZED_STEPS, LEARNING_RATE = 40, 20, 3, 1e-3
+STEPS, SECONDS, QUANTIZED_STEPS, LEARNING_RATE = 40, 10, 3, 1e-3
 #: seconds of processor time, seconds on the clock and bytes that a name may take
 LONGEST, PATIENCE, MEMORY = 400, 1800, 8 * 2**30
 
@@ -43,18 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--names", nargs="*", default=list(NAMES), help="source:name; default: all of zoo_name_list.py")
     parser.add_argument("--fresh", action="store_true", help="run again what has a row")
     parser.add_argument("--failed", action="store_true", help="run again what has a row and did not pass")
-    parser.add_argument("--single", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    if options.single:
-        print(json.dumps(measure(options.single)))
-        return 0
+    _import_packages()
 
     path = common.RESULTS / "zoo_names.json"
     record = json.loads(path.read_text()) if path.is_file() else {"rows": {}}
     for name in options.names:
         row = record["rows"].get(name)
         if row is None or options.fresh or (options.failed and not passed(row)):
-            record["rows"][name] = row = _in_a_process(name)
+            row = _in_a_process(name)
+            record = json.loads(path.read_text()) if path.is_file() else record  # another one may have added rows
+            record["rows"][name] = row
             record["machine"] = record.get("machine") or common.machine()
             record["versions"] = common.versions(
                 "torch", "torchvision", "timm", "onnxruntime", "openvino", "ai-edge-litert"
@@ -66,26 +66,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(passed(record["rows"][name]) for name in options.names) else 1
 
 
+def _import_packages() -> None:
+    """What every name needs, once: a copy of this process has it, and imports take as long as a small network."""
+    for package in ("timm", "torchvision", "edgeft.graph.from_torch", "onnxscript", "onnxruntime", "litert_torch"):
+        importlib.import_module(package)
+
+
 def _in_a_process(name: str) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--single", name]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "row.json"
+        process = multiprocessing.get_context("fork").Process(target=_write_row, args=(name, path))
+        process.start()
+        process.join(PATIENCE)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            return {"error": f"took longer than {PATIENCE} s"}
+        if process.exitcode in (-signal.SIGXCPU, -signal.SIGKILL):
+            return {"error": f"took more than {LONGEST} s of processor time, or too much memory"}
+        if not path.is_file():
+            return {"error": f"the process ended with exit code {process.exitcode}"}
+        row: dict[str, Any] = json.loads(path.read_text())
+        return row
 
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-        resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
 
+def _write_row(name: str, path: Path) -> None:
+    """The row of a name, within the limits of this process."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False, preexec_fn=limited
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": f"took longer than {PATIENCE} s"}
-    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-        return {"error": f"took more than {LONGEST} s of processor time, or too much memory"}
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        return {"error": (lines or [f"exit {done.returncode}"])[-1][:300]}
-    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return row
+        row = measure(name)
+    except Exception as error:
+        traceback.print_exc()
+        row = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+    path.write_text(json.dumps(row))
 
 
 def measure(name: str) -> dict[str, Any]:

@@ -38,11 +38,29 @@ class Patches(nn.Module):
         return self.head(self.norm(z)[:, 0])
 
 
-@pytest.mark.parametrize("behind", [False, True], ids=["before", "around"])
-def test_the_artifact_computes_what_the_graph_computes(behind: bool, tmp_path: Path) -> None:
+class LinearAttention(nn.Module):
+    """Values of hundreds with a column of ones, whose products with the keys are the denominator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 24, 4, 4)
+        self.patches.weight.data[16:] *= 500
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        queries, keys, values = self.patches(x).flatten(2).transpose(1, 2).chunk(3, -1)
+        values = nn.functional.pad(values, (0, 1), value=1.0)
+        sums = queries.sigmoid() @ (keys.sigmoid().transpose(1, 2) @ values)
+        return self.head((sums[..., :-1] / (sums[..., -1:] + 1e-5)).mean(1))
+
+
+@pytest.mark.parametrize(
+    "net", [Patches(behind=False), Patches(behind=True), LinearAttention()], ids=["before", "around", "ones"]
+)
+def test_the_artifact_computes_what_the_graph_computes(net: nn.Module, tmp_path: Path) -> None:
     torch.manual_seed(0)
     pictures = (torch.randn(32, 3, 16, 16),)
-    graph = prepare(Patches(behind=behind).eval(), pictures, HOST.scheme)
+    graph = prepare(net.eval(), pictures, HOST.scheme)
     graph.calibrate_weights()
     calibrate(graph.module, lambda: iter([pictures]))
     lowered = lower(graph, "qdq")
@@ -52,7 +70,7 @@ def test_the_artifact_computes_what_the_graph_computes(behind: bool, tmp_path: P
     session, expected = BACKEND.load(tmp_path / file, options=BACKEND.options()), graph.module(*pictures).detach()
     rows = [next(iter(session.run({"x": pictures[0][i : i + 1].numpy()}).values())) for i in range(8)]
     steps = np.abs(np.concatenate(rows) - expected[:8].numpy()) / graph.output_steps()["output"]
-    assert steps.max() <= 1.01, "the token was rounded to the grid of the patches"
+    assert steps.max() <= 1.01, "a constant was rounded to the grid of the other values"
 
 
 def test_other_graphs_are_left_as_they_are() -> None:
@@ -80,3 +98,28 @@ def test_a_concatenation_with_constants_has_the_same_values_as_a_sum() -> None:
     changed = float_concats.as_sums(module, example)
     assert changed is not module and torch.equal(changed(*example), module(*example))
     assert not any(node.target is torch.ops.aten.cat.default for node in changed.graph.nodes)
+
+
+@pytest.mark.parametrize("pads", [(0, 1), (1, 0, 2, 3), (-1, 2)], ids=str)
+def test_a_pad_with_a_number_has_the_same_values_as_a_sum(pads: tuple[int, ...]) -> None:
+    class Bordered(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.pad(x, pads, value=1.5)
+
+    example = (torch.randn(1, 3, 5, 4),)
+    module = torch.export.export(Bordered(), example).module()
+    changed = float_concats.as_sums(module, example)
+    assert changed is not module and torch.equal(changed(*example), module(*example))
+    numbers = [n.args[2] for n in changed.graph.nodes if n.target is torch.ops.aten.constant_pad_nd.default]
+    assert numbers == [0.0]
+
+
+@pytest.mark.parametrize("options", [{}, {"value": 0.0}, {"mode": "reflect"}], ids=str)
+def test_other_pads_are_left_as_they_are(options: dict[str, object]) -> None:
+    class Bordered(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.pad(x, (1, 1, 1, 1), **options)
+
+    example = (torch.randn(1, 3, 5, 4),)
+    module = torch.export.export(Bordered(), example).module()
+    assert float_concats.as_sums(module, example) is module
