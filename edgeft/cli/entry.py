@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import signal
 import sys
 import traceback
 import warnings
@@ -18,7 +17,7 @@ from .._version import __version__
 from ..core import interrupt, progress
 from ..core.errors import EdgeftError, SystemFailure, UsageError
 from . import output
-from .failures import INTERRUPTED, Interrupted, explain
+from .failures import Interrupted, explain
 from .frame import SETTINGS, Console, Group, Outcome
 from .output import only_json
 
@@ -153,8 +152,8 @@ def main() -> NoReturn:
         output.hold_descriptors()
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second ctrl-C, while the first was being answered
-        code = INTERRUPTED
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the answer is out: the exit code is settled
+        code = interrupt.exit_code()
+    interrupt.settle()
     # A KeyboardInterrupt that passed through somebody's exec(text) leaves a flag behind, and CPython then ends the
     # process by the signal instead of by its exit code, handled or not. The next exec of a text clears that flag.
     exec("")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import click
 
@@ -16,27 +16,26 @@ SYSTEM = {
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EFBIG", "EMFILE", "ENFILE", "ENOMEM", "EIO")
 }
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
 class Interrupted:
-    """ctrl-C: no error, but the exit code says so and the words say how to go on."""
+    """Ctrl-C or SIGTERM: no error, but the exit code says so and the words say how to go on."""
 
     remedy: str = ""
-
-    exit_code = INTERRUPTED
+    exit_code: int = field(default_factory=interrupt.exit_code)
+    message: str = field(default_factory=lambda: "terminated" if interrupt.terminated() else "interrupted")
 
     def __str__(self) -> str:
-        return f"interrupted\n  → {self.remedy}" if self.remedy else "interrupted"
+        return f"{self.message}\n  → {self.remedy}" if self.remedy else self.message
 
     def as_dict(self) -> dict[str, object]:
         return {
             "error": "Interrupted",
-            "message": "interrupted",
+            "message": self.message,
             "where": "",
             "remedy": self.remedy,
-            "exit_code": INTERRUPTED,
+            "exit_code": self.exit_code,
         }
 
 

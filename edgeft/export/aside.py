@@ -93,6 +93,7 @@ def _work(jobs: Sequence[Job], write: int, turn: tuple[int, int] | None) -> NoRe
         import torch
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the original ends its copies itself
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         torch.set_num_threads(1)  # the pool of threads was not copied
         if turn is not None:
             import fcntl

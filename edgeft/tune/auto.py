@@ -23,7 +23,7 @@ from ..core.errors import RecipeError
 from ..quantize.parts import insert_parts
 from ..session.calibration_data import as_tuple
 from ..session.session import Session
-from . import cost, fit, planner, sparse, updates
+from . import cost, optimizers, planner, sparse, updates
 from .frugal import Frugal
 from .plan import rates
 
@@ -169,14 +169,14 @@ class _Planning:
         t, head = self.s.recipe.train, self.s.built.head
         module = self.copied(policy, plan, freeze=policy != "full" or t.norm_stats == "freeze")
         groups = self.s.learning.groups(module, head, **rates(t))
-        optimizer = fit.make_optimizer(fit.Stage("trial", 1, groups, optimizer=t.optimizer))
+        optimizer = optimizers.make(t.optimizer, groups)
         still = sparse.kept_still(p for group in optimizer.param_groups for p in group["params"])
         bases = [group["lr"] for group in optimizer.param_groups]
         torch.manual_seed(t.seed)
         steps = min(_MOST_STEPS, t.epochs * len(self.loader)) or 1
         for step, batch in enumerate(itertools.islice(self.cycled(), steps)):
             for group, base in zip(optimizer.param_groups, bases):
-                group["lr"] = base * fit.rate("cosine", step / steps)
+                group["lr"] = base * optimizers.rate("cosine", step / steps)
             with Frugal():
                 loss = self.loss_of(module, batch)
             optimizer.zero_grad()

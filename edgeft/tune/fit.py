@@ -10,21 +10,21 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator
+from accelerate import Accelerator, skip_first_batches
 from accelerate.utils import broadcast
 from torch import nn
 
 from ..core import interrupt
 from ..core.metric import Metric
 from ..core.progress import track
-from . import checkpoint, sparse
+from . import checkpoint, optimizers, sparse, unfinished
 from .averaged import Averaged
 from .memory import SavedBytes
 from .updates import pace_statistics, train_mode
@@ -75,24 +75,6 @@ class Fitted:
     diverged: bool = False
 
 
-def make_optimizer(stage: Stage) -> torch.optim.Optimizer:
-    groups = [dict(g) for g in stage.groups if g["params"]]
-    if stage.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=groups[0]["lr"], momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=groups[0]["lr"])
-
-
-def rate(schedule: str, progress: float) -> float:
-    """The learning-rate factor at `progress` in [0, 1]: cosine (Loshchilov & Hutter, 2017) after a short warm-up,
-    step (a tenth at 60 % and again at 85 %), or constant."""
-    if schedule == "cosine":
-        warm = min(1.0, (progress + 1e-3) / 0.05)
-        return warm * 0.5 * (1 + math.cos(math.pi * progress))
-    if schedule == "step":
-        return 0.1 ** ((progress >= 0.6) + (progress >= 0.85))
-    return 1.0
-
-
 def agreed(accelerator: Accelerator, compute: Callable[[], float]) -> float:
     """What the main process computes, on every process: a metric in its last bit must not part them."""
     value = torch.tensor([compute() if accelerator.is_main_process else 0.0], dtype=torch.float64)
@@ -132,7 +114,20 @@ class _Training:
     accelerator: Accelerator
     loss_of: Callable[[nn.Module, Any], torch.Tensor]
     say: Callable[[str], None]
+    state_file: Path
     average: Averaged | None = None
+
+    def state(self) -> dict[str, Any]:
+        """What is trained, for a checkpoint."""
+        average = {"average": self.average.state()} if self.average is not None else {}
+        return {"model": self.module.state_dict(), "optimizer": self.optimizer.state_dict(), **average}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load(state["average"])
 
 
 def fit(
@@ -152,16 +147,18 @@ def fit(
     `batches(epoch)` gives a prepared DataLoader that is a function of seed and epoch; `loss_of(model, batch)` the
     scalar loss; `validate()` the validation metric of `module` as it is, the same number on every process (see
     `agreed`). State is written to `state_file` after every epoch and taken up from there; a finished stage is not
-    trained again. `on_epoch(stage, epoch, validation metric)` is called for every epoch once its state is written,
-    those before a resumption included and 0 for the start; what it raises ends the training, which can be resumed.
+    trained again. A process that gets a signal writes the state within an epoch, too (`unfinished`).
+    `on_epoch(stage, epoch, validation metric)` is called for every epoch once its state is written, those before a
+    resumption included and 0 for the start; what it raises ends the training, which can be resumed.
     Raises `FloatingPointError` on every process when the loss stops being finite.
     """
     started = time.monotonic()
-    training = _prepared(module, stage, accelerator, loss_of, say)
+    training = _prepared(module, stage, accelerator, loss_of, say, state_file)
     average = training.average
-    progress = _resumed(training, state_file) or _begun(training, validate)
+    progress = _resumed(training) or _begun(training, validate)
     for row in progress.rows if on_epoch is not None else ():
         on_epoch(stage.name, row["epoch"], row["validation"])  # type: ignore[misc]
+    position = _middle(training, progress)
     spent = progress.seconds
     counted = -1
     for epoch in range(progress.epoch + 1, stage.epochs + 1):
@@ -177,12 +174,12 @@ def fit(
             stage.opens(epoch)
         progress.epoch = epoch
         trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        loss = _train_epoch(training, loader, progress, measure=trainable != counted)
-        counted = trainable
+        loss = _train_epoch(training, loader, progress, position, measure=trainable != counted)
+        counted, position = trainable, None
         with average.shown(module) if average is not None else contextlib.nullcontext():
             _record(training, progress, loss, validate())
         progress.seconds = spent + time.monotonic() - started
-        _write(training, progress, state_file)
+        _write(training, progress)
         accelerator.wait_for_everyone()
         if on_epoch is not None:
             on_epoch(stage.name, epoch, progress.rows[-1]["validation"])
@@ -219,31 +216,29 @@ def _prepared(
     accelerator: Accelerator,
     loss_of: Callable[[nn.Module, Any], torch.Tensor],
     say: Callable[[str], None],
+    state_file: Path,
 ) -> _Training:
     """The stage's optimizer (which leaves frozen channels as they are) and averages, for this number of processes."""
-    optimizer = make_optimizer(stage)
+    optimizer = optimizers.make(stage.optimizer, stage.groups)
     if still := sparse.kept_still(p for group in optimizer.param_groups for p in group["params"]):
         optimizer.register_step_post_hook(lambda *_: sparse.restore(still))
     model, optimizer = accelerator.prepare(module, optimizer)
     base_rates = [g["lr"] for g in optimizer.param_groups]
     average = Averaged(stage.ema) if stage.ema else None
-    return _Training(module, model, optimizer, base_rates, stage, accelerator, loss_of, say, average)
+    return _Training(module, model, optimizer, base_rates, stage, accelerator, loss_of, say, state_file, average)
 
 
-def _resumed(training: _Training, state_file: Path) -> _Progress | None:
+def _resumed(training: _Training) -> _Progress | None:
     """The progress of a checkpoint, its weights and optimizer state loaded; None without one of the same settings."""
     stage = training.stage
-    state = checkpoint.load(state_file)
+    state = checkpoint.load(training.state_file)
     if state is not None and state.get("key", "") != stage.key:
         training.say(f"{stage.name}: its settings have changed, trained anew")
         state = None
     if state is None:
         return None
 
-    training.module.load_state_dict(state["model"])
-    training.optimizer.load_state_dict(state["optimizer"])
-    if training.average is not None:
-        training.average.load(state["average"])
+    training.load(state)
     training.say(f"{stage.name}: taken up after epoch {state['epoch']}")
     return _Progress(
         state["epoch"],
@@ -257,6 +252,22 @@ def _resumed(training: _Training, state_file: Path) -> _Progress | None:
     )
 
 
+def _middle(training: _Training, progress: _Progress) -> unfinished.Position | None:
+    """Where the next epoch was interrupted, its state loaded; None where it starts anew."""
+    stage, epoch = training.stage, progress.epoch + 1
+    if training.accelerator.num_processes > 1:
+        return None
+    taken_up = unfinished.load(training.state_file, stage.key, epoch)
+    if taken_up is None:
+        return None
+
+    position, state = taken_up
+    training.load(state)
+    progress.seconds, progress.saved_bytes = state["seconds"], state["saved_bytes"]
+    training.say(f"{stage.name}: taken up after step {position.steps} of epoch {epoch}")
+    return position
+
+
 def _begun(training: _Training, validate: Callable[[], float]) -> _Progress:
     """The progress of a stage before its first epoch."""
     stage, best = training.stage, validate()
@@ -265,10 +276,17 @@ def _begun(training: _Training, validate: Callable[[], float]) -> _Progress:
     return _Progress(0, best, 0, copy.deepcopy(training.module.state_dict()), 0, 0, 0.0, rows)
 
 
-def _train_epoch(training: _Training, loader: Any, progress: _Progress, *, measure: bool) -> float:
-    """One epoch of steps; returns the mean loss a step. `measure`: account for what its first step keeps in memory."""
-    stage, module, optimizer = training.stage, training.module, training.optimizer
-    epoch, count, total, steps = progress.epoch, len(loader), 0.0, 0
+def _train_epoch(
+    training: _Training, loader: Any, progress: _Progress, position: unfinished.Position | None, *, measure: bool
+) -> float:
+    """One epoch of steps, from `position` on; returns the mean loss a step.
+
+    `measure`: account for what its first step keeps in memory. Raises `KeyboardInterrupt` between two steps, once their
+    state is written.
+    """
+    stage, module, device = training.stage, training.module, training.accelerator.device
+    epoch, count, started = progress.epoch, len(loader), time.monotonic()
+    steps, total = (position.steps, position.total) if position else (0, 0.0)
     if stage.norm_stats:
         train_mode(module, freeze=stage.norm_stats == "freeze")
         momentum = pace_statistics(module, count)
@@ -278,26 +296,24 @@ def _train_epoch(training: _Training, loader: Any, progress: _Progress, *, measu
     def detail() -> str:
         return f"loss {total / max(steps, 1):.4f}"
 
+    def write() -> None:
+        if steps and training.accelerator.num_processes == 1:
+            here = unfinished.Position.here(steps, total, device)
+            spent = {"seconds": progress.seconds + time.monotonic() - started, "saved_bytes": progress.saved_bytes}
+            about = {"key": stage.key, "epoch": epoch, **spent}
+            unfinished.save(training.state_file, here, {**about, **training.state()})
+
     title, ahead = f"{stage.name} {epoch}/{stage.epochs}", (stage.epochs - epoch) * count
-    for index, batch in enumerate(track(loader, title, total=count, ahead=ahead, detail=detail)):
-        interrupt.check()
-        factor = rate(stage.schedule, (epoch - 1 + index / count) / stage.epochs)
-        for group, base in zip(optimizer.param_groups, training.base_rates):
-            group["lr"] = base * factor
-        if measure:
-            with SavedBytes(module.parameters()) as saved:
-                loss = training.loss_of(training.model, batch)
-            progress.saved_bytes, measure = max(progress.saved_bytes, saved.total), False
-        else:
-            loss = training.loss_of(training.model, batch)
-        optimizer.zero_grad()
-        training.accelerator.backward(loss)
-        if stage.max_grad_norm:
-            training.accelerator.clip_grad_norm_(module.parameters(), stage.max_grad_norm)
-        optimizer.step()
-        if training.average is not None:
-            training.average.update(module)
-        total, steps = total + float(loss.detach()), steps + 1
+    left = [] if steps == count else skip_first_batches(loader, steps) if steps else loader
+    batches = unfinished.between_steps(left, write)
+    with interrupt.deferred():
+        for batch in track(batches, title, total=count - steps, ahead=ahead, detail=detail):
+            if position is not None:
+                position.go_on(device)
+            factor = optimizers.rate(stage.schedule, (epoch - 1 + steps / count) / stage.epochs)
+            loss = _step(training, batch, factor, progress if measure and position is None else None)
+            measure, position = False, None
+            total, steps = total + loss, steps + 1
 
     module.eval()
     progress.steps += steps
@@ -308,6 +324,27 @@ def _train_epoch(training: _Training, loader: Any, progress: _Progress, *, measu
         accelerator.free_memory()
         raise FloatingPointError(f"{stage.name}: the loss is not finite in epoch {epoch}")
     return total / max(steps, 1)
+
+
+def _step(training: _Training, batch: Any, factor: float, measured: _Progress | None) -> float:
+    """One step with learning rates times `factor`; returns its loss. `measured` gets what it keeps in memory."""
+    module, optimizer = training.module, training.optimizer
+    for group, base in zip(optimizer.param_groups, training.base_rates):
+        group["lr"] = base * factor
+    if measured is not None:
+        with SavedBytes(module.parameters()) as saved:
+            loss = training.loss_of(training.model, batch)
+        measured.saved_bytes = max(measured.saved_bytes, saved.total)
+    else:
+        loss = training.loss_of(training.model, batch)
+    optimizer.zero_grad()
+    training.accelerator.backward(loss)
+    if training.stage.max_grad_norm:
+        training.accelerator.clip_grad_norm_(module.parameters(), training.stage.max_grad_norm)
+    optimizer.step()
+    if training.average is not None:
+        training.average.update(module)
+    return float(loss.detach())
 
 
 def _record(training: _Training, progress: _Progress, loss: float, metric: float) -> None:
@@ -326,15 +363,14 @@ def _record(training: _Training, progress: _Progress, loss: float, metric: float
     training.say(f"{stage.name} {epoch}/{stage.epochs}: loss {loss:.4f}, validation {score}")
 
 
-def _write(training: _Training, progress: _Progress, state_file: Path) -> None:
+def _write(training: _Training, progress: _Progress) -> None:
     """The checkpoint of a finished epoch, written by the main process."""
     if not training.accelerator.is_main_process:
         return
     state = {
         "key": training.stage.key,
         "epoch": progress.epoch,
-        "model": training.module.state_dict(),
-        "optimizer": training.optimizer.state_dict(),
+        **training.state(),
         "best": progress.best,
         "best_epoch": progress.best_epoch,
         "best_model": progress.best_state,
@@ -342,9 +378,9 @@ def _write(training: _Training, progress: _Progress, state_file: Path) -> None:
         "saved_bytes": progress.saved_bytes,
         "seconds": progress.seconds,
         "rows": progress.rows,
-        **({"average": training.average.state()} if training.average is not None else {}),
     }
-    checkpoint.save(state_file, state)
+    checkpoint.save(training.state_file, state)
+    unfinished.discard(training.state_file)
 
 
 def outcome(fitted: Fitted, metric: Metric) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -49,3 +51,24 @@ def test_a_lost_interrupt_is_found_again(how: str):
 def test_nobody_is_interrupted_where_nobody_asked():
     interrupt.check()
     assert not interrupt.asked()
+
+
+def test_a_deferred_signal_raises_where_the_block_asks(monkeypatch: pytest.MonkeyPatch):
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+    before = {number: signal.getsignal(number) for number in numbers}
+    monkeypatch.setattr(interrupt, "_number", 0)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    interrupt.install()
+    try:
+        with interrupt.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupt.asked() and interrupt.terminated() and interrupt.exit_code() == 143
+            os.kill(os.getpid(), signal.SIGTERM)  # a scheduler repeats it: what is being written is still whole
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)  # somebody does not want to wait
+            assert interrupt.exit_code() == 143
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

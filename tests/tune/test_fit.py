@@ -20,7 +20,8 @@ from torch import nn
 from edgeft.core.errors import DataError, ModelError, RecipeError
 from edgeft.core.metric import Metric
 from edgeft.tune import checkpoint
-from edgeft.tune.fit import Fitted, Stage, fit, rate
+from edgeft.tune.fit import Fitted, Stage, fit
+from edgeft.tune.optimizers import rate
 from edgeft.tune.run import tune
 
 HERE = Path(__file__).parent
