@@ -7,6 +7,7 @@
                                of one}, stored(samples, i) -> raw sample i of samples.npz, tolerance(spec) of `feeds`
     tasks/<task>/run_part.py   tell(outputs, raw, spec, labels) -> words; decisions(expected, got, allowed) ->
                                (same, all, fine) of an output, decides(its name) -> whether it decides anything;
+                               in_order_of(expected, got) -> `got` with the rows of sets in the order of `expected`;
                                compose(calls by graph name, spec) -> one call, of several graphs
 
 What a part leaves out has a default in the common part; a kind or task without a part only checks itself. Parts are

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from ..quantize.graph import QuantizedGraph
 from ..quantize.lower import lower
 from ..quantize.parts import MAIN
 from ..quantize.sensitivity import layer_errors, rounding_reach
+from ..tasks import in_order_of
 from .quantized_run import QuantizedRun, QuantizedScheme
 from .samples import SAMPLES, CarriedSamples, carried_samples
 from .side_by_side import side_by_side
@@ -74,7 +76,7 @@ def _single(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples)
             results = map_calls(lambda piece: flat(module(*piece)), pieces)
             if reach is None:
                 _check_lowered(graph, pieces[0])
-                reach = rounding_reach(graph, pieces[0])
+                reach = rounding_reach(graph, pieces[0], partial(in_order_of, run.task))
             parts.append({name: torch.cat([r[k] for r in results]).numpy() for k, name in enumerate(names)})
 
     errors = _layer_errors(run, scheme, {MAIN: samples.inputs})

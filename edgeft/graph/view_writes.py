@@ -7,6 +7,7 @@ becomes the concatenation of what stands before the part, the part, and what sta
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,14 +82,15 @@ def _aliased(node: fx.Node) -> tuple[fx.Node | None, bool]:
 
 def fold_static(module: fx.GraphModule) -> None:
     """What follows from constants alone (a mask that is written part by part) is computed now and becomes a buffer."""
-    known: dict[fx.Node, torch.Tensor] = {}
+    known: dict[fx.Node, Any] = {}
     for node in module.graph.nodes:
         value = _static(module, node, known)
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, (torch.Tensor, list, tuple)):
             known[node] = value
 
     for node, value in known.items():
-        if node.op == "get_attr" or all(user in known for user in node.users):
+        several = not isinstance(value, torch.Tensor)
+        if several or node.op == "get_attr" or all(user in known for user in node.users):
             continue
 
         name = f"{node.name}_folded"
@@ -101,10 +103,13 @@ def fold_static(module: fx.GraphModule) -> None:
     module.graph.eliminate_dead_code()
 
 
-def _static(module: fx.GraphModule, node: fx.Node, known: dict[fx.Node, torch.Tensor]) -> Any:
+def _static(module: fx.GraphModule, node: fx.Node, known: dict[fx.Node, Any]) -> Any:
+    """What a node computes of constants alone, a list where it gives several tensors; None where it does not."""
     if node.op == "get_attr":
         tensor = attribute(module, str(node.target))
         return None if isinstance(tensor, torch.nn.Parameter) else tensor
+    if node.target is operator.getitem and node.args[0] in known:
+        return known[node.args[0]][node.args[1]]
     if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
         return None
 

@@ -32,6 +32,11 @@ def fits(outputs: Outputs) -> bool:
     return alike and (nothing is None or nothing.shape == (*logits.shape[:2], 1))
 
 
+def names(outputs: Outputs) -> list[str]:
+    """The outputs whose queries are a set, in no order: all of outputs that `fits`, none of others."""
+    return in_order(outputs) if fits(outputs) else []
+
+
 def counts(outputs: Outputs) -> tuple[int, int]:
     """Numbers of samples and classes."""
     logits = parts(outputs)[0]

@@ -4,8 +4,9 @@ rounding alone moves the outputs."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 
 from .fakequant import ActivationFakeQuant
@@ -54,10 +55,19 @@ def layer_errors(
 #: another order of summation
 NUDGE = 1 / 64
 DRAWS = 4
+#: (expected, outputs, {output: LSB}) -> `outputs` as they are compared with `expected`
+Steps = dict[str, "float | list[float]"]
+InOrderOf = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray], Steps], Mapping[str, np.ndarray]]
 
 
-def rounding_reach(graph: QuantizedGraph, batch: Sequence[torch.Tensor]) -> dict[str, tuple[float, float]]:
+def rounding_reach(
+    graph: QuantizedGraph,
+    batch: Sequence[torch.Tensor],
+    in_order_of: InOrderOf = lambda expected, outputs, steps: outputs,
+) -> dict[str, tuple[float, float]]:
     """How far rounding alone moves each output, in its own steps: {name: (median, 99 % quantile)}.
+
+    `in_order_of` (expected, outputs, steps) puts the rows of sets into the order of those that they are compared with.
 
     Every quantized value is nudged by up to 1/64 step before it is rounded, as runtimes do that compute the same in
     another way; so a few values fall on the neighbouring step. In a convolutional net that hardly grows; where float
@@ -70,9 +80,10 @@ def rounding_reach(graph: QuantizedGraph, batch: Sequence[torch.Tensor]) -> dict
         moved = (torch.rand(inputs[0].shape, generator=generator) * 2 - 1) * (NUDGE * module.parameters_of_grid()[0])
         return (inputs[0] + moved.to(inputs[0]), *inputs[1:])
 
-    def outputs() -> list[torch.Tensor]:
+    def outputs() -> dict[str, np.ndarray]:
         results = graph.module(*batch)
-        return [t.float() for t in (results if isinstance(results, (tuple, list)) else (results,))]
+        tensors = results if isinstance(results, (tuple, list)) else (results,)
+        return dict(zip(graph.captured.output_names, (t.float().numpy() for t in tensors)))
 
     with torch.no_grad():
         plain = outputs()
@@ -82,18 +93,21 @@ def rounding_reach(graph: QuantizedGraph, batch: Sequence[torch.Tensor]) -> dict
         finally:
             for handle in handles:
                 handle.remove()
-    steps, reach = graph.output_steps(), {}
-    for k, name in enumerate(graph.captured.output_names):
-        spread = float(plain[k].max() - plain[k].min())
-        step = torch.tensor(
-            steps.get(name) or spread / graph.scheme.activations.steps or torch.finfo(torch.float32).tiny
-        )
-        off = torch.stack([(draw[k] - plain[k]).abs() for draw in moved]) / step.to(plain[k])
-        # where channels have steps of their own, the one that is moved farthest counts
-        rows = (off.flatten(0, -2).T if step.dim() else off.flatten()[None]).sort(dim=1).values
-        places = rows.shape[1] // 2, min(rows.shape[1] - 1, int(0.99 * rows.shape[1]))
-        reach[name] = (float(rows[:, places[0]].max()), float(rows[:, places[1]].max()))
-    return reach
+
+    steps, levels = graph.output_steps(), graph.scheme.activations.steps
+    for name, values in plain.items():
+        steps[name] = steps.get(name) or float(np.ptp(values)) / levels or float(np.finfo(np.float32).tiny)
+    ordered = [in_order_of(plain, draw, steps) for draw in moved]
+    return {name: _quantiles(values, [draw[name] for draw in ordered], steps[name]) for name, values in plain.items()}
+
+
+def _quantiles(values: np.ndarray, moved: Sequence[np.ndarray], step: float | Sequence[float]) -> tuple[float, float]:
+    """Median and 99 % quantile of the distances from `values` in steps; where channels have steps of their own, those
+    of the channel that is moved farthest."""
+    off = np.stack([np.abs(other - values) for other in moved]) / np.asarray(step, np.float32)
+    rows = np.sort(off.reshape(-1, off.shape[-1]).T if np.ndim(step) else off.reshape(1, -1), axis=1)
+    places = rows.shape[1] // 2, min(rows.shape[1] - 1, int(0.99 * rows.shape[1]))
+    return float(rows[:, places[0]].max()), float(rows[:, places[1]].max())
 
 
 def _recorded(

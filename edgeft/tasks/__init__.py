@@ -17,8 +17,9 @@ import numpy as np
 
 from ..core.errors import DataError
 from ..core.metric import Metric
+from ..metrics import sets
 from ..plugins import TASKS
-from .record import Decisions, LabelCounts, Outputs, Task
+from .record import Decisions, LabelCounts, Outputs, Steps, Task
 from .show import show
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "count_labels",
     "draw",
     "get",
+    "in_order_of",
     "metric_named",
     "show_sample",
     "tell",
@@ -47,6 +49,12 @@ def tell(
         return task.tell(outputs, raw, spec, labels, top=top)
     (only,) = task.decode(outputs, labels, top=top)
     return only
+
+
+def in_order_of(task: Task, expected: Outputs, outputs: Outputs, steps: Steps) -> Outputs:
+    """`outputs` with the rows of their sets in the order of `expected`, both of the same shapes; see `Task.sets`."""
+    names = task.sets(expected) if task.sets is not None else ()
+    return sets.in_order_of(expected, outputs, names, steps) if names else outputs
 
 
 def compared(

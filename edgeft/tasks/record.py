@@ -152,6 +152,9 @@ class Task:
     #: LSBs are given; None = `alike` and `margins` are the decisions. `decision_unit` names one of them, in the plural
     compare: Callable[[Outputs, Outputs, Steps | None], Decisions] | None = None
     decision_unit: str = "decisions"
+    #: outputs -> names of those (N, Q, ...) whose second axis is a set: rows in no order, which are compared with the
+    #: rows of another set that they are closest to (`metrics.sets.in_order_of`); () = every value has its place
+    sets: Callable[[Outputs], Sequence[str]] | None = None
 
     #: records of what `extra_metrics` gives
     further_metrics: tuple[Metric, ...] = ()

@@ -19,7 +19,7 @@ from ..config.formats import int8
 from ..config.numeric import Numeric
 from ..core.errors import BundleError, Missing
 from ..core.verdict import FAIL, INCONCLUSIVE, PASS, UNVERIFIED, Verdict
-from ..tasks import Task, compared
+from ..tasks import Task, compared, in_order_of
 from .accuracy import Outputs
 
 #: half of all output elements are at most one step off: more is not rounding but another scale or zero point.
@@ -59,6 +59,9 @@ def parity(
 
     `reach` is how far rounding alone moves each output, (median, 99 %) in steps, where that was measured. `metric`
     names the comparison in the report.
+
+    Sets of the task (`Task.sets`) are compared without their order: a row that only one of both has differs from
+    whatever is left for it.
 
     Fails on other names or shapes, on values that are not finite, on differences beyond rounding (of all outputs, of
     one of them or of one channel), and on clear decisions that flipped. Channels with steps of their own are held to
@@ -185,6 +188,7 @@ def _compare(
     fault = _fault(expected, outputs)
     if fault:
         return _with(blank, FAIL, fault)
+    outputs = in_order_of(task, expected, outputs, step)
     apart = any(np.ndim(step[name]) for name in expected)
     steps = {name: _in_steps(expected[name], outputs[name], step[name]) for name in expected}
     pooled = [np.concatenate([distances.ravel() for distances in steps.values()])]
@@ -209,11 +213,7 @@ def _compare(
     if most_median > MEDIAN_STEPS or most_tail > TAIL_STEPS:
         text += f" (rounding reach of this model: median {most_median:.2g}, 99 % {most_tail:.2g} LSB allowed)"
 
-    def close(name: str) -> bool:
-        largest = float(np.abs(expected[name]).max(initial=0.0))
-        return float(np.abs(outputs[name] - expected[name]).max(initial=0.0)) <= SAME_RELATIVE * largest
-
-    if same and most > SAME_STEPS + _SLACK and not all(close(name) for name in expected):
+    if same and most > SAME_STEPS + _SLACK and not all(_close(expected[name], outputs[name]) for name in expected):
         verdict, why = FAIL, f"differs from {against} by more than 1 LSB on the same runtime and CPU: {text}"
     elif median > most_median + _SLACK or tail > most_tail + _SLACK:
         verdict, why = FAIL, f"differs from {against} by more than rounding: {text}"
@@ -226,6 +226,11 @@ def _compare(
     else:
         verdict, why = PASS, f"equals {against} within rounding: {text}"
     return Verdict("parity", verdict, why, metric=metric, quantized=median, limit=most_median, n=n)
+
+
+def _close(expected: np.ndarray, outputs: np.ndarray) -> bool:
+    largest = float(np.abs(expected).max(initial=0.0))
+    return float(np.abs(outputs - expected).max(initial=0.0)) <= SAME_RELATIVE * largest
 
 
 def _shifted(distances: Mapping[str, np.ndarray], most_median: float) -> str:

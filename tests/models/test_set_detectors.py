@@ -167,7 +167,11 @@ def test_every_layer_of_rt_detr_that_scores_classes_is_new_for_other_classes(tmp
     assert built.module(X)[0].shape == (2, 6, 2) and built.head.startswith("model.model.decoder.class_embed")
     from edgeft.graph.from_torch import capture_float
 
-    assert capture_float(built.module.eval(), (X,)).dynamic
+    captured = capture_float(built.module.eval(), (X,))
+    assert captured.dynamic
+    values = [node.meta.get("val") for node in captured.module.graph.nodes]
+    wide = [value for value in values if isinstance(value, torch.Tensor) and value.dtype == torch.float64]
+    assert not wide, "positions that are computed in float64 of constants are constants"
 
 
 def test_what_chooses_the_queries_stays_float_unless_the_recipe_says_otherwise(tmp_path: Path) -> None:

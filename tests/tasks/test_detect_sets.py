@@ -85,6 +85,27 @@ def test_run_py_says_the_same(softmax: bool) -> None:
         )
 
 
+def test_run_py_compares_sets_without_their_order() -> None:
+    from edgeft.tasks.detect import run_part
+
+    rng = np.random.default_rng(0)
+    expected = {"output_0": rng.normal(0, 3, (4, 9, 2)), "output_1": rng.uniform(0, 1, (4, 9, 4))}
+    shuffled = {name: values[:, rng.permutation(9)] for name, values in expected.items()}
+    apart = {name: np.abs(values - expected[name]).max() for name, values in shuffled.items()}
+    assert min(apart.values()) > 0.5
+
+    moved = {name: values[:, ::-1] + 0.001 for name, values in expected.items()}
+    ordered = run_part.in_order_of(expected, moved)
+    assert all(np.abs(ordered[name] - expected[name]).max() < 0.002 for name in expected)
+    moved["output_1"][2, 3] = moved["output_1"][2, 4]
+    ordered = run_part.in_order_of(expected, moved)
+    assert np.abs(ordered["output_1"] - expected["output_1"]).max() > 0.1, "a query twice is a difference"
+    unlike = run_part.in_order_of(expected, shuffled)
+    assert np.abs(unlike["output_1"] - expected["output_1"]).max() > 0.1, "each output in an order of its own"
+    maps = {"output_0": np.zeros((2, 3, 4, 4)), "output_1": np.zeros((2, 4, 4, 4))}
+    assert run_part.in_order_of(maps, maps) is maps
+
+
 @BOTH
 def test_margins_say_what_a_step_can_change(softmax: bool) -> None:
     clear, close = told(softmax, (0, 0.3, 0.5, 0.2, 0.2)), told(softmax, (0, 0.3, 0.5, 0.2, 0.2))

@@ -106,11 +106,12 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...], config:
     import litert_torch
     import torch
 
+    from .grid_samples import as_gathers
     from .one_hot import as_choices
     from .pads import with_batch
 
     channels_last.know_pads()
-    module = as_choices(with_batch(module, example))
+    module = as_gathers(as_choices(with_batch(module, example)))
 
     class Positional(torch.nn.Module):
         """A graph module's own signature does not survive the converter's retracing; plain arguments do."""

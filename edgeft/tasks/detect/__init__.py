@@ -1,5 +1,6 @@
 """The task detect."""
 
+from ...metrics import box_sets
 from ..record import Task
 from . import decoding, sample
 
@@ -23,6 +24,7 @@ TASK = Task(
     margins=decoding.margins,
     compare=decoding.compare,
     decision_unit="boxes",
+    sets=box_sets.names,
     per_class=decoding.per_class,
     chance=decoding.chance,
     extra_metrics=decoding.extra_metrics,

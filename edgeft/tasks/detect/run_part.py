@@ -63,6 +63,22 @@ def of_set(arrays, size):
     return scores, boxes * [size[1], size[0], size[1], size[0]]
 
 
+def in_order_of(expected, got):
+    """`got` with the queries of each set in the order of those in `expected` that they are closest to."""
+    if any(values.ndim != 3 for values in got.values()):
+        return got
+    ordered = {name: values.copy() for name, values in got.items()}
+    ranges = {name: max(float(np.ptp(values)), 1e-30) for name, values in expected.items()}
+    for i in range(len(next(iter(got.values())))):
+        free = list(range(next(iter(got.values())).shape[1]))
+        for q in range(len(free)):
+            apart = [np.abs(got[k][i, free] - expected[k][i, q]).mean(axis=1) / ranges[k] for k in sorted(got)]
+            partner = free.pop(int(np.max(apart, axis=0).argmin()))
+            for name in got:
+                ordered[name][i, q] = got[name][i, partner]
+    return ordered
+
+
 def kept(boxes, kinds):
     """Positions of the boxes that stay, of boxes sorted best first."""
     alive, stay = np.ones(len(boxes), bool), []
