@@ -92,7 +92,7 @@ def steps(net: str, data: str, out: Path, seconds: float) -> dict[str, Any]:
     from edgeft.measure.quads import compare
     from edgeft.session.calibration_data import calibrated
     from edgeft.session.session import open_session
-    from edgeft.tune import fit, sparse, updates
+    from edgeft.tune import optimizers, sparse, updates
     from edgeft.tune.frugal import Frugal
     from edgeft.tune.groups import qat_groups
     from edgeft.tune.memory import SavedBytes
@@ -114,7 +114,7 @@ def steps(net: str, data: str, out: Path, seconds: float) -> dict[str, Any]:
         (graph,) = own.graphs.values()
         made = sparse.plan(module, plan["biases"], plan["weights"], exact=True) if policy == "auto" else None
         updates.apply_to_graph(graph, module, head, policy, (), made)
-        optimizer = fit.make_optimizer(fit.Stage("qat", 1, qat_groups(own.module, 1e-6)))
+        optimizer = optimizers.make("adamw", qat_groups(own.module, 1e-6))
 
         def loss() -> torch.Tensor:
             if policy == "full":

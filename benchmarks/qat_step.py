@@ -68,8 +68,8 @@ def case_of(net: str, batch: int) -> Case:
     from edgeft.graph.from_torch import capture_float
     from edgeft.quantize.graph import insert
     from edgeft.quantize.ranges import calibrate
+    from edgeft.tune import optimizers as of_edgeft
     from edgeft.tune import updates
-    from edgeft.tune.fit import Stage, make_optimizer
     from edgeft.tune.groups import qat_groups
 
     module = common.network(net, CLASSES, SIDE)
@@ -102,7 +102,7 @@ def case_of(net: str, batch: int) -> Case:
         "float": objective.groups(module, head, lr=rate, head_lr=rate, weight_decay=1e-4),
         "qat": qat_groups(graph.module, rate),
     }
-    optimizers = {name: make_optimizer(Stage(name, 1, groups[name])) for name in groups}
+    optimizers = {name: of_edgeft.make("adamw", groups[name]) for name in groups}
     module.train()
     return Case(module, graph.module, losses, optimizers)
 

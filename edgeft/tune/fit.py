@@ -154,7 +154,6 @@ def fit(
     """
     started = time.monotonic()
     training = _prepared(module, stage, accelerator, loss_of, say, state_file)
-    average = training.average
     progress = _resumed(training) or _begun(training, validate)
     for row in progress.rows if on_epoch is not None else ():
         on_epoch(stage.name, row["epoch"], row["validation"])  # type: ignore[misc]
@@ -176,7 +175,7 @@ def fit(
         trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
         loss = _train_epoch(training, loader, progress, position, measure=trainable != counted)
         counted, position = trainable, None
-        with average.shown(module) if average is not None else contextlib.nullcontext():
+        with training.average.shown(module) if training.average is not None else contextlib.nullcontext():
             _record(training, progress, loss, validate())
         progress.seconds = spent + time.monotonic() - started
         _write(training, progress)
