@@ -8,6 +8,7 @@
     edgeft.bench(bundle)                -> latency percentiles       (numpy and the runtime)
     edgeft.personalize(bundle, data)    -> verdict of the update     (numpy and the runtime)
     edgeft.predict(bundle, inputs)      -> one decoded result each   (numpy and the runtime)
+    edgeft.listen(bundle, sound)        -> detections as they come  (numpy and the runtime)
     edgeft.report(paths, out)           -> one offline HTML page     (numpy)
     edgeft.load(bundle)                 -> a checked Bundle          (numpy)
     edgeft.sign(bundle, key)            -> a signature in it         (model-signing)
@@ -37,6 +38,7 @@ _FUNCTIONS = {
     "bench": "edgeft.api",
     "check": "edgeft.api",
     "export": "edgeft.api",
+    "listen": "edgeft.api",
     "load": "edgeft.api",
     "personalize": "edgeft.api",
     "predict": "edgeft.api",
@@ -53,6 +55,7 @@ __all__ = [
     "bench",
     "check",
     "export",
+    "listen",
     "load",
     "personalize",
     "predict",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -484,6 +484,41 @@ def predict(
     out, state = (None if path is None else str(user_path(path)) for path in (out, state))
     run = apart if untrusted else directly
     return run(load(bundle, trust), [os.fspath(name) for name in inputs], out=out, state=state, **options)
+
+
+def listen(
+    bundle: str | os.PathLike[str] | Bundle,
+    sound: str | os.PathLike[str] | Iterable[Any],
+    *,
+    rate: int | None = None,
+    step: float | None = None,
+    smoothing: float | None = None,
+    threshold: float | None = None,
+    refractory: float | None = None,
+    ignore: Sequence[str] = (),
+    threads: int | None = None,
+    state: str | os.PathLike[str] | None = None,
+    trust: str | os.PathLike[str] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Listen to a sound with a bundle of the task keyword: an iterator of detections, each as soon as it is certain.
+
+    `sound` is a file, "-" (standard input: a .wav, or 16-bit samples of one channel) or an iterable of chunks, int16 or
+    float32 (T,) at `rate` hertz, of any lengths. The model answers every `step` seconds (0.1) for a window of its
+    length; probabilities are averaged over `smoothing` seconds (0.5). A label is detected where its average is the
+    largest of all and reaches `threshold` (0.7); then nothing is for `refractory` seconds (0.75). Labels in `ignore`
+    are no keywords, nor are background, noise, other, silence and unknown.
+
+    A detection has `seconds` (where in the sound), `label` and `confidence`. What comes later in the sound changes no
+    detection, and the sizes of the chunks change nothing. Raises `UsageError` (a task without streams, a value out of
+    range), `BundleError`, `Missing`, and while it iterates `DataError` for what is no sound.
+    """
+    from .streams import listen as run
+
+    values = {"step": step, "smoothing": smoothing, "threshold": threshold, "refractory": refractory}
+    options = {key: value for key, value in values.items() if value is not None} | {"ignore": tuple(ignore)}
+    source = os.fspath(sound) if isinstance(sound, (str, os.PathLike)) else sound
+    state = None if state is None else user_path(state)
+    return run(load(bundle, trust), source, rate=rate, threads=threads, state=state, options=options)
 
 
 def report(

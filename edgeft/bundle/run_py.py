@@ -9,6 +9,8 @@
                                (same, all, fine) of an output, decides(its name) -> whether it decides anything;
                                in_order_of(expected, got) -> `got` with the rows of sets in the order of `expected`;
                                compose(calls by graph name, spec) -> one call, of several graphs
+    inputs/run_<kind>_stream.py and the task's `stream_part`, where it answers streams: RULE, {option: default};
+                               listen(call, chunks, rate, manifest, options) -> detections; chunks_of(name, spec, rate)
 
 What a part leaves out has a default in the common part; a kind or task without a part only checks itself. Parts are
 Python 3.6 and numpy, import at their top only what `core/runner.py` imports there, may import from it and from the
@@ -37,8 +39,14 @@ def text(backend: str, kind: str, task: str) -> str:
     before, main, after = package.joinpath("core", "runner.py").read_text(encoding="utf-8").partition(_MAIN)
     kinds = [name for name in (NEEDS.get(kind, ""), kind) if name.isidentifier()]
     parts = [package.joinpath("inputs", f"run_{name}.py") for name in kinds]
+    record = TASKS.get(task)
+    stream = record.stream_part_text()
+    if stream and (package / "inputs" / f"run_{kind}_stream.py").is_file():
+        parts.append(package.joinpath("inputs", f"run_{kind}_stream.py"))
+    else:
+        stream = ""
     sources = [backends.get(backend).loader_text(), *(p.read_text(encoding="utf-8") for p in parts if p.is_file())]
-    texts = [_own_lines(source) for source in (*sources, TASKS.get(task).run_part_text()) if source]
+    texts = [_own_lines(source) for source in (*sources, record.run_part_text(), stream) if source]
     return "".join([before, *(f"{text}\n\n" for text in texts), main, after])
 
 

@@ -259,6 +259,35 @@ def predictions(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(text.table([], rows))
 
 
+def detection(event: Mapping[str, Any]) -> str:
+    """Where in a stream a label was detected, and its probability."""
+    return f"{event['seconds']:9.3f} s  {words.line(event['label'])}  {words.figure(event['confidence'], 'fraction')}"
+
+
+def stream(result: Mapping[str, Any]) -> str:
+    """How much of a stream was heard; where the truth is known, how right the detections are."""
+    count = len(result["detections"])
+    lines = [f"{words.line(result['input'])}: {result['seconds']:.1f} s heard, {count} detections"]
+    if judged := result.get("judged"):
+        low, high = judged["false_alarms_per_hour_interval"]
+        rate = words.figure(judged["detection_rate"], "fraction")
+        rates = " to ".join(words.figure(bound, "fraction") for bound in judged["detection_rate_interval"])
+        lines += [
+            f"detected {judged['detected']} of {judged['events']}: {rate} (95 % {rates})",
+            f"false alarms {judged['false_alarms']} in {judged['hours']:.3g} h: "
+            f"{judged['false_alarms_per_hour']:.3g} an hour (95 % {low:.3g} to {high:.3g})",
+            "",
+            *text.table(
+                ("LABEL", "SPOKEN", "DETECTED", "FALSE ALARMS"),
+                [
+                    (words.line(name), *(str(row[key]) for key in ("events", "detected", "false_alarms")))
+                    for name, row in judged["per_label"].items()
+                ],
+            ),
+        ]
+    return "\n".join(lines)
+
+
 def personalized(result: Mapping[str, Any]) -> str:
     """The verdict of a personalization, and before and after per class where there are classes."""
     state_text = f"version {result['version']} is in use" if result["version"] else "the model as exported is in use"

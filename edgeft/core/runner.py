@@ -132,6 +132,16 @@ def predict(manifest, calls, path):
     return "{}: {}".format(path, hook("tell")(outputs, raw, spec, manifest["labels"]))
 
 
+def listen_all(manifest, call, arguments):
+    """Says what is detected in every stream as it comes."""
+    options = dict(vars(arguments), ignore=tuple(arguments.ignore))
+    for name in arguments.inputs:
+        for line in hook("listen")(call, name, manifest, options):
+            say(line)
+            sys.stdout.flush()
+    return 0
+
+
 def predict_all(manifest, calls, paths):
     """Says what the model predicts for every input; one that cannot be read is named, and its exit code returned."""
     code = 0
@@ -220,11 +230,25 @@ def check_preprocessing(manifest, samples):
     return fine
 
 
+def arguments_of(parser):
+    if hook("listen") is None:
+        return parser.parse_args()
+    parser.add_argument("--stream", action="store_true", help="say what is detected in INPUT, or in what comes in (-)")
+    parser.add_argument("--rate", type=int, default=0, help="hertz of what comes in (default: the model's own)")
+    parser.add_argument("--ignore", action="append", default=[], metavar="LABEL", help="a label that is no keyword")
+    for name, value in hook("RULE").items():
+        parser.add_argument("--" + name, type=float, default=value, help=f"of --stream (default: {value:g})")
+    arguments = parser.parse_args()
+    if arguments.stream and not arguments.inputs:
+        parser.error("--stream needs an INPUT: a file, or - for standard input")
+    return arguments
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=hook("INPUTS") or "none: only its own samples")
     parser.add_argument("--threads", type=int, default=0, help="threads of the runtime (default: as verified)")
-    arguments = parser.parse_args()
+    arguments = arguments_of(parser)
     try:
         manifest = load_manifest()
         manifest["graphs"] = [graph for graph in manifest["graphs"] if not graph.get("personalize")]
@@ -232,6 +256,8 @@ def main():
             say("note: this is the model as exported; `edgeft predict` takes what was learned since", sys.stderr)
         names = [graph["name"] for graph in manifest["graphs"]]
         calls = {name: load(manifest, max(arguments.threads, 0), k) for k, name in enumerate(names)}
+        if getattr(arguments, "stream", False):
+            return listen_all(manifest, calls[names[0]], arguments)
         if arguments.inputs:
             return predict_all(manifest, calls, arguments.inputs)
         return 0 if self_check(manifest, calls) else 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -30,15 +31,51 @@ def resample(samples: np.ndarray, rate: int, target_rate: int, start: int, count
         return samples[start : start + count]
 
     taps, down, half = _taps(rate, target_rate)
-    up = len(taps)
     padded = np.concatenate([np.zeros(half), samples, np.zeros(half + 1)])
-    # row i is what output i / rate sees; rows overlap and take no memory until they are picked
-    windows = np.lib.stride_tricks.as_strided(padded, (len(samples) + 1, taps.shape[1]), padded.strides * 2)
+    return _filtered(padded, taps, down, start, count)
+
+
+def resample_chunks(chunks: Iterable[np.ndarray], rate: int, target_rate: int) -> Iterator[np.ndarray]:
+    """The outputs of `resample` for a sound that comes in chunks, float64 (T,) each, as soon as they can be computed.
+
+    Joined they are the outputs for the joined chunks, bit for bit. An output waits for the `half` samples behind it.
+    """
+    if rate == target_rate:
+        yield from chunks
+        return
+
+    taps, down, half = _taps(rate, target_rate)
+    up = len(taps)
+    padded = np.zeros(half)
+    # how many samples came, how many outputs went, and where in all that is padded `padded` begins
+    total = done = offset = 0
+    for chunk in chunks:
+        padded = np.concatenate([padded, chunk])
+        total += len(chunk)
+        ready = max(done, -(-(total - half) * up // down))
+        yield _filtered(padded, taps, down, done, ready - done, offset)
+        needed = ready * down // up
+        # between two outputs samples may lie that none of them needs, and that have not come yet
+        padded = padded[min(needed - offset, len(padded)) :]
+        done, offset = ready, min(needed, half + total)
+
+    count = -(-total * up // down)
+    padded = np.concatenate([padded, np.zeros(half + 1)])
+    yield _filtered(padded, taps, down, done, count - done, offset)
+
+
+def _filtered(padded: np.ndarray, taps: np.ndarray, down: int, start: int, count: int, offset: int = 0) -> np.ndarray:
+    """Outputs `start`..`start + count`; `padded` has the samples from position `offset` on, zeros before the first."""
+    up, width = taps.shape
+    if count <= 0:
+        return np.zeros(0)
+
+    # row i is what the outputs at sample i see; rows overlap and take no memory until they are picked
+    windows = np.lib.stride_tricks.as_strided(padded, (len(padded) - width + 1, width), padded.strides * 2)
     parts = []
     for block in range(start, start + count, _BLOCK):
         n = np.arange(block, min(block + _BLOCK, start + count))
-        at, phase = n * down // up, n * down % up
-        parts.append((windows[at] * taps[phase]).sum(axis=1))
+        parts.append((windows[n * down // up - offset] * taps[n * down % up]).sum(axis=1))
 
     return np.concatenate(parts)
 

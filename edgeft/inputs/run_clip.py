@@ -22,6 +22,10 @@ def read(path, spec=None):
     stored = content[start : start + count * channels * width]
     if count == 0 or not 0 < rate <= 768000 or len(stored) != count * channels * width:
         raise Stop(3, f"{path}: empty or truncated")
+    return mono(decoded(stored, floating, width), channels, rate, path)
+
+
+def decoded(stored, floating, width):
     if floating:
         samples: np.ndarray = np.frombuffer(stored, f"<f{width}").astype(np.float32)
     elif width == 2:
@@ -32,7 +36,7 @@ def read(path, spec=None):
         wide = np.zeros((len(stored) // width, 4), np.uint8)
         wide[:, 4 - width :] = np.frombuffer(stored, np.uint8).reshape(-1, width)
         samples = (wide.view("<i4")[:, 0] / 2.0**31).astype(np.float32)
-    return mono(samples, channels, rate, path)
+    return samples
 
 
 def wav_layout(content, path):
@@ -93,27 +97,36 @@ def fitted(samples, rate, target_rate, length, place="middle"):
         raise Stop(3, f"a sound of {len(samples) / rate:.2f} s: the model hears at most {length / target_rate:.2f} s")
     start = (total - length) // 2 if total > length else 0
     count = min(total, length)
-    if rate == target_rate:
-        inner = samples[start : start + count]
-    else:
-        common = int(np.gcd(rate, target_rate))
-        up, down = target_rate // common, rate // common
-        cutoff = 0.95 * min(1.0, target_rate / rate)
-        half = int(np.ceil(24 / cutoff))
-        if up * (2 * half + 1) > 2**24:
-            raise Stop(3, f"a sound of {rate} Hz cannot be brought to {target_rate} Hz")
-        distance = np.arange(-half, half + 1) - (np.arange(up) / up)[:, None]
-        inside = np.sqrt(np.maximum(1 - np.square(distance / (half + 1)), 0.0))
-        taps = np.sinc(cutoff * distance) * np.i0(8.0 * inside)
-        taps = taps / taps.sum(axis=1, keepdims=True)
-        padded, parts = np.concatenate([np.zeros(half), samples, np.zeros(half + 1)]), []
-        windows = np.lib.stride_tricks.as_strided(padded, (len(samples) + 1, 2 * half + 1), padded.strides * 2)
-        for block in range(start, start + count, 8192):
-            n = np.arange(block, min(block + 8192, start + count))
-            parts.append((windows[n * down // up] * taps[n * down % up]).sum(axis=1))
-        inner = np.concatenate(parts)
+    inner = samples[start : start + count]
+    if rate != target_rate:
+        taps, down, half = taps_of(rate, target_rate)
+        padded = np.concatenate([np.zeros(half), samples, np.zeros(half + 1)])
+        inner = filtered(padded, taps, down, start, count)
     before = (length - len(inner)) // 2 if place == "middle" else 0
     return np.concatenate([np.zeros(before), inner, np.zeros(length - len(inner) - before)])
+
+
+def taps_of(rate, target_rate):
+    common = int(np.gcd(rate, target_rate))
+    up, down = target_rate // common, rate // common
+    cutoff = 0.95 * min(1.0, target_rate / rate)
+    half = int(np.ceil(24 / cutoff))
+    if up * (2 * half + 1) > 2**24:
+        raise Stop(3, f"a sound of {rate} Hz cannot be brought to {target_rate} Hz")
+    distance = np.arange(-half, half + 1) - (np.arange(up) / up)[:, None]
+    inside = np.sqrt(np.maximum(1 - np.square(distance / (half + 1)), 0.0))
+    taps = np.sinc(cutoff * distance) * np.i0(8.0 * inside)
+    return taps / taps.sum(axis=1, keepdims=True), down, half
+
+
+def filtered(padded, taps, down, start, count, offset=0):
+    """Outputs of the resampler; `padded` has the samples from position `offset` on, zeros before the first one."""
+    (up, width), parts = taps.shape, [np.zeros(0)]
+    windows = np.lib.stride_tricks.as_strided(padded, (len(padded) - width + 1, width), padded.strides * 2)
+    for block in range(start, start + count, 8192):
+        n = np.arange(block, min(block + 8192, start + count))
+        parts.append((windows[n * down // up - offset] * taps[n * down % up]).sum(axis=1))
+    return np.concatenate(parts)
 
 
 def stored(samples, i):

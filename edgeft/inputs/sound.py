@@ -263,32 +263,45 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     and `BundleError` for a spec that cannot be followed.
     """
     settings = check(spec)
-    x = ((features(raw, settings) - settings.mean) / settings.std).astype(np.float32)
-    return {settings.input: np.ascontiguousarray(x[None, None] if settings.layout == "NCHW" else x[None, :, :, None])}
+    return feed(features(raw, settings), settings)
+
+
+def feed(values: np.ndarray, spec: Spec) -> dict[str, np.ndarray]:
+    """{input name: float32} of features (frames, features), with mean 0 and std 1."""
+    x = ((values - spec.mean) / spec.std).astype(np.float32)
+    return {spec.input: np.ascontiguousarray(x[None, None] if spec.layout == "NCHW" else x[None, :, :, None])}
 
 
 def features(raw: Any, spec: Spec) -> np.ndarray:
     """Log mel energies or MFCCs, float64 (frames, features), before mean and std."""
     samples, rate = checked(raw)
     clip = fit(samples, rate, spec.rate, spec.length, spec.place)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window) / spec.window)
-    at = spec.hop * np.arange(spec.frames)[:, None] + np.arange(spec.window)
-    frames = clip[at]
-    if spec.level_floor:
-        frames = frames * gain(frames, spec.level_floor)
+    return of_energies(*energies(clip[spec.hop * np.arange(spec.frames)[:, None] + np.arange(spec.window)], spec), spec)
 
+
+def energies(frames: np.ndarray, spec: Spec) -> tuple[np.ndarray, np.ndarray]:
+    """Mel energies float64 (n, mels) and levels (n,), root mean squares, of `frames` float64 (n, window).
+
+    A frame has the same bits whatever frames stand beside it, so that a stream can be computed frame by frame: BLAS,
+    which sums in another order where it is handed another number of rows, is called a row at a time.
+    """
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window) / spec.window)
     spectrum = np.fft.rfft(frames * window, spec.fft)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    energies = np.log(power @ filters(spec.rate, spec.fft, spec.mels, spec.fmin, spec.fmax) + spec.floor)
-    values: np.ndarray = energies @ cosines(spec.mels, spec.coefficients) if spec.coefficients else energies
+    bank = filters(spec.rate, spec.fft, spec.mels, spec.fmin, spec.fmax)
+    return np.matmul(power[:, None], bank)[:, 0], np.sqrt(np.square(frames).mean(axis=1))
+
+
+def of_energies(energies: np.ndarray, levels: np.ndarray, spec: Spec) -> np.ndarray:
+    """Log mel energies or MFCCs, float64 (frames, features), of what `energies` gives; a normalized level is that of
+    the loudest of these frames."""
+    if spec.level_floor:
+        gain = LEVEL / max(float(levels.max()), spec.level_floor)
+        energies = energies * gain * gain
+    logarithms = np.log(energies + spec.floor)
+    values: np.ndarray = logarithms @ cosines(spec.mels, spec.coefficients) if spec.coefficients else logarithms
 
     return values
-
-
-def gain(frames: np.ndarray, level_floor: float) -> float:
-    """The factor that brings the loudest of `frames` float64 (frames, window) to a root mean square of `LEVEL`."""
-    loudest = float(np.sqrt(np.square(frames).mean(axis=1).max()))
-    return LEVEL / max(loudest, level_floor)
 
 
 def checked(raw: Any) -> tuple[np.ndarray, int]:

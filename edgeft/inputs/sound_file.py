@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +28,16 @@ def read(path: str | Path) -> dict[str, Any]:
     if layout is None:
         return _soundfile(path)
 
-    frame = layout.channels * layout.width
-    # a header may claim more than there is, and memory is taken before anything is read
-    if layout.start + layout.frames * frame > path.stat().st_size:
-        problem = f"truncated: the header promises {layout.size} bytes of sound, more than there are"
-        raise DataError(problem, where=str(path))
-
+    _check_whole(layout, path)
     with path.open("rb") as file:
         file.seek(layout.start)
-        stored = file.read(layout.frames * frame)
+        stored = file.read(layout.frames * layout.channels * layout.width)
 
     samples = wav_file.samples(stored, layout.tag, layout.width)
     if samples.dtype != np.int16 and not np.isfinite(samples).all():
         raise DataError("holds samples that are not finite", where=str(path), remedy="record or write it again")
 
-    return {"samples": _mono(samples, layout.channels), "rate": layout.rate}
+    return {"samples": mono(samples, layout.channels), "rate": layout.rate}
 
 
 def probe(path: str | Path) -> tuple[int, int]:
@@ -60,7 +56,23 @@ def probe(path: str | Path) -> tuple[int, int]:
     return int(info.samplerate), int(info.frames)
 
 
-def _wav(path: Path) -> wav_file.Layout | None:
+def wav_layout(path: Path) -> wav_file.Layout | None:
+    """What is in a .wav file of any length, all of which is there; None of another kind. Raises `DataError`."""
+    layout = _wav(path, most=math.inf)
+    if layout is not None:
+        _check_whole(layout, path)
+
+    return layout
+
+
+def _check_whole(layout: wav_file.Layout, path: Path) -> None:
+    # a header may claim more than there is, and memory is taken before anything is read
+    if layout.start + layout.frames * layout.channels * layout.width > path.stat().st_size:
+        problem = f"truncated: the header promises {layout.size} bytes of sound, more than there are"
+        raise DataError(problem, where=str(path))
+
+
+def _wav(path: Path, most: float = MAX_SAMPLES) -> wav_file.Layout | None:
     """What is in a .wav file, or None where the file is of another kind that soundfile may know."""
     if not path.is_file():
         raise DataError("no such file" if not path.exists() else "is not a regular file", where=str(path))
@@ -76,15 +88,15 @@ def _wav(path: Path) -> wav_file.Layout | None:
         raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
 
     if layout is not None:
-        _check_size(layout.frames * layout.channels, layout.rate, path)
+        _check_size(layout.frames * layout.channels, layout.rate, path, most)
 
     return layout
 
 
-def _check_size(samples: int, rate: int, path: Path) -> None:
+def _check_size(samples: int, rate: int, path: Path, most: float = MAX_SAMPLES) -> None:
     if samples == 0:
         raise DataError("holds no sound", where=str(path))
-    if samples > MAX_SAMPLES or not 0 < rate <= MAX_RATE:
+    if samples > most or not 0 < rate <= MAX_RATE:
         raise DataError(
             f"has {samples} samples at {rate} Hz: at most {MAX_SAMPLES} at up to {MAX_RATE} Hz are read",
             where=str(path),
@@ -92,7 +104,7 @@ def _check_size(samples: int, rate: int, path: Path) -> None:
         )
 
 
-def _mono(samples: np.ndarray, channels: int) -> np.ndarray:
+def mono(samples: np.ndarray, channels: int) -> np.ndarray:
     """The mean of the channels; one channel is left as it is."""
     if channels == 1:
         return samples
@@ -113,7 +125,7 @@ def _soundfile(path: Path) -> dict[str, Any]:
                 raise DataError(f"truncated: {len(samples)} of {file.frames} samples", where=str(path))
             if not np.isfinite(samples).all():
                 raise DataError("holds samples that are not finite", where=str(path), remedy="record or write it again")
-            return {"samples": _mono(samples.reshape(-1), file.channels), "rate": int(file.samplerate)}
+            return {"samples": mono(samples.reshape(-1), file.channels), "rate": int(file.samplerate)}
     except DataError:
         raise
     except Exception as error:  # the library raises errors of its own and of its C half

@@ -15,6 +15,8 @@ import numpy as np
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 #: sizes from here on stand for "not known" where both the file's and the sound's are so large
 UNKNOWN = 0x7FFFF000
+#: bytes of a sound in a pipe that ends when nobody writes any more
+ENDLESS = 2**62
 
 
 @dataclass(frozen=True)
@@ -34,28 +36,34 @@ class Layout:
         return self.size // (self.channels * self.width)
 
 
-def layout(file: BinaryIO, length: int) -> Layout | None:
+def layout(file: BinaryIO, length: int | None = None, head: bytes = b"") -> Layout | None:
     """The layout of a file of `length` bytes, or None of a coding that is neither PCM nor floating point.
 
-    Raises `ValueError` for a file that is no .wav or that ends before its samples begin.
+    The file stands at the first sample afterwards. A `length` of None is that of a pipe, whose sound may go on for as
+    long as somebody writes; `head` are its first 12 bytes, where they were read already. Raises `ValueError` for a file
+    that is no .wav or that ends before its samples begin.
     """
-    head = file.read(12)
+    head = head or file.read(12)
     if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
         raise ValueError("it has no RIFF header of a .wav" if head else "it is empty")
 
-    total, form = int.from_bytes(head[4:8], "little"), b""
+    total, form, start = int.from_bytes(head[4:8], "little"), b"", len(head)
     while True:
         header = file.read(8)
         if len(header) < 8:
             raise ValueError("it ends too early")
 
-        size, start = int.from_bytes(header[4:], "little"), file.tell()
+        size = int.from_bytes(header[4:], "little")
+        start += len(header)
         if header[:4] == b"data":
             break
 
         if header[:4] == b"fmt ":
             form = file.read(min(size, 40))
-        file.seek(start + size + size % 2)
+            _skip(file, size + size % 2 - len(form))
+        else:
+            _skip(file, size + size % 2)
+        start += size + size % 2
 
     if len(form) < 16:
         raise ValueError("it does not state its format before the sound")
@@ -68,12 +76,21 @@ def layout(file: BinaryIO, length: int) -> Layout | None:
     if not channels or (tag, width) not in {*((PCM, n) for n in (1, 2, 3, 4)), (FLOAT, 4), (FLOAT, 8)}:
         return None
 
-    rest = length - start
     streamed = (size >= UNKNOWN and total >= UNKNOWN) or (size == 0 and total in (0, 0xFFFFFFFF))
     if streamed:
+        rest = ENDLESS if length is None else length - start
         size = rest // (channels * width) * (channels * width)
 
     return Layout(tag, channels, rate, width, start, size)
+
+
+def _skip(file: BinaryIO, size: int) -> None:
+    """Read past `size` bytes: a pipe cannot be sought in."""
+    while size > 0:
+        block = len(file.read(min(size, 1 << 20)))
+        if not block:
+            raise ValueError("it ends too early")
+        size -= block
 
 
 def samples(stored: bytes, tag: int, width: int) -> np.ndarray:

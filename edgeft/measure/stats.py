@@ -74,6 +74,21 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
     return low, high
 
 
+def poisson_bounds(k: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact two-sided interval of the mean of a Poisson variable that was k (Garwood 1936)."""
+    tail = (1 - confidence) / 2
+    most = 10 + k + 10 * math.sqrt(k + 1)  # beyond any bound of a usual confidence
+    low = 0.0 if k == 0 else _bisect(lambda mean: 1 - _poisson_cdf(k - 1, mean) - tail, 0.0, float(k))
+    return low, _bisect(lambda mean: tail - _poisson_cdf(k, mean), float(k), most)
+
+
+def _poisson_cdf(k: int, mean: float) -> float:
+    """P(X <= k) for X ~ Poisson(mean)."""
+    if mean <= 0:
+        return 1.0
+    return math.fsum(math.exp(i * math.log(mean) - mean - math.lgamma(i + 1)) for i in range(k + 1))
+
+
 def _bisect(rising: Callable[[float], float], low: float, high: float) -> float:
     """The root of a function that rises from below 0 at `low` to above 0 at `high`."""
     for _ in range(80):

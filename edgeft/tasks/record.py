@@ -27,7 +27,7 @@ Steps = Mapping[str, float | Sequence[float]]
 #: kinds of answers, see `Task.answer`
 ANSWERS = ("", "class", "boxes", "mask", "values", "text", "arrays")
 #: fields that name a resource as "package:file"
-_RESOURCES = ("template", "run_part")
+_RESOURCES = ("template", "run_part", "stream_part")
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,12 @@ class Task:
     parse: Callable[[str, Spec], Any] | None = None
     #: (facts, spec, where) raises `DataError` where data hold names that a model has to have seen (users)
     refuse_unseen: Callable[..., None] | None = None
+    #: (run of a batch of one, chunks of samples, their rate, spec, labels, options) -> an iterator of what is detected
+    #: in a stream, each {"seconds", "label", "confidence"}; (labels, options) -> the labels that can be; None: the task
+    #: answers single inputs. `stream_part` is "package:file" of its part of run.py
+    listen: Callable[..., Any] | None = None
+    detectable: Callable[[Sequence[str], Mapping[str, Any]], Sequence[str]] | None = None
+    stream_part: str = ""
     #: (sessions by graph, spec) -> one session, of a model of several graphs; how parity judges a graph by its name;
     #: (stored samples) -> how often each graph runs for one sample
     compose: Callable[..., Any] | None = None
@@ -225,6 +231,7 @@ class Task:
         require_together(self, ("compose", "part", "calls"), where)
         require_together(self, ("statistics", "metric_of"), where)
         require_together(self, ("settle", "settled"), where)
+        require_together(self, ("listen", "detectable"), where)
         if self.answer not in ANSWERS:
             raise InvalidInput(f"`answer` is {self.answer!r}, expected one of {ANSWERS}", where=where)
         for name in _RESOURCES:
@@ -267,6 +274,10 @@ class Task:
     def run_part_text(self) -> str:
         """The task's part of run.py, or ""."""
         return _text(self.run_part) if self.run_part else ""
+
+    def stream_part_text(self) -> str:
+        """The task's part of run.py for streams, or ""."""
+        return _text(self.stream_part) if self.stream_part else ""
 
 
 def _text(place: str) -> str:

@@ -164,3 +164,14 @@ def test_signed_rank_bounds_cover_and_are_narrower_than_the_sign_test():
     assert stats.clopper_pearson(missed, 300, 0.99)[0] <= 0.05
     assert narrower > 200
     assert stats.signed_rank_bounds(np.array([1.0, 2.0]), 0.99) == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize(("k", "low", "high"), [(0, 0.0, 3.688879), (1, 0.025318, 5.571643), (10, 4.795389, 18.390356)])
+def test_poisson_bounds_are_those_of_tables(k: int, low: float, high: float) -> None:
+    """Exact limits of Garwood, as tables of them have (Ulm 1990)."""
+    assert stats.poisson_bounds(k) == (pytest.approx(low, abs=1e-5), pytest.approx(high, abs=1e-5))
+
+
+def test_poisson_bounds_of_large_counts_are_those_of_the_normal_distribution() -> None:
+    low, high = stats.poisson_bounds(10_000)
+    assert low == pytest.approx(10_000 - 196, abs=5) and high == pytest.approx(10_000 + 196, abs=5)

@@ -23,6 +23,7 @@ __all__ = [
     "alike",
     "auc",
     "chance",
+    "class_logits",
     "configure",
     "confusion",
     "decisions",
@@ -44,7 +45,7 @@ METRIC = Metric("accuracy", "fraction", max_drop=0.01)
 EXTRA_METRICS = (Metric("balanced_accuracy", "fraction"), Metric("macro_f1", "fraction"), Metric("auc", "fraction"))
 
 
-def _logits(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+def class_logits(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """The logits (N, C) as float64: the output called "logits", else the only one."""
     if "logits" in outputs:
         logits = outputs["logits"]
@@ -88,7 +89,7 @@ def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int
 
     An undecided row has `label` and `confidence` None and `index` -1. Raises `BundleError` when the labels do not fit.
     """
-    logits = _logits(outputs)
+    logits = class_logits(outputs)
     if len(labels) != logits.shape[1]:
         raise BundleError(f"{len(labels)} labels for {logits.shape[1]} classes", where="labels")
     best = decisions(outputs)
@@ -134,14 +135,14 @@ def metric(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> float:
 
 def per_sample(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
     """1.0 where the decision is right, else 0.0, (N,) float64."""
-    targets = _checked_targets(_logits(outputs), targets)
+    targets = _checked_targets(class_logits(outputs), targets)
     right: np.ndarray = (decisions(outputs) == targets).astype(np.float64)
     return right
 
 
 def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """The class number with the highest logit, the first of equals; -1 where undecided. (N,) int64."""
-    logits = _logits(outputs)
+    logits = class_logits(outputs)
     return np.where(_undecided(logits), -1, logits.argmax(axis=1)).astype(np.int64)
 
 
@@ -152,7 +153,7 @@ def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> 
 
 def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """The highest logit minus the second (N,) float64, in logit units; 0 where undecided."""
-    logits = _logits(outputs)
+    logits = class_logits(outputs)
     two = np.sort(logits, axis=1)[:, -2:]
     with np.errstate(invalid="ignore"):
         return np.where(_undecided(logits), 0.0, two[:, 1] - two[:, 0])
@@ -162,7 +163,7 @@ def per_class(
     outputs: Mapping[str, np.ndarray], targets: np.ndarray, labels: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """{label: {"metric": recall, "n": samples}}; a class without samples has no recall and is left out."""
-    logits = _logits(outputs)
+    logits = class_logits(outputs)
     if len(labels) != logits.shape[1]:
         raise BundleError(f"{len(labels)} labels for {logits.shape[1]} classes", where="labels")
     targets = _checked_targets(logits, targets)
@@ -188,7 +189,7 @@ def extra_metrics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> dic
     Means over the classes that have samples. `auc` is the rank statistic of Mann and Whitney with ties counted half,
     one class against the rest; it is left out when a row is undecided or only one class has samples.
     """
-    logits = _logits(outputs)
+    logits = class_logits(outputs)
     targets = _checked_targets(logits, targets)
     decided = decisions(outputs)
     classes = np.unique(targets)
@@ -209,7 +210,7 @@ def extra_metrics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> dic
 
 def confusion(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
     """int64 (C, C): how many samples of a class (row) were taken for which one (column), undecided ones left out."""
-    logits = _logits(outputs)
+    logits = class_logits(outputs)
     targets, decided, classes = _checked_targets(logits, targets), decisions(outputs), logits.shape[1]
     is_decided = decided >= 0
     return np.bincount(targets[is_decided] * classes + decided[is_decided], minlength=classes**2).reshape(

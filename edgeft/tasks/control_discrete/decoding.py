@@ -18,7 +18,7 @@ def action(outputs: Mapping[str, np.ndarray], space: Any) -> int:
     Raises `DataError` where the space is another one or has another number of choices, and where the logits of the
     sample give no choice.
     """
-    logits = classes._logits(outputs)
+    logits = classes.class_logits(outputs)
     if not hasattr(space, "n") or int(space.n) != logits.shape[1]:
         raise DataError(
             f"the model has {logits.shape[1]} choices, and the environment takes {space}", where="gates.environment"

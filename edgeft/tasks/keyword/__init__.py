@@ -1,7 +1,7 @@
 """The task keyword."""
 
 from ..record import Task
-from . import decoding, sample
+from . import decoding, sample, stream
 
 TASK = Task(
     name="keyword",
@@ -36,5 +36,8 @@ TASK = Task(
     learning_module="edgeft.tasks.keyword.learning",
     template="edgeft.tasks.keyword:template.toml",
     run_part="edgeft.tasks.classify:run_part.py",
+    stream_part="edgeft.tasks.keyword:stream_part.py",
+    listen=stream.listen,
+    detectable=stream.detectable,
     step_loss="cross-entropy",
 )
