@@ -54,10 +54,9 @@ def resample_chunks(chunks: Iterable[np.ndarray], rate: int, target_rate: int) -
         total += len(chunk)
         ready = max(done, -(-(total - half) * up // down))
         yield _filtered(padded, taps, down, done, ready - done, offset)
-        needed = ready * down // up
-        # between two outputs samples may lie that none of them needs, and that have not come yet
-        padded = padded[min(needed - offset, len(padded)) :]
-        done, offset = ready, min(needed, half + total)
+        needed = ready * down // up  # the next output's first sample, which has come: outputs lie closer than `half`
+        padded = padded[needed - offset :]
+        done, offset = ready, needed
 
     count = -(-total * up // down)
     padded = np.concatenate([padded, np.zeros(half + 1)])

@@ -94,7 +94,7 @@ def at_rate(chunks, rate, target_rate):
         ready = max(done, -(-(total - half) * up // down))
         if ready > done:
             yield filtered(padded, taps, down, done, ready - done, offset)
-        needed = min(ready * down // up, half + total)
+        needed = ready * down // up
         padded, done, offset = padded[needed - offset :], ready, needed
     count = -(-total * up // down)
     if count > done:
