@@ -9,8 +9,8 @@
                                (same, all, fine) of an output, decides(its name) -> whether it decides anything;
                                in_order_of(expected, got) -> `got` with the rows of sets in the order of `expected`;
                                compose(calls by graph name, spec) -> one call, of several graphs
-    inputs/run_<kind>_stream.py and the task's `stream_part`, where it answers streams: RULE, {option: default};
-                               listen(call, chunks, rate, manifest, options) -> detections; chunks_of(name, spec, rate)
+    inputs/run_<kind>_stream.py and the task's stream_part.py, where the task answers streams: RULE, {option: default};
+                               listen(call, name of the file, manifest, options) -> lines
 
 What a part leaves out has a default in the common part; a kind or task without a part only checks itself. Parts are
 Python 3.6 and numpy, import at their top only what `core/runner.py` imports there, may import from it and from the
