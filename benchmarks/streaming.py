@@ -51,17 +51,28 @@ def write(path: Path, samples: np.ndarray) -> None:
         file.writeframes(np.clip(np.round(samples), -32768, 32767).astype("<i2").tobytes())
 
 
+def placed(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A second of noise, 20 to 45 dB below the word, with the word near its middle: as a microphone hears it, and not
+    between the zeros that a short clip is padded with."""
+    room = max(RATE - len(samples), 0)
+    start = int(room / 2 + rng.uniform(-0.25, 0.25) * room)
+    level = np.sqrt(np.square(samples).mean()) * 10 ** (-rng.uniform(20, 45) / 20)
+    sound = pink(len(samples) + room, rng) * level
+    sound[start : start + len(samples)] += samples
+    return sound
+
+
 def folders(root: Path, out: Path, rng: np.random.Generator) -> Path:
     """train/<label>/ and test/<label>/ with the keywords and `other`."""
     for split in ("train", "test"):
         words = clips(root, split)
         for i, (digit, samples) in enumerate(words):
             label = digit if digit in KEYWORDS else "other"
-            write(out / split / label / f"{digit}_{i:04}.wav", samples.astype(float))
+            write(out / split / label / f"{digit}_{i:04}.wav", placed(samples.astype(float), rng))
         for i in range(len(words) // 4):
             (_, first), (_, second) = (words[k] for k in rng.integers(0, len(words), 2))
             halves = [first[len(first) // 2 :], np.zeros(RATE // 5), second[: len(second) // 2]]
-            write(out / split / "other" / f"halves_{i:04}.wav", np.concatenate(halves))
+            write(out / split / "other" / f"halves_{i:04}.wav", placed(np.concatenate(halves), rng))
         for i in range(len(words) // 8):
             write(out / split / "other" / f"noise_{i:04}.wav", pink(RATE, rng) * 10 ** rng.uniform(0.5, 3))
     return out
