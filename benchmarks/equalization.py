@@ -5,7 +5,7 @@
 ResNet-20 with its published CIFAR-10 weights, as it is and with the BatchNorm scales between the two convolutions of each
 block spread over some powers of ten; the second convolution makes up for them, so that the float function stays the same.
 Quantized graphs are measured in torch, whose integers the runtimes repeat. Calibrated on 512 training images, measured on
-the first images of the test split, which nothing was chosen by. Needs `EDGEFT_DATA`.
+images of the test split that are drawn at random, which nothing was chosen by. Needs `EDGEFT_DATA`.
 """
 
 from __future__ import annotations
@@ -107,11 +107,11 @@ def main() -> None:
 
     root = Path(os.environ["EDGEFT_DATA"])
     with np.load(root / "10_standard_images" / "cifar10_test10k_train5k.npz") as arrays:
-        calibration = inputs(arrays["x_train"][:CALIBRATED])
-        x, labels = (
-            inputs(arrays["x_test"][: arguments.images]),
-            arrays["y_test"][: arguments.images].astype(int).ravel(),
-        )
+        # the file is sorted by class: its first images are of one or two classes
+        draw = np.random.default_rng(0)
+        calibration = inputs(arrays["x_train"][draw.permutation(len(arrays["x_train"]))[:CALIBRATED]])
+        drawn = draw.permutation(len(arrays["x_test"]))[: arguments.images]
+        x, labels = inputs(arrays["x_test"][drawn]), arrays["y_test"][drawn].astype(int).ravel()
     weights = root / "01_image_medical" / "weights" / "resnet20-12fca82f.th"
     rows = {decades: row(spread(network(weights), decades), calibration, x, labels) for decades in arguments.decades}
 

@@ -22,7 +22,8 @@ class Calibration:
     by `seed`, and run in batches of `batch_size`. Activation ranges by `estimator`: the extremes ("minmax"), the range
     with the least squared quantization error ("mse"), the central `percentile` percent of the values ("percentile"),
     the extremes averaged over batches ("moving_average"), or whichever of these leaves the least noise in the outputs
-    of these samples ("auto"). Weight ranges by `weights`.
+    of these samples ("auto"). Weight ranges by `weights`. `reconstruct`: which way each weight is rounded is chosen by
+    the outputs of its layer.
     """
 
     name: str = "mse"
@@ -33,6 +34,7 @@ class Calibration:
     percentile: float = 99.99
     batch_size: int = 32
     weights: str = "mse"
+    reconstruct: bool = False
 
 
 def names() -> tuple[str, ...]:

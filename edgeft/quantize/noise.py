@@ -27,6 +27,16 @@ def signal_to_noise(module: nn.Module, set_mode: Callable[[str], None], batches:
     return _ratios(module, set_mode, batches, {"": lambda: None})[""]
 
 
+def ratio_between(reference: nn.Module, module: nn.Module, batches: Iterable[tuple[torch.Tensor, ...]]) -> float:
+    """As `signal_to_noise`, of `module` as it is against another network, over all of `batches`."""
+    energies = torch.zeros(2, 0, dtype=torch.float64)
+    with torch.no_grad():
+        for batch in itertools.chain.from_iterable(map(in_pieces, batches)):
+            energies = _added(energies, _outputs(reference(*batch)), _outputs(module(*batch)))
+
+    return _decibels(energies)
+
+
 def chosen(
     module: nn.Module, set_mode: Callable[[str], None], batches: Batches, candidates: Mapping[str, Ranges]
 ) -> dict[str, float]:

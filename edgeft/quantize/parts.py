@@ -23,8 +23,9 @@ from ..graph.from_torch import capture_float
 from . import channels, equalize, lower
 from .fakequant import ActivationFakeQuant, WeightFakeQuant
 from .graph import QuantizedGraph, insert
-from .noise import chosen, signal_to_noise
-from .ranges import floor_weight_scales, observed_ranges, set_ranges
+from .noise import chosen, ratio_between, signal_to_noise
+from .ranges import floor_weight_scales, observed_ranges, reduced, set_ranges
+from .reconstruct import reconstruct
 
 MAIN = "main"
 #: what equalization must bring the outputs, in dB: below it the network is left as the user knows it
@@ -54,6 +55,17 @@ class Equalization:
     groups: int
     before_db: float
     after_db: float
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What reconstructing `layers` layers brought: the outputs' ratio of signal to quantization noise in dB before and
+    after, on held-out batches; `kept` is False where the calibrated rounding stands, since it was no worse."""
+
+    layers: int
+    before_db: float
+    after_db: float
+    kept: bool
 
 
 @dataclass
@@ -126,6 +138,31 @@ class QuantizedParts:
             return None
 
         return Equalization(sum(map(len, plans.values())), before, after)
+
+    def reconstruct(self, batches: Sequence[Example]) -> Reconstruction | None:
+        """Choose the rounding of the weights layer by layer (`reconstruct.py`), and keep it where the outputs have less
+        noise on batches that it was not chosen by. None where there are no such batches, or the model has several
+        graphs.
+
+        The graph must be calibrated. `batches` are its inputs, every fourth of which judges the choice.
+        """
+        chosen_by, judged_by = [b for i, b in enumerate(batches) if i % 4 != 3], list(batches[3::4])
+        if not judged_by and len(chosen_by) > 1:
+            judged_by = [chosen_by.pop()]
+        # of several processes all take part, or none does
+        if not self.single or not reduced([float(bool(judged_by))], "min")[0]:
+            return None
+
+        before = ratio_between(self.captured.module, self.module, judged_by)
+        state = {name: value.clone() for name, value in self.module.state_dict().items()}
+        layers = reconstruct(self.graphs[MAIN], chosen_by)
+        floor_weight_scales(self.graphs[MAIN].module)
+        after = ratio_between(self.captured.module, self.module, judged_by)
+        better = after > before
+        if not better:
+            self.module.load_state_dict(state)
+
+        return Reconstruction(layers, before, after, better)
 
     def calibrate_weights(self, method: str = "minmax") -> None:
         for graph in self.graphs.values():

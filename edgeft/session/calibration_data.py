@@ -14,7 +14,7 @@ from .. import data
 from ..config import calibration
 from ..config.scheme import Scheme
 from ..core.errors import ModelError
-from ..core.progress import counted
+from ..core.progress import counted, phase
 from ..inputs.batches import preprocessed
 from ..plugins import MODEL_SOURCES
 from ..quantize.parts import CapturedParts, QuantizedParts, calibrate_parts, insert_parts
@@ -103,11 +103,30 @@ def calibrated(
                 f"{scheme.name}: the channels of {gain.groups} groups of layers were equalized, which raises the "
                 f"outputs' ratio of signal to quantization noise from {gain.before_db:.1f} to {gain.after_db:.1f} dB"
             )
+    if preset.reconstruct:
+        _reconstruct(graph, list(batches()), say)
     if ratios:
         first = next(iter(ratios))
         measured = ", ".join(f"{name} {ratio:.1f} dB" for name, ratio in ratios.items())
         say(f"{scheme.name}: ranges by the estimator {first} (signal to quantization noise of the outputs: {measured})")
     return graph
+
+
+def _reconstruct(graph: QuantizedParts, batches: Sequence[tuple[torch.Tensor, ...]], say: Say) -> None:
+    """Choose the rounding of the weights by the layers' outputs, and say what came of it."""
+    with phase(f"{graph.scheme.name}: reconstructing layers"):
+        result = graph.reconstruct(batches)
+    if result is None:
+        why = "at least two batches of samples are needed" if graph.single else "the model has several graphs"
+        say(f"{graph.scheme.name}: no layer was reconstructed: {why}")
+        return
+
+    figures = (
+        f"the outputs' ratio of signal to quantization noise is {result.after_db:.1f} dB on held-out samples, and "
+        f"{result.before_db:.1f} dB where every weight goes to its nearest neighbour"
+    )
+    outcome = "were reconstructed" if result.kept else "were reconstructed without a gain and stay as calibrated"
+    say(f"{graph.scheme.name}: {result.layers} layers {outcome}: {figures}")
 
 
 def as_tuple(inputs: Any) -> tuple[torch.Tensor, ...]:

@@ -18,7 +18,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_shipped_presets_load_under_their_names() -> None:
-    assert {"mse", "minmax", "percentile", "moving_average", "quick"} <= set(calibration.names())
+    assert {"mse", "minmax", "percentile", "moving_average", "quick", "reconstruct"} <= set(calibration.names())
     for name in calibration.names():
         assert calibration.load(name).name == name
 
@@ -31,6 +31,7 @@ def test_the_default_preset_is_what_the_class_says() -> None:
 def test_presets_differ_in_their_estimator() -> None:
     assert calibration.load("percentile").estimator == "percentile"
     assert calibration.load("minmax").weights == "minmax"
+    assert calibration.load("reconstruct").reconstruct and not calibration.load("mse").reconstruct
     assert calibration.load("quick").samples < calibration.load("mse").samples
 
 

@@ -149,6 +149,21 @@ def test_training_that_made_every_epoch_worse_is_not_shown_as_taken(
     assert trained["method"] == ("qat" if trained["best_epoch"] else "ptq")
 
 
+def test_reconstructed_rounding_is_told_and_calibrated_with(
+    finished: tuple[Path, dict[str, Any], list[str]], data: Path, tmp_path: Path
+) -> None:
+    out, before, _ = finished
+    shutil.copytree(out, tmp_path / "run")
+    preset = ("quantize.method='ptq'", "quantize.calibration='reconstruct'")
+    said: list[str] = []
+    result = tune(tune_data.recipe_for(data, "train.epochs=6", *preset), tmp_path / "run", resume=True, say=said.append)
+    (line,) = [line for line in said if "reconstructed" in line]
+    ratios = [float(ratio) for ratio in re.findall(r"([\d.]+) dB", line)]
+    assert line.startswith(f"{HOST}: 10 layers were reconstructed") and len(ratios) == 2
+    assert (ratios[0] > ratios[1]) or "stay as calibrated" in line
+    assert abs(result["ptq"] - before["float"]) <= 0.1
+
+
 def test_training_that_diverges_begins_again_at_a_lower_rate(
     finished: tuple[Path, dict[str, Any], list[str]], data: Path, tmp_path: Path
 ) -> None:
