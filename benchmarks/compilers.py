@@ -1,6 +1,6 @@
 """Networks through the compilers of vendors: compiled, on the accelerator, and what the simulator computes.
 
-    python benchmarks/compilers.py [--nets resnet18 vit] [--compilers vela qnn] [--samples 32]
+    python benchmarks/compilers.py [--nets resnet18 vit] [--compilers vela qnn rk3576 "imx93, int16x8"] [--samples 32]
 
 Each network is quantized after training, with settled random weights, written as the profile of the compiler's board
 says, and compiled. Needs the compilers' environments (`edgeft device setup compile:vela`); one that is not set up is
@@ -14,22 +14,35 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import common
 import numpy as np
 
-#: compiler -> the profile that it is asked with
-BOARDS = {"vela": "imx93", "rknn": "rk3588", "qnn": "rb3-gen2"}
+#: compiler -> the profile that it is asked with, and the number format
+BOARDS = {"vela": ("imx93", "int8"), "rknn": ("rk3588", "int8"), "qnn": ("rb3-gen2", "int8")}
+#: further boards and formats, which are asked with a few networks
+OTHERS = {
+    "cortex-m55-ethos-u55": ("cortex-m55-ethos-u55", "int8"),
+    "cortex-m85-ethos-u85": ("cortex-m85-ethos-u85", "int8"),
+    "rk3576": ("rk3576", "int8"),
+    "rk3566": ("rk3566", "int8"),
+    "imx93, int16x8": ("imx93", "int16x8"),
+    "rk3588, int16x8": ("rk3588", "int16x8"),
+    "rb3-gen2, int16x8": ("rb3-gen2", "int16x8"),
+}
+ASKED = {**BOARDS, **OTHERS}
 LEAST = 0.95
 INTRODUCTION = (
     "Small networks: a few blocks of each published architecture at 64 pixels, and those of the tasks. Quantized after "
     "training in int8, settled random weights, written as each board's profile says; what is not in the table was not "
     "measured yet. *MACs*, *ops*: share on the accelerator. *simulated*: share of the inputs on which the compiled "
     "model, in the vendor's simulator, has the same largest outputs as the artifact in its runtime, and the largest "
-    "difference of an output in steps of its grid; Vela has no simulator. *cycles* are the vendor's estimate."
+    "difference of an output in steps of its grid; Vela has no simulator. *reach*: what rounding alone does to these "
+    "untrained networks, the steps (99 % quantile) by which outputs move where every value is nudged by 1/64 step. "
+    "*cycles* are the vendor's estimate."
 )
 
 
@@ -38,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS), metavar="NET")
-    parser.add_argument("--compilers", nargs="+", default=list(BOARDS), choices=list(BOARDS))
+    parser.add_argument("--compilers", nargs="+", default=list(BOARDS), choices=list(ASKED))
     parser.add_argument("--samples", type=int, default=32, help="inputs that a simulator computes (default 32)")
     parser.add_argument("--fresh", action="store_true", help="make rows again that are there")
     options = parser.parse_args(argv)
@@ -75,30 +88,38 @@ def measured(name: str, compilers: Sequence[str], samples: int) -> dict[str, dic
     from edgeft.core.errors import EdgeftError
     from edgeft.quantize.graph import prepare
     from edgeft.quantize.ranges import calibrate
+    from edgeft.quantize.sensitivity import rounding_reach
 
     torch.set_num_threads(1)
     net, graphs, rows = NETS[name], {}, {}
     values = inputs(net, samples, 100)
     for compiler in compilers:
-        profile = target.load(BOARDS[compiler])
+        board, number_format = ASKED[compiler]
+        profile = target.load(board)
         environment = compilation.environment_of(profile)
         if environment is None:
             continue
 
         start = time.monotonic()
         try:
+            profile = target.with_format(profile, number_format)
             if profile.scheme.name not in graphs:
                 batch = inputs(net, 16, 7)
                 graph = prepare(settled(name), (batch[:2],), profile.scheme)
                 graph.calibrate_weights("minmax")
                 calibrate(graph.module, lambda: [(batch,)], estimator="minmax")  # noqa: B023
                 graphs[profile.scheme.name] = graph
-            row = compiled(graphs[profile.scheme.name], profile, environment, values.numpy())
+            graph = graphs[profile.scheme.name]
+            row = compiled(graph, profile, environment, values.numpy())
+            if "agreement" in row.get("simulated", {}):
+                reach = rounding_reach(graph, (values[:8],))
+                row["simulated"]["reach"] = round(max(far for _, far in reach.values()), 1)
         except EdgeftError as error:
             row = {"refusal": f"{error.message} ({error.where})" if error.where else error.message}
         rows[compiler] = {
             **row,
             "kind": net.kind,
+            "compiler": environment.compiler.name,
             "version": environment.version,
             "seconds": round(time.monotonic() - start, 1),
         }
@@ -167,35 +188,42 @@ def compared(
 
 
 def page(record: dict[str, Any], names: Sequence[str]) -> str:
-    """The section: one line a network and compiler, what was refused and why, and the goal."""
+    """The section: one line a network and compiler, the further boards, what was refused and why, and the goal."""
     rows = record["rows"]
-    lines, refused = [], []
-    for name in names:
-        for compiler in BOARDS:
-            row = rows.get(f"{name} | {compiler}")
-            if row is None:
-                continue
-            if row.get("refusal"):
-                refused.append(f"- {name}, {compiler}: `{row['refusal']}`")
-            elif row.get("left"):
-                reasons = "; ".join(f"`{reason}`" for reason in row["left"])
-                refused.append(f"- {name}, {compiler}, on the CPU: {reasons}")
-            lines.append(_line(name, compiler, row))
-
-    head = ("network", "compiler", "MACs", "ops", "simulated", "steps", "cycles")
     counts = [_count(rows, compiler) for compiler in BOARDS]
-    versions = {compiler: row["version"] for key, row in rows.items() for compiler in [key.split(" | ")[1]]}
+    versions = {row.get("compiler", key.split(" | ")[1]): row["version"] for key, row in rows.items()}
     parts = [
         "## Compilers of vendors",
         INTRODUCTION,
         f"Architectures with at least {LEAST:.0%} of the multiply-accumulates on the accelerator: "
         + ", ".join(filter(None, counts))
         + ".",
-        common.table(head, lines),
+        _table(rows, names, BOARDS),
+    ]
+    if any(key.split(" | ")[1] in OTHERS for key in rows):
+        parts += ["Further boards and number formats, with a few of the networks:", _table(rows, names, OTHERS)]
+
+    refused = [line for name in names for asked in ASKED for line in _left(name, asked, rows.get(f"{name} | {asked}"))]
+    parts += [
         "What was refused or stays on the CPU, in the vendor's words:\n\n" + ("\n".join(refused) or "nothing"),
         common.footing(record["machine"], versions),
     ]
     return "\n\n".join(parts)
+
+
+def _table(rows: dict[str, Any], names: Sequence[str], asked: Mapping[str, Any]) -> str:
+    head = ("network", "compiler" if asked is BOARDS else "board", "MACs", "ops", "simulated", "steps", "reach", "cycles")
+    keys = [(name, label) for name in names for label in asked]
+    return common.table(head, [_line(*key, rows[" | ".join(key)]) for key in keys if " | ".join(key) in rows])
+
+
+def _left(name: str, asked: str, row: dict[str, Any] | None) -> list[str]:
+    """The line of what a row's compiler refused or left to the CPU, [] where there is nothing to say."""
+    if row and row.get("refusal"):
+        return [f"- {name}, {asked}: `{row['refusal']}`"]
+    if row and row.get("left"):
+        return [f"- {name}, {asked}, on the CPU: " + "; ".join(f"`{reason}`" for reason in row["left"])]
+    return []
 
 
 def _count(rows: dict[str, Any], compiler: str) -> str:
@@ -209,7 +237,7 @@ def _count(rows: dict[str, Any], compiler: str) -> str:
 
 def _line(name: str, compiler: str, row: dict[str, Any]) -> tuple[str, ...]:
     if row.get("refusal"):
-        return (name, compiler, "refused", "", "", "", "")
+        return (name, compiler, "refused", "", "", "", "", "")
 
     simulated = row.get("simulated") or {}
     agreement = "" if simulated.get("agreement") is None else f"{simulated['agreement']:.1%} of {simulated['n']}"
@@ -221,6 +249,7 @@ def _line(name: str, compiler: str, row: dict[str, Any]) -> tuple[str, ...]:
         "-" if row["coverage_ops"] is None else f"{row['coverage_ops']:.1%}",
         agreement or ("failed" if simulated else "-"),
         str(simulated.get("most_steps", "")),
+        str(simulated.get("reach", "")),
         f"{cycles:,.0f}" if cycles else "-",
     )
 

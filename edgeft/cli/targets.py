@@ -36,11 +36,13 @@ def command(ctx: click.Context) -> Outcome | None:
 
 
 def _described(profile: Target) -> dict[str, Any]:
-    """The profile, and whether its compiler is set up on this machine."""
+    """The profile, whether its compiler is set up on this machine, and the title of its runtime."""
+    from .. import backends
     from ..compilers import environment
     from ..config import target
 
-    return {**target.describe(profile), "compiler_state": environment.state_of(profile)}
+    state, title = environment.state_of(profile), backends.get(profile.backend).title
+    return {**target.describe(profile), "compiler_state": state, "runtime_title": title}
 
 
 def _list(console: Console) -> Outcome:

@@ -132,8 +132,16 @@ def boards(entries: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for item in entries:
         also = f" ({', '.join(item['aliases'])})" if item["aliases"] else ""
-        rows.append((item["name"], item["backend"], _compiler_of(item), item["scheme"]["name"], item["title"] + also))
-    return "\n".join(text.table(("NAME", "RUNTIME", "COMPILER", "SCHEME", "BOARD"), rows))
+        judges = (_compiler_of(item), _verified_by(item))
+        rows.append((item["name"], item["backend"], *judges, item["scheme"]["name"], item["title"] + also))
+    return "\n".join(text.table(("NAME", "RUNTIME", "COMPILER", "VERIFIED BY", "SCHEME", "BOARD"), rows))
+
+
+def _verified_by(item: Mapping[str, Any]) -> str:
+    """What models were verified by for a board: its compiler, or its runtime, which is not all where there is one."""
+    if item["verified_by"]:
+        return str(item["verified_by"])
+    return f"{item['runtime_title']} alone" if item["compiler"] else str(item["runtime_title"])
 
 
 def _compiler_of(item: Mapping[str, Any]) -> str:

@@ -43,7 +43,8 @@ class Compiler:
 
     `accelerator` is what the chip calls the part that the compiler writes for. `pythons` are the oldest and newest
     Python that its wheels are made for, `machines` the instruction sets. `versions` are those that edgeft knows how to
-    read the reports of. `shipped` says whether its license lets a bundle carry what it made.
+    read the reports of. `shipped` says whether its license lets a bundle carry what it made. `gigabytes` is the size of
+    its environment on disk, about (0: not known).
     """
 
     name: str
@@ -58,6 +59,7 @@ class Compiler:
     pythons: tuple[tuple[int, int], tuple[int, int]] = ((3, 10), (3, 14))
     machines: tuple[str, ...] = ("x86_64",)
     compile_seconds: float = 900.0
+    gigabytes: float = 0.0
 
     def __post_init__(self) -> None:
         self._require(_NAME.fullmatch(self.name), f"the name {self.name!r} is not of small letters, digits, - and _")

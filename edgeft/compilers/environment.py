@@ -24,6 +24,7 @@ from ..config import target as targets
 from ..core import environment as environments
 from ..core import files, interpreter
 from ..core.errors import EdgeftError, InvalidInput, Missing, SystemFailure, UsageError, nearest
+from ..core.progress import phase
 from ..devices import known
 from . import PREFIX, get, names
 from .call import call
@@ -125,9 +126,12 @@ def setup(
     with files.system_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            say(f"{compiler.title}: making an environment with {', '.join(compiler.requirements)}")
+            size = f", about {compiler.gigabytes:g} GB" if compiler.gigabytes else ""
+            say(f"{compiler.title}: making an environment{size}, with {', '.join(compiler.requirements)}")
             environments.make(staging, compiler.requirements, where=device_name(compiler), base=python)
-            _answer(compiler, str(staging / "bin" / "python"))
+            say(f"{compiler.title}: starting it for the first time")
+            with phase(f"{device_name(compiler)}: starting"):
+                _answer(compiler, str(staging / "bin" / "python"))
             with contextlib.suppress(OSError):  # another process was faster
                 os.rename(staging, place)
         finally:

@@ -33,6 +33,7 @@ COMPILER = Compiler(
     simulates=True,
     pythons=((3, 11), (3, 14)),
     compile_seconds=1800.0,
+    gigabytes=0.5,
 )
 PROVIDER, CONTEXT, WRAPPER = "QNNExecutionProvider", "EPContext", "model_ctx.onnx"
 #: what the backend refuses, and the block in which the provider says which nodes it leaves and why
@@ -106,18 +107,21 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
         except Exception as caught:  # the runtime's own errors share no base class but Exception
             error = " ".join(str(caught).split())[:400]
 
-    reasons = _reasons(lines)
-
     if error or not wrapper.is_file():
-        first = next(iter(reasons), {"node": "", "op": "", "why": ""})
-        whys = [first["why"], error] if first["why"] or error else ["none of its nodes is taken by the HTP backend"]
-        return {"refusal": {"why": "; ".join(filter(None, whys)), "node": first["node"], "op": first["op"]}}
+        return {"refusal": refusal(lines, error)}
 
-    written, left = _left(wrapper, reasons)
+    written, left = _left(wrapper, reasons(lines))
     return {"files": [WRAPPER, *written], "on_cpu": left}
 
 
-def _reasons(lines: list[str]) -> list[dict[str, str]]:
+def refusal(lines: list[str], error: str) -> dict[str, str]:
+    """{why, node, op} of a model without a context: the first node that was refused, and what ONNX Runtime raised."""
+    first = next(iter(reasons(lines)), {"node": "", "op": "", "why": ""})
+    whys = [first["why"], error] if first["why"] or error else ["none of its nodes is taken by the HTP backend"]
+    return {"why": "; ".join(filter(None, whys)), "node": first["node"], "op": first["op"]}
+
+
+def reasons(lines: list[str]) -> list[dict[str, str]]:
     """{op, node, why} of each node that the backend or the provider refused, in the order of the log."""
     why_of: dict[str, dict[str, str]] = {}
     nodes: list[re.Match[str]] = []
@@ -136,12 +140,12 @@ def _reasons(lines: list[str]) -> list[dict[str, str]]:
     return list(why_of.values())
 
 
-def _left(wrapper: Path, reasons: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]]]:
+def _left(wrapper: Path, printed_reasons: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]]]:
     """The files of the context, and the nodes that are not in it, with the backend's reason where it gave one."""
     from ..backends.onnxruntime import wire
 
     model = wire.read(wrapper)
-    why_of = {reason["node"]: reason["why"] for reason in reasons}
+    why_of = {reason["node"]: reason["why"] for reason in printed_reasons}
     binaries, left = [], []
     for node in model.nodes():
         if node.op == CONTEXT:
@@ -152,7 +156,7 @@ def _left(wrapper: Path, reasons: list[dict[str, str]]) -> tuple[list[str], list
             why = why_of.get(node.name) or next((why for name, why in why_of.items() if name.startswith(part)), "")
             left.append({"op": node.op, "node": node.name, "why": why})
 
-    return list(dict.fromkeys(binaries)), left
+    return list(dict.fromkeys(filter(None, binaries))), left  # of several contexts one node alone names the file
 
 
 def simulate(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,12 +31,13 @@ COMPILER = Compiler(
     accelerator="RKNPU",
     settings=(
         Setting("platform", choices=("rk3588", "rk3576", "rk3566", "rk3568", "rk3562", "rv1126b")),
-        Setting("optimization_level", "3", ("0", "1", "2", "3")),
+        Setting("optimization_level", "2", ("0", "1", "2", "3")),  # 3 alters what a model with its own scales computes
     ),
     simulates=True,
     pythons=((3, 10), (3, 12)),
     machines=("x86_64",),
     compile_seconds=1200.0,
+    gigabytes=6.0,
 )
 FILE = "model.rknn"
 #: a row of the compiler's table of layers: number, op, type, target, shapes, cycles (DDR/NPU/total), KB, "Op:node"
@@ -90,8 +91,14 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
             error = next(iter(reversed(str(caught).strip().splitlines())), type(caught).__name__)
 
     if error:
-        return {"refusal": _refusal(lines, error)}
+        return {"refusal": refusal(lines, error)}
 
+    on_cpu, estimate = layers(lines)
+    return {"files": [FILE], "on_cpu": on_cpu, "estimate": estimate}
+
+
+def layers(lines: list[str]) -> tuple[list[dict[str, str]], dict[str, float]]:
+    """{op, node, why} of each layer that the NPU does not run, and the toolkit's estimates, from what it printed."""
     on_cpu, cycles = [], 0
     for match in filter(None, map(_LAYER.search, lines)):
         cycles += int(match["cycles"])
@@ -100,15 +107,14 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
             on_cpu.append({"op": op, "node": node, "why": f"the {match['target']} runs {match['op']}"})
 
     memory = {match["kind"]: float(match["kilobytes"]) for match in filter(None, map(_MEMORY.search, lines))}
-    estimate = {"cycles": float(cycles), "dram_bytes": 1024.0 * sum(memory.values())}
-    return {"files": [FILE], "on_cpu": on_cpu, "estimate": estimate}
+    return on_cpu, {"cycles": float(cycles), "dram_bytes": 1024.0 * sum(memory.values())}
 
 
-def _refusal(lines: list[str], error: str) -> dict[str, str]:
+def refusal(lines: list[str], error: str) -> dict[str, str]:
     """The toolkit's first error line that says something, and the node that it names."""
     errors = [match["why"].strip() for match in filter(None, map(_ERROR.match, lines))]
     telling = [text for text in errors if text and not any(noise in text for noise in _NOISE)]
-    node = next((match["node"] for text in (*telling, error, *lines) if (match := _NODE.search(text))), "")
+    node = next((match["node"] for text in (*telling, error) if (match := _NODE.search(text))), "")
     why = " ".join((error if ": " in error else (telling or [error])[0]).split())[:300]
 
     return {"why": why, "node": node, "op": ""}

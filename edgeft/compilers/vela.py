@@ -38,10 +38,13 @@ COMPILER = Compiler(
     ),
     machines=("x86_64", "aarch64"),
     compile_seconds=600.0,
+    gigabytes=0.1,
 )
 #: the custom operation that stands for what the NPU runs
 NPU_OPERATION = "CUSTOM:ethos-u"
 _WARNING = re.compile(r"operator: (?P<op>\w+), ofm: '(?P<node>.*)'\nReason: (?P<why>.*)")
+#: an operation that breaks the rules of TFLite itself, and the rules below it
+_SEMANTICS = re.compile(r"Error: +(?P<op>\w*) *'(?P<node>[^'\n]*)' (?P<why>Does not have valid [^\n]*(\n +[^\n]*)*)")
 #: column of the summary -> key of the estimate, and what it is multiplied by
 _ESTIMATES = {
     "cycles_total": ("cycles", 1.0),
@@ -79,32 +82,39 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
             error = f"{type(caught).__name__}: {caught}"
 
     text = "\n".join(lines)
-    reasons = [match.groupdict() for match in _WARNING.finditer(text)]
-
     stem = Path(job["model"]).stem
     made = folder / f"{stem}_vela.tflite"
     if error or not made.is_file():
-        return {"refusal": _refusal(text, error, reasons)}
+        return {"refusal": refusal(text, error)}
 
     summary = next(folder.glob(f"{stem}_summary_*.csv"))
     estimate = _estimate(summary)
     summary.unlink()
-    return {"files": [made.name], "on_cpu": _left(made, reasons), "estimate": estimate}
+    return {"files": [made.name], "on_cpu": _left(made, reasons(text)), "estimate": estimate}
 
 
-def _refusal(text: str, error: str, reasons: list[dict[str, str]]) -> dict[str, str]:
+def reasons(text: str) -> list[dict[str, str]]:
+    """{op, node, why} of each operation that Vela says it leaves to the CPU, in the order in which it printed them."""
+    return [match.groupdict() for match in _WARNING.finditer(text)]
+
+
+def refusal(text: str, error: str) -> dict[str, str]:
+    """{why, node, op} of a model that Vela made no file of: what it printed, or the `error` that it raised."""
+    if match := _SEMANTICS.search(f"{text}\n{error}"):
+        return {"why": " ".join(match["why"].split()), "node": match["node"], "op": match["op"]}
+
     lines = [line.strip() for line in text.splitlines() if "error" in line.lower()]
-    why = (lines or [error or "no file was written"])[0]
-    first = reasons[0] if reasons else {}
+    why = (lines or [" ".join(error.split()) or "no file was written"])[0]
+    first = next(iter(reasons(text)), {})
     return {"why": why, "node": first.get("node", ""), "op": first.get("op", "")}
 
 
-def _left(compiled: Path, reasons: list[dict[str, str]]) -> list[dict[str, str]]:
+def _left(compiled: Path, printed_reasons: list[dict[str, str]]) -> list[dict[str, str]]:
     """The operations of the compiled file that are not the NPU's, with Vela's reason by the name of their output."""
     from ..backends.litert import flatbuffer
 
     model = flatbuffer.read(compiled)
-    why_of = {reason["node"]: reason["why"] for reason in reasons}
+    why_of = {reason["node"]: reason["why"] for reason in printed_reasons}
     left = []
     for operator in model.operators:
         if operator.name.startswith(NPU_OPERATION):

@@ -15,6 +15,10 @@ class Lowering:
 
     `node_units` (ONNX): every quantized op stands between a DequantizeLinear and a QuantizeLinear of its own, none
     works on stored integers, and a Pad becomes the padding of the convolutions behind it.
+
+    `most_padded_stride` (LiteRT): a convolution of a larger stride does not stand directly behind a PAD; pooling over
+    one place is put between them. 0 = no limit.
     """
 
     node_units: bool = False
+    most_padded_stride: int = 0

@@ -50,6 +50,7 @@ class Target:
     compiler: str = ""  # the vendor's compiler; where it has not run, the bundle says so as `unverified`
     compile: dict[str, str] = field(default_factory=dict)  # settings of that compiler
     lowering: Lowering = field(default_factory=Lowering)  # how the graph is written for it
+    verified_by: str = ""  # the compiler and its version that models were compiled with for this board; "" = none yet
     compiler_host: str = ""
     engine_portable: bool | None = None
     power_modes: tuple[str, ...] = ()

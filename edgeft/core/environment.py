@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import interpreter
 from .errors import Missing, SystemFailure
+from .progress import phase
 
 #: seconds that pip may take for packages of several gigabytes
 PIP_SECONDS = 3600.0
@@ -32,7 +33,8 @@ def make(folder: Path, requirements: Sequence[str], *, where: str, base: str | N
         raise SystemFailure(last[0], where=where, remedy="install the package python3-venv")
 
     pip = interpreter.module("pip", "install", "--quiet", "--disable-pip-version-check", python=f"{folder}/bin/python")
-    done = run([*pip, *requirements], PIP_SECONDS)
+    with phase(f"{where}: installing packages"):
+        done = run([*pip, *requirements], PIP_SECONDS)
     if done.returncode:
         if "No space left on device" in done.stderr:
             raise SystemFailure("No space left on device", where=str(folder.parent), remedy="free some space")

@@ -17,6 +17,7 @@ from .nodes import COMPUTED_FROM, CONV, CONV_TRANSPOSE, LINEAR, aten, attribute,
 
 _PRODUCTS = (aten.mul.Tensor, aten.div.Tensor)
 _SUMS = (aten.add.Tensor, aten.sub.Tensor)
+_MATMULS, _SOFTMAXES = (aten.matmul.default, aten.bmm.default), (aten.softmax.int, aten._softmax.default)
 #: a product with a positive number may pass these
 _POSITIVE = (aten.relu.default, aten.leaky_relu.default)
 
@@ -40,6 +41,15 @@ def before_concats(module: fx.GraphModule) -> None:
     """Numbers whose product or sum goes into a concatenation, directly or through what only moves or clamps."""
     for node in list(module.graph.nodes):
         if node.target in (*_PRODUCTS, *_SUMS) and any(u.target is aten.cat.default for u in node.users):
+            _absorb(module, node)
+
+
+def before_softmaxes(module: fx.GraphModule) -> None:
+    """The factor of attention scores, `softmax(q @ k * factor)`, as a constant: so that where matmul and softmax are
+    integer ops the product between them is one too."""
+    for node in list(module.graph.nodes):
+        scored = node.target in _PRODUCTS and getattr(node.args[0], "target", None) in _MATMULS
+        if scored and all(user.target in _SOFTMAXES for user in node.users):
             _absorb(module, node)
 
 

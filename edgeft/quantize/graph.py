@@ -14,6 +14,7 @@ from torch import fx, nn
 from ..config.graph_summary import GraphSummary
 from ..config.scheme import Scheme
 from ..core.errors import ModelError
+from ..graph import scalars
 from ..graph.captured import Captured
 from ..graph.from_torch import capture_float
 from ..graph.nodes import aten, attribute
@@ -108,6 +109,8 @@ def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -
     Raises `ModelError` when nothing in the graph can be quantized, although the scheme asks for it.
     """
     module = copy.deepcopy(captured.module)
+    if scheme.is_integer and {"matmul", "softmax"} <= set(scheme.ops):
+        scalars.before_softmaxes(module)
     plan = annotate(module.graph, scheme, keep_float)
     if not plan.weights and scheme.quantized:
         raise ModelError(

@@ -16,7 +16,9 @@ from edgeft.cli.entry import run as main
 from edgeft.compilers import compilation, environment
 from edgeft.compilers.call import CompilerStopped, call
 from edgeft.compilers.compiler import Compiler, together
+from edgeft.config import target
 from edgeft.config.target import Target
+from edgeft.core import progress
 from edgeft.core.errors import InvalidInput, Missing, UsageError
 from edgeft.devices import known
 
@@ -107,13 +109,18 @@ def test_settings_are_those_of_the_compiler():
 
 
 def test_every_profile_with_a_known_compiler_has_its_settings():
-    from edgeft.config import target
-
     for profile in map(target.load, target.names()):
         record = compilers.of_target(profile.compiler)
         assert not profile.compile or record is not None, profile.name
         if record is not None:
             record.settings_of(profile.compile, profile.name)
+
+
+def test_a_profile_is_verified_by_the_compiler_that_it_names_in_a_known_version():
+    for profile in map(target.load, target.names()):
+        record = compilers.of_target(profile.compiler)
+        known_versions = {f"{record.title} {version}" for version in record.versions} if record else set()
+        assert profile.verified_by in {"", *known_versions}, profile.name
 
 
 def test_an_environment_that_is_gone_or_of_another_version_is_missing(nothing_set_up: Path):
@@ -133,8 +140,11 @@ def test_an_environment_that_is_gone_or_of_another_version_is_missing(nothing_se
 
 def test_an_installation_that_fails_leaves_nothing(nothing_set_up: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(Missing) as error:
-        environment.setup(compilers.get("vela"))
+    lines: list[str] = []
+    with progress.shown(lines.append, interval=0.0), pytest.raises(Missing) as error:
+        environment.setup(compilers.get("vela"), say=lines.append)
+    assert lines[0] == "Vela: making an environment, about 0.1 GB, with ethos-u-vela==5.2.0"
+    assert lines[1].startswith("compile:vela: installing packages: running for")
     assert "ethos-u-vela" in error.value.message
     assert not list((nothing_set_up / "cache").rglob("*vela*")) and known.read("compile:vela") is None
 
@@ -152,7 +162,10 @@ def test_targets_are_listed_with_the_state_of_their_compiler(nothing_set_up: Pat
     state_of = {t["name"]: t["compiler_state"] for t in json.loads(capfd.readouterr().out)["targets"]}
     assert (state_of["imx93"], state_of["coral"], state_of["rpi5"]) == ("not set up", "not run", "")
     assert main(["targets", "list"]) == 0
-    assert "vela (not set up)" in capfd.readouterr().out
+    listed = capfd.readouterr().out
+    assert "vela (not set up)" in listed
+    columns = {line.split()[0]: line for line in listed.splitlines()}
+    assert "Vela 5.2.0" in columns["imx93"] and "LiteRT alone" in columns["coral"] and "alone" not in columns["rpi5"]
     assert main(["device", "check", "compile:vela"]) == 4
     assert "edgeft device setup compile:vela" in capfd.readouterr().err
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sabotage_models
+import sabotage_tflite
 
 from edgeft.compilers import Compilation, compilation
 from edgeft.compilers.environment import Environment
@@ -32,6 +33,56 @@ def asked(environment: Environment, sabotage: str, folder: Path) -> tuple[Compil
     path = sabotage_models.write(folder / "model.onnx", sabotage)
     made = compilation.compiled(environment, profile, path, folder / "compiled")
     return made, judged(profile, made)
+
+
+@pytest.fixture
+def by_vela(vendor: Vendor, tmp_path: Path) -> Callable[[str], tuple[Compilation, Verdict]]:
+    """What Vela makes of the small TFLite model with a sabotage, and the gate's verdict."""
+    environment, profile = vendor("vela"), target.load("imx93")
+
+    def compiled(sabotage: str) -> tuple[Compilation, Verdict]:
+        path = sabotage_tflite.write(tmp_path / "model.tflite", sabotage)
+        made = compilation.compiled(environment, profile, path, tmp_path / "compiled")
+        return made, judged(profile, made)
+
+    return compiled
+
+
+def test_vela_takes_the_model_as_it_is(by_vela):
+    made, verdict = by_vela("")
+    assert verdict.verdict == "pass" and made.coverage_macs == made.coverage_ops == 1.0
+    assert made.estimate["cycles"] > 0
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "words"),
+    [
+        ("float", "not CONV_2D at 'body' (Operation has tensor with unsupported DataType Float32 (x))"),
+        ("stride", "not CONV_2D at 'body' (Unsupported kernel stride: 5, 5)"),
+        ("infinite", "at 'body': Does not have valid TFLite Semantics. - Tensor Quantization scales must be finite"),
+    ],
+)
+def test_vela_names_the_convolution_that_it_does_not_take(by_vela, tmp_path: Path, sabotage: str, words: str):
+    made, verdict = by_vela(sabotage)
+    assert verdict.verdict == "fail" and words in verdict.why
+    assert made.accepted == (tmp_path / "compiled").exists() == (sabotage != "infinite")
+
+
+def test_vela_leaves_an_op_that_it_does_not_have(by_vela):
+    made, verdict = by_vela("sin")
+    assert [(left.op, left.node, left.why) for left in made.fallback] == [
+        ("DEQUANTIZE", "real", "Unsupported opType"),
+        ("SIN", "sine", "Unsupported opType"),
+    ]
+    assert verdict.verdict == "pass" and "on the CPU: 1 x DEQUANTIZE, 1 x SIN" in verdict.why
+
+
+def test_vela_refuses_half_a_file(vendor: Vendor, tmp_path: Path):
+    profile = target.load("imx93")
+    path = sabotage_tflite.write(tmp_path / "model.tflite")
+    path.write_bytes(path.read_bytes()[:700])
+    made = compilation.compiled(vendor("vela"), profile, path, tmp_path / "compiled")
+    assert judged(profile, made).verdict == "fail" and not (tmp_path / "compiled").exists()
 
 
 def test_qnn_takes_the_model_as_it_is(vendor: Vendor, tmp_path: Path):

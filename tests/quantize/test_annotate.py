@@ -278,3 +278,18 @@ def test_a_reused_weight_has_one_grid_and_each_call_its_own_activations() -> Non
     first, second = (node(graph, "conv2d", i) for i in (0, 1))
     assert read_through(graph, first, 1) == read_through(graph, second, 1) == "weight_fq_0"
     assert len(graph.activations()) == 3
+
+
+def test_attention_is_integer_where_a_scheme_asks_for_matmul_and_softmax() -> None:
+    net = settled(Block())
+    usual, whole = (calibrated(net, TOKENS, Scheme(ops=ops)) for ops in (GAINS, (*GAINS, "matmul", "softmax")))
+    assert usual.summary.float_ops["matmul"] == 2 and usual.summary.float_ops["div"] == 1
+    assert set(whole.summary.float_ops) == {"layer_norm", "add", "mean"}
+
+    graph = whole.module
+    product = node(whole, "mul")
+    assert read_through(whole, product, 0) and read_through(whole, product, 1), "the factor is a constant with a grid"
+    whole.set_mode("off")
+    torch.testing.assert_close(graph(*TOKENS), net(*TOKENS))
+    whole.set_mode("quantize")
+    assert (graph(*TOKENS) - net(*TOKENS)).abs().max() < 0.1 * net(*TOKENS).abs().max()

@@ -49,13 +49,17 @@ def constant(model: Any, array: np.ndarray) -> int:
 
 def dequantize(schema: Any, model: Any, version: int) -> int:
     """The position of DEQUANTIZE in a version among the model's operator codes, where it is put if it is absent."""
-    number = schema.BuiltinOperator.DEQUANTIZE
+    return operator_code(schema, model, schema.BuiltinOperator.DEQUANTIZE, version)
+
+
+def operator_code(schema: Any, model: Any, number: int, version: int) -> int:
+    """The position of a built-in operator in a version among the model's codes, where it is put if it is absent."""
     for position, known in enumerate(model.operatorCodes):
         if max(known.builtinCode, known.deprecatedBuiltinCode) == number and known.version == version:
             return position
 
     code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = number
+    code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
     code.version = version
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1

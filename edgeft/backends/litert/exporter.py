@@ -18,6 +18,7 @@ from ...core.quiet import quiet
 from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed
 from . import barriers, channels_last, weights_alone
 from .narrow_floats import store_as_float16
+from .padded_strides import kept_apart as kept_apart_from_pads
 from .wide_biases import in_64_bits
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _quantized(request: ExportRequest, example: tuple[torch.Tensor, ...]) -> byt
             content = barriers.taken_out(_convert(apart, (*example, torch.zeros(1)), config))
 
     _check_integers(weights, content)
+    content = kept_apart_from_pads(content, request.target.lowering.most_padded_stride)
     return in_64_bits(content) if wide else content
 
 
