@@ -212,7 +212,16 @@ def page(record: dict[str, Any], names: Sequence[str]) -> str:
 
 
 def _table(rows: dict[str, Any], names: Sequence[str], asked: Mapping[str, Any]) -> str:
-    head = ("network", "compiler" if asked is BOARDS else "board", "MACs", "ops", "simulated", "steps", "reach", "cycles")
+    head = (
+        "network",
+        "compiler" if asked is BOARDS else "board",
+        "MACs",
+        "ops",
+        "simulated",
+        "steps",
+        "reach",
+        "cycles",
+    )
     keys = [(name, label) for name in names for label in asked]
     return common.table(head, [_line(*key, rows[" | ".join(key)]) for key in keys if " | ".join(key) in rows])
 

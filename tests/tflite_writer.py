@@ -24,7 +24,9 @@ class Writer:
         self.graph.tensors[number].quantization = None
         return number
 
-    def tensor(self, name: str, shape: tuple[int, ...], *, dtype: str = "INT8", scale: Any = SCALE, axis: int = 0) -> int:
+    def tensor(
+        self, name: str, shape: tuple[int, ...], *, dtype: str = "INT8", scale: Any = SCALE, axis: int = 0
+    ) -> int:
         tensor = self.schema.TensorT()
         tensor.shape, tensor.name, tensor.buffer = np.int32(shape), name.encode(), 0
         tensor.type = getattr(self.schema.TensorType, dtype)

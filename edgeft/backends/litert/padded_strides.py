@@ -13,6 +13,7 @@ import numpy as np
 
 from . import editing
 
+
 def kept_apart(content: bytes, above: int) -> bytes:
     """The file with max-pooling over one place, which changes no value, between a PAD and each convolution that reads
     it with a stride larger than `above` (0: the file as it is)."""
@@ -59,6 +60,7 @@ def _pooling(schema: Any, model: Any, graph: Any, convolution: Any) -> Any:
     pooling.builtinOptionsType, pooling.builtinOptions = schema.BuiltinOptions.Pool2DOptions, options
     version = 3 if source.type == schema.TensorType.INT16 else 2 if source.type == schema.TensorType.INT8 else 1
     pooling.opcodeIndex = editing.operator_code(schema, model, schema.BuiltinOperator.MAX_POOL_2D, version)
-    pooling.inputs, pooling.outputs = np.int32([convolution.inputs[0]]), np.int32([len(graph.tensors) - 1])
+    pooling.inputs = np.array([convolution.inputs[0]], np.int32)
+    pooling.outputs = np.array([len(graph.tensors) - 1], np.int32)
     convolution.inputs[0] = len(graph.tensors) - 1
     return pooling
