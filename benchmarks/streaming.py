@@ -1,6 +1,6 @@
 """Keywords in a long recording (FSDD): detection rate, false alarms an hour, and what an answer costs.
 
-    python benchmarks/streaming.py --out DIR [--seeds 0] [--epochs 25]
+    python benchmarks/streaming.py --out DIR [--seeds 0] [--epochs 25] [--bare]
 
 `EDGEFT_DATA` names the folder with the data. The digits 0 to 4 are the keywords; 5 to 9, halves of two words and noise
 are the class `other`. The 200 test recordings (the same four speakers, other recordings) stand in one long recording,
@@ -62,17 +62,18 @@ def placed(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return sound
 
 
-def folders(root: Path, out: Path, rng: np.random.Generator) -> Path:
-    """train/<label>/ and test/<label>/ with the keywords and `other`."""
+def folders(root: Path, out: Path, rng: np.random.Generator, bare: bool) -> Path:
+    """train/<label>/ and test/<label>/ with the keywords and `other`; `bare`: words as they were recorded."""
+    put = (lambda samples, rng: samples) if bare else placed
     for split in ("train", "test"):
         words = clips(root, split)
         for i, (digit, samples) in enumerate(words):
             label = digit if digit in KEYWORDS else "other"
-            write(out / split / label / f"{digit}_{i:04}.wav", placed(samples.astype(float), rng))
+            write(out / split / label / f"{digit}_{i:04}.wav", put(samples.astype(float), rng))
         for i in range(len(words) // 4):
             (_, first), (_, second) = (words[k] for k in rng.integers(0, len(words), 2))
             halves = [first[len(first) // 2 :], np.zeros(RATE // 5), second[: len(second) // 2]]
-            write(out / split / "other" / f"halves_{i:04}.wav", placed(np.concatenate(halves), rng))
+            write(out / split / "other" / f"halves_{i:04}.wav", put(np.concatenate(halves), rng))
         for i in range(len(words) // 8):
             write(out / split / "other" / f"noise_{i:04}.wav", pink(RATE, rng) * 10 ** rng.uniform(0.5, 3))
     return out
@@ -107,6 +108,24 @@ def recipe(data: Path, seed: int, epochs: int) -> dict[str, Any]:
     }
 
 
+def right(opened: Any, sound: Path, truth: Path) -> dict[str, float]:
+    """The share of the recording's keywords that the model names rightly, cut out bare and in a window around them."""
+    from edgeft.inputs import sound_file
+    from edgeft.metrics import events
+
+    samples, session = sound_file.read(sound)["samples"], opened.session()
+    words = [event for event in events.read(truth) if event.label in KEYWORDS]
+    shares = {"right_bare": 0.0, "right_in_window": 0.0}
+    for word in words:
+        middle = int((word.start + word.end) / 2 * RATE)
+        bare = samples[int(word.start * RATE) : int(word.end * RATE)]
+        window = samples[middle - opened.preprocess["length"] // 2 :][: opened.preprocess["length"]]
+        for name, clip in (("right_bare", bare), ("right_in_window", window)):
+            outputs = session.run(opened.task.preprocess({"samples": clip, "rate": RATE}, opened.preprocess))
+            shares[name] += (opened.task.decode(outputs, opened.labels)[0]["label"] == word.label) / len(words)
+    return shares
+
+
 def costs(opened: Any, sound: Path) -> dict[str, float]:
     """Milliseconds of the front end and of the model for an answer of the first minute, and of a window made anew."""
     from edgeft.inputs import sound as front_end
@@ -130,12 +149,12 @@ def costs(opened: Any, sound: Path) -> dict[str, float]:
     return {"features_ms": 1e3 * features, "model_ms": 1e3 * model, "features_anew_ms": 1e3 * anew}
 
 
-def measure(root: Path, out: Path, seed: int, epochs: int) -> dict[str, Any]:
+def measure(root: Path, out: Path, seed: int, epochs: int, bare: bool) -> dict[str, Any]:
     import edgeft
     from edgeft.streams import judged
 
     rng = np.random.default_rng(seed)
-    data = folders(root, out / f"data-{seed}", rng)
+    data = folders(root, out / f"data-{seed}", rng, bare)
     sound, truth = recording(root, out / f"data-{seed}", rng)
     run = out / f"run-{seed}"
     summary = edgeft.tune(recipe(data, seed, epochs), run, resume=run.is_dir())  # a call that was cut short goes on
@@ -143,7 +162,16 @@ def measure(root: Path, out: Path, seed: int, epochs: int) -> dict[str, Any]:
     opened = edgeft.load(report["path"])
     clip = {key: summary[key] for key in ("float", "quantized", "n")}
     figures = judged(opened, str(sound), truth=truth)["judged"]
-    return {"seed": seed, "verdict": report["verdict"], **clip, **figures, **costs(opened, sound)}
+    return {
+        "seed": seed,
+        "epochs": epochs,
+        "bare": bare,
+        "verdict": report["verdict"],
+        **clip,
+        **figures,
+        **right(opened, sound, truth),
+        **costs(opened, sound),
+    }
 
 
 def section(rows: list[dict[str, Any]], host: dict[str, Any], used: dict[str, str]) -> str:
@@ -153,7 +181,10 @@ def section(rows: list[dict[str, Any]], host: dict[str, Any], used: dict[str, st
         body.append(
             [
                 row["seed"],
+                row["epochs"],
+                "bare" if row["bare"] else "in noise",
                 f"{100 * row['float']:.1f} / {100 * row['quantized']:.1f}",
+                f"{100 * row['right_bare']:.0f} / {100 * row['right_in_window']:.0f}",
                 f"{row['detected']} of {row['events']}: {100 * row['detection_rate']:.1f} % "
                 f"[{100 * rate[0]:.1f}, {100 * rate[1]:.1f}]",
                 f"{row['false_alarms']} in {row['hours']:.3f} h: {row['false_alarms_per_hour']:.1f} an hour "
@@ -161,7 +192,16 @@ def section(rows: list[dict[str, Any]], host: dict[str, Any], used: dict[str, st
                 f"{row['features_anew_ms'] / row['features_ms']:.1f}",
             ]
         )
-    head = ["seed", "clips: float / int8 (%)", "detected in the recording", "false alarms", "work of the features"]
+    head = [
+        "seed",
+        "epochs",
+        "training clips",
+        "clips: float / int8 (%)",
+        "keywords cut out bare / in windows (%)",
+        "detected in the recording",
+        "false alarms",
+        "work of the features",
+    ]
     return f"""## Keywords in a long recording
 
 FSDD: the digits 0 to 4 are keywords, 5 to 9, halves of words and noise are `other`; DS-CNN in ONNX Runtime. The recording has 200 words of known voices half
@@ -178,10 +218,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for recordings, runs and bundles (resumable)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--bare", action="store_true", help="train on words as recorded, not in a second of noise")
     arguments = parser.parse_args()
     root, host = Path(os.environ["EDGEFT_DATA"]), common.machine()
     used = common.versions("torch", "onnxruntime", "numpy")
-    rows = [measure(root, arguments.out, seed, arguments.epochs) for seed in arguments.seeds]
+    rows = [measure(root, arguments.out, seed, arguments.epochs, arguments.bare) for seed in arguments.seeds]
     common.publish("streaming", section(rows, host, used), {"machine": host, "versions": used, "rows": rows})
 
 
