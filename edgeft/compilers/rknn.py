@@ -129,7 +129,7 @@ def simulate(job: Mapping[str, Any]) -> dict[str, Any]:
     with np.load(job["feeds"], allow_pickle=False) as archive:
         feeds = [archive[name] for name in inputs]
 
-    layouts = ["nchw" if values.ndim == 4 else None for values in feeds]
+    layouts = ["nchw" if values.ndim == 4 else "nhwc" for values in feeds]  # read of images alone, but a word for all
 
     rows: list[list[np.ndarray]] = []
     with printed(), _built(job["artifact"], job["settings"]) as toolkit:

@@ -66,3 +66,31 @@ def write(path: Path, sabotage: str = "") -> Path:
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
     return path
+
+
+def vectors(path: Path) -> Path:
+    """x (1, 8) -> Gemm "scores" -> y (1, 4), quantized: a model without an image."""
+    rng, node = np.random.default_rng(0), helper.make_node
+    values = {
+        "scale": np.float32(SCALE),
+        "zero": np.uint8(128),
+        "weights": rng.integers(-9, 9, (4, 8)).astype(np.int8),
+        "weights_scale": np.full(4, 0.05, np.float32),
+        "weights_zero": np.zeros(4, np.int8),
+    }
+    grid = ["scale", "zero"]
+    nodes = [
+        node("QuantizeLinear", ["x", *grid], ["stored"], name="stored"),
+        node("DequantizeLinear", ["stored", *grid], ["real"], name="real"),
+        node("DequantizeLinear", ["weights", "weights_scale", "weights_zero"], ["w"], name="w", axis=0),
+        node("Gemm", ["real", "w"], ["sums"], name="scores", transB=1),
+        node("QuantizeLinear", ["sums", *grid], ["sums_q"], name="sums_q"),
+        node("DequantizeLinear", ["sums_q", *grid], ["y"], name="y"),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, size) for name, size in (("x", [1, 8]), ("y", [1, 4]))
+    ]
+    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
+    graph = helper.make_graph(nodes, "vectors", ends[:1], ends[1:], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path

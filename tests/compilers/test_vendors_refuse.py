@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sabotage_models
 import sabotage_tflite
 
+from edgeft import backends
 from edgeft.compilers import Compilation, compilation
 from edgeft.compilers.environment import Environment
 from edgeft.config import target
@@ -125,3 +127,17 @@ def test_rknn_leaves_an_op_that_it_does_not_have_and_dies_of_a_wrong_axis(vendor
     verdict = judged(profile, died)
     assert verdict.verdict == "fail" and "RKNN-Toolkit2 was ended by signal SIGABRT" in verdict.why
     assert not (tmp_path / "axis" / "compiled").exists()
+
+
+def test_rknn_simulates_a_model_without_an_image(vendor: Vendor, tmp_path: Path):
+    environment, profile = vendor("rknn"), target.load("rk3588")
+    path = sabotage_models.vectors(tmp_path / "model.onnx")
+    made = compilation.compiled(environment, profile, path, tmp_path / "compiled")
+    assert made.coverage_macs == 1.0
+
+    feeds = {"x": np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)}
+    file = tmp_path / "compiled" / made.files[0]
+    (after,) = compilation.simulated(environment, profile, path, file, feeds, 60.0).values()
+    session = backends.get("onnxruntime").load(path)
+    before = [session.run({"x": row[None]})["y"][0] for row in feeds["x"]]
+    np.testing.assert_allclose(after.reshape(3, 4), before, atol=2 * sabotage_models.SCALE)
