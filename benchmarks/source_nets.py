@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import source_whisper
 import tiny_data
 
 LENGTH, SIDE = 16, 32
@@ -49,6 +50,12 @@ _T5 = {
     "vocab_size": 60, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2,
     "relative_attention_num_buckets": 8, "relative_attention_max_distance": 16, "decoder_start_token_id": 0,
     "dropout_rate": 0.0,
+}  # fmt: skip
+#: bytes, pieces of the tiny data's words, and the tokens of a prompt
+_WHISPER = {
+    "vocab_size": 320, "num_mel_bins": 40, "d_model": 32, "encoder_layers": 1, "decoder_layers": 1,
+    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64,
+    "max_source_positions": 50, "max_target_positions": 24, "init_std": 0.1, "dropout": 0.0,
 }  # fmt: skip
 _DEBERTA = {
     "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True,
@@ -127,6 +134,7 @@ NETS = {
     "hubert": Net("HuBERT", "keyword", _WAVEFORM, 20, augment="none"),
     "wav2vec2-speech": Net("wav2vec 2.0 (CTC)", "speech", _SPEECH, 24, 6e-3, "wav2vec2", "none", 8, 1.0),
     "hubert-speech": Net("HuBERT (CTC)", "speech", _SPEECH, 24, 6e-3, "hubert", "none", 8, 1.0),
+    "whisper": Net("Whisper", "speech", _WHISPER, 30, 3e-3, "", "none", 8, 1.0),
     "marian": Net("Marian", "translate", _MARIAN, 14, 1e-2, "", "none", 25),
     "t5": Net("T5", "translate", _T5, 30, 3e-3, "", "none", 25, 1.0),
     "vit": _pictures("ViT", _VIT),
@@ -183,8 +191,10 @@ def write(kind: str, folder: Path) -> Path:
     from edgeft.models.transformers import FORMS, architectures
 
     net = NETS[kind]
+    if kind == "whisper":
+        return source_whisper.write(folder, net.config)
     config = transformers.AutoConfig.for_model(net.kind or kind, **net.config)
-    kinds = architectures(transformers, FORMS[net.task].automatic)[type(config)]
+    kinds = architectures(transformers, FORMS[net.task][0].automatic)[type(config)]
     architecture = kinds[0] if isinstance(kinds, (list, tuple)) else kinds
     torch.manual_seed(0)
     network = architecture(config)
@@ -347,6 +357,8 @@ def recipe(kind: str, folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
     """A recipe that fine-tunes the net of `write` on tiny data, both written into `folder`."""
     net = NETS[kind]
     data = _DATA[net.task](folder)
+    if kind == "whisper":
+        data["units"] = "text"
     return {
         "task": net.task,
         "name": kind,

@@ -3,12 +3,14 @@
     core/runner.py             the bundle's files, prediction and self-check
     backends/<name>/loader.py  RUNTIME, its name; open_model(path, threads, options) -> (input names, output names,
                                run), where run takes and gives lists of arrays in that order
+    metrics/run_<name>.py      what parts of tasks share, such as the search of a text
     inputs/run_<kind>.py       INPUTS (words for the help), read(path, spec) -> raw, feeds(raw, spec) -> {input: tensor
                                of one}, stored(samples, i) -> raw sample i of samples.npz, tolerance(spec) of `feeds`
     tasks/<task>/run_part.py   tell(outputs, raw, spec, labels) -> words; decisions(expected, got, allowed) ->
                                (same, all, fine) of an output, decides(its name) -> whether it decides anything;
                                in_order_of(expected, got) -> `got` with the rows of sets in the order of `expected`;
-                               compose(calls by graph name, spec) -> one call, of several graphs
+                               compose(calls by graph name, spec) -> one call, of several graphs;
+                               `Task.run_part_of` has other parts for some kinds of input
     inputs/run_<kind>_stream.py and the task's stream_part.py, where the task answers streams: RULE, {option: default};
                                listen(call, name of the file, manifest, options) -> lines
 
@@ -25,8 +27,17 @@ from importlib import resources
 from .. import backends
 from ..plugins import TASKS
 
-#: kinds of input that share a part, which comes before theirs
-NEEDS = {"image": "pixels", "letterbox": "pixels", "windows": "pixels", "sound": "clip", "waveform": "clip"}
+#: kinds of input whose models share parts, which come before theirs: "package/file"
+PIXELS, CLIP, SEARCH = "inputs/run_pixels.py", "inputs/run_clip.py", "metrics/run_beam_search.py"
+NEEDS = {
+    "image": (PIXELS,),
+    "letterbox": (PIXELS,),
+    "windows": (PIXELS,),
+    "sound": (CLIP,),
+    "waveform": (CLIP,),
+    "log_mel": (CLIP, SEARCH),
+    "pairs": (SEARCH,),
+}
 _MAIN = 'if __name__ == "__main__":'
 
 
@@ -37,8 +48,8 @@ def text(backend: str, kind: str, task: str) -> str:
     """
     package = resources.files("edgeft")
     before, main, after = package.joinpath("core", "runner.py").read_text(encoding="utf-8").partition(_MAIN)
-    kinds = [name for name in (NEEDS.get(kind, ""), kind) if name.isidentifier()]
-    parts = [package.joinpath("inputs", f"run_{name}.py") for name in kinds]
+    own = (f"inputs/run_{kind}.py",) if kind.isidentifier() else ()
+    parts = [package.joinpath(*name.split("/")) for name in (*NEEDS.get(kind, ()), *own)]
     record = TASKS.get(task)
     stream = record.stream_part_text()
     if stream and (package / "inputs" / f"run_{kind}_stream.py").is_file():
@@ -46,7 +57,7 @@ def text(backend: str, kind: str, task: str) -> str:
     else:
         stream = ""
     sources = [backends.get(backend).loader_text(), *(p.read_text(encoding="utf-8") for p in parts if p.is_file())]
-    texts = [_own_lines(source) for source in (*sources, record.run_part_text(), stream) if source]
+    texts = [_own_lines(source) for source in (*sources, record.run_part_text(kind), stream) if source]
     return "".join([before, *(f"{text}\n\n" for text in texts), main, after])
 
 

@@ -54,7 +54,7 @@ class Data:
     split_seed: int = 0
     pattern: str = ""  # parts of a file's name, such as "{label}_{speaker}_{take}"
     group: str = ""  # the part of the pattern whose files stay in one split
-    units: str = ""  # words | characters: what transcripts are made of; "" = recordings have classes
+    units: str = ""  # words | characters | text (the model has a tokenizer): tokens of transcripts; "" = classes
     sound: dict[str, Any] = field(default_factory=dict)  # rate, seconds, window, hop, mels, ... of a sound's features
     masks: dict[str, Any] = field(default_factory=dict)  # images, labels, classes, void of a folder of label masks
     pairs: dict[str, Any] = field(default_factory=dict)  # source, target, vocabulary, beam of sentence pairs
@@ -176,7 +176,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.quoting": ("auto", "csv", "none"),
     "data.resize": ("", "bilinear", "bicubic", "nearest"),
     "data.windows": ("auto", "yes", "no"),
-    "data.units": ("", "words", "characters"),
+    "data.units": ("", "words", "characters", "text"),
     "train.schedule": ("cosine", "step", "constant"),
     "train.optimizer": ("adamw", "sgd"),
     "train.norm_stats": ("update", "freeze"),

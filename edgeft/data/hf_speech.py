@@ -44,7 +44,9 @@ def _rows(rows: Rows, pool: Pool, spec: recipe.Data, notes: list[str]) -> list[t
             faults.append(f"{where}: {error}")
             continue
         name = Path(f"{rows.where}:{i + 1}")
-        usable.append(transcripts.Row(name, words, where, str(speaker or ""), stored=_reader(pool, i)))
+        usable.append(
+            transcripts.Row(name, words, where, str(speaker or ""), stored=_reader(pool, i), written=transcript.strip())
+        )
 
     transcripts.judge(faults, len(faults), len(usable), Path(rows.where), notes)
     return usable

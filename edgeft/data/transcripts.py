@@ -1,7 +1,7 @@
 """Recordings with transcripts: `train/ val/ test/` or one folder that is divided here, of format "wav-folder".
 
 Each split folder has a table of its recordings, or another of the layouts in `transcript_sources.py`. Tokens are the
-words, or the characters, of the training texts: `data.units`.
+words, or the characters, of the training texts, or those of a model's tokenizer: `data.units`.
 
 A line that cannot be used is named and left out; more than 5 % of them in a split stop the run. Recordings that cannot
 be decoded, are too long, or too short for their text are treated alike when a split is first used.
@@ -24,6 +24,7 @@ from ..inputs import sound_file
 from ..inputs import text as texts
 from ..metrics import ctc
 from ..tasks.speech import decoding as speech
+from ..tasks.speech import transcript as spoken
 from . import left_out
 from .folders import MAX_UNREADABLE, SCAN_LIMIT, Scanned, readable
 from .formats.wav_folder import SUFFIXES, by_group
@@ -40,7 +41,8 @@ SUBSAMPLING = 2
 class Row:
     """A recording: its file, its words, where that is written, its group ("" = none), and its part in seconds.
 
-    An `end` of 0 stands for all of the file. `stored` reads a recording that is no file of its own.
+    An `end` of 0 stands for all of the file. `stored` reads a recording that is no file of its own. `written` is the
+    transcript as it stands in the data.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Row:
     start: float = 0.0
     end: float = 0.0
     stored: Callable[[], dict[str, Any]] | None = None
+    written: str = ""
 
     def read(self) -> dict[str, Any]:
         """The samples and their rate; raises `DataError`."""
@@ -111,7 +114,8 @@ def open(spec: recipe.Data) -> Dataset:
     """The recordings at `spec.path` with their transcripts; labels are the tokens of the training texts, sorted.
 
     A missing val or test split is taken out of train: by whole groups where `spec.group` names a column, else at
-    random. Facts: `kind` "sound", `units`, `rate` (the commonest), `longest` in seconds. Raises `DataError` naming
+    random. Facts: `kind` "sound", `units`, `rate` (the commonest), `longest` in seconds, `most_seconds` where
+    the recipe states it. Raises `DataError` naming
     folder, file or line, and `RecipeError` for a `data.pattern`, which has no meaning here.
     """
     root = Path(spec.path)
@@ -137,7 +141,7 @@ def dataset(root: Path, rows_of: Mapping[str, list[Row]], spec: recipe.Data, not
     labels = _vocabulary(rows_of.get("train") or [row for rows in rows_of.values() for row in rows], spec.units, root)
     values = {**speech.DEFAULTS, **spec.sound}
     all_rows = [row for name in NAMES for row in rows_of.get(name, ())]
-    encoded = [speech.target(row.words, spec.units, labels) for row in all_rows]
+    encoded = [spoken.target(row.words, spec.units, labels, row.written) for row in all_rows]
     targets = np.empty(len(all_rows), object)
     targets[:] = encoded
     needed = [ctc.frames_needed(target["tokens"].tolist()) for target in encoded]
@@ -164,8 +168,8 @@ def dataset(root: Path, rows_of: Mapping[str, list[Row]], spec: recipe.Data, not
 
 
 def _vocabulary(rows: list[Row], units: str, root: Path) -> tuple[str, ...]:
-    counts = Counter(piece for row in rows for piece in speech.pieces(row.words, units))
-    if not counts:
+    counts = Counter(piece for row in rows for piece in spoken.pieces(row.words, units))
+    if not rows or (not counts and units != spoken.TEXT):
         raise DataError("holds no transcripts that can be used", where=str(root))
     if units == "words" and len(counts) > MAX_WORDS:
         raise DataError(
@@ -209,11 +213,14 @@ def _facts(rows: list[Row], spec: recipe.Data) -> dict[str, Any]:
         rates.append(rate)
         longest = max(longest, rows[i].end - rows[i].start or count / rate)
 
+    table: dict[str, Any] = {"kind": "sound", "units": spec.units}
+    if spec.sound.get("seconds"):
+        table["most_seconds"] = float(spec.sound["seconds"])
     if not rates:
-        return {"kind": "sound", "units": spec.units}
+        return table
 
     known, counts = np.unique(rates, return_counts=True)
-    return {"kind": "sound", "units": spec.units, "rate": int(known[counts.argmax()]), "longest": longest}
+    return {**table, "rate": int(known[counts.argmax()]), "longest": longest}
 
 
 def _length(row: Row) -> tuple[int, int]:
@@ -296,7 +303,8 @@ def _row(root: Path, folder: Path, entry: Entry) -> Row:
     if not (0 <= start < end or start == end == 0):
         raise ValueError(f"its part from {start:g} to {end:g} s is none")
 
-    return Row(path, words, entry.where, str(entry.values.get("group") or ""), start, end)
+    written = str(entry.values["text"]).strip()
+    return Row(path, words, entry.where, str(entry.values.get("group") or ""), start, end, written=written)
 
 
 def words_of(transcript: Any) -> tuple[str, ...]:
@@ -307,7 +315,7 @@ def words_of(transcript: Any) -> tuple[str, ...]:
     if fault:
         raise ValueError(fault)
 
-    words = tuple(speech.words_of(transcript))
+    words = tuple(spoken.words_of(transcript))
     if not words:
         raise ValueError(f"the text {transcript!r} has no words")
     return words

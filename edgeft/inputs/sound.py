@@ -34,6 +34,7 @@ from ..core.errors import BundleError, DataError, RecipeError, nearest
 from .resampling import resample
 from .sound_file import MAX_RATE
 
+KIND = "sound"
 #: in the recipe's [data] table `sound`: what MLPerf Tiny's keyword spotting takes, in seconds, hertz and counts.
 #: A `rate` or `fmax` of 0 stands for what the data allows.
 DEFAULTS: dict[str, float] = {
@@ -112,7 +113,7 @@ def configure(
 
     window = round(values["window"] * rate)
     table = {
-        "kind": "sound",
+        "kind": KIND,
         "rate": rate,
         "length": round(values["seconds"] * rate),
         "window": window,
@@ -206,7 +207,7 @@ def check(spec: Mapping[str, Any]) -> Spec:
     def fail(key: str, expected: str) -> BundleError:
         return BundleError(f"is {spec[key]!r}, expected {expected}", where=f"preprocess.{key}")
 
-    if spec["kind"] != "sound":
+    if spec["kind"] != KIND:
         raise fail("kind", "'sound'")
 
     for key, most in _COUNTS.items():

@@ -29,26 +29,29 @@ def stacked(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
 def search(
     step: Run,
     memory: np.ndarray,
-    source_mask: np.ndarray,
+    source_mask: np.ndarray | None,
     *,
-    start: int,
+    start: int | Sequence[int],
     end: int,
     pad: int,
     length: int,
     beam: int = 1,
     penalty: float | None = None,
     suppress: Sequence[int] = (),
+    suppress_first: Sequence[int] = (),
     force_end: bool = False,
 ) -> np.ndarray:
     """The best token sequence of each row of `memory` (N, 2 D, S, d): int32 (N, length), `pad` behind the end.
 
-    The end token itself is left out. `step` takes the feeds of the decoder's graph (see `feeds`). Rows that have ended
-    leave the batch when half of them have. Tokens of `suppress` are never chosen; with `force_end` the last of `length`
-    tokens is the end. With a `penalty`, hypotheses that have ended are kept apart from those that go on, as the package
-    transformers does it (see `_Apart`).
+    `start` is the token that every sequence begins with, or several (a prompt); they and the end token are left out.
+    `step` takes the feeds of the decoder's graph (see `feeds`). Rows that have ended leave the batch when half of them
+    have. Tokens of `suppress` are never chosen, those of `suppress_first` not as the first one; with `force_end` the
+    last of `length` tokens is the end. With a `penalty`, hypotheses that have ended are kept apart from those that go
+    on, as the package transformers does it (see `_Apart`).
     """
-    if beam < 1 or length < 1:
-        raise ValueError("beam and length are 1 or more")
+    prompt = [start] if isinstance(start, int) else list(start)
+    if beam < 1 or length < 1 or not prompt:
+        raise ValueError("beam, length and the number of tokens to start with are 1 or more")
 
     n = len(memory)
     sequences = np.full((n, length), pad, np.int32)
@@ -56,14 +59,22 @@ def search(
     if n == 0:
         return sequences
 
-    state = _State(memory, source_mask, beam, start, pad, length)
+    state = _State(memory, source_mask, beam, prompt, pad, length)
     if penalty is not None and beam > 1:
-        state = _Apart(memory, source_mask, beam, start, pad, length, penalty)
+        state = _Apart(memory, source_mask, beam, prompt, pad, length, penalty)
     state.suppress, state.force_end = list(suppress), force_end
+    for place, token in enumerate(prompt[:-1]):
+        state.last[:] = token
+        state.cache[:, :, place] = stacked(step(state.feeds(place)))[:, :, 0]
+    state.last[:] = prompt[-1]
+
     for t in range(length):
-        out = step(state.feeds(t))
-        state.cache[:, :, t] = stacked(out)[:, :, 0]
-        state.advance(np.array(out["logits"][:, 0], np.float32), t, end, pad)
+        place = len(prompt) - 1 + t
+        out = step(state.feeds(place))
+        state.cache[:, :, place] = stacked(out)[:, :, 0]
+        logits = np.array(out["logits"][:, 0], np.float32)
+        state.forbidden = [*state.suppress, *(suppress_first if t == 0 else ())]
+        state.advance(logits, t, end, pad)
         if state.done.all():
             break
 
@@ -81,14 +92,21 @@ class _State:
     """`beam` rows a sentence, side by side; `who` says which sentence each group of rows is."""
 
     def __init__(
-        self, memory: np.ndarray, source_mask: np.ndarray, beam: int, start: int, pad: int, length: int
+        self,
+        memory: np.ndarray,
+        source_mask: np.ndarray | None,
+        beam: int,
+        prompt: Sequence[int],
+        pad: int,
+        length: int,
     ) -> None:
         n, layers, _, width = memory.shape
         self.beam, self.pad, self.length = beam, pad, length
         self.who = np.arange(n)
-        self.memory, self.source_mask = np.repeat(memory, beam, axis=0), np.repeat(source_mask, beam, axis=0)
-        self.cache = np.zeros((n * beam, layers, length, width), np.float32)
-        self.last = np.full(n * beam, start, np.int32)
+        self.memory = np.repeat(memory, beam, axis=0)
+        self.source_mask = None if source_mask is None else np.repeat(source_mask, beam, axis=0)
+        self.cache = np.zeros((n * beam, layers, places(prompt, length), width), np.float32)
+        self.last = np.full(n * beam, prompt[0], np.int32)
         self.tokens = np.full((n * beam, length), pad, np.int32)
         self.done = np.zeros(n * beam, bool)
         self.counts = np.zeros(n * beam)
@@ -96,13 +114,14 @@ class _State:
         scores[:, 0] = 0.0
         self.scores: np.ndarray = scores.reshape(-1)
         self.suppress: list[int] = []
+        self.forbidden: list[int] = []
         self.force_end = False
 
-    def feeds(self, t: int) -> dict[str, np.ndarray]:
-        return feeds(self.last, t, self.cache, self.memory, self.source_mask)
+    def feeds(self, place: int) -> dict[str, np.ndarray]:
+        return feeds(self.last, place, self.cache, self.memory, self.source_mask)
 
     def advance(self, logits: np.ndarray, t: int, end: int, pad: int) -> None:
-        logits[:, self.suppress] = -np.inf
+        logits[:, self.forbidden] = -np.inf
         if self.force_end and t == self.length - 1:
             nxt = np.where(self.done, pad, end).astype(np.int32)
         elif self.beam == 1:
@@ -146,7 +165,8 @@ class _State:
         rows = np.repeat(which, self.beam)
         self.who = self.who[which]
         for name in ("memory", "source_mask", "cache", "last", "tokens", "done", "counts", "scores"):
-            setattr(self, name, getattr(self, name)[rows])
+            if getattr(self, name) is not None:
+                setattr(self, name, getattr(self, name)[rows])
 
 
 class _Apart(_State):
@@ -160,14 +180,14 @@ class _Apart(_State):
     def __init__(
         self,
         memory: np.ndarray,
-        source_mask: np.ndarray,
+        source_mask: np.ndarray | None,
         beam: int,
-        start: int,
+        prompt: Sequence[int],
         pad: int,
         length: int,
         penalty: float,
     ) -> None:
-        super().__init__(memory, source_mask, beam, start, pad, length)
+        super().__init__(memory, source_mask, beam, prompt, pad, length)
         self.penalty = penalty
         self.ended = np.full((len(self.who), beam), -np.inf)
         self.texts = np.full((len(self.who), beam, length), pad, np.int32)
@@ -175,7 +195,7 @@ class _Apart(_State):
     def advance(self, logits: np.ndarray, t: int, end: int, pad: int) -> None:
         n, beam = len(self.who), self.beam
         shares = _log_shares(logits)
-        shares[:, self.suppress] = -np.inf
+        shares[:, self.forbidden] = -np.inf
         if self.force_end and t == self.length - 1:
             shares[:], shares[:, end] = -np.inf, 0.0
         total = (self.scores[:, None] + shares).reshape(n, -1)
@@ -218,14 +238,22 @@ def _log_shares(logits: np.ndarray) -> np.ndarray:
     return shares
 
 
+def places(prompt: Sequence[int], length: int) -> int:
+    """Places of a cache for so many tokens behind those that a sequence begins with."""
+    return len(prompt) - 1 + length
+
+
 def feeds(
-    last: np.ndarray, t: int, cache: np.ndarray, memory: np.ndarray, source_mask: np.ndarray
+    last: np.ndarray, t: int, cache: np.ndarray, memory: np.ndarray, source_mask: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    """The decoder's inputs of step `t` (from 0): the token before it (N,), the cache's first `t` places are filled."""
-    n, places = len(last), cache.shape[2]
-    mask = np.zeros((n, 1, places + 1), np.int32)
+    """The decoder's inputs of step `t` (from 0): the token before it (N,), the cache's first `t` places are filled.
+
+    `source_mask` None is for a decoder that looks at all of the source and takes none.
+    """
+    n, room = len(last), cache.shape[2]
+    mask = np.zeros((n, 1, room + 1), np.int32)
     mask[:, :, :t] = 1
-    mask[:, :, places] = 1
+    mask[:, :, room] = 1
 
     return {
         "tokens": last[:, None].astype(np.int32),
@@ -233,7 +261,7 @@ def feeds(
         "mask": mask,
         "cache": cache,
         "memory": memory,
-        "source_mask": source_mask,
+        **({} if source_mask is None else {"source_mask": source_mask}),
     }
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ..core.errors import ModelError
+from ..tasks.speech.decoding import refuse_units
 from . import hf_folder, pretrained
 from .nets.quartznet import BLANK_SHARE
 from .request import ModelRequest
@@ -69,6 +70,7 @@ def head(
     letters of the data that it does not have begin at random. `fresh`: the head is not in the checkpoint. A
     head without names, of words, or of another script is replaced by a new one. Raises `ModelError` as `read` does.
     """
+    refuse_units(request.facts, writes=False)
     stored = read(folder)
     lacking = [label for label in request.labels if label not in stored]
     reason = _why_new(stored, lacking, request, fresh)

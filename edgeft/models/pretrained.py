@@ -74,6 +74,12 @@ def package() -> Any:
     return need("transformers", "transformers")
 
 
+def languages() -> dict[str, str]:
+    """English names of the languages that Whisper knows, and the codes of them."""
+    table = need("transformers.models.whisper.tokenization_whisper", "transformers").TO_LANGUAGE_CODE
+    return {str(name): str(code) for name, code in table.items()}
+
+
 @contextlib.contextmanager
 def quiet(what: str, where: str) -> Iterator[None]:
     """No progress bars and warnings of the package; what it raises becomes a `ModelError` that begins with `what`."""

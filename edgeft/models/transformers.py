@@ -14,14 +14,24 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from ..config import recipe
 from ..core.errors import ModelError, RecipeError, nearest
 from ..core.files import user_path
 from ..inputs import text
 from ..plugins import TASKS
-from . import heads, hf_folder, letters, outputs, peft_adapter, pretrained, set_detectors, translators
+from . import (
+    heads,
+    hf_folder,
+    letters,
+    listeners,
+    outputs,
+    peft_adapter,
+    pretrained,
+    set_detectors,
+    transcribers,
+    translators,
+)
 from .built import Built
 from .nets.encoder import MeanOfTokens, TextVector
 from .request import ModelRequest, ModelSource
@@ -37,7 +47,10 @@ _CHANGEABLE = "drop"
 #: what of a config draws at random within a forward, outside of dropout: it cannot be captured
 _STILL = {"layerdrop": 0.0, "apply_spec_augment": False}
 #: tables of the package that are not named as the Auto class is
-_MAPPINGS = {"AutoModelForSeq2SeqLM": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING"}
+_MAPPINGS = {
+    "AutoModelForSeq2SeqLM": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
+    "AutoModelForSpeechSeq2Seq": "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING",
+}
 #: `model.args.pooling`: the head of the Auto class, or a linear layer on the mean of the tokens
 POOLING = ("head", "mean")
 #: of a model of vectors: the mean of the tokens, or the first token
@@ -59,21 +72,23 @@ class Form:
     vector: bool = False
     #: the answer is a set of boxes: several outputs, and layers that score classes in more than one place
     boxes: bool = False
-    #: the answer is a text, by an encoder and a decoder
+    #: the answer is a text, by an encoder and a decoder: there is no head
     pairs: bool = False
     #: the answer is a letter or the blank of CTC for every frame
     frames: bool = False
+    #: names of `model.args` that `complete` reads
+    args: tuple[str, ...] = ()
 
 
 def build(request: ModelRequest) -> Built:
     """The network of the folder `model.weights` with a head of `request.outputs` outputs.
 
     `model.name` is the `model_type` of config.json. `model.args` may change dropout, for texts `pooling`, for boxes
-    `size`, and name the folder of a LoRA `adapter` that PEFT saved. Raises
+    `size`, for Whisper `language`, `task`, `beam` and `length`, and name the folder of a LoRA `adapter` that PEFT
+    saved. Raises
     `RecipeError` for an unknown name or argument, `ModelError` naming the file and key of what does not fit, code in
     the folder that was not allowed included, and `Missing` without `transformers` or `tokenizers`.
     """
-    form = FORMS[request.task]
     package = pretrained.package()
     known = package.CONFIG_MAPPING.keys()
     named = request.model.name
@@ -83,7 +98,8 @@ def build(request: ModelRequest) -> Built:
 
     table = hf_folder.read_config(folder)
     _refuse_table(table, folder, request, known)
-    args = dict(request.model.args)
+    form = _form(package, request.task, table["model_type"])
+    args = {name: value for name, value in request.model.args.items() if name not in form.args}
     usual = hf_folder.pooling(folder) if form.vector else _pooling(table)
     pooling = args.pop("pooling", usual) if len(form.pooling) > 1 else form.pooling[0]
     if pooling not in form.pooling:
@@ -107,6 +123,13 @@ def build(request: ModelRequest) -> Built:
     size = len(labels) + 1 if labels else request.outputs
     built = Built(network.eval(), head, spec, size, True, (*notes, *more), labels=labels, files=files)
     return replace(built, keep_float=set_detectors.choosing_layers(network)) if form.boxes else built
+
+
+def _form(package: Any, task: str, kind: str) -> Form:
+    """How the task takes models of `kind`: the first of its forms whose Auto class knows it, else the first."""
+    configs, forms = package.CONFIG_MAPPING, FORMS[task]  # a mapping that imports lazily, whose `get` does not
+    able = [form for form in forms if kind in configs and configs[kind] in architectures(package, form.automatic)]
+    return (able or forms)[0]
 
 
 def _head(module: nn.Module, form: Form, outputs: int) -> str:
@@ -169,8 +192,6 @@ def _config(package: Any, folder: Path, request: ModelRequest, args: dict[str, A
         if hasattr(config, key):
             setattr(config, key, value)
 
-    if FORMS[request.task].boxes:
-        args.pop("size", None)
     able = [key for key in config.to_dict() if _CHANGEABLE in key]
     for key, value in args.items():
         if key not in able and key in request.of_data:
@@ -248,7 +269,8 @@ def _refuse_architecture(package: Any, config: Any, folder: Path, request: Model
     if known and (form.pairs or form.boxes or not config.is_encoder_decoder):  # DETR's kind decodes queries, no texts
         return
 
-    tables = {f"{f.automatic} ({task})": architectures(package, f.automatic) for task, f in FORMS.items()}
+    automatics = [(task, other.automatic) for task, forms in FORMS.items() for other in forms]
+    tables = {f"{automatic} ({task})": architectures(package, automatic) for task, automatic in automatics}
     able = [name for name, table in tables.items() if type(config) in table and form.automatic not in name.split()]
     raise ModelError(
         f"a {config.model_type!r} is no model for {request.task}: "
@@ -335,59 +357,40 @@ def _for_pictures(
     return module, spec, notes
 
 
-def _for_waveforms(
-    module: nn.Module, folder: Path, config: Any, request: ModelRequest
-) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
-    """Samples (N, T) at the rate of the folder's feature extractor. Weight norm becomes a plain weight."""
-    if not hasattr(config, "conv_kernel"):
-        raise ModelError(
-            f"a {config.model_type!r} reads features of a sound, and only models that read the waveform are taken",
-            where=str(folder / hf_folder.CONFIG),
-            remedy="take one of wav2vec2, hubert, wavlm, unispeech-sat, data2vec-audio",
-        )
-    for layer in module.modules():
-        if parametrize.is_parametrized(layer):
-            for name in list(layer.parametrizations):
-                parametrize.remove_parametrizations(layer, name)
-    return module, {"kind": "waveform", "input": "input_values", **hf_folder.waveform(folder)}, ()
-
-
-def _for_frames(
-    module: Any, folder: Path, config: Any, request: ModelRequest
-) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
-    """As `_for_waveforms`, for logits (N, tokens, frames)."""
-    module.register_forward_hook(_tokens_first)
-    return _for_waveforms(module, folder, config, request)
-
-
-def _tokens_first(module: nn.Module, inputs: Any, logits: torch.Tensor) -> torch.Tensor:
-    """Logits of the package (N, frames, tokens) as those of the task."""
-    return logits.transpose(1, 2)
-
-
 #: `Task.auto_reads` -> what completes the model
 _COMPLETE: dict[str, Callable[..., tuple[nn.Module, dict[str, Any], tuple[str, ...]]]] = {
     "text": _for_texts,
     "words": functools.partial(_for_texts, kind="words"),
     "lines": functools.partial(_for_texts, kind="lines"),
-    "waveform": _for_waveforms,
-    "frames": _for_frames,
+    "waveform": listeners.complete,
+    "frames": listeners.complete_frames,
     "image": _for_pictures,
     "scene": set_detectors.complete,
     "pairs": translators.complete,
+    "spectrum": transcribers.complete,
 }
 #: what `model.args.pooling` may be where texts are read
 _POOLING = {"text": POOLING, "lines": VECTOR_POOLING}
-FORMS = {
-    task.name: Form(
-        task.auto_class,
-        _COMPLETE[task.auto_reads],
-        _POOLING.get(task.auto_reads, POOLING[:1]),
-        vector=task.auto_reads == "lines",
-        boxes=task.auto_reads == "scene",
-        frames=task.auto_reads == "frames",
-        pairs=task.auto_reads == "pairs",
+#: arguments that completing a model reads
+_ARGS = {"scene": ("size",), "spectrum": transcribers.ARGS}
+
+
+def _form_of(automatic: str, reads: str) -> Form:
+    return Form(
+        automatic,
+        _COMPLETE[reads],
+        _POOLING.get(reads, POOLING[:1]),
+        vector=reads == "lines",
+        boxes=reads == "scene",
+        frames=reads == "frames",
+        pairs=reads in ("pairs", "spectrum"),
+        args=_ARGS.get(reads, ()),
     )
+
+
+#: by task, what it takes of the package: models of the first form, and of others
+FORMS = {
+    task.name: tuple(_form_of(*pair) for pair in ((task.auto_class, task.auto_reads), *task.further_auto))
     for task in map(TASKS.get, TASKS.builtin)
     if task.auto_class
 }

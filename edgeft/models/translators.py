@@ -52,7 +52,7 @@ def complete(
     kind, tokenizers_of = NETWORKS[config.model_type]
     contents = tokenizers_of(folder, config)
     network: EncoderDecoder = kind(module, config)
-    settings = _generation(folder, module)
+    settings = generation(folder, module)
     start = config.decoder_start_token_id if config.decoder_start_token_id is not None else config.pad_token_id
     ids = {"pad": config.pad_token_id, "start": start, "end": config.eos_token_id}
     for key, value in ids.items():
@@ -74,7 +74,7 @@ def complete(
     return network, spec, (f"tokens are those of the folder's tokenizer: {config.vocab_size}",)
 
 
-def _generation(folder: Path, module: Any) -> Any:
+def generation(folder: Path, module: Any) -> Any:
     """How the folder says that texts are generated, a `GenerationConfig`."""
     package = pretrained.package()
     if not (folder / "generation_config.json").is_file():

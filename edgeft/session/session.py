@@ -309,14 +309,13 @@ def _cannot_take(built: Built, example: tuple[torch.Tensor, ...], error: Excepti
 def _learned(
     task: Any, recipe_: Recipe, dataset: data.Dataset, earlier: Path | None, brings_files: bool, say: Say
 ) -> tuple[dict[str, Path], Any]:
-    """The files that a task with `learn` computes from the training data, and the temporary folder that holds them."""
-    if task.learn is None:
-        return {}, None
+    """The files that an earlier run kept, or that a task with `learn` computes from the training data, and the
+    temporary folder that holds them."""
     if earlier is not None and earlier.is_dir():
         stored = {path.stem: path for path in sorted(earlier.iterdir()) if path.is_file()}
         if stored:
             return stored, None
-    if brings_files:
+    if task.learn is None or brings_files:
         return {}, None
     with phase("learning what the task takes from the training data"):
         contents = task.learn(recipe_.data, dataset, say)

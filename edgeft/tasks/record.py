@@ -108,6 +108,8 @@ class Task:
     #: "package:file" of the commented recipe that `edgeft init` writes, and of the task's part of run.py; "" = none
     template: str = ""
     run_part: str = ""
+    #: (kind of `preprocess`, "package:file") of models with another part of run.py
+    run_part_of: tuple[tuple[str, str], ...] = ()
     #: the loss of a training step on a device: cross-entropy, mse, ranking; "" = no tail of this task is trained there
     step_loss: str = ""
 
@@ -124,6 +126,9 @@ class Task:
     #: pairs (a text whose answer is another one)
     auto_class: str = ""
     auto_reads: str = ""
+    #: further Auto classes, for models of another form, each with what they read: spectrum (of a sound, whose answer is
+    #: a text)
+    further_auto: tuple[tuple[str, str], ...] = ()
     #: "module:name" of the `edgeft.models.nets.pyramid.PyramidHead` that makes the task's networks on backbones of
     #: torchvision and timm; "" = their classifiers are the task's networks
     pyramid_head: str = ""
@@ -271,9 +276,10 @@ class Task:
             raise UsageError(f"the task {self.name!r} has no template", remedy="write recipe.toml yourself")
         return _text(self.template)
 
-    def run_part_text(self) -> str:
-        """The task's part of run.py, or ""."""
-        return _text(self.run_part) if self.run_part else ""
+    def run_part_text(self, kind: str = "") -> str:
+        """The task's part of run.py for inputs of `kind`, or ""."""
+        place = dict(self.run_part_of).get(kind, self.run_part)
+        return _text(place) if place else ""
 
     def stream_part_text(self) -> str:
         """The task's part of run.py for streams, or ""."""

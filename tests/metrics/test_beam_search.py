@@ -122,3 +122,31 @@ def test_nothing_in_nothing_out_and_no_beam_is_refused() -> None:
     assert run(table, 0, beam=2).shape == (0, LENGTH)
     with pytest.raises(ValueError, match="beam"):
         run(table, 1, beam=0)
+
+
+@pytest.mark.board
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_prompt_is_fed_before_the_first_token_and_no_part_of_the_text(beam: int) -> None:
+    """The next token is a function of all places of the cache and their order, so that a place left out shows."""
+    weights = np.random.default_rng(0).normal(0, 3, (8, 8, 8))
+    fed: list[tuple[int, int]] = []
+
+    def step(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        assert "source_mask" not in feeds
+        last, place = feeds["tokens"][:, 0], int(feeds["positions"][0, 0])
+        fed.append((int(last[0]), place))
+        visible = feeds["mask"][:, 0, :-1].astype(bool)
+        assert (visible.sum(axis=1) == place).all()
+        rows = np.where(visible, feeds["cache"][:, 0, :, 0], 0.0)
+        before = rows[:, place - 1].astype(int) if place else np.zeros(len(last), int)
+        key = last.astype(np.float32)[:, None, None]
+        return {"logits": weights[before, last][:, None].copy(), "key_0": key, "value_0": key}
+
+    memory = np.zeros((1, 2, 4, 1), np.float32)
+    table: dict[str, int | float] = {"end": 7, "pad": 7, "length": 4, "beam": beam, "penalty": 1.0}
+    tokens = search.search(step, memory, None, start=[5, 3, 2], suppress_first=[7], **table)
+    assert fed[:3] == [(5, 0), (3, 1), (2, 2)] and tokens.shape == (1, 4) and tokens[0, 0] != 7
+    first = weights[3, 2][:7]
+    assert beam > 1 or tokens[0, 0] == first.argmax()
+    with pytest.raises(ValueError, match="to start with"):
+        search.search(step, memory, None, start=[], **table)

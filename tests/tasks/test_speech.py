@@ -14,6 +14,7 @@ from edgeft.config import recipe
 from edgeft.core.errors import BundleError, DataError, RecipeError
 from edgeft.inputs import sound
 from edgeft.tasks.speech import decoding as speech
+from edgeft.tasks.speech import transcript
 
 pytestmark = pytest.mark.board
 
@@ -32,7 +33,7 @@ def said(*paths: list[int], width: int = 4) -> dict[str, np.ndarray]:
 
 def wanted(*words: str, units: str = "words", labels: tuple[str, ...] = LABELS) -> np.ndarray:
     made = np.empty(len(words), object)
-    made[:] = [speech.target(text.split(), units, labels) for text in words]
+    made[:] = [transcript.target(text.split(), units, labels) for text in words]
     return made
 
 
@@ -52,7 +53,7 @@ def test_the_task_is_found_by_name() -> None:
     ],
 )
 def test_words_of_a_text(text: str, words: list[str]) -> None:
-    assert speech.words_of(text) == words
+    assert transcript.words_of(text) == words
 
 
 def test_tokens_are_outputs_behind_the_blank() -> None:
@@ -60,7 +61,10 @@ def test_tokens_are_outputs_behind_the_blank() -> None:
     letters = wanted("ab c", units="characters", labels=LETTERS)[0]
     assert letters["tokens"].tolist() == [2, 3, 1, 4] and letters["separator"] == 1
     assert speech.describe(letters, LETTERS) == "ab c"
-    assert speech.grouped([1, 2, 3, 1, 1, 4, 1], 1) == [(2, 3), (4,)] and speech.grouped([2, 3], 0) == [(2,), (3,)]
+    assert transcript.grouped([1, 2, 3, 1, 1, 4, 1], 1) == [(2, 3), (4,)] and transcript.grouped([2, 3], 0) == [
+        (2,),
+        (3,),
+    ]
 
 
 def test_the_word_error_rate_is_errors_over_words() -> None:

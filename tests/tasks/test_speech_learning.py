@@ -19,6 +19,7 @@ from edgeft.metrics import ctc
 from edgeft.models.nets.quartznet import QuartzNet
 from edgeft.tasks.speech import decoding as task
 from edgeft.tasks.speech import learning as speech
+from edgeft.tasks.speech import transcript
 
 
 class Sentences:
@@ -39,7 +40,7 @@ class Sentences:
 def split(n: int = 12) -> Split:
     pool = Sentences(n)
     targets = np.empty(n, object)
-    targets[:] = [task.target(words, "words", sounds.LABELS) for _, words in pool.sentences]
+    targets[:] = [transcript.target(words, "words", sounds.LABELS) for _, words in pool.sentences]
     return Split("train", pool, np.arange(n), targets)
 
 

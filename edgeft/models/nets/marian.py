@@ -25,7 +25,9 @@ class Attention(nn.Module):
         if not memory:  # those that read the encoder stand in the encoder
             self.key, self.value = layer.k_proj, layer.v_proj
 
-    def forward(self, x: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
         attended: torch.Tensor = self.out(attend(self.query(x), key, value, bias, self.heads))
         return attended
 

@@ -32,10 +32,13 @@ class FeedForward(nn.Module):
         return x + self.dropout(self.outer(self.dropout(F.relu(self.inner(self.norm(x))))))
 
 
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, heads: int) -> torch.Tensor:
+def attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None, heads: int
+) -> torch.Tensor:
     """Scaled dot-product attention of (N, T, d) over (N, S, d); `bias` (N, 1, 1 or T, S) is added to the scores."""
     query, key, value = (by_head(x, heads) for x in (query, key, value))
-    scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5 + bias
+    scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
+    scores = scores if bias is None else scores + bias
     return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
 
 

@@ -1,7 +1,7 @@
 """The task speech."""
 
 from ..record import Task
-from . import decoding, sample
+from . import decoding, sample, sequences
 
 TASK = Task(
     name="speech",
@@ -27,6 +27,9 @@ TASK = Task(
     metric_of=decoding.metric_of,
     tell=decoding.tell,
     measure=decoding.measure,
+    compose=sequences.compose,
+    part=sequences.part,
+    calls=sequences.calls,
     suits=sample.suits,
     show_sample=sample.show,
     count_labels=sample.count,
@@ -36,7 +39,9 @@ TASK = Task(
     hub_tag="automatic-speech-recognition",
     auto_class="AutoModelForCTC",
     auto_reads="frames",
+    further_auto=(("AutoModelForSpeechSeq2Seq", "spectrum"),),
     learning_module="edgeft.tasks.speech.learning",
     template="edgeft.tasks.speech:template.toml",
     run_part="edgeft.tasks.speech:run_part.py",
+    run_part_of=(("log_mel", "edgeft.tasks.speech:run_sequence.py"),),
 )

@@ -1,9 +1,11 @@
-"""Speech: the words of a recording, read off frame by frame (CTC); the metric is the word error rate.
+"""Speech: the words of a recording, read off frame by frame (CTC) or written as a text by an encoder and a decoder; the
+metric is the word error rate.
 
-Outputs are logits (N, 1 + labels, frames): the blank first, then the labels in order. Labels are whole words, or
-characters of which one is the space. A target is {"text": the words, "tokens": int64 (L,) outputs, "separator": the
+Outputs are logits (N, 1 + labels, frames), the blank first, then the labels in order (`frames.py`); or tokens and texts
+that a search has found (`sequences.py`), which have no labels. Labels are whole words, or characters of which one is
+the space. A target is {"text": the words, "tokens": int64 (L,) outputs, "separator": the
 output of the space, 0 where every token is a word of its own}; a token that the model does not have is -1, and counts
-as an error.
+as an error. For texts "written" is the transcript as it stands in the data.
 
 Every recording is followed by zeros up to the length of the model. They belong to what is heard and judged: that the
 model says nothing there is trained and measured like everything else.
@@ -11,18 +13,19 @@ model says nothing there is trained and measured like everything else.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core.errors import BundleError, DataError, RecipeError
+from ...core.errors import DataError, RecipeError
 from ...core.metric import Metric
-from ...inputs import sound, sound_file, waveform
-from ...metrics import ctc
+from ...inputs import log_mel, sound, sound_file, waveform
 from ...metrics import edit_distance as edits
+from . import frames, sequences
+from .answers import AnswerForm
+from .transcript import TEXT
 
 NAME = "speech"
 METRIC = Metric("word error rate", "fraction", higher_is_better=False, max_drop=0.01, chance="the best constant answer")
@@ -44,57 +47,17 @@ SHOWN = 50
 MAX_UNKNOWN = 0.05
 
 
-# --- texts ------------------------------------------------------------------------------------------------------------
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a transcript: lower case, Unicode's composed form, no punctuation at the ends of a word."""
-    words = []
-    for word in unicodedata.normalize("NFC", text.lower()).split():
-        letters = [i for i, c in enumerate(word) if not unicodedata.category(c).startswith("P")]
-        if letters:
-            words.append(word[letters[0] : letters[-1] + 1])
-
-    return words
-
-
-def pieces(words: Sequence[str], units: str) -> list[str]:
-    """The tokens of a transcript: its words, or the characters of them with a space between words."""
-    return list(words) if units == "words" else list(" ".join(words))
-
-
-def target(words: Sequence[str], units: str, labels: Sequence[str]) -> dict[str, Any]:
-    """The target of a transcript for a model with these labels."""
-    number = {label: i + 1 for i, label in enumerate(labels)}
-    tokens = np.array([number.get(piece, -1) for piece in pieces(words, units)], np.int64)
-    return {"text": " ".join(words), "tokens": tokens, "separator": number[" "] if units == "characters" else 0}
-
-
-def grouped(tokens: Sequence[int] | np.ndarray, separator: int) -> list[tuple[int, ...]]:
-    """The words of a sequence of tokens, each a tuple of tokens."""
-    if not separator:
-        return [(int(token),) for token in tokens]
-
-    words: list[tuple[int, ...]] = []
-    at: list[int] = []
-    for token in (*tokens, separator):
-        if token != separator:
-            at.append(int(token))
-        elif at:
-            words.append(tuple(at))
-            at = []
-
-    return words
-
-
 # --- what is heard ----------------------------------------------------------------------------------------------------
 
 
 def configure(
     data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The `preprocess` table: features of the whole recording from its start, zeros behind it; or its waveform, where
-    the model reads that."""
+    """The `preprocess` table: features of the whole recording from its start, zeros behind it; or its waveform, or the
+    spectrogram of a model that writes texts, where the model reads that."""
+    refuse_units(facts, defaults.get("kind") == log_mel.KIND)
+    if defaults.get("kind") == log_mel.KIND:
+        return sequences.configure(data, defaults, facts, say)
     waves = defaults.get("kind") == waveform.KIND
     standard = {"seconds": DEFAULTS["seconds"]} if waves else dict(DEFAULTS)
     if "longest" in facts:
@@ -111,6 +74,23 @@ def configure(
     return {**table, "place": "start"}
 
 
+def refuse_units(facts: Mapping[str, Any], writes: bool) -> None:
+    """Raise `RecipeError` where `data.units` are not those of a model that writes texts, or of one that does not."""
+    units = facts.get("units")
+    if writes and units not in (None, TEXT):
+        raise RecipeError(
+            f"is {units!r}, and this model writes texts by its own tokenizer",
+            where="data.units",
+            remedy=f'set data.units = "{TEXT}"',
+        )
+    if not writes and units == TEXT:
+        raise RecipeError(
+            f"is {TEXT!r}, and this model has an output for each label",
+            where="data.units",
+            remedy='set data.units = "characters" or "words", or take a model that writes texts (Whisper)',
+        )
+
+
 class _View:
     """The recipe's [data] with other values of some keys."""
 
@@ -123,7 +103,7 @@ class _View:
 
 def measure(spec: Mapping[str, Any], raws: Iterable[Any]) -> dict[str, Any]:
     """`spec` with mean and std of each feature over the training recordings, without the zeros behind them."""
-    return dict(spec) if spec.get("kind") == waveform.KIND else sound.measure(spec, raws)
+    return sound.measure(spec, raws) if spec.get("kind") == sound.KIND else dict(spec)
 
 
 def read(path: str | Path, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,78 +122,35 @@ def read(path: str | Path, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """{input name: float32 (1, 1, frames, features)}, or the waveform (1, T); see `sound.preprocess`."""
-    if spec.get("kind") == waveform.KIND:
-        return waveform.preprocess(raw, spec)
-    return sound.preprocess(raw, spec)
+    """{input name: float32 (1, 1, frames, features)}, the waveform (1, T), or (1, mels, frames) for a model that writes
+    texts; see `sound.preprocess`."""
+    kinds = {waveform.KIND: waveform.preprocess, log_mel.KIND: log_mel.preprocess}
+    return kinds.get(str(spec.get("kind")), sound.preprocess)(raw, spec)
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------
 
 
-def _logits(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    if len(outputs) != 1:
-        raise BundleError(f"several outputs ({', '.join(outputs)}), expected one of shape (samples, tokens, frames)")
-
-    logits = np.asarray(next(iter(outputs.values())), np.float64)
-    if logits.ndim != 3 or logits.shape[1] < 2 or not logits.shape[2]:
-        raise BundleError(f"the output has shape {logits.shape}, expected (samples, tokens, frames)", where="logits")
-
-    return logits
-
-
-def _checked(outputs: Mapping[str, np.ndarray], targets: Sequence[Any] | np.ndarray) -> np.ndarray:
-    logits = _logits(outputs)
-    if len(targets) != len(logits):
-        raise DataError(f"{len(logits)} outputs for {len(targets)} targets", where="targets")
-    if not len(targets):
-        raise DataError("no samples to measure", where="targets")
-
-    return logits
+def form(outputs: Mapping[str, np.ndarray]) -> AnswerForm:
+    """How a transcript is read of these outputs."""
+    return sequences.FORM if "text" in outputs else frames.FORM
 
 
 def _heard(outputs: Mapping[str, np.ndarray], targets: Sequence[Any] | np.ndarray) -> list[tuple[list[Any], list[Any]]]:
-    """(words that were said, words that were heard) of each sample, words as tuples of tokens."""
-    paths = ctc.best_path(_checked(outputs, targets))
-    return [
-        (grouped(target["tokens"], target["separator"]), grouped(ctc.collapse(path), target["separator"]))
-        for path, target in zip(paths, targets)
-    ]
+    """(words that were said, words that were heard) of each sample."""
+    reader = form(outputs)
+    count = reader.count(outputs)
+    if len(targets) != count:
+        raise DataError(f"{count} outputs for {len(targets)} targets", where="targets")
+    if not len(targets):
+        raise DataError("no samples to measure", where="targets")
+
+    return reader.words(outputs, targets)
 
 
 def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int = 5) -> list[dict[str, Any]]:
-    """Per sample `label` (the transcript) and `words`: each with its first `frame` and its `confidence`.
-
-    The confidence is the largest probability of a token within its frames, of a word of characters that of the least
-    sure one. A sample that is not finite has `label` None. Raises `BundleError` when the labels do not fit.
-    """
-    logits = _logits(outputs)
-    if len(labels) + 1 != logits.shape[1]:
-        raise BundleError(f"{len(labels)} labels for {logits.shape[1]} outputs, of which one is blank", where="labels")
-
-    results: list[dict[str, Any]] = []
-    for row, path in zip(logits, ctc.best_path(logits)):
-        if not np.isfinite(row).all():
-            results.append({"label": None, "words": []})
-            continue
-
-        powers = np.exp(row - row.max(axis=0))
-        shares = powers / powers.sum(axis=0)
-        words: list[dict[str, Any]] = []
-        inside = False
-        for run in ctc.runs(path):
-            piece, sure = str(labels[run.token - 1]), float(shares[run.token, run.start : run.end].max())
-            if piece == " ":
-                inside = False
-            elif inside:
-                words[-1]["word"] += piece
-                words[-1]["confidence"] = min(words[-1]["confidence"], sure)
-            else:
-                words.append({"word": piece, "frame": run.start, "confidence": sure})
-                inside = " " in labels
-        results.append({"label": " ".join(word["word"] for word in words), "words": words})
-
-    return results
+    """Per sample `label` (the transcript), and what else the form of the answers has."""
+    return form(outputs).decode(outputs, labels, top=top)
 
 
 def tell(
@@ -224,13 +161,23 @@ def tell(
     *,
     top: int = 5,
 ) -> dict[str, Any]:
-    """As `decode`, of one sample, with the `seconds` from the recording's start at which a word was recognized."""
-    (decoded,) = decode(outputs, labels, top=top)
-    step = spec["length"] / spec["rate"] / _logits(outputs).shape[2]
-    for word in decoded["words"]:
-        word["seconds"] = round(word.pop("frame") * step, 3)
+    """As `decode`, of one sample, with the times of words where frames say them."""
+    return form(outputs).tell(outputs, raw, spec, labels, top=top)
 
-    return decoded
+
+def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What was decided: the best token of every frame, or the tokens of the text, int64 (N, ...)."""
+    return form(outputs).decisions(outputs)
+
+
+def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) bool: the same transcript."""
+    return form(first).alike(first, second)
+
+
+def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How far each transcript is from flipping, (N,) float64 in logit units."""
+    return form(outputs).margins(outputs)
 
 
 def describe(target: Any, labels: Sequence[str]) -> str:
@@ -244,7 +191,12 @@ def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where: str) -> np.ndarray:
-    """Targets in the bundle's outputs, by name; `DataError` where too many texts hold what the bundle does not know."""
+    """Targets in the bundle's outputs, by name; `DataError` where too many texts hold what the bundle does not know.
+
+    A bundle without labels writes any text, and is judged by the words.
+    """
+    if not theirs:
+        return targets
     number = {label: i + 1 for i, label in enumerate(theirs)}
     if (" " in ours) != (" " in theirs):
         raise DataError("the bundle and the data do not agree on data.units", where=where)
@@ -292,22 +244,6 @@ def metric(outputs: Mapping[str, np.ndarray], targets: Sequence[Any] | np.ndarra
 
 def per_sample(outputs: Mapping[str, np.ndarray], targets: Any) -> None:
     """None: texts differ in length, so the rate is no mean over samples."""
-
-
-def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The best token of every frame, int64 (N, frames)."""
-    return ctc.best_path(_logits(outputs))
-
-
-def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(N,) bool: the same transcript."""
-    pairs = zip(decisions(first), decisions(second))
-    return np.array([np.array_equal(ctc.collapse(a), ctc.collapse(b)) for a, b in pairs], bool)
-
-
-def margins(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """How far each transcript is from flipping, (N,) float64 in logit units; see `ctc.margins`."""
-    return ctc.margins(_logits(outputs))
 
 
 def per_class(

@@ -19,6 +19,7 @@ from ...core.progress import counted
 from ...learning import Learning, batches
 from ...learning.batches import Epoch, Order, Samples
 from ...learning.parts import Part, TorchSession
+from ...learning.steps import recorded
 from ...metrics import beam_search as search
 from ..classify.learning import replace_head
 from . import composed as composing
@@ -216,25 +217,11 @@ def record(
     memory = search.stacked(sessions["encoder"].run(encoder))
     memory = memory * mask[:, None, :, None].astype(np.float32)  # nobody looks at what is padding
     tokens = composed(module, spec).run({"source": source, "source_mask": mask})["tokens"]
+    first = np.full((len(tokens), 1), spec["start"], np.int32)
+    before = np.concatenate([first, tokens[:, :-1]], axis=1)
     ends = np.maximum((tokens != translate.PAD).sum(axis=1), 1)
-    steps_of = [{int(k * end) // steps for k in range(steps)} for end in ends]
-    cache = np.zeros((*memory.shape[:2], spec["length"], memory.shape[3]), np.float32)
-    rows: list[tuple[int, dict[str, np.ndarray]]] = []
-    for t in range(int(ends.max(initial=0))):
-        last = tokens[:, t - 1] if t else np.full(len(tokens), spec["start"], np.int32)
-        feeds = search.feeds(last, t, cache, memory, mask)
-        rows += [(i, {k: v[i].copy() for k, v in feeds.items()}) for i in range(len(tokens)) if t in steps_of[i]]
-        cache[:, :, t] = search.stacked(sessions["decoder"].run(feeds))[:, :, 0]
-
-    # one step of each sentence, then a second of each: whoever keeps the first few has different sentences
-    counts: dict[int, int] = {}
-    order = []
-    for k, (i, _) in enumerate(rows):
-        counts[i] = counts.get(i, 0) + 1
-        order.append((counts[i] + i % steps, i, k))
-
-    decoder = [rows[k][1] for _, _, k in sorted(order)]
-    return {"encoder": encoder, "decoder": {key: np.stack([row[key] for row in decoder]) for key in decoder[0]}}
+    decoder = recorded(sessions["decoder"].run, memory, mask, before, ends, steps)
+    return {"encoder": encoder, "decoder": decoder}
 
 
 def _by_length(split: Samples) -> list[np.ndarray]:

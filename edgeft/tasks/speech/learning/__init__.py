@@ -1,4 +1,5 @@
-"""Learning speech: the CTC loss (Graves et al. 2006) over all frames, and distillation frame by frame.
+"""Learning speech: the CTC loss (Graves et al. 2006) over all frames, and distillation frame by frame; models that
+write texts learn by `sequences.py`, and their targets are one tensor.
 
 The frames behind the end of a recording are frames like all others: the model is trained to say nothing there, and
 under quantization the teacher says so too.
@@ -17,13 +18,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...core.errors import DataError, ModelError, RecipeError, nearest
-from ...inputs import sound, waveform
-from ...learning import Learning, batches, spectra, tensors, waveforms
-from ...metrics import ctc
-from ..classify.learning import distill as distill_classes
-from ..classify.learning import replace_head
-from . import decoding as speech
+from ....core.errors import DataError, ModelError, RecipeError, nearest
+from ....inputs import sound
+from ....learning import Learning, batches, spectra, tensors, waveforms
+from ....learning.parts import Part
+from ....metrics import ctc
+from ...classify.learning import distill as distill_classes
+from ...classify.learning import replace_head
+from ...translate.learning import distill as distill_tokens
+from ...translate.learning import loss as loss_of_tokens
+from .. import decoding as speech
+from ..sequences import written
+from . import sequences
 
 #: the largest shift and the largest mask in seconds; masks over a share of the features
 SHIFT, TIME_MASK, FEATURE_MASK, MASKS = 0.04, 0.15, 0.2, 2
@@ -52,7 +58,7 @@ def outputs(dataset: Any) -> int:
             remedy='set data.units = "words" or "characters", and write transcripts beside the recordings',
         )
 
-    return len(dataset.labels) + 1
+    return max(len(dataset.labels), 1) + 1  # a model with a tokenizer has its own tokens, and takes no label
 
 
 def model_args(data: Any, dataset: Any) -> dict[str, Any]:
@@ -61,12 +67,15 @@ def model_args(data: Any, dataset: Any) -> dict[str, Any]:
     return {"features": int(values["coefficients"] or values["mels"])}
 
 
-def loss(logits: torch.Tensor, targets: Texts, smoothing: float = 0.0) -> torch.Tensor:
+def loss(logits: torch.Tensor, targets: Texts | torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
     """CTC loss of logits (N, tokens, frames), a text's divided by its length, the mean over the batch.
 
     `targets` are tokens (N, L) and how many of them count (N,); `smoothing` has no meaning here. Raises `ModelError`
-    where a text has more tokens than the model has frames.
+    where a text has more tokens than the model has frames. Of a model that writes texts `targets` are the tokens to be
+    written (N, T), and the loss of logits (N, T, vocabulary) is the cross-entropy of them.
     """
+    if isinstance(targets, torch.Tensor):
+        return loss_of_tokens(logits, targets, smoothing)
     if logits.ndim != 3:
         raise ModelError(f"the output has shape {tuple(logits.shape)}, expected (samples, tokens, frames)")
 
@@ -86,11 +95,13 @@ def loss(logits: torch.Tensor, targets: Texts, smoothing: float = 0.0) -> torch.
 def distill(
     student: torch.Tensor,
     teacher: torch.Tensor,
-    targets: Texts | None = None,
+    targets: Texts | torch.Tensor | None = None,
     temperature: float = 1.0,
     weight: float = 1.0,
 ) -> torch.Tensor:
     """The divergence of the student's tokens from the teacher's, the mean over frames; mixed with `loss` below 1."""
+    if isinstance(targets, torch.Tensor):
+        return distill_tokens(student, teacher, targets, temperature, weight)
     student_rows, taught = (logits.transpose(1, 2).flatten(0, 1) for logits in (student, teacher))
     soft = distill_classes(student_rows, taught, temperature=temperature)
 
@@ -101,9 +112,9 @@ def distill(
 
 
 def augmentation(level: str, spec: Mapping[str, Any]) -> tensors.Augment | None:
-    """A function of (inputs, generator), or None for "none" and for waveforms, which have no features; raises
-    `RecipeError` for an unknown level."""
-    if spec.get("kind") == waveform.KIND:
+    """A function of (inputs, generator), or None for "none" and for waveforms and spectrograms, of which the samples
+    alone are changed; raises `RecipeError` for an unknown level."""
+    if spec.get("kind") != sound.KIND:
         if level not in spectra.LEVELS:
             raise RecipeError(
                 f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, spectra.LEVELS)
@@ -137,14 +148,11 @@ def texts(targets: Sequence[Any]) -> Texts:
 
 def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches ((features,), (tokens, their numbers)) of recordings, augmented by (seed, epoch, positions)."""
+    augment, augment_raw = augmentation(loading.augment, spec), augmentation_of_samples(loading.augment, spec)
+    if written(spec):
+        return sequences.source(split, spec, loading, augment_raw)
     return tensors.source(
-        speech.preprocess,
-        split,
-        spec,
-        loading,
-        targets=texts,
-        augment=augmentation(loading.augment, spec),
-        augment_raw=augmentation_of_samples(loading.augment, spec),
+        speech.preprocess, split, spec, loading, targets=texts, augment=augment, augment_raw=augment_raw
     )
 
 
@@ -154,8 +162,15 @@ loader = batches.loader_of(_source)
 def predict(
     module: nn.Module, split: batches.Samples, spec: Mapping[str, Any], batch_size: int = 64
 ) -> np.ndarray | dict[str, np.ndarray]:
-    """Logits float32 (N, tokens, frames) over `split` in order."""
+    """Logits float32 (N, tokens, frames) over `split` in order, or the texts of a model that writes them."""
+    if written(spec):
+        return sequences.predict(module, split, spec, batch_size)
     return tensors.predict(speech.preprocess, module, split, spec, batch_size)
+
+
+def parts(module: nn.Module, spec: Mapping[str, Any]) -> dict[str, Part]:
+    """The two graphs of a model that writes texts; {} of one that has a single graph."""
+    return sequences.parts(module, spec) if written(spec) else {}
 
 
 LEARNING = Learning(
@@ -166,4 +181,6 @@ LEARNING = Learning(
     distill=distill,
     loader=loader,
     predict=predict,
+    parts=parts,
+    record=sequences.record,
 )
