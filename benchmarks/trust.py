@@ -2,7 +2,7 @@
 
     python benchmarks/trust.py [--bundles 44] [--kills 2] [--inputs 200] [--work DIR] [--seed 0]
 
-- Bundles of each runtime are altered in the ways of trust_attacks.py and trust_red_team.py, every digest is made anew, and
+- Bundles of each runtime are altered in the ways of trust_attacks.py, trust_red_team.py and trust_more.py, every digest is made anew, and
   `edgeft verify` judges them (without timing) as they are, those that pass with the data of the export too, and all with
   the key that signed the original. `--bundles` is how many in all.
 - `sign`, `bench --accept`, `personalize`, `export` and `tune` are killed `--kills` times each at random moments.
@@ -30,11 +30,12 @@ import common
 import numpy as np
 import trust_attacks
 import trust_kills
+import trust_more
 import trust_mutations
 import trust_red_team
 from tiny_recipes import RECIPES
 
-KINDS = {**trust_attacks.KINDS, **trust_red_team.KINDS}
+KINDS = {**trust_attacks.KINDS, **trust_red_team.KINDS, **trust_more.KINDS}
 TARGETS = {
     "host": "ONNX Runtime",
     "host-openvino": "OpenVINO",

@@ -131,6 +131,7 @@ def check(table: Mapping[str, Any]) -> None:
     _check_runtime(table["runtime"])
     _check_gates(table.get("gates", {}), "gates")
     _check_provenance(table["provenance"])
+    _check_task(table)
     if "integer_weights" in table:
         for name, entry in _get(table, "integer_weights", (dict,), "").items():
             where = f"integer_weights.{name}"
@@ -294,6 +295,13 @@ def _check_gates(gates: Any, where: str) -> None:
         if value is not field.default and type(value) not in types and not (type(value) is int and float in types):
             expected = " or ".join(_WORDS[kind] for kind in types)
             raise _fail(f"{where}.{field.name}", f"is {_short(value)}, expected {expected}")
+
+
+def _check_task(table: Mapping[str, Any]) -> None:
+    """The task is that of the recipe: another one would read the same outputs in its own way."""
+    task = (table["provenance"].get("recipe") or {}).get("task")
+    if task is not None and task != table["task"]:
+        raise _fail("task", f"is {_short(table['task'])}, {_short(task)} in the recipe that it was exported by")
 
 
 def _check_provenance(provenance: Mapping[str, Any]) -> None:

@@ -103,7 +103,11 @@ def _request(job: Mapping[str, Any]) -> Path:
 
     with files.system_errors(tempfile.gettempdir()):
         folder = Path(tempfile.mkdtemp(prefix="edgeft-sign-"))
-        (folder / "job.json").write_text(json.dumps(dict(job)), encoding="utf-8")
+        try:
+            (folder / "job.json").write_text(json.dumps(dict(job)), encoding="utf-8")
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     return folder / "job.json"
 
 

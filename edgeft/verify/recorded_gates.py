@@ -1,4 +1,4 @@
-"""The gates that a bundle records, and whether they are looser than those of its recipe."""
+"""The gates and the target that a bundle records, and whether they are those of its recipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..bundle.manifest import recorded
+from ..bundle.reader import Bundle
 from ..config.recipe import Gates
+from ..core.metric import Metric
 from ..core.verdict import FAIL, PASS, Verdict
 
 #: gates whose lower value is the looser one; of all other numbers it is the higher one, and 0 is none at all
@@ -22,6 +24,38 @@ def recorded_gates(manifest: Mapping[str, Any]) -> Gates:
     table = manifest.get("gates") or recorded(manifest, "gates")
     known = {field.name for field in dataclasses.fields(Gates)}
     return Gates(**{key: value for key, value in table.items() if key in known})
+
+
+def as_recorded(opened: Bundle) -> list[Verdict]:
+    """Gates, target and metric of a bundle against its recipe and its task."""
+    manifest = opened.manifest
+    return [
+        *as_in_recipe(manifest),
+        *target_as_in_recipe(manifest),
+        *metric_as_in_task(manifest, opened.task.metric),
+    ]
+
+
+def target_as_in_recipe(manifest: Mapping[str, Any]) -> list[Verdict]:
+    """A failed gate where the recipe that the manifest records was not exported for the manifest's target."""
+    targets = recorded(manifest, "export").get("targets")
+    if not isinstance(targets, list) or not targets or manifest["target"] in targets:
+        return []
+    names = ", ".join(map(str, targets))
+    why = f"the manifest's target is {manifest['target']}, and the recipe that it records was exported for {names}"
+    return [Verdict("parity", FAIL, why, metric="target of the recipe", n=len(targets))]
+
+
+def metric_as_in_task(manifest: Mapping[str, Any], metric: Metric) -> list[Verdict]:
+    """A failed gate where the metric that the manifest describes, and pages write figures by, is not the task's."""
+    table, known = manifest.get("metric_record"), metric.as_dict()
+    if not isinstance(table, Mapping):
+        return []
+    other = [key for key in ("name", "unit", "higher_is_better") if table.get(key) != known[key]]
+    if not other:
+        return []
+    why = f"the manifest's metric differs from the task's: {', '.join(f'{k} is {table.get(k)!r}' for k in other)}"
+    return [Verdict("parity", FAIL, why, metric="metric of the task", n=1)]
 
 
 def as_in_recipe(manifest: Mapping[str, Any]) -> list[Verdict]:

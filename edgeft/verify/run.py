@@ -42,7 +42,7 @@ from .leak import beside_leak, sentence
 from .other_figures import other_figures
 from .parity import output_steps, parity, preprocessing, samples_parity
 from .recorded_figures import recorded_figures, same_figures
-from .recorded_gates import as_in_recipe, recorded_gates
+from .recorded_gates import as_recorded, recorded_gates
 from .size import size
 from .stored import in_integers, sizes, stored
 from .stored import share as share_of
@@ -130,7 +130,7 @@ def _artifact(
         share_of(opened, shares, samples),
         shares,
         [
-            *as_in_recipe(opened.manifest),
+            *as_recorded(opened),
             stored_count(opened, samples),
             own_runner(opened),
             _labels(opened, samples),

@@ -277,3 +277,28 @@ def test_names_with_characters_that_nobody_sees(bundle, name):
     seal(bundle, files={**manifest_of(bundle)["files"], name: None})
     with pytest.raises(BundleError, match=r"cannot be seen"):
         bundles.open(bundle)
+
+
+def test_another_board_than_the_recipe_was_exported_for(bundle):
+    assert not [g for g in verified(bundle)["gates"] if g["metric"] == "target of the recipe"]
+    found = gate(verified(seal(bundle, target="intel-nuc")), "parity", "target of the recipe")
+    assert found["required"] and found["verdict"] == "fail" and "intel-nuc" in found["why"]
+
+
+def test_another_task_than_that_of_the_recipe_is_refused(bundle):
+    """The outputs of a classifier are no masks, even where their shapes would do."""
+    seal(bundle, task="classify")
+    with pytest.raises(BundleError, match=r"manifest\.json: task: is 'classify', 'keyword' in the recipe"):
+        bundles.open(bundle)
+
+
+@pytest.mark.parametrize("change", [{"higher_is_better": False}, {"unit": "points"}, {"name": "error"}])
+def test_another_metric_than_that_of_the_task(bundle, change):
+    """Pages write figures by it: a loss would be shown as a gain."""
+    task = bundles.open(bundle).task
+    seal(bundle, metric_record=task.metric.as_dict())
+    assert not [g for g in verified(bundle)["gates"] if g["metric"] == "metric of the task"]
+    found = gate(
+        verified(seal(bundle, metric_record={**task.metric.as_dict(), **change})), "parity", "metric of the task"
+    )
+    assert found["required"] and found["verdict"] == "fail" and next(iter(change)) in found["why"]
