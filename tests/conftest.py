@@ -59,6 +59,7 @@ STRICT_ROOMS = frozenset(
         "learning",
         "measure",
         "metrics",
+        "quantize",
         "report",
         "ros2",
         "server",
@@ -67,6 +68,7 @@ STRICT_ROOMS = frozenset(
         "training_step",
         "trust",
         "tune",
+        "verify",
     }
 )
 

@@ -5,6 +5,7 @@
     transformers.py   BERT-type encoders of a local folder   ultralytics.py   detectors of a .pt file
     onnx/   a finished .onnx file   keras/   a file that Keras saved   sb3.py   policies of stable-baselines3
     python_file.py   `file.py:function` of the user     weights.py   state dicts from files, read without running code
+    advice.py   what to say of random weights
     named.py   weights by name: hub.py, by_url.py and pip_packages.py bring them to this machine
 
 Each has a `ModelSource`, which the registry `plugins.MODEL_SOURCES` lists; packages add theirs in the entry-point group
@@ -17,13 +18,13 @@ from dataclasses import replace
 
 from ..core.errors import RecipeError, nearest
 from ..plugins import MODEL_SOURCES
-from . import named
+from . import advice, named
 from .built import Built, Origin
 from .named import resolved
 from .python_file import from_module
 from .request import ModelRequest, ModelSource
 
-__all__ = ["Built", "ModelRequest", "ModelSource", "Origin", "build", "from_module", "resolved"]
+__all__ = ["Built", "ModelRequest", "ModelSource", "Origin", "advice", "build", "from_module", "resolved"]
 
 
 def build(request: ModelRequest) -> Built:

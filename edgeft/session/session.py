@@ -204,10 +204,11 @@ def _built(
                 any_outputs=task.any_outputs,
             )
             built = models.build(request)
+        advice = models.advice.of_random_weights(recipe_.model, built, len(dataset.split("train")))
     else:
-        built = models.from_module(model, outputs, whole=task.any_outputs)
+        built, advice = models.from_module(model, outputs, whole=task.any_outputs), ""
     if not allow[2]:  # notes are about the weights to start from; a finished run has its own
-        for note in built.notes:
+        for note in (*built.notes, *([advice] if advice else [])):
             say(note)
 
     return built

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator, skip_first_batches
 from accelerate.utils import broadcast
 from torch import nn
@@ -24,10 +23,10 @@ from torch import nn
 from ..core import interrupt
 from ..core.metric import Metric
 from ..core.progress import track
-from . import checkpoint, optimizers, sparse, unfinished
+from . import batch_norm, checkpoint, optimizers, sparse, unfinished
 from .averaged import Averaged
 from .memory import SavedBytes
-from .updates import pace_statistics, train_mode
+from .updates import train_mode
 
 VALIDATION = Metric("validation")
 
@@ -79,13 +78,6 @@ def agreed(accelerator: Accelerator, compute: Callable[[], float]) -> float:
     """What the main process computes, on every process: a metric in its last bit must not part them."""
     value = torch.tensor([compute() if accelerator.is_main_process else 0.0], dtype=torch.float64)
     return float(broadcast(value.to(accelerator.device)))
-
-
-def _same_buffers(module: nn.Module) -> None:
-    """BatchNorm statistics of the main process everywhere: each process has trained on other samples."""
-    if dist.is_available() and dist.is_initialized():
-        for buffer in module.buffers():
-            dist.broadcast(buffer, 0)
 
 
 @dataclass
@@ -176,6 +168,7 @@ def fit(
         loss = _train_epoch(training, loader, progress, position, measure=trainable != counted)
         counted, position = trainable, None
         with training.average.shown(module) if training.average is not None else contextlib.nullcontext():
+            _measure_statistics(training, batches(epoch))
             _record(training, progress, loss, validate())
         progress.seconds = spent + time.monotonic() - started
         _write(training, progress)
@@ -288,7 +281,7 @@ def _train_epoch(
     steps, total = (position.steps, position.total) if position else (0, 0.0)
     if stage.norm_stats:
         train_mode(module, freeze=stage.norm_stats == "freeze")
-        momentum = pace_statistics(module, count)
+        momentum = batch_norm.pace_statistics(module, count)
         if momentum is not None:
             training.say(f"{stage.name}: BatchNorm momentum raised to {momentum:.2g}, an epoch has {count} steps only")
 
@@ -314,11 +307,9 @@ def _train_epoch(
             measure, position = False, None
             total, steps = total + loss, steps + 1
 
-    module.eval()
     progress.steps += steps
     accelerator = training.accelerator
     total = float(accelerator.reduce(torch.tensor(total, device=accelerator.device), "mean"))
-    _same_buffers(module)
     if not math.isfinite(total):
         accelerator.free_memory()
         raise FloatingPointError(f"{stage.name}: the loss is not finite in epoch {epoch}")
@@ -344,6 +335,15 @@ def _step(training: _Training, batch: Any, factor: float, measured: _Progress | 
     if training.average is not None:
         training.average.update(module)
     return float(loss.detach())
+
+
+def _measure_statistics(training: _Training, loader: Any) -> None:
+    """The module in eval mode, with statistics that belong to its weights, the same on every process."""
+    module = training.module
+    if training.stage.norm_stats == "update":
+        batch_norm.measure(module, loader, len(loader), lambda batch: training.loss_of(module, batch))
+    module.eval()
+    batch_norm.share_buffers(module)
 
 
 def _record(training: _Training, progress: _Progress, loss: float, metric: float) -> None:

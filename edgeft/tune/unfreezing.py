@@ -20,7 +20,7 @@ from ..core.errors import RecipeError
 from ..learning.blocks import ADAPTER, blocks, depths, under
 from ..quantize.graph import QuantizedGraph
 from ..quantize.parts import QuantizedParts
-from . import lora, sparse, updates
+from . import batch_norm, lora, sparse, updates
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,12 @@ def begin(
             f"train.unfreeze: under update.policy = {update.policy!r} only the head is trainable",
             remedy="take another policy, or leave train.unfreeze out",
         )
-    return TrainableParameters(
-        frozenset(names), tuple(steps), interval, adapters, tuple(_warnings(update, pretrained, plan)), plan
-    )
+    warnings = _warnings(update, pretrained, plan)
+    if recipe.train.norm_stats == "freeze" and not pretrained and batch_norm.has_batch_norm(module):
+        warnings.append(
+            "train.norm_stats = 'freeze' keeps BatchNorm statistics that were never measured: set 'update', or give model.weights"
+        )
+    return TrainableParameters(frozenset(names), tuple(steps), interval, adapters, tuple(warnings), plan)
 
 
 def _name(names: Collection[str]) -> str:

@@ -97,29 +97,6 @@ def train_mode(module: nn.Module, freeze: bool = False) -> None:
                     child.eval()
 
 
-#: after one epoch, what is left of the BatchNorm statistics that a pretrained net came with
-_OLD_STATISTICS = 0.01
-#: torch's default; above it the statistics are those of a few batches
-_FASTEST_MOMENTUM = 0.1
-
-
-def pace_statistics(module: nn.Module, steps_in_epoch: int) -> float | None:
-    """Raise BatchNorm momenta that are too slow for an epoch this short; returns the new one, None if nothing changed.
-
-    A net pretrained with momentum 0.01 over a million steps still carries most of its old running statistics after
-    fifty steps on new data: its training loss falls and its validation metric does not. Call it in training mode;
-    layers in eval mode (frozen ones) are left alone.
-    """
-    momentum = min(_FASTEST_MOMENTUM, 1 - _OLD_STATISTICS ** (1 / max(steps_in_epoch, 1)))
-    raised = None
-    for layer in module.modules():
-        if not isinstance(layer, nn.modules.batchnorm._BatchNorm) or not layer.training or layer.momentum is None:
-            continue
-        if layer.track_running_stats and layer.momentum < momentum:
-            layer.momentum = raised = momentum
-    return raised
-
-
 def apply_to_graph(
     graph: QuantizedGraph,
     float_module: nn.Module,

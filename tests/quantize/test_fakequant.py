@@ -116,7 +116,7 @@ def test_the_top_of_a_grid_with_a_ceiling_never_exceeds_it(ceiling: float) -> No
         scale, zero = fake.parameters_of_grid()
         assert scale * (127 - zero) <= ceiling
         assert scale * (127 - zero) > ceiling * 0.999
-        assert float(fake(torch.tensor([ceiling * 2]))) <= ceiling * (1 + 1e-6)
+        assert fake(torch.tensor([ceiling * 2])).item() <= ceiling * (1 + 1e-6)
 
 
 def test_a_range_that_is_not_finite_is_refused() -> None:

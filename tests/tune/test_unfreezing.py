@@ -134,3 +134,18 @@ def test_rates_by_depth_carry_over_to_the_graph() -> None:
         sum(not n.endswith("log_scale") for n, p in graph.module.named_parameters() if p.requires_grad),
         sum(n.endswith("log_scale") for n, p in graph.module.named_parameters() if p.requires_grad),
     ]
+
+
+def test_frozen_statistics_of_random_weights_are_a_warning() -> None:
+    frozen = recipe.Recipe(train=recipe.Train(norm_stats="freeze"))
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+
+    def warnings_of(module: nn.Module, table: recipe.Recipe, pretrained: bool) -> str:
+        head = "3" if len(module) == 4 else "1"
+        return " ".join(unfreezing.begin(module, head, table, (), pretrained=pretrained).warnings)
+
+    assert "statistics that were never measured" in warnings_of(net, frozen, pretrained=False)
+    assert not warnings_of(net, frozen, pretrained=True)
+    assert not warnings_of(plain, frozen, pretrained=False)
+    assert not warnings_of(net, recipe.Recipe(), pretrained=False)

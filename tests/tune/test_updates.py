@@ -88,20 +88,6 @@ def test_a_frozen_norm_keeps_its_statistics() -> None:
     assert net[2].training and not net[1].training and not net[2][0].training
 
 
-def test_slow_statistics_are_hastened_to_the_length_of_an_epoch() -> None:
-    slow, frozen, quick = nn.BatchNorm2d(2, momentum=0.01), nn.BatchNorm2d(2, momentum=0.01), nn.BatchNorm2d(2)
-    average = nn.BatchNorm2d(2, momentum=None)
-    net = nn.Sequential(slow, frozen, quick, average)
-    updates.train_mode(net)
-    frozen.eval()
-    assert updates.pace_statistics(net, 100_000) is None, "an epoch this long needs no help"
-    paced = updates.pace_statistics(net, 100)
-    assert paced is not None and (1 - paced) ** 100 == pytest.approx(0.01)
-    assert slow.momentum == paced and frozen.momentum == 0.01 and quick.momentum == 0.1 and average.momentum is None
-    assert updates.pace_statistics(net, 5) == 0.1, "never faster than torch's default"
-    assert updates.pace_statistics(net, 5) is None
-
-
 class Fixture:
     """A net at 32 pixels with its graph: captured once, since that takes the longest."""
 

