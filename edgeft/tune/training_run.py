@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,12 +204,26 @@ class Run:
             return self.loss(model(*as_tuple(inputs)), targets)
 
         fitted = self.fit(self.module, stage, loss_of)
+        self._warn_of_chance(fitted.best)
         trainable_names = trainable.at(fitted.rows[-1]["epoch"])
         self.updated = sum(p.numel() for n, p in self.module.named_parameters() if n in trainable_names)
         self.adapted = lora.merge(self.module)
         self.save(self.module, "float.safetensors")
         with phase("capturing the graph"):
             self.captured = self.s.capture(self.module.cpu())
+
+    def _warn_of_chance(self, best: float) -> None:
+        """Say that a model answers no better than without looking at its inputs, before more time goes into it."""
+        metric, val = self.s.task.metric, self.s.dataset.split("val")
+        if not len(val) or self.s.dataset.unlabelled:
+            return
+        chance = float(self.s.task.chance(val.targets))
+        if math.isfinite(chance) and not metric.better(best, chance):
+            self.say(
+                f"warning: the float model's validation {metric.name} is {metric.format(best)}, no better than "
+                f"{metric.chance} ({metric.format(chance)}): train longer, try another train.lr, or check that the "
+                "labels fit the samples; an export of this run would be refused"
+            )
 
     def summary(self, results: dict[str, dict[str, Any]], seconds: float) -> dict[str, Any]:
         test = self.s.dataset.split("test")

