@@ -120,7 +120,8 @@ def _write_page(record: dict[str, Any]) -> None:
         for runtime, cell in zip(common.RUNTIMES.values(), cells):
             notes += [f"- {net.title}, {runtime}: {_sentence(why)}" for why in cell.get("why", ())[:1]]
 
-    text = common.table(head, rows) + "\n\n" + common.footing(record["machine"], record["versions"])
+    text = common.table(head, rows) + "\n\nThe rows were made one by one; the latest of them with:\n\n"
+    text += common.footing(record["machine"], record["versions"])
     if notes:
         text += "\n\nWhat did not pass, and why:\n\n" + "\n".join(notes)
     before, _, rest = PAGE.read_text().partition(BEGIN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +56,32 @@ class LinearAttention(nn.Module):
         return self.head((sums[..., :-1] / (sums[..., -1:] + 1e-5)).mean(1))
 
 
+class HalfThroughALayer(nn.Module):
+    """Half of the channels of a small float tensor through a layer with large outputs, and the other half beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.layer = nn.Conv2d(3, 16, 4, 4), nn.Conv2d(8, 8, 1)
+        self.layer.weight.data *= 500
+        self.first, self.second = nn.LayerNorm(16), nn.LayerNorm(8)
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(self.patches(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        first, second = x.chunk(2, 1)
+        joined = torch.cat([self.layer(first), second], 1).flatten(2).transpose(1, 2)
+        return self.head(self.second(joined[..., 8:]).mean(1))
+
+
 @pytest.mark.parametrize(
-    "net", [Patches(behind=False), Patches(behind=True), LinearAttention()], ids=["before", "around", "ones"]
+    "net",
+    [partial(Patches, behind=False), partial(Patches, behind=True), LinearAttention, HalfThroughALayer],
+    ids=["before", "around", "ones", "computed"],
 )
-def test_the_artifact_computes_what_the_graph_computes(net: nn.Module, tmp_path: Path) -> None:
+def test_the_artifact_computes_what_the_graph_computes(net: Callable[[], nn.Module], tmp_path: Path) -> None:
     torch.manual_seed(0)
     pictures = (torch.randn(32, 3, 16, 16),)
-    graph = prepare(net.eval(), pictures, HOST.scheme)
+    graph = prepare(net().eval(), pictures, HOST.scheme)
     graph.calibrate_weights()
     calibrate(graph.module, lambda: iter([pictures]))
     lowered = lower(graph, "qdq")

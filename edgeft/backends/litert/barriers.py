@@ -33,7 +33,7 @@ _EIGHT_BITS = (
 )
 _SOFTMAX = (aten.softmax.int, aten._softmax.default)
 #: ops whose values keep their grid, so that the converter gives that of the result to what goes in
-_MOVES = (
+MOVES = (
     "cat", "clone", "expand", "flatten", "pad", "permute", "reshape", "select", "slice", "split", "squeeze", "stack",
     "transpose", "unflatten", "unsqueeze", "view",
 )  # fmt: skip
@@ -136,7 +136,7 @@ def _on_another_grid(node: fx.Node) -> bool:
             scale, zero_point, lowest, highest = user.args[1:5]
             if not (zero_point == lowest and scale == 1 / (highest - lowest + 1)):
                 return True
-        elif str(user.target).removeprefix("aten.").partition(".")[0] in _MOVES and _on_another_grid(user):
+        elif str(user.target).removeprefix("aten.").partition(".")[0] in MOVES and _on_another_grid(user):
             return True
     return False
 

@@ -1,9 +1,10 @@
 """Concatenations in float of a dequantized tensor with constants, as sums: a class token before the patches. Likewise
-padding with another number than zero: the column of ones from which linear attention has its denominator.
+with floats that are computed (half of the channels through a layer), and padding with another number than zero: the
+column of ones from which linear attention has its denominator.
 
-LiteRT's converter moves the dequantization behind such an op and rounds the constants to the grid of the other tensor,
-whose range may be a hundred times theirs: it computes something else than the graph. Padded with zeros and added to a
-constant, the same values come out in float.
+LiteRT's converter moves the dequantization behind such an op and rounds the others to the grid of that tensor, whose
+range may be a hundred times theirs: it computes something else than the graph. Padded with zeros and added, the same
+values come out in float.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import fx
 from torch.fx.passes.shape_prop import ShapeProp
 
 from ...graph.nodes import aten, attribute
+from .barriers import MOVES as _MOVES
 
 _QUANTIZE = "quantized_decomposed.quantize_per_"
 _PADS = (aten.pad.default, aten.constant_pad_nd.default)
@@ -51,13 +53,25 @@ def _constant(module: fx.GraphModule, node: fx.Node) -> torch.Tensor | None:
 
 
 def _is_mixed(module: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a concatenation joins one computed tensor with constants and is not quantized itself."""
+    """Whether a concatenation is not quantized itself and joins one computed tensor with constants, or a dequantized
+    tensor with floats."""
     if node.target is not aten.cat.default or any(_QUANTIZE in str(user.target) for user in node.users):
         return False
 
     constants = [_constant(module, part) for part in node.args[0]]
-    floats = all(value.is_floating_point() for value in constants if value is not None)
-    return floats and len(constants) > 1 and sum(value is None for value in constants) == 1
+    if len(constants) < 2 or not all(value.is_floating_point() for value in constants if value is not None):
+        return False
+    dequantized = [_is_dequantized(part) for part in node.args[0]]
+    return sum(value is None for value in constants) == 1 or (any(dequantized) and not all(dequantized))
+
+
+def _is_dequantized(node: fx.Node) -> bool:
+    """Whether a value is dequantized, and then moved at most."""
+    while str(node.target).removeprefix("aten.").partition(".")[0] in _MOVES or "getitem" in str(node.target):
+        node = node.args[0]
+        if not isinstance(node, fx.Node):
+            return False
+    return "quantized_decomposed.dequantize_per_" in str(node.target)
 
 
 def _padded_with(node: fx.Node) -> float:
@@ -81,21 +95,25 @@ def _pad_with_zeros(module: fx.GraphModule, node: fx.Node, name: str) -> None:
 
 
 def _replace(module: fx.GraphModule, node: fx.Node, name: str) -> None:
-    parts = node.args[0]
+    """The sum of the computed parts, each padded with zeros to the whole, and of one constant with the others."""
+    parts, size = node.args[0], node.meta["tensor_meta"].shape
     constants = [_constant(module, part) for part in parts]
-    at = next(i for i, value in enumerate(constants) if value is None)
-    size = parts[at].meta["tensor_meta"].shape
     axis = (node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)) % len(size)
-    before = sum(value.shape[axis] for value in constants[:at] if value is not None)
-    after = sum(value.shape[axis] for value in constants[at + 1 :] if value is not None)
+    lengths = [part.meta["tensor_meta"].shape[axis] for part in parts]
 
-    shape = list(next(value.shape for value in constants if value is not None))
-    shape[axis] = size[axis]
-    values = [value if value is not None else torch.zeros(shape) for value in constants]
-    module.register_buffer(name, torch.cat(values, axis), persistent=False)
+    terms = []
     with module.graph.inserting_before(node):
-        pads = [0, 0] * (len(size) - 1 - axis) + [before, after]
-        padded = module.graph.call_function(aten.constant_pad_nd.default, (parts[at], pads, 0.0))
-        total = module.graph.call_function(aten.add.Tensor, (padded, module.graph.get_attr(name)))
+        for i, part in enumerate(parts):
+            pads = [0, 0] * (len(size) - 1 - axis) + [sum(lengths[:i]), sum(lengths[i + 1 :])]
+            if constants[i] is None:
+                terms.append(module.graph.call_function(aten.constant_pad_nd.default, (part, pads, 0.0)))
+        if any(value is not None for value in constants):
+            zeros = [torch.zeros(part.meta["tensor_meta"].shape) for part in parts]
+            values = [zeros[i] if value is None else value.expand_as(zeros[i]) for i, value in enumerate(constants)]
+            module.register_buffer(name, torch.cat(values, axis), persistent=False)
+            terms.append(module.graph.get_attr(name))
+        total = terms[0]
+        for term in terms[1:]:
+            total = module.graph.call_function(aten.add.Tensor, (total, term))
     node.replace_all_uses_with(total)
     module.graph.erase_node(node)
