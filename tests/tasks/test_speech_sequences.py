@@ -13,6 +13,7 @@ from edgeft import tasks
 from edgeft.config import recipe
 from edgeft.core.errors import BundleError, DataError, RecipeError
 from edgeft.tasks.speech import decoding, pieces, sequences, transcript
+from edgeft.verify.parity import parity
 
 SPEC: dict[str, Any] = {
     "kind": "log_mel", "input": "input_features", "rate": 8000, "length": 8000, "window": 200, "hop": 80, "mels": 4,
@@ -131,3 +132,18 @@ def test_the_window_and_the_units_have_to_fit() -> None:
         configured(recipe.Data(), units="words")
     with pytest.raises(RecipeError, match=r"'text', and this model has an output for each label"):
         decoding.configure(recipe.Data(), {}, {"units": "text", "longest": 1.0}, said.append)
+
+
+@pytest.mark.board
+@pytest.mark.parametrize("name", ["speech", "translate"])
+def test_parity_judges_each_graph_by_its_part(name: str) -> None:
+    task = tasks.get(name)
+    assert task.part is not None
+    rng = np.random.default_rng(0)
+    memory = {key: rng.normal(size=(3, 4, 2)) for key in ("key_0", "value_0")}
+    step = {"logits": rng.normal(size=(3, 1, 6)), **memory}
+    other = {**step, "logits": -step["logits"]}
+    for graph, expected in (("encoder", memory), ("decoder", step)):
+        part, steps = task.part(graph), dict.fromkeys(expected, 0.1)
+        assert parity(part, expected, expected, steps, metric="graph").verdict == "pass"
+    assert parity(task.part("decoder"), step, other, dict.fromkeys(step, 0.1), metric="graph").verdict == "fail"

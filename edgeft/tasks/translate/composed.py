@@ -70,7 +70,7 @@ def compose(sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> Compose
 class EncoderPart:
     """How parity judges the encoder's memory: values, no decisions."""
 
-    discrete, compare, decision_unit = False, None, "decisions"
+    discrete, compare, decision_unit, sets = False, None, "decisions", None
 
     @staticmethod
     def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -84,7 +84,7 @@ class EncoderPart:
 class DecoderPart:
     """How parity judges a step of the decoder: the likeliest next token is the decision."""
 
-    discrete, compare, decision_unit = True, None, "decisions"
+    discrete, compare, decision_unit, sets = True, None, "decisions", None
 
     @staticmethod
     def alike(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> np.ndarray:
