@@ -1,4 +1,5 @@
-"""Adds up pytest's JUnit files in a folder: reasons of skipped tests, names of failed ones, and one closing line.
+"""Adds up pytest's JUnit files in a folder: the longest files, reasons of skipped tests, names of failed ones, and one
+closing line.
 
     python scripts/summary.py FOLDER [--most-skips N [--without-peers]]
 
@@ -11,11 +12,13 @@ from __future__ import annotations
 import argparse
 import sys
 import xml.etree.ElementTree as ET
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 #: how the reason ends that `tests/conftest.py` gives for a test marked `peer`
 PEER = "(scripts/test --peers)"
+#: files of tests that are listed with their time
+LONGEST = 20
 
 
 def main(folder: Path, most_skips: int | None = None, without_peers: bool = False) -> int:
@@ -23,8 +26,10 @@ def main(folder: Path, most_skips: int | None = None, without_peers: bool = Fals
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     failed: list[str] = []
+    seconds: dict[str, float] = defaultdict(float)
     for path in sorted(folder.glob("*.xml")):
         for case in ET.parse(path).iter("testcase"):
+            seconds[str(case.get("classname"))] += float(case.get("time") or 0)
             if (skip := case.find("skipped")) is not None:
                 counts["skipped"] += 1
                 reasons[skip.get("message") or "no reason"] += 1
@@ -34,6 +39,8 @@ def main(folder: Path, most_skips: int | None = None, without_peers: bool = Fals
             else:
                 counts["passed"] += 1
 
+    for name, spent in sorted(seconds.items(), key=lambda item: -item[1])[:LONGEST]:
+        print(f"{spent:6.0f} s in {name}")
     for reason, n in reasons.most_common():
         print(f"skipped {n}: {reason}")
     for name in failed:
