@@ -6,8 +6,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+import benchmark_nets
 import end_to_end
 import numpy as np
 import pytest
@@ -15,31 +15,17 @@ import runners
 
 import edgeft
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TARGETS = ("host", "host-openvino", "host-litert")
 QUERY = "where is the red boat near town"
 HOST = ("torch", "onnx", "onnxscript", "litert_torch", "accelerate", "safetensors", "transformers", "sklearn")
 
 end_to_end.need("transformers", "tokenizers")
-if not BENCHMARKS.is_dir():
-    pytest.skip("no checkout with benchmarks", allow_module_level=True)
-
-
-def recipe_of(folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import source_nets
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-    recipe: dict[str, Any] = source_nets.recipe("bert-vectors", folder, targets)
-    return recipe
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("search")
-    recipe = recipe_of(folder, TARGETS)
+    recipe = benchmark_nets.recipe("bert-vectors", folder, TARGETS)
     recipe["train"]["epochs"] = 5
     recipe["gates"]["min_agreement"] = 0.9
     return end_to_end.tuned_and_exported(folder, recipe, TARGETS)

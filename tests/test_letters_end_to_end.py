@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
+import benchmark_nets
 import end_to_end
 import numpy as np
 import pytest
@@ -13,27 +13,15 @@ import runners
 
 import edgeft
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TARGETS = ("host", "host-openvino", "host-litert")
 
 end_to_end.need("transformers")
-if not BENCHMARKS.is_dir():
-    pytest.skip("no checkout with benchmarks", allow_module_level=True)
-
-
-def nets() -> Any:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import source_nets
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return source_nets
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("letters")
-    table = nets().recipe("wav2vec2-speech", folder, TARGETS)
+    table = benchmark_nets.recipe("wav2vec2-speech", folder, TARGETS)
     table["train"]["epochs"] = 18
     return end_to_end.tuned_and_exported(folder, table, TARGETS)
 
@@ -92,7 +80,9 @@ def test_settings_of_features_have_no_place_here(made: end_to_end.Made, capfd: A
 
 @pytest.mark.slow
 def test_hubert_becomes_a_verified_bundle(tmp_path: Path) -> None:
-    whole = end_to_end.tuned_and_exported(tmp_path, nets().recipe("hubert-speech", tmp_path, ("host",)), ("host",))
+    whole = end_to_end.tuned_and_exported(
+        tmp_path, benchmark_nets.recipe("hubert-speech", tmp_path, ("host",)), ("host",)
+    )
     report = whole.reports["host"]
     assert whole.run["float"] <= 0.3
     assert report["verdict"] == "pass", [gate["why"] for gate in report["gates"] if gate["verdict"] == "fail"]

@@ -5,35 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
+import benchmark_nets
 import end_to_end
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TARGETS = ("host", "host-openvino", "host-litert")
 
 end_to_end.need("transformers", "pycocotools", "scipy")
-if not BENCHMARKS.is_dir():
-    pytest.skip("no checkout with benchmarks", allow_module_level=True)
-
-
-def recipe_of(kind: str, folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import source_nets
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-    recipe: dict[str, Any] = source_nets.recipe(kind, folder, targets)
-    return recipe
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("yolos")
-    recipe = recipe_of("yolos", folder, TARGETS)
+    recipe = benchmark_nets.recipe("yolos", folder, TARGETS)
     recipe["train"]["epochs"] = 18
     return end_to_end.tuned_and_exported(folder, recipe, TARGETS)
 

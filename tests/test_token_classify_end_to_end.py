@@ -6,39 +6,25 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+import benchmark_nets
 import end_to_end
 import pytest
 import runners
 
 import edgeft
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TARGETS = ("host", "host-openvino", "host-litert")
 TEXT = "Anna met the mayor of Brisk. Acme Bank hired Boris!"
 HOST = ("torch", "onnx", "onnxscript", "litert_torch", "accelerate", "safetensors", "transformers", "sklearn")
 
 end_to_end.need("transformers", "tokenizers")
-if not BENCHMARKS.is_dir():
-    pytest.skip("no checkout with benchmarks", allow_module_level=True)
-
-
-def recipe_of(kind: str, folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import source_nets
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-    recipe: dict[str, Any] = source_nets.recipe(kind, folder, targets)
-    return recipe
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("entities")
-    recipe = recipe_of("bert-entities", folder, TARGETS)
+    recipe = benchmark_nets.recipe("bert-entities", folder, TARGETS)
     recipe["train"] |= {"epochs": 5, "lr": 1e-2}
     return end_to_end.tuned_and_exported(folder, recipe, TARGETS)
 
@@ -103,7 +89,9 @@ def test_verify_with_data_judges_words_of_the_test_split(made: end_to_end.Made) 
 
 @pytest.mark.slow
 def test_distilbert_becomes_a_verified_bundle(tmp_path: Path) -> None:
-    whole = end_to_end.tuned_and_exported(tmp_path, recipe_of("distilbert-entities", tmp_path, ("host",)), ("host",))
+    whole = end_to_end.tuned_and_exported(
+        tmp_path, benchmark_nets.recipe("distilbert-entities", tmp_path, ("host",)), ("host",)
+    )
     report = whole.reports["host"]
     assert whole.run["float"] >= 0.85, "a tiny net on a grammar"
     assert report["verdict"] == "pass", [gate["why"] for gate in report["gates"] if gate["verdict"] == "fail"]

@@ -5,34 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+import benchmark_nets
 import end_to_end
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TARGETS = ("host", "host-openvino", "host-litert")
 
 end_to_end.need("transformers")
-if not BENCHMARKS.is_dir():
-    pytest.skip("no checkout with benchmarks", allow_module_level=True)
-
-
-def recipe_of(kind: str, folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import source_nets
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-    recipe: dict[str, Any] = source_nets.recipe(kind, folder, targets)
-    return recipe
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("vit")
-    recipe = recipe_of("vit", folder, TARGETS)
+    recipe = benchmark_nets.recipe("vit", folder, TARGETS)
     recipe["train"]["epochs"] = 5
     return end_to_end.tuned_and_exported(folder, recipe, TARGETS)
 
@@ -57,7 +43,7 @@ def test_the_runner_answers_alike_without_the_package(made: end_to_end.Made, nam
 
 
 def test_a_segmenter_becomes_a_verified_bundle(tmp_path: Path) -> None:
-    recipe = recipe_of("segformer-segment", tmp_path, ("host",))
+    recipe = benchmark_nets.recipe("segformer-segment", tmp_path, ("host",))
     recipe["train"]["epochs"] = 6
     whole = end_to_end.tuned_and_exported(tmp_path, recipe, ("host",))
     report = whole.reports["host"]

@@ -7,29 +7,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import benchmark_nets
 import end_to_end
 import pytest
 import runners
 
 import edgeft
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TARGETS = ("host", "host-openvino", "host-litert")
 SENTENCES = ("one two three", "six four five two", "three six")
 
 end_to_end.need("transformers", "sentencepiece", "sacrebleu")
-if not BENCHMARKS.is_dir():
-    pytest.skip("no checkout with benchmarks", allow_module_level=True)
 
 
 def recipe_of(kind: str, folder: Path, targets: tuple[str, ...], beam: int) -> dict[str, Any]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import source_nets
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-    recipe: dict[str, Any] = source_nets.recipe(kind, folder, targets)
+    recipe = benchmark_nets.recipe(kind, folder, targets)
     recipe["data"]["pairs"] = {"beam": beam}
     return recipe
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Any
 
+import benchmark_nets
 import end_to_end
 import pytest
 import runners
@@ -15,27 +14,15 @@ import torch
 import edgeft
 from edgeft.core.errors import ModelError
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TARGETS = ("host", "host-openvino", "host-litert")
 
 end_to_end.need("transformers")
-if not BENCHMARKS.is_dir():
-    pytest.skip("no checkout with benchmarks", allow_module_level=True)
-
-
-def nets() -> Any:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import source_nets
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return source_nets
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("waveforms")
-    return end_to_end.tuned_and_exported(folder, nets().recipe("wav2vec2", folder, TARGETS), TARGETS)
+    return end_to_end.tuned_and_exported(folder, benchmark_nets.recipe("wav2vec2", folder, TARGETS), TARGETS)
 
 
 def test_it_learns_in_float_and_in_integers(made: end_to_end.Made) -> None:
@@ -67,7 +54,7 @@ def test_weight_norm_becomes_a_plain_weight_of_the_same_value(tmp_path: Path) ->
 
     from edgeft.config import recipe
 
-    folder = nets().write("wav2vec2", tmp_path / "model")
+    folder = benchmark_nets.module().write("wav2vec2", tmp_path / "model")
     built = builds.build(recipe.Model("transformers", "wav2vec2", str(folder)), 2, task="keyword")
     theirs = AutoModelForAudioClassification.from_pretrained(folder).eval()
     assert not [name for name, _ in built.module.named_parameters() if "parametrizations" in name]
@@ -88,7 +75,7 @@ def test_models_of_features_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="reads features of a sound"):
         builds.build(model, 2, task="keyword")
 
-    folder = nets().write("wav2vec2", tmp_path / "model")
+    folder = benchmark_nets.module().write("wav2vec2", tmp_path / "model")
     table = {"feature_extractor_type": "SpeechT5FeatureExtractor", "sampling_rate": 8000}
     (folder / "preprocessor_config.json").write_text(json.dumps(table))
     with pytest.raises(ModelError, match="hands on no waveform"):
@@ -97,7 +84,7 @@ def test_models_of_features_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_hubert_becomes_a_verified_bundle(tmp_path: Path) -> None:
-    whole = end_to_end.tuned_and_exported(tmp_path, nets().recipe("hubert", tmp_path, ("host",)), ("host",))
+    whole = end_to_end.tuned_and_exported(tmp_path, benchmark_nets.recipe("hubert", tmp_path, ("host",)), ("host",))
     report = whole.reports["host"]
     assert whole.run["float"] >= 0.8
     assert report["verdict"] == "pass", [gate["why"] for gate in report["gates"] if gate["verdict"] == "fail"]

@@ -7,28 +7,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import benchmark_nets
 import end_to_end
 import pytest
 import runners
 
 import edgeft
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TARGETS = ("host", "host-openvino", "host-litert")
 
 end_to_end.need("transformers", "tokenizers")
 pytestmark = pytest.mark.slow  # minutes: training, and a search over both splits for each artifact
-if not BENCHMARKS.is_dir():
-    pytest.skip("no checkout with benchmarks", allow_module_level=True)
 
 
 def recipe_of(folder: Path) -> dict[str, Any]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import source_nets
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    recipe: dict[str, Any] = source_nets.recipe("whisper", folder, TARGETS)
+    recipe = benchmark_nets.recipe("whisper", folder, TARGETS)
     recipe["model"]["args"] = {"language": "german", "beam": 2}
     return recipe
 

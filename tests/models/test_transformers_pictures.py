@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+import benchmark_nets
 import builds
 import pytest
 import torch
@@ -18,7 +18,6 @@ from edgeft import models
 from edgeft.config import recipe
 from edgeft.core.errors import ModelError, RecipeError
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
 
 
@@ -138,25 +137,14 @@ def test_a_classifier_becomes_a_segmenter_with_a_new_head(tmp_path: Path) -> Non
     assert all(torch.equal(state[n], t) for n, t in reference.state_dict().items() if n.startswith("segformer."))
 
 
-def nets() -> Any:
-    if not BENCHMARKS.is_dir():
-        return None
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import source_nets
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return source_nets
-
-
-NETS = nets()
+NETS = benchmark_nets.module()
 #: quick to capture, of both kinds; the others are slow
 QUICK = ("convnext", "modernbert", "segformer-segment")
 
 
 @pytest.mark.parametrize(
     "kind",
-    [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in (NETS.NETS if NETS else ())],
+    [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in NETS.NETS],
 )
 def test_every_architecture_is_captured_with_a_free_batch(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("tokenizers", reason="texts need tokenizers")
