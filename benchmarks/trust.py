@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,7 +96,7 @@ def verdict(bundle: Path, trust: Path | None = None, data: Path | None = None) -
     try:
         report = isolated.checked(load(bundle, trust), measure_latency=False, ask_compiler=False, **options)
     except EdgeftError as error:
-        return "refused", error.message.partition(":")[0][:80]
+        return "refused", textwrap.shorten(error.message.partition(":")[0], 80, placeholder=" ...")
     named = [f"{g['name']} ({g['metric']})" for g in report["gates"] if g["required"] and g["verdict"] != "pass"]
     return report["verdict"], ", ".join(dict.fromkeys(named))
 
