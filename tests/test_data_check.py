@@ -289,7 +289,9 @@ def test_the_dry_run_shows_the_data_and_writes_its_page(tmp_path: Path, capfd: p
     assert ask(capfd, "tune", file, "--page", tmp_path / "page.html")[0] == 2
     assert run(["tune", str(file), "--dry-run"]) == 0
     captured = capfd.readouterr()
-    assert re.search(r"SAMPLES +train +val +test", captured.out) and "warning" not in captured.err
+    warnings = [line for line in captured.err.splitlines() if "warning" in line]
+    assert re.search(r"SAMPLES +train +val +test", captured.out)
+    assert len(warnings) == 1 and "the weights begin at random" in warnings[0], "nothing is wrong with the data"
 
 
 def test_answers_of_another_task_are_refused_with_the_sample(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -150,8 +150,7 @@ def fit(
     for row in progress.rows if on_epoch is not None else ():
         on_epoch(stage.name, row["epoch"], row["validation"])  # type: ignore[misc]
     position = _middle(training, progress)
-    spent = progress.seconds
-    counted = -1
+    spent, counted = progress.seconds, -1
     for epoch in range(progress.epoch + 1, stage.epochs + 1):
         if _diverged(stage, progress.rows):
             break
