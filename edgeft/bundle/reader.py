@@ -30,7 +30,7 @@ from ..config import target as targets
 from ..core import files, npz
 from ..core.errors import BundleError, Missing, UsageError, nearest
 from ..plugins import TASKS
-from . import folders
+from . import border, folders
 from . import run_py as runner
 from .manifest import SCHEMA, UNLISTED, check, of_model, parse
 
@@ -180,7 +180,9 @@ class Bundle:
             options |= self.runtime.exact_options()
         session = self.runtime.load(path, threads=threads or recorded["threads"], options=options)
         self._unchanged(path)
-        return named(session, self.graph(name), where=str(path))
+        if not baseline:
+            border.check(session, self.graph(name), where=str(path))
+        return border.named(session, self.graph(name), where=str(path))
 
     def _unchanged(self, path: Path) -> None:
         """Raise `BundleError` where a model that a runtime has opened by its name is not the one that was checked: the
@@ -244,45 +246,6 @@ def raws(stored: Mapping[str, np.ndarray]) -> list[Any]:
         else:
             sample_of[int(head[4:])] = plain
     return [sample_of[number] for number in sorted(sample_of)]
-
-
-class NamedSession:
-    """A session under the names that the manifest gives its tensors."""
-
-    def __init__(self, session: runtimes.Session, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
-        self._session, self._to_artifact = session, dict(inputs)
-        self._to_manifest = {artifact: name for name, artifact in outputs.items()}
-        self.inputs = _renamed(session.inputs, {artifact: name for name, artifact in inputs.items()})
-        self.outputs = _renamed(session.outputs, self._to_manifest)
-
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        for name in feeds:
-            if name not in self._to_artifact:
-                raise BundleError(f"the graph has no input {name!r}", remedy=nearest(name, self._to_artifact))
-        results = self._session.run({self._to_artifact[name]: value for name, value in feeds.items()})
-        return {self._to_manifest[name]: value for name, value in results.items()}
-
-    def invoke(self) -> None:
-        self._session.invoke()
-
-
-def _renamed(tensors: tuple[runtimes.Tensor, ...], names: Mapping[str, str]) -> tuple[runtimes.Tensor, ...]:
-    return tuple(
-        runtimes.Tensor(names[t.name], t.shape, t.dtype, scale=t.scale, zero_point=t.zero_point) for t in tensors
-    )
-
-
-def named(session: runtimes.Session, graph: Mapping[str, Any], *, where: str) -> runtimes.Session:
-    """`session` under the names of a manifest's graph: by name where the artifact kept them, else by position."""
-    pairs = []
-    for key, tensors in (("inputs", session.inputs), ("outputs", session.outputs)):
-        expected, actual = [tensor["name"] for tensor in graph[key]], [tensor.name for tensor in tensors]
-        if len(expected) != len(actual):
-            raise BundleError(f"the artifact has {len(actual)} {key}, the manifest names {len(expected)}", where=where)
-        pairs.append(dict(zip(expected, expected if set(expected) == set(actual) else actual)))
-    if all(name == artifact for pair in pairs for name, artifact in pair.items()):
-        return session
-    return NamedSession(session, *pairs)
 
 
 def open(path: Path | str, *, check_files: bool = True) -> Bundle:

@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import backends as runtime
 from ..backends.artifact import Artifact
+from ..bundle import border
 from ..bundle import reader as bundle
 from ..compilers import Compilation
 from ..config import target
@@ -176,7 +177,7 @@ def _loaded(
             reach=reach,
         ),
     }
-    before, after = (bundle.named(session, table, where=str(staging)) for session in (baseline, quantized))
+    before, after = (border.named(session, table, where=str(staging)) for session in (baseline, quantized))
     return table, (before, after)
 
 

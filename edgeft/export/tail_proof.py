@@ -18,7 +18,7 @@ from .. import backends as runtime
 from .. import data
 from ..backends import Session
 from ..backends.artifact import Artifact
-from ..bundle import reader as bundle
+from ..bundle import border
 from ..config import target as targets
 from ..config.target import Target
 from ..core.verdict import Verdict
@@ -62,7 +62,7 @@ def prove(
     plan = plans.read(table)
     options = {**machine.options(), **(machine.exact_options() if targets.exact_here(profile) else {})}
     loaded = [
-        bundle.named(machine.load(staging / graph["file"], options=options), graph, where=str(staging))
+        border.named(machine.load(staging / graph["file"], options=options), graph, where=str(staging))
         for graph in tables
     ]
     trunk, inference, step = loaded

@@ -392,6 +392,19 @@ def test_an_artifact_that_does_not_fit_the_manifest(path: Path, table: dict) -> 
         bundle.open(path).session()
 
 
+@pytest.mark.parametrize("shape", [[1, 1, 8, 10**12], [1, 1, 8], [1, 1, 8, 8, 1]])
+@pytest.mark.parametrize("key", ["inputs", "outputs"])
+def test_a_shape_that_is_not_the_artifacts(path: Path, table: dict, key: str, shape: list[int]) -> None:
+    tiny_bundle.forge(path, _set(table, f"graphs/0/{key}/0/shape", shape))
+    with pytest.raises(BundleError, match=rf"{key[:-1]} '\w+' is \[.*\] in the artifact, and the manifest says"):
+        bundle.open(path).session()
+
+
+def test_a_dynamic_dimension_takes_any_size(path: Path, table: dict) -> None:
+    tiny_bundle.forge(path, _set(table, "graphs/0/inputs/0/shape", [-1, 1, 8, 8]))
+    assert bundle.open(path).session().inputs
+
+
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     refused(tmp_path / "absent", "no such folder")
     (tmp_path / "bundle.zip").write_bytes(b"PK")

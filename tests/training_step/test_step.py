@@ -13,7 +13,7 @@ from exporting import written
 from torch import fx, nn
 
 from edgeft import backends as runtime
-from edgeft.bundle import reader as bundle
+from edgeft.bundle import border
 from edgeft.config import recipe, target
 from edgeft.quantize.graph import QuantizedGraph, prepare
 from edgeft.training_step import cut as cuts
@@ -179,7 +179,7 @@ def in_runtime(folder: Path, backend: str, step: steps.Step) -> runtime.Session:
         kind="fixed",
     )
     names = {"inputs": [{"name": n} for n in step.inputs], "outputs": [{"name": n} for n in step.outputs]}
-    return bundle.named(runtime.get(backend).load(folder / artifact.file), names, where=str(folder))
+    return border.named(runtime.get(backend).load(folder / artifact.file), names, where=str(folder))
 
 
 TAILS = {
