@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,34 @@ import schemas
 
 from edgeft.cli.entry import run as command
 
+#: this machine with each runtime of the default suite
+TARGETS = ("host", "host-openvino", "host-litert")
 PACKAGES = ("torch", "accelerate", "safetensors", "onnx", "onnxruntime", "openvino", "litert_torch")
+
+
+class Reports(Mapping[str, dict[str, Any]]):
+    """The reports of the bundles of `folder/run` by target. A bundle is exported when its report is first asked for."""
+
+    def __init__(self, folder: Path, targets: Sequence[str]) -> None:
+        self._folder, self._targets = folder, tuple(targets)
+        self._exported: dict[str, dict[str, Any]] = {}
+
+    def __getitem__(self, target: str) -> dict[str, Any]:
+        if target not in self._targets:
+            raise KeyError(target)
+        if target not in self._exported:
+            import edgeft
+
+            (report,) = edgeft.export(self._folder / "run", [target], self._folder / "bundles")
+            schemas.hold(self._folder / "run", [report])
+            self._exported[target] = report
+        return self._exported[target]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._targets)
+
+    def __len__(self) -> int:
+        return len(self._targets)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +50,7 @@ class Made:
 
     folder: Path
     run: dict[str, Any]
-    reports: dict[str, dict[str, Any]]
+    reports: Mapping[str, dict[str, Any]]
 
     def bundle(self, name: str) -> Path:
         return Path(self.reports[name]["path"])
@@ -33,6 +60,24 @@ def need(*packages: str) -> None:
     """Skip without the packages that tuning and exporting to every runtime take, and those named."""
     for package in (*PACKAGES, *packages):
         pytest.importorskip(package, reason=f"the whole path needs {package}")
+
+
+def quick(*targets: str) -> list[Any]:
+    """TARGETS as parameters of a test: those of `targets` in the default suite, the others among the slow tests.
+
+    For files whose network is lowered in every runtime by another file of the default suite too.
+    """
+    return [t if t in targets else pytest.param(t, marks=pytest.mark.slow) for t in TARGETS]
+
+
+def tuned(folder: Path, recipe: dict[str, Any]) -> Made:
+    """Tune a recipe into `folder/run`, on one thread; each bundle is exported when a test first asks for it."""
+    import torch
+
+    import edgeft
+
+    torch.set_num_threads(1)
+    return Made(folder, edgeft.tune(recipe, folder / "run"), Reports(folder, TARGETS))
 
 
 def tuned_and_exported(folder: Path, recipe: str | dict[str, Any], targets: Sequence[str]) -> Made:

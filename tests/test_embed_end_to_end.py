@@ -15,7 +15,7 @@ import runners
 
 import edgeft
 
-TARGETS = ("host", "host-openvino", "host-litert")
+TARGETS = end_to_end.quick("host")
 QUERY = "where is the red boat near town"
 HOST = ("torch", "onnx", "onnxscript", "litert_torch", "accelerate", "safetensors", "transformers", "sklearn")
 
@@ -25,10 +25,10 @@ end_to_end.need("transformers", "tokenizers")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("search")
-    recipe = benchmark_nets.recipe("bert-vectors", folder, TARGETS)
+    recipe = benchmark_nets.recipe("bert-vectors", folder, end_to_end.TARGETS)
     recipe["train"]["epochs"] = 5
     recipe["gates"]["min_agreement"] = 0.9
-    return end_to_end.tuned_and_exported(folder, recipe, TARGETS)
+    return end_to_end.tuned(folder, recipe)
 
 
 @pytest.fixture(scope="module")

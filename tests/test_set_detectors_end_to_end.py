@@ -11,7 +11,7 @@ import benchmark_nets
 import end_to_end
 import pytest
 
-TARGETS = ("host", "host-openvino", "host-litert")
+TARGETS = end_to_end.quick("host")
 
 end_to_end.need("transformers", "pycocotools", "scipy")
 
@@ -19,9 +19,9 @@ end_to_end.need("transformers", "pycocotools", "scipy")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("yolos")
-    recipe = benchmark_nets.recipe("yolos", folder, TARGETS)
+    recipe = benchmark_nets.recipe("yolos", folder, end_to_end.TARGETS)
     recipe["train"]["epochs"] = 18
-    return end_to_end.tuned_and_exported(folder, recipe, TARGETS)
+    return end_to_end.tuned(folder, recipe)
 
 
 def test_it_learns_in_float_and_in_integers(made: end_to_end.Made) -> None:

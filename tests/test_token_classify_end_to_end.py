@@ -14,7 +14,7 @@ import runners
 
 import edgeft
 
-TARGETS = ("host", "host-openvino", "host-litert")
+TARGETS = end_to_end.quick("host")
 TEXT = "Anna met the mayor of Brisk. Acme Bank hired Boris!"
 HOST = ("torch", "onnx", "onnxscript", "litert_torch", "accelerate", "safetensors", "transformers", "sklearn")
 
@@ -24,9 +24,9 @@ end_to_end.need("transformers", "tokenizers")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("entities")
-    recipe = benchmark_nets.recipe("bert-entities", folder, TARGETS)
+    recipe = benchmark_nets.recipe("bert-entities", folder, end_to_end.TARGETS)
     recipe["train"] |= {"epochs": 5, "lr": 1e-2}
-    return end_to_end.tuned_and_exported(folder, recipe, TARGETS)
+    return end_to_end.tuned(folder, recipe)
 
 
 def words_of(made: end_to_end.Made) -> int:

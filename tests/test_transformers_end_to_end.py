@@ -10,7 +10,7 @@ import benchmark_nets
 import end_to_end
 import pytest
 
-TARGETS = ("host", "host-openvino", "host-litert")
+TARGETS = end_to_end.quick("host-litert")
 
 end_to_end.need("transformers")
 
@@ -18,9 +18,9 @@ end_to_end.need("transformers")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("vit")
-    recipe = benchmark_nets.recipe("vit", folder, TARGETS)
+    recipe = benchmark_nets.recipe("vit", folder, end_to_end.TARGETS)
     recipe["train"]["epochs"] = 5
-    return end_to_end.tuned_and_exported(folder, recipe, TARGETS)
+    return end_to_end.tuned(folder, recipe)
 
 
 def test_it_learns_in_float_and_in_integers(made: end_to_end.Made) -> None:

@@ -14,7 +14,7 @@ import runners
 
 import edgeft
 
-TARGETS = ("host", "host-openvino", "host-litert")
+TARGETS = end_to_end.quick("host-openvino")
 SENTENCES = ("one two three", "six four five two", "three six")
 
 end_to_end.need("transformers", "sentencepiece", "sacrebleu")
@@ -29,7 +29,7 @@ def recipe_of(kind: str, folder: Path, targets: tuple[str, ...], beam: int) -> d
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("marian")
-    return end_to_end.tuned_and_exported(folder, recipe_of("marian", folder, TARGETS, 2), TARGETS)
+    return end_to_end.tuned(folder, recipe_of("marian", folder, end_to_end.TARGETS, 2))
 
 
 def test_it_learns_in_float_and_in_integers(made: end_to_end.Made) -> None:
