@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -328,12 +330,20 @@ def _brings_files(recipe_: Recipe) -> bool:
     return source in MODEL_SOURCES and MODEL_SOURCES.get(source).own_files
 
 
+class _Scratch:
+    """A temporary folder that is removed with the session that holds it, at the latest when the process ends."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="edgeft-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 def _written(contents: Mapping[str, bytes]) -> tuple[dict[str, Path], Any]:
     """Files by name in a temporary folder, and that folder."""
-    scratch = tempfile.TemporaryDirectory(prefix="edgeft-")
+    scratch = _Scratch()
     files_by_name = {}
     for key, content in contents.items():
-        files_by_name[key] = Path(scratch.name) / f"{key}.json"
+        files_by_name[key] = scratch.path / f"{key}.json"
         files.write_bytes(files_by_name[key], content)
     return files_by_name, scratch
 
