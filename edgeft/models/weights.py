@@ -12,15 +12,16 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from ..config import recipe
-from ..core.errors import ModelError
-from ..core.npy import BROKEN
+from ..core import npz
+from ..core.errors import BundleError, ModelError
 from . import checkpoint, folder, named, sharded
 
+#: what the arrays of an .npz may take together, unpacked
+_MOST_BYTES = 64 << 30
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".tar", ".npz")
 #: what a repository of the hub is called
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -116,9 +117,10 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _read_npz(path: Path) -> dict[str, torch.Tensor]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: torch.from_numpy(np.array(archive[name])) for name in archive.files}
-    except BROKEN as error:
+        return {name: torch.from_numpy(values) for name, values in npz.read(path, limit=_MOST_BYTES).items()}
+    except BundleError as error:
+        raise checkpoint.broken(path, ValueError(error.message)) from error
+    except TypeError as error:  # torch has no tensor for some types of numpy
         raise checkpoint.broken(path, error) from error
 
 

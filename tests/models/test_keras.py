@@ -173,6 +173,7 @@ def test_a_class_of_the_users_own_is_named_and_read_from_its_file(tmp_path: Path
     assert any("Double" in note for note in built.notes)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
 def test_files_that_are_refused(tmp_path: Path) -> None:
     path = save(NETS["flattened"][0](), tmp_path / "net.keras")
     cut = tmp_path / "cut.keras"

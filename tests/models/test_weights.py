@@ -171,6 +171,7 @@ def test_files_that_are_no_weights_are_called_what_they_are(tmp_path: Path, kind
             load(tmp_path / name)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch gives such tensors up, files of them remain
 def test_the_weights_of_a_quantized_model_are_refused(tmp_path: Path) -> None:
     quantized = torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8)
     for tensor in (quantized, torch.ones(2, 2).to(torch.float8_e4m3fn)):

@@ -114,7 +114,7 @@ def test_two_writers_at_once(opened: tuple[Any, Any], tmp_path: Path) -> None:
             pass
     finally:
         other.kill()
-        other.wait()
+        other.communicate()
     (tmp_path / ".s.npz.abcd.tmp").write_text("left by a process that was killed")
     with states.writing(path):  # the lock goes with its owner
         assert not list(tmp_path.glob("*.tmp")) and not list(tmp_path.glob(".s.npz.*.tmp"))
@@ -213,7 +213,7 @@ def test_killed_at_any_moment_the_state_is_the_old_or_the_new_one(
             versions.add(last)
     finally:
         zygote.kill()
-        zygote.wait()
+        zygote.communicate()
     assert len(versions) > 1  # some came through, some did not
     with states.writing(path):
         pass
