@@ -22,14 +22,15 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Warnings are errors, as pyproject.toml says, but deprecations in the rooms that were not gone through yet. Tests
-    of hypothesis have the mark `random`."""
+    """Warnings are errors, as pyproject.toml says, in the quick tests of every room; in whole paths, in long tests and
+    where other packages are compared with, whose own deprecations are many, they are not. Tests of hypothesis have the
+    mark `random`."""
     tolerant = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "FutureWarning")]
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker(pytest.mark.random)
-        room = item.path.relative_to(Path(__file__).parent).parts[0]
-        if room not in STRICT_ROOMS:
+        outside = item.path.parent == Path(__file__).parent
+        if outside or item.get_closest_marker("slow") or item.get_closest_marker("peer"):
             item.add_marker(pytest.mark.filterwarnings("default"))
             for mark in tolerant:
                 item.add_marker(mark)
@@ -41,40 +42,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for package in mark.args:
             if importlib.util.find_spec(package) is None:
                 pytest.skip(f"{package} is not installed (scripts/test --peers)")
-
-
-#: folders of tests in which every warning is an error
-STRICT_ROOMS = frozenset(
-    {
-        "bundle",
-        "cli",
-        "compilers",
-        "config",
-        "core",
-        "cpp",
-        "data",
-        "devices",
-        "graph",
-        "inputs",
-        "learning",
-        "measure",
-        "metrics",
-        "models",
-        "personalize",
-        "export",
-        "backends",
-        "quantize",
-        "report",
-        "ros2",
-        "server",
-        "session",
-        "tasks",
-        "training_step",
-        "trust",
-        "tune",
-        "verify",
-    }
-)
 
 
 @dataclass(frozen=True)
