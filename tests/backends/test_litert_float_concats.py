@@ -144,3 +144,15 @@ def test_other_pads_are_left_as_they_are(options: dict[str, object]) -> None:
     example = (torch.randn(1, 3, 5, 4),)
     module = torch.export.export(Bordered(), example).module()
     assert float_concats.as_sums(module, example) is module
+
+
+def test_the_pad_of_a_max_pooling_is_left_to_the_converter() -> None:
+    """It becomes the pooling's own padding; as a sum it would be two operators that run at every call."""
+
+    class Pooled(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.max_pool2d(nn.functional.pad(x, (0, 1, 0, 1), value=float("-inf")), 3, 2)
+
+    example = (torch.randn(1, 3, 8, 8),)
+    module = torch.export.export(Pooled(), example).module()
+    assert float_concats.as_sums(module, example) is module

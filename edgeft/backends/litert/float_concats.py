@@ -20,6 +20,7 @@ from ...graph.nodes import aten, attribute
 from .barriers import MOVES as _MOVES
 
 _QUANTIZE = "quantized_decomposed.quantize_per_"
+_MAX_POOLS = (aten.max_pool1d.default, aten.max_pool2d.default, aten.max_pool3d.default)
 _PADS = (aten.pad.default, aten.constant_pad_nd.default)
 
 
@@ -75,7 +76,10 @@ def _is_dequantized(node: fx.Node) -> bool:
 
 
 def _padded_with(node: fx.Node) -> float:
-    """The number that a node pads floats with, 0 where it pads with zeros, by other values or not at all."""
+    """The number that a node pads floats with, 0 where it pads with zeros, by other values or not at all, or where only
+    max-pooling reads it, whose padding the converter takes it for."""
+    if node.users and all(user.target in _MAX_POOLS for user in node.users):
+        return 0.0
     if node.target is aten.pad.default and (node.args[2:3] or [node.kwargs.get("mode")])[0] not in ("constant", None):
         return 0.0
     at = 3 if node.target is aten.pad.default else 2
