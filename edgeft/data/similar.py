@@ -9,6 +9,7 @@ thumbnails of both also correlate.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from typing import Any
@@ -114,10 +115,15 @@ def plain_words(text: str) -> str:
 def same_words(first: Split, second: Split, skip: set[int] | None = None) -> list[tuple[int, int]]:
     """Pairs (position in `first`, position in `second`) of texts with the same words in the same order, one for each
     sample of `second`; `skip` as in `near_duplicates`. A text without words is like no other."""
-    known: dict[str, int] = {}
+    known: dict[bytes, int] = {}
     for i in range(len(first)):
-        known.setdefault(plain_words(first.raw(i)), i)
+        known.setdefault(_digest(plain_words(first.raw(i))), i)
 
-    known.pop("", None)
+    known.pop(_digest(""), None)
     places = (j for j in range(len(second)) if not skip or j not in skip)
-    return [(known[words], j) for j in places if (words := plain_words(second.raw(j))) in known]
+    return [(known[words], j) for j in places if (words := _digest(plain_words(second.raw(j)))) in known]
+
+
+def _digest(words: str) -> bytes:
+    """16 bytes for a text of any length: the texts themselves would be as large as the data set."""
+    return hashlib.blake2b(words.encode("utf-8", "surrogatepass"), digest_size=16).digest()

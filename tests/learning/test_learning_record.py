@@ -14,7 +14,7 @@ from edgeft import tasks  # noqa: E402
 from edgeft.core.errors import InvalidInput, UsageError  # noqa: E402
 from edgeft.learning import Learning  # noqa: E402
 
-SEVERAL_GRAPHS, PADDED = {"translate"}, {"text-classify", "token-classify", "embed"}
+SEVERAL_GRAPHS, PADDED = {"speech", "translate"}, {"text-classify", "token-classify", "embed"}
 
 
 @pytest.mark.parametrize("name", tasks.BUILTIN)
