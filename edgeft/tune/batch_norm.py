@@ -29,7 +29,7 @@ def pace_statistics(module: nn.Module, steps_in_epoch: int) -> float | None:
     momentum = min(_FASTEST_MOMENTUM, 1 - _OLD_STATISTICS ** (1 / max(steps_in_epoch, 1)))
     raised = None
     for layer in module.modules():
-        if not isinstance(layer, nn.modules.batchnorm._BatchNorm) or not layer.training or layer.momentum is None:
+        if not isinstance(layer, Layer) or not layer.training or layer.momentum is None:
             continue
         if layer.track_running_stats and layer.momentum < momentum:
             layer.momentum = raised = momentum
@@ -67,13 +67,15 @@ def measure(module: nn.Module, batches: Iterable[Any], steps_in_epoch: int, forw
         layer.train()
         layer.reset_running_stats()
         layer.momentum = None  # torch's cumulative average
-    for batch in itertools.islice(batches, _BATCHES):
-        interrupt.check()
-        forward(batch)
-    for layer, momentum, count in zip(layers, momenta, counts):
-        layer.momentum = momentum
-        layer.num_batches_tracked.copy_(count)
-    module.eval()
+    try:
+        for batch in itertools.islice(batches, _BATCHES):
+            interrupt.check()
+            forward(batch)
+    finally:
+        for layer, momentum, count in zip(layers, momenta, counts):
+            layer.momentum = momentum
+            layer.num_batches_tracked.copy_(count)
+        module.eval()
     return True
 
 

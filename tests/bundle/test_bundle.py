@@ -380,7 +380,7 @@ def test_options_beyond_any_machine_are_refused(tmp_path: Path, backend: str, op
 
 
 def test_a_recorded_option_cannot_reach_what_a_runtime_does_not_offer(path: Path, table: dict) -> None:
-    tiny_bundle.forge(path, _set(table, "runtime/options", {"library": "/tmp/evil.so"}))
+    tiny_bundle.forge(path, _set(table, "runtime/options", {"library": "/evil.so"}))
     with pytest.raises(BundleError, match="library"):
         bundle.open(path).session()
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .seq2seq import EncoderDecoder, attend, mask_bias
+from .seq2seq import EncoderDecoder, attend, cached, mask_bias
 
 
 class Attention(nn.Module):
@@ -141,12 +141,7 @@ class Decoder(nn.Module):
         source_mask: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         bias, source_bias = mask_bias(mask)[:, None], mask_bias(source_mask)[:, None, None, :]
-        x, rows = self.embedding(tokens, positions), []
-        for i, layer in enumerate(self.layers):
-            at, after = 2 * i, 2 * i + 1
-            cache_pair, memory_pair = (cache[:, at], cache[:, after]), (memory[:, at], memory[:, after])
-            x, key, value = layer(x, bias, cache_pair, memory_pair, source_bias)
-            rows += [key, value]
+        x, rows = cached(self.layers, self.embedding(tokens, positions), bias, cache, memory, source_bias)
         return (self.head(x), *rows)
 
 

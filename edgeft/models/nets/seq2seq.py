@@ -10,6 +10,8 @@ token at a time, to translate.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -137,6 +139,22 @@ class Encoder(nn.Module):
         return tuple(linear(x) for linear in self.memory)
 
 
+def cached(
+    layers: Iterable[Any], x: torch.Tensor, bias: torch.Tensor, cache: torch.Tensor, memory: torch.Tensor, *masks: Any
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """`x` (N, T, d) after all layers of a decoder, and their keys and values in order.
+
+    Each layer takes its pair of `cache` and of `memory` (N, 2 D, ..., d), and gives its output, key and value.
+    """
+    rows: list[torch.Tensor] = []
+    for i, layer in enumerate(layers):
+        at, after = 2 * i, 2 * i + 1
+        cache_pair, memory_pair = (cache[:, at], cache[:, after]), (memory[:, at], memory[:, after])
+        x, key, value = layer(x, bias, cache_pair, memory_pair, *masks)
+        rows += [key, value]
+    return x, rows
+
+
 class Decoder(nn.Module):
     """New tokens -> logits (N, T, vocabulary), and layer by layer their keys and values, 2 D tensors (N, T, d).
 
@@ -165,12 +183,7 @@ class Decoder(nn.Module):
     ) -> tuple[torch.Tensor, ...]:
         bias = ((1.0 - mask.to(torch.float32)) * MASKED)[:, None]
         source_bias = ((1.0 - source_mask.to(torch.float32)) * MASKED)[:, None, None, :]
-        x, rows = self.embedding(tokens, positions), []
-        for i, layer in enumerate(self.layers):
-            at, after = 2 * i, 2 * i + 1
-            cache_pair, memory_pair = (cache[:, at], cache[:, after]), (memory[:, at], memory[:, after])
-            x, key, value = layer(x, bias, cache_pair, memory_pair, source_bias)
-            rows += [key, value]
+        x, rows = cached(self.layers, self.embedding(tokens, positions), bias, cache, memory, source_bias)
 
         return (self.head(self.norm(x)), *rows)
 

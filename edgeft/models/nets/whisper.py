@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .marian import Attention, Embedding
-from .seq2seq import EncoderDecoder, mask_bias, positions_of
+from .seq2seq import EncoderDecoder, cached, mask_bias, positions_of
 
 
 class FeedForward(nn.Module):
@@ -118,12 +118,7 @@ class Decoder(nn.Module):
         memory: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         bias = mask_bias(mask)[:, None]
-        x, rows = self.embedding(tokens, positions), []
-        for i, layer in enumerate(self.layers):
-            at, after = 2 * i, 2 * i + 1
-            cache_pair, memory_pair = (cache[:, at], cache[:, after]), (memory[:, at], memory[:, after])
-            x, key, value = layer(x, bias, cache_pair, memory_pair)
-            rows += [key, value]
+        x, rows = cached(self.layers, self.embedding(tokens, positions), bias, cache, memory)
         return (self.head(self.norm(x)), *rows)
 
 
