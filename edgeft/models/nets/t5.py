@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .seq2seq import EncoderDecoder, by_head, mask_bias
+from .seq2seq import EncoderDecoder, by_head, cached, mask_bias
 
 
 class Norm(nn.Module):
@@ -123,10 +123,10 @@ class DecoderLayer(nn.Module):
         self,
         x: torch.Tensor,
         bias: torch.Tensor,
-        distance: torch.Tensor,
         cache: tuple[torch.Tensor, torch.Tensor],
         memory: tuple[torch.Tensor, torch.Tensor],
         memory_bias: torch.Tensor,
+        distance: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         y = self.norm(x)
         key, value = self.attention.key(y), self.attention.value(y)
@@ -188,12 +188,8 @@ class Decoder(nn.Module):
     ) -> tuple[torch.Tensor, ...]:
         bias, source_bias = mask_bias(mask)[:, None], mask_bias(source_mask)[:, None, None, :]
         distance = self.distances(mask.cumsum(2) - 1 - positions[:, :, None])
-        x, rows = self.dropout(self.token(tokens)), []
-        for i, layer in enumerate(self.layers):
-            at, after = 2 * i, 2 * i + 1
-            cache_pair, memory_pair = (cache[:, at], cache[:, after]), (memory[:, at], memory[:, after])
-            x, key, value = layer(x, bias, distance, cache_pair, memory_pair, source_bias)
-            rows += [key, value]
+        x = self.dropout(self.token(tokens))
+        x, rows = cached(self.layers, x, bias, cache, memory, source_bias, distance)
         return (self.head(self.dropout(self.norm(x))), *rows)
 
 
