@@ -29,7 +29,7 @@ TARGETS = {"onnxruntime": "host", "openvino": "host-openvino", "litert": "host-l
 #: the instruction sets that decide how fast integers are
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 #: the order of the sections in RESULTS.md; what is not listed follows by name
-SECTIONS = ("speed", "qat_step", "export_time", "startup")
+SECTIONS = ("speed", "peers", "qat_step", "export_time", "startup")
 
 
 def images(count: int, side: int, seed: int) -> np.ndarray:
