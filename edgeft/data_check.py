@@ -18,7 +18,7 @@ from .core.files import user_path
 from .core.progress import phase
 from .data.overview import drawn, overview
 from .data.samples import Dataset
-from .data.understand import understand
+from .data.understand import stated_label, understand
 from .report import data_page
 
 #: steps of a recording that are drawn as traces, and columns of its inputs
@@ -75,7 +75,7 @@ def _recipe(path: Path, task: str, format_name: str, overrides: Sequence[str]) -
         return recipe.override(recipe.load(path), overrides), ""
     if (path / "recipe.toml").is_file() and (path / "summary.json").is_file():
         raise UsageError("is a run, not data", where=str(path), remedy=f"edgeft data check {path / 'recipe.toml'}")
-    understood = understand(path, task, format_name)
+    understood = understand(path, task, format_name, stated_label(overrides))
     plain = recipe.Recipe(task=understood.task, name=_stem(path), data=understood.data)
     settings = "".join(f"; data.{key} = {tables.value_text(value)}" for key, value in understood.keys.items())
     return recipe.override(plain, overrides), understood.why + settings

@@ -10,16 +10,20 @@ from typing import Any
 
 from .config import recipe, starting_recipes, tables
 from .core.errors import InternalError, RecipeError
-from .data.understand import Understood, understand
+from .data.understand import Understood, stated_label, understand
+from .plugins import DATA_FORMATS
 
 
-def for_data(path: Path, task: str = "", targets: Sequence[str] = ()) -> tuple[str, Understood]:
+def for_data(
+    path: Path, task: str = "", targets: Sequence[str] = (), format_name: str = "", overrides: Sequence[str] = ()
+) -> tuple[str, Understood]:
     """(TOML of a commented recipe, what was understood of the data at `path`); the recipe loads as it is.
 
-    `task` and `targets`, where they are given, are the user's word. Raises `DataError` for data that no format
-    recognizes, `UsageError` for an unknown task or one without a template.
+    `task`, `targets`, `format_name` and `overrides` ("table.key=value"), where they are given, are the user's word.
+    Raises `DataError` for data that no format recognizes, `UsageError` for an unknown task or one without a template,
+    `RecipeError` for a wrong setting.
     """
-    understood = understand(path, task)
+    understood = understand(path, task, format_name, stated_label(overrides))
     text = starting_recipes.template(understood.task)
     table = recipe.from_table(_parsed(text), "the template", text=text)
     # what is written is found from any folder that the recipe is used in
@@ -28,6 +32,8 @@ def for_data(path: Path, task: str = "", targets: Sequence[str] = ()) -> tuple[s
     for key, value in understood.keys.items():
         if isinstance(value, Mapping):  # a template may have further settings in the same table
             settings[key] = {**getattr(table.data, key, {}), **value}
+    if "label" in DATA_FORMATS.get(understood.data.format).keys:
+        settings.setdefault("label", understood.data.label)  # a template may have another name for it
     text = with_values(text, "data", settings)
     text = with_values(text, "", {"name": _name(path)})
     if targets:
@@ -37,7 +43,19 @@ def for_data(path: Path, task: str = "", targets: Sequence[str] = ()) -> tuple[s
         recipe.from_table(_parsed(text), "the new recipe", text=text)
     except RecipeError as error:
         raise InternalError(f"the recipe for {path} is broken: {error}") from error
-    return text, understood
+    return with_overrides(text, overrides), understood
+
+
+def with_overrides(text: str, overrides: Sequence[str]) -> str:
+    """TOML with "table.key=value" settings in place; raises `RecipeError` or `UsageError` for a wrong one."""
+    plain = recipe.as_table(recipe.override(recipe.from_table(_parsed(text), "the new recipe", text=text), overrides))
+    for setting in overrides:
+        table, *keys = (part.strip() for part in setting.partition("=")[0].split("."))
+        if keys:
+            text = with_values(text, table, {keys[0]: plain[table][keys[0]]})
+        else:
+            text = with_values(text, "", {table: plain[table]})
+    return text
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from .frame import command as _command
     edgeft init keyword                 # short clips of sound
     edgeft init text-classify           # reviews, tickets, messages
     edgeft init --data photos/          # the task and the keys of [data] as the data are recognized
+    edgeft init tabular-values --data houses.csv --set "data.label=Sale Price"
     """,
 )
 @click.argument("task", default="", shell_complete=completion.of_names(completion.tasks))
@@ -37,25 +38,40 @@ from .frame import command as _command
     shell_complete=completion.of_names(completion.targets),
     help="Board to export for (see edgeft targets); may be repeated.",
 )
+@click.option(
+    "--format", "format_", default="", metavar="FORMAT", help="With --data: its format.  [default: recognized]"
+)
+@click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Set a key of the recipe.")
 @click.option("--out", type=PATH, default="recipe.toml", show_default=True, help="File to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def command(
-    console: Console, task: str, data_path: Path | None, targets: tuple[str, ...], out: Path, overwrite: bool
+    console: Console,
+    task: str,
+    data_path: Path | None,
+    targets: tuple[str, ...],
+    format_: str,
+    overrides: tuple[str, ...],
+    out: Path,
+    overwrite: bool,
 ) -> Outcome:
     """Write a commented recipe.toml for TASK, or for data of your own (`--data`)."""
     from .. import starting_recipe
     from ..config import places, recipe, starting_recipes, target
     from ..core import files
+    from ..core.errors import UsageError
 
     for name in targets:
         target.load(name)
+    if format_ and data_path is None:
+        raise UsageError("--format says how the data at --data are written", remedy="name them with --data PATH")
     why = ""
     if data_path is None:
         task = task or recipe.default_task()
         text = starting_recipes.template(task)
         text = starting_recipe.with_values(text, "export", {"targets": targets}) if targets else text
+        text = starting_recipe.with_overrides(text, overrides)
     else:
-        text, understood = starting_recipe.for_data(data_path, task, targets)
+        text, understood = starting_recipe.for_data(data_path, task, targets, format_, overrides)
         task, why = understood.task, understood.why
     places.claim_file(out, overwrite=overwrite)
     files.write_text(out, text)

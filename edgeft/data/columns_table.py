@@ -96,12 +96,25 @@ def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = No
     train = next(splits[name] for name in NAMES if name in splits)
     pool = train.pool
     assert isinstance(pool, Rows)
-    shown = [pool.fields[int(i)] for i in train.indices]
+    filled, shown = _filled(pool.names, [pool.fields[int(i)] for i in train.indices], notes)
     decimal = next(iter(tables.values())).decimal
-    learned = columns.learned(pool.names, shown, keys.categories, decimal)
-    notes += division + _notes(learned, pool.names, shown)
+    learned = columns.learned(filled, shown, keys.categories, decimal)
+    notes += division + _notes(learned, filled, shown)
     facts = {"kind": "columns", "columns": learned, "inputs": columns.width(learned)}
     return Dataset(str(root), labels, splits, notes, facts)
+
+
+def _filled(
+    names: Sequence[str], rows: Sequence[Sequence[str]], notes: list[str]
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """The columns that have a value in some training row, if any has; `notes` names the others, which are no input."""
+    filled = [i for i in range(len(names)) if not all(columns.is_missing(fields[i]) for fields in rows)]
+    if not filled or len(filled) == len(names):
+        return names, rows
+    empty = [repr(name) for i, name in enumerate(names) if i not in filled]
+    shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if empty[5:] else "")
+    notes.append(f"without a value in any training row, and so no input: {shown}")
+    return [names[i] for i in filled], [[fields[i] for i in filled] for fields in rows]
 
 
 def _target_note(tables: dict[str, Table], targets: dict[str, np.ndarray], label: str) -> list[str]:
@@ -131,6 +144,14 @@ def _notes(learned: Sequence[dict[str, Any]], names: Sequence[str], rows: Sequen
             how = "the mean, and are marked by a column of their own" if column["kind"] == "number" else "no category"
             notes.append(f"{names[i]}: {absent} of {len(rows)} training rows have no value; they become {how}")
         if column["kind"] == "category":
+            if len(column["values"]) == 1 and not absent:
+                notes.append(f"{names[i]}: is {column['values'][0]!r} in every training row, which says nothing")
+            present = [fields[i].strip() for fields in rows if not columns.is_missing(fields[i])]
+            if all(map(number_text.DATE.fullmatch, present)):
+                notes.append(
+                    f"{names[i]}: dates are read as categories, so that new dates are none of them; name it in "
+                    "data.ignore, or give days as numbers"
+                )
             different = len({fields[i].strip() for fields in rows if not columns.is_missing(fields[i])})
             if different > len(column["values"]):
                 notes.append(

@@ -28,10 +28,14 @@ HEAD = 65_536
 
 @dataclass(frozen=True)
 class Glimpse:
-    """What stands at `path`: the file itself, or the files below a folder (relative, sorted, hidden ones left out)."""
+    """What stands at `path`: the file itself, or the files below a folder (relative, sorted, hidden ones left out).
+
+    `label` is the column that the user says is predicted, "" where that is to be recognized.
+    """
 
     path: Path
     files: tuple[PurePosixPath, ...]
+    label: str = ""
 
     @property
     def folder(self) -> bool:
@@ -133,11 +137,11 @@ def split_of(file: PurePosixPath) -> str:
     return split_named(re.split(r"[-_. ]", file.name)[0])
 
 
-def glimpse(path: Path) -> Glimpse:
+def glimpse(path: Path, label: str = "") -> Glimpse:
     """Look at `path`; of a large folder a part."""
     if not path.is_dir():
-        return Glimpse(path, (PurePosixPath(path.name),))
-    return Glimpse(path, tuple(_files(path)))
+        return Glimpse(path, (PurePosixPath(path.name),), label)
+    return Glimpse(path, tuple(_files(path)), label)
 
 
 def _files(root: Path) -> Iterator[PurePosixPath]:

@@ -37,6 +37,14 @@ COLUMNS = {
     "rating": ("rating", "overall", "stars", "score", "Book-Rating", "weight", "plays", "play_count"),
     "time": ("timestamp", "time", "unixReviewTime", "date", "datetime", "date_added", "created_at"),
 }
+#: names of users and of items beside these, as `_plain` leaves them
+_FURTHER = {
+    "user": re.compile(r"(user|customer|reviewer|visitor|member|client|listener|reader|account)(id|name|hash|key)?"),
+    "item": re.compile(
+        r"(movie|item|product|book|song|track|artist|album|game|video|article|recipe|anime|beer|sku|asin|stock|course|show"
+        r"|film|business|restaurant|merchant|app|podcast|news|place|venue)(id|name|title|code|key)?"
+    ),
+}
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 #: dates that are no ISO 8601, as Goodreads and Twitter write them
 _DATES = ("%a %b %d %H:%M:%S %z %Y",)
@@ -92,21 +100,32 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_\s]", "", name.partition(":")[0]).lower()
 
 
-def _column_names(header: Sequence[str], spec: recipe.Data) -> dict[str, str]:
-    """{user, item, rating, time: the header's own name}, as far as they are there."""
+def column_names(header: Sequence[str], stated: Mapping[str, str] | None = None) -> dict[str, str]:
+    """{user, item, rating, time: the header's own name}, as far as they are there; `stated` is `data.columns`."""
+    stated = stated or {}
     by_plain: dict[str, str] = {}
     for name in header:
         by_plain.setdefault(_plain(name), name)
 
     names = {}
     for key, known in COLUMNS.items():
-        if key in spec.columns:
-            column = spec.columns[key] if spec.columns[key] in header else ""
+        if key in stated:
+            column = stated[key] if stated[key] in header else ""
         else:
             column = next((by_plain[_plain(alias)] for alias in known if _plain(alias) in by_plain), "")
         if column:
             names[key] = column
 
+    further = {
+        key: name
+        for key, pattern in _FURTHER.items()
+        if key not in names and key not in stated
+        for plain, name in reversed(by_plain.items())
+        if pattern.fullmatch(plain)
+    }
+    # one such word alone may be a value of a table without a header
+    if {"user", "item"} <= {*names, *further}:
+        names |= further
     return names
 
 
@@ -170,7 +189,7 @@ def _undecodable(text: str) -> bool:
 def _places(path: Path, table: Table, spec: recipe.Data, lines: RatingLines) -> dict[str, int]:
     """Where each value stands in a line."""
     header = list(table.names)
-    names = _column_names(header, spec)
+    names = column_names(header, spec.columns)
     by_number = {key: int(name) for key, name in spec.columns.items() if name.isdigit() and int(name) < len(header)}
 
     if table.header and len(names) >= 2:
@@ -222,7 +241,7 @@ def _read_objects(path: Path, spec: recipe.Data, lines: RatingLines, objects: It
             continue
 
         if not names:
-            names = _column_names(list(values), spec)
+            names = column_names(list(values), spec.columns)
             _require(names, list(values), spec, where)
             _report(path, names, lines)
 

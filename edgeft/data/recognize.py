@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from .glimpse import Glimpse, array_kind, ending, split_of
+from .rating_lines import column_names
 from .record import Recognized
 from .samples import split_named
 from .sniff import is_number
@@ -38,8 +39,8 @@ SOUNDS = frozenset([".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", "
 #: names of columns, in the order in which they are preferred
 _TEXTS = ("text", "sentence", "review", "review text", "content", "comment", "tweet", "title", "question", "body")
 _LABELS = ("label", "class", "category", "sentiment", "target", "intent", "labels", "y", "rating", "stars", "score")
-_USERS = ("userid", "user_id", "user", "uid", "customer_id", "reviewerid")
-_ITEMS = ("movieid", "item_id", "itemid", "item", "artistid", "track_id", "product_id", "asin", "isbn", "book_id")
+#: columns that a table of users and items has for another purpose
+_NO_RATINGS = ("label", "class", "category", "sentiment", "target", "intent", "churn", "fraud", "is_fraud")
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?")
 _OBSERVED = frozenset(("obs", "observations", "observation", "states"))
 _ACTED = frozenset(("acts", "actions", "action"))
@@ -167,9 +168,12 @@ def ratings(view: Glimpse) -> Recognized | None:
         return Recognized(f"{named[0]}", 3) if named else None
     if named or "::" in view.head()[:200]:
         return Recognized("named or written as MovieLens does", 3)
-    header = [cell.strip().lower() for cell in (view.rows() or [[]])[0]]
-    user, item = _first(_USERS, header), _first(_ITEMS, header)
-    return Recognized(f"columns {user} and {item}", 3) if user and item else None
+    objects = view.objects(most=1) if ending(view.path) in (".jsonl", ".ndjson") else []
+    header = list(objects[0]) if objects else (view.rows() or [[]])[0]
+    names, lowered = column_names(header), [name.strip().lower() for name in header]
+    if "user" not in names or "item" not in names or _first((*_TEXTS, *_NO_RATINGS), lowered):
+        return None
+    return Recognized(f"columns {names['user'].strip()!r} and {names['item'].strip()!r}", 3)
 
 
 def pairs(view: Glimpse) -> Recognized | None:
@@ -188,8 +192,15 @@ def pairs(view: Glimpse) -> Recognized | None:
     for file in tables_of(view):
         objects = view.objects(file) if ending(file) in (".jsonl", ".ndjson") else []
         nested = objects[0].get("translation") if objects else None
-        header = list(nested or objects[0]) if objects else (view.rows(file) or [[]])[0]
-        languages = [name.strip() for name in header if _LANGUAGE.fullmatch(name.strip()) and name.strip() != "id"]
+        rows = [] if objects else view.rows(file)
+        header = list(nested or objects[0]) if objects else (rows or [[]])[0]
+        # short names are also those of measurements (lat, lon), whose values have no letters
+        wordless = {k for k in range(len(header)) if rows[1:] and not any(map(str.isalpha, "".join(_column(rows, k))))}
+        languages = [
+            name.strip()
+            for k, name in enumerate(header)
+            if _LANGUAGE.fullmatch(name.strip()) and name.strip() != "id" and k not in wordless
+        ]
         if len(languages) == 2:
             keys = {"pairs": {"source": languages[0], "target": languages[1]}}
             return Recognized(f"columns {languages[0]} and {languages[1]}", 3, keys)
@@ -197,29 +208,7 @@ def pairs(view: Glimpse) -> Recognized | None:
 
 
 #: endings of two or three letters that are no languages
-_NO_LANGUAGE = frozenset(
-    (
-        "md",
-        "txt",
-        "csv",
-        "tsv",
-        "wav",
-        "npz",
-        "png",
-        "jpg",
-        "gif",
-        "zip",
-        "tar",
-        "xml",
-        "dat",
-        "toml",
-        "py",
-        "yml",
-        "npy",
-        "mp",
-        "au",
-    )
-)
+_NO_LANGUAGE = frozenset("md txt csv tsv wav npz png jpg gif zip tar xml dat toml py yml npy mp au".split())  # noqa: SIM905
 
 
 def csv(view: Glimpse) -> Recognized | None:
@@ -228,21 +217,41 @@ def csv(view: Glimpse) -> Recognized | None:
         if ending(file) not in (".csv", ".tsv"):
             continue
         rows = view.rows(file)
-        columns = _columns(rows[0], rows[1:]) if len(rows) > 1 else None
+        columns = _columns(view, rows[0], rows[1:]) if len(rows) > 1 else None
+        if columns and (sign := _headerless(rows, columns)):
+            return sign
         if columns:
             return _text_table(columns)
     return None
 
 
+def _headerless(rows: Sequence[Sequence[str]], columns: tuple[str, str]) -> Recognized | None:
+    """A table of texts whose first line is a record: its "name" of the classes is one of them, and it has a text."""
+    names = [name.strip() for name in rows[0]]
+    text, label = (names.index(name) for name in columns)
+    full = [row for row in rows[1:] if len(row) == len(names)]
+    words = sum(len(row[text].split()) for row in full) / len(full)
+    if names[label] not in {row[label].strip() for row in full} or len(names[text].split()) < max(2.0, words / 4):
+        return None
+    keys = {"text": (str(text),), "label": str(label), "header": "no"}
+    return Recognized(f"texts in column {text} and classes in column {label}, without a header", 1, keys)
+
+
+def _written(value: object) -> str:
+    """A value of JSON as a table would have it; nothing for none."""
+    return "" if value is None else str(value)
+
+
 def jsonl(view: Glimpse) -> Recognized | None:
     """Objects with a text and a class, one a line."""
     for file in tables_of(view):
-        objects = view.objects(file) if ending(file) in (".jsonl", ".ndjson") else []
-        if objects and all(not isinstance(value, dict) for value in objects[0].values()):
-            header = list(objects[0])
-            columns = _columns(header, [[str(row.get(name, "")) for name in header] for row in objects])
-            if columns:
-                return _text_table(columns)
+        objects = view.objects(file, most=50) if ending(file) in (".jsonl", ".ndjson") else []
+        plain = [name for name in (objects[0] if objects else ()) if not isinstance(objects[0][name], (dict, list))]
+        if "translation" in (objects[0] if objects else ()):
+            continue
+        columns = _columns(view, plain, [[_written(row.get(name)) for name in plain] for row in objects])
+        if columns:
+            return _text_table(columns)
     return None
 
 
@@ -314,16 +323,19 @@ def _text_table(columns: tuple[str, str]) -> Recognized:
     return Recognized(f"columns {text!r} and {label!r}", certainty, keys)
 
 
-def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
+def _columns(view: Glimpse, header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
     """(column of texts, column of classes): by their usual names, else the longest texts and what repeats most."""
     names = [name.strip() for name in header]
     full = [row for row in rows if len(row) == len(names)]
     lowered = [name.lower() for name in names]
-    if not full or len(set(lowered)) < len(lowered):
+    if not full or len(set(lowered)) < len(lowered) or (view.label and view.label not in names):
         return None
     length = [sum(len(row[k]) for row in full) / len(full) for k in range(len(names))]
-    text = _first(_TEXTS, lowered) or max(lowered, key=lambda name: length[lowered.index(name)])
-    label = _first(_LABELS, [name for name in lowered if name != text]) or _repeating(lowered, full, text)
+    stated = view.label.lower() if view.label in names else ""
+    text = _first(_TEXTS, [name for name in lowered if name != stated])
+    text = text or max((name for name in lowered if name != stated), key=lambda name: length[lowered.index(name)])
+    classes = [name for k, name in enumerate(lowered) if name != text and not _is_measure([row[k] for row in full])]
+    label = stated or _first(_LABELS, classes) or _repeating(lowered, full, text)
     texts = [row[lowered.index(text)] for row in full]
     if length[lowered.index(text)] < 3 or not label or not _are_texts(texts, text in _TEXTS):
         return None
@@ -337,6 +349,23 @@ def _are_texts(values: Sequence[str], called_so: bool) -> bool:
         return False
     blanks = sum(value.isascii() and " " not in value.strip() for value in values)
     return called_so or blanks * 2 < len(values)
+
+
+def _column(rows: Sequence[Sequence[str]], at: int) -> list[str]:
+    """The values below the header."""
+    return [row[at] for row in rows[1:] if len(row) > at]
+
+
+def _is_measure(values: Sequence[str]) -> bool:
+    """Whether a column holds numbers with fractions, of which many differ: a score that is measured, no classes."""
+    filled = [value for value in values if value.strip()]
+    if not filled or not all(map(is_number, filled)) or len(set(filled)) <= _MOST_GRADES:
+        return False
+    return any(not float(value).is_integer() for value in filled)
+
+
+#: grades with fractions that a column of classes may have (stars of 0.5 to 5.0)
+_MOST_GRADES = 11
 
 
 def _repeating(names: Sequence[str], rows: Sequence[Sequence[str]], text: str) -> str:

@@ -54,6 +54,8 @@ class _Columns:
 
     names: tuple[str, ...]
     values: tuple[tuple[str, ...], ...]
+    label: str = ""
+    header: bool = True
 
     def numeric(self, at: int) -> bool:
         return self._notation(at) is not None
@@ -78,18 +80,21 @@ class _Columns:
 
 
 def _columns(view: Glimpse, file: PurePosixPath) -> _Columns | None:
-    """The columns of a delimited text whose first line names them; None for another file."""
-    rows = view.rows(file, most=200) if ending(file) in (".csv", ".tsv") else []
+    """The columns of a delimited text: its first line names them, or is a row as the others; None for another file."""
+    rows = view.rows(file, most=200) if ending(file) in (".csv", ".tsv", ".data") else []
     names = tuple(name.strip() for name in rows[0]) if rows else ()
     full = [row for row in rows[1:] if len(row) == len(names)]
-    if (
-        len(names) < 2
-        or len(full) < 2
-        or len(set(names)) < len(names)
-        or any(number(name) is not None for name in names)
-    ):
+    if len(names) < 2 or len(full) < 2:
         return None
-    return _Columns(names, tuple(tuple(text.strip() for text in column) for column in zip(*full)))
+    header = all(number(name) is None for name in names)
+    if not header:
+        # years may name columns: of a row one value at an end is a class, which other rows have too
+        if not any(names[at] in {row[at].strip() for row in full} for at in (0, -1)):
+            return None
+        full, names = [rows[0], *full], tuple(map(str, range(len(names))))
+    if len(set(names)) < len(names):
+        return None
+    return _Columns(names, tuple(tuple(text.strip() for text in column) for column in zip(*full)), view.label, header)
 
 
 def table(view: Glimpse) -> Recognized | None:
@@ -108,16 +113,18 @@ def table_anomaly(view: Glimpse) -> Recognized | None:
 
 
 def _numbers(view: Glimpse, kind: str) -> Recognized | None:
-    for file in tables_of(view):
+    unnamed = [view.files[0]] if not view.folder and ending(view.path) == ".data" else []
+    for file in tables_of(view) or unnamed:
         columns = _columns(view, file)
         if columns is None:
             continue
-        ids = [name for i, name in enumerate(columns.names) if _is_id(columns, i)]
+        ids = [name for i, name in enumerate(columns.names) if name != columns.label and _is_id(columns, i)]
         inputs = [i for i, name in enumerate(columns.names) if name not in ids]
         if sum(map(columns.numeric, inputs)) < 2 or any(columns.words(i) > _NAME for i in range(len(columns.names))):
             return None
         at, held = _target(columns, inputs)
-        if held == kind or (kind == "classes" and held == "normal"):
+        counted = kind == "values" and held == "classes" and columns.numeric(at)  # grades, numbers of pieces
+        if held == kind or (kind == "classes" and held == "normal") or counted:
             return _recognized(columns, at, kind, ids, guess=held != kind)
         return None
     return None
@@ -126,21 +133,25 @@ def _numbers(view: Glimpse, kind: str) -> Recognized | None:
 def _recognized(columns: _Columns, at: int, kind: str, ids: Sequence[str], guess: bool) -> Recognized:
     """`guess`: another format fits the same column better."""
     name = columns.names[at]
-    keys: dict[str, object] = {} if name == "label" else {"label": name}
+    keys: dict[str, object] = {"label": name} if name != "label" else {}
+    keys |= {} if columns.header else {"header": "no"}
     options: dict[str, object] = {"ignore": tuple(ids)} if ids else {}
     if kind == "normal":
         options["normal"] = next(text for text in columns.values[at] if text.lower() in _NORMAL)
     what = {"classes": "the classes of", "values": "the numbers of", "normal": "normal rows and others by"}[kind]
-    return Recognized(f"columns of numbers, and {what} {name!r}", 1 if guess else 2, keys, options=options)
+    place = repr(name) if columns.header else f"column {name}, without a header"
+    return Recognized(f"columns of numbers, and {what} {place}", 1 if guess else 2, keys, options=options)
 
 
 def _is_id(columns: _Columns, at: int) -> bool:
     """Whether a column says which row it is: by its name, or a text that hardly any two rows share."""
+    filled = [text for text in columns.values[at] if not is_missing(text)]
+    if filled and all(map(number_text.DATE.fullmatch, filled)):
+        return True
     if _few(columns, at):
         return False
     name = columns.names[at].lower()
     called = name in _IDS or re.search(r"(^|[ _-])id$", name) is not None or columns.names[at].endswith("Id")
-    filled = [text for text in columns.values[at] if not is_missing(text)]
     different = columns.distinct(at) > _DISTINCT * len(columns.values[at]) or len(filled) < _DISTINCT * len(
         columns.values[at]
     )
@@ -157,9 +168,10 @@ def _target(columns: _Columns, inputs: Sequence[int]) -> tuple[int, str]:
     lowered = [name.lower() for name in columns.names]
     named = [lowered.index(name) for name in (*_TARGETS, *_VALUES) if name in lowered]
     ends = [at for at in (inputs[-1], inputs[0]) if not columns.numeric(at)]
-    for at in dict.fromkeys([*named, *ends, inputs[-1]]):
-        if at not in inputs:
-            continue
+    likely = [at for at in dict.fromkeys([*named, *ends, inputs[-1]]) if at in inputs]
+    if columns.label:
+        likely = [at for at, name in enumerate(columns.names) if name == columns.label]
+    for at in likely:
         if {text.lower() for text in columns.values[at]} & set(_NORMAL) and not columns.numeric(at):
             return at, "normal"
         if _few(columns, at) and columns.whole(at):

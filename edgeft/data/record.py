@@ -43,7 +43,8 @@ class Format:
     of [data] that it reads, `options` a dataclass with keys of its own (`edgeft.config.data_keys.option`), whose
     instance `open` finds in `spec.options`. Formats of one `family` hold the same kind of samples, so data in another
     of them can replace a run's data (`--data`). `recognize(view)` says whether a path looks like data of this format
-    (`edgeft data check`); without it the format must be named.
+    (`edgeft data check`); without it the format must be named. `wants` says which columns a table of this format needs
+    and with which options of a command they are named, a part of a sentence.
 
     Raises `InvalidInput` for `options` that are no dataclass with defaults or have a key of every format.
     """
@@ -56,6 +57,7 @@ class Format:
     family: str = ""
     recognize: Callable[[Glimpse], Recognized | None] | None = None
     options: type | None = None
+    wants: str = ""
 
     def __post_init__(self) -> None:
         if self.options is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ class Understood:
     keys: Mapping[str, Any] = field(default_factory=dict)
 
 
-def understand(path: Path, task: str = "", format_name: str = "") -> Understood:
-    """What `path` holds. `task` and `format_name`, where they are not "", are the user's word for it.
+def understand(path: Path, task: str = "", format_name: str = "", label: str = "") -> Understood:
+    """What `path` holds. `task`, `format_name` and `label` (a column), where not "", are the user's word for it.
 
     Raises `DataError` where the path is absent or no format recognizes it, `UsageError` for an unknown name.
     """
@@ -47,13 +47,18 @@ def understand(path: Path, task: str = "", format_name: str = "") -> Understood:
     if task:
         TASKS.get(task)
     path = innermost(path)
-    candidates = _candidates(path, task, format_name)
+    candidates = _candidates(path, task, format_name, label)
     if not candidates:
+        view = glimpse(path, label)
         taken = [name for name in _names(task) if DATA_FORMATS.get(name).recognize is not None]
+        if _columns_in_words(view, task):
+            taken = [name for name in taken if DATA_FORMATS.get(name).wants] or taken
         raise DataError(
             "holds no data that a format recognizes" + (f" for the task {task}" if task else ""),
             where=str(path),
-            remedy=f"{seen(glimpse(path))}name it with --format ({', '.join(taken)}) and --task, or check a recipe",
+            remedy=f"{seen(view, task)}name the format with --format ({', '.join(taken)})"
+            + ("" if task else ", and the task")
+            + f", or write a recipe with `edgeft init {task or 'TASK'}` and set its [data]",
         )
     name, sign = max(candidates.items(), key=lambda item: item[1].certainty)
     # a plain [data] with the keys that were recognized; the reader checks them
@@ -63,8 +68,39 @@ def understand(path: Path, task: str = "", format_name: str = "") -> Understood:
     return Understood(task or _task_of(name, sign), spec, sign.why, others, keys)
 
 
-def seen(view: Glimpse) -> str:
-    """What lies at a path that no format recognizes, and what would make it known: a sentence with a semicolon."""
+def stated_label(overrides: Sequence[str]) -> str:
+    """The column that "data.label=NAME" among settings of the command line names, or ""."""
+    return next(
+        (value for setting in overrides for key, _, value in [setting.partition("=")] if key.strip() == "data.label"),
+        "",
+    )
+
+
+def _columns_in_words(view: Glimpse, task: str) -> str:
+    """The columns of a table that no format recognizes, and which options name those that a format wants; or ""."""
+    tables = [file for file in view.files if ending(file) in (".csv", ".tsv")]
+    rows = view.rows(tables[0] if view.folder else None, most=2) if tables else []
+    if not rows:
+        return ""
+    names = [name.strip() for name in rows[0]]
+    twice = sorted({name for name in names if names.count(name) > 1} | ({""} & set(names)))
+    shown = ", ".join(map(repr, names[:8])) + (" ..." if names[8:] else "")
+    if twice:
+        wants = "must name every column, each by a name of its own, and it has"
+        return f"the first line of {tables[0].name} {wants} {shown}; "
+
+    columns = f"{tables[0].name} has the columns {shown}"
+    if view.label and view.label not in names:
+        return f"{columns}, and none called {view.label!r}; "
+    wanted = [form.wants for name in _names(task) if (form := DATA_FORMATS.get(name)).wants] if task else []
+    return f"{columns}: {wanted[0] if wanted else '--set data.label=NAME says which of them is predicted'}; "
+
+
+def seen(view: Glimpse, task: str = "") -> str:
+    """What lies at a path that no format recognizes, and what would make it known: a sentence with a semicolon.
+
+    `task` is the one that the data are for, "" where any may be.
+    """
     if not view.files:
         return "it holds no file; "
     first = view.files[0]
@@ -83,19 +119,7 @@ def seen(view: Glimpse) -> str:
                 f"it holds {what} in {place}, and nothing that says what they show: classes need a folder each, or a "
                 "table of files and labels; "
             )
-    tables = [file for file in view.files if ending(file) in (".csv", ".tsv")]
-    rows = view.rows(tables[0] if view.folder else None, most=2) if tables else []
-    if rows:
-        names = [name.strip() for name in rows[0]]
-        twice = sorted({name for name in names if names.count(name) > 1} | ({""} & set(names)))
-        shown = ", ".join(map(repr, names[:8])) + (" ..." if names[8:] else "")
-        if twice:
-            return (
-                f"the first line of {tables[0].name} must name every column, each by a name of its own, and it has "
-                f"{shown}; "
-            )
-        return f"{tables[0].name} has the columns {shown}, and --set data.label=NAME says which of them is predicted; "
-    return ""
+    return _columns_in_words(view, task)
 
 
 def _names(task: str) -> list[str]:
@@ -104,9 +128,9 @@ def _names(task: str) -> list[str]:
     return [name for name in DATA_FORMATS.names() if not formats or name in formats]
 
 
-def _candidates(path: Path, task: str, format_name: str) -> dict[str, Recognized]:
+def _candidates(path: Path, task: str, format_name: str, label: str) -> dict[str, Recognized]:
     """{format: what it recognizes}; a format that the user names is taken whether it recognizes the path or not."""
-    view = glimpse(path)
+    view = glimpse(path, label)
     if format_name:
         form = DATA_FORMATS.get(format_name)
         sign = form.recognize(view) if form.recognize is not None else None

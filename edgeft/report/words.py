@@ -33,6 +33,9 @@ _CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 
+#: what the reason of a gate says of test samples that are trained on
+_LEAKED = "also in the training split"
+
 
 def clean(value: Any) -> str:
     """`value` as text without control characters and marks of direction, safe in XML and on a terminal."""
@@ -196,6 +199,11 @@ def sentence(report: Mapping[str, Any]) -> str:
         text = f"Failed: {', '.join(dict.fromkeys(bad))}." if bad else "Failed: no required gate was measured."
     elif verdict == INCONCLUSIVE:
         text = f"Too noisy to judge: {names(INCONCLUSIVE) or 'the measurement'}."
+        if any(_LEAKED in str(g.get("why", "")) for g in deciding if g.get("verdict") == INCONCLUSIVE):
+            text = (
+                f"Not decided: {names(INCONCLUSIVE)}, since test samples are in the training split too: take them out "
+                "of one of both, or set data.allow_leak = true and tune again."
+            )
     else:
         text = "No verdict."
 

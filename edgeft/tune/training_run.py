@@ -15,12 +15,13 @@ from torch import nn
 
 from .. import data
 from ..core import files, strict_json
-from ..core.errors import DataError
+from ..core.errors import DataError, RecipeError
 from ..core.progress import phase
 from ..quantize.parts import CapturedParts
 from ..session import environment
 from ..session.calibration_data import as_tuple
 from ..session.session import Say, Session
+from ..verify.accuracy import check_baseline, drop_limit
 from . import auto, estimate, lora, plan_text, sparse, unfreezing, updates
 from .fit import Fitted, Stage, agreed, fit
 from .frugal import Frugal
@@ -66,10 +67,29 @@ class Run:
 
     def own_metric(self, module: nn.Module, split: str) -> float:
         """The metric as this process computes it."""
-        part = self.s.dataset.split(split)
-        outputs = self.s.learning.predict(module, part, self.s.spec, EVALUATED)
-        named = outputs if isinstance(outputs, dict) else {"output": outputs}
-        return float(self.s.task.score(named, part.targets))
+        return float(self.s.task.score(self._outputs(module, split), self.s.dataset.split(split).targets))
+
+    def _outputs(self, module: nn.Module, split: str) -> dict[str, Any]:
+        outputs = self.s.learning.predict(module, self.s.dataset.split(split), self.s.spec, EVALUATED)
+        return outputs if isinstance(outputs, dict) else {"output": outputs}
+
+    def _float_on_test(self) -> float:
+        """The float model's metric on the test split, with a warning where an export would refuse it."""
+
+        def judged() -> float:
+            task, targets = self.s.task, self.s.dataset.split("test").targets
+            outputs = self._outputs(self.module, "test")
+            value = float(task.score(outputs, targets))
+            if not self.s.dataset.unlabelled and len(targets) and math.isfinite(value):
+                try:
+                    check_baseline(task, outputs, targets, value)
+                    drop_limit(task, self.s.recipe.gates, value, task.chance(targets))
+                except (DataError, RecipeError) as error:
+                    self.say(f"warning: an export of this run would be refused: {error.message}; {error.remedy}")
+            return value
+
+        with phase("evaluating on test"):
+            return agreed(self.accelerator, judged)
 
     def batches(self, stage: str) -> Callable[[int], Any]:
         """One loader a stage (it may keep decoded pixels); an epoch's order follows from seed and epoch.
@@ -235,7 +255,7 @@ class Run:
             "task": self.s.recipe.task,
             "metric": metric.name,
             "metric_record": metric.as_dict(),
-            "float": self.metric(self.module, "test"),
+            "float": self._float_on_test(),
             "ptq": first.get("ptq"),
             "quantized": first.get("quantized"),
             **({"validation": self.fitted[0].best} if self.fitted else {}),

@@ -17,6 +17,8 @@ from . import sample_size
 from .sample_size import BOOTSTRAP_NEEDS, IntervalAt
 
 Outputs = Mapping[str, np.ndarray]
+#: answers that agree with the truth better than by luck: the share of shuffled truths that would do as well
+_LUCK = 0.01
 #: a class with fewer samples than this is no evidence that labels are swapped.
 LABEL_NEEDS = 5
 _EPSILON = 1e-9  # 0.92 - 0.91 is a little more than 0.01 in floating point
@@ -114,7 +116,12 @@ def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
 
 
 def check_baseline(task: Task, outputs: Outputs, targets: np.ndarray, value: float) -> None:
-    """Raise `DataError` unless the float baseline beats `task.chance` beyond its one-sided 95 % noise."""
+    """Raise `DataError` unless the float baseline beats `task.chance` beyond its one-sided 95 % noise.
+
+    Where most samples are of one class, the answer that is always that class is hard to beat on few samples. There a
+    baseline that beats it by less stands too, if its answers depend on the samples: if hardly any shuffled truth agrees
+    with them as well (a permutation test).
+    """
     chance, n, measure = task.chance(targets), len(targets), task.metric
     scores = task.per_sample(outputs, targets)
     if scores is not None and _is_binary(scores):
@@ -124,7 +131,7 @@ def check_baseline(task: Task, outputs: Outputs, targets: np.ndarray, value: flo
             if measure.higher_is_better
             else stats.binomial_cdf(ones, n, chance)
         )
-        above = luck < 0.05
+        above = luck < 0.05 or (measure.better(value, chance) and _depends_on_samples(task, outputs, targets))
     else:
         low, high = _bootstrap(task, outputs, targets, confidence=0.90)
         above = measure.better(low if measure.higher_is_better else high, chance)
@@ -134,8 +141,20 @@ def check_baseline(task: Task, outputs: Outputs, targets: np.ndarray, value: flo
             f"{measure.format(chance)}: "
             "there is nothing that quantization could lose",
             where="float baseline",
-            remedy="train the float model longer, give more samples, or check that labels and preprocessing fit it",
+            remedy="train the float model longer, give more samples (of the test split too), or check that labels and "
+            "preprocessing fit it",
         )
+
+
+def _depends_on_samples(task: Task, outputs: Outputs, targets: np.ndarray, rounds: int = 2000) -> bool:
+    """Whether classes that a model answers agree with the truth better than with the truth in another order."""
+    decided, truth = np.asarray(task.decisions(outputs)), np.asarray(targets)
+    if decided.shape != truth.shape or decided.ndim != 1 or decided.dtype.kind not in "iu":
+        return False
+    right = int((decided == truth).sum())
+    rng = np.random.default_rng(0)
+    as_good = sum(int((decided == rng.permutation(truth)).sum()) >= right for _ in range(rounds))
+    return (as_good + 1) / (rounds + 1) < _LUCK
 
 
 def drop_interval(

@@ -69,8 +69,18 @@ def test_init_writes_the_recipe_of_data_and_nothing_for_what_it_does_not_know(
     assert (written.name, written.data.label, written.export.targets) == ("machine", "state", ("intel-nuc", "rpi4"))
     assert written.data.path == str(Path("machine.csv").resolve())
 
+    chosen = ["tabular-values", "--data", "machine.csv", "--set", "data.label=heat", "--set", "train.epochs=2"]
+    code, answer, _ = ask(capfd, "init", *chosen, "--out", "heat.toml")
+    values = recipe.load("heat.toml")
+    assert (code, values.data.format, values.data.label, values.train.epochs) == (0, "table-values", "heat", 2)
+    code, answer, _ = ask(capfd, "init", "tabular", "--data", "notes.bin", "--format", "table", "--out", "notes.toml")
+    assert (code, recipe.load("notes.toml").data.format) == (0, "table"), "the user's word counts"
+
     for argv, error in (
         (["--data", "notes.bin"], "DataError"),
+        (["--data", "machine.csv", "--set", "train.epoch=2"], "RecipeError"),
+        (["--data", "machine.csv", "--set", "data.label=heats"], "DataError"),
+        (["--format", "table"], "UsageError"),
         (["--data", "absent"], "DataError"),
         (["--data", "machine.csv", "--target", "toaster"], "UsageError"),
         (["clasify", "--data", "machine.csv"], "UsageError"),

@@ -54,6 +54,16 @@ def test_files_of_splits_and_gaps_that_are_told(tmp_path: Path) -> None:
     assert any("id: nearly every row has a value of its own" in note for note in dataset.notes)
 
 
+def test_columns_that_say_nothing_are_told(tmp_path: Path) -> None:
+    lines = ["size,empty,country,day,kind"]
+    lines += [f"{i % 7},{'NA' if i % 2 else ''},US,2024-01-{1 + i % 9:02d},{'ab'[i % 2]}" for i in range(40)]
+    dataset = opened(write(tmp_path / "t.csv", "\n".join(lines)))
+    assert [column["name"] for column in dataset.facts["columns"]] == ["size", "country", "day"]
+    notes = "\n".join(dataset.notes)
+    assert "no input: 'empty'" in notes and "country: is 'US' in every training row" in notes
+    assert "day: dates are read as categories" in notes and "size:" not in notes
+
+
 def test_numbers_to_predict(tmp_path: Path) -> None:
     dataset = opened(write(tmp_path / "t.csv", rows()), "table-values", "size", ignore=("id",))
     assert dataset.labels == ("size",) and dataset.split("train").targets.shape == (28, 1)

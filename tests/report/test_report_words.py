@@ -125,6 +125,12 @@ def test_the_verdict_in_a_sentence(verdict: str | None, gates: list[tuple[str, s
     assert said in words.sentence(report)
 
 
+def test_a_leak_is_no_noise() -> None:
+    gate = values.gate("accuracy", "inconclusive") | {"why": "1 of 9 test samples are also in the training split"}
+    said = words.sentence({"verdict": "inconclusive", "gates": [gate]})
+    assert "data.allow_leak" in said and "noisy" not in said
+
+
 def test_a_gate_that_decides_nothing_is_not_what_failed() -> None:
     gates = [values.gate("accuracy", "fail"), values.gate("size", "fail", required=False)]
     assert words.sentence({"verdict": "fail", "gates": gates}) == "Failed: accuracy."

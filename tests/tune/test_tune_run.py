@@ -222,6 +222,8 @@ def test_a_float_model_at_chance_is_told_before_more_time_goes_into_it(
     assert len(warnings) == at_chance, lines
     if warnings:
         assert warnings[0].startswith("warning: the float model's validation accuracy is"), warnings
+    refused = [line for line in lines if "an export of this run would be refused: " in line]
+    assert len(refused) == at_chance and all("nothing that quantization could lose" in line for line in refused), lines
 
 
 def test_progress_shows_the_validation_split_alone(finished: tuple[Path, dict[str, Any], list[str]]) -> None:

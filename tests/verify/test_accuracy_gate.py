@@ -105,9 +105,16 @@ def test_a_baseline_at_chance_is_refused():
         verify.accuracy(classify, always, always, truth, LABELS, Gates())
     assert caught.value.exit_code == 3
     a_little = np.zeros(100, int)
-    a_little[70:74] = 1  # 74 of 100 against 70: within the noise
+    a_little[[0, 70, 71]] = 1  # 71 of 100 against 70: within the noise
+    assert (a_little == truth).sum() == 71
     with pytest.raises(DataError, match="chance"):
         verify.accuracy(classify, outputs(a_little), always, truth, LABELS, Gates())
+    rarely = np.zeros(100, int)
+    rarely[70:74] = 1  # 74 of 100 may be luck against 70, but that four answers of "1" are all right is none
+    assert verify.accuracy(classify, outputs(rarely), outputs(rarely), truth, LABELS, Gates()).verdict == "pass"
+    shuffled = np.random.default_rng(3).permutation(truth)
+    with pytest.raises(DataError, match="chance"):
+        verify.accuracy(classify, outputs(shuffled), outputs(shuffled), truth, LABELS, Gates())
     clearly = truth.copy()
     clearly[85:] = 0  # 85 of 100
     assert verify.accuracy(classify, outputs(clearly), outputs(clearly), truth, LABELS, Gates()).verdict == "pass"

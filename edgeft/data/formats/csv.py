@@ -11,4 +11,5 @@ FORMAT = Format(
     open=table.open,
     keys=("path", "split", "split_seed", "text", "label", "delimiter", "encoding", "quoting", "header"),
     recognize=recognize.csv,
+    wants="--format csv --set data.text=[NAME] --set data.label=NAME say which hold texts and classes",
 )

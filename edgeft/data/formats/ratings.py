@@ -225,4 +225,5 @@ FORMAT = Format(
     keys=("path", "split_seed", "columns", "min_interactions", "delimiter", "encoding", "quoting", "header"),
     recognize=recognize.ratings,
     options=Keys,
+    wants="--format ratings --set data.columns.user=NAME --set data.columns.item=NAME say which hold users and items",
 )

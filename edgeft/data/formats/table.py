@@ -24,4 +24,5 @@ FORMAT = Format(
     keys=("path", "split", "split_seed", "label", "delimiter", "encoding", "quoting", "header"),
     options=columns_table.Keys,
     recognize=recognize_columns.table,
+    wants="--set data.label=NAME says which column holds the classes",
 )

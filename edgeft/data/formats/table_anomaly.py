@@ -83,4 +83,6 @@ FORMAT = Format(
     keys=("path", "split", "split_seed", "label", "delimiter", "encoding", "quoting", "header"),
     options=Keys,
     recognize=recognize_columns.table_anomaly,
+    wants="--set data.label=NAME --set data.normal=VALUE say which column marks normal rows, and how (rows with faults "
+    "are needed too, for the measure)",
 )

@@ -170,4 +170,6 @@ FORMAT = Format(
     open=open,
     keys=("path", "split", "split_seed", "columns", "delimiter", "encoding", "quoting", "header"),
     recognize=recognize.text_pairs,
+    wants="--format text-pairs --set data.columns.query=NAME --set data.columns.passage=NAME say which hold texts that "
+    "belong together (rows of texts that do not, by a score or a label, have to be taken out before)",
 )
