@@ -73,6 +73,7 @@ def test_floats_control_as_float_does_and_learn_on_the_device(made, tmp_path, nu
     assert [latent["scale"] for latent in plan["latents"]] == [None]
 
 
+@pytest.mark.slow
 def test_w8_controls_almost_as_float_does(made, tmp_path) -> None:
     for report in exported_in("w8", made.folder / "run", TARGETS, tmp_path / "w8"):
         (accuracy,) = (gate for gate in report["gates"] if gate["name"] == "accuracy")
@@ -81,6 +82,7 @@ def test_w8_controls_almost_as_float_does(made, tmp_path) -> None:
         alterations_are_caught(report, tmp_path / report["target"])
 
 
+@pytest.mark.slow
 def test_w4_of_a_perceptron_keeps_its_first_layer_in_eight_bits(made, tmp_path) -> None:
     """Its rows have four values; those of the others 32, and an arm that 4 bits move by a tenth of its error."""
     for report in exported_in("w4", made.folder / "run", ("host", "host-openvino"), tmp_path / "w4"):
@@ -89,6 +91,7 @@ def test_w4_of_a_perceptron_keeps_its_first_layer_in_eight_bits(made, tmp_path) 
         alterations_are_caught(report, tmp_path / report["target"])
 
 
+@pytest.mark.slow
 def test_int16x8_controls_almost_as_float_does(made, tmp_path) -> None:
     for report in exported_in("int16x8", made.folder / "run", ("host-litert", "host"), tmp_path / "int16x8"):
         (accuracy,) = (gate for gate in report["gates"] if gate["name"] == "accuracy")

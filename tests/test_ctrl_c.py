@@ -25,6 +25,7 @@ def interrupt(process: subprocess.Popen[str], when: Callable[[], bool], number: 
     return finish(process)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_middle_of_tune_and_on_with_the_same_result(small):
     import torch
     from safetensors.torch import load_file

@@ -35,6 +35,7 @@ def ask(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[int, dict[str
 
 
 # -- another number format -----------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_fp16_of_a_run_for_a_cpu_and_for_the_first_jetsons_gpu(shapes, tmp_path):
     found = exported_in("fp16", shapes.run, ("host", "jetson-nano-gpu"), tmp_path / "fp16")
     for report in found:
@@ -74,6 +75,7 @@ def test_the_float_model_ships_like_any_other_and_says_so(shapes, exported, tmp_
     assert "is not the float baseline" in gate(again, "integer", "float_files_share")["why"]
 
 
+@pytest.mark.slow
 def test_w8_of_a_run_is_a_fraction_of_the_size_and_keeps_the_accuracy(shapes, tmp_path):
     found = exported_in("w8", shapes.run, ("host", "host-openvino", "host-litert"), tmp_path / "w8")
     for report in found:

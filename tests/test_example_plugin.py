@@ -146,6 +146,7 @@ def tabular(installed: Installed) -> Installed:
     return installed
 
 
+@pytest.mark.slow
 def test_a_task_with_its_format_and_model_source_from_the_template_to_run_py(tabular: Installed) -> None:
     code, answer, err = tabular.edgeft("tune", "tabular.toml", "--dry-run")
     assert code == 0, (answer, err)

@@ -57,7 +57,7 @@ def test_long(): assert twice(3) == 6
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A small project with our `scripts/test`, a test a room, and an environment that has everything."""
-    pytest.importorskip("coverage", reason="scripts/test measures coverage")
+    pytest.importorskip("coverage", reason="scripts/test --coverage measures it")
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     programs = {
         "scripts/lint": "#!/bin/sh\n",
@@ -107,9 +107,9 @@ def python(path: Path, minor: int) -> Path:
 def test_another_python_gets_an_environment_of_its_own(checkout: Path, tmp_path: Path) -> None:
     newer = sys.version_info.minor + 1
     shutil.copytree(checkout / ".venv-test", checkout / f".venv-test-3.{newer}")
-    _, output = run(checkout, "-k", "nothing", PYTHON=str(python(tmp_path / "newer", newer)), COVERAGE="")
+    _, output = run(checkout, "-k", "nothing", PYTHON=str(python(tmp_path / "newer", newer)))
     assert f"environment .venv-test-3.{newer} (" in output, output
-    _, output = run(checkout, "-k", "nothing", PYTHON=sys.executable, COVERAGE="")
+    _, output = run(checkout, "-k", "nothing", PYTHON=sys.executable)
     assert "environment .venv-test (" in output, output
 
 
@@ -133,7 +133,7 @@ def test_a_lowered_coverage_fails_the_run_and_long_tests_without_time_are_named(
     (checkout / "edgeft" / "unused.py").write_text("print()\n")  # two of three lines are less than 75 %
     script = checkout / "scripts" / "test"
     script.write_text(script.read_text().replace("minutes=$2", "minutes=1 SECONDS=60"))
-    code, output = run(checkout, "--slow-until", "1")
+    code, output = run(checkout, "--coverage", "--slow-until", "1")
     assert code != 0 and "less than fail-under" in output and "6 passed, 0 failed" in output, output
     assert output.count("left out after 1 minutes: tests/") == 6, output
 

@@ -58,6 +58,7 @@ def test_the_table_of_words_may_be_int8(made, tmp_path: Path) -> None:
         assert len(names) == 8 and names["bert.embeddings.word_embeddings.weight"]["shape"] == [40, 32]
 
 
+@pytest.mark.slow
 def test_fp16_halves_an_encoder_and_its_table_of_words(made, tmp_path: Path) -> None:
     for report in exported_in("fp16", made[0].parent / "run", ("host", "host-litert"), tmp_path / "fp16"):
         weights = edgeft.load(report["path"]).manifest["integer_weights"]
@@ -75,6 +76,7 @@ def test_w8_of_an_encoder_multiplies_by_integers_with_scales(made, tmp_path: Pat
         alterations_are_caught(report, tmp_path / report["target"])
 
 
+@pytest.mark.slow
 def test_w4_of_an_encoder_is_a_fraction_of_the_size(made, tmp_path: Path) -> None:
     for report in exported_in("w4", made[0].parent / "run", ("host", "host-openvino"), tmp_path / "w4"):
         accuracy = next(gate for gate in report["gates"] if gate["name"] == "accuracy")
@@ -84,6 +86,7 @@ def test_w4_of_an_encoder_is_a_fraction_of_the_size(made, tmp_path: Path) -> Non
         alterations_are_caught(report, tmp_path / report["target"])
 
 
+@pytest.mark.slow
 def test_int16x8_of_an_encoder_leaves_the_gelu_in_float(made, tmp_path: Path) -> None:
     for report in exported_in("int16x8", made[0].parent / "run", ("host-litert", "host"), tmp_path / "int16x8"):
         accuracy = next(gate for gate in report["gates"] if gate["name"] == "accuracy")

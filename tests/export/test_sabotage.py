@@ -101,6 +101,7 @@ def test_a_flipped_weight_bit_fails_the_export(tampered):
         assert all(g["verdict"] == "fail" and ".weight'" in g["why"] for g in weights), name
 
 
+@pytest.mark.slow
 def test_a_wrong_weight_scale_fails_the_export(tampered):
     for name, report in tampered(change_a_weight_scale).items():
         assert report["verdict"] == "fail", name

@@ -160,6 +160,7 @@ def test_inner_layers_of_rt_detr_teach_what_chooses_the_queries(tmp_path: Path) 
     assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)
 
 
+@pytest.mark.slow
 def test_every_layer_of_rt_detr_that_scores_classes_is_new_for_other_classes(tmp_path: Path) -> None:
     save_rt_detr(tmp_path)
     built = of_rt_detr(tmp_path, ("car", "bus"))

@@ -32,7 +32,7 @@ def kinds(bundle: Path, user: str, top: int = 10, **options: Any) -> set[int]:
     return {int(each["item"][1:]) % 4 for each in found["top"]}
 
 
-@pytest.fixture(scope="module", params=["neumf", "two_tower"])
+@pytest.fixture(scope="module", params=["neumf", pytest.param("two_tower", marks=pytest.mark.slow)])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Reports by target; users of four kinds, each of which takes its own quarter of the items."""
     for package in ("torch", "onnxruntime", "onnxscript", "openvino", "litert_torch"):

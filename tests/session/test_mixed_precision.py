@@ -95,6 +95,7 @@ def test_training_comes_before_layers_in_float(bad: Bad, tmp_path: Path) -> None
     assert "layers in float took its place" in told and "trained (QAT)" not in told
 
 
+@pytest.mark.slow
 def test_limits_that_cannot_be_judged_by_are_refused_and_the_run_goes_on_with_others(bad: Bad, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="this gate could never fail"):
         tuned(bad, tmp_path / "run", gates={"max_drop": 0.9})
@@ -116,6 +117,7 @@ def test_a_model_at_chance_is_not_judged(bad: Bad, tmp_path: Path, capfd: pytest
     assert row["keep_float"] == [] and row["quantized"] == row["ptq"]
 
 
+@pytest.mark.slow
 def test_without_labels_agreement_is_the_limit(bad: Bad, tmp_path: Path) -> None:
     path, module = bad
     table = badly_scaled.recipe_of(path)
