@@ -185,7 +185,9 @@ def test_an_op_that_is_not_homogeneous_keeps_its_channels(op: nn.Module) -> None
     assert equalize.groups(graph_of(Between(op))) == []
 
 
-@pytest.mark.parametrize("op", [nn.ReLU(), nn.LeakyReLU(0.1), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.Identity()])
+@pytest.mark.parametrize(
+    "op", [nn.ReLU(), nn.LeakyReLU(0.1), nn.PReLU(6), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.Identity()]
+)
 def test_an_op_that_is_homogeneous_lets_them_be_scaled(op: nn.Module) -> None:
     net = Between(op)
     graph = graph_of(net)
@@ -195,6 +197,55 @@ def test_an_op_that_is_homogeneous_lets_them_be_scaled(op: nn.Module) -> None:
     graph.set_mode("off")
     (x,) = next(pictures())
     assert torch.equal(graph.module(x), graph.captured.module(x))
+
+
+class Joined(nn.Module):
+    """Two convolutions of two channels, one behind another with the pixels themselves, and what reads all five."""
+
+    def __init__(self, residual: bool = False) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(1, 2, 1, bias=False) for _ in range(2))
+        self.third = nn.Conv2d(1, 5, 1) if residual else None
+        self.depthwise, self.head = nn.Conv2d(5, 5, 3, groups=5), nn.Conv2d(5, 1, 1)
+        with torch.no_grad():
+            self.first.weight.copy_(torch.tensor([1.0, 1 / 16]).view(2, 1, 1, 1))
+            self.second.weight.copy_(torch.tensor([1 / 64, -1.0]).view(2, 1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner = torch.cat([torch.nn.functional.leaky_relu(self.first(x), 0.5), x], 1)
+        joined = torch.cat([inner, self.second(x)], 1)
+        if self.third is not None:
+            joined = joined + self.third(x)
+        return (self.head(torch.relu(joined)) + self.depthwise(joined).mean(1, keepdim=True).mean()).mean((2, 3))
+
+
+def test_a_concatenation_gives_its_readers_columns_of_several_groups() -> None:
+    net = Joined().eval()
+    with torch.no_grad():
+        net.head.weight.fill_(1.0)
+    x = torch.linspace(-1, 1, 32).view(2, 1, 4, 4)
+    graph = graph_of(net, x)
+    graph.set_mode("off")
+
+    plan = {group.writers[0][0]: (group, factor) for group, factor in equalize.planned(graph, lambda: iter([(x,)]))}
+
+    # Channels of 1 and 1/16 (1/64) beside columns of equal size: half of the 4 (6) powers of two.
+    assert {name: factor.tolist() for name, (_, factor) in plan.items()} == {
+        "first.weight": [4.0, 1.0],
+        "second.weight": [1.0, 8.0],
+    }
+    assert {(r.weight, r.axis, r.start) for r in plan["second.weight"][0].readers} == {
+        ("head.weight", 1, 3),
+        ("depthwise.weight", 0, 3),
+    }
+    equalize.fold(graph, plan.values())
+    assert graph.module.get_parameter("head.weight").flatten().tolist() == [4.0, 1.0, 1.0, 1.0, 8.0]
+    assert torch.equal(graph.module(x), graph.captured.module(x))
+
+
+def test_channels_that_are_added_to_a_concatenation_stay() -> None:
+    x = torch.linspace(-1, 1, 32).view(2, 1, 4, 4)
+    assert equalize.groups(graph_of(Joined(residual=True), x)) == []
 
 
 class Shared(nn.Module):
