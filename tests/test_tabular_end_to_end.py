@@ -60,7 +60,7 @@ def recipe_of(task: str, table: Path) -> str:
         'normal = "normal"': 'normal = "fine"',
         "# args = {}": "args = { hidden = [32, 32], code = 4 }",
         "# max_drop = 0.01": "max_drop = 0.05",
-        "max_drop_relative = 0.05": "max_drop_relative = 0.2",
+        "# max_drop_relative = 0.05": "max_drop_relative = 0.2",
         "lr = 1e-3": "lr = 5e-3",
     }
     for before, after in changed.items():

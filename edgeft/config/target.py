@@ -315,7 +315,9 @@ def objections(target: Target, summary: GraphSummary) -> list[Objection]:
             )
 
     if not target.full_integer:
-        gaining = sum(count for op, count in summary.ops.items() if op in scheme.WEIGHTED and op in target.scheme.ops)
+        in_tables = ("embedding",) if target.scheme.embeddings != "float" else ()
+        quantized = {*(op for op in target.scheme.ops if op in scheme.WEIGHTED), *in_tables}
+        gaining = sum(count for op, count in summary.ops.items() if op in quantized)
         if summary.ops and not gaining:
             why = f"no layer with weights would be quantized, so {target.scheme.format} has no effect"
             problems.append(Objection("warn", "weights", why))

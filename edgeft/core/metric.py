@@ -37,7 +37,8 @@ class Metric:
     """What is known of a metric; it travels as `metric_record` in summary.json, report.json and manifest.json.
 
     `max_drop` is the default gate in the metric's own unit; where it is 0, `max_drop_relative` is, a share of the
-    baseline (for metrics without a bound). `chance` names the best answer that looks at no input.
+    baseline (for metrics without a bound), or a hundredth of the baseline's distance from chance where that is more.
+    `chance` names the best answer that looks at no input.
     """
 
     name: str

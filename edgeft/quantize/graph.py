@@ -115,7 +115,13 @@ def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -
     if not plan.weights and scheme.quantized:
         raise ModelError(
             "no layer of this model has weights that can be quantized",
-            remedy="look at keep_float, and at `edgeft targets show` for the op classes of the scheme",
+            where=f"the scheme {scheme.name}",
+            remedy=(
+                f"{', '.join(keep_float)} stay float by the recipe: set quantize.keep_float = [], or take targets of"
+                if keep_float
+                else "look at `edgeft targets show` for the op classes of the scheme, or take targets of"
+            )
+            + " this scheme (`edgeft targets list`) out of export.targets",
         )
 
     graph = QuantizedGraph(module, captured, scheme, _summary(captured, plan))

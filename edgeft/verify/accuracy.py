@@ -17,6 +17,9 @@ from . import sample_size
 from .sample_size import BOOTSTRAP_NEEDS, IntervalAt
 
 Outputs = Mapping[str, np.ndarray]
+#: of a metric without bounds: the share of what the baseline has above chance that may be lost where the recipe sets no
+#: limit. Of a model that is nearly right 5 % of the error are less than the steps of the integers.
+_SHARE_OF_ROOM = 0.01
 #: answers that agree with the truth better than by luck: the share of shuffled truths that would do as well
 _LUCK = 0.01
 #: a class with fewer samples than this is no evidence that labels are swapped.
@@ -97,13 +100,17 @@ def allowed_drop(metric: Metric, gates: Gates, before: float) -> float:
 
 
 def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
-    """`allowed_drop` of the task's metric.
+    """`allowed_drop` of the task's metric; of a share of the error that the recipe does not state, at least a hundredth
+    of the baseline's distance from chance.
 
     Raises `RecipeError` when it is as wide as the baseline's distance from chance: such a gate could not fail.
     """
     measure = task.metric
     limit = allowed_drop(measure, gates, before)
     room = measure.drop(before, chance)
+    stated = gates.max_drop is not None or gates.max_drop_relative or measure.max_drop
+    if not stated and math.isfinite(room):
+        limit = max(limit, _SHARE_OF_ROOM * room)
     if limit >= abs(room) and limit > 0:
         raise RecipeError(
             f"a drop of {measure.format_limit(limit)} is allowed, but the baseline's {measure.name} of "

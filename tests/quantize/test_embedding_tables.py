@@ -55,8 +55,10 @@ def test_a_table_can_be_kept_float_by_name() -> None:
 
 def test_tables_alone_are_a_quantized_model_and_a_model_without_any_is_none() -> None:
     assert set(graph_of(INT8, ["out"]).weights()) == {"words.weight"}
-    with pytest.raises(ModelError, match="no layer of this model"):
+    with pytest.raises(ModelError, match="no layer of this model") as refused:
         graph_of(SchemeTable().scheme(), ["out"])
+    assert "out stay float by the recipe: set quantize.keep_float = []" in refused.value.remedy
+    assert graph_of(SchemeTable().scheme()).weights(), "the remedy works"
 
 
 def test_where_linear_layers_have_one_scale_a_table_has_one() -> None:

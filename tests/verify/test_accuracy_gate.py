@@ -127,6 +127,24 @@ def test_a_limit_as_wide_as_the_metric_is_refused(gates):
     assert caught.value.exit_code == 3 and caught.value.where == "gates.max_drop"
 
 
+def test_an_error_near_zero_may_grow_by_a_hundredth_of_its_distance_from_chance():
+    """5 % of an error of a hundredth are less than the steps of eight bits."""
+    control, rng = tasks.get("control"), np.random.default_rng(0)
+    truth = np.tanh(rng.normal(size=(400, 2)))
+    chance = control.chance(truth)
+
+    def judged(before: float, after: float, **gates):
+        signs = np.sign(rng.normal(size=truth.shape))
+        first, second = ({"output": (truth + error * signs).astype(np.float32)} for error in (before, after))
+        return verify.accuracy(control, first, second, truth, ("a", "b"), Gates(**gates))
+
+    near = judged(0.01, 0.014)
+    assert near.verdict == "pass" and near.limit == pytest.approx((chance - 0.01) / 100, rel=1e-3)
+    assert judged(0.01, 0.02).verdict == "fail"
+    assert judged(0.3, 0.314).limit == pytest.approx(0.015, rel=1e-3), "5 % where that is more"
+    assert judged(0.01, 0.014, max_drop_relative=0.05).verdict == "fail", "a limit of the recipe stays"
+
+
 def test_of_two_limits_the_stricter_one_holds():
     assert judge(20, 0, max_drop=0.05, max_drop_relative=0.02).limit == pytest.approx(0.019)
     assert judge(20, 0, max_drop=0.005, max_drop_relative=0.02).limit == 0.005
