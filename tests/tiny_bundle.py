@@ -108,8 +108,9 @@ def stage(folder: Path, backend: str) -> dict[str, Any]:
     samples["targets"] = np.array([LABELS.index(label) for label in LEVELS.values()])
     samples |= {"input/x": inputs, "output/logits": output, "graph/logits": output}
     np.savez(folder / "samples.npz", **samples)
-    x = {"name": "x", "shape": [1, 1, 8, 8], "dtype": "float32", "layout": "NCHW", "scale": None, "zero_point": None}
-    border = session.outputs[0]
+    source, border = session.inputs[0], session.outputs[0]
+    x = {"name": "x", "shape": [1, 1, 8, 8], "dtype": source.dtype, "layout": "NCHW"}
+    x |= {"scale": source.scale, "zero_point": source.zero_point}
     logits = {"name": "logits", "shape": [1, 3], "dtype": border.dtype, "layout": "NC"}
     return {
         "name": "tiny",

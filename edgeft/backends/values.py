@@ -44,12 +44,14 @@ class Grid:
     """The grid of a quantized activation as the artifact stores it: real = (q - zero_point) * scale.
 
     `name` is the artifact's own. Where it stores unsigned integers, `zero_point` is that of the signed ones (128 less
-    than that of uint8), see `numeric.signed_zero_point`.
+    than that of uint8), see `numeric.signed_zero_point`. `bits` is the width of its integers, 0 where the reader does
+    not tell.
     """
 
     name: str
     scale: float
     zero_point: int
+    bits: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from .. import backends
-from ..config.recipe import Gates, Recipe
+from ..config.recipe import CHOICES, RANGES, Gates, Recipe
 from ..core import strict_json
 from ..core.errors import BundleError
 from ..plugins import BACKENDS
@@ -128,7 +128,7 @@ def check(table: Mapping[str, Any]) -> None:
     _check_graphs(table["graphs"], table["files"], table["backend"])
     _check_preprocess(table["preprocess"], table["files"])
     _check_labels(table["labels"])
-    _check_runtime(table["runtime"])
+    _check_runtime(table["runtime"], table["backend"])
     _check_gates(table.get("gates", {}), "gates")
     _check_provenance(table["provenance"])
     _check_task(table)
@@ -250,11 +250,19 @@ def _check_tensors(tensors: list[Any], where: str) -> None:
             pair = _get(tensor, "rounding", (list,), place)
             if len(pair) != 2 or not all(type(v) in (int, float) and v >= 0 for v in pair):
                 raise _fail(f"{place}.rounding", f"is {_short(pair)}, expected two numbers from 0")
-        if tensor.get("scale") is not None and not tensor["scale"] > 0:
-            raise _fail(f"{place}.scale", "must be above 0")
+        for key in ("scale", "step"):
+            if tensor.get(key) is not None and not _positive(tensor[key], several=key == "step"):
+                raise _fail(f"{place}.{key}", f"is {_short(tensor[key])}, expected a number above 0")
     names = [tensor["name"] for tensor in tensors]
     if len(set(names)) != len(names):
         raise _fail(where, "two tensors have the same name")
+
+
+def _positive(value: Any, *, several: bool) -> bool:
+    """Whether it is a number above 0, or with `several` a list of those."""
+    if several and isinstance(value, list):
+        return bool(value) and all(_positive(item, several=False) for item in value)
+    return type(value) in (int, float) and value > 0
 
 
 def _check_preprocess(preprocess: Mapping[str, Any], files: Mapping[str, Any]) -> None:
@@ -275,9 +283,11 @@ def _check_labels(labels: list[Any]) -> None:
         raise _fail("labels", f"{Counter(labels).most_common(1)[0][0]!r} occurs twice")
 
 
-def _check_runtime(runtime: Mapping[str, Any]) -> None:
+def _check_runtime(runtime: Mapping[str, Any], backend: str) -> None:
     for key in ("name", "version"):
         _line(_get(runtime, key, (str,), "runtime"), f"runtime.{key}")
+    if runtime["name"] != backend:
+        raise _fail("runtime.name", f"is {_short(runtime['name'])}, and the backend is {backend!r}")
     if not 1 <= _get(runtime, "threads", (int,), "runtime") <= MOST_THREADS:
         raise _fail("runtime.threads", f"must be from 1 to {MOST_THREADS}")
     for key, value in _get(runtime, "options", (dict,), "runtime").items():
@@ -288,20 +298,26 @@ def _check_runtime(runtime: Mapping[str, Any]) -> None:
 
 
 def _check_gates(gates: Any, where: str) -> None:
-    """Limits have the types of the recipe's."""
+    """Limits have the types and ranges of the recipe's."""
     for field in dataclasses.fields(Gates):
         value = _object(gates, where).get(field.name, field.default)
         types = tuple(kind for name, kind in _GATE_TYPES.items() if name in str(field.type).split(" | "))
         if value is not field.default and type(value) not in types and not (type(value) is int and float in types):
             expected = " or ".join(_WORDS[kind] for kind in types)
             raise _fail(f"{where}.{field.name}", f"is {_short(value)}, expected {expected}")
+        if value not in (choices := CHOICES.get(f"gates.{field.name}", (value,))):
+            raise _fail(f"{where}.{field.name}", f"is {_short(value)}, expected {' or '.join(map(repr, choices))}")
+        low, high = RANGES.get(f"gates.{field.name}", (-math.inf, math.inf))
+        if type(value) in (int, float) and not low <= value <= high:
+            raise _fail(f"{where}.{field.name}", f"is {_short(value)}, expected {low:g} to {high:g}")
 
 
 def _check_task(table: Mapping[str, Any]) -> None:
-    """The task is that of the recipe: another one would read the same outputs in its own way."""
-    task = (table["provenance"].get("recipe") or {}).get("task")
-    if task is not None and task != table["task"]:
-        raise _fail("task", f"is {_short(table['task'])}, {_short(task)} in the recipe that it was exported by")
+    """The task is that of the recipe: another one would read the same outputs in its own way. So is the name."""
+    recipe = table["provenance"].get("recipe") or {}
+    for key in ("task", "name"):
+        if recipe.get(key) is not None and recipe[key] != table[key]:
+            raise _fail(key, f"is {_short(table[key])}, {_short(recipe[key])} in the recipe that it was exported by")
 
 
 def _check_provenance(provenance: Mapping[str, Any]) -> None:

@@ -81,7 +81,7 @@ def pack(
 
     name = converted.target.name
     with phase(f"{name}: verifying in a fresh process (files, parity, integer weights, latency)"):
-        alone = isolated.run(folder, ask_compiler=False)
+        alone = isolated.run(folder, ask_compiler=False, own_recipe=True)
     with phase(f"{name}: judging on the test split"):
         report = merge(alone, _gates(run, converted, evidence, compiled, alone))
         report |= {"compiler": clean(compiled.report())} if compiled else {}

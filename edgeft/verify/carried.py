@@ -84,6 +84,22 @@ def _all_alike(raws: Sequence[Any]) -> bool:
     return all(content(raw) == content(raws[0]) for raw in raws[1:])
 
 
+def labels_as_named(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdict:
+    """The samples' labels by name (`target_names`, stored at export) against the manifest's label map."""
+    names, numbers = samples.get("target_names"), samples.get("targets")
+    base: dict[str, Any] = {"metric": "label map", "required": names is not None}
+    if names is None or numbers is None:
+        why = "the samples carry no label names: the label map is only checked with data"
+        return Verdict("parity", ADVISORY, why, **base)
+    base["n"] = len(names)
+    for name, number in zip(names.tolist(), numbers.tolist()):
+        if not 0 <= number < len(opened.labels) or opened.labels[number] != str(name):
+            current = repr(opened.labels[number]) if 0 <= number < len(opened.labels) else "no label"
+            why = f"the label map differs from the one at export: class {number} was {name!r} and is {current}"
+            return Verdict("parity", FAIL, why, **base)
+    return Verdict("parity", PASS, f"{len(names)} samples keep their labels", **base)
+
+
 def own_runner(opened: Bundle) -> Verdict:
     """Whether `run.py` is what this edgeft writes for such a bundle. Advisory where it is not: another version may have
     written it, and edgeft never runs it."""

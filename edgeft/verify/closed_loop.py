@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..backends import Session
+from ..bundle.reader import Bundle
 from ..config.recipe import Gates
+from ..core.errors import BundleError, Missing
 from ..core.metric import Metric
 from ..core.verdict import ADVISORY, FAIL, UNVERIFIED, Verdict
 from ..data import worlds
@@ -53,6 +55,28 @@ def closed_loop(task: Task, sessions: tuple[Session, Session], spec: Mapping[str
     text = f"{name} {mean:.4g} float, {after.mean():.4g} quantized: {why}, over {n} episodes"
     drop = {"quantized": float(after.mean()), "drop": float(lost.mean()), "ci95": interval, "n_to_decide": n_to_decide}
     return Verdict("return", verdict, text, **shared, **drop)  # type: ignore[arg-type]
+
+
+def in_environment(opened: Bundle, session: Session, gates: Gates, threads: int, *, imports: bool) -> Verdict:
+    """`closed_loop` of a bundle, whose artifact is `session`; unverified where gymnasium is not installed.
+
+    So it is without `imports` where the name of the environment has a module ("module:Name-v0"), which gymnasium
+    imports. Raises `BundleError` for a task without actions.
+    """
+    name, remedy = gates.environment, "export the bundle again"
+    if opened.task.action is None:
+        why = f"is {name!r}, and the task {opened.task.name} has no actions"
+        raise BundleError(why, where="manifest.json: gates.environment", remedy=remedy)
+    base: dict[str, Any] = {"metric": f"return of {name}", "required": False}
+    if ":" in name and not imports:
+        why = f"the closed loop was not run: {name} has a module to be imported, which no manifest decides; "
+        return Verdict("return", UNVERIFIED, f"{why}`edgeft export` runs it, by the recipe", **base)
+    baseline = opened.session(threads=threads, baseline=True)
+    try:
+        return closed_loop(opened.task, (baseline, session), opened.preprocess, gates)
+    except Missing as error:
+        why = f"the closed loop was not run: {error.message}; {error.remedy}"
+        return Verdict("return", UNVERIFIED, why, **base)
 
 
 def beside_return(accuracy: Verdict, gates: Gates) -> Verdict:

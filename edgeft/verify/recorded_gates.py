@@ -49,9 +49,12 @@ def target_as_in_recipe(manifest: Mapping[str, Any]) -> list[Verdict]:
 def metric_as_in_task(manifest: Mapping[str, Any], metric: Metric) -> list[Verdict]:
     """A failed gate where the metric that the manifest describes, and pages write figures by, is not the task's."""
     table, known = manifest.get("metric_record"), metric.as_dict()
+    if not isinstance(table, Mapping) and "figures" in manifest and "metric_record" in manifest:
+        why = "the manifest has figures of a metric, and its description is no object"
+        return [Verdict("parity", FAIL, why, metric="metric of the task", n=1)]
     if not isinstance(table, Mapping):
         return []
-    other = [key for key in ("name", "unit", "higher_is_better") if table.get(key) != known[key]]
+    other = [key for key in ("name", "unit", "higher_is_better", "chance") if table.get(key) != known[key]]
     if not other:
         return []
     why = f"the manifest's metric differs from the task's: {', '.join(f'{k} is {table.get(k)!r}' for k in other)}"

@@ -20,9 +20,9 @@ from ..config import target as targets
 from ..config.recipe import Gates
 from ..config.target import Target
 from ..config.target_runtimes import in_runtime
-from ..core.errors import Missing, UsageError
+from ..core.errors import UsageError
 from ..core.progress import phase
-from ..core.verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
+from ..core.verdict import ADVISORY, UNVERIFIED, Verdict
 from ..inputs.batches import row_by_row
 from ..measure.clock import Clock
 from ..measure.fingerprint import differences, fingerprint
@@ -32,8 +32,8 @@ from ..personalize.run import check as personal_state
 from . import compiler_gate, energy, evaluate, not_repeated
 from .accuracy import accuracy
 from .agreement import agreement
-from .carried import baseline_outputs, own_runner, stored_count
-from .closed_loop import OPEN_LOOP, beside_return, closed_loop
+from .carried import baseline_outputs, labels_as_named, own_runner, stored_count
+from .closed_loop import OPEN_LOOP, beside_return, in_environment
 from .compatibility import compatibility, on_target
 from .document import report
 from .integer import int8_share
@@ -43,6 +43,7 @@ from .other_figures import other_figures
 from .parity import output_steps, parity, preprocessing, samples_parity
 from .recorded_figures import recorded_figures, same_figures
 from .recorded_gates import as_recorded, recorded_gates
+from .recorded_tensors import requires_as_emitted, tensors_as_stored
 from .size import size
 from .stored import in_integers, sizes, stored
 from .stored import share as share_of
@@ -70,6 +71,7 @@ def run(
     clock: Clock | None = None,
     earlier: Sequence[Mapping[str, Any]] | None = None,
     ask_compiler: bool = True,
+    own_recipe: bool = False,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Check files, preprocessing, parity, weights, integer share, speed, size; with `data` accuracy and agreement.
@@ -79,8 +81,10 @@ def run(
     device or emulated (an emulator gives no figure of speed, so there nothing is timed). `most` limits the samples of
     `data` that are judged. `earlier` are the gates of an earlier report (None: those of the bundle's report.json): of
     what is not measured here they stay, marked as recorded. With `ask_compiler` the target's compiler, where it is set
-    up on this machine, compiles the artifacts again. Returns report.json's content. Raises `BundleError`, `DataError`,
-    `RecipeError` (exit 3) and `Missing` (exit 4); a gate that fails is a verdict, not an exception.
+    up on this machine, compiles the artifacts again. `own_recipe`: the recipe is the caller's, not one that somebody
+    wrote into a manifest, so that a module in the name of its environment is imported. Returns report.json's content.
+    Raises `BundleError`, `DataError`, `RecipeError` (exit 3) and `Missing` (exit 4); a gate that fails is a verdict,
+    not an exception.
     """
     opened = bundle if isinstance(bundle, Bundle) else bundles.open(bundle)
     threads = threads or int(opened.manifest["runtime"]["threads"])
@@ -105,7 +109,10 @@ def run(
         comparison, verdicts, figures = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         gate_results += verdicts
         extra |= figures
-    gate_results += [size(*sizes(opened), gates), *_closed_loop(opened, session, gates, threads, say)]
+    gate_results.append(size(*sizes(opened), gates))
+    if gates.environment:
+        say("closed loop")
+        gate_results.append(in_environment(opened, session, gates, threads, imports=own_recipe))
     if learned := personal_state(opened, state, threads=threads):
         gate_results.append(learned)
 
@@ -126,6 +133,7 @@ def _artifact(
     beside them gates as in its recipe, all samples, its own run.py and labels."""
     graphs = [graph["name"] for graph in of_model(opened.manifest)]
     shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
+    sessions = {graphs[0]: session} if len(graphs) == 1 else session.sessions
     return (
         share_of(opened, shares, samples),
         shares,
@@ -133,8 +141,10 @@ def _artifact(
             *as_recorded(opened),
             stored_count(opened, samples),
             own_runner(opened),
-            _labels(opened, samples),
+            labels_as_named(opened, samples),
             *_samples(opened, session, samples, machine),
+            tensors_as_stored(opened, sessions),
+            requires_as_emitted(opened),
             *stored(opened, graphs, samples, gates),
         ],
     )
@@ -184,19 +194,6 @@ def _leak_allowed(opened: Bundle) -> bool:
     return recorded(opened.manifest, "data").get("allow_leak") is True
 
 
-def _closed_loop(opened: Bundle, session: Session, gates: Gates, threads: int, say: Say) -> list[Verdict]:
-    """The return in the environment that the recipe names; unverified where gymnasium is not installed."""
-    if not gates.environment:
-        return []
-    say("closed loop")
-    baseline = opened.session(threads=threads, baseline=True)
-    try:
-        return [closed_loop(opened.task, (baseline, session), opened.preprocess, gates)]
-    except Missing as error:
-        why = f"the closed loop was not run: {error.message}; {error.remedy}"
-        return [Verdict("return", UNVERIFIED, why, metric=f"return of {gates.environment}", required=False)]
-
-
 def _on_data(
     opened: Bundle,
     data: Path,
@@ -235,21 +232,6 @@ def _profile(opened: Bundle) -> Target | None:
         return in_runtime(targets.load(opened.target), opened.backend)
     except UsageError:
         return None  # a profile of the exporting machine's own: speed is advisory then, and its rules unverified
-
-
-def _labels(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdict:
-    """The samples' labels by name (`target_names`, stored at export) against the manifest's label map."""
-    names, numbers = samples.get("target_names"), samples.get("targets")
-    base = {"metric": "label map", "required": names is not None}
-    if names is None or numbers is None or not opened.labels:
-        why = "the samples carry no label names: the label map is only checked with data"
-        return Verdict("parity", ADVISORY, why, **base)  # type: ignore[arg-type]
-    for name, number in zip(names.tolist(), numbers.tolist()):
-        if not 0 <= number < len(opened.labels) or opened.labels[number] != str(name):
-            current = opened.labels[number] if 0 <= number < len(opened.labels) else "no label"
-            why = f"the label map differs from the one at export: class {number} was {name!r} and is {current!r}"
-            return Verdict("parity", FAIL, why, n=len(names), **base)  # type: ignore[arg-type]
-    return Verdict("parity", PASS, f"{len(names)} samples keep their labels", n=len(names), **base)  # type: ignore[arg-type]
 
 
 def _samples(

@@ -16,6 +16,7 @@ from ..config.recipe import Gates
 from ..core.verdict import FAIL, PASS, Verdict
 from .integer import integer_digests
 from .paths import float_twin, graph_share, paths
+from .recorded_scheme import scheme_as_stored
 from .scales import same_scales
 
 #: the metric of the gate `float_files`
@@ -38,6 +39,7 @@ def stored(opened: Bundle, graphs: Sequence[str], samples: Mapping[str, np.ndarr
     gate_results = [
         integer_digests(recorded_weights, weights),
         same_scales(opened.manifest.get("scales_sha256"), weights, grids, expected=bool(recorded_weights)),
+        scheme_as_stored(opened.scheme, recorded_weights, weights, grids, flows),
         paths(recorded_weights, flows),
         graph_share(recorded_weights, flows, calls(opened, graphs, samples), gates) if _integer(opened) else None,
         float_twin(flows, baselines, dtypes),

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pendulum
 import pytest
+import tiny_bundle
 
 import edgeft
 from edgeft import data, tasks
+from edgeft.bundle import reader
 from edgeft.cli.entry import run as command
 from edgeft.config.recipe import Data, Gates
 from edgeft.core import installation
-from edgeft.core.errors import DataError, Missing, RecipeError
-from edgeft.verify.closed_loop import OPEN_LOOP, closed_loop
+from edgeft.core.errors import BundleError, DataError, Missing, RecipeError
+from edgeft.verify.closed_loop import OPEN_LOOP, closed_loop, in_environment
 from edgeft.verify.run import run
 
 control = tasks.get("control")
@@ -157,3 +159,22 @@ def test_without_an_environment_the_report_says_that_an_error_is_no_return(
     )
     assert OPEN_LOOP in report["warnings"] and not [g for g in report["gates"] if g["name"] == "return"]
     assert gate(report, "accuracy")["required"]
+
+
+def test_a_manifest_decides_nothing_that_is_imported(tmp_path: Path) -> None:
+    """gymnasium imports the module in front of an environment's name."""
+    tiny_bundle.usable("litert")
+    module = tmp_path / "imported_by_a_name.py"
+    module.write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n")
+    sys.path.insert(0, str(tmp_path))
+    opened = reader.open(tiny_bundle.build(tmp_path))
+    gates = Gates(environment="imported_by_a_name:Some-v0", episodes=2)
+    try:
+        with pytest.raises(BundleError, match="the task classify has no actions"):
+            in_environment(opened, opened.session(), gates, 1, imports=True)
+        acting = reader.Bundle(opened.path, {**opened.manifest, "task": "control"})
+        found = in_environment(acting, opened.session(), gates, 1, imports=False)
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert found.verdict == "unverified" and "has a module to be imported" in found.why
+    assert not (tmp_path / "executed").exists() and module.stem not in sys.modules

@@ -63,7 +63,8 @@ def activation_grids(path: Path) -> list[Grid]:
         dtype = _tflite.INTEGERS.get(tensor.type)
         if dtype and tensor.data is None and tensor.scale.size == 1:
             zero = int(tensor.zero_point[0]) if tensor.zero_point.size else 0
-            grids.append(Grid(tensor.name, float(tensor.scale[0]), numeric.signed_zero_point(zero, dtype)))
+            zero = numeric.signed_zero_point(zero, dtype)
+            grids.append(Grid(tensor.name, float(tensor.scale[0]), zero, numeric.width(dtype)))
 
     return grids
 

@@ -111,7 +111,8 @@ def activation_grids(path: Path) -> list[Grid]:
         if values.size == 1:
             point = int(model.array(zero).reshape(-1)[0]) if zero is not None else 0
             dtype = zero.dtype if zero is not None else "uint8"  # without a zero point it is uint8 0
-            grids.append(Grid(node.inputs[0], float(values[0]), numeric.signed_zero_point(point, dtype)))
+            point = numeric.signed_zero_point(point, dtype)
+            grids.append(Grid(node.inputs[0], float(values[0]), point, numeric.width(dtype)))
 
     return grids
 

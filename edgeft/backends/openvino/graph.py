@@ -100,13 +100,14 @@ def activation_grids(model: Any) -> list[Grid]:
             continue
         name, first, last = node.get_friendly_name(), float(low.reshape(-1)[0]), float(high.reshape(-1)[0])
         scale = (last - first) / (levels - 1)
-        grids.append(Grid(name, scale, round(-first / scale) - half))
+        bits = (levels - 1).bit_length()
+        grids.append(Grid(name, scale, round(-first / scale) - half, bits))
         place = next(_dequantizations(node), None)
         factor = _scale(place[0]) if place else None
         bottom, top = float(out_low.reshape(-1)[0]), float(out_high.reshape(-1)[0])
         if place and factor is not None and factor.size == 1 and (bottom, top) in ((0, levels - 1), (-half, half - 1)):
             zero = 0.0 if place[1] is None else float(place[1].reshape(-1)[0])
-            grids.append(Grid(name, float(factor.reshape(-1)[0]), round(zero - bottom) - half))
+            grids.append(Grid(name, float(factor.reshape(-1)[0]), round(zero - bottom) - half, bits))
     return grids
 
 
