@@ -218,6 +218,9 @@ def sentence(report: Mapping[str, Any]) -> str:
         text += f" Advisory only: {advisory}."
     if recorded := [line(g.get("name", "?")) for g in gates if g.get("recorded")]:
         text += f" Recorded, not measured here: {', '.join(dict.fromkeys(recorded))}."
+    listed = report.get("unmeasured")
+    if unmeasured := [line(key) for key in (listed if isinstance(listed, list) else ()) if isinstance(key, str)]:
+        text += f" Of the manifest recorded only: {', '.join(unmeasured)}."
 
     return text
 

@@ -14,6 +14,7 @@ from ..backends import Grid, Tensor
 from ..bundle.manifest import of_model
 from ..bundle.reader import Bundle
 from ..core.verdict import ADVISORY, FAIL, PASS, Verdict
+from .recorded_scheme import NOT_MEASURED as SCHEME_KEYS
 from .scales import RELATIVE
 
 TENSORS, REQUIRES = "tensors of the artifact", "requirements of the artifact"
@@ -87,6 +88,17 @@ def _steps(graph: Mapping[str, Any], grids: Sequence[Grid]) -> Iterator[str]:
             if not any(math.isclose(factor, 1.0, rel_tol=RELATIVE) for factor in factors):
                 yield f"{entry['name']!r} has no grid of step {value:.6g} in the artifact"
                 break
+
+
+def unmeasured(manifest: Mapping[str, Any]) -> list[str]:
+    """The keys of a manifest whose value no artifact tells: the export wrote them, or somebody after it."""
+    rounding = any("rounding" in tensor for graph in of_model(manifest) for tensor in graph["outputs"])
+    return [
+        *(f"scheme.{key}" for key in SCHEME_KEYS if key in manifest["scheme"]),
+        *(["rounding of outputs"] if rounding else []),
+        *([f"requires.{RANK}"] if RANK in manifest["requires"] else []),
+        *(["provenance"] if manifest["provenance"] else []),
+    ]
 
 
 def requires_as_emitted(opened: Bundle) -> Verdict:

@@ -43,7 +43,7 @@ from .other_figures import other_figures
 from .parity import output_steps, parity, preprocessing, samples_parity
 from .recorded_figures import recorded_figures, same_figures
 from .recorded_gates import as_recorded, recorded_gates
-from .recorded_tensors import requires_as_emitted, tensors_as_stored
+from .recorded_tensors import requires_as_emitted, tensors_as_stored, unmeasured
 from .size import size
 from .stored import in_integers, sizes, stored
 from .stored import share as share_of
@@ -81,10 +81,9 @@ def run(
     device or emulated (an emulator gives no figure of speed, so there nothing is timed). `most` limits the samples of
     `data` that are judged. `earlier` are the gates of an earlier report (None: those of the bundle's report.json): of
     what is not measured here they stay, marked as recorded. With `ask_compiler` the target's compiler, where it is set
-    up on this machine, compiles the artifacts again. `own_recipe`: the recipe is the caller's, not one that somebody
-    wrote into a manifest, so that a module in the name of its environment is imported. Returns report.json's content.
-    Raises `BundleError`, `DataError`, `RecipeError` (exit 3) and `Missing` (exit 4); a gate that fails is a verdict,
-    not an exception.
+    up on this machine, compiles the artifacts again; with `own_recipe` (the recipe is the caller's) a module in the
+    name of its environment is imported. Returns report.json's content. Raises `BundleError`, `DataError`, `RecipeError`
+    (exit 3) and `Missing` (exit 4); a gate that fails is a verdict, not an exception.
     """
     opened = bundle if isinstance(bundle, Bundle) else bundles.open(bundle)
     threads = threads or int(opened.manifest["runtime"]["threads"])
@@ -109,13 +108,7 @@ def run(
         comparison, verdicts, figures = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         gate_results += verdicts
         extra |= figures
-    gate_results.append(size(*sizes(opened), gates))
-    if gates.environment:
-        say("closed loop")
-        gate_results.append(in_environment(opened, session, gates, threads, imports=own_recipe))
-    if learned := personal_state(opened, state, threads=threads):
-        gate_results.append(learned)
-
+    gate_results += [size(*sizes(opened), gates), *_in_use(opened, session, gates, threads, say, state, own_recipe)]
     if data is not None:
         say("accuracy")
         with phase("judging on the data"):
@@ -124,6 +117,25 @@ def run(
         extra |= figures
     gate_results += not_repeated.carried(earlier, gate_results)
     return _document(opened, gates=gate_results, comparison=comparison, where=where, fingerprint=machine, **extra)
+
+
+def _in_use(
+    opened: Bundle,
+    session: Session,
+    gates: Gates,
+    threads: int,
+    say: Say,
+    state: Path | str | None,
+    own_recipe: bool,
+) -> list[Verdict]:
+    """The return in the environment that the recipe names, and what the state of a device keeps, where there is any."""
+    verdicts = []
+    if gates.environment:
+        say("closed loop")
+        verdicts.append(in_environment(opened, session, gates, threads, imports=own_recipe))
+    if learned := personal_state(opened, state, threads=threads):
+        verdicts.append(learned)
+    return verdicts
 
 
 def _artifact(
@@ -180,7 +192,7 @@ def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
     extra: dict[str, Any] = {"warnings": warnings, "format": scheme.format_of(opened.scheme), "int8_share": None}
     if in_integers(opened):
         extra |= {"int8": dataclasses.asdict(share), "int8_share": share.share if share.macs else None}
-    extra["metric_record"] = opened.task.metric.as_dict()
+    extra |= {"metric_record": opened.task.metric.as_dict(), "unmeasured": unmeasured(opened.manifest)}
     patterns = recorded(opened.manifest, "quantize").get("keep_float")
     float_layers = [str(pattern) for pattern in patterns] if isinstance(patterns, list) else []
     return extra | ({"keep_float": float_layers} if float_layers else {})

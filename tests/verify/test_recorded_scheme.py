@@ -17,6 +17,7 @@ from shapes_run import gate
 from edgeft.backends import Grid, WeightTensor
 from edgeft.core.errors import BundleError
 from edgeft.core.verdict import Verdict
+from edgeft.report import words
 from edgeft.verify.integer import digests
 from edgeft.verify.recorded_scheme import scheme_as_stored
 from edgeft.verify.run import run
@@ -159,3 +160,6 @@ def test_an_export_says_what_its_artifact_is(tmp_path: Path, target: str) -> Non
     for name, metric in (("parity", "tensors of the artifact"), ("parity", "requirements of the artifact")):
         assert gate(report, name, metric)["verdict"] == "pass"
     assert gate(report, "integer", "scheme")["verdict"] == "pass"
+    recorded = ["scheme.ops", "scheme.residual", "rounding of outputs", "requires.max_rank", "provenance"]
+    assert report["unmeasured"] == recorded
+    assert f"Of the manifest recorded only: {', '.join(recorded)}." in words.sentence(report)
