@@ -17,9 +17,9 @@ for package in ("onnx", "onnxruntime", "ai_edge_litert", "litert_torch"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 import edgeft  # noqa: E402
-from edgeft.core.errors import DataError, UsageError  # noqa: E402
+from edgeft.core.errors import DataError, ModelError, RecipeError, UsageError  # noqa: E402
 
-nn = torch.nn
+nn, onnx, helper = torch.nn, pytest.importorskip("onnx"), pytest.importorskip("onnx.helper")
 
 
 class Depth(nn.Module):
@@ -100,6 +100,31 @@ def test_a_file_of_several_inputs_and_outputs(arrays: Path, tmp_path: Path) -> N
         assert result["label"] in run.stdout
     with pytest.raises(DataError, match="have no targets"):
         edgeft.verify(reports[-1]["path"], data=arrays / "data")
+
+
+def test_inputs_that_pictures_do_not_fill_are_named_with_what_to_do(arrays: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "pictures" / "0.png")
+    with pytest.raises(ModelError, match="has 2 inputs") as failure:
+        edgeft.export(arrays / "model.onnx", ["host"], tmp_path / "b", data=tmp_path / "pictures")
+    assert "arrays are called picture and scale" in str(failure.value.remedy)
+
+    proto = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Cast", ["x"], ["y"], to=1)],
+            "bytes",
+            [helper.make_tensor_value_info("x", 2, [1, 8, 8, 3])],
+            [helper.make_tensor_value_info("y", 1, [1, 8, 8, 3])],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(proto, tmp_path / "bytes.onnx")
+    np.savez(tmp_path / "bytes.npz", inputs=np.zeros((40, 8, 8, 3), np.uint8))
+    for samples, kind in ((tmp_path / "pictures", ModelError), (tmp_path / "bytes.npz", RecipeError)):
+        with pytest.raises(kind, match="uint8") as failure:
+            edgeft.export(tmp_path / "bytes.onnx", ["host"], tmp_path / "b", data=samples)
+        assert "with a float32 input" in str(failure.value.remedy)
 
 
 def test_a_map_of_pictures(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def command(
     folder = resume or out or places.new_run(loaded.name)
     if not dry_run:
         console.resumable = folder
+    if recipe is None and resume is None:
+        _name_unread_recipes(console, Path())
     result = api.tune(
         loaded,
         folder,
@@ -87,3 +90,18 @@ def command(
     if dry_run:
         return Outcome(result, words.plan(result), details=words.learns(result))
     return Outcome(result, f"{text.tuned(result, folder=str(folder))}\nnext: edgeft export {shlex.quote(str(folder))}")
+
+
+def _name_unread_recipes(console: Console, folder: Path) -> None:
+    """Say that the embedded recipe runs though `folder` has recipes, which whoever wrote them may expect to be read."""
+    recipes = [path for path in sorted(folder.glob("*.toml")) if _is_recipe(path)]
+    if recipes:
+        named = " or ".join(f"`edgeft tune {shlex.quote(path.name)}`" for path in recipes[:3])
+        console.say(f"warning: no RECIPE is named, so the embedded recipe runs on its own data; for yours: {named}")
+
+
+def _is_recipe(path: Path) -> bool:
+    try:
+        return re.search(r"(?m)^task\s*=", path.read_text(encoding="utf-8")) is not None
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -8,13 +8,17 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..core.errors import DataError
 from . import pictures
 from .folders import MAX_UNREADABLE
 
+IMAGES = ("images", "image", "imgs", "JPEGImages", "leftImg8bit")
+MASKS = ("labels", "masks", "annotations", "SegmentationClass", "gtFine", "gtCoarse", "mask", "label")
+#: what is put behind a split's name for its folder of masks (`train_labels` of CamVid, `trainannot` of SegNet)
+BESIDE = ("_labels", "_masks", "_mask", "_annot", "annot", "_gt")
 #: ends of picture names that masks do not share, and ends of masks that count first where a picture has several
 _PICTURE_ENDS = ("_leftImg8bit", "_image", "_img", "_sat", "-image", "-img")
 _PREFERRED = ("_labelTrainIds", "_labelIds", "_mask", "_label", "_L")
@@ -61,6 +65,34 @@ def pairs(
     if unused and len(mask_of) == len(images) and not lacking:
         notes.append(f"{name}: {unused} masks belong to no picture and are not read")
     return [(path, mask_of[stem]) for stem, path in sorted(images.items()) if stem in mask_of]
+
+
+def masks_among(root: Path, paths: Sequence[Path]) -> dict[Path, Path]:
+    """{mask: folder that it lies in} of the files below `root` that are masks of others of them by their names.
+
+    `masks/` beside `images/`, at any depth; `train_labels/` beside `train/`; `a_mask.png` beside `a.jpg`.
+    """
+    within = {path: path.relative_to(root) for path in paths}
+    folders = {inner.parent.as_posix().lower() for inner in within.values()}
+    stems_in = {(inner.parent, inner.stem) for inner in within.values()}
+    of_masks = {folder for folder in {inner.parent for inner in within.values()} if _beside_pictures(folder, folders)}
+    ends = tuple(end for end in _PREFERRED if end != "_L")
+
+    def is_mask(inner: Path) -> bool:
+        bare = next((inner.stem.removesuffix(end) for end in ends if inner.stem.endswith(end)), "")
+        return inner.parent in of_masks or bool(bare and (inner.parent, bare) in stems_in)
+
+    return {path: path.parent for path, inner in within.items() if is_mask(inner)}
+
+
+def _beside_pictures(folder: Path, folders: Iterable[str]) -> bool:
+    """Whether one part of the path names masks, and the same path with a name of pictures there is one of `folders`."""
+    for i, part in enumerate(folder.parts):
+        names = [part[: -len(end)] for end in BESIDE if part.lower().endswith(end)]
+        names += IMAGES if part.lower() in {name.lower() for name in MASKS} else ()
+        if any(Path(*folder.parts[:i], name, *folder.parts[i + 1 :]).as_posix().lower() in folders for name in names):
+            return True
+    return False
 
 
 def _by_pattern(images: Mapping[str, Path], masks: Mapping[str, Path]) -> tuple[dict[str, Path], str]:

@@ -14,6 +14,7 @@ from ..config import recipe
 from ..config.recipe import Recipe
 from ..core.errors import DataError, ModelError, UsageError
 from ..data.glimpse import glimpse
+from ..inputs import tensors
 from ..models.onnx import Described, describe
 from ..plugins import DATA_FORMATS
 
@@ -104,12 +105,7 @@ def _of_pictures(model: Path, folder: Path, table: Preprocessing) -> tuple[dict[
     args |= {"layout": table.layout} if table.layout else {}
     output = "" if table.output == ALL else table.output
     described = describe(recipe.Model("onnx", str(model), args=args, output=output))
-    if not described.channels:
-        raise ModelError(
-            "takes no pictures of 1 or 3 channels",
-            where=str(model),
-            remedy="give it what it takes, a sample a file: --data DIR of .npy or .npz files (docs/regress.md)",
-        )
+    _check_pictures(model, described)
     classes = 0 if table.output == ALL else _classes(described)
     if output and not classes:
         raise UsageError(
@@ -139,6 +135,28 @@ def _of_pictures(model: Path, folder: Path, table: Preprocessing) -> tuple[dict[
         f"pictures: pixels times {pixels}, less {mean}, divided by {std} (--scale, --mean, --std), resized by bilinear "
         "interpolation (--set data.resize=...)"
     )
+
+
+def _check_pictures(model: Path, described: Described) -> None:
+    """Raise `ModelError` unless the model has one input, of pictures."""
+    listed = ", ".join(f"{name} {shape} {dtype}" for name, (shape, dtype) in described.inputs.items())
+    if len(described.inputs) > 1:
+        raise ModelError(
+            f"has {len(described.inputs)} inputs ({listed}), and a folder of pictures fills one",
+            where=str(model),
+            remedy="--data DIR of .npz files, one a sample, without a batch axis, whose arrays are called "
+            f"{' and '.join(described.inputs)} (docs/regress.md)",
+        )
+    if not described.channels:
+        ((_, dtype),) = described.inputs.values()
+        remedy = "give it what it takes: --data DIR of .npy files, one a sample, without a batch axis (docs/regress.md)"
+        if dtype not in tensors.DTYPES:
+            remedy = "export the model with a float32 input, without the conversion that its graph begins with"
+        raise ModelError(
+            f"its input {listed} takes no pictures as edgeft gives them: float32 of 1 or 3 channels",
+            where=str(model),
+            remedy=remedy,
+        )
 
 
 def _name(model: Path) -> str:

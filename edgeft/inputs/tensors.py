@@ -51,6 +51,12 @@ def configure(
                 where="data.path",
                 remedy="store one sample an array, in the order of axes that the model takes, without the batch",
             )
+        if str(item["dtype"]) not in DTYPES:
+            raise RecipeError(
+                f"the model's input {item['name']!r} takes {item['dtype']}, and edgeft gives {', '.join(DTYPES)}",
+                where="model.name",
+                remedy="export the model with a float32 input, without the conversion that its graph begins with",
+            )
         name = re.sub(r"\W", "_", str(item["name"])) or ONLY
         inputs.append({"name": name, "key": key, "shape": list(item["shape"]), "dtype": str(item["dtype"])})
 

@@ -107,6 +107,17 @@ def test_a_wrong_setting_is_refused(setting: str, code: int, capfd: pytest.Captu
     assert ask(capfd, "tune", "--set", setting)[0] == code
 
 
+def test_the_embedded_recipe_says_that_it_reads_none_of_the_folder(capfd: pytest.CaptureFixture[str]) -> None:
+    embedded = ("tune", "--dry-run", "--set", "train.epochs=two")  # ends before anything is loaded
+    assert "for yours" not in ask(capfd, *embedded)[2]
+
+    Path("mine.toml").write_text('task = "detect"')
+    Path("pyproject.toml").write_text('[tool.x]\nname = "y"')
+    code = run(["tune", "--dry-run", "--set", "train.epochs=0", "--set", "data.format=npz", "--set", "data.path=none"])
+    assert code == 3 and "embedded recipe runs" in (err := capfd.readouterr().err)
+    assert "for yours: `edgeft tune mine.toml`\n" in err
+
+
 def test_a_missing_recipe_is_invalid_input(capfd: pytest.CaptureFixture[str]) -> None:
     code, found, _ = ask(capfd, "tune", "nowhere.toml")
     assert code == 3 and "nowhere.toml" in found["where"]

@@ -159,3 +159,55 @@ def test_a_split_of_void_alone_is_refused(root: Path) -> None:
         Image.fromarray(np.full((32, 32), mask_shapes.RIM, np.uint8)).save(path)
     with pytest.raises(DataError, match="every pixel of the val split is void"):
         opened(root).split("val")
+
+
+def _flat(root: Path, masks: list[Image.Image]) -> Path:
+    """Pictures of noise in images/ and these masks in masks/, without a class file."""
+    rng = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for i, picture in enumerate(masks):
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(root / "images" / f"{i}.png")
+        picture.save(root / "masks" / f"{i}.png")
+    return root
+
+
+def _stripes(values: list[object]) -> list[Image.Image]:
+    """Masks of stripes of all the values, in another order each."""
+    shades = np.array(values, np.uint8)
+    rows = np.arange(8) % len(shades)
+    return [Image.fromarray(np.repeat(shades[np.roll(rows, i)][:, None], 8, axis=1)) for i in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("values", "words", "lines"),
+    [
+        ([0, 255], "label ids 0, 255", ["ground", "disk"]),
+        ([0, 1, 2], "label ids 0, 1, 2", ["ground", "disk", "box"]),
+        ([0, 100, 200], "`NAME 100 100 100`", ["ground 0 0 0", "disk 100 100 100", "box 200 200 200"]),
+        ([[0, 0, 0], [255, 0, 0]], "`NAME 255 0 0`", ["ground 0 0 0", "disk 255 0 0"]),
+    ],
+)
+def test_without_a_class_file_the_values_of_the_masks_say_what_to_write(
+    values: list[object], words: str, lines: list[str], tmp_path: Path
+) -> None:
+    root = _flat(tmp_path, _stripes(values))
+    spec = Data(format="masks", path=str(root))
+    with pytest.raises(DataError) as failure:
+        data.open(spec)
+    assert words in f"{failure.value.message} {failure.value.remedy}"
+
+    (root / "classes.txt").write_text("\n".join(lines))
+    opened_data = data.open(spec)
+    assert opened_data.labels == tuple(line.split()[0] for line in lines)
+    numbers = {int(n) for target in opened_data.split("train").targets for n in np.unique(np.asarray(target))}
+    assert numbers == set(range(len(values))), "the remedy, followed as it is written"
+
+
+@pytest.mark.parametrize("values", [[0, 100, 200], [[0, 0, 0], [255, 0, 0], [0, 0, 255]]])
+def test_classes_that_fit_no_mask_are_told_with_the_values(values: list[object], tmp_path: Path) -> None:
+    root = _flat(tmp_path, _stripes(values))
+    (root / "classes.txt").write_text("ground\ndisk\nbox")
+    with pytest.raises(DataError, match="does not fit the masks, which hold the") as failure:
+        data.open(Data(format="masks", path=str(root)))
+    assert "for each class and its colour" in str(failure.value.remedy)

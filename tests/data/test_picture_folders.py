@@ -98,3 +98,39 @@ def test_data_named_later_are_read_with_the_range_of_the_bundle(tmp_path: Path) 
     later = data.open(data.source(tmp_path, recorded(bundle, "data")))
     assert later.split("train").raw(0).max() == round(500 * 255 / 4095)
     assert opened(tmp_path).split("train").raw(0).max() == round(500 * 255 / 1023), "ten bits by themselves"
+
+
+@pytest.mark.parametrize(
+    ("pictures", "masks"),
+    [
+        ("images/{}.jpg", "masks/{}.png"),
+        ("train/images/{}.png", "train/labels/{}.png"),
+        ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"),
+        ("leftImg8bit/train/x/{}_leftImg8bit.png", "gtFine/train/x/{}_gtFine_labelIds.png"),
+        ("scans/{}.jpg", "scans/{}_mask.png"),
+        ("photos/{}.jpg", "photos_masks/{}.png"),
+    ],
+)
+def test_masks_are_no_pictures_to_quantize_with(pictures: str, masks: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        for form in (pictures, masks):
+            path = tmp_path / form.format(i)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            PIL.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(path)
+    spec = Data(format="pictures", path=str(tmp_path), options={"classes": 2, "names": ""})
+    opened_data = data.open(spec, "classify")
+    splits = opened_data.splits
+    sources = {splits[name].source(i) for name in splits for i in range(len(splits[name]))}
+    assert sources == {str(tmp_path / pictures.format(i)) for i in range(6)}
+    assert any("masks of other pictures" in note for note in opened_data.notes)
+    assert opened_data.facts["unlabelled"], "images/ and masks/ are no classes"
+
+
+def test_a_class_of_masks_stays_a_class(tmp_path: Path) -> None:
+    root = tmp_path / "faces"
+    write(root)
+    (root / "cat").rename(root / "mask")
+    (root / "dog").rename(root / "no_mask")
+    opened_data = data.open(Data(format="pictures", path=str(root), options={"classes": 2, "names": ""}), "classify")
+    assert sum(map(len, opened_data.splits.values())) == 16 and opened_data.labels == ("mask", "no_mask")

@@ -19,17 +19,13 @@ import numpy as np
 from ...config import recipe
 from ...core.errors import DataError, RecipeError, nearest
 from ...inputs import mask, picture_file
-from .. import mask_classes, mask_pairs, pictures, recognize
+from .. import mask_classes, mask_pairs, mask_values, pictures, recognize
 from ..annotations import text_of
 from ..folders import SCAN_LIMIT, folder_named, folders, split_folders
 from ..mask_scan import Looked
 from ..record import Format
 from ..samples import NAMES, Dataset, Split, complete, split_named
 
-IMAGES = ("images", "image", "imgs", "JPEGImages", "leftImg8bit")
-MASKS = ("labels", "masks", "annotations", "SegmentationClass", "gtFine", "gtCoarse", "mask", "label")
-#: what is put behind a split's name for its folder of masks (`train_labels` of CamVid, `trainannot` of SegNet)
-BESIDE = ("_labels", "_masks", "_mask", "_annot", "annot", "_gt")
 #: endings of other files that lie among masks
 OTHERS = (".json", ".txt", ".xml")
 KEYS = ("images", "labels", "classes", "void")
@@ -58,7 +54,7 @@ def layout(table: Mapping[str, Any]) -> Layout:
         return RecipeError(f"is {table[key]!r}, expected {expected}", where=f"data.masks.{key}")
 
     folders = []
-    for key, usual in (("images", IMAGES), ("labels", MASKS)):
+    for key, usual in (("images", mask_pairs.IMAGES), ("labels", mask_pairs.MASKS)):
         value = table.get(key, usual)
         if value is not usual and not (isinstance(value, str) and value):
             raise fail(key, "the name of a folder")
@@ -116,7 +112,7 @@ def _innermost(root: Path) -> Path:
     """The folder of Pascal VOC within `VOCdevkit/VOC2012`; `root` itself for anything else."""
     for _ in range(2):
         inner = [path for path in folders(root) if path.name.startswith("VOC")]
-        if len(inner) != 1 or folder_named(root, IMAGES):
+        if len(inner) != 1 or folder_named(root, mask_pairs.IMAGES):
             break
         root = inner[0]
     return root
@@ -189,7 +185,9 @@ def _split_folders(root: Path, expected_layout: Layout, notes: list[str]) -> dic
     """{split: (folder of pictures, folder of masks)}, whether the splits stand above these folders or in them."""
     tops = split_folders(root)
     if tops != {"train": root}:
-        beside = {name: folder_named(root, [f"{top.name}{end}" for end in BESIDE]) for name, top in tops.items()}
+        beside = {
+            name: folder_named(root, [f"{top.name}{end}" for end in mask_pairs.BESIDE]) for name, top in tops.items()
+        }
         inner = {name: folder_named(top, expected_layout.images) for name, top in tops.items()}
         if all(beside.values()) and not any(inner.values()):
             return {name: (top, masks) for name, top in tops.items() if (masks := beside[name]) is not None}
@@ -255,7 +253,9 @@ def _classes(
     if not classes.colours and not expected_layout.void_stated and len(labels) == 2 and _two_valued(paths):
         notes.append(f"masks hold 0 and 255 alone: 255 is {labels[1]!r}, not void")
         ids = [0, *[-1] * 254, 1]
-    return labels, mask.Meaning(tuple(ids), tuple((*c, ids[i]) for i, c in sorted(classes.colours.items())))
+    meaning = mask.Meaning(tuple(ids), tuple((*c, ids[i]) for i, c in sorted(classes.colours.items())))
+    mask_values.check(classes, meaning, paths)
+    return labels, meaning
 
 
 def _stated(root: Path, expected_layout: Layout, paths: Sequence[Path], notes: list[str]) -> mask_classes.Classes:
@@ -270,11 +270,10 @@ def _stated(root: Path, expected_layout: Layout, paths: Sequence[Path], notes: l
         if classes is not None:
             notes.append(f"there is no class file, and {kind}/ is there: {classes.where} are taken")
     if classes is None:
-        raise DataError(
-            f"has no class file {expected_layout.classes or ' or '.join(mask_classes.FILES)}",
-            where=str(root),
-            remedy="one class a line in the order of the label ids (name, or name r g b), or data.masks.classes",
-        )
+        values = mask_values.look(paths)
+        named = expected_layout.classes or " or ".join(mask_classes.FILES)
+        hold = f", and its masks hold {values.words}" if values.words else ""
+        raise DataError(f"has no class file {named}{hold}", where=str(root), remedy=values.remedy)
     return classes
 
 

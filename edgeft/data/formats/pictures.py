@@ -12,7 +12,7 @@ from ...config import recipe
 from ...config.data_keys import option
 from ...core.errors import DataError
 from ...inputs.picture_file import SUFFIXES
-from .. import pictures
+from .. import mask_pairs, pictures
 from ..folders import Scanned, split_folders
 from ..record import Format
 from ..samples import Dataset, Split, complete
@@ -29,9 +29,10 @@ class Keys:
 def open(spec: recipe.Data) -> Dataset:
     """The pictures below `spec.path`, of whatever class; without labels their targets are NaN.
 
-    They have labels where every picture lies in a folder that is named as a class (`names`), or where there are as many
-    folders as classes. A class without a picture is no fault. Splits are drawn at random where the folder has none.
-    Raises `DataError` for a folder that is absent or has no pictures, and where the number of classes is not known.
+    Masks of other pictures (`mask_pairs.masks_among`) are not read. Pictures have labels where every one of them lies
+    in a folder that is named as a class (`names`), or where there are as many folders as classes. A class without a
+    picture is no fault. Splits are drawn at random where the folder has none. Raises `DataError` for a folder that is
+    absent or has no pictures, and where the number of classes is not known.
     """
     root = Path(spec.path)
     if not spec.path or not root.is_dir():
@@ -41,7 +42,7 @@ def open(spec: recipe.Data) -> Dataset:
     notes: list[str] = []
     unread = pictures.Unread()
     tops = split_folders(root, notes)
-    paths_of = {name: pictures.walk(folder, unread) for name, folder in tops.items()}
+    paths_of = {name: _pictures(folder, unread, notes) for name, folder in tops.items()}
     paths = [path for found in paths_of.values() for path in found]
     if not paths:
         raise DataError("holds no pictures", where=str(root), remedy=f"readable: {', '.join(SUFFIXES)}")
@@ -51,7 +52,8 @@ def open(spec: recipe.Data) -> Dataset:
     targets = _targets(folders, labels, keys)
     labelled = targets.dtype.kind == "i"
     if not labelled:
-        notes.append(f"the {len(paths)} pictures have no labels of the model's {len(labels)} classes")
+        classes = f" of the model's {len(labels)} classes" if len(labels) > 1 else ""
+        notes.append(f"the {len(paths)} pictures have no labels{classes}")
     settings = pictures.reading(spec, paths, notes)
     pool, splits, start = pictures.Files(paths, settings), {}, 0
     for name, found in paths_of.items():
@@ -62,6 +64,20 @@ def open(spec: recipe.Data) -> Dataset:
     scanned = Scanned(splits, notes, labels, str(root), every_class=False)
     facts = {**pictures.facts(settings, paths), **({} if labelled else {"unlabelled": True})}
     return Dataset(str(root), labels, scanned, notes, facts)
+
+
+def _pictures(folder: Path, unread: pictures.Unread, notes: list[str]) -> list[Path]:
+    """The pictures below `folder` but for those that are masks of others, which a note names."""
+    paths = pictures.walk(folder, unread)
+    masks = mask_pairs.masks_among(folder, paths)
+    if masks:
+        places = sorted({f"{place}/" for place in masks.values()})
+        more = f" and {len(places) - 3} more" if places[3:] else ""
+        notes.append(
+            f"{len(masks)} files in {', '.join(places[:3])}{more} are not read, since they are masks of other pictures "
+            "by their names"
+        )
+    return [path for path in paths if path not in masks]
 
 
 def _class_folder(path: Path, top: Path) -> str:

@@ -209,7 +209,8 @@ def _of_archive(path: Path) -> Opened:
         raise DataError(
             f"has no array called inputs, only {', '.join(keys[:8]) or 'none'}",
             where=str(path),
-            remedy="store inputs (N, ...) and, where they are known, targets (N, ...)",
+            remedy="store inputs (N, ...) and, where they are known, targets (N, ...); several inputs of a model are "
+            f"called inputs/NAME, for example inputs/{keys[0] if keys else 'image'}",
         )
 
     stacked, counts = [], {}

@@ -24,10 +24,11 @@ _SIDE = 224
 
 @dataclass(frozen=True)
 class Described:
-    """What a file takes and gives: `channels` of its pictures (0: it takes none), the shape of each output for one
-    sample."""
+    """What a file takes and gives: `channels` of its pictures (0: it takes none), the shape and type of each input and
+    the shape of each output for one sample."""
 
     channels: int
+    inputs: dict[str, tuple[tuple[int, ...], str]]
     outputs: dict[str, tuple[int, ...]]
 
 
@@ -38,7 +39,8 @@ def describe(model: recipe.Model) -> Described:
         results = imported.module(*(importer.example(item) for item in imported.inputs))
     values = results if isinstance(results, dict) else {imported.outputs[0]: results}
     channels = imported.inputs[0].shape[3 if layout == "NHWC" else 1] if layout else 0
-    return Described(channels, {name: tuple(value.shape) for name, value in values.items()})
+    inputs = {item.name: (tuple(item.shape), str(item.dtype).removeprefix("torch.")) for item in imported.inputs}
+    return Described(channels, inputs, {name: tuple(value.shape) for name, value in values.items()})
 
 
 def build(request: ModelRequest) -> Built:
