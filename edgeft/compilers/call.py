@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import interpreter
+from ..core import interpreter, strict_json
 from ..core.errors import InvalidInput, Missing, SystemFailure, from_dict
 from . import PREFIX
 
@@ -63,8 +63,8 @@ def call(
         printed = log or Path(folder) / "printed.txt"
         code = _run([command[0], "-B", *command[1:]], Path(folder), printed, seconds)
 
-        if place.is_file():
-            answer = json.loads(place.read_text(encoding="utf-8"))
+        answer = _answer(place)
+        if answer is not None:
             if "error" in answer:
                 error = from_dict(answer)
                 if isinstance(error, Missing):
@@ -76,6 +76,15 @@ def call(
             return dict(answer)
 
         raise CompilerStopped(_end(compiler, code, seconds, printed))
+
+
+def _answer(place: Path) -> dict[str, Any] | None:
+    """What the process answered; None where it ended before it had written all of it."""
+    try:
+        answer = strict_json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def _run(command: list[str], folder: Path, printed: Path, seconds: float) -> int | None:

@@ -14,10 +14,10 @@ import numpy as np
 from .. import backends
 from ..config.target import Target
 from ..core import files, npz
-from ..core.errors import InvalidInput
+from ..core.errors import BundleError, InvalidInput
 from . import of_target
 from .call import CompilerStopped, call
-from .compiler import Compilation, Operation, Refusal
+from .compiler import Compilation, Compiler, Operation, Refusal
 from .environment import Environment, installed
 
 #: where a bundle carries what a compiler made
@@ -56,18 +56,38 @@ def asked(
         job = {"model": str(artifact.resolve()), "folder": place, "settings": settings}
         try:
             answer = call(environment.python, compiler, "compile", job, seconds=compiler.compile_seconds)
+            written = {} if answer.get("refusal") else _written(compiler, Path(place), answer)
         except CompilerStopped as error:
-            answer = {"refusal": {"why": error.message}}
+            answer, written = {"refusal": {"why": error.message}}, {}
 
         base = dataclasses.replace(base, seconds=round(time.monotonic() - start, 2))
         if answer.get("refusal"):
             return dataclasses.replace(base, refusal=Refusal(**answer["refusal"])), []
 
-        for name in answer["files"]:
-            files.write_bytes(folder / name, files.inside(place, name).read_bytes())
+        for name, content in written.items():
+            files.write_bytes(folder / name, content)
 
-    base = dataclasses.replace(base, files=tuple(answer["files"]), estimate=dict(answer.get("estimate") or {}))
+    base = dataclasses.replace(base, files=tuple(written), estimate=dict(answer.get("estimate") or {}))
     return base, [Operation(**entry) for entry in answer.get("on_cpu", ())]
+
+
+def _written(compiler: Compiler, place: Path, answer: Mapping[str, Any]) -> dict[str, bytes]:
+    """{name: content} of the files that a compiler says it wrote; raises `CompilerStopped` where one is not there."""
+    contents: dict[str, bytes] = {}
+    for name in answer.get("files") or ():
+        said = f"{compiler.title} says that it wrote {name!r}, which"
+        try:
+            contents[name] = files.inside(place, name).read_bytes()
+        except BundleError as error:
+            raise CompilerStopped(f"{said} points outside the folder") from error
+        except FileNotFoundError as error:
+            raise CompilerStopped(f"{said} is not there") from error
+        if not contents[name]:
+            raise CompilerStopped(f"{said} is empty")
+
+    if not contents:
+        raise CompilerStopped(f"{compiler.title} says that it compiled the model and names no file")
+    return contents
 
 
 def covered(

@@ -34,6 +34,14 @@ def compile(job):
     if how == "litter":
         open(os.path.join(job["folder"], "debug.log"), "w").write("not for a bundle")
         open("beside.txt", "w").write("written to the current folder")
+    if how == "partial":  # as where memory runs out while it answers
+        open(sys.argv[4], "w").write('{"files": ["mod')
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how in ("absent", "climb", "empty"):
+        open(os.path.join(job["folder"], "model.bin"), "wb").write(b"" if how == "empty" else b"compiled")
+        return {"files": ["model.bin"] + {"absent": ["weights.bin"], "climb": ["../job.json"], "empty": []}[how]}
+    if how == "silent":
+        return {}
     if how == "leave":
         open(os.path.join(job["folder"], "model.bin"), "wb").write(b"compiled")
         return {"files": ["model.bin"], "on_cpu": [{"op": "Conv", "node": "fused_1", "why": "no kernel"}]}
@@ -42,7 +50,10 @@ def compile(job):
     open(os.path.join(job["folder"], "model.bin"), "wb").write(b"compiled")
     return {"files": ["model.bin"], "on_cpu": [], "estimate": {"cycles": 10.0}}
 """
-HOWS = ("signal", "hang", "exit", "raise", "import", "litter", "leave", "refuse", "accept")
+HOWS = (
+    *("signal", "hang", "exit", "raise", "import", "litter", "leave", "refuse", "accept"),
+    *("partial", "absent", "climb", "empty", "silent"),
+)
 
 
 #: what the package says of itself: a record in a file of its own

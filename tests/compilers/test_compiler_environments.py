@@ -43,6 +43,11 @@ def compiled(badly: environment.Environment, how: str, folder: Path) -> compiler
         ("exit", "exit code 3 and no answer"),
         ("raise", "no such kernel"),
         ("refuse", "CONV_2D at 'conv_3': scale of 0"),
+        ("partial", "ended by signal SIGKILL"),
+        ("absent", "Badly says that it wrote 'weights.bin', which is not there"),
+        ("climb", "Badly says that it wrote '../job.json', which points outside the folder"),
+        ("empty", "Badly says that it wrote 'model.bin', which is empty"),
+        ("silent", "Badly says that it compiled the model and names no file"),
     ],
 )
 def test_what_a_compiler_ends_in_is_a_refusal_with_its_reason(badly, tmp_path: Path, how: str, words: str):
