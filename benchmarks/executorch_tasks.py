@@ -24,7 +24,7 @@ from tiny_recipes import RECIPES
 
 TARGET = "host-executorch"
 #: seconds that one command may take
-LIMIT = 420
+LIMIT = 1800
 INTRODUCTION = (
     "A small network of each task, trained for a few epochs on generated data, quantized after training and exported for "
     "this machine with ExecuTorch (`host-executorch`). *int8 share*: of the multiply-accumulates that the runtime's trace "

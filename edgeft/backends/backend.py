@@ -50,7 +50,8 @@ class Form:
     beside a model later. `formats` are the number formats that the exporter writes and the inspector reads; the float
     model is always one of them, since every exporter writes the float baseline. `least_opset` is the opset from which
     on a format can be written, for profiles that allow none so new; `own_ops` are formats that are written with ops of
-    the runtime's own, which no vendor's compiler reads.
+    the runtime's own, which no vendor's compiler reads. `integer_tables` is false where the file has no lookup in a
+    table of integers (embeddings), which then stays float.
     """
 
     name: str = "integer"
@@ -63,6 +64,7 @@ class Form:
     formats: tuple[str, ...] = (int8.FORMAT.name,)
     least_opset: Mapping[str, int] = field(default_factory=dict)
     own_ops: tuple[str, ...] = ()
+    integer_tables: bool = True
 
     def __post_init__(self) -> None:
         if fp32.FORMAT.name not in self.formats:

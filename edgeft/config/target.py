@@ -151,9 +151,12 @@ def with_embeddings(target: Target, dtype: str) -> Target:
     """The target with tables of embeddings stored as `dtype`, "float" or "int8", where it has that.
 
     Where a vendor's compiler has the last word they stay as the profile says: what it makes of an int8 lookup, an
-    op that no vendor's list of quantized ops names, is known only on the board.
+    op that no vendor's list of quantized ops names, is known only on the board. So they do where the runtime's file has
+    no lookup in a table of integers.
     """
     if dtype == target.scheme.embeddings or target.compiler:
+        return target
+    if not BACKENDS.get(target.backend).form(target.form).integer_tables:
         return target
 
     return replace(target, scheme=target.scheme.with_embeddings(dtype))
@@ -230,6 +233,10 @@ def _check_form(target: Target, source: tables.Source) -> None:
             ("scheme", "format"),
             f"the {form.name} form has no {target.scheme.format}",
             f"it has {', '.join(form.formats)}",
+        )
+    if target.scheme.embeddings != "float" and not form.integer_tables:
+        raise source.fail(
+            ("scheme", "embeddings"), f"the {form.name} form stores no tables as integers", "set it to 'float'"
         )
     strange = next((name for name in target.formats if name not in form.formats), "")
     if strange or (target.formats and target.scheme.format not in target.formats):

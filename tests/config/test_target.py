@@ -157,6 +157,7 @@ def test_a_broken_own_profile_harms_only_itself(own_folder: Path) -> None:
         ("[scheme]\nweight_bit = 7", 7, "unknown key 'scheme.weight_bit'", "did you mean 'weight_bits'?"),
         ("[scheme]\n\nweight_bits = 4", 8, "scheme.weight_bits is 7 or 8", ""),
         ("[scheme]\nops = ['conf']", 7, "unknown op class 'conf'", "did you mean 'conv'?"),
+        ("backend = 'executorch'\n[scheme]\nembeddings = 'int8'", 8, "stores no tables as integers", "'float'"),
         ("scheme = 3", 6, "'scheme' must be a table", ""),
     ],
 )
@@ -325,6 +326,11 @@ def test_embeddings_are_int8_where_no_vendors_compiler_has_the_last_word() -> No
     assert target.with_embeddings(pi, "float") == target.load("rpi5")
     for name in ("jetson-orin-nano", "coral"):
         assert target.with_embeddings(target.load(name), "int8").scheme.embeddings == "float"
+
+
+def test_tables_stay_float_where_the_runtime_has_no_lookup_of_integers() -> None:
+    board = target.load("host-executorch")
+    assert target.with_embeddings(board, "int8") is board
 
 
 def test_a_board_may_compute_in_fewer_formats_than_its_runtime_writes() -> None:

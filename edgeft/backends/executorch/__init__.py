@@ -8,7 +8,7 @@ BACKEND = Backend(
     name="executorch",
     title="ExecuTorch",
     suffix=".pte",
-    forms=(Form("integer", activation_storage="int8"),),
+    forms=(Form("integer", activation_storage="int8", integer_tables=False),),
     extra="executorch",
     modules=("executorch",),
     boards=(BoardInstall("executorch", ("executorch", "torch", "torchao")),),  # its Python runtime loads libtorch
