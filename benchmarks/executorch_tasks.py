@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,8 @@ def measured(name: str, folder: Path) -> dict[str, Any]:
     """The figures of one task's bundle; an `error` where there is none."""
     recipe = RECIPES[name]
     if not (folder / "run" / "summary.json").is_file():
+        shutil.rmtree(folder)
+        folder.mkdir()
         (folder / "recipe.toml").write_text(recipe.toml(), encoding="utf-8")
         settings = [f"data.path={json.dumps(str(recipe.data(folder / 'data')))}", 'quantize.method="ptq"']
         if recipe.weights is not None:

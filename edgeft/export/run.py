@@ -17,6 +17,7 @@ from ..config.recipe import Recipe
 from ..config.target import Target
 from ..core.errors import EdgeftError, UsageError
 from ..devices.device import Here
+from ..devices.speeds import unmeasured
 from ..session import trackers
 from . import pack
 from .candidates import chooses
@@ -52,6 +53,7 @@ def export(
     """
     profiles = [target.load(name) for name in targets]
     finals = [_final(profile, Path(out), overwrite) for profile in profiles]
+    _measurable(profiles, measurement)
     opened = open_run(
         Path(run),
         profiles,
@@ -83,6 +85,7 @@ def export_model(
     """Quantize the finished model of a recipe without training, as `export` does a run."""
     profiles = [target.load(name) for name in targets]
     finals = [_final(profile, Path(out), overwrite) for profile in profiles]
+    _measurable(profiles, measurement)
     opened = open_model(asked, profiles, targets, allow_code=allow_code, say=say)
     return _bundles(opened, profiles, finals, measurement, say)
 
@@ -110,6 +113,13 @@ def _bundles(
             raise _worst(errors, reports)
 
     return reports
+
+
+def _measurable(profiles: Sequence[Target], measurement: Measurement | None) -> None:
+    """Raise where the device cannot time the candidates of a target, before any of them is made."""
+    if measurement is not None:
+        for profile in profiles:
+            unmeasured(profile, measurement.device)
 
 
 def _shipped(
