@@ -152,7 +152,17 @@ def _line(name: str, row: dict[str, Any]) -> tuple[str, ...]:
     words = {0: "pass", 1: "fail", 5: "inconclusive"}
     both = " / ".join(words.get(row[key], f"exit {row[key]}") for key in ("verify", "bench"))
     run_py = {0: "as expected", 1: "differs"}.get(row["run_py"], f"exit {row['run_py']}")
-    return (name, row["verdict"], row["metric"] or "-", figure("float"), figure("quantized"), share, speed, both, run_py)
+    return (
+        name,
+        row["verdict"],
+        row["metric"] or "-",
+        figure("float"),
+        figure("quantized"),
+        share,
+        speed,
+        both,
+        run_py,
+    )
 
 
 if __name__ == "__main__":

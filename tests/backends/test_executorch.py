@@ -185,6 +185,26 @@ def test_a_repeated_run_reads_its_input_again(small: Exported) -> None:
     np.testing.assert_array_equal(session.handle.get_outputs()[0].numpy(), first)  # type: ignore[attr-defined]
 
 
+class Tail(nn.Module):
+    """The last layer with weights that are inputs, and its own input handed on: what learns on a device."""
+
+    def forward(self, x: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x @ weight.t(), x
+
+
+def test_an_input_that_is_an_output_too_is_read_and_handed_on(tmp_path: Path) -> None:
+    example = seeded(1, 8, seed=1), seeded(4, 8, seed=2)
+    module = torch.fx.symbolic_trace(Tail())
+    names = ["x", "weight"], ["y", "same"]
+    artifact = written(exporter, module, example, *names, tmp_path, target=TARGET, dynamic_batch=False, kind="fixed")
+    session = BACKEND.load(tmp_path / artifact.file)
+    for seed in (3, 4):
+        x, weight = seeded(1, 8, seed=seed).numpy(), seeded(4, 8, seed=seed + 9).numpy()
+        outputs = list(session.run({"input_0": x, "input_1": weight}).values())
+        np.testing.assert_allclose(outputs[0], x @ weight.T, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(outputs[1], x)
+
+
 def test_the_part_of_run_py_computes_the_same(small: Exported, capfd: pytest.CaptureFixture[str]) -> None:
     feed = PICTURES[:1].numpy()
     expected = BACKEND.load(small.file).run({"input_0": feed})["output_0"]

@@ -61,6 +61,8 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> byte
     with quiet() as printed:
         try:
             program = torch.export.export(module, example, strict=False)
+            if _hands_inputs_on(program):
+                program = torch.export.export(_Copying(module), example, strict=False)
             edge = to_edge_transform_and_lower(
                 program,
                 partitioner=[XnnpackPartitioner()],
@@ -75,6 +77,25 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> byte
             error = caught
 
     raise conversion_failed("ExecuTorch", error, printed) from error
+
+
+class _Copying(torch.nn.Module):
+    """A module whose outputs are no inputs: the memory of a program is planned for outputs, so that one tensor which is
+    both is not the one that a caller sets."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs = self.module(*inputs)
+        several = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+        return tuple(value.clone() if any(value is given for given in inputs) else value for value in several)
+
+
+def _hands_inputs_on(program: torch.export.ExportedProgram) -> bool:
+    """Whether an output is an input, unchanged."""
+    return bool({*program.graph_signature.user_inputs} & {*program.graph_signature.user_outputs})
 
 
 def _clamps_by_their_name(graph: fx.Graph) -> None:
