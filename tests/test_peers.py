@@ -1,5 +1,7 @@
-"""The figures of `benchmarks/peers` on outputs that are computed by hand."""
+"""The figures of `benchmarks/peers` on outputs that are computed by hand, and the section that is written of them."""
 
+import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -9,15 +11,27 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "peers"
 
 
+MODULES = ("common", "figures", "section")
+
+
 @pytest.fixture
-def figures(monkeypatch):
+def load(monkeypatch):
+    """A module of the bench by its name."""
     if not FOLDER.is_dir():
         pytest.skip("no checkout with benchmarks")
-    monkeypatch.syspath_prepend(str(FOLDER))
-    import figures
+    for folder in (FOLDER.parent, FOLDER):
+        monkeypatch.syspath_prepend(str(folder))
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
-    yield figures
-    del sys.modules["figures"]
+    yield importlib.import_module
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def figures(load):
+    return load("figures")
 
 
 def test_figures_of_outputs(figures):
@@ -60,3 +74,10 @@ def test_losses(figures, gain, ratio, behind):
     speed = {"ratio": ratio, "ratio_of_least": ratio}
     peer = {"tool": "nncf", "title": "x", "gain_of_edgeft": gain, "speed": speed}
     assert figures.losses([own, peer]) == behind
+
+
+def test_the_published_section_is_that_of_the_published_figures(load):
+    results = FOLDER.parent / "results"
+    record = json.loads((results / "peers.json").read_text())
+    assert load("section").section(record).strip() == (results / "peers.md").read_text().strip()
+    assert all(result["n"] > 0 and result["rows"] for result in record["nets"].values())

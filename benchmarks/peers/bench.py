@@ -164,9 +164,9 @@ def main() -> None:
     record: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"nets": {}}
     for name in () if arguments.collect else arguments.nets:
         record["nets"][name] = result(name, arguments.work.absolute(), arguments)
-        record["nets"] = {key: record["nets"][key] for key in nets.NETS if key in record["nets"]}
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
         print(f"{name}: done", flush=True)
+    record = json.loads(path.read_text())  # in the order of the file, so that its section is always the same
     plot.plot(record, common.HERE.parent / "docs" / "pictures" / "peers.svg")
     common.publish("peers", section.section(record), record)
 

@@ -140,7 +140,7 @@ def _keywords(root: Path, calibration: int, test: int) -> Samples:
     return Samples({"x": x[first]}, {"x": x[second]}, labels[second])
 
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: mean and deviation of EfficientNet-Lite's pictures
 LITE = (127 / 255,) * 3, (128 / 255,) * 3
 NETS = {
     "resnet20": Net("ResNet-20, CIFAR-10", _resnet20(), _cifar(scale=True)),
@@ -151,9 +151,6 @@ NETS = {
         "EfficientNet-Lite0, ImageNet sample",
         _builtin("efficientnet_lite0", "pip:efficientnet-lite0"),
         _imagenet(*LITE),
-    ),
-    "mobilenet_v2": Net(
-        "MobileNetV2, ImageNet sample", _builtin("mobilenet_v2", "pip:mobilenet-v2"), _imagenet(*IMAGENET)
     ),
 }
 

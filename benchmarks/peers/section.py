@@ -28,7 +28,8 @@ Quantization after training: one float model, the same calibration and test samp
 batch 1. edgeft quantizes the ONNX file (`edgeft export model.onnx --data DIR`) in its default settings; its time is that of
 the command for all three runtimes together, verification, float baselines and reports included, so that it does not
 compare with the others' time to one artifact. "edgeft more" is edgeft's accuracy less the tool's with the paired 95 %
-interval; below 0 the tool is better. Speed is the median ratio of paired quads with its 99 % interval; above 1 edgeft is faster."""
+interval; below 0 the tool is better. Speed is the median ratio of paired quads with its 99 % interval; above 1 edgeft is faster.
+An empty cell was not measured."""
 
 
 def _summary(record: Mapping[str, Any]) -> str:
