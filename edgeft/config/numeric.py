@@ -87,6 +87,10 @@ class Numeric:
         return scale, round(self.range[0] - low / scale)
 
 
+#: what is not quantized
+FLOAT = Numeric("float", 32)
+
+
 def width(dtype: str) -> int:
     """The bits of an integer type: 8 of "uint8"."""
     return int(dtype.removeprefix("u").removeprefix("int"))

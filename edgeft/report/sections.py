@@ -101,7 +101,7 @@ def gates(report: Mapping[str, Any], number_format: str) -> ET.Element:
         optional = "(not required) " if silent else ""
         rows.append(
             [
-                page.badge(gate.get("verdict")),
+                page.badge(words.outcome(gate)),
                 title,
                 words.figure(gate.get("float"), unit),
                 words.figure(gate.get("quantized"), unit),

@@ -101,7 +101,7 @@ def gates(values: Sequence[Mapping[str, Any]], number_format: str, *, color: boo
         change = words.change(drop, unit) if drop is not None else ""
         rows.append(
             (
-                words.line(gate.get("verdict") or "?"),
+                words.outcome(gate),
                 words.title(gate),
                 words.figure(gate.get("float"), unit),
                 words.figure(gate.get("quantized"), unit),
@@ -114,7 +114,7 @@ def gates(values: Sequence[Mapping[str, Any]], number_format: str, *, color: boo
     lines = table(("verdict", "gate", "float", number_format, "drop [95 %]", "limit", "n"), rows, right=(2, 3, 4, 5, 6))
     out = [lines[0]]
     for gate, text in zip(ordered, lines[1:]):
-        verdict = words.line(gate.get("verdict") or "?")
+        verdict = words.outcome(gate)
         out.append(_paint(verdict, color) + text[len(verdict) :])
         if (gate.get("verdict") != PASS or gate.get("n_to_decide")) and gate.get("why"):
             out.append(f"    {words.line(gate['why'])}")

@@ -23,6 +23,7 @@ from ..core.metric import (
     size,
 )
 from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
+from .limits import NO_LIMIT, WITH_LIMITS, limitless, recorded_only
 
 __all__ = ["DASH", "change", "figure", "finite", "interval", "pair", "plain", "size"]
 #: the order in which gates are read: what was not checked comes first, then what went wrong.
@@ -129,7 +130,7 @@ def duration(value: Any) -> str:
 def limit(gate: Mapping[str, Any]) -> str:
     """A gate's limit as a condition ("≤ 1.00 points"); a dash where there is none or a budget of 0 says none."""
     value, unit, name = finite(gate.get("limit")), unit_of(gate), gate.get("name")
-    if value is None or (value == 0 and name in ("size", "latency", "agreement")):
+    if value is None or (value == 0 and (name in WITH_LIMITS or limitless(gate))):
         return DASH
     if name == "accuracy":
         return f"drop ≤ {change(value, unit).lstrip('+')}"
@@ -139,6 +140,11 @@ def limit(gate: Mapping[str, Any]) -> str:
         return f"≥ {figure(value, unit)}"
 
     return f"≤ {figure(value, unit)}"
+
+
+def outcome(gate: Mapping[str, Any]) -> str:
+    """A gate's verdict as it is shown: "no limit" instead of a pass that nothing could fail."""
+    return NO_LIMIT if limitless(gate) else line(gate.get("verdict") or "?")
 
 
 def in_reading_order(gates: Any) -> list[dict[str, Any]]:
@@ -193,7 +199,7 @@ def sentence(report: Mapping[str, Any]) -> str:
     deciding = [g for g in gates if g.get("required", True) and g.get("verdict") in (PASS, FAIL, INCONCLUSIVE)]
     verdict = report.get("verdict")
     if verdict == PASS:
-        text = f"All {len(deciding)} required gates passed."
+        text = f"All {sum(not limitless(g) for g in deciding)} required gates passed."
     elif verdict == FAIL:
         bad = [line(g.get("name", "?")) for g in deciding if g.get("verdict") == FAIL]
         text = f"Failed: {', '.join(dict.fromkeys(bad))}." if bad else "Failed: no required gate was measured."
@@ -214,12 +220,13 @@ def sentence(report: Mapping[str, Any]) -> str:
     if commands:
         text += f" To verify it: `{commands[0]}`, then export again."
 
+    if unlimited := dict.fromkeys(line(g.get("name", "?")) for g in gates if limitless(g)):
+        text += f" No limit is set: {', '.join(unlimited)}."
     if advisory := names(ADVISORY):
         text += f" Advisory only: {advisory}."
     if recorded := [line(g.get("name", "?")) for g in gates if g.get("recorded")]:
         text += f" Recorded, not measured here: {', '.join(dict.fromkeys(recorded))}."
-    listed = report.get("unmeasured")
-    if unmeasured := [line(key) for key in (listed if isinstance(listed, list) else ()) if isinstance(key, str)]:
+    if unmeasured := [line(key) for key in recorded_only(report)]:
         text += f" Of the manifest recorded only: {', '.join(unmeasured)}."
 
     return text

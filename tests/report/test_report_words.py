@@ -112,7 +112,7 @@ def test_unverified_is_read_first_and_advisory_last() -> None:
 @pytest.mark.parametrize(
     ("verdict", "gates", "said"),
     [
-        ("pass", [("accuracy", "pass"), ("size", "pass")], "All 2 required gates passed."),
+        ("pass", [("accuracy", "pass"), ("parity", "pass")], "All 2 required gates passed."),
         ("fail", [("accuracy", "fail"), ("parity", "fail"), ("parity", "fail")], "Failed: accuracy, parity."),
         ("fail", [], "Failed: no required gate was measured."),
         ("inconclusive", [("latency", "inconclusive")], "Too noisy to judge: latency."),
@@ -139,3 +139,16 @@ def test_a_gate_that_decides_nothing_is_not_what_failed() -> None:
 def test_marks_of_direction_do_not_reach_a_terminal_or_a_page():
     marks = "\u202e\u202a\u2066\u2069\u200e\u200f\u061c"
     assert words.line(f"safe{marks}gpj.exe") == "safe" + "\ufffd" * len(marks) + "gpj.exe"
+
+
+def test_a_pass_that_nothing_could_fail_is_none() -> None:
+    def gate(name: str, metric: str = "", limit: float | None = 0.0) -> dict[str, object]:
+        return {"name": name, "metric": metric, "verdict": "pass", "limit": limit, "required": True, "n": 3}
+
+    unlimited = [gate("agreement"), gate("latency", "speedup"), gate("size", "MB", None), gate("integer", "int8_share")]
+    asked = [gate("agreement", limit=0.9), gate("accuracy"), gate("compatibility"), gate("integer", "int8_share", 0.5)]
+    assert [words.outcome(g) for g in (*unlimited, *asked)] == ["no limit"] * 4 + ["pass"] * 4
+    assert [words.limit(g) for g in unlimited] == [words.DASH] * 4
+    assert words.outcome({**gate("agreement"), "verdict": "fail"}) == "fail"
+    text = words.sentence({"verdict": "pass", "gates": [*unlimited, *asked]})
+    assert "All 4 required gates passed. No limit is set: agreement, latency, size, integer." in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -302,3 +303,26 @@ def test_another_metric_than_that_of_the_task(bundle, change):
         verified(seal(bundle, metric_record={**task.metric.as_dict(), **change})), "parity", "metric of the task"
     )
     assert found["required"] and found["verdict"] == "fail" and next(iter(change)) in found["why"]
+
+
+def test_a_slightly_altered_baseline_is_seen_on_the_machine_of_the_export(bundle, monkeypatch):
+    """Below a step of the quantized outputs, and far above what repeated sums of floats differ by."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import numpy_helper
+
+    opened = bundles.open(bundle)
+    samples = opened.samples()
+    inputs = {key[6:]: values for key, values in samples.items() if key.startswith("input/")}
+    answers = {f"baseline/{key}": values for key, values in opened.session(baseline=True).run(inputs).items()}
+    np.savez(bundle / "samples.npz", **samples, **answers)
+    network = onnx.load(bundle / "baseline" / "model.onnx")
+    weights = max(network.graph.initializer, key=lambda tensor: numpy_helper.to_array(tensor).size)
+    values = numpy_helper.to_array(weights) * np.float32(1.002)
+    weights.CopyFrom(numpy_helper.from_array(values, weights.name))
+    (bundle / "baseline" / "model.onnx").write_bytes(network.SerializeToString())
+    seal(bundle)
+    here = importlib.import_module("edgeft.verify.run")
+    monkeypatch.setattr(here, "_same_machine", lambda opened, machine: False)
+    assert gate(verified(bundle), "parity", "outputs of the float baseline")["verdict"] == "pass"
+    monkeypatch.setattr(here, "_same_machine", lambda opened, machine: True)
+    assert gate(verified(bundle), "parity", "outputs of the float baseline")["verdict"] == "fail"
