@@ -101,7 +101,8 @@ def predict(
     overwrite: bool = False,
     state: Path | str | None = None,
 ) -> list[dict[str, Any]]:
-    """One result per input, in order: `input`, and what the bundle's task decodes (`label`, `confidence`, `top`, ...).
+    """One result per input (of a table with several rows: per row), in order: `input`, and what the bundle's task
+    decodes (`label`, `confidence`, `top`, ...).
 
     Results are JSON values. With `out`, a new or empty folder, what the task makes of an input (overlay and mask of a
     segmentation as PNG, arrays as .npy) is written there, and `files` names it; a task that makes none is a
@@ -123,7 +124,8 @@ def predict(
     # Inputs are read before the runtime opens the model, since they are wrong more often.
     personal = personalized(opened, state, threads=threads)
     spec = personal.preprocess if personal else opened.preprocess
-    loaded = [sample(partial(task.read, name, spec), task, spec) for name in inputs]
+    samples = [entry for name in inputs for entry in _samples(name, task, spec)]
+    inputs, loaded = [name for name, _ in samples], [each for _, each in samples]
     raise_if_none(loaded)
     model = _opened(opened, personal, threads)
     folder = None if out is None else files.claim_out(out, overwrite=overwrite)
@@ -142,6 +144,28 @@ def predict(
         task.relate([result for result in results if "error" not in result])
 
     return results
+
+
+def _samples(name: str, task: Any, spec: Mapping[str, Any]) -> list[tuple[str, Loaded]]:
+    """What an input holds: one sample, or each row of a table that has several, by line."""
+    try:
+        rows = task.rows(name, spec) if task.rows is not None else []
+    except DataError as error:
+        return [(name, error)]
+    if not rows:
+        return [(name, sample(partial(task.read, name, spec), task, spec))]
+
+    samples: list[tuple[str, Loaded]] = []
+    for line, raw in rows:
+        loaded = sample(partial(_same, raw), task, spec)
+        if isinstance(loaded, DataError):
+            loaded = DataError(loaded.message, where=line, remedy=loaded.remedy)
+        samples.append((line, loaded))
+    return samples
+
+
+def _same(raw: Any) -> Any:
+    return raw
 
 
 def _files_of(task: Any, raw: Any, decoded: Mapping[str, Any]) -> dict[str, bytes]:

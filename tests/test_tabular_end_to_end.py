@@ -124,27 +124,33 @@ def test_a_bundle_of_anomalies_alone_has_a_threshold_of_its_own_artifact(table: 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_board_and_run_py_read_a_row_alike_without_the_host_half(table: Table, tmp_path: Path, name: str) -> None:
-    header, first, *_ = table.path.read_text(encoding="utf-8").splitlines()
-    one = tmp_path / "one.csv"
+    header, first, second, *_ = table.path.read_text(encoding="utf-8").splitlines()
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
     one.write_text(f"{header}\n{first}\n", encoding="utf-8")
+    two.write_text(f"{header}\n{second}\n{first}\n", encoding="utf-8")
     sensors = ", ".join(f"s{i}=0.1" for i in range(12))
     spoken = f"hours=1200, heat=, maker=acme, {sensors}"
     script = (
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({HOST!r}))\n"  # None there: importing it is an ImportError
         "from edgeft.cli.entry import run\n"
-        f"sys.exit(run(['predict', {table.made.reports[name]['path']!r}, {str(one)!r}, {spoken!r}, '--json']))"
+        f"sys.exit(run(['predict', {table.made.reports[name]['path']!r}, *{[str(one), str(two), spoken]!r}, '--json']))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    labels = [each["label"] for each in json.loads(done.stdout)["predictions"]]
+    answers = json.loads(done.stdout)["predictions"]
+    labels = [each["label"] for each in answers]
+    assert [each["input"] for each in answers] == [str(one), f"{two}:2", f"{two}:3", spoken]
+    assert labels[2] == labels[0], "the same row"
 
     board = shutil.copytree(table.made.reports[name]["path"], tmp_path / "board")
     line = [sys.executable, "-I", str(board / "run.py")]
     environment = {**os.environ, "PYTHONUTF8": "1"}
     check = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment)
     assert check.returncode == 0 and "preprocessing: largest difference 0:" in check.stdout, check.stdout + check.stderr
-    done = subprocess.run([*line, str(one), spoken], capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(
+        [*line, str(one), str(two), spoken], capture_output=True, text=True, timeout=120, env=environment
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     for label, answer in zip(labels, done.stdout.splitlines(), strict=True):
         assert answer.split(": ", 1)[1].startswith(label), (label, answer)

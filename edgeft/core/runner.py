@@ -118,12 +118,13 @@ def load(manifest, threads, number=0):
 # --- the two things it does -------------------------------------------------------------------------------------------
 
 
-def predict(manifest, calls, path):
-    """One line of what the model sees in an input; `calls` are its graphs by name."""
+def predict(manifest, calls, path, raw=None):
+    """One line of what the model sees in an input, or in `raw`; `calls` are its graphs by name."""
     spec = manifest["preprocess"]
     if hook("read") is None:
         raise Stop(2, "this runner cannot read the model's kind of input: run it without one, or use `edgeft predict`")
-    raw = hook("read")(path, spec)
+    if raw is None:
+        raw = hook("read")(path, spec)
     run = hook("compose")(calls, spec) if hook("compose") else calls[manifest["graphs"][0]["name"]]
     outputs = run(hook("feeds")(raw, spec))
     if hook("tell") is None:
@@ -147,10 +148,16 @@ def predict_all(manifest, calls, paths):
     code = 0
     for path in paths:
         try:
-            say(predict(manifest, calls, path))
+            parts = (hook("several")(path, manifest["preprocess"]) if hook("several") else []) or [(path, None)]
         except Stop as stop:
             say(f"run.py: {stop}", sys.stderr)
-            code = code or stop.code
+            code, parts = code or stop.code, []
+        for name, raw in parts:
+            try:
+                say(predict(manifest, calls, name, raw))
+            except Stop as stop:
+                say("run.py: {}{}".format("" if raw is None else name + ": ", stop), sys.stderr)
+                code = code or stop.code
     return code
 
 

@@ -11,7 +11,7 @@ The same arithmetic is in the bundle's `run.py` (edgeft/inputs/run_columns.py); 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,7 @@ def read(path: str | Path, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     except OSError:  # a row may be longer than a name can be
         is_file = False
     if is_file:
-        return _from_file(Path(text))
+        return _from_file(Path(text), spec)
     return parse(text, spec)
 
 
@@ -184,7 +184,8 @@ def parse(text: str, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """A raw row of the text "name=value, name=value", or of the values alone in the order of the model's columns; no
     file is opened. Raises `DataError` for anything else."""
     names = [column["name"] for column in check(spec)]
-    fields = next(csv.reader([text], skipinitialspace=True), [])
+    divided = [next(csv.reader([text], delimiter=mark, skipinitialspace=True), []) for mark in (",", ";", "\t")]
+    fields = next((parts for parts in divided if len(parts) == len(names)), divided[0])
     pairs = [field.partition("=") for field in fields]
     if fields and all(name.strip() in names and equals for name, equals, _ in pairs):
         return row([name.strip() for name, _, _ in pairs], [value.strip() for _, _, value in pairs])
@@ -197,20 +198,64 @@ def parse(text: str, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return row(names, fields)
 
 
-def _from_file(path: Path) -> dict[str, np.ndarray]:
+def rows(path: str | Path, spec: Mapping[str, Any]) -> list[tuple[str, dict[str, np.ndarray]]]:
+    """(a name, the raw row) of each row of a table that has several; empty for one row, and for anything but a file.
+
+    Raises `DataError` for a file that is no table.
+    """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot be read as a table ({error})", where=str(path)) from error
-    rows = [fields for fields in rows if fields]
-    if len(rows) != 2 or len(rows[0]) != len(rows[1]):
+        if not Path(path).is_file():
+            return []
+    except OSError:
+        return []
+    names, entries = _table(Path(path), spec)
+    return [(f"{path}:{line}", row(names, fields)) for line, fields in entries] if len(entries) > 1 else []
+
+
+def _from_file(path: Path, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    names, entries = _table(path, spec)
+    if len(entries) != 1:
         raise DataError(
-            f"has {len(rows)} line{'s' * (len(rows) != 1)}, expected a header and one row of as many fields",
+            f"has {len(entries)} rows beside its header, expected one",
             where=str(path),
             remedy="give the names of the columns in the first line and their values in the second",
         )
-    return row([name.strip() for name in rows[0]], rows[1])
+    return row(names, entries[0][1])
+
+
+def _table(path: Path, spec: Mapping[str, Any]) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """(names of the columns, the line and fields of each row), by the delimiter that finds most names of the model."""
+    known = {column["name"] for column in check(spec)}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            delimiter = max(
+                "\t,;" if path.suffix.lower() == ".tsv" else ",;\t", key=lambda mark: _hits(first, mark, known)
+            )
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            entries = [(reader.line_num, fields) for fields in reader if fields]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot be read as a table ({error})", where=str(path)) from error
+    names = [name.strip() for name in entries[0][1]] if entries else []
+    if all(name.isdigit() for name in known) and not known & set(names):  # learned from a table without a header
+        names = [str(i) for i in range(len(names))]
+    else:
+        entries = entries[1:]
+    for line, fields in entries:
+        if len(fields) != len(names):
+            raise DataError(
+                f"has {len(fields)} fields where the header has {len(names)}",
+                where=f"{path}:{line}",
+                remedy="give the names of the columns in the first line, and as many values in each other line",
+            )
+    return names, entries
+
+
+def _hits(line: str, delimiter: str, known: Collection[str]) -> tuple[int, int]:
+    """How many of the names `known` stand in a line by this delimiter, and how often that stands there."""
+    fields = next(csv.reader([line], delimiter=delimiter), [])
+    return len({field.strip() for field in fields} & set(known)), line.count(delimiter)
 
 
 def shown(raw: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core.runner import Stop
 
-INPUTS = 'a .csv with a header and one row, "name=value, name=value", or the values in the order of the columns'
+INPUTS = 'a .csv with a header and rows, "name=value, name=value", or the values in the order of the columns'
 MISSING = ("", "nan", "na", "n/a", "null", "none", "#n/a", "<na>", "?", "-nan")
 
 
@@ -14,22 +14,61 @@ def read(path, spec=None):
     """{"names", "values"} of a file, or of the text itself; "names" is empty where only values are given."""
     import csv
 
+    columns = [column["name"] for column in (spec or {}).get("columns", [])]
     try:
         if os.path.isfile(path):
-            with open(path, encoding="utf-8-sig", newline="") as handle:
-                rows = [
-                    row for row in csv.reader(handle, delimiter="\t" if path.lower().endswith(".tsv") else ",") if row
-                ]
-            if len(rows) != 2 or len(rows[0]) != len(rows[1]):
-                raise Stop(3, f"{path}: expected a header and one row of as many fields")
-            return {"names": [name.strip() for name in rows[0]], "values": rows[1]}
-        fields = next(csv.reader([path], skipinitialspace=True), [])
+            names, entries = table_of(path, columns)
+            if len(entries) != 1:
+                raise Stop(3, f"{path}: expected a header and one row")
+            return {"names": names, "values": entries[0][1]}
+        divided = [next(csv.reader([path], delimiter=mark, skipinitialspace=True), []) for mark in (",", ";", "\t")]
     except (OSError, ValueError, csv.Error) as error:
         raise Stop(3, f"{path[:80]}: not readable as a row ({error})") from error
+    fields = next((parts for parts in divided if len(parts) == len(columns)), divided[0])
     pairs = [field.partition("=") for field in fields]
     if fields and all(equals for _, equals, _ in pairs):
         return {"names": [p[0].strip() for p in pairs], "values": [p[2].strip() for p in pairs]}
     return {"names": [], "values": fields}
+
+
+def several(path, spec):
+    """(a name, what `read` returns) of each row of a table that has several; empty for anything else."""
+    try:
+        if not os.path.isfile(path):
+            return []
+        names, entries = table_of(path, [column["name"] for column in spec["columns"]])
+    except (OSError, ValueError) as error:
+        raise Stop(3, f"{path[:80]}: not readable as a table ({error})") from error
+    rows = [(f"{path}:{line}", {"names": names, "values": fields}) for line, fields in entries]
+    return rows if len(rows) > 1 else []
+
+
+def table_of(path, known):
+    """(names of the columns, [(line, fields)]) by the delimiter that finds most of the names `known`."""
+    import csv
+
+    def hits(mark):
+        fields = next(csv.reader([first], delimiter=mark), [])
+        return len({field.strip() for field in fields} & set(known)), first.count(mark)
+
+    with open(path, encoding="utf-8-sig", newline="") as handle:
+        first = handle.readline()
+        try:
+            mark = max("\t,;" if path.lower().endswith(".tsv") else ",;\t", key=hits)
+            handle.seek(0)
+            reader = csv.reader(handle, delimiter=mark)
+            entries = [(reader.line_num, fields) for fields in reader if fields]
+        except csv.Error as error:
+            raise Stop(3, f"{path[:80]}: not readable as a table ({error})") from error
+    names = [name.strip() for name in entries[0][1]] if entries else []
+    if all(name.isdigit() for name in known) and not set(known) & set(names):
+        names = [str(i) for i in range(len(names))]
+    else:
+        entries = entries[1:]
+    for line, fields in entries:
+        if len(fields) != len(names):
+            raise Stop(3, f"{path}:{line}: has {len(fields)} fields where the header has {len(names)}")
+    return names, entries
 
 
 def plain(text, written):

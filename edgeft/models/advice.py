@@ -11,6 +11,10 @@ FEW = 5000
 #: sources whose models come with random weights unless the recipe names others
 _SOURCES = ("builtin", "torchvision", "timm")
 _PICTURES = ("image", "letterbox")
+#: kinds of input whose networks need many steps from random weights; a perceptron of a table's columns does not
+_SEQUENCES = ("sound", "waveform", "pairs")
+#: fewer steps leave a network of sounds or sentences at the level of a constant answer; about what it takes
+FEW_STEPS, ENOUGH_STEPS = 150, 500
 
 
 def of_random_weights(model: recipe.Model, built: Built, samples: int) -> str:
@@ -23,6 +27,21 @@ def of_random_weights(model: recipe.Model, built: Built, samples: int) -> str:
     return (
         f"warning: the weights begin at random, and {samples} training pictures are few for that: pretrained ones "
         f"usually do better; {_weights_of(model)}"
+    )
+
+
+def of_few_steps(model: recipe.Model, built: Built, train: recipe.Train, samples: int) -> str:
+    """A warning that so few steps hardly move random weights, with the epochs that would; "" where that is not so."""
+    if built.pretrained or model.weights or model.source not in _SOURCES or built.spec.get("kind") not in _SEQUENCES:
+        return ""
+    batches = max(1, samples // train.batch_size)
+    steps = train.epochs * batches
+    if not 0 < steps < FEW_STEPS:
+        return ""
+
+    return (
+        f"warning: the weights begin at random, and {steps} steps of training ({train.epochs} epochs of {samples} "
+        f"samples) are few for that: --set train.epochs={-(-ENOUGH_STEPS // batches)} makes about {ENOUGH_STEPS}"
     )
 
 

@@ -206,7 +206,9 @@ def _built(
                 any_outputs=task.any_outputs,
             )
             built = models.build(request)
-        advice = models.advice.of_random_weights(recipe_.model, built, len(dataset.split("train")))
+        samples = len(dataset.split("train"))
+        advice = models.advice.of_random_weights(recipe_.model, built, samples)
+        advice = advice or models.advice.of_few_steps(recipe_.model, built, recipe_.train, samples)
     else:
         built, advice = models.from_module(model, outputs, whole=task.any_outputs), ""
     if not allow[2]:  # notes are about the weights to start from; a finished run has its own

@@ -210,6 +210,9 @@ class Task:
     #: (words, spec) -> a raw sample from the words themselves, as `read` takes them beside files, where no file may be
     #: opened by its name (`edgeft serve`); None: inputs are files alone
     parse: Callable[[str, Spec], Any] | None = None
+    #: (path, spec) -> (a name, the raw sample) of each sample of a file that holds several, empty for anything else;
+    #: None: an input is one sample
+    rows: Callable[[str, Spec], list[tuple[str, Any]]] | None = None
     #: (facts, spec, where) raises `DataError` where data hold names that a model has to have seen (users)
     refuse_unseen: Callable[..., None] | None = None
     #: (run of a batch of one, chunks of samples, their rate, spec, labels, options) -> an iterator of what is detected

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeft.core import runner
 from edgeft.core.errors import BundleError, DataError
-from edgeft.inputs import columns
+from edgeft.inputs import columns, run_columns
 
 pytestmark = pytest.mark.board
 
@@ -72,6 +73,28 @@ def test_rows_are_read_from_words_and_files(tmp_path: Any) -> None:
     for text in (str(path), "4, 8", ""):
         with pytest.raises(DataError):
             columns.read(text, spec())
+
+
+@pytest.mark.parametrize(("mark", "name"), [(",", "t.csv"), (";", "t.csv"), ("\t", "t.tsv")])
+def test_a_table_of_several_rows_is_read_row_by_row_here_and_on_a_board(mark: str, name: str, tmp_path: Any) -> None:
+    rows = [("id", "size", "code", "colour", "wear"), ("a", "4", "8", "red", "20"), ("b", "5", "7", "blue", "")]
+    path = tmp_path / name
+    path.write_text("\n".join(map(mark.join, rows)) + "\n")
+    read, board = columns.rows(str(path), spec()), run_columns.several(str(path), spec())
+    assert [where for where, _ in read] == [f"{path}:2", f"{path}:3"] == [where for where, _ in board]
+    for (_, raw), (_, same), row in zip(read, board, rows[1:]):
+        expected = columns.preprocess(columns.row(rows[0], row), spec())["x"].tolist()
+        assert columns.preprocess(raw, spec())["x"].tolist() == expected
+        assert run_columns.feeds(same, spec())["x"].tolist() == expected
+    line = mark.join(("4", "8", "red", "20"))
+    assert columns.preprocess(columns.read(line, spec()), spec())["x"][0].tolist() == tensor("4", "8", "red", "20")
+    assert run_columns.feeds(run_columns.read(line, spec()), spec())["x"][0].tolist() == tensor("4", "8", "red", "20")
+    assert columns.rows(line, spec()) == run_columns.several(line, spec()) == []
+    path.write_text("\n".join([mark.join(rows[0]), mark.join(rows[1]), "a"]))
+    with pytest.raises(DataError, match="has 1 fields where the header has 5"):
+        columns.rows(str(path), spec())
+    with pytest.raises(runner.Stop, match="has 1 fields where the header has 5"):
+        run_columns.several(str(path), spec())
 
 
 @pytest.mark.parametrize(

@@ -88,14 +88,19 @@ def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int
     rows = []
     for row in values:
         named = {str(k): float(v) if np.isfinite(v) else None for k, v in zip(labels, row)}
-        words = [f"{k} {v:.4g}" if v is not None else f"{k} undecided" for k, v in named.items()]
+        words = [f"{k} {_amount(v)}" if v is not None else f"{k} undecided" for k, v in named.items()]
         rows.append({"label": ", ".join(words), "controls": named})
     return rows
 
 
 def describe(target: Any, labels: Sequence[str]) -> str:
     """The recorded controls as words."""
-    return ", ".join(f"{k} {float(v):.4g}" for k, v in zip(labels, np.atleast_1d(target)))
+    return ", ".join(f"{k} {_amount(float(v))}" for k, v in zip(labels, np.atleast_1d(target)))
+
+
+def _amount(value: float) -> str:
+    """Four digits; a large number is whole, not a power of ten."""
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:

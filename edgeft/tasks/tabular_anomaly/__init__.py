@@ -12,6 +12,7 @@ TASK = Task(
     configure=decoding.configure,
     read=decoding.read,
     parse=columns.parse,
+    rows=columns.rows,
     preprocess=decoding.preprocess,
     decode=decoding.decode,
     describe=decoding.describe,

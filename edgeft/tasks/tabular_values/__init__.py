@@ -11,6 +11,7 @@ TASK = replace(
     configure=columns.configure,
     read=columns.read,
     parse=columns.parse,
+    rows=columns.rows,
     preprocess=columns.preprocess,
     draw=columns.draw,
     action=None,
