@@ -238,7 +238,7 @@ def _table(path: Path, spec: Mapping[str, Any]) -> tuple[list[str], list[tuple[i
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot be read as a table ({error})", where=str(path)) from error
     names = [name.strip() for name in entries[0][1]] if entries else []
-    if all(name.isdigit() for name in known) and not known & set(names):  # learned from a table without a header
+    if all(name.isdigit() for name in known) and not known & set(names):  # trained on a table without a header
         names = [str(i) for i in range(len(names))]
     else:
         entries = entries[1:]

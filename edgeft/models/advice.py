@@ -17,11 +17,14 @@ _SEQUENCES = ("sound", "waveform", "pairs")
 FEW_STEPS, ENOUGH_STEPS = 150, 500
 
 
-def of_random_weights(model: recipe.Model, built: Built, samples: int) -> str:
-    """A warning that few pictures meet random weights, with weights that fit the network; "" where that is not so."""
+def of_random_weights(model: recipe.Model, built: Built, samples: int, kind: str) -> str:
+    """A warning that few pictures meet random weights, with weights that fit the network; "" where that is not so.
+
+    `kind` is that of the inputs (`preprocess.kind`): a network of pictures may also see sounds.
+    """
     if built.pretrained or model.weights or model.source not in _SOURCES or samples >= FEW:
         return ""
-    if built.spec.get("kind") not in _PICTURES:
+    if kind not in _PICTURES:
         return ""
 
     return (
@@ -30,9 +33,9 @@ def of_random_weights(model: recipe.Model, built: Built, samples: int) -> str:
     )
 
 
-def of_few_steps(model: recipe.Model, built: Built, train: recipe.Train, samples: int) -> str:
+def of_few_steps(model: recipe.Model, built: Built, train: recipe.Train, samples: int, kind: str) -> str:
     """A warning that so few steps hardly move random weights, with the epochs that would; "" where that is not so."""
-    if built.pretrained or model.weights or model.source not in _SOURCES or built.spec.get("kind") not in _SEQUENCES:
+    if built.pretrained or model.weights or model.source not in _SOURCES or kind not in _SEQUENCES:
         return ""
     batches = max(1, samples // train.batch_size)
     steps = train.epochs * batches

@@ -144,6 +144,8 @@ def open_session(
     recipe_ = _of_built(recipe_, built)
     defaults = {**built.spec, "pretrained": built.pretrained, "size_stated": "size" in recipe_.model.args}
     spec = task.configure(recipe_.data, defaults, dataset.facts, say)
+    if model is None and not trained:
+        _advise(recipe_, built, spec["kind"], len(dataset.split("train")), say)
     if task.measure is not None:
         with phase("measuring the inputs"):
             spec = task.measure(spec, _measured_samples(dataset.split("train")))
@@ -206,16 +208,21 @@ def _built(
                 any_outputs=task.any_outputs,
             )
             built = models.build(request)
-        samples = len(dataset.split("train"))
-        advice = models.advice.of_random_weights(recipe_.model, built, samples)
-        advice = advice or models.advice.of_few_steps(recipe_.model, built, recipe_.train, samples)
     else:
-        built, advice = models.from_module(model, outputs, whole=task.any_outputs), ""
+        built = models.from_module(model, outputs, whole=task.any_outputs)
     if not allow[2]:  # notes are about the weights to start from; a finished run has its own
-        for note in (*built.notes, *([advice] if advice else [])):
+        for note in built.notes:
             say(note)
 
     return built
+
+
+def _advise(recipe_: Recipe, built: Any, kind: str, samples: int, say: Say) -> None:
+    """Say what is known of random weights with so few samples whose inputs are of this kind."""
+    random = models.advice.of_random_weights(recipe_.model, built, samples, kind)
+    few = models.advice.of_few_steps(recipe_.model, built, recipe_.train, samples, kind)
+    for warning in filter(None, (random, few)):
+        say(warning)
 
 
 def _refuse_keys(recipe_: Recipe, task: Any) -> None:
