@@ -219,7 +219,6 @@ def sentence(report: Mapping[str, Any]) -> str:
     commands = [line(g["remedy"]) for g in gates if g.get("verdict") == UNVERIFIED and g.get("remedy")]
     if commands:
         text += f" To verify it: `{commands[0]}`, then export again."
-
     if unlimited := dict.fromkeys(line(g.get("name", "?")) for g in gates if limitless(g)):
         text += f" No limit is set: {', '.join(unlimited)}."
     if advisory := names(ADVISORY):
@@ -228,7 +227,6 @@ def sentence(report: Mapping[str, Any]) -> str:
         text += f" Recorded, not measured here: {', '.join(dict.fromkeys(recorded))}."
     if unmeasured := [line(key) for key in recorded_only(report)]:
         text += f" Of the manifest recorded only: {', '.join(unmeasured)}."
-
     return text
 
 
