@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..core import files
-from ..core.errors import BundleError, SystemFailure
+from ..core.errors import BundleError, SystemFailure, nearest
 from ..plugins import BACKENDS
 from .manifest import UNLISTED
 
@@ -19,7 +20,44 @@ from .manifest import UNLISTED
 WEIGHTS = (".data", ".bin", ".weights", ".onnx_data")
 #: what is left of a file that edgeft writes into a bundle later, where the process was killed
 _LEFT = re.compile(r"\.(" + "|".join(map(re.escape, UNLISTED)) + r")\.[0-9a-f]{8}\.tmp")
+MANIFEST = "manifest.json"
 EXPORT_AGAIN = "copy the whole folder again, or export it again"
+
+
+def refuse_other_folders(path: Path) -> None:
+    """Raise `BundleError` for a folder that is absent or is no bundle but something else, with what to name instead.
+
+    A folder that may have been a bundle (no manifest, no bundle or run in it) is left to the checks of its files.
+    """
+    if not path.is_dir():
+        if path.exists():
+            raise BundleError("a bundle is a folder", where=str(path))
+        beside = [str(folder) for folder in _bundles_in(path.parent)]
+        raise BundleError("no such folder", where=str(path), remedy=nearest(str(path), beside) if beside else "")
+    if (path / MANIFEST).exists():
+        return
+
+    if (path / "summary.json").is_file() or (path / "recipe.toml").is_file():
+        raise BundleError(
+            "is a run, not a bundle",
+            where=str(path),
+            remedy=f"make bundles of it: edgeft export {shlex.quote(str(path))}",
+        )
+    inner = _bundles_in(path)
+    if inner:
+        more = f" and {len(inner) - 8} more" if inner[8:] else ""
+        raise BundleError(
+            f"is no bundle, but holds {len(inner)}",
+            where=str(path),
+            remedy=f"name one: {', '.join(map(str, inner[:8]))}{more}",
+        )
+
+
+def _bundles_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if (path / MANIFEST).is_file())
+    except OSError:
+        return []
 
 
 def regular(root: Path, name: str) -> Path:

@@ -255,8 +255,7 @@ def open(path: Path | str, *, check_files: bool = True) -> Bundle:
     through no link, of the right size and, with `check_files`, of the right sha256.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise BundleError("no such folder" if not path.exists() else "a bundle is a folder", where=str(path))
+    folders.refuse_other_folders(path)
     manifest, digest = _read_manifest(path)
     for name, entry in manifest["files"].items():
         file = folders.regular(path, name)

@@ -73,7 +73,13 @@ def read(path: Path | str, error: type[InvalidInput]) -> Source:
         raise error("this is not UTF-8 text", where=f"{path}:{line}", remedy="save the file as UTF-8") from problem
     except (OSError, ValueError) as problem:  # ValueError: a null byte in the name
         reason = getattr(problem, "strerror", None) or str(problem)
-        raise error(f"cannot be read: {reason}", where=str(path)) from problem
+        beside = (
+            [str(other) for other in sorted(Path(path).parent.glob("*.toml"))]
+            if isinstance(problem, FileNotFoundError)
+            else []
+        )
+        remedy = nearest(str(path), beside) if beside else ""
+        raise error(f"cannot be read: {reason}", where=str(path), remedy=remedy) from problem
     return Source(str(path), text, error)
 
 

@@ -13,6 +13,7 @@ import pathlib
 import pickle
 import re
 import types
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,17 @@ _OTHER_FILES = (
     (re.compile(rb"version https://git-lfs"), "a Git LFS pointer: fetch the file itself with `git lfs pull`"),
     (re.compile(rb"\x1f\x8b"), "a gzip archive: unpack it and name the file of weights in it"),
     (re.compile(rb"\s*[{\[]\s*[\"\]}]"), "a JSON text"),
+    (re.compile(rb"\Z"), "empty: the download or the copy did not end"),
+    (re.compile(rb"[\t\n\r\x20-\x7e]+\Z"), "a text"),
+)
+#: what zip archives have that hold a program beside its weights: part of a member's name, the kind, how it is loaded
+_PROGRAMS = (
+    (re.compile(r"(^|/)(code/.*\.py|constants\.pkl)$"), "a TorchScript archive", "torch.jit.load({!r}).state_dict()"),
+    (
+        re.compile(r"(^|/)(serialized_exported_program\.json|models/[^/]+\.json)$"),
+        "an archive of torch.export",
+        "torch.export.load({!r}).state_dict",
+    ),
 )
 
 
@@ -71,6 +83,25 @@ def refuse_other_files(path: Path) -> None:
     for pattern, kind in _OTHER_FILES:
         if pattern.match(start):
             raise ModelError(f"holds no weights, it is {kind}", where=str(path), remedy="check model.weights")
+    _refuse_programs(path)
+
+
+def _refuse_programs(path: Path) -> None:
+    """Raise `ModelError` for an archive that holds a program, with the line that saves its weights."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return
+
+    for pattern, kind, load in _PROGRAMS:
+        if any(pattern.search(name) for name in names):
+            raise ModelError(
+                f"is {kind}, which holds a program beside the weights",
+                where=str(path),
+                remedy="where you trust it, save the tensors alone: "
+                f"torch.save({load.format(path.name)}, 'weights.pth')",
+            )
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:

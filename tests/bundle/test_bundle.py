@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -417,6 +418,18 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     refused(tmp_path / "absent", "no such folder")
     (tmp_path / "bundle.zip").write_bytes(b"PK")
     refused(tmp_path / "bundle.zip", "a bundle is a folder")
+
+
+def test_what_stands_beside_or_above_bundles_is_answered_with_them(path: Path, tmp_path: Path) -> None:
+    board = tmp_path / "mine" / "rpi5"
+    shutil.copytree(path, board)
+    refused(tmp_path / "mine", "is no bundle, but holds 1", f"name one: {board}")
+    refused(tmp_path / "mine" / "rp5", "no such folder", f"did you mean '{board}'?")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.toml").write_text('task = "classify"')
+    refused(tmp_path / "run", "is a run, not a bundle", "edgeft export")
+    (board / "manifest.json").unlink()
+    refused(board, "manifest.json is missing", "copy the whole folder again")
 
 
 def test_a_disk_that_fails_is_the_systems_failure(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

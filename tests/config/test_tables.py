@@ -125,6 +125,9 @@ def test_a_text_nested_too_deeply_and_a_huge_number_are_refused() -> None:
 def test_read_says_why_a_file_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RecipeError, match="No such file"):
         tables.read(tmp_path / "absent.toml", RecipeError)
+    (tmp_path / "recipe.toml").write_text("a = 1")
+    with pytest.raises(RecipeError, match=r"did you mean '.*recipe\.toml'"):
+        tables.read(tmp_path / "recepi.toml", RecipeError)
     with pytest.raises(RecipeError, match="directory"):
         tables.read(tmp_path, RecipeError)
     with pytest.raises(RecipeError, match="cannot be read"):

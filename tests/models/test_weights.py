@@ -160,6 +160,8 @@ OTHER_FILES = {
     "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
     "a gzip archive": b"\x1f\x8b\x08\x00" + bytes(60),
     "a JSON text": b'{"error": "not found"}',
+    "it is empty": b"",
+    "it is a text": b"hello, these are no weights",
 }
 
 
@@ -169,6 +171,23 @@ def test_files_that_are_no_weights_are_called_what_they_are(tmp_path: Path, kind
         (tmp_path / name).write_bytes(OTHER_FILES[kind])
         with pytest.raises(ModelError, match=kind):
             load(tmp_path / name)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TorchScript, whose files remain
+def test_programs_are_refused_with_the_line_that_saves_their_weights(tmp_path: Path) -> None:
+    net = torch.nn.Linear(2, 2)
+    script, program = tmp_path / "script.pt", tmp_path / "program.pt"
+    torch.jit.save(torch.jit.script(net), script)
+    torch.export.save(torch.export.export(net, (torch.zeros(1, 2),)), program)
+    for path, kind, line, tensors in (
+        (script, "TorchScript", "torch.jit.load('script.pt').state_dict()", torch.jit.load(script).state_dict()),
+        (program, "torch.export", "torch.export.load('program.pt').state_dict", torch.export.load(program).state_dict),
+    ):
+        with pytest.raises(ModelError, match=f"is an? .*{kind}") as failure:
+            weights.read(path)
+        assert f"torch.save({line}, 'weights.pth')" in str(failure.value.remedy)
+        saved = weights.read(save(tmp_path / "weights.pth", tensors))
+        assert all(torch.equal(saved[name], tensor) for name, tensor in net.state_dict().items())
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch gives such tensors up, files of them remain
