@@ -27,6 +27,8 @@ ACTIONS = ("acts", "actions", "action")
 STARTS = ("indices", "episode_starts")
 #: flags of the last step of an episode; it ends where any of them is set
 LASTS = ("dones", "done", "terminals", "terminations", "timeouts", "truncations", "truncated")
+#: the number of each step's episode
+NUMBERS = ("episode", "episodes", "episode_id", "episode_ids", "episode_index", "traj_id", "trajectory_id")
 HDF5 = (".hdf5", ".h5", ".hdf")
 #: bytes of the arrays of one recording
 MAX_BYTES = 1 << 33
@@ -54,13 +56,27 @@ def _named(keys: list[str], where: str) -> dict[str, str]:
             raise DataError(f"has no {key}", where=where, remedy=f"expected {', '.join(known)}; {nearest(key, keys)}")
         names[key] = name
 
-    return names | {key: key for key in (*STARTS, *LASTS) if key in keys}
+    marks = {key: key for key in (*STARTS, *LASTS) if key in keys}
+    numbers = next((name for name in NUMBERS if name in keys), None)
+    return names | (marks or ({"episode": numbers} if numbers else {}))
+
+
+def _parted(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
+    """Numbers of episodes as the `indices` at which a next one begins."""
+    if "episode" not in arrays:
+        return arrays
+    numbers = arrays.pop("episode").reshape(-1)
+    if len(numbers) != len(arrays["acts"]):
+        problem = f"{len(numbers)} numbers of episodes do not fit {len(arrays['acts'])} actions"
+        raise DataError(problem, where=where, remedy="give the number of each action's episode, or leave them out")
+    starts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
+    return arrays | {"indices": starts.astype(np.int64)} if len(starts) else arrays
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
     with archive_of(path) as archive:
         names = _named([name[:-4] for name in archive.namelist() if name.endswith(".npy")], str(path))
-        return {key: member(path, archive, name) for key, name in names.items()}
+        return _parted({key: member(path, archive, name) for key, name in names.items()}, str(path))
 
 
 def _hdf5(path: Path, notes: list[str]) -> dict[str, np.ndarray]:
@@ -98,7 +114,7 @@ def _datasets(library: Any, path: Path, group: Any, name: str) -> dict[str, np.n
             raise DataError(f"{own_name} has {values.nbytes} bytes, more than {MAX_BYTES}", where=where)
         arrays[key] = np.asarray(values)
 
-    return arrays
+    return _parted(arrays, where)
 
 
 def _joined(path: Path, episodes: list[tuple[str, dict[str, np.ndarray]]], notes: list[str]) -> dict[str, np.ndarray]:

@@ -205,11 +205,8 @@ def sentence(report: Mapping[str, Any]) -> str:
         text = f"Failed: {', '.join(dict.fromkeys(bad))}." if bad else "Failed: no required gate was measured."
     elif verdict == INCONCLUSIVE:
         text = f"Too noisy to judge: {names(INCONCLUSIVE) or 'the measurement'}."
-        if any(_LEAKED in str(g.get("why", "")) for g in deciding if g.get("verdict") == INCONCLUSIVE):
-            text = (
-                f"Not decided: {names(INCONCLUSIVE)}, since test samples are in the training split too: take them out "
-                "of one of both, or set data.allow_leak = true and tune again."
-            )
+        if any(_LEAKED in str(g.get("why", "")) for g in deciding):
+            text = f"Not decided: {names(INCONCLUSIVE)}, since test samples are trained on too (data.allow_leak)."
     else:
         text = "No verdict."
 

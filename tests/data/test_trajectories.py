@@ -45,6 +45,18 @@ def test_episodes_stay_whole_and_actions_belong_to_their_observation(tmp_path) -
     assert [line for line in data.check(made) if "leak" in line] == []
 
 
+def test_numbers_of_episodes_part_them(tmp_path: Path) -> None:
+    made = data.open(episodes(tmp_path, indices=None, episode=np.repeat(np.arange(12), 10)))
+    assert not [note for note in made.notes if "does not mark" in note]
+    homes: dict[int, set[str]] = {}
+    for name, split in made.splits.items():
+        for i in range(len(split)):
+            homes.setdefault(int(split.raw(i)[0]), set()).add(name)
+    assert len(homes) == 12 and all(len(names) == 1 for names in homes.values())
+    with pytest.raises(DataError, match="119 numbers of episodes do not fit 120 actions"):
+        data.open(episodes(tmp_path, indices=None, episode=np.zeros(119)))
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -3,8 +3,8 @@
 A recording of episodes (`episodes.py`: .npz, HDF5 of D4RL or Minari, a folder of LeRobot): observations float (T, K) or
 uint8 (T, H, W[, C]), actions (T,) or (T, A), and where one episode ends and the next begins: `indices` int (E-1,) as
 the package `imitation` writes them, `episode_starts` bool (T,), or flags of the last step of an episode, bool (T,):
-`dones`, `terminals`, `timeouts` and the like, any of which ends it. Or a folder that is a Donkeycar tub or holds
-several (`tubs.py`).
+`dones`, `terminals`, `timeouts` and the like, any of which ends it, or the number of each step's `episode`. Or a
+folder that is a Donkeycar tub or holds several (`tubs.py`).
 
 Whole episodes go to one split; a tub is one drive, so it is divided into stretches of time.
 """
