@@ -74,7 +74,7 @@ def build(request: ModelRequest) -> Built:
         spec = image_spec((height, width), channels, (0.0,) * channels, (1.0,) * channels)
         notes.append(
             "an .onnx file does not say how its pictures are scaled: pixels / 255, less data.mean, divided by data.std "
-            "(0 and 1 where they are left out)"
+            "(--mean and --std; 0 and 1 where they are left out)"
         )
     if request.any_outputs:
         spec = (spec or {"tensors": [_declared(item) for item in imported.inputs]}) | {"outputs": imported.outputs}
@@ -172,7 +172,7 @@ def _size(args: Mapping[str, Any], item: importer.Input, at: tuple[int, int], no
         sides = declared[0] or declared[1] or _SIDE, declared[1] or declared[0] or _SIDE
         notes.append(
             f"the file leaves the size of its pictures open: {sides[0]} x {sides[1]} pixels are taken "
-            "(model.args.size sets another)"
+            "(--size, or model.args.size in a recipe, sets another)"
         )
         return sides
     return declared
