@@ -158,6 +158,59 @@ class Attention(nn.Module):
         return self.head(self.out(mixed.transpose(1, 2).reshape(n, t, d)).mean(1))
 
 
+class SharedHeads(nn.Module):
+    """Two heads of queries over one of keys and values, and torch's own attention with a mask and weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.query, self.rest, self.head = (
+            nn.Linear(36, 16),
+            nn.Linear(16, 16),
+            nn.Linear(16, 16),
+            nn.Linear(16, 4),
+        )
+        self.masked = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.register_buffer("mask", torch.ones(12, 12).triu(1).bool())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.into(x.transpose(1, 2).flatten(2))
+        q = self.query(x).unflatten(2, (2, 8)).transpose(1, 2)
+        k, v = self.rest(x).unflatten(2, (2, 8)).transpose(1, 2).chunk(2, 1)
+        x = F.scaled_dot_product_attention(q, k, v, enable_gqa=True).transpose(1, 2).flatten(2)
+        return self.head(self.masked(x, x, x, attn_mask=self.mask)[0].mean(1))
+
+
+class OwnFilters(nn.Module):
+    """A convolution whose weights are mixed for each sample (CondConv)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.gate, self.head = conv(3, 8), nn.Linear(8, 4), head()
+        self.filters = nn.Parameter(torch.zeros(4, 8 * 8 * 3 * 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.stem(x))
+        n, c, h, w = x.shape
+        filters = self.gate(x.mean((2, 3))).softmax(1) @ self.filters
+        x = F.conv2d(x.reshape(1, n * c, h, w), filters.view(n * 8, 8, 3, 3), padding=1, groups=n)
+        return self.head(x.view(n, 8, h, w))
+
+
+class Coordinates(nn.Module):
+    """CoordConv: the place of each pixel as two more channels; and what all pixels have in common, repeated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.join, self.head = conv(5, 8), conv(16, 8), head()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, _, h, w = x.shape
+        rows = torch.linspace(-1, 1, h).view(1, 1, h, 1).expand(n, 1, h, w)
+        columns = torch.linspace(-1, 1, w).view(1, 1, 1, w).expand(n, 1, h, w)
+        x = F.relu(self.stem(torch.cat([x, rows, columns], 1)))
+        return self.head(self.join(torch.cat([x, x.mean((2, 3), keepdim=True).repeat(1, 1, h, w)], 1)))
+
+
 def silent() -> nn.Module:
     """A ReLU that never opens, a filter and a whole layer of zeros."""
     net = between(conv(8, 8), nn.ReLU(), conv(8, 8, groups=8), nn.ReLU(), conv(8, 8, 1))
@@ -200,6 +253,18 @@ NETS: dict[str, Maker] = {
     "saturated": saturated,
     "uneven pools": Pools,
     "causal attention": Attention,
+    "shared heads": SharedHeads,
+    "filters of its own": OwnFilters,
+    "coordinates": Coordinates,
+    "larger over one axis": lambda: between(
+        nn.ConvTranspose2d(8, 8, (3, 1), (2, 1), (1, 0)), nn.ReLU(), nn.ConvTranspose2d(8, 8, 3, (1, 3)), conv(8, 8)
+    ),
+    "hard shrink": lambda: between(conv(8, 8), nn.Hardshrink(), conv(8, 8)),
+    "log sigmoid": lambda: between(conv(8, 8), nn.LogSigmoid(), conv(8, 8)),
+    "bicubic": lambda: between(conv(8, 8), nn.Upsample((7, 17), mode="bicubic"), conv(8, 8)),
+    "means and minima": lambda: nn.Sequential(
+        conv(3, 8), nn.ReLU(), Apply(lambda x: torch.cat([x.mean((2, 3)), x.amin((2, 3))], 1)), nn.Linear(16, 5)
+    ),
     "one output": lambda: nn.Sequential(conv(3, 8), nn.ReLU(), head(outputs=1)),
     "dropout and identity": lambda: between(nn.Dropout(), nn.Identity(), conv(8, 8), nn.Dropout2d(), nn.ReLU()),
     "constant in the middle": lambda: between(Apply(lambda x: x * 0 + 0.3), conv(8, 8)),

@@ -1,7 +1,8 @@
-"""Before training: the graph with the weights that it has now through the converters of the targets.
+"""Before training: the graph with the weights that it has now through the converters of the targets, and one sample
+through the artifacts.
 
-What a converter cannot translate does not depend on what the weights will be, so that it is known before anything is
-trained.
+What a converter cannot translate, translates wrongly, or writes in operators that the runtime does not have, does not
+depend on what the weights will be, so that it is known before anything is trained.
 """
 
 from __future__ import annotations
@@ -9,20 +10,29 @@ from __future__ import annotations
 import dataclasses
 import functools
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import fx
+
+from .. import backends
 from ..config.target import Target
-from ..core.errors import Missing, ModelError
+from ..core.errors import BundleError, Missing, ModelError
 from ..plugins import MODEL_SOURCES
 from ..quantize.parts import MAIN, CapturedParts, QuantizedParts, calibrate_parts, insert_parts
 from ..session.session import Session
 from . import aside
 from .convert import Conversion, GraphConversion, convert
 
+#: share of an output's range that half of its values may be off, and the least range that counts as one
+_OFF, _LEAST = 0.01, 1e-3
+
 
 def trial(session: Session, captured: CapturedParts) -> dict[str, ModelError]:
-    """The errors of the targets whose converter refuses the model, by name.
+    """The errors of the targets whose converter or runtime refuses the model, by name.
 
     Nothing is tried for the networks of this package, which its tests convert, for models of several graphs, and for
     runtimes that are not installed.
@@ -39,7 +49,7 @@ def trial(session: Session, captured: CapturedParts) -> dict[str, ModelError]:
             graphs[name] = _calibrated(session, captured, profile)
         with tempfile.TemporaryDirectory() as folder:
             try:
-                _convert(_conversion(session, captured, graphs[name], profile, Path(folder)))
+                _aside(_tried, _conversion(session, captured, graphs[name], profile, Path(folder)))
             except ModelError as error:
                 errors[profile.name] = error
             except Missing:
@@ -66,16 +76,66 @@ def _conversion(
     return Conversion(profile, folder, (quantized, GraphConversion("baseline", float_graph.module, *border)))
 
 
-def _convert(job: Conversion) -> list[dict[str, Any]]:
-    """`convert` in a copy of this process where there can be one: converters start threads that would be in the way."""
+def _aside(work: Callable[[Conversion], list[dict[str, Any]]], job: Conversion) -> list[dict[str, Any]]:
+    """`work` in a copy of this process where there can be one: converters start threads that would be in the way."""
     if not aside.possible():
-        return convert(job)
+        return work(job)
 
-    copy = aside.Aside([functools.partial(convert, job)])
+    copy = aside.Aside([functools.partial(work, job)])
     try:
         return list(copy.result())
     finally:
         copy.close()
+
+
+def _tried(job: Conversion) -> list[dict[str, Any]]:
+    """`convert`, and each artifact has to load and to take a sample; the float one has to compute what its graph does.
+
+    Raises `ModelError` otherwise. The quantized one is compared after training, with limits of its own.
+    """
+    artifacts = convert(job)
+    for graph, written in zip(job.graphs, artifacts):
+        try:
+            outputs = _outputs(job, graph, job.staging / str(written["file"]))
+        except BundleError as error:
+            raise ModelError(
+                f"the converter writes this model in a form that the runtime does not take ({error.message})",
+                where=job.target.name,
+                remedy="rewrite the operator that the runtime names with others, or choose a target of another runtime",
+            ) from error
+        if isinstance(graph.graph, fx.GraphModule):
+            _compare(graph, outputs, job.target)
+
+    return artifacts
+
+
+def _outputs(job: Conversion, graph: GraphConversion, path: Path) -> list[np.ndarray]:
+    machine = backends.get(job.target.backend)
+    own = machine.baseline_options if isinstance(graph.graph, fx.GraphModule) else machine.artifact_options
+    session = machine.load(path, options={**machine.options(), **own(path)})
+    rows = [tensor[:1].numpy() for tensor in graph.example]
+    return list(session.run({item.name: row for item, row in zip(session.inputs, rows)}).values())
+
+
+def _compare(graph: GraphConversion, outputs: Sequence[np.ndarray], profile: Target) -> None:
+    """Half of an output's values more than a hundredth of its range off: another function, not another rounding."""
+    assert isinstance(graph.graph, fx.GraphModule)
+    with torch.no_grad():
+        result = graph.graph(*(tensor[:1] for tensor in graph.example))
+    expected = [result] if isinstance(result, torch.Tensor) else list(result)
+    for name, ours, theirs in zip(graph.outputs, expected, outputs):
+        values = ours.numpy()
+        if values.dtype.kind != "f" or not values.size:
+            continue
+        if values.shape != theirs.shape or np.median(np.abs(values - theirs)) > _OFF * max(
+            float(np.ptp(values)), _LEAST
+        ):
+            raise ModelError(
+                f"the float artifact that the converter of {profile.backend} writes computes something else than this "
+                f"model (output {name})",
+                where=profile.name,
+                remedy="choose a target of another runtime, and please report the model: a converter is wrong for it",
+            )
 
 
 def artifact(session: Session, captured: CapturedParts, profile: Target, folder: Path) -> str:
@@ -85,4 +145,4 @@ def artifact(session: Session, captured: CapturedParts, profile: Target, folder:
     """
     job = _conversion(session, captured, _calibrated(session, captured, profile), profile, folder)
     quantized = dataclasses.replace(job, graphs=job.graphs[:1])
-    return str(_convert(quantized)[0]["file"])
+    return str(_aside(convert, quantized)[0]["file"])

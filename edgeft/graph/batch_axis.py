@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from .nodes import aten
+from .nodes import CONV, CONV_PADDING, CONV_TRANSPOSE, aten
 
 #: batch sizes of the two traces: primes that sizes of layers are seldom multiples of
 FIRST, SECOND = 7, 11
@@ -36,6 +36,15 @@ class SampleBySample(fx.GraphModule):
         if isinstance(rows[0], torch.Tensor):
             return torch.cat(rows)
         return tuple(torch.cat(column) for column in zip(*rows))
+
+
+def grouped_by_sample(graph: fx.Graph) -> bool:
+    """Whether a convolution has as many groups as there are samples (weights that follow the input): files have a
+    number there."""
+    return any(
+        node.target in (*CONV, *CONV_PADDING, *CONV_TRANSPOSE) and any(isinstance(a, fx.Node) for a in node.args[3:])
+        for node in graph.nodes
+    )
 
 
 def with_free_batch(trace: Callable[[int], fx.GraphModule]) -> fx.GraphModule | None:

@@ -79,6 +79,11 @@ def capture(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[fx.Grap
     kind: type[fx.GraphModule] = fx.GraphModule
     try:
         graph_module = _plain(_quiet_export(module, two, True))
+        if batch_axis.grouped_by_sample(graph_module.graph):
+            kind, graph_module = (
+                batch_axis.SampleBySample,
+                _plain(_quiet_export(module, tuple(t[:1] for t in two), False)),
+            )
     except Exception as first:  # torch.export raises many unrelated types; the attempts below decide
         graph_module = _freed(module, two)
         if graph_module is None:

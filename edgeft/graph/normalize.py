@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from . import data_free, norms, pools, resize, scalars, transposed, weights
+from . import composites, data_free, masks, norms, pools, resize, scalars, transposed, weights
 from .nodes import CONV_PADDING, LINEAR, aten, attribute, module_path, set_attribute
 
 #: hand on the very tensor that they get (in eval mode): who writes into their result writes into their input
@@ -37,6 +37,8 @@ def normalize(module: fx.GraphModule) -> None:
     drop_no_ops(module)
     views_to_reshapes(module)
     masked_writes(module)
+    composites.spell_out(module)
+    masks.finite(module)
     data_free.expand_as(module)
     drop_neutral(module)
     explicit_padding(module)

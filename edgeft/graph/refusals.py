@@ -1,4 +1,4 @@
-"""What no graph of a fixed function can hold, named with the line of the user's code: randomness, batch statistics."""
+"""What no graph of a fixed function can hold: randomness, batch statistics, state. With the line of the user's code."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def source_of_error(error: BaseException | None) -> str:
 def refuse(graph: fx.Graph, module: nn.Module, example: Sequence[torch.Tensor]) -> None:
     """Raise `ModelError` for the first op that draws random numbers or normalizes by the statistics of its batch.
 
-    `graph` is that of `module`, which is run on `example` to find the line.
+    Also for a buffer that a forward changes and a later answer depends on. `graph` is that of `module`, which is run on
+    `example` to find the line, and changes its own state then.
     """
     of_inputs: set[fx.Node] = set()  # what is computed from the model's inputs; the rest is weights
     for node in graph.nodes:
@@ -65,6 +66,33 @@ def refuse(graph: fx.Graph, module: nn.Module, example: Sequence[torch.Tensor]) 
                 where=module_path(node) or node.name,
                 remedy="make the layer with track_running_stats=True, or use GroupNorm or InstanceNorm",
             )
+
+    _refuse_state(module, example)
+
+
+def _refuse_state(module: nn.Module, example: Sequence[torch.Tensor]) -> None:
+    """A buffer that a forward changes, where that changes the answer to the same inputs."""
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    with torch.no_grad():
+        first = _tensors(module(*example))
+        changed = [name for name, buffer in module.named_buffers() if not _equal(buffer, before.get(name))]
+        if not changed or all(map(_equal, first, _tensors(module(*example)))):
+            return
+
+    raise ModelError(
+        f"each forward in evaluation changes the buffer {changed[0]!r}, and the next answer depends on it; an artifact "
+        "is a fixed function of its inputs",
+        where=type(module).__name__,
+        remedy="change the buffer only `if self.training`, or take the state as an input and return it as an output",
+    )
+
+
+def _tensors(outputs: Any) -> list[torch.Tensor]:
+    return [leaf.clone() for leaf in torch.utils._pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
+
+
+def _equal(tensor: torch.Tensor, other: torch.Tensor | None) -> bool:
+    return other is not None and tensor.shape == other.shape and bool(torch.eq(tensor, other).all())
 
 
 def _is_random(node: fx.Node) -> bool:

@@ -1,7 +1,8 @@
 """Transposed convolutions as what they compute: one small convolution for every phase of the stride, interleaved.
 
 Output y of a transposed convolution with stride s gets only the weights whose index is y + padding modulo s. So the
-weights fall into s x s kernels, one convolution has the phases as channels, and `pixel_shuffle` interleaves them
+weights fall into s x s kernels, one convolution has the phases as channels, and `pixel_shuffle` interleaves them (a
+reshape, a permutation and a reshape where the strides of the axes differ, or where there is one axis)
 (Shi et al. 2016, "Is the deconvolution layer the same as a convolutional layer?", arXiv:1609.07009). The products are
 those of the transposed convolution; every runtime and compiler has integer kernels for it, groups and output padding
 included.
@@ -9,13 +10,15 @@ included.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from .nodes import aten, attribute, set_attribute
+from .nodes import CONV_TRANSPOSE, aten, attribute, set_attribute
 
 #: of one value: they may stand before the interleaving, where a runtime melts them into the convolution
 _POINTWISE = (
@@ -26,49 +29,59 @@ _POINTWISE = (
 
 
 def to_convolutions(module: fx.GraphModule) -> None:
-    """Rewrite two-dimensional ones with one stride for both axes; others keep their op."""
+    """Rewrite those of one and two dimensions whose weights are constant and whose sizes are known."""
     uses = Counter(str(n.target) for n in module.graph.nodes if n.op == "get_attr" for _ in n.users)
     for node in list(module.graph.nodes):
-        if node.target is not aten.conv_transpose2d.input:
+        if node.target not in CONV_TRANSPOSE:
             continue
 
-        stride, padding, _, groups, dilation = _arguments(node)
         constant = all(not isinstance(a, fx.Node) or a.op == "get_attr" for a in node.args[1:3])
         size = node.meta["val"].shape[2:]
         single = all(uses[str(a.target)] == 1 for a in node.args[1:3] if isinstance(a, fx.Node))
         whole = all(isinstance(side, int) for side in size)
-        if constant and single and whole and len(set(stride)) == 1:
-            _rewrite(module, node, stride[0], padding, groups, dilation)
+        if constant and single and whole and node.meta["val"].dim() == len(size) + 2:
+            _rewrite(module, node, _arguments(node))
 
     module.graph.eliminate_dead_code()
 
 
-def _arguments(node: fx.Node) -> tuple[list[int], list[int], list[int], int, list[int]]:
-    """Stride, padding, output padding, groups, dilation."""
-    args = (*node.args, *(None, None, None, [1, 1], [0, 0], [0, 0], 1, [1, 1])[len(node.args) :])
-    pairs = [list(value) * (2 // len(value)) for value in (args[3], args[4], args[5], args[7])]
-    return pairs[0], pairs[1], pairs[2], int(args[6]), pairs[3]
+@dataclass(frozen=True)
+class _Arguments:
+    """Those of a transposed convolution, one number an axis; output padding shows in the output's size."""
+
+    stride: list[int]
+    padding: list[int]
+    groups: int
+    dilation: list[int]
 
 
-def _rewrite(
-    module: fx.GraphModule, node: fx.Node, stride: int, padding: list[int], groups: int, dilation: list[int]
-) -> None:
-    graph, value, source = module.graph, node.meta["val"], node.args[0]
+def _arguments(node: fx.Node) -> _Arguments:
+    axes = node.args[1].meta["val"].dim() - 2
+    args = (*node.args, *(None, None, None, [1], [0], [0], 1, [1])[len(node.args) :])
+    stride, padding, dilation = (list(value) * (axes // len(value)) for value in (args[3], args[4], args[7]))
+    return _Arguments(stride, padding, int(args[6]), dilation)
+
+
+def _rewrite(module: fx.GraphModule, node: fx.Node, args: _Arguments) -> None:
+    graph, value, source, axes = module.graph, node.meta["val"], node.args[0], len(args.stride)
     weight, bias = node.args[1], node.args[2] if len(node.args) > 2 else None
-    kernels = _phases(_without_dilation(attribute(module, str(weight.target)).detach(), dilation), stride, groups)
+    full = _without_dilation(attribute(module, str(weight.target)).detach(), args.dilation)
+    kernels = _phases(full, args.stride, args.groups)
     windows = [
-        _window(
-            source.meta["val"].shape[2 + axis], kernels.shape[2 + axis], stride, padding[axis], value.shape[2 + axis]
+        _window(known, taps, *rest)
+        for known, taps, *rest in zip(
+            source.meta["val"].shape[2:], kernels.shape[2:], args.stride, args.padding, value.shape[2:]
         )
-        for axis in (0, 1)
     ]
     _replace(module, weight, kernels)
     if isinstance(bias, fx.Node):
-        _replace(module, bias, attribute(module, str(bias.target)).detach().repeat_interleave(stride * stride))
+        phases = math.prod(args.stride)
+        _replace(module, bias, attribute(module, str(bias.target)).detach().repeat_interleave(phases))
 
-    margins = [margin for margin, _, _ in windows]
+    margins, ones = [margin for margin, _, _ in windows], [1] * axes
+    op = aten.conv1d.default if axes == 1 else aten.conv2d.default
     with graph.inserting_before(node):
-        conv = graph.call_function(aten.conv2d.default, (source, weight, bias, [1, 1], margins, [1, 1], groups))
+        conv = graph.call_function(op, (source, weight, bias, ones, margins, ones, args.groups))
     conv.meta.update(node.meta)
     conv.meta["val"] = value.new_empty((value.shape[0], len(kernels), *(length for _, _, length in windows)))
 
@@ -80,7 +93,7 @@ def _rewrite(
         last = tail = reader
 
     readers = list(last.users)
-    new = _cropped(graph, _interleaved(graph, tail, stride), [start for _, start, _ in windows], value)
+    new = _cropped(graph, _interleaved(graph, tail, args.stride), [start for _, start, _ in windows], value)
     for user in readers:
         user.replace_input_with(last, new)
     graph.erase_node(node)
@@ -102,22 +115,37 @@ def _replace(module: fx.GraphModule, node: fx.Node, value: torch.Tensor) -> None
     node.meta["val"] = value
 
 
-def _interleaved(graph: fx.Graph, tail: fx.Node, stride: int) -> fx.Node:
-    if stride == 1:
+def _interleaved(graph: fx.Graph, tail: fx.Node, stride: list[int]) -> fx.Node:
+    """(N, C * phases, *lengths) -> (N, C, *lengths * stride)."""
+    rows, channels, *lengths = tail.meta["val"].shape
+    channels //= math.prod(stride)
+    size = [length * s for length, s in zip(lengths, stride)]
+    if math.prod(stride) == 1:
         return tail
 
-    with graph.inserting_after(tail):
-        node = graph.call_function(aten.pixel_shuffle.default, (tail, stride))
-    rows, channels, height, width = tail.meta["val"].shape
-    node.meta.update(tail.meta)
-    node.meta["val"] = tail.meta["val"].new_empty((rows, channels // stride**2, height * stride, width * stride))
+    def after(node: fx.Node, op: object, argument: object, shape: list[int]) -> fx.Node:
+        with graph.inserting_after(node):
+            new = graph.call_function(op, (node, argument))
+        new.meta.update(tail.meta)
+        new.meta["val"] = tail.meta["val"].new_empty((rows, *shape))
+        return new
 
-    return node
+    if len(stride) == 2 and stride[0] == stride[1]:
+        return after(tail, aten.pixel_shuffle.default, stride[0], [channels, *size])
+
+    several = [axis for axis, s in enumerate(stride) if s > 1]
+    apart = [channels, *(stride[axis] for axis in several), *lengths]
+    order = [0, 1]
+    for axis in range(len(stride)):
+        order += [2 + len(several) + axis, *([2 + several.index(axis)] if axis in several else [])]
+    node = after(tail, aten.reshape.default, [-1, *apart], apart)
+    node = after(node, aten.permute.default, order, [apart[axis - 1] for axis in order[1:]])
+    return after(node, aten.reshape.default, [-1, channels, *size], [channels, *size])
 
 
 def _cropped(graph: fx.Graph, node: fx.Node, starts: list[int], value: torch.Tensor) -> fx.Node:
     """The part of a value that has the shape of `value`, from `starts` on."""
-    for axis, start in zip((2, 3), starts):
+    for axis, start in enumerate(starts, 2):
         before, size = node.meta["val"], value.shape[axis]
         if before.shape[axis] == size:
             continue
@@ -135,15 +163,18 @@ def _without_dilation(weight: torch.Tensor, dilation: list[int]) -> torch.Tensor
     """The kernel with zeros where a dilated one has no taps."""
     sides = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:])]
     filled = weight.new_zeros(*weight.shape[:2], *sides)
-    filled[:, :, :: dilation[0], :: dilation[1]] = weight
+    filled[(slice(None), slice(None), *(slice(None, None, d) for d in dilation))] = weight
     return filled
 
 
-def _phases(weight: torch.Tensor, stride: int, groups: int) -> torch.Tensor:
-    """(in, out / groups, kh, kw) -> (out * stride * stride, in / groups, kh', kw'), phases innermost."""
-    taps = [-(-k // stride) for k in weight.shape[2:]]
-    filled = F.pad(weight, (0, taps[1] * stride - weight.shape[3], 0, taps[0] * stride - weight.shape[2]))
-    apart = filled.reshape(groups, -1, weight.shape[1], taps[0], stride, taps[1], stride)
-    # group, out, phase, phase, in, tap, tap; a convolution reads its taps the other way round
-    kernels = apart.permute(0, 2, 4, 6, 1, 3, 5).flip(-1, -2)
+def _phases(weight: torch.Tensor, stride: list[int], groups: int) -> torch.Tensor:
+    """(in, out / groups, *kernel) -> (out * phases, in / groups, *taps), phases innermost."""
+    axes = len(stride)
+    taps = [-(-k // s) for k, s in zip(weight.shape[2:], stride)]
+    missing = [(0, tap * s - k) for tap, s, k in zip(taps, stride, weight.shape[2:])]
+    filled = F.pad(weight, [number for pair in reversed(missing) for number in pair])
+    apart = filled.reshape(groups, -1, weight.shape[1], *(n for pair in zip(taps, stride) for n in pair))
+    # group, out, phases, in, taps; a convolution reads its taps the other way round
+    in_order = (0, 2, *range(4, 4 + 2 * axes, 2), 1, *range(3, 3 + 2 * axes, 2))
+    kernels = apart.permute(in_order).flip([*range(-axes, 0)])
     return kernels.reshape(-1, weight.shape[0] // groups, *taps).contiguous()

@@ -211,3 +211,45 @@ def test_a_module_that_cannot_be_copied_is_named() -> None:
     with pytest.raises(ModelError, match="cannot be copied") as caught:
         capture_float(net, (seeded(2, 4),))
     assert "locks" in caught.value.remedy
+
+
+class Remembering(nn.Module):
+    """Adds up what it sees in a buffer; `answers` says whether the next answer depends on it."""
+
+    def __init__(self, answers: bool) -> None:
+        super().__init__()
+        self.stem, self.head, self.answers = nn.Conv2d(1, 8, 3), nn.Linear(8, 3), answers
+        self.register_buffer("seen", torch.zeros(8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.relu(self.stem(x)).mean((2, 3))
+        self.seen = 0.9 * self.seen + 0.1 * y.mean(0).detach()
+        return self.head(y + self.seen if self.answers else y)
+
+
+def test_a_buffer_that_the_next_answer_depends_on_is_refused() -> None:
+    with pytest.raises(ModelError, match="changes the buffer 'seen'") as caught:
+        capture_float(Remembering(True).eval(), IMAGES)
+    assert "self.training" in caught.value.remedy
+    assert capture_float(Remembering(False).eval(), IMAGES).dynamic
+
+
+class OwnFilters(nn.Module):
+    """As many groups as samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.filters = nn.Linear(1, 2), nn.Parameter(torch.randn(2, 8 * 9))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, _, h, w = x.shape
+        filters = (self.gate(x.mean((2, 3))).softmax(1) @ self.filters).view(n * 8, 1, 3, 3)
+        return F.conv2d(x.reshape(1, n, h, w), filters, padding=1, groups=n).view(n, 8, h, w).mean((2, 3))
+
+
+def test_a_convolution_with_a_group_a_sample_is_that_of_one_sample() -> None:
+    net = OwnFilters().eval()
+    graph = calibrated(net, IMAGES, HOST)
+    assert not graph.captured.dynamic
+    with torch.no_grad():
+        torch.testing.assert_close(graph.captured.module(*IMAGES), net(*IMAGES), rtol=1e-5, atol=1e-5)

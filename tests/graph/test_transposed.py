@@ -44,9 +44,26 @@ def test_the_phases_compute_what_the_layer_does(kind: str) -> None:
         torch.testing.assert_close(captured.module(x), net(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("stride", [(2, 1)])
-def test_unequal_strides_keep_the_op(stride: tuple[int, int]) -> None:
-    assert "conv_transpose2d" in ops(capture_float(settled(nn.ConvTranspose2d(8, 4, 3, stride)), MAPS))
+@pytest.mark.parametrize("stride", [(2, 1), (1, 3), (3, 2)])
+def test_phases_of_unequal_strides_are_interleaved(stride: tuple[int, int]) -> None:
+    layer = nn.ConvTranspose2d(8, 12, (3, 4), stride, (1, 0), groups=2, output_padding=(0, stride[1] - 1))
+    net = settled(nn.Sequential(layer, nn.ReLU()))
+    captured = capture_float(net, MAPS)
+    x = seeded(3, 8, 7, 6, seed=2)
+    assert captured.dynamic and ops(captured)[:5] == ["conv2d", "relu", "reshape", "permute", "reshape"]
+    assert "conv_transpose2d" not in ops(captured)
+    with torch.no_grad():
+        torch.testing.assert_close(captured.module(x), net(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"stride": 2, "padding": 1}, {"stride": 1}, {"stride": 3, "dilation": 2}])
+def test_one_over_a_sequence_is_a_convolution(options: dict[str, Any]) -> None:
+    net = settled(nn.Sequential(nn.ConvTranspose1d(8, 4, 4, **options), nn.ReLU()))
+    captured = capture_float(net, (seeded(2, 8, 9, seed=1),))
+    x = seeded(3, 8, 9, seed=2)
+    assert captured.dynamic and ops(captured)[0] == "conv1d" and "conv_transpose1d" not in ops(captured)
+    with torch.no_grad():
+        torch.testing.assert_close(captured.module(x), net(x), rtol=1e-5, atol=1e-5)
 
 
 class UNet(nn.Module):

@@ -65,7 +65,7 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> byte
                 program = torch.export.export(_Copying(module), example, strict=False)
             edge = to_edge_transform_and_lower(
                 program,
-                partitioner=[XnnpackPartitioner()],
+                partitioner=[XnnpackPartitioner(configs=_taken(program.graph))],
                 compile_config=EdgeCompileConfig(_check_ir_validity=False),
             )
             _hold_in_integers(edge.exported_program().graph_module.graph)
@@ -73,7 +73,7 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> byte
             return bytes(edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planned)).buffer)
         except ModelError:
             raise
-        except (RuntimeError, TypeError, ValueError, NotImplementedError, AssertionError, KeyError) as caught:
+        except Exception as caught:  # passes of the converter raise Exception itself
             error = caught
 
     raise conversion_failed("ExecuTorch", error, printed) from error
@@ -96,6 +96,15 @@ class _Copying(torch.nn.Module):
 def _hands_inputs_on(program: torch.export.ExportedProgram) -> bool:
     """Whether an output is an input, unchanged."""
     return bool({*program.graph_signature.user_inputs} & {*program.graph_signature.user_outputs})
+
+
+def _taken(graph: fx.Graph) -> list[Any]:
+    """What the partitioner may give to the delegate: all that it knows, but for maxima over another axis than height or
+    width, which it takes and the delegate then refuses."""
+    from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS, MaxDimConfig
+
+    refused = any(node.target is aten.max.dim and node.args[1] not in (2, 3) for node in graph.nodes)
+    return [config for config in ALL_PARTITIONER_CONFIGS if not (refused and config is MaxDimConfig)]
 
 
 def _clamps_by_their_name(graph: fx.Graph) -> None:

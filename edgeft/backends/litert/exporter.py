@@ -108,12 +108,13 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...], config:
     import litert_torch
     import torch
 
+    from .expansions import as_constants
     from .grid_samples import as_gathers
     from .one_hot import as_choices
     from .pads import with_batch
 
-    channels_last.know_pads()
-    module = as_gathers(as_choices(with_batch(module, example)))
+    channels_last.complete()
+    module = as_gathers(as_choices(as_constants(with_batch(module, example), example)))
 
     class Positional(torch.nn.Module):
         """A graph module's own signature does not survive the converter's retracing; plain arguments do."""
@@ -135,7 +136,7 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...], config:
             edge = litert_torch.convert(wrapped, example, quant_config=config)
             edge.export(str(Path(temporary) / FILE))
             content = (Path(temporary) / FILE).read_bytes()
-        except (RuntimeError, TypeError, ValueError, NotImplementedError, AssertionError, KeyError) as caught:
+        except Exception as caught:  # passes of the converter raise many unrelated types
             error = caught
 
     if error is not None:
