@@ -1,6 +1,6 @@
 """Whether a pass can be bought: sabotaged bundles, killed commands, mutated inputs.
 
-    python benchmarks/trust.py [--bundles 44] [--kills 2] [--inputs 200] [--work DIR] [--seed 0]
+    python benchmarks/trust.py [--bundles 44] [--kills 2] [--inputs 200] [--work DIR] [--seed 0] [--kinds NAME...]
 
 - Bundles of each runtime are altered in the ways of trust_attacks.py, trust_red_team.py and trust_more.py, every digest is made anew, and
   `edgeft verify` judges them (without timing) as they are, those that pass with the data of the export too, and all with
@@ -10,6 +10,7 @@
 
 The runs and the bundles are those of the recipes "classify" and "personalize" of tiny_recipes.py. `--work` keeps them, and
 what was measured: a call with larger numbers goes on behind the last one. It needs model-signing (`edgeft sign --setup`).
+With `--kinds` those kinds of sabotage alone are run, one bundle a runtime, and stand in a table of their own.
 Goals: no pass where a key signs, nothing lost, nothing foreign.
 """
 
@@ -131,6 +132,39 @@ def sabotaged(work: Path, made: trust_kills.Base, count: int, seed: int) -> list
     return [row for row in rows if row["verdict"] != "none"]
 
 
+def of_kinds(work: Path, made: trust_kills.Base, kinds: Sequence[str], seed: int) -> list[dict[str, Any]]:
+    """A row for each of these kinds and runtime, as those of `sabotaged`."""
+    rows = []
+    for kind, target in ((kind, target) for kind in kinds for target in TARGETS if (made.bundles / target).exists()):
+        shutil.rmtree(work / "kinds", ignore_errors=True)
+        bundle = Path(shutil.copytree(made.bundles / target, work / "kinds" / "bundle"))
+        if KINDS[kind](bundle, np.random.default_rng([seed, 0])) is False:
+            continue
+        plain, named = verdict(bundle)
+        with_data = verdict(bundle, data=made.run.parent / "data.npz") if plain == "pass" else (plain, named)
+        signed, _ = verdict(bundle, made.keys / "public")
+        row = {"runtime": TARGETS[target], "kind": kind, "verdict": plain, "named": named or with_data[1]}
+        rows.append(row | {"with_data": with_data[0], "signed": signed})
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
+def later(record: dict[str, Any]) -> str:
+    """The section of kinds that were run by themselves; "" of none."""
+    if not (kinds := record.get("kinds")):
+        return ""
+    columns = ("kind", "runtime", "verdict", "with_data", "signed", "named")
+    body = [[row[key] for key in columns] for row in kinds["rows"]]
+    heads = ["kind", "runtime", "verdict", "with --data", "with the key", "named by"]
+    return f"""
+**Kinds that were run by themselves, later** (seed {kinds["seed"]}); rows of the same kinds above are older.
+
+{common.table(heads, body)}
+
+{common.footing(kinds["machine"], kinds["versions"])}
+"""
+
+
 def section(record: dict[str, Any]) -> str:
     rows, kinds = record["sabotaged"], {}
     for row in rows:
@@ -187,7 +221,19 @@ signal is counted and named; the others are edgeft's own code, with 512 MiB of m
 {common.table(["reader", "inputs", "crashes", "foreign exceptions", "refused", "slowest"], mutations)}
 
 {common.footing(record["machine"], record["versions"])}
-"""
+{later(record)}"""
+
+
+def versions() -> dict[str, str]:
+    return common.versions("numpy", "onnxruntime", "openvino", "ai-edge-litert", "executorch")
+
+
+def measure_kinds(work: Path, arguments: argparse.Namespace) -> None:
+    """Lay the rows of `--kinds` beside the published record."""
+    rows = of_kinds(work, base(work, 0), arguments.kinds, arguments.seed)
+    record = json.loads((common.RESULTS / "trust.json").read_text())
+    record["kinds"] = {"rows": rows, "seed": arguments.seed, "machine": common.machine(), "versions": versions()}
+    common.publish("trust", section(record), record)
 
 
 def measure(work: Path, arguments: argparse.Namespace) -> None:
@@ -195,7 +241,7 @@ def measure(work: Path, arguments: argparse.Namespace) -> None:
     made = base(work, arguments.kills)
     record: dict[str, Any] = {
         "machine": common.machine(),
-        "versions": common.versions("numpy", "onnxruntime", "openvino", "ai-edge-litert", "executorch"),
+        "versions": versions(),
         "seed": arguments.seed,
         "sabotaged": sabotaged(work, made, arguments.bundles, arguments.seed),
         "kills": {},
@@ -232,8 +278,11 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=200)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=sorted(KINDS))
     arguments = parser.parse_args()
-    if arguments.work:
+    if arguments.work and arguments.kinds:
+        measure_kinds(arguments.work.resolve(), arguments)
+    elif arguments.work:
         measure(arguments.work.resolve(), arguments)
     else:
         with tempfile.TemporaryDirectory(prefix="edgeft-trust-") as folder:
