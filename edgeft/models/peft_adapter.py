@@ -138,7 +138,7 @@ def _place(layer: str, places: Mapping[str, str], path: Path) -> str:
         raise ModelError(
             f"the base model has no layer {layer!r}",
             where=str(path),
-            remedy=f"{nearest(layer, list(places))} Set model.weights to the model that the adapter was trained on",
+            remedy=f"set model.weights to the model that the adapter was trained on; {nearest(layer, list(places))}",
         )
     return places[layer]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import edgeft
 from edgeft import data, tasks
 from edgeft.config import recipe, starting_recipes
-from edgeft.core.errors import UsageError
+from edgeft.core.errors import DataError, UsageError
 from edgeft.devices import packages
 from edgeft.plugins import DATA_FORMATS
 
@@ -74,3 +75,10 @@ def test_packages_of_an_extra_are_those_of_the_tasks_that_need_it() -> None:
     with pytest.raises(UsageError, match="'audoi' is not an extra") as caught:
         packages.for_runtime(["onnxruntime"], ["audoi"])
     assert caught.value.remedy == "did you mean 'audio'?"
+
+
+@pytest.mark.parametrize("name", ["classify", "segment"])
+def test_the_remedy_for_an_unknown_label_is_one_sentence(name: str) -> None:
+    with pytest.raises(DataError) as failure:
+        tasks.get(name).join(np.zeros(1, np.int64), ["zebra"], ["cat", "dog"], "data")
+    assert str(failure.value.remedy).endswith("; known: cat, dog")

@@ -123,7 +123,7 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
         raise DataError(
             f"the data has the label {unknown[0]!r}, the bundle knows {', '.join(theirs)}",
             where=where,
-            remedy=f"{nearest(unknown[0], theirs)} Labels are joined by name: rename the class of the data",
+            remedy=f"labels are joined by name: rename the class of the data; {nearest(unknown[0], theirs)}",
         )
     return np.array([number[label] for label in ours], np.int64)[np.asarray(targets, np.int64)]
 

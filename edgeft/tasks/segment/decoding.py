@@ -181,7 +181,7 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
         raise DataError(
             f"the data has the class {unknown[0]!r}, the bundle knows {', '.join(theirs)}",
             where=where,
-            remedy=f"{nearest(unknown[0], theirs)} Classes are joined by name: rename it, or make it void",
+            remedy=f"classes are joined by name: rename it, or make it void; {nearest(unknown[0], theirs)}",
         )
     numbers = np.array([list(theirs).index(label) for label in ours])
     if (numbers == np.arange(len(ours))).all():

@@ -172,7 +172,7 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
         raise DataError(
             f"the data has the tag {unknown[0]!r}, the bundle knows {', '.join(theirs)}",
             where=where,
-            remedy=f"{nearest(unknown[0], theirs)} Tags are joined by name: rename the type of the data",
+            remedy=f"tags are joined by name: rename the type of the data; {nearest(unknown[0], theirs)}",
         )
     numbers = np.array([number.get(label, 0) for label in ours], np.int64)
     joined = np.empty(len(targets), object)
