@@ -261,7 +261,7 @@ NETS: dict[str, Maker] = {
     ),
     "hard shrink": lambda: between(conv(8, 8), nn.Hardshrink(), conv(8, 8)),
     "log sigmoid": lambda: between(conv(8, 8), nn.LogSigmoid(), conv(8, 8)),
-    "bicubic": lambda: between(conv(8, 8), nn.Upsample((7, 17), mode="bicubic"), conv(8, 8)),
+    "bicubic": lambda: between(conv(8, 8), nn.Upsample(scale_factor=2, mode="bicubic"), conv(8, 8)),
     "means and minima": lambda: nn.Sequential(
         conv(3, 8), nn.ReLU(), Apply(lambda x: torch.cat([x.mean((2, 3)), x.amin((2, 3))], 1)), nn.Linear(16, 5)
     ),
