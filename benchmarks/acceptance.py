@@ -40,9 +40,11 @@ def exported(root: Path, folder: Path, who: str) -> Path:
     recipe |= {"quantize": {"epochs": 2}, "export": {"targets": ["host"]}, "gates": {"min_speedup": 0.0}}
     if not (folder / "run" / "summary.json").exists():
         edgeft.tune({**recipe, "personalize": {"tail": "head"}}, folder / "run", overwrite=True)
+
     bundle = folder / "b" / "host"
     if not (bundle / "manifest.json").exists():
         edgeft.export(folder / "run", ["host"], folder / "b", overwrite=True)
+
     return bundle
 
 
@@ -57,6 +59,7 @@ def measured(bundle: Path, folder: Path, seed: int) -> dict[str, Any]:
     row = {key: result[key] for key in ("verdict", "gain", "gain_ci95", "forgetting", "confidence_loss", "share")}
     for key in ("few", "known"):
         row[key] = [personalization.right(bundle, str(folder / key), one) for one in (None, kept)]
+
     return row
 
 
@@ -72,6 +75,7 @@ def section(voices: dict[str, list[dict[str, Any]]], host: dict[str, Any], used:
         low = min(row["gain_ci95"][0] for row in rows)
         accepted = sum(row["verdict"] == "pass" for row in rows)
         body.append([who, f"{accepted} of {len(rows)}", f"{100 * low:.1f}", change(rows, "few"), change(rows, "known")])
+
     head = ["new voice", "accepted", "lowest bound of a gain", "new voice, test split", "old voices, test split"]
     return f"""## Acceptance of a new voice
 
@@ -91,11 +95,13 @@ def main() -> None:
     arguments = parser.parse_args()
     root, host = Path(os.environ["EDGEFT_DATA"]), common.machine()
     voices = {}
+
     for who in arguments.speakers:
         folder = arguments.out / f"one-{who}"
         bundle = exported(root, folder, who)
         voices[who] = [measured(bundle, folder, seed) for seed in arguments.seeds]
         print(who, json.dumps([row["verdict"] for row in voices[who]]), flush=True)
+
     used = common.versions("torch", "onnxruntime", "numpy")
     common.publish("acceptance", section(voices, host, used), {"machine": host, "versions": used, "voices": voices})
 

@@ -45,6 +45,7 @@ def experiments(root: Path, seeds: Sequence[int]) -> dict[str, list[dict[str, An
     cells = {"format": "image-folder", "path": str(image / "bccd_cells"), "size": 48}
     none = {"epochs": 0}
     tuned = {"epochs": 6, "lr": 1e-3, "head_lr": 5e-3, "augment": "light", "batch_size": 64}
+
     return {
         "cifar": [
             recipe("cifar-ptq", cifar, weights, 0, train=none, quantize={"method": "ptq"}),
@@ -71,6 +72,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
     run, done = out / made["name"], out / f"{made['name']}.json"
     if done.is_file():
         return json.loads(done.read_text())
+
     say = lambda text: print(f"  {made['name']}: {text}", flush=True)  # noqa: E731
     summary = edgeft.tune(made, run, resume=(run / "recipe.toml").exists(), say=say)
     reports = edgeft.export(run, RUNTIMES, out / "bundles" / made["name"], overwrite=True, say=say)
@@ -80,6 +82,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
         "summary": {k: summary[k] for k in ("float", "ptq", "quantized", "n", "chance", "steps", "seconds")},
         "runtimes": {},
     }
+
     for report in reports:
         gates = {g["name"]: g for g in reversed(report["gates"])}
         accuracy = gates["accuracy"]
@@ -95,6 +98,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
             "size": report["size"],
             "verdict": report["verdict"],
         }
+
     row["frozen"] = frozen(run, summary) if row["policy"] == "head" else None
     done.write_text(json.dumps(row, indent=2))
     return row
@@ -111,6 +115,7 @@ def frozen(run: Path, summary: dict[str, Any]) -> dict[str, Any]:
     before = models.build(models.ModelRequest(made.model, made.task, len(summary["labels"]))).module.state_dict()
     after = load_file(run / "float.safetensors")
     moved = sorted(n for n, v in after.items() if v.shape != before[n].shape or not bool((v == before[n]).all()))
+
     return {"tensors": len(after), "moved": moved}
 
 
@@ -119,6 +124,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "| run | n | float | PTQ (torch) | QAT (torch) | ONNX Runtime | OpenVINO | LiteRT | moved |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+
     for row in rows:
         s = row["summary"]
         cells = [f"{100 * s[k]:.2f}" if s[k] is not None else "" for k in ("float", "ptq", "quantized")]
@@ -128,12 +134,14 @@ def table(rows: list[dict[str, Any]]) -> str:
             cells.append(f"{100 * r['quantized']:.2f} (drop {100 * r['drop']:+.2f} [{low:+.2f}, {high:+.2f}])")
         moved = ", ".join(row["frozen"]["moved"]) if row["frozen"] else "all" if row["policy"] == "full" else ""
         lines.append(f"| {row['name']} | {s['n']} | " + " | ".join(cells) + f" | {moved} |")
+
     qat = [r for r in rows if r["name"].startswith("cifar-qat")]
     if qat:
         for name in ("onnxruntime", "openvino", "litert"):
             drops = [100 * r["runtimes"][name]["drop"] for r in qat]
             lines.append("")
             lines.append(f"CIFAR-10 QAT on {name}: mean drop {np.mean(drops):+.3f} points over {len(drops)} seeds.")
+
     return "\n".join(lines)
 
 
@@ -145,12 +153,14 @@ def main() -> None:
     arguments = parser.parse_args()
     root = Path(os.environ["EDGEFT_DATA"])
     rows = []
+
     for name, recipes in experiments(root, arguments.seeds).items():
         if arguments.only and name not in arguments.only:
             continue
         for made in recipes:
             rows.append(one(made, arguments.out))
             print(json.dumps(rows[-1]), flush=True)
+
     host = common.machine()
     used = common.versions("torch", "onnxruntime", "openvino", "ai-edge-litert", "litert-torch")
     section = (

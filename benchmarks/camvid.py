@@ -70,6 +70,7 @@ def table(rows: list[dict[str, Any]]) -> str:
                 "yes" if met else "**no**",
             )
         )
+
     return common.table(head, cells)
 
 
@@ -79,6 +80,7 @@ def classes(rows: list[dict[str, Any]]) -> str:
     head = ("IoU, float / int8", *(f"{common.RUNTIMES[r['backend']]} ({r['scheme']['name']})" for r in rows))
     both = [[r["per_class"][label] for r in rows] for label in labels]
     both.append([r["extra_metrics"]["pixel_accuracy"] for r in rows])
+
     return common.table(
         head,
         [
@@ -98,6 +100,7 @@ def main() -> None:
     host, run = common.machine(), arguments.run or arguments.out / "run"
     if not arguments.run:
         tuned(Path(os.environ["EDGEFT_DATA"]), run)
+
     targets = tuple(common.TARGETS.values())
     rows = [row(r) for r in edgeft.export(run, targets, arguments.out / "bundles", overwrite=True, say=print)]
     used = common.versions("torch", "onnxruntime", "openvino", "ai-edge-litert", "litert-torch")

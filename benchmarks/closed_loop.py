@@ -51,6 +51,7 @@ def trained(name: str, out: Path, episodes: int) -> Path:
     run = out / name
     if not (run / "summary.json").is_file():
         edgeft.tune(recipe, run, overwrite=True)
+
     return run
 
 
@@ -63,6 +64,7 @@ def measured(name: str, number_format: str, out: Path, episodes: int) -> list[di
     done = out / f"{name}-{number_format}.json"
     if done.is_file():
         return list(json.loads(done.read_text()))
+
     run, targets = trained(name, out, episodes), []
     for title in TARGETS:
         with contextlib.suppress(TargetError):
@@ -72,12 +74,14 @@ def measured(name: str, number_format: str, out: Path, episodes: int) -> list[di
     asked: dict[str, Any] = {}
     if number_format != "int8":
         asked = {"ptq": True, "overrides": [f"quantize.format={number_format}"]}
+
     rows = []
     for report in edgeft.export(run, targets, out / "bundles" / f"{name}-{number_format}", overwrite=True, **asked):
         gates = {gate["name"]: gate for gate in reversed(report["gates"])}
         shared = {"target": report["target"], "format": number_format, "verdict": report["verdict"]}
         figures = {"int8_share": report["int8_share"], "size": report["size"]}
         rows.append({**shared, **figures, "return": gates["return"], "error": gates["accuracy"]})
+
     done.write_text(json.dumps(rows, indent=2))
     return rows
 
@@ -96,6 +100,7 @@ def section(tables: dict[str, list[dict[str, Any]]], host: dict[str, Any], used:
         for row in rows
     ]
     first = next(iter(tables.values()))[0]
+
     return f"""## Closed loops
 
 Mean return over {first["return"]["n"]} episodes, the same ones for float and each format, and the mean absolute error on recorded

@@ -66,9 +66,11 @@ def network(name: str, classes: int, side: int, seed: int = 0) -> Any:
         module.train()
         for start in range(3):
             module(torch.from_numpy(images(16, side, seed + start)))
+
     for child in module.modules():
         if isinstance(child, torch.nn.BatchNorm2d):
             child.momentum = 0.1
+
     return module.eval()
 
 

@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stored = common.RESULTS / "compiler_tasks.json"
     record = json.loads(stored.read_text()) if stored.is_file() else {"rows": {}}
     record["machine"] = common.machine()
+
     for name in options.tasks:
         if name in record["rows"]:
             continue
@@ -62,6 +63,7 @@ def measured(name: str, folder: Path) -> dict[str, dict[str, Any]]:
     settings = [f"data.path={json.dumps(str(recipe.data(folder / 'data')))}", 'quantize.method="ptq"']
     if recipe.weights is not None:
         settings.append(f"model.weights={json.dumps(str(recipe.weights(folder / 'weights')))}")
+
     settings.append(f"export.targets={json.dumps(boards)}")
     _edgeft(folder, "tune", "recipe.toml", "--out", "run", *(f"--set={setting}" for setting in settings))
 
@@ -71,6 +73,7 @@ def measured(name: str, folder: Path) -> dict[str, dict[str, Any]]:
         report = next((folder / board).rglob("report.json"), None)
         rows[compiler] = {"error": error} if report is None else _row(json.loads(report.read_text()))
         rows[compiler]["seconds"] = round(time.monotonic() - start, 1)
+
     return rows
 
 
@@ -118,6 +121,7 @@ def page(record: dict[str, Any]) -> str:
         "What was refused or stays on the CPU:\n\n" + ("\n".join(notes) or "nothing"),
         common.footing(record["machine"], versions),
     ]
+
     return "\n\n".join(parts)
 
 

@@ -93,6 +93,7 @@ def measured(name: str, compilers: Sequence[str], samples: int) -> dict[str, dic
     torch.set_num_threads(1)
     net, graphs, rows = NETS[name], {}, {}
     values = inputs(net, samples, 100)
+
     for compiler in compilers:
         board, number_format = ASKED[compiler]
         profile = target.load(board)
@@ -208,6 +209,7 @@ def page(record: dict[str, Any], names: Sequence[str]) -> str:
         "What was refused or stays on the CPU, in the vendor's words:\n\n" + ("\n".join(refused) or "nothing"),
         common.footing(record["machine"], versions),
     ]
+
     return "\n\n".join(parts)
 
 
@@ -223,6 +225,7 @@ def _table(rows: dict[str, Any], names: Sequence[str], asked: Mapping[str, Any])
         "cycles",
     )
     keys = [(name, label) for name in names for label in asked]
+
     return common.table(head, [_line(*key, rows[" | ".join(key)]) for key in keys if " | ".join(key) in rows])
 
 

@@ -41,10 +41,12 @@ def main() -> None:
     step = SIDE + GAP
     sheet = Image.new("RGB", (MARGIN + COLUMNS * step, len(lines) * step), "white")
     draw = ImageDraw.Draw(sheet)
+
     for y, (label, pictures) in enumerate(lines):
         draw.text((6, y * step + SIDE // 2 - 6), label, fill="black")
         for x, picture in enumerate(pictures):
             sheet.paste(picture, (MARGIN + x * step, y * step))
+
     sheet.quantize(128).save(sys.argv[1], optimize=True)
 
 

@@ -80,6 +80,7 @@ def drive(session: Any, task: Any, spec: dict[str, Any], episodes: int) -> list[
             seen, reward, ended, cut, _ = world.step(int(push[0, 0] > 0.5))
             total, over = total + float(reward), ended or cut
         returns.append(total)
+
     return returns
 
 
@@ -89,6 +90,7 @@ def one(made: dict[str, Any], out: Path, episodes: int) -> dict[str, Any]:
     run, done = out / made["name"], out / f"{made['name']}.json"
     if done.is_file():
         return json.loads(done.read_text())
+
     say = lambda text: print(f"  {made['name']}: {text}", flush=True)  # noqa: E731
     summary = edgeft.tune(made, run, resume=(run / "recipe.toml").exists(), say=say)
     reports = edgeft.export(run, RUNTIMES, out / "bundles" / made["name"], overwrite=True, say=say)
@@ -97,6 +99,7 @@ def one(made: dict[str, Any], out: Path, episodes: int) -> dict[str, Any]:
         **{k: summary[k] for k in ("float", "ptq", "quantized", "n", "chance")},
     }
     row["runtimes"] = {}
+
     for report in reports:
         gates = {g["name"]: g for g in reversed(report["gates"])}
         found = {
@@ -113,6 +116,7 @@ def one(made: dict[str, Any], out: Path, episodes: int) -> dict[str, Any]:
                 returns = drive(bundle.session(baseline=baseline), bundle.task, bundle.preprocess, episodes)
                 found[kind] = float(np.mean(returns))
         row["runtimes"][report["backend"]] = found
+
     done.write_text(json.dumps(row, indent=2))
     return row
 
@@ -121,6 +125,7 @@ def section(rows: list[dict[str, Any]], episodes: int, host: dict[str, Any], use
     head = ["run", "runtime", "n", "float MAE", "int8 MAE", "constant answer", "float return", "int8 return"]
     head += ["int8 over float", "int8 share", "p99 ms", "rate Hz", "verdict"]
     body = []
+
     for row in rows:
         for kind, r in row["runtimes"].items():
             p99 = r["p99_ms"]
@@ -132,6 +137,7 @@ def section(rows: list[dict[str, Any]], episodes: int, host: dict[str, Any], use
                 + [f"{r['speedup']:.2f}x" if r["speedup"] else "", f"{r['int8_share']:.1%}"]
                 + [f"{p99:.3f}" if p99 else "", f"{1000 / p99:.0f}" if p99 else "", r["verdict"]]
             )
+
     return f"""## Robot control
 
 MAE: mean absolute error on the test split, in the controls' own units; "constant answer" is that of the best constant.
@@ -150,6 +156,7 @@ def over_seeds(rows: list[dict[str, Any]]) -> str:
     found = [row for row in rows if row["name"].startswith("donkey")]
     if not found:
         return ""
+
     told = []
     for kind in ("float", "quantized"):
         errors = [float(np.mean([r[kind] for r in row["runtimes"].values()])) for row in found]
@@ -157,6 +164,7 @@ def over_seeds(rows: list[dict[str, Any]]) -> str:
         told.append(
             f"{np.mean(errors):.4f} ({min(errors):.4f} to {max(errors):.4f}), {100 * less:.0f} % below the constant answer"
         )
+
     return f"Donkeycar over {len(found)} seeds, mean (lowest to highest): float {told[0]}; int8 {told[1]}."
 
 

@@ -48,12 +48,14 @@ def section(known: dict[str, Row], entries: dict[str, Any]) -> str:
         "template's target, on test splits that chose nothing.\n",
         common.table(head, [line(known[name], entries[name]) for name in shown]),
     ]
+
     for name in shown:
         figures = entries[name]["figures"]
         parts = ", ".join(f"{part} {value:.3f}" for part, value in figures["parts"].items())
         sentences = [f"int8 by part: {parts}."] if parts else []
         sentences += [*figures["notes"], common.footing(entries[name]["machine"], entries[name]["versions"])]
         text.append(f"\n{name}: " + " ".join(sentences))
+
     return "\n".join(text)
 
 
@@ -66,6 +68,7 @@ def main() -> None:
     unknown = [name for name in arguments.rows if name not in known]
     if unknown:
         parser.error(f"unknown row {unknown[0]!r}: the rows are {', '.join(known)}")
+
     data = Path(os.environ["EDGEFT_DATA"])
     for name in arguments.rows or known:
         host = common.machine()

@@ -38,6 +38,7 @@ def run_of(out: Path) -> Path:
             "gates": {"max_drop": 0.05, "min_speedup": 0.0},
         }
         edgeft.tune(recipe, run, overwrite=True)
+
     return run
 
 
@@ -50,6 +51,7 @@ def section(reports: list[dict[str, Any]], host: dict[str, Any], used: dict[str,
         parity = gates["parity", "quantized graph, test split"]
         figures = f"{accuracy['float']:.3f} / {accuracy['quantized']:.3f}"
         body.append([report["target"], report["verdict"], figures, parity["why"], agreement["why"]])
+
     return f"""## Verdicts on dense scenes
 
 64 drawn pictures of twelve blood cells; EfficientNet-Lite0 after five epochs on 48 pictures.

@@ -67,10 +67,12 @@ def main() -> None:
     paths = [root / file for file in MODELS.values()]
     here = run(Here(), paths)
     found: dict[str, dict[str, Any]] = {}
+
     for runtime in RUNTIMES:
         for board in BOARDS:
             emulate.setup(board, runtimes=[runtime], say=print)
             found[f"{runtime} {BOARDS[board]}"] = run(emulate.Emulated.known(board), paths)
+
     rows = []
     for title, file in MODELS.items():
         for runtime in RUNTIMES:
@@ -90,6 +92,7 @@ def main() -> None:
                     "equal" if not apart else f"up to {apart:g} steps",
                 )
             )
+
     table = common.table(
         ("model", "runtime", "A72 and A76 equal to the bit", "sha256 of the outputs", "against this machine's LiteRT"),
         rows,

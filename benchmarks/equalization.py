@@ -44,6 +44,7 @@ def spread(net: Any, decades: float, seed: int = 0) -> Any:
                 block.bn1.weight.mul_(by)
                 block.bn1.bias.mul_(by)
                 block.conv2.weight.div_(by.view(1, -1, 1, 1))
+
     return net
 
 
@@ -87,6 +88,7 @@ def row(net: Any, calibration: Any, x: Any, labels: np.ndarray) -> dict[str, Any
     calibrate()
     plain = lost(right(parts.module, x, labels))
     gain = parts.equalize(batches, calibrate)
+
     return {
         "float": float(100 * before.mean()),
         "plain": plain,
@@ -112,6 +114,7 @@ def main() -> None:
         calibration = inputs(arrays["x_train"][draw.permutation(len(arrays["x_train"]))[:CALIBRATED]])
         drawn = draw.permutation(len(arrays["x_test"]))[: arguments.images]
         x, labels = inputs(arrays["x_test"][drawn]), arrays["y_test"][drawn].astype(int).ravel()
+
     weights = root / "01_image_medical" / "weights" / "resnet20-12fca82f.th"
     rows = {decades: row(spread(network(weights), decades), calibration, x, labels) for decades in arguments.decades}
 

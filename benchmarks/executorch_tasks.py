@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     record = json.loads(stored.read_text()) if stored.is_file() else {"rows": {}}
     record["machine"] = common.machine()
     record["versions"] = common.versions("executorch", "torch", "torchao")
+
     for name in options.tasks:
         if name in record["rows"]:
             continue
@@ -83,6 +84,7 @@ def measured(name: str, folder: Path) -> dict[str, Any]:
     row["verify"] = _edgeft(folder, "verify", str(bundle))[0]
     row["bench"] = _edgeft(folder, "bench", str(bundle))[0]
     row["run_py"] = _ended([sys.executable, "-I", str(bundle / "run.py")], folder)[0]
+
     return row
 
 
@@ -117,6 +119,7 @@ def _ended(command: list[str], folder: Path) -> tuple[int, str]:
         env={**os.environ, "PYTHONUTF8": "1"},
     )
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+
     return done.returncode, " | ".join(lines[:3])[:500] if done.returncode else ""
 
 
@@ -139,6 +142,7 @@ def page(record: dict[str, Any]) -> str:
         "What was refused or failed:\n\n" + ("\n".join(notes) or "nothing"),
         common.footing(record["machine"], record["versions"]),
     ]
+
     return "\n\n".join(parts)
 
 
@@ -152,6 +156,7 @@ def _line(name: str, row: dict[str, Any]) -> tuple[str, ...]:
     words = {0: "pass", 1: "fail", 5: "inconclusive"}
     both = " / ".join(words.get(row[key], f"exit {row[key]}") for key in ("verify", "bench"))
     run_py = {0: "as expected", 1: "differs"}.get(row["run_py"], f"exit {row['run_py']}")
+
     return (
         name,
         row["verdict"],

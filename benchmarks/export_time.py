@@ -35,6 +35,7 @@ def digits(count: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     images, labels = mnist_data()
     order, start, arrays = rng.permutation(len(images)), 0, {}
+
     for name, number in {**SPLITS, "test": count}.items():
         rows = order[start : start + number]
         start += number
@@ -44,6 +45,7 @@ def digits(count: int) -> dict[str, np.ndarray]:
         paper, pen = np.array([20, 40, 60]), np.array([250, 240, 200])
         arrays[f"{name}_images"] = np.rint(paper + ink * (pen - paper)).astype(np.uint8)
         arrays[f"{name}_labels"] = labels[rows]
+
     return arrays
 
 
@@ -81,11 +83,13 @@ def export(work: Path, targets: list[str]) -> dict[str, Any]:
     ]
     for name in targets:
         command += ["--target", name]
+
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode not in (0, 1, 5):
         raise SystemExit(f"{' '.join(command)} failed ({done.returncode}):\n{done.stderr[-4000:]}")
+
     reports = {p.parent.name: json.loads(p.read_text()) for p in sorted((work / "bundles").glob("*/report.json"))}
     return {
         "wall": wall,
@@ -107,6 +111,7 @@ def section(found: dict[str, Any], host: dict[str, Any], used: dict[str, str]) -
         f"{GOAL:.0f}",
         common.mark(found["wall"], most=GOAL),
     ]
+
     return f"""## Time of an export
 
 `edgeft export` of MobileNetV2 at {SIDE} px, the whole command: three artifacts and their float baselines, everything
@@ -126,9 +131,11 @@ def main() -> None:
     parser.add_argument("--step", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     targets = asked.targets.split(",")
+
     if asked.step:
         prepare(asked.work, targets, asked.images)
         return
+
     with tempfile.TemporaryDirectory() as temporary:
         work = (asked.work or Path(temporary)).absolute()
         work.mkdir(parents=True, exist_ok=True)
@@ -140,6 +147,7 @@ def main() -> None:
             os.rename(work / "bundles", work / f"bundles.{int(time.time())}")
         host = common.machine()
         found = {**export(work, targets), "run": json.loads(kept.read_text())}
+
     used = common.versions("torch", "onnx", "onnxruntime", "openvino", "litert-torch", "ai-edge-litert", "numpy")
     common.publish("export_time", section(found, host, used), {"machine": host, "versions": used, **found})
 

@@ -36,6 +36,7 @@ def learned(folder: Path, few: str, tests: dict[str, str]) -> Right:
     done = folder / "right.json"
     if done.exists():
         return json.loads(done.read_text())
+
     found: Right = {}
     for tail in TAILS:
         for limit in LIMITS:
@@ -50,6 +51,7 @@ def learned(folder: Path, few: str, tests: dict[str, str]) -> Right:
             found[name] = {
                 key: [personalization.right(out / TARGET, path, one) for one in states] for key, path in tests.items()
             }
+
     done.write_text(json.dumps(found))
     print(folder.name, {k: {t: [sum(r) for r in v] for t, v in f.items()} for k, f in found.items()}, flush=True)
     return found
@@ -72,10 +74,12 @@ def held_out(root: Path, out: Path, who: str, fold: int) -> Right:
     )
     recipe = sound_recipe(known, epochs=20)
     recipe |= {"quantize": {"epochs": 2}, "export": {"targets": [TARGET]}, "gates": {"min_speedup": 0.0}}
+
     if not (folder / "run" / "summary.json").exists():
         import edgeft
 
         edgeft.tune({**recipe, "personalize": {"tail": "head"}}, folder / "run", overwrite=True)
+
     return learned(folder, f"{few}/train", {"new": few, "old": known})
 
 
@@ -104,6 +108,7 @@ def main() -> None:
     test = {who: tested(arguments.voices, who) for who in SPEAKERS}
     more = {f"{who}-{fold}": held_out(root, out, who, fold) for fold in range(len(FOLDS)) for who in SPEAKERS}
     cells = []
+
     for tail, words in TAILS.items():
         for limit in LIMITS:
             new, old = (
@@ -111,6 +116,7 @@ def main() -> None:
                 for key in ("new", "old")
             )
             cells.append([words, f"{limit:g}", change([*chain(*new)]), *map(change, old), change([*chain(*old)])])
+
     head = ["what learns", "`max_forget`", "new voice, all", "old voices, test split", "others", "all"]
     used = common.versions("torch", "ai-edge-litert", "litert-torch", "numpy")
     section = (

@@ -22,12 +22,14 @@ def load(path: Path) -> nn.Module:
     net = ResNet8(10)
     blocks = [net.layer1[0], net.layer2[0], net.layer3[0]]
     convs, norms, shortcuts = [net.conv1], [net.bn1], {}
+
     for block in blocks:
         convs += [block.conv1, block.conv2]
         norms += [(len(convs) - 2, block.bn1), (len(convs) - 1, block.bn2)]
         if block.downsample is not None:
             convs.append(block.downsample[0])
             shortcuts[len(convs) - 1] = block.downsample[1]
+
     norms[0] = (0, net.bn1)
     with h5py.File(path) as file, torch.no_grad():
         weights = file["model_weights"]
@@ -50,7 +52,9 @@ def load(path: Path) -> nn.Module:
             norm.bias.copy_(value("conv2d", conv_number, "bias"))
         net.fc.weight.copy_(value("dense", 0, "kernel").T)
         net.fc.bias.copy_(value("dense", 0, "bias"))
+
     for block in blocks[1:]:
         block.conv1.padding = (0, 0)
         block.conv1 = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), block.conv1)
+
     return net.eval()

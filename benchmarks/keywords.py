@@ -45,6 +45,7 @@ def stranger(root: Path, speaker: str, out: Path) -> dict[str, Any]:
         (folder / part).mkdir(parents=True, exist_ok=True)
         if not (folder / part / file.name).exists():
             (folder / part / file.name).symlink_to(file.resolve())
+
     made = recipe(root, 0)
     made["data"]["path"], made["quantize"]["method"] = str(folder), "ptq"
     summary = edgeft.tune(made, out / f"run-without-{speaker}", overwrite=True)
@@ -56,6 +57,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "| run | n | float | PTQ (torch) | QAT (torch) | ONNX Runtime | OpenVINO | LiteRT | goal met |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+
     for row in rows:
         s = row["summary"]
         cells = [f"{100 * s[key]:.1f}" for key in ("float", "ptq", "quantized")]
@@ -63,6 +65,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells += [f"{100 * r['quantized']:.1f} (drop {100 * r['drop']:+.1f})" for r in found]
         met = s["float"] >= GOAL and all(r["quantized"] >= GOAL and r["drop"] <= MOST_DROP for r in found)
         lines.append(f"| {row['name']} | {s['n']} | " + " | ".join(cells) + f" | {'yes' if met else '**no**'} |")
+
     return "\n".join(lines)
 
 
@@ -83,10 +86,12 @@ def main() -> None:
         f"drop. One test sample is half a point. Tuning took {seconds}.\n\n{table(rows)}"
     )
     unheard = [stranger(root, name, arguments.out) for name in SPEAKERS] if arguments.speakers else []
+
     if unheard:
         cells = [(u["speaker"], u["n"], f"{100 * u['float']:.1f}", f"{100 * u['ptq']:.1f}") for u in unheard]
         section += "\n\nA speaker that was not learned from (trained on the three others, in torch):\n\n"
         section += common.table(("speaker", "n", "float", "PTQ"), cells)
+
     section += f"\n\n{common.footing(host, used)}"
     common.publish("keywords", section, {"machine": host, "versions": used, "rows": rows, "unheard": unheard})
 

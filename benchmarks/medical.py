@@ -39,6 +39,7 @@ def experiments(root: Path, out: Path) -> list[dict[str, Any]]:
     lungs = {"format": "npz", "path": str(image / "pneumoniamnist_28.npz"), "size": SIDE}
     cells = {"format": "image-folder", "path": str(image / "bccd_cells"), "size": SIDE}
     made = []
+
     for net, (fresh, tuned) in RATES.items():
         shared = {"export": {"targets": list(RUNTIMES)}, "gates": {"max_drop": MOST_DROP, "min_speedup": 0.0}}
         model: dict[str, Any] = {"source": "torchvision", "name": net}
@@ -72,6 +73,7 @@ def experiments(root: Path, out: Path) -> list[dict[str, Any]]:
                     **shared,
                 }
             )
+
     return made
 
 
@@ -82,6 +84,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
     run, done = out / made["name"], out / f"{made['name']}.json"
     if done.is_file():
         return json.loads(done.read_text())
+
     say = lambda text: print(f"  {made['name']}: {text}", flush=True)  # noqa: E731
     summary = edgeft.tune(made, run, resume=(run / "recipe.toml").exists(), say=say)
     reports = edgeft.export(run, RUNTIMES, out / "bundles" / made["name"], overwrite=True, say=say)
@@ -96,6 +99,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
     found = right_answers(out / "bundles" / made["name"] / RUNTIMES[0], made["data"])
     row["right"] = "".join("01"[int(value)] for value in found)
     done.write_text(json.dumps(row, indent=2))
+
     return row
 
 
@@ -146,6 +150,7 @@ def floor(data: dict[str, Any]) -> np.ndarray:
         part = dataset.split(split)
         pixels[split] = np.stack([raw.reshape(-1) for raw, _ in part]).astype(np.float32) / 255
         truth[split] = part.targets
+
     models = [LogisticRegression(max_iter=300, C=c).fit(pixels["train"], truth["train"]) for c in (0.01, 0.1, 1.0)]
     best = max(models, key=lambda model: model.score(pixels["val"], truth["val"]))
     return np.asarray(best.predict(pixels["test"]) == truth["test"])
@@ -191,10 +196,12 @@ def tables(rows: list[dict[str, Any]], floors: dict[str, np.ndarray]) -> str:
                 f"{s['updated_parameters'] / 1e6:.3g} of {s['total_parameters'] / 1e6:.3g}",
             ]
         )
+
     names = list(common.RUNTIMES.values())
     head = ["run", "n", "float", "PTQ (torch)", "QAT (torch)", *names, "int8 within 1 point", "float above pixels"]
     first = common.table(head, main)
     head = ["run", "AUC", "macro F1", "worst recall", *(f"speed, {name}" for name in names), "int8 share", "MB"]
+
     return f"{first}\n\n{common.table([*head, 'training MB', 'M weights that learn'], more)}"
 
 
@@ -205,9 +212,11 @@ def main() -> None:
     arguments = parser.parse_args()
     root, host = Path(os.environ["EDGEFT_DATA"]), common.machine()
     made = experiments(root, arguments.out)
+
     for each in made:
         if not arguments.only or each["name"] in arguments.only:
             print(json.dumps(one(each, arguments.out)), flush=True)
+
     rows = [one(each, arguments.out) for each in made if (arguments.out / f"{each['name']}.json").is_file()]
     floors = {name: floor(experiment["data"]) for name, experiment in zip(TITLES, made)}
     used = common.versions("torch", "torchvision", "onnxruntime", "openvino", "ai-edge-litert", "litert-torch")

@@ -44,6 +44,7 @@ def recipes(root: Path, out: Path) -> dict[tuple[str, str], dict[str, Any]]:
             if hasattr(norm, "running_var"):  # Keras' epsilon is another one
                 state[f"{name}.running_var"] = norm.running_var + norm.eps - 1e-5
         save_file(state, resnet8)
+
     resnet20 = root / "01_image_medical" / "weights" / "resnet20-12fca82f.th"
     found = {}
     for data, base in policies.picture_sets(root, out).items():
@@ -61,6 +62,7 @@ def recipes(root: Path, out: Path) -> dict[tuple[str, str], dict[str, Any]]:
                 channels = made["data"].get("channels", 3)
                 made["data"] |= {"mean": [0.0] * channels, "std": [1 / 255] * channels}
             found[net, data] = made
+
     return found
 
 
@@ -78,6 +80,7 @@ def measure(root: Path, out: Path, rows: list[str], seeds: list[int]) -> dict[st
                 policies.ROWS["auto"] = ("", {"update": {"policy": "auto", "memory_budget": f"{budget} B"}})
             found[row] = policies.chosen(base, row, seeds, prefix)
         results[f"{net}-{data}"] = found
+
     return results
 
 
@@ -130,6 +133,7 @@ def steps(net: str, data: str, out: Path, seconds: float) -> dict[str, Any]:
 
         with SavedBytes(own.module.parameters()) as counted:
             loss()
+
         return run, counted.total
 
     whole, kept = step("full")
@@ -138,6 +142,7 @@ def steps(net: str, data: str, out: Path, seconds: float) -> dict[str, Any]:
         run, own = step(policy)
         ratio = compare(whole, run, max_seconds=seconds, min_quads=12, rng=np.random.default_rng(0))
         found[policy] = {"ratio": ratio.estimate, "ci99": [ratio.low, ratio.high], "saved": own / kept}
+
     return found
 
 
@@ -182,6 +187,7 @@ def tables(results: dict[str, dict[str, Any]]) -> str:
             "moved",
         ]
         parts.append(f"### {NETS[net]}, {policies.TITLES[data]}\n\n{common.table(head, cells)}{goal}")
+
     return "\n\n".join(parts)
 
 
@@ -214,10 +220,13 @@ def picture(results: dict[str, dict[str, Any]], path: Path) -> None:
         axis.set_title(f"{NETS[net]}\n{policies.TITLES[data]}", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.margins(x=0.18)
+
     for axis in axes[1]:
         axis.set_xlabel("memory of a training step, MB", fontsize=8)
+
     for axis in axes[:, 0]:
         axis.set_ylabel("test accuracy, % (bars: 95 %)", fontsize=8)
+
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
@@ -235,13 +244,16 @@ def main() -> None:
     arguments = parser.parse_args()
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
+
     if arguments.step:
         print(json.dumps(steps(*arguments.step, out, arguments.seconds)))
         return
+
     host, root = common.machine(), Path(os.environ["EDGEFT_DATA"])
     results = measure(root, out, arguments.rows or list(ROWS), arguments.seeds)
     if arguments.rows:
         return
+
     timed = {
         net: common.child(__file__, "--out", str(out), "--seconds", str(arguments.seconds), "--step", net, "cells")
         for net in NETS

@@ -60,6 +60,7 @@ def make(runtimes: Sequence[str], work: Path) -> None:
         graphs = calibrated(session, captured, session.targets[0].scheme)
         graphs.set_mode("quantize")
         feeds = next(preprocessed(session.task, session.spec, session.dataset.split("test"), 9))[1]
+
     assert all(values.shape[1] == LENGTH for values in feeds.values()), "texts are padded to the length"
     np.savez(work / "feeds.npz", **feeds)
 
@@ -73,6 +74,7 @@ def make(runtimes: Sequence[str], work: Path) -> None:
             GraphConversion("float", float_graph.module, *border),
         )
         convert(Conversion(target.load(common.TARGETS[name]), place, parts))
+
     if "onnxruntime" in runtimes:
         dynamic(work / "onnxruntime")
 
@@ -85,6 +87,7 @@ def dynamic(place: Path) -> None:
     source = place / "float" / FILES["onnxruntime"]
     prepared = place / "prepared.onnx"
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+
     for setting, per_channel in DYNAMIC.items():
         (place / setting).mkdir(exist_ok=True)
         made = place / setting / FILES["onnxruntime"]
@@ -102,6 +105,7 @@ def measure(name: str, work: Path, seconds: float) -> dict[str, Any]:
     sessions = {kind: engine.load(path, threads=1) for kind, path in paths.items()}
     with np.load(work / "feeds.npz", allow_pickle=False) as archive:
         feeds = {key: archive[key] for key in archive.files}
+
     alone = {kind: outputs(session, feeds, 1) for kind, session in sessions.items()}
 
     rows = {}
@@ -122,6 +126,7 @@ def measure(name: str, work: Path, seconds: float) -> dict[str, Any]:
             "from_float": float(np.abs(alone[kind] - alone["float"]).max()),
             "bytes": sum(file.stat().st_size for file in paths[kind].parent.iterdir()),
         }
+
     return {"runtime": name, "kinds": rows, "range": float(np.ptp(alone["float"])), "version": engine.version()}
 
 
@@ -155,6 +160,7 @@ def section(record: dict[str, Any]) -> str:
                     f"{found['bytes'] / 1e6:.1f}",
                 )
             )
+
     goals = ", ".join(f"{common.RUNTIMES[name]} {goal}" for name, goal in GOALS.items())
     head = ("runtime", "model", "speed over float [99 %]", "by least times", "goal", "from float", "by its batch", "MB")
     return "\n\n".join(
@@ -176,6 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="at most so long for one comparison")
     parser.add_argument("--step", choices=("make", "measure"), help=argparse.SUPPRESS)
     asked = parser.parse_args(argv)
+
     if asked.step:
         made = measure(asked.runtimes[0], asked.work, asked.seconds) if asked.step == "measure" else None
         if asked.step == "make":

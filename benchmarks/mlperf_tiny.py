@@ -107,6 +107,7 @@ def rebuilt(root: Path, out: Path) -> list[dict[str, Any]]:
         out / "run", list(common.TARGETS.values()), out / "bundles", model=model, overwrite=True, say=print
     )
     rows = []
+
     for report in reports:
         gate = next(g for g in report["gates"] if g["name"] == "accuracy")
         rows.append(
@@ -116,6 +117,7 @@ def rebuilt(root: Path, out: Path) -> list[dict[str, Any]]:
                 **{k: gate[k] for k in ("float", "quantized", "n")},
             }
         )
+
     return [{"runtime": "torch", "float": summary["float"], "quantized": summary["ptq"], "n": summary["n"]}, *rows]
 
 
@@ -125,11 +127,13 @@ def main() -> None:
     arguments = parser.parse_args()
     root, host = Path(os.environ["EDGEFT_DATA"]), common.machine()
     rows = []
+
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
             found, n = accuracy(case, root, Path(folder))
             rows.append({"name": case.name, "known": case.known, "found": found, "n": n})
             print(rows[-1], flush=True)
+
     lines = common.table(
         ("model and test set", "n", "known", "measured here", "the same"),
         [
@@ -146,6 +150,7 @@ def main() -> None:
     again = rebuilt(root, arguments.out) if arguments.out else []
     used = common.versions("ai-edge-litert", "torch", "onnxruntime", "openvino", "litert-torch")
     section = f"## MLPerf Tiny\n\nThe published models, measured by edgeft; accuracy in per cent.\n\n{lines}"
+
     if again:
         section += (
             "\n\nResNet-8 rebuilt in torch from the published Keras weights, through edgeft's own post-training "
@@ -154,6 +159,7 @@ def main() -> None:
             ("runtime", "n", "float", "int8"),
             [(r["runtime"], r["n"], f"{100 * r['float']:.2f}", f"{100 * r['quantized']:.2f}") for r in again],
         )
+
     section += f"\n\n{common.footing(host, used)}"
     common.publish("mlperf_tiny", section, {"machine": host, "versions": used, "rows": rows, "rebuilt": again})
 

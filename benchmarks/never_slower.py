@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     record = json.loads(stored.read_text()) if stored.is_file() else {"rows": {}}
     record["machine"] = common.machine()
     record["versions"] = common.versions("torch", "onnxruntime", "openvino", "ai-edge-litert", "litert-torch")
+
     with TemporaryDirectory() as temporary:
         for task in asked.tasks:
             for target in asked.targets:
@@ -74,6 +75,7 @@ def measured(task: str, target: str, folder: Path, seconds: float) -> dict[str, 
     choice = report["choice"]
     rows = {row["format"]: row for row in choice["candidates"]}
     (shipped,) = [row for row in choice["candidates"] if row["chosen"]]
+
     return {
         "chosen": shipped["format"],
         "verdict": report["verdict"],
@@ -111,6 +113,7 @@ def page(record: dict[str, Any]) -> str:
                 "yes" if row["held"] else "**no**",
             )
         )
+
     head = ("network", "target", "shipped", "its speed", "int8", "others", "did not pass", "held")
     parts = ["## Never slower than float", INTRODUCTION, common.table(head, lines)]
     return "\n\n".join([*parts, common.footing(record["machine"], record["versions"])])

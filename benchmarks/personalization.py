@@ -41,6 +41,7 @@ def exported(recipe: dict[str, Any], folder: Path, tail: str, targets: Sequence[
 
     if not (folder / "run" / "summary.json").exists():
         edgeft.tune({**recipe, "personalize": {"tail": "head"}}, folder / "run", overwrite=True)
+
     out = folder / f"bundles-{tail}"
     lacking = [name for name in targets if not (out / name / "manifest.json").exists()]
     if lacking:
@@ -48,6 +49,7 @@ def exported(recipe: dict[str, Any], folder: Path, tail: str, targets: Sequence[
         settings |= {"loss": "prototype"} if tail == "means" else {}
         overrides = [f"personalize.{key}={json.dumps(value)}" for key, value in settings.items()]
         edgeft.export(folder / "run", lacking, out, overwrite=True, overrides=overrides)
+
     return out
 
 
@@ -71,6 +73,7 @@ def right(bundle: Path, data: str, state: Path | None = None) -> list[int]:
     known = [i for i, label in enumerate(split.labels) if label in labels]
     number = {i: labels.index(split.labels[i]) for i in known}
     said = opened.task.decisions(outputs)
+
     return [int(said[i] == number.get(int(t), -2)) for i, t in enumerate(test.targets)]
 
 
@@ -109,6 +112,7 @@ def rows(
     done = folder / "rows.json"
     if done.exists():
         return json.loads(done.read_text())
+
     found: dict[str, Any] = {}
     for name in targets:
         head, last, means = (exported(recipe, folder, tail, targets) / name for tail in TAILS)
@@ -119,6 +123,7 @@ def rows(
             "last": learned(last, few, tests, folder / f"{name}-last.npz"),
             "means": learned(means, few, tests, folder / f"{name}-means.npz"),
         }
+
     found["ceiling"] = tuned(recipe, folder, tests, **ceiling)
     done.write_text(json.dumps(found, indent=1))
     print(folder.name, json.dumps(found), flush=True)
@@ -138,12 +143,14 @@ def tuned(
     run = folder / "ceiling"
     if not (run / "summary.json").exists():
         edgeft.tune(whole, run, overwrite=True)
+
     found = {}
     for name, path in tests.items():
         judge = {**base, "data": {**recipe["data"], "path": path}, "train": {"epochs": 0}}
         judge["model"] = {**base["model"], "weights": str(run / "float.safetensors")}
         summary = edgeft.tune(judge, folder / f"ceiling-{name}", overwrite=True)
         found[name] = (summary["float"], summary["n"])
+
     return found
 
 
@@ -163,6 +170,7 @@ def voices(root: Path, out: Path) -> dict[str, Any]:
         targets = TARGETS if who == SPEAKERS[0] else TARGETS[-1:]
         tests = {"new": few, "old": known}
         found[who] = rows(recipe, folder, f"{few}/train", tests, {"data": both, "epochs": 10, "lr": 1e-3}, targets)
+
     return found
 
 
@@ -191,6 +199,7 @@ def cells(root: Path, out: Path) -> dict[str, Any]:
         for file in sorted((few / "train").rglob("*.png")):
             (both / "train" / file.parent.name / f"dim-{file.name}").symlink_to(file.resolve())
         (both / "test").symlink_to((source / "test").resolve())
+
     recipe: dict[str, Any] = {
         "task": "classify",
         "model": {"source": "builtin", "name": "resnet8"},
@@ -202,6 +211,7 @@ def cells(root: Path, out: Path) -> dict[str, Any]:
     }
     tests = {"new": str(few), "old": str(source)}
     ceiling = {"data": str(both), "epochs": 10, "lr": 1e-3}
+
     return {"cells": rows(recipe, folder, str(few / "train"), tests, ceiling, TARGETS)}
 
 
@@ -227,6 +237,7 @@ def classes(root: Path, out: Path) -> dict[str, Any]:
             "means": learned(means, str(few / "train"), tests, folder / "means.npz"),
         }
         done.write_text(json.dumps(found[digit], indent=1))
+
     return found
 
 
@@ -242,9 +253,11 @@ def digits(root: Path, folder: Path, digit: str) -> tuple[Path, Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             target.symlink_to(file.resolve())
+
     extra = sorted((few / "train").glob("*.wav"))[10:]
     for path in extra:
         path.unlink()
+
     return known, few
 
 
@@ -306,6 +319,7 @@ def eager_tail(folder: Path, target: str) -> Any:
     (graph,) = parts.graphs.values()
     known = {n for n, _ in graph.module.named_parameters()}
     made = cut.cut(graph, tail_parameters(session.built.module, session.built.head, name, known))
+
     return made.tail, list(made.parameters.values())
 
 
@@ -314,6 +328,7 @@ def steps(root: Path, out: Path) -> dict[str, Any]:
     done = out / "steps.json"
     if done.exists():
         return json.loads(done.read_text())
+
     found: dict[str, Any] = {}
     for title, folder in (
         ("DS-CNN, head", out / f"voice-{SPEAKERS[0]}" / "bundles-head"),
@@ -325,6 +340,7 @@ def steps(root: Path, out: Path) -> dict[str, Any]:
             backend: common.child(__file__, "--step", str(folder), target) for backend, target in common.TARGETS.items()
         }
         print(title, found[title], flush=True)
+
     done.write_text(json.dumps(found, indent=1))
     return found
 
@@ -336,9 +352,11 @@ def main() -> None:
     parser.add_argument("--step", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--board", default="", help="Python of an environment with tflite-runtime and edgeft alone")
     arguments = parser.parse_args()
+
     if arguments.step:
         print(json.dumps(step_speed(*arguments.step)))
         return
+
     root, host, out = Path(os.environ["EDGEFT_DATA"]), common.machine(), arguments.out
     out.mkdir(parents=True, exist_ok=True)
     measures = {"voices": voices, "cells": cells, "classes": classes, "steps": steps}

@@ -36,6 +36,7 @@ def packages(*names: str) -> int:
                         "0123456789."
                     )
                 )
+
     return sum(seen.values())
 
 
@@ -71,6 +72,7 @@ def board(root: Path, out: Path, python: str = "") -> dict[str, Any]:
     distributions = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert"}
     for backend, name in distributions.items():
         found[backend]["packages"] = packages("numpy", "click", name)
+
     if python:
         target = common.TARGETS["litert"]
         small = {tail: process(python, bundles / f"bundles-{tail}" / target, out) for tail in ("head", "last")}
@@ -78,4 +80,5 @@ def board(root: Path, out: Path, python: str = "") -> dict[str, Any]:
         needs = "from importlib.metadata import PackageNotFoundError, distribution\nfrom pathlib import Path\n"
         size = subprocess.run([python, "-P", "-c", needs + script], capture_output=True, text=True, check=True)
         found["tflite"] = {**small, "packages": int(size.stdout)}
+
     return found

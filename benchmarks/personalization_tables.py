@@ -55,6 +55,7 @@ def tables(found: dict[str, Any]) -> str:
                 cells_.append([words, percent(pooled(every, row, "new")), percent(pooled(every, row, "old")), kept])
         head = ["what learns", "on the new, % [95 %]", "on the old, % [95 %]", "kept by the gate"]
         parts.append(f"{title}:\n\n{common.table(head, cells_)}")
+
     if "steps" in found:
         cells_ = [
             [
@@ -65,6 +66,7 @@ def tables(found: dict[str, Any]) -> str:
         ]
         head = ["training step, batch 16", *(f"{name}, times torch's speed" for name in common.RUNTIMES.values())]
         parts.append(common.table(head, cells_))
+
     if "board" in found:
         cells_ = [
             [
@@ -76,4 +78,5 @@ def tables(found: dict[str, Any]) -> str:
         ]
         head = ["process of `edgeft personalize`", "peak MB, head", "peak MB, last block", "numpy, click, runtime: MB"]
         parts.append(common.table(head, cells_))
+
     return "\n\n".join(parts)

@@ -26,6 +26,7 @@ def _axes(width: float, height: float) -> tuple[Any, Any]:
     figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
+
     axes.tick_params(axis="y", length=0)
     return figure, axes
 
@@ -47,16 +48,19 @@ def recommend(found: dict[str, Any]) -> Any:
     first = found["rows"][0]["summary"]
     n = first["n"]
     rows = [("popularity: the same list for everyone", first["chance"], "plain")]
+
     for row in found["rows"]:
         if row["seed"] == found["rows"][0]["seed"]:
             name = {"neumf": "neural matrix factorization", "two_tower": "two towers"}[row["net"]]
             r = row["runtimes"]["litert"]
             rows += [(f"{name}, {kind}", r[kind]["HR@10"], kind) for kind in ("float", "int8")]
+
     _bars(axes, [(*row, 1.96 * math.sqrt(row[1] * (1 - row[1]) / n)) for row in rows], 3)
     axes.axvline(1.2 * first["chance"], color="#444", linestyle=":", linewidth=1)
     axes.text(1.2 * first["chance"], -0.75, "20 % above popularity", ha="center", fontsize=8)
     axes.set_xlim(0, 0.85)
     axes.set_xlabel(f"HR@10 among 99 negatives, {n} users, MovieLens latest-small; bars are 95 % intervals")
+
     return figure
 
 
@@ -67,6 +71,7 @@ def control(found: dict[str, Any]) -> Any:
     rows = []
     for name, r in row["runtimes"].items():
         rows += [(f"{common.RUNTIMES[name]}, {kind}", r[f"{kind}_return"], kind, 0.0) for kind in ("float", "int8")]
+
     _bars(axes, rows, 1)
     axes.set_xlim(0, 560)
     axes.set_xlabel("mean return of CartPole-v1, the same 50 episodes for every artifact (500 is the most)")
@@ -80,9 +85,11 @@ def keywords(found: dict[str, Any]) -> Any:
     rows = [("voices that were learned from, float", first["summary"]["float"], "float", first["summary"]["n"])]
     int8 = min(r["quantized"] for r in first["runtimes"].values())
     rows += [("voices that were learned from, int8 (the worst of three runtimes)", int8, "int8", first["summary"]["n"])]
+
     for row in found["unheard"]:
         name = f"the speaker {row['speaker']}, never heard before"
         rows += [(f"{name}, float", row["float"], "float", row["n"]), (f"{name}, int8", row["ptq"], "int8", row["n"])]
+
     _bars(axes, [(a, 100 * v, kind, 196 * math.sqrt(v * (1 - v) / n)) for a, v, kind, n in rows], 1)
     axes.set_xlim(0, 112)
     axes.set_xlabel("accuracy in per cent, 200 recordings each, Free Spoken Digit Dataset; bars are 95 % intervals")
@@ -97,6 +104,7 @@ def main() -> None:
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(drawings))
+
     for name in parser.parse_args().names:
         found = json.loads((common.RESULTS / f"{name}.json").read_text())
         PICTURES.mkdir(exist_ok=True)

@@ -61,6 +61,7 @@ def picture_sets(root: Path, out: Path) -> dict[str, dict[str, Any]]:
             for kind in ("images", "labels")
         }
         np.savez(small, **arrays)
+
     cells = out / "cells"
     for part, every in (("train", 2), ("test", 1)):
         for kind in sorted((medical / "bccd_cells" / part).iterdir()):
@@ -69,12 +70,14 @@ def picture_sets(root: Path, out: Path) -> dict[str, dict[str, Any]]:
                 link.parent.mkdir(parents=True, exist_ok=True)
                 if number % every == 0 and not link.exists():
                     link.symlink_to(file.resolve())
+
     shared = {
         "task": "classify",
         "model": {"source": "builtin", "name": "efficientnet_lite0", "weights": "pip:efficientnet-lite0"},
         "train": {"batch_size": 32, "head_lr": HEAD_RATE, "norm_stats": "freeze", "epochs": 4},
     }
     left_out(medical, out)
+
     return {
         "pneumonia": {**shared, "data": {"format": "npz", "path": str(small), "size": 48, "channels": 1}},
         "cells": {**shared, "data": {"format": "image-folder", "path": str(cells), "size": 48}},
@@ -89,6 +92,7 @@ def left_out(medical: Path, out: Path) -> None:
         arrays = {f"test_{kind}": whole[f"train_{kind}"][5::11] for kind in ("images", "labels")}
         arrays |= {f"train_{kind}": whole[f"train_{kind}"][::11] for kind in ("images", "labels")}
         np.savez(small, **arrays)
+
     for kind in sorted((medical / "bccd_cells" / "train").iterdir()):
         for number, file in enumerate(sorted(kind.iterdir()) if kind.is_dir() else ()):
             link = out / "cells-left" / ("test" if number % 2 else "train") / kind.name / file.name
@@ -165,6 +169,7 @@ def run(base: dict[str, Any], row: str, rate: float, seed: int, folder: Path, ot
             found |= judged(folder)
             kept.write_text(json.dumps(found))
         return found
+
     tables = ROWS[row][1]
     made = {**base, "name": row, "quantize": {"method": "none"}, "update": tables.get("update", {})}
     made["train"] = {**base["train"], "lr": rate, "seed": seed, **tables.get("train", {})}
@@ -180,11 +185,13 @@ def run(base: dict[str, Any], row: str, rate: float, seed: int, folder: Path, ot
         **{key: summary[key] for key in ("float", "n", "updated_parameters", "total_parameters")},
     }
     found |= judged(folder)
+
     if others:
         asked = {**base, "data": {**base["data"], "path": others}, "quantize": {"method": "none"}}
         asked["model"] = {**base["model"], "weights": str(folder / "float.safetensors")}
         asked["train"] = {"epochs": 0}
         found["others"] = edgeft.tune(asked, folder.with_name(folder.name + "-others"), overwrite=True)["float"]
+
     kept.write_text(json.dumps(found))
     print(f"{folder.name}: {found}", flush=True)
     return found
@@ -205,6 +212,7 @@ def judged(run: Path) -> dict[str, float]:
     left = path.with_name(f"{path.stem}-left{path.suffix}")
     if left.exists():
         made["data"]["path"] = str(left)
+
     session = open_session(recipe.from_table(made, str(run)))
     module, objective = session.built.module, session.learning
     module.load_state_dict(load_file(run / "float.safetensors"))

@@ -104,6 +104,7 @@ def case_of(net: str, batch: int) -> Case:
     }
     optimizers = {name: of_edgeft.make("adamw", groups[name]) for name in groups}
     module.train()
+
     return Case(module, graph.module, losses, optimizers)
 
 
@@ -118,6 +119,7 @@ def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any
     bytes_of = {name: case.saved(name) for name in ("float", "qat")}
     found["saved"] = {**bytes_of, "ratio": bytes_of["qat"] / bytes_of["float"]}
     base = case.step("float")
+
     for name in ("qat", "distilled"):
         other, best = case.step(name), None
         for _ in range(TRIES):
@@ -135,6 +137,7 @@ def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any
             "least_ms": {"float": min(best.a_ms), name: min(best.b_ms)},
             "ratio_of_least": min(best.b_ms) / min(best.a_ms),
         }
+
     return found
 
 
@@ -151,6 +154,7 @@ def section(rows: list[dict[str, Any]], host: dict[str, Any], used: dict[str, st
         body.append(
             [title, "saved activations", f"{ratio:.2f}", "", GOALS["saved"], common.mark(ratio, most=GOALS["saved"])]
         )
+
     return f"""## A step of quantization-aware training
 
 {SIDE} px, {rows[0]["threads"]} thread(s), AdamW, everything learns; each figure is a ratio to the float step (BatchNorm in training mode)
@@ -170,9 +174,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--step", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+
     if asked.step:
         print("\n" + json.dumps(measure(asked.nets, asked.batch, asked.seconds, asked.threads)))
         return
+
     host = common.machine()
     options = ["--batch", str(asked.batch), "--seconds", str(asked.seconds), "--threads", str(asked.threads)]
     rows = [common.child(__file__, "--step", "--nets", net, *options) for net in asked.nets.split(",")]

@@ -48,16 +48,19 @@ def one(data: Path, net: str, seed: int, out: Path, *, compare: bool) -> dict[st
     done = out / f"{net}-{seed}.json"
     if done.is_file():
         return json.loads(done.read_text())
+
     say = lambda text: print(f"  {net}, seed {seed}: {text}", flush=True)  # noqa: E731
     recipe = read_recipe(EXAMPLE, [f"data.path={data}", f"train.seed={seed}", *NETS[net]])
     run = out / f"{net}-{seed}"
     summary = edgeft.tune(recipe, run, resume=(run / "recipe.toml").exists(), say=say)
     reports = edgeft.export(run, RUNTIMES, out / f"bundles-{net}-{seed}", overwrite=True, say=say)
     floating = {}
+
     if compare:
         asked = {"ptq": True, "overrides": ["quantize.embeddings=float"], "overwrite": True, "say": say}
         for report in edgeft.export(run, RUNTIMES, out / f"bundles-{net}-{seed}-float-tables", **asked):
             floating[report["backend"]] = {"size": report["size"], "speedup": report["latency"]["speedup"]}
+
     dataset = datasets.open(recipe.data)
     row = {
         "net": net,
@@ -68,6 +71,7 @@ def one(data: Path, net: str, seed: int, out: Path, *, compare: bool) -> dict[st
         "runtimes": {report["backend"]: judged(report, data, dataset) for report in reports},
     }
     done.write_text(json.dumps(row, indent=2))
+
     return row
 
 
@@ -89,6 +93,7 @@ def judged(report: dict[str, Any], data: Path, dataset: Any) -> dict[str, Any]:
         "size": report["size"],
         "verdict": report["verdict"],
     }
+
     for name, outputs in (("float", found.float_outputs), ("int8", found.quantized_outputs)):
         session = bundle.session(baseline=name == "float")
 
@@ -101,6 +106,7 @@ def judged(report: dict[str, Any], data: Path, dataset: Any) -> dict[str, Any]:
             **bundle.task.extra_metrics(outputs, found.targets),
             "over all items": over_all(dataset, scores),
         }
+
     return figures
 
 
@@ -167,6 +173,7 @@ def section(rows: list[dict[str, Any]]) -> str:
                 for name, r in row["float tables"].items()
             ]
             lines.append(f"With float tables (size of the int8 model, its speed over float): {'; '.join(said)}.\n")
+
     return "\n".join(lines)
 
 

@@ -44,9 +44,11 @@ def write_net(path: Path, layers: int, width: int, side: int) -> None:
         "w_out": rng.normal(0, 0.1, (3, width)).astype(np.float32),
     }
     nodes = [helper.make_node("Conv", ["x", "w_in"], ["c0"], pads=[1, 1, 1, 1])]
+
     for i in range(layers):
         constants[f"w{i}"] = rng.normal(0, 0.08, (width, width, 3, 3)).astype(np.float32)
         nodes.append(helper.make_node("Conv", [f"c{i}", f"w{i}"], [f"c{i + 1}"], pads=[1, 1, 1, 1]))
+
     nodes += [
         helper.make_node("GlobalAveragePool", [f"c{layers}"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
@@ -72,6 +74,7 @@ def make_bundle(out: Path, layers: int, width: int, side: int) -> Path:
 
     if out.exists():
         return out
+
     staging = out.with_name(out.name + ".new")
     shutil.rmtree(staging, ignore_errors=True)
     (staging / "baseline").mkdir(parents=True)
@@ -142,6 +145,7 @@ def condition(name: str) -> Iterator[None]:
             process.start()
             others.append(process)
         time.sleep(1.0)
+
     try:
         yield
     finally:
@@ -176,11 +180,13 @@ def compare(out: Path, name: str, slower: int, net: str) -> dict[str, Any]:
     old = make_bundle(out / f"{net}-{LAYERS}", LAYERS, width, side)
     new = make_bundle(out / f"{net}-{LAYERS + extra}", LAYERS + extra, width, side)
     load = os.getloadavg()[0]
+
     with condition(name):
         begun = time.monotonic()
         found = sides.compare(
             bundle.open(new), bundle.open(old), tolerance=TOLERANCE, max_seconds=SECONDS, singles=False
         )
+
     keys = ("verdict", "estimate_pct", "ci99_pct", "clock", "quads", "looks", "pairs_pct")
     kept = {key: found[key] for key in keys}
     return {
@@ -210,6 +216,7 @@ def tables(found: list[dict[str, Any]]) -> str:
         "| machine | change | fail | pass | inconclusive | seconds, median (longest) | CPU clock chosen |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
+
     for row in ROWS:
         name, slower = row.split(":")
         some = [one for one in found if one["condition"] == name and one["slower"] == int(slower)]
@@ -223,6 +230,7 @@ def tables(found: list[dict[str, Any]]) -> str:
         lines.append(
             f"| {name} | {change} | {' | '.join(counts)} | {times[len(times) // 2]:.1f} ({times[-1]:.1f}) | {cpu} |"
         )
+
     lines += ["", "Per net, and the median of what was estimated:", "", "| machine | change | net | fail | estimate |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for row in ROWS:
@@ -233,6 +241,7 @@ def tables(found: list[dict[str, Any]]) -> str:
                 middle = float(np.median([one["estimate_pct"] for one in some]))
                 fails = share(sum(one["verdict"] == "fail" for one in some), len(some))
                 lines.append(f"| {name} | +{slower} % | {net} | {fails} | {middle:+.2f} % |")
+
     return "\n".join(lines)
 
 
@@ -246,9 +255,11 @@ def main() -> None:
     log = given.out / "comparisons.jsonl"
     found = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     done: dict[tuple[str, int, str], int] = {}
+
     for one in found:
         job = (one["condition"], one["slower"], one["net"])
         done[job] = done.get(job, 0) + 1
+
     made, left = 0, 0
     for job in plan():
         if done.get(job, 0) > 0:
@@ -265,6 +276,7 @@ def main() -> None:
         found.append(one)
         made += 1
         print(len(found), job, one["verdict"], f"{one['estimate_pct']:+.2f} %", f"{one['seconds']:.1f} s", flush=True)
+
     print(f"{len(found)} made, {left} left")
     if found:
         host = common.machine()

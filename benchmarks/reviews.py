@@ -51,6 +51,7 @@ def amazon(root: Path) -> dict[str, Rows]:
         if float(rating) and text.strip():
             rows.append((str(int(float(rating) > 0)), text.strip()))
             reviews.append(name.split("_")[0])
+
     parts = grouped(np.array(reviews), (0.7, 0.1, 0.2), 0, "amazon")
     return {name: [rows[i] for i in part] for name, part in zip(("train", "val", "test"), parts)}
 
@@ -100,10 +101,12 @@ def level(name: str, folder: Path, out: Path) -> dict[str, float]:
     done = out / f"level-{name}.json"
     if done.is_file():
         return json.loads(done.read_text())
+
     session = open_session(edgeft.config.recipe.from_table(recipe(name, folder), "the benchmark"))
     module: Any = session.built.module
     module.classifier = torch.nn.Identity()
     parts = {}
+
     for split in ("train", "val", "test"):
         part = session.dataset.split(split)
         tokens = torch.from_numpy(np.asarray(objective.predict(module, part, session.spec, 32)))
@@ -132,6 +135,7 @@ def level(name: str, folder: Path, out: Path) -> dict[str, float]:
         if accuracy > found.get("accuracy", 0):
             found = {"c": c, "accuracy": accuracy, "n": len(targets)}
             found["macro_f1"] = task.extra_metrics(outputs, targets)["macro_f1"]
+
     done.write_text(json.dumps(found))
     return found
 
@@ -143,6 +147,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
     run, done = out / made["name"], out / f"{made['name']}.json"
     if done.is_file():
         return json.loads(done.read_text())
+
     say = lambda text: print(f"  {time.strftime('%T')} {made['name']}: {text}", flush=True)  # noqa: E731
     summary = edgeft.tune(made, run, resume=(run / "recipe.toml").exists(), say=say)
     row: dict[str, Any] = {
@@ -153,6 +158,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
         "summary": {k: summary[k] for k in ("float", "ptq", "quantized", "n", "chance", "steps", "updated_parameters")},
         "runtimes": {},
     }
+
     for report in edgeft.export(run, RUNTIMES, out / "bundles" / made["name"], overwrite=True, say=say):
         gates = {g["name"]: g for g in reversed(report["gates"])}
         row["runtimes"][report["backend"]] = {
@@ -165,6 +171,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
             "latency": {k: report["latency"].get(k) for k in ("float_ms", "quantized_ms", "speedup", "ci99")},
             "size": report["size"],
         }
+
     row["load"] = round(os.getloadavg()[0], 1)
     done.write_text(json.dumps(row, indent=2))
     return row
@@ -192,6 +199,7 @@ def table(rows: list[dict[str, Any]]) -> str:
                     r["verdict"],
                 )
             )
+
     head = (
         "run",
         "n",
@@ -205,6 +213,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "speed",
         "gates",
     )
+
     return common.table(head, lines)
 
 
@@ -219,6 +228,7 @@ def section(rows: list[dict[str, Any]], host: dict[str, Any], used: dict[str, st
         for row in rows
     ]
     head = ("run", "weights that learn", "tokens", "larger class", "float", "calibrated", "as exported")
+
     return (
         "## Product reviews\n\nall-MiniLM-L6-v2 (22.6 million weights), one thread, batch 1, test splits. Per cent; drop in "
         "points against the float artifact of the same runtime, with its paired 95 % interval; speed is float time over "
@@ -237,6 +247,7 @@ def main() -> None:
     root = Path(os.environ.get("EDGEFT_DATA", ""))
     if not arguments.collect and not (root / FOLDER).is_dir():
         sys.exit(f"EDGEFT_DATA must name a folder that holds {FOLDER}")
+
     rows = []
     for name in arguments.only or RUNS:
         if arguments.collect:
@@ -249,9 +260,11 @@ def main() -> None:
         plain = name.removesuffix("-head")
         folder = write(SETS[plain](root), arguments.out / "data" / plain, arguments.subset)
         rows.append(one(recipe(name, folder), arguments.out))
+
     host = common.machine()
     used = common.versions("torch", "onnxruntime", "openvino", "ai-edge-litert", "litert-torch", "tokenizers")
     text = section(rows, host, used)
+
     if arguments.subset or (arguments.only and not arguments.collect):
         print(text)
     else:

@@ -90,6 +90,7 @@ def digests(folder: Path, name: str) -> dict[str, str]:
             result.update({f"{name}/{file}:{key}": digest for key, digest in tables(path)})
         else:
             result[f"{name}/{file}"] = sha256(path.read_bytes())
+
     return result
 
 
@@ -118,6 +119,7 @@ def make_recipe(name: str, folder: Path) -> dict[str, str]:
     settings = [f"data.path={json.dumps(str(recipe.data(folder / 'data')))}"]
     if recipe.weights is not None:
         settings.append(f"model.weights={json.dumps(str(recipe.weights(folder / 'weights')))}")
+
     settings.append(f"export.targets={json.dumps(recipe.targets)}")
     edgeft("tune", "recipe.toml", "--out", "run", *(f"--set={setting}" for setting in settings), folder=folder)
     edgeft("export", "run", "--out", "bundles", folder=folder)
@@ -125,6 +127,7 @@ def make_recipe(name: str, folder: Path) -> dict[str, str]:
     result = digests(folder / "run", f"{name}/run")
     for target in recipe.targets:
         result |= digests(folder / "bundles" / target, f"{name}/{target}")
+
     return result
 
 
@@ -146,12 +149,15 @@ def make(out: Path, names: list[str], overwrite: bool) -> None:
     spec = importlib.util.find_spec("edgeft")
     if spec is None or spec.origin is None or Path(spec.origin).resolve().parent.parent != ROOT:
         stop(f"`import edgeft` finds {spec and spec.origin}, not the checkout {ROOT}: run its own environment's python")
+
     for name in names:
         if (out / name).exists() and not overwrite:
             stop(f"{out / name} exists: choose another folder or pass --overwrite")
+
     out.mkdir(parents=True, exist_ok=True)
     file = out / "digests.json"
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
     for name in names:
         start = time.perf_counter()
         shutil.rmtree(out / name, ignore_errors=True)
@@ -159,6 +165,7 @@ def make(out: Path, names: list[str], overwrite: bool) -> None:
         known = {key: digest for key, digest in known.items() if not key.startswith(f"{name}/")} | new
         write_json(file, known)
         print(f"{name}: {len(new)} digests in {time.perf_counter() - start:.0f} s", flush=True)
+
     write_json(out / "environment.json", environment())
 
 
@@ -185,6 +192,7 @@ def compare(first: Path, second: Path, names: list[str], ignored: list[str]) -> 
     for key in different:
         what = f"only in {first}" if key not in after else f"only in {second}" if key not in before else "differs"
         print(f"{what}: {key}")
+
     print(f"{len(different)} of {len(compared)} digests differ; {len(keys) - len(compared)} were ignored")
     return len(different)
 
@@ -199,10 +207,12 @@ def main() -> None:
     comparing.add_argument("first", type=Path)
     comparing.add_argument("second", type=Path)
     comparing.add_argument("--ignore", action="append", default=[], metavar="PATTERN", help="e.g. '*/run.py'")
+
     for command in (making, comparing):
         command.add_argument(
             "--only", action="append", choices=list(RECIPES), metavar="RECIPE", help=", ".join(RECIPES)
         )
+
     options = parser.parse_args()
     names = options.only or list(RECIPES)
     if options.command == "make":

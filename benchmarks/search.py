@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(json.dumps(record["row"], indent=1))
     common.RESULTS.mkdir(exist_ok=True)
     (common.RESULTS / "search.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
     return 0 if all(cell["verdict"] == "pass" for cell in record["row"]["runtimes"].values()) else 1
 
 
@@ -52,6 +53,7 @@ def write_pairs(folder: Path, count: int) -> Path:
         pairs = [part for part in parts if len(part) == 2 and min(len(words.split()) for words in part) >= 5][:most]
         with (folder / f"{split}.csv").open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([("query", "positive"), *pairs])
+
     return folder
 
 

@@ -193,6 +193,7 @@ def write(kind: str, folder: Path) -> Path:
     net = NETS[kind]
     if kind == "whisper":
         return source_whisper.write(folder, net.config)
+
     config = transformers.AutoConfig.for_model(net.kind or kind, **net.config)
     kinds = architectures(transformers, FORMS[net.task][0].automatic)[type(config)]
     architecture = kinds[0] if isinstance(kinds, (list, tuple)) else kinds
@@ -202,11 +203,13 @@ def write(kind: str, folder: Path) -> Path:
         _place_positions(network.vit.embeddings, side(kind) // config.patch_size)
     if net.task == "translate" and config.pad_token_id:
         network.generation_config.bad_words_ids = [[config.pad_token_id]]
+
     network.save_pretrained(folder)
     tokenizers = {"token-classify": tiny_data.write_pieces, "embed": tiny_data.write_words}
     if net.task in tokenizers:
         tokenizers[net.task](folder / "tokenizer.json")
         return folder
+
     if net.task == "text-classify":
         words = folder / "words"
         (tiny_data.write_encoder(words) / "tokenizer.json").rename(folder / "tokenizer.json")
@@ -220,6 +223,7 @@ def write(kind: str, folder: Path) -> Path:
         return folder
     if net.task == "speech":
         (folder / "vocab.json").write_text(json.dumps({letter: k for k, letter in enumerate(LETTERS)}))
+
     if net.task in ("keyword", "speech"):
         extractor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 8000, "do_normalize": True}
         (folder / "preprocessor_config.json").write_text(json.dumps(extractor))
@@ -243,6 +247,7 @@ def _place_positions(embeddings: Any, patches: int) -> None:
     features = torch.cat([place, *waves], dim=1)
     width = embeddings.position_embeddings.shape[2]
     mixed = features @ torch.randn(features.shape[1], width, generator=generator) / features.shape[1] ** 0.5
+
     with torch.no_grad():
         embeddings.position_embeddings[0, 1 : 1 + patches**2] = mixed
         for tokens in (embeddings.detection_tokens, embeddings.cls_token):
@@ -262,16 +267,19 @@ def _write_pieces(kind: str, folder: Path, config: dict[str, Any]) -> None:
         )  # fmt: skip
         (folder / f"{name}.vocab").unlink()
         model = sentencepiece.SentencePieceProcessor(model_file=str(folder / f"{name}.model"))
+
         return [model.id_to_piece(i) for i in range(model.get_piece_size())]
 
     if kind == "t5":
         train("spiece", "en", "de", pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
         return
+
     pieces = {"</s>": None, "<unk>": None, **dict.fromkeys([*train("source", "en"), *train("target", "de")])}
     pieces = [piece for piece in pieces if piece != "<s>"][: config["vocab_size"] - 1]
     table = {piece: number for number, piece in enumerate([*pieces, "<pad>"])}
     for number in range(len(table), config["vocab_size"]):
         table[f"<unused{number}>"] = number
+
     table["<pad>"], table[f"<unused{config['vocab_size'] - 1}>"] = config["pad_token_id"], len(pieces)
     (folder / "vocab.json").write_text(json.dumps(table))
     for name in ("source", "target"):
@@ -290,6 +298,7 @@ def write_colors(path: Path) -> Path:
             for shape, target in zip(shapes, targets)
         ]
         arrays[f"{split}_images"], arrays[f"{split}_labels"] = np.stack(pictures), targets
+
     np.savez(path.with_suffix(".npz"), **arrays)
     return path.with_suffix(".npz")
 
@@ -359,6 +368,7 @@ def recipe(kind: str, folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
     data = _DATA[net.task](folder)
     if kind == "whisper":
         data["units"] = "text"
+
     return {
         "task": net.task,
         "name": kind,

@@ -29,6 +29,7 @@ def write_tokenizer(folder: Path, pieces: int = 258, timestamps: int = 4) -> Any
     tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL)})
     tokenizer.add_tokens([f"<|{0.02 * i:.2f}|>" for i in range(timestamps)])
     tokenizer.save_pretrained(folder)
+
     return tokenizer
 
 
@@ -58,4 +59,5 @@ def write(folder: Path, sizes: dict[str, Any], rate: int = 8000) -> Path:
         "sampling_rate": rate, "n_fft": rate // 40, "hop_length": rate // 100, "chunk_length": 1, "padding_value": 0.0,
     }  # fmt: skip
     (folder / "preprocessor_config.json").write_text(json.dumps(extractor))
+
     return folder

@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--fresh", action="store_true", help="run again what has a row")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
+
     if options.one:
         print(json.dumps(measure(options.one)))
         return 0
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(kind, json.dumps(record["rows"][kind]), flush=True)
         common.RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
     _write_page(record)
     return 0 if all(_passed(record["rows"].get(kind, {})) for kind in options.nets) else 1
 
@@ -59,9 +61,11 @@ def _in_a_process(kind: str) -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
     except subprocess.TimeoutExpired:
         return {"error": f"took longer than {LONGEST} s"}
+
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         return {"error": (lines or [f"exit {done.returncode}"])[-1][:300]}
+
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return row
 
@@ -95,6 +99,7 @@ def measure(kind: str) -> dict[str, Any]:
                     f"{g['name']}: {g['why']}" for g in report["gates"] if g["verdict"] == "fail" and g["required"]
                 ],
             }
+
     return row
 
 
@@ -124,6 +129,7 @@ def _write_page(record: dict[str, Any]) -> None:
     text += common.footing(record["machine"], record["versions"])
     if notes:
         text += "\n\nWhat did not pass, and why:\n\n" + "\n".join(notes)
+
     before, _, rest = PAGE.read_text().partition(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
 

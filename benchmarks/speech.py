@@ -61,6 +61,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             cells.append(f"{100 * r['quantized']:.2f} (rise {100 * r['drop']:+.2f} [{low:+.2f}, {high:+.2f}])")
         met = s["float"] <= GOAL and all(r["drop"] <= MOST_DROP for r in found)
         lines.append((*cells, "yes" if met else "**no**"))
+
     return common.table(head, lines)
 
 

@@ -56,6 +56,7 @@ def make(net: str, runtimes: list[str], work: Path) -> None:
     graph.calibrate_weights("minmax")
     calibrate(graph.module, lambda: [(torch.from_numpy(b),) for b in common.batches(data, 16)], estimator="minmax")
     captured = graph.captured
+
     for name, profile in profiles.items():
         exporter = importlib.import_module(f"edgeft.backends.{name}.exporter")
         folders = {kind: work / net / name / kind for kind in ("float", "ours")}
@@ -65,6 +66,7 @@ def make(net: str, runtimes: list[str], work: Path) -> None:
         exporter.export(ExportRequest(captured.module, *border, kind="float"), folders["float"])
         lowered = lower(graph, "qdq" if name == "litert" else "int")
         exporter.export(ExportRequest(lowered, *border), folders["ours"])
+
     np.save(work / net / "calibration.npy", data)
 
 
@@ -149,6 +151,7 @@ def measure(net: str, name: str, threads: int, work: Path, seconds: float) -> di
                 best = now
             if best.high - best.low <= WIDE * best.estimate:
                 break
+
         assert best is not None
         return {
             "setting": kind,
@@ -198,6 +201,7 @@ def section(rows: list[dict[str, Any]], host: dict[str, Any], used: dict[str, st
                 common.mark(least, least=GOAL),
             ]
         )
+
     head = ["network", "runtime", "threads", "int8 over float", "ours over peer", "by least times", "ms, ours"]
     head += ["fastest peer", "integer work, ours / peer", f">= {GOAL}"]
     tools = "; ".join(f"{common.RUNTIMES[k]}: {v}, {' and '.join(PEERS[k])}" for k, v in TOOLS.items())
@@ -223,6 +227,7 @@ def main() -> None:
     parser.add_argument("--step", choices=("make", "peer", "measure", "shares"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     nets, runtimes = asked.nets.split(","), asked.runtimes.split(",")
+
     if asked.step:
         result: dict[str, Any] = {}
         if asked.step == "make":
@@ -235,6 +240,7 @@ def main() -> None:
             result = measure(nets[0], runtimes[0], int(asked.threads), asked.work, asked.seconds)
         print("\n" + json.dumps(result))
         return
+
     host, rows = common.machine(), []
     with tempfile.TemporaryDirectory() as temporary:
         work = asked.work or Path(temporary)
@@ -254,6 +260,7 @@ def main() -> None:
                     more = ("--runtimes", name, "--threads", threads, "--seconds", str(asked.seconds))
                     rows.append({**step("measure", *more), "shares": share})
                     print(f"{net} {name} {threads}: {rows[-1]['ours_over_peer']['ratio']:.3f}", flush=True)
+
     packages = (
         "onnxruntime",
         "openvino",

@@ -56,6 +56,7 @@ def main() -> None:
     }
     packages = {"`edgeft --help`": loaded(HELP), "`import edgeft`": loaded(IMPORT)}
     rows = []
+
     for title, values in times.items():
         names = packages.get(title)
         clean = names is None or not set(names) & set(FORBIDDEN)
@@ -69,6 +70,7 @@ def main() -> None:
                 "" if names is None else met if clean else "**no**",
             ]
         )
+
     section = f"""## Starting
 
 {asked.runs} fresh interpreters each. `edgeft --help` is to take less than {GOAL:g} s, and neither it nor `import edgeft` may load

@@ -35,15 +35,18 @@ def divided(root: Path, out: Path, users: int) -> tuple[Path, dict[str, list[str
     source, folder = root / "06_recommendation" / "ml-latest-small", out / "data"
     with (source / "ratings.csv").open(newline="") as file:
         head, *rows = list(csv.reader(file))
+
     names = sorted({row[0] for row in rows}, key=int)
     strangers = set(np.random.default_rng(SEED).permutation(names)[:users].tolist())
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "ratings.csv").open("w", newline="") as file:
         csv.writer(file).writerows([head, *(row for row in rows if row[0] not in strangers)])
+
     (folder / "movies.csv").write_bytes((source / "movies.csv").read_bytes())
     lines: dict[str, list[str]] = {}
     for row in sorted((row for row in rows if row[0] in strangers), key=lambda row: float(row[3])):
         lines.setdefault(row[0], []).append(",".join(row))
+
     return folder, {user: [",".join(head), *own] for user, own in sorted(lines.items(), key=lambda item: int(item[0]))}
 
 
@@ -55,10 +58,12 @@ def bundles(data: Path, folder: Path, settings: list[str]) -> list[Path]:
     if not (run / "summary.json").exists():
         targets = f"export.targets={json.dumps(list(common.TARGETS.values()))}"
         edgeft.tune(read_recipe(EXAMPLE, [f"data.path={data}", targets]), run, overwrite=True, say=print)
+
     lacking = [name for name in common.TARGETS.values() if not (folder / name / "manifest.json").exists()]
     if lacking:
         for report in edgeft.export(run, lacking, folder, overwrite=True, overrides=settings):
             print(report["target"], report["verdict"])
+
     return [folder / name for name in common.TARGETS.values()]
 
 
@@ -80,6 +85,7 @@ def tests(bundle: Any, lines: dict[str, list[str]]) -> dict[str, tuple[list[str]
             rows.append(names[np.concatenate([every[-1:], others])[order]])
             places.append(int(np.flatnonzero(order == 0)[0]))
         found[user] = films, np.array(rows), np.array(places)
+
     return found
 
 
@@ -103,9 +109,11 @@ def learned(path: Path, lines: dict[str, list[str]], out: Path) -> dict[str, Any
     done = out / f"learned-{path.name}.json"
     if done.exists():
         return json.loads(done.read_text())
+
     bundle = edgeft.load(path)
     plan, rows = plans.of(bundle), []
     trunk, tail = (graphs.load(bundle, name) for name in ("trunk", "tail"))
+
     for user, (films, items, places) in tests(bundle, lines).items():
         state, data = out / f"{path.name}.npz", out / f"{path.name}.csv"
         state.unlink(missing_ok=True)
@@ -122,6 +130,7 @@ def learned(path: Path, lines: dict[str, list[str]], out: Path) -> dict[str, Any
         after = hits(bundle, own.session, own.preprocess, user, items, places) if own else before
         rows.append({"user": user, "films": len(films), "before": before, "after": after, "seconds": took})
         rows[-1] |= {"verdict": found["verdict"], "gate": [found["new"]["before"], found["new"]["after"]]}
+
     done.write_text(json.dumps(rows, indent=1))
     return json.loads(done.read_text())
 
@@ -202,6 +211,7 @@ def section(found: dict[str, list[dict[str, Any]]], best: list[float], speed: di
                 f"{one['ratio']:.2f} [{one['ci99'][0]:.2f}, {one['ci99'][1]:.2f}]",
             ]
         )
+
     head = ["runtime", "people", "HR@10 before (mean of all vectors)", "after", "gain [95 %]", "kept by the gate"]
     head += ["seconds, median", "a step, times torch's speed"]
     return f"{common.table(head, cells)}\n\nTuned on the host with these people among the users: {np.mean(best):.3f}."
@@ -213,9 +223,11 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=100)
     parser.add_argument("--step", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+
     if asked.step:
         print(json.dumps(step_speed(asked.step)))
         return
+
     root, host = Path(os.environ["EDGEFT_DATA"]), common.machine()
     data, lines = divided(root, asked.out, asked.users)
     made = bundles(data, asked.out / "without", SETTINGS)

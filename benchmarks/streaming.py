@@ -76,6 +76,7 @@ def folders(root: Path, out: Path, rng: np.random.Generator, bare: bool) -> Path
             write(out / split / "other" / f"halves_{i:04}.wav", put(np.concatenate(halves), rng))
         for i in range(len(words) // 8):
             write(out / split / "other" / f"noise_{i:04}.wav", pink(RATE, rng) * 10 ** rng.uniform(0.5, 3))
+
     return out
 
 
@@ -84,11 +85,13 @@ def recording(root: Path, out: Path, rng: np.random.Generator) -> tuple[Path, Pa
     words = clips(root, "test")
     level = float(np.median([np.sqrt(np.square(samples.astype(float)).mean()) for _, samples in words]))
     parts, lines, at = [np.zeros(RATE)], [], RATE
+
     for k in rng.permutation(len(words)):
         digit, samples = words[k]
         lines.append(f"{at / RATE:.3f}\t{(at + len(samples)) / RATE:.3f}\t{digit}")
         parts += [samples.astype(float), np.zeros(int(RATE * rng.uniform(0.5, 2)))]
         at += len(parts[-1]) + len(samples)
+
     whole = np.concatenate([*parts, np.zeros(RATE * SILENT_SECONDS)])
     write(out / "recording.wav", whole + NOISE * level * pink(len(whole), rng))
     (out / "recording.txt").write_text("\n".join(lines) + "\n")
@@ -116,6 +119,7 @@ def right(opened: Any, sound: Path, truth: Path) -> dict[str, float]:
     samples, session = sound_file.read(sound)["samples"], opened.session()
     words = [event for event in events.read(truth) if event.label in KEYWORDS]
     shares = {"right_bare": 0.0, "right_in_window": 0.0}
+
     for word in words:
         middle = int((word.start + word.end) / 2 * RATE)
         bare = samples[int(word.start * RATE) : int(word.end * RATE)]
@@ -123,6 +127,7 @@ def right(opened: Any, sound: Path, truth: Path) -> dict[str, float]:
         for name, clip in (("right_bare", bare), ("right_in_window", window)):
             outputs = session.run(opened.task.preprocess({"samples": clip, "rate": RATE}, opened.preprocess))
             shares[name] += (opened.task.decode(outputs, opened.labels)[0]["label"] == word.label) / len(words)
+
     return shares
 
 
@@ -140,11 +145,13 @@ def costs(opened: Any, sound: Path) -> dict[str, float]:
     start = time.perf_counter()
     for _, feeds in windows:
         session.run(feeds)
+
     model = (time.perf_counter() - start) / len(windows)
     start = time.perf_counter()
     for i in range(len(windows)):
         at = min(i * RATE // 10, len(samples) - length)
         front_end.preprocess({"samples": samples[at : at + length], "rate": RATE}, opened.preprocess)
+
     anew = (time.perf_counter() - start) / len(windows)
     return {"features_ms": 1e3 * features, "model_ms": 1e3 * model, "features_anew_ms": 1e3 * anew}
 
@@ -162,6 +169,7 @@ def measure(root: Path, out: Path, seed: int, epochs: int, bare: bool) -> dict[s
     opened = edgeft.load(report["path"])
     clip = {key: summary[key] for key in ("float", "quantized", "n")}
     figures = judged(opened, str(sound), truth=truth)["judged"]
+
     return {
         "seed": seed,
         "epochs": epochs,
@@ -192,6 +200,7 @@ def section(rows: list[dict[str, Any]], host: dict[str, Any], used: dict[str, st
                 f"{row['features_anew_ms'] / row['features_ms']:.1f}",
             ]
         )
+
     head = [
         "seed",
         "epochs",
@@ -202,6 +211,7 @@ def section(rows: list[dict[str, Any]], host: dict[str, Any], used: dict[str, st
         "false alarms",
         "work of the features",
     ]
+
     return f"""## Keywords in a long recording
 
 FSDD: the digits 0 to 4 are keywords, 5 to 9, halves of words and noise are `other`; DS-CNN in ONNX Runtime. The recording has 200 words of known voices half

@@ -92,8 +92,10 @@ def section(results: Path) -> str:
                 " ".join(machine["flags"]) or machine["isa"],
             )
         )
+
     if not lines:
         return ""
+
     head = ["task and model", *common.RUNTIMES.values(), "int8 share, %", "MB, ONNX Runtime", "CPU"]
     return (
         "## Speed of the tasks\n\nTime of the float artifact over time of the int8 artifact in the same runtime, batch 1, one "

@@ -37,6 +37,7 @@ def picture(
     rows, columns = np.mgrid[:height, :width]
     pixels = rng.integers(70, 110, (height, width, 3)).astype(np.uint8)
     covered, masks = np.zeros((height, width), bool), []
+
     for shape in shapes:
         radius = rng.uniform(*radii)
         y, x = rng.uniform(radius, height - radius), rng.uniform(radius, width - radius)
@@ -51,6 +52,7 @@ def picture(
             pixels[mask] = np.clip(color + rng.normal(0, 12, (int(mask.sum()), 3)), 0, 255)
             masks.append((shape, mask))
             covered |= mask
+
     return pixels, masks
 
 
@@ -106,6 +108,7 @@ def _write_scenes(
                 share = (np.ptp(x) + 1) / width, (np.ptp(y) + 1) / height
                 lines.append(" ".join([str(labels.index(shape)), *(f"{v:.6f}" for v in (*center, *share))]))
             (root / "labels" / split / f"{i:04}.txt").write_text("\n".join(lines) + "\n")
+
     (root / "data.yaml").write_text("path: .\nnames:\n  0: circle\n  1: square\n")
     return root
 
@@ -123,6 +126,7 @@ def write_masks(root: Path) -> Path:
                 ids[mask] = classes.index(shape)
             write_image(root / split / "images" / f"{i:03}.png", pixels)
             write_image(root / split / "labels" / f"{i:03}.png", ids)
+
     (root / "classes.txt").write_text("\n".join(classes) + "\n")
     return root
 
@@ -141,8 +145,10 @@ def write_encoder(root: Path) -> Path:
     state |= {f"{name}.bias": np.zeros(shape[0]) for name, shape in linears.items()}
     for name, count in {"word": 40, "position": 24, "token_type": 2}.items():
         state[f"embeddings.{name}_embeddings.weight"] = rng.normal(0, 1, (count, width))
+
     for name in ("embeddings.", f"{layer}attention.output.", f"{layer}output."):
         state |= {f"{name}LayerNorm.weight": np.ones(width), f"{name}LayerNorm.bias": np.zeros(width)}
+
     root.mkdir(parents=True)
     save_file({name: array.astype(np.float32) for name, array in state.items()}, root / "model.safetensors")
     config = {"model_type": "bert", "vocab_size": 40, "hidden_size": width, "num_hidden_layers": 1}
@@ -158,6 +164,7 @@ def write_encoder(root: Path) -> Path:
     pair = [("[CLS]", 2), ("[SEP]", 3)]
     tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=pair)
     tokenizer.save(str(root / "tokenizer.json"))
+
     return root
 
 
@@ -209,6 +216,7 @@ def write_entities(root: Path) -> Path:
                 count -= 1
                 lines += [*(f"{word} {tag}" for word, tag in rows), ""]
         (root / f"{split}.conll").write_text("\n".join(lines) + "\n")
+
     return root
 
 
@@ -226,6 +234,7 @@ def write_pieces(path: Path) -> Path:
     pair = [("[CLS]", 2), ("[SEP]", 3)]
     tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=pair)
     tokenizer.save(str(path))
+
     return path
 
 
@@ -245,6 +254,7 @@ def write_search(root: Path) -> Path:
     combined = [(a, b, c, d) for a in SYNONYMS[0] for b in SYNONYMS[1] for c in SYNONYMS[2] for d in SYNONYMS[3]]
     rng.shuffle(combined)
     root.mkdir(parents=True)
+
     for split, rows in {"train": combined[:240], "val": combined[240:290], "test": combined[290:]}.items():
         lines = ["query,positive"]
         for words in rows:
@@ -252,6 +262,7 @@ def write_search(root: Path) -> Path:
             second = "a {} {} lies {} the {}".format(*(table[word] for table, word in zip(SYNONYMS, words)))
             lines.append(f"{first},{second}")
         (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
+
     return root
 
 
@@ -267,6 +278,7 @@ def write_words(path: Path) -> Path:
     pair = [("[CLS]", 2), ("[SEP]", 3)]
     tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=pair)
     tokenizer.save(str(path))
+
     return path
 
 
@@ -323,6 +335,7 @@ def write_sentences(root: Path) -> Path:
             )
             lines.append(f"{i:04}.wav,{' '.join(labels)}")
         (root / split / "metadata.csv").write_text("\n".join(lines) + "\n")
+
     return root
 
 

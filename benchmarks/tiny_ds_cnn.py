@@ -36,6 +36,7 @@ def load(path: Path) -> nn.Module:
             linear = nn.Linear(64, 12)
             linear.load_state_dict({"weight": value(weights), "bias": value(bias)})
             layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear]
+
     return nn.Sequential(*layers).eval()
 
 
@@ -52,4 +53,5 @@ def _convolution(weights: torch.Tensor, bias: torch.Tensor, kind: str, *, first:
         groups=outputs if depthwise else 1,
     )
     conv.load_state_dict({"weight": turned.contiguous(), "bias": bias})
+
     return conv

@@ -52,6 +52,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
     run, done = out / made["name"], out / f"{made['name']}.json"
     if done.is_file():
         return json.loads(done.read_text())
+
     say = lambda text: print(f"  {made['name']}: {text}", flush=True)  # noqa: E731
     summary = edgeft.tune(made, run, resume=(run / "recipe.toml").exists(), say=say)
     bundles = out / "bundles" / made["name"]
@@ -63,6 +64,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
         "schemes": summary["schemes"],
         "runtimes": {},
     }
+
     for report in reports:
         gates = {g["name"]: g for g in reversed(report["gates"])}
         row["runtimes"][report["backend"]] = {
@@ -78,6 +80,7 @@ def one(made: dict[str, Any], out: Path) -> dict[str, Any]:
             "verdict": report["verdict"],
             "missed": [f"{g['name']}: {g['why']}" for g in report["gates"] if g["verdict"] in ("fail", "inconclusive")],
         }
+
     done.write_text(json.dumps(row, indent=2))
     return row
 
@@ -103,6 +106,7 @@ def table(row: dict[str, Any]) -> str:
                 common.mark(min(r["float"] - GOAL, MOST_DROP - r["drop"]), least=0),
             ]
         )
+
     return common.table((*head, "int8 share", "MB float / int8", "same boxes", "goal met"), lines)
 
 
@@ -123,6 +127,7 @@ def main() -> None:
         f"runtime, with the paired bootstrap over pictures. The goal is an AP50 of {GOAL:.2f} in float and a drop of at "
         f"most {MOST_DROP:.2f} in each runtime."
     )
+
     for row in rows:
         s, r = row["summary"], row["runtimes"]
         section += (
@@ -134,6 +139,7 @@ def main() -> None:
         )
         missed = [f"{common.RUNTIMES[k]}: {line}" for k, v in r.items() for line in v["missed"]]
         section += "".join(f"\n\n- {line}" for line in missed)
+
     common.publish(
         "traffic", f"{section}\n\n{common.footing(host, used)}", {"machine": host, "versions": used, "rows": rows}
     )

@@ -40,6 +40,7 @@ def tuned(run: Path, recipe: Path | None) -> dict[str, Any]:
             if recipe is None:
                 settings.append(f"data.path={Path(os.environ['EDGEFT_DATA']) / '07_translation' / 'multi30k'}")
             edgeft.tune(read_recipe(recipe or EXAMPLE, settings), run, say=say)
+
     return json.loads(summary.read_text())
 
 
@@ -56,6 +57,7 @@ def exported(run: Path, out: Path) -> list[tuple[str, dict[str, Any]]]:
         say = lambda text, name=name: print(f"  {name}: {text}", flush=True)  # noqa: E731
         (report,) = edgeft.export(run, [name], out, ptq=calibrate, overwrite=True, say=say)
         found.append(("ptq" if calibrate else made.method, report))
+
     return found
 
 
@@ -92,6 +94,7 @@ def table(runtimes: dict[str, dict[str, Any]]) -> str:
         "same sentence", "int8 speed over float", "int8 share", "MB float / int8", "verdict",
     )  # fmt: skip
     rows = []
+
     for name, r in runtimes.items():
         low, high = r["ci95"]
         rows.append(
@@ -110,6 +113,7 @@ def table(runtimes: dict[str, dict[str, Any]]) -> str:
                 r["verdict"],
             )
         )
+
     return common.table(head, rows)
 
 
@@ -128,12 +132,15 @@ def section(name: str, summary: dict[str, Any], runtimes: dict[str, dict[str, An
         f"token of the source, with one thread. In torch: {in_torch}; one sentence for all has {summary['chance']:.2f}. "
         f"{summary['steps']} steps.\n\n{table(runtimes)}"
     ]
+
     for runtime, r in runtimes.items():
         if r["failed"]:
             lines.append(f"Not met by {common.RUNTIMES[runtime]}: {'; '.join(r['failed'])}.")
+
     unsteady = {r["latency"]["why"] for r in runtimes.values() if not r["latency"]["steady"]}
     if unsteady:
         lines.append(f"Speeds marked as unsteady are no figures to quote: {'; '.join(sorted(unsteady))}.")
+
     return "\n\n".join(lines)
 
 
@@ -146,11 +153,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.run is not None and not (arguments.run / "recipe.toml").is_file():
         raise SystemExit(f"{arguments.run} is no run: it holds no recipe.toml")
+
     host = common.machine()
     run = arguments.run or arguments.out / "run"
     summary = tuned(run, arguments.recipe)
     if summary["task"] != "translate":
         raise SystemExit(f"{run} is a run of the task {summary['task']!r}, expected 'translate'")
+
     runtimes = {
         report["backend"]: judged(method, report) for method, report in exported(run, arguments.out / "bundles")
     }
@@ -158,9 +167,11 @@ def main() -> None:
         "torch", "onnxruntime", "openvino", "ai-edge-litert", "litert-torch", "tokenizers", "sacrebleu"
     )
     text = f"{section(summary['name'], summary, runtimes)}\n\n{common.footing(host, used)}"
+
     if arguments.no_publish:
         print(text)
         return
+
     kept = ("name", "float", "ptq", "quantized", "n", "chance", "steps", "seconds", "seed", "total_parameters")
     record = {"machine": host, "versions": used, "summary": {k: summary[k] for k in kept}, "runtimes": runtimes}
     common.publish("translation", text, record)

@@ -51,16 +51,19 @@ def trained(work: Path, name: str, targets: Sequence[str]) -> tuple[list[str], P
     place, recipe = work / name, RECIPES[name]
     data = place / "data.npz"
     command = trust_kills.edgeft("tune", place / "recipe.toml", "--set", f'data.path="{data}"')
+
     if not (place / "run" / "summary.json").exists():
         place.mkdir(parents=True, exist_ok=True)
         (place / "recipe.toml").write_text(recipe.toml())
         recipe.data(data)
         must([*command, "--out", str(place / "run")])
+
     for target in targets:
         if not (place / "bundles" / target).exists():
             words = ["export", place / "run", "--target", target, "--out", place / "bundles"]
             code = trust_kills.done(trust_kills.edgeft(*words)).returncode
             print(f"{name}, {target}: export ended with {code}", file=sys.stderr, flush=True)
+
     return command, place
 
 
@@ -69,12 +72,14 @@ def base(work: Path, kills: int) -> trust_kills.Base:
     command, place = trained(work, "classify", list(TARGETS))
     learning = trained(work, "personalize", ["host"])[1] if kills else place
     keys = work / "keys"
+
     if not keys.exists():
         (keys / "public").mkdir(parents=True)
         for name in ("first", "second"):
             must(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(keys / f"{name}.pem")])
             public = str(keys / "public" / f"{name}.pub")
             must(["openssl", "ec", "-in", str(keys / f"{name}.pem"), "-pubout", "-out", public])
+
     bundles = place / "bundles"
     return trust_kills.Base(
         place / "run", command, bundles / "host", learning / "bundles" / "host", learning / "data.npz", keys, bundles
@@ -98,6 +103,7 @@ def verdict(bundle: Path, trust: Path | None = None, data: Path | None = None) -
         report = isolated.checked(load(bundle, trust), measure_latency=False, ask_compiler=False, **options)
     except EdgeftError as error:
         return "refused", textwrap.shorten(error.message.partition(":")[0], 80, placeholder=" ...")
+
     named = [f"{g['name']} ({g['metric']})" for g in report["gates"] if g["required"] and g["verdict"] != "pass"]
     return report["verdict"], ", ".join(dict.fromkeys(named))
 
@@ -107,11 +113,13 @@ def sabotaged(work: Path, made: trust_kills.Base, count: int, seed: int) -> list
     folder, log = work / "sabotaged", work / f"sabotaged-{seed}.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     originals = [made.bundles / target for target in TARGETS if (made.bundles / target).exists()]
+
     for original in originals if len(rows) < count else ():
         before, named = verdict(original)
         if before != "pass":  # what does not pass as it is says nothing of what is done to it
             raise SystemExit(f"{original}, as it was exported: {before}, {named}")
         must(trust_kills.edgeft("sign", original, "--key", made.keys / "first.pem"))
+
     plan = [(original, kind) for kind in KINDS for original in originals]
     for number in range(rows[-1]["number"] + 1 if rows else 0, count):
         original, kind = plan[number % len(plan)]
@@ -129,6 +137,7 @@ def sabotaged(work: Path, made: trust_kills.Base, count: int, seed: int) -> list
         with log.open("a") as handle:
             handle.write(json.dumps(row) + "\n")
         print(f"{number + 1}/{count} {row}", file=sys.stderr, flush=True)
+
     return [row for row in rows if row["verdict"] != "none"]
 
 
@@ -146,6 +155,7 @@ def of_kinds(work: Path, made: trust_kills.Base, kinds: Sequence[str], seed: int
         row = {"runtime": TARGETS[target], "kind": kind, "verdict": plain, "named": named or with_data[1]}
         rows.append(row | {"with_data": with_data[0], "signed": signed})
         print(rows[-1], file=sys.stderr, flush=True)
+
     return rows
 
 
@@ -153,6 +163,7 @@ def later(record: dict[str, Any]) -> str:
     """The section of kinds that were run by themselves; "" of none."""
     if not (kinds := record.get("kinds")):
         return ""
+
     columns = ("kind", "runtime", "verdict", "with_data", "signed", "named")
     body = [[row[key] for key in columns] for row in kinds["rows"]]
     heads = ["kind", "runtime", "verdict", "with --data", "with the key", "named by"]
@@ -169,6 +180,7 @@ def section(record: dict[str, Any]) -> str:
     rows, kinds = record["sabotaged"], {}
     for row in rows:
         kinds.setdefault(row["kind"], []).append(row)
+
     passed = {kind: [row for row in group if row["verdict"] == "pass"] for kind, group in kinds.items()}
     body = [
         [
@@ -200,6 +212,7 @@ def section(record: dict[str, Any]) -> str:
         ]
         for name, row in record["mutations"].items()
     ]
+
     return f"""## Trust: sabotage, kills, mutated inputs
 
 A ResNet-8 on drawn shapes ({runtimes}). Seed {record["seed"]}.
@@ -268,6 +281,7 @@ def measure(work: Path, arguments: argparse.Namespace) -> None:
                 row = trust_mutations.count(name, backend, file, tries, arguments.seed, log)
                 record["mutations"][title] = row
                 print(f"{title}: {row}", file=sys.stderr, flush=True)
+
     common.publish("trust", section(record), record)
 
 
@@ -280,6 +294,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=sorted(KINDS))
     arguments = parser.parse_args()
+
     if arguments.work and arguments.kinds:
         measure_kinds(arguments.work.resolve(), arguments)
     elif arguments.work:

@@ -85,6 +85,7 @@ def _grafted(bundle: Path, how: str) -> bool | None:
         graft(backend, model_of(bundle), model_of(bundle, baseline=True), how)
     except KeyError:
         return False
+
     seal(bundle)
     return None
 

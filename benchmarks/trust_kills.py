@@ -130,6 +130,7 @@ def personalize(base: Base, folder: Path) -> Victim:
             session(reader.open(bundle), None, threads=1)
         except EdgeftError as error:
             return str(error)
+
         return ""
 
     return Victim(command, check, command, lambda: leftovers(bundle), folder)
@@ -177,6 +178,7 @@ def killed(
     row = json.loads(log.read_text()) if log.exists() else {"kills": 0, "in_time": 0, "faults": []}
     if row["kills"] >= kills:
         return row if row["kills"] else None
+
     prepared = COMMANDS[name](base, folder / "timing")
     begun = time.monotonic()
     whole = done(prepared.command)
@@ -192,6 +194,7 @@ def killed(
         shutil.rmtree(victim.folder, ignore_errors=True)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(json.dumps(row))
+
     return row
 
 
@@ -204,6 +207,7 @@ def struck(victim: Victim, seconds: float) -> bool:
     in_time = process.poll() is None
     if in_time:
         os.killpg(process.pid, signal.SIGKILL)
+
     process.wait()
     return in_time
 

@@ -90,9 +90,11 @@ def answers(bundle: Path) -> list[str]:
     opened = reader.open(bundle)
     session = opened.session()
     words = []
+
     for raw in reader.raws(opened.samples())[:4]:
         outputs = session.run(opened.task.preprocess(raw, opened.preprocess))
         words.append(repr(tasks.tell(opened.task, outputs, raw, opened.preprocess, opened.labels, top=5)))
+
     return words
 
 
@@ -108,6 +110,7 @@ def asked(bundle: Path, data: Path | None) -> tuple[str, str, Any]:
         return "refused", f"{error.where}: {error.message}"[:160], None
     except Exception as error:  # what must not be
         return "FOREIGN", f"{type(error).__name__}: {error}"[:160], None
+
     named = [f"{g['name']} ({g['metric']})" for g in report["gates"] if g["required"] and g["verdict"] != "pass"]
     return report["verdict"], ", ".join(dict.fromkeys(named)), plain(report)
 
@@ -126,6 +129,7 @@ def judged(original: Path, data: Path | None, only: str) -> Iterator[dict[str, A
     verdict, named, report = asked(original, data)
     if verdict != "pass":
         raise SystemExit(f"{original}, as it is: {verdict}, {named}")
+
     before = answers(original)
     with tempfile.TemporaryDirectory(prefix="edgeft-manifest-") as folder:
         copied = Path(shutil.copytree(original, Path(folder) / "bundle"))
@@ -152,11 +156,13 @@ def main() -> None:
     parser.add_argument("--only", default="", help="alter keys whose place begins so")
     arguments = parser.parse_args()
     rows = []
+
     for row in judged(arguments.bundle, arguments.data, arguments.only):
         rows.append(row)
         if arguments.log:
             with arguments.log.open("a") as handle:
                 handle.write(json.dumps(row) + "\n")
+
     print(Counter(row["verdict"] for row in rows))
     for row in rows:
         if row["verdict"] in ("pass", "FOREIGN"):

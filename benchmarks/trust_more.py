@@ -103,6 +103,7 @@ def weights_of_another_network(bundle: Path, rng: np.random.Generator) -> bool |
 def custom_operator(bundle: Path, rng: np.random.Generator) -> bool | None:
     if manifest(bundle)["backend"] != "litert":
         return False
+
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -115,6 +116,7 @@ def custom_operator(bundle: Path, rng: np.random.Generator) -> bool | None:
     builder.Finish(model.Pack(builder), b"TFL3")
     path.write_bytes(bytes(builder.Output()))
     seal(bundle)
+
     return None
 
 
@@ -131,17 +133,20 @@ def subgraphs_in_subgraphs(bundle: Path, rng: np.random.Generator) -> bool | Non
     model = _onnx(bundle)
     if model is None:
         return False
+
     from onnx import TensorProto, helper
 
     value = helper.make_tensor_value_info("deep", TensorProto.BOOL, [])
     truth = helper.make_tensor("t", TensorProto.BOOL, [], [True])
     body = helper.make_graph([helper.make_node("Constant", [], ["deep"], value=truth)], "g", [], [value])
+
     for _ in range(int(rng.integers(20, 60))):
         nodes = [
             helper.make_node("Constant", [], ["c"], value=truth),
             helper.make_node("If", ["c"], ["deep"], then_branch=body, else_branch=body),
         ]
         body = helper.make_graph(nodes, "g", [], [value]) if len(body.SerializeToString()) < 1 << 22 else body
+
     model.graph.node.extend(body.node)
     model_of(bundle).write_bytes(model.SerializeToString())
     seal(bundle)
@@ -153,6 +158,7 @@ def weights_in_another_file(bundle: Path, rng: np.random.Generator) -> bool | No
     model = _onnx(bundle)
     if model is None:
         return False
+
     tensor = max(model.graph.initializer, key=lambda t: len(t.raw_data))
     size = len(tensor.raw_data)
     tensor.ClearField("raw_data")
@@ -160,6 +166,7 @@ def weights_in_another_file(bundle: Path, rng: np.random.Generator) -> bool | No
     location = ("samples.npz", "run.py", "../elsewhere.bin", "/dev/zero")[int(rng.integers(4))]
     for key, value in {"location": location, "offset": "0", "length": str(size)}.items():
         tensor.external_data.add(key=key, value=value)
+
     model_of(bundle).write_bytes(model.SerializeToString())
     seal(bundle)
     return None

@@ -36,6 +36,7 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     """
     if data[:2] == b"PK" and rng.random() < 0.5:
         return _member_mutated(data, rng)
+
     out = bytearray(data)
     for _ in range(int(rng.integers(1, 9)) if rng.random() < 0.5 else 1):
         at, length = int(rng.integers(len(out) or 1)), int(rng.integers(1, 17))
@@ -52,6 +53,7 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
             out[at : at + length] = _PIECES[int(rng.integers(len(_PIECES)))]
         else:
             del out[int(rng.integers(len(out) + 1)) if rng.random() < 0.1 else len(out) :]
+
     return bytes(out)
 
 
@@ -65,6 +67,7 @@ def _member_mutated(data: bytes, rng: np.random.Generator) -> bytes:
             # what a reader decides by stands in the first bytes
             head = int(rng.integers(1, 200))
             after.writestr(name, mutated(member[:head], rng) + member[head:] if name == chosen else member)
+
     return content.getvalue()
 
 
@@ -116,6 +119,7 @@ def serve(name: str, backend: str, file: Path, first: int, last: int, seed: int)
     read, original = readers(backend)[name], file.read_bytes()
     read(file)  # libraries are loaded here, and the original has to be readable
     taken = int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0]) << 10
+
     for number in range(first, last):
         file.write_bytes(mutated(original, np.random.default_rng([seed, number])))
         limits.apply(taken + MEMORY * (8 if name == "runtime" else 1), 30)
@@ -130,6 +134,7 @@ def serve(name: str, backend: str, file: Path, first: int, last: int, seed: int)
         except Exception as error:
             outcome = f"foreign:{type(error).__name__}"
         print(number, outcome, f"{time.perf_counter() - begun:.4f}", flush=True)
+
     file.write_bytes(original)
 
 
@@ -163,6 +168,7 @@ def count(name: str, backend: str, file: Path, tries: int, seed: int, log: Path)
         row["bad"] = {key: numbers for key, numbers in row["bad"].items() if numbers}
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(json.dumps(row))
+
     return row
 
 
@@ -173,23 +179,29 @@ def inputs(bundle: Path, folder: Path) -> dict[str, tuple[str, Path]]:
     table = json.loads((bundle / "manifest.json").read_text())
     backend = table["backend"]
     rows: dict[str, tuple[str, Path]] = {}
+
     for name in ("manifest.json", "report.json", "samples.npz", "bundle.sigstore.json"):
         copy = Path(shutil.copytree(bundle, folder / f"in-{name}"))
         rows[name] = (name, copy / name)
+
     for name in ("artifact", "runtime"):
         copy = Path(shutil.copytree(bundle, folder / f"in-{name}"))
         rows[f"{name}, {backend}"] = (name, copy / table["graphs"][0]["file"])
+
     rows["bundle, its manifest"] = ("bundle", Path(shutil.copytree(bundle, folder / "in-bundle")) / "manifest.json")
     with wave.open(str(folder / "sound.wav"), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(4000))
+
     root = Path(__file__).resolve().parent.parent
     shutil.copy(root / "targets" / "rpi5.toml", folder / "rpi5.toml")
     rows |= {"sound.wav": ("sound.wav", folder / "sound.wav"), "profile.toml": ("profile.toml", folder / "rpi5.toml")}
+
     for title, write in trust_readers.FILES.items():
         place = folder / f"in-{title.replace(' ', '-')}"
         place.mkdir()
         rows[title] = (title, write(place))
+
     return rows
 
 

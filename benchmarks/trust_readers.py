@@ -42,6 +42,7 @@ def _picture(suffix: str) -> Write:
             from PIL import Image
 
             Image.fromarray(pixels).save(path)
+
         return path
 
     return write

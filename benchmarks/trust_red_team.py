@@ -284,6 +284,7 @@ def consistent_baseline(bundle: Path, rng: np.random.Generator) -> bool | None:
     """Some weights of the float baseline are altered, and what it answers is stored anew."""
     if manifest(bundle)["backend"] != "onnxruntime":
         return False
+
     import onnx
     from onnx import numpy_helper
 
@@ -297,6 +298,7 @@ def consistent_baseline(bundle: Path, rng: np.random.Generator) -> bool | None:
     path.write_bytes(model.SerializeToString())
     _samples(bundle, lambda stored: _answered(bundle, stored, next(k for k in stored if k.startswith("input/"))))
     seal(bundle)
+
     return None
 
 
@@ -304,6 +306,7 @@ def consistent_bias(bundle: Path, rng: np.random.Generator) -> bool | None:
     """The last bias of the artifact, which no digest of weights covers, prefers one class; outputs are stored anew."""
     if manifest(bundle)["backend"] != "onnxruntime":
         return False
+
     import onnx
     from onnx import numpy_helper
 
@@ -313,12 +316,14 @@ def consistent_bias(bundle: Path, rng: np.random.Generator) -> bool | None:
     biases = [t for t in model.graph.initializer if list(t.dims) == [classes] and t.data_type == onnx.TensorProto.INT32]
     if not biases:
         return False
+
     value = numpy_helper.to_array(biases[-1]).copy()
     value[int(rng.integers(classes))] += int(rng.integers(20_000, 200_000))
     biases[-1].CopyFrom(numpy_helper.from_array(value, biases[-1].name))
     path.write_bytes(model.SerializeToString())
     _samples(bundle, lambda stored: _answered(bundle, stored, next(k for k in stored if k.startswith("input/"))))
     seal(bundle)
+
     return None
 
 

@@ -54,17 +54,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--one", choices=list(NETS), help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     given.cache.mkdir(parents=True, exist_ok=True)
+
     if given.one:
         row = measure(given.one, given.runtimes, given.images, given.cache, given.seconds)
         _row_file(given, given.one).write_text(json.dumps(row, indent=1) + "\n")
         return 0
+
     host = common.machine()
     rows = {}
     for name in given.nets:
         rows[name] = _row(given, name)
         print("\n".join(_lines(name, rows[name])), flush=True)
+
     if set(rows) == set(NETS):
         common.publish("zoo", _page(rows, host, given.images), {"machine": host, "rows": rows})
+
     return 0 if all(_passed(row) for row in rows.values()) else 1
 
 
@@ -77,12 +81,14 @@ def _row(given: argparse.Namespace, name: str) -> dict[str, Any]:
     path = _row_file(given, name)
     if path.is_file() and not given.fresh:
         return json.loads(path.read_text())
+
     path.unlink(missing_ok=True)
     command = [sys.executable, __file__, "--one", name, "--images", str(given.images), "--cache", str(given.cache)]
     command += ["--seconds", str(given.seconds), "--runtimes", *given.runtimes]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
     if path.is_file():
         return json.loads(path.read_text())
+
     last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or [f"exit {done.returncode}"]
     return {"error": last[0][:300]}
 
@@ -110,11 +116,13 @@ def measure(name: str, runtimes: Sequence[str], count: int, cache: Path, seconds
     graph.calibrate_weights(preset.weights)
     calibrate(graph.module, lambda: ((x,) for x in seen.split(preset.batch_size)), estimator=preset.estimator)
     lowered = lower(graph)
+
     with torch.no_grad():
         batches = inputs.split(zoo_nets.BATCH) if graph.captured.dynamic else inputs.split(1)
         logits = torch.cat([graph.module(x) for x in batches]).numpy()
         same = bool(torch.equal(lowered(batches[0]), graph.module(batches[0])))
         float_logits = torch.cat([graph.captured.module(x) for x in batches]).numpy()
+
     step = graph.output_steps().get(graph.captured.output_names[0], float(np.ptp(logits)) / 255)
     row: dict[str, Any] = {
         "source": zoo_nets.NETS[name].source,
@@ -132,6 +140,7 @@ def measure(name: str, runtimes: Sequence[str], count: int, cache: Path, seconds
     }
     for kind in runtimes:
         row["runtimes"][kind] = _in_runtime(kind, graph, inputs, logits, step, targets)
+
     row["seconds"] = round(time.monotonic() - start, 1)
     row["versions"] = common.versions("torch", "torchvision", "timm", "onnxruntime", "openvino", "ai-edge-litert")
     return row
@@ -174,10 +183,12 @@ def _in_runtime(
         weights = integer(expected, machine.integer_weights(path))
         share = machine.integer_share(path, feeds={border: inputs[:1].numpy()})
         size = sum((Path(folder) / file).stat().st_size for file in artifact.files)
+
     top = np.sort(logits, axis=1)
     clear = top[:, -1] - top[:, -2] > CLEAR_STEPS * step
     equal = found.argmax(1) == logits.argmax(1)
     steps = np.abs(found.astype(np.float64) - logits) / step
+
     return {
         "all": float(equal.mean()),
         "clear": float(equal[clear].mean()) if clear.any() else None,
@@ -214,10 +225,12 @@ def _lines(name: str, row: dict[str, Any]) -> list[str]:
     """What is printed as soon as a network is done."""
     if "error" in row:
         return [f"{name}: failed: {row['error']}"]
+
     lines = [
         f"{name}: float {row['float_accuracy']:.1%}, quantized graph {row['graph_accuracy']:.1%}, "
         f"float in the graph: {_listed(row['float_ops'])}"
     ]
+
     for kind, found in row["runtimes"].items():
         if "error" in found:
             lines.append(f"  {kind:12} failed: {found['error']}")
@@ -231,6 +244,7 @@ def _lines(name: str, row: dict[str, Any]) -> list[str]:
         )
         if found["integer"] != "pass":
             lines.append(f"  {'':12} {found['integer_why']}")
+
     return lines
 
 
@@ -241,6 +255,7 @@ def _page(rows: dict[str, dict[str, Any]], host: dict[str, Any], count: int) -> 
     for kind in kinds:
         title = common.RUNTIMES[kind]
         head += [f"{title}: clear / all", "int8", "int8 share"]
+
     body, stayed = [], []
     for name, row in rows.items():
         if "error" in row:
@@ -262,12 +277,14 @@ def _page(rows: dict[str, dict[str, Any]], host: dict[str, Any], count: int) -> 
         body.append(cells)
         by_runtime = [_listed(row["runtimes"].get(kind, {}).get("float_ops", {})) for kind in kinds]
         stayed.append([name, row["integer_weights"], _listed(row["float_ops"]), *by_runtime])
+
     byte_equal = all(f.get("integer") == "pass" for row in rows.values() for f in row.get("runtimes", {}).values())
     weights = "are byte-equal to the graph's in every artifact" if byte_equal else "are **not** byte-equal everywhere"
     used = next((row["versions"] for row in rows.values() if "versions" in row), {})
     heads = ["network", "int8 weights", "in the graph", *[common.RUNTIMES[kind] for kind in kinds]]
     introduction = INTRODUCTION.format(count=count, clear=CLEAR, all=ALL, weights=weights)
     parts = [introduction, common.table(head, body), STAYED, common.table(heads, stayed), common.footing(host, used)]
+
     return "\n\n".join(["## Architectures", *parts]) + "\n"
 
 

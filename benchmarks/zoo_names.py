@@ -118,6 +118,7 @@ def measure(name: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     begun = time.process_time()
     row: dict[str, Any] = {}
+
     try:
         module, side = _built(name)
         row["side"], row["parameters"] = side, sum(p.numel() for p in module.parameters())
@@ -174,6 +175,7 @@ def _built(name: str) -> tuple[Any, int]:
                 problem = error
                 continue
             return built.module, size
+
     raise EdgeftError(f"takes pictures of none of the sizes that were tried: {problem}")
 
 
@@ -201,6 +203,7 @@ def _settle(module: Any, side: int) -> None:
             norm.train()
         for seed in range(2) if norms else ():
             module(torch.from_numpy(common.images(8, side, seed)))
+
     module.eval()
 
 
@@ -213,10 +216,12 @@ def _pictures(count: int, side: int, seed: int) -> tuple[Any, Any]:
     labels = np.arange(count) % CLASSES
     pictures = common.images(count, side, seed)
     places = np.stack(np.meshgrid(*[np.linspace(0, 2 * np.pi, side)] * 2))
+
     for picture, label in zip(pictures, labels):
         angle = np.pi * label / CLASSES
         waves = np.sin((2 + label % 3) * (np.cos(angle) * places[0] + np.sin(angle) * places[1]))
         picture += 1.5 * waves * np.roll([1.0, 0.3, -0.8], label)[:, None, None]
+
     return torch.from_numpy(pictures), torch.from_numpy(labels)
 
 
@@ -230,6 +235,7 @@ def _learn(module: Any, side: int) -> float:
     train_mode(module, freeze=True)  # with the statistics of `_settle`: of small batches deep layers have none
     optimizer = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE)
     begun = time.process_time()
+
     for step in range(STEPS):
         if time.process_time() - begun > SECONDS:
             break
@@ -239,6 +245,7 @@ def _learn(module: Any, side: int) -> float:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
+
     module.zero_grad()
     module.eval()
     return float(loss.detach())
@@ -260,6 +267,7 @@ def _train(graph: Any, side: int) -> float:
         if not all(bool(torch.isfinite(p.grad).all()) for p in parameters if p.grad is not None):
             raise ModelError("a gradient is not finite")
         optimizer.step()
+
     return float(loss.detach())
 
 
@@ -301,6 +309,7 @@ def _in_runtime(kind: str, graph: Any, images: Any, expected: dict[str, Any], re
     steps = graph.output_steps() or output_steps([{"name": name} for name in expected], expected)
     outputs = {name: np.concatenate(rows) for name in expected}
     verdict = parity(tasks.get("classify"), expected, outputs, steps, reach)
+
     return {
         "parity": verdict.verdict,
         "why": verdict.why,
@@ -349,6 +358,7 @@ def _write_page(record: dict[str, Any]) -> None:
     text += "\n\n" + common.footing(record["machine"], record["versions"])
     if notes:
         text += "\n\nWhat did not pass, and why:\n\n" + "\n".join(notes)
+
     before, _, rest = PAGE.read_text().partition(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
 

@@ -81,10 +81,12 @@ def trained(name: str, cache: Path, seconds: float) -> tuple[models.Built, dict[
         saved = torch.load(path, weights_only=True)
         built.module.load_state_dict(saved["state"])
         return built, saved["training"]
+
     found = _train(built, seconds, LONGER.get(name, GOOD))
     temporary = path.with_suffix(".tmp")
     torch.save({"state": built.module.state_dict(), "training": found}, temporary)
     os.replace(temporary, path)
+
     return built, found
 
 
@@ -102,6 +104,7 @@ def _train(built: models.Built, seconds: float, good: float) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(module.parameters(), lr=5e-4, weight_decay=0.01)
     start, steps, epochs, share = time.process_time(), 0, 0, 0.0
     order = torch.Generator().manual_seed(0)
+
     while share < good and time.process_time() - start < seconds:
         train_mode(module, freeze=built.pretrained)
         for batch in torch.randperm(len(x), generator=order).split(BATCH):
@@ -123,6 +126,7 @@ def _train(built: models.Built, seconds: float, good: float) -> dict[str, Any]:
         with torch.no_grad():
             share = accuracy(module, seen, wanted)
         print(f"  epoch {epochs}, {steps} steps, loss {float(loss):.3f}, val {share:.3f}", flush=True)
+
     return {"steps": steps, "validation": share, "seconds": round(time.process_time() - start, 1)}
 
 
@@ -136,13 +140,17 @@ def _settle(module: nn.Module, batches: Iterator[torch.Tensor]) -> None:
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momentum = [m.momentum for m in norms]
     module.eval()
+
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
+
     with torch.no_grad():
         for batch in batches if norms else ():
             module(batch)
+
     for norm, value in zip(norms, momentum):
         norm.momentum = value
+
     module.eval()

@@ -67,6 +67,7 @@ def adopt(bundle: Bundle, found: Mapping[str, Any], device: Device) -> dict[str,
     manifest["runtime"] = {**runtime, **found["setting"], "search": clean(evidence)}
     leftovers.sweep(bundle.path.parent, re.escape(bundle.path.name))
     staging = bundle.path.with_name(f".{bundle.path.name}.{secrets.token_hex(4)}.tmp")
+
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, staging, ignore_errors=True)
         with files.system_errors(staging):

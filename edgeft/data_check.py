@@ -52,6 +52,7 @@ def check_data(
 
     if say is not None:
         say(f"reading {resolved.data.path} as {resolved.data.format} for {resolved.task}")
+
     record = tasks.get(resolved.task)
     with phase("reading the data"):
         dataset = data.open(resolved.data, resolved.task)
@@ -59,6 +60,7 @@ def check_data(
 
     if file is not None:
         write_page(file, result, dataset, record, samples)
+
     return {**result, "page": None if file is None else str(file)}
 
 
@@ -73,8 +75,10 @@ def _recipe(path: Path, task: str, format_name: str, overrides: Sequence[str]) -
         if task or format_name:
             raise UsageError("a recipe names its task and format", where=str(path), remedy="leave out --task, --format")
         return recipe.override(recipe.load(path), overrides), ""
+
     if (path / "recipe.toml").is_file() and (path / "summary.json").is_file():
         raise UsageError("is a run, not data", where=str(path), remedy=f"edgeft data check {path / 'recipe.toml'}")
+
     understood = understand(path, task, format_name, stated_label(overrides))
     plain = recipe.Recipe(task=understood.task, name=_stem(path), data=understood.data)
     settings = "".join(f"; data.{key} = {tables.value_text(value)}" for key, value in understood.keys.items())
@@ -109,13 +113,16 @@ def traces(dataset: Dataset) -> dict[str, np.ndarray]:
         return {}
     if split.targets.shape[1] != len(dataset.labels):  # numbers of another kind than one column a label
         return {}
+
     count = min(TRACED, len(split))
     columns = {str(label): split.targets[:count, k] for k, label in enumerate(dataset.labels)}
     try:
         inputs = [np.asarray(split.raw(i)) for i in range(count)]
     except DataError:
         return columns
+
     if inputs[0].ndim == 1 and inputs[0].dtype.kind == "f":
         state = np.stack(inputs)[:, :COLUMNS]
         columns |= {f"input {k}": state[:, k] for k in range(state.shape[1])}
+
     return columns

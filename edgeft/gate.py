@@ -54,10 +54,12 @@ def tracked(bundles: Sequence[Path], folder: Path) -> list[dict[str, Any]]:
     known = set(_git(root, "ls-files", "-z").split("\0"))
     found = [root / name for name in sorted(known) if Path(name).name == "manifest.sha256"]
     places = [path.parent for path in found if _in(path.parent, root, "manifest.json") in known]
+
     for bundle in bundles:
         if bundle.resolve() not in [place.resolve() for place in places]:
             remedy = f"git add {bundle}"
             raise UsageError("is no bundle that git knows", where=str(bundle), remedy=remedy)
+
     chosen = {bundle.resolve() for bundle in bundles}
     return [_recorded(place, root, known) for place in places if not chosen or place.resolve() in chosen]
 
@@ -104,7 +106,9 @@ def _git(folder: Path, *words: str) -> str:
         )
     except FileNotFoundError as error:
         raise Missing("git is not installed", remedy="install git, or name the bundles without --tracked") from error
+
     if done.returncode:
         problem = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
         raise UsageError(f"git says: {problem}", where=str(folder), remedy="run it in a repository of git")
+
     return done.stdout

@@ -111,6 +111,7 @@ class Registry(Generic[T]):
                 where=point.value,
                 remedy=f"its entry point in {self.group!r} must name a {self.record.replace(':', '.')}",
             )
+
         if getattr(record, "name", name) != name:
             raise InvalidInput(
                 f"the package {package} offers the {self.noun} {name!r}, whose record is called {record.name!r}",  # type: ignore[attr-defined]

@@ -130,6 +130,7 @@ def predict(
     model = _opened(opened, personal, threads)
     folder = None if out is None else files.claim_out(out, overwrite=overwrite)
     results: list[dict[str, Any]] = []
+
     for number, (name, each) in enumerate(zip(inputs, loaded), 1):
         result, decoded = model.result(name, each, top=top)
         results.append(result)
@@ -152,6 +153,7 @@ def _samples(name: str, task: Any, spec: Mapping[str, Any]) -> list[tuple[str, L
         rows = task.rows(name, spec) if task.rows is not None else []
     except DataError as error:
         return [(name, error)]
+
     if not rows:
         return [(name, sample(partial(task.read, name, spec), task, spec))]
 
@@ -161,6 +163,7 @@ def _samples(name: str, task: Any, spec: Mapping[str, Any]) -> list[tuple[str, L
         if isinstance(loaded, DataError):
             loaded = DataError(loaded.message, where=line, remedy=loaded.remedy)
         samples.append((line, loaded))
+
     return samples
 
 

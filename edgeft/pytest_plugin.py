@@ -180,6 +180,7 @@ def _compared(
 
     if "against" not in result:
         pytest.fail(f"{bundle}: there is nothing to compare with: edgeft bench {bundle} --accept", pytrace=False)
+
     config.stash[_RESULTS].append(result)
     from .report import words
 

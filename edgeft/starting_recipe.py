@@ -26,14 +26,18 @@ def for_data(
     understood = understand(path, task, format_name, stated_label(overrides))
     text = starting_recipes.template(understood.task)
     table = recipe.from_table(_parsed(text), "the template", text=text)
+
     # what is written is found from any folder that the recipe is used in
     place = str(path) if path.is_absolute() else os.path.abspath(path)
     settings: dict[str, Any] = {"format": understood.data.format, "path": place, **understood.keys}
+
     for key, value in understood.keys.items():
         if isinstance(value, Mapping):  # a template may have further settings in the same table
             settings[key] = {**getattr(table.data, key, {}), **value}
+
     if "label" in DATA_FORMATS.get(understood.data.format).keys:
         settings.setdefault("label", understood.data.label)  # a template may have another name for it
+
     text = with_values(text, "data", settings)
     text = with_values(text, "", {"name": _name(path)})
     if targets:
@@ -43,6 +47,7 @@ def for_data(
         recipe.from_table(_parsed(text), "the new recipe", text=text)
     except RecipeError as error:
         raise InternalError(f"the recipe for {path} is broken: {error}") from error
+
     return with_overrides(text, overrides), understood
 
 

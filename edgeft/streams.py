@@ -64,6 +64,7 @@ def judged(
     model = _model(opened, threads=threads, state=state)
     clock = Clock()
     detections = []
+
     for detection in _of_file(model, name, rate, options or {}, clock):
         tell(detection)
         detections.append(detection)
@@ -71,6 +72,7 @@ def judged(
     result = {"input": name, "seconds": round(clock.seconds, 3), "detections": detections}
     if expected is not None:
         result["judged"] = _figures(detections, expected, model, options or {}, clock.seconds / 3600)
+
     return result
 
 
@@ -116,6 +118,7 @@ def _figures(
     count, detected, alarms = (
         sum(row[key] for row in per_label.values()) for key in ("events", "detected", "false_alarms")
     )
+
     return {
         "detected": detected,
         "events": count,

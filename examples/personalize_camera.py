@@ -44,10 +44,12 @@ def make(folder: Path) -> tuple[Path, Path]:
 
     if "EDGEFT_DATA" not in os.environ:
         raise SystemExit("name a bundle and a tub, or the folder with the data: EDGEFT_DATA=...")
+
     packed = Path(os.environ["EDGEFT_DATA"]) / "08_robotics" / "donkeycar_tub" / "tub.tar.gz"
     with tarfile.open(packed) as archive:
         members = [m for m in archive.getmembers() if not Path(m.name).name.startswith("._")]
         archive.extractall(folder, members=members, filter="data")
+
     tub = folder / "tub"
     recipe = {
         "task": "control",
@@ -61,6 +63,7 @@ def make(folder: Path) -> tuple[Path, Path]:
     }
     edgeft.tune(recipe, folder / "run", say=print)
     (report,) = edgeft.export(folder / "run", ["host-litert"], folder / "bundles", say=print)
+
     return Path(report["path"]), tub
 
 

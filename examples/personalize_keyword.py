@@ -43,6 +43,7 @@ def make(folder: Path, speaker: str = "jackson") -> tuple[Path, Path]:
 
     if "EDGEFT_DATA" not in os.environ:
         raise SystemExit("name a bundle and a folder, or the folder with the data: EDGEFT_DATA=...")
+
     source = Path(os.environ["EDGEFT_DATA"]) / "05_speech" / "fsdd"
     for path in sorted(source.glob("*/*.wav")):
         label, who, take = path.stem.split("_")
@@ -54,6 +55,7 @@ def make(folder: Path, speaker: str = "jackson") -> tuple[Path, Path]:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(path.resolve())
+
     recipe = {
         "task": "keyword",
         "name": "digits",
@@ -71,6 +73,7 @@ def make(folder: Path, speaker: str = "jackson") -> tuple[Path, Path]:
     }
     edgeft.tune(recipe, folder / "run", say=print)
     (report,) = edgeft.export(folder / "run", ["host-litert"], folder / "bundles", say=print)
+
     return Path(report["path"]), folder / "new"
 
 

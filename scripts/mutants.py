@@ -55,10 +55,12 @@ def report(session: str) -> int:
     )
     with sqlite3.connect(session) as db:
         rows = db.execute(query).fetchall()
+
     survivors = [row for row in rows if str(row[3]).upper().endswith("SURVIVED")]
     for path, line, operator, _, diff in survivors:
         changes = [text for text in (diff or "").splitlines() if text[:1] in "+-" and text[:3] not in ("+++", "---")]
         print(f"{path}:{line} {operator.removeprefix('core/')}", *changes, sep="\n  ")
+
     share = len(survivors) / len(rows) if rows else 1.0
     print(f"{len(survivors)} of {len(rows)} mutants survived ({100 * share:.1f} %)")
     return int(share > MOST_SURVIVORS)

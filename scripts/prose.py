@@ -59,6 +59,7 @@ def main(names: Sequence[str]) -> int:
         for line, phrase in findings(path.read_text(encoding="utf-8"), retired):
             print(f"{name}:{line}: {phrase!r} -> {retired[phrase]}")
             bad += 1
+
     return 1 if bad else 0
 
 

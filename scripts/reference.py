@@ -73,10 +73,12 @@ def _values(key: str) -> str:
         parts.append("one of " + ", ".join(f"`{json.dumps(name)}`" for name in sorted(recipe.REGISTRIES[key].builtin)))
     if key in recipe.REGISTRIES:
         parts.append("or that of a plug-in")
+
     if key in recipe.RANGES:
         low, high = recipe.RANGES[key]
         bounds = " to ".join(f"{bound:,.0f}" if bound >= 1000 else f"{bound:g}" for bound in (low, high))
         parts.append(f"{'above ' if key in recipe.POSITIVE else ''}{bounds}")
+
     return ", ".join(parts)
 
 
@@ -88,6 +90,7 @@ def _rows(cls: type, prefix: str = "") -> Iterator[str]:
     comments = _comments(cls)
     yield "| key | type | default | values | meaning |"
     yield "| --- | --- | --- | --- | --- |"
+
     for field in dataclasses.fields(cls):
         annotation = str(field.type)
         if not prefix and cls is recipe.Recipe and annotation.split(" | ")[0] in _tables():
@@ -109,6 +112,7 @@ def option_rows(form: Format) -> Iterator[str]:
     yield "| key | type | default | values | meaning |"
     yield "| --- | --- | --- | --- | --- |"
     assert form.options is not None
+
     for field in dataclasses.fields(form.options):
         bounds: Bounds = field.metadata.get("bounds", Bounds())
         values = "one of " + ", ".join(f"`{json.dumps(value)}`" for value in bounds.choices) if bounds.choices else ""
@@ -125,11 +129,13 @@ def _formats() -> Iterator[str]:
     forms = [DATA_FORMATS.get(name) for name in sorted(DATA_FORMATS.builtin)]
     for form in forms:
         yield f"| `{form.name}` | {_cell(form.description)} | {', '.join(f'`{key}`' for key in form.keys)} |"
+
     yield from (
         "",
         "A data format of a plug-in may declare keys of its own for `[data]`; its documentation lists them, and",
     )
     yield "an unknown one is an error as everywhere."
+
     for form in forms:
         if form.options is not None:
             yield from ("", f"### Keys of `{form.name}`", "", *option_rows(form))
@@ -143,6 +149,7 @@ def example_page() -> str:
         form = importlib.import_module("edgeft_example.number_table").FORMAT
     finally:
         sys.path.remove(str(EXAMPLE / "src"))
+
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
     return "\n".join([f"{before}{_BEGIN}", "", *option_rows(form), "", f"{_END}{after}"])
@@ -203,8 +210,10 @@ def main(check: bool) -> int:
             stale.append(name)
         elif not check:
             path.write_text(page(), encoding="utf-8")
+
     for name in stale:
         print(f"{os.path.normpath(f'docs/reference/{name}')} differs from the code: run `python scripts/reference.py`")
+
     return 1 if stale else 0
 
 

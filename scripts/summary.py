@@ -27,6 +27,7 @@ def main(folder: Path, most_skips: int | None = None, without_peers: bool = Fals
     reasons: Counter[str] = Counter()
     failed: list[str] = []
     seconds: dict[str, float] = defaultdict(float)
+
     for path in sorted(folder.glob("*.xml")):
         for case in ET.parse(path).iter("testcase"):
             seconds[str(case.get("classname"))] += float(case.get("time") or 0)
@@ -41,14 +42,18 @@ def main(folder: Path, most_skips: int | None = None, without_peers: bool = Fals
 
     for name, spent in sorted(seconds.items(), key=lambda item: -item[1])[:LONGEST]:
         print(f"{spent:6.0f} s in {name}")
+
     for reason, n in reasons.most_common():
         print(f"skipped {n}: {reason}")
+
     for name in failed:
         print(f"FAILED {name}")
+
     counted = sum(n for reason, n in reasons.items() if not (without_peers and reason.endswith(PEER)))
     too_many = most_skips is not None and counted > most_skips
     if too_many:
         print(f"FAILED: {counted} tests were skipped, {most_skips} at most may be (the reasons are above)")
+
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return int(too_many)
 

@@ -91,15 +91,18 @@ def trained(task: str, data: Path, out: Path, edits: Mapping[str, Any] | None = 
     recipe = read_recipe(out / "init.toml", overrides)
     say = lambda text: print(f"  {out.name}: {text}", flush=True)  # noqa: E731
     run, clock = out / "run", out / "minutes.json"
+
     if not (run / "summary.json").is_file():
         started = time.monotonic()
         edgeft.tune(recipe, run, resume=(run / "recipe.toml").is_file(), say=say)
         clock.write_text(json.dumps((time.monotonic() - started) / 60))
+
     (report,) = edgeft.export(run, recipe.export.targets[:1], out / "bundles", overwrite=True, say=say)
     bundle = edgeft.load(report["path"])
     found = evaluate(bundle, data)
     summary = json.loads((run / "summary.json").read_text())
     minutes = json.loads(clock.read_text()) if clock.is_file() else summary["seconds"] / 60
+
     return Outcome(summary, report, bundle, found.float_outputs, found.quantized_outputs, found.targets, minutes)
 
 
@@ -113,6 +116,7 @@ def interval(outcome: Outcome) -> tuple[float, float] | None:
         return stats.clopper_pearson(int(np.sum(scores)), len(scores))
     if len(outcome.targets) < BOOTSTRAP_NEEDS:
         return None
+
     metric = resampled(outcome.bundle.task, outcome.quantized_outputs, outcome.targets)
     return stats.paired_bootstrap(metric, len(outcome.targets), rounds=400)
 

@@ -32,6 +32,7 @@ def figures(path: Path, out: Path) -> Figures:
         "validation split."
     )
     parts = task.per_class(outcome.quantized_outputs, outcome.targets, outcome.bundle.labels)
+
     return Figures(
         outcome.float,
         outcome.quantized,

@@ -23,6 +23,7 @@ def written(folder: Path, values: np.ndarray, targets: Sequence[Any], names: Seq
             writer.writerow([*names, label])
             writer.writerows([*values[i], targets[i]] for i in order[start:end])
         start = end
+
     return folder
 
 
@@ -40,5 +41,6 @@ def linear(folder: Path, label: str, *, classes: bool) -> float:
     scaler = StandardScaler().fit(x)
     if classes:
         return float(LogisticRegression(max_iter=2000).fit(scaler.transform(x), y).score(scaler.transform(seen), truth))
+
     model = LinearRegression().fit(scaler.transform(x), np.array(y, float))
     return float(np.abs(model.predict(scaler.transform(seen)) - np.array(truth, float)).mean())

@@ -27,6 +27,7 @@ def sound(rng: np.random.Generator, fault: str = "") -> np.ndarray:
     gains = np.array([1.0, 0.7, 0.5, 0.35, 0.25, 0.2, 0.15, 0.1]) * rng.uniform(0.7, 1.4, 8)
     if fault == "harmonic":
         gains[rng.integers(1, 4)] *= 0.15
+
     x = sum(g * np.sin(2 * np.pi * speed * (k + 1) * time + rng.uniform(0, 6.3)) for k, g in enumerate(gains))
     noise = np.fft.rfft(rng.standard_normal(len(time)))
     hertz = np.fft.rfftfreq(len(time), 1 / RATE)
@@ -35,12 +36,14 @@ def sound(rng: np.random.Generator, fault: str = "") -> np.ndarray:
         colour = colour + rng.uniform(0.3, 0.8) * np.exp(-(((hertz - rng.uniform(3500, 5500)) / 200) ** 2))
     if fault == "rub":
         colour = colour + rng.uniform(0.05, 0.15) * (hertz > 5000)
+
     x = x + 0.8 * np.fft.irfft(noise * colour, len(time))
     if fault == "bearing":
         clicks = np.zeros(len(time))
         clicks[:: int(RATE / rng.uniform(90, 160))] = rng.uniform(1.5, 3.5)
         ring = np.exp(-np.arange(200) / 25) * np.sin(2 * np.pi * 4200 * np.arange(200) / RATE)
         x = x + np.convolve(clicks, ring)[: len(time)]
+
     return x * rng.uniform(0.7, 1.3)
 
 
@@ -66,6 +69,7 @@ def written(folder: Path) -> Path:
             writer.writerow([*(f"f{i // MELS}m{i % MELS}" for i in range(FRAMES * MELS)), "state"])
             for kind in kinds:
                 writer.writerow([*(f"{value:.4f}" for value in features(sound(rng, kind))), kind or "normal"])
+
     return folder
 
 
@@ -86,6 +90,7 @@ def measure(data: Path, out: Path) -> Figures:
         kind: auc(scores[np.isin(states, ("normal", kind))], states[np.isin(states, ("normal", kind))] == kind)
         for kind in FAULTS
     }
+
     return Figures(
         outcome.float,
         outcome.quantized,

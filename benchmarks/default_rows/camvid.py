@@ -18,6 +18,7 @@ def measure(data: Path, out: Path) -> Figures:
     folder = linked(out / "data", names)
     outcome = trained("segment", folder, out, {"data.masks": {"void": "Unlabelled"}})
     per_class = outcome.bundle.task.per_class(outcome.quantized_outputs, outcome.targets, outcome.bundle.labels)
+
     return Figures(
         outcome.float,
         outcome.quantized,
@@ -39,6 +40,7 @@ def _by_place(outcome: Outcome, folder: Path) -> float:
     count = len(outcome.bundle.labels)
     votes = np.stack([(masks == c).sum(axis=0) for c in range(count)]).astype(np.float32)
     logits = np.repeat(votes[None], len(outcome.targets), axis=0)
+
     return float(outcome.bundle.task.score({"logits": logits}, outcome.targets))
 
 

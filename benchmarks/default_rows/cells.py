@@ -29,6 +29,7 @@ def smear(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, float, 
     )
     boxes = []
     kinds = [0] * int(rng.integers(8, 17)) + [1] * int(rng.random() < 0.85) + [2] * int(rng.poisson(1.0))
+
     for kind in rng.permutation(kinds):
         base = {0: rng.uniform(38, 52), 1: rng.uniform(62, 92), 2: rng.uniform(9, 17)}[int(kind)]
         y, x, flat, turn = rng.uniform(0, height), rng.uniform(0, width), rng.uniform(0.85, 1.15), rng.uniform(0, np.pi)
@@ -51,10 +52,12 @@ def smear(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, float, 
         if len(seen_rows) > 0.3 * np.pi * base**2:
             x1, y1 = float(seen_columns.min()), float(seen_rows.min())
             boxes.append((int(kind), x1, y1, float(seen_columns.max() + 1), float(seen_rows.max() + 1)))
+
     for _ in range(int(rng.integers(0, 4))):  # stain: no cell
         y, x, size = rng.uniform(0, height), rng.uniform(0, width), rng.uniform(2, 5)
         spot = np.exp(-np.square(np.hypot(rows - y, columns - x) / size))[..., None]
         picture = picture * (1 - spot) + spot * np.array([120.0, 90, 110])
+
     picture = ndimage.gaussian_filter(picture, (rng.uniform(0.6, 1.4),) * 2 + (0,)) + rng.normal(0, 5, picture.shape)
     return picture.clip(0, 255).astype(np.uint8), boxes
 
@@ -65,6 +68,7 @@ def written(folder: Path) -> Path:
 
     if (folder / "data.yaml").is_file():
         return folder
+
     height, width = SIZE
     for number, (split, count) in enumerate(COUNTS.items()):
         for name in ("images", "labels"):
@@ -77,6 +81,7 @@ def written(folder: Path) -> Path:
                 for k, a, b, c, d in boxes
             ]
             (folder / "labels" / split / f"{i:03d}.txt").write_text("\n".join(lines) + "\n")
+
     names = ", ".join(NAMES)
     (folder / "data.yaml").write_text(f"train: images/train\nval: images/val\ntest: images/test\nnames: [{names}]\n")
     return folder
@@ -89,6 +94,7 @@ def regions(pixels: np.ndarray) -> list[tuple[int, float, tuple[float, float, fl
     smooth = ndimage.gaussian_filter(pixels.astype(float), (2, 2, 0))
     labelled, _ = ndimage.label(smooth[..., 1] < 190)
     found = []
+
     for i, place in enumerate(ndimage.find_objects(labelled), 1):
         inside = labelled[place] == i
         area, violet = int(inside.sum()), smooth[place][inside][:, 2].mean() - smooth[place][inside][:, 0].mean()
@@ -97,6 +103,7 @@ def regions(pixels: np.ndarray) -> list[tuple[int, float, tuple[float, float, fl
         kind = 2 if area < 1500 else 1 if violet > 5 and area > 5000 else 0
         rows, columns = place
         found.append((kind, area / (area + 2000), (columns.start, rows.start, columns.stop, rows.stop)))
+
     return found
 
 
@@ -107,6 +114,7 @@ def by_regions(folder: Path) -> float:
     height, width = SIZE
     said: list[list[tuple[float, bool]]] = [[] for _ in NAMES]
     total = [0] * len(NAMES)
+
     for file in sorted((folder / "images" / "test").iterdir()):
         rows = [line.split() for line in (folder / "labels" / "test" / f"{file.stem}.txt").read_text().splitlines()]
         truth = [(int(k), *(float(v) for v in box)) for k, *box in rows if box]
@@ -122,6 +130,7 @@ def by_regions(folder: Path) -> float:
             said[kind].append((score, best[0] >= 0.5))
             if best[0] >= 0.5:
                 left.pop(best[1])
+
     return float(np.mean([_precision(entries, count) for entries, count in zip(said, total)]))
 
 

@@ -40,11 +40,13 @@ def measure(data: Path, out: Path) -> Figures:
         rows += round(outcome.quantized * len(outcome.targets))
         n += len(outcome.targets)
         minutes += outcome.minutes
+
     note = (
         f"The same voices {LOUDER:.0f} dB louder (not clipped): "
         + ", ".join(f"{name} {value:.3f}" for name, value in zip(SPEAKERS, louder))
         + "."
     )
+
     return Figures(
         float(np.mean(floats)),
         float(np.mean(ints)),
@@ -69,12 +71,14 @@ def _louder(outcome: Outcome, folder: Path) -> float:
     split = _split(outcome, folder)
     session, gain = outcome.bundle.session(), np.float32(10 ** (LOUDER / 20))
     hits = []
+
     for i in range(len(split)):
         raw = split.raw(i)
         samples = raw["samples"].astype(np.float32) / np.float32(32768) * gain
         feeds = outcome.bundle.task.preprocess({**raw, "samples": samples}, outcome.bundle.preprocess)
         (logits,) = session.run(feeds).values()
         hits.append(int(logits[0].argmax()) == int(outcome.targets[i]))
+
     return float(np.mean(hits))
 
 

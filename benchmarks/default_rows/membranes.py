@@ -37,11 +37,13 @@ def micrograph(rng: np.random.Generator, side: int = SIDE) -> tuple[np.ndarray, 
     strength = np.clip(85 + 30 * _smooth(rng, side, 30), 25, 130)
     picture = picture - strength * np.exp(-np.square(border / (width + 0.6)))
     inside = border > 9
+
     for _ in range(rng.integers(60, 110)):  # vesicles: bright or dark discs with a dark rim
         y, x, radius, filling = *rng.uniform(0, side, 2), rng.uniform(3, 9), rng.uniform(-25, 15)
         at = _around(y, x, radius + 5, side)
         far = np.hypot(rows[at] - y, columns[at] - x)
         picture[at] += inside[at] * ((far < radius) * filling - 70 * np.exp(-np.square((far - radius) / 1.5)))
+
     for _ in range(rng.integers(12, 24)):  # dark bodies
         y, x, long, flat = *rng.uniform(0, side, 2), rng.uniform(8, 22), rng.uniform(0.4, 0.9)
         turn, depth = rng.uniform(0, np.pi), rng.uniform(35, 75)
@@ -50,6 +52,7 @@ def micrograph(rng: np.random.Generator, side: int = SIDE) -> tuple[np.ndarray, 
         across = (columns[at] - x) * np.cos(turn) - (rows[at] - y) * np.sin(turn)
         body = (np.hypot(along, across / flat) < long) & inside[at]
         picture[at] -= body * (depth + 12 * np.sin(across * 1.2))
+
     picture = ndimage.gaussian_filter(picture, 1.0) + rng.normal(0, 16, (side, side))
     return picture.clip(0, 255).astype(np.uint8), mask.astype(np.uint8)
 
@@ -75,6 +78,7 @@ def written(folder: Path) -> Path:
 
     if (folder / "classes.txt").is_file():
         return folder
+
     for number, (split, count) in enumerate(COUNTS.items()):
         for name in ("images", "labels"):
             (folder / split / name).mkdir(parents=True, exist_ok=True)
@@ -82,6 +86,7 @@ def written(folder: Path) -> Path:
             pixels, mask = micrograph(np.random.default_rng([7, number, i]))
             Image.fromarray(pixels).save(folder / split / "images" / f"{i:02d}.png")
             Image.fromarray(mask).save(folder / split / "labels" / f"{i:02d}.png")
+
     (folder / "classes.txt").write_text("inside\nmembrane\n")
     return folder
 

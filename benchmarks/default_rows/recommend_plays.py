@@ -26,6 +26,7 @@ def written(folder: Path) -> Path:
     genre = rng.integers(0, GENRES, ITEMS)
     fame = 1 / (1 + rng.permutation(ITEMS) % (ITEMS // GENRES)) ** 0.7
     lines = ["user,item,timestamp"]
+
     for user in range(USERS):
         taste = np.full(GENRES, 0.004)
         for liked, weight in zip(rng.choice(GENRES, 3, replace=False), rng.dirichlet((2, 2, 2))):

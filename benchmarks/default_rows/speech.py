@@ -30,6 +30,7 @@ def without(fsdd: Path, speaker: str, out: Path) -> Path:
     prepare = _prepare()
     if (out / "test" / "metadata.csv").is_file():
         return out
+
     learned, heard = prepare.clips(fsdd / "train"), prepare.clips(fsdd / "test")
     others = {key: takes for key, takes in learned.items() if key[0] != speaker}
     aside = {key: {n: takes[n] for n in sorted(takes)[:: prepare.HELD_OUT]} for key, takes in others.items()}
@@ -37,6 +38,7 @@ def without(fsdd: Path, speaker: str, out: Path) -> Path:
     unseen = {key: {**learned[key], **heard[key]} for key in learned if key[0] == speaker}
     for number, (name, pool) in enumerate((("train", kept), ("val", aside), ("test", unseen))):
         prepare.write(out / name, pool, COUNTS[name], [0, number])
+
     return out
 
 
@@ -45,11 +47,13 @@ def measure(data: Path, out: Path) -> Figures:
     known = out / "data-known"
     if not (known / "test" / "metadata.csv").is_file():
         prepare.make(fsdd, known, COUNTS)
+
     outcome: Outcome = trained("speech", known, out / "known")
     unseen = {}
     for speaker in SPEAKERS:
         folder = without(fsdd, speaker, out / f"data-without-{speaker}")
         unseen[f"unseen {speaker}"] = trained("speech", folder, out / f"without-{speaker}").quantized
+
     return Figures(
         outcome.float,
         outcome.quantized,

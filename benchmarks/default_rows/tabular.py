@@ -19,6 +19,7 @@ def measure(data: Path, out: Path) -> Figures:
     folder = written(out / "data", source.data, labels, list(source.feature_names), "label")
     outcome = trained("tabular", folder, out)
     per_class = outcome.bundle.task.per_class(outcome.quantized_outputs, outcome.targets, outcome.bundle.labels)
+
     return Figures(
         outcome.float,
         outcome.quantized,

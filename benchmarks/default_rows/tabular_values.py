@@ -20,6 +20,7 @@ def measure(data: Path, out: Path) -> Figures:
     folder = written(out / "data", values, list(targets), [f"x{i}" for i in range(10)], "value")
     outcome = trained("tabular-values", folder, out)
     baseline = linear(folder, "value", classes=False)
+
     return Figures(
         outcome.float,
         outcome.quantized,

@@ -55,6 +55,7 @@ def prepared(name: str, work: Path, calibration: int, test: int) -> Path:
         if json.loads(record.read_text()) != counts:
             raise SystemExit(f"{folder} has other numbers of samples ({record.read_text()}): give another --work")
         return folder
+
     folder.mkdir(parents=True, exist_ok=True)
     step("prepare.py", name, folder, calibration, test)
     record.write_text(json.dumps(counts))
@@ -79,6 +80,7 @@ def entries(net: Path, work: Path, presets: list[str]) -> tuple[list[dict[str, A
                     failures.append(f"{title}: {seconds['error']}")
                 else:
                     made.append({"runtime": runtime, "tool": name, "setting": setting, "title": title, **seconds})
+
     return made, failures
 
 
@@ -98,10 +100,12 @@ def speeds(net: Path, runtime: str, made: list[dict[str, Any]], seconds: float) 
     files = {entry["title"]: artifact(net, entry["tool"], entry["setting"], runtime) for entry in made}
     ours = files.pop("edgeft")
     missing = {title: file for title, file in files.items() if title not in known}
+
     if missing:
         found = step("measure.py", "latency", net, runtime, seconds, ours, *missing.values())
         known |= {title: found[str(file)] for title, file in missing.items()}
         path.write_text(json.dumps(known))
+
     return known
 
 
@@ -112,6 +116,7 @@ def result(name: str, work: Path, arguments: argparse.Namespace) -> dict[str, An
     made, failures = entries(net, work, arguments.presets)
     labels, rows = np.load(net / "labels.npy"), []
     reference = outputs(net, made[0])
+
     for runtime in common.RUNTIMES:
         part = [entry for entry in made if entry["runtime"] == runtime]
         ours = outputs(net, next(entry for entry in part if entry["title"] == "edgeft"))
@@ -122,6 +127,7 @@ def result(name: str, work: Path, arguments: argparse.Namespace) -> dict[str, An
             figure["speed"] = known.get(entry["title"])
             figure["ms"] = _milliseconds(entry["title"], known)
             rows.append(figure)
+
     return {
         "title": nets.NETS[name].title,
         "n": len(labels),
@@ -166,6 +172,7 @@ def main() -> None:
         record["nets"][name] = result(name, arguments.work.absolute(), arguments)
         path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
         print(f"{name}: done", flush=True)
+
     record = json.loads(path.read_text())  # in the order of the file, so that its section is always the same
     plot.plot(record, common.HERE.parent / "docs" / "pictures" / "peers.svg")
     common.publish("peers", section.section(record), record)

@@ -20,6 +20,7 @@ def main() -> None:
     with np.load(calibration) as arrays:
         # a signature of a converted torch module numbers its arguments: args_0, args_1
         values = dict(zip(sorted(names["inputs"]), (arrays[name] for name in arrays.files), strict=True))
+
     count = len(next(iter(values.values())))
     samples = [{name: value[i : i + 1] for name, value in values.items()} for i in range(count)]
 

@@ -20,6 +20,7 @@ def main() -> None:
     nncf.set_log_level(40)
     with np.load(calibration) as arrays:
         values = {name: arrays[name] for name in arrays.files}
+
     count = len(next(iter(values.values())))
     samples = [{name: value[i : i + 1] for name, value in values.items()} for i in range(count)]
     kind = nncf.ModelType.TRANSFORMER if setting == "transformer" else None

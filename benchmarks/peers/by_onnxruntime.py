@@ -32,6 +32,7 @@ def main() -> None:
     source, calibration, out, setting = sys.argv[1:]
     prepared = Path(out).with_name("prepared.onnx")
     quant_pre_process(source, str(prepared))
+
     with np.load(calibration) as arrays:
         quantize_static(
             str(prepared),

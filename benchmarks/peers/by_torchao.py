@@ -22,12 +22,14 @@ def main() -> None:
     torch.set_num_threads(1)
     with np.load(calibration) as arrays:
         values = [torch.from_numpy(arrays[name]) for name in arrays.files]
+
     config = pt2e_quantizer.get_symmetric_quantization_config(is_per_channel=True, is_dynamic=setting == "dynamic")
     quantizer = pt2e_quantizer.PT2EQuantizer().set_global(config)
 
     module = prepare_pt2e(torch.export.load(source).module(), quantizer)
     for i in range(len(values[0])):
         module(*(value[i : i + 1] for value in values))
+
     module = convert_pt2e(module, fold_quantize=False)
 
     example = tuple(value[:1] for value in values)

@@ -56,10 +56,12 @@ def losses(rows: list[dict[str, Any]]) -> list[str]:
     for row in peers:
         if row["gain_of_edgeft"][2] < 0:
             found.append(f"{row['title']} is more accurate by {-row['gain_of_edgeft'][0]:.2f} points")
+
     timed = [row for row in peers if row.get("speed")]
     if timed:
         fastest = min(timed, key=lambda row: row["speed"]["ratio"])
         ratio, least = fastest["speed"]["ratio"], fastest["speed"]["ratio_of_least"]
         if max(ratio, least) < 0.98:
             found.append(f"{fastest['title']} is faster: {ratio:.2f} of its speed")
+
     return found

@@ -50,11 +50,13 @@ def outputs(net: Path, runtime: str, artifact: Path) -> np.ndarray:
     session = _session(runtime, artifact)
     with np.load(net / "test.npz") as arrays:
         test = {name: arrays[name] for name in arrays.files}
+
     found = []
     for row in nets.rows(test):
         result = session.run(_feeds(session, row))
         (values,) = result.values() if isinstance(result, dict) else result
         found.append(np.asarray(values, np.float32).reshape(1, -1))
+
     return np.concatenate(found)
 
 
@@ -82,6 +84,7 @@ def _compared(first: Callable[[], object], second: Callable[[], object], seconds
             best = now
         if best.high - best.low <= WIDE * best.estimate:
             break
+
     assert best is not None
     return {
         "ratio": best.estimate,

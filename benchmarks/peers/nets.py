@@ -106,6 +106,7 @@ def _imagenet(mean: tuple[float, ...], deviation: tuple[float, ...]) -> Callable
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
         if len(paths) != 1000:
             raise SystemExit(f"{folder} has {len(paths)} pictures, not one of each of the 1000 classes")
+
         order = np.random.default_rng(0).permutation(len(paths))
         first, second = order[:calibration], order[calibration : calibration + test]
 
@@ -123,10 +124,12 @@ def _picture(path: Path, mean: tuple[float, ...], deviation: tuple[float, ...]) 
 
     with Image.open(path) as file:
         picture = file.convert("RGB")
+
     side = min(picture.size) * 224 / 256
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     box = (left, top, left + side, top + side)
     square = np.asarray(picture.resize((224, 224), Image.Resampling.BICUBIC, box=box), np.float32) / 255
+
     return ((square - np.float32(mean)) / np.float32(deviation)).transpose(2, 0, 1)
 
 

@@ -38,6 +38,7 @@ def plot(record: Mapping[str, Any], path: Path) -> None:
     differences = [row["metric"] - result["float"] for result in record["nets"].values() for row in result["rows"]]
     low, high = min(1.2 * min(differences), -1), max(1.2 * max(differences), 1)
     figure, axes = pyplot.subplots(1, len(common.RUNTIMES), figsize=(14, 5.2), sharey=True, layout="constrained")
+
     for axis, (runtime, title) in zip(axes, common.RUNTIMES.items()):
         for marker, result in zip(MARKERS, record["nets"].values()):
             for row in result["rows"]:
@@ -64,6 +65,7 @@ def plot(record: Mapping[str, Any], path: Path) -> None:
         axis.set_ylim(low, high)
         axis.axhline(0, color="#cccccc", zorder=0)
         axis.grid(alpha=0.25)
+
     axes[0].set_ylabel("top-1 less float's, points (logarithmic beyond 1)")
 
     def handle(marker: str, colour: str, label: str) -> Any:

@@ -70,13 +70,16 @@ def edgeft(net: Path, setting: str) -> dict[str, Any]:
     record = out / "made.json"
     if record.is_file():
         return json.loads(record.read_text())
+
     out.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "edgeft", "export", str(net / "float.onnx"), "--data", str(net / "arrays")]
     command += ["--out", str(out / "bundles"), "--overwrite", "--set", "gates.min_speedup=0"]
     for target in TARGETS.values():
         command += ["--target", target]
+
     if setting != "default":
         command += ["--set", f"quantize.calibration={setting}"]
+
     # 1: a gate failed, 5: a measurement was too noisy; the bundles stand, and the bench measures them itself
     made = timed(command, out / "log.txt", accept=(0, 1, 5))
     reports = {
@@ -84,6 +87,7 @@ def edgeft(net: Path, setting: str) -> dict[str, Any]:
     }
     made["verdicts"] = {name: report["verdict"] for name, report in reports.items()}
     record.write_text(json.dumps(made))
+
     return made
 
 

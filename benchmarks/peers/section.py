@@ -40,6 +40,7 @@ def _summary(record: Mapping[str, Any]) -> str:
             if rows:
                 behind = figures.losses(rows)
                 body.append([result["title"], common.RUNTIMES[runtime], "; ".join(behind) or "nowhere"])
+
     return (
         "Where edgeft is behind, in accuracy beyond the interval or below 0.98 of the fastest tool's speed, by the median and\nby the shortest blocks, which a busy machine disturbs least:\n\n"
         + common.table(["network", "runtime", "behind"], body)

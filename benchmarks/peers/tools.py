@@ -47,11 +47,13 @@ def environment(tool: str, root: Path) -> Path:
     digest = hashlib.sha256(pins.read_bytes()).hexdigest()[:12]
     folder = root / "environments" / f"{tool}-{digest}"
     python, complete = folder / "bin" / "python", folder / "complete"
+
     if not complete.is_file():
         print(f"{tool}: making its environment", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "-qq", "-r", str(pins)], check=True)
         complete.touch()
+
     return python
 
 
@@ -63,13 +65,16 @@ def timed(command: list[str], log: Path, *, accept: tuple[int, ...] = (0,)) -> d
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     surroundings.pop("PYTHONPATH", None)
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+
     with log.open("w") as file:
         code = subprocess.run(
             command, stdout=file, stderr=subprocess.STDOUT, env=surroundings, timeout=LONGEST, check=False
         ).returncode
+
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if code not in accept:
         raise SystemExit(f"{' '.join(command)} ended with {code}:\n{log.read_text(errors='replace')[-3000:]}")
+
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"wall": wall, "cpu": cpu, "exit_code": code}
 
@@ -81,12 +86,15 @@ def quantize(name: str, setting: str, net: Path, root: Path) -> dict[str, Any]:
     record = out.with_name("made.json")
     if record.is_file():
         return json.loads(record.read_text())
+
     out.parent.mkdir(parents=True, exist_ok=True)
     script, source = HERE / f"by_{name}.py", net / tool.source
     command = [str(environment(name, root)), str(script), str(source), str(net / "calibration.npz"), str(out), setting]
+
     try:
         made = timed(command, out.with_name("log.txt"))
     except SystemExit as error:
         made = {"error": str(error).strip().splitlines()[-1]}
+
     record.write_text(json.dumps(made))
     return made

@@ -150,12 +150,16 @@ class Backend:
         self._require(names and len({*names}) == len(names), "`forms` is empty or names a form twice")
         for storage in storages:
             self._require(storage in STORAGES, f"activations are stored as {' or '.join(STORAGES)}, not {storage!r}")
+
         for rule in self.checks:
             self._require(rule in VERSION_RULES, f"the rule {rule!r} is none of {', '.join(VERSION_RULES)}")
+
         for suffix in (self.suffix, *self.companions, *self.external_data):
             self._require(_SUFFIX.fullmatch(suffix), f"{suffix!r} is not a file suffix like .onnx")
+
         for module in modules:
             self._require(_MODULE.fullmatch(module), f"{module!r} is not a dotted name of a module")
+
         for place in places:
             self._require(_PLACE.fullmatch(place), f"{place!r} is not of the form package.module:name")
 

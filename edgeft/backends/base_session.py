@@ -192,9 +192,11 @@ class BaseSession:
         sizes = {t.name: (a.shape[0], b[0]) for t, a, b in zip(self.inputs, arrays, self._blocks) if b}
         dynamic = {size for size, block in sizes.values() if block < 0}
         wrong = [(n, size, block) for n, (size, block) in sizes.items() if block >= 0 and size != block]
+
         if dynamic and wrong:
             name, size, block = wrong[0]
             raise self._fault(f"the input {name!r} has {size} rows on axis 0, expected {block}")
+
         if dynamic:
             count, all_free = max(dynamic), len(sizes) == len(arrays) and all(b < 0 for _, b in sizes.values())
             bytes_each = sum(a.nbytes for a in arrays) // count
@@ -203,8 +205,10 @@ class BaseSession:
             if not (all_free and batched and len(dynamic) == 1) or count <= step:
                 return self._call(arrays)
             return self._looped(arrays, count, step)
+
         if not wrong:
             return self._call(arrays)
+
         if len(set(sizes.values())) > 1:
             text = ", ".join(f"{name!r} has {size} of {block}" for name, (size, block) in sizes.items())
             raise self._fault(f"the inputs do not hold the same number of batches on axis 0: {text}")

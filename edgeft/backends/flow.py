@@ -67,6 +67,7 @@ class Flow:
             if not backward.isdisjoint(step.writes):
                 backward.update(step.reads)
                 live.append(step)
+
         return live[::-1]
 
     def in_order(self) -> list[Step]:
@@ -74,6 +75,7 @@ class Flow:
         written = {key for step in self.steps for key in step.writes}
         waiting = [len({key for key in step.reads if key in written}) for step in self.steps]
         readers: dict[str, list[int]] = defaultdict(list)
+
         for number, step in enumerate(self.steps):
             for key in {key for key in step.reads if key in written}:
                 readers[key].append(number)
@@ -91,6 +93,7 @@ class Flow:
                     waiting[number] -= 1
                     if not waiting[number]:
                         ready.append(number)
+
         return order
 
 
@@ -114,14 +117,17 @@ def apart(flow: Flow, holders: Iterable[int]) -> list[Step]:
     before: set[str] = set()
     downstream: set[int] = set()
     upstream: set[int] = set()
+
     for position, step in enumerate(live):
         if position in positions or not after.isdisjoint(step.reads):
             after.update(step.writes)
             downstream.add(position)
+
     for position, step in reversed(list(enumerate(live))):
         if position in positions or not before.isdisjoint(step.writes):
             before.update(step.reads)
             upstream.add(position)
+
     return [step for k, step in enumerate(live) if step.products and k not in downstream and k not in upstream]
 
 

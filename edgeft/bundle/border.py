@@ -46,6 +46,7 @@ def named(session: runtimes.Session, graph: Mapping[str, Any], *, where: str) ->
         if len(expected) != len(actual):
             raise BundleError(f"the artifact has {len(actual)} {key}, the manifest names {len(expected)}", where=where)
         pairs.append(dict(zip(expected, expected if set(expected) == set(actual) else actual)))
+
     if all(name == artifact for pair in pairs for name, artifact in pair.items()):
         return session
     return NamedSession(session, *pairs)

@@ -37,6 +37,7 @@ def _head(manifest: Mapping[str, Any]) -> str:
         "tags": ["edgeft", manifest["scheme"]["format"], manifest["backend"], manifest["target"]],
         "model-index": index,
     }
+
     # JSON is YAML, and needs no package that writes it.
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
     return "\n".join(["---", *lines, "---"])
@@ -88,6 +89,7 @@ def _tensors(manifest: Mapping[str, Any]) -> str:
     more = len(manifest["labels"]) - len(labels)
     listed = ", ".join(labels) + (f" and {more:,} more" if more > 0 else "")
     head = ["## Tensors", "", "| file | tensor | type | shape (-1: any) |", "| --- | --- | --- | --- |"]
+
     return "\n".join([*head, *rows]) + (f"\n\nLabels: {listed}." if labels else "")
 
 
@@ -97,6 +99,7 @@ def _origin(manifest: Mapping[str, Any]) -> str:
     begun = f" It began with the weights `{weights['name']}`." if weights.get("name") else ""
     trained = provenance["method"] == "qat"
     method = "quantization-aware training" if trained else "calibration (post-training quantization)"
+
     return (
         "## Origin\n\n"
         f"Quantized by {method}; data format `{recipe['data']['format']}`, "

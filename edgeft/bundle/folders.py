@@ -34,6 +34,7 @@ def refuse_other_folders(path: Path) -> None:
             raise BundleError("a bundle is a folder", where=str(path))
         beside = [str(folder) for folder in _bundles_in(path.parent)]
         raise BundleError("no such folder", where=str(path), remedy=nearest(str(path), beside) if beside else "")
+
     if (path / MANIFEST).exists():
         return
 
@@ -43,6 +44,7 @@ def refuse_other_folders(path: Path) -> None:
             where=str(path),
             remedy=f"make bundles of it: edgeft export {shlex.quote(str(path))}",
         )
+
     inner = _bundles_in(path)
     if inner:
         more = f" and {len(inner) - 8} more" if inner[8:] else ""
@@ -132,6 +134,7 @@ def check_external(root: Path, manifest: Mapping[str, Any]) -> None:
     record = BACKENDS.get(backend) if backend in BACKENDS else None
     if record is None or not record.external_data:
         return
+
     for model in (name for name in manifest["files"] if name.endswith(record.external_data)):
         for location in record.external_files(root / model):
             name = (PurePosixPath(model).parent / location).as_posix()

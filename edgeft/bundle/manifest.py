@@ -80,6 +80,7 @@ def parse(data: bytes, where: str) -> dict[str, Any]:
         table = json.loads(data.decode(), object_pairs_hook=pairs, **hooks)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"is not valid JSON ({error})", where=where, remedy="export the bundle again") from error
+
     if not isinstance(table, dict):
         raise BundleError("is not a JSON object", where=where, remedy="export the bundle again")
     return table
@@ -107,6 +108,7 @@ def check_schema(schema: Any) -> None:
     match = re.fullmatch(r"(\d{1,6})\.(\d{1,6})", schema) if isinstance(schema, str) else None
     if match is None:
         raise BundleError(f"is {schema!r}, expected text such as {SCHEMA!r}", where="manifest.json: schema")
+
     if int(match[1]) > int(SCHEMA.split(".")[0]):
         raise BundleError(
             f"the bundle has schema {schema}, this edgeft reads up to {SCHEMA.split('.')[0]}.x",
@@ -120,10 +122,13 @@ def check(table: Mapping[str, Any]) -> None:
     check_schema(_get(table, "schema", (str,), ""))
     for key, types in _TYPES.items():
         _get(table, key, types, "")
+
     for key in ("name", "task", "target", "backend"):
         _line(table[key], key)
+
     if not _TARGET.fullmatch(table["target"]):
         raise _fail("target", f"is {_short(table['target'])}, expected the name of a target")
+
     _check_files(table["files"])
     _check_graphs(table["graphs"], table["files"], table["backend"])
     _check_preprocess(table["preprocess"], table["files"])
@@ -132,6 +137,7 @@ def check(table: Mapping[str, Any]) -> None:
     _check_gates(table.get("gates", {}), "gates")
     _check_provenance(table["provenance"])
     _check_task(table)
+
     if "integer_weights" in table:
         for name, entry in _get(table, "integer_weights", (dict,), "").items():
             where = f"integer_weights.{name}"
@@ -207,6 +213,7 @@ def _check_files(files: dict[str, Any]) -> None:
 def _check_graphs(graphs: list[Any], files: Mapping[str, Any], backend: str) -> None:
     if not any(isinstance(graph, dict) and not graph.get("personalize") for graph in graphs):
         raise _fail("graphs", "is empty")
+
     names: set[str] = set()
     record = backends.get(backend) if backend in BACKENDS else None
     for number, graph in enumerate(graphs):
@@ -233,6 +240,7 @@ def _check_graphs(graphs: list[Any], files: Mapping[str, Any], backend: str) -> 
 def _check_tensors(tensors: list[Any], where: str) -> None:
     if not tensors:
         raise _fail(where, "is empty")
+
     for number, tensor in enumerate(tensors):
         place = f"{where}[{number}]"
         _line(_get(_object(tensor, place), "name", (str,), place), f"{place}.name")
@@ -253,6 +261,7 @@ def _check_tensors(tensors: list[Any], where: str) -> None:
         for key in ("scale", "step"):
             if tensor.get(key) is not None and not _positive(tensor[key], several=key == "step"):
                 raise _fail(f"{place}.{key}", f"is {_short(tensor[key])}, expected a number above 0")
+
     names = [tensor["name"] for tensor in tensors]
     if len(set(names)) != len(names):
         raise _fail(where, "two tensors have the same name")
@@ -286,10 +295,12 @@ def _check_labels(labels: list[Any]) -> None:
 def _check_runtime(runtime: Mapping[str, Any], backend: str) -> None:
     for key in ("name", "version"):
         _line(_get(runtime, key, (str,), "runtime"), f"runtime.{key}")
+
     if runtime["name"] != backend:
         raise _fail("runtime.name", f"is {_short(runtime['name'])}, and the backend is {backend!r}")
     if not 1 <= _get(runtime, "threads", (int,), "runtime") <= MOST_THREADS:
         raise _fail("runtime.threads", f"must be from 1 to {MOST_THREADS}")
+
     for key, value in _get(runtime, "options", (dict,), "runtime").items():
         # a list holds tensor names, by position
         values = value if isinstance(value, list) else [value]

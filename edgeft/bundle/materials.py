@@ -27,6 +27,7 @@ def bill(manifest: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, A
         "description": f"{manifest['task']} for {manifest['target']}, {manifest['scheme']['format']}",
     }
     number = uuid.uuid5(_SPACE, "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items())))
+
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",

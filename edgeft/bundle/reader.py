@@ -66,6 +66,7 @@ class Bundle:
                 if isinstance(package, str)
                 else nearest(name, TASKS.names()),
             )
+
         return tasks.get(name)
 
     @property
@@ -124,6 +125,7 @@ class Bundle:
         """
         if SAMPLES not in self.manifest["files"]:
             raise BundleError(f"has no {SAMPLES}", where=str(self.path), remedy="export it again")
+
         with folders.reading(self.path / SAMPLES):
             stored = npz.read(self.path / SAMPLES, follow=False)
 
@@ -137,6 +139,7 @@ class Bundle:
                         raise BundleError(
                             f"lacks {key!r}, a tensor of the manifest", where=where, remedy="export it again"
                         )
+
         return stored
 
     @property
@@ -171,6 +174,7 @@ class Bundle:
         if not name and len(of_model(self.manifest)) > 1:
             several = self.sessions(threads=threads, baseline=baseline, exact=exact, options=options)
             return composed(self.task, several, self.preprocess)
+
         name = name or of_model(self.manifest)[0]["name"]
         path = self.baseline_path(name) if baseline else self.graph_path(name)
         recorded = self.manifest["runtime"]
@@ -178,10 +182,12 @@ class Bundle:
         options = {**{k: v for k, v in recorded["options"].items() if k not in own}, **(options or {})}
         if self.exact if exact is None else exact:
             options |= self.runtime.exact_options()
+
         session = self.runtime.load(path, threads=threads or recorded["threads"], options=options)
         self._unchanged(path)
         if not baseline:
             border.check(session, self.graph(name), where=str(path))
+
         return border.named(session, self.graph(name), where=str(path))
 
     def _unchanged(self, path: Path) -> None:
@@ -190,6 +196,7 @@ class Bundle:
         model = path.relative_to(self.path).as_posix()
         external = self.runtime.external_files(path) if model.endswith(self.runtime.external_data or ()) else ()
         beside = [(PurePosixPath(model).parent / location).as_posix() for location in external]
+
         for name in (model, *self.runtime.files_of(model), *beside):
             entry, file = self.manifest["files"].get(name), files.inside(self.path, name)
             with folders.reading(file):
@@ -214,6 +221,7 @@ def carry(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """
     if "files" not in table:
         return dict(table)
+
     carried = {}
     for key, name in table["files"].items():
         source = Path(name)
@@ -223,6 +231,7 @@ def carry(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             raise BundleError(f"cannot be read ({error.strerror})", where=str(source)) from error
         carried[key] = f"preprocess/{key}{source.suffix}"
         files.write_bytes(folder / carried[key], content)
+
     return {**table, "files": carried}
 
 
@@ -245,6 +254,7 @@ def raws(stored: Mapping[str, np.ndarray]) -> list[Any]:
             sample_of.setdefault(int(head[4:]), {})[field] = plain
         else:
             sample_of[int(head[4:])] = plain
+
     return [sample_of[number] for number in sorted(sample_of)]
 
 
@@ -257,6 +267,7 @@ def open(path: Path | str, *, check_files: bool = True) -> Bundle:
     path = Path(path)
     folders.refuse_other_folders(path)
     manifest, digest = _read_manifest(path)
+
     for name, entry in manifest["files"].items():
         file = folders.regular(path, name)
         with folders.reading(file):
@@ -270,6 +281,7 @@ def open(path: Path | str, *, check_files: bool = True) -> Bundle:
                 raise BundleError(
                     "was altered: its sha256 is not the manifest's", where=str(file), remedy=folders.EXPORT_AGAIN
                 )
+
     folders.refuse_unlisted(path, manifest)
     folders.check_external(path, manifest)
     return Bundle(path, manifest, digest)
@@ -282,11 +294,13 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], str]:
         file = folders.regular(path, name)
         with folders.reading(file):
             data.append(_bounded(file))
+
     digest = hashlib.sha256(data[0]).hexdigest()
     if data[1].split()[:1] != [digest.encode()]:
         raise BundleError(
             "manifest.json was altered: manifest.sha256 is not its digest", where=str(path), remedy=folders.EXPORT_AGAIN
         )
+
     manifest = parse(data[0], str(path / "manifest.json"))
     check(manifest)
     return manifest, digest
@@ -330,16 +344,19 @@ def write(folder: Path | str, manifest: Mapping[str, Any]) -> None:
     folder = Path(folder)
     files.write_bytes(folder / RUNNER, runner_of(manifest))
     listed: dict[str, dict[str, Any]] = {}
+
     for name in folders.walk(folder):
         if name in UNLISTED:
             continue
         file = folders.regular(folder, name)
         with folders.reading(file):
             listed[name] = {"sha256": files.sha256(file), "bytes": file.stat().st_size}
+
     try:
         table = json.loads(json.dumps({"schema": SCHEMA, **manifest, "files": listed}, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise BundleError(f"the manifest is not strict JSON ({error})", where=str(folder)) from error
+
     check(table)
     files.write_json(folder / "manifest.json", table)
     files.write_text(folder / "manifest.sha256", f"{files.sha256(folder / 'manifest.json')}  manifest.json\n")

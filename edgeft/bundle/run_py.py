@@ -52,10 +52,12 @@ def text(backend: str, kind: str, task: str) -> str:
     parts = [package.joinpath(*name.split("/")) for name in (*NEEDS.get(kind, ()), *own)]
     record = TASKS.get(task)
     stream = record.stream_part_text()
+
     if stream and (package / "inputs" / f"run_{kind}_stream.py").is_file():
         parts.append(package.joinpath("inputs", f"run_{kind}_stream.py"))
     else:
         stream = ""
+
     sources = [backends.get(backend).loader_text(), *(p.read_text(encoding="utf-8") for p in parts if p.is_file())]
     texts = [_own_lines(source) for source in (*sources, record.run_part_text(kind), stream) if source]
     return "".join([before, *(f"{text}\n\n" for text in texts), main, after])

@@ -31,4 +31,5 @@ def command(console: Console, bundle: Path, out: Path, trust: Path | None, overw
     project.check(opened)
     with files.whole_out(out, overwrite=overwrite) as folder:
         result = {**project.write(opened, folder, say=console.say), "path": str(out)}
+
     return Outcome(result, f"{result['name']}: proves itself on {result['samples']} samples; {result['path']}")

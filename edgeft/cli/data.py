@@ -71,4 +71,5 @@ def check_(
         overwrite=overwrite,
         say=console.say,
     )
+
     return Outcome(checked, words.data(checked), 1 if strict and checked["leaks"] else 0)

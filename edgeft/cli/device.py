@@ -106,6 +106,7 @@ def setup_(
             raise UsageError("an emulated board is named by its address alone", remedy="leave out --target and others")
         environment = emulate.setup(device, runtimes=runtime, extras=extra, isa=isa, say=console.say)
         return Outcome(environment, words.emulated(environment))
+
     if device.startswith(environment_prefix()):
         from ..compilers import environment as environments
 
@@ -113,8 +114,10 @@ def setup_(
             raise UsageError("a compiler is named by its address alone", remedy="of the options it takes --python only")
         record = environments.setup(environments.named(device), python=python, say=console.say)
         return Outcome(record, words.compiler(record))
+
     if isa:
         raise UsageError("--isa is for emulated boards", where=device, remedy="leave it out")
+
     result = setup.setup(
         device, runtimes=runtime, extras=extra, target=target, python=python, wheels=wheels, say=console.say
     )
@@ -133,10 +136,12 @@ def check_(console: Console, device: str) -> Outcome:
 
         record = emulate.Emulated.known(device).record
         return Outcome({"name": device, **record}, words.emulated({"name": device, **record}))
+
     if device.startswith(environment_prefix()):
         from ..compilers import environment
 
         record = environment.check(environment.named(device))
         return Outcome(record, words.compiler(record))
+
     result = setup.check(device, say=console.say)
     return Outcome(result, words.device(result))

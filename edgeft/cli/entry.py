@@ -134,6 +134,7 @@ def run(argv: Sequence[str]) -> int:
     console = Console(json=_asked(words, "--json"), debug=_asked(words, "--debug"))
     _calm_warnings(console)
     output.replace_unknown_characters()
+
     with contextlib.ExitStack() as stack:
         emit = stack.enter_context(only_json()) if console.json else None
         code = _perform(words, console, emit)
@@ -142,6 +143,7 @@ def run(argv: Sequence[str]) -> int:
         except (OSError, ValueError):
             output.give_up()
             code = code or SystemFailure.exit_code
+
     return code
 
 
@@ -153,6 +155,7 @@ def main() -> NoReturn:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second ctrl-C, while the first was being answered
         code = interrupt.exit_code()
+
     interrupt.settle()
     # A KeyboardInterrupt that passed through somebody's exec(text) leaves a flag behind, and CPython then ends the
     # process by the signal instead of by its exit code, handled or not. The next exec of a text clears that flag.

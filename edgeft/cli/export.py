@@ -124,4 +124,5 @@ def command(
         preprocessing={key: value for key, value in preprocessing.items() if value not in (None, ())},
         say=console.say,
     )
+
     return of_reports(reports, strict=strict)

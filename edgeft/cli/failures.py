@@ -54,6 +54,7 @@ def _usage(error: click.ClickException) -> UsageError:
     where = ctx.command_path if ctx else ""
     message = error.message or error.format_message()
     remedy = f"{where} --help" if where else "edgeft --help"
+
     if isinstance(error, click.NoSuchOption):
         message = f"no such option {error.option_name!r}"
         if ctx:
@@ -71,6 +72,7 @@ def explain(error: BaseException, remedy_after_interrupt: str = "") -> EdgeftErr
         return Interrupted(remedy_after_interrupt)
     if isinstance(error, EdgeftError):
         return error
+
     # An import that ctrl-C cuts short may turn it into an ImportError on the way.
     if any(isinstance(cause, (KeyboardInterrupt, click.Abort)) for cause in _chain(error)):
         return Interrupted(remedy_after_interrupt)

@@ -64,4 +64,5 @@ def on_all(
     )
     codes = [int(result["exit_code"]) if "exit_code" in result else code(result) for result in results]
     payload = {"results": results, "counts": fleet.counts(results)}
+
     return Outcome(payload, words.side_by_side(results), fleet.worst_code(codes)), results

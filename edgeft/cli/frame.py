@@ -179,6 +179,7 @@ def command(name: str, *, examples: str = "", **kwargs: Any) -> Callable[[Callab
             **kwargs,
         )(click.pass_obj(function))
         assert isinstance(click_command, Command)
+
         return click_command
 
     return wrap

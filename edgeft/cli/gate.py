@@ -63,6 +63,7 @@ def command(
         if data or against or out or trust:
             raise UsageError("--tracked runs nothing", remedy="leave out --data, --against, --out and --trust")
         return _tracked(bundles, strict)
+
     if not bundles:
         raise UsageError("no bundle was named", where="edgeft gate", remedy="edgeft gate BUNDLE, or --tracked")
 
@@ -88,6 +89,7 @@ def command(
     codes = [0 if bench["verdict"] == ADVISORY else exit_code(bench["verdict"], strict=strict) for bench in benches]
     code = worst_code([verified.code, *codes])
     payload = {"verdict": _word(code), "bundles": reports, "bench": benches, "out": None if out is None else str(out)}
+
     return Outcome(payload, "\n\n".join([verified.text, *map(text.bench, benches)]), code, verified.details)
 
 
@@ -112,6 +114,7 @@ def _tracked(bundles: tuple[Path, ...], strict: bool) -> Outcome:
         else:
             codes.append(exit_code(result["verdict"], strict=strict))
         lines.append(["refused" if "error" in result else result["verdict"], result["path"]])
+
     code = worst_code(codes)
     words = "\n".join(text.table([], lines)) if lines else "git knows no bundle here"
     return Outcome({"verdict": _word(code), "bundles": results}, words, code)

@@ -62,8 +62,10 @@ def command(
 
     for name in targets:
         target.load(name)
+
     if format_ and data_path is None:
         raise UsageError("--format says how the data at --data are written", remedy="name them with --data PATH")
+
     why = ""
     if data_path is None:
         task = task or recipe.default_task()
@@ -73,6 +75,7 @@ def command(
     else:
         text, understood = starting_recipe.for_data(data_path, task, targets, format_, overrides)
         task, why = understood.task, understood.why
+
     places.claim_file(out, overwrite=overwrite)
     files.write_text(out, text)
     if data_path is None:

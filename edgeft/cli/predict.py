@@ -65,6 +65,7 @@ def command(
     if stream:
         _refuse({"--out": out, "--untrusted": untrusted, "--overwrite": overwrite}, "does not go with --stream")
         return _listen(console, bundle, inputs, asked, {"threads": threads, "state": state}, trust)
+
     _refuse({f"--{name}": True for name in asked}, "is for a stream", "give --stream as well")
     predictions = api.predict(
         bundle, inputs, threads=threads, out=out, overwrite=overwrite, state=state, trust=trust, untrusted=untrusted
@@ -72,6 +73,7 @@ def command(
     errors = [result["error"] for result in predictions if "error" in result]
     for error in errors:
         click.echo(f"error: {from_dict(error)}", err=True)
+
     answers = [result for result in predictions if "error" not in result]
     code = int(errors[0]["exit_code"]) if errors else 0
     return Outcome({"bundle": str(bundle), "predictions": predictions}, words.predictions(answers), code)
@@ -102,9 +104,11 @@ def _listen(
     opened = api.load(bundle, trust)
     settings = {**settings, "rate": asked.pop("rate", None), "truth": asked.pop("truth", None), "options": asked}
     streams = []
+
     for name in inputs:
         if len(inputs) > 1 and not console.json:
             output.say(name)
         tell = (lambda detection: None) if console.json else (lambda detection: output.say(words.detection(detection)))
         streams.append(judged(opened, name, tell=tell, **settings))
+
     return Outcome({"bundle": str(bundle), "streams": streams}, "\n".join(map(words.stream, streams)))

@@ -32,5 +32,6 @@ def command(console: Console, bundle: Path, out: Path, name: str, trust: Path | 
     package.check(opened, name)
     with files.whole_out(out, overwrite=overwrite) as folder:
         result = {**package.write(opened, folder, name=name, say=console.say), "path": str(out)}
+
     words = f"{result['package']}: reads {result['input']}, answers {result['answer']}; {result['path']}"
     return Outcome(result, words)

@@ -65,7 +65,9 @@ def command(
         allow_download=allow_download,
         say=console.say,
     )
+
     if file is not None:
         files.write_text(file, mixed_precision.sensitivity_page(result))
         result["page"] = str(file)
+
     return Outcome(result, sensitivity.text(result), details=sensitivity.text(result, most=0))

@@ -35,6 +35,7 @@ def command(console: Console, bundles: tuple[Path, ...], key: Path | None, setup
         python = environment.setup(console.say)
         if not bundles:
             return Outcome({"python": python}, f"model-signing is installed: {python or 'in this environment'}")
+
     if not bundles or key is None:
         raise UsageError(
             "a bundle and its key are missing" if not bundles else "the key is missing",
@@ -50,4 +51,5 @@ def command(console: Console, bundles: tuple[Path, ...], key: Path | None, setup
             lines.append(
                 f"warning: the report of {result['bundle']} records {result['verdict'] or 'no verdict'}, not pass"
             )
+
     return Outcome({"bundles": results}, "\n".join(lines))

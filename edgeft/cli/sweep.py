@@ -82,6 +82,7 @@ def command(
         raise UsageError(f"--resume goes on with what was searched: leave out {', '.join(begun)}")
     if resume is None and out is None:
         raise UsageError("a sweep needs a folder", remedy="--out DIR for a new one, --resume DIR to go on with one")
+
     folder = resume or out
     console.resumable, console.resumed_by = folder, "sweep"
     result = api.sweep(
@@ -101,6 +102,7 @@ def command(
         allow_download=allow_download,
         say=console.say,
     )
+
     return Outcome(result, swept.text(result), details=swept.text(result, most=0))
 
 

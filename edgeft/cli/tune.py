@@ -69,6 +69,7 @@ def command(
         )
     if page is not None and not dry_run:
         raise UsageError("--page goes with --dry-run", remedy="edgeft data check RECIPE writes it, too")
+
     overrides = (*overrides, "quantize.method=auto") if until_gates_pass else overrides
     loaded = api.read_recipe(recipe, overrides) if resume is None else api.read_run_recipe(resume, overrides)
     folder = resume or out or places.new_run(loaded.name)
@@ -76,6 +77,7 @@ def command(
         console.resumable = folder
     if recipe is None and resume is None:
         _name_unread_recipes(console, Path())
+
     result = api.tune(
         loaded,
         folder,
@@ -89,6 +91,7 @@ def command(
     )
     if dry_run:
         return Outcome(result, words.plan(result), details=words.learns(result))
+
     return Outcome(result, f"{text.tuned(result, folder=str(folder))}\nnext: edgeft export {shlex.quote(str(folder))}")
 
 

@@ -69,4 +69,5 @@ def command(
         lambda reports: of_reports(reports, strict=strict),
         lambda report: of_reports([report], strict=strict).code,
     )
+
     return outcome

@@ -52,6 +52,7 @@ def plan(result: Mapping[str, Any]) -> str:
         objections({"target": name, "objections": problems}) for name, problems in result["objections"].items()
     ]
     page = [f"page: {result['page']}"] if result.get("page") else []
+
     return "\n".join(
         [
             *understood(result["data"]),
@@ -75,14 +76,18 @@ def understood(result: Mapping[str, Any]) -> list[str]:
     figures: dict[str, Any] = {"data": result["path"], "format": f"{result['format']}, for {result['task']}"}
     if result.get("recognized_by"):
         figures["recognized by"] = result["recognized_by"]
+
     figures |= {"splits": splits, **({"samples": result["inputs"]} if result.get("inputs") else {})}
     lines = text.table([], [(key, words.line(value)) for key, value in figures.items()])
     lines += ["", *_label_table(result)] if result["counts"]["by_label"] else []
+
     for title, key in (("left out", "left_out"), ("imbalance", "imbalance"), ("leaks", "leaks"), ("notes", "notes")):
         if result[key]:
             lines += ["", f"{title}:", *(f"  {words.line(line)}" for line in result[key])]
+
     if not (result["leaks"] or result["imbalance"]):
         lines += ["", "no leaks between splits and no imbalance that a user should know of"]
+
     return lines
 
 
@@ -120,6 +125,7 @@ def objections(result: Mapping[str, Any]) -> str:
         f"  {what}: {value}" + (f" ({remark})" if remark else "")
         for what, value, remark in words.compiler_rows(result.get("compiler") or {})
     ]
+
     for compiler_name in result.get("unverified", ()):
         remedy = f" → {result['remedy']}" if result["remedy"] else ""
         lines.append(f"  unverified: the compiler {compiler_name} was not asked{remedy}")
@@ -180,6 +186,7 @@ def searched(result: Mapping[str, Any]) -> str:
     rows = [(changes(trial["change"]), trial["verdict"], words.line(trial["why"])) for trial in result["tried"]]
     lines = text.table(("OPTION", "VERDICT", "WHY"), rows) if rows else ["this runtime has no options to try"]
     final, place = result["final"], words.line(result["path"])
+
     if result["changed"] and result["verdict"] != FAIL:
         end = (
             f"{place} now runs with {changes(_new(result))}: {final['speedup']:.2f}x as fast as before, verified again"
@@ -189,6 +196,7 @@ def searched(result: Mapping[str, Any]) -> str:
         lines.append(words.sentence(result["report"]))
     else:
         end = f"{place} is unchanged: no setting is faster by more than {result['margin_pct']:.1f} %"
+
     return "\n".join([*lines, "", end])
 
 
@@ -207,6 +215,7 @@ def device(result: Mapping[str, Any]) -> str:
         "power mode": heat["power_mode"] or "not reported",
         "governor": machine["governor"] or "not reported",
     }
+
     return "\n".join(text.table([], [(key, words.line(value)) for key, value in rows.items()]))
 
 
@@ -248,6 +257,7 @@ def side_by_side(results: Sequence[Mapping[str, Any]]) -> str:
         machine = words.table(result.get("fingerprint"))
         about = machine.get("cpu") or result.get("why") or ""
         rows.append((device, result["verdict"], words.figure(result.get("p50_ms"), "ms"), attempts, words.line(about)))
+
     table = text.table(("DEVICE", "VERDICT", "P50", "ATTEMPTS", "CPU, OR WHY"), rows)
     number = counts(results)
     kinds = ", ".join(f"{n} {kind}" for kind, n in number.items() if kind != "boards" and n)
@@ -264,6 +274,7 @@ def predictions(results: Sequence[Mapping[str, Any]]) -> str:
             if key not in ("input", "similarity", "score") and not isinstance(value, (list, Mapping))
         ]
         rows.append([words.line(result["input"]), *rest])
+
     return "\n".join(text.table([], rows))
 
 
@@ -293,6 +304,7 @@ def stream(result: Mapping[str, Any]) -> str:
                 ],
             ),
         ]
+
     return "\n".join(lines)
 
 
@@ -301,9 +313,11 @@ def personalized(result: Mapping[str, Any]) -> str:
     state_text = f"version {result['version']} is in use" if result["version"] else "the model as exported is in use"
     head = "accepted" if result["verdict"] == "pass" else "NOT accepted"
     lines = [f"{head}: {words.line(result['why'])}", f"{state_text} ({words.line(result['state'])})"]
+
     for key, title in (("new", "new samples held out"), ("reference", "reference samples")):
         classes = (result[key] or {}).get("per_class") or {}
         rows = [(words.line(k), str(v["n"]), f"{v['before']:.3g}", f"{v['after']:.3g}") for k, v in classes.items()]
         if rows:
             lines += ["", *text.table((title.upper(), "N", "BEFORE", "AFTER"), rows)]
+
     return "\n".join(lines)

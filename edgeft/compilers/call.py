@@ -126,6 +126,7 @@ def _end(compiler: Compiler, code: int | None, seconds: float, printed: Path) ->
 
     if code is None:
         return f"{compiler.title} did not end within {seconds:.0f} s and was stopped{said}"
+
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         return f"{compiler.title} was ended by signal {name}{said}"

@@ -103,6 +103,7 @@ def covered(
     free = set(range(len(operations))) - {origin for origin in origins if origin is not None}
     counted: set[int] = set()
     left = []
+
     for entry, origin in zip(on_cpu, origins):
         if origin is None:
             origin = _heaviest(entry.op, operations, free)

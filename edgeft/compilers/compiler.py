@@ -184,6 +184,7 @@ def together(compilations: Mapping[str, Compilation]) -> Compilation:
     first = next((part for part in parts if not part.accepted), parts[0])
     operations, macs = sum(part.operations for part in parts), sum(part.macs for part in parts)
     estimate: dict[str, float] = {}
+
     for part in parts:
         for key, value in part.estimate.items():
             largest = key.endswith("_bytes")  # memory is used again, time adds up

@@ -92,6 +92,7 @@ def installed(compiler: Compiler) -> Environment | None:
         return None
     if not Path(record["python"]).exists():
         raise Missing(f"{record['python']} does not exist", where=device_name(compiler), remedy=compiler.setup)
+
     if record.get("requirements") != list(compiler.requirements):
         raise Missing(
             f"{compiler.title} {record.get('version')} is installed, this edgeft knows {', '.join(compiler.versions)}",
@@ -117,6 +118,7 @@ def setup(
     digest = hashlib.sha256("\n".join([*compiler.requirements, version]).encode()).hexdigest()[:12]
     place = cache() / f"{compiler.name}-{digest}"
     interpreter_path = place / "bin" / "python"
+
     if interpreter_path.exists():
         with contextlib.suppress(EdgeftError):
             return _recorded(compiler, str(interpreter_path))
@@ -218,4 +220,5 @@ def _recorded(compiler: Compiler, python: str) -> dict[str, Any]:
         "runtimes": {compiler.title: answer["version"]},
     }
     known.write(device_name(compiler), record)
+
     return {**json.loads(json.dumps(record)), "name": device_name(compiler)}

@@ -80,6 +80,7 @@ def _options(device: Any, settings: Mapping[str, str], **entries: str) -> Any:
 
     for key, value in entries.items():
         options.add_session_config_entry(key.replace("__", "."), value)
+
     options.add_provider_for_devices(
         [device],
         {
@@ -88,6 +89,7 @@ def _options(device: Any, settings: Mapping[str, str], **entries: str) -> Any:
             "htp_graph_finalization_optimization_mode": settings["optimization"],
         },
     )
+
     return options
 
 
@@ -99,6 +101,7 @@ def compile(job: Mapping[str, Any]) -> dict[str, Any]:
     wrapper = folder / WRAPPER
     context = {"ep__context_enable": "1", "ep__context_file_path": str(wrapper), "ep__context_embed_mode": "0"}
     error = ""
+
     with printed() as lines, _device() as device:
         options = _options(device, job["settings"], session__disable_cpu_ep_fallback="0", **context)
         try:
@@ -147,6 +150,7 @@ def _left(wrapper: Path, printed_reasons: list[dict[str, str]]) -> tuple[list[st
     model = wire.read(wrapper)
     why_of = {reason["node"]: reason["why"] for reason in printed_reasons}
     binaries, left = [], []
+
     for node in model.nodes():
         if node.op == CONTEXT:
             name = node.attributes.get("ep_cache_context", b"")

@@ -116,6 +116,7 @@ def _left(compiled: Path, printed_reasons: list[dict[str, str]]) -> list[dict[st
     model = flatbuffer.read(compiled)
     why_of = {reason["node"]: reason["why"] for reason in printed_reasons}
     left = []
+
     for operator in model.operators:
         if operator.name.startswith(NPU_OPERATION):
             continue

@@ -56,6 +56,7 @@ def load(name_or_path: str) -> Calibration:
     table = tables.parse(source)
     table.setdefault("name", path.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".toml"))
     preset = tables.build(Calibration, table, source)
+
     for key, allowed in CHOICES.items():
         value = getattr(preset, key)
         if value not in allowed:

@@ -50,6 +50,7 @@ def parted(table: Mapping[str, Any], plain_keys: Sequence[str], source: tables.S
     data = table.get("data")
     if not isinstance(data, Mapping):
         return table
+
     plain = {key: value for key, value in data.items() if key in plain_keys}
     extra = {key: value for key, value in data.items() if key not in plain_keys}
     name = data.get("format")
@@ -61,6 +62,7 @@ def parted(table: Mapping[str, Any], plain_keys: Sequence[str], source: tables.S
     kind = DATA_FORMATS.get(name).options
     if kind is None:
         return {**table, "data": plain} if not extra else _refused(extra, plain_keys, source)
+
     own_keys = tables.hints(kind)
     _refused({key: value for key, value in extra.items() if key not in own_keys}, (*plain_keys, *own_keys), source)
     options = read(kind, extra, source)
@@ -87,6 +89,7 @@ def read(kind: type, values: Mapping[str, Any], source: tables.Source) -> Any:
             raise source.fail(path, f"{key} must be at least {bounds.low:g}, not {value:g}")
         if bounds.high is not None and value > bounds.high:
             raise source.fail(path, f"{key} must be at most {bounds.high:g}, not {value:g}")
+
     return options
 
 
@@ -119,14 +122,17 @@ def check(data: Any, fail: Fail) -> None:
         raise fail("data.text", f"must name columns, each once and none of them the label, not {list(data.text)}")
     if data.delimiter and (len(data.delimiter) > 3 or re.search(r'[\w"\r\n]', data.delimiter)):
         raise fail("data.delimiter", f"cannot be {data.delimiter!r}", 'such as ",", ";", "\\t", "|" or "::"')
+
     for key in ("mean", "std"):
         values = getattr(data, key)
         if values and len(values) != data.channels:
             raise fail(f"data.{key}", f"must have one number a channel ({data.channels}), not {len(values)}")
+
     if any(value <= 0 for value in data.std):
         raise fail("data.std", "must be above 0 in every channel")
     if data.value_range and (len(data.value_range) != 2 or data.value_range[0] >= data.value_range[1]):
         raise fail("data.value_range", f"must be [low, high], not {list(data.value_range)}", "for example [0, 4095]")
+
     if bool(data.mean) != bool(data.std):
         key, counterpart = ("mean", "std") if data.mean else ("std", "mean")
         raise fail(f"data.{key}", f"is given without data.{counterpart}", "give both, or neither for the weights' own")

@@ -18,6 +18,7 @@ def new_run(name: str, now: float | None = None) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     path = RUNS / f"{stem}-{stamp}"
     count = 1
+
     while path.exists():
         count += 1
         path = RUNS / f"{stem}-{stamp}-{count}"

@@ -259,6 +259,7 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "") -> Recip
         if key not in known and elsewhere and not isinstance(value, dict):
             places = " or ".join(f"[{name}]" for name in elsewhere)
             raise source.fail((key,), f"unknown key {key!r}", f"it belongs into {places}")
+
     recipe: Recipe = recipe_paths.at_home(tables.build(Recipe, data_keys.parted(table, keys_of(Data), source), source))
     _check(recipe, source)
     return recipe

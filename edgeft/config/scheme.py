@@ -131,6 +131,7 @@ class Scheme:
 
         if self.residual != "all":
             parts.append(f"residual_{self.residual}")
+
         parts += self._placement_names()
         if self.tables:
             parts.append(f"{self.embeddings}_embeddings")
@@ -237,6 +238,7 @@ class SchemeTable:
         weights = {op: number_format.weights(self.weight_bits, granularity) for op, granularity in shared.items()}
         if number_format.linear is not None:
             weights["linear"] = number_format.linear()
+
         return Scheme(
             activations=number_format.activations(self.activation_symmetric),
             weights=weights,
@@ -255,6 +257,7 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "", at: str 
     derived = {key: value for key, value in table.items() if key in _DERIVED}
     values = {key: value for key, value in table.items() if key not in _DERIVED}
     keys = tables.build(SchemeTable, values, source, (at,))
+
     for key, allowed in (("per_tensor", WEIGHTED), ("ops", OP_CLASSES)):
         for op in getattr(keys, key):
             if op not in allowed:
@@ -267,6 +270,7 @@ def from_table(table: Mapping[str, Any], where: str, *, text: str = "", at: str 
         raise source.fail((at, "ops"), f"{at}.ops holds no op class with weights", f"add {', '.join(WEIGHTED)}")
     if keys.residual not in ("all", "branch"):
         raise source.fail((at, "residual"), f"{at}.residual is 'all' or 'branch', not {keys.residual!r}")
+
     if keys.embeddings not in EMBEDDINGS:
         remedy = nearest(keys.embeddings, EMBEDDINGS)
         raise source.fail((at, "embeddings"), f"{at}.embeddings cannot be {keys.embeddings!r}", remedy)

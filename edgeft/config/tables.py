@@ -126,6 +126,7 @@ def _continues(line: str, quote: str, depth: int) -> tuple[str, int]:
             depth += 1
         elif token[0] in "]}":
             depth -= 1
+
     return quote, max(depth, 0)
 
 
@@ -137,6 +138,7 @@ def locate(text: str, path: Key) -> int:
     best, line_of_best = 0, 0
     table: Key = ()
     quote, depth = "", 0
+
     for number, line in enumerate(text.split("\n"), 1):  # splitlines would also split at U+0085
         nearest_key: Key | None = None
         rest = line
@@ -156,6 +158,7 @@ def locate(text: str, path: Key) -> int:
             common = min(len(nearest_key or ()), len(path))
         if common > best:
             best, line_of_best = common, number
+
     return line_of_best
 
 
@@ -181,11 +184,13 @@ def build(cls: Callable[..., T], table: Mapping[str, Any], source: Source, path:
             kind = "table" if isinstance(value, dict) and not path else "key"
             name = dotted((*path, key))
             raise source.fail((*path, key), f"unknown {kind} {name!r}", nearest(key, known))
+
     values = {key: coerce(value, known[key], source, (*path, key)) for key, value in table.items()}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in values:
             raise source.fail(path, f"the key {dotted((*path, field.name))!r} is missing")
+
     return cls(**values)
 
 
@@ -218,6 +223,7 @@ def coerce(value: Any, hint: Any, source: Source, path: Key) -> Any:
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
         return _plain(value, source, path)
+
     if origin in (Union, types.UnionType):
         options = [h for h in args if h is not type(None)]
         return None if value is None and type(None) in args else coerce(value, options[0], source, path)
@@ -231,6 +237,7 @@ def coerce(value: Any, hint: Any, source: Source, path: Key) -> Any:
         return _finite(value, source, path)
     if hint in (int, str, bool) and type(value) is hint:
         return value
+
     raise _mismatch(value, hint, source, path)
 
 
@@ -265,6 +272,7 @@ def _plain(value: Any, source: Source, path: Key) -> Any:
         return _finite(value, source, path)
     if isinstance(value, (bool, int, str)):
         return value
+
     raise source.fail(path, f"{dotted(path)!r} must be a string, number, list or table, not {type(value).__name__}")
 
 
@@ -276,9 +284,11 @@ def value_text(value: Any) -> str:
         return repr(value)
     if isinstance(value, str):
         return _quoted(value)
+
     if isinstance(value, Mapping):
         inner = ", ".join(f"{key_text(key)} = {value_text(item)}" for key, item in value.items())
         return f"{{ {inner} }}" if inner else "{}"
+
     return "[" + ", ".join(value_text(item) for item in value) + "]"
 
 

@@ -35,6 +35,7 @@ def make(folder: Path, requirements: Sequence[str], *, where: str, base: str | N
     pip = interpreter.module("pip", "install", "--quiet", "--disable-pip-version-check", python=f"{folder}/bin/python")
     with phase(f"{where}: installing packages"):
         done = run([*pip, *requirements], PIP_SECONDS)
+
     if done.returncode:
         if "No space left on device" in done.stderr:
             raise SystemFailure("No space left on device", where=str(folder.parent), remedy="free some space")

@@ -116,9 +116,11 @@ def _regular(path: Path | str, flags: int, follow: bool) -> int:
         if error.errno == errno.ENXIO:
             raise BundleError("is not a regular file", where=str(path), remedy="remove it") from error
         raise
+
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise BundleError("is not a regular file", where=str(path), remedy="remove it")
+
     return handle
 
 
@@ -135,11 +137,13 @@ def inside(root: Path | str, name: str) -> Path:
     pure = PurePosixPath(name)
     if not pure.parts or pure.is_absolute() or ".." in pure.parts or "\\" in name or "\x00" in name:
         raise BundleError(f"the path {name!r} points outside the folder", where=str(root))
+
     path = Path(root) / pure
     try:
         leaves = not path.resolve().is_relative_to(Path(root).resolve())
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
         raise BundleError(f"the path {name!r} cannot be followed: {error}", where=str(root)) from error
+
     if leaves:
         raise BundleError(f"the path {name!r} leads outside the folder through a link", where=str(root))
     return path
@@ -156,6 +160,7 @@ def claim_out(path: Path | str, *, overwrite: bool) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK):
             raise PermissionError(13, "permission denied", str(path))
+
     return path
 
 

@@ -17,6 +17,7 @@ def command(extra: str = "", *options: str) -> str:
     suffix = f"[{extra}]" if extra else ""
     words = ["pip", "install", *options]
     folder = _checkout()
+
     if folder is not None:
         pins = folder / "constraints.txt"
         words += ["--constraint", str(pins)] if pins.is_file() and "--no-deps" not in options else []
@@ -45,5 +46,6 @@ def _recorded() -> Path | None:
         url = urlsplit(str(json.loads(text).get("url", "")))
     except (metadata.PackageNotFoundError, ValueError, AttributeError):
         return None
+
     path = Path(unquote(url.path))
     return path if url.scheme == "file" and path.exists() else None

@@ -79,6 +79,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
         if hasattr(signal, "SIGCHLD"):
             signal.signal(signal.SIGCHLD, _nothing)
         return
+
     raise KeyboardInterrupt
 
 

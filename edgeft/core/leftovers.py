@@ -34,6 +34,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         raise UsageError(
             "another process is writing this folder", where=str(folder), remedy="wait until it is done, or name another"
         )
+
     try:
         yield
     finally:
@@ -74,10 +75,12 @@ def _locked(folder: Path) -> int | None:
     """A descriptor that holds the folder's lock, None where another process holds it, -1 where there are no locks."""
     if fcntl is None:
         return -1
+
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return -1
+
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -86,4 +89,5 @@ def _locked(folder: Path) -> int | None:
     except OSError:  # a file system without locks
         os.close(handle)
         return -1
+
     return handle

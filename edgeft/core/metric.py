@@ -179,6 +179,7 @@ def interval(value: Any, unit: str, *, drop: bool = False) -> str:
     bounds = pair(value)
     if bounds is None:
         return ""
+
     if unit == "fraction":
         inner = ", ".join(f"{100 * v:.2f}" for v in bounds)
         return f"[{inner}]" + ("" if drop else " %")

@@ -46,12 +46,14 @@ class Activity:
         seconds = now - self.started
         if not self.count:
             return f"{self.title}: running for {duration(seconds)}"
+
         units = f"{self.unit}{'es' if self.unit.endswith('ch') else 's'}"
         counted = f"{self.count} of {self.total} {units}" if self.total else f"{self.count} {units}"
         pace = seconds / self.count
         rate = f"{pace:.3g} s/{self.unit}" if pace > 1 else f"{1 / max(pace, 1e-9):.3g} {units}/s"
         remaining = (max(self.total - self.count, 0) + self.ahead) * pace if self.total else None
         left = "" if remaining is None else f"{duration(remaining)} left"
+
         return ", ".join(filter(None, [f"{self.title}: {counted}", self.detail(), rate, left]))
 
 
@@ -78,6 +80,7 @@ class Display:
         self.activities.append(activity)
         if not self.bars() or importlib.util.find_spec("tqdm") is None:
             return
+
         from tqdm import tqdm
 
         tqdm.monitor_interval = 0  # its thread would keep an export from forking its converters
@@ -174,6 +177,7 @@ def track(
         return
     if total is None and isinstance(items, Sized):
         total = len(items)
+
     activity = Activity(title, display.clock(), unit, total, ahead, detail=detail)
     display.begin(activity)
     try:
@@ -193,10 +197,12 @@ def counted(items: Iterable[T], total: int | None = None, unit: str = "batch") -
         return
     if total is None and isinstance(items, Sized):
         total = len(items)
+
     activity.unit, activity.total, activity.count, activity.started = unit, total, 0, display.clock()
     if activity.bar is not None and total:
         activity.bar.bar_format, activity.bar.unit = None, f" {unit}"
         activity.bar.reset(total)
+
     for item in items:
         yield item
         display.advance(activity)
@@ -209,11 +215,13 @@ def phase(title: str) -> Iterator[None]:
     if display is None:
         yield
         return
+
     activity = Activity(title, display.clock(), is_loop=False)
     display.begin(activity)
     ended = threading.Event()
     ticker = threading.Thread(target=_tick, args=(display, activity, ended), daemon=True)
     ticker.start()
+
     try:
         yield
     finally:

@@ -63,6 +63,7 @@ def load_manifest():
             recorded = handle.read().split()[:1]
     except OSError as error:
         raise Stop(3, f"the bundle is incomplete: {error}") from error
+
     if recorded != [hashlib.sha256(data).hexdigest().encode()]:
         raise Stop(3, "manifest.json was altered: manifest.sha256 is not its digest")
     return json.loads(data.decode("utf-8"))
@@ -73,6 +74,7 @@ def checked(manifest, name):
     path = os.path.realpath(os.path.join(HERE, name))
     if not path.startswith(os.path.realpath(HERE) + os.sep) or name not in manifest["files"]:
         raise Stop(3, f"{name} is not a file of this bundle")
+
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as handle:
@@ -80,6 +82,7 @@ def checked(manifest, name):
                 digest.update(block)
     except OSError as error:
         raise Stop(3, f"the bundle is incomplete: {error}") from error
+
     if digest.hexdigest() != manifest["files"][name]["sha256"]:
         raise Stop(3, f"{name} was altered: its sha256 is not the manifest's")
     return path
@@ -94,9 +97,11 @@ def load(manifest, threads, number=0):
     graph, backend = manifest["graphs"][number], manifest["backend"]
     if hook("RUNTIME") != backend:
         raise Stop(4, f"this runner does not know the runtime {backend!r}")
+
     for name in sorted(manifest["files"]):  # an .xml takes its .bin along, an .onnx its external data
         if not name.startswith("baseline/") and not name.endswith((".py", ".npz")):
             checked(manifest, name)
+
     path = checked(manifest, graph["file"])
     threads = threads or manifest["runtime"]["threads"]
     options = manifest["runtime"]["options"]
@@ -105,6 +110,7 @@ def load(manifest, threads, number=0):
     wanted_in, wanted_out = [t["name"] for t in graph["inputs"]], [t["name"] for t in graph["outputs"]]
     if len(found_in) != len(wanted_in) or len(found_out) != len(wanted_out):
         raise Stop(3, "the model's inputs and outputs are not those of the manifest")
+
     # by name where the artifact kept the names, else by position
     order_in = wanted_in if set(found_in) != set(wanted_in) else found_in
     order_out = wanted_out if set(found_out) != set(wanted_out) else found_out
@@ -123,13 +129,16 @@ def predict(manifest, calls, path, raw=None):
     spec = manifest["preprocess"]
     if hook("read") is None:
         raise Stop(2, "this runner cannot read the model's kind of input: run it without one, or use `edgeft predict`")
+
     if raw is None:
         raw = hook("read")(path, spec)
+
     run = hook("compose")(calls, spec) if hook("compose") else calls[manifest["graphs"][0]["name"]]
     outputs = run(hook("feeds")(raw, spec))
     if hook("tell") is None:
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())
         return f"{path}: {shapes}"
+
     return "{}: {}".format(path, hook("tell")(outputs, raw, spec, manifest["labels"]))
 
 
@@ -158,6 +167,7 @@ def predict_all(manifest, calls, paths):
             except Stop as stop:
                 say("run.py: {}{}".format("" if raw is None else name + ": ", stop), sys.stderr)
                 code = code or stop.code
+
     return code
 
 
@@ -185,12 +195,14 @@ def check_graph(manifest, graph, call, samples):
     n = len(samples["input/" + prefix + graph["inputs"][0]["name"]])
     for i in range(n):
         results.append(call({t["name"]: samples["input/" + prefix + t["name"]][i : i + 1] for t in graph["inputs"]}))
+
     names = [t["name"] for t in graph["outputs"]]
     stored = {name: samples["output/" + prefix + name].astype(np.float64) for name in names}
     found = {name: np.concatenate([result[name] for result in results]).astype(np.float64) for name in names}
     sound = [found[name].shape == stored[name].shape and np.isfinite(found[name]).all() for name in names]
     if hook("in_order_of") and all(sound):
         found = hook("in_order_of")(stored, found)
+
     for tensor in graph["outputs"]:
         name = tensor["name"]
         expected, got = stored[name], found[name]
@@ -208,6 +220,7 @@ def check_graph(manifest, graph, call, samples):
             text += f", {same} of {of} decisions alike"
         say("{}: {}".format(text, "ok" if fine else "DIFFERS"))
         good = good and fine
+
     return good
 
 
@@ -217,9 +230,11 @@ def check_preprocessing(manifest, samples):
     prefix = "input/" + place(manifest, graph)
     if hook("feeds") is None:
         return True
+
     stored_raw = hook("stored") or (lambda samples, i: samples[f"raw_{i}"])
     level = hook("tolerance")(spec) if hook("tolerance") else 0.0
     worst = 0.0
+
     for i in range(len(samples[prefix + graph["inputs"][0]["name"]])):
         try:
             feeds = hook("feeds")(stored_raw(samples, i), spec)
@@ -232,6 +247,7 @@ def check_preprocessing(manifest, samples):
                 say(f"preprocessing: makes {tensor.shape}, expected {expected.shape}: DIFFERS")
                 return False
             worst = max(worst, float(np.abs(tensor - expected).max()))
+
     fine = worst <= 1.01 * level
     say("preprocessing: largest difference {:.4g}: {}".format(worst, "ok" if fine else "DIFFERS"))
     return fine
@@ -240,14 +256,17 @@ def check_preprocessing(manifest, samples):
 def arguments_of(parser):
     if hook("listen") is None:
         return parser.parse_args()
+
     parser.add_argument("--stream", action="store_true", help="say what is detected in INPUT, or in what comes in (-)")
     parser.add_argument("--rate", type=int, default=0, help="hertz of what comes in (default: the model's own)")
     parser.add_argument("--ignore", action="append", default=[], metavar="LABEL", help="a label that is no keyword")
     for name, value in hook("RULE").items():
         parser.add_argument("--" + name, type=float, default=value, help=f"of --stream (default: {value:g})")
+
     arguments = parser.parse_args()
     if arguments.stream and not arguments.inputs:
         parser.error("--stream needs an INPUT: a file, or - for standard input")
+
     return arguments
 
 
@@ -256,6 +275,7 @@ def main():
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=hook("INPUTS") or "none: only its own samples")
     parser.add_argument("--threads", type=int, default=0, help="threads of the runtime (default: as verified)")
     arguments = arguments_of(parser)
+
     try:
         manifest = load_manifest()
         manifest["graphs"] = [graph for graph in manifest["graphs"] if not graph.get("personalize")]

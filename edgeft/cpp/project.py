@@ -50,12 +50,15 @@ def write(bundle: Bundle, out: Path, *, say: Say = lambda text: None) -> dict[st
         "src/bundle.hpp": _header(bundle, inputs, outputs),
         "README.md": _readme(bundle, name, len(inputs[0]["values"])),
     }
+
     for file, text in texts.items():
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         files.write_text(out / file, text)
+
     for tensor in (*inputs, *outputs):
         (out / tensor["file"]).parent.mkdir(exist_ok=True)
         files.write_bytes(out / tensor["file"], tensor["values"].tobytes())
+
     copied = [*_copy_model(bundle, out / "model")]
     parity = [tensor["file"] for tensor in (*inputs, *outputs)]
     about = {"path": str(out), "name": name, "samples": len(inputs[0]["values"])}
@@ -87,6 +90,7 @@ def _tensors(bundle: Bundle, stored: Mapping[str, np.ndarray], key: str, prefix:
             values = _stored(values, tensor)
         file = f"parity/{prefix}_{place}.bin"
         tensors.append({**tensor, "file": file, "values": np.ascontiguousarray(values)})
+
     return tensors
 
 
@@ -106,9 +110,11 @@ def _copy_model(bundle: Bundle, folder: Path) -> list[str]:
     beside = bundle.runtime.external_files(path) if model.endswith(bundle.runtime.external_data or ()) else ()
     parent = Path(model).parent
     names = [*dict.fromkeys([model, *bundle.runtime.files_of(model), *((parent / name).as_posix() for name in beside)])]
+
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(files.inside(bundle.path, name), folder / name)
+
     return [f"model/{name}" for name in names]
 
 

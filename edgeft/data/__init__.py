@@ -74,6 +74,7 @@ def open(spec: recipe.Data, task: str = "") -> Dataset:
         form = DATA_FORMATS.get(spec.format)
     except UsageError as error:
         raise RecipeError(error.message, where="data.format", remedy=error.remedy) from error
+
     takers, formats = tasks_of(form), TASKS.get(task).formats if task else ()
     if takers and formats and task not in takers and form.name not in formats:
         raise RecipeError(
@@ -81,14 +82,17 @@ def open(spec: recipe.Data, task: str = "") -> Dataset:
             where="data.format",
             remedy=f"{task} takes {', '.join(formats)}; {form.name} is for {', '.join(takers)}",
         )
+
     spec = dataclasses.replace(spec, path=str(user_path(spec.path))) if spec.path else spec
     dataset: Dataset = form.open(form.with_options(spec))
     if task and TASKS.get(task).answer == "class":
         label_names.refuse_combined(dataset.labels, dataset.name)
+
     unread = form.unread(spec)
     if unread:
         keys = ", ".join(f"data.{key}" for key in unread)
         dataset.notes.append(f"{keys} is set, and the format {form.name!r} does not read it")
+
     return dataset
 
 

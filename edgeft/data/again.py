@@ -24,9 +24,11 @@ def source(path: Path, table: Mapping[str, Any]) -> Data:
     settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items() if key in known}
     form = str(table.get("format", "image-folder"))
     record = DATA_FORMATS.get(form) if form in DATA_FORMATS else None
+
     if record is not None and "path" not in record.keys:
         why = f"the model was trained on the format {form!r}, which reads no files"
         raise DataError(why, where=str(path), remedy="leave out --data")
+
     if record is not None and "actions" in record.keys:
         # The model answers with quantities whatever type its actions are stored in: that was decided when it was made.
         # Choices stay choices.

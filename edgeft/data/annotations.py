@@ -79,10 +79,12 @@ class Finder:
         inner = _plain(name)
         if ".." in inner.parts or not inner.name:
             raise Wrong(where, f"the {self.what} {name!r} does not exist")
+
         if not inner.is_absolute():
             for folder in self.places:
                 if files.is_file(folder / inner):
                     return folder / inner
+
         for candidate in dict.fromkeys((inner.name, _UPLOAD.sub("", inner.name), inner.name + ".*", stem + ".*")):
             fitting = self._indexed().get(candidate, [])
             near = [path for path in fitting if path.parent in self.places]
@@ -95,6 +97,7 @@ class Finder:
                 if not tail and candidate == inner.name and len(inner.parts) > 1:
                     self.elsewhere.append(f"{name} is {fitting[0]}")
                 return fitting[0]
+
         raise Wrong(where, f"the {self.what} {name!r} does not exist")
 
     def _indexed(self) -> dict[str, list[Path]]:
@@ -139,11 +142,13 @@ class _Turns:
                 f"{len(self.stored)} pictures are turned by their EXIF orientation while their boxes are those of the "
                 f"stored pixels, for example {self.stored[0]}: the boxes were turned along"
             )
+
         if self.unclear:
             lines.append(
                 f"{len(self.unclear)} pictures are turned or mirrored by their EXIF orientation, which does not change "
                 f"their size: boxes are taken as those of the upright picture, for example {self.unclear[0]}"
             )
+
         return lines
 
 
@@ -162,6 +167,7 @@ def opened(
     numbers = {label: i for i, label in enumerate(labels)}
     turns = _Turns()
     boxes_of: dict[str, Found] = {}
+
     for part, entries in entries_of.items():
         annotations = boxes_of[part] = Found()
         for entry in entries:
@@ -171,6 +177,7 @@ def opened(
                 _add(entry, finders[part], numbers, spec, annotations, turns)
             except Wrong as error:
                 annotations.bad.append(error)
+
     result = dataset(name, tuple(labels), boxes_of, spec)
     by_finder = {id(finder): finder for finder in finders.values()}.values()
     result.notes[:0] = [*notes, *turns.notes(), *(line for finder in by_finder for line in finder.notes())]
@@ -188,11 +195,13 @@ def _add(
             entry.where,
             f"says {size[1]}x{size[0]} pixels, and {file} has {header.size[1]}x{header.size[0]}",
         )
+
     as_stored = size != header.size
     if as_stored:
         turns.stored.append(str(file))
     elif header.orientation > 1 and header.stored == header.size:
         turns.unclear.append(str(file))
+
     rows = []
     for shape in entry.shapes:
         if shape.label not in numbers:
@@ -203,8 +212,10 @@ def _add(
             corners = corners[0] * x, corners[1] * y, corners[2] * x, corners[3] * y
         corners = upright(corners, header) if as_stored else corners
         rows.append((numbers[shape.label], box(corners, header.size, shape.where), shape.crowd))
+
     if not rows:
         annotations.empty.append(str(file))
+
     picture(file, header.size, rows, annotations)
 
 
@@ -296,6 +307,7 @@ def numbers_of(values: Mapping[str, Any], keys: Sequence[str], where: str) -> li
         if not math.isfinite(number):
             raise Wrong(where, f"{key!r} is not finite")
         numbers.append(number)
+
     return numbers
 
 

@@ -78,12 +78,15 @@ def box(corners: Sequence[float], size: tuple[int, int], where: str) -> list[flo
         raise Wrong(where, "a number is not finite")
     if values[2] <= values[0] or values[3] <= values[1]:
         raise Wrong(where, f"the box has no area ({_words(values)})")
+
     limit = np.array([size[1], size[0]] * 2, np.float64)
     if (values < -OUTSIDE * limit).any() or (values > (1 + OUTSIDE) * limit).any():
         raise Wrong(where, f"the box ({_words(values)}) reaches outside of its picture of {size[1]}x{size[0]} pixels")
+
     cut = np.clip(values, 0, limit)
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
         raise Wrong(where, f"the box ({_words(values)}) lies outside of its picture of {size[1]}x{size[0]} pixels")
+
     return [float(v) for v in cut]
 
 
@@ -118,12 +121,14 @@ def dataset(name: str, labels: tuple[str, ...], boxes_of: dict[str, Found], spec
     paths = [boxes.path for good in used.values() for boxes in good]
     settings = pictures.reading(spec, paths, notes)
     pool, splits, start = pictures.Files(paths, settings), {}, 0
+
     for part, good in used.items():
         targets = np.empty(len(good), object)
         for i, boxes in enumerate(good):
             targets[i] = boxes.target()
         splits[part] = Split(part, pool, np.arange(start, start + len(good)), targets)
         start += len(good)
+
     splits, more = _complete(splits, spec, name)
     notes += [*more, *_rare(splits, labels)]
     facts: dict[str, Any] = {"kind": "letterbox", **pictures.facts(settings)}
@@ -134,23 +139,28 @@ def _used(part: str, boxes: Found, notes: list[str], where: str) -> list[Boxes]:
     total = len(boxes.good) + len(boxes.bad)
     if not total:
         raise DataError(f"the {part} split holds no pictures", where=where, remedy=f"readable: {', '.join(SUFFIXES)}")
+
     if boxes.bad:
         remedy = "repair or remove them"
         left_out.judge(
             boxes.bad, len(boxes.good), "pictures", notes, where=boxes.bad[0].where, remedy=remedy, part=part
         )
+
     if boxes.empty:
         notes.append(
             f"{part}: {len(boxes.empty)} of {total} pictures have no boxes and count as pictures without objects, "
             f"for example {boxes.empty[0]}"
         )
+
     if boxes.twice:
         notes.append(f"{part}: {boxes.twice} boxes occur twice and count once")
+
     if not sum(len(each.classes) for each in boxes.good):
         empty = f", for example {boxes.empty[0]}" if boxes.empty else ""
         raise DataError(
             f"the {part} split has not one box{empty}", where=where, remedy="are the labels where the pictures are?"
         )
+
     return sorted(boxes.good, key=lambda each: _natural(str(each.path)))
 
 
@@ -176,6 +186,7 @@ def _complete(splits: dict[str, Split], spec: recipe.Data, where: str) -> tuple[
     missing = [name for name in ("val", "test") if name not in splits]
     if "train" not in splits or not missing:
         return {name: splits[name] for name in NAMES if name in splits}, []
+
     share = dict(zip(NAMES, fractions(spec.split)))
     parts, train = ["train", *missing], splits["train"]
     total = sum(share[name] for name in parts)
@@ -187,4 +198,5 @@ def _complete(splits: dict[str, Split], spec: recipe.Data, where: str) -> tuple[
         f"no {' and no '.join(missing)} split was given: train was divided in stretches of pictures that follow each "
         f"other by name, with seed {spec.split_seed}, into {counts}"
     )
+
     return {name: splits_made[name] for name in NAMES}, [note]

@@ -85,14 +85,17 @@ def leaks(dataset: Dataset) -> tuple[list[str], list[str], tuple[int, int]]:
     lines = [line for split in splits[1:] for line in _shared_groups(splits[0], split)]
     limits = []
     total = sum(map(len, splits))
+
     if total > FULL_LIMIT:
         share = FULL_LIMIT / total
         splits = [split.subset(np.linspace(0, len(split) - 1, max(1, int(len(split) * share)))) for split in splits]
         limits.append(f"looked for duplicates in {sum(map(len, splits))} of {total} samples only")
+
     hashes: dict[str, np.ndarray] = {}
     for i, first in enumerate(splits):
         for second in splits[i + 1 :]:
             lines += _leaks(first, second, hashes, limits)
+
     return lines, limits, _in_training(splits)
 
 
@@ -108,6 +111,7 @@ def _balance(split: Split, labels: Sequence[str], task: Task | None) -> list[str
     counted = tasks.count_labels(task, split, labels) if task is not None else _class_counts(split, labels)
     if counted is None or not counted.balance or not labels or not counted.counts.sum():
         return []
+
     counts = counted.counts
     single = [label for label, count in zip(labels, counts) if count == 1 < counts.max()]
     lines = [f"{split.name}: only one sample is of {listed(single)}, too few to train on"] if single else []
@@ -115,6 +119,7 @@ def _balance(split: Split, labels: Sequence[str], task: Task | None) -> list[str
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] < IMBALANCE * max(1, counts[least]):
         return lines
+
     ratio = f"{counts[most] / counts[least]:.0f}:1" if counts[least] else "none at all"
     if counted.unit != "samples":
         return [
@@ -122,6 +127,7 @@ def _balance(split: Split, labels: Sequence[str], task: Task | None) -> list[str
             f"{labels[least]} {counts[least]} ({ratio}); rare classes are learned last and hardly move the mean: look "
             "at the result of each class"
         ]
+
     mend = ', or learn with train.class_weights = "balanced"' if split.name == "train" else ""
     return [
         *lines,
@@ -139,6 +145,7 @@ def _constant_values(split: Split, labels: Sequence[str]) -> list[str]:
     targets = split.targets
     if targets.dtype.kind != "f" or targets.ndim != 2 or not len(split) or targets.shape[1] != len(labels):
         return []
+
     lines = []
     for label, column in zip(labels, targets.T):
         values = column[np.isfinite(column)]
@@ -151,6 +158,7 @@ def _constant_values(split: Split, labels: Sequence[str]) -> list[str]:
                 f"{split.name}: {share:.0%} of the values of {label} lie between {edges[at]:.3g} and "
                 f"{edges[at + 1]:.3g}, one twentieth of their range: a model that always answers this looks good"
             )
+
     return lines
 
 
@@ -159,6 +167,7 @@ def _shared_groups(first: Split, second: Split) -> list[str]:
     shared = sorted((before & after) - {""})
     if not shared:
         return []
+
     kind = getattr(second.pool, "group_name", "group")
     listed = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
     return [
@@ -178,6 +187,7 @@ def _leaks(first: Split, second: Split, hashes: dict[str, np.ndarray], limits: l
             f"leak: {len({j for _, j in same})} of {len(second)} {second.name} samples are also in {first.name} "
             f"(the same content), for example {second.source(b)} and {first.source(a)}"
         )
+
     skip = {j for _, j in same}
     words = similar.same_words(first, second, skip) if _texts(first) and _texts(second) else []
     if words:
@@ -186,14 +196,17 @@ def _leaks(first: Split, second: Split, hashes: dict[str, np.ndarray], limits: l
             f"possible leak: {len(words)} of {len(second)} {second.name} texts have the words of one in {first.name} "
             f"(apart from case, blanks and punctuation), for example {second.source(b)} and {first.source(a)}"
         )
+
     kind = _kind(first, second)
     if kind is None:
         return lines
+
     module, how = kind
     known = [hashes.get(split.name) for split in (first, second)]
     for at, split in enumerate((first, second)):
         if known[at] is None:
             known[at] = hashes[split.name] = module.hashes(split)
+
     near, looked = module.near_duplicates(first, second, known, skip=skip)
     if near:
         a, b = near[0]
@@ -201,11 +214,13 @@ def _leaks(first: Split, second: Split, hashes: dict[str, np.ndarray], limits: l
             f"possible leak: {len(near)} of {len(second)} {second.name} samples {how} almost the same as one in "
             f"{first.name}, for example {second.source(b)} and {first.source(a)}"
         )
+
     if looked < len(second):
         limits.append(
             f"looked for near duplicates of {first.name} in {looked} of {len(second)} {second.name} samples only: "
             "too many resemble each other"
         )
+
     return lines
 
 
@@ -260,10 +275,12 @@ def calibration_indices(
     """
     if choose not in CHOICES:
         raise UsageError(f"unknown choice {choose!r} of calibration samples", remedy=nearest(choose, CHOICES))
+
     rng = np.random.default_rng(seed)
     order = np.arange(len(split)) if choose == "first" else rng.permutation(len(split))
     if choose == "stratified" and split.classes is not None:
         order = _interleaved(order, split.classes)
+
     indices: list[int] = []
     banned = _lazy_digests(avoid)
     for i in order:
@@ -271,12 +288,14 @@ def calibration_indices(
             break
         if split.digest(int(i)) not in banned if banned else True:
             indices.append(int(i))
+
     if not indices:
         raise DataError(
             f"the calibration set is empty ({n} samples asked for, {len(split)} in the {split.name} split)",
             where=split.name,
             remedy="give at least one sample that is not in the test split",
         )
+
     return np.sort(np.asarray(indices, np.int64))
 
 
@@ -315,6 +334,7 @@ def fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256(repr(tuple(dataset.labels)).encode())
     splits: list[Any] = [dataset.split(name) for name in NAMES if name in dataset.splits]
     full = sum(map(len, splits)) <= FULL_LIMIT
+
     for split in splits:
         digest.update(f"\n{split.name} {len(split)} ".encode())
         if split.classes is not None:
@@ -324,4 +344,5 @@ def fingerprint(dataset: Dataset) -> str:
                 digest.update(content_digest(target).encode())
         for i in range(len(split)):
             digest.update((split.digest(i) if full else split.source(i).replace("\\", "/").rsplit("/", 1)[-1]).encode())
+
     return digest.hexdigest()

@@ -81,6 +81,7 @@ class ClassTable:
         self.notes.extend(require_classes(splits, self.labels, str(self.root), spec.split))
         if len(set(groups)) > len(NAMES) and list(splits) == ["train"] and tuple(spec.split) != (1.0, 0.0, 0.0):
             return self._by_fold(splits["train"], np.array(groups), spec)
+
         splits, divided = complete(splits, spec.split, spec.split_seed, str(self.root), self.labels)
         self.notes.extend(divided)
         return splits
@@ -109,6 +110,7 @@ def open_table(spec: recipe.Data, kind: str, what: str, walk: Callable[[Path], I
     root = path if path.is_dir() else path.parent
     rows_of: dict[str, Rows] = {}
     classes: tuple[str, ...] = ()
+
     for part, table in tables_of(path, notes).items():
         top = root.parent if root.name.lower() in _BESIDE and root == table.parent else root
         finder = Finder(top, places(table, top, kind), walk=walk, what=what)
@@ -125,24 +127,29 @@ def tables_of(path: Path, notes: list[str]) -> dict[str, Path]:
     """{split: table}; "" where one table has all rows."""
     if path.is_file():
         return {"": path}
+
     inner = {}
     for part, folder in split_folders(path).items():
         files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
         if folder != path and len(files) == 1:
             inner[part] = files[0]
+
     if inner:
         return inner
+
     tables = _inside(path)
     beside = folder_named(path, _BESIDE)
     tables = tables or (_inside(beside) if beside is not None else [])
     named = {
         part: table for table in tables if (part := split_named(table.stem) or split_of(PurePosixPath(table.name)))
     }
+
     if "train" in named:
         rest = [table.name for table in tables if table not in named.values()]
         if rest:
             notes.append(f"{path}: tables that are not named after a split are not read: {', '.join(rest)}")
         return named
+
     if len(tables) != 1:
         raise DataError(
             f"holds {len(tables)} tables ({', '.join(table.name for table in tables[:5])})"
@@ -151,6 +158,7 @@ def tables_of(path: Path, notes: list[str]) -> dict[str, Path]:
             where=str(path),
             remedy="set data.path to the table of files and labels",
         )
+
     return {"": tables[0]}
 
 
@@ -175,15 +183,18 @@ class Columns:
             if not fields[self.label]:
                 raise Wrong(where, "has no label")
             return fields[self.label]
+
         if not {fields[i] for i in self.classes} <= {"0", "1", "0.0", "1.0"}:
             raise DataError(
                 "the table has no column of labels, and its other columns are not 0 and 1",
                 where=where,
                 remedy="set data.label to the column of labels",
             )
+
         ones = [self.names[i] for i in self.classes if fields[i].startswith("1")]
         if len(ones) != 1:
             raise Wrong(where, f"has {len(ones)} classes ({', '.join(ones)}), expected one")
+
         return ones[0]
 
 
@@ -196,9 +207,11 @@ def columns_of(table: Path, names: Sequence[str], part: str, spec: recipe.Data) 
         raise DataError(f"has no column of files, only {shown}", where=where, remedy=f"call it {FILES[0]}")
     if label is None and stated:
         raise DataError(f"has no column {spec.label!r}", where=where, remedy=nearest(spec.label, names))
+
     classes = tuple(i for i in range(len(names)) if i not in (file, split, fold)) if label is None else ()
     if label is None and len(classes) < 2:
         raise DataError(f"has no column of labels, only {shown}", where=where, remedy="set data.label")
+
     return Columns(tuple(names), file, label, split, fold, classes)
 
 
@@ -209,6 +222,7 @@ def read(
     examined = sniff.examine(table, spec, (FILES, (spec.label, *LABELS)))
     notes += examined.notes
     columns = columns_of(table, examined.names, part, spec)
+
     with opened(table) as file:
         for record in examined.records(file):
             where, split = f"{table}:{record.first}", part or "train"
@@ -228,6 +242,7 @@ def read(
             rows.files.append(file_path)
             rows.labels.append(label)
             rows.groups.append("" if columns.fold is None else fields[columns.fold])
+
     return tuple(columns.names[i] for i in columns.classes)
 
 

@@ -55,6 +55,7 @@ def read(spec: recipe.Data) -> Tables:
     names_of = without_roots(names_of, tables, notes)
     first = next(iter(names_of))
     labels = tuple(dict.fromkeys(names_of[first][key] for key in sorted(names_of[first], key=_number)))
+
     for part, names in names_of.items():
         unknown = sorted(set(names.values()) - set(labels))
         if unknown:
@@ -73,14 +74,17 @@ def files_of(root: Path) -> dict[str, Path]:
     json_files = sorted(inside.glob("*.json")) if inside else []
     top = sorted(root.glob("*.json"))
     by_split: dict[str, list[Path]] = {}
+
     for path in [*json_files, *top]:
         split = _split_of(path.stem, path in json_files)
         if split:
             by_split.setdefault(split, []).append(path)
+
     for split, folder in split_folders(root).items():
         path = folder / "_annotations.coco.json"
         if path.is_file() and folder != root:
             by_split.setdefault(split, []).append(path)
+
     files = {}
     for split, paths in by_split.items():
         instances = [path for path in paths if path.name.lower().startswith("instances")]
@@ -90,6 +94,7 @@ def files_of(root: Path) -> dict[str, Path]:
                 f"both {several[0].name} and {several[1].name} fit {split}", where=str(root), remedy="keep one"
             )
         files[split] = several[0]
+
     if not files:
         alone = [*top, *json_files]
         if len(alone) != 1:
@@ -99,6 +104,7 @@ def files_of(root: Path) -> dict[str, Path]:
                 remedy="expected annotations/instances_train.json, train/_annotations.coco.json or train.json",
             )
         files["train"] = alone[0]
+
     return {name: files[name] for name in NAMES if name in files}
 
 
@@ -118,9 +124,11 @@ def load(path: Path) -> dict[str, Any]:
         raise DataError(f"is not JSON: {error.msg}", where=f"{path}:{error.lineno}") from error
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"cannot be read as JSON ({error})", where=str(path)) from error
+
     for key in ("images", "annotations", "categories"):
         if not isinstance(table, dict) or not isinstance(table.get(key), list):
             raise DataError(f"has no list {key!r}", where=str(path), remedy="expected COCO's instances format")
+
     return table
 
 
@@ -162,6 +170,7 @@ def categories(table: Mapping[str, Any], path: Path, notes: list[str]) -> dict[s
             if unused == key:
                 continue
         name_of[key] = row["name"]
+
     if not name_of:
         raise DataError("has no categories", where=str(path))
     return name_of
@@ -179,10 +188,12 @@ def without_roots(
         parents |= {
             str(row.get("supercategory")) for row in table["categories"] if row.get("name") != row.get("supercategory")
         }
+
     used = {name for names in names_of.values() for name in names.values()}
     roots = sorted((used & parents) - annotated)
     if roots:
         notes.append(f"{listed(roots)} only groups other categories and has no annotation: it is no class")
+
     return {part: {key: name for key, name in names.items() if name not in roots} for part, names in names_of.items()}
 
 

@@ -30,6 +30,7 @@ def parquet_rows(path: Path, columns: Sequence[str] = ()) -> Iterator[tuple[int,
     file = _opened(path)
     names = class_names(file.schema_arrow.metadata)
     number = 0
+
     try:
         for batch in file.iter_batches(_BATCH, columns=list(columns) or None):
             for row in batch.to_pylist():

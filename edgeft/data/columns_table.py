@@ -77,15 +77,18 @@ def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = No
     if not spec.path or not root.exists():
         problem = "no table is given" if not spec.path else "no such file or folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a .csv or a folder of them")
+
     notes: list[str] = []
     files = split_files(root, "csv", notes) if root.is_dir() else {"train": root}
     tables = {name: _read(path, spec, keys, notes) for name, path in files.items()}
     names = next(iter(tables.values())).rows.names
+
     for table in tables.values():
         if absent := set(names) - set(table.rows.names):
             raise DataError(
                 f"has no column {min(absent)!r}", where=table.rows.path, remedy="all files have the same columns"
             )
+
     labels, targets = targets_of(tables)
     notes += _target_note(tables, targets, spec.label)
     splits = {
@@ -101,6 +104,7 @@ def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = No
     learned = columns.learned(filled, shown, keys.categories, decimal)
     notes += division + _notes(learned, filled, shown)
     facts = {"kind": "columns", "columns": learned, "inputs": columns.width(learned)}
+
     return Dataset(str(root), labels, splits, notes, facts)
 
 
@@ -162,6 +166,7 @@ def _notes(learned: Sequence[dict[str, Any]], names: Sequence[str], rows: Sequen
                 notes.append(
                     f"{names[i]}: nearly every row has a value of its own; name it in data.ignore if it is an id"
                 )
+
     return notes
 
 
@@ -191,6 +196,7 @@ def _read(path: Path, spec: recipe.Data, keys: Keys, notes: list[str]) -> Table:
                 lines.append(entry.first)
     except READ_ERRORS as error:
         raise DataError(f"cannot be read ({error})", where=str(path)) from error
+
     where, remedy = str(path), "correct the file, or check data.label and data.quoting"
     left_out.judge([first], len(fields), "rows", notes, where=where, remedy=remedy, count=bad)
     decimal = keys.decimal or ("," if layout.dialect.delimiter == ";" else "")
@@ -202,12 +208,15 @@ def _places(names: list[str], label: str, keys: Keys, path: Path) -> tuple[list[
     where = f"{path}:1"
     if len(set(names)) < len(names) or not all(names[1:]):
         raise DataError("the first line must name every column, each by a name of its own", where=where)
+
     for name, key in [(label, "data.label"), *((name, "data.ignore") for name in keys.ignore)]:
         if name not in names:
             raise DataError(f"has no column {name!r}", where=where, remedy=f"set {key}; {nearest(name, names)}")
+
     at = [i for i, name in enumerate(names) if name and name != label and name not in keys.ignore]
     if not at:
         raise DataError("has no column beside the target", where=where)
+
     return at, names.index(label)
 
 
@@ -225,6 +234,7 @@ def numbers(tables: dict[str, Table], label: str) -> tuple[tuple[str, ...], dict
                 remedy="a column of classes is for another format and task: see docs/tabular.md",
             )
         targets[name] = np.array(values, np.float32)[:, None]
+
     return (label,), targets
 
 

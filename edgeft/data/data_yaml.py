@@ -46,12 +46,14 @@ def find(root: Path) -> Description | None:
     known = [found for path in files if (found := read(path)).names or found.entries]
     with_splits = [found for found in known if found.entries]
     usual = [found for found in with_splits if found.file.stem.lower() in (*USUAL, root.resolve().name.lower())]
+
     if len(with_splits) > 1 and len(usual) != 1:
         raise DataError(
             f"both {with_splits[0].file.name} and {with_splits[1].file.name} describe splits: which one is meant?",
             where=str(root),
             remedy="set data.path to the file",
         )
+
     return next(iter([*usual, *with_splits, *known]), None)
 
 
@@ -84,18 +86,22 @@ def read(path: Path) -> Description:
         ) from error
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
+
     if not isinstance(table, dict):
         return Description(path)
+
     lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
     entries = {}
     for split, keys in _KEYS.items():
         key = next((key for key in keys if table.get(key)), "")
         if key:
             entries[split] = _entries(table[key], f"{path}:{lines[key]}", key)
+
     where = f"{path}:{lines.get('names', 1)}"
     names = _names(table["names"], where) if table.get("names") else ()
     base = table.get("path", "")
     points = _key_points(table["kpt_shape"], f"{path}:{lines['kpt_shape']}") if table.get("kpt_shape") else 0
+
     return Description(path, names, base if isinstance(base, str) else "", entries, lines, points)
 
 
@@ -123,6 +129,7 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
             shown = ", ".join(map(str, list(value)[:10]))
             raise DataError(f"names are numbered {shown}; expected 0, 1, 2, ...", where=where, remedy=remedy)
         value = [value[key] for key in sorted(value, key=int)]
+
     if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
         raise DataError("the names are neither a list nor a table of texts", where=where, remedy=remedy)
     return tuple(name.strip() for name in value)
@@ -136,13 +143,16 @@ def places(described: Description, notes: list[str]) -> dict[str, list[Path]]:
     """
     if not described.entries:
         return {}
+
     beside = described.file.parent
     bases = [beside / described.path, Path(described.path), beside] if described.path else [beside]
     if described.path and not any(base.is_dir() for base in bases[:2]):
         notes.append(f"{described.at('path')}: path: {described.path} does not exist, {beside} is taken instead")
+
     stated = [name for name in NAMES if name in described.entries]
     base = next((b for b in bases if all(_first(b, entry) for entry in described.entries[stated[0]])), beside)
     splits = {}
+
     for split in stated:
         at = [_first(base, entry) for entry in described.entries[split]]
         absent = [entry for entry, path in zip(described.entries[split], at) if path is None]
@@ -154,6 +164,7 @@ def places(described: Description, notes: list[str]) -> dict[str, list[Path]]:
                 )
         else:
             splits[split] = [path for path in at if path is not None]
+
     return splits
 
 

@@ -99,6 +99,7 @@ def _datasets(library: Any, path: Path, group: Any, name: str) -> dict[str, np.n
     where = f"{path}[{name}]" if name else str(path)
     names = _named(list(group), where)
     arrays = {}
+
     for key, own_name in names.items():
         values = group[own_name]
         if not isinstance(values, library.Dataset):
@@ -123,6 +124,7 @@ def _joined(path: Path, episodes: list[tuple[str, dict[str, np.ndarray]]], notes
     actions: list[np.ndarray] = []
     starts: list[int] = []
     steps = 0
+
     for name, arrays in episodes:
         count = len(arrays["acts"])
         if not count or len(arrays["obs"]) not in (count, count + 1):

@@ -94,10 +94,13 @@ def split_folders(root: Path, notes: list[str] | None = None) -> dict[str, Path]
             )
         else:
             by_split[split] = folder
+
     if not by_split:
         return {"train": root}
+
     if others and notes is not None:
         notes.append(f"{root}: folders beside those of the splits are not read: {', '.join(others[:5])}")
+
     return {name: _innermost(by_split[name], name) for name in NAMES if name in by_split}
 
 
@@ -123,6 +126,7 @@ def innermost(root: Path) -> Path:
         if len(inner) != 1 or files or split_named(inner[0].name) or inner[0].name.lower() in _OF_DATA:
             return root
         place = inner[0]
+
     return root
 
 
@@ -146,11 +150,13 @@ def classes_by_split(root: Path, notes: list[str] | None = None) -> dict[str, di
     others = [path for path in folders(root) if not split_named(path.name)]
     if named and not (others and len(named) == 1 and not folders(named[0])):
         return {name: class_folders(folder) for name, folder in split_folders(root, notes).items()}
+
     classes = class_folders(root)
     inner = {label: split_folders(folder) for label, folder in classes.items()}
     divided = [label for label, splits_of_class in inner.items() if splits_of_class != {"train": classes[label]}]
     if not divided:
         return {"train": classes}
+
     undivided = sorted(set(classes) - set(divided))
     if undivided:
         raise DataError(
@@ -158,6 +164,7 @@ def classes_by_split(root: Path, notes: list[str] | None = None) -> dict[str, di
             where=str(root),
             remedy="divide every class into the same splits, or none",
         )
+
     return {
         name: {label: parts[name] for label, parts in inner.items() if name in parts}
         for name in NAMES
@@ -188,17 +195,21 @@ def readable(
     with ThreadPoolExecutor(4) as threads:  # decoders work outside the interpreter's lock
         attempts = threads.map(attempt, range(len(split)), chunksize=64)
         results = list(track(attempts, f"reading {what} of {split.name}", total=len(split), unit="file"))
+
     broken = [error for error in results if error is not None]
     if not broken:
         return split
+
     share = len(broken) / len(split)
     named = "; ".join(f"{error.where}: {error.message}" for error in broken[:5])
     more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
+
     if share > MAX_UNREADABLE:
         raise DataError(
             f"{split.name}: {len(broken)} of {len(split)} {what} ({share:.0%}) cannot be read: {named}{more}",
             where=broken[0].where,
             remedy=f"repair or remove them; up to {MAX_UNREADABLE:.0%} are skipped with a warning",
         )
+
     notes.append(f"{split.name}: skipped {len(broken)} of {len(split)} {what} that cannot be read: {named}{more}")
     return split.subset(np.flatnonzero([error is None for error in results]))

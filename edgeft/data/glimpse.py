@@ -63,6 +63,7 @@ class Glimpse:
                 content = stream.read(HEAD)
         except (OSError, EOFError, ValueError):
             return ""
+
         if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return content[: len(content) // 2 * 2].decode("utf-16", "replace")
         return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
@@ -83,6 +84,7 @@ class Glimpse:
         delimiter = max(("\t", ",", ";", "|"), key=first.count)
         if not first.count(delimiter):
             return []
+
         whole = "\n".join(lines[:most])
         try:
             lines_of_text = io.StringIO(whole)
@@ -104,6 +106,7 @@ class Glimpse:
                 continue
             if isinstance(value, dict):
                 objects.append(value)
+
         return objects
 
     def members(self) -> frozenset[str]:

@@ -33,8 +33,10 @@ def splits_of(root: Path, notes: list[str]) -> dict[str, Rows]:
         names = _json(root / "dataset_dict.json").get("splits", [])
         folders = {str(name): root / Path(str(name)).name for name in names}
         return _by_split({name: _saved(folder) for name, folder in folders.items()}, root, notes)
+
     if (root / "state.json").is_file():
         return {"train": _saved(root)}
+
     files = _stated(root) or _by_name(root, notes)
     if not files:
         raise DataError(
@@ -42,6 +44,7 @@ def splits_of(root: Path, notes: list[str]) -> dict[str, Rows]:
             where=str(root),
             remedy="expected dataset_dict.json and state.json (save_to_disk), or train-*.parquet",
         )
+
     return _by_split({name: parquet(paths) for name, paths in files.items()}, root, notes)
 
 
@@ -58,8 +61,10 @@ def _by_split(tables: dict[str, Rows], root: Path, notes: list[str]) -> dict[str
             raise DataError(f"has two splits that are {split}: {', '.join(tables)}", where=str(root))
         else:
             by_split[split] = rows
+
     if others:
         notes.append(f"{root}: splits that are neither train, validation nor test are not read: {', '.join(others)}")
+
     return by_split
 
 
@@ -82,16 +87,19 @@ def _saved(folder: Path) -> Rows:
             where=str(folder / "state.json"),
             remedy="save it after `flatten_indices()`",
         )
+
     names = [Path(str(entry.get("filename", ""))).name for entry in state.get("_data_files", []) if entry]
     info = folder / "dataset_info.json"
     features = _json(info).get("features") if info.is_file() else None
     library, ipc = need("pyarrow", "hf"), need("pyarrow.ipc", "hf")
     tables = []
+
     for name in names:
         try:
             tables.append(ipc.open_stream(library.memory_map(str(folder / name))).read_all())
         except Exception as error:  # pyarrow's errors have no common base but Exception
             raise DataError(f"is not a readable Arrow file ({error})", where=str(folder / name)) from error
+
     return _rows(tables, features, str(folder))
 
 
@@ -110,12 +118,15 @@ def parquet(paths: list[Path]) -> Rows:
 def _rows(tables: list[Any], features: Any, where: str) -> Rows:
     if not tables or not sum(len(table) for table in tables):
         raise DataError("holds no rows", where=where)
+
     if not isinstance(features, dict):
         features = _schema_features(tables[0].schema.metadata)
+
     try:
         joined = need("pyarrow", "hf").concat_tables(tables)
     except Exception as error:  # as above
         raise DataError(f"its files have different columns ({error})", where=where) from error
+
     return Rows(joined, features, where)
 
 
@@ -132,14 +143,17 @@ def _stated(root: Path) -> dict[str, list[Path]]:
     readme = root / "README.md"
     if not readme.is_file():
         return {}
+
     match = re.match(r"---\n(.*?)\n---", readme.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
     if not match:
         return {}
+
     yaml = need("yaml", "hf")
     try:
         head = yaml.safe_load(match.group(1))
     except yaml.YAMLError as error:
         raise DataError(f"its head is not YAML ({error})", where=str(readme)) from error
+
     configs = [c for c in (head or {}).get("configs", []) if isinstance(c, dict)] if isinstance(head, dict) else []
     chosen = [c for c in configs if c.get("default") or c.get("config_name") == "default"] or configs
     if len(chosen) > 1:
@@ -147,15 +161,18 @@ def _stated(root: Path) -> dict[str, list[Path]]:
         raise DataError(
             f"has several configurations: {shown}", where=str(readme), remedy="set data.path to the folder of one"
         )
+
     entries = chosen[0].get("data_files") if chosen else None
     entries = [{"split": "train", "path": entries}] if isinstance(entries, str) else entries or []
     files: dict[str, list[Path]] = {}
     present = sorted(path for path in root.rglob("*") if path.suffix.lower() in PARQUET)
+
     for entry in (e for e in entries if isinstance(e, dict)):
         patterns = entry.get("path", [])
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             names = [path for path in present if fnmatch(path.relative_to(root).as_posix(), str(pattern))]
             files.setdefault(str(entry.get("split", "train")), []).extend(names)
+
     return {name: paths for name, paths in files.items() if paths}
 
 
@@ -170,8 +187,11 @@ def _by_name(root: Path, notes: list[str]) -> dict[str, list[Path]]:
             files.setdefault(name, []).append(path)
         else:
             others.append(path)
+
     if not files and others:
         return {"train": others}
+
     if others:
         notes.append(f"{root}: files whose names have no split are not read: {', '.join(p.name for p in others[:5])}")
+
     return files

@@ -54,9 +54,11 @@ def written_twice(labels: Sequence[str]) -> list[str]:
     for label in labels:
         if len(label) >= _SHORTEST:
             groups[re.sub(r"[\s_-]+", " ", label).strip().casefold()].append(label)
+
     twice = [names for names in groups.values() if len(names) > 1]
     if not twice:
         return []
+
     named = " and ".join(map(repr, twice[0]))
     more = f", and {len(twice) - 1} more like it ({listed([names[0] for names in twice[1:]])})" if twice[1:] else ""
     return [f"{named} are read as classes of their own, though they differ in case or spacing alone{more}"]

@@ -41,7 +41,9 @@ def judge(
         named = f", the first: {listed}"
     else:
         named = f": {listed}" + (f"; and {count - _SHOWN} more" if count > _SHOWN else "")
+
     message = f"{prefix}{count} of {total} {what} cannot be used{named}"
     if not used or count > MOST * total:
         raise DataError(message, where=where, remedy=f"{remedy}; up to {MOST:.0%} are left out with a warning")
+
     notes.append(f"{message}; they are left out")

@@ -73,9 +73,11 @@ def read(root: Path, name: str = "") -> Classes | None:
         return None
     if path.name.startswith("objectInfo150"):
         return _ade(path)
+
     text = text_of(path)
     names: list[str] = []
     colours: dict[int, tuple[int, int, int]] = {}
+
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         label, colour = _line(line)
         if not label or label.startswith("#") or (number == 1 and label.lower().replace(" ", "") == "name,r,g,b"):
@@ -88,9 +90,11 @@ def read(root: Path, name: str = "") -> Classes | None:
                 raise DataError(f"{line!r} has the colour of another class", where=where)
             colours[len(names)] = colour
         names.append(label)
+
     if colours and len(colours) < len(names):
         without = next(names[i] for i in range(len(names)) if i not in colours)
         raise DataError(f"some classes have a colour and {without!r} has none", where=str(path))
+
     return Classes(tuple(names), str(path), colours)
 
 
@@ -104,6 +108,7 @@ def _line(line: str) -> tuple[str, tuple[int, int, int] | None]:
         *parts, label = first.groups()
     else:
         return line, None
+
     return label.strip(), (int(parts[0]), int(parts[1]), int(parts[2]))
 
 
@@ -112,12 +117,15 @@ def _ade(path: Path) -> Classes:
     text = text_of(path)
     delimiter = "," if path.suffix.lower() == ".csv" else "\t"
     rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+
     try:
         names = {int(row["Idx"]): row["Name"].strip().split(";")[0].split(",")[0] for row in rows}
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise DataError("has no columns Idx and Name", where=str(path), remedy="use ADE20K's own file") from error
+
     if sorted(names) != list(range(1, len(names) + 1)):
         raise DataError("Idx does not run from 1 on without a gap", where=str(path), remedy="use ADE20K's own file")
+
     twice = {name for name in names.values() if list(names.values()).count(name) > 1}
     listed = [f"{name} ({i})" if name in twice else name for i, name in sorted(names.items())]
     return Classes((_ADE_VOID, *listed), str(path), void=(0,))

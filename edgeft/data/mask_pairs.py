@@ -50,6 +50,7 @@ def pairs(
         if len(by_pattern) > len(mask_of):
             mask_of = by_pattern
             notes.append(f"{name}: masks are found by names of the form {pattern}")
+
     lacking = [path for stem, path in images.items() if stem not in mask_of]
     if lacking:
         named = ", ".join(str(path) for path in lacking[:5]) + (f" and {len(lacking) - 5} more" if lacking[5:] else "")
@@ -61,9 +62,11 @@ def pairs(
                 remedy="a mask has the name of its picture, with the same prefix or suffix everywhere; see data.masks",
             )
         notes.append(f"{name}: left out {len(lacking)} pictures that have no mask: {named}")
+
     unused = len(masks) - len(set(mask_of.values()))
     if unused and len(mask_of) == len(images) and not lacking:
         notes.append(f"{name}: {unused} masks belong to no picture and are not read")
+
     return [(path, mask_of[stem]) for stem, path in sorted(images.items()) if stem in mask_of]
 
 
@@ -101,14 +104,17 @@ def _by_pattern(images: Mapping[str, Path], masks: Mapping[str, Path]) -> tuple[
     bare = {stem: stem.removesuffix(end) for stem in images}
     names = [os.path.split(stem) for stem in masks]
     counts: Counter[tuple[str, str]] = Counter()
+
     for stem in sorted(bare.values())[:_LOOKED_AT]:
         folder, base = os.path.split(stem)
         for mask_folder, mask_base in names:
             if mask_folder == folder and base in mask_base:
                 before, _, behind = mask_base.partition(base)
                 counts[before, behind] += 1
+
     if not counts:
         return {}, ""
+
     most = max(counts.values())
     usual = [affix for affix, count in counts.items() if count == most]
 
@@ -122,6 +128,7 @@ def _by_pattern(images: Mapping[str, Path], masks: Mapping[str, Path]) -> tuple[
         raise DataError(
             f"pictures have several masks: {shown}", where=str(next(iter(masks.values()))), remedy="keep one of them"
         )
+
     before, behind = ranked[0]
     mask_of = {}
     for stem, short in bare.items():
@@ -129,4 +136,5 @@ def _by_pattern(images: Mapping[str, Path], masks: Mapping[str, Path]) -> tuple[
         path = masks.get(os.path.join(folder, f"{before}{base}{behind}").replace(os.sep, "/"))
         if path is not None:
             mask_of[stem] = path
+
     return mask_of, re.sub(r"\s", "_", f"{before}NAME{behind}")

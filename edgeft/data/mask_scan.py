@@ -27,6 +27,7 @@ class Looked(Scanned):
                         where=split.targets[i].path,
                         remedy="store both in the same size",
                     )
+
                 counts.append(np.bincount(classes.ravel(), minlength=256))
 
             split = readable(self._splits[name], self._notes, "pictures with masks", look)
@@ -41,6 +42,7 @@ class Looked(Scanned):
             return
         if not counts[: mask.VOID].any():
             raise DataError(f"every pixel of the {name} split is void", where=self._where)
+
         absent = [label for label, count in zip(self._labels, counts) if not count]
         if absent and name == "train":
             raise DataError(
@@ -48,5 +50,6 @@ class Looked(Scanned):
                 where=self._where,
                 remedy="take it out of the class file, name it in data.masks.void, or check the ids of the masks",
             )
+
         if absent:
             self._notes.append(f"{name}: no pixel is {', '.join(absent)}")

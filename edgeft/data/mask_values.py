@@ -49,6 +49,7 @@ class Values:
                 f"write {count} lines into {FILES[0]} in the data's folder, the names of the ids {ids}, or set "
                 f"masks = {{ classes = [{quoted}] }} in [data]"
             )
+
         colours = self.colours or [(value, value, value) for value in self.ids]
         lines = [f"`NAME {' '.join(map(str, colour))}`" for colour in colours]
         more = f" and {len(lines) - 6} more" if lines[6:] else ""

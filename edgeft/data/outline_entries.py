@@ -34,11 +34,13 @@ def opened(
     labels = (outlines.BACKGROUND, *(name for name in names if name != outlines.BACKGROUND))
     if len(labels) < 2:
         raise DataError("has no shape that encloses an area", where=where, remedy="draw polygons")
+
     number = {label: i for i, label in enumerate(labels)}
     drawn = {
         part: [_outlined(entry, finders[part], number, spec) for entry in entries]
         for part, entries in entries_of.items()
     }
+
     return outlines.opened(drawn, finders, labels, spec, where, notes)
 
 
@@ -47,6 +49,7 @@ def _outlined(
 ) -> outlines.Outlined | Wrong:
     if isinstance(entry, Wrong):
         return entry
+
     try:
         file = finder.find(entry.name, entry.where, entry.stem)
         # tools that state no size show pictures as they are seen
@@ -54,6 +57,7 @@ def _outlined(
         inner = tuple(_outline(shape, number, size, entry.percent) for shape in entry.shapes)
     except Wrong as error:
         return error
+
     return outlines.Outlined(entry.where, entry.name, size, inner, file)
 
 
@@ -62,10 +66,12 @@ def _outline(shape: Shape, number: Mapping[str, int], size: tuple[int, int], per
         raise Wrong(shape.where, f"its class {shape.label!r} is none of the labels")
     if shape.runs:
         return outlines.Outline(number[shape.label], counts=_counts(shape, size))
+
     x1, y1, x2, y2 = shape.corners
     points = shape.outline or (x1, y1, x2, y1, x2, y2, x1, y2)
     if percent:
         points = tuple(value * size[1 - i % 2] / 100 for i, value in enumerate(points))
+
     return outlines.Outline(number[shape.label], (outlines.polygon(points, size, shape.where),))
 
 
@@ -76,12 +82,14 @@ def _counts(shape: Shape, size: tuple[int, int]) -> tuple[int, ...]:
     inside = 0 <= left < right <= size[1] and 0 <= top < bottom <= size[0]
     if not inside or sum(shape.runs) != high * wide:
         raise Wrong(shape.where, f"its run lengths add up to {sum(shape.runs)}, its box is {wide}x{high}")
+
     values = np.repeat(np.arange(len(shape.runs)) % 2 == 1, shape.runs).reshape(high, wide)
     whole = np.zeros(size, bool)
     whole[top:bottom, left:right] = values
     column = whole.ravel(order="F")
     edges = np.flatnonzero(np.diff(column)) + 1
     runs = np.diff(np.concatenate([[0], edges, [column.size]]))
+
     return tuple(int(run) for run in ([0, *runs] if column[0] else runs))
 
 

@@ -44,9 +44,11 @@ class Outline:
             encoded = {"size": [height, width], "counts": self.counts.encode("ascii")}
         else:
             encoded = library.frPyObjects({"size": [height, width], "counts": list(self.counts)}, height, width)
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools 2.0 hands numpy 2 an array in its old way
             inside: np.ndarray = library.decode(encoded).astype(bool)
+
         return inside
 
 
@@ -76,9 +78,11 @@ def of_coco(row: Mapping[str, Any], kind: int, size: tuple[int, int], where: str
     value = row.get("segmentation")
     if not value:
         return None
+
     if isinstance(value, list):
         polygons = value if all(isinstance(part, list) for part in value) else [value]
         return Outline(kind, tuple(polygon(part, size, where) for part in polygons))
+
     if isinstance(value, dict):
         stated, counts = value.get("size"), value.get("counts")
         if not isinstance(stated, list) or tuple(stated) != size:
@@ -89,6 +93,7 @@ def of_coco(row: Mapping[str, Any], kind: int, size: tuple[int, int], where: str
             if sum(counts) != size[0] * size[1]:
                 raise Wrong(where, f"its run lengths add up to {sum(counts)}, not {size[0]} x {size[1]}")
             return Outline(kind, counts=tuple(counts))
+
     raise Wrong(where, "'segmentation' is neither polygons nor run lengths")
 
 
@@ -169,6 +174,7 @@ def opened(
     targets: list[OutlineMask] = []
     at: dict[str, range] = {}
     turned = 0
+
     for part, outlined_pictures in pictures_of.items():
         start, wrong = len(paths), list[Wrong]()
         for outlined in outlined_pictures:
@@ -192,10 +198,12 @@ def opened(
             f"{turned} pictures are turned by their EXIF orientation while their outlines are those of the stored "
             "pixels: the masks were turned along"
         )
+
     notes += dict.fromkeys(line for finder in finders.values() for line in finder.notes())
     masks = np.empty(len(targets), object)
     for i, target in enumerate(targets):  # a slice would draw them
         masks[i] = target
+
     settings = pictures.reading(spec, paths, notes)
     pool = pictures.Files(paths, settings)
     given = {
@@ -205,6 +213,7 @@ def opened(
     notes += divided
     train = splits.get("train", next(iter(splits.values())))
     facts = pictures.facts(settings, [paths[i] for i in train.indices])
+
     return Dataset(name, tuple(labels), Looked(splits, notes, tuple(labels), name), notes, facts)
 
 

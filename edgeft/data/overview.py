@@ -52,6 +52,7 @@ def overview(dataset: Dataset, spec: recipe.Data, task: Task, findings: Findings
     }
     left_out = [note for note in findings.notes if any(words in note for words in _LEFT_OUT)]
     tails = [line for name, counts in counted.items() for line in _long_tail(name, counts)]
+
     return {
         "task": task.name,
         "format": spec.format,
@@ -84,16 +85,20 @@ def _inputs(split: Split) -> str:
     raws = [split.raw(int(i)) for i in at]
     if not raws:
         return ""
+
     first = raws[0]
     if isinstance(first, str):
         return f"texts of {_span([len(raw.split()) for raw in raws])} words"
+
     if isinstance(first, Mapping) and "samples" in first:
         seconds = _span([len(raw["samples"]) / raw["rate"] for raw in raws])
         return f"sounds of {seconds} seconds at {_span([int(raw['rate']) for raw in raws])} Hz"
+
     if isinstance(first, np.ndarray) and first.ndim in (2, 3) and first.dtype == np.uint8:
         widths, heights = ([raw.shape[k] for raw in raws] for k in (1, 0))
         channels = _span([1 if raw.ndim == 2 else raw.shape[2] for raw in raws])
         return f"pictures, width {_span(widths)}, height {_span(heights)} pixels, channels {channels}"
+
     if isinstance(first, np.ndarray) and first.ndim == 1:
         return f"{len(first)} numbers each"
     return ""
@@ -113,9 +118,11 @@ def _values(dataset: Dataset) -> dict[str, dict[str, float]]:
     targets = dataset.split(name).targets if name else np.empty(0)
     if targets.dtype.kind != "f" or targets.ndim != 2 or not len(targets):
         return {}
+
     figures = (("min", np.nanmin), ("mean", np.nanmean), ("max", np.nanmax), ("std", np.nanstd))
     if targets.shape[1] != len(dataset.labels):
         return {" ".join(map(str, dataset.labels)): {key: float(figure(targets)) for key, figure in figures}}
+
     return {
         str(label): {key: float(figure(column)) for key, figure in figures}
         for label, column in zip(dataset.labels, targets.T)
@@ -128,6 +135,7 @@ def drawn(dataset: Dataset, task: Task, count: int = 10, seed: int = 0) -> list[
     names = [name for name in NAMES if name in dataset.splits]
     later = 0.4 / max(1, len(names) - 1)
     samples: list[dict[str, Any]] = []
+
     for name in names:
         split = dataset.split(name)
         share = 1.0 if len(names) == 1 else 0.6 if name == names[0] else later
@@ -135,4 +143,5 @@ def drawn(dataset: Dataset, task: Task, count: int = 10, seed: int = 0) -> list[
         for i in calibration_indices(split, room, "stratified", seed) if room > 0 else ():
             shown = tasks.show_sample(task, split, int(i), dataset.labels)
             samples.append({**shown, "split": name, "source": split.source(int(i))})
+
     return samples

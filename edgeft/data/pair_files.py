@@ -57,6 +57,7 @@ def rows(files: tuple[Path, ...], asked: tuple[str, str], spec: recipe.Data, not
         return _objects(path, asked, ((number, row) for number, row in columnar.parquet_rows(path)))
     if suffix == ".tmx":
         return _memory(path, asked)
+
     if suffix in (".jsonl", ".ndjson", ".json"):
         array = columnar.starts_with_array(path)
         return _objects(path, asked, columnar.array_rows(path) if array else _json_lines(path, spec, notes))
@@ -112,6 +113,7 @@ def _table(path: Path, asked: tuple[str, str], spec: recipe.Data, notes: list[st
     table, columns = _places(path, table, asked, spec, notes)
     width = len(table.names)
     oddities = Oddities(path, table.dialect, width)
+
     for record in table.records(io.BytesIO(content)):
         if not record.fields and not record.problem:
             continue

@@ -62,9 +62,11 @@ class Unread:
             total = sum(self.endings.values())
             named = ", ".join(f"{n} {ending} ({self.examples[ending]})" for ending, n in self.endings.most_common(5))
             lines.append(f"{total} files are not read, since they are no pictures by their endings: {named}")
+
         if self.dangling:
             named = ", ".join(map(str, self.dangling[:5])) + (" ..." if self.dangling[5:] else "")
             lines.append(f"{len(self.dangling)} links lead to files that do not exist, and are left out: {named}")
+
         return lines
 
 
@@ -127,13 +129,17 @@ def _bits_of(paths: Sequence[Path], settings: Mapping[str, Any], notes: list[str
             continue
         count += 1
         highest = max(highest, int(values.max()))
+
     if not count:
         return []
+
     bits = max(8, highest.bit_length())
     if bits >= _WIDEST:
         return []
+
     notes.append(
         f"pictures of 16 bits hold values up to {highest} and are read as {bits}-bit ones, 0 to {2**bits - 1}; "
         "data.value_range = [low, high] sets another range"
     )
+
     return [0.0, float(2**bits - 1)]

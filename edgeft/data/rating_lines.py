@@ -123,9 +123,11 @@ def column_names(header: Sequence[str], stated: Mapping[str, str] | None = None)
         for plain, name in reversed(by_plain.items())
         if pattern.fullmatch(plain)
     }
+
     # one such word alone may be a value of a table without a header
     if {"user", "item"} <= {*names, *further}:
         names |= further
+
     return names
 
 
@@ -155,6 +157,7 @@ def _read_table(path: Path, spec: recipe.Data, lines: RatingLines) -> None:
     lines.notes += table.notes
     places = _places(path, table, spec, lines)
     width = max(places.values()) + 1
+
     with opened(path) as file:
         text_lines = Lines(file, table.dialect.encoding)
         header = table.header
@@ -196,6 +199,7 @@ def _places(path: Path, table: Table, spec: recipe.Data, lines: RatingLines) -> 
         _require(names, header, spec, f"{path}:1")
         _report(path, names, lines)
         return {key: header.index(name) for key, name in names.items()}
+
     if by_number:
         _require({**names, **{key: str(at) for key, at in by_number.items()}}, header, spec, f"{path}:1")
         return by_number

@@ -50,11 +50,13 @@ def trajectories(view: Glimpse) -> Recognized | None:
     """Recorded control: arrays of observations and actions, or a Donkeycar tub."""
     if not view.folder and ending(view.path) in (".hdf5", ".h5"):
         return Recognized("an HDF5 file", 2)
+
     names = view.members() if ending(view.path) == ".npz" and not view.folder else frozenset()
     if names & _OBSERVED and names & _ACTED:
         whole = array_kind(view.path, min(names & _ACTED)) in ("i", "u", "b")
         keys = {"actions": "discrete"} if whole else {}
         return Recognized(f"arrays {', '.join(sorted(names & (_OBSERVED | _ACTED)))}", 3, keys)
+
     tubs = view.named(r"(.*/)?catalog_\d+\.catalog") or view.named(r"(.*/)?record_\d+\.json")
     return Recognized(f"{tubs[0]}, a Donkeycar tub", 3) if tubs else None
 

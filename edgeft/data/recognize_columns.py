@@ -86,12 +86,14 @@ def _columns(view: Glimpse, file: PurePosixPath) -> _Columns | None:
     full = [row for row in rows[1:] if len(row) == len(names)]
     if len(names) < 2 or len(full) < 2:
         return None
+
     header = all(number(name) is None for name in names)
     if not header:
         # years may name columns: of a row one value at an end is a class, which other rows have too
         if not any(names[at] in {row[at].strip() for row in full} for at in (0, -1)):
             return None
         full, names = [rows[0], *full], tuple(map(str, range(len(names))))
+
     if len(set(names)) < len(names):
         return None
     return _Columns(names, tuple(tuple(text.strip() for text in column) for column in zip(*full)), view.label, header)
@@ -127,6 +129,7 @@ def _numbers(view: Glimpse, kind: str) -> Recognized | None:
         if held == kind or (kind == "classes" and held == "normal") or counted:
             return _recognized(columns, at, kind, ids, guess=held != kind)
         return None
+
     return None
 
 
@@ -138,6 +141,7 @@ def _recognized(columns: _Columns, at: int, kind: str, ids: Sequence[str], guess
     options: dict[str, object] = {"ignore": tuple(ids)} if ids else {}
     if kind == "normal":
         options["normal"] = next(text for text in columns.values[at] if text.lower() in _NORMAL)
+
     what = {"classes": "the classes of", "values": "the numbers of", "normal": "normal rows and others by"}[kind]
     place = repr(name) if columns.header else f"column {name}, without a header"
     return Recognized(f"columns of numbers, and {what} {place}", 1 if guess else 2, keys, options=options)
@@ -150,11 +154,13 @@ def _is_id(columns: _Columns, at: int) -> bool:
         return True
     if _few(columns, at):
         return False
+
     name = columns.names[at].lower()
     called = name in _IDS or re.search(r"(^|[ _-])id$", name) is not None or columns.names[at].endswith("Id")
     different = columns.distinct(at) > _DISTINCT * len(columns.values[at]) or len(filled) < _DISTINCT * len(
         columns.values[at]
     )
+
     return called or (different and not columns.numeric(at) and len(columns.values[at]) > _MOST_CLASSES)
 
 
@@ -171,6 +177,7 @@ def _target(columns: _Columns, inputs: Sequence[int]) -> tuple[int, str]:
     likely = [at for at in dict.fromkeys([*named, *ends, inputs[-1]]) if at in inputs]
     if columns.label:
         likely = [at for at, name in enumerate(columns.names) if name == columns.label]
+
     for at in likely:
         if {text.lower() for text in columns.values[at]} & set(_NORMAL) and not columns.numeric(at):
             return at, "normal"
@@ -178,6 +185,7 @@ def _target(columns: _Columns, inputs: Sequence[int]) -> tuple[int, str]:
             return at, "classes"
         if columns.numeric(at):
             return at, "values"
+
     return inputs[-1], ""
 
 
@@ -227,6 +235,7 @@ def _files(view: Glimpse, suffixes: frozenset[str], what: str) -> Recognized | N
             there = sum(text in present or text in stems for text in fields)
             if max(named, there) * 2 > len(fields) and (there or not view.folder):
                 return _classes_of_files(file, columns, at, what)
+
     return None
 
 
@@ -237,9 +246,11 @@ def _classes_of_files(file: PurePosixPath, columns: _Columns, at: int, what: str
     labels = [lowered.index(text) for text in _TARGETS if text in lowered and lowered.index(text) != at]
     if not labels and all(set(columns.values[i]) <= {"0", "1", "0.0", "1.0"} for i in others):
         return Recognized(f"{file} names {what} in {name!r} and has a column of 0 and 1 for each class", 2)
+
     labels = labels or sorted((i for i in others if _few(columns, i)), key=columns.distinct)
     if not labels:
         return None
+
     label = columns.names[labels[0]]
     return Recognized(f"{file} names {what} in {name!r}", 2, {} if label == "label" else {"label": label})
 

@@ -179,6 +179,7 @@ def _features(view: Glimpse, shards: list[PurePosixPath]) -> dict[str, str]:
             return _kinds(strict_json.loads(view.head(file)).get("features"))
         except (ValueError, AttributeError, RecursionError):
             continue
+
     for file in shards[:1]:
         _, begins, rest = view.tail(file).partition('{"info"')
         try:
@@ -186,6 +187,7 @@ def _features(view: Glimpse, shards: list[PurePosixPath]) -> dict[str, str]:
             return _kinds(table["info"]["features"])
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
+
     return {}
 
 

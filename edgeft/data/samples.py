@@ -58,6 +58,7 @@ def content_digest(raw: Any) -> str:
         raw = np.ascontiguousarray(raw)
         digest.update(f"{raw.dtype.str}{raw.shape}".encode())
         digest.update(raw.tobytes())
+
     return digest.hexdigest()
 
 
@@ -139,12 +140,14 @@ class Dataset:
         """The split called train, val or test. Raises `UsageError` for another name, `DataError` when it is absent."""
         if name not in NAMES:
             raise UsageError(f"unknown split {name!r}", remedy=nearest(name, NAMES))
+
         if name not in self.splits:
             raise DataError(
                 f"the data has no {name} split, only {', '.join(self.splits)}",
                 where=self.name,
                 remedy="add a train/ split: val and test can be taken from it",
             )
+
         return self.splits[name]
 
 
@@ -157,6 +160,7 @@ def fractions(split: Sequence[float]) -> tuple[float, float, float]:
             where="data.split",
             remedy="for example split = [0.7, 0.15, 0.15]",
         )
+
     total = float(sum(split))
     return split[0] / total, split[1] / total, split[2] / total
 
@@ -175,6 +179,7 @@ def stratified(targets: np.ndarray, shares: Sequence[float], seed: int) -> list[
         ends = np.cumsum(sizes)
         for part, end, size in zip(parts, ends, sizes):
             part.append(members[end - size : end])
+
     return [np.sort(np.concatenate(part)).astype(np.int64) for part in parts]
 
 
@@ -184,13 +189,16 @@ def _sizes(n: int, shares: Sequence[float]) -> np.ndarray:
         sizes = np.zeros(len(shares), np.int64)
         sizes[[0, *range(len(shares) - 1, 0, -1)][:n]] = 1
         return sizes
+
     exact = np.asarray(shares, np.float64) * n
     sizes = np.floor(exact).astype(np.int64)
     for at in np.argsort(sizes - exact, kind="stable")[: n - int(sizes.sum())]:
         sizes[at] += 1
+
     while (sizes == 0).any():
         sizes[int(np.argmax(sizes))] -= 1
         sizes[int(np.argmin(sizes))] += 1
+
     return sizes
 
 
@@ -207,14 +215,17 @@ def grouped(groups: np.ndarray, shares: Sequence[float], seed: int, where: str) 
             where=where,
             remedy="record more, or make the split files yourself",
         )
+
     parts: list[list[int]] = [[] for _ in shares]
     filled = np.zeros(len(shares))
     sizes = np.bincount(members)
+
     for group in np.random.default_rng(seed).permutation(len(names)):
         at = int(np.argmax(np.asarray(shares) - filled / len(groups)))
         at = next((i for i, part in enumerate(parts) if not part), at) if not all(parts) else at
         parts[at].append(int(group))
         filled[at] += sizes[group]
+
     return [np.flatnonzero(np.isin(members, part)).astype(np.int64) for part in parts]
 
 
@@ -228,10 +239,12 @@ def complete(
     """
     if tuple(shares) == WHOLE:
         return {name: splits[name] for name in NAMES if name in splits}, []
+
     train, val, test = fractions(shares)
     missing = [name for name in ("val", "test") if name not in splits]
     if "train" not in splits or not missing:
         return {name: splits[name] for name in NAMES if name in splits}, []
+
     share = {"train": train, "val": val, "test": test}
     parts = ["train", *missing]
     total = sum(share[name] for name in parts)
@@ -239,17 +252,20 @@ def complete(
     strata = np.zeros(len(train_split), np.int64) if train_split.classes is None else train_split.classes
     positions = stratified(strata, [share[name] / total for name in parts], seed)
     empty = [name for name, at in zip(parts, positions) if not len(at)]
+
     if empty:
         raise DataError(
             f"{len(train_split)} sample(s) are too few to divide into {len(parts)} splits: {empty[0]} gets none",
             where=where,
             remedy="add samples, or make the splits yourself",
         )
+
     completed = dict(splits) | {name: train_split.subset(at, name) for name, at in zip(parts, positions)}
     counts = ", ".join(f"{name} {len(completed[name])}" for name in parts)
     how = "at random" if train_split.classes is None else "by class"
     note = f"no {' and no '.join(missing)} split was given: train was divided {how} with seed {seed} into {counts}"
     lacking = [line for name in missing if (line := _lacking(completed[name], labels))]
+
     return {name: completed[name] for name in NAMES}, [note, *lacking]
 
 
@@ -258,10 +274,12 @@ def _lacking(split: Split, labels: Sequence[str]) -> str:
     classes = split.classes
     if classes is None:
         return ""
+
     counts = np.bincount(classes, minlength=len(labels))
     absent = [label for label, count in zip(labels, counts) if not count]
     if not absent:
         return ""
+
     return (
         f"the {split.name} split has no sample of {', '.join(map(repr, absent[:5]))}"
         + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
@@ -281,9 +299,11 @@ def require_classes(
         labels = labels[:0] if not any(len(split) for split in splits.values()) else labels
         if labels:
             return []
+
     if len(labels) < 2:
         problem = f"only one class ({labels[0]})" if labels else "no classes"
         raise DataError(f"{problem}: there is nothing to classify", where=where, remedy="give two or more classes")
+
     warnings: list[str] = []
     for split in splits.values():
         if not len(split):
@@ -298,6 +318,7 @@ def require_classes(
                 remedy="a class cannot be learned without a sample: add some, or remove the class everywhere",
             )
         warnings += [absent] if absent else []
+
     return warnings
 
 

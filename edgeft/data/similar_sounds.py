@@ -68,6 +68,7 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
     product = np.fft.irfft(np.fft.rfft(first, size) * np.conj(np.fft.rfft(second, size)), size)
     shift = np.arange(-(m - 1), n)  # where `second` begins in `first`
     energies, enough = np.ones(len(shift)), np.ones(len(shift), bool)
+
     for wave, start, stop in (
         (first, np.maximum(shift, 0), np.minimum(shift + m, n)),
         (second, np.maximum(-shift, 0), np.minimum(n - shift, m)),

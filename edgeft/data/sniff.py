@@ -73,6 +73,7 @@ def examine(
 
     with open_file() as file:
         head = file.read(_HEAD)
+
     if not head.strip():
         remedy = "give a first line with the names of the columns, then a record a line"
         raise DataError("is empty", where=str(path), remedy=remedy)
@@ -101,6 +102,7 @@ def examine(
 
     if spec.header == "auto" and not header:
         notes.append(f"{path}: read as a table without a header; data.header states whether there is one")
+
     stripped = tuple(name.strip() for name in first.fields)
     names = stripped if header else tuple(map(str, range(len(first.fields))))
     return Table(path, parted(delimiter, spec.quoting, encoding), header, names, stripped, tuple(notes))
@@ -249,6 +251,7 @@ def _by_lines(path: Path, file: BinaryIO, notes: list[str]) -> str:
         f"{path}:{number}: {len(invalid)} line(s) are not UTF-8: read as Windows-1252 (a superset of Latin-1), for "
         f"example {shown!r}; data.encoding states another encoding"
     )
+
     return WESTERN
 
 

@@ -54,6 +54,7 @@ def of(split: Split, measure: Callable[[int], tuple[int, int]], most: int) -> di
 
     if not rates:
         return {"kind": "sound"}
+
     known, counts = np.unique(rates, return_counts=True)
     longest = float(np.quantile(seconds, 0.95, method="higher"))
     return {"kind": "sound", "rate": int(known[counts.argmax()]), "seconds": longest}

@@ -39,13 +39,16 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not root.exists():
         problem = "no table is given" if not spec.path else "no such file or folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a table or a folder of them")
+
     notes: list[str] = []
     files = split_files(root, spec.format, notes) if root.is_dir() else {"train": root}
     layouts = {name: _layout(path, spec, notes) for name, path in files.items()}
+
     for name in [n for n in files if n != "train" and "train" in files and _unlabelled(files[n], layouts[n])]:
         label = layouts[name].label
         notes.append(f"{files[name]}: has no {label!r}: it is left out, since nothing says what is right")
         del files[name]
+
     tables = {name: scan(path, _placed(path, layouts[name]), notes) for name, path in files.items()}
     return dataset(str(root), tables, spec, notes)
 
@@ -59,12 +62,15 @@ def dataset(
         for name in masked:
             notes.append(f"{name}: all {len(tables[name][1])} labels are -1, which stands for none: it is left out")
         tables = {name: content for name, content in tables.items() if name not in masked}
+
     names = _ordered({label for _, labels in tables.values() for label in labels})
     number = {name: i for i, name in enumerate(names)}
     splits: dict[str, Split] = {}
+
     for name, (pool, labels) in tables.items():
         targets = np.array([number[label] for label in labels], np.int64)
         splits[name] = Split(name, pool, np.arange(len(pool)), targets)
+
     notes += require_classes(splits, names, where, spec.split)
     splits, note = complete(splits, spec.split, spec.split_seed, where, names)
     return Dataset(where, names, splits, [*notes, *note])
@@ -80,6 +86,7 @@ def split_files(root: Path, kind: str, notes: list[str]) -> dict[str, Path]:
     ]
     file_of: dict[str, Path] = {}
     others = []
+
     for path in files:
         words = re.split(r"[-_. ]", unpacked_name(path).stem)
         name = next((split for word in reversed(words) if (split := split_named(word))), "")
@@ -93,17 +100,21 @@ def split_files(root: Path, kind: str, notes: list[str]) -> dict[str, Path]:
             file_of[name] = path
         else:
             others.append(path)
+
     if not file_of and len(files) == 1:
         return {"train": files[0]}
+
     if not file_of:
         raise DataError(
             f"holds no {kind} file for train, val or test",
             where=str(root),
             remedy=f"expected train{suffixes[0]} and so on, or give the path of one file",
         )
+
     if others:
         shown = ", ".join(path.name for path in others[:5])
         notes.append(f"{root}: {len(others)} file(s) whose names have no split are not read: {shown}")
+
     return file_of
 
 
@@ -115,6 +126,7 @@ def _layout(path: Path, spec: recipe.Data, notes: list[str]) -> Layout:
         raise DataError(
             f"is not a {spec.format} file", where=str(path), remedy=f'set data.format = "{matching_format}"'
         )
+
     try:
         if spec.format == "parquet":
             return Layout(spec.format, *_columns(path, spec, columnar.parquet_columns(path), notes))
@@ -147,6 +159,7 @@ def _columns(path: Path, spec: recipe.Data, names: Sequence[str], notes: list[st
             columns.append(usual[0])
         else:
             columns.append(known[0])
+
     return tuple(columns[:-1]), columns[-1]
 
 
@@ -163,17 +176,21 @@ def _placed(path: Path, layout: Layout) -> Layout:
         for column in layout.columns:
             if column not in names:
                 raise DataError(f"has no column {column!r}", where=str(path), remedy=nearest(column, names))
+
     if layout.table is None:
         return layout
+
     names = list(layout.table.names)
     if any(text.fault(name) for name in names if name):
         raise DataError("the header is not UTF-8 text", where=f"{path}:1", remedy="save the table as CSV in UTF-8")
+
     places = {"": len(names)}
     for column in layout.columns:
         numbered = column not in names and column.isdigit() and int(column) < len(names)
         if not numbered and names.count(column) != 1:
             raise _absent(path, layout.table, column, names)
         places[column] = int(column) if numbered else names.index(column)
+
     return Layout(layout.kind, layout.texts, layout.label, layout.encoding, layout.table, places)
 
 
@@ -182,6 +199,7 @@ def _absent(path: Path, table: Table, column: str, names: list[str]) -> DataErro
     hint = quoting_hint(column, names) or (nearest(column, names) if names else "")
     if column not in names:
         hint += "; " + table.headerless_hint('data.text = ["1"], data.label = "0"')
+
     return DataError(
         f"has {problem} {column!r}",
         where=f"{path}:1",

@@ -127,6 +127,7 @@ def scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Places | Texts, 
     known: dict[str, str] = {}
     bad, used, first_problem = 0, 0, ""
     missing: list[str] = []
+
     try:
         for entry in entries(path, layout, notes):
             where = f"{path}:{entry.line}"
@@ -157,9 +158,11 @@ def scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Places | Texts, 
 
     if missing:
         notes.append(f"{len(missing)} record(s) with a missing value left out, the first: {missing[0]}")
+
     where, remedy = str(path), "correct the file, or check data.format, data.text and data.label"
     if not len(pool) and not bad:
         raise DataError("holds no records", where=where, remedy=remedy)
+
     left_out.judge([first_problem], used, "lines", notes, where=where, remedy=remedy, count=bad)
 
     return pool, labels

@@ -64,6 +64,7 @@ def dataset(where: str, sentences_of: Mapping[str, Iterable[Sentence]], spec: re
     types = sorted({entities.parted(tag)[1] for tags in tags_of.values() for row in tags for tag in row} - {""})
     if not types:
         raise DataError("no word has another tag than O", where=where, remedy="check data.columns: which has the tags?")
+
     if len(types) > MAX_TYPES:
         problem = f"there are {len(types)} types of tags ({', '.join(types[:5])}, ...), more than {MAX_TYPES}"
         raise DataError(problem, where=where, remedy="check data.columns: which has the tags?")
@@ -71,6 +72,7 @@ def dataset(where: str, sentences_of: Mapping[str, Iterable[Sentence]], spec: re
     labels = (entities.OUTSIDE, *(f"{prefix}-{kind}" for kind in types for prefix in "BI"))
     number = {label: i for i, label in enumerate(labels)}
     splits, rewritten = {}, 0
+
     for name, pool in pools.items():
         targets = np.empty(len(pool), object)
         for i, row in enumerate(tags_of[name]):
@@ -78,6 +80,7 @@ def dataset(where: str, sentences_of: Mapping[str, Iterable[Sentence]], spec: re
             rewritten += tags != row
             targets[i] = {"tags": np.array([number[tag] for tag in tags], np.int64)}
         splits[name] = Split(name, pool, np.arange(len(pool)), targets)
+
     if rewritten:
         notes.append(f"the tags of {rewritten} sentences are of another scheme than IOB2: they are read as IOB2")
 
@@ -131,6 +134,7 @@ def _refuse_absent(splits: Mapping[str, Split], labels: Sequence[str], where: st
     """Raise `DataError` for a type of which the training split has no entity."""
     if "train" not in splits:
         return
+
     present = {int(k) for target in splits["train"].targets for k in np.unique(target["tags"])}
     absent = [label[2:] for i, label in enumerate(labels) if label.startswith("B-") and i not in present]
     if absent:

@@ -99,6 +99,7 @@ def _of_folder(folder: Path, spec: recipe.Data, notes: list[str]) -> Source:
             where=str(folder),
             remedy="keep one table in this folder",
         )
+
     if tables:
         return _table_of(folder, tables[0], spec, notes)
     if (folder / "wav.scp").is_file() and (folder / "text").is_file():
@@ -116,6 +117,7 @@ def _of_folder(folder: Path, spec: recipe.Data, notes: list[str]) -> Source:
             remedy=f"expected {TABLES[0]} with the columns file and text, a .txt beside every recording, or the files "
             "of LibriSpeech, LJSpeech, Common Voice, Kaldi or NeMo",
         )
+
     if spec.group:
         raise RecipeError("names a column, and there is no table", where="data.group", remedy="leave it out")
 
@@ -150,6 +152,7 @@ def _records(path: Path, table: Table, spec: recipe.Data, notes: list[str], insi
     head = list(table.names)
     at = {key: head.index(name) for key, name in _columns(head, f"{path}:1", spec).items()}
     oddities = Oddities(path, table.dialect, len(head))
+
     with path.open("rb") as file:
         for record in table.records(file):
             if not record.fields and not record.problem:
@@ -303,6 +306,7 @@ def _manifests(root: Path, notes: list[str]) -> dict[str, Path]:
     by_split: dict[str, Path] = {}
     paths = [p for p in sorted(root.iterdir()) if p.suffix.lower() in (".json", ".jsonl") and p.name not in TABLES]
     named = []
+
     for path in paths:
         try:
             first = next((line for _, line in islice(_text_lines(path), 1)), "")

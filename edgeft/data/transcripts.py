@@ -81,12 +81,14 @@ class Recordings:
 
         if row.end:
             raw["samples"] = raw["samples"][round(row.start * raw["rate"]) : round(row.end * raw["rate"])]
+
         long = len(raw["samples"]) / raw["rate"]
         if self.seconds and long > self.seconds:
             raise DataError(
                 f"{row.path.name} is {long:.2f} s long, more than data.sound.seconds = {self.seconds:g}",
                 where=row.where,
             )
+
         if long < self.needed[i] * self.frame:
             raise DataError(
                 f"the text needs {self.needed[i]} frames of {1000 * self.frame:g} ms, and {row.path.name} is "
@@ -147,6 +149,7 @@ def dataset(root: Path, rows_of: Mapping[str, list[Row]], spec: recipe.Data, not
     needed = [ctc.frames_needed(target["tokens"].tolist()) for target in encoded]
     pool = Recordings(all_rows, needed, float(values["seconds"]), float(values["hop"]) * SUBSAMPLING)
     splits, start = {}, 0
+
     for name in (n for n in NAMES if n in rows_of):
         at = np.arange(start, start + len(rows_of[name]))
         splits[name] = Split(name, pool, at, targets[at])
@@ -171,6 +174,7 @@ def _vocabulary(rows: list[Row], units: str, root: Path) -> tuple[str, ...]:
     counts = Counter(piece for row in rows for piece in spoken.pieces(row.words, units))
     if not rows or (not counts and units != spoken.TEXT):
         raise DataError("holds no transcripts that can be used", where=str(root))
+
     if units == "words" and len(counts) > MAX_WORDS:
         raise DataError(
             f"the texts have {len(counts)} different words, too many for one output each",
@@ -297,6 +301,7 @@ def _row(root: Path, folder: Path, entry: Entry) -> Row:
     name = entry.values["file"]
     if not isinstance(name, str) or not name.strip():
         raise ValueError("no file is named")
+
     words = words_of(entry.values["text"])
     path = _file(root, folder, name.strip().replace("\\", "/"), entry.anywhere)
     start, end = float(entry.values.get("start", 0)), float(entry.values.get("end", 0))
@@ -311,6 +316,7 @@ def words_of(transcript: Any) -> tuple[str, ...]:
     """The words of a transcript; raises `ValueError` for one that cannot be used."""
     if not isinstance(transcript, str):
         raise ValueError("the text is not a string")
+
     fault = texts.fault(transcript)
     if fault:
         raise ValueError(fault)
@@ -318,6 +324,7 @@ def words_of(transcript: Any) -> tuple[str, ...]:
     words = tuple(spoken.words_of(transcript))
     if not words:
         raise ValueError(f"the text {transcript!r} has no words")
+
     return words
 
 

@@ -53,6 +53,7 @@ def read(path: Path, notes: list[str]) -> Drives:
     controls: list[list[float]] = []
     stretch: list[int] = []
     bad: list[str] = []
+
     for tub in tubs:
         first, begin = len(files), stretch[-1] + 1 if stretch else 0
         for where, row in _records(tub):

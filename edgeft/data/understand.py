@@ -44,8 +44,10 @@ def understand(path: Path, task: str = "", format_name: str = "", label: str = "
     """
     if not path.exists():
         raise DataError("no such file or folder", where=str(path), remedy="name a folder or file of data")
+
     if task:
         TASKS.get(task)
+
     path = innermost(path)
     candidates = _candidates(path, task, format_name, label)
     if not candidates:
@@ -60,11 +62,13 @@ def understand(path: Path, task: str = "", format_name: str = "", label: str = "
             + ("" if task else ", and the task")
             + f", or write a recipe with `edgeft init {task or 'TASK'}` and set its [data]",
         )
+
     name, sign = max(candidates.items(), key=lambda item: item[1].certainty)
     # a plain [data] with the keys that were recognized; the reader checks them
     spec = dataclasses.replace(recipe.Data(format=name, path=str(path), options=dict(sign.options)), **sign.keys)
     others = tuple(other for other, further_sign in candidates.items() if other != name)
     keys = {**sign.keys, **sign.options}
+
     return Understood(task or _task_of(name, sign), spec, sign.why, others, keys)
 
 
@@ -82,9 +86,11 @@ def _columns_in_words(view: Glimpse, task: str) -> str:
     rows = view.rows(tables[0] if view.folder else None, most=2) if tables else []
     if not rows:
         return ""
+
     names = [name.strip() for name in rows[0]]
     twice = sorted({name for name in names if names.count(name) > 1} | ({""} & set(names)))
     shown = ", ".join(map(repr, names[:8])) + (" ..." if names[8:] else "")
+
     if twice:
         wants = "must name every column, each by a name of its own, and it has"
         return f"the first line of {tables[0].name} {wants} {shown}; "
@@ -92,6 +98,7 @@ def _columns_in_words(view: Glimpse, task: str) -> str:
     columns = f"{tables[0].name} has the columns {shown}"
     if view.label and view.label not in names:
         return f"{columns}, and none called {view.label!r}; "
+
     wanted = [form.wants for name in _names(task) if (form := DATA_FORMATS.get(name)).wants] if task else []
     return f"{columns}: {wanted[0] if wanted else '--set data.label=NAME says which of them is predicted'}; "
 
@@ -103,9 +110,11 @@ def seen(view: Glimpse, task: str = "") -> str:
     """
     if not view.files:
         return "it holds no file; "
+
     first = view.files[0]
     if len(view.files) == 1 and not (view.path / first if view.folder else view.path).stat().st_size:
         return f"{first.name} is empty; "
+
     kind = next((what for endings, what in _OTHERS.items() if first.name.lower().endswith(endings)), "")
     if len(view.files) == 1 and kind:
         return f"{first.name} is {kind}; "
@@ -119,6 +128,7 @@ def seen(view: Glimpse, task: str = "") -> str:
                 f"it holds {what} in {place}, and nothing that says what they show: classes need a folder each, or a "
                 "table of files and labels; "
             )
+
     return _columns_in_words(view, task)
 
 
@@ -135,6 +145,7 @@ def _candidates(path: Path, task: str, format_name: str, label: str) -> dict[str
         form = DATA_FORMATS.get(format_name)
         sign = form.recognize(view) if form.recognize is not None else None
         return {format_name: sign or Recognized("as stated by --format", 1)}
+
     candidates = {}
     for name in _names(task):
         try:
@@ -144,6 +155,7 @@ def _candidates(path: Path, task: str, format_name: str, label: str) -> dict[str
         sign = form.recognize(view) if form.recognize is not None else None
         if sign is not None:
             candidates[name] = sign
+
     return candidates
 
 

@@ -98,6 +98,7 @@ def windowed(split: Split, task: Task, spec: Mapping[str, Any], notes: list[str]
     size = (int(spec["size"][0]), int(spec["size"][1]))
     places = [(i, w) for i, (height, width) in enumerate(sides) for w in task.windows_of(int(height), int(width), spec)]
     said = f"{split.name}: {len(split)} pictures are seen in {len(places)} windows"
+
     if split.name != "train" and len(places) > MOST:
         places = [places[i] for i in np.linspace(0, len(places) - 1, MOST).astype(int)]
         said += f", of which {MOST}, spread evenly, are judged"
@@ -111,6 +112,7 @@ def windowed(split: Split, task: Task, spec: Mapping[str, Any], notes: list[str]
         targets[k] = (
             WindowMask(truth, window, size, picture) if stored else _part(np.asarray(truth), window, size, picture)
         )
+
     return Split(split.name, Windows(split, places, size, sides), np.arange(len(places)), targets)
 
 

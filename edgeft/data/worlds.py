@@ -46,12 +46,14 @@ def play(world: Any, policy: Policy, seed: int, most: int = 0) -> Episode:
     seen: list[np.ndarray] = []
     actions: list[Any] = []
     total, over = 0.0, False
+
     while not over and not 0 < most <= len(actions):
         seen.append(np.asarray(observation))
         actions.append(policy(observation, world.action_space))
         observation, reward, ended, cut, _ = world.step(actions[-1])
         total += float(reward)
         over = bool(ended or cut)
+
     return Episode(np.stack(seen), actions, total)
 
 

@@ -52,6 +52,7 @@ def bench(
     _check_request(against, accept=accept, calibrate=calibrate, device=device)
     here = _fingerprint(device, threads, say)
     about = {"path": str(bundle.path), "target": bundle.target, "backend": bundle.backend}
+
     if calibrate:
         with phase("measuring how far the bundle differs from itself"):
             return {**_calibrated(bundle, here, threads, seconds, baselines, device), **about}
@@ -129,6 +130,7 @@ def _alone(bundle: Bundle, threads: int | None, seconds: float, device: Device) 
         measured, where = sides.alone(bundle, threads=threads, seconds=seconds, fewest=fewest, device=device)
         context = {"fingerprint": where, "device": device.name, "where": device.where, "verdict": ADVISORY}
         return {**measured, **({"rate_hz": rate(measured)["rate_hz"]} if timely else {}), **context}
+
     session = bundle.session(threads=threads, exact=False)
     samples = bundle.samples()
     session.run({tensor.name: samples[f"input/{tensor.name}"][:1] for tensor in session.inputs})
@@ -140,6 +142,7 @@ def _alone(bundle: Bundle, threads: int | None, seconds: float, device: Device) 
     result["energy"] = energy.as_result(energy.here([session.invoke]), "")
     if timely:
         result["rate_hz"] = rate(result)["rate_hz"]
+
     return {**result, "verdict": ADVISORY}  # nothing to compare with: nothing was judged
 
 

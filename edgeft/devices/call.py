@@ -58,6 +58,7 @@ def _silence(device: Device, done: subprocess.CompletedProcess[str], where: Path
     if done.returncode == 255 and hasattr(device, "complaint"):
         complaint: EdgeftError = device.complaint(done.stderr)
         return complaint
+
     if done.returncode < 0 or done.returncode > 128:  # a shell reports a signal as 128 + its number
         number = -done.returncode if done.returncode < 0 else done.returncode - 128
         if number == signal.SIGINT:  # ctrl-C, which a terminal sends to both processes
@@ -88,6 +89,7 @@ def _held(command: list[str]) -> subprocess.CompletedProcess[str]:
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
     )
+
     with child:
         assert child.stdin is not None and child.stdout is not None and child.stderr is not None
         complaints: list[str] = []

@@ -113,6 +113,7 @@ def compare(
         raise UsageError(
             f"the bundles run with {counts[0]} and {counts[1]} threads", remedy="name one number for both: --threads"
         )
+
     effective = max(tolerance, spread or 0.0)
     sides = (Side(old.path, threads), Side(new.path, threads))
     device = device or Here()
@@ -264,6 +265,7 @@ def _notes(
         notes.append("this machine was never calibrated (edgeft bench BUNDLE --calibrate)")
     if old.backend != new.backend:
         notes.append(f"the runtimes differ: {old.backend} before, {new.backend} now")
+
     with contextlib.suppress(UsageError):
         profile = targets.load(new.target)
         elsewhere = profile.isa and watch.fingerprint.get("isa") not in (None, profile.isa)

@@ -266,6 +266,7 @@ def _site(
         command += ["--abi", "abi3", "--abi", "none", *(word for tag in tags for word in ("--platform", tag))]
         command += ["--no-deps"] if machine.instead else []
         done = subprocess.run([*command, *selected], capture_output=True, text=True, errors="replace", check=False)
+
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines()
             raise Missing(

@@ -18,11 +18,13 @@ def of_arms(arms: Sequence[WorkerArm], first: str, last: str = "") -> dict[str, 
     idle = _ask(arms[0], energy.IDLE, idle=True)
     if isinstance(idle, Absent):
         return energy.as_result(idle, first)
+
     try:
         sides = [partial(_block, arm) for arm in arms]
         result = energy.compare(idle["meter"], sides, idle["uj"] / idle["seconds"] / 1e6)
     except SystemFailure as error:
         result = Absent(error.message)
+
     return energy.as_result(result, first, last)
 
 

@@ -65,6 +65,7 @@ def read(path: Path) -> list[Board]:
         if name in boards:
             raise InvalidInput(f"{name} is listed twice", where=where, remedy="list each board once")
         boards[name] = Board(name, dict(_setting(word, where) for word in rest))
+
     if not boards:
         raise InvalidInput("lists no board", where=str(path), remedy="a board a line: ssh://user@host[:port]")
     return list(boards.values())

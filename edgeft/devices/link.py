@@ -132,12 +132,14 @@ class Link:
 
         with contextlib.suppress(OSError, KeyError, ValueError):
             self._selector.close()
+
         self._complaints.close()
 
     def _lost(self) -> EdgeftError:
         """What to say of a worker that ended by itself."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5.0)
+
         code = self._process.poll()
         self._complaints.seek(0)
         complaint = self._complaints.read()[-4000:].decode(errors="replace")

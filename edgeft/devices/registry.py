@@ -21,6 +21,7 @@ def get(name: str | None, say: Callable[[str], None] = lambda text: None) -> Dev
         from .ssh import Ssh
 
         return Ssh.known(name, say)
+
     if name.startswith("emulate:"):
         from .emulate import Emulated
 

@@ -195,6 +195,7 @@ class _Trials:
         candidate = self.best.with_(change)
         if candidate == self.best:
             return
+
         if time.monotonic() > self.deadline:
             self.tried.append({"change": change, "verdict": "not tried", "why": "the time is used up"})
             return
@@ -203,6 +204,7 @@ class _Trials:
         self.say(title)
         with phase(f"trying {title}"):
             trial = self.judge.trial(candidate, self.best, self.outputs)
+
         self.tried.append({"change": change, **trial})
         self.best = candidate if trial["verdict"] == KEPT else self.best
 

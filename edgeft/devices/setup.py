@@ -61,6 +61,7 @@ def setup(
     board = Ssh.parse(name)
     for runtime in runtimes:
         packages.split(runtime)
+
     profile = targets.load(target) if target else None
     packages_of_board = list(runtimes) or ([packages.of_target(profile, profile.isa)] if profile else [])
     if not packages_of_board and not python:
@@ -99,6 +100,7 @@ def _check_runtimes(name: str, required: Sequence[str], python: str, facts: Mapp
         raise Missing(
             f"{', '.join(lacking)} does not run there ({reasons})", where=name, remedy="another version, or --python"
         )
+
     if not facts["runtimes"]:
         raise Missing(
             f"{python} has no runtime that loads ({reasons})", where=name, remedy="install one there, or use --runtime"
@@ -125,6 +127,7 @@ def _fits(board: Ssh, facts: dict[str, str], profile: targets.Target | None, pyt
         raise Missing(f"no {python or 'python3'} there", where=board.name, remedy="install Python 3.10 or newer on it")
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
         raise Missing(f"its Python is {version}", where=board.name, remedy="--python with 3.10 or newer")
+
     free = facts.get("free_kb", "")
     if free.isdigit() and int(free) < LEAST_FREE_KB:
         raise SystemFailure(
@@ -132,6 +135,7 @@ def _fits(board: Ssh, facts: dict[str, str], profile: targets.Target | None, pyt
             where=board.name,
             remedy=f"free some space on it ({board.root})",
         )
+
     if not python and facts.get("venv") != "yes":
         raise Missing(
             "its Python cannot make environments",
@@ -153,6 +157,7 @@ def _environment(
     )
     script = f"{{ [ -x venv/bin/python ] || {shlex.join(environment)}; }} && {shlex.join(install)}"
     done = board.run(script, timeout=PIP_SECONDS, check=False)
+
     if done.returncode:
         if "No space left on device" in done.stderr:
             raise board.complaint(done.stderr)

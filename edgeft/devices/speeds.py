@@ -59,6 +59,7 @@ def unmeasured(profile: Target, device: Device) -> str:
         )
     if profile.compiler:
         return f"what runs on {profile.title} is made by {profile.compiler}, whose speed this machine cannot tell"
+
     if device.where == "host":
         if targets.host_is(profile):
             return ""

@@ -188,6 +188,7 @@ class Ssh:
             for name in _walk(package)
             if not name.endswith(".pyc") and "_shipped/" not in name
         }
+
         for folder in ("targets", "calibration"):
             where = shipped.folder(folder)
             names |= {
@@ -218,12 +219,14 @@ class Ssh:
         sender = subprocess.Popen(
             self.ssh(script), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
+
         with sender:
             try:
                 errors = _sent(sender, names)
             except BaseException:
                 sender.kill()  # the board keeps nothing of a transfer that was cut short
                 raise
+
         if sender.returncode:
             raise self.complaint(errors)
 
@@ -242,6 +245,7 @@ def _sent(sender: subprocess.Popen[bytes], names: Mapping[str, Path]) -> str:
     errors = sender.stderr.read().decode(errors="replace")
     with contextlib.suppress(OSError):
         sender.stdin.close()
+
     return errors
 
 

@@ -91,6 +91,7 @@ class Worker:
         """Load the artifact on the given cores (None: all), run it once on the bundle's first sample."""
         if cores is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, cores)
+
         from ..bundle import reader as bundles
         from ..measure.fingerprint import fingerprint
 
@@ -99,6 +100,7 @@ class Worker:
         if self.limited:
             total = sum(int(entry["bytes"]) for entry in opened.manifest["files"].values())
             limits.apply(limits.memory(total), limits.SECONDS)
+
         self.session = opened.session(threads=threads, baseline=baseline, exact=False, options=options)
         self.on_cpu = recorded["options"].get("provider", HOST_PROVIDERS[0]) in HOST_PROVIDERS
         stored = opened.samples()
@@ -121,6 +123,7 @@ class Worker:
         until = clock.wall() + int(seconds * 1e9)
         walls: list[float] = []
         cpus: list[float] = []
+
         while True:
             cpu, wall = clock.cpu(), clock.wall()
             for _ in range(repeats):
@@ -167,6 +170,7 @@ class Worker:
         meter = meters.find()
         if isinstance(meter, meters.Absent):
             return {"absent": meter.why}
+
         try:
             if idle:
                 return {"meter": meter.name, "uj": 1e6 * seconds * energy.idle(meter, seconds), "seconds": seconds}
@@ -234,6 +238,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a runtime prints is no answer
     worker = Worker()
     worker.limited = True
+
     for request in requests(sys.stdin.fileno()):
         answers.write(json.dumps(worker.answer(request), allow_nan=False) + "\n")
         answers.flush()

@@ -41,6 +41,7 @@ class Aside:
     def __init__(self, jobs: Sequence[Job], turn: tuple[int, int] | None = None) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+
         read, write = os.pipe()
 
         with warnings.catch_warnings():

@@ -98,6 +98,7 @@ def _simulated(
     feeds = _feeds(run, rows)
     file = converted.staging / compilation.FOLDER / made.files[0]
     artifact = converted.staging / converted.graphs[MAIN].artifact.file
+
     try:
         outputs = compilation.simulated(environment, converted.target, artifact, file, feeds, SECONDS)
     except InvalidInput as error:

@@ -70,8 +70,10 @@ def conversion(run: QuantizedRun, profile: Target, staging: Path) -> Conversion:
         graphs.append(GraphConversion(folder, scheme.graphs.graphs[name], *border))
         copy_of = None if scheme.graphs.scheme.quantized else folder
         graphs.append(GraphConversion(f"baseline/{folder}".rstrip("/"), captured.module, *border, copy_of=copy_of))
+
     if scheme.tail is not None:
         graphs += _of_tail(scheme.tail)
+
     return Conversion(profile, staging, tuple(graphs))
 
 
@@ -106,6 +108,7 @@ def _of_tail(tail: TrainableTail) -> list[GraphConversion]:
             fixed=True,
         ),
     }
+
     return [of_name[name] for name in TAIL_GRAPHS]
 
 
@@ -138,6 +141,7 @@ def convert_graph(graph: GraphConversion, profile: Target, staging: Path) -> Art
     backend = backends.get(profile.backend)
     folder = staging / graph.folder
     folder.mkdir(parents=True, exist_ok=True)
+
     try:
         artifact: Artifact = backend.part("exporter").export(_request(graph, profile, backend.lowering), folder)
     except ModelError as error:

@@ -82,6 +82,7 @@ def fastest(
             "candidates": [_row(run, results[k], rows[k], choice, k) for k in range(len(results))],
         }
     )
+
     return chosen
 
 
@@ -102,6 +103,7 @@ def _speeds(
     told[yardstick] = Speed(1.0, 1.0, 1.0)
     others = [k for k, c in enumerate(results) if k != yardstick and c.report.get("verdict", FAIL) != FAIL]
     share = measurement.seconds / max(1, len(others))
+
     for k in others:
         result, title = results[k].result, name(results[k].variant)
         assert isinstance(result, PackedTarget)
@@ -145,6 +147,7 @@ def _why(result: CandidateResult) -> str:
         gate for gate in result.report["gates"] if gate["required"] and gate["verdict"] not in ("pass", "unverified")
     ]
     deciding = [gate for gate in bad if gate["verdict"] == result.report["verdict"]]
+
     return f"{deciding[0]['name']}: {deciding[0]['why'].split('; ')[0]}" if deciding else ""  # advice is the gate's own
 
 

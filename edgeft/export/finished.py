@@ -63,6 +63,7 @@ def recipe_of(
         raise DataError("no such folder", where=str(folder), remedy="name a folder of pictures or of arrays")
     if folder.is_dir() and not any(folder.iterdir()):
         raise DataError("is an empty folder", where=str(folder), remedy="name a folder of pictures or of arrays")
+
     if folder.is_file() or DATA_FORMATS.get(_ANY.formats[0]).recognize(glimpse(folder)) is not None:
         parts = _of_arrays(model, folder, table)
         assumed = ["arrays are taken as they are" if "mean" not in parts["data"] else "arrays: less --mean, by --std"]
@@ -81,6 +82,7 @@ def recipe_of(
     asked = recipe.override(asked, list(overrides)) if overrides else asked
     if asked.quantize.method == "auto" and asked.data.split == SPLIT:
         asked = dataclasses.replace(asked, data=dataclasses.replace(asked.data, split=SPLIT_TO_JUDGE))
+
     what = "decisions" if asked.task != _ANY.name else "samples"
     gate = f"at least {asked.gates.min_agreement:.0%} of the {what} have to stay (--set gates.min_agreement=...)"
     return asked, [f"{line}; {gate}" for line in assumed]
@@ -92,10 +94,12 @@ def _of_arrays(model: Path, folder: Path, table: Preprocessing) -> dict[str, Any
         raise UsageError("--size, --layout and --names are about pictures", where=str(folder), remedy="leave them out")
     if table.output not in ("", ALL):
         raise UsageError("all outputs of the model are judged", where="--output", remedy="leave it out")
+
     content: dict[str, Any] = {"format": _ANY.formats[0], "path": str(folder), "split": list(SPLIT)}
     if any(table.mean) or set(table.std) != {1.0} or table.scale not in (None, 1.0):
         factor = 1 / (table.scale or 1.0)
         content |= {"mean": [m * factor for m in table.mean], "std": [s * factor for s in table.std]}
+
     return {"task": _ANY.name, "model": {"source": "onnx", "name": str(model)}, "data": content}
 
 
@@ -107,12 +111,14 @@ def _of_pictures(model: Path, folder: Path, table: Preprocessing) -> tuple[dict[
     described = describe(recipe.Model("onnx", str(model), args=args, output=output))
     _check_pictures(model, described)
     classes = 0 if table.output == ALL else _classes(described)
+
     if output and not classes:
         raise UsageError(
             f"the output {output} is not one number a class",
             where="--output",
             remedy="leave it out: a model that is no classifier is judged by all of its outputs",
         )
+
     shares = 255 * (1 / 255 if table.scale is None else table.scale)  # recipes know mean and std of pixels / 255
     parts = {
         "model": {"source": "onnx", "name": str(model), "args": args, "output": output},
@@ -129,6 +135,7 @@ def _of_pictures(model: Path, folder: Path, table: Preprocessing) -> tuple[dict[
     }
     if not classes:
         parts["task"] = _ANY.name
+
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (table.mean, table.std))
     pixels = "1/255" if abs(shares - 1) < 1e-9 else f"{table.scale:g}"
     return parts, (
@@ -147,6 +154,7 @@ def _check_pictures(model: Path, described: Described) -> None:
             remedy="--data DIR of .npz files, one a sample, without a batch axis, whose arrays are called "
             f"{' and '.join(described.inputs)} (docs/regress.md)",
         )
+
     if not described.channels:
         ((_, dtype),) = described.inputs.values()
         remedy = "give it what it takes: --data DIR of .npy files, one a sample, without a batch axis (docs/regress.md)"

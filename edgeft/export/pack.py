@@ -82,6 +82,7 @@ def pack(
     name = converted.target.name
     with phase(f"{name}: verifying in a fresh process (files, parity, integer weights, latency)"):
         alone = isolated.run(folder, ask_compiler=False, own_recipe=True)
+
     with phase(f"{name}: judging on the test split"):
         report = merge(alone, _gates(run, converted, evidence, compiled, alone))
         report |= {"compiler": clean(compiled.report())} if compiled else {}
@@ -134,6 +135,7 @@ def _write_files(run: QuantizedRun, converted: ConvertedTarget, evidence: Eviden
     files.write_bytes(folder / bundle.SAMPLES, content)
     if converted.tail is not None:
         files.write_bytes(folder / START, compressed(converted.tail.start))
+
     tables = [{**g.table, "sha256": files.sha256(folder / g.artifact.file)} for g in converted.graphs.values()]
     for name, text in runtime.get(converted.target.backend).compiler_scripts(converted.target, tables).items():
         files.write_text(folder / name, text)
@@ -186,6 +188,7 @@ def _manifest(
         "provenance": _provenance(run, converted, version),
     }
     manifest: dict[str, Any] = clean(table)
+
     return manifest
 
 
@@ -240,4 +243,5 @@ def _required(emitted: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 known |= {op: max(version, known.get(op, 0)) for op, version in value.items()}
             elif key != "ops":
                 table[key] = max(table.get(key, value), value) if isinstance(value, (int, float)) else value
+
     return table

@@ -29,6 +29,7 @@ def packed_targets(run: QuantizedRun, places: Sequence[tuple[Target, Path]], say
     open_places = [place for place in places if place[0].scheme.name in run.schemes]
     jobs = [functools.partial(_converted, conversion(run, *place)) for place in open_places]
     say(", ".join(f"{profile.name}: exporting to {_title(run, profile)}" for profile, _ in open_places))
+
     with aside.all_of(jobs) as results:
         reference_of, failed = references(run)  # while the conversions run aside
         ready = [(place, result) for place, result in zip(open_places, results) if place[0].scheme.name in reference_of]

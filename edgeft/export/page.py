@@ -58,6 +58,7 @@ def sample_rows(
     for group, positions in groups.items():
         for i in (position for position in positions if position not in rows):
             rows[i] = {**_row(task, spec, evidence, dataset, i), "group": group, "alike": bool(same[i])}
+
     return list(rows.values())
 
 
@@ -69,6 +70,7 @@ def _row(task: Any, spec: dict[str, Any], evidence: Evidence, dataset: data.Data
         tasks.tell(task, {name: values[i : i + 1] for name, values in outputs.items()}, raw, spec, dataset.labels)
         for outputs in (evidence.float, evidence.quantized)
     )
+
     return {
         **tasks.draw(task, raw, after, split.targets[i]),
         "position": i,

@@ -104,6 +104,7 @@ def observed(
     converted: list[ConvertedTarget] = []
     sessions: list[SessionPair] = []
     errors: dict[Path, EdgeftError] = {}
+
     for (profile, staging), result in zip(places, results):
         try:
             with phase(f"{profile.name}: converting for {profile.backend}"):
@@ -132,6 +133,7 @@ def _load(
     graphs: dict[str, ConvertedGraph] = {}
     before: dict[str, runtime.Session] = {}
     after: dict[str, runtime.Session] = {}
+
     for name, artifacts in of_model.items():
         table, pair = _loaded(run, profile, reference.reach[name], staging, name, artifacts)
         graphs[name] = ConvertedGraph(artifacts.quantized, table)
@@ -145,11 +147,13 @@ def _load(
         )
         composed_pair = (bundle.composed(run.task, before, run.spec), bundle.composed(run.task, after, run.spec))
         return dataclasses.replace(converted, graph_samples=samples), composed_pair
+
     if scheme.tail is not None:
         say(f"{profile.name}: proving the training step")
         with phase(f"{profile.name}: proving the training step"):
             tail = tail_proof.prove(run, scheme.tail, profile, staging, of_tail, after[MAIN])
         converted = dataclasses.replace(converted, tail=tail)
+
     return converted, (before[MAIN], after[MAIN])
 
 
@@ -178,6 +182,7 @@ def _loaded(
         ),
     }
     before, after = (border.named(session, table, where=str(staging)) for session in (baseline, quantized))
+
     return table, (before, after)
 
 
@@ -230,6 +235,7 @@ def gates(
         judged = beside_return(no_labels(run.task), limits)
     else:
         judged = beside_return(accuracy(run.task, *pair, run.test.targets, run.dataset.labels, limits), limits)
+
     return [
         beside_leak(judged, run.summary.get("leak"), allowed=run.recipe.data.allow_leak),
         agreement(run.task, *pair, limits, run.test.targets),
@@ -268,6 +274,7 @@ def _parity(run: QuantizedRun, converted: ConvertedTarget, evidence: Evidence) -
             steps.setdefault(output, float(np.ptp(values)) / levels or float(np.finfo(np.float32).tiny))
         verdict = parity(judge, expected, outputs, steps, converted.reference.reach[name], metric=metric)
         verdicts.append(_of_graph(name, verdict))
+
     return verdicts
 
 
@@ -300,6 +307,7 @@ def _compatibility(
     }
     objections = target.objections(converted.target, summary)
     rules = compatibility(converted.target, emitted, objections)
+
     return _of_graph(name, compiler_gate.judged(rules, compilation, run.recipe.gates.min_coverage))
 
 

@@ -122,6 +122,7 @@ def open_run(
         trained=True,
         say=say,
     )
+
     # a profile may be given as a file; a manifest tells its name
     session.recipe = _for_targets(session.recipe, [profile.name for profile in targets])
     _refuse_other_data(session, summary, folder, say)
@@ -293,6 +294,7 @@ def _graphs_of(
     graphs = insert_parts(captured, scheme, of_scheme.get("keep_float", session.recipe.quantize.keep_float))
     graphs.set_mode("quantize")
     _load_state(graphs.module, path)
+
     return graphs, of_scheme.get("auto")
 
 
@@ -303,6 +305,7 @@ def _calibrated(
     of that search. The float model needs none of it."""
     if not scheme.quantized:
         return insert_parts(captured, scheme, session.recipe.quantize.keep_float), None
+
     say(f"{scheme.name}: calibrating")
     graphs = calibrated(session, captured, scheme, say)
     if session.recipe.quantize.method != "auto":
@@ -329,9 +332,11 @@ def _lacks_scheme(asked: Recipe, profile: Target, profiles: Sequence[Target], fo
     trained = recipe.load(folder / "recipe.toml")
     names = list(dict.fromkeys([*trained.export.targets, *lacking]))
     setting = shlex.quote(f"export.targets={json.dumps(names)}")
+
     for key in ("embeddings", "format"):
         if (value := getattr(asked.quantize, key)) != getattr(trained.quantize, key):
             setting += f" --set quantize.{key}={value}"
+
     return UsageError(
         f"the run has no model for the scheme {profile.scheme.name} of {profile.name}",
         where=str(folder),

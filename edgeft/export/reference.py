@@ -50,6 +50,7 @@ def references(run: QuantizedRun) -> tuple[dict[str, Reference], dict[str, Edgef
     samples = carried_samples(run.task, run.spec, run.test)
     made: dict[str, Reference] = {}
     errors: dict[str, EdgeftError] = {}
+
     for name, scheme in run.schemes.items():
         try:
             single = scheme.graphs.single
@@ -67,6 +68,7 @@ def _single(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples)
     names, dynamic = graph.captured.output_names, graph.captured.dynamic
     module, reach = graph.module.eval(), None
     parts: list[Arrays] = []
+
     with side_by_side() as map_calls:
         title = f"{graph.scheme.name}: reference outputs"
         for _, batch in preprocessed(run.task, run.spec, run.test, title=title):
@@ -88,9 +90,11 @@ def _several(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples
     recorded_split = run.test.subset(list(samples.positions))
     if run.learning is None or run.learning.record is None:
         raise InternalError(f"the task {run.task.name} does not record the inputs of a model's graphs")
+
     feeds: dict[str, Arrays] = run.learning.record(scheme.graphs.module, recorded_split, run.spec)
     reach: dict[str, Reach] = {}
     outputs: dict[str, Arrays] = {}
+
     for name, arrays in feeds.items():
         graph, rows = scheme.graphs.graphs[name], tensors(arrays)
         _check_lowered(graph, rows)

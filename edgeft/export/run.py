@@ -101,6 +101,7 @@ def _bundles(
     final_of = dict(zip((profile.name for profile in profiles), finals))
     reports: list[dict[str, Any]] = []
     errors: dict[str, EdgeftError] = {}
+
     with contextlib.ExitStack() as stack:
         stagings = [stack.enter_context(pack.staging(final_of[variant.name])) for variant in opened.targets]
         outcomes = packed_targets(opened, list(zip(opened.targets, stagings)), say)

@@ -73,6 +73,7 @@ def samples_file(
     arrays |= {f"input/{name}": values for name, values in carried.inputs.items()}
     for kind, outputs in answers.items():
         arrays |= {f"{kind}/{name}": values[positions] for name, values in outputs.items()}
+
     for number, rows in enumerate(of_graphs):  # the first graph takes what preprocessing makes of the samples
         arrays |= rows.members(ROWS if number else len(positions))
 

@@ -110,6 +110,7 @@ def _decides_alike(
     arrays: Arrays = {}
     expected: list[np.ndarray] = []
     reference: list[np.ndarray] = []
+
     for kind, split in _old_samples(run, tail, plan):
         parts: list[list[np.ndarray]] = []
         for _, batch in preprocessed(run.task, run.spec, split):
@@ -132,6 +133,7 @@ def _old_samples(run: QuantizedRun, tail: TrainableTail, plan: Plan) -> Iterator
     bytes_each = sum(int(np.prod(latent.shape)) * latent.stored.itemsize for latent in plan.latents)
     most = max(16, MOST_BYTES // 2 // max(bytes_each, 1))
     classes = max(len(run.dataset.labels), 1)
+
     for kind, name, count in (
         ("replay", "train", min(tail.table.replay * classes, most)),
         ("reference", "val", min(REFERENCE, most)),
@@ -159,6 +161,7 @@ def _ranks_alike(
     split = run.dataset.split("val")
     chosen = split.subset(data.calibration_indices(split, min(COMPARED, len(split)), "stratified", 0))
     same: list[bool] = []
+
     for _, feeds in preprocessed(run.task, run.spec, chosen):
         best = run.task.decisions({plan.outputs[0]: model.run(feeds)[plan.outputs[0]]})
         for at, user, items in zip(best, feeds[str(run.spec["user_input"])], feeds[str(run.spec["item_input"])]):

@@ -122,6 +122,7 @@ def _compare(graph: GraphConversion, outputs: Sequence[np.ndarray], profile: Tar
     assert isinstance(graph.graph, fx.GraphModule)
     with torch.no_grad():
         result = graph.graph(*(tensor[:1] for tensor in graph.example))
+
     expected = [result] if isinstance(result, torch.Tensor) else list(result)
     for name, ours, theirs in zip(graph.outputs, expected, outputs):
         values = ours.numpy()

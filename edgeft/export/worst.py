@@ -40,4 +40,5 @@ def worst(task: Any, outputs: Arrays, targets: np.ndarray, most: int) -> list[in
     sureness = margins if margins.shape == loss.shape else np.zeros(len(loss))
     surprise = np.where(loss > np.nanmin(loss), sureness, -sureness)
     order = np.lexsort((-surprise, -np.nan_to_num(loss, nan=-np.inf)))
+
     return [int(i) for i in order if np.isfinite(loss[i])][:most]

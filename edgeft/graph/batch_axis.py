@@ -77,6 +77,7 @@ def _follow(
         return twin[ours] is theirs
     if isinstance(ours, dict):
         return list(ours) == list(theirs) and _follow(node, [*ours.values()], [*theirs.values()], twin, places)
+
     if isinstance(ours, (list, tuple)):
         alike = isinstance(theirs, (list, tuple)) and len(ours) == len(theirs)
         return alike and all(_follow(node, a, b, twin, places) for a, b in zip(ours, theirs))

@@ -70,6 +70,7 @@ def _repeated(graph: fx.Graph, node: fx.Node) -> None:
             apart = _call(graph, node, aten.unsqueeze.default, source, axis + 1)
             copies = _call(graph, node, aten.cat.default, [apart] * times, axis + 1)
             new = _call(graph, node, aten.flatten.using_ints, copies, axis, axis + 1)
+
     node.replace_all_uses_with(new)
     graph.erase_node(node)
 
@@ -111,7 +112,9 @@ def _one_hot(module: fx.GraphModule, node: fx.Node) -> None:
         equal.meta.update(node.meta)
         equal.meta["val"] = node.meta["val"].to(torch.bool)
         number = _call(graph, node, aten.to.dtype, equal, torch.int64)
+
     for user in list(node.users):
         cast = user.target is aten.to.dtype and user.args[1].is_floating_point
         user.replace_input_with(node, equal if cast else number)
+
     graph.erase_node(node)

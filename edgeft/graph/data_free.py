@@ -36,6 +36,7 @@ def one_row(module: fx.GraphModule) -> bool:
             constants.add(node)
         elif node.op == "call_function" and _of_batch_alone(node, rows, constants, sizes):
             rows[node] = None
+
     if not rows:
         return False
 
@@ -43,6 +44,7 @@ def one_row(module: fx.GraphModule) -> bool:
         one = dict.fromkeys(sizes, 1)
         node.args = fx.map_arg(node.args, lambda arg, one=one: one.get(arg, arg))
         node.meta["val"] = node.meta["val"].narrow(0, 0, 1)
+
     for node in rows:
         _broadcast(graph, node, [user for user in node.users if user not in rows], sizes[0])
 
@@ -67,11 +69,13 @@ def _of_batch_alone(node: fx.Node, rows: dict[fx.Node, None], constants: set[fx.
     value = node.meta["val"]
     if node.target in _MADE:
         return node.args[0][0] in sizes and len(node.all_input_nodes) == 1
+
     inputs = node.all_input_nodes
     if node.target is aten.repeat.default and node.args[1] and node.args[1][0] in sizes:
         source = node.args[0]
         alone = source in constants and source.meta["val"].dim() == value.dim() and source.meta["val"].shape[0] == 1
         return alone and len(inputs) == 2
+
     return any(n in rows for n in inputs) and all(n in rows or n in sizes or n in constants for n in inputs)
 
 
@@ -83,6 +87,7 @@ def _broadcast(graph: fx.Graph, node: fx.Node, readers: list[fx.Node], size: fx.
 
     with graph.inserting_after(node):
         expanded = graph.call_function(aten.expand.default, (node, [size, *[-1] * (node.meta["val"].dim() - 1)]))
+
     expanded.meta.update(node.meta)
     for user in needing:
         user.replace_input_with(node, expanded)

@@ -125,6 +125,7 @@ def _plain(program: torch.export.ExportedProgram) -> fx.GraphModule:
     drop_guards(graph_module)
     flatten_borders(graph_module)
     regions.inline(graph_module)
+
     if written:
         fold_static(graph_module)
         scatters_to_concats(graph_module)
@@ -203,6 +204,7 @@ def capture_float(module: nn.Module, example: Sequence[torch.Tensor]) -> Capture
         fold_static(graph_module)
         drop_unused_state(graph_module)
         graph_module.recompile()
+
     inputs = tuple(n.name for n in graph_module.graph.nodes if n.op == "placeholder")
     (output,) = (n for n in graph_module.graph.nodes if n.op == "output")
     n_out = len(output.args[0]) if isinstance(output.args[0], (tuple, list)) else 1

@@ -48,6 +48,7 @@ def set_attribute(module: nn.Module, dotted: str, value: torch.Tensor) -> None:
         del owner._parameters[leaf]
     if leaf in owner._buffers:
         del owner._buffers[leaf]
+
     if isinstance(value, nn.Parameter):
         owner.register_parameter(leaf, value)
     else:

@@ -155,6 +155,7 @@ def _maxima(graph: fx.Graph, source: fx.Node, axis: int, windows: int) -> fx.Nod
 
     if len(parts) == 1:
         return parts[0]
+
     joined = graph.call_function(aten.cat.default, (parts, axis))
     joined.meta.update(source.meta)
     joined.meta["val"] = torch.cat([part.meta["val"] for part in parts], axis)

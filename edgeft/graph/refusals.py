@@ -120,6 +120,7 @@ def _refuse_random(node: fx.Node, module: nn.Module, example: Sequence[torch.Ten
             where=where,
             remedy="pass training=self.training to torch.nn.functional.dropout, or use the module torch.nn.Dropout",
         )
+
     raise ModelError(
         f"the model draws random numbers in evaluation ({op}), so that it gives another answer each time",
         where=where,

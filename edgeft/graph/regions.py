@@ -48,4 +48,5 @@ def _inline(module: fx.GraphModule, call: fx.Node) -> None:
                 raise AssertionError(f"{user} reads all results of {call} at once")
             user.replace_all_uses_with(results[user.args[1]])
             module.graph.erase_node(user)
+
     module.graph.erase_node(call)

@@ -67,6 +67,7 @@ def _taken(module: fx.GraphModule, node: fx.Node, value: fx.Node, axis: int, siz
     with module.graph.inserting_before(node):
         constant = module.graph.get_attr(name)
         taken = module.graph.call_function(aten.index_select.default, (value, axis, constant))
+
     constant.meta["val"] = indices
     taken.meta.update(node.meta)
     shape = list(value.meta["val"].shape)

@@ -71,6 +71,7 @@ def _absorb(module: fx.GraphModule, node: fx.Node) -> None:
         _scale(module, layer, factor)
     else:
         _shift(module, layer, float(number) if node.target is aten.add.Tensor else -float(number))
+
     node.replace_all_uses_with(source)
     module.graph.erase_node(node)
 
@@ -80,6 +81,7 @@ def _layer(module: fx.GraphModule, node: fx.Node, through: tuple[Any, ...]) -> f
     uses = Counter(str(n.target) for n in module.graph.nodes if n.op == "get_attr" for _ in n.users)
     while len(node.users) == 1 and node.target in through:
         node = node.args[0]
+
     if len(node.users) != 1 or node.target not in (*CONV, *CONV_TRANSPOSE, *LINEAR):
         return None
 
@@ -110,6 +112,7 @@ def _shift(module: fx.GraphModule, layer: fx.Node, number: float) -> None:
     module.meta.setdefault(COMPUTED_FROM, {})[name] = [str(layer.args[1].target)]
     with module.graph.inserting_before(layer):
         bias = module.graph.get_attr(name)
+
     bias.meta["val"] = attribute(module, name).detach()
     layer.args = (layer.args[0], layer.args[1], bias, *layer.args[3:])
 
@@ -123,5 +126,6 @@ def _constant(module: fx.GraphModule, node: fx.Node, number: float) -> None:
     set_attribute(module, name, value)
     with module.graph.inserting_before(node):
         constant = module.graph.get_attr(name)
+
     constant.meta["val"] = value
     node.args = (node.args[0], constant)

@@ -74,6 +74,7 @@ def _rewrite(module: fx.GraphModule, node: fx.Node, args: _Arguments) -> None:
         )
     ]
     _replace(module, weight, kernels)
+
     if isinstance(bias, fx.Node):
         phases = math.prod(args.stride)
         _replace(module, bias, attribute(module, str(bias.target)).detach().repeat_interleave(phases))
@@ -82,6 +83,7 @@ def _rewrite(module: fx.GraphModule, node: fx.Node, args: _Arguments) -> None:
     op = aten.conv1d.default if axes == 1 else aten.conv2d.default
     with graph.inserting_before(node):
         conv = graph.call_function(op, (source, weight, bias, ones, margins, ones, args.groups))
+
     conv.meta.update(node.meta)
     conv.meta["val"] = value.new_empty((value.shape[0], len(kernels), *(length for _, _, length in windows)))
 
@@ -96,6 +98,7 @@ def _rewrite(module: fx.GraphModule, node: fx.Node, args: _Arguments) -> None:
     new = _cropped(graph, _interleaved(graph, tail, args.stride), [start for _, start, _ in windows], value)
     for user in readers:
         user.replace_input_with(last, new)
+
     graph.erase_node(node)
 
 
@@ -138,6 +141,7 @@ def _interleaved(graph: fx.Graph, tail: fx.Node, stride: list[int]) -> fx.Node:
     order = [0, 1]
     for axis in range(len(stride)):
         order += [2 + len(several) + axis, *([2 + several.index(axis)] if axis in several else [])]
+
     node = after(tail, aten.reshape.default, [-1, *apart], apart)
     node = after(node, aten.permute.default, order, [apart[axis - 1] for axis in order[1:]])
     return after(node, aten.reshape.default, [-1, channels, *size], [channels, *size])
@@ -174,6 +178,7 @@ def _phases(weight: torch.Tensor, stride: list[int], groups: int) -> torch.Tenso
     missing = [(0, tap * s - k) for tap, s, k in zip(taps, stride, weight.shape[2:])]
     filled = F.pad(weight, [number for pair in reversed(missing) for number in pair])
     apart = filled.reshape(groups, -1, weight.shape[1], *(n for pair in zip(taps, stride) for n in pair))
+
     # group, out, phases, in, taps; a convolution reads its taps the other way round
     in_order = (0, 2, *range(4, 4 + 2 * axes, 2), 1, *range(3, 3 + 2 * axes, 2))
     kernels = apart.permute(in_order).flip([*range(-axes, 0)])

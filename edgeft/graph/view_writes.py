@@ -136,6 +136,7 @@ def _written_value(module: fx.GraphModule, node: fx.Node) -> float | None:
     value = node.args[_FILLS[node.target]]
     while isinstance(value, fx.Node) and value.target in (aten.clone.default, aten.lift_fresh_copy.default):
         value = value.args[0]
+
     if isinstance(value, fx.Node):
         value = attribute(module, str(value.target)).item() if value.op == "get_attr" else None
 
@@ -185,6 +186,7 @@ class _Rewrite:
             ):
                 self.number[node] = float(tensor.flatten()[0])
             return node
+
         if node.op != "call_function":
             return node
 
@@ -213,6 +215,7 @@ class _Rewrite:
         size = source.meta["val"].shape[dim]
         if (start, end) == (0, size):
             return source
+
         if source in self.pieces and self.pieces[source][0] == dim:
             position, parts = 0, []
             for piece in self.pieces[source][1]:
@@ -228,6 +231,7 @@ class _Rewrite:
         node.meta["val"] = source.meta["val"].narrow(dim, start, end - start)
         if source in self.number:
             self.number[node] = self.number[source]
+
         return node
 
     def scatter(self, source: fx.Node, part: fx.Node, dim: int, start: int, end: int) -> fx.Node:
@@ -240,6 +244,7 @@ class _Rewrite:
         flat: list[fx.Node] = []
         for part in parts:
             flat += self.pieces[part][1] if part in self.pieces and self.pieces[part][0] == dim else [part]
+
         if len(flat) == 1:
             return flat[0]
 
@@ -250,6 +255,7 @@ class _Rewrite:
         numbers = [self.number[part] for part in flat if part in self.number]
         if len(numbers) == len(flat) and len(set(numbers)) == 1:
             self.number[node] = numbers[0]
+
         return node
 
     def pad(self, node: fx.Node) -> None:

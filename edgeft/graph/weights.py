@@ -69,8 +69,10 @@ def _parameter(module: fx.GraphModule, node: fx.Node, leaf: str, value: torch.Te
     if name not in computed or not torch.equal(attribute(module, name), value):
         set_attribute(module, name, nn.Parameter(value.clone()))
         computed[name] = sorted(sources)
+
     with module.graph.inserting_before(node):
         new = module.graph.get_attr(name)
+
     new.meta["val"] = value
 
     return new
@@ -132,6 +134,7 @@ def _merge(module: fx.GraphModule, total: fx.Node, large: fx.Node, small: fx.Nod
     set_attribute(module, names[0], nn.Parameter(weight.float()))
     computed[names[0]] = sorted({source for name in names for source in computed.get(name, [name])})
     bias = None
+
     if biases:
         sources = [str(node.target) for node in biases]
         value = sum(attribute(module, name).detach().double() for name in sources)
@@ -144,6 +147,7 @@ def _merge(module: fx.GraphModule, total: fx.Node, large: fx.Node, small: fx.Nod
         conv = graph.call_function(
             aten.conv2d.default, (large.args[0], weight_node, bias, *_rest(large)[:2], [1, 1], _rest(large)[2])
         )
+
     weight_node.meta["val"] = weight.float()
     conv.meta.update(large.meta)
     total.replace_all_uses_with(conv)

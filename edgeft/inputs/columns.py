@@ -64,6 +64,7 @@ def _column(name: str, values: Sequence[str], category: bool, decimal: str) -> d
     present = [value.strip() for value in values if not is_missing(value)]
     if not present:
         raise DataError(f"the column {name!r} has no value in any training row", where="data.path", remedy="remove it")
+
     written = None if category else number_text.notation(present, decimal)
     if written is None:
         counted: dict[str, int] = {}
@@ -71,6 +72,7 @@ def _column(name: str, values: Sequence[str], category: bool, decimal: str) -> d
             counted[value] = counted.get(value, 0) + 1
         frequent = sorted(counted, key=lambda value: (-counted[value], value))[:MOST_VALUES]
         return {"name": name, "kind": "category", "values": sorted(frequent)}
+
     array = np.array([number_text.number(value, written) for value in present], np.float64)
     other = any(number(value) is None for value in present)
     std = float(array.std())
@@ -108,6 +110,7 @@ def check(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     columns = spec.get("columns")
     if not isinstance(columns, (list, tuple)) or not columns or not all(isinstance(c, Mapping) for c in columns):
         raise fail("expected a list of tables, one a column")
+
     for column in columns:
         if not isinstance(column.get("name"), str) or column.get("kind") not in _KINDS:
             raise fail(f"expected a name and a kind ({' or '.join(_KINDS)}) in {dict(column)}")
@@ -126,11 +129,13 @@ def check(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
             key for key, value in written.items() if isinstance(value, str)
         }:
             raise fail(f"written of {column['name']!r} is {written!r}, expected texts decimal, thousands and unit")
+
     size = spec.get("size")
     if not isinstance(size, (list, tuple)) or list(size) != [width(columns)]:
         raise BundleError(f"is {size!r}, expected [{width(columns)}]", where="preprocess.size")
     if not isinstance(spec.get("input"), str):
         raise BundleError(f"is {spec.get('input')!r}, expected the name of the graph's input", where="preprocess.input")
+
     return [dict(column) for column in columns]
 
 
@@ -145,12 +150,14 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
         fields = dict(zip(map(str, raw["names"]), map(str, raw["values"]), strict=True))
     except (TypeError, KeyError, ValueError, IndexError) as error:
         raise DataError('expected {"names": (K,), "values": (K,)}', where="row") from error
+
     parts: list[float] = []
     for column in columns:
         name = column["name"]
         if name not in fields:
             raise DataError(f"has no column {name!r}", where="row", remedy=nearest(name, list(fields)))
         parts += _numbers(column, fields[name].strip())
+
     return {str(spec["input"]): np.array([parts], np.float32)}
 
 
@@ -160,9 +167,11 @@ def _numbers(column: Mapping[str, Any], value: str) -> list[float]:
         return [float(not absent and value == known) for known in column["values"]]
     if absent:
         return [0.0, 1.0] if column["missing"] else [0.0]
+
     parsed = number_text.number(value, column.get("written"))
     if parsed is None:
         raise DataError(f"{value!r} in the column {column['name']!r} is no finite number", where="row")
+
     scaled = (parsed - column["mean"]) / column["std"]
     return [scaled, 0.0] if column["missing"] else [scaled]
 
@@ -189,12 +198,14 @@ def parse(text: str, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     pairs = [field.partition("=") for field in fields]
     if fields and all(name.strip() in names and equals for name, equals, _ in pairs):
         return row([name.strip() for name, _, _ in pairs], [value.strip() for _, _, value in pairs])
+
     if len(fields) != len(names):
         raise DataError(
             f"is no file, and has {len(fields)} values for the columns {', '.join(names)}",
             where=text[:80],
             remedy=f'for example "{names[0]}=..., ..." or a .csv with a header and one row',
         )
+
     return row(names, fields)
 
 
@@ -237,11 +248,13 @@ def _table(path: Path, spec: Mapping[str, Any]) -> tuple[list[str], list[tuple[i
             entries = [(reader.line_num, fields) for fields in reader if fields]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot be read as a table ({error})", where=str(path)) from error
+
     names = [name.strip() for name in entries[0][1]] if entries else []
     if all(name.isdigit() for name in known) and not known & set(names):  # trained on a table without a header
         names = [str(i) for i in range(len(names))]
     else:
         entries = entries[1:]
+
     for line, fields in entries:
         if len(fields) != len(names):
             raise DataError(
@@ -249,6 +262,7 @@ def _table(path: Path, spec: Mapping[str, Any]) -> tuple[list[str], list[tuple[i
                 where=f"{path}:{line}",
                 remedy="give the names of the columns in the first line, and as many values in each other line",
             )
+
     return names, entries
 
 

@@ -53,11 +53,13 @@ def configure(
     """
     if defaults.get("kind") != "image":
         raise RecipeError("this model takes no pictures", where="model.name")
+
     result = {key: value for key, value in defaults.items() if key in _KEYS}
     if data.size:
         result["size"] = [data.size, data.size]
     elif "picture_size" in facts:
         _tell_of_enlarging(facts["picture_size"], result["size"], say)
+
     result["resize"] = data.resize or result["resize"]
     for key in ("mean", "std"):
         stated = list(getattr(data, key))
@@ -69,16 +71,19 @@ def configure(
                 "a wrong normalization costs accuracy silently"
             )
         result[key] = stated
+
     for key in ("mean", "std"):
         if len(result[key]) == 1:
             result[key] = result[key] * result["channels"]
         if len(result[key]) != result["channels"]:
             raise RecipeError(f"data.{key} has {len(result[key])} values for {result['channels']} channels")
+
     value_range = list(data.value_range) or list(facts.get("value_range", ()))
     if value_range:
         result["value_range"] = value_range
     if data.max_pixels != picture_file.MAX_PIXELS:
         result["max_pixels"] = data.max_pixels
+
     return result
 
 
@@ -86,9 +91,11 @@ def _tell_of_enlarging(typical: Sequence[int], size: Sequence[int], say: Callabl
     """Say so where pictures become `ENLARGED` times as large a side, and which size costs less."""
     if min(size[0] / typical[0], size[1] / typical[1]) < ENLARGED:
         return
+
     smaller = 32 * math.ceil(max(typical) * ENLARGED / 32)
     if smaller >= min(size):
         return
+
     say(
         f"warning: pictures have {typical[0]}x{typical[1]} pixels (height x width) and are enlarged to "
         f"{size[0]}x{size[1]}, the model's default: data.size = {smaller} takes about "
@@ -101,6 +108,7 @@ def check(spec: Mapping[str, Any]) -> Spec:
     for key in spec:
         if key not in (*_KEYS, *_READING):
             raise BundleError(f"unknown key {key!r}", where="preprocess", remedy=nearest(key, _KEYS))
+
     for key in _KEYS:
         if key not in spec:
             raise BundleError("the key is missing", where=f"preprocess.{key}")
@@ -110,17 +118,21 @@ def check(spec: Mapping[str, Any]) -> Spec:
 
     if spec["kind"] != "image":
         raise fail("kind", "'image'")
+
     size = spec["size"]
     if not _sequence(size, 2, int) or not all(1 <= side <= _MAX_SIDE for side in size):
         raise fail("size", f"[height, width] in pixels, each 1..{_MAX_SIDE}")
+
     channels = spec["channels"]
     if type(channels) is not int or channels not in (1, 3):
         raise fail("channels", "1 or 3")
     if not isinstance(spec["resize"], str) or spec["resize"] not in RESIZE:
         raise fail("resize", f"one of {', '.join(RESIZE)}")
+
     for key in ("mean", "std"):
         if not _sequence(spec[key], channels, float):
             raise fail(key, f"{channels} finite numbers, one per channel")
+
     if not all(value > 0 for value in spec["std"]):
         raise fail("std", "numbers above 0")
     if not _sequence([spec["scale"]], 1, float) or spec["scale"] <= 0:
@@ -129,11 +141,13 @@ def check(spec: Mapping[str, Any]) -> Spec:
         raise fail("layout", "'NCHW' or 'NHWC'")
     if not isinstance(spec["input"], str) or not spec["input"]:
         raise fail("input", "the name of the graph's input")
+
     value_range, limit = spec.get("value_range", [0, 1]), spec.get("max_pixels", 1)
     if not _sequence(value_range, 2, float) or value_range[0] >= value_range[1]:
         raise fail("value_range", "[low, high], two finite numbers")
     if type(limit) is not int or limit < 1:
         raise fail("max_pixels", "a whole number above 0")
+
     return Spec(
         size=(size[0], size[1]),
         channels=channels,
@@ -170,6 +184,7 @@ def preprocess(raw: np.ndarray, spec: Mapping[str, Any]) -> dict[str, np.ndarray
     x = (x - settings.mean) / settings.std
     if settings.layout == "NCHW":
         x = x.transpose(2, 0, 1)
+
     return {settings.input: np.ascontiguousarray(x[None])}
 
 
@@ -181,6 +196,7 @@ def _channels(raw: np.ndarray, channels: int) -> np.ndarray:
         return np.repeat(raw[:, :, None], 3, axis=2) if raw.ndim == 2 else raw[:, :, :3]
     if raw.ndim == 2:
         return raw
+
     # pillow's integer form of ITU-R 601-2, so that a gray image is the same with and without it
     wide = raw.astype(np.uint32)
     return ((wide[:, :, 0] * 19595 + wide[:, :, 1] * 38470 + wide[:, :, 2] * 7471 + 0x8000) >> 16).astype(np.uint8)

@@ -35,6 +35,7 @@ def configure(
             where="data.size",
             remedy="set data.size, or model.args = { size = [height, width] }, for example [224, 384]",
         )
+
     return {**spec, "kind": "letterbox", "fill": FILL}
 
 

@@ -58,6 +58,7 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     levels = np.log10(np.maximum(power @ filters(spec["rate"], size, spec["mels"]), FLOOR))
     levels = (np.maximum(levels, levels.max() - 8.0) + 4.0) / 4.0
+
     return {spec["input"]: np.ascontiguousarray(levels.T[None], np.float32)}
 
 

@@ -104,15 +104,19 @@ def read(path: str | Path, meaning: Meaning) -> np.ndarray:
         coloured = _coloured(mask_file, meaning)
         if coloured is not None:
             return _of_colours(*coloured, meaning, path)
+
     pixels = mask_file.ids()
     if pixels is None:
         return _of_colours(mask_file.pixels, None, meaning, path)
+
     table = np.asarray(meaning.ids, np.int64)
     if pixels.dtype != np.uint8 and (pixels.min(initial=0) < 0 or pixels.max(initial=0) > 255):
         raise _unknown(path, sorted({int(v) for v in np.unique(pixels) if not 0 <= v <= 255}))
+
     classes = table[pixels]
     if classes.min(initial=0) < 0:
         raise _unknown(path, [int(v) for v in np.unique(pixels[classes < 0])], pixels, classes < 0)
+
     numbers: np.ndarray = classes.astype(np.uint8)
     return numbers
 
@@ -125,6 +129,7 @@ def _coloured(mask_file: Stored, meaning: Meaning) -> tuple[np.ndarray, np.ndarr
     pixels, palette = mask_file.pixels, mask_file.palette
     if pixels.ndim == 3:
         return pixels, None
+
     known = {(r, g, b) for r, g, b, _ in meaning.colours}
     if palette is not None:
         used = [tuple(int(v) for v in palette[i]) for i in np.unique(pixels)]
@@ -132,6 +137,7 @@ def _coloured(mask_file: Stored, meaning: Meaning) -> tuple[np.ndarray, np.ndarr
             return None
         free = [i for i in range(256) if meaning.ids[i] == VOID and tuple(map(int, palette[i])) not in known]
         return palette[pixels], np.isin(pixels, free)
+
     if pixels.dtype == np.uint8 and all(r == g == b for r, g, b in known):
         return np.repeat(pixels[:, :, None], 3, axis=2), None
     return None
@@ -142,6 +148,7 @@ def _unknown(path: str | Path, ids: list[int], pixels: Any = None, where: Any = 
     if where is not None:
         row, column = (int(v[0]) for v in np.nonzero(where))
         at = f", first at row {row}, column {column}, {int(np.count_nonzero(where))} pixels in all"
+
     more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
     return DataError(
         f"label id {', '.join(map(str, ids[:5]))}{more} has no class{at}",
@@ -157,6 +164,7 @@ def _of_colours(pixels: np.ndarray, void: np.ndarray | None, meaning: Meaning, p
             where=str(path),
             remedy="give the colours in the class file (one line a class: name r g b), or masks of label ids",
         )
+
     wide = pixels[:, :, 0].astype(np.int64) << 16 | pixels[:, :, 1].astype(np.int64) << 8 | pixels[:, :, 2]
     known = np.array([r << 16 | g << 8 | b for r, g, b, _ in meaning.colours])
     order = np.argsort(known)
@@ -164,6 +172,7 @@ def _of_colours(pixels: np.ndarray, void: np.ndarray | None, meaning: Meaning, p
     wrong = known[order][at] != wide
     if void is not None:
         wrong &= ~void
+
     if wrong.any():
         row, column = (int(v[0]) for v in np.nonzero(wrong))
         raise DataError(
@@ -172,6 +181,7 @@ def _of_colours(pixels: np.ndarray, void: np.ndarray | None, meaning: Meaning, p
             where=str(path),
             remedy="masks must be stored without loss (PNG, not JPEG) and in the colours of the class file",
         )
+
     numbers: np.ndarray = np.array([c[3] for c in meaning.colours], np.uint8)[order][at]
     return numbers if void is None else np.where(void, np.uint8(VOID), numbers)
 
@@ -180,6 +190,7 @@ def stored(path: Path) -> Stored:
     """The pixels of a mask file as they are stored; raises `DataError` naming the file. One bit is 0 or 255."""
     if not path.is_file():
         raise DataError("no such file", where=str(path))
+
     if path.suffix.lower() == ".npy":
         try:
             ids = np.array(npy.mapped(path))
@@ -188,6 +199,7 @@ def stored(path: Path) -> Stored:
         if ids.dtype.kind not in "iu" or ids.ndim != 2 or not ids.size:
             raise DataError(f"is {ids.dtype} {ids.shape}, expected whole numbers (height, width)", where=str(path))
         return Stored(ids)
+
     image_module = need("PIL.Image", "image")
     try:
         image_module.init()

@@ -29,11 +29,14 @@ def plain(text: str, written: Mapping[str, str]) -> str:
     unit = written["unit"]
     if unit:
         core = core.removeprefix(unit) if core.startswith(unit) else core.removesuffix(unit)
+
     core = core.strip()
     if not _pattern(written["decimal"], written["thousands"]).fullmatch(core):
         return core
+
     if written["thousands"]:
         core = core.replace(written["thousands"], "")
+
     return core.replace(written["decimal"], ".")
 
 
@@ -61,6 +64,7 @@ def notation(values: Sequence[str], decimal: str = "") -> dict[str, str] | None:
     units = {(part[1], part[3]) for part in parts if part is not None}
     if None in parts or len(units) != 1:
         return None
+
     before, behind = next(iter(units))
     if (before and (behind or before not in _BEFORE)) or behind.lower() in ("e", "nan", "inf"):
         return None
@@ -70,6 +74,7 @@ def notation(values: Sequence[str], decimal: str = "") -> dict[str, str] | None:
         written = {"decimal": mark, "thousands": thousands, "unit": before or behind}
         if all(_pattern(mark, thousands).fullmatch(core) for core in cores):
             return written
+
     return None
 
 
@@ -78,6 +83,7 @@ def _candidates(cores: Sequence[str], decimal: str) -> list[tuple[str, str]]:
     text = "".join(cores)
     spaces = [sign for sign in SPACES if sign in text]
     point, comma = (".", ""), (",", "")
+
     if spaces:
         order = [(mark, sign) for mark in (",", ".") for sign in spaces]
     elif "," in text and "." in text:
@@ -87,8 +93,10 @@ def _candidates(cores: Sequence[str], decimal: str) -> list[tuple[str, str]]:
         order = [comma, (".", ",")] if small else [(".", ","), comma]
     else:
         order = [point, (",", ".")]
+
     if decimal:
         order = sorted(order, key=lambda pair: pair[0] != decimal)
+
     return order
 
 

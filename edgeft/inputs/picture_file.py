@@ -68,6 +68,7 @@ def read(path: str | Path, spec: Mapping[str, Any] | None = None) -> np.ndarray:
         raise DataError(_absent(path), where=str(path))
     if path.suffix.lower() == ".npy":
         return _read_npy(path, settings)
+
     image_ops = need("PIL.ImageOps", "image")
     try:
         with _opened(path, settings) as image:
@@ -83,9 +84,11 @@ def header(path: str | Path, spec: Mapping[str, Any] | None = None) -> Header:
     path, settings = Path(path), spec or {}
     if not path.is_file():
         raise DataError(_absent(path), where=str(path))
+
     if path.suffix.lower() == ".npy":
         height, width = _mapped(path).shape[:2]
         return Header(int(height), int(width))
+
     try:
         with _opened(path, settings) as image:
             orientation = int(image.getexif().get(ORIENTATION, 1))
@@ -108,6 +111,7 @@ def wide(path: str | Path, spec: Mapping[str, Any] | None = None) -> np.ndarray 
     if path.suffix.lower() == ".npy":
         values = _mapped(path)
         return None if values.dtype == np.uint8 else np.array(values)
+
     try:
         with _opened(path, settings) as image:
             return np.asarray(image) if is_wide(image.mode) else None
@@ -148,6 +152,7 @@ def _opened(path: Path, settings: Mapping[str, Any]) -> Any:
     module.init()
     with path.open("rb") as file:
         start = file.read(12)
+
     if start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS:
         need("pillow_heif", "heif").register_heif_opener()
     if start[4:12] in (b"ftypavif", b"ftypavis") and "AVIF" not in module.OPEN:
@@ -161,6 +166,7 @@ def _opened(path: Path, settings: Mapping[str, Any]) -> Any:
             image = module.open(path, formats=formats)
         finally:
             module.MAX_IMAGE_PIXELS = pillow_limit
+
     if image.width * image.height > limit:
         size, pixels = f"{image.width}x{image.height}", image.width * image.height
         image.close()
@@ -169,6 +175,7 @@ def _opened(path: Path, settings: Mapping[str, Any]) -> Any:
             where=str(path),
             remedy=f"make it smaller, or raise the limit: data.max_pixels = {pixels}",
         )
+
     return image
 
 

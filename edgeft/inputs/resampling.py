@@ -47,6 +47,7 @@ def resample_chunks(chunks: Iterable[np.ndarray], rate: int, target_rate: int) -
     taps, down, half = _taps(rate, target_rate)
     up = len(taps)
     padded = np.zeros(half)
+
     # how many samples came, how many outputs went, and where in all that is padded `padded` begins
     total = done = offset = 0
     for chunk in chunks:
@@ -72,6 +73,7 @@ def _filtered(padded: np.ndarray, taps: np.ndarray, down: int, start: int, count
     # row i is what the outputs at sample i see; rows overlap and take no memory until they are picked
     windows = np.lib.stride_tricks.as_strided(padded, (len(padded) - width + 1, width), padded.strides * 2)
     parts = []
+
     for block in range(start, start + count, _BLOCK):
         n = np.arange(block, min(block + _BLOCK, start + count))
         parts.append((windows[n * down // up - offset] * taps[n * down % up]).sum(axis=1))

@@ -14,14 +14,17 @@ def read(path, spec=None):
             content = file.read(2**29)
     except OSError as error:
         raise Stop(3, f"{path}: cannot be read ({error})") from error
+
     layout = wav_layout(content, path)
     if layout is None:
         return by_soundfile(path)
+
     floating, channels, rate, width, start, size = layout
     count = size // (channels * width)
     stored = content[start : start + count * channels * width]
     if count == 0 or not 0 < rate <= 768000 or len(stored) != count * channels * width:
         raise Stop(3, f"{path}: empty or truncated")
+
     return mono(decoded(stored, floating, width), channels, rate, path)
 
 
@@ -44,6 +47,7 @@ def wav_layout(content, path):
     wav = content[:4] == b"RIFF" and content[8:12] == b"WAVE"
     if not wav and not path.lower().endswith((".wav", ".wave")):
         return None
+
     total, at, form = int.from_bytes(content[4:8], "little"), 12, b""
     while wav and at + 8 <= len(content):
         name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
@@ -62,6 +66,7 @@ def wav_layout(content, path):
         if name == b"fmt ":
             form = content[at : at + min(size, 40)]
         at += size + size % 2
+
     raise Stop(3, f"{path}: not readable as a .wav")
 
 
@@ -70,10 +75,12 @@ def by_soundfile(path):
         import soundfile
     except ImportError:
         raise Stop(4, f"{path}: reading it needs soundfile: pip install soundfile") from None
+
     try:
         values, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except Exception as error:  # errors of the library and of its C half
         raise Stop(3, f"{path}: not readable as a sound ({error})") from error
+
     return mono(values.reshape(-1), values.shape[1], int(rate), path)
 
 
@@ -95,13 +102,16 @@ def fitted(samples, rate, target_rate, length, place="middle"):
     total = -(-len(samples) * target_rate // rate)
     if place == "start" and total > length:
         raise Stop(3, f"a sound of {len(samples) / rate:.2f} s: the model hears at most {length / target_rate:.2f} s")
+
     start = (total - length) // 2 if total > length else 0
     count = min(total, length)
     inner = samples[start : start + count]
+
     if rate != target_rate:
         taps, down, half = taps_of(rate, target_rate)
         padded = np.concatenate([np.zeros(half), samples, np.zeros(half + 1)])
         inner = filtered(padded, taps, down, start, count)
+
     before = (length - len(inner)) // 2 if place == "middle" else 0
     return np.concatenate([np.zeros(before), inner, np.zeros(length - len(inner) - before)])
 
@@ -113,6 +123,7 @@ def taps_of(rate, target_rate):
     half = int(np.ceil(24 / cutoff))
     if up * (2 * half + 1) > 2**24:
         raise Stop(3, f"a sound of {rate} Hz cannot be brought to {target_rate} Hz")
+
     distance = np.arange(-half, half + 1) - (np.arange(up) / up)[:, None]
     inside = np.sqrt(np.maximum(1 - np.square(distance / (half + 1)), 0.0))
     taps = np.sinc(cutoff * distance) * np.i0(8.0 * inside)

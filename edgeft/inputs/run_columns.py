@@ -24,10 +24,12 @@ def read(path, spec=None):
         divided = [next(csv.reader([path], delimiter=mark, skipinitialspace=True), []) for mark in (",", ";", "\t")]
     except (OSError, ValueError, csv.Error) as error:
         raise Stop(3, f"{path[:80]}: not readable as a row ({error})") from error
+
     fields = next((parts for parts in divided if len(parts) == len(columns)), divided[0])
     pairs = [field.partition("=") for field in fields]
     if fields and all(equals for _, equals, _ in pairs):
         return {"names": [p[0].strip() for p in pairs], "values": [p[2].strip() for p in pairs]}
+
     return {"names": [], "values": fields}
 
 
@@ -60,14 +62,17 @@ def table_of(path, known):
             entries = [(reader.line_num, fields) for fields in reader if fields]
         except csv.Error as error:
             raise Stop(3, f"{path[:80]}: not readable as a table ({error})") from error
+
     names = [name.strip() for name in entries[0][1]] if entries else []
     if all(name.isdigit() for name in known) and not set(known) & set(names):
         names = [str(i) for i in range(len(names))]
     else:
         entries = entries[1:]
+
     for line, fields in entries:
         if len(fields) != len(names):
             raise Stop(3, f"{path}:{line}: has {len(fields)} fields where the header has {len(names)}")
+
     return names, entries
 
 
@@ -80,12 +85,14 @@ def plain(text, written):
         core = core[len(unit) :]
     elif unit and core.endswith(unit):
         core = core[: -len(unit)]
+
     core = core.strip()
     whole = r"\d+"
     if thousands:
         whole = rf"(?:[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|\d+)"
     if not re.match(rf"[+-]?{whole}(?:{re.escape(mark)}\d+)?(?:[eE][+-]?\d+)?$", core):
         return core
+
     return (core.replace(thousands, "") if thousands else core).replace(mark, ".")
 
 
@@ -96,6 +103,7 @@ def feeds(raw, spec):
     values = [str(value) for value in raw["values"]]
     if len(names) != len(values):
         raise Stop(3, "a row has {} values for the columns {}".format(len(values), ", ".join(names)))
+
     fields, parts = dict(zip(names, values)), []
     for column in columns:
         if column["name"] not in fields:
@@ -114,6 +122,7 @@ def feeds(raw, spec):
             raise Stop(3, "{!r} in the column {!r} is no finite number".format(value, column["name"]))
         parts.append((number - column["mean"]) / column["std"])
         parts += [float(absent)] if column["missing"] else []
+
     return {spec["input"]: np.array([parts], np.float32)}
 
 

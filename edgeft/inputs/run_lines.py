@@ -17,9 +17,11 @@ def read(path, spec=None):
                 text = handle.read().decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise Stop(3, f"{path}: not readable as UTF-8 text ({error})") from error
+
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if not lines:
         raise Stop(3, "the text is empty")
+
     return lines[0] if len(lines) == 1 else {"texts": lines}
 
 
@@ -29,15 +31,18 @@ def feeds(raw, spec):
         import tokenizers
     except ImportError:
         raise Stop(4, "reading texts needs tokenizers: pip install tokenizers") from None
+
     tokenizer = tokenizers.Tokenizer.from_file(os.path.join(HERE, spec["files"]["tokenizer"]))
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec["length"])
     rows = [tokenizer.encode(text).ids for text in (raw["texts"] if isinstance(raw, dict) else [raw])]
     ids = np.full((len(rows), spec["length"]), spec["pad"], np.int32)
     mask = np.zeros((len(rows), spec["length"]), np.int32)
+
     for i, tokens in enumerate(rows):
         ids[i, : len(tokens)] = tokens
         mask[i, : len(tokens)] = 1
+
     return dict(zip(spec["inputs"], [ids, mask]))
 
 

@@ -10,6 +10,7 @@ def feeds(raw, spec):
     samples = raw["samples"].astype(np.float64)
     if raw["samples"].dtype == np.int16:
         samples = samples / 32768.0
+
     clip = fitted(samples, int(raw["rate"]), spec["rate"], spec["length"], "start")
     size, hop, frames = spec["window"], spec["hop"], spec["length"] // spec["hop"]
     mirrored = np.pad(clip, size // 2, mode="reflect")
@@ -19,6 +20,7 @@ def feeds(raw, spec):
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     levels = np.log10(np.maximum(power @ mel_filters(spec["rate"], size, spec["mels"]), 1e-10))
     levels = (np.maximum(levels, levels.max() - 8.0) + 4.0) / 4.0
+
     return {spec["input"]: np.ascontiguousarray(levels.T[None], np.float32)}
 
 

@@ -35,12 +35,14 @@ def feeds(words, spec):
     """{source, source_mask: int32 (1, L), positions too} of a sentence, by the manifest's preprocess table."""
     if not words.strip():
         raise Stop(3, "the text is empty")
+
     length = spec["length"]
     words = spec.get("prefix", "") + words
     ids = [*tokenizer_of(spec).encode(words, add_special_tokens=False).ids[: length - 1], spec["end"]]
     source = np.full((1, length), spec["pad"], np.int32)
     source[0, : len(ids)] = ids
     mask = (np.arange(length) < len(ids)).astype(np.int32)[None]
+
     return {"source": source, "positions": np.arange(length, dtype=np.int32)[None], "source_mask": mask}
 
 

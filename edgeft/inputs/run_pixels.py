@@ -31,19 +31,23 @@ def read(path, spec=None):
         if raw.dtype != np.uint8 or raw.ndim not in (2, 3) or raw.size == 0 or (raw.ndim == 3 and raw.shape[2] > 4):
             raise Stop(3, f"{path}: expected uint8 pixels (H, W[, C]), got {raw.dtype} {raw.shape}")
         return raw
+
     if not os.path.isfile(path):
         raise Stop(3, f"{path}: no such file")
+
     image_module, image_ops = pillow()
     limit = int(spec.get("max_pixels") or MAX_PIXELS)
     image_module.MAX_IMAGE_PIXELS = max(image_module.MAX_IMAGE_PIXELS or limit, limit)
     with open(path, "rb") as handle:
         start = handle.read(12)
+
     if start[4:8] == b"ftyp" and start[8:12] in HEIC:
         try:
             import pillow_heif
         except ImportError:
             raise Stop(4, f"{path}: reading HEIC needs pillow-heif: pip install pillow-heif") from None
         pillow_heif.register_heif_opener()
+
     try:
         with image_module.open(path) as image:
             if image.format not in FORMATS or image.width * image.height > limit:

@@ -26,6 +26,7 @@ def energies(pieces, spec):
     rising = (lines - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - lines) / (edges[2:] - edges[1:-1])
     bank = np.maximum(0.0, np.minimum(rising, falling))
+
     return np.matmul(power[:, None], bank)[:, 0], np.sqrt(np.square(pieces).mean(axis=1))
 
 
@@ -33,11 +34,13 @@ def of_energies(x, levels, spec):
     if spec.get("level_floor"):  # the loudest frame gets the same level, however loud the sound is
         gain = 0.1 / max(float(levels.max()), spec["level_floor"])
         x = x * gain * gain
+
     x = np.log(x + spec["floor"])
     if spec["coefficients"]:
         mels, k = spec["mels"], np.arange(spec["coefficients"])
         angles = np.pi / mels * (np.arange(mels)[:, None] + 0.5) * k
         x = x @ (np.cos(angles) * np.where(k == 0, np.sqrt(1 / mels), np.sqrt(2 / mels)))
+
     x = ((x - np.asarray(spec["mean"], np.float64)) / np.asarray(spec["std"], np.float64)).astype(np.float32)
     return np.ascontiguousarray(x[None, None] if spec["layout"] == "NCHW" else x[None, :, :, None])
 

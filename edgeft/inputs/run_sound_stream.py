@@ -19,21 +19,25 @@ def chunks_of(name, spec, rate):
         if rate not in (0, raw["rate"]):
             raise Stop(3, "{}: the header says {} Hz, and --rate says {} Hz".format(name, raw["rate"], rate))
         return raw["rate"], iter([raw["samples"]])
+
     pipe, name = sys.stdin.buffer, "standard input"
     begin = pipe.read(12)
     if begin[:4] != b"RIFF" or begin[8:] != b"WAVE":
         return rate or spec["rate"], pieces(pipe, begin, (False, 1, 0, 2), 2**62)
+
     while begin[-8:-4] != b"data" or len(begin) < 36:  # chunk by chunk, up to the one with the samples
         head = pipe.read(8)
         size = int.from_bytes(head[4:], "little")
         if len(head) < 8 or (head[:4] != b"data" and size > 2**24):
             raise Stop(3, f"{name}: not readable as a .wav")
         begin += head if head[:4] == b"data" else head + pipe.read(size + size % 2)
+
     layout = wav_layout(begin, name)
     if layout is None:
         raise Stop(3, f"{name}: a .wav of another coding than PCM or floating point")
     if rate not in (0, layout[2]):
         raise Stop(3, f"{name}: the header says {layout[2]} Hz, and --rate says {rate} Hz")
+
     size = int.from_bytes(begin[-4:], "little")
     return layout[2], pieces(pipe, b"", layout[:4], 2**62 if size == 0 or size >= 0x7FFFF000 else size)
 
@@ -58,10 +62,12 @@ def windows(chunks, rate, spec, step):
     """(seconds of its middle, feeds) of a window every `step` seconds, as soon as its samples are there."""
     if not 0 < rate <= 768000:
         raise Stop(3, f"a rate of {rate} Hz is not possible")
+
     stride = max(1, round(step * spec["rate"] / spec["hop"]))
     frames = 1 + (spec["length"] - spec["window"]) // spec["hop"]
     if stride > frames:
         raise Stop(2, f"answers {step:g} s apart would leave out sound between windows")
+
     x, levels, start = np.zeros((0, spec["mels"])), np.zeros(0), 0
     for new, level in frames_of(at_rate(floats(chunks), rate, spec["rate"]), spec):
         x, levels = np.concatenate([x, new]), np.concatenate([levels, level])
@@ -87,6 +93,7 @@ def at_rate(chunks, rate, target_rate):
     if rate == target_rate:
         yield from chunks
         return
+
     taps, down, half = taps_of(rate, target_rate)
     up, padded, total, done, offset = len(taps), np.zeros(half), 0, 0, 0
     for chunk in chunks:
@@ -96,6 +103,7 @@ def at_rate(chunks, rate, target_rate):
             yield filtered(padded, taps, down, done, ready - done, offset)
         needed = ready * down // up
         padded, done, offset = padded[needed - offset :], ready, needed
+
     count = -(-total * up // down)
     if count > done:
         yield filtered(np.concatenate([padded, np.zeros(half + 1)]), taps, down, done, count - done, offset)

@@ -36,6 +36,7 @@ def feeds(raw, spec):
             if not np.isfinite(values).all():
                 raise Stop(3, f"array {key!r} holds values that are not finite")
         tensors[item["name"]] = values.astype(item["dtype"])[None]
+
     return tensors
 
 

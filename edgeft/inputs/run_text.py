@@ -25,8 +25,10 @@ def feeds(words, spec):
         import tokenizers
     except ImportError:
         raise Stop(4, "reading texts needs tokenizers: pip install tokenizers") from None
+
     if not words.strip():
         raise Stop(3, "the text is empty")
+
     tokenizer = tokenizers.Tokenizer.from_file(os.path.join(HERE, spec["files"]["tokenizer"]))
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec["length"])
@@ -34,6 +36,7 @@ def feeds(words, spec):
     ids = np.full((1, spec["length"]), spec["pad"], np.int32)
     ids[0, : len(found)] = found
     mask = (np.arange(spec["length"]) < len(found)).astype(np.int32)[None]
+
     return dict(zip(spec["inputs"], [ids, mask]))
 
 

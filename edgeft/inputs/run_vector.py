@@ -25,6 +25,7 @@ def read(path, spec=None):
             row = np.array([float(v) for v in rows[0].replace(",", " ").split()], np.float32)
     except (OSError, ValueError, TypeError) as error:
         raise Stop(3, f"{path[:80]}: neither a file nor a row of numbers ({error})") from error
+
     if not row.size or not np.isfinite(row).all():
         raise Stop(3, f"{path[:80]}: holds no numbers, or some that are not finite")
     return row

@@ -22,6 +22,7 @@ def read(path, spec=None):
                 text = handle.read().decode("utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise Stop(3, f"{path}: not readable as UTF-8 text ({error})") from error
+
     places = [match.span() for match in re.finditer(WORD, text)]
     return {"text": text, "words": np.array(places, np.int32).reshape(-1, 2)}
 
@@ -32,8 +33,10 @@ def encoded(raw, spec):
         import tokenizers
     except ImportError:
         raise Stop(4, "reading texts needs tokenizers: pip install tokenizers") from None
+
     if not str(raw["text"]).strip():
         raise Stop(3, "the text is empty")
+
     tokenizer = tokenizers.Tokenizer.from_file(os.path.join(HERE, spec["files"]["tokenizer"]))
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec["length"])

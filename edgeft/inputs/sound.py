@@ -105,6 +105,7 @@ def configure(
     values = {**standard, **stated(data, standard)}
     native_rate = int(facts.get("rate", HIGHEST_OWN_RATE))
     rate = int(values["rate"]) or min(native_rate, HIGHEST_OWN_RATE)
+
     if rate > native_rate:
         say(
             f"warning: data.sound.rate = {rate} Hz, but the recordings' {native_rate} Hz hold nothing above "
@@ -130,6 +131,7 @@ def configure(
         "layout": "NCHW",
         "input": "x",
     }
+
     try:
         check(table)
     except BundleError as error:
@@ -388,6 +390,7 @@ def picture(raw: Any, height: int = 48, width: int = 160) -> np.ndarray:
     loudest = float(np.abs(samples).max()) or 1.0
     middle = (height - 1) / 2
     pixels = np.full((height, width), 245, np.uint8)
+
     for x, column in enumerate(columns):
         top, bottom = (round(middle - middle * float(v) / loudest) for v in (column.max(), column.min()))
         pixels[top : bottom + 1, x] = 60

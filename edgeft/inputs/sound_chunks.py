@@ -67,12 +67,14 @@ def from_pipe(pipe: BinaryIO, raw_rate: int, stated_rate: int | None = None) -> 
         layout_of_header = wav_file.layout(pipe, head=begin)
     except ValueError as error:
         raise DataError(f"not readable as a sound ({error})", where="standard input") from error
+
     if layout_of_header is None:
         raise DataError(
             "a .wav of another coding than PCM or floating point",
             where="standard input",
             remedy="record with `arecord -f S16_LE`",
         )
+
     rate = _same_rate(layout_of_header.rate, stated_rate, "standard input")
     return Chunks(rate, _blocks(pipe, layout_of_header, "standard input"))
 

@@ -38,6 +38,7 @@ def windows(
     spec = sound.check(table)
     if not 0 < rate <= MAX_RATE:
         raise DataError(f"a rate of {rate} Hz is not possible", where="stream")
+
     stride = hops(step, spec)
     before = spec.length // 2
     silence = [np.zeros(before)], [np.zeros(spec.length - before)]

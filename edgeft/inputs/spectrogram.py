@@ -41,4 +41,5 @@ def pixels(samples: np.ndarray) -> np.ndarray:
     below = np.minimum(place.astype(int), len(_RAMP) - 2)
     share = (place - below)[..., None]
     colours: np.ndarray = np.round(_RAMP[below] * (1 - share) + _RAMP[below + 1] * share).astype(np.uint8)
+
     return colours

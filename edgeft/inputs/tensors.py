@@ -42,6 +42,7 @@ def configure(
     found: list[dict[str, Any]] = [dict(item) for item in facts["tensors"]]
     declared = [dict(item) for item in defaults.get("tensors", found)]
     inputs = []
+
     for item, key in zip(declared, _keys(declared, found)):
         (array,) = (array for array in found if array["name"] == key)
         if list(array["shape"]) != list(item["shape"]):
@@ -65,10 +66,12 @@ def configure(
         values = [float(value) for value in getattr(data, key)]
         if values:
             table[key] = values
+
     try:
         _check(table)
     except BundleError as error:
         raise RecipeError(error.message, where=f"data.{error.where.rpartition('.')[2]}") from error
+
     return table
 
 
@@ -77,6 +80,7 @@ def _keys(declared: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, An
     names = [str(item["name"]) for item in found]
     if len(declared) == len(names) == 1:
         return names
+
     missing = [str(item["name"]) for item in declared if item["name"] not in names]
     if missing:
         raise RecipeError(
@@ -84,6 +88,7 @@ def _keys(declared: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, An
             where="data.path",
             remedy="store a sample as an .npz file whose arrays have the names of the model's inputs",
         )
+
     return [str(item["name"]) for item in declared]
 
 
@@ -91,6 +96,7 @@ def _check(spec: Mapping[str, Any]) -> None:
     inputs = spec.get("inputs")
     if not isinstance(inputs, list) or not inputs or not all(isinstance(item, Mapping) for item in inputs):
         raise BundleError(f"is {inputs!r}, expected the inputs' tables", where="preprocess.inputs")
+
     for item in inputs:
         shape = item.get("shape")
         plain = isinstance(shape, list) and all(type(side) is int and side > 0 for side in shape)
@@ -119,6 +125,7 @@ def read(path: str | Path, spec: Mapping[str, Any] | None = None) -> dict[str, n
     if where.suffix.lower() not in SUFFIXES or not where.is_file():
         problem = "no such file" if not where.is_file() else "is no array"
         raise DataError(problem, where=str(path), remedy="name a .npy file, or an .npz file of several arrays")
+
     if where.suffix.lower() == ".npy":
         try:
             arrays = {ONLY: np.array(npy.mapped(where))}
@@ -129,6 +136,7 @@ def read(path: str | Path, spec: Mapping[str, Any] | None = None) -> dict[str, n
             arrays = npz.read(where)
         except BundleError as error:
             raise DataError(error.message, where=str(path)) from error
+
     return {name: narrowed(values, f"{path}[{name}]") for name, values in arrays.items()}
 
 
@@ -163,6 +171,7 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
         elif values.dtype.kind == "f" and not (values == np.rint(values)).all():
             raise DataError("has fractions, and the model takes whole numbers", where=f"array {item['key']!r}")
         feeds[str(item["name"])] = values.astype(dtype)[None]
+
     return feeds
 
 

@@ -32,6 +32,7 @@ def configure(
             where="recipe",
             remedy="leave them out",
         )
+
     facts = {**facts, **{key: defaults[key] for key in stated if defaults.get("fixed")}}
     table: dict[str, Any] = {"kind": "vector", "size": [size], "input": "x"}
     for key, fallback in (("mean", [0.0] * size), ("std", [1.0] * size)):

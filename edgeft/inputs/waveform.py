@@ -37,16 +37,19 @@ def configure(
         raise RecipeError(
             "this model reads no waveform", where="model.source", remedy="name a model of wav2vec2's kind"
         )
+
     values = {**standard, **sound.stated(data, standard)}
     rate, native = int(defaults["rate"]), int(facts.get("rate", defaults["rate"]))
     if native < rate:
         say(f"warning: the model hears {rate} Hz, but the recordings' {native} Hz hold nothing above {native // 2} Hz")
+
     longest = float(facts.get("seconds", 0.0))
     if place == "middle" and longest > values["seconds"]:
         say(
             f"note: one clip in twenty is longer than {longest:.2f} s, and only the middle {values['seconds']:g} s are "
             "used (data.sound.seconds)"
         )
+
     table = {
         "kind": KIND,
         "rate": rate,
@@ -55,10 +58,12 @@ def configure(
         "normalize": bool(defaults["normalize"]),
         "input": str(defaults["input"]),
     }
+
     try:
         check(table)
     except BundleError as error:
         raise RecipeError(f"cannot be followed: {error}", where="data.sound") from error
+
     return table
 
 
@@ -79,9 +84,11 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
     check(spec)
     samples, rate = sound.checked(raw)
     clip = sound.fit(samples, rate, spec["rate"], spec["length"], spec["place"])
+
     if spec["normalize"]:
         count = min(-(-len(samples) * spec["rate"] // rate), spec["length"])
         start = (spec["length"] - count) // 2 if spec["place"] == "middle" else 0
         inner = clip[start : start + count]
         clip[start : start + count] = (inner - inner.mean()) / np.sqrt(inner.var() + FLOOR)
+
     return {spec["input"]: clip.astype(np.float32)[None]}

@@ -62,10 +62,12 @@ def configure(
     count = "as many as fit"
     if typical:
         count = f"{len(places(typical[0], typical[1], spec['size'], data.overlap))} a picture of {size}"
+
     say(
         f"pictures are seen at their own scale in windows of {seen} pixels (height x width), {count}, which overlap by "
         f'{data.overlap:.0%}: data.windows = "no" resizes whole pictures to {seen} instead'
     )
+
     return table
 
 

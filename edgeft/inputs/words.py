@@ -81,6 +81,7 @@ def _first_tokens(offsets: Sequence[tuple[int, int]], places: np.ndarray) -> np.
     at = np.full(len(places), -1, np.int64)
     tokens = [(start, end, position) for position, (start, end) in enumerate(offsets) if end > start]
     current = 0
+
     for word, (start, end) in enumerate(places):
         while current < len(tokens) and tokens[current][1] <= start:
             current += 1

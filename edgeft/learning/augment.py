@@ -29,6 +29,7 @@ def make(level: str, channels: int) -> Augment | None:
     kornia = need("kornia.augmentation", "tune")
     # edges are repeated, not filled with black: black is no neutral colour for most data
     steps = [kornia.RandomAffine(degrees=8.0, translate=(0.08, 0.08), scale=(0.92, 1.08), padding_mode="border", p=0.9)]
+
     if level == "strong":
         steps.append(kornia.RandomHorizontalFlip(p=0.5))
         if channels == 3:

@@ -32,6 +32,7 @@ def blocks(module: nn.Module, head: str) -> list[tuple[str, ...]]:
     block_names: list[list[str]] = []
     waiting: list[str] = []
     kind_before: str = ""
+
     for prefix, part, kind in _units(module, "", in_stack=False, head=head):
         if isinstance(part, nn.Parameter):
             waiting += [prefix] if prefix in known else []

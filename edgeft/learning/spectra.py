@@ -43,6 +43,7 @@ def augmentation(level: str, layout: str, amounts: Amounts) -> tensors.Augment |
         frames = x.shape[axis]
         values = x.movedim((axis, axis + 1), (1, 2)).numpy()  # (N, frames, features, 1)
         shift = rng.integers(-amounts.shift, amounts.shift + 1, len(values))
+
         # frames that are shifted in repeat the first or last one
         at = np.clip(np.arange(frames) - shift[:, None], 0, frames - 1)
         warped = np.take_along_axis(values, at[:, :, None, None], axis=1)

@@ -26,6 +26,7 @@ def recorded(
     steps_of = [{int(k * end) // steps for k in range(steps)} for end in ends]
     cache = np.zeros((*memory.shape[:2], before.shape[1], memory.shape[3]), np.float32)
     rows: list[tuple[int, dict[str, np.ndarray]]] = []
+
     for t in range(int(ends.max(initial=0))):
         feeds = search.feeds(before[:, t], t, cache, memory, source_mask)
         rows += [(i, {k: v[i].copy() for k, v in feeds.items()}) for i in range(len(before)) if t in steps_of[i]]

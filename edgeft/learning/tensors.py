@@ -118,11 +118,13 @@ class Buckets(Order):
     def __iter__(self) -> Iterator[int]:
         if self.lengths is None:
             self.lengths = self.measure()
+
         at = np.fromiter(super().__iter__(), np.int64, self.n)
         pool = self.POOL * self.batch_size
         pools = [at[start : start + pool] for start in range(0, self.n, pool)]
         at = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools]) if pools else at
         full_batches = self.n // self.batch_size
+
         if self.shuffle and full_batches:
             batches = at[: full_batches * self.batch_size].reshape(full_batches, self.batch_size)
             drawn = np.random.default_rng([self.seed, self.epoch.number, 1]).permutation(full_batches)
@@ -186,6 +188,7 @@ def predict(
     parts: list[tuple[np.ndarray, ...]] = []
     loading = Loading(batch_size)
     samples = source(preprocess, split, spec, loading, targets=lambda _: None, keep=False, cut=cut)
+
     try:
         with torch.no_grad():
             for inputs, _ in counted(load(samples, loading)):

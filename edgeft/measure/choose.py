@@ -87,6 +87,7 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
     made = [place for place, candidate in enumerate(candidates) if candidate.verdict is not None]
     if not made:
         raise ValueError("no candidate has a bundle")
+
     eligible = _eligible(candidates)
     if not eligible:
         return Choice(made[0], tuple(_failed(c, k == made[0]) for k, c in enumerate(candidates)), frozenset())
@@ -165,10 +166,12 @@ def _reason(
         return candidate.why or f"its verdict is {candidate.verdict}, that of {winner.name} is {winner.verdict}"
     if candidate.speed is None:
         return "it was not measured" if winner.speed else "it was not asked for, and nothing was measured"
+
     if place in level:
         what = "is smaller" if winner.size < candidate.size else "loses less of the metric"
         same = winner.size == candidate.size and winner.drop == candidate.drop
         return f"as fast as {winner.name} within the noise, which {'comes first' if same else what}"
+
     if candidate.speed.slower:
         return "slower than float beyond the noise"
     if candidate.speed.faster:

@@ -62,6 +62,7 @@ def block(meter: Meter, invoke: Callable[[], object], seconds: float | None = No
         nonlocal runs
         begun, end = time.perf_counter(), time.perf_counter() + (BLOCK if seconds is None else seconds)
         piece = 1
+
         while begun < end:
             for _ in range(piece):
                 invoke()
@@ -108,9 +109,11 @@ def compare(
     each = [blocks[:, side, :, 0].ravel() / 1e6 for side in range(len(sides))]  # mJ
     bounds = tuple(_finite(median_bounds(values, CONFIDENCE)) for values in each)
     ratio, interval = None, None
+
     if len(sides) == 2:
         judged, _, _ = judge(blocks, CONFIDENCE, signed_rank_bounds)
         ratio, interval = judged.estimate, _finite((judged.low, judged.high))
+
     return Energy(
         name, tuple(float(np.median(v)) for v in each), bounds, ratio, interval, idle_w, int(blocks.shape[0] * 2)
     )
@@ -148,10 +151,13 @@ def as_result(energy: Energy | Absent, first: str, last: str = "") -> dict[str, 
     "mj_ci99"."""
     if isinstance(energy, Absent):
         return {"absent": energy.why}
+
     table: dict[str, Any] = {"meter": energy.meter, "idle_w": energy.idle_w, "blocks": energy.blocks}
     for name, mj, bounds in zip((first, last), energy.mj, energy.bounds):
         table[f"{name}_mj".lstrip("_")] = mj
         table[f"{name}_ci99" if name else "mj_ci99"] = list(bounds) if bounds else None
+
     if energy.ratio is not None:
         table |= {"ratio": energy.ratio, "ci99": list(energy.ci99) if energy.ci99 else None}
+
     return table

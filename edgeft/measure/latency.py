@@ -40,9 +40,11 @@ def measure(
     clock = clock or SystemClock()
     for _ in range(WARM_UP_RUNS):
         run()
+
     deadline = clock.wall() + int(max_seconds * 1e9)
     walls: list[int] = []
     cpus: list[int] = []
+
     while len(walls) < max_samples and (len(walls) < min_samples or clock.wall() < deadline):
         cpu, wall = clock.cpu(), clock.wall()
         run()

@@ -108,14 +108,17 @@ class Meter:
         thread = threading.Thread(target=sample, daemon=True)
         thread.start()
         begun = time.perf_counter()
+
         try:
             work()
         finally:
             seconds = time.perf_counter() - begun
             ended.set()
             thread.join()
+
         if problems:
             raise problems[0]
+
         at, watts = zip(*[*readings, self._power()])
         return integrate(np.array(at), np.array(watts), begun, begun + seconds), seconds
 
@@ -160,6 +163,7 @@ def find(root: Path | None = None) -> Meter | Absent:
             f"the meter {refused[0]} may be read by root alone (counters of energy have told secrets, CVE-2020-8694): "
             f"run as root, or `sudo chmod a+r {refused[0]}` until the next start"
         )
+
     return Absent(
         "no meter of energy here: neither RAPL (/sys/class/powercap), nor a sensor of power or energy in hwmon or iio; "
         "virtual machines and containers show none, and a Raspberry Pi has none"
@@ -204,6 +208,7 @@ def _pairs(chip: Path, name: str) -> list[tuple[str, Sensor]]:
             and "sum" not in (text_of_sensor(chip / f"curr{number}_label") or "").lower()
         ):
             rails.append((_label(voltage, name), Sensor((voltage, current))))
+
     return rails
 
 

@@ -161,6 +161,7 @@ def _round(old: Arm, new: Arm, fewest: int, until: float, clock: Clock, rng: np.
     leads = [0 if arm.run_ns >= LEAD_NS else 1 for arm in arms]
     quads: list[list[list[tuple[float, float]]]] = []
     took = 0.0
+
     while len(quads) < fewest or (len(quads) < MOST_QUADS and clock.wall() + took < until):
         begun = clock.wall()
         quad: list[list[tuple[float, float]]] = [[], []]
@@ -203,6 +204,7 @@ def _look(
     need = agreeing(len(medians))
     slower, within = int((medians > limit).sum()), int((medians < limit).sum())
     low, high = math.log(chosen.low) if chosen.low > 0 else -math.inf, math.log(chosen.high)
+
     if low > limit and slower >= need:
         verdict = FAIL
     elif high < limit and within >= need:

@@ -208,6 +208,7 @@ def _warm_up(run: Callable[[], object], clock: Clock, block_ns: int, until: int)
     run()  # the first run allocates and compiles: never counted
     repeats = 1
     recent: list[float] = []
+
     while True:
         begin = clock.wall()
         for _ in range(repeats):

@@ -70,6 +70,7 @@ def accept(root: Path, bundle: Bundle, fingerprint: Mapping[str, Any], note: Map
     place = root / "objects" / name
     leftovers.sweep(root / "objects", "[0-9a-f]{12}")
     leftovers.sweep(root / "accepted" / host_id(fingerprint), ".*")
+
     if not place.exists():
         staging = root / "objects" / f".{name[:12]}.{secrets.token_hex(4)}.tmp"
         with files.system_errors(place), contextlib.ExitStack() as stack:
@@ -99,6 +100,7 @@ def accept(root: Path, bundle: Bundle, fingerprint: Mapping[str, Any], note: Map
         **(note or {}),
     }
     files.write_json(root / "accepted" / host_id(fingerprint) / f"{key_of(bundle)}.json", record)
+
     return name
 
 
@@ -125,6 +127,7 @@ def find(root: Path, bundle: Bundle, fingerprint: Mapping[str, Any], *, cross_ho
     others = sorted((root / "accepted").glob(f"*/{name}"), key=lambda path: path.stat().st_mtime_ns)
     if not others:
         return None
+
     if not cross_host:
         record = _read(others[-1])
         cpu = (record.get("fingerprint") or {}).get("cpu")

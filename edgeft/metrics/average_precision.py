@@ -58,6 +58,7 @@ def precision(rows: Sequence[Matches], thresholds: Sequence[float]) -> np.ndarra
 
     with contextlib.redirect_stdout(io.StringIO()):
         judge.accumulate()
+
     values = judge.eval["precision"][:, :, :, 0, 0]  # (thresholds, recalls, classes)
     means = values.mean(axis=1)
     return np.where(means < 0, np.nan, means)

@@ -198,6 +198,7 @@ class _Apart(_State):
         shares[:, self.forbidden] = -np.inf
         if self.force_end and t == self.length - 1:
             shares[:], shares[:, end] = -np.inf, 0.0
+
         total = (self.scores[:, None] + shares).reshape(n, -1)
         chosen = np.argsort(-total, axis=1, kind="stable")[:, : 2 * beam]
         scores = np.take_along_axis(total, chosen, axis=1)

@@ -69,6 +69,7 @@ def margins(logits: np.ndarray) -> np.ndarray:
     transcripts = [collapse(path) for path in best_path(logits)]
     most = max(map(len, transcripts))
     inf = np.inf
+
     # tokens[:, i] is the i-th that was said (1-based); -1 = there is none
     tokens = np.full((count, most + 2), -1, np.int64)
     for row, transcript in zip(tokens, transcripts):
@@ -86,6 +87,7 @@ def margins(logits: np.ndarray) -> np.ndarray:
 
     with np.errstate(invalid="ignore"):
         gaps = logits.max(axis=1, keepdims=True) - logits  # (N, tokens, frames), 0 for the best
+
     here, ahead = (np.where(numbers < 0, BLANK, numbers) for numbers in (transcript, following))
     for t in range(frames):
         gap = gaps[:, :, t]

@@ -39,6 +39,7 @@ def detections(outputs: Outputs, score: float, *, most: int = MOST) -> list[np.n
     limit = np.array([width, height, width, height], np.float64)
     floor = float(np.log(score / (1 - score)))
     result = []
+
     for i in range(form.counts(outputs)[0]):
         scores, boxes = form.candidates(outputs, i)
         scores = np.where(np.isnan(scores), -np.inf, scores)

@@ -37,6 +37,7 @@ def kept(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> np.nd
     rows = table(reference, hypothesis)
     same = np.zeros(len(reference), bool)
     i, j = len(reference), len(hypothesis)
+
     while i and j:
         equal = reference[i - 1] == hypothesis[j - 1]
         if rows[i, j] == rows[i - 1, j - 1] + (not equal):

@@ -39,6 +39,7 @@ def read(path: Path | str) -> list[Event]:
 
     if len(lines) > MAX_EVENTS:
         raise DataError(f"has {len(lines)} lines, at most {MAX_EVENTS} are read", where=str(path))
+
     # Audacity writes the frequencies of a spectral selection in a second line that begins with a backslash
     numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip() and not line.startswith("\\")]
     return sorted((_event(line, f"{path}:{i}") for i, line in numbered), key=lambda event: event.start)
@@ -50,12 +51,14 @@ def _event(line: str, where: str) -> Event:
         start, end, label = float(fields[0]), float(fields[1]), "\t".join(fields[2:]).strip()
     except (ValueError, IndexError):
         start, end, label = math.nan, math.nan, ""
+
     if not (label and 0 <= start <= end < math.inf):
         raise DataError(
             f"{line[:60]!r} is no line of a label track",
             where=where,
             remedy="write start, end (seconds) and label with tabs between them, as Audacity exports labels",
         )
+
     return Event(start, end, label)
 
 

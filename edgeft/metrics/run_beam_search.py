@@ -11,6 +11,7 @@ def searched_text(decoder, memory, source_mask, table):
     step = Stepper(decoder, memory, source_mask, begin, table)
     for place, token in enumerate(begin[:-1]):
         empty[:, :, place] = stacked(step.run(token, place, empty))[:, :, 0]
+
     start = {"score": 0.0, "said": [], "place": len(begin) - 1, "cache": empty, "done": False}
     apart = table["beam"] > 1 and "length_penalty" in table
     said = (searched_apart if apart else searched)(step, start, table)
@@ -35,6 +36,7 @@ class Stepper:
         }
         if self.source_mask is not None:
             feeds_of_step["source_mask"] = self.source_mask
+
         return self.decoder(feeds_of_step)
 
     def __call__(self, beam, t):
@@ -49,6 +51,7 @@ class Stepper:
             scores[table.get("suppress_first", [])] = -np.inf
         if table.get("force_end") and t == table["length"] - 1:
             scores[:], scores[table["end"]] = -np.inf, 0.0
+
         return scores, stacked(outputs)
 
 
@@ -70,6 +73,7 @@ def searched(step, start, table):
         beams = [grown(beam_state, table["end"]) for beam_state in hypotheses[: table["beam"]]]
         if all(beam["done"] for beam in beams):
             break
+
     return max(beams, key=lambda beam: beam["score"] / max(len(beam["said"]), 1) ** 0.7)["said"]
 
 
@@ -95,6 +99,7 @@ def searched_apart(step, start, table):
         worst = ended[-1][0] if len(ended) == width else -np.inf
         if not beams or not beams[0]["score"] / (t + 1) ** penalty > worst:
             break
+
     return ended[0][1]
 
 

@@ -37,6 +37,7 @@ def build(request: ModelRequest) -> Built:
     name = request.model.source
     if request.outputs < 1 and not request.any_outputs:
         raise RecipeError(f"a model needs one or more outputs, not {request.outputs}", where="model")
+
     if name not in MODEL_SOURCES:
         remedy = nearest(name, MODEL_SOURCES.names())
         raise RecipeError(f"unknown model source {name!r}", where="model.source", remedy=remedy)
@@ -51,6 +52,7 @@ def build(request: ModelRequest) -> Built:
 
     if request.trained and source.takes_state and request.model.weights:
         return _without_state(source, request)
+
     located = named.locate(request.model, request.allow_download or request.model.allow_download)
     if located is None:
         built: Built = source.build(request)

@@ -37,6 +37,7 @@ def of_few_steps(model: recipe.Model, built: Built, train: recipe.Train, samples
     """A warning that so few steps hardly move random weights, with the epochs that would; "" where that is not so."""
     if built.pretrained or model.weights or model.source not in _SOURCES or kind not in _SEQUENCES:
         return ""
+
     batches = max(1, samples // train.batch_size)
     steps = train.epochs * batches
     if not 0 < steps < FEW_STEPS:

@@ -72,6 +72,7 @@ def build(request: ModelRequest) -> Built:
     model, n_classes = request.model, request.outputs
     if model.name not in NETS:
         raise RecipeError(f"unknown model {model.name!r}", where="model.name", remedy=nearest(model.name, NETS))
+
     net = NETS[model.name]
     args, size, channels = dict(model.args), net.size, net.channels
     if net.size:
@@ -84,10 +85,12 @@ def build(request: ModelRequest) -> Built:
         size = picture_size.stated(args.pop("size", usual), row=net.takes_size)
         if net.takes_size:
             args["size"] = size
+
     try:
         module = net.make(n_classes=n_classes, **args).eval()
     except (TypeError, ValueError, RuntimeError) as error:
         raise RecipeError(f"{model.name} cannot be built with {model.args}: {error}", where="model.args") from error
+
     notes: tuple[str, ...] = ()
     if model.weights:
         path = weights.find(model.weights)
@@ -101,6 +104,7 @@ def build(request: ModelRequest) -> Built:
             if not recognized:
                 raise
             raise ModelError(error.message, where=error.where, remedy=f"these are weights of {recognized!r}") from error
+
     spec = image_spec(size, channels, net.mean, net.std) if len(size) == 2 else {}
     return Built(module, net.head, spec, n_classes, bool(model.weights), notes)
 
@@ -117,6 +121,7 @@ def _recognize(state: dict[str, Any], asked: str, n_classes: int) -> str:
         body = {n: t.shape for n, t in state_of_net.items() if not n.startswith(f"{net.head}.")}
         if all(n in state and state[n].shape == shape for n, shape in body.items() if "num_batches" not in n):
             return name
+
     return ""
 
 

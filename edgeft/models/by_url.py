@@ -42,6 +42,7 @@ def fetch(url: str, title: str, allow: bool) -> tuple[Path, str]:
             )
         with phase(f"downloading {name}"):
             _download(url, path)
+
     return path, _checked(path, url)
 
 
@@ -57,6 +58,7 @@ def _checked(path: Path, url: str) -> str:
             where="model.weights",
             remedy=f"it was removed from {path.parent}: download it again from {url}",
         )
+
     return digest
 
 
@@ -64,6 +66,7 @@ def _download(url: str, path: Path) -> None:
     """Bring a file into its place, whole or not at all; a transfer that breaks off goes on where it stopped."""
     with files.system_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     failures, reason = 0, ""
     try:

@@ -83,6 +83,7 @@ def refuse_other_files(path: Path) -> None:
     for pattern, kind in _OTHER_FILES:
         if pattern.match(start):
             raise ModelError(f"holds no weights, it is {kind}", where=str(path), remedy="check model.weights")
+
     _refuse_programs(path)
 
 
@@ -130,6 +131,7 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
             where=str(path),
             remedy="name the checkpoint of the float model that it was made from",
         )
+
     if not tensors:
         raise ModelError("holds no tensors", where=str(path), remedy="save model.state_dict()")
 

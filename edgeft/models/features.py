@@ -82,6 +82,7 @@ def build(request: ModelRequest, head: PyramidHead, backbone: Backbone) -> Built
     look = dict(backbone.look)
     if channels != 3:
         look.update(mean=None, std=None)
+
     spec = image_spec(size, channels, **look)
     return Built(module.eval(), HEAD, spec, request.outputs, bool(request.model.weights), notes)
 
@@ -146,12 +147,14 @@ def load(module: nn.Module, backbone: Backbone, state: Mapping[str, torch.Tensor
     net = module.get_submodule(f"{BACKBONE}net")
     moved = {name: source.get(_plain(name.removeprefix("model."))) for name in net.state_dict()}
     absent = [name for name, tensor in moved.items() if tensor is None or tensor.shape != net.state_dict()[name].shape]
+
     if absent:
         raise ModelError(
             f"the features of {backbone.name} have no weights for {', '.join(absent[:3])}",
             where=where,
             remedy=nearest(_plain(absent[0]), source),
         )
+
     net.load_state_dict(moved)
     return tuple(note for note in notes if not note.endswith(NEW_HEAD))
 

@@ -49,6 +49,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             where=str(folder),
             remedy="set model.weights to the model that it was trained on, and model.args.adapter to this folder",
         )
+
     if not path.is_file():
         raise ModelError(
             f"holds no {CONFIG}",
@@ -93,6 +94,7 @@ def pooling(folder: Path) -> str:
     path = folder / "1_Pooling" / CONFIG
     if not path.is_file():
         return "mean"
+
     table = read_table(path, "a pooling layer's config")
     modes = [key.removeprefix("pooling_mode_") for key, on in table.items() if key.startswith("pooling_mode_") and on]
     names = {"mean_tokens": "mean", "cls_token": "cls"}
@@ -100,6 +102,7 @@ def pooling(folder: Path) -> str:
         raise ModelError(
             f"pools by {', '.join(modes) or 'nothing'}: only the mean and the first token are read", where=str(path)
         )
+
     return names[modes[0]]
 
 
@@ -142,6 +145,7 @@ def image_preprocessing(folder: Path, config: Any, channels: int) -> tuple[dict[
     factor = table.get("rescale_factor", 1 / 255)
     if not isinstance(factor, float) or not 0 < factor <= 1:
         raise ModelError(f"rescale_factor is {factor!r}, expected a number up to 1", where=str(path))
+
     spec["scale"] = 1.0 if table.get("do_rescale") is False else float(f"{1 / factor:.9g}")
     return spec, notes, bool(table.get("do_flip_channel_order"))
 

@@ -91,17 +91,20 @@ def fetch(reference: Reference, allow: bool = False) -> Snapshot:
     client = _client()
     with hub_errors.valid_names(client, reference.repository):
         client.utils.validate_repo_id(reference.repository)
+
     commit = cached_commit(client, reference)
     cached = _cached(client, replace(reference, revision=commit)) if commit else None
 
     if cached is not None and (commit == reference.revision or client.constants.is_offline_mode()):
         return cached
+
     if client.constants.is_offline_mode():
         raise Missing(
             f"{_title(reference)} is not in the cache{_lacking(client, reference, commit)}, and HF_HUB_OFFLINE is set",
             where="model.weights",
             remedy=f"unset HF_HUB_OFFLINE, or {hub_errors.elsewhere(reference.repository, reference.revision)}",
         )
+
     if not allow:
         if cached is not None:
             note = f"{reference.revision} of {reference.repository} is taken as it is in the cache, commit {commit}"
@@ -203,6 +206,7 @@ def _weights(reference: Reference, names: Sequence[str]) -> str | None:
             where="model.weights",
             remedy=f'name the file: "{replace(reference, file=candidates[0])}"',
         )
+
     return candidates[0] if candidates else None
 
 
@@ -220,10 +224,12 @@ def _downloaded(client: ModuleType, reference: Reference) -> Snapshot:
     patterns = [glob.escape(name) for name in chosen]
     with phase(f"downloading {reference.repository}"), _no_bars(client):
         root = Path(client.snapshot_download(reference.repository, revision=info.sha, allow_patterns=patterns))
+
     checked = _checked(root, pinned, weights, chosen)
 
     if reference.revision != info.sha:  # what a later run without the network takes the branch for
         _remember(repository_folder(client, reference.repository) / "refs" / reference.revision, info.sha)
+
     return checked
 
 

@@ -87,31 +87,37 @@ def explained(error: Exception, client: ModuleType, repository: str, revision: s
     kinds = client.errors
     endpoint = client.constants.ENDPOINT
     status = _status(error)
+
     if isinstance(error, kinds.GatedRepoError) or status == 403:
         return Missing(
             f"{repository} is gated: its owner wants terms accepted, and the hub gave no access",
             where=WHERE,
             remedy=f"accept them at {endpoint}/{repository}, then `hf auth login` (or HF_TOKEN=...) with that account",
         )
+
     if isinstance(error, kinds.RevisionNotFoundError):
         return RecipeError(
             f"{repository} has no revision {revision!r}",
             where=WHERE,
             remedy=_nearest_revision(client, repository, revision),
         )
+
     if isinstance(error, kinds.RepositoryNotFoundError):
         return _unknown(client, repository)
+
     if status == 401:
         return Missing(
             f"the hub at {endpoint} refused the token",
             where=WHERE,
             remedy="`hf auth login` with a valid token, or correct HF_TOKEN; public repositories need none",
         )
+
     if status is not None:
         what = "too many requests" if status == 429 else f"HTTP {status}"
         return SystemFailure(
             f"the hub at {endpoint} answered {what} for {repository}", where=WHERE, remedy="try again in a while"
         )
+
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         raise error  # a full disk, no permission: told as such
 
@@ -161,6 +167,7 @@ def _nearest_revision(client: ModuleType, repository: str, revision: str) -> str
     near = difflib.get_close_matches(revision, refs, n=1, cutoff=0.5)
     if near:
         return f"did you mean {near[0]!r}?"
+
     return f"known: {', '.join(refs[:8])}" if refs else "see its page for branches, tags and commits"
 
 

@@ -37,6 +37,7 @@ def read(folder: Path) -> dict[str, int]:
     path = folder / VOCABULARY
     if not path.is_file():
         return {}
+
     table = hf_folder.read_table(path, "a vocabulary")
     if any(isinstance(value, dict) for value in table.values()):
         raise ModelError(
@@ -44,6 +45,7 @@ def read(folder: Path) -> dict[str, int]:
             where=str(path),
             remedy="write the folder with the tokenizer and the adapter of one language",
         )
+
     for token, output in table.items():
         if type(output) is not int or output < 0:
             raise ModelError(f"gives the token {token!r} the output {output!r}, expected a number", where=str(path))
@@ -58,6 +60,7 @@ def read(folder: Path) -> dict[str, int]:
         letter = " " if token == delimiter else unicodedata.normalize("NFC", token.lower())
         if len(letter) == 1:
             letters.setdefault(letter, output)
+
     return letters
 
 
@@ -76,6 +79,7 @@ def head(
     reason = _why_new(stored, lacking, request, fresh)
     old = module.lm_head
     blank = config.pad_token_id
+
     if not reason and not all(0 <= output < old.out_features for output in (blank or 0, *stored.values())):
         raise ModelError(
             f"has outputs up to {max(stored.values())} and the padding {blank}, the model {old.out_features}",
@@ -94,13 +98,16 @@ def head(
             places = [(0, blank or 0), *((k, stored[label]) for k, label in enumerate(labels, 1) if label in stored)]
             ours, theirs = (torch.tensor(column) for column in zip(*places))
             new.weight[ours], new.bias[ours] = old.weight[theirs], old.bias[theirs]
+
     module.lm_head = new
 
     if reason:
         return labels, (f"{reason}: {pretrained.NEW_HEAD}, for the data's {len(labels)} labels",)
+
     notes: tuple[str, ...] = (f"the weights' own letters are kept: {_listed(sorted(stored))}",)
     if lacking:
         notes += (f"{VOCABULARY} lacks {_listed(lacking)} of the transcripts: these outputs begin at random",)
+
     return labels, notes
 
 
@@ -114,6 +121,7 @@ def _why_new(stored: dict[str, int], lacking: list[str], request: ModelRequest, 
         return f"the folder has no {VOCABULARY} that names the outputs of its head"
     if len(lacking) > (1 - KNOWN) * len(request.labels):
         return f"{VOCABULARY} lacks {_listed(lacking)}, most letters of the transcripts"
+
     return ""
 
 

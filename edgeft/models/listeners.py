@@ -24,10 +24,12 @@ def complete(
             where=str(folder / hf_folder.CONFIG),
             remedy="take one of wav2vec2, hubert, wavlm, unispeech-sat, data2vec-audio",
         )
+
     for layer in module.modules():
         if parametrize.is_parametrized(layer):
             for name in list(layer.parametrizations):
                 parametrize.remove_parametrizations(layer, name)
+
     return module, {"kind": "waveform", "input": "input_values", **hf_folder.waveform(folder)}, ()
 
 

@@ -66,6 +66,7 @@ def locate(model: recipe.Model, allow: bool) -> Located | None:
         located = kind.locate(model, allow)
     else:
         located = _local(model)
+
     _check_digests(model.sha256, located)
     return located
 
@@ -77,6 +78,7 @@ def prefix_of(weights: str) -> str:
         return ""
     if match[1] in MODULES:
         return match[1]
+
     raise RecipeError(
         f"unknown kind of weights {match[1]!r} in {weights!r}",
         where="model.weights",

@@ -64,6 +64,7 @@ def select(
         raise ModelError(f"the model returns a {type(raw).__name__} without a tensor", where=type(module).__name__)
     if name and name not in values:
         raise RecipeError(f"the model has no output {name!r}", where="model.output", remedy=nearest(name, values))
+
     if not name and len(values) > 1:
         fitting = [key for key, value in values.items() if value.dim() > 1 and value.shape[1] == size]
         listed = ", ".join(f"{key} {tuple(value.shape)}" for key, value in values.items())

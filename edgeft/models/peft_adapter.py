@@ -64,10 +64,12 @@ def read(folder: Path) -> Adapter:
         raise ModelError(
             f"holds no {CONFIG}", where=str(folder), remedy="name the folder that PEFT's save_pretrained wrote"
         )
+
     try:
         table = strict_json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"is not readable ({error})", where=str(path)) from error
+
     if not isinstance(table, dict) or table.get("peft_type") != "LORA":
         kind = table.get("peft_type") if isinstance(table, dict) else None
         raise ModelError(
@@ -81,6 +83,7 @@ def read(folder: Path) -> Adapter:
             where=str(path),
             remedy="merge it with PEFT: model.merge_and_unload().save_pretrained(...), and name that folder",
         )
+
     return Adapter(folder, table)
 
 
@@ -105,6 +108,7 @@ def merge(module: nn.Module, folder: Path) -> tuple[tuple[str, ...], tuple[str, 
             )
         else:
             whole[_plain(name)] = tensor
+
     if not factors and not whole:
         raise ModelError("holds no tensors", where=str(path))
 
@@ -113,6 +117,7 @@ def merge(module: nn.Module, folder: Path) -> tuple[tuple[str, ...], tuple[str, 
         for layer, parts in factors.items():
             _add(module, _place(layer, places, path), layer, parts, adapter, path)
         taken, notes = _take(module, whole, path)
+
     rank = adapter.table.get("r")
     return (f"the LoRA adapter {folder} (rank {rank}) is merged into {len(factors)} layers", *notes), taken
 
@@ -149,12 +154,15 @@ def _add(
     target = module.get_submodule(place)
     if not {"A", "B"} <= parts.keys() or not isinstance(getattr(target, "weight", None), torch.Tensor):
         raise ModelError(f"{layer!r} has no weight, or not both factors", where=str(path))
+
     a, b = parts["A"].float(), parts["B"].float()
     if min(a.dim(), b.dim()) < 2 or a.shape[0] < 1 or b.shape[1] != a.shape[0]:
         raise ModelError(f"the factors of {layer!r} are {tuple(a.shape)} and {tuple(b.shape)}", where=str(path))
+
     update = _product(a, b, isinstance(target, nn.Embedding))
     if adapter.table.get("fan_in_fan_out") and update.dim() == 2:
         update = update.T
+
     if update.shape != target.weight.shape:
         raise ModelError(
             f"the update of {layer!r} is {tuple(update.shape)}, its weight {tuple(target.weight.shape)}",
@@ -186,6 +194,7 @@ def _take(module: nn.Module, whole: Mapping[str, torch.Tensor], path: Path) -> t
     prefix = f"{getattr(module, 'base_model_prefix', '')}."
     names: dict[str, None] = {}
     notes = []
+
     for name, tensor in whole.items():
         place = next((n for n in (name, prefix + name, name.removeprefix(prefix)) if n in state), "")
         layer = name.rpartition(".")[0]
@@ -196,6 +205,7 @@ def _take(module: nn.Module, whole: Mapping[str, torch.Tensor], path: Path) -> t
         else:
             state[place].copy_(tensor)
             names[place.rpartition(".")[0]] = None
+
     return tuple(names), tuple(dict.fromkeys(notes))
 
 

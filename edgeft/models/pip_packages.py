@@ -78,6 +78,7 @@ def locate(model: recipe.Model, allow: bool = False) -> Located:
             where=str(root),
             remedy=f"{package.command} --force-reinstall",
         )
+
     path = root / (package.folder or package.file)
     return Located(path, Origin(model.weights, {Path(package.file).name: digest}))
 

@@ -53,6 +53,7 @@ def load(kind: Any, config: Any, folder: Path, own_classes: int = 0) -> tuple[nn
     notes = _notes(network, missing, unexpected, inner)
     if new:
         notes = (f"the weights' own classifier has {own_classes} classes: {NEW_HEAD}", *notes)
+
     return module.eval(), (*state.notes, *gray, *notes)
 
 
@@ -87,6 +88,7 @@ def quiet(what: str, where: str) -> Iterator[None]:
     verbosity, bars = package.get_verbosity(), package.is_progress_bar_enabled()
     package.set_verbosity_error()
     package.disable_progress_bar()
+
     try:
         yield
     except (EdgeftError, KeyboardInterrupt):
@@ -137,10 +139,12 @@ def _refuse_misfit(
         bad = sorted(n for n in names if network.in_base(n) and not any(part in n for part in _OPTIONAL))
         if bad:
             parts.append(f"{kind} {_listed(bad)}")
+
     shapes = sorted(name for name in mismatched if network.in_base(name))
     if shapes:
         theirs, ours = mismatched[shapes[0]]
         parts.append(f"{shapes[0]} is {theirs} where config.json makes it {ours}")
+
     if parts:
         raise ModelError(
             f"the checkpoint does not fit {type(network.module).__name__}: {'; '.join(parts)}",
@@ -159,6 +163,7 @@ def _notes(
     notes: tuple[str, ...] = ()
     classes = [theirs[0] for name, (theirs, _) in mismatched.items() if not network.in_base(name)]
     new = sorted({name.rpartition(".")[0] for name in missing if not name.endswith("position_ids")})
+
     if classes:
         notes += (f"the weights' own classifier has {classes[0]} classes: {NEW_HEAD}",)
     elif new:

@@ -78,6 +78,7 @@ def from_module(
     table = dict(spec or {})
     channels = table.get("channels", heads.channels(module))
     default = image_spec((224, 224), channels)
+
     for key in table:
         if key not in default:
             raise RecipeError(f"unknown key {key!r} of the preprocessing", where=where, remedy=nearest(key, default))
@@ -96,6 +97,7 @@ def from_module(
     spec_ = {**default, **table}
     if whole:
         return Built(module.eval(), head, spec_, n_classes, False, notes)
+
     sample = torch.zeros(2, spec_["channels"], *spec_["size"])
     head = head or heads.of_output(module.eval(), sample) or heads.find(module, n_classes)
     old = heads.width(module, head)
@@ -111,6 +113,7 @@ def _function(name: str) -> Callable[..., Any]:
     path = Path(file)
     if not colon or path.suffix != ".py" or not attribute.isidentifier():
         raise RecipeError(f"is {name!r}, expected 'file.py:function'", where="model.name")
+
     code = run_file(path, "model.name")
     function: Callable[..., Any] | None = getattr(code, attribute, None)
     if not callable(function):

@@ -83,6 +83,7 @@ class Policy(nn.Module):
         half, middle = squash if squash is not None else (np.ones(1), np.zeros(1))
         self.half: float | torch.Tensor
         self.middle: float | torch.Tensor
+
         for name, values in (("half", half), ("middle", middle)):
             if np.ptp(values) == 0:
                 setattr(self, name, float(values[0]))
@@ -112,6 +113,7 @@ def build(request: ModelRequest) -> Built:
     for name in model.args:
         if name not in _ARGS and name not in request.of_data:
             raise RecipeError(f"unknown argument {name!r}", where="model.args", remedy=nearest(name, _ARGS))
+
     settings, state = read(path)
     kind = _kind(state, path)
     layers = _layers(state, kind, path)
@@ -124,12 +126,14 @@ def build(request: ModelRequest) -> Built:
     clip = _CLIP_MEAN if f"{kind.head}.0.weight" in state else 0.0
     mean, std, limit = _normalization(model.args, request.facts, sizes[0])
     policy = Policy(sizes, activation, squash, clip, limit)
+
     with torch.no_grad():
         for layer, (weight, bias) in zip([*policy.hidden, policy.head], layers):
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)
         if "normalization" not in model.args:
             _take_normalized(policy.hidden[0] if len(policy.hidden) else policy.head, mean, std)
+
     notes.insert(0, f"a policy of {kind.name}: {' -> '.join(map(str, sizes))}, {activation} between its layers")
     spec = {"kind": "vector", "size": [sizes[0]], "input": "x", "mean": mean, "std": std, "fixed": True}
     return Built(policy.eval(), "head", spec, sizes[-1], True, tuple(notes))
@@ -144,8 +148,10 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             remedy="name the .zip that model.save wrote; what VecNormalize learned is read from an .npz "
             "(model.args.normalization, see docs/control.md)",
         )
+
     if not path.is_file():
         raise ModelError("no such file", where=str(path), remedy="model.name is the path of a .zip of model.save")
+
     try:
         with zipfile.ZipFile(path) as archive:
             for name in ("data", "policy.pth"):
@@ -160,9 +166,11 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     except Exception as error:  # zipfile, json and torch.load raise errors of many types for damaged files
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"cannot be read ({line[:200]})", where=str(path)) from error
+
     fine = isinstance(state, dict) and all(isinstance(value, torch.Tensor) for value in state.values())
     if not fine or not isinstance(settings, dict):
         raise ModelError("holds no weights by name", where=str(path))
+
     return settings, {str(name): value.float() for name, value in state.items()}
 
 
@@ -170,6 +178,7 @@ def _kind(state: Mapping[str, torch.Tensor], path: Path) -> Kind:
     recurrent = any("lstm" in name for name in state)
     pictures = any(value.dim() > 2 for value in state.values())
     several = any("features_extractor" in name for name in state)
+
     if recurrent or pictures or several:
         what = "recurrent layers" if recurrent else "convolutions" if pictures else "a features extractor with weights"
         raise ModelError(
@@ -177,9 +186,11 @@ def _kind(state: Mapping[str, torch.Tensor], path: Path) -> Kind:
             where=str(path),
             remedy="export the policy to ONNX as stable-baselines3 documents it, and take model.source = 'onnx'",
         )
+
     for kind in KINDS:
         if any(name.startswith(kind.layers[-1]) for name in state) and (not kind.head or _head_of(state, kind)):
             return kind
+
     if "action_net.weight" in state:
         return KINDS[-1]
     raise ModelError(
@@ -202,15 +213,18 @@ def _layers(state: Mapping[str, torch.Tensor], kind: Kind, path: Path) -> list[t
             int(match[1]) for name in state if (match := re.fullmatch(re.escape(start) + r"(\d+)\.weight", name))
         )
         names += [f"{start}{number}" for number in numbers]
+
     names += [_head_of(state, kind)] if kind.head else []
     try:
         layers = [(state[f"{name}.weight"], state[f"{name}.bias"]) for name in names]
     except KeyError as error:
         raise ModelError(f"lacks the weights {error.args[0]}", where=str(path)) from error
+
     for number, (weight, bias) in enumerate(layers):
         before = layers[number - 1][0].shape[0] if number else weight.shape[-1]
         if weight.dim() != 2 or weight.shape[1] != before or bias.shape != weight.shape[:1]:
             raise ModelError(f"has layers that do not fit each other at {names[number]}", where=str(path))
+
     return layers
 
 
@@ -219,9 +233,11 @@ def _refuse_others(settings: Mapping[str, Any], sizes: Sequence[int], request: M
     kind = str(space.get(":type:", "")) if isinstance(space, dict) else ""
     if "MultiDiscrete" in kind or "MultiBinary" in kind:
         raise ModelError(f"acts in a space of several choices ({kind}), which the task has not", where=str(path))
+
     inputs = request.facts.get("inputs")
     if inputs is not None and int(inputs) != sizes[0]:
         raise ModelError(f"takes {sizes[0]} numbers, and the data has {inputs} a row", where=str(path))
+
     if request.outputs != sizes[-1]:
         raise ModelError(
             f"gives {sizes[-1]} numbers, and the data has {request.outputs} controls ({', '.join(request.labels)})",
@@ -236,6 +252,7 @@ def _activation(args: Mapping[str, Any], settings: Mapping[str, Any], kind: Kind
         if name not in _ACTIVATIONS:
             raise RecipeError(f"is {name!r}", where="model.args.activation", remedy=nearest(name, _ACTIVATIONS))
         return name
+
     table = settings.get("policy_kwargs")
     stated = str(table.get("activation_fn", "")) if isinstance(table, dict) else ""
     if stated:
@@ -246,6 +263,7 @@ def _activation(args: Mapping[str, Any], settings: Mapping[str, Any], kind: Kind
                 f"its settings name the activation {stated}", remedy=f"read are {', '.join(sorted(_ACTIVATIONS))}"
             )
         return known[written]
+
     notes.append(f"the file names no activation: {kind.activation}, the default of {kind.name} (model.args.activation)")
     return kind.activation
 
@@ -257,6 +275,7 @@ def _squash(
     table = settings.get("policy_kwargs")
     if not kind.squashed and not (isinstance(table, dict) and table.get("squash_output") is True):
         return None
+
     space = settings.get("action_space")
     bounds = []
     for key in ("low", "high"):
@@ -270,9 +289,11 @@ def _squash(
                 remedy=f"set model.args.{key}: a number, or one an action",
             )
         bounds.append(values)
+
     low, high = bounds
     if not (high > low).all():
         raise RecipeError("the actions' low must be below their high", where="model.args")
+
     notes.append(f"it ends with tanh, scaled to actions from {_shown(low)} to {_shown(high)}")
     return (high - low) / 2, (high + low) / 2
 
@@ -301,6 +322,7 @@ def _normalization(
     if "normalization" not in args:
         means, spreads = (list(map(float, facts.get(key, [value] * size))) for key, value in _OF_DATA)
         return means, [value if value > _SMALLEST_STD else 1.0 for value in spreads], 0.0
+
     path = Path(str(args["normalization"]))
     where = f"model.args.normalization, {path}"
     if path.suffix == ".pkl":
@@ -310,14 +332,17 @@ def _normalization(
             remedy="write its numbers where stable-baselines3 is: np.savez('norm.npz', mean=env.obs_rms.mean, "
             "var=env.obs_rms.var, epsilon=env.epsilon, clip=env.clip_obs)",
         )
+
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: np.asarray(file[key], np.float64).reshape(-1) for key in file.files}
     except BROKEN as error:
         raise ModelError(f"cannot be read ({error})", where=where) from error
+
     mean, variance = arrays.get("mean", np.zeros(0)), arrays.get("var", np.zeros(0))
     if len(mean) != size or len(variance) != size or not (variance >= 0).all() or not np.isfinite(mean).all():
         raise ModelError(f"needs `mean` and `var` of {size} numbers each", where=where)
+
     epsilon, clip = (float(arrays.get(key, [value])[0]) for key, value in (("epsilon", _EPSILON), ("clip", _CLIP)))
     return mean.tolist(), np.sqrt(variance + epsilon).tolist(), clip
 

@@ -62,6 +62,7 @@ def scoring_layers(module: nn.Module, classes: int) -> list[str]:
     ]
     fitting = [name for name, layer in names if layer.out_features in (classes, classes + 1)]
     inner = [name for name in fitting if name.rpartition(".")[2] == "0" and f"{name[:-1]}1" in dict(names)]
+
     # the first layer of an MLP may have as many outputs by chance; of a list of equal heads all fit
     return [name for name in fitting if name not in inner or f"{name[:-1]}1" in fitting]
 
@@ -109,5 +110,6 @@ def _resize_positions(module: nn.Module, size: tuple[int, int]) -> None:
                 if isinstance(getattr(owner, name, None), nn.Parameter):
                     table = layer.interpolation(size) if holder else layer.interpolation(getattr(owner, name), size)
                     setattr(owner, name, nn.Parameter(table.clone()))
+
     for layer in layers:
         layer.interpolation.config.image_size = list(size)

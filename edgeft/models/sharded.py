@@ -24,6 +24,7 @@ def read(index: Path, read_file: Callable[[Path], StateDict]) -> StateDict:
     map_of = _weight_map(index)
     tensors: dict[str, torch.Tensor] = {}
     notes: list[str] = []
+
     for shard in sorted(set(map_of.values())):
         path = index.parent / shard
         if not path.is_file():
@@ -64,4 +65,5 @@ def _weight_map(index: Path) -> Mapping[str, str]:
             where=str(index),
             remedy="the shards of an index lie beside it",
         )
+
     return map_of

@@ -51,6 +51,7 @@ def read(path: Path) -> Pieces:
 
     if not pieces:
         raise ModelError("is no model of sentencepiece: it has no pieces", where=str(path))
+
     kind = trainer.get(3, _UNIGRAM)
     if kind != _UNIGRAM:
         raise ModelError(
@@ -58,6 +59,7 @@ def read(path: Path) -> Pieces:
             where=str(path),
             remedy="put a tokenizer.json beside it, as a fast tokenizer of transformers writes it",
         )
+
     return Pieces(
         pieces,
         bytes(normalizer.get(2, b"")),
@@ -78,6 +80,7 @@ def tokenizer(model: Pieces, ids: Mapping[str, int], unknown: str) -> str:
     scores = {piece: score for piece, score, kind in model.pieces if kind in (_NORMAL, _USER, _BYTE)}
     least = min(scores.values(), default=0.0)
     rows: list[tuple[str, float]] = []
+
     for piece, _ in sorted(ids.items(), key=lambda item: item[1]):
         if piece in scores:
             rows.append((piece, scores[piece]))
@@ -90,6 +93,7 @@ def tokenizer(model: Pieces, ids: Mapping[str, int], unknown: str) -> str:
     steps: list[Any] = [tokenizers.normalizers.Precompiled(model.characters)] if model.characters else []
     if model.trim:
         steps += [tokenizers.normalizers.Strip(), tokenizers.normalizers.Replace(tokenizers.Regex(" {2,}"), " ")]
+
     result.normalizer = tokenizers.normalizers.Sequence(steps)
     scheme = "always" if model.prefix else "never"
     result.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(SPACE, prepend_scheme=scheme, split=False)
@@ -101,6 +105,7 @@ def tokenizer(model: Pieces, ids: Mapping[str, int], unknown: str) -> str:
         ]
     )
     text: str = result.to_str()
+
     return text
 
 

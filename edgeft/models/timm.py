@@ -55,6 +55,7 @@ def build(request: ModelRequest) -> Built:
 
     if isinstance(side := args.get("img_size"), int):
         size = [side, side]
+
     mean, std = config.get("mean"), config.get("std")
     if channels != 3:
         mean = std = None
@@ -115,6 +116,7 @@ def locate(model: recipe.Model, allow: bool) -> Located:
     _, _, revision = model.weights.partition("@")
     timm = need("timm", "vision")
     published = _published(timm, model.name, model.weights)
+
     if published.hf_hub_id:
         reference = hub.Reference(published.hf_hub_id, revision or hub.MAIN, published.hf_hub_filename or "")
         fetched = hub.fetch(reference, allow)
@@ -139,6 +141,7 @@ def _published(timm: Any, name: str, named: str) -> Any:
         published = timm.get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture)
     except RuntimeError:
         published = None
+
     if published is None or not (published.hf_hub_id or published.url):
         known = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
         raise RecipeError(
@@ -146,6 +149,7 @@ def _published(timm: Any, name: str, named: str) -> Any:
             where="model.weights",
             remedy=nearest(tag, known) if known else "none are published",
         )
+
     return published
 
 

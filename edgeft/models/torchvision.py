@@ -38,6 +38,7 @@ def build(request: ModelRequest) -> Built:
     channels = args.pop("channels", 3)
     if channels not in (1, 3):
         raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
+
     if (on_features := features.head_of(request.task)) is not None:
         spec = _spec(_published(models, model.name, request.weights), channels)
         look = {key: spec[key] for key in ("mean", "std", "resize")}
@@ -54,6 +55,7 @@ def build(request: ModelRequest) -> Built:
 
     if hasattr(module, "num_classes"):
         module.num_classes = n_classes
+
     notes: tuple[str, ...] = ()
     if model.weights:
         path = weights.find(model.weights)
@@ -76,6 +78,7 @@ def _classifier(models: Any, name: str, args: dict[str, Any], channels: int) -> 
     _drop_auxiliary(module)
     if channels != 3:
         _see(module, channels)
+
     return module
 
 
@@ -170,6 +173,7 @@ def _member(models: Any, architecture: str, name: str) -> Any:
             where="model.weights",
             remedy=nearest(name, members) if members else "none are published",
         )
+
     return members[name]
 
 

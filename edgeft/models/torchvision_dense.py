@@ -63,12 +63,14 @@ def _ends_of_stages(net: nn.Module, pictures: torch.Tensor) -> list[str]:
         for name, module in net.named_modules()
         if name and name.count(".") < _DEPTH
     ]
+
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             net(pictures)
     finally:
         for handle in handles:
             handle.remove()
+
     return list(dict.fromkeys(last.values()))
 
 
@@ -100,12 +102,14 @@ def is_segmenter(models: Any, request: ModelRequest) -> bool:
             remedy='take the detector of edgeft on a backbone of torchvision: task = "detect", model.name = '
             '"resnet50" or "mobilenet_v3_large"',
         )
+
     if name not in models.list_models(module=models.segmentation):
         return False
     if TASKS.get(request.task).hub_tag != _SEGMENTERS:
         raise RecipeError(
             f"{name!r} is a segmenter, and the task is {request.task!r}", where="model.name", remedy="name a classifier"
         )
+
     return True
 
 
@@ -133,6 +137,7 @@ def segmenter(models: Any, request: ModelRequest) -> Built:
     if request.model.weights:
         path = weights.find(request.model.weights)
         notes = _load(module, weights.read(path), str(path))
+
     return Built(module, "classifier", image_spec(size), request.outputs, bool(request.model.weights), notes)
 
 
@@ -148,4 +153,5 @@ def _load(module: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> t
     notes = weights.load(module, {**state, **{name: ours[name] for name in others}}, "classifier", where)
     if others:
         notes += (f"the weights' own classifier has {len(state[others[0]])} classes: {NEW_HEAD}",)
+
     return notes

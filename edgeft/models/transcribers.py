@@ -51,10 +51,12 @@ def complete(
             where=str(folder / hf_folder.CONFIG),
             remedy=f"take one of {KIND}, or a model with a CTC head",
         )
+
     features, notes = _features(folder, config)
     hop, rate, most = 2 * features["hop"], features["rate"], config.max_source_positions
     seconds = float(request.facts.get("most_seconds", 0)) or most * hop / rate
     places = -(-round(seconds * rate) // hop)
+
     if places > most:
         raise RecipeError(
             f"is {seconds:g}, and the model hears at most {most * hop / rate:g} s",
@@ -74,6 +76,7 @@ def complete(
         "contents": {"tokenizer": contents},
     }
     heard = f"the model hears {places * hop / rate:g} s and writes at most {search['length']} tokens"
+
     return Whisper(module, config, places), spec, (*notes, *more, heard)
 
 
@@ -87,6 +90,7 @@ def _features(folder: Path, config: Any) -> tuple[dict[str, int], tuple[str, ...
             found = hf_folder.read_table(path, "a feature extractor's config")
             table = found.get(key, {}) if key else found
             table = table if isinstance(table, dict) else {}
+
     kind = table.get("feature_extractor_type", "WhisperFeatureExtractor")
     if kind != "WhisperFeatureExtractor":
         raise ModelError(f"is of a {kind}, which makes other features", where=str(path))
@@ -94,9 +98,11 @@ def _features(folder: Path, config: Any) -> tuple[dict[str, int], tuple[str, ...
     usual = {"rate": 16_000, "window": 400, "hop": 160, "mels": config.num_mel_bins}
     names = {"rate": "sampling_rate", "window": "n_fft", "hop": "hop_length", "mels": "feature_size"}
     values = {key: table.get(names[key], value) for key, value in usual.items()}
+
     for key, value in values.items():
         if type(value) is not int or not 1 <= value <= log_mel.COUNTS[key]:
             raise ModelError(f"{names[key]} is {value!r}", where=str(path))
+
     if values["mels"] != config.num_mel_bins:
         message = f"has {values['mels']} features a frame, and the model takes {config.num_mel_bins}"
         raise ModelError(message, where=str(path), remedy="take both files from one folder")
@@ -108,6 +114,7 @@ def _features(folder: Path, config: Any) -> tuple[dict[str, int], tuple[str, ...
         notes += ("the folder has no preprocessor_config.json: features are those of Whisper",)
     if table.get("dither"):
         notes += ("the feature extractor's dither, which is noise, is left out",)
+
     return values, notes
 
 
@@ -123,11 +130,13 @@ def _tokenizer(folder: Path, config: Any) -> str:
             where=str(folder),
             remedy="write it with WhisperTokenizer.from_pretrained(...).save_pretrained(...)",
         )
+
     path = folder / names[0]
     if path.name == "tokenizer.json":  # the package would take the vocabulary of any other kind for its own
         model = hf_folder.read_table(path, "a tokenizer").get("model")
         if not isinstance(model, dict) or model.get("type") != "BPE":
             raise ModelError("is no byte-level BPE, as Whisper has it", where=str(path))
+
     with pretrained.quiet("transformers cannot read the tokenizer", str(path)):
         tokenizer = pretrained.package().WhisperTokenizer.from_pretrained(str(folder), local_files_only=True)
         table = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -135,8 +144,10 @@ def _tokenizer(folder: Path, config: Any) -> str:
     highest = max([*table["model"]["vocab"].values(), *(token["id"] for token in table["added_tokens"])], default=0)
     if highest >= config.vocab_size:
         raise ModelError(f"gives ids up to {highest}, the model knows {config.vocab_size} tokens", where=str(path))
+
     for token in table["added_tokens"]:
         token["special"] = token["special"] or bool(TIMESTAMP.fullmatch(token["content"]))
+
     return json.dumps({**table, "truncation": None, "padding": None, "post_processor": None}, ensure_ascii=False)
 
 
@@ -152,6 +163,7 @@ def _search(
     changed = [key for key, value in _OTHERS.items() if getattr(settings, key, None) not in (None, value)]
     if changed:
         notes += (f"{', '.join(changed)} of generation_config.json are not followed",)
+
     return {
         "start": ids(prompt, "the prompt"),
         "end": ids(end if isinstance(end, list) else [end], "eos_token_id")[0],
@@ -181,12 +193,14 @@ def _prompt(settings: Any, config: Any, args: Mapping[str, Any], folder: Path) -
     languages = dict(getattr(settings, "lang_to_id", None) or {})
     tasks = dict(getattr(settings, "task_to_id", None) or {})
     silent = getattr(settings, "no_timestamps_token_id", None)
+
     if getattr(settings, "return_timestamps", False) and silent is None:
         raise ModelError(
             "writes timestamps, and names no token without them (no_timestamps_token_id)",
             where=str(folder / "generation_config.json"),
             remedy="take a model that writes texts without timestamps",
         )
+
     for name in ("language", "task"):
         if name in args and not (languages if name == "language" else tasks):
             raise RecipeError("is set, and the model knows one language", where=f"model.args.{name}")
@@ -197,6 +211,7 @@ def _prompt(settings: Any, config: Any, args: Mapping[str, Any], folder: Path) -
     prompt = [config.decoder_start_token_id if start is None else start]
     if language is None and task is None:
         prompt += _forced(settings, config, folder)
+
     if language is not None:
         prompt = [prompt[0], languages[_language(language, languages)], *prompt[2:]]
     elif languages and (len(prompt) < 2 or prompt[1] is None):
@@ -206,14 +221,18 @@ def _prompt(settings: Any, config: Any, args: Mapping[str, Any], folder: Path) -
             where="model.args.language",
             remedy=f"name that of the recordings, such as {known}",
         )
+
     if task is None and language is not None and tasks:
         task = "transcribe"
+
     if task is not None:
         if task not in tasks:
             raise RecipeError(f"unknown task {task!r}", where="model.args.task", remedy=nearest(str(task), tasks))
         prompt.append(tasks[task])
+
     if silent is not None and prompt[-1] != silent:
         prompt.append(silent)
+
     stamped = getattr(settings, "return_timestamps", False)
     return prompt, ("the model's timestamps are left out",) if stamped else ()
 

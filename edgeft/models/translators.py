@@ -49,15 +49,18 @@ def complete(
             where=str(folder / hf_folder.CONFIG),
             remedy=f"take one of {', '.join(NETWORKS)}",
         )
+
     kind, tokenizers_of = NETWORKS[config.model_type]
     contents = tokenizers_of(folder, config)
     network: EncoderDecoder = kind(module, config)
     settings = generation(folder, module)
     start = config.decoder_start_token_id if config.decoder_start_token_id is not None else config.pad_token_id
     ids = {"pad": config.pad_token_id, "start": start, "end": config.eos_token_id}
+
     for key, value in ids.items():
         if type(value) is not int or not 0 <= value < config.vocab_size:
             raise ModelError(f"the {key} token is {value!r}", where=str(folder / hf_folder.CONFIG))
+
     if 0 not in (ids["pad"], ids["end"]):
         raise ModelError("neither the padding nor the end is token 0", where=str(folder / hf_folder.CONFIG))
 
@@ -71,6 +74,7 @@ def complete(
         "force_end": settings.forced_eos_token_id is not None,
         "contents": contents,
     }
+
     return network, spec, (f"tokens are those of the folder's tokenizer: {config.vocab_size}",)
 
 
@@ -95,13 +99,16 @@ def _of_marian(folder: Path, config: Any) -> dict[str, str]:
             if missing
             else "take a Marian model of one vocabulary",
         )
+
     table = hf_folder.read_table(folder / "vocab.json", "a vocabulary")
     _check_numbers(table, config.vocab_size, folder / "vocab.json")
     files = {}
+
     for key, name in (("tokenizer", "source.spm"), ("target", "target.spm")):
         model = spm.read(folder / name)
         files[key] = spm.tokenizer(model, table, UNKNOWN)
         _hold_against_package(files[key], folder / name, model, table)
+
     return files
 
 
@@ -134,11 +141,13 @@ def _of_t5(folder: Path, config: Any) -> dict[str, str]:
             where=str(folder),
             remedy="write it with AutoTokenizer.from_pretrained(...).save_pretrained(...)",
         )
+
     model = spm.read(path)
     table = {piece: number for number, (piece, _, _) in enumerate(model.pieces)}
     _check_numbers(table, config.vocab_size, path)
     content = spm.tokenizer(model, table, UNKNOWN)
     _hold_against_package(content, path, model, table)
+
     return {"tokenizer": content}
 
 
@@ -151,6 +160,7 @@ def _hold_against_package(content: str, path: Path, model: spm.Pieces, table: Ma
     processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
     tokenizer = need("tokenizers", "text").Tokenizer.from_str(content)
     tokenizer.encode_special_tokens = True
+
     for words in (*TRIED, *_sentences(model)):
         if processor.unk_id() in processor.encode(words):
             continue

@@ -59,6 +59,7 @@ class Detector(nn.Module):
 
         for layer, takes in zip(self.layers, self.takes):
             raw_outputs.append(layer(of(takes) if isinstance(takes, int) else [of(source) for source in takes]))
+
         levels = [raw_outputs[source] for source in self.takes[-1]]
         return tuple(t for branches, level in zip(self.head, levels) for t in branches(level))
 
@@ -80,6 +81,7 @@ def build(request: ModelRequest) -> Built:
         raise RecipeError("the file named by model.name has the weights", where="model.weights", remedy="leave it out")
     if not path.is_file() or path.suffix != ".pt":
         raise ModelError("no such .pt file", where=model.name, remedy="model.name is the path of the file")
+
     if not request.allow_code:
         raise ModelError(
             f"{path.name} is a pickle of a whole model: reading it runs code, which was not allowed",
@@ -134,6 +136,7 @@ def _parts(checkpoint_model: nn.Module, path: Path) -> tuple[list[nn.Module], An
     detect: Any = layers[-1] if layers else None
     kind = type(detect).__name__
     bins, branches = getattr(detect, "reg_max", 1), getattr(detect, "cv2", None)
+
     if kind not in _HEADS or bins < 2 or branches is None:
         fault = "without bins" if kind in _HEADS and bins < 2 else "fused for end-to-end use"
         raise ModelError(

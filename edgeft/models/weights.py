@@ -43,9 +43,11 @@ def find(weights: str) -> Path:
     path = Path(weights)
     if path.is_dir():
         return _in_folder(path)
+
     if not path.is_file():
         hub = f'; of the hub it is "hub:{weights}"' if _REPOSITORY.fullmatch(weights) else ""
         raise ModelError("no such weights file", where=weights, remedy=f"check model.weights{hub}")
+
     return path
 
 
@@ -57,12 +59,14 @@ def _in_folder(path: Path) -> Path:
             where=str(path),
             remedy=f"readable: {', '.join(folder.SUFFIXES)}; or name the file itself",
         )
+
     if len(candidates) > 1:
         raise ModelError(
             f"holds several files of weights: {', '.join(candidates[:5])}",
             where=str(path),
             remedy=f"name the file: {path / candidates[0]}",
         )
+
     return path / candidates[0]
 
 
@@ -95,6 +99,7 @@ def _tensors(path: Path) -> checkpoint.StateDict:
         return checkpoint.StateDict(_read_safetensors(path))
     if suffix == ".npz":
         return checkpoint.StateDict(_read_npz(path))
+
     return checkpoint.StateDict(*checkpoint.read(path))
 
 
@@ -137,6 +142,7 @@ def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where:
     mine = {name for name in expected_state if name == head or name.startswith(f"{head}.")}
     notes: tuple[str, ...] = (*read_notes, *root_notes)
     fits = all(name in state and state[name].shape == expected_state[name].shape for name in mine)
+
     if not fits:
         theirs = [tuple(state[name].shape) for name in sorted(mine) if name in state and state[name].dim() > 1]
         what = f"has {theirs[0][0]} classes" if theirs else "is not in the file"
@@ -244,6 +250,7 @@ def _misfit(
         for kind, names in (("missing", missing), ("unexpected", unexpected))
         if names
     ]
+
     if shapes:
         name = shapes[0]
         parts.append(f"{name} is {tuple(state[name].shape)} where the model has {tuple(expected_state[name].shape)}")

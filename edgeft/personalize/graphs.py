@@ -64,6 +64,7 @@ def outputs_of(tail: Session, plan: Plan, parameters: Arrays, latents: Arrays) -
         if not feature_batches or feature_batches[0] is None
         else np.concatenate([np.asarray(grid) for grid in feature_batches])
     )
+
     return np.concatenate(scores), features
 
 

@@ -57,6 +57,7 @@ def judge(
         "confidence_loss": confidence_loss(before.reference, after.reference, targets[1]),
     }
     verdict, why = _decided(metric, measured, max_forget)
+
     return (
         Verdict(
             "personalize",
@@ -106,12 +107,14 @@ def _decided(metric: Any, measured: Mapping[str, Any], max_forget: float) -> tup
     on_old = f"{metric.name} on {old['n']} reference samples goes from {olds['before']} to {olds['after']}"
     if forgot > max_forget + _ROUNDING:
         return FAIL, f"forgets too much: {on_old}, more than {limit} worse"
+
     if forgets(measured, max_forget):
         bound = 100 * measured["confidence_loss"]["bound95"]
         return FAIL, (
             f"forgets too much: {on_old}, and the true classes may become less probable by {bound:.2f} points "
             f"(upper 95 % bound), more than {limit}"
         )
+
     if not gain > 0:
         return FAIL, (
             f"no improvement: {metric.name} on the {new['n']} held-out new samples is {news['after']}, "
@@ -122,10 +125,12 @@ def _decided(metric: Any, measured: Mapping[str, Any], max_forget: float) -> tup
             f"the improvement is too small for what is forgotten: one of the {new['n']} held-out new samples, "
             f"while {on_old}"
         )
+
     on_new = f"{metric.name} on the {new['n']} held-out new samples goes from {news['before']} to {news['after']}"
     if interval and interval[0] <= 0:
         needed = math.ceil(new["n"] * max(((gain - interval[0]) / gain) ** 2, 1 + 1 / new["n"]))
         return INCONCLUSIVE, f"{on_new}{spread}, which may be chance: give about {needed} samples"
+
     return PASS, f"{on_new}{spread}; on {old['n']} reference samples from {olds['before']} to {olds['after']}"
 
 
@@ -137,12 +142,14 @@ def _figures(
     for key, outputs in (("before", before), ("after", after)):
         figures[key] = float(task.score({output: outputs}, targets))
         tables[key] = task.per_class({output: outputs}, targets, labels)
+
     if tables:
         figures["per_class"] = {
             label: {"n": row["n"], "before": row["metric"], "after": tables["after"][label]["metric"]}
             for label, row in tables["before"].items()
             if row["n"] and label in tables["after"]
         }
+
     return figures
 
 
@@ -153,6 +160,7 @@ def _interval(
     first, second = (task.per_sample({output: outputs}, targets) for outputs in (before, after))
     if first is None or second is None:
         return None
+
     if all(np.isin(scores, (0, 1)).all() for scores in (first, second)):
         low, high = stats.paired_proportions(int((first > second).sum()), int((second > first).sum()), len(targets))
     elif len(targets) < BOOTSTRAP_NEEDS:
@@ -160,4 +168,5 @@ def _interval(
     else:
         losses = (first - second) * (1 if task.metric.higher_is_better else -1)
         low, high = stats.paired_bootstrap(lambda i: float(losses[i].mean()), len(targets))
+
     return float(low), float(high)

@@ -46,6 +46,7 @@ def steps(
     state = graphs.fresh_state(plan)
     parameters = [np.ascontiguousarray(p, np.float32) for p in parameters]
     names = [f"new_parameter_{i}" for i in range(len(parameters))]
+
     for number in counted(range(1, count + 1), unit="step"):
         feeds = graphs.step_feeds(plan, parameters, state, *batch())
         result = step.run({**feeds, "rate": np.full(1, rate, np.float32)})
@@ -110,6 +111,7 @@ def enrolled(
     assert old_features is not None and new_features is not None
     known = np.sort(scores[:, :first], axis=1)
     high, low, middle = float(known[:, -1].mean()), float(known[:, :-1].mean()), old_features.mean(axis=0)
+
     for number in range(first, int(new[1].max()) + 1):
         if not (new[1] == number).any():
             continue
@@ -137,6 +139,7 @@ def prototypes(
     assert features is not None
     rows = weight.reshape(len(weight), -1)
     spread = float(((features - features.mean(axis=0)) ** 2).sum(axis=1).mean()) or 1.0
+
     for number in range(classes):
         if (samples[1] == number).any():
             mean = features[samples[1] == number].mean(axis=0)

@@ -47,6 +47,7 @@ def start_of(bundle: Bundle, plan: plans.Plan) -> Start:
             sets.append((latents, arrays[f"{kind}/targets"]))
     except KeyError as error:
         raise BundleError(f"lacks {error}", where=str(path), remedy="export the bundle again") from error
+
     fits = all(p.shape == expected.shape for p, expected in zip(parameters, plan.parameters)) and all(
         value.shape == (len(targets), *latent.shape)
         for latents, targets in sets
@@ -54,6 +55,7 @@ def start_of(bundle: Bundle, plan: plans.Plan) -> Start:
     )
     if not fits or not len(sets[1][1]):
         raise BundleError("does not fit the plan of the manifest", where=str(path), remedy="export the bundle again")
+
     return Start(parameters, sets[0], sets[1])
 
 
@@ -82,13 +84,16 @@ def session(bundle: Bundle, state_file: Path | str | None = None, *, threads: in
         raise UsageError("no such state file", where=str(state_file))
     if "personalize" not in bundle.manifest and state_file is None:
         return None
+
     plan = plans.of(bundle)
     version = states.read(states.place(bundle, state_file), bundle, plan).last
     if version is None:
         return None
+
     if plan.loss == "ranking":
         user_session, spec = users.session(bundle, plan, version, threads)
         return Personal(user_session, bundle.labels, version.number, spec)
+
     trunk, tail = (graphs.load(bundle, name, threads) for name in ("trunk", "tail"))
     labels = labels_of(bundle, version)
     personal = graphs.Personal(trunk, tail, plan, version.parameters, len(labels) if plan.spare else 0)
@@ -117,9 +122,11 @@ def run(
     plan = plans.of(bundle)
     if (data is None) == (stream is None):
         raise UsageError("needs new samples", where="personalize", remedy="name a folder (--data) or give a stream")
+
     count = plan.steps if steps is None else steps
     if count < 0:
         raise UsageError(f"{count} is not a valid number of steps", where="--steps")
+
     place = states.place(bundle, state)
     with states.writing(place):
         before = states.read(place, bundle, plan)
@@ -159,16 +166,19 @@ def _learned(
     used = before.last.parameters if before.last else start.parameters
     known = labels_of(bundle, before.last)
     free = plan.spare - (len(known) - len(bundle.labels))
+
     if stream is not None:
         new_samples = samples.stream(stream, bundle, known, free, seed)
     else:
         new_samples = samples.read(data or Path(), bundle, known, free, seed)
+
     trunk, tail, step = (graphs.load(bundle, name, threads) for name in plans.GRAPHS)
     say(_division(new_samples))
 
     new = samples.through(new_samples, bundle, plan, trunk)
     if plan.head[0] < 0 and (count == 0 or plan.loss == "prototype" or len(new.labels) > len(known)):
         raise DataError("the tail has no last layer whose rows are classes", where=str(bundle.path))
+
     outputs = len(bundle.labels) + plan.spare
     teaches = new.fold < 0 if new.apart else np.ones(len(new.fold), bool)
     folds = [new.fold == number for number in new.folds]
@@ -177,9 +187,11 @@ def _learned(
         for held in [*folds, np.zeros(len(new.fold), bool)]
     ]
     ways = []
+
     for number, material in enumerate(materials[: len(folds)] if new.apart else materials, 1):
         with phase(f"training version {number} of {len(folds) + (not new.apart)}"):
             ways.append(_way(material, step, used, len(known), count, rate, seed))
+
     last = ways[-1]
 
     with phase("judging the new version"):
@@ -264,6 +276,7 @@ def _way(
         rate=rate,
         watch=lambda number, loss: losses.append(loss),
     )
+
     return _Way(first, last, tuple(losses))
 
 
@@ -304,6 +317,7 @@ def _best_share(
         whole.outputs(start.parameters, start.reference),
     )
     choices = []
+
     for share in SHARES:
         versions = [way.at(share) for way in ways]
         if by_means:
@@ -314,6 +328,7 @@ def _best_share(
         choices.append(_Choice(share, versions[-1], verdict, measured))
         if not forgets(measured, plan.max_forget):
             return choices[-1]
+
     return choices[0]
 
 
@@ -324,6 +339,7 @@ def rollback(bundle: Bundle, state: Path | str | None = None) -> dict[str, Any]:
     with states.writing(place):
         back = states.rolled_back(states.read(place, bundle, plan))
         states.write(back, bundle)
+
     version = back.last.number if back.last else 0
     to = f"version {version}" if version else "the model as it was exported"
     return {
@@ -339,12 +355,14 @@ def check(bundle: Bundle, state_file: Path | str | None = None, *, threads: int 
     """The state in use on the shipped reference samples, for `verify`; None without one."""
     if "personalize" not in bundle.manifest:
         return None
+
     plan = plans.of(bundle)
     version = states.read(states.place(bundle, state_file), bundle, plan).last
     if version is None:
         return None
     if plan.loss == "ranking":
         return users.check(bundle, plan, version, states.place(bundle, state_file), threads)
+
     start, tail = start_of(bundle, plan), graphs.load(bundle, "tail", threads)
     labels = labels_of(bundle, version)
     classes = len(labels) if plan.loss != "mse" else None
@@ -365,6 +383,7 @@ def check(bundle: Bundle, state_file: Path | str | None = None, *, threads: int 
         f"version {version.number} of {states.place(bundle, state_file)}: {metric.name} on {len(start.reference[1])} "
         f"reference samples {metric.format(values[1])}, as exported {metric.format(values[0])}"
     )
+
     return Verdict(
         "personalize",
         PASS if held else FAIL,

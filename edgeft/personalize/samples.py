@@ -70,15 +70,18 @@ def read(path: Path, bundle: Bundle, known: tuple[str, ...], free: int, seed: in
     dataset = datasets.open(dataclasses.replace(source, split=WHOLE, group=""))
     if bundle.task.refuse_unseen is not None:
         bundle.task.refuse_unseen(dataset.facts, bundle.preprocess, str(path))
+
     splits = [dataset.splits[name] for name in ("train", "val", "test") if name in dataset.splits]
     labels = _labels(dataset.labels, known, free, str(path), classes=splits[0].classes is not None)
     targets = bundle.task.join(np.concatenate([s.targets for s in splits]), dataset.labels, labels, str(path))
     owned = len(splits) > 1 and splits[-1].name == "test"
+
     if owned:
         fold = np.concatenate([np.full(len(s), 0 if s.name == "test" else -1) for s in splits])
     else:
         strata = np.concatenate([s.targets for s in splits]) if splits[0].classes is not None else None
         fold = folds_of(strata, len(targets), seed, str(path))
+
     sources = tuple(s.source(i) for s in splits for i in range(len(s)))
     places = [(split, i) for split in splits for i in range(len(split))]
     return Given(lambda at: places[at][0].raw(places[at][1]), targets, fold, labels, sources, owned)
@@ -90,17 +93,21 @@ def stream(pairs: Iterable[tuple[Any, Any]], bundle: Bundle, known: tuple[str, .
     for raw, label in pairs:
         raws.append(raw)
         labels_of_stream.append(label)
+
     if not raws:
         raise DataError("the stream gave no samples", where="samples", remedy="give (raw, label) pairs")
+
     names = tuple(f"sample {i}" for i in range(len(raws)))
     if all(isinstance(label, str) for label in labels_of_stream):
         labels = _labels(tuple(dict.fromkeys(labels_of_stream)), known, free, "samples", classes=True)
         targets = np.array([labels.index(label) for label in labels_of_stream], np.int64)
         return Given(raws.__getitem__, targets, folds_of(targets, len(raws), seed, "samples"), labels, names)
+
     try:
         values = np.array([np.asarray(label, np.float32) for label in labels_of_stream], np.float32)
     except (TypeError, ValueError) as error:
         raise DataError("labels are neither all names nor all numbers of one form", where="samples") from error
+
     return Given(raws.__getitem__, values, folds_of(None, len(raws), seed, "samples"), known, names)
 
 
@@ -114,6 +121,7 @@ def _labels(ours: tuple[str, ...], known: tuple[str, ...], free: int, where: str
             where=where,
             remedy="labels are joined by name: rename it, or export with personalize.spare_classes = N",
         )
+
     return (*known, *new)
 
 
@@ -127,16 +135,19 @@ def folds_of(classes: np.ndarray | None, count: int, seed: int, where: str) -> n
     rng, fold = np.random.default_rng(seed), np.full(count, -1)
     if classes is None:
         fold = np.arange(count) * min(FOLDS, count) // max(count, 1)
+
     for number in () if classes is None else np.unique(classes):
         members = rng.permutation(np.flatnonzero(classes == number))
         if len(members) > 1:
             fold[members] = np.arange(len(members)) % FOLDS
+
     if count < 2 or (fold < 0).all():
         raise DataError(
             f"{count} sample(s), none of them beside another of its class: nothing could be held out to judge by",
             where=where,
             remedy="give two or more samples of a class, or train/ and test/ folders of your own",
         )
+
     return fold.astype(np.int64)
 
 
@@ -159,7 +170,9 @@ def _feed(bundle: Bundle, raw: Any, source: str) -> dict[str, np.ndarray]:
         if source not in error.where:
             error.where = f"{source}: {error.where}" if error.where else source
         raise
+
     for name, value in feed.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise DataError(f"the preprocessed sample holds values that are not finite ({name})", where=source)
+
     return feed

@@ -144,6 +144,7 @@ def write(state: State, bundle: Bundle) -> None:
     }
     text = json.dumps(journal, allow_nan=False).encode()
     arrays = {f"{v.number}/{i}": value for v in versions for i, value in enumerate(v.parameters)}
+
     with io.BytesIO() as buffer:
         np.savez(buffer, journal=np.frombuffer(text, np.uint8), **arrays)  # type: ignore[arg-type]
         content = buffer.getvalue()

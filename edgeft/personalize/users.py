@@ -84,6 +84,7 @@ def stream(pairs: Iterable[tuple[Any, Any]], bundle: Bundle) -> Taken:
         if item in history:
             history.remove(item)
         history.append(item)
+
     if not histories:
         raise DataError("the stream gave no items", where="samples", remedy="give (user, item) pairs")
     return _of_one(histories, bundle, "samples", [])
@@ -97,10 +98,12 @@ def _of_one(histories: Mapping[str, Sequence[str]], bundle: Bundle, where: str, 
             where=where,
             remedy="give the lines of one user; --state FILE keeps another user beside the first",
         )
+
     ((user, items),) = histories.items()
     table = {name: number for number, name in enumerate(bundle.preprocess["items"])}
     unknown = [item for item in items if item not in table]
     numbers = np.array([table[item] for item in items if item in table], np.int64)
+
     if len(numbers) < 2:
         raise DataError(
             f"{len(numbers)} of {len(items)} items of user {user[:80]!r} are known to the model, "
@@ -108,12 +111,15 @@ def _of_one(histories: Mapping[str, Sequence[str]], bundle: Bundle, where: str, 
             where=where,
             remedy="items are joined by their ids, which are those of the model's training ratings",
         )
+
     if unknown:
         note = f"{len(unknown)} items that the model does not know are left out, the first: {unknown[0][:80]!r}"
         notes = [*notes, note]
+
     free = len(table) - len(np.unique(numbers)) - _width(bundle) + 1
     if free < 0:
         raise DataError(f"user {user[:80]!r} took nearly all items: no list of negatives can be drawn", where=where)
+
     return Taken(user, numbers, tuple(notes))
 
 
@@ -181,6 +187,7 @@ def beginning(bundle: Bundle, plan: Plan, user: str) -> Arrays:
             vectors = [arrays[f"users/{i}"][at : at + 1].astype(np.float32) for i in range(len(plan.parameters))]
     except KeyError as error:
         raise BundleError(f"lacks {error}", where=str(path), remedy="export the bundle again") from error
+
     if any(value.shape != expected.shape for value, expected in zip(vectors, plan.parameters)):
         raise BundleError("does not fit the plan of the manifest", where=str(path), remedy="export the bundle again")
     return vectors
@@ -201,10 +208,12 @@ def learned(
     """`judged` (the verdict), `candidate` (the version), and what was measured of the user's vectors."""
     if not count:
         raise UsageError("a user's vectors are trained in steps", where="--steps", remedy="give one or more")
+
     interactions = read(data, bundle) if data is not None else stream(pairs or (), bundle)
     _check_owner(before, interactions)
     for note in interactions.notes:
         say(note)
+
     say(f"user {interactions.user}: {len(interactions.items)} items, the latest {interactions.held} of them held out")
 
     trunk, tail, step = (graphs.load(bundle, name, threads) for name in ("trunk", "tail", "step"))
@@ -212,6 +221,7 @@ def learned(
     catalogue, rows = Catalogue(trunk, plan, bundle.preprocess), judged(interactions, bundle, seed)
     losses: list[float] = []
     drawn = batches(interactions, plan, bundle, catalogue, seed)
+
     with phase("training the user's vectors"):
         candidate = learn.steps(
             step, plan, used, drawn, count, rate=rate, watch=lambda number, loss: losses.append(loss)
@@ -237,6 +247,7 @@ def learned(
         "forgetting": 0.0,
     }
     version = states.Version(states.next_number(before), candidate, (), {**record, "judged": rows.as_json()})
+
     return {"judged": _judgement(metric, interactions.user, new), "candidate": version, **record}
 
 
@@ -258,6 +269,7 @@ def _judgement(metric: Metric, user: str, new: Mapping[str, Any]) -> Verdict:
         f"{metric.name} of user {user} on {new['n']} rows ({new['n'] // DRAWS} items held out, each "
         f"among {DRAWS} draws) goes from {metric.format(new['before'])} to {metric.format(new['after'])}"
     )
+
     return Verdict(
         "personalize",
         PASS if gain > 0 else FAIL,
@@ -302,11 +314,13 @@ class Ours:
         users, items = feeds[str(self._spec["user_input"])], feeds[str(self._spec["item_input"])]
         mine = np.asarray(users).reshape(-1) == self._number
         scores = np.zeros(items.shape, np.float32)
+
         if mine.any():
             latents = latents_of_items(self._trunk, self._plan, self._spec, items[mine])
             scores[mine] = graphs.outputs_of(self._tail, self._plan, self._own, latents)[0]
         if not mine.all():
             (scores[~mine],) = self._model.run({name: value[~mine] for name, value in feeds.items()}).values()
+
         return {self.outputs[0].name: scores}
 
     def invoke(self) -> None:
@@ -338,6 +352,7 @@ def check(bundle: Bundle, plan: Plan, version: states.Version, place: Path, thre
         raise BundleError(
             f"does not record how version {version.number} was evaluated ({error})", where=str(place)
         ) from error
+
     trunk, tail = (graphs.load(bundle, name, threads) for name in ("trunk", "tail"))
     latents = latents_of_items(trunk, plan, bundle.preprocess, rows.items)
     candidates = (beginning(bundle, plan, user), version.parameters)
@@ -345,6 +360,7 @@ def check(bundle: Bundle, plan: Plan, version: states.Version, place: Path, thre
     figures = _figures(
         bundle.task, plan, [graphs.outputs_of(tail, plan, parameters, latents)[0] for parameters in candidates], rows
     )
+
     return Verdict(
         "personalize",
         PASS if metric.better(figures["after"], before) else FAIL,

@@ -69,6 +69,7 @@ def annotate(graph: fx.Graph, scheme: Scheme, keep_float: Sequence[str] = ()) ->
     selected = _select(graph, rules, scheme, float_nodes)
     tails = _fused_tails(selected, rules)
     sites = _Sites(selected, rules, tails, scheme)
+
     for node in graph.nodes:
         if node in selected and node not in tails.values():
             sites.place(node)
@@ -216,6 +217,7 @@ class _Sites:
         if isinstance(node.meta.get("val"), (tuple, list)):  # a split: its getitems carry the sites
             self.by_value[node] = inputs[0]
             return
+
         if (
             self.scheme.residual == "branch"
             and rule.kind == "weighted"
@@ -268,6 +270,7 @@ class _Sites:
 
         for _, inputs, output in single:
             join(inputs[0], output)
+
         constraint = {find(s): s for s in self.by_value.values() if s.fixed}
         for node, inputs, output in several:
             bounds = [constraint.get(find(i)) for i in inputs]
@@ -300,9 +303,11 @@ def _weight_site(node: fx.Node, scheme: Scheme) -> WeightSite:
     op_class = weighted_class(node)
     weight, numeric = node.args[1], scheme.weights[op_class]
     assert isinstance(weight, fx.Node)
+
     if numeric.granularity == "group":
         whole = weight.meta["val"].shape[-1] % numeric.group == 0
         # rows that groups do not divide, or that are looked up one by one, have one scale
         numeric = numeric if whole and not any(map(is_table, weight.users)) else int8.weights()
+
     axis = None if numeric.granularity == "tensor" else weight_axis(node)
     return WeightSite(weight, node, axis, op_class, numeric)

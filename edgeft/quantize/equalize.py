@@ -158,9 +158,11 @@ class _Tied:
                 group.readers.append(Reader(weight, 0 if own else 1, repeat, scaled_each, segment.start))
             for group, _ in parts(node):
                 group.writers.append((weight, bias))
+
         for node in self.parent:
             if node.op == "call_module" and isinstance(getattr(self.module, str(node.target)), ActivationFakeQuant):
                 self._note_value(node, parts(node))
+
         return list(by_root.values())
 
     def _note_value(self, node: fx.Node, parts: list[tuple[Group, Segment]]) -> None:
@@ -176,6 +178,7 @@ class _Tied:
         fixed, roots = {self._root(node) for node in self.fixed}, Counter(self._root(node) for node in self.joins)
         fixed |= {root for root, count in roots.items() if count > 1}
         fixed |= {self._root(layer) for layer in self.layers} & set(roots)
+
         while True:
             reached = {
                 self._root(source)
@@ -192,16 +195,19 @@ class _Tied:
         root = self._root(node)
         if root not in joins:
             return [Segment(root, 0)]
+
         segments, start = [], 0
         for source in self.joins[joins[root]]:
             for segment in self._segments(source, joins):
                 segments.append(Segment(segment.root, start + segment.start))
             start += source.meta["val"].shape[1]
+
         return segments
 
     def _see(self, node: fx.Node) -> None:
         if node.op == "get_attr" or self._is_weight(node):
             return
+
         self.parent.setdefault(node, node)
         sources = [source for source in node.all_input_nodes if source in self.parent]
         if self._is_layer(node):
@@ -221,20 +227,24 @@ class _Tied:
             return isinstance(getattr(self.module, str(node.target)), ActivationFakeQuant)
         if node.op != "call_function":
             return False
+
         values = [source.meta.get("val") for source in sources]
         if not values or not all(isinstance(value, torch.Tensor) for value in values):  # a size that is computed
             return False
+
         shapes = [value.shape for value in values if isinstance(value, torch.Tensor)]
         if node.target is aten.add.Tensor:
             plain = len(sources) == len(node.all_input_nodes) == 2 and not node.kwargs
             return plain and shapes[0] == shapes[1] and all(self.repeat.get(source, 1) == 1 for source in sources)
         if node.target is aten.mean.dim:
             return len(shapes[0]) == 4 and list(node.args[1]) in _SPATIAL
+
         if node.target in _RESHAPES:
             after = node.meta["val"].shape
             return len(shapes[0]) == 4 and len(after) == 2 and after[1] == shapes[0][1:].numel()
         if node.target is aten.constant_pad_nd.default:
             return len(shapes[0]) == 4 and len(node.args[1]) <= 4 and not any(node.args[2:])
+
         return node.target in _HOMOGENEOUS and (len(shapes[0]) == 4 or node.target in (aten.relu.default,))
 
     def _joins(self, node: fx.Node, sources: list[fx.Node]) -> bool:
@@ -252,6 +262,7 @@ class _Tied:
             return False
         if node.target is aten.convolution.default and node.args[6]:
             return False
+
         names = self._parameters(node)
         return (
             node.args[0] in self.parent
@@ -270,6 +281,7 @@ class _Tied:
             return "", ""
         if bias is not None and not (isinstance(bias, fx.Node) and bias.op == "get_attr"):
             return "", ""
+
         return str(weight.target), str(bias.target) if isinstance(bias, fx.Node) else ""
 
     def _is_weight(self, node: fx.Node) -> bool:
@@ -335,10 +347,12 @@ def _factor(
         if value.channels in known:
             largest = torch.stack([top.max() for top in known.values()]).max().clamp(min=1e-12)
             relative.append(known[value.channels][value.start : value.start + channels] / largest)
+
     for name, _ in group.writers:
         if name in fakes and fakes[name].axis is None:  # one scale for all rows
             rows = attribute(module, name).detach().abs().flatten(1).amax(1)
             relative.append(rows / rows.max().clamp(min=1e-12))
+
     if not relative:
         return torch.ones(channels)
 

@@ -43,6 +43,7 @@ class ActivationFakeQuant(nn.Module):
         self.q_min, self.q_max = numeric.range
         self.fixed = fixed is not None
         scale, zero_point = fixed or (1.0, 0)
+
         if self.fixed:
             self.register_buffer("fixed_scale", torch.tensor([scale], dtype=torch.float32))
         else:
@@ -107,6 +108,7 @@ class ActivationFakeQuant(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.mode == "off":
             return x
+
         if self.mode == "observe":
             if self.observer is not None:
                 self.observer(x.detach())
@@ -117,6 +119,7 @@ class ActivationFakeQuant(nn.Module):
             zero_point = int(self.zero_point.item())
             low, high = self.q_min - zero_point, self.q_max - zero_point
             return _on_grid(x, self.scale().reshape(()), low, high, self._factor(x) if trainable else None)
+
         if not trainable:
             scale, zero_point = self.parameters_of_grid()
             return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, self.q_min, self.q_max)
@@ -138,12 +141,14 @@ class WeightFakeQuant(nn.Module):
         super().__init__()
         self.q_min, self.q_max = numeric.range
         self.numeric, self.axis = numeric, axis
+
         #: powers of two that the weight is multiplied with first, (rows, 1) and (1, columns), see `channels.py`
         self.register_buffer("row_factor", None)
         self.register_buffer("column_factor", None)
         channels, self.elements = self._rows(weight).shape
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.register_buffer("zero_point", torch.zeros(channels))
+
         #: below it the layer's bias does not fit the runtimes' int32 accumulator (see `ranges.floor_weight_scales`)
         self.register_buffer("floor", torch.full((channels,), MIN_SCALE))
         self.mode = "quantize"
@@ -211,6 +216,7 @@ class WeightFakeQuant(nn.Module):
                 fake_quantized.learns_channels = part
 
             return fake_quantized
+
         if self.axis is None:
             return torch._fake_quantize_learnable_per_tensor_affine(
                 weight, self.scale(), self.zero_point, self.q_min, self.q_max, factor

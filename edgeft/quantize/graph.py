@@ -73,6 +73,7 @@ class QuantizedGraph:
         (output,) = (n for n in self.module.graph.nodes if n.op == "output")
         values = output.args[0] if isinstance(output.args[0], (tuple, list)) else [output.args[0]]
         steps: dict[str, float | list[float]] = {}
+
         for name, value in zip(self.captured.output_names, values):
             if not isinstance(value, fx.Node) or value.op != "call_module":
                 continue
@@ -111,6 +112,7 @@ def insert(captured: Captured, scheme: Scheme, keep_float: Sequence[str] = ()) -
     module = copy.deepcopy(captured.module)
     if scheme.is_integer and {"matmul", "softmax"} <= set(scheme.ops):
         scalars.before_softmaxes(module)
+
     plan = annotate(module.graph, scheme, keep_float)
     if not plan.weights and scheme.quantized:
         raise ModelError(
@@ -185,6 +187,7 @@ def _insert_activations(graph: QuantizedGraph, plan: Annotation, mark: str) -> N
     reads = Counter(str(n.target) for n in module.graph.nodes if n.op == "get_attr" for _ in n.users)
     pending: list[tuple[str, Site]] = []
     alone: set[str] = set()  # modules that share their grid with no other value
+
     for index, group in enumerate(plan.groups):
         name = f"act_fq_{mark}{index}"
         producers = [s for s in group if s.produces]
@@ -244,8 +247,10 @@ def _insert_factors(
 
     for fake in fakes:
         fake.register_buffer("row_factor" if rows else "column_factor", torch.ones((size, 1) if rows else (1, size)))
+
     for leaf in [stem, f"{stem}_bias"] if isinstance(bias, fx.Node) else [stem]:
         module.add_submodule(leaf, channels.Factor(size, shifted=is_output and isinstance(bias, fx.Node)))
+
     before = quantized if rows else quantized.all_input_nodes[0]
     with module.graph.inserting_after(before):
         scaled = module.graph.call_module(stem, (before,))

@@ -84,6 +84,7 @@ def alone(
     walk = _Walk(module)
     first = {name: at for at, name in reversed([(i, str(n.target)) for i, n in enumerate(walk.nodes)])}
     starting: dict[int, list[int]] = {}
+
     for index, names in enumerate(groups):
         if places := [first[name] for name in names if name in first]:
             starting.setdefault(min(places), []).append(index)
@@ -140,6 +141,7 @@ class _Walk:
     def _run(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         if node.op == "get_attr":
             return operator.attrgetter(str(node.target))(self.module)
+
         args, kwargs = (fx.node.map_arg(given, values.__getitem__) for given in (node.args, node.kwargs))
         if node.op == "output":
             return args[0]
@@ -147,6 +149,7 @@ class _Walk:
             return self.module.get_submodule(str(node.target))(*args, **kwargs)
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+
         assert callable(node.target)
         return node.target(*args, **kwargs)
 
@@ -168,6 +171,7 @@ def _around(graph: QuantizedGraph, node: fx.Node) -> Iterator[str]:
     source = node.args[0]
     while _is(graph, source, Factor):
         source = source.args[0]
+
     if _is(graph, source, ActivationFakeQuant):
         yield str(source.target)
 

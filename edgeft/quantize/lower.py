@@ -83,6 +83,7 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
     module.graph.eliminate_dead_code()
     if form == "qdq":
         dequantize_for_each_reader(module.graph)
+
     for name, child in list(module.named_children()):
         if isinstance(child, (ActivationFakeQuant, WeightFakeQuant, Factor)):
             delattr(module, name)
@@ -90,6 +91,7 @@ def lower(graph: QuantizedGraph, form: str = "int") -> fx.GraphModule:
     drop_unused_state(module)  # the float weights that integer buffers stand for
     for parameter in module.parameters():
         parameter.requires_grad_(False)
+
     module.graph.lint()
     module.recompile()
     module.delete_all_unused_submodules()

@@ -131,6 +131,7 @@ class QuantizedParts:
         state = {name: value.clone() for name, value in self.module.state_dict().items()}
         for part, plan in plans.items():
             equalize.fold(self.graphs[part], plan)
+
         calibrated()
         after = signal_to_noise(self.module, self.set_mode, batches)
         if not after >= before + GAIN:
@@ -149,6 +150,7 @@ class QuantizedParts:
         chosen_by, judged_by = [b for i, b in enumerate(batches) if i % 4 != 3], list(batches[3::4])
         if not judged_by and len(chosen_by) > 1:
             judged_by = [chosen_by.pop()]
+
         # of several processes all take part, or none does
         if not self.single or not reduced([float(bool(judged_by))], "min")[0]:
             return None
@@ -260,10 +262,12 @@ def calibrate_parts(
     names = ESTIMATORS if estimator == "auto" else (estimator,)
     _, candidates = observed_ranges(graph.module, batches, names, percentile)
     ratios: dict[str, float] = {}
+
     if estimator == "auto":
         ratios = chosen(graph.module, graph.set_mode, batches, candidates)
     else:
         set_ranges(graph.module, candidates[estimator])
+
     if not graph.single:
         for part_graph in graph.graphs.values():
             floor_weight_scales(part_graph.module)

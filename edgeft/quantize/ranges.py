@@ -49,6 +49,7 @@ def in_pieces(batch: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...
     rows = {int(t.shape[0]) if t.dim() else 0 for t in batch}
     count = max(rows, default=0)
     size = sum(t.numel() * t.element_size() for t in batch)
+
     if len(rows) != 1 or count < 2 or size <= PIECE_BYTES:
         yield tuple(batch)
         return
@@ -188,6 +189,7 @@ def observed_ranges(
 
     for module in modules.values():
         module.observer = None
+
     for fake in _fakes(graph):
         fake.mode = "quantize"
 
@@ -257,6 +259,7 @@ def _histograms(
     observe(graph, batches())
     for histogram in histograms.values():
         histogram.counts = reduced(histogram.counts, "sum")
+
     return histograms
 
 
@@ -356,6 +359,7 @@ def weight_scales(module: WeightFakeQuant, weight: torch.Tensor, method: str) ->
     rows = module._rows(weight)
     top = torch.maximum(rows.amax(1), -rows.amin(1)).double()
     best = top / module.q_max
+
     if method == "mse":
         searched = max(SEARCHED, 2**20 // rows.shape[0])
         if rows.shape[1] > searched:  # else a layer of a hundred million weights takes minutes

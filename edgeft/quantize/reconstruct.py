@@ -46,6 +46,7 @@ def reconstruct(graph: QuantizedGraph, batches: Sequence[Batch]) -> int:
     module = graph.module
     layers = _layers(module)
     taken = _that_fit(module, batches)
+
     with torch.no_grad():
         walk = _Walk(module, graph.set_mode, taken)
         for node in counted(list(module.graph.nodes)):
@@ -58,6 +59,7 @@ def reconstruct(graph: QuantizedGraph, batches: Sequence[Batch]) -> int:
                 walk.values(node, "off")
                 walk.values(node, "quantize")
             walk.let_go(node)
+
     graph.set_mode("quantize")
     return len(layers)
 
@@ -69,10 +71,12 @@ class _Walk:
         self.module, self.set_mode = module, set_mode
         self.batches = batches
         self.runs: dict[str, list[fx.Interpreter]] = {}
+
         for mode in ("off", "quantize"):
             self.runs[mode] = [fx.Interpreter(module) for _ in batches]
             for run, batch in zip(self.runs[mode], batches):
                 run.env, run.args_iter = {}, iter(batch)
+
         self.last: dict[fx.Node, list[fx.Node]] = {}
         for node in module.graph.nodes:
             if node.op != "output":
@@ -122,6 +126,7 @@ def _layers(module: fx.GraphModule) -> set[fx.Node]:
         plain = len(shape) in (2, 3, 4) and not (node.target is aten.convolution.default and node.args[6])
         if plain and reads[str(source.target)] == 1 and shape[1:].numel() <= MOST_INPUTS:
             layers.add(node)
+
     return layers
 
 
@@ -130,6 +135,7 @@ def _that_fit(module: fx.GraphModule, batches: Sequence[Batch]) -> list[Batch]:
     order = {node: index for index, node in enumerate(module.graph.nodes)}
     ends: dict[int, int] = {}
     alive = most = 0
+
     for node in module.graph.nodes:
         value = node.meta.get("val")
         if node.op != "get_attr" and isinstance(value, torch.Tensor):
@@ -138,6 +144,7 @@ def _that_fit(module: fx.GraphModule, batches: Sequence[Batch]) -> list[Batch]:
             alive, ends[end] = alive + size, ends.get(end, 0) + size
         most = max(most, alive)
         alive -= ends.pop(order[node], 0)
+
     rows = max(1, MOST_BYTES // max(1, 2 * most))
     taken: list[Batch] = []
     for batch in batches:
@@ -146,6 +153,7 @@ def _that_fit(module: fx.GraphModule, batches: Sequence[Batch]) -> list[Batch]:
             break
         taken.append(batch)
         rows -= count
+
     return taken
 
 
@@ -185,6 +193,7 @@ def _reconstruct_layer(module: fx.GraphModule, node: fx.Node, walk: _Walk) -> No
     new = on_grid.view(weight.shape)
     for factor in (fake.row_factor, fake.column_factor):
         new = new if factor is None else new / factor
+
     weight.copy_(new)
 
 
@@ -220,9 +229,11 @@ class _Sums:
             torch.from_numpy(reduced(total.double().numpy(), "sum")).float().div_(count)
             for total in (self.x, self.y, self.xx, self.yx)
         )
+
         if centred:
             xx -= x[:, :, None] * x[:, None, :]
             yx -= y[:, :, None] * x[:, None, :]
+
         return x, y, Moments(xx, yx)
 
 
@@ -252,12 +263,15 @@ def _pieces(
     stride, padding, dilation = (
         _each(node.args[at] if len(node.args) > at else default, plane) for at, default in ((3, 1), (4, 0), (5, 1))
     )
+
     if plane == 1:
         x, y = x[:, :, None], y[:, :, None]
         stride, padding, dilation = ([1, *stride], [0, *padding], [1, *dilation])
+
     kernel = [*[1] * (2 - plane), *weight.shape[2:]]
     bytes_each = 4 * x.shape[1] * kernel[0] * kernel[1] * y.shape[2] * y.shape[3]
     some = max(1, PIECE_BYTES // max(1, bytes_each))
+
     for inputs, outputs in zip(x.split(some), y.split(some)):
         columns = functional.unfold(inputs, kernel, dilation, padding, stride)
         yield _by_group(columns, groups), _by_group(outputs.flatten(2), groups)

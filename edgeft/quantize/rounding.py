@@ -43,6 +43,7 @@ def rounded(weight: torch.Tensor, scale: torch.Tensor, low: int, high: int, mome
     diagonal = moments.inputs.diagonal(dim1=-2, dim2=-1)
     damping = DAMPING * diagonal.mean(-1).clamp(min=1e-12)
     inputs = moments.inputs + damping[:, None, None] * torch.eye(weight.shape[-1]).to(weight)
+
     # the error of W + D is D H D^T - 2 D R^T, apart from a constant
     pull = moments.cross + damping[:, None, None] * weight - weight @ inputs
 
@@ -58,6 +59,7 @@ def rounded(weight: torch.Tensor, scale: torch.Tensor, low: int, high: int, mome
     improved = [_flipped(problem, candidate) for candidate in candidates]
     errors = torch.stack([_error(problem, candidate) for candidate in improved])
     best = errors.argmin(0)
+
     return floor + torch.stack(improved).gather(0, best[None].expand(1, *weight.shape))[0]
 
 
@@ -95,6 +97,7 @@ def _descended(problem: _Problem, up: torch.Tensor) -> torch.Tensor:
     share = ((problem.weight / problem.scale) - problem.floor).clamp(0.01, 0.99)
     logit = torch.logit((share - LOW) / (HIGH - LOW))
     moment, square = torch.zeros_like(logit), torch.zeros_like(logit)
+
     for step in range(1, steps + 1):
         sigmoid = torch.sigmoid(logit)
         soft = (sigmoid * (HIGH - LOW) + LOW).clamp(0, 1)
@@ -121,6 +124,7 @@ def _flipped(problem: _Problem, up: torch.Tensor) -> torch.Tensor:
     diagonal = problem.inputs.diagonal(dim1=-2, dim2=-1)[:, None, :]
     group = torch.arange(up.shape[0])[:, None].expand(up.shape[:2])
     least = -1e-6 * problem.usual
+
     for _ in range(2 * up.shape[-1]):
         step = torch.where(up > 0.5, -problem.scale, problem.scale).masked_fill(problem.fixed, 0.0)
         gain = step * (2 * slope + step * diagonal)

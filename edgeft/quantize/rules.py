@@ -117,6 +117,7 @@ def rule_of(node: fx.Node) -> Rule | None:
         return None
     if node.target in _WEIGHTED:
         return Rule("weighted", weighted_class(node))
+
     if getattr(node.target, "__name__", "") == "getitem":
         source = node.args[0]
         return _SHARE_SHAPE if isinstance(source, fx.Node) and rule_of(source) == _SHARE_SHAPE else None

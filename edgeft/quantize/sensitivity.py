@@ -30,6 +30,7 @@ def layer_errors(
     before = {n: m.mode for n, m in modules.items()}
     signal, noise = dict.fromkeys(modules, 0.0), dict.fromkeys(modules, 0.0)
     size = max((t.shape[0] for t in batch if t.dim()), default=1)
+
     for i in range(size):  # one sample at a time: all activations of a whole batch would take gigabytes
         sample = cut(tuple(t[i : i + 1] if t.dim() else t for t in batch))
         graph.set_mode("off")
@@ -40,14 +41,17 @@ def layer_errors(
             for want, got in zip(float_outputs[name], quantized_outputs[name]):
                 signal[name] += _energy(want)
                 noise[name] += _energy(got - want)
+
     for name, module in modules.items():
         module.mode = before[name]
+
     rows: list[dict[str, object]] = []
     for name in modules:
         ratio = 10 * math.log10(signal[name] / max(noise[name], 1e-30)) if signal[name] > 0 else None
         value = graph.value_of[name]
         layers = ", ".join(f"{prefix}{layer}" for layer in value.layers)
         rows.append({"name": layers, "value": value.role, "fake_quantize": name, "sqnr_db": ratio})
+
     return rows
 
 
@@ -97,6 +101,7 @@ def rounding_reach(
     steps, levels = graph.output_steps(), graph.scheme.activations.steps
     for name, values in plain.items():
         steps[name] = steps.get(name) or float(np.ptp(values)) / levels or float(np.finfo(np.float32).tiny)
+
     ordered = [in_order_of(plain, draw, steps) for draw in moved]
     return {name: _quantiles(values, [draw[name] for draw in ordered], steps[name]) for name, values in plain.items()}
 
@@ -119,12 +124,14 @@ def _recorded(
         m.register_forward_hook(lambda _m, _i, out, name=name: outputs[name].append(out.detach()))
         for name, m in modules.items()
     ]
+
     try:
         with torch.no_grad():
             graph.module(*sample)
     finally:
         for handle in handles:
             handle.remove()
+
     return outputs
 
 

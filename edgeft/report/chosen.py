@@ -45,8 +45,10 @@ def _cells(row: Mapping[str, Any], metric: Any) -> tuple[str, ...]:
         speed = f"{speed} {spread}"
     elif row.get("in_choice") and not row.get("yardstick"):
         speed += " (too few runs for an interval)"
+
     if speed != words.DASH and not row.get("in_choice"):
         speed += " (of its gate)"
+
     method = f", {words.line(row['method'])}" if row.get("method") else ""
     return (
         f"{words.line(row.get('name') or '?')}{method}",
@@ -87,4 +89,5 @@ def card(report: Mapping[str, Any]) -> ET.Element | None:
         *([row[0], page.badge(row[1]), *row[2:]] for row in others),
     ]
     table = page.table(HEADS, body, numeric=FIGURES, why=WHY)
+
     return page.card("Candidates", el("p", sentence(report)), table, note=note(report))

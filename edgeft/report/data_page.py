@@ -42,6 +42,7 @@ def render(
         _lines("Notes of the reader", overview["notes"]),
     ]
     footer = el("footer", "Written by edgeft data check.")
+
     return page.document(f"{name}: data", [*(box for box in boxes if box is not None), footer], GENERATOR)
 
 
@@ -79,16 +80,19 @@ def _labels(overview: Mapping[str, Any]) -> ET.Element | None:
     by_label = counts["by_label"]
     if not by_label:
         return None
+
     splits = list(overview["splits"])
     order = sorted(by_label, key=lambda label: -sum(by_label[label].values()))
     totals = {name: sum(row.get(name, 0) for row in by_label.values()) for name in splits}
     first = next((name for name in splits if totals[name]), splits[0])
     rows = []
+
     for label in order[:MOST_LABELS]:
         row = by_label[label]
         share = row.get(first, 0) / totals[first] if totals[first] else 0.0
         meter = el("div", el("i", style=f"width:{100 * share:.1f}%"), cls="meter thin")
         rows.append([words.line(label), *(words.plain(row.get(name, 0)) for name in splits), f"{share:.1%}", meter])
+
     heads = ["label", *splits, f"share of {first}", ""]
     more = f" The {len(by_label) - MOST_LABELS} rarest are not listed." if len(by_label) > MOST_LABELS else ""
     note = f"How many {counts['unit']} of each label there are in each split.{more}"
@@ -134,6 +138,7 @@ def _figure(sample: Mapping[str, Any], root: str) -> ET.Element:
         el("div", *keys, cls="legend") if keys else None,
         el("div", f"{sample['split']}: {source}", cls="muted"),
     )
+
     return el("figure", *parts, words_below, cls="sample")
 
 
@@ -146,9 +151,11 @@ def _body(sample: Mapping[str, Any], caption: str) -> ET.Element:
         except ValueError:
             return el("div", f"a sample of shape {np.shape(pixels)}", cls="text muted")
         return el("img", src=uri, alt=page.alternative(f"sample: {caption}" if caption else "sample"))
+
     if sample.get("rows"):
         rows = [el("tr", el("td", words.line(key)), el("td", _cut(value))) for key, value in sample["rows"]]
         return el("div", el("table", el("tbody", *rows), cls="kv"), cls="text")
+
     return el("div", _cut(sample.get("text")) or "(nothing to draw)", cls="text")
 
 
@@ -161,14 +168,17 @@ def _player(sound: Mapping[str, Any] | None) -> ET.Element | None:
     """The sound itself, as a 16-bit WAV in the page."""
     if not sound:
         return None
+
     samples = np.asarray(sound["samples"])
     if samples.dtype.kind == "f":
         samples = np.round(np.clip(samples, -1, 1) * 32767)
+
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(int(sound["rate"]))
         file.writeframes(samples.astype("<i2").tobytes())
+
     uri = "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
     return el("audio", src=uri, controls="controls", preload="none")

@@ -31,5 +31,6 @@ def line(value: Any) -> str:
     text = f"energy: {', '.join(figures)} a run"
     if (ratio := words.finite(table.get("ratio"))) is not None:
         text += f", {ratio:.3g} times as much {words.interval(table.get('ci99'), '')}".rstrip()
+
     idle = words.figure(table.get("idle_w"), "W")
     return f"{text} ({words.line(table.get('meter'))}, idle {idle}; intervals of 99 %)"

@@ -68,6 +68,7 @@ def document(parts: Sequence[Part]) -> str:
         el("header", el("h1", f"{len(parts)} results")),
         page.card("Overview", page.table(heads, rows, numeric=(2, 3, 4, 5, 6))),
     ]
+
     for i, part in enumerate(parts):
         article = el("article", *part.boxes)
         page.rename_ids(article, f"part{i}")

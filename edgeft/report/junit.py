@@ -49,6 +49,7 @@ def _case(suite: ET.Element, classname: str, gate: Mapping[str, Any], strict: bo
     open_question = verdict in (INCONCLUSIVE, UNVERIFIED)
     not_repeated = gate.get("recorded") in (PASS, FAIL, INCONCLUSIVE)
     unproved = not_repeated or (open_question and (required or verdict == UNVERIFIED))
+
     if (verdict == FAIL and required) or (strict and unproved):
         failure = ET.SubElement(case, "failure", message=f"{verdict}: {words.line(why)}", type=str(verdict))
         failure.text = words.row(gate, number_format)

@@ -50,6 +50,7 @@ def render(result: Mapping[str, Any]) -> str:
     )
     boxes: list[ET.Element | None] = [header, tiles]
     better = "more" if metric.higher_is_better else "less"
+
     for table, title, note in (
         (new, "New samples that were held out", f"never trained on; {better} is better"),
         (old, "Reference samples of what the model knew", "what gets worse here is forgotten"),
@@ -99,6 +100,7 @@ def _classes(table: Mapping[str, Any], title: str, note: str, metric: Metric) ->
         for label, row in rows.items()
     ]
     numbers = page.table(("class", "samples", "before", "after", "change"), cells, numeric=(1, 2, 3, 4))
+
     return page.card(title, _bars(rows) if metric.unit == "fraction" and _shares(rows) else None, numbers, note=note)
 
 
@@ -112,6 +114,7 @@ def _bars(rows: Mapping[str, Any]) -> ET.Element:
     svg = el(
         "svg", viewBox=f"0 0 {width} {height}", width=str(width), role="img", aria_label="before and after per class"
     )
+
     for number, (label, row) in enumerate(rows.items()):
         top = 3 + _ROW * number
         name = words.line(label)

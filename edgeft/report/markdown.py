@@ -28,6 +28,7 @@ def _reports(reports: Sequence[Mapping[str, Any]], title: str) -> str:
     heads = ("target", "verdict", metric, "drop [95 %]", "speed over float", "size", "integer share")
     lines = [f"### {_escape(title)}", "", _row(heads), _row(["---"] * 2 + ["---:"] * 5)]
     notes: list[str] = []
+
     for report in reports:
         head = words.headline(report)
         target = _escape(report.get("target") or "?")

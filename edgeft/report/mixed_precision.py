@@ -74,11 +74,13 @@ def ranking(rows: Sequence[Mapping[str, Any]], returned: Sequence[str] = ()) -> 
     chart = _ranking(rows, returned) if plots.available() else None
     if chart is None:
         return [table]
+
     shown = f" The most sensitive {_MOST} of {len(rows)}." if len(rows) > _MOST else ""
     note = (
         "Signal to quantization noise of the outputs with this layer alone on its grid, all others in float: 20 dB is "
         f"noise of a tenth. The names are patterns that quantize.keep_float takes.{shown}"
     )
+
     return [
         el("h3", "Sensitivity by layer"),
         el("p", note, cls="muted small"),

@@ -105,8 +105,10 @@ def el(tag: str, *children: Any, cls: str = "", **attributes: Any) -> ET.Element
     element = ET.Element(tag)
     if cls:
         element.set("class", cls)
+
     for key, value in attributes.items():
         element.set(key.rstrip("_").replace("_", "-"), words.clean(value))
+
     for child in children:
         if child is None:
             continue
@@ -116,6 +118,7 @@ def el(tag: str, *children: Any, cls: str = "", **attributes: Any) -> ET.Element
             element[-1].tail = (element[-1].tail or "") + words.clean(child)
         else:
             element.text = (element.text or "") + words.clean(child)
+
     return element
 
 
@@ -189,6 +192,7 @@ def document(title: str, children: Iterable[Any], generator: str = "edgeft") -> 
         el("style", STYLE),
     )
     html = el("html", head, el("body", el("main", *children)), lang="en")
+
     return "<!doctype html>\n" + ET.tostring(html, encoding="unicode", method="html") + "\n"
 
 

@@ -78,6 +78,7 @@ def canvas(name: str, width: float, height: float, description: str) -> Iterator
         buffer = io.BytesIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+
     out.append(_inline(buffer.getvalue(), name))
     out[0].set("class", "chart wide" if width == WIDE else "chart")
     out[0].set("aria-label", page.alternative(description))
@@ -90,6 +91,7 @@ def _inline(svg: bytes, name: str) -> ET.Element:
     for parent in root.iter():
         for child in [c for c in parent if c.tag.endswith("}metadata")]:
             parent.remove(child)
+
     for element in root.iter():
         element.tag = element.tag.split("}")[-1]
         attributes = {key.split("}")[-1]: value for key, value in element.attrib.items()}
@@ -98,9 +100,11 @@ def _inline(svg: bytes, name: str) -> ET.Element:
             attributes["style"] = re.sub(r"(font(-family)?: [^;]*?)'[^;]*(;|$)", r"\1inherit\3", style)
         element.attrib.clear()
         element.attrib.update(attributes)
+
     page.rename_ids(root, name)
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
+
     root.set("role", "img")
     return root
 
@@ -122,6 +126,7 @@ def _bars(
     axes.set_xlim(min([*values, 0.0]), top * 1.22)
     for place, value, text in zip(places, values, shown):
         axes.text(max(value, 0) + top * 0.015, place, text, va="center", ha="left", fontweight="bold")
+
     axes.spines["bottom"].set_visible(False)
     axes.set_xticks([])
 
@@ -138,6 +143,7 @@ def figures(
     ]
     if not shown:
         return None
+
     description = f"{name}: " + ", ".join(f"{label} {text}" for label, _, text, _ in shown)
     with canvas(name, NARROW, 0.5 + 0.45 * len(shown) + (0.25 if mark else 0), description) as (figure, out):
         axes = figure.subplots()
@@ -147,6 +153,7 @@ def figures(
             axes.axvline(mark[1], color=MUTED, linewidth=1.2, linestyle=(0, (3, 3)))
             axes.set_xticks([mark[1]], [mark[0]])
             axes.tick_params(axis="x", length=0)
+
     return out[0]
 
 
@@ -154,9 +161,11 @@ def drop(value: float | None, ci95: tuple[float, float] | None, limit: float | N
     """The drop with its interval against the limit: right is worse."""
     if words.finite(value) is None:
         return None
+
     scale = 100.0 if unit == "fraction" else 1.0
     centre = float(value) * scale  # type: ignore[arg-type]
     description = f"drop {words.change(value, unit)}" + (f", limit {words.change(limit, unit)}" if limit else "")
+
     with canvas("drop", NARROW, 1.25, description) as (figure, out):
         axes = figure.subplots()
         axes.axvline(0, color=LINE, linewidth=1)
@@ -180,6 +189,7 @@ def drop(value: float | None, ci95: tuple[float, float] | None, limit: float | N
         axes.set_ylim(-0.5, 0.95)
         axes.set_yticks([])
         axes.set_xlabel("drop, points (right is worse)" if unit == "fraction" else "drop (right is worse)")
+
     return out[0]
 
 
@@ -190,13 +200,16 @@ def latency(samples: Mapping[str, Any], number_format: str) -> ET.Element | None
         values = np.asarray([v for v in map(words.finite, samples.get(key) or ()) if v is not None], dtype=float)
         if values.size:
             rows.append((label, values, colour))
+
     if not rows:
         return None
+
     right = max(float(np.percentile(values, 99.5)) for _, values, _ in rows) * 1.04 or 1.0
     left = min(float(values.min()) for _, values, _ in rows)
     # Zero is on the axis where it costs nothing; two close distributions far from it are shown up close.
     left = 0.0 if left < 0.5 * right else max(0.0, left - 0.35 * (right - left))
     medians = ", ".join(f"{label} median {np.median(values):.3g} ms" for label, values, _ in rows)
+
     with canvas("latency", WIDE, 0.75 + 0.95 * len(rows), f"histogram of run times: {medians}") as (figure, out):
         axes = figure.subplots()
         for place, (_, values, colour) in enumerate(rows):
@@ -216,6 +229,7 @@ def latency(samples: Mapping[str, Any], number_format: str) -> ET.Element | None
         axes.set_xlim(left, right)
         axes.set_ylim(0, len(rows) - 0.08)
         axes.set_xlabel("milliseconds a run (left is faster)")
+
     return out[0]
 
 
@@ -232,9 +246,11 @@ def per_class(
         )
         if before is not None and after is not None and lost is not None:
             rows.append((lost, before, after, label, class_row.get("n")))
+
     rows = sorted(rows, key=lambda row: (-row[0], str(row[3])))[:most]
     if not rows:
         return None
+
     scale = 100.0 if metric.unit == "fraction" else 1.0
     description = f"{metric.name} per class, float beside {number_format}; {rows[0][3]} lost most"
     with canvas("classes", WIDE, 0.85 + 0.34 * len(rows), description) as (figure, out):
@@ -260,6 +276,7 @@ def per_class(
         for place, row in enumerate(rows):
             axes.text(right, place, metric.format_drop(row[0]), ha="left", va="center", fontsize=9)
         figure.legend(loc="outside upper right", ncols=2)
+
     return out[0]
 
 
@@ -268,6 +285,7 @@ def traces(columns: Mapping[str, Any]) -> ET.Element | None:
     shown = [(name, np.asarray(values, float)) for name, values in list(columns.items())[:8] if len(values)]
     if not shown:
         return None
+
     description = f"values over steps: {', '.join(str(name) for name, _ in shown)}"
     with canvas("traces", WIDE, 0.5 + 0.95 * len(shown), description) as (figure, out):
         grid = figure.subplots(len(shown), 1, squeeze=False, sharex=True)
@@ -277,6 +295,7 @@ def traces(columns: Mapping[str, Any]) -> ET.Element | None:
             axes.tick_params(axis="y", labelcolor=MUTED, labelsize=8)
             axes.set_title(_label(name), fontsize=9.5, loc="left")
         grid[-1, 0].set_xlabel("step")
+
     return out[0]
 
 
@@ -286,6 +305,7 @@ def layers(rows: Sequence[Mapping[str, Any]], most: int = 24) -> ET.Element | No
     entries = sorted(entries, key=lambda row: (row[0], str(row[1])))[:most]
     if not entries:
         return None
+
     values = [value for value, _ in entries]
     description = f"signal to quantization noise by layer; the lowest is {entries[0][1]} with {values[0]:.1f} dB"
     with canvas("layers", WIDE, 0.7 + 0.27 * len(entries), description) as (figure, out):
@@ -293,6 +313,7 @@ def layers(rows: Sequence[Mapping[str, Any]], most: int = 24) -> ET.Element | No
         colours = [BAD if value < 10 else PTQ if value < 20 else QUANTIZED for value in values]
         _bars(axes, [str(name) for _, name in entries], values, colours, [f"{value:.1f} dB" for value in values])
         axes.set_xlabel("signal to quantization noise (longer is better)")
+
     return out[0]
 
 
@@ -308,11 +329,13 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str = "") -> ET.Element
     for row in history:
         if isinstance(row, Mapping):
             stages.setdefault(_label(row.get("stage", "training"), 20), []).append(row)
+
     losses = _series_names(stages, lambda key: "loss" in key)
     scores = _series_names(stages, _is_score(metric.lower()))
     kinds = [(title, names) for title, names in (("loss", losses), (metric or "metric", scores)) if names]
     if not kinds:
         return None
+
     description = f"learning curves of {', '.join(stages)}: {' and '.join(title for title, _ in kinds)} by epoch"
     with canvas("curves", WIDE, 0.4 + 2.1 * len(kinds), description) as (figure, out):
         grid = figure.subplots(len(kinds), len(stages), squeeze=False, sharex="col")
@@ -350,6 +373,7 @@ def curves(history: Sequence[Mapping[str, Any]], metric: str = "") -> ET.Element
                     axes.set_xlabel("epoch" if any("epoch" in row for row in rows) else "step")
                 if column == 0:
                     axes.set_ylabel(_label(title))
+
     return out[0]
 
 

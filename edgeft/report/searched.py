@@ -29,6 +29,7 @@ def card(runtime: Any) -> ET.Element | None:
         "A value was kept where the outputs on the samples are the same bits and it is faster beyond the noise"
         f"{f' by more than {margin:.1f} %' if margin is not None else ''}; more threads have to bring more."
     )
+
     return page.card("Runtime options", page.table(["tried", "verdict", "why"], rows), note=note)
 
 

@@ -138,6 +138,7 @@ def accuracy_chart(
     chart_rows = [(text, words.finite(rows.get(key)), metric.format(rows.get(key)), key) for key, text in names.items()]
     level = words.finite(run.get("chance"))
     chart = None
+
     if plots.available():
         name = words.line(run.get("chance_is") or metric.chance)
         mark = (f"{name} {metric.format(level)}", level) if level is not None else None

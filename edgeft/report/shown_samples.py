@@ -49,6 +49,7 @@ def listed(rows: Any, number_format: str) -> ET.Element | None:
     ]
     if not cells:
         return None
+
     heads = ["", "sample", "label", "float", number_format]
     return page.card("Worst samples and flipped decisions", page.table(heads, cells), note="Of the test split.")
 
@@ -59,6 +60,7 @@ def _card(title: str, introduction: str, samples: Sequence[Mapping[str, Any]], n
         note = (
             "The recorded value in bold, then both answers; a red frame marks where they differ beyond the tolerance."
         )
+
     wide = any(sample.get("wide") for sample in samples)
     if wide:
         note += " What was found is framed in colour, what is truly there in dashed white."
@@ -81,6 +83,7 @@ def _figure(sample: Mapping[str, Any], number_format: str) -> ET.Element:
     caption = el("figcaption", el("b", label or "no label"), answer("float", before), answer(number_format, after))
     if source := words.line(sample.get("source")):
         caption.append(el("div", source, cls="muted"))
+
     return el("figure", _picture(sample, label), caption, cls="sample differ" if differ else "sample")
 
 

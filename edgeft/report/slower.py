@@ -19,6 +19,7 @@ def sentence(report: Mapping[str, Any]) -> str:
     where = words.line(latency.get("where") or "")
     place = f" on the {where}" if where else ""
     speed = words.figure(latency.get("speedup"), "ratio")
+
     if any(gate.get("verdict") == "advisory" for gate in _latency_gates(report.get("gates"))):
         elsewhere = "it is not the target, whose own speed has to be measured there before you decide"
         return f"{words.number_format(report)} is slower than float{place}: {speed} its speed; {elsewhere}."

@@ -56,6 +56,7 @@ def samples(opened: Bundle, report: dict[str, Any]) -> list[dict[str, Any]]:
     after = [_said(row) for row in decoded]
     details = report.get("details")
     recorded = details.get("samples") if isinstance(details, dict) else None
+
     if isinstance(recorded, list) and len(recorded) >= len(raws):
         before = [row.get("float") if isinstance(row, dict) else None for row in recorded]
     else:

@@ -58,6 +58,7 @@ def _cells(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tupl
         ]
         for row in rows
     ]
+
     return heads, cells
 
 
@@ -77,9 +78,11 @@ def text(result: Mapping[str, Any], most: int = MOST) -> str:
     lines = table(heads, cells, right=tuple(range(1, len(heads) - 2)))
     if most and len(rows) > most:
         lines.append(f"{len(rows) - most} more trials are in sweep.json and with -v")
+
     counts = words.table(result.get("counts"))
     lines.append(", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state)) or "no trial yet")
     best = words.table(result.get("best"))
+
     if not best:
         lines.append("no trial is done yet, so that there is no best recipe")
         return "\n".join(lines)
@@ -95,6 +98,7 @@ def text(result: Mapping[str, Any], most: int = MOST) -> str:
         else f"best: trial {best.get('number')}, {metric.name} {metric.format(best.get('validation'))} on validation"
     )
     lines.append(f"its recipe: {words.line(best.get('recipe'))}")
+
     return "\n".join(lines)
 
 
@@ -114,6 +118,7 @@ def page_of(result: Mapping[str, Any]) -> str:
         page.card("Trials", page.table(heads, cells, numeric=figures, why=len(heads) - 1), note=_NOTE),
         page.card("Searched", page.facts(words.table(result.get("space")))),
     ]
+
     return page.document(title, [card for card in cards if card is not None])
 
 
@@ -153,4 +158,5 @@ def _picture(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> ET
         axes.set_ylabel(f"{metric.name}, %" if metric.unit == "fraction" else metric.name)
         axes.tick_params(axis="y", labelcolor=plots.MUTED, labelsize=9)
         axes.legend(loc="best")
+
     return out[0]

@@ -62,6 +62,7 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
     lines += [f"  {text}" for text in table([], rows)]
     if rate_text := words.control_rate(words.table(value.get("rate"))):
         lines.append(f"  {rate_text}")
+
     lines += [f"  {spent}"] if (spent := energy.line(value.get("energy"))) else []
 
     lines += [
@@ -159,6 +160,7 @@ def reports(values: Sequence[Mapping[str, Any]], *, color: bool = False) -> str:
     of_key: dict[str, list[str]] = {}
     for value in values:
         of_key.setdefault(origin.sentence(value), []).append(words.line(value.get("target") or "?"))
+
     # One line where all are alike; else a line a kind, with the targets.
     notes += [f"trust: {said}" if len(of_key) == 1 else f"trust: {', '.join(t)}: {said}" for said, t in of_key.items()]
 
@@ -183,6 +185,7 @@ def tuned(summary: Mapping[str, Any], *, folder: str = "") -> str:
     about = f"{metric.name} of {words.plain(summary.get('n'))} samples"
     if summary.get("unlabelled"):
         about += " without labels: what the float model answers counts as right"
+
     simple = {**({name: chance} if chance is not None else {}), **words.table(summary.get("baselines"))}
     lines = [about + (f" ({words.baselines(simple, metric)})" if simple else "")]
     lines += [*(f"  {text}" for text in table([], rows, right=(1, 2))), *notes]
@@ -206,6 +209,7 @@ def bench(result: Mapping[str, Any], *, color: bool = False) -> str:
     verdict = f"{_paint(result['verdict'], color)}: " if result.get("verdict") else ""
     rate_text = words.control_rate(result)
     lines = [verdict + words.slowdown(result)]
+
     if rows := words.latencies(result):
         heads, *body = rows
         lines += [f"  {text}" for text in table(heads, body, right=tuple(range(1, len(heads))))]

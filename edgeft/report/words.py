@@ -174,6 +174,7 @@ def compiler_rows(compiler: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     left = ", ".join(line(op) for op in compiler.get("fallback") or ())
     coverage = f"{figure(macs, 'fraction')} of the MACs, {figure(ops, 'fraction')} of the operations"
     rows = [(name, "on the accelerator", coverage + (f"; on the CPU: {left}" if left else ""))]
+
     if estimate := table(compiler.get("estimate")):
         parts = [
             f"{plain(finite(value))} {key}" if key == "cycles" else f"{figure(finite(value), 'ms')}"

@@ -73,9 +73,11 @@ def write(bundle: Bundle, out: Path, *, name: str = "", say: Say = lambda text: 
         "test/test_parity.py": _part("test_parity.py.txt").replace("@package@", name),
         "README.md": _readme(bundle, name, messages),
     }
+
     for file, text in texts.items():
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         files.write_text(out / file, text)
+
     shutil.copytree(bundle.path, out / "bundle")
     types = _types(messages)
     return {
@@ -108,10 +110,12 @@ def _messages(reading: str, answering: str) -> str:
         assert imports is not None
         heads += [line for line in imports.group().splitlines() if line]
         bodies.append(f"# {docstring.strip().splitlines()[0]}\n{rest[imports.end() :].strip()}")
+
     plain = sorted({line for line in heads if line.startswith("import ")})
     others = sorted({line for line in heads if not line.startswith("import ")})
     words = f"#: whether inputs are words that the task parses\nWORDS = {reading == f'{WORDS}.py'}"
     parts = ['"""The messages of the node: what it reads and what it answers."""', "\n".join([*plain, *others]), words]
+
     return "\n\n".join([*parts, *(f"\n{body}" for body in bodies)]) + "\n"
 
 
@@ -126,6 +130,7 @@ def _package_xml(bundle: Bundle, name: str, needed: list[str]) -> str:
     what = escape(
         f"Runs {bundle.name}, a model for the task {bundle.task.name}, exported by edgeft for {bundle.target}."
     )
+
     return f"""<?xml version="1.0"?>
 <?xml-model href="http://download.ros.org/schema/package_format3.xsd" schematypens="http://www.w3.org/2001/XMLSchema"?>
 <package format="3">
@@ -152,6 +157,7 @@ def _readme(bundle: Bundle, name: str, messages: str) -> str:
     packages = " ".join(
         ["edgeft", *(runtime.requirements if runtime else bundle.runtime.packages), *bundle.task.packages]
     )
+
     return f"""# {name}
 
 A ROS 2 node for the bundle `{bundle.name}` (task {bundle.task.name}, target {bundle.target}),

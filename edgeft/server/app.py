@@ -78,6 +78,7 @@ class App:
         """One request, as ASGI 3 has it."""
         if scope["type"] != "http":
             raise InternalError(f"no such protocol here: {scope['type']}")
+
         begun, path, method = time.monotonic(), str(scope["path"]), str(scope["method"])
         headers = {name.decode("latin-1").lower(): value.decode("utf-8", "replace") for name, value in scope["headers"]}
         try:
@@ -88,11 +89,13 @@ class App:
             reply = _error(refused.status, refused.as_dict(), refused.headers)
         except Exception as error:
             reply = _failed(error)
+
         seconds = time.monotonic() - begun
         if path == "/predict" and method == "POST":
             self.metrics.answering.add(seconds)
             if reply.status >= 400:
                 self.metrics.errors[_kind(reply)] += 1
+
         known = path if path in ROUTES else "other"
         verb = method if method in ("GET", "HEAD", "POST") else "other"
         self.metrics.requests[known, verb, reply.status] += 1
@@ -123,6 +126,7 @@ class App:
                 remedy="try again, or start the server with a larger --queue",
                 headers={"retry-after": "1", "connection": "close"},
             )
+
         self._in_progress += 1
         try:
             content = await self._received(headers, receive)
@@ -137,6 +141,7 @@ class App:
         most = self._limits.body
         if int(headers.get("content-length", "0")) > most:  # the server has checked that it is a number
             raise _too_large(most)
+
         content = bytearray()
 
         async def read() -> None:
@@ -155,6 +160,7 @@ class App:
         except asyncio.TimeoutError as error:
             message = f"The body did not come within {BODY_SECONDS:g} s"
             raise Refused(408, message, remedy="send it again", headers={"connection": "close"}) from error
+
         return bytes(content)
 
     async def _answered(self, inputs: list[body.Input], receive: Receive) -> Answer:
@@ -162,6 +168,7 @@ class App:
         job = asyncio.get_running_loop().run_in_executor(self._worker, self._work, inputs)
         gone = asyncio.ensure_future(_disconnected(receive))
         either: list[asyncio.Future[Any]] = [job, gone]
+
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not job.done() and job.cancel():
@@ -169,6 +176,7 @@ class App:
             payload, seconds = await job
         finally:
             gone.cancel()
+
         self.metrics.predicting.add(seconds)
         return Answer(200, payload)
 
@@ -210,6 +218,7 @@ def _failed(error: Exception) -> Answer:
         return _error(500, error.as_dict())
     if isinstance(error, MemoryError):
         return _error(500, InternalError("out of memory", remedy="send a smaller input").as_dict())
+
     return _error(500, InternalError(f"unexpected {type(error).__name__}: {error}").as_dict())
 
 

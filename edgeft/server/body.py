@@ -56,9 +56,11 @@ def inputs(body: bytes, headers: Mapping[str, str], query: str) -> list[Input]:
     """
     if not body:
         raise Refused(400, "The request has no body", remedy="send a file: curl --data-binary @photo.png URL/predict")
+
     header = Message()
     header["content-type"] = headers.get("content-type", "application/octet-stream")
     kind, name = header.get_content_type(), _named(query)
+
     if name is None and kind == "multipart/form-data":
         parts = _form(body, header.get_boundary())
     elif name is None and kind == "application/json":
@@ -68,6 +70,7 @@ def inputs(body: bytes, headers: Mapping[str, str], query: str) -> list[Input]:
 
     if len(parts) > MOST_INPUTS:
         raise Refused(400, f"The request has {len(parts)} inputs, more than {MOST_INPUTS}", remedy="send several")
+
     for part in parts:
         if not 0 < len(part.name) <= _MOST_NAME and isinstance(part.content, bytes):
             raise Refused(400, f"A name has {len(part.name)} characters, expected 1 to {_MOST_NAME}", where="name")
@@ -82,10 +85,12 @@ def _named(query: str) -> str | None:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict", max_num_fields=8)
     except ValueError as error:
         raise Refused(400, f"The query {query[:80]!r} cannot be read", where="query", remedy="?name=FILE") from error
+
     table = dict(pairs)
     for key in table:
         if key != "name":
             raise Refused(400, f"The query has the unknown key {key[:80]!r}", where="query", remedy="the key is name")
+
     return table.get("name")
 
 
@@ -103,6 +108,7 @@ def _words(body: bytes) -> list[Input]:
     except ValueError as error:  # of JSON, and of text that is not UTF-8
         remedy = "for a .json file that is the input itself, add ?name=FILE.json"
         raise Refused(400, f"The body is not JSON ({error})", where="body", remedy=remedy) from error
+
     if not isinstance(table, dict) or len(table) != 1 or not set(table) <= {"input", "inputs"}:
         wrong = [key for key in table if key not in ("input", "inputs")] if isinstance(table, dict) else []
         remedy = nearest(wrong[0][:80], ("input", "inputs")) if wrong else 'send {"inputs": ["...", "..."]}'
@@ -111,6 +117,7 @@ def _words(body: bytes) -> list[Input]:
     words = [table["input"]] if "input" in table else table["inputs"]
     if not isinstance(words, list) or not words or not all(isinstance(each, str) and each for each in words):
         raise Refused(400, "The inputs are not texts", where="body", remedy='send {"inputs": ["...", "..."]}')
+
     return [Input(each, each) for each in words]
 
 
@@ -118,6 +125,7 @@ def _form(body: bytes, boundary: str | None) -> list[Input]:
     """The parts of a form: every file, and every field `input` as words."""
     if not boundary:
         raise Refused(400, "The form names no boundary", where="Content-Type")
+
     _, *rest = (b"\r\n" + body).split(b"\r\n--" + boundary.encode("ascii", "replace"))
     if not rest or not rest[-1].startswith(b"--"):
         raise Refused(400, "The form is cut off: its last boundary is missing", where="body")
@@ -140,6 +148,7 @@ def _form(body: bytes, boundary: str | None) -> list[Input]:
         else:
             remedy = "a part is a file (with a file name) or a field called input"
             raise Refused(400, f"The form has the unknown field {str(field)[:80]!r}", where="body", remedy=remedy)
+
     if not found:
         raise Refused(400, "The form has no file", where="body", remedy="curl -F file=@photo.png URL/predict")
     return found

@@ -71,10 +71,12 @@ class Engine:
         suffix = PurePath(each.name).suffix
         path = place.with_suffix(suffix if _SUFFIX.fullmatch(suffix) else "")
         path.write_bytes(each.content)
+
         try:
             loaded = sample(partial(model.task.read, str(path), model.spec), model.task, model.spec)
         except EdgeftError as error:
             raise _renamed(error, str(path), each.name) from error
+
         return _renamed(loaded, str(path), each.name) if isinstance(loaded, DataError) else loaded
 
 

@@ -52,9 +52,11 @@ class Metrics:
         yield from _head("edgeft_requests_total", "counter", "Requests answered, by path, method and status.")
         for (path, method, status), count in sorted(self.requests.items()):
             yield f"edgeft_requests_total{_labels({'path': path, 'method': method, 'status': str(status)})} {count}"
+
         yield from _head("edgeft_errors_total", "counter", "POST /predict that failed, by the class of the error.")
         for kind, count in sorted(self.errors.items()):
             yield f"edgeft_errors_total{_labels({'error': kind})} {count}"
+
         yield from _head("edgeft_in_progress", "gauge", "Prediction requests that are received, wait or are answered.")
         yield f"edgeft_in_progress {in_progress}"
         yield from _head("edgeft_queue_limit", "gauge", "Prediction requests that may wait.")

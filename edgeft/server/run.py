@@ -59,6 +59,7 @@ def serve(path: Path, options: Options, *, say: Say, log: Say) -> dict[str, Any]
     bundle = reader.open(path)
     origin = signature.check(bundle, options.trust)
     verdict = (reader.recorded_report(bundle.path) or {}).get("verdict")
+
     with bound(options) as listener, ThreadPoolExecutor(1, thread_name_prefix="edgeft-model") as worker:
         engine = Engine(bundle, str(path), state=options.state, threads=options.threads)
         worker.submit(engine.open).result()
@@ -92,6 +93,7 @@ def serve(path: Path, options: Options, *, say: Say, log: Say) -> dict[str, Any]
         say(f"serving {bundle.name} ({bundle.task.name}, {bundle.target}) on {address}: /predict, /health, /metrics")
         with _signals_left_to_the_server():
             asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+
     counts = app.metrics.requests
     return {
         "address": address,
@@ -111,6 +113,7 @@ def bound(options: Options) -> Iterator[socket.socket]:
     except (OSError, UnicodeError) as error:
         problem = f"the host cannot be found ({error})"
         raise UsageError(problem, where=f"--host {options.host}", remedy="try 127.0.0.1") from error
+
     with socket.socket(family, kind, number) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

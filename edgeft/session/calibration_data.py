@@ -48,6 +48,7 @@ def check_graph(session: Session, try_conversion: TryConversion | None) -> dict[
     captured = session.capture(session.built.module)
     for scheme in session.schemes.values():
         insert_parts(captured, scheme, patterns)
+
     errors = {} if try_conversion is None else try_conversion(session, captured)
     if errors and len(errors) == len(session.targets):
         raise next(iter(errors.values()))
@@ -103,12 +104,15 @@ def calibrated(
                 f"{scheme.name}: the channels of {gain.groups} groups of layers were equalized, which raises the "
                 f"outputs' ratio of signal to quantization noise from {gain.before_db:.1f} to {gain.after_db:.1f} dB"
             )
+
     if preset.reconstruct:
         _reconstruct(graph, list(batches()), say)
+
     if ratios:
         first = next(iter(ratios))
         measured = ", ".join(f"{name} {ratio:.1f} dB" for name, ratio in ratios.items())
         say(f"{scheme.name}: ranges by the estimator {first} (signal to quantization noise of the outputs: {measured})")
+
     return graph
 
 
@@ -116,6 +120,7 @@ def _reconstruct(graph: QuantizedParts, batches: Sequence[tuple[torch.Tensor, ..
     """Choose the rounding of the weights by the layers' outputs, and say what came of it."""
     with phase(f"{graph.scheme.name}: reconstructing layers"):
         result = graph.reconstruct(batches)
+
     if result is None:
         why = "at least two batches of samples are needed" if graph.single else "the model has several graphs"
         say(f"{graph.scheme.name}: no layer was reconstructed: {why}")

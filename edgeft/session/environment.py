@@ -35,6 +35,7 @@ def versions(recipe: Recipe, plugins: Iterable[Backend] = ()) -> dict[str, str]:
     of_runtimes = [package for backend in (*backends.builtin(), *plugins) for package in backend.versions]
     of_recipe = [package.partition(" ")[0] for package in plugin_packages(recipe).values()]
     table = {"python": platform.python_version()}
+
     for package in ("edgeft", "torch", "accelerate", *of_runtimes, *of_recipe, "numpy"):
         try:
             table[package] = version(package)

@@ -112,6 +112,7 @@ def judge_of(session: Session, captured: CapturedParts, agree: Agree = _alone) -
     task, gates, val = session.task, session.recipe.gates, session.dataset.split("val")
     with phase("evaluating float on val"):
         outputs = _outputs(session, captured.module)
+
     before, limit = float(task.score(outputs, val.targets)), None
     if not session.dataset.unlabelled:
         check_baseline(task, outputs, val.targets, before)
@@ -146,6 +147,7 @@ def search(
     path = _Path(session, captured, start, judge, say)
     first = path.add((), start, standing)
     tried = [first, *([path.add((), *trained, method="qat")] if trained else [])]
+
     for point in tried:
         if point.holds:
             return path.chosen(point, PASS, "with no layer in float")
@@ -225,6 +227,7 @@ class _Path:
             f"{graph.scheme.format}: {metric.name} {metric.format(point.standing.metric)} on validation, "
             f"drop {metric.format_drop(point.standing.drop)}"
         )
+
         return point
 
     def _better(self, point: _Point, other: _Point) -> bool:
@@ -250,6 +253,7 @@ class _Path:
             "path": self.rows,
             **({"sensitivity": ranking.as_dict()} if ranking else {}),
         }
+
         return Mixed(point.graph, point.method, (*self.session.recipe.quantize.keep_float, *point.returned), record)
 
 
@@ -272,6 +276,7 @@ def _affordable(graph: QuantizedParts, ranking: Sequence[LayerSensitivity], leas
     counts = [multiply_accumulates.quantized(part.module) for part in graph.graphs.values()]
     left, total = (sum(count) for count in zip(*counts))
     offered: list[str] = []
+
     for at in ranking:
         if at.sqnr_db is None or len(offered) == len(ranking) - 1:
             continue
@@ -291,6 +296,7 @@ def _fewest(path: _Path, offered: Sequence[str]) -> _Point | None:
             enough = point
         else:
             failed, count = count, min(2 * count, len(offered))
+
     while enough is not None and len(enough.returned) - failed > 1:
         middle = (failed + len(enough.returned)) // 2
         point = path.at(offered[:middle])

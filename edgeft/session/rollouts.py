@@ -32,6 +32,7 @@ def collected(dataset: data.Dataset, task: Any, module: nn.Module, spec: dict[st
     rng = np.random.default_rng(SEED)
     module.eval()
     seen, outputs = [], []
+
     with torch.no_grad():
         for episode in track(range(told["episodes"]), "acting in the environment", unit="episode"):
             answers: list[np.ndarray] = []
@@ -45,8 +46,10 @@ def collected(dataset: data.Dataset, task: Any, module: nn.Module, spec: dict[st
 
             seen.append(worlds.play(world, act, SEED + episode, told["most_steps"]).seen)
             outputs.append(np.concatenate(answers))
+
     world.close()
     fresh = environment.divided(dataset.name, dataset.labels, seen, outputs, {})
     train = fresh.split("train")
     facts = {**dataset.facts, **environment.figures(np.stack([train.raw(i) for i in range(len(train))]))}
+
     return dataclasses.replace(dataset, splits=fresh.splits, facts=facts)

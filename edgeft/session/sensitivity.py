@@ -109,6 +109,7 @@ def sensitivity(judged: Judged, graph: QuantizedParts, samples: int = SAMPLES) -
         raise DataError(
             "the val split has no samples", remedy="sensitivity is measured on validation samples; give some"
         )
+
     spread = np.unique(np.linspace(0, len(val) - 1, min(len(val), samples)).astype(int))
     part = val.subset(spread)
     layers = layers_of(graph)
@@ -116,6 +117,7 @@ def sensitivity(judged: Judged, graph: QuantizedParts, samples: int = SAMPLES) -
     graph.module.eval()
     with phase(f"{graph.scheme.name}: measuring {len(layers)} layers one by one"):
         effects = _effects(judged, graph, groups, part)
+
     measured = [
         LayerSensitivity(layer, effects[2 * at], effects[2 * at + 1] if layer.activations else None)
         for at, layer in enumerate(layers)
@@ -177,9 +179,11 @@ def _batches(judged: Judged, graph: QuantizedParts, part: data.Split) -> Iterato
     size = max(1, min(32, PASS_BYTES // max(1, sum(values.nbytes for values in feeds.values()))))
     if graph.single and not graph.graphs[MAIN].captured.dynamic:
         size = 1
+
     learning = judged.learning
     assert learning is not None
     taught = _taught(learning, part, spec, size)
+
     for positions, rows in preprocessed(judged.task, spec, part, size):
         given = tuple(torch.from_numpy(values) for values in rows.values())
         inputs, targets = next(taught, ((), None))
@@ -225,11 +229,13 @@ class _Tally:
         energies = torch.tensor(rows, dtype=torch.float64)
         self.energies = energies if self.energies is None else self.energies + energies
         self.n += len(truth)
+
         if targets is None:
             self.whole = False
         else:
             value = self.loss_of(outputs if len(outputs) > 1 else outputs[0], targets)
             self.loss += float(value) * len(truth)
+
         if self.names is not None:
             self._score({name: values.float().cpu().numpy() for name, values in zip(self.names, outputs)}, truth)
 
@@ -255,6 +261,7 @@ class _Tally:
         elif self.kept:
             parts, truths = zip(*self.kept)
             metric = float(self.task.score(joined(parts), np.concatenate(truths)))
+
         loss = self.loss / self.n if self.whole and self.n else None
 
         return Effect(

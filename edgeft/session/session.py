@@ -134,6 +134,7 @@ def open_session(
     learned_files, scratch = _learned(task, recipe_, dataset, learned, brings_files, say)
     if learned_files or brings_files:
         dataset = _with_files(dataset, learned_files)
+
     environment.seed_everything(recipe_.train.seed)
     built = _built(recipe_, task, dataset, model, (allow_code, allow_download, trained), say)
     if built.files and not learned_files:
@@ -210,6 +211,7 @@ def _built(
             built = models.build(request)
     else:
         built = models.from_module(model, outputs, whole=task.any_outputs)
+
     if not allow[2]:  # notes are about the weights to start from; a finished run has its own
         for note in built.notes:
             say(note)
@@ -247,6 +249,7 @@ def _targets(recipe_: Recipe, say: Say) -> list[Target]:
                 f"{profile.name}: embeddings stay {profile.scheme.embeddings}, since {profile.compiler} decides "
                 "how they are stored"
             )
+
     return profiles
 
 
@@ -283,6 +286,7 @@ def _settled(
 
     for note in notes:
         say(note)
+
     return dataclasses.replace(built, module=module)
 
 
@@ -300,6 +304,7 @@ def _cannot_take(built: Built, example: tuple[torch.Tensor, ...], error: Excepti
     shapes = " and ".join(str(tuple(x.shape[1:])) for x in example)
     input_size = "x".join(map(str, built.spec.get("size", ()))) or "other"
     remedy = f"it was made for {input_size} pixels: set data.size, or fit model.args to the size"
+
     if isinstance(error, TypeError) and "argument" in line:
         remedy = (
             f"its forward gets {len(example)} tensor{'s' * (len(example) > 1)} (samples, ...): wrap it in a module "
@@ -327,10 +332,13 @@ def _learned(
         stored = {path.stem: path for path in sorted(earlier.iterdir()) if path.is_file()}
         if stored:
             return stored, None
+
     if task.learn is None or brings_files:
         return {}, None
+
     with phase("learning what the task takes from the training data"):
         contents = task.learn(recipe_.data, dataset, say)
+
     return _written(contents)
 
 

@@ -35,6 +35,7 @@ def exported(run: Path, name: str, reports: Sequence[Mapping[str, Any]], say: Ca
     tell = {"mlflow": _mlflow, "tensorboard": _tensorboard}.get(name)
     if tell is None:
         return
+
     for report in reports:
         try:
             tell(run, report)
@@ -64,6 +65,7 @@ def figures(report: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         for key in FIGURES:
             if isinstance(gate.get(key), (int, float)):
                 yield _name(target, gate["name"], gate["metric"], key), float(gate[key])
+
     for table in ("latency", "size"):
         for key, value in (report.get(table) or {}).items():
             if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -106,6 +108,7 @@ def _tensorboard(run: Path, report: Mapping[str, Any]) -> None:
         "| --- " * len(heads) + "|",
         *rows,
     ]
+
     with SummaryWriter(str(run / FOLDER / "exported")) as writer:
         writer.add_text(f"export/{report['target']}", "\n".join(lines))
         for name, value in figures(report):

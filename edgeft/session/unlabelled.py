@@ -32,8 +32,10 @@ def answered(
                 where=key,
                 remedy='train.epochs = 0 and quantize.method = "ptq" quantize the model as it is',
             )
+
     if "environment" in dataset.facts:
         return rollouts.collected(dataset, task, module, spec)
+
     splits = {name: dataset.split(name) for name in dataset.splits}
     module.eval()
     with phase("asking the float model"):
@@ -42,4 +44,5 @@ def answered(
             outputs = learning.predict(module, dataclasses.replace(splits[name], targets=nothing), spec, _BATCH)
             decided = task.decisions(outputs if isinstance(outputs, dict) else {"output": outputs})
             splits[name] = dataclasses.replace(splits[name], targets=np.asarray(decided))
+
     return dataclasses.replace(dataset, splits=splits)

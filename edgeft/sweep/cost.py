@@ -68,6 +68,7 @@ def cost(session: Session, profile: Target, costs: Sequence[str]) -> dict[str, A
     """
     if not costs:
         return {}
+
     backend = backends.get(profile.backend)
     with tempfile.TemporaryDirectory(prefix="edgeft-sweep-") as folder:
         captured = session.capture(session.built.module)
@@ -86,6 +87,7 @@ def cost(session: Session, profile: Target, costs: Sequence[str]) -> dict[str, A
         words = (profile.backend, str(path), str(Path(folder, "feeds.npz")))
         options = {"runtime": runtime, "seconds": SECONDS}
         measured = call(Here(), _CODE, *words, options=options, where=path)
+
     return {**figures, **{key: measured.get(key) for key in ("p50_ms", "p95_ms", "samples")}}
 
 

@@ -50,6 +50,7 @@ def collect(plan: Plan, study: Study) -> dict[str, Any]:
     front = pareto(rows, plan.metric, costs)
     for row in rows:
         row["pareto"] = row["number"] in front
+
     done = [row for row in rows if row["state"] == "done"]
     sign = -1.0 if plan.metric.higher_is_better else 1.0
     keys = [COSTS[name][0] for name in costs]
@@ -71,6 +72,7 @@ def collect(plan: Plan, study: Study) -> dict[str, Any]:
         "counts": {state: sum(row["state"] == state for row in rows) for state in dict.fromkeys(STATES.values())},
         "best": None,
     }
+
     if best is not None:
         folder = study.place(best["number"])
         result["best"] = {
@@ -82,6 +84,7 @@ def collect(plan: Plan, study: Study) -> dict[str, Any]:
             "recipe": str(study.folder / BEST),
             "test": trial.test_figures(folder),
         }
+
     return result
 
 
@@ -108,5 +111,6 @@ def write(plan: Plan, study: Study, result: dict[str, Any]) -> None:
             f"# trial {best['number']} of {study.folder}: {plan.metric.name} {plan.metric.format(best['validation'])}"
         )
         files.write_text(Path(best["recipe"]), f"{head} on validation\n{text}")
+
     files.write_json(study.folder / RESULT, result)
     files.write_text(study.folder / PAGE, swept.page_of(result))

@@ -68,6 +68,7 @@ def _settings(folder: Path) -> tuple[dict[str, Any], list[Dimension]]:
             where=str(folder),
             remedy="edgeft sweep RECIPE --out DIR begins one",
         )
+
     source = tables.read(path, RunError)
     settings = tables.parse(source)
     expected: dict[str, type] = {
@@ -78,9 +79,11 @@ def _settings(folder: Path) -> tuple[dict[str, Any], list[Dimension]]:
         "seed": int,
         "space": dict,
     }
+
     for key, kind in expected.items():
         if type(settings.get(key)) is not kind:
             raise source.fail((key,), f"{key!r} is missing or of another type", "take the file as edgeft wrote it")
+
     if settings["sampler"] not in SAMPLERS or not set(settings["minimize"]) <= set(COSTS):
         raise source.fail(("sampler",), "a sampler or an objective is not known", "take the file as edgeft wrote it")
     return settings, space.from_table(settings["space"])
@@ -117,6 +120,7 @@ def go_on(
     plan = Plan(**{**plan.__dict__, "stops": stops})
     study = Study(folder, dimensions, directions(plan.metric, plan.objectives), settings["sampler"], settings["seed"])
     deadline = None if seconds is None else time.monotonic() + seconds
+
     while deadline is None or time.monotonic() < deadline:
         with study.work(trials) as work:
             if work is None:

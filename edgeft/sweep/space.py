@@ -83,6 +83,7 @@ def split(settings: Iterable[str]) -> tuple[list[Dimension], list[str]]:
             plain.append(setting)
         else:
             dimensions.append(_dimension(key.strip(), form[1], form[2], f"--set {setting}"))
+
     return dimensions, plain
 
 
@@ -121,6 +122,7 @@ def _dimension(key: str, kind: str, inner: str, where: str) -> Dimension:
         raise UsageError(f"{kind}({inner}) wants a lower and a higher bound", where=where, remedy=f"{kind}(LOW, HIGH)")
     if log and numbers[0] <= 0:
         raise UsageError(f"{kind}({inner}) has no logarithm at {numbers[0]:g}", where=where, remedy="begin above 0")
+
     return Dimension(key, kind, numbers[0], numbers[1])
 
 
@@ -168,6 +170,7 @@ def check(base: Recipe, dimensions: Sequence[Dimension]) -> None:
             "nothing is searched: no --set has a distribution",
             remedy='for example --set "train.lr=loguniform(1e-5, 1e-2)", or --space FILE',
         )
+
     keys = [dimension.key for dimension in dimensions]
     for key in keys:
         if keys.count(key) > 1:

@@ -122,6 +122,7 @@ class Study:
         self.folder, self.dimensions, self.sampler, self.seed = folder, tuple(dimensions), sampler, seed
         path = folder / JOURNAL
         lock: Any = JournalLock(path)  # has the two methods of Optuna's locks
+
         try:
             with warnings.catch_warnings(), Lock(folder / LOCK):
                 warnings.simplefilter("ignore")
@@ -133,6 +134,7 @@ class Study:
             raise RunError(
                 f"the study cannot be read: {error}", where=str(path), remedy="begin a new sweep in another --out"
             ) from error
+
         self.several = len(directions) > 1
 
     # -- who works on what ---------------------------------------------------------------------------------------
@@ -181,14 +183,17 @@ class Study:
         known = {self._key(trial.params) for trial in trials}
         if len(trials) >= most or len(known) >= space.count(self.dimensions):
             return None
+
         self.study.sampler = self._sampler(len(trials))
         enqueued = self._untried(known, len(trials))
         if enqueued is not None:
             self.study.enqueue_trial(enqueued)
+
         record = self.study.ask(self._distributions())
         record.set_user_attr(ATTEMPT, [1, 0])
         if not self._claim(held, record.number):
             raise RunError("another process writes the folder of a new trial", where=str(self.place(record.number)))
+
         return Work(record.number, self.values(record.params), record, again=False)
 
     # -- what is tried next --------------------------------------------------------------------------------------
@@ -212,6 +217,7 @@ class Study:
             whole, log = RANGES[dimension.kind]
             low, high = dimension.ends()
             table[dimension.key] = (kinds.IntDistribution if whole else kinds.FloatDistribution)(low, high, log=log)
+
         return table
 
     def _untried(self, known: set[str], number: int) -> dict[str, Any] | None:

@@ -69,6 +69,7 @@ def run(plan: Plan, study: Study, work: Work, say: Say) -> list[float]:
     study.figures(work.record, **figures)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     measured = {**work.record.user_attrs.get(FIGURES, {}), **figures}
+
     return [float(measured["validation" if name == "metric" else COSTS[name][0]]) for name in plan.objectives]
 
 
@@ -94,6 +95,7 @@ def _watch(plan: Plan, study: Study, work: Work, asked: Recipe) -> Watch:
         history = study.note(work.record, step, validation)
         if not plan.stops:
             return
+
         median = stopping.behind(history, study.histories(work.number), step, plan.metric)
         if median is not None:
             best = plan.metric.format(stopping.best_by(history, step, plan.metric))

@@ -104,6 +104,7 @@ def count_labels(task: Task, split: Any, labels: Sequence[str]) -> LabelCounts |
     numbers = np.asarray(split.targets)
     if not labels or numbers.ndim != 1 or numbers.dtype.kind not in "iu":
         return None
+
     return LabelCounts("samples", np.bincount(numbers, minlength=len(labels)))
 
 

@@ -232,9 +232,11 @@ class Task:
             raise InvalidInput(
                 f"{self.name!r} cannot be the name of a task: only lower-case letters, digits, hyphens", where="Task"
             )
+
         where = f"Task {self.name}"
         if not isinstance(self.metric, Metric):
             raise InvalidInput(f"`metric` is {type(self.metric).__name__}, expected a Metric", where=where)
+
         require_functions(self, where)
         require_together(self, ("compose", "part", "calls"), where)
         require_together(self, ("statistics", "metric_of"), where)
@@ -242,6 +244,7 @@ class Task:
         require_together(self, ("listen", "detectable"), where)
         if self.answer not in ANSWERS:
             raise InvalidInput(f"`answer` is {self.answer!r}, expected one of {ANSWERS}", where=where)
+
         for name in _RESOURCES:
             value = getattr(self, name)
             if value and not re.fullmatch(r"[\w.]+:[\w./]+", value):
@@ -255,6 +258,7 @@ class Task:
         """
         if not self.learning_module:
             raise UsageError(f"nothing can be trained for the task {self.name!r}", where="task")
+
         try:
             module = importlib.import_module(self.learning_module)
             kind = importlib.import_module("edgeft.learning").Learning  # torch: not for the board
@@ -264,6 +268,7 @@ class Task:
                 where=self.learning_module,
                 remedy=f"{installation.command('tune')}, or update the package that brings the task",
             ) from error
+
         record = getattr(module, "LEARNING", None)
         if not isinstance(record, kind):
             raise InvalidInput(
@@ -271,6 +276,7 @@ class Task:
                 where=self.learning_module,
                 remedy="import it from edgeft.learning; CONTRIBUTING.md lists its fields",
             )
+
         return record
 
     def template_text(self) -> str:

@@ -63,18 +63,21 @@ def cut(graph: QuantizedGraph, names: Iterable[str], values: Iterable[str] = ())
     sources = _sources(module, constant, trainable)
     if not any(sources.values()):
         raise ModelError("no layer of the tail has parameters", remedy="choose another tail")
+
     region = _region(module, constant, sources)
     crossing, same = _crossing(module, region, constant)
     latents = tuple(_latent(module, node) for node in crossing)
     tail, parameters = _tail(module, region, crossing, same, constant, sources)
     trunk = _trunk(graph, [node.name for node in crossing], tuple(latent.name for latent in latents))
     layers = trunk.weight_of if graph.scheme.quantized else _parameters(trunk.module)
+
     if not layers:
         raise ModelError(
             "the tail is the whole model: no layer is left before it",
             where=", ".join(sorted(trainable))[:200],
             remedy="choose a tail nearer to the output, such as head",
         )
+
     return Cut(trunk, latents, tail, parameters)
 
 
@@ -118,10 +121,12 @@ def _region(module: fx.GraphModule, constant: set[fx.Node], sources: dict[fx.Nod
         live = node.op not in ("placeholder", "output") and node not in constant
         if live and any(n in reached or sources.get(n) for n in node.all_input_nodes):
             reached.add(node)
+
     for node in reversed(list(module.graph.nodes)):  # a factor on a quantized value belongs behind the cut
         factor = node.op == "call_module" and isinstance(_child(module, node), Factor) and node not in constant
         if factor and any(user in reached for user in node.users):
             reached.add(node)
+
     return reached
 
 
@@ -136,6 +141,7 @@ def _crossing(
     crossing = {n for node in region for n in node.all_input_nodes if n not in region and n not in constant}
     crossing = {n for n in crossing if isinstance(n.meta.get("val"), torch.Tensor)}
     same = {}
+
     for node in crossing:
         if node.op == "call_module" and isinstance(_child(module, node), ActivationFakeQuant):
             (source,) = node.all_input_nodes
@@ -143,6 +149,7 @@ def _crossing(
                 (source,) = source.all_input_nodes  # what it multiplies is divided out again behind the cut
             if source in crossing and source.op != "call_module":
                 same[source] = node
+
     return [n for n in module.graph.nodes if n in crossing and n not in same], same
 
 
@@ -170,6 +177,7 @@ def _tail(
     for node in crossing:
         values[node] = graph.placeholder(node.name)
         values[node].meta["val"] = node.meta["val"]
+
     for node, replacement in same.items():
         values[node] = values[replacement]
         (scaled,) = replacement.all_input_nodes
@@ -177,18 +185,22 @@ def _tail(
             name = f"{scaled.target}_undone"
             tail_root.register_buffer(name, 1 / _child(module, scaled).factor.detach().clone())
             values[node] = graph.call_function(torch.ops.aten.mul.Tensor, (values[replacement], graph.get_attr(name)))
+
     parameters: dict[str, torch.Tensor] = {}
     used = [n for n in module.graph.nodes if n in constant and any(user in region for user in n.users)]
     evaluated = _evaluate(module, used)
+
     for node in used:
         if name := sources.get(node, ""):
             if name in parameters:
                 raise ModelError("is used in two different forms, which a tail cannot train", where=name)
             parameters[name] = evaluated[node]
             values[node] = graph.placeholder(f"parameter_{len(parameters) - 1}")
+
     for number, node in enumerate(n for n in used if not sources.get(n, "")):
         tail_root.register_buffer(f"constant_{number}", evaluated[node])
         values[node] = graph.get_attr(f"constant_{number}")
+
     for node in module.graph.nodes:
         if node not in region:
             continue
@@ -199,11 +211,13 @@ def _tail(
             values[node] = _module(graph, tail_root, module, node, values)
         else:
             values[node] = graph.node_copy(node, lambda n: values[n])
+
     (output,) = (n for n in module.graph.nodes if n.op == "output")
     results = output.args[0] if isinstance(output.args[0], (tuple, list)) else (output.args[0],)
     outside = [n.name for n in results if n not in values]
     if outside:
         raise ModelError(f"the outputs {', '.join(outside)} do not depend on the tail", remedy="choose a lower cut")
+
     graph.output(tuple(values[n] for n in results))
     graph.lint()
     return fx.GraphModule(tail_root, graph).eval(), parameters
@@ -215,11 +229,13 @@ def _evaluate(module: fx.GraphModule, nodes: list[fx.Node]) -> dict[fx.Node, tor
     def value(node: fx.Node) -> torch.Tensor:
         if node in values:
             return values[node]
+
         if node.op == "get_attr":
             result = attribute(module, str(node.target))
         else:
             args = fx.map_arg(node.args, value)
             result = (_child(module, node) if node.op == "call_module" else node.target)(*args, **node.kwargs)
+
         values[node] = result.detach().clone()
         return values[node]
 
@@ -252,6 +268,7 @@ def _module(
         moved = graph.call_function(torch.ops.aten.add.Tensor, (scaled, graph.get_attr(f"{node.target}_shift")))
         moved.meta[FACTOR] = True
         return moved
+
     if isinstance(child, (ActivationFakeQuant, WeightFakeQuant)):
         return values[source]
     raise ModelError(f"the layer {node.target} cannot stand behind a cut")
@@ -274,6 +291,7 @@ def _trunk(graph: QuantizedGraph, ends: list[str], names: tuple[str, ...]) -> Qu
     module.recompile()
     present = {name for name, _ in module.named_modules()}
     captured = Captured(module, graph.captured.example, graph.captured.dynamic, graph.captured.input_names, names)
+
     return dataclasses.replace(
         graph,
         module=module,

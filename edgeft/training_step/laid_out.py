@@ -26,6 +26,7 @@ def in_real_units(original: Cut) -> Cut:
     holders = [node for node in tail.graph.nodes if node.op == "placeholder"][len(original.latents) :]
     name_of = dict(zip(holders, original.parameters))
     parameters = dict(original.parameters)
+
     for node in list(tail.graph.nodes):
         if not node.meta.get(FACTOR) or node.target is not torch.ops.aten.mul.Tensor:
             continue
@@ -65,6 +66,7 @@ def laid_out(original: Cut, head: str) -> Cut:
     tail = copy.deepcopy(original.tail)
     holders = [node for node in tail.graph.nodes if node.op == "placeholder"]
     parameters = dict(original.parameters)
+
     for name, holder in zip(parameters, holders[len(original.latents) :]):
         if name.rpartition(".")[0] == head or not _only_of_convolutions(holder):
             continue

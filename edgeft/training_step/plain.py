@@ -158,6 +158,7 @@ class _Dense(torch.autograd.Function):
         outputs, channels, *kernel = weight.shape
         of_x = of_weight = of_bias = None
         flat = grad.reshape(-1, outputs)
+
         if ctx.needs_input_grad[1]:
             products = [torch.matmul(row.transpose(0, 1), flat) for row in rows]
             joined = torch.cat(products) if len(products) > 1 else products[0]
@@ -165,6 +166,7 @@ class _Dense(torch.autograd.Function):
 
         if ctx.needs_input_grad[2]:
             of_bias = flat.sum(0)
+
         if ctx.needs_input_grad[0] and form.stride == (1, 1):
             around = _rows(grad, _kernel(weight), _back(_kernel(weight), form), turned=True)
             of_x = _summed(around, weight.permute(2, 3, 0, 1)).reshape(shape)
@@ -192,6 +194,7 @@ class _Depthwise(torch.autograd.Function):
         form: Form = ctx.form
         of_x: torch.Tensor | None = None
         of_weight: torch.Tensor | None = None
+
         if ctx.needs_input_grad[1]:
             windows = _windows(x, _kernel(weight), form)
             sums = [(window * grad).sum((0, 1, 2)).reshape(-1, 1) for window in windows]
@@ -311,6 +314,7 @@ class _MaxPool(torch.autograd.Function):
         x, best = ctx.saved_tensors
         kernel, form = ctx.form
         free, parts = torch.ones_like(best), []
+
         for window in _windows(x, kernel, form, -3e38):
             here = free * (window >= best).to(grad.dtype)  # the first of equals takes it all
             free = free - here

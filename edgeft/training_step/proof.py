@@ -68,6 +68,7 @@ def distance(
     rng = np.random.default_rng(0)
     arguments = [t.detach().clone() for t in training_step.example]
     rows, outputs = arguments[-2].shape
+
     if learning.loss == "mse":
         arguments[-2] = torch.from_numpy(rng.normal(size=(rows, outputs)).astype(np.float32))
     else:
@@ -78,6 +79,7 @@ def distance(
     theirs, moved = [t.numpy() for t in arguments], len(training_step.outputs) - 1
     parameters = sum(name.startswith("new_parameter_") for name in training_step.outputs)
     farthest = apart = 0.0
+
     for _ in range(count):
         results = session.run(dict(zip(training_step.inputs, theirs)))
         theirs = [*(results[name] for name in training_step.outputs[:-1]), *theirs[moved:]]

@@ -65,6 +65,7 @@ def state_of(parameters: Sequence[torch.Tensor], learning: Learning) -> dict[str
         for kind in ("first_moment", "second_moment")
         for i, p in enumerate(parameters)
     }
+
     return {**moments, "power_1": torch.ones(1), "power_2": torch.ones(1)}
 
 
@@ -79,6 +80,7 @@ def loss_of(results: Sequence[torch.Tensor], targets: torch.Tensor, learning: Le
         if learning.spread:
             error = error / torch.tensor(learning.spread)
         return (error * error).mean()
+
     if learning.loss == "ranking":
         return ranking(outputs, targets)
 
@@ -152,6 +154,7 @@ def eager(tail: fx.GraphModule, count: int, latents: int, learning: Learning) ->
         state = arguments[count : len(arguments) - latents - 2]
         parameters = [p.detach().requires_grad_(True) for p in arguments[:count]]
         inputs_of_tail, (targets, rate) = arguments[len(arguments) - latents - 2 : -2], arguments[-2:]
+
         with torch.enable_grad():
             outputs = Plain(tail).run(*inputs_of_tail, *parameters)
             outputs = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
@@ -193,6 +196,7 @@ def build(
     state = state_of(parameters, learning)
     example = (*parameters, *state.values(), *latents, targets, torch.full((1,), 0.01))
     function = eager(tail, len(parameters), len(latents), learning)
+
     try:
         module = trace(function, example)
     except RuntimeError as error:

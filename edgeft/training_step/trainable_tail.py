@@ -100,18 +100,21 @@ def trainable_tail(
     tail = opened_cut.tail
     if has_head and loss != "mse":
         tail = _with_features(tail, len(opened_cut.latents) + head_at[0])
+
     if loss == "prototype" and (tail is opened_cut.tail or len(names) < 3):
         raise RecipeError(
             "prototypes of classes take a tail that holds a classifier and trainable layers before it",
             where="personalize.loss",
             remedy='tail = "last" or the name of a layer; the classifier alone is trained with "cross-entropy"',
         )
+
     if table.spare_classes and (loss == "mse" or not has_head):
         raise RecipeError(
             "needs a classifier whose last layer has a weight and a bias in the tail",
             where="personalize.spare_classes",
             remedy="set it to 0, or choose a tail that holds the head",
         )
+
     parameters = list(opened_cut.parameters.values())
     if table.spare_classes:
         parameters = [_with_rows(p, i, head_at, table.spare_classes) for i, p in enumerate(parameters)]
@@ -121,6 +124,7 @@ def trainable_tail(
     rows = [_rows(value, table.batch_size) for value in latents]
     step = build(tail, parameters, rows, torch.zeros(table.batch_size, output.shape[1]), learning)
     example = tuple(_rows(value, 1) for value in latents)
+
     return TrainableTail(
         opened_cut,
         parameters,
@@ -148,12 +152,14 @@ def _loss(session: Session, graphs: QuantizedParts, table: Personalize) -> str:
             where="personalize",
             remedy=f"leave the table out; it works for {able}",
         )
+
     if table.loss not in ("", default) and not (table.loss == "prototype" and default == "cross-entropy"):
         raise RecipeError(
             f"{table.loss!r} is not a loss of the task {task}",
             where="personalize.loss",
             remedy=f"leave it out ({default})",
         )
+
     loss = table.loss or default
     if loss == "ranking" and table.tail != USER:
         raise RecipeError(
@@ -161,6 +167,7 @@ def _loss(session: Session, graphs: QuantizedParts, table: Personalize) -> str:
             where="personalize.tail",
             remedy=f'tail = "{USER}"',
         )
+
     return loss
 
 
@@ -200,6 +207,7 @@ def tail_parameters(module: torch.nn.Module, head: str, tail: str, present: set[
         deepest = ("head", "last").index(tail)
     else:
         deepest = max((depth for name, depth in depth_of.items() if under(name, tail)), default=-1)
+
     if deepest not in depth_of.values():
         layers = {name for name, _ in module.named_modules() if name}
         raise RecipeError(
@@ -207,6 +215,7 @@ def tail_parameters(module: torch.nn.Module, head: str, tail: str, present: set[
             where="personalize.tail",
             remedy=nearest(tail, {"head", "last", *layers}),
         )
+
     chosen = {name for name, depth in depth_of.items() if depth <= deepest}
 
     owners = {name.rpartition(".")[0] for name in chosen}
@@ -231,6 +240,7 @@ def _with_features(tail: fx.GraphModule, position: int) -> fx.GraphModule:
     users = [u for u in holders[position].users if u.op == "call_function"]
     if len(users) != 1 or not isinstance(users[0].args[0], fx.Node):
         return tail
+
     features = graph.call_function(torch.ops.aten.flatten.using_ints, (values[users[0].args[0]], 1))
     outputs = output if isinstance(output, (tuple, list)) else (output,)
     graph.output((*outputs, features))

@@ -36,6 +36,7 @@ def opened(graph: QuantizedGraph, user: str) -> tuple[QuantizedGraph, dict[str, 
     numbers = _numbers(holders[at])
     tables: dict[str, torch.Tensor] = {}
     copies: dict[fx.Node, fx.Node] = {}
+
     for node in [n for number in numbers for n in number.users]:
         if node in numbers:
             continue
@@ -67,6 +68,7 @@ def opened(graph: QuantizedGraph, user: str) -> tuple[QuantizedGraph, dict[str, 
         example=tuple(captured.example[i] for i in rest),
         input_names=tuple(captured.input_names[i] for i in rest),
     )
+
     return dataclasses.replace(graph, module=module, captured=items), tables
 
 

@@ -108,6 +108,7 @@ def _request(job: Mapping[str, Any]) -> Path:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
     return folder / "job.json"
 
 

@@ -53,6 +53,7 @@ def read(path: Path, source: str) -> Trust:
     """The keys of a file or folder; `source` is what messages call them. Raises as `of_setting`."""
     if path.is_file():
         return Trust((path,), _revoked(path.parent / REVOKED), source)
+
     if not path.is_dir():
         raise UsageError(
             f"{path} does not exist: no key is trusted",
@@ -76,12 +77,14 @@ def _revoked(path: Path) -> frozenset[str]:
     fingerprint would stay trusted."""
     if not os.path.lexists(path):
         return frozenset()
+
     try:
         with files.open_regular(path) as handle:
             text = handle.read(_MOST + 1).decode()
     except (OSError, UnicodeDecodeError, BundleError) as error:
         reason = error.message if isinstance(error, BundleError) else str(error)
         raise InvalidInput(f"cannot be read ({reason})", where=str(path)) from error
+
     if len(text) > _MOST:
         raise InvalidInput("is too large to be a list of fingerprints", where=str(path))
 

@@ -68,6 +68,7 @@ def check(opened: Bundle, trust: Path | str | None = None) -> dict[str, Any]:
     signed = os.path.lexists(opened.path / SIGNATURE)
     if trusted is None:
         return {"status": "integrity only", "signed": signed}
+
     if not signed:
         raise BundleError(
             f"is not signed, and {trusted.source} asks for a signature",
@@ -85,6 +86,7 @@ def check(opened: Bundle, trust: Path | str | None = None) -> dict[str, Any]:
     answer = environment.call("check", job, where=opened.path)
     _complete(opened, answer["files"], opened.path)
     _same_digests(opened, answer["files"])
+
     return {"status": "signed", "signed": True, "key": answer["key"], "file": Path(answer["file"]).name}
 
 
@@ -122,6 +124,7 @@ def _text(path: Path) -> str:
     file = folders.regular(path, SIGNATURE)
     with folders.reading(file), files.open_regular(file, follow=False) as handle:
         data = handle.read(_MOST + 1)
+
     try:
         if len(data) > _MOST:
             raise ValueError("it is too large")

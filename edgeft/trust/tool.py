@@ -66,6 +66,7 @@ def check(job: Mapping[str, Any]) -> dict[str, Any]:
         raise BundleError(
             f"is signed by the key {key}, which is revoked", where=where, remedy="get a bundle that a current key signs"
         )
+
     if key not in trusted:
         raise BundleError(
             f"is signed by the key {key}, which is not trusted",
@@ -137,6 +138,7 @@ def _fingerprint(path: str) -> str:
         raise InvalidInput(
             "is no public key in PEM form", where=path, remedy="openssl ec -in KEY -pubout -out KEY.pub"
         ) from error
+
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise InvalidInput(
             "is no key on an elliptic curve", where=path, remedy="P-256, P-384 or P-521 (docs/signing.md)"

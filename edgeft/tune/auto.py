@@ -144,14 +144,17 @@ class _Planning:
         graphs = insert_parts(captured, self.s.targets[0].scheme, self.s.recipe.quantize.keep_float)
         if not graphs.single:
             return []
+
         (graph,) = graphs.graphs.values()
         for fake in graph.activations().values():
             fake.set_range(-1.0, 1.0)
+
         graph.calibrate_weights()
         graph.set_mode("quantize")
         graph.module.to(self.device)
         updates.apply(graph.module, {name for name, _ in graph.module.named_parameters()})
         trace, head = cost.record(graph.module, lambda m: self.loss_of(m, self.batch)), self.s.built.head
+
         return [(trace, lambda plan: updates.names_in_graph(graph, module, head, "sparse", (), plan))]
 
     def full_bytes(self) -> int:
@@ -174,6 +177,7 @@ class _Planning:
         bases = [group["lr"] for group in optimizer.param_groups]
         torch.manual_seed(t.seed)
         steps = min(_MOST_STEPS, t.epochs * len(self.loader)) or 1
+
         for step, batch in enumerate(itertools.islice(self.cycled(), steps)):
             for group, base in zip(optimizer.param_groups, bases):
                 group["lr"] = base * optimizers.rate("cosine", step / steps)
@@ -183,6 +187,7 @@ class _Planning:
             loss.backward()
             optimizer.step()
             sparse.restore(still)
+
         return self.metric(module.eval()), self.validation_loss(module)
 
     def validation_loss(self, module: nn.Module) -> float:
@@ -206,12 +211,14 @@ class _Planning:
         rng = torch.get_rng_state()
         costs, pairs = self.costs()
         nothing = costs.of(sparse.Plan())
+
         if nothing > budget:
             raise RecipeError(
                 f"= {recipe.update.memory_budget!r} is too little: the head alone takes {nothing / 2**20:.2f} MiB",
                 where="update.memory_budget",
                 remedy="raise it, lower train.batch_size, or take train.optimizer = 'sgd'",
             )
+
         module = self.copied()
         losses = (self.loss_of(module, batch) for batch in itertools.islice(self.batches(), _BATCHES))
         gains = planner.contributions(module, pairs, losses, recipe.train.optimizer)
@@ -225,6 +232,7 @@ class _Planning:
             {"name": p.name, "bytes": p.bytes, "validation": p.validation, "loss": p.loss, "taken": p is best}
             for p in points
         ]
+
         return list(best.plan.biases), dict(best.plan.weights), record
 
     def points(self, problem: planner.Problem, costs: planner.Costs, budget: int, seed: int) -> list[_Point]:
@@ -233,15 +241,18 @@ class _Planning:
         choices = [("head", problem.nothing), ("biases", planner.only_biases(problem, budget))]
         choices += [("greedy", planner.greedy(problem, budget))]
         readings = {"sum": lambda units: units, "levelled": planner.levelled, "even": planner.even}
+
         for reading, shares in _SEARCHED.items():
             read = replace(problem, units=readings[reading](problem.units))
             choices += [(name, planner.search(read, int(share * budget), seed)) for share, name in shares.items()]
+
         curve, measured = [], set()
         for name, choice in choices:
             if choice not in measured and problem.bytes_of(choice) <= budget:
                 measured.add(choice)
                 plan = planner.plan_of(module, problem.units, choice)
                 curve.append(_Point(name, costs.of(plan), *self.trial("sparse", plan), plan))
+
         curve.append(_Point("full", self.full_bytes(), *self.trial("full", None), sparse.Plan()))
         return sorted(curve, key=lambda point: point.bytes)
 

@@ -67,6 +67,7 @@ def measure(module: nn.Module, batches: Iterable[Any], steps_in_epoch: int, forw
         layer.train()
         layer.reset_running_stats()
         layer.momentum = None  # torch's cumulative average
+
     try:
         for batch in itertools.islice(batches, _BATCHES):
             interrupt.check()
@@ -76,6 +77,7 @@ def measure(module: nn.Module, batches: Iterable[Any], steps_in_epoch: int, forw
             layer.momentum = momentum
             layer.num_batches_tracked.copy_(count)
         module.eval()
+
     return True
 
 

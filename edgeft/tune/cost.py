@@ -101,6 +101,7 @@ class _Account:
                 self.again.update(call.writes)
             else:
                 self.needs.difference_update(k for k in call.writes if k not in self.trace.parameters)
+
         sizes = self.trace.sizes
         return self.own + sum(sizes[k] for k in self.kept if k not in self.trace.parameters)
 
@@ -124,6 +125,7 @@ class _Account:
                 self.own += round(share * call.extra)
             else:
                 self.kept.add(x)
+
         if needs_grad[0] and weight not in self.again:
             self.kept.add(weight)
 
@@ -230,14 +232,17 @@ class _Recorder(TorchFunctionMode):
         result = func(*args, **kwargs)
         if self.inside or not torch.is_grad_enabled():
             return result
+
         writes = [t for t in _tensors(result) if t.is_floating_point()]
         if not writes:
             return result
+
         name = getattr(func, "__name__", str(func)).split(".")[0]
         tensors = list(_tensors((args, kwargs)))
         kind = _KINDS.get(name, "unknown")
         if all(any(w.untyped_storage().data_ptr() == g.untyped_storage().data_ptr() for g in tensors) for w in writes):
             kind = kind if name.endswith("_") or kind in ("mask", "clamp") else "nothing"  # a view, or `__get__`
+
         extra, layer = 0, ""
         if kind in ("weighted", "clamp"):
             extra = tensors[0].numel() * tensors[0].element_size()
@@ -254,6 +259,7 @@ class _Recorder(TorchFunctionMode):
             extra = 4 + tensors[0].numel() * tensors[0].element_size()
         elif kind == "unknown":
             tensors = [t for t in tensors if t.is_floating_point()]
+
         self.note(kind, tensors, writes, extra=extra, layer=layer)
         return result
 
@@ -304,6 +310,7 @@ def _fake_quantizes(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
         if kind:
             recorder.trace.scales[name] = f"{name}.log_scale"
             hooks += [fake.register_forward_pre_hook(before), fake.register_forward_hook(after(name, kind))]
+
     try:
         yield
     finally:

@@ -41,15 +41,19 @@ def phases(session: Session, module: nn.Module, loss: Callable[[Any, Any], torch
     with torch.random.fork_rng(devices=[]):
         step, batch = _step_seconds(session, copy.deepcopy(module), loss)
         sample = _sample_seconds(session, module)
+
     if not batch:
         return []
+
     counts = {name: len(session.dataset.split(name)) for name in ("train", "val", "test")}
     steps, schemes = counts["train"] // batch, len(session.schemes)
     at_most = "at most " if train.patience else ""
     parts = []
+
     if train.epochs:
         detail = f"{at_most}{_count(train.epochs, 'epoch')} of {_count(steps, 'step')} of {step:.2g} s"
         parts.append(Phase("float training", train.epochs * steps * step, detail))
+
     quantized_rounds = 0
     if quantize.method in ("qat", "auto") and quantize.epochs:
         at_most = "at most " if quantize.method == "auto" else ""
@@ -57,10 +61,12 @@ def phases(session: Session, module: nn.Module, loss: Callable[[Any, Any], torch
         detail += f", a step about {QAT_STEP:g} times as long"
         parts.append(Phase("QAT", schemes * quantize.epochs * steps * step * QAT_STEP, detail))
         quantized_rounds = schemes * (quantize.epochs + 1)
+
     rounds = train.epochs + 1 + quantized_rounds * QAT_STEP
     evaluated = rounds * counts["val"] + 2 * (1 + schemes) * counts["test"]
     detail = f"{_count(counts['val'], 'sample')} an epoch, {counts['test']} at the end"
     parts.append(Phase("evaluation", evaluated * sample, detail))
+
     return parts
 
 
@@ -68,6 +74,7 @@ def lines(parts: list[Phase]) -> list[str]:
     """The whole, then the parts from long to short, a line each; [] without any."""
     if not parts:
         return []
+
     ordered = sorted(parts, key=lambda part: -part.seconds)
     total = duration(sum(part.seconds for part in parts))
     names, times = max(len(part.name) for part in parts), max(len(duration(part.seconds)) for part in parts)
@@ -93,6 +100,7 @@ def _step_seconds(session: Session, module: nn.Module, loss: Callable[[Any, Any]
     device = next(module.parameters()).device
     durations = []
     started = time.perf_counter()
+
     for inputs, targets in loader:
         inputs, targets = _to(inputs, device), _to(targets, device)
         if session.policy == "full":
@@ -104,6 +112,7 @@ def _step_seconds(session: Session, module: nn.Module, loss: Callable[[Any, Any]
             value.backward()
         durations.append(time.perf_counter() - started)
         started = time.perf_counter()
+
     timed = durations[1:] or durations
     return (statistics.median(timed), batch) if timed else (0.0, 0)
 

@@ -248,6 +248,7 @@ def _middle(training: _Training, progress: _Progress) -> unfinished.Position | N
     stage, epoch = training.stage, progress.epoch + 1
     if training.accelerator.num_processes > 1:
         return None
+
     taken_up = unfinished.load(training.state_file, stage.key, epoch)
     if taken_up is None:
         return None
@@ -256,6 +257,7 @@ def _middle(training: _Training, progress: _Progress) -> unfinished.Position | N
     training.load(state)
     progress.seconds, progress.saved_bytes = state["seconds"], state["saved_bytes"]
     training.say(f"{stage.name}: taken up after step {position.steps} of epoch {epoch}")
+
     return position
 
 
@@ -278,6 +280,7 @@ def _train_epoch(
     stage, module, device = training.stage, training.module, training.accelerator.device
     epoch, count, started = progress.epoch, len(loader), time.monotonic()
     steps, total = (position.steps, position.total) if position else (0, 0.0)
+
     if stage.norm_stats:
         train_mode(module, freeze=stage.norm_stats == "freeze")
         momentum = batch_norm.pace_statistics(module, count)

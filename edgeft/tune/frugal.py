@@ -31,6 +31,7 @@ class _Conv(torch.autograd.Function):
         ctx.part, saved_input = part, x
         if part is not None and of_weight:
             saved_input = x.index_select(1, part[1])
+
         ctx.save_for_backward(saved_input if of_weight else None, weight if of_x and again is None else None)
         ctx.weight_shape = weight.shape
         return aten.convolution(x, weight, bias, *form)
@@ -43,12 +44,14 @@ class _Conv(torch.autograd.Function):
             weight = ctx.again() if needs[0] else grad.new_empty(1).expand(ctx.weight_shape)
         if x is None:  # only its size is looked at
             x = grad.new_empty(1).expand(ctx.shape)
+
         stride, padding, dilation, transposed, out_padding, groups = ctx.form
         if ctx.part is None or not needs[1]:
             gradients = aten.convolution_backward(
                 grad, x, weight, ctx.bias_shape, stride, padding, dilation, transposed, out_padding, groups, needs
             )
             return (*(value if need else None for value, need in zip(gradients, needs)), None, None, None)
+
         axis, at = ctx.part
         placeholder = grad.new_empty(1).expand(ctx.shape)
         of_x, _, of_bias = aten.convolution_backward(
@@ -63,6 +66,7 @@ class _Conv(torch.autograd.Function):
             len(at) if axis == 0 else 1, [False, True, False],
         )  # fmt: skip
         of_weight = grad.new_zeros(ctx.weight_shape).index_copy_(axis, at, some)
+
         return of_x if needs[0] else None, of_weight, of_bias if needs[2] else None, None, None, None
 
 
@@ -83,12 +87,15 @@ class _Linear(torch.autograd.Function):
         flat = grad.reshape(-1, grad.shape[-1])
         if ctx.needs_input_grad[0]:
             of_x = grad.matmul(ctx.again() if weight is None else weight)
+
         if ctx.needs_input_grad[1]:
             of_weight = flat.t().mm(x.reshape(-1, x.shape[-1]))
             if ctx.part is not None:
                 of_weight = grad.new_zeros(ctx.weight_shape).index_copy_(1, ctx.part[1], of_weight)
+
         if ctx.needs_input_grad[2]:
             of_bias = flat.sum(0)
+
         return of_x, of_weight, of_bias, None, None
 
 

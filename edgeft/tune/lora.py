@@ -72,6 +72,7 @@ def _called(module: nn.Module, example: Sequence[torch.Tensor]) -> set[nn.Module
         if _takes(layer)
     ]
     device = next((p.device for p in module.parameters()), None)
+
     try:
         with torch.no_grad():
             module.eval()(*(t.to(device) for t in example))
@@ -80,6 +81,7 @@ def _called(module: nn.Module, example: Sequence[torch.Tensor]) -> set[nn.Module
             handle.remove()
         for layer, training in modes.items():
             layer.training = training
+
     return called
 
 
@@ -107,12 +109,14 @@ def targets(
             f"update.policy = 'lora': {type(module).__name__} has no linear layer or 1x1 convolution besides its head",
             remedy='take update.policy = "last", "norm" or "full"',
         )
+
     for pattern in patterns:
         if not any(_matches(name, pattern) for name in able):
             raise RecipeError(
                 f"update.layers: {pattern!r} matches no linear layer or 1x1 convolution",
                 remedy=f"for example {', '.join(list(able)[-3:])}",
             )
+
     return {n: layer for n, layer in able.items() if not patterns or any(_matches(n, pattern) for pattern in patterns)}
 
 
@@ -152,4 +156,5 @@ def merge(module: nn.Module) -> list[str]:
             if adapter.handle is not None:
                 adapter.handle.remove()
             delattr(layer, ADAPTER)
+
     return list(adapters)

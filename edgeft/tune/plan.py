@@ -41,13 +41,16 @@ def plan(session: Session, try_conversion: TryConversion | None = None) -> dict[
     adapted = lora.merge(module)
     captured = session.capture(module)
     objections = {}
+
     for profile in session.targets:
         graphs = insert_parts(captured, profile.scheme, session.recipe.quantize.keep_float).graphs.values()
         problems = dict.fromkeys(o for graph in graphs for o in target.objections(profile, graph.summary))
         objections[profile.name] = [dataclasses.asdict(o) for o in problems]
+
     for name, error in ({} if try_conversion is None else try_conversion(session, captured)).items():
         refusal = target.Objection("refuse", error.where or "model", error.message, error.remedy)
         objections[name].append(dataclasses.asdict(refusal))
+
     weights = class_weights(session)
     return {
         "task": session.recipe.task,

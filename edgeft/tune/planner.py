@@ -85,6 +85,7 @@ def units(module: nn.Module, trace: Trace, head: str) -> list[tuple[str, str]]:
         if call.kind == "norm":
             for name in _names(trace, call.reads[1:2]):
                 norms.setdefault(call.reads[0], name)
+
     kind_of: dict[str, str] = {}
     for call in trace.calls:
         if call.kind != "weighted":
@@ -94,6 +95,7 @@ def units(module: nn.Module, trace: Trace, head: str) -> list[tuple[str, str]]:
             splits = groups > 1 and groups != getattr(kinds[layer], "out_channels", groups)
             if isinstance(kinds.get(layer), sparse.LAYERS) and not under(layer, head) and not splits:
                 kind_of.setdefault(layer, norms.get(call.writes[0], ""))
+
     return list(kind_of.items())
 
 
@@ -109,9 +111,11 @@ def contributions(
     count = 0
     for parameter in module.parameters():
         parameter.grad = None
+
     for loss in losses:
         loss.backward()
         count += 1
+
     known = dict(module.named_parameters())
 
     def size(gradient: torch.Tensor) -> torch.Tensor:
@@ -133,8 +137,10 @@ def contributions(
             else:
                 gains[share] = 0.0
         measured.append(Unit(layer, norm, float(sum(b.sum() for b in biases if b is not None)), gains))
+
     for parameter in module.parameters():
         parameter.grad = None
+
     return tuple(measured)
 
 
@@ -214,6 +220,7 @@ def evolved(problem: Problem, budget: int, start: Choice, seed: int) -> Choice:
                 young.append(child)
         ranked = sorted({*people, *young}, key=lambda c: (-problem.gain(c), c.first, c.shares))
         people = ranked[:_POPULATION]
+
     return people[0]
 
 
@@ -304,4 +311,5 @@ def table(layers: Sequence[tuple[str, str]], plan: sparse.Plan, costs: Costs) ->
                 "bytes": (total_cost - costs.of(less) if share else 0) + costs.moving(biases),
             }
         )
+
     return rows

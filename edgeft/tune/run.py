@@ -91,6 +91,7 @@ def _begin(run: Run, resume: bool) -> None:
     accelerator, session, out = run.accelerator, run.s, run.out
     if accelerator.is_main_process and not resume:
         remove_earlier(out)
+
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         files.write_text(out / "recipe.toml", recipe.dumps(session.recipe))

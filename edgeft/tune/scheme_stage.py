@@ -32,11 +32,14 @@ def scheme_stage(run: Run, scheme: Scheme) -> dict[str, Any]:
     method = run.s.recipe.quantize.method
     if method == "none":
         return {}
+
     with phase(f"{scheme.name}: calibrating"):
         graph = calibrated(run.s, run.captured, scheme, run.say)
+
     graph.module.to(run.accelerator.device)
     result: dict[str, Any] = {"ptq": run.metric(graph.module, "test"), "quantized": None, "best_epoch": 0}
     result |= {"method": "ptq", "format": scheme.format}
+
     if method == "auto":
         graph = _as_the_gates_need(run, graph, result)
         result["quantized"] = run.metric(graph.module, "test")
@@ -45,8 +48,10 @@ def scheme_stage(run: Run, scheme: Scheme) -> dict[str, Any]:
         result["quantized"] = run.metric(graph.module, "test")
     else:
         result["quantized"] = result["ptq"]
+
     if run.watch is not None:
         result["validation"] = run.metric(graph.module, "val")
+
     result["integer_weights"] = len(graph.weights())
     result["float_ops"] = graph.float_ops()
     run.save(graph.module, f"quantized.{scheme.name}.safetensors")
@@ -65,14 +70,17 @@ def _train(run: Run, graph: QuantizedParts, result: dict[str, Any]) -> None:
     name = graph.scheme.name
     run.say(f"{name}: {len(graph.weights())} integer layers are calibrated; training")
     trained = qat(run, graph)
+
     if trained.fitted is None:
         result |= {"method": "ptq", "best_epoch": 0, "why": retries.why_none(trained.diverged)}
     else:
         result |= {"best_epoch": trained.fitted.best_epoch, **outcome(trained.fitted, run.s.task.metric)}
+
     if trained.diverged:
         result |= {"retries": trained.diverged, **({} if trained.fitted is None else {"lr": trained.lr})}
     if result["method"] == "ptq":
         run.say(f"{name}: {result['why']}")
+
     result["updated_parameters"] = sum(p.numel() for p in graph.module.parameters() if p.requires_grad)
 
 

@@ -78,6 +78,7 @@ def plan(
     layers = {name: m for name, m in module.named_modules() if isinstance(m, LAYERS)}
     with_bias = {name for name, m in module.named_modules() if isinstance(m, _WITH_BIAS)}
     patterns = tuple(dict.fromkeys(p for pattern in biases for p in (pattern, f"{pattern}.*")))
+
     for pattern in biases:
         if not _fit(pattern, with_bias):
             raise RecipeError(

@@ -25,18 +25,21 @@ def accelerator_of(recipe_: Recipe, out: Path, dry_run: bool) -> Accelerator:
     tracker = (recipe_.train.tracker or None) if not dry_run else None
     if tracker:
         trackers.require(tracker)
+
     accelerator = Accelerator(
         dataloader_config=DataLoaderConfiguration(split_batches=True, even_batches=False),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         log_with=tracker,
         project_dir=str(out / "trackers") if tracker else None,
     )
+
     if recipe_.train.batch_size % accelerator.num_processes:
         raise RecipeError(
             f"train.batch_size = {recipe_.train.batch_size} cannot be divided over {accelerator.num_processes} "
             "processes",
             remedy=f"it is the batch of all processes together: give a multiple of {accelerator.num_processes}",
         )
+
     return accelerator
 
 
@@ -57,6 +60,7 @@ def check_same_training(recipe_: Recipe, resolved: Recipe, out: Path) -> None:
     path = out / "recipe.toml"
     if not path.exists():
         raise UsageError(f"{out} is not a run directory: it has no recipe.toml", remedy="leave out --resume")
+
     before = recipe.load(path)
     models = [dataclasses.replace(r.model, allow_download=before.model.allow_download) for r in (recipe_, resolved)]
     for table in ("task", "model", "data", "train", "update"):

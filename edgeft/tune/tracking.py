@@ -20,6 +20,7 @@ def begin(accelerator: Accelerator, asked: Recipe, out: Path) -> None:
     options = {"run_name": out.name, **({"run_id": where["run_id"]} if where else {})}
     config = dict(_flat(recipe.as_table(asked)))
     accelerator.init_trackers(asked.name, config=config, init_kwargs={"mlflow": options} if name == "mlflow" else {})
+
     if name == "mlflow" and accelerator.is_main_process:
         import mlflow
 
@@ -32,6 +33,7 @@ def finished(accelerator: Accelerator, asked: Recipe, out: Path, summary: Mappin
     rows = {f"test/{key}": summary.get(key) for key in ("float", "ptq", "quantized")}
     for scheme, result in summary["schemes"].items():
         rows |= {f"test/{scheme}/{key}": result.get(key) for key in ("ptq", "quantized")}
+
     figures = {key: float(value) for key, value in rows.items() if isinstance(value, (int, float))}
     accelerator.log(figures, step=summary["steps"])
     if asked.train.tracker == "mlflow" and accelerator.is_main_process:

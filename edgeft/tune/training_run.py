@@ -80,12 +80,14 @@ class Run:
             task, targets = self.s.task, self.s.dataset.split("test").targets
             outputs = self._outputs(self.module, "test")
             value = float(task.score(outputs, targets))
+
             if not self.s.dataset.unlabelled and len(targets) and math.isfinite(value):
                 try:
                     check_baseline(task, outputs, targets, value)
                     drop_limit(task, self.s.recipe.gates, value, task.chance(targets))
                 except (DataError, RecipeError) as error:
                     self.say(f"warning: an export of this run would be refused: {error.message}; {error.remedy}")
+
             return value
 
         with phase("evaluating on test"):
@@ -101,6 +103,7 @@ class Run:
         size = min(t.batch_size, len(self.s.dataset.split("train"))) // world * world
         if not size:
             raise DataError(f"the train split is too small for {world} processes")
+
         loader = self.s.learning.loader(
             self.s.dataset.split("train"),
             self.s.spec,
@@ -147,6 +150,7 @@ class Run:
         self.fitted.append(fitted)
         self.saved = max(self.saved, fitted.saved_bytes + moving_bytes(module, 1 if stage.optimizer == "sgd" else 2))
         self._log()
+
         return fitted
 
     def _log(self) -> None:
@@ -182,6 +186,7 @@ class Run:
         elif self.s.policy == "sparse" and self.trainable.plan is not None:
             record = auto.account(self.s, self.trainable.plan, self.loss, self.accelerator)
             planned = auto.Planned(self.trainable.plan, record)
+
         if planned is not None:
             self.planned = planned.record
             for line in plan_text.lines(planned.record, self.s.task.metric):
@@ -203,6 +208,7 @@ class Run:
         trainable = self.trainable
         for note in trainable.notes(t.epochs):
             self.say(note)
+
         groups = self.s.learning.groups(self.module, self.s.built.head, **rates(t))
         stage = Stage(
             "float",
@@ -237,6 +243,7 @@ class Run:
         metric, val = self.s.task.metric, self.s.dataset.split("val")
         if not len(val) or self.s.dataset.unlabelled:
             return
+
         chance = float(self.s.task.chance(val.targets))
         if math.isfinite(chance) and not metric.better(best, chance):
             self.say(

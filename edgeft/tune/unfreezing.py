@@ -64,9 +64,11 @@ class TrainableParameters:
                     f"warning: {epochs} epochs unfreeze {last - 1} of {len(self.steps) - 1} blocks; to unfreeze "
                     f"all of them set train.epochs = {self.every * len(self.steps)} or more"
                 )
+
         if self.adapters:
             count = sum(p.numel() for a in self.adapters.values() for p in a.parameters())
             lines.append(f"LoRA: {count:,} parameters on {len(self.adapters)} layers, merged into them afterwards")
+
         return lines
 
 
@@ -90,16 +92,19 @@ def begin(
         raise RecipeError(
             "is what update.policy = 'auto' plans under", where="update.memory_budget", remedy='memory_budget = "64MiB"'
         )
+
     if update.policy == "sparse" and not (update.biases or update.weights):
         raise RecipeError(
             "= 'sparse' needs update.biases or update.weights",
             where="update.policy",
             remedy='for example weights = { "layer4" = 0.25 }, or policy = "head"',
         )
+
     if update.policy == "sparse":
         plan = sparse.plan(module, update.biases, update.weights)
     if plan is not None:
         sparse.mark(module, plan)
+
     names = updates.trainable(module, head, update.policy, plan)
     updates.apply(module, names)
     steps = [frozenset(n for n in names if under(n, head))]
@@ -109,12 +114,14 @@ def begin(
             f"train.unfreeze: under update.policy = {update.policy!r} only the head is trainable",
             remedy="take another policy, or leave train.unfreeze out",
         )
+
     warnings = _warnings(update, pretrained, plan)
     if recipe.train.norm_stats == "freeze" and not pretrained and batch_norm.has_batch_norm(module):
         warnings.append(
             "train.norm_stats = 'freeze' keeps BatchNorm statistics that were never measured: set 'update', or give "
             "model.weights"
         )
+
     return TrainableParameters(frozenset(names), tuple(steps), interval, adapters, tuple(warnings), plan)
 
 
@@ -139,14 +146,17 @@ def decay_in_graph(
     """
     if decay == 1:
         return {}
+
     depth = depths(module, head)
     weights = {f"{fake}.log_scale": weight for weight, fake in graph.weight_of.items()}
     decayed = {}
+
     for name, _ in graph.module.named_parameters():
         original = weights.get(name, name)
         below = depth.get(original, depth.get(f"{original.rpartition('.')[0]}.weight", 0))
         if below:
             decayed[name] = decay**below
+
     return decayed
 
 
@@ -165,4 +175,5 @@ def _warnings(update: Update, pretrained: bool, plan: sparse.Plan | None = None)
         messages.append("the trainable parameters are planned when training starts; this dry run counts the head alone")
     if update.policy != "full" and not pretrained:
         messages.append(f"update.policy = {update.policy!r} keeps weights that were never trained: give model.weights")
+
     return messages

@@ -46,21 +46,25 @@ def trainable(module: nn.Module, head: str, policy: str, plan: sparse.Plan | Non
     policy, _, count = policy.partition(":")
     if policy not in POLICIES or (count and (policy != "last" or not count.isdigit())):
         raise RecipeError(f"unknown update policy {policy!r}", remedy=nearest(policy, POLICIES))
+
     names = {n for n, _ in module.named_parameters()}
     in_head = {n for n in names if under(n, head)}
     if policy == "full":
         return names
     if policy in PLANNED:
         return in_head | (plan.names(names) if plan else set())
+
     if policy == "head":
         if not in_head:
             raise RecipeError(
                 "= 'head', and the network has no head", where="update.policy", remedy="full, last or lora"
             )
         return in_head
+
     if policy == "lora":
         adapters = lora.adapted(module)
         return in_head | {f"{n}.{ADAPTER}.{leaf}" for n, a in adapters.items() for leaf, _ in a.named_parameters()}
+
     if policy == "last":
         block_names = blocks(module, head)
         if int(count or 1) > len(block_names):
@@ -68,8 +72,10 @@ def trainable(module: nn.Module, head: str, policy: str, plan: sparse.Plan | Non
                 f"= 'last:{count}', and the network has {len(block_names)} blocks below its head", where="update.policy"
             )
         return in_head.union(*block_names[-int(count or 1) :])
+
     if policy == "bias":
         return in_head | {n for n in names if n.endswith(".bias") or n == "bias"}
+
     norms = {n for n, m in module.named_modules() if isinstance(m, _NORMS)}
     return in_head | {n for n in names if n.rpartition(".")[0] in norms}
 
@@ -135,6 +141,7 @@ def names_in_graph(
     computed_from = graph.captured.module.meta.get(COMPUTED_FROM, {})
     known = [name for name, _ in graph.module.named_parameters()]
     names: set[str] = set()
+
     for name in known:
         owner, _, leaf = name.rpartition(".")
         if isinstance(graph.module.get_submodule(owner), (ActivationFakeQuant, WeightFakeQuant)):
@@ -147,14 +154,17 @@ def names_in_graph(
             names.add(name)
         elif kind == "last" and name not in original and f"{owner}.weight" in chosen:
             names.add(name)  # the bias that a norm's shift made
+
     merged = {f"{layer}.weight" for layer in adapted}
     moved = names | merged
     for weight, fake in graph.weight_of.items():
         # a scale is shared by channels that must stay as they are where only some of them are trainable
         if weight in moved and weight.rpartition(".")[0] not in planned.channels:
             names.add(f"{fake}.log_scale")
+
     if policy not in STILL_GRIDS:
         names |= {f"{name}.log_scale" for name in _activations_after(graph, moved)}
+
     return names.intersection(known)
 
 
@@ -172,4 +182,5 @@ def _activations_after(graph: QuantizedGraph, trained: set[str]) -> set[str]:
                 fake = getattr(graph.module, str(node.target))
                 if isinstance(fake, ActivationFakeQuant) and not fake.fixed:
                     names.add(str(node.target))
+
     return names

@@ -59,21 +59,26 @@ def accuracy(
     name, unit = measure.name, measure.unit
     if n == 0:
         return Verdict("accuracy", FAIL, "no samples; nothing was measured", metric=name, unit=unit)
+
     before, after = task.score(float_outputs, targets), task.score(quantized_outputs, targets)
     if not math.isfinite(before):
         raise ModelError(f"the float baseline's {name} is {before}", remedy="check the float model first")
+
     swapped = swapped_labels(task, float_outputs, targets, labels)
     if swapped is not None:
         return Verdict("accuracy", FAIL, swapped, metric=name, unit=unit, float=before, n=n)
+
     check_baseline(task, float_outputs, targets, before)
     limit = drop_limit(task, gates, before, task.chance(targets))
     if not math.isfinite(after):
         why = f"{name} of the artifact is {after}"
         return Verdict("accuracy", FAIL, why, metric=name, unit=unit, float=before, limit=limit, n=n)
+
     drop = measure.drop(before, after)
     interval = drop_interval(task, float_outputs, quantized_outputs, targets)
     expected = _expected_interval(task, float_outputs, quantized_outputs, targets, interval)
     verdict, why, n_to_decide = decide(measure, drop, interval, limit, n, gates.decide, expected)
+
     return Verdict(
         "accuracy",
         verdict,
@@ -111,6 +116,7 @@ def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
     stated = gates.max_drop is not None or gates.max_drop_relative or measure.max_drop
     if not stated and math.isfinite(room):
         limit = max(limit, _SHARE_OF_ROOM * room)
+
     if limit >= abs(room) and limit > 0:
         raise RecipeError(
             f"a drop of {measure.format_limit(limit)} is allowed, but the baseline's {measure.name} of "
@@ -119,6 +125,7 @@ def drop_limit(task: Task, gates: Gates, before: float, chance: float) -> float:
             where="gates.max_drop",
             remedy=f"choose a limit well below {abs(room):.4g}",
         )
+
     return limit
 
 
@@ -142,6 +149,7 @@ def check_baseline(task: Task, outputs: Outputs, targets: np.ndarray, value: flo
     else:
         low, high = _bootstrap(task, outputs, targets, confidence=0.90)
         above = measure.better(low if measure.higher_is_better else high, chance)
+
     if not above:
         raise DataError(
             f"the float baseline's {measure.name} is {measure.format(value)} on {n} samples, and {measure.chance} is "
@@ -176,8 +184,10 @@ def drop_interval(
         fell, rose = int(np.sum(before > after)), int(np.sum(after > before))
         low, high = stats.paired_proportions(fell, rose, n)
         return (low, high) if sign > 0 else (-high, -low)
+
     if n < BOOTSTRAP_NEEDS:
         return None
+
     if before is not None and after is not None:
         losses = sign * (before - after)
         low, high = stats.paired_bootstrap(lambda i: float(losses[i].mean()), n)
@@ -187,6 +197,7 @@ def drop_interval(
     else:
         first, second = (resampled(task, outputs, targets) for outputs in (float_outputs, quantized_outputs))
         low, high = stats.paired_bootstrap(lambda i: sign * (first(i) - second(i)), n, rounds=400)
+
     return (low + 0.0, high + 0.0) if math.isfinite(low) and math.isfinite(high) else None
 
 
@@ -200,11 +211,13 @@ def swapped_labels(task: Task, outputs: Outputs, targets: np.ndarray, labels: Se
     classes = all(numbers.dtype.kind in "iu" for numbers in (decided, truth))
     if decided.ndim != 1 or not classes or len(decided) != len(truth):
         return None
+
     partner_of: dict[int, int] = {}
     for label in np.unique(truth):
         answers, counts = np.unique(decided[truth == label], return_counts=True)
         if counts.sum() >= LABEL_NEEDS and counts.max() > 0.5 * counts.sum():
             partner_of[int(label)] = int(answers[counts.argmax()])
+
     for start in partner_of:
         ring, at = [start], partner_of[start]
         while at in partner_of and at not in ring:
@@ -213,6 +226,7 @@ def swapped_labels(task: Task, outputs: Outputs, targets: np.ndarray, labels: Se
         if at == start and len(ring) > 1 and max(ring) < len(labels):
             pairs = ", ".join(f"{labels[i]!r} are seen as {labels[partner_of[i]]!r}" for i in ring[:3])
             return f"the label map is wrong: most samples of {pairs}"
+
     return None
 
 
@@ -236,6 +250,7 @@ def decide(
     by_itself = PASS if within else FAIL, f"{drop_text} {'is within' if within else 'exceeds'} {allowed}"
     below = interval is not None and interval[1] <= limit + _EPSILON
     above = interval is not None and interval[0] > limit
+
     if below or above:
         if decide == "point":
             return *by_itself, 0
@@ -243,12 +258,15 @@ def decide(
 
     if expected is None and interval is not None:
         expected = sample_size.of_interval(drop, interval, n)
+
     needed = sample_size.deciding(expected, limit, n)
     if interval is None and needed:
         needed = max(needed, BOOTSTRAP_NEEDS)
+
     would = f"about {needed} samples would decide"
     if not needed:
         would = "no number of samples decides, since the drop is close to the limit"
+
     samples = "1 sample gives" if n == 1 else f"{n} samples give"
     if decide == "bound":
         open_text = f"{drop_text} straddles {allowed}" if interval else f"{drop_text}: {samples} no interval"

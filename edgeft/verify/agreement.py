@@ -32,9 +32,11 @@ def agreement(
     counted = decisions.counted
     if task.answered is not None and targets is not None:
         counted = counted & task.answered(float_outputs, targets).ravel()
+
     totals = np.bincount(decisions.sample[counted], minlength=n)
     equal = np.bincount(decisions.sample[counted & decisions.equal], minlength=n)
     count = int(totals.sum())
+
     if count == 0:
         why = f"none of the {task.decision_unit} of {n} samples is clear enough to count"
         return Verdict("agreement", INCONCLUSIVE if limit else PASS, why, metric="agreement", limit=limit, n=n)
@@ -59,6 +61,7 @@ def agreement(
     met, missed = (low >= limit, high < limit) if gates.decide == "bound" else (share >= limit, share < limit)
     verdict = PASS if met or not limit else FAIL if missed else INCONCLUSIVE
     asked, n_to_decide = f", required: {limit:.4g}" if limit else "", 0
+
     if limit and low < limit <= high:
         n_to_decide = sample_size.deciding(sample_size.of_interval(-share, (-high, -low), n), -limit, n)
         would = f"about {n_to_decide} samples would decide" if n_to_decide else "no number of samples decides"

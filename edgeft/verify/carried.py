@@ -46,11 +46,13 @@ def stored_count(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdict:
     }
     wrong = next((name for name, count in lengths.items() if count != n), None)
     base: dict[str, Any] = {"metric": "number of samples", "n": n}
+
     if wrong is not None:
         why = f"samples.npz holds {n} samples and {lengths[wrong]} rows of {wrong!r}"
         return Verdict("parity", FAIL, why, **base)
     if lacks := _lacks(opened, samples):
         return Verdict("parity", FAIL, f"samples.npz lacks the outputs of {lacks}, which every export stores", **base)
+
     if expected is None and (opened.manifest["provenance"].get("recipe") or _of_later(opened.manifest)):
         why = f"samples.npz holds {n} samples, and the manifest's record of how many were stored is gone"
         return Verdict("parity", FAIL, why, **base)
@@ -61,6 +63,7 @@ def stored_count(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdict:
         return Verdict("parity", FAIL, f"the {n} samples of samples.npz are one and the same", **base)
     if n != expected:
         return Verdict("parity", FAIL, f"samples.npz holds {n} samples, {expected} were stored at export", **base)
+
     return Verdict("parity", PASS, f"samples.npz holds the {n} samples that were stored at export", **base)
 
 
@@ -91,12 +94,14 @@ def labels_as_named(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdic
     if names is None or numbers is None:
         why = "the samples carry no label names: the label map is only checked with data"
         return Verdict("parity", ADVISORY, why, **base)
+
     base["n"] = len(names)
     for name, number in zip(names.tolist(), numbers.tolist()):
         if not 0 <= number < len(opened.labels) or opened.labels[number] != str(name):
             current = repr(opened.labels[number]) if 0 <= number < len(opened.labels) else "no label"
             why = f"the label map differs from the one at export: class {number} was {name!r} and is {current}"
             return Verdict("parity", FAIL, why, **base)
+
     return Verdict("parity", PASS, f"{len(names)} samples keep their labels", **base)
 
 
@@ -107,8 +112,10 @@ def own_runner(opened: Bundle) -> Verdict:
     path = opened.path / bundles.RUNNER
     with files.open_regular(path, follow=False) as handle:
         text = handle.read(_MOST_RUNNER)
+
     if text == bundles.runner_of({**opened.manifest, "task": opened.task.name}):  # `Missing` for an absent package
         return Verdict("parity", PASS, "run.py is the one that this edgeft writes", required=False, **base)
+
     why = "run.py is not the one that this edgeft writes for this bundle: another version wrote it, or it was altered. "
     why += "It is code, which edgeft does not run; `edgeft predict` gives the same answers without it"
     return Verdict("parity", ADVISORY, why, required=False, **base)

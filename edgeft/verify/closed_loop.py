@@ -45,6 +45,7 @@ def closed_loop(task: Task, sessions: tuple[Session, Session], spec: Mapping[str
     limit = gates.max_return_drop * abs(mean)
     shared = {"metric": name, "float": mean, "limit": limit, "n": n}
     low, _ = stats.paired_bootstrap(lambda i: float((before - luck)[i].mean()), n)
+
     if low <= 0:
         why = f"the float policy earns {mean:.4g}, random actions {luck.mean():.4g}: nothing could be lost"
         return Verdict("return", FAIL, why, **shared)  # type: ignore[arg-type]
@@ -54,6 +55,7 @@ def closed_loop(task: Task, sessions: tuple[Session, Session], spec: Mapping[str
     verdict, why, n_to_decide = decide(METRIC, float(lost.mean()), interval, limit, n, gates.decide)
     text = f"{name} {mean:.4g} float, {after.mean():.4g} quantized: {why}, over {n} episodes"
     drop = {"quantized": float(after.mean()), "drop": float(lost.mean()), "ci95": interval, "n_to_decide": n_to_decide}
+
     return Verdict("return", verdict, text, **shared, **drop)  # type: ignore[arg-type]
 
 
@@ -67,10 +69,12 @@ def in_environment(opened: Bundle, session: Session, gates: Gates, threads: int,
     if opened.task.action is None:
         why = f"is {name!r}, and the task {opened.task.name} has no actions"
         raise BundleError(why, where="manifest.json: gates.environment", remedy=remedy)
+
     base: dict[str, Any] = {"metric": f"return of {name}", "required": False}
     if ":" in name and not imports:
         why = f"the closed loop was not run: {name} has a module to be imported, which no manifest decides; "
         return Verdict("return", UNVERIFIED, f"{why}`edgeft export` runs it, by the recipe", **base)
+
     baseline = opened.session(threads=threads, baseline=True)
     try:
         return closed_loop(opened.task, (baseline, session), opened.preprocess, gates)

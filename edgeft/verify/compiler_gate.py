@@ -38,6 +38,7 @@ def broken(made: Compilation, min_coverage: float) -> list[str]:
         if min_coverage <= 0:
             return []
         return [f"{title} compiles the model, but no operation of it could be counted: {min_coverage:.0%} asked"]
+
     if share >= min_coverage and share > 0:
         return []
 
@@ -81,6 +82,7 @@ def judged(rules: Verdict, made: Compilation | None, min_coverage: float) -> Ver
         why = "; ".join([rules.why, *faults]) if rules.verdict == FAIL else "; ".join(faults)
         count = (rules.quantized or 0.0) + len(faults)
         return replace(rules, verdict=FAIL, why=why, quantized=count, n=rules.n + 1, needs="", remedy="")
+
     if rules.needs != made.compiler:
         return rules
 

@@ -52,6 +52,7 @@ def report(
             **extra,
         }
     )
+
     return document
 
 
@@ -73,6 +74,7 @@ def merge(report: Mapping[str, Any], gates: Sequence[Verdict]) -> dict[str, Any]
             "gates": [gate.as_dict() for gate in merged],
         }
     )
+
     return document
 
 
@@ -97,6 +99,7 @@ def latency_table(comparison: Comparison | None, where: str) -> dict[str, Any]:
     if comparison is None:
         keys = ("float_ms", "quantized_ms", "speedup", "ci99")
         return {**dict.fromkeys(keys), "where": where}
+
     estimate, interval = speedup(comparison)
     return {
         "float_ms": comparison.a_median_ms,
@@ -122,6 +125,7 @@ def clean(value: Any) -> Any:
         return clean(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
+
     return value
 
 

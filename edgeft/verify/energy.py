@@ -45,6 +45,7 @@ def budget(result: Energy | Absent, gates: Gates, *, on_target: bool, where: str
         why += f"; its median is {low:.4g} to {high:.4g} mJ at 99 % confidence"
     if not on_target:
         verdict, why = ADVISORY, f"{why}; measured on the {where}, which is not the target"
+
     return Verdict(
         "energy",
         verdict,

@@ -49,12 +49,14 @@ def evaluate(
     if most is not None and most < len(split):
         notes.append(f"{most} of {len(split)} samples")
         split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:most]))
+
     split = datasets.located(split, bundle.task, bundle.preprocess)
     split = datasets.windowed(split, bundle.task, bundle.preprocess, notes)
     personal = personalized(bundle, state, threads=threads)
     labels = personal.labels if personal else bundle.labels
     if bundle.task.refuse_unseen is not None:
         bundle.task.refuse_unseen(dataset.facts, personal.preprocess if personal else bundle.preprocess, str(path))
+
     targets = bundle.task.join(split.targets, dataset.labels, labels, str(path))
     sessions = [bundle.session(threads=threads, baseline=True), bundle.session(threads=threads)]
     feeds = preprocessed(bundle.task, bundle.preprocess, split, title=f"{split.name} samples")
@@ -97,10 +99,12 @@ def judged(bundle: Bundle, path: Path) -> tuple[datasets.Dataset, datasets.Split
     parts = [entire.split(name) for name in entire.splits]
     total = sum(map(len, parts))
     divided = _training_data(bundle, path, source)
+
     if divided is not None:
         split = divided.split("test")
         why = "the other samples were used to train and calibrate the model"
         return divided, split, f"{len(split)} of {total} samples: {why}"
+
     positions, targets = (np.concatenate([getattr(part, key) for part in parts]) for key in ("indices", "targets"))
     split = datasets.Split("test", parts[0].pool, positions, targets)
     return entire, split, f"all {total} samples, since {path} has no test split"

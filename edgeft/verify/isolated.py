@@ -53,6 +53,7 @@ def limited(bundle: str, *, bounded: bool, digest: str = "", **options: Any) -> 
     most = limits.memory(model_bytes(opened), data=options.get("data") is not None)
     if bounded:
         limits.apply(most, limits.SECONDS)
+
     try:
         return verify(opened, **options, say=lambda step: limits.alarm(_SECONDS.get(step, 0) if bounded else 0))
     except MemoryError as error:

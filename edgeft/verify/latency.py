@@ -103,6 +103,7 @@ def budget(measured: Mapping[str, Any] | None, gates: Gates, *, on_target: bool,
     met, missed = (high <= limit, low > limit) if gates.decide == "bound" else (p95 <= limit, p95 > limit)
     verdict = PASS if met else FAIL if missed else INCONCLUSIVE
     why = f"p95 {p95:.4g} ms, budget {limit:.4g} ms"
+
     if gates.decide == "bound":
         what = {PASS: f"below {high:.4g}", FAIL: f"above {low:.4g}"}.get(verdict, f"between {low:.4g} and {high:.4g}")
         why += f"; p95 is {what} ms at 99 % confidence ({measured['samples']} calls)"

@@ -45,6 +45,7 @@ def other_figures(
         if label in after
     }
     figures: dict[str, Any] = {**extremes(per_class, task.metric), "per_class": per_class}
+
     if task.extra_metrics is not None:
         first, second = (task.extra_metrics(outputs, targets) for outputs in output_pair)
         records = {record.name: record for record in task.further_metrics}

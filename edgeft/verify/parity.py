@@ -185,9 +185,11 @@ def _compare(
     blank = Verdict("parity", FAIL, "no samples; nothing was measured", metric=metric, limit=most_median, n=n)
     if n == 0:
         return blank
+
     fault = _fault(expected, outputs)
     if fault:
         return _with(blank, FAIL, fault)
+
     outputs = in_order_of(task, expected, outputs, step)
     apart = any(np.ndim(step[name]) for name in expected)
     steps = {name: _in_steps(expected[name], outputs[name], step[name]) for name in expected}
@@ -201,6 +203,7 @@ def _compare(
     text = f"median {median:.2g}, 99 % {tail:.2g}, maximum {most:.2g} LSB"
     shifted = "" if apart else _shifted(steps, most_median)
     equal, decided, flips = np.ones(0, bool), 0, 0
+
     if apart:  # every value is held to its own range already, 99 % of them to 3 % of it: there is nothing to decide
         text += " for the output with the largest difference, each in its own LSB"
     else:

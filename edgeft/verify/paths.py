@@ -61,6 +61,7 @@ def paths(expected: Digests, flows: Mapping[str, Flow | None]) -> Verdict:
     if complaints or not n:
         why = "; ".join(complaints) or "the manifest names no quantized weights; nothing was measured"
         return Verdict("integer", FAIL, why, **table)  # type: ignore[arg-type]
+
     why = f"the weights of all {n} layers lie on the paths from inputs to outputs, and no layer computes beside them"
     return Verdict("integer", PASS, why, **table)  # type: ignore[arg-type]
 
@@ -87,10 +88,12 @@ def graph_share(
 
     if not total:
         return None
+
     share, limit = quantized / total, gates.min_int8_share
     why = f"layers with recorded {int8.FORMAT.name} weights have {share:.1%} of the graph's multiply-accumulates by "
     why += f"weights, required: {limit:.0%}"
     verdict = PASS if share >= limit else FAIL
+
     return Verdict("integer", verdict, why, metric=SHARE, quantized=share, limit=limit, n=round(total))
 
 
@@ -122,6 +125,7 @@ def float_twin(
     if not layers:
         why = "no layer of the artifact sums products by weights, so nothing was compared with the float baseline"
         return Verdict("parity", ADVISORY, why, metric=TWIN, required=False)
+
     why = f"the float baseline has the {layers} layers of the artifact, in float"
     return Verdict("parity", PASS, why, metric=TWIN, n=layers)
 

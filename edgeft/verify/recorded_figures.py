@@ -47,6 +47,7 @@ def recorded_figures(manifest: Mapping[str, Any], gates: Sequence[Mapping[str, A
     metric, n = table.get("metric") or gate.get("metric") or "", table.get("n") or gate.get("n")
     before = finite(table.get("float")) if table else finite(gate.get("float"))
     after = finite(gate.get("quantized"))
+
     return Recorded(str(metric), before, after, n if type(n) is int and n > 0 else 0)
 
 
@@ -69,6 +70,7 @@ def same_figures(
         ("quantized", "the artifact", recorded.after, outputs_now[1]),
     ]
     verdicts = []
+
     for key, subject, before, outputs in pairs:
         base: dict[str, Any] = {"metric": f"recorded {key} figure", "unit": task.metric.unit, "n": len(targets)}
         if before is None or recorded.metric != task.metric.name or not recorded.n:
@@ -92,6 +94,7 @@ def same_figures(
             why = f"{values}: these data are harder than those of the export, or the model or its preprocessing was "
             why += "altered, which only the data of the export can tell"
             verdicts.append(Verdict("parity", INCONCLUSIVE, why, **base))
+
     return verdicts
 
 
@@ -110,5 +113,6 @@ def _interval(task: Task, outputs: Outputs, targets: np.ndarray, recorded_n: int
         rounds: dict[str, Any] = {} if scores is not None else {"rounds": 400}
         statistic = resampled(task, outputs, targets) if scores is None else lambda i: float(scores[i].mean())
         low, high = stats.paired_bootstrap(statistic, n, confidence=CONFIDENCE, **rounds)
+
     wider = math.sqrt(1 + n / recorded_n) if recorded_n else 1.0
     return value - (value - low) * wider, value + (high - value) * wider

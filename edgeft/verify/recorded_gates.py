@@ -54,9 +54,11 @@ def metric_as_in_task(manifest: Mapping[str, Any], metric: Metric) -> list[Verdi
         return [Verdict("parity", FAIL, why, metric="metric of the task", n=1)]
     if not isinstance(table, Mapping):
         return []
+
     other = [key for key in ("name", "unit", "higher_is_better", "chance") if table.get(key) != known[key]]
     if not other:
         return []
+
     why = f"the manifest's metric differs from the task's: {', '.join(f'{k} is {table.get(k)!r}' for k in other)}"
     return [Verdict("parity", FAIL, why, metric="metric of the task", n=1)]
 
@@ -66,6 +68,7 @@ def as_in_recipe(manifest: Mapping[str, Any]) -> list[Verdict]:
     recipe = recorded(manifest, "gates")
     if not recipe:
         return []
+
     known = {field.name for field in dataclasses.fields(Gates)}
     asked = Gates(**{key: value for key, value in recipe.items() if key in known})
     judged = recorded_gates(manifest)
@@ -73,10 +76,12 @@ def as_in_recipe(manifest: Mapping[str, Any]) -> list[Verdict]:
     base: dict[str, Any] = {"metric": "gates of the recipe", "n": len(known)}
     if "gates" not in manifest and "figures" in manifest:  # every version that writes figures writes gates
         return [Verdict("parity", FAIL, "the manifest has the figures of its export, and its gates are gone", **base)]
+
     if looser:
         parts = [f"{key} is {getattr(judged, key)!r}, {getattr(asked, key)!r} in the recipe" for key in looser]
         why = f"the manifest's gates are looser than those of the recipe that it records: {'; '.join(parts)}"
         return [Verdict("parity", FAIL, why, **base)]
+
     return [Verdict("parity", PASS, "the gates are those of the recipe", **base)]
 
 
@@ -91,5 +96,6 @@ def _looser(key: str, value: Any, asked: Any) -> bool:
         return value is not None and asked is not None and value > asked
     if key in _LEAST:
         return bool(value < asked)
+
     limit, before = (math.inf if key in _OFF and not number else number for number in (value, asked))
     return bool(limit > before)

@@ -72,6 +72,7 @@ def scheme_as_stored(
         *_activations(record.activations, grids),
         *_embeddings(record, looked_up),
     ]
+
     if complaints:
         more = f" ({len(complaints) - 1} more)" if len(complaints) > 1 else ""
         why = f"the manifest's scheme is {record.name!r}, but {complaints[0]}{more}"
@@ -116,6 +117,7 @@ def _ranges(record: Scheme, layers: Sequence[_Layer]) -> Iterator[str]:
     """Integers beyond the scheme's range; and 8 bits of which 7 would do in every layer, which is another scheme."""
     if record.widest.kind != "int":
         return
+
     largest = count = 0
     for layer in layers:
         numeric = record.weights["linear" if layer.linear else "conv"]
@@ -160,13 +162,16 @@ def _activations(numeric: Numeric, grids: Sequence[Grid]) -> Iterator[str]:
         if grids:
             yield f"the activation {grids[0].name!r} has a scale, not {numeric.dtype} values"
         return
+
     if not grids:
         yield f"no activation is quantized, not to {numeric.dtype}"
+
     for grid in grids:
         if grid.bits and grid.bits != np.dtype(numeric.dtype).itemsize * 8:
             yield f"the activation {grid.name!r} has {grid.bits} bits, not {numeric.dtype}"
         if numeric.symmetric and grid.zero_point:
             yield f"the activation {grid.name!r} has zero point {grid.zero_point}, not 0"
+
     if grids and not numeric.symmetric and not any(grid.zero_point for grid in grids):
         yield f"all {len(grids)} activations have zero point 0, as those of a symmetric scheme do"
 

@@ -42,6 +42,7 @@ def tensors_as_stored(opened: Bundle, sessions: Mapping[str, Any]) -> Verdict:
     if complaints:
         more = f" ({len(complaints) - 1} more)" if len(complaints) > 1 else ""
         return Verdict("parity", FAIL, f"the manifest says otherwise: {complaints[0]}{more}", metric=TENSORS, n=n)
+
     why = f"{n} inputs and outputs have the shape, type and quantization that the manifest says; recorded, not "
     why += "measured: rounding"
     return Verdict("parity", PASS, why, metric=TENSORS, n=n)
@@ -54,6 +55,7 @@ def _of_tensor(entry: Mapping[str, Any], tensor: Tensor) -> Iterator[str]:
         yield f"is {list(tensor.shape)} in the artifact, not {entry['shape']}"
     if entry["dtype"] != tensor.dtype:
         yield f"is {tensor.dtype} in the artifact, not {entry['dtype']}"
+
     for key, value in (("scale", tensor.scale), ("zero_point", tensor.zero_point)):
         if not _equal(entry.get(key), value):
             yield f"has {key} {value} in the artifact, not {entry.get(key)}"
@@ -121,6 +123,7 @@ def requires_as_emitted(opened: Bundle) -> Verdict:
     why = f"{', '.join(compared)} of the manifest's `requires` are those of the artifact" if compared else ""
     why = "; ".join(filter(None, [why, f"recorded, not measured: {unmeasured}" if unmeasured else ""]))
     verdict = PASS if compared else ADVISORY
+
     return Verdict("parity", verdict, why or "`requires` is empty", required=bool(compared), **base)
 
 
@@ -137,6 +140,7 @@ def _needed(opened: Bundle) -> dict[str, Any]:
                 needed["opset"] = max([needed.get("opset", 0), *map(_number, value)])
             elif isinstance(value, (int, float)) and not isinstance(value, bool):
                 needed[key] = max(needed.get(key, value), value)
+
     return needed
 
 

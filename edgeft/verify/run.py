@@ -96,6 +96,7 @@ def run(
     say("samples")
     session = opened.session(threads=threads)
     samples = opened.samples()
+
     with phase("checking the artifact on its samples"):
         share, shares, gate_results = _artifact(opened, session, samples, machine, gates, threads)
         gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if in_integers(opened) else []
@@ -189,6 +190,7 @@ def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
     warnings = [*([leak] if leak else []), *([SATURATES] if opened.exact else [])]
     if opened.task.action is not None and not recorded_gates(opened.manifest).environment:
         warnings.append(OPEN_LOOP)
+
     extra: dict[str, Any] = {"warnings": warnings, "format": scheme.format_of(opened.scheme), "int8_share": None}
     if in_integers(opened):
         extra |= {"int8": dataclasses.asdict(share), "int8_share": share.share if share.macs else None}

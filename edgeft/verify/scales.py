@@ -31,6 +31,7 @@ def activation_scales(expected: Sequence[tuple[float, int]], stored: Sequence[Gr
     scales = np.array([scale for scale, _ in expected])
     zeros = np.array([zero for _, zero in expected])
     wrong = []
+
     for grid in stored:
         near = np.isclose(scales, grid.scale, rtol=RELATIVE, atol=0.0)
         if not (near & (zeros == grid.zero_point)).any():
@@ -71,6 +72,7 @@ def same_scales(
     if not recorded:
         why = "the manifest records no scales"
         return Verdict("integer", ADVISORY, why, metric="recorded scales", n=n, required=False)
+
     if scales_digest(weights, grids) != recorded:
         return Verdict(
             "integer", FAIL, "the artifact's scales differ from those at export", metric="recorded scales", n=n

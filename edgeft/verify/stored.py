@@ -28,6 +28,7 @@ def stored(opened: Bundle, graphs: Sequence[str], samples: Mapping[str, np.ndarr
     the float baselines are the same networks. Of a float model: whether the artifacts are the baselines."""
     if scheme.is_float(opened.scheme):
         return [float_files(opened)]
+
     locations = {name: opened.graph_path(name) for name in graphs}
     weights = [tensor for path in locations.values() for tensor in opened.runtime.integer_weights(path)]
     grids = [grid for path in locations.values() for grid in opened.runtime.activation_grids(path)]
@@ -44,6 +45,7 @@ def stored(opened: Bundle, graphs: Sequence[str], samples: Mapping[str, np.ndarr
         graph_share(recorded_weights, flows, calls(opened, graphs, samples), gates) if _integer(opened) else None,
         float_twin(flows, baselines, dtypes),
     ]
+
     return [gate_result for gate_result in gate_results if gate_result is not None]
 
 
@@ -91,13 +93,16 @@ def share(opened: Bundle, shares: Mapping[str, IntegerShare], samples: Mapping[s
     """All graphs as one, each counted as often as it runs for a sample."""
     if len(shares) == 1:
         return next(iter(shares.values()))
+
     times = calls(opened, list(shares), samples)
     floats: dict[str, int] = {}
     ops: dict[str, int] = {}
+
     for share in shares.values():
         for table, counts in ((floats, share.float_ops), (ops, share.ops)):
             for op, count in counts.items():
                 table[op] = table.get(op, 0) + count
+
     macs, integer = (
         sum(getattr(share, key) * times[name] for name, share in shares.items()) for key in ("macs", "integer_macs")
     )

@@ -49,6 +49,7 @@ def duplicate_block(bundle: Path, out: Path) -> Path:
     blocks = [block for node in nodes if node.op_type == "Add" and (block := residual_block(nodes, node))]
     if not blocks:
         raise SystemExit(f"{path}: no residual block, there is nothing to repeat")
+
     known = onnx.shape_inference.infer_shapes(model).graph
     sizes = {v.name: math.prod(d.dim_value or 1 for d in v.type.tensor_type.shape.dim) for v in known.value_info}
     begin, block = max(blocks, key=lambda found: sum(sizes.get(node.output[0], 0) for node in found[1]))
@@ -59,6 +60,7 @@ def duplicate_block(bundle: Path, out: Path) -> Path:
         for i, name in enumerate(node.input):
             if name == end:
                 node.input[i] = end + again
+
     at = nodes.index(block[-1]) + 1
     for node in reversed(block):
         copy = onnx.NodeProto()
@@ -69,6 +71,7 @@ def duplicate_block(bundle: Path, out: Path) -> Path:
         for i, name in enumerate(node.output):
             copy.output[i] = name + again
         model.graph.node.insert(at, copy)
+
     onnx.save(model, str(path))
 
     # a bundle knows its files by their digests
@@ -80,6 +83,7 @@ def duplicate_block(bundle: Path, out: Path) -> Path:
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     digest = hashlib.sha256((out / "manifest.json").read_bytes()).hexdigest()
     (out / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
+
     return out
 
 

@@ -39,6 +39,7 @@ def drive(bundle: Any, name: str, episodes: int, seed: int, *, baseline: bool) -
     session, spec = bundle.session(baseline=baseline), bundle.preprocess
     world = gymnasium.make(name)
     returns, took = [], []
+
     for episode in range(episodes):
         seen, _ = world.reset(seed=seed + episode)
         total, over = 0.0, False
@@ -49,6 +50,7 @@ def drive(bundle: Any, name: str, episodes: int, seed: int, *, baseline: bool) -
             seen, reward, ended, cut, _ = world.step(action(answer[0], world.action_space))
             total, over = total + float(reward), ended or cut
         returns.append(total)
+
     world.close()
     return np.array(returns), np.array(took)
 
@@ -61,6 +63,7 @@ def compare(bundle: Any, name: str, episodes: int, seed: int) -> dict[str, Any]:
         returns[kind], took = drive(bundle, name, episodes, seed, baseline=baseline)
         p99 = float(np.quantile(took, 0.99))
         found[kind] = {"return": float(returns[kind].mean()), "worst": float(returns[kind].min()), "step_p99_ms": p99}
+
     lost = returns["float"] - returns["int8"]
     found["drop_ci95"] = list(paired_bootstrap(lambda rows: float(lost[rows].mean()), episodes, seed=seed))
     return found
@@ -75,11 +78,13 @@ def main() -> int:
     parser.add_argument("--keep", type=float, default=0.95, help="share of the float return that int8 must keep")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+
     try:
         import gymnasium  # noqa: F401
     except ImportError:
         print("error: gymnasium is not installed\n  → pip install gymnasium", file=sys.stderr)
         return 4
+
     try:
         bundle = edgeft.load(asked.bundle)
         if bundle.manifest["task"] != "control":
@@ -89,6 +94,7 @@ def main() -> int:
     except EdgeftError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+
     kept = found["int8"]["return"] >= asked.keep * found["float"]["return"]
     if asked.json:
         print(json.dumps({**found, "kept": bool(kept)}))
@@ -101,6 +107,7 @@ def main() -> int:
         low, high = found["drop_ci95"]
         drop = found["float"]["return"] - found["int8"]["return"]
         print(f"  int8 earns {drop:.2f} less (95 % {low:.2f} to {high:.2f}): {'kept' if kept else 'LOST'}")
+
     return 0 if kept else 1
 
 

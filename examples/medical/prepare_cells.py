@@ -26,9 +26,11 @@ def box(annotation: Path, number: int) -> tuple[str, int, int]:
 def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
+
     root, out = Path(sys.argv[1]) / "BCCD", Path(sys.argv[2] if len(sys.argv) > 2 else "bccd_cells")
     if not root.is_dir():
         sys.exit(f"{root}: no such folder; git clone https://github.com/Shenggan/BCCD_Dataset")
+
     count = 0
     for line in (Path(__file__).parent / "cells.txt").read_text().splitlines():
         split, label, *names = line.split()
@@ -46,6 +48,7 @@ def main() -> None:
             cell = cell.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
             cell.save(out / split / label / f"{stem}_{number}.jpg", quality=92)
             count += 1
+
     print(f"{out}: {count} cells")
 
 

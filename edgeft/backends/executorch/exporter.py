@@ -36,6 +36,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
     """
     with quiet():
         need("executorch.exir", BACKEND.extra)
+
     example = request.example if request.kind == "fixed" else batch_of(request.example, 1)
     module = request.module
     if request.kind == "quantized":

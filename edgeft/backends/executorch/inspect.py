@@ -68,6 +68,7 @@ def operations(path: Path) -> list[Operation]:
         for node in graph.nodes:
             name = f"{call.delegate}:{node.output}"
             listed.append(Operation(node.kind, name, (name,), graph.macs(node)))
+
     return listed
 
 
@@ -89,6 +90,7 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
         for node in graphs[call.delegate].nodes
     ]
     weighted = [(graph, node) for graph, node in nodes if node.kind in xnnpack.WEIGHTED]
+
     for k, (graph, node) in enumerate(weighted):
         integer = etdump.integer(ran[k]) if len(ran) == len(weighted) else graph.integer(node)
         tally.add(node.kind, "int8" if integer else "float32", macs=graph.macs(node), integer=integer)
@@ -147,6 +149,7 @@ def flow(path: Path) -> Flow:
     graphs = _graphs(path, described)
     constants = {str(k) for k, tensor in described.tensors.items() if tensor.data is not None}
     weights: list[tuple[str, WeightTensor]] = []
+
     for number, graph in enumerate(graphs):
         constants |= {f"{number}:{k}" for k, value in graph.values.items() if value.data is not None}
         weights += [(weight.name, weight) for weight in graph.weights(f"{number}:")]

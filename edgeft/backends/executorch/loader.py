@@ -13,6 +13,7 @@ def open_model(path, threads, options):
     silent = os.open(os.devnull, os.O_WRONLY)
     stderr = os.dup(2)
     os.dup2(silent, 2)  # the runtime tells there how it counts the cores
+
     try:
         torch = __import__("torch")  # whose libraries the runtime is linked against
         runtime = __import__("executorch.extension.pybindings._C", fromlist=["_C"])

@@ -98,6 +98,7 @@ def trace(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | Non
     method = loaded.load_method("forward")
     method.set_inputs(session.fed)
     method.execute()
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trace"
         loaded.write_etdump_result_to_file(str(file), "")

@@ -141,6 +141,7 @@ def read(compiled: memoryview, named: Mapping[str, memoryview]) -> XnnGraph:
     constants = [_constant(place, inner, named) for place in graph.tables(8)]
     values = dict(_value(entry, constants) for entry in graph.tables(2))
     nodes = tuple(_node(entry) for entry in graph.tables(1))
+
     for node in nodes:
         if any(k not in values for k in (*node.inputs, node.output)):
             raise ValueError(f"a {node.kind} names a value that does not exist")
@@ -148,6 +149,7 @@ def read(compiled: memoryview, named: Mapping[str, memoryview]) -> XnnGraph:
     read_graph = XnnGraph(nodes, values)
     for node in nodes:
         read_graph.macs(node)  # an `IndexError` where a layer has no filter, or values without axes
+
     return read_graph
 
 
@@ -195,5 +197,6 @@ def _node(entry: Table) -> XnnNode:
     inputs, output = _LAYOUTS[layout]
     if layout == "concatenate":
         inputs = inputs[: int(kind[-1])]
+
     read_values = (fields.number(k, "I") for k in inputs)
     return XnnNode(kind, tuple(k for k in read_values if k != _NONE), fields.number(output, "I"))

@@ -55,6 +55,7 @@ def absent(content: bytes, constants: Mapping[str, np.ndarray]) -> list[str]:
     schema, model = editing.opened(content)
     sizes = {weights.size for weights in constants.values()}
     stored = set()
+
     for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
         values = editing.values(model, tensor, "float32") if tensor.type == schema.TensorType.FLOAT32 else None
         if values is not None and values.size in sizes:
@@ -163,6 +164,7 @@ def taken_out(content: bytes) -> bytes:
     graph = model.subgraphs[0]
     (*inputs, barrier), kept = graph.inputs, []
     zeros = {int(barrier)}
+
     for operator in graph.operators:
         if zeros.isdisjoint(operator.inputs):
             kept.append(operator)

@@ -23,6 +23,7 @@ def complete() -> None:
     aten = torch.ops.aten
     for op in (aten.constant_pad_nd.default, aten.pad.default):
         layout_rewrite.rewriters.setdefault(op, _pad)
+
     for name in _ORDERED:  # without a rule they stay as they are, between transpositions
         layout_rewrite.rewriters.pop(getattr(aten, name).default, None)
 

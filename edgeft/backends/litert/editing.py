@@ -20,6 +20,7 @@ def packed(model: Any) -> bytes:
     flatbuffers = need("flatbuffers", "litert")
     read = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
     read |= {entry.buffer for entry in model.metadata or ()}
+
     for number, buffer in enumerate(model.buffers):
         if number not in read:
             buffer.data = None
@@ -62,4 +63,5 @@ def operator_code(schema: Any, model: Any, number: int, version: int) -> int:
     code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
     code.version = version
     model.operatorCodes.append(code)
+
     return len(model.operatorCodes) - 1

@@ -43,6 +43,7 @@ def as_constants(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> to
     interpreter = _Values(changed, _expansions(changed.graph))
     with torch.no_grad():
         interpreter.run(*example)
+
     for number, (node, (value, larger)) in enumerate(interpreter.values.items()):
         if not larger:
             continue

@@ -41,6 +41,7 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
     """
     with quiet():
         need("litert_torch", "litert")
+
     example = request.example if request.kind == "fixed" else batch_of(request.example, 1)
     if request.kind == "quantized" and "float16" in request.weight_dtypes:
         content = store_as_float16(_with_constants(request.module, example))
@@ -94,6 +95,7 @@ def _with_constants(module: fx.GraphModule, example: tuple[torch.Tensor, ...]) -
         apart = _convert(barriers.around(module, changed), (*example, torch.zeros(1)), None)
         content = barriers.taken_out(apart)
         changed = barriers.absent(content, constants)
+
     if changed:
         raise ModelError(
             "the converter changed this weight, so that it cannot be stored as the graph has it",
@@ -131,6 +133,7 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...], config:
     wrapped = Positional()
     wrapped.training = False  # eval() would recurse into a captured graph, which refuses it
     error: BaseException | None = None
+
     with quiet() as printed, tempfile.TemporaryDirectory() as temporary:
         try:
             edge = litert_torch.convert(wrapped, example, quant_config=config)
@@ -230,6 +233,7 @@ def _constants(content: bytes, kind: str) -> list[tuple[str, np.ndarray]]:
     model = schema.Model.GetRootAs(content, 0)
     type_code, dtype = getattr(schema.TensorType, kind), np.dtype(kind.lower())
     constants = []
+
     for k in range(model.SubgraphsLength()):
         graph = model.Subgraphs(k)
         for i in range(graph.TensorsLength()):

@@ -89,6 +89,7 @@ class TfliteModel:
         made_by = {k: op for op in self.operators for k in op.outputs}
         constants = {id(t): values for t, values in self.integer_constants()}
         tables = []
+
         for product in self.operators:
             if product.name != "MUL" or len(product.inputs) != 2:
                 continue
@@ -150,6 +151,7 @@ def _model(model: Table) -> TfliteModel:
     ops: dict[str, int] = {}
     operators: list[TfliteOperator] = []
     main: tuple[int, tuple[int, ...], tuple[int, ...]] | None = None
+
     for graph in model.tables(2):
         first = len(tensors)
         for operator in graph.tables(3):

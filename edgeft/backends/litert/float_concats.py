@@ -35,6 +35,7 @@ def as_sums(module: fx.GraphModule, example: Sequence[torch.Tensor]) -> fx.Graph
     changed = fx.GraphModule(module, copy.deepcopy(module.graph))
     with torch.no_grad():
         ShapeProp(changed).propagate(*example)
+
     for number, node in enumerate(list(changed.graph.nodes)):
         if _is_mixed(changed, node):
             _replace(changed, node, f"_concatenated_{number}")
@@ -119,5 +120,6 @@ def _replace(module: fx.GraphModule, node: fx.Node, name: str) -> None:
         total = terms[0]
         for term in terms[1:]:
             total = module.graph.call_function(aten.add.Tensor, (total, term))
+
     node.replace_all_uses_with(total)
     module.graph.erase_node(node)

@@ -64,8 +64,10 @@ def _neighbours(
     low = torch.floor(at)
     share = at - low
     pairs = []
+
     for position, weight in ((low, 1 - share), (low + 1, share)):
         inside = torch.clamp(position, 0, side - 1)
         # both are whole numbers: 1 inside, 0 from one pixel beyond the border
         pairs.append((inside, weight * torch.clamp(1 - torch.abs(position - inside), min=0)))
+
     return pairs[0], pairs[1]

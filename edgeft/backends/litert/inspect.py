@@ -50,6 +50,7 @@ def _weights(model: _tflite.TfliteModel) -> list[tuple[str, WeightTensor]]:
 
     for tensor, data, scale in model.integer_tables():
         weights.append((position[id(tensor)], WeightTensor(tensor.name, data.copy(), scale.copy())))
+
     for tensor, data in model.narrow_constants():
         weights.append((position[id(tensor)], WeightTensor(tensor.name, data.copy(), np.ones(1, np.float32))))
 
@@ -86,6 +87,7 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
     session.run(feeds)
     tensors = {int(d["index"]): d for d in interpreter.get_tensor_details()}
     tally = _macs.Tally()
+
     for op in interpreter._get_ops_details():
         inputs = [tensors[int(i)] for i in op["inputs"] if int(i) in tensors]
         outputs = [tensors[int(i)] for i in op["outputs"] if int(i) in tensors]

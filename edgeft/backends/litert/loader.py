@@ -23,9 +23,11 @@ def open_model(path, threads, options):
         except Exception as error:  # a broken install fails in many ways, and the next one may work
             interpreter = None
             reasons.append(f"{module}: {error}")
+
     if interpreter is None:
         tried = "; ".join(reasons)
         raise Stop(4, f"no LiteRT interpreter loads this model ({tried}): pip install ai-edge-litert")
+
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(feeds):

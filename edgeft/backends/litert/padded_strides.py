@@ -30,6 +30,7 @@ def _in_graph(schema: Any, model: Any, graph: Any, above: int) -> int:
     numbers = schema.BuiltinOperator
     convolutions, padded = {numbers.CONV_2D, numbers.DEPTHWISE_CONV_2D}, set()
     operators, count = [], 0
+
     for operator in graph.operators:
         code = model.operatorCodes[operator.opcodeIndex]
         kind = max(code.builtinCode, code.deprecatedBuiltinCode)
@@ -63,4 +64,5 @@ def _pooling(schema: Any, model: Any, graph: Any, convolution: Any) -> Any:
     pooling.inputs = np.array([convolution.inputs[0]], np.int32)
     pooling.outputs = np.array([len(graph.tensors) - 1], np.int32)
     convolution.inputs[0] = len(graph.tensors) - 1
+
     return pooling

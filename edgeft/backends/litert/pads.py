@@ -36,6 +36,7 @@ def with_batch(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> torc
     changed = fx.GraphModule(module, copy.deepcopy(module.graph))
     with torch.no_grad():
         ShapeProp(changed).propagate(*example)
+
     for node in list(changed.graph.nodes):
         if not _may_be(node) or len(node.args[0].meta["tensor_meta"].shape) != len(node.args[1]) // 2 + 1:
             continue

@@ -86,6 +86,7 @@ def _weight(module: torch.nn.Module, name: str, quantize: fx.Node) -> ScaledWeig
     broadcast = [1] * integers.ndim
     if axis is not None:
         broadcast[axis] = -1
+
     return ScaledWeight(name, integers, scale, axis, integers.astype(np.float32) * scale.reshape(broadcast))
 
 
@@ -164,10 +165,12 @@ class _Rewriting:
         grid.scale, grid.zeroPoint = weight.scale.copy(), np.zeros(weight.scale.size, np.int64)
         if weight.axis is not None:
             grid.quantizedDimension = _axis(list(tensor.shape), laid.shape, order.index(weight.axis))
+
         constant = self.schema.TensorT()
         constant.shape, constant.type = tensor.shape, self.schema.TensorType.INT8
         constant.buffer = self._buffers[name, order]
         constant.name, constant.quantization = tensor.name + b"_int8", grid
+
         return constant
 
 

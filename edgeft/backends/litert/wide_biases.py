@@ -30,6 +30,7 @@ def in_64_bits(content: bytes) -> bytes:
 
         for unread in read - {int(k) for operator in graph.operators for k in operator.inputs}:
             graph.tensors[unread].buffer = 0
+
     return editing.packed(model)
 
 

@@ -101,6 +101,7 @@ def _identity(module: Any, example: tuple[torch.Tensor, ...], rest: tuple[Any, .
     digest = hashlib.sha256(repr((rest, [(tuple(t.shape), str(t.dtype)) for t in example])).encode())
     digest.update(str(module.graph).encode())
     tensors = dict((*module.named_parameters(), *module.named_buffers()))
+
     for node in module.graph.nodes:
         if node.op == "get_attr" and node.target not in tensors:
             tensors[node.target] = attribute(module, node.target)
@@ -128,6 +129,7 @@ def _translate(
     batch = torch.export.Dim("batch", min=1)
     shapes = tuple({0: batch} if tensor.dim() else {} for tensor in example) if dynamic else None
     error: BaseException | None = None
+
     with quiet() as printed:
         try:
             program = torch.onnx.export(

@@ -20,6 +20,7 @@ def flow_of(model: OnnxModel, weights: Sequence[WeightTensor], macs: Mapping[str
     graph = model.graph
     constants = {*graph.initializers}
     steps = []
+
     for node in graph.nodes:
         if node.op == "Constant" and node.domain in _STANDARD:
             constants.update(node.outputs)

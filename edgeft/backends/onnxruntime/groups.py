@@ -80,6 +80,7 @@ def store_in_groups(model: onnx.ModelProto, weights: Mapping[str, WeightInGroups
 
     if count and not any(entry.domain == DOMAIN for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+
     drop_unused_initializers(model)
     return count
 
@@ -93,6 +94,7 @@ def _products(index: object, weight: WeightInGroups) -> list[onnx.NodeProto]:
     integers = weight.integers.reshape(rows, -1, weight.numeric.group).astype(np.float32)
     straight = (integers * weight.scale.astype(np.float32).reshape(rows, -1, 1)).reshape(rows, columns)
     nodes = []
+
     for name, tensor in list(index.initializer.items()):
         if sorted(tensor.dims) != sorted((rows, columns)):
             continue

@@ -44,6 +44,7 @@ def artifact_options(path: Path) -> dict[str, Any]:
     kinds = {node.op for node in nodes}
     if "DequantizeLinear" not in kinds or "DynamicQuantizeLinear" in kinds:
         return {}
+
     for node in nodes:
         zero = constants.get(node.inputs[2]) if node.op == "QuantizeLinear" and len(node.inputs) > 2 else None
         if node.op == "QuantizeLinear" and (zero is None or numeric.width(zero.dtype) <= 8):

@@ -95,6 +95,7 @@ class _Lookup:
         self._given: dict[tuple[str, str], OnnxNode | None] = {}
         self._turns: dict[tuple[str, str], int] = defaultdict(int)
         graphs: list[OnnxGraph] = list(model.graphs())
+
         for graph in graphs:
             for node in graph.nodes:
                 if node.name:
@@ -128,9 +129,11 @@ def _work(op: str, node: OnnxNode | None, lookup: _Lookup, inputs: _Typed, outpu
         weights = lookup.dims(node, (_CONV | _TRANSPOSED)[op]) or _ranked(inputs, 1)
         taps = _product(weights[1:]) if weights else 0
         return _macs.convolution(output if op in _CONV else inputs[0][1], taps)
+
     if op in _RECURRENT:
         sizes = [d for p in _RECURRENT[op] if (d := lookup.dims(node, p)) is not None]
         return _macs.recurrent(inputs[0][1], sizes)
+
     if op in _MATMUL:
         transposed = bool(node and (node.attributes.get("transB") or node.attributes.get("transBatchB")))
         weights = lookup.dims(node, _MATMUL[op])
@@ -142,8 +145,10 @@ def _work(op: str, node: OnnxNode | None, lookup: _Lookup, inputs: _Typed, outpu
             return _product(output) * left[-2]
 
         return _macs.matmul(left, output)
+
     if op in ("Attention", "QAttention"):
         return _attention(lookup.dims(node, 1), inputs)
+
     if op == "MultiHeadAttention" and len(inputs) > 2 and len(inputs[0][1]) == 3:
         batch, queries, hidden = inputs[0][1]
         return 2 * batch * queries * hidden * inputs[1][1][-2]

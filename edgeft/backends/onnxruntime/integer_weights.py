@@ -32,6 +32,7 @@ def integer_weights(path: Path) -> list[WeightTensor]:
     model = _onnx_wire.read(existing(path))
     constants = model.tensors()
     weights: dict[tuple[str, str], WeightTensor] = {}
+
     for node in model.nodes():
         where = (0, 1, 2) if node.op == "DequantizeLinear" else _OPERATOR_FORM.get(node.op)
         if where is None or len(node.inputs) <= where[1]:
@@ -98,6 +99,7 @@ def activation_grids(path: Path) -> list[Grid]:
     model = _onnx_wire.read(existing(path))
     constants = model.tensors()
     grids = []
+
     for node in model.nodes():
         if node.op not in ("QuantizeLinear", "DequantizeLinear") or node.inputs[0] in constants:
             continue

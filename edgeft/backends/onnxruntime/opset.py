@@ -64,6 +64,7 @@ def lower(model: onnx.ModelProto, opset: int) -> None:
 
     if newer:
         _inline(model, newer)
+
     known, index = shapes(model), Index(model)
     for node in model.graph.node:
         for since, ops, rule in _RULES:
@@ -206,6 +207,7 @@ def finish(model: onnx.ModelProto, target: Target) -> dict[str, Any]:
     emitted = opset_of(model)
     if not low <= emitted <= high:
         raise ModelError(f"opset {emitted} was emitted and {target.name} allows {low} to {high}", where=target.name)
+
     if target.ir_version is not None and model.ir_version > target.ir_version:
         raise ModelError(
             f"opset {emitted} needs ONNX IR {model.ir_version} and {target.name} allows at most {target.ir_version}",

@@ -71,6 +71,7 @@ def open_session(path: Path, threads: int, chosen: Mapping[str, Any] | None, pro
     values, input_names, output_names = settings(chosen, {**_OPTIONS, **_MEMORY, **single}, path)
     if values["graph_optimization_level"] not in _LEVELS:
         raise BundleError(f"graph_optimization_level is one of {', '.join(_LEVELS)}", where=str(path))
+
     if values["provider"] not in ort.get_available_providers():
         raise Missing(
             f"this ONNX Runtime has no {values['provider']}, only {', '.join(ort.get_available_providers())}",
@@ -87,6 +88,7 @@ def open_session(path: Path, threads: int, chosen: Mapping[str, Any] | None, pro
 
     for key in _MEMORY:
         setattr(config, key, values[key])
+
     for key, value in values.items():
         if "." in key:
             config.add_session_config_entry(key, value)
@@ -159,4 +161,5 @@ class OrtSession(BaseSession):
 
         for name, array in zip(self._own_outputs, self._results):
             binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype))
+
         self._binding = binding

@@ -133,6 +133,7 @@ def read(path: Path | str) -> OnnxModel:
     ir_version, graph = 0, None
     opsets: dict[str, int] = {}
     others: list[OnnxGraph] = []
+
     try:
         for number, value in _fields(data):
             if number == 1:

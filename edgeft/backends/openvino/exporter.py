@@ -70,6 +70,7 @@ def _write(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]
         (dtype, tuple(i.dims)) for i in model.graph.initializer if len(i.dims) > 1 and (dtype := _dtype(i)) in narrow
     )
     error: BaseException | None = None
+
     with quiet() as printed, tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "model.onnx"
         source.write_bytes(model.SerializeToString(deterministic=True))
@@ -159,6 +160,7 @@ def _number_names(graph: Any) -> None:
     graph.set_friendly_name("model")
     ops = graph.get_ordered_ops()
     used_names, numbers = {op.get_friendly_name() for op in ops}, Counter[str]()
+
     for op in ops:
         kind = op.get_type_name()
         if re.fullmatch(rf"{kind}_\d+", op.get_friendly_name()):

@@ -108,6 +108,7 @@ def activation_grids(model: Any) -> list[Grid]:
         if place and factor is not None and factor.size == 1 and (bottom, top) in ((0, levels - 1), (-half, half - 1)):
             zero = 0.0 if place[1] is None else float(place[1].reshape(-1)[0])
             grids.append(Grid(name, float(factor.reshape(-1)[0]), round(zero - bottom) - half, bits))
+
     return grids
 
 
@@ -144,8 +145,10 @@ def _value(node: Any) -> np.ndarray | None:
         if node.get_type_name() == "Reshape" and shape is None:
             shape = _shape(node.output(0))
         node = node.input_value(0).get_node()
+
     if node.get_type_name() != "Constant":
         return None
+
     values = np.array(node.get_data(), np.float32)
     return values if shape is None else values.reshape(shape)
 
@@ -156,6 +159,7 @@ def share(executed: Any, model: Any) -> IntegerShare:
     stored = {n.get_friendly_name(): n for n in model.get_ordered_ops()}
     ran = [n for n in executed.get_ordered_ops() if _layer(n) not in _NOT_RUN]
     fused = _fused(ran, stored)
+
     for node in ran:
         kind, precision = _layer(node), _text(node.get_rt_info(), "runtimePrecision")
         inputs = [_shape(p) for p in node.inputs()]
@@ -171,6 +175,7 @@ def share(executed: Any, model: Any) -> IntegerShare:
         if macs and not integer:
             dtype = dtype if dtype.startswith(("float", "bfloat")) else "float32"
         tally.add(kind, dtype, macs=macs, integer=integer, moves=moves)
+
     return tally.share()
 
 
@@ -188,12 +193,14 @@ def _fused(ran: Sequence[Any], stored: dict[str, Any]) -> dict[str, list[Any]]:
     covered = {name for some in names.values() for name in some}
     kernels = [n.get_friendly_name() for n in ran if _layer(n) == FUSED]
     fused = {k: [stored[name] for name in names[k] if name in stored] for k in kernels}
+
     for name, node in stored.items():
         if node.get_type_name() in _PRODUCTS and name not in covered:
             users = {user.get_friendly_name() for user in _users(node)}
             owner = next((k for k in kernels if users & set(names[k])), None)
             if owner is not None:
                 fused[owner].append(node)
+
     return fused
 
 
@@ -221,6 +228,7 @@ def _work(kind: str, inputs: Sequence[list[int]], outputs: Sequence[list[int]]) 
         grouped = len(weights) > len(outputs[0])
         over = outputs[0] if kind == "Convolution" else inputs[0]
         return _macs.convolution(over, prod(weights[2 if grouped else 1 :]))
+
     if kind == "FullyConnected" and inputs:
         return prod(outputs[0]) * inputs[0][-1]
     if kind == "MatMul" and inputs:
@@ -229,6 +237,7 @@ def _work(kind: str, inputs: Sequence[list[int]], outputs: Sequence[list[int]]) 
         return (prod(inputs[0]) + prod(outputs[0])) * inputs[1][-2]
     if kind in _RECURRENT:
         return _macs.recurrent(inputs[0], inputs[-3:-1])  # the last three are weights, recurrent weights, biases
+
     return 0
 
 

@@ -58,6 +58,7 @@ def artifact_options(path: Path) -> dict[str, Any]:
     fused = _share(path, model, 1, {})
     if graph.FUSED not in fused.float_ops:
         return {}
+
     return dict(trial.APART) if _share(path, model, 1, trial.APART).share > fused.share else {}
 
 
@@ -71,10 +72,12 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
     path = Path(path)
     model = read_model(path)
     shapes: dict[str, list[int]] = {}
+
     for port in model.inputs:
         tensor = tensor_of(port, path)
         fed = np.shape(feeds[tensor.name]) if feeds is not None and tensor.name in feeds else None
         shapes[tensor.name] = list(fed) if fed is not None else [abs(d) for d in tensor.shape]
+
     try:
         model.reshape(shapes)
     except RuntimeError as error:
@@ -83,6 +86,7 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
             where=str(path),
             remedy="its dynamic dimensions need a real sample: pass feeds",
         ) from error
+
     return _share(path, model, threads, artifact_options(path))
 
 

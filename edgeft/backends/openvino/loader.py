@@ -12,18 +12,21 @@ RUNTIME = "openvino"
 def open_model(path, threads, options):
     if "openvino_telemetry" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # it would report its import
+
     try:
         import openvino
 
         core = getattr(openvino, "Core", None) or __import__("openvino.runtime", fromlist=["Core"]).Core
     except ImportError as error:
         raise Stop(4, f"this bundle needs openvino ({error}): pip install openvino") from error
+
     config = {key: value for key, value in options.items() if not isinstance(value, list)}
     config["INFERENCE_NUM_THREADS"] = threads
     try:
         compiled = core().compile_model(path, "CPU", config)
     except Exception as error:
         raise Stop(3, f"{path} does not load in openvino: {error}") from error
+
     request = compiled.create_infer_request()
 
     def run(feeds):

@@ -34,6 +34,7 @@ def _dequantized(index: Index, node: onnx.NodeProto | None) -> np.ndarray | None
     """The floats that a DequantizeLinear makes of a constant on one grid, quantized in the graph or stored so."""
     if node is None or len(node.input) < 3:
         return None
+
     scale, zero = (index.value(name) for name in node.input[1:3])
     quantize = index.made_by(node.input[0], "QuantizeLinear")
     values = index.value(quantize.input[0] if quantize is not None else node.input[0])
@@ -43,6 +44,7 @@ def _dequantized(index: Index, node: onnx.NodeProto | None) -> np.ndarray | None
     if quantize is not None:
         bounds = np.iinfo(zero.dtype)
         values = np.clip(np.rint(values / scale) + zero, bounds.min, bounds.max)
+
     floats: np.ndarray = ((values.astype(np.int32) - zero.astype(np.int32)) * scale).astype(np.float32)
     return floats
 

@@ -83,6 +83,7 @@ def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = No
     known = {**OPTIONS, **{key: value for key, value in more.items() if key in (options or {})}}
     values, input_names, output_names = settings(options, known, Path(path))
     compiled = compile_model(Path(path), read_model(path), threads, values)
+
     return _OpenVinoSession(
         Path(path),
         compiled,
@@ -100,6 +101,7 @@ def read_model(path: Path | str) -> Any:
     else:
         existing(path.with_suffix(".bin"))
         layers(path)
+
     try:
         return openvino.Core().read_model(str(path))
     except Exception as error:  # the runtime raises plain RuntimeError and others
@@ -144,12 +146,14 @@ class _OpenVinoSession(BaseSession):
         openvino = module()
         # Tensors share the arrays' memory, so the arrays are kept for as long as they are bound.
         self._last = [a if a.flags.writeable else a.copy() for a in arrays]
+
         try:
             for i, array in enumerate(self._last):
                 self.handle.set_input_tensor(i, openvino.Tensor(array, shared_memory=True))
             self.handle.infer(share_outputs=True)
         except Exception as error:
             raise self._fault(f"OpenVINO could not run the model: {reason(error)}") from error
+
         return [self.handle.get_output_tensor(i).data.copy() for i in range(len(self.outputs))]
 
     def invoke(self) -> None:

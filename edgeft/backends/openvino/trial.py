@@ -62,6 +62,7 @@ def _may_be_fused(model: Any) -> bool:
     constant: dict[str, bool] = {}
     behind: dict[str, bool] = {}
     products, meets = 0, False
+
     for node in model.get_ordered_ops():
         kind, name = node.get_type_name(), node.get_friendly_name()
         sources = [port.get_source_output().get_node().get_friendly_name() for port in node.inputs()]

@@ -65,8 +65,10 @@ class _Columns:
                 raise Wrong(where, f"{self.box!r} is {text!r}, expected [x, y, width, height]")
             x, y, w, h = numbers_of(dict(zip("xywh", values)), ("x", "y", "w", "h"), where)
             return x, y, x + w, y + h
+
         if not any(row[name].strip() for name in self.corners):
             return None
+
         a, b, c, d = numbers_of(row, self.corners, where)
         return (a, b, a + c, b + d) if self.sides else (a, b, c, d)
 
@@ -86,6 +88,7 @@ def open(spec: recipe.Data) -> Dataset:
     root = path if path.is_dir() else path.parent
     pictures_of: dict[str, dict[str, _Picture]] = {}
     finders: dict[str, Finder] = {}
+
     for part, table in class_table.tables_of(path, notes).items():
         finder = Finder(root, [*class_table.places(table, root, "images")])
         for split, rows in _read(table, part, spec, notes).items():
@@ -96,12 +99,14 @@ def open(spec: recipe.Data) -> Dataset:
     shares = bool(values) and max(map(abs, values)) <= 1
     if shares:
         notes.append("no corner is above 1: they are taken for shares of the sides")
+
     entries = {
         part: [_entry(name, picture, shares) for name, picture in pictures_of[part].items()]
         for part in NAMES
         if part in pictures_of
     }
     labels = sorted({label for rows in pictures_of.values() for p in rows.values() for label, _, _ in p.boxes})
+
     return opened(entries, finders, labels, spec, str(root), notes)
 
 
@@ -122,6 +127,7 @@ def _read(table: Path, part: str, spec: recipe.Data, notes: list[str]) -> dict[s
     notes += examined.notes
     columns = _columns(table, examined.names, examined.header, part, spec)
     pictures_of: dict[str, dict[str, _Picture]] = {}
+
     with opened_file(table) as file:
         for record in examined.records(file):
             if not record.fields and not record.problem:
@@ -145,6 +151,7 @@ def _read(table: Path, part: str, spec: recipe.Data, notes: list[str]) -> dict[s
                     picture.boxes.append((label, corners, where))
             except Wrong as error:
                 picture.wrong = picture.wrong or error
+
     return pictures_of
 
 
@@ -163,13 +170,16 @@ def _columns(table: Path, names: Sequence[str], header: bool, part: str, spec: r
     stated = spec.label.lower() if spec.label != recipe.Data().label else ""
     if stated and stated not in lowered:
         raise DataError(f"has no column {spec.label!r}", where=where, remedy=nearest(spec.label, names))
+
     file = next((name for name in FILES if name in lowered), "")
     corners, sides = next(((c, s) for c, s in CORNERS if set(c) <= set(lowered)), ((), False))
     box = "" if corners else next((name for name in BOX if name in lowered), "")
+
     if not file or not (corners or box):
         missing = "corners" if file else "pictures"
         known = f"call them {', '.join(CORNERS[0][0])}" if file else f"call it {FILES[0]}"
         raise DataError(f"has no columns of {missing}, only {', '.join(names)}", where=where, remedy=known)
+
     label = stated or next((name for name in LABELS if name in lowered and name != file), "")
     split = "" if part else next((name for name in class_table.SPLITS if name in lowered), "")
     return _Columns(lowered, file, label, split, tuple(corners), sides, box)

@@ -43,6 +43,7 @@ def _entries(table: Mapping[str, Any], path: Path, names: Mapping[str, str]) -> 
             entries.append(Entry(picture.where, picture.name, shapes, picture.size))
         except Wrong as error:
             entries.append(error)
+
     return entries
 
 

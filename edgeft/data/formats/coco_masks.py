@@ -37,12 +37,14 @@ def open(spec: recipe.Data) -> Dataset:
     boxes = [where for part in read.tables for where in _without_outline(read, part)]
     if boxes:
         notes.append(f"{len(boxes)} annotations have a box and no outline and are not drawn, for example {boxes[0]}")
+
     outlined = {
         part: _pictures(table, read.files[part], read.names[part], labels) for part, table in read.tables.items()
     }
     finders = {
         part: Finder(read.folder, coco_files.places(read.files[part], read.folder, part)) for part in read.tables
     }
+
     return outlines.opened(outlined, finders, labels, spec, str(read.root), notes)
 
 

@@ -33,6 +33,7 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not root.exists():
         problem = "no file is given" if not spec.path else "no such file or folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a file, or a folder of them")
+
     notes: list[str] = []
     places = (_column(spec, "tokens", 0), _column(spec, "tags", -1))
     files = _split_files(root, notes) if root.is_dir() else {"train": root}
@@ -71,17 +72,21 @@ def _split_files(root: Path, notes: list[str]) -> dict[str, Path]:
             files[name] = path
         else:
             others.append(path)
+
     if not files and len(others) == 1:
         return {"train": others[0]}
+
     if not files:
         raise DataError(
             "holds no file for train, val or test",
             where=str(root),
             remedy="expected train.conll (or .txt, .bio, .tsv), valid.conll and test.conll, or the path of one file",
         )
+
     if others:
         shown = ", ".join(path.name for path in others[:5])
         notes.append(f"{root}: {len(others)} file(s) whose names have no split are not read: {shown}")
+
     return files
 
 
@@ -116,6 +121,7 @@ def _sentence(path: Path, rows: list[tuple[int, list[str]]], places: tuple[int, 
         rows = rows[1:]
     if not rows:
         return
+
     width, where = len(rows[0][1]), f"{path}:{rows[0][0]}"
     for number, fields in rows:
         inside = all(-len(fields) <= at < len(fields) for at in places)
@@ -123,6 +129,7 @@ def _sentence(path: Path, rows: list[tuple[int, list[str]]], places: tuple[int, 
             expected = f"{width} columns as the line before it" if len(fields) != width else "a word and a tag"
             yield tagged.Sentence(f"{path}:{number}", problem=f"has {len(fields)} column(s), expected {expected}")
             return
+
     words, tags = ([fields[at] for _, fields in rows] for at in places)
     yield tagged.Sentence(where, words, tags)
 

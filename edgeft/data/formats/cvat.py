@@ -48,17 +48,20 @@ def read(spec: recipe.Data) -> Read:
         raise DataError(
             problem, where=str(file) if spec.path else "data.path", remedy="set data.path to annotations.xml"
         )
+
     root = xml_of(file)
     if root.tag != "annotations":
         raise DataError(
             f"is <{root.tag}>, expected <annotations>", where=str(file), remedy="export CVAT for images 1.1"
         )
+
     if root.find("track") is not None:
         raise DataError(
             "holds tracks of a video",
             where=str(file),
             remedy='export it from CVAT as "CVAT for images 1.1", with images',
         )
+
     kinds, entries = Kinds(), dict[str, list[Entry | Wrong]]()
     for node in root.iterfind("image"):
         subset = node.get("subset", "")
@@ -70,6 +73,7 @@ def read(spec: recipe.Data) -> Read:
                 remedy="rename it in CVAT",
             )
         entries.setdefault(part, []).append(_entry(node, file, kinds))
+
     used = {s.label for part in entries.values() for e in part if isinstance(e, Entry) for s in e.shapes}
     stated = [(label.findtext("name") or "").strip() for label in root.iterfind("meta//labels/label")]
     labels = list(dict.fromkeys([*(name for name in stated if name), *sorted(used)]))
@@ -77,6 +81,7 @@ def read(spec: recipe.Data) -> Read:
     places = [place for place in (folder_named(folder, ("images",)), folder) if place is not None]
     finder = Finder(folder, places)
     ordered = {part: entries[part] for part in NAMES if part in entries}
+
     return ordered, dict.fromkeys(ordered, finder), labels, str(file), kinds.not_read(), kinds.of_boxes()
 
 
@@ -102,19 +107,23 @@ def _shape(node: Element, where: str, kinds: Kinds) -> Shape | None:
             points = turned_points(x1, y1, x2 - x1, y2 - y1, degrees)
             return Shape(label, turned_box(x1, y1, x2 - x1, y2 - y1, degrees), where, outline=flat(points))
         return Shape(label, (x1, y1, x2, y2), where)
+
     if node.tag == "polygon":
         kinds.outlines["polygons"] += 1
         points = [_point(text, where) for text in values.get("points", "").split(";")]
         return Shape(label, around(points), where, outline=flat(points))
+
     if node.tag == "ellipse":
         kinds.outlines["ellipses"] += 1
         cx, cy, rx, ry = numbers_of(values, ("cx", "cy", "rx", "ry"), where)
         return Shape(label, (cx - rx, cy - ry, cx + rx, cy + ry), where, outline=ellipse(cx, cy, rx, ry))
+
     if node.tag == "mask":
         kinds.outlines["masks"] += 1
         left, top, width, height = numbers_of(values, ("left", "top", "width", "height"), where)
         runs = tuple(int(text) for text in values.get("rle", "").replace(",", " ").split() if text.isdigit())
         return Shape(label, (left, top, left + width, top + height), where, runs=runs)
+
     kinds.left_out[node.tag] += 1
     return None
 

@@ -56,6 +56,7 @@ def open(spec: recipe.Data) -> Dataset:
     keys = spec.options if isinstance(spec.options, Keys) else Keys(**spec.options)
     if not keys.environment:
         raise DataError("is empty", where="data.environment", remedy='name a gymnasium id, such as "Pendulum-v1"')
+
     world = worlds.make(keys.environment, "data.environment")
     inputs, labels = worlds.rows_of(world, keys.environment), worlds.controls_of(world, keys.environment)
     played = [worlds.play(world, lambda _, space: space.sample(), seed, _STEPS) for seed in range(_LOOKS)]
@@ -69,6 +70,7 @@ def open(spec: recipe.Data) -> Dataset:
         "environment": {"name": keys.environment, "episodes": keys.episodes, "most_steps": keys.most_steps},
     }
     acts = [actions_of(episode, len(labels)) for episode in played]
+
     return divided(keys.environment, labels, [episode.seen for episode in played], acts, facts)
 
 
@@ -101,9 +103,11 @@ def divided(
     pool, targets = Rows(name, np.concatenate(seen).astype(np.float32)), np.concatenate(acts)
     steps = np.cumsum([0, *(len(rows) for rows in seen)])
     splits, start = {}, 0
+
     for split, end in zip(NAMES, ends):
         at = np.arange(steps[start], steps[end])
         splits[split], start = Split(split, pool, at, targets[at]), int(end)
+
     return Dataset(name, labels, splits, [], facts)
 
 

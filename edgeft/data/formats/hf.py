@@ -98,9 +98,11 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not root.is_dir():
         problem = "no data folder is given" if not spec.path else "no such folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of datasets")
+
     notes: list[str] = []
     splits = hf_tables.splits_of(root, notes)
     first = next(iter(splits.values()))
+
     for kind in ("Image", "Audio"):
         column = next((name for name, f in first.features.items() if _type(f) == kind), "")
         if column and kind == "Audio" and spec.units:
@@ -108,10 +110,12 @@ def open(spec: recipe.Data) -> Dataset:
             return hf_speech.opened(root, splits, pools, spec, notes)
         if column:
             return _files(root, splits, (kind, column), spec, notes)
+
     names = list(first.table.column_names)
     asked = str(spec.pairs.get("source", "")), str(spec.pairs.get("target", ""))
     if "translation" in names or (all(asked) and set(asked) <= set(names)):
         return _pairs(root, splits, spec, notes)
+
     return table.dataset(str(root), {split: _texts(rows, spec, notes) for split, rows in splits.items()}, spec, notes)
 
 
@@ -155,13 +159,16 @@ def _files(
     picture = kind == "Image"
     decode = (lambda path: picture_file.read(path, settings)) if picture else sound_file.read
     names = {split: _labels(rows, _label_column(rows, spec, notes)) for split, rows in rows_of.items()}
+
     for split in [s for s in rows_of if s != "train" and not any(names[s])]:
         notes.append(f"{split}: no row has a class: it is left out, since nothing says what is right")
         rows_of = {name: rows for name, rows in rows_of.items() if name != split}
+
     labels = tuple(sorted({name for split in rows_of for name in names[split] if name is not None}))
     number = {name: i for i, name in enumerate(labels)}
     pool = Joined([Files(rows, column, decode) for rows in rows_of.values()])
     splits, start = {}, 0
+
     for split, rows in rows_of.items():
         at = [i for i, name in enumerate(names[split]) if name is not None]
         if len(at) < len(rows.table):
@@ -169,12 +176,14 @@ def _files(
         targets = np.array([number[name] for name in names[split] if name is not None], np.int64)
         splits[split] = Split(split, pool, np.asarray(at, np.int64) + start, targets)
         start += len(rows.table)
+
     splits = {name: splits[name] for name in NAMES if name in splits}
     notes += require_classes(splits, labels, str(root), spec.split)
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root), labels)
     notes += divided
     what = "images" if picture else "sounds"
     facts = pictures.facts(settings) if picture else sound_facts.of_decoded(splits)
+
     return Dataset(str(root), labels, Scanned(splits, notes, labels, str(root), what, spec.split), notes, facts)
 
 
@@ -187,12 +196,15 @@ def _texts(rows: hf_tables.Rows, spec: recipe.Data, notes: list[str]) -> tuple[T
         if len(usual) == 1:
             notes.append(f"{rows.where}: has no column {columns[0]!r}: {usual[0]!r} is read in its place")
             columns = usual
+
     for column in columns:
         if column not in names:
             raise DataError(f"has no column {column!r}", where=rows.where, remedy=nearest(column, names))
+
     labels = _labels(rows, _label_column(rows, spec, notes))
     if not any(label is not None for label in labels):
         labels = ["-1"] * len(labels)  # as GLUE's hidden test splits have them
+
     pool, used, bad = Texts(rows.where, [], array("q")), [], []
     for i, parts in enumerate(zip(*(rows.table[column].to_pylist() for column in columns))):
         label = labels[i]
@@ -204,8 +216,10 @@ def _texts(rows: hf_tables.Rows, spec: recipe.Data, notes: list[str]) -> tuple[T
         pool.texts.append(words)
         pool.lines.append(i + 1)
         used.append(label)
+
     if bad:
         notes.append(f"{len(bad)} of {len(labels)} rows left out, the first: {bad[0]}")
+
     return pool, used
 
 
@@ -229,6 +243,7 @@ def _pairs(root: Path, rows_of: dict[str, hf_tables.Rows], spec: recipe.Data, no
         targets = np.empty(len(pool), object)
         targets[:] = pool.targets
         splits[split] = Split(split, pool, np.arange(len(pool)), targets)
+
     splits, note = complete(splits, spec.split, spec.split_seed, str(root))
     return Dataset(str(root), (), splits, [*notes, *note], {"source": source, "target": target})
 

@@ -28,6 +28,7 @@ def open(spec: recipe.Data) -> Dataset:
         problem = "no such folder" if not root.exists() else "is a file, not a folder"
         problem = problem if spec.path else "no data folder is given"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images")
+
     notes: list[str] = []
     classes = classes_by_split(root, notes)
     unread = pictures.Unread()
@@ -39,6 +40,7 @@ def open(spec: recipe.Data) -> Dataset:
     labels = _labels(files_of, notes)
     paths: list[Path] = []
     ranges: dict[str, tuple[int, list[int]]] = {}
+
     for name in classes:
         start, targets = len(paths), []
         for number, label in enumerate(labels):
@@ -46,12 +48,14 @@ def open(spec: recipe.Data) -> Dataset:
             paths += files
             targets += [number] * len(files)
         ranges[name] = start, targets
+
     if not paths:
         raise DataError(
             "holds no images",
             where=str(root),
             remedy=f"expected train/CLASS/*.jpg or CLASS/*.jpg; readable: {', '.join(SUFFIXES)}",
         )
+
     notes += [*unread.notes(), *_outside(root, classes)]
     settings = pictures.reading(spec, paths, notes)
     pool = pictures.Files(paths, settings)
@@ -59,12 +63,14 @@ def open(spec: recipe.Data) -> Dataset:
         name: Split(name, pool, np.arange(start, start + len(targets)), np.asarray(targets, np.int64))
         for name, (start, targets) in ranges.items()
     }
+
     if len(labels) == 1 and innermost(root) != root:
         raise DataError(
             f"only one folder ({labels[0]}), and the folders of classes lie inside of it",
             where=str(root),
             remedy=f'set data.path = "{innermost(root)}"',
         )
+
     notes += require_classes(splits, labels, str(root), spec.split)
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root), labels)
     notes += divided
@@ -94,6 +100,7 @@ def _outside(root: Path, classes: dict[str, dict[str, Path]]) -> list[str]:
     ]
     if not astray:
         return []
+
     return [f"{len(astray)} pictures lie outside of class folders and are not read, for example {min(astray)}"]
 
 

@@ -41,6 +41,7 @@ def open(spec: recipe.Data) -> Dataset:
     ignored: Counter[str] = Counter()
     entries: dict[str, list[Entry | Wrong]] = {}
     finders: dict[str, Finder] = {}
+
     for part, top in split_folders(root, notes).items():
         texts, images = folder_named(top, TEXTS), folder_named(top, IMAGES)
         if texts is None:
@@ -48,8 +49,10 @@ def open(spec: recipe.Data) -> Dataset:
             continue
         entries[part] = [_entry(path, ignored) for path in sorted(texts.glob("*.txt"))]
         finders[part] = Finder(top, [images if images is not None else top])
+
     if not any(entries.values()):
         raise DataError("holds no label files", where=str(root), remedy="expected training/label_2/*.txt")
+
     if ignored:
         named = ", ".join(f"{count} {name}" for name, count in ignored.items())
         notes.append(f"objects that nobody labelled are left out: {named}")

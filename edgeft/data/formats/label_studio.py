@@ -53,19 +53,23 @@ def read(spec: recipe.Data) -> Read:
         problem = "no such file" if len(files) == 1 else f"{len(files)} .json files are there"
         problem = problem if spec.path else "no data is given"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to Label Studio's export")
+
     file = files[0]
     tasks = json_of(file)
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise DataError("is no list of tasks", where=str(file), remedy="export JSON or JSON-MIN from Label Studio")
+
     kinds, notes = Kinds(), list[str]()
     entries = [_entry(task, f"{file}: task[{i}]", kinds) for i, task in enumerate(tasks)]
     several = sum(len(_finished(task)) > 1 for task in tasks)
     if several:
         notes.append(f"{several} tasks have several annotations, of which the last one is taken")
+
     labels = sorted({shape.label for entry in entries if isinstance(entry, Entry) for shape in entry.shapes})
     folder = file.parent
     places = [place for place in (folder_named(folder, ("images",)), folder) if place is not None]
     finders = {"train": Finder(folder, places)}
+
     return {"train": entries}, finders, labels, str(file), [*notes, *kinds.not_read()], kinds.of_boxes()
 
 
@@ -97,11 +101,13 @@ def _entry(task: Mapping[str, Any], where: str, kinds: Kinds) -> Entry | Wrong:
     name = name or next((v for v in table.values() if isinstance(v, str) and _is_picture(v)), None)
     if name is None:
         return Wrong(where, "names no picture")
+
     try:
         regions = list(_regions(task))
         shapes = [shape for region in regions for shape in _shapes(region, where, kinds)]
     except Wrong as error:
         return error
+
     sizes = [(region.get("original_height"), region.get("original_width")) for region in regions]
     stated = {(h, w) for h, w in sizes if isinstance(h, int) and isinstance(w, int)}
     return Entry(where, name, tuple(shapes), next(iter(stated)) if len(stated) == 1 else None, percent=True)
@@ -119,6 +125,7 @@ def _shapes(region: Mapping[str, Any], where: str, kinds: Kinds) -> Iterator[Sha
         other = next((k for k in _NO_LABELS if k in region), "regions without a label")
         kinds.left_out[other] += 1
         return
+
     outline: tuple[float, ...] = ()
     if "points" in region:
         kinds.outlines["polygons"] += 1
@@ -136,6 +143,7 @@ def _shapes(region: Mapping[str, Any], where: str, kinds: Kinds) -> Iterator[Sha
     else:
         kinds.left_out[key] += 1
         return
+
     for label in names:
         yield Shape(str(label), corners, where, outline=outline)
 
@@ -148,15 +156,18 @@ def _rectangle(
     degrees = numbers_of({"rotation": region.get("rotation") or 0}, ("rotation",), where)[0]
     if not degrees % 360:
         return (x, y, x + w, y + h), ()
+
     kinds.outlines["turned boxes"] += 1
     sides = [region.get("original_width"), region.get("original_height")]
     across, down = (float(v) if isinstance(v, (int, float)) and v else 1.0 for v in sides)
     px, py, pw, ph = x * across, y * down, w * across, h * down
     left, top, right, bottom = turned_box(px, py, pw, ph, degrees)
+
     # turned_box turns around the middle: move it to where the turn around the corner brings that middle
     dx, dy = _middle(pw, ph, degrees)
     box = (left + dx) / across, (top + dy) / down, (right + dx) / across, (bottom + dy) / down
     points = turned_points(px + dx, py + dy, pw, ph, degrees)
+
     return box, flat(((px_ / across, py_ / down) for px_, py_ in points))
 
 

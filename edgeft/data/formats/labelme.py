@@ -50,6 +50,7 @@ def located(spec: recipe.Data) -> tuple[Path, dict[str, list[Path]], list[str]]:
     empty = next((part for part, files in files_of.items() if not files), "")
     if empty:
         raise DataError(f"there are no files of labelme in {empty}", where=str(root), remedy="expected *.json")
+
     return root, files_of, notes
 
 
@@ -59,9 +60,11 @@ def table_of(path: Path) -> tuple[str, tuple[int, int], list[Mapping[str, Any]]]
         table = json_of(path)
     except DataError as error:
         raise Wrong(error.where, error.message) from error
+
     shapes = table.get("shapes") if isinstance(table, dict) else None
     if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
         raise Wrong(str(path), "has no list 'shapes'")
+
     height, width = numbers_of(table, ("imageHeight", "imageWidth"), str(path))
     # the path leads from the file to the picture of another machine; its name is what counts here
     name = str(table.get("imagePath") or path.stem).replace("\\", "/").rpartition("/")[2]
@@ -86,9 +89,11 @@ def outline_of(shape: Mapping[str, Any], where: str) -> list[tuple[float, float]
         raise Wrong(where, f"a {kind} has {len(points)} points")
     if kind == "polygon":
         return points
+
     (x1, y1), (x2, y2) = points[:2]
     if kind == "rectangle":
         return [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+
     radius, turn = math.hypot(x2 - x1, y2 - y1), 2 * math.pi / 64
     return [(x1 + radius * math.cos(k * turn), y1 + radius * math.sin(k * turn)) for k in range(64)]
 

@@ -31,6 +31,7 @@ def open(spec: recipe.Data) -> Dataset:
     labels = (outlines.BACKGROUND, *sorted(names - {outlines.BACKGROUND, "_background_"}))
     if len(labels) < 2:
         raise DataError("has no shape that encloses an area", where=str(root), remedy="draw polygons")
+
     pictures_of = {part: [_outlined(entry, labels) for entry in entries] for part, entries in drawn.items()}
     finders = {part: Finder(root, sorted({path.parent for path in files})) for part, files in files_of.items()}
     return outlines.opened(pictures_of, finders, labels, spec, str(root), notes)
@@ -52,6 +53,7 @@ def _shapes(path: Path, names: set[str]) -> _Drawn | Wrong:
                 shapes.append((labelme.label_of(row, where), points))
     except Wrong as error:
         return error
+
     names.update(label for label, _ in shapes)
     return path, name, size, shapes
 

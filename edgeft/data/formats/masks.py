@@ -59,15 +59,18 @@ def layout(table: Mapping[str, Any]) -> Layout:
         if value is not usual and not (isinstance(value, str) and value):
             raise fail(key, "the name of a folder")
         folders.append((value,) if isinstance(value, str) else usual)
+
     names = table.get("classes", "")
     if not isinstance(names, str):
         if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) and n for n in names):
             raise fail("classes", "the name of a file, or a list of names in the order of the label ids")
         names = tuple(names)
+
     void = table.get("void", mask.VOID)
     void = tuple(void) if isinstance(void, (list, tuple)) else (void,)
     if not all(isinstance(v, str) or (type(v) is int and 0 <= v <= 255) for v in void):
         raise fail("void", "a class name or a label id 0..255, or a list of them")
+
     return Layout(folders[0], folders[1], names, void, "void" in table)
 
 
@@ -83,6 +86,7 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not root.is_dir():
         problem = "no data folder is given" if not spec.path else "no such folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images and masks")
+
     root = _innermost(root)
     notes: list[str] = []
     unread = pictures.Unread()
@@ -96,15 +100,18 @@ def open(spec: recipe.Data) -> Dataset:
     targets = np.empty(len(pairs), object)
     for i, (_, path) in enumerate(pairs):
         targets[i] = mask.MaskFile(str(path), meaning, orientations.get(i, 1))
+
     pool, splits, start = pictures.Files(paths, settings), {}, 0
     for name, part in pairs_of.items():
         at = np.arange(start, start + len(part))
         splits[name] = Split(name, pool, at, targets[at])
         start += len(part)
+
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root))
     notes += divided
     train = splits.get("train", next(iter(splits.values())))
     facts = pictures.facts(settings, [paths[i] for i in train.indices])
+
     return Dataset(str(root), labels, Looked(splits, notes, labels, str(root)), notes, facts)
 
 
@@ -128,11 +135,13 @@ def _orientations(pairs: Sequence[tuple[Path, Path]], settings: Mapping[str, Any
                 turned[i] = header.orientation
         except DataError:
             continue  # told when the split is read
+
     if turned:
         notes.append(
             f"{len(turned)} pictures are turned by their EXIF orientation while their masks are those of the stored "
             f"pixels, for example {pairs[next(iter(turned))][0]}: the masks were turned along"
         )
+
     return turned
 
 
@@ -143,6 +152,7 @@ def _pairs(
     lists = _lists(root)
     places = _split_folders(root, expected_layout, notes)
     pairs_of = {}
+
     for name, (images, masks) in places.items():
         images_by_stem = mask_pairs.stems(images, unread)
         if not images_by_stem:
@@ -166,6 +176,7 @@ def _pairs(
         else:
             partial = masks.name == "SegmentationClass"
             pairs_of[name] = mask_pairs.pairs(images_by_stem, by_stem, name, notes, partial)
+
     return {name: pairs_of[name] for name in NAMES if name in pairs_of}
 
 
@@ -196,16 +207,19 @@ def _split_folders(root: Path, expected_layout: Layout, notes: list[str]) -> dic
             name: (_folder(top, expected_layout.images), _folder(top, expected_layout.labels))
             for name, top in tops.items()
         }
+
     images, masks = _folder(root, expected_layout.images), _folder(root, expected_layout.labels)
     pictures_of, masks_of = split_folders(images, notes), split_folders(masks)
     if pictures_of == {"train": images}:
         return {"train": (images, masks)}
     if masks_of == {"train": masks}:
         return {name: (folder, masks) for name, folder in pictures_of.items()}
+
     for name in set(pictures_of) - set(masks_of):
         if name == "train":
             raise DataError(f"has no masks of {pictures_of[name]}", where=str(masks), remedy="see data.masks")
         notes.append(f"{pictures_of[name]} is left out: {masks} holds no masks of it")
+
     return {name: (pictures_of[name], masks_of[name]) for name in pictures_of if name in masks_of}
 
 
@@ -219,6 +233,7 @@ def _folder(folder: Path, names: tuple[str, ...]) -> Path:
             where=str(folder),
             remedy='say which it is: masks = { images = "...", labels = "..." } in [data]',
         )
+
     return named
 
 
@@ -231,6 +246,7 @@ def _classes(
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DataError(f"names the class {twice!r} twice", where=where)
+
     void = set()
     for entry in (*expected_layout.void, *classes.void):
         if isinstance(entry, str) and entry not in names:
@@ -238,21 +254,27 @@ def _classes(
                 f"{entry!r} is not a class of {where}", where="data.masks.void", remedy=nearest(entry, names)
             )
         void.add(names.index(entry) if isinstance(entry, str) else entry)
+
     if not expected_layout.void_stated and len(names) == 256:
         void.discard(mask.VOID)  # the class file names id 255
+
     labels = tuple(name for i, name in enumerate(names) if i not in void or classes.by_id)
     if len(labels) < 2 or len(labels) > mask.VOID or len(names) > 256:
         raise DataError(f"{len(labels)} classes that are not void, expected 2 to {mask.VOID}", where=where)
+
     ids = [mask.VOID if classes.by_id else -1] * 256
     for i in void:
         ids[i] = mask.VOID
+
     positions = classes.by_id or {i: i for i in range(len(names))}
     for id_, position in positions.items():
         if id_ not in void:
             ids[id_] = labels.index(names[position])
+
     if not classes.colours and not expected_layout.void_stated and len(labels) == 2 and _two_valued(paths):
         notes.append(f"masks hold 0 and 255 alone: 255 is {labels[1]!r}, not void")
         ids = [0, *[-1] * 254, 1]
+
     meaning = mask.Meaning(tuple(ids), tuple((*c, ids[i]) for i, c in sorted(classes.colours.items())))
     mask_values.check(classes, meaning, paths)
     return labels, meaning
@@ -262,6 +284,7 @@ def _stated(root: Path, expected_layout: Layout, paths: Sequence[Path], notes: l
     """The classes of the recipe, of a class file, or of the data set whose folders these are."""
     if not isinstance(expected_layout.classes, str):
         return mask_classes.Classes(expected_layout.classes, "data.masks.classes")
+
     classes = mask_classes.read(root, expected_layout.classes)
     if classes is None and not expected_layout.classes and paths:
         above = {parent.name for parent in paths[0].parents}
@@ -269,11 +292,13 @@ def _stated(root: Path, expected_layout: Layout, paths: Sequence[Path], notes: l
         classes = mask_classes.of_layout(kind, "TrainIds" in paths[0].stem)
         if classes is not None:
             notes.append(f"there is no class file, and {kind}/ is there: {classes.where} are taken")
+
     if classes is None:
         values = mask_values.look(paths)
         named = expected_layout.classes or " or ".join(mask_classes.FILES)
         hold = f", and its masks hold {values.words}" if values.words else ""
         raise DataError(f"has no class file {named}{hold}", where=str(root), remedy=values.remedy)
+
     return classes
 
 
@@ -287,6 +312,7 @@ def _two_valued(paths: Sequence[Path]) -> bool:
             continue
         if ids is None or not (values := values | set(np.unique(ids).tolist())) <= {0, mask.VOID}:
             return False
+
     return mask.VOID in values
 
 

@@ -58,6 +58,7 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not path.is_file():
         problem = "no data file is given" if not spec.path else "no such file"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to an .npz file")
+
     with archive_of(path) as archive:
         keys = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
         array_form = _form(keys, path)
@@ -65,16 +66,20 @@ def open(spec: recipe.Data) -> Dataset:
         truth = {name: _labels(path, archive, key, len(images[name])) for name, (_, key) in array_form.items()}
         used = {key for pair in array_form.values() for key in pair}
         names = next((member(path, archive, key) for key in LABEL_KEYS if key in keys and key not in used), None)
+
     labels, targets = _encode(truth, names, str(path))
     pool = Rows(str(path), {array_form[name][0]: images[name] for name in array_form})
     splits, start = {}, 0
+
     for name in array_form:
         splits[name] = Split(name, pool, np.arange(start, start + len(images[name])), targets[name])
         start += len(images[name])
+
     notes = require_classes(splits, labels, str(path), spec.split)
     splits, divided = complete(splits, spec.split, spec.split_seed, str(path), labels)
     first = next(iter(images.values()))
     facts = {"picture_size": (int(first.shape[1]), int(first.shape[2]))} if len(first) else {}
+
     return Dataset(str(path), labels, splits, [*notes, *divided], facts)
 
 
@@ -99,9 +104,11 @@ def _form(keys: list[str], path: Path) -> dict[str, tuple[str, str]]:
             if label_key not in keys:
                 raise DataError(f"has {image_key} but no {label_key}", where=str(path), remedy=nearest(label_key, keys))
         return keys_of_split
+
     alone = next(((image, label) for image, label in ALONE if image in keys and label in keys), None)
     if alone is not None:
         return {"train": alone}
+
     raise DataError(
         f"has no images: its keys are {', '.join(keys[:10]) or 'none'}",
         where=str(path),
@@ -150,6 +157,7 @@ def _images(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
         return array
     if array.ndim == 4 and array.shape[1] in (1, 3):  # channels first, as torch has them
         return array.transpose(0, 2, 3, 1)
+
     rows = "of rows of pixels store reshape(N, H, W, C)"
     hint = rows if array.ndim == 2 else "store gray pictures or pictures of three channels (RGB)"
     raise DataError(
@@ -161,6 +169,7 @@ def _labels(path: Path, archive: zipfile.ZipFile, key: str, n: int) -> np.ndarra
     array, where = np.asarray(member(path, archive, key)), f"{path}[{key}]"
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+
     if array.ndim == 2 and len(array) and array.dtype.kind in "iufb" and np.isin(array, (0, 1)).all():
         several = np.flatnonzero(array.sum(axis=1) != 1)
         if len(several):
@@ -171,11 +180,13 @@ def _labels(path: Path, archive: zipfile.ZipFile, key: str, n: int) -> np.ndarra
                 remedy="samples of several classes are not read: store one class number a sample",
             )
         array = array.argmax(axis=1)
+
     if array.ndim != 1:
         hint = "of one-hot rows store argmax(axis=1)" if array.ndim == 2 else "store one class number a sample"
         raise DataError(
             f"has shape {array.shape}, expected one label a sample: (N,) or (N, 1)", where=where, remedy=hint
         )
+
     if len(array) != n:
         raise DataError(
             f"has {len(array)} labels for {n} images", where=where, remedy="store one label an image, in the same order"
@@ -184,6 +195,7 @@ def _labels(path: Path, archive: zipfile.ZipFile, key: str, n: int) -> np.ndarra
         raise DataError(
             f"labels are {array.dtype}, expected integers or text", where=where, remedy="store class numbers as int64"
         )
+
     return array
 
 
@@ -196,6 +208,7 @@ def _encode(
         raise DataError(
             f"labels are numbers in one split and text in another ({kinds})", where=where, remedy="use one kind"
         )
+
     values = np.unique(np.concatenate(list(truth.values()))) if truth else np.zeros(0, np.int64)
     if names is not None and values.dtype.kind in "iu":
         labels = tuple(str(name) for name in np.asarray(names).ravel())
@@ -213,6 +226,7 @@ def _encode(
                 remedy=f"name every class (labels run from {values[0]} to {values[-1]}), or correct the label",
             )
         return labels, {split: np.asarray(array, np.int64) for split, array in truth.items()}
+
     labels = tuple(str(value) for value in values)
     return labels, {split: np.searchsorted(values, array).astype(np.int64) for split, array in truth.items()}
 

@@ -64,6 +64,7 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not root.exists():
         problem = "no sentence pairs are given" if not spec.path else "no such file or folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of parallel texts")
+
     notes: list[str] = []
     source, target = asked["source"], asked["target"]
     if root.is_dir():
@@ -72,6 +73,7 @@ def open(spec: recipe.Data) -> Dataset:
         files_of = {"train": [(root,)]}
     else:
         raise DataError("is not a table of pairs", where=str(root), remedy=f"expected {', '.join(TABLES)}, or a folder")
+
     splits = {}
     for name in NAMES:
         if name in files_of:
@@ -79,6 +81,7 @@ def open(spec: recipe.Data) -> Dataset:
             targets = np.empty(len(pool), object)
             targets[:] = pool.targets
             splits[name] = Split(name, pool, np.arange(len(pool)), targets)
+
     splits, note = complete(splits, spec.split, spec.split_seed, str(root))
     return Dataset(str(root), (), splits, [*notes, *note], {"source": source, "target": target})
 
@@ -97,6 +100,7 @@ def _split_files(root: Path, source: str, target: str, notes: list[str]) -> dict
     files_of: dict[str, dict[str, Path]] = {}
     stems: dict[str, dict[str, Path]] = {}
     kinds = set()
+
     for path in sorted(root.iterdir()):
         kind = "table" if is_table(path) else unpacked_name(path).suffix.lstrip(".")
         kinds.add(kind)
@@ -114,15 +118,18 @@ def _split_files(root: Path, source: str, target: str, notes: list[str]) -> dict
                 remedy="keep one file a split in this folder",
             )
         known[kind] = path
+
     files: dict[str, list[tuple[Path, ...]]] = {}
     for name, known in files_of.items():
         files[name] = [_one_form(root, known, source, target)]
+
     unnamed = [_one_form(root, known, source, target) for known in stems.values()]
     if files and unnamed:
         shown = ", ".join(paths[0].name for paths in unnamed[:3])
         notes.append(f"{root}: files whose names have no split are not read: {shown}")
     elif unnamed:
         files["train"] = unnamed
+
     if not files:
         shown = nearest(source, kinds - {""}) if kinds - {""} else ""
         raise DataError(
@@ -130,6 +137,7 @@ def _split_files(root: Path, source: str, target: str, notes: list[str]) -> dict
             where=str(root),
             remedy=f"name the endings of the files in [data.pairs]; {shown}",
         )
+
     return files
 
 
@@ -141,6 +149,7 @@ def _one_form(root: Path, known: dict[str, Path], source: str, target: str) -> t
             where=str(root),
             remedy="keep a table or two texts a split",
         )
+
     if len(texts) == 1:
         lacking = target if texts[0] == source else source
         raise DataError(
@@ -148,6 +157,7 @@ def _one_form(root: Path, known: dict[str, Path], source: str, target: str) -> t
             where=str(root),
             remedy=f"expected {unpacked_name(known[texts[0]]).stem}.{lacking}; the endings are those of data.pairs",
         )
+
     return (known["table"],) if "table" in known else (known[source], known[target])
 
 
@@ -157,6 +167,7 @@ def read(parts: list[tuple[Path, ...]], asked: tuple[str, str], spec: recipe.Dat
     pool = Pairs([str(paths[0]) for paths in parts])
     oddities: list[str] = []
     bad, first_problem = 0, ""
+
     for part, row in ((at, row) for at, paths in enumerate(parts) for row in rows(paths, asked, spec, oddities)):
         problem = f"{row.where[0]}: {row.problem}" if row.problem else ""
         for words, place in zip(row.pair, row.where):

@@ -38,6 +38,7 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not root.is_dir():
         problem = "no such folder" if not root.exists() else "is a file, not a folder"
         raise DataError(problem, where=str(root), remedy="name a folder of pictures")
+
     keys = spec.options if isinstance(spec.options, Keys) else Keys(**spec.options)
     notes: list[str] = []
     unread = pictures.Unread()
@@ -51,18 +52,22 @@ def open(spec: recipe.Data) -> Dataset:
     labels = _labels(keys, sorted(set(folders) - {""}), root)
     targets = _targets(folders, labels, keys)
     labelled = targets.dtype.kind == "i"
+
     if not labelled:
         classes = f" of the model's {len(labels)} classes" if len(labels) > 1 else ""
         notes.append(f"the {len(paths)} pictures have no labels{classes}")
+
     settings = pictures.reading(spec, paths, notes)
     pool, splits, start = pictures.Files(paths, settings), {}, 0
     for name, found in paths_of.items():
         at = np.arange(start, start + len(found))
         splits[name], start = Split(name, pool, at, targets[at]), start + len(found)
+
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root))
     notes += [*unread.notes(), *divided]
     scanned = Scanned(splits, notes, labels, str(root), every_class=False)
     facts = {**pictures.facts(settings, paths), **({} if labelled else {"unlabelled": True})}
+
     return Dataset(str(root), labels, scanned, notes, facts)
 
 
@@ -77,6 +82,7 @@ def _pictures(folder: Path, unread: pictures.Unread, notes: list[str]) -> list[P
             f"{len(masks)} files in {', '.join(places[:3])}{more} are not read, since they are masks of other pictures "
             "by their names"
         )
+
     return [path for path in paths if path not in masks]
 
 
@@ -93,14 +99,17 @@ def _labels(keys: Keys, folders: Sequence[str], root: Path) -> tuple[str, ...]:
         if keys.classes and len(labels) != keys.classes:
             raise DataError(f"names {len(labels)} classes, and the model has {keys.classes}", where=keys.names)
         return labels
+
     if len(folders) > 1 and keys.classes in (0, len(folders)):
         return tuple(folders)
+
     if not keys.classes:
         raise DataError(
             "has no class folders, so that the number of classes is not known",
             where=str(root),
             remedy="set data.classes, or data.names to a file with a name a line",
         )
+
     return tuple(str(number) for number in range(keys.classes))
 
 

@@ -64,6 +64,7 @@ def open(spec: recipe.Data) -> Dataset:
     titles, title_notes = _titles(path, items)
     free = histories.n_items - max(len(histories.all(u)) for u in range(len(histories)))
     candidates = min(CANDIDATES, free + 1)
+
     if candidates < FEWEST_CANDIDATES:
         raise DataError(
             f"{histories.n_items} items, of which one user took all but {free}: no list of {FEWEST_CANDIDATES} "
@@ -71,18 +72,22 @@ def open(spec: recipe.Data) -> Dataset:
             where=str(path),
             remedy="give ratings of more items",
         )
+
     if candidates < CANDIDATES:
         notes.append(f"each true item stands among {candidates - 1} negatives, not 99: there are too few items")
+
     rows = Rows(str(path), users, items, histories, candidates, spec.split_seed)
     n, learned = len(histories), len(rows.row_user)
     unranked = np.full((learned, 3), -1, np.int64)  # training rows have several true items
     splits = {"train": Split("train", rows, np.arange(learned), unranked)}
     for which, name in ((1, "val"), (2, "test")):
         splits[name] = Split(name, rows, np.arange(n) + learned + (which - 1) * n, rows.targets(which))
+
     notes.append(
         f"{len(histories.items)} interactions of {n} users with {len(items)} items; the last of each user is the test"
     )
     facts = {"users": list(rows.users), "items": list(rows.items), "candidates": candidates}
+
     return Dataset(str(path), titles, splits, [*notes, *title_notes], facts)
 
 
@@ -94,9 +99,11 @@ def _find(named: str) -> Path:
         by_name = {unpacked_name(file).name: file for file in reversed(files)}
         tables = [f for f in files if unpacked_name(f).suffix.lower() in _SUFFIXES and f.name not in _TITLE_NAMES]
         path = next((by_name[name] for name in FILES if name in by_name), tables[0] if len(tables) == 1 else path)
+
     if not named or not path.is_file():
         problem = "no ratings are given" if not named else "no such file, or a folder without one"
         raise DataError(problem, where=named or "data.path", remedy=f"set data.path to {' or '.join(FILES[:3])}")
+
     return path
 
 
@@ -112,10 +119,12 @@ def taken(spec: recipe.Data) -> tuple[dict[str, list[str]], list[str]]:
     _judge(path, lines, notes)
     if not len(user):
         raise DataError("holds no ratings", where=str(path), remedy="give lines of user, item, rating and time")
+
     users, items = list(lines.users), list(lines.items)
     histories: dict[str, list[str]] = {}
     for who, what in zip(user, item):
         histories.setdefault(users[who], []).append(items[what])
+
     return histories, notes
 
 
@@ -129,12 +138,14 @@ def _ordered(lines: RatingLines, seed: int | None = None) -> tuple[np.ndarray, n
     if not len(time):
         order_of_lines = np.arange(len(user)) if seed is None else np.random.default_rng(seed).permutation(len(user))
         time = order_of_lines.astype(np.float64)
+
     order = np.lexsort((time, user))  # stable: equal times stay in the file's order
     user, item, line = user[order], item[order], line[order]
     pairs = user * max(1, len(lines.items)) + item
     latest = np.sort(len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1])
     again = len(pairs) - len(latest)
     note = f"{again} lines repeat a user and an item: the latest counts" if again else ""
+
     return user[latest], item[latest], line[latest], note
 
 
@@ -151,16 +162,19 @@ def _histories(path: Path, lines: RatingLines, spec: recipe.Data) -> tuple[Histo
     _judge(path, lines, notes)
     if not len(lines.user):
         raise DataError("holds no ratings", where=str(path), remedy="give lines of user, item, rating and time")
+
     if not len(lines.time):
         notes.append(
             f"{path}: has no column of times (data.columns.time names one): the two interactions of each user that "
             f"are held out are drawn with data.split_seed = {spec.split_seed}, and are not the latest"
         )
+
     user, item, line, again = _ordered(lines, spec.split_seed)
     notes += [again] if again else []
     counts = np.bincount(user, minlength=len(lines.users))
     least = max(spec.min_interactions, HELD + 1)
     short = (counts < least)[user]
+
     if short.any():
         few = int(((counts > 0) & (counts < least)).sum())
         notes.append(
@@ -168,18 +182,21 @@ def _histories(path: Path, lines: RatingLines, spec: recipe.Data) -> tuple[Histo
             f"{int(short.sum())} of {len(user)} interactions, the first: {path}:{int(line[short].min())}; one is held "
             "out for validation and one for the test"
         )
+
     if short.all():
         raise DataError(
             f"no user has {least} interactions or more: one is held out for validation and one for the test",
             where=f"{path}:{int(line.min())}",
             remedy="give more interactions of each user, or lower data.min_interactions",
         )
+
     user, item, line = user[~short], item[~short], line[~short]
     kept_users, user = np.unique(user, return_inverse=True)
     kept_items, item = np.unique(item, return_inverse=True)
     users, items = list(lines.users), list(lines.items)
     starts = np.concatenate([[0], np.cumsum(np.bincount(user))])
     histories = Histories(starts, item.astype(np.int32), line, len(kept_items))
+
     return histories, [users[k] for k in kept_users], [items[k] for k in kept_items], notes
 
 
@@ -196,6 +213,7 @@ def _titles(path: Path, items: list[str]) -> tuple[tuple[str, ...], list[str]]:
     known: dict[str, str] = {}
     if beside is None:
         return _unique(items, items), []
+
     form = parted(delimiter, "auto", encoding)
     with opened(beside) as file:
         for line in Lines(file, encoding):
@@ -205,6 +223,7 @@ def _titles(path: Path, items: list[str]) -> tuple[tuple[str, ...], list[str]]:
                 continue
             if len(fields) > 1 and fields[1].strip():
                 known[fields[0].strip()] = "".join(c if c.isprintable() else " " for c in fields[1].strip())
+
     names = [known.get(item, item) for item in items]
     without = sum(item not in known for item in items)
     return _unique(names, items), [f"{without} items have no title in {beside.name}"] if known and without else []

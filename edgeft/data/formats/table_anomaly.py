@@ -40,6 +40,7 @@ def open(spec: recipe.Data) -> Dataset:
                 where=spec.path,
                 remedy=nearest(keys.normal, sorted(values)),
             )
+
         return LABELS, {
             name: np.array([[text != keys.normal] for text in table.targets], np.float32)
             for name, table in tables.items()
@@ -55,6 +56,7 @@ def _normal_to_train(splits: dict[str, Split], spec: recipe.Data) -> tuple[dict[
     train = splits.get("train")
     if train is None:
         return {name: splits[name] for name in NAMES if name in splits}, []
+
     normal, faults = (np.flatnonzero(train.targets[:, 0] == kind) for kind in (0, 1))
     missing = [name for name in ("val", "test") if name not in splits]
     if not missing or tuple(spec.split) == (1.0, 0.0, 0.0):
@@ -62,17 +64,20 @@ def _normal_to_train(splits: dict[str, Split], spec: recipe.Data) -> tuple[dict[
         return {**splits, "train": train.subset(normal, "train")}, note * bool(len(faults))
     if not len(faults) and "test" in missing:
         raise DataError("has no anomaly: nothing could be measured", where=spec.path, remedy="add rows with faults")
+
     completed, notes = complete(
         {**splits, "train": train.subset(normal, "train")}, spec.split, spec.split_seed, spec.path
     )
     shares = dict(zip(NAMES, fractions(spec.split)))
     total = sum(shares[name] for name in missing)
     parts = stratified(np.ones(len(faults), np.int64), [shares[name] / total for name in missing], spec.split_seed)
+
     for name, part in zip(missing, parts):
         kept = completed[name]
         indices = np.concatenate([kept.indices, train.indices[faults[part]]])
         targets = np.concatenate([kept.targets, np.ones((len(part), 1), np.float32)])
         completed[name] = Split(name, train.pool, indices, targets)
+
     return completed, [*notes, f"the {len(faults)} anomalies are divided over {' and '.join(missing)}"]
 
 

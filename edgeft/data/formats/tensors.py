@@ -82,6 +82,7 @@ def open(spec: recipe.Data) -> Dataset:
     root = Path(spec.path)
     if not spec.path or not root.exists():
         raise DataError("no such file or folder", where=str(root), remedy="set data.path to a folder of .npy files")
+
     notes: list[str] = []
     pool, counts, rows, outputs = _of_folder(root, notes) if root.is_dir() else _of_archive(root)
 
@@ -90,6 +91,7 @@ def open(spec: recipe.Data) -> Dataset:
     for name, count in counts.items():
         at = np.arange(start, start + count)
         splits[name], start = Split(name, pool, at, values[at]), start + count
+
     splits, divided = complete(splits, spec.split, spec.split_seed, str(root))
     first = pool.raw(0)
     facts: dict[str, Any] = {
@@ -98,11 +100,13 @@ def open(spec: recipe.Data) -> Dataset:
             {"name": key, "shape": list(v.shape), "dtype": tensors.dtype_of(v, str(root))} for key, v in first.items()
         ],
     }
+
     if rows is None:
         notes.append(f"the {len(pool)} samples have no targets: the float model's answers stand in their place")
         facts["unlabelled"] = True
     else:
         facts["targets"] = outputs
+
     return Dataset(str(root), tuple(item["name"] for item in outputs) or ("output",), splits, [*notes, *divided], facts)
 
 
@@ -114,6 +118,7 @@ def _of_folder(root: Path, notes: list[str]) -> Opened:
     paths: list[Path] = []
     targets: list[Path | None] = []
     counts = {}
+
     for name, folder in split_folders(root, notes).items():
         inner = {child.name.lower(): child for child in sorted(folder.iterdir()) if child.is_dir()}
         inputs = next((inner[word] for word in INPUTS if word in inner), folder)
@@ -134,6 +139,7 @@ def _of_folder(root: Path, notes: list[str]) -> Opened:
         paths += found
         targets += [by_stem.get(path.stem) for path in found]
         counts[name] = len(found)
+
     if not paths:
         raise DataError("holds no .npy or .npz files", where=str(root), remedy="store a sample a file, in inputs/")
 
@@ -142,6 +148,7 @@ def _of_folder(root: Path, notes: list[str]) -> Opened:
         return Files(paths), counts, None, []
     if len(known) < len(paths):
         raise DataError("only some of the splits have targets", where=str(root), remedy="add targets/ to each of them")
+
     rows, outputs = _rows([(path, _target(path)) for path in known])
     return Files(paths), counts, rows, outputs
 
@@ -165,12 +172,14 @@ def _rows(targets: Sequence[tuple[object, Mapping[str, np.ndarray]]]) -> tuple[n
     first = targets[0][1]
     outputs = [{"name": name, "shape": list(np.shape(values))} for name, values in first.items()]
     width = sum(math.prod(item["shape"]) for item in outputs)
+
     if 4 * width * len(targets) > MOST_BYTES:
         raise DataError(
             f"{len(targets)} targets of {width} numbers take more than {MOST_BYTES >> 30} GiB",
             where=str(targets[0][0]),
             remedy="use fewer samples, or targets of a smaller size",
         )
+
     rows = np.empty((len(targets), width), np.float32)
     for row, (where, arrays) in zip(rows, targets):
         shapes = [{"name": name, "shape": list(np.shape(values))} for name, values in arrays.items()]
@@ -180,6 +189,7 @@ def _rows(targets: Sequence[tuple[object, Mapping[str, np.ndarray]]]) -> tuple[n
         row[:] = np.concatenate(flat) if flat else 0
         if not np.isfinite(row).any():
             raise DataError("has no value that is known", where=str(where), remedy="leave this sample out")
+
     return rows, outputs
 
 
@@ -205,6 +215,7 @@ def _of_archive(path: Path) -> Opened:
             is_input = match["part"].lower() in INPUTS
             name = match["name"] or (tensors.ONLY if is_input else "output")
             parts.setdefault(split, ({}, {}))[0 if is_input else 1][name] = member(path, archive, key)
+
     if not any(inputs for inputs, _ in parts.values()):
         raise DataError(
             f"has no array called inputs, only {', '.join(keys[:8]) or 'none'}",
@@ -223,11 +234,13 @@ def _of_archive(path: Path) -> Opened:
         stacked.append((split, inputs))
         if targets:
             known += [(f"{path}[{split}][{i}]", {k: v[i] for k, v in targets.items()}) for i in range(counts[split])]
+
     pool = Stacked(str(path), stacked)
     if not known:
         return pool, counts, None, []
     if len(known) < len(pool):
         raise DataError("only some of the splits have targets", where=str(path), remedy="add targets to each of them")
+
     rows, outputs = _rows(known)
     return pool, counts, rows, outputs
 
@@ -246,12 +259,14 @@ def _recognize(view: Glimpse) -> Recognized | None:
         if any((match := _KEY.fullmatch(name)) and match["part"].lower() in INPUTS[:2] for name in names):
             return Recognized("it has an array called inputs", 3)
         return None
+
     endings = {ending for found in view.folders.values() for ending in found}
     if endings and endings <= set(tensors.SUFFIXES):
         parts = {PurePosixPath(folder).name.lower() for folder in view.folders}
         if parts & set(INPUTS) and parts <= {*INPUTS, *TARGETS}:
             return Recognized(f"its arrays lie in {' and '.join(sorted(f'{part}/' for part in parts))}", 3)
         return Recognized(f"it holds {' and '.join(sorted(endings))} files alone", 2)
+
     return None
 
 

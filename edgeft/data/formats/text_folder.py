@@ -50,8 +50,10 @@ def read(path: Path, encoding: str = "") -> str:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
+
     if len(content) > MAX_BYTES:
         raise DataError(f"is larger than {MAX_BYTES} bytes: no single text", where=str(path))
+
     mark, marked = next(((mark, name) for mark, name in MARKS if content.startswith(mark)), (b"", ""))
     for name in (encoding or marked or "utf-8", *([] if encoding or marked else [WESTERN])):
         try:
@@ -61,9 +63,11 @@ def read(path: Path, encoding: str = "") -> str:
             continue
     else:
         raise DataError("is not text in UTF-8 or Windows-1252", where=str(path), remedy="set data.encoding")
+
     fault = text.fault(words)
     if fault:
         raise DataError(fault, where=str(path))
+
     return words
 
 
@@ -76,16 +80,20 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not root.is_dir():
         problem = "no data folder is given" if not spec.path else "no such folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of class folders")
+
     encoding = stated_encoding(spec.encoding) if spec.encoding else ""
     notes: list[str] = []
     by_split = classes_by_split(root, notes)
+
     for split, classes in by_split.items():
         for name in [name for name in classes if name.lower() in _UNLABELLED]:
             notes.append(f"{classes[name]}: holds texts without a class: left out")
             del by_split[split][name]
+
     tables = {split: _texts(root, split, classes, encoding, notes) for split, classes in by_split.items()}
     if not any(labels for _, labels in tables.values()):
         raise DataError("holds no texts", where=str(root), remedy="expected train/CLASS/*.txt or CLASS/*.txt")
+
     return table.dataset(str(root), tables, spec, notes)
 
 
@@ -107,11 +115,13 @@ def _texts(
                 continue
             files.append(path)
             labels.append(label)
+
     if others:
         notes.append(f"{split}: {others} files are no texts ({', '.join(SUFFIXES)}) and are left out")
     if bad:
         remedy = "repair or remove them, or set data.encoding"
         left_out.judge(bad, len(files), "texts", notes, where=str(root), remedy=remedy, part=split)
+
     return Files(files, encoding), labels
 
 

@@ -54,6 +54,7 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not root.exists():
         problem = "no pairs are given" if not spec.path else "no such file or folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a table of queries")
+
     unknown = sorted(set(spec.columns) - set(COLUMNS))
     if unknown:
         raise RecipeError(f"unknown key {unknown[0]!r}", where="data.columns", remedy=nearest(unknown[0], COLUMNS))
@@ -62,6 +63,7 @@ def open(spec: recipe.Data) -> Dataset:
     files = _split_files(root, notes) if root.is_dir() else {"train": root}
     numbers: dict[str, int] = {}  # of every different passage
     pairs_of: dict[str, Pairs] = {}
+
     for name in (name for name in NAMES if name in files):
         columns = _columns(files[name], spec, notes)
         pairs_of[name] = read([(files[name],)], columns, spec, notes)
@@ -71,6 +73,7 @@ def open(spec: recipe.Data) -> Dataset:
     splits, note = complete({k: _passages(k, pairs, numbers) for k, pairs in pairs_of.items()}, spec.split,
                             spec.split_seed, str(root))  # fmt: skip
     pool, texts_of = Texts(), {}
+
     for name, part in splits.items():
         source = pairs_of[name] if name in pairs_of else pairs_of["train"]
         texts_of[name] = _texts(name, source, {int(i) for i in part.indices}, numbers, pool)
@@ -78,6 +81,7 @@ def open(spec: recipe.Data) -> Dataset:
         if passages < 2:
             problem = f"the {name} split has {passages} passage(s): there is nothing to search"
             raise DataError(problem, where=str(root), remedy="give more pairs with different passages")
+
     return Dataset(str(root), (), texts_of, [*notes, *note])
 
 
@@ -96,13 +100,16 @@ def _split_files(root: Path, notes: list[str]) -> dict[str, Path]:
             files[name] = path
         else:
             others.append(path)
+
     if not files and len(others) == 1:
         return {"train": others[0]}
+
     if not files:
         problem = "holds no table for train, val or test"
         raise DataError(problem, where=str(root), remedy="expected train.csv, val.csv and test.csv, or give one file")
     if others:
         notes.append(f"{root}: file(s) whose names have no split are not read: {', '.join(p.name for p in others[:5])}")
+
     return files
 
 
@@ -111,13 +118,16 @@ def _columns(path: Path, spec: recipe.Data, notes: list[str]) -> tuple[str, str]
     suffix = unpacked_name(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError("is no table of pairs", where=str(path), remedy=f"expected {', '.join(SUFFIXES)}")
+
     asked = tuple(spec.columns.get(key, "") for key in COLUMNS)
     if all(asked):
         return asked[0], asked[1]
+
     try:
         names = _names(path, suffix, spec, notes)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
+
     chosen = [own or next((n for n in usual if n in names), "") for own, usual in zip(asked, COLUMNS.values())]
     for key, name in zip(COLUMNS, chosen):
         if not name:
@@ -126,6 +136,7 @@ def _columns(path: Path, spec: recipe.Data, notes: list[str]) -> tuple[str, str]
                 where=str(path),
                 remedy=f'it has {", ".join(names[:8])}: name it, data.columns = {{ {key} = "..." }}',
             )
+
     return chosen[0], chosen[1]
 
 
@@ -160,6 +171,7 @@ def _texts(name: str, pairs: Pairs, chosen: set[int], numbers: dict[str, int], p
             pool.texts.append(words)
             pool.places.append(pairs.source(i))
             targets.append((number, is_query))
+
     table = np.array(targets, np.int64).reshape(-1, 2)
     return Split(name, pool, np.arange(start, len(pool)), table)
 

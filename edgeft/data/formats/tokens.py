@@ -37,10 +37,12 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not root.exists():
         problem = "no data are given" if not spec.path else "no such file or folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a .jsonl, .parquet or folder")
+
     keys = spec.options if isinstance(spec.options, Keys) else Keys()
     notes: list[str] = []
     suffix = unpacked_name(root).suffix.lower()
     parts: dict[str, Iterator[tagged.Sentence]]
+
     if root.is_dir() and not any(unpacked_name(path).suffix.lower() in _JSON[:2] for path in root.iterdir()):
         parts = {name: _of_rows(rows, spec, keys) for name, rows in hf_tables.splits_of(root, notes).items()}
     elif suffix in _PARQUET:
@@ -51,6 +53,7 @@ def open(spec: recipe.Data) -> Dataset:
     else:
         remedy = 'for CoNLL set data.format = "conll"'
         raise DataError("is no .jsonl, .json or .parquet", where=str(root), remedy=remedy)
+
     return tagged.dataset(str(root), parts, spec, notes)
 
 
@@ -66,6 +69,7 @@ def _columns(names: Sequence[str], spec: recipe.Data, where: str) -> tuple[str, 
             remedy = nearest(asked, names) if asked else f'{shown}name it: data.columns = {{ {key} = "..." }}'
             raise DataError(problem, where=where, remedy=remedy)
         chosen.append(name)
+
     return chosen[0], chosen[1]
 
 
@@ -99,12 +103,14 @@ def _sentence(where: str, words: Any, tags: Any, names: Sequence[str]) -> tagged
     """A sentence whose tags are names, or numbers of `names`."""
     if not isinstance(tags, (list, tuple)):
         return tagged.Sentence(where, problem="the tags are no list")
+
     if any(type(tag) is int for tag in tags):
         if not names:
             return tagged.Sentence(where, problem="the tags are numbers: name them in data.tag_names")
         if any(type(tag) is not int or not 0 <= tag < len(names) for tag in tags):
             return tagged.Sentence(where, problem=f"a tag is none of the numbers 0 to {len(names) - 1}")
         tags = [names[tag] for tag in tags]
+
     return tagged.Sentence(where, words, tags)
 
 

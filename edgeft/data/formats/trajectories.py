@@ -74,6 +74,7 @@ def open(spec: recipe.Data) -> Dataset:
         if episodes.is_lerobot(path):
             return _episodes(path, spec)
         path = episodes.file_of(path) or path
+
     if spec.path and path.is_dir():
         notes: list[str] = []
         drives = tubs.read(path, notes)
@@ -81,11 +82,13 @@ def open(spec: recipe.Data) -> Dataset:
         dataset = _dataset(str(path), labels, frames, drives.controls, drives.stretch, spec, picture=True)
         dataset.notes.extend(notes)
         return dataset
+
     if not spec.path or not path.is_file():
         problem = "no recording is given" if not spec.path else "no such file or folder"
         raise DataError(
             problem, where=spec.path or "data.path", remedy="set data.path to episodes (.npz, .hdf5) or a tub"
         )
+
     return _episodes(path, spec)
 
 
@@ -100,12 +103,14 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
             raise DataError(
                 f"has shape {array.shape}, expected one entry a step", where=where, remedy="record at least one step"
             )
+
     notes += _judge_actions(arrays["acts"], spec, f"{path}[acts]")
     discrete = spec.actions == "discrete"
     done = np.asarray(arrays["acts"], np.float32).reshape(len(arrays["acts"]), -1)
     episode, rows = _numbered(arrays, len(done), str(path), notes)
     observations = arrays["obs"]
     picture = observations.dtype == np.uint8 and observations.ndim >= 3
+
     if picture and (observations.ndim > 4 or (observations.ndim == 4 and observations.shape[3] not in (1, 3))):
         raise DataError(
             f"holds pictures of shape {observations.shape[1:]}: gray and colour pictures (H, W), (H, W, 1) and "
@@ -113,6 +118,7 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
             where=f"{path}[obs]",
             remedy="store the newest frame of each stack, or what the stack says as numbers",
         )
+
     for key, values in (("acts", done), *(() if picture else (("obs", observations),))):
         bad = _first_bad(values)
         if bad is not None:
@@ -121,10 +127,12 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
                 where=f"{path}[{key}][{bad}]",
                 remedy="leave out that step or its episode",
             )
+
     labels = tuple(f"action_{i}" for i in range(done.shape[1])) if done.shape[1] > 1 else ("action",)
     if discrete:
         done = _choices(done, f"{path}[acts]")
         labels = tuple(map(str, range(int(done.max()) + 1)))
+
     recording = _dataset(str(path), labels, Steps(str(path), observations, rows), done, episode, spec, picture)
     recording.notes.extend(notes)
     return recording
@@ -138,6 +146,7 @@ def _choices(acts: np.ndarray, where: str) -> np.ndarray:
             where=where,
             remedy="number their combinations from 0 on, or record one kind of choice",
         )
+
     wrong = np.flatnonzero((acts[:, 0] != np.round(acts[:, 0])) | (acts[:, 0] < 0) | (acts[:, 0] >= MOST_ACTIONS))
     if len(wrong):
         raise DataError(
@@ -145,6 +154,7 @@ def _choices(acts: np.ndarray, where: str) -> np.ndarray:
             where=f"{where}[{wrong[0]}]",
             remedy='number the choices from 0 on, or set data.actions = "continuous"',
         )
+
     return acts[:, 0].astype(np.int64)
 
 
@@ -155,6 +165,7 @@ def _judge_actions(acts: np.ndarray, spec: recipe.Data, where: str) -> list[str]
     """
     if spec.actions != "auto" or not acts.size:
         return []
+
     if acts.dtype.kind in "iub":
         shown = f"{int(acts.min())} to {int(acts.max())}"
         raise DataError(
@@ -164,6 +175,7 @@ def _judge_actions(acts: np.ndarray, spec: recipe.Data, where: str) -> list[str]
             remedy='set task = "control-discrete" and data.actions = "discrete"; where they are quantities, set '
             'data.actions = "continuous"',
         )
+
     values = np.unique(acts[: 1 << 20])
     if len(values) <= MOST_CHOICES and np.isfinite(values).all() and (values == np.round(values)).all():
         return [
@@ -171,6 +183,7 @@ def _judge_actions(acts: np.ndarray, spec: recipe.Data, where: str) -> list[str]
             'learned as quantities, and a network answers with numbers between them (data.actions = "continuous" '
             "where that is meant)"
         ]
+
     return []
 
 
@@ -182,9 +195,11 @@ def _after_lasts(arrays: dict[str, np.ndarray], keys: list[str], where: str, not
         if len(values) != len(flags):
             raise DataError(f"has {len(values)} flags for {len(flags)} steps", where=f"{where}[{key}]")
         flags |= values
+
     if flags[0] and not flags[-1] and flags.sum() > 1:
         notes.append(f"{where}[{keys[0]}]: set at the first step and not at the last one: taken for starts of episodes")
         return np.cumsum(flags)
+
     return np.cumsum(np.concatenate([[False], flags[:-1]]))
 
 
@@ -213,12 +228,14 @@ def _numbered(arrays: dict[str, np.ndarray], steps: int, where: str, notes: list
         episode = rows // STRETCH
         expected = ", ".join((*STARTS, *LASTS[:3]))
         notes.append(f"{where}: does not mark where episodes end ({expected}): divided in stretches of {STRETCH} steps")
+
     if observation_count != steps or len(episode) != steps:
         raise DataError(
             f"{observation_count} observations do not fit {steps} actions",
             where=where,
             remedy="give an observation for each action, and at most one more at the end of every episode of `indices`",
         )
+
     return episode, rows
 
 
@@ -247,13 +264,16 @@ def _dataset(
     parts = [np.arange(len(done))] if undivided else grouped(groups, fractions(spec.split), spec.split_seed, name)
     splits = {part: Split(part, pool, at, done[at]) for part, at in zip(NAMES, parts)}
     facts: dict[str, Any] = {"kind": "image" if picture else "vector"}
+
     if not picture and isinstance(pool, Steps):
         rows = np.asarray(pool.seen[pool.rows[parts[0]]], np.float64).reshape(len(parts[0]), -1)
         facts |= {"inputs": rows.shape[1], "mean": rows.mean(axis=0).tolist(), "std": rows.std(axis=0).tolist()}
+
     count = len(np.unique(groups))
     divided = "" if undivided else f", divided whole with seed {spec.split_seed}"
     note = f"{len(done)} steps in {count} stretches or episodes{divided}"
     warnings = require_classes(splits, labels, name, spec.split) if done.ndim == 1 else []
+
     return Dataset(name, labels, splits, [note, *warnings], facts)
 
 

@@ -41,10 +41,12 @@ def read(spec: recipe.Data) -> Read:
     path = Path(spec.path)
     folder = spec.path and path.is_dir()
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".json", ".csv")) if folder else [path]
+
     if not spec.path or len(files) != 1 or not files[0].is_file():
         problem = "no such file" if len(files) == 1 else f"{len(files)} .json and .csv files are there"
         problem = problem if spec.path else "no data is given"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to VIA's export")
+
     file, kinds = files[0], Kinds()
     regions_of = _of_csv(file) if file.suffix.lower() == ".csv" else _of_json(file)
     attribute, notes = _attribute(regions_of, file)
@@ -52,6 +54,7 @@ def read(spec: recipe.Data) -> Read:
     labels = sorted({shape.label for entry in entries if isinstance(entry, Entry) for shape in entry.shapes})
     places = [place for place in (folder_named(file.parent, ("images",)), file.parent) if place is not None]
     finders = {"train": Finder(file.parent, places)}
+
     return {"train": entries}, finders, labels, str(file), [*notes, *kinds.not_read()], kinds.of_boxes()
 
 
@@ -64,6 +67,7 @@ def _of_json(file: Path) -> Regions:
     table = table.get("_via_img_metadata", table) if isinstance(table, dict) else table
     if not isinstance(table, dict) or not table:
         raise DataError("has no pictures", where=str(file), remedy="export annotations as JSON from VIA")
+
     regions_of: Regions = {}
     for key, row in table.items():
         if not isinstance(row, dict) or not isinstance(row.get("filename"), str):
@@ -75,6 +79,7 @@ def _of_json(file: Path) -> Regions:
             for r in listed
             if isinstance(r, dict)
         )
+
     return regions_of
 
 
@@ -85,6 +90,7 @@ def _of_csv(file: Path) -> Regions:
     needed = {"filename", "region_shape_attributes", "region_attributes"}
     if not rows or not needed <= set(rows[0]):
         raise DataError(f"has no columns {', '.join(sorted(needed))}", where=f"{file}:1", remedy="export CSV from VIA")
+
     regions_of: Regions = {}
     for number, row in enumerate(rows, 2):
         try:
@@ -96,6 +102,7 @@ def _of_csv(file: Path) -> Regions:
         listed = regions_of.setdefault(row["filename"], [])
         if shape:
             listed.append((shape, attributes))
+
     return regions_of
 
 
@@ -108,6 +115,7 @@ def _attribute(regions_of: Regions, file: Path) -> tuple[str, list[str]]:
     counts = Counter(key for regions in regions_of.values() for _, attributes in regions for key in attributes)
     if len(counts) <= 1:
         return next(iter(counts), ""), []
+
     named = next((key for word in CLASS_ATTRIBUTES for key in counts if key.lower() == word), "")
     if not named:
         raise DataError(
@@ -115,6 +123,7 @@ def _attribute(regions_of: Regions, file: Path) -> tuple[str, list[str]]:
             where=str(file),
             remedy=f"call it {CLASS_ATTRIBUTES[0]!r}",
         )
+
     return named, [f"of the attributes {', '.join(sorted(counts))}, {named!r} is taken as the class"]
 
 
@@ -131,6 +140,7 @@ def _entry(
         ]
     except Wrong as error:
         return error
+
     return Entry(where, name, tuple(shapes))
 
 
@@ -139,11 +149,13 @@ def _labels(value: Any, where: str, attribute: str) -> Iterator[str]:
     if not attribute:
         yield "object"
         return
+
     names = (
         [str(key) for key, ticked in value.items() if ticked] if isinstance(value, dict) else [str(value or "").strip()]
     )
     if not names or not all(names):
         raise Wrong(where, f"a region has no {attribute!r}")
+
     yield from names
 
 
@@ -152,14 +164,17 @@ def _corners(shape: Mapping[str, Any], where: str, kinds: Kinds) -> tuple[float,
     if kind == "rect":
         x, y, w, h = numbers_of(shape, ("x", "y", "width", "height"), where)
         return x, y, x + w, y + h
+
     if kind in ("circle", "ellipse"):
         kinds.outlines[f"{kind}s"] += 1
         keys = ("cx", "cy", "r", "r") if kind == "circle" else ("cx", "cy", "rx", "ry")
         cx, cy, rx, ry = numbers_of(shape, keys, where)
         return cx - rx, cy - ry, cx + rx, cy + ry
+
     if kind in ("polygon", "polyline"):
         kinds.outlines["polygons"] += 1
         return around(_points(shape, where))
+
     kinds.left_out[str(kind)] += 1
     return None
 

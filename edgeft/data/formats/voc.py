@@ -33,8 +33,10 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not root.is_dir():
         problem = "no data folder is given" if not spec.path else "no such folder"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder with Annotations/")
+
     while not folder_named(root, ("Annotations",)) and len(inner := _voc_folders(root)) == 1:
         root = inner[0]
+
     notes: list[str] = []
     files = _files(root, notes)
     entries = {part: [_entry(path) for path in paths] for part, paths in files.items()}
@@ -44,6 +46,7 @@ def open(spec: recipe.Data) -> Dataset:
     difficult = sum(s.crowd for part in entries.values() for e in part if isinstance(e, Entry) for s in e.shapes)
     if difficult:
         notes.append(f"{difficult} objects are marked difficult: training leaves them out, and the metric ignores them")
+
     places = [path for path in (folder_named(root, ("JPEGImages", "images")), root) if path is not None]
     finders = {part: Finder(root, [*dict.fromkeys(p.parent for p in paths), *places]) for part, paths in files.items()}
     return opened(entries, finders, labels, spec, str(root), notes)
@@ -74,9 +77,11 @@ def _files(root: Path, notes: list[str]) -> dict[str, list[Path]]:
             part: sorted(path for path in top.rglob("*.xml") if not path.name.startswith("."))
             for part, top in tops.items()
         }
+
     empty = next((part for part, paths in files.items() if not paths), "")
     if empty or not files:
         raise DataError(f"there are no annotations of {empty or 'any split'}", where=str(root), remedy="expected *.xml")
+
     return {part: files[part] for part in NAMES if part in files}
 
 

@@ -79,20 +79,24 @@ def open(spec: recipe.Data) -> Dataset:
     if spec.units:
         dataset: Dataset = importlib.import_module("edgeft.data.transcripts").open(spec)
         return dataset
+
     root = Path(spec.path)
     if not spec.path or not root.is_dir():
         problem = "no such folder" if not root.exists() else "is a file, not a folder"
         problem = problem if spec.path else "no data folder is given"
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of sounds")
+
     pattern = _pattern(spec)
     notes: list[str] = []
     if pattern is not None and "label" in pattern.groupindex:
         places = {name: {"": folder} for name, folder in split_folders(root, notes).items()}
     else:
         places = classes_by_split(root, notes)
+
     clips = {name: _clips(root, name, folders, pattern, spec, notes) for name, folders in places.items()}
     if list(clips) == ["train"]:
         clips = _divided(root, clips["train"], notes)
+
     all_clips = [clip for clips_of_class in clips.values() for clip in clips_of_class]
     if not all_clips:
         raise DataError(
@@ -100,22 +104,26 @@ def open(spec: recipe.Data) -> Dataset:
             where=str(root),
             remedy='expected train/CLASS/*.wav, CLASS/*.wav, or data.pattern = "{label}_{speaker}" for flat folders',
         )
+
     labels = tuple(sorted({clip.label for clip in all_clips}))
     number = {label: i for i, label in enumerate(labels)}
     # `by_group` reports a part that the recipe names, the checks of the data one that it does not
     told_apart = "" if spec.group else _person(pattern)
     groups = [clip.group for clip in all_clips] if told_apart else ()
     pool, splits, start = Files(root, [clip.path for clip in all_clips], told_apart, groups), {}, 0
+
     for name, clips_of_class in clips.items():
         targets = np.array([number[clip.label] for clip in clips_of_class], np.int64)
         splits[name] = Split(name, pool, np.arange(start, start + len(clips_of_class)), targets)
         start += len(clips_of_class)
+
     notes += require_classes(splits, labels, str(root), spec.split)
     if spec.group:
         splits, more = by_group(splits, np.array([clip.group for clip in all_clips]), spec, str(root))
         more = [*more, *require_classes(splits, labels, str(root), spec.split)]
     else:
         splits, more = complete(splits, spec.split, spec.split_seed, str(root), labels)
+
     notes += [line for line in more if line not in notes]
     scanned = Scanned(splits, notes, labels, str(root), "sounds", spec.split)
     return Dataset(str(root), labels, scanned, notes, sound_facts.of_files(splits))
@@ -127,15 +135,18 @@ def _pattern(spec: recipe.Data) -> re.Pattern[str] | None:
         if spec.group:
             raise RecipeError("is set without data.pattern", where="data.group", remedy='pattern = "{label}_{speaker}"')
         return None
+
     parts = re.split(r"\{(\w+)\}", spec.pattern)
     literals, names = parts[::2], parts[1::2]
     wrong = ""
+
     if not names or any(c in text for text in literals for c in "{}/\\"):
         wrong = "has no {part}" if not names else "has a brace or slash that belongs to no {part}"
     elif not all(literals[1:-1]):
         wrong = "has two parts with nothing between them"
     elif len(set(names)) < len(names) or len(names) > _MAX_FIELDS or any(name[0].isdigit() for name in names):
         wrong = f"must have at most {_MAX_FIELDS} parts, each with a name of its own that starts with a letter"
+
     if wrong:
         raise RecipeError(
             f"{spec.pattern!r} {wrong}", where="data.pattern", remedy='such as "{label}_{speaker}_{take}"'
@@ -144,6 +155,7 @@ def _pattern(spec: recipe.Data) -> re.Pattern[str] | None:
         raise RecipeError(
             f"{spec.group!r} is not a part of data.pattern", where="data.group", remedy=nearest(spec.group, names)
         )
+
     text = re.escape(literals[0]) + "".join(f"(?P<{n}>.+?){re.escape(t)}" for n, t in zip(names, literals[1:]))
     return re.compile(text)
 
@@ -165,6 +177,7 @@ def _clips(
     aside = [name for name in places if name.startswith("_")]
     if aside:
         notes.append(f"the folder {aside[0]!r} is taken for no class, since its name starts with '_'")
+
     clips, strange, unreadable = [], [], []
     for label, place in sorted(places.items()):
         if label.startswith("_"):
@@ -184,13 +197,16 @@ def _clips(
                 parts.get(spec.group or _person(pattern), ""),
             )
             clips.append(clip)
+
     if unreadable:
         notes.append(f"{split}: {len(unreadable)} files are no sounds, for example {unreadable[0]}")
+
     if strange:
         text = f"{len(strange)} of {len(strange) + len(clips)} file names do not fit the pattern {spec.pattern!r}"
         if len(strange) > MAX_UNREADABLE * (len(strange) + len(clips)):
             raise DataError(text, where=str(strange[0]), remedy="set data.pattern to what the names have in common")
         notes.append(f"{split}: skipped: {text}, for example {strange[0]}")
+
     return sorted(clips, key=lambda clip: (clip.label, clip.path))
 
 
@@ -212,6 +228,7 @@ def _divided(root: Path, clips: list[Clip], notes: list[str]) -> dict[str, list[
         if absent:
             notes.append(f"{name}: {len(absent)} of {len(paths)} files are not there, for example {absent[0]}")
         homes |= dict.fromkeys(paths, split)
+
     parts = {name: [clip for clip in clips if homes.get(clip.path, "train") == name] for name in NAMES}
     return {name: clips_of_part for name, clips_of_part in parts.items() if clips_of_part or name == "train"}
 
@@ -223,6 +240,7 @@ def by_group(
     share = dict(zip(NAMES, fractions(spec.split)))
     notes = []
     names = list(splits)
+
     for i, name_of_part in enumerate(names):
         for later_name in names[i + 1 :]:
             first, second = (set(groups[splits[name].indices].tolist()) for name in (name_of_part, later_name))
@@ -232,6 +250,7 @@ def by_group(
                     f"are also in {name_of_part}/: "
                     f"{later_name} does not measure the accuracy on a new {spec.group}"
                 )
+
     missing = [name for name in ("val", "test") if name not in splits]
     if "train" in splits and missing:
         parts = ["train", *missing]
@@ -240,6 +259,7 @@ def by_group(
         splits = splits | {name: train.subset(positions, name) for name, positions in zip(parts, at)}
         counts = ", ".join(f"{name} {len(splits[name])} ({_listed(groups[splits[name].indices])})" for name in parts)
         notes.append(f"train was divided by whole {spec.group!r} with seed {spec.split_seed} into {counts}")
+
     return {name: splits[name] for name in NAMES if name in splits}, notes
 
 

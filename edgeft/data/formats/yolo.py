@@ -40,9 +40,11 @@ def open(spec: recipe.Data) -> Dataset:
     kinds, unread = _Lines(len(names), key_points), Unread()
     boxes_of = {part: _read(root, places[part], spec, kinds, unread) for part in NAMES if part in places}
     notes += [*unread.notes(), *kinds.notes(), *_orphans(root, places)]
+
     if not names:
         highest = max((int(b.classes.max(initial=-1)) for f in boxes_of.values() for b in f.good), default=-1)
         names = tuple(str(i) for i in range(highest + 1))
+
     yolo_dataset = dataset(str(root), names, boxes_of, spec)
     yolo_dataset.notes[:0] = notes
     return yolo_dataset
@@ -64,6 +66,7 @@ def located(spec: recipe.Data) -> tuple[Path, tuple[str, ...], dict[str, list[Pa
     names = described.names if described is not None and described.names else _names(root)
     notes: list[str] = []
     places = _places(root, described, notes)
+
     return root, names, places, notes, described.key_points if described is not None else 0
 
 
@@ -72,6 +75,7 @@ def _places(root: Path, described: data_yaml.Description | None, notes: list[str
     stated = data_yaml.places(described, notes) if described is not None else {}
     if stated and "train" not in stated and described is not None and "train" in described.entries:
         stated = {}  # an entry that is not there: all of them are those of another machine
+
     by_name = _by_name(root, notes if not stated else None)
     if described is not None and described.entries and not stated and len(by_name) == 1:
         split, entries = next(iter(described.entries.items()))
@@ -80,6 +84,7 @@ def _places(root: Path, described: data_yaml.Description | None, notes: list[str
             where=described.at(split),
             remedy="correct the path, or remove the splits from this file",
         )
+
     if not stated:
         return by_name
 
@@ -88,6 +93,7 @@ def _places(root: Path, described: data_yaml.Description | None, notes: list[str
         if split not in stated and not {place.resolve() for place in at} & used and len(by_name) > 1:
             notes.append(f"{split} is not in {described.file if described else root}: {at[0]} is taken")
             stated[split] = at
+
     return stated
 
 
@@ -136,8 +142,10 @@ class _Lines:
                 f"{len(self.outlines)} objects are outlines (polygons or rotated boxes), for example "
                 f"{self.outlines[0]}: the upright boxes around them are taken"
             )
+
         if self.poses:
             lines.append(f"{len(self.poses)} objects have key points, which are not read, for example {self.poses[0]}")
+
         return lines
 
 
@@ -154,6 +162,7 @@ def _read(root: Path, places: list[Path], spec: recipe.Data, kinds: _Lines, unre
         if not rows:
             annotations.empty.append(f"{label} ({'empty' if label.is_file() else 'absent'})")
         picture(path, size, rows, annotations)
+
     return annotations
 
 
@@ -169,6 +178,7 @@ def _orphans(root: Path, places: dict[str, list[Path]]) -> list[str]:
     )
     if not beside:
         return []
+
     return [f"{len(beside)} label files belong to no picture and are not read, for example {beside[0]}"]
 
 
@@ -188,10 +198,12 @@ def label_file(root: Path, path: Path) -> Path:
     at = next((i for i in reversed(range(len(parts) - 1)) if parts[i].lower() == "images"), None)
     if at is None:
         return path.with_suffix(".txt")
+
     above = base.joinpath(*parts[:at])
     labels = above / "labels"
     if not labels.is_dir():
         labels = folder_named(above, ("labels",)) or labels
+
     return labels.joinpath(*parts[at + 1 :]).with_suffix(".txt")
 
 
@@ -239,8 +251,10 @@ def _corners(values: list[float], kinds: _Lines, where: str) -> tuple[float, ...
         if max(cx, cy, w, h) > 2:
             raise Wrong(where, f"{max(cx, cy, w, h):g} is not a share of the picture's side: are these pixels?")
         return cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+
     if len(values) == 5:
         raise Wrong(where, "6 values, of which the last may be a score: expected labels, not predictions")
+
     if kinds.key_points or _may_be_pose(values):
         raise Wrong(
             where,
@@ -248,12 +262,14 @@ def _corners(values: list[float], kinds: _Lines, where: str) -> tuple[float, ...
             if not kinds.key_points
             else f"{len(values) + 1} values; a box with the key points of kpt_shape has {5 + kinds.key_points}",
         )
+
     if len(values) < 6 or len(values) % 2:
         raise Wrong(
             where,
             f"{len(values) + 1} values, expected five (class, centre x, centre y, width, height) or an outline "
             "(class, then x and y of three or more points)",
         )
+
     kinds.outlines.append(where)
     return around(list(zip(values[::2], values[1::2])))
 

@@ -28,6 +28,7 @@ def open(spec: recipe.Data) -> Dataset:
     root, names, places, notes, _ = yolo.located(spec)
     if not names:
         raise DataError("names no classes", where=str(root), remedy="list them in data.yaml (names) or classes.txt")
+
     labels = (outlines.BACKGROUND, *(name for name in names if name != outlines.BACKGROUND))
     numbers = [labels.index(name) for name in names]
     unread, boxes = Unread(), list[str]()
@@ -36,11 +37,13 @@ def open(spec: recipe.Data) -> Dataset:
         for part in NAMES
         if part in places
     }
+
     if not any(picture.outlines for part in outlined.values() for picture in part if not isinstance(picture, Wrong)):
         if boxes:
             raise DataError("has boxes and no outlines", where=boxes[0], remedy='format = "yolo" reads boxes')
     elif boxes:
         notes.append(f"{len(boxes)} lines are boxes and no outlines and are not drawn, for example {boxes[0]}")
+
     return outlines.opened(outlined, {}, labels, spec, str(root), [*notes, *unread.notes()])
 
 

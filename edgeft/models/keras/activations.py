@@ -63,4 +63,5 @@ def apply(trace: Trace, placed: Placed, function: Any, fail: Callable[[str, str]
         return trace.call(F.gelu, placed.value)  # type: ignore[no-any-return]
     if name == "leaky_relu":
         return trace.call(F.leaky_relu, placed.value, _SLOPE)  # type: ignore[no-any-return]
+
     return trace.call(_SIMPLE[name], placed.value)  # type: ignore[no-any-return]

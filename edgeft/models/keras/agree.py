@@ -31,10 +31,12 @@ def check(model: Any, imported: Imported, path: Path) -> None:
     for layer in model._flatten_layers():
         if type(layer).__name__.startswith("AveragePooling") and layer.padding == "same":
             layer.call = functools.partial(_mean_of_pixels, layer)
+
     inputs = [example(item, 2, seed=2) for item in imported.inputs]
     with torch.no_grad():
         expected = tree.flatten(model(inputs[0] if len(inputs) == 1 else inputs, training=False))
         outputs = imported.module(*(example(item, 2, seed=2, taken=True) for item in imported.inputs))
+
     values = list(outputs.values()) if isinstance(outputs, dict) else [outputs]
     for name, form, value, tensor in zip(imported.outputs, imported.forms, values, expected):
         ours = (value.movedim(1, -1) if form == FIRST else value).numpy().astype(np.float64)
@@ -59,4 +61,5 @@ def _mean_of_pixels(layer: Any, x: torch.Tensor) -> torch.Tensor:
     pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[rank]
     sums, shares = (pool(F.pad(part, flat), kernel, strides) for part in (x, torch.ones_like(x)))
     means: torch.Tensor = sums / shares
+
     return means.movedim(1, -1) if last else means

@@ -58,35 +58,43 @@ def load(model: Any, path: Path, shape: Sequence[int] | None = None) -> Imported
     inputs = tuple(_input(item, shape, path) for item in model.inputs)
     if any(type(layer).__name__ == "Embedding" for layer in model.layers):  # which takes whole numbers, as Keras casts
         inputs = tuple(replace(item, dtype=torch.int32) if len(item.shape) == 2 else item for item in inputs)
+
     walk = _Walk(path)
     trace = walk.trace
     placed = []
+
     for item in inputs:
         value = trace.placeholder(item.name, example(item, taken=True))
         placed.append(Placed(value, FIRST if item.first else PLAIN))
+
     try:
         results = walk.model(model, placed, "")
     except BatchIsFixed as error:
         raise ModelError(f"mixes the samples of a batch ({error})", where=str(path)) from error
+
     names = tuple(str(name) for name in getattr(graph_of(model), "output_names", ()))
     if len(results) != len(names):
         names = tuple(f"output_{number}" for number in range(len(results)))
+
     nodes = []
     for name, result in zip(names, results):
         value = walk.order.plain(result) if result.form == "flat" else result.value
         if value.node is None:
             raise ModelError(f"the output {name!r} does not depend on the model's inputs", where=str(path))
         nodes.append(value.node)
+
     trace.graph.output(nodes[0] if len(nodes) == 1 else dict(zip(names, nodes)))
     module = Graph(trace.root, trace.graph, "KerasGraph")
     module.graph.eliminate_dead_code()
     fuse.fuse(module)
     module.delete_all_unused_submodules()
+
     if walk.kept:
         walk.notes.add(
             f"computed by Keras itself, in float and with weights that stay as they are: {', '.join(walk.kept[:5])}"
             + (f" and {len(walk.kept) - 5} more" if len(walk.kept) > 5 else "")
         )
+
     forms = tuple(FIRST if result.form == FIRST else PLAIN for result in results)
     return Imported(module.eval(), inputs, names, forms, tuple(sorted(walk.notes)))
 
@@ -103,12 +111,14 @@ def _input(item: Any, shape: Sequence[int] | None, path: Path) -> Input:
         if any(a and a != b for a, b in zip(declared[1:], shape)):
             raise RecipeError(f"has the shape {declared[1:]} (0 = open), which {list(shape)} does not fit", where=where)
         declared[1:] = [int(size) for size in shape]
+
     if 0 in declared[1:]:
         raise RecipeError(
             f"leaves sizes open: {declared[1:]} (0 = open)",
             where=where,
             remedy="set model.args.size for pictures, or model.args.shape to the shape of one sample",
         )
+
     dtype = torch.float32 if "float" in str(item.dtype) else torch.int32
     return Input(item.name, (1, *declared[1:]), dtype, len(declared) == 4 and declared[3] in (1, 3))
 
@@ -152,16 +162,19 @@ class _Walk:
         kind = type(operation).__name__
         if module.startswith("keras.src.ops"):
             kind = f"ops.{kind}"
+
         kwargs = {key: value for key, value in kwargs.items() if key != "training"}
         layer = Layer(operation, name, kind, tuple(args), kwargs, self.trace, self.order, self.modules, self.notes)
         if getattr(operation, "quantization_mode", None):
             raise layer.fail(f"is quantized already ({operation.quantization_mode})", "save the float model")
+
         own = module.startswith("keras.")
         if own and kind in ("Functional", "Sequential", "Model"):
             from keras import tree
 
             inner = self.model(operation, list(tree.flatten(args[0] if args else list(kwargs.values()))), f"{name}.")
             return inner[0] if len(inner) == 1 else inner
+
         importer = self.importers.get(kind) if own else None
         try:
             return importer(layer) if importer is not None else self._kept(layer)
@@ -180,4 +193,5 @@ class _Walk:
         rest = [] if listed else [None if isinstance(a, Placed) else a for a in layer.args]
         self.kept.append(f"{layer.name} ({layer.kind})")
         result = layer.module(values[0], lambda: Kept(layer.keras, listed, rest, named, plain), "", *values[1:])
+
         return Placed(result) if isinstance(result, Value) else [Placed(value) for value in result]

@@ -32,5 +32,6 @@ class Kept(nn.Module):
         else:
             pending = iter(inputs[:count])
             args = [next(pending) if item is None else item for item in self.rest]
+
         more = dict(zip(self.named, inputs[count:]))
         return self.of_keras[0].call(*args, **more, **self.plain)

@@ -28,6 +28,7 @@ def keras() -> ModuleType:
     if loaded is None:
         with tempfile.TemporaryDirectory() as home, _environment(KERAS_BACKEND=_BACKEND, KERAS_HOME=home):
             loaded = need("keras", "keras")
+
     backend = getattr(getattr(loaded, "config", None), "backend", None)
     if backend is None:
         raise Missing(f"Keras 3 is needed here, and {loaded.__version__} is installed", remedy="pip install -U keras")
@@ -36,6 +37,7 @@ def keras() -> ModuleType:
             f"this process has imported Keras with the backend {backend()!r}, and edgeft needs {_BACKEND!r}",
             remedy="start anew and import keras after edgeft has read the model, or with KERAS_BACKEND=torch",
         )
+
     return loaded
 
 
@@ -65,12 +67,15 @@ def load(path: Path, allow_code: bool = False, code: str = "") -> Any:
             where="model.args.code",
             remedy="read that file, and if you trust it, pass --allow-code",
         )
+
     safety.refuse_code(safety.config_of(path), path, allow_code)
     package = keras()
     custom = {}
+
     if code:
         members = vars(run_file(Path(code), "model.args.code"))
         custom = {name: member for name, member in members.items() if callable(member) and not name.startswith("_")}
+
     suffix = ".keras" if safety.is_zip(path) else ".h5"
     try:
         with _with_suffix(path, suffix) as named, package.device("cpu"), warnings.catch_warnings():
@@ -80,18 +85,21 @@ def load(path: Path, allow_code: bool = False, code: str = "") -> Any:
             )
     except Exception as error:  # Keras raises errors of many types for what a file holds
         raise ModelError(f"Keras cannot load it: {_line(error)}", where=str(path), remedy=_remedy(error)) from error
+
     if not getattr(model, "inputs", None) and type(model).__module__.split(".")[0] != package.__name__:
         raise ModelError(
             f"is a {type(model).__name__}, a class of its own with a call method, whose layers cannot be followed",
             where=str(path),
             remedy="build the model with keras.Sequential or keras.Model(inputs, outputs); or export it to ONNX",
         )
+
     if not getattr(model, "built", False) or not getattr(model, "inputs", None):
         raise ModelError(
             "was saved before its layers had weights",
             where=str(path),
             remedy="call model.build(input_shape), or the model on a sample, before model.save",
         )
+
     return model
 
 

@@ -62,12 +62,14 @@ class Order:
         """The value in the order of Keras."""
         if placed.form == PLAIN:
             return placed.value
+
         if placed.form == FLAT:
             assert placed.source is not None
             key = placed.value.node, "unflat"
             if key not in self._done:
                 self._done[key] = self.trace.call(torch.flatten, self.plain(placed.source), 1)
             return self._done[key]
+
         return self._turned(placed.value, PLAIN)
 
     def _turned(self, value: Value, form: str) -> Value:
@@ -84,4 +86,5 @@ class Order:
                 self._done[key] = self.trace.reshape(value, sizes)
             else:
                 self._done[key] = self.trace.call(torch.permute, value, axes)
+
         return self._done[key]

@@ -48,6 +48,7 @@ def config_of(path: Path) -> dict[str, Any]:
         config = json.loads(text)
     except BROKEN as error:
         raise ModelError(f"is no model that Keras saved, or damaged ({error})", where=str(path)) from error
+
     if not isinstance(config, dict):
         raise ModelError("is no model that Keras saved: its configuration is no table", where=str(path))
     return config
@@ -61,22 +62,27 @@ def _start_of(path: Path) -> bytes:
             remedy="save the model as one file: model.save('model.keras'); or export it to ONNX (tf2onnx) and take "
             "model.source = 'onnx'",
         )
+
     if not path.is_file():
         raise ModelError("no such file", where=str(path), remedy="model.name is the path of a .keras or .h5 file")
+
     with path.open("rb") as file:
         start = file.read(8)
+
     if start[4:] == b"TFL3":
         raise ModelError(
             "is a TensorFlow Lite file, from which nothing can be trained",
             where=str(path),
             remedy="take the Keras model that it was converted from (.keras, .h5)",
         )
+
     if not start.startswith((ZIP, HDF5)):
         raise ModelError(
             "is neither a .keras nor an .h5 file",
             where=str(path),
             remedy="save the model with model.save('model.keras')",
         )
+
     return start
 
 
@@ -85,12 +91,14 @@ def _of_hdf5(path: Path) -> str:
     with h5py.File(path, "r") as file:
         _refuse_links(h5py, file, path)
         config = file.attrs.get("model_config")
+
     if config is None:
         raise ModelError(
             "holds weights alone, without the layers that they belong to",
             where=str(path),
             remedy="save the whole model: model.save('model.keras')",
         )
+
     return config.decode() if isinstance(config, bytes) else str(config)
 
 

@@ -26,11 +26,13 @@ class Autoencoder(nn.Module):
         super().__init__()
         if channels * math.prod(size) != n_classes:
             raise ValueError(f"{n_classes} outputs for rows of {channels * math.prod(size)} numbers")
+
         layers: list[nn.Module] = []
         inputs = n_classes
         for width in (*hidden, code, *reversed(hidden)):
             layers += [nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU()]
             inputs = width
+
         self.layers, self.head = nn.Sequential(*layers), nn.Linear(inputs, n_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

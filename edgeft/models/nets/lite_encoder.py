@@ -36,6 +36,7 @@ class LiteEncoder(nn.Module):
         self._blocks, ends = blocks(width, depth, stages)
         self.act = nn.ReLU6()
         self.deepest = STRIDES[stages - 1]
+
         #: {index of a block: its stride}, the last block of each stride that the decoder reads, coarsest first
         last = dict(zip(STRIDES, ends))
         self.taps = {last[s]: s for s in sorted(last, reverse=True) if finest <= s < self.deepest}

@@ -27,9 +27,11 @@ class MLP(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         inputs = channels * math.prod(size)
+
         for width in hidden:
             layers += [nn.Linear(inputs, width), nn.ReLU()]
             inputs = width
+
         self.layers = nn.Sequential(*layers)
         self.head, self.output_std = nn.Linear(inputs, n_classes), output_std
         with torch.no_grad():

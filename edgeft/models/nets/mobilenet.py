@@ -48,6 +48,7 @@ class MobileNetV2(nn.Module):
         super().__init__()
         inputs = _divisible(32 * width)
         layers: list[nn.Module] = [_conv(channels, inputs, 3, 2)]
+
         for expand, outputs, repeats, stride in STAGES:
             for i in range(repeats):
                 layers.append(InvertedResidual(inputs, _divisible(outputs * width), 1 if i else stride, expand))

@@ -60,6 +60,7 @@ class NeuMF(nn.Module):
         hidden = hidden if len(hidden) > 1 else (*hidden, *hidden)
         self.gmf_user, self.gmf_item = _embedding(users, factors), _embedding(items, factors)
         self.mlp_user, self.mlp_item = _embedding(users, hidden[0] // 2), _embedding(items, hidden[0] // 2)
+
         # the first layer of the perceptron on (user, item) is the sum of a layer on each: the user's is done once
         self.from_user = nn.Linear(hidden[0] // 2, hidden[1])
         self.from_item = nn.Linear(hidden[0] // 2, hidden[1], bias=False)

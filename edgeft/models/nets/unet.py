@@ -94,10 +94,12 @@ class OnPyramid(nn.Module):
         strides = backbone.strides[-2::-1]
         wide = [max(8, int(WIDTHS[stride] * head_width)) for stride in strides]
         self.head = Decoder(n_classes, deepest, skips[::-1], wide, 0, dropout)
+
         for layer in self.head.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_in")
                 nn.init.zeros_(layer.bias)
+
         nn.init.normal_(self.head.classifier.weight, 0, 0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -25,15 +25,19 @@ def check(imported: Imported, path: Path, constants: Mapping[str, float]) -> str
     """
     if imported.quantized:
         return ""
+
     try:
         runtime = need(BACKEND.name, BACKEND.extra)
     except Missing:
         return "the imported model was not compared with ONNX Runtime, which is not installed"
+
     expected = _by_runtime(runtime, imported, path, constants)
     if isinstance(expected, str):
         return expected
+
     with torch.no_grad():
         outputs = imported.module(*(example(item, seed=2) for item in imported.inputs))
+
     values = outputs if isinstance(outputs, dict) else {imported.outputs[0]: outputs}
     for name, value in values.items():
         ours, theirs = value.numpy().astype(np.float64), expected[name].astype(np.float64)
@@ -45,6 +49,7 @@ def check(imported: Imported, path: Path, constants: Mapping[str, float]) -> str
                 where=str(path),
                 remedy="please report the model: an operator is imported wrongly",
             )
+
     return ""
 
 
@@ -54,6 +59,7 @@ def _by_runtime(
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     feeds = {item.name: example(item, seed=2).numpy() for item in imported.inputs}
+
     try:
         opened = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         for item in opened.get_inputs():
@@ -68,4 +74,5 @@ def _by_runtime(
     except Exception as error:  # onnxruntime raises classes of its own for what it does not take
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return f"ONNX Runtime does not run the file, so the imported model was not compared: {line[:200]}"
+
     return dict(zip(imported.outputs, results))

@@ -37,21 +37,25 @@ def as_logits(module: fx.GraphModule, sample: Sequence[torch.Tensor]) -> list[st
     value = next(iter(output.args[0].values())) if named and len(output.args[0]) == 1 else output.args[0]
     if not isinstance(value, fx.Node):
         return []
+
     notes = []
     if value.op == "call_function" and value.target in (F.softmax, F.log_softmax):
         value.replace_all_uses_with(value.args[0])
         notes.append("the softmax at the end of the file is left out: tasks take what goes into it")
         value = value.args[0]
+
     module.graph.eliminate_dead_code()
     module.recompile()
 
     with torch.no_grad():
         (result,) = torch.utils._pytree.tree_leaves(module(*sample))
+
     if result.dim() > 2 and set(result.shape[2:]) == {1}:
         with module.graph.inserting_before(output):
             flat = module.graph.call_function(torch.flatten, (value, 1))
         output.replace_input_with(value, flat)
         module.recompile()
+
     return notes
 
 

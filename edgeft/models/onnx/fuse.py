@@ -84,19 +84,24 @@ def _gelu(module: fx.GraphModule, node: fx.Node) -> None:
     """x * 0.5 * (1 + erf(x / sqrt 2)), in any order of the factors."""
     if not _calls(node, torch.erf):
         return
+
     inner = node.args[0]
     if not _calls(inner, operator.truediv, operator.mul):
         return
+
     x, number = inner.args[:2]
     factor = math.sqrt(2) if inner.target is operator.truediv else 1 / math.sqrt(2)
     if not _is(module, number, factor):
         return
+
     sums = [user for user in node.users if _calls(user, operator.add) and any(_is(module, a, 1) for a in user.args)]
     if len(node.users) != 1 or not sums or len(sums[0].users) != 1:
         return
+
     product = next(iter(sums[0].users))
     if not _calls(product, operator.mul):
         return
+
     other = next((a for a, b in _sides(product) if b is sums[0]), None)
     if _calls(other, operator.mul) and any(a is x and _is(module, b, 0.5) for a, b in _sides(other)):
         _replace(module, product, F.gelu, x)
@@ -169,13 +174,16 @@ def _layer_norm(module: fx.GraphModule, node: fx.Node) -> None:
     """(x - mean) / sqrt(mean((x - mean)^2) + epsilon) over the last axis, with scale and shift."""
     if not _calls(node, operator.truediv):
         return
+
     centred, root = node.args[:2]
     if not (_calls(centred, operator.sub) and _calls(root, torch.sqrt) and _calls(root.args[0], operator.add)):
         return
+
     variance, epsilon = root.args[0].args[:2]
     mean = centred.args[1]
     if not (_over_last(mean) and mean.args[0] is centred.args[0] and _over_last(variance)):
         return
+
     square = variance.args[0]
     squared = (_calls(square, torch.pow) and square.args[0] is centred and _is(module, square.args[1], 2)) or (
         _calls(square, operator.mul) and square.args[0] is centred and square.args[1] is centred
@@ -183,22 +191,26 @@ def _layer_norm(module: fx.GraphModule, node: fx.Node) -> None:
     number = _constant(module, epsilon)
     if not squared or number is None or number.numel() != 1 or len(node.users) != 1:
         return
+
     scaled = next(iter(node.users))
     scale = next((_constant(module, b) for a, b in _sides(scaled) if a is node), None) if (
         _calls(scaled, operator.mul)) else None  # fmt: skip
     if scale is None or scale.dim() != 1 or len(scaled.users) != 1:
         return
+
     shifted = next(iter(scaled.users))
     shift = next((_constant(module, b) for a, b in _sides(shifted) if a is scaled), None) if (
         _calls(shifted, operator.add)) else None  # fmt: skip
     if shift is None or shift.shape != scale.shape:
         return
+
     layer = nn.LayerNorm(scale.numel(), eps=float(number))
     layer.weight.data, layer.bias.data = scale.clone(), shift.clone()
     name = f"norm_{shifted.name}"
     module.add_module(name, layer.eval())
     with module.graph.inserting_before(shifted):
         shifted.replace_all_uses_with(module.graph.call_module(name, (centred.args[0],)))
+
     module.graph.erase_node(shifted)
 
 
@@ -210,6 +222,7 @@ def _permutes(module: fx.GraphModule, node: fx.Node) -> None:
     """Two permutations in a row become one, or none."""
     if not (_calls(node, torch.permute) and _calls(node.args[0], torch.permute)):
         return
+
     inner = node.args[0]
     order = [inner.args[1][axis] for axis in node.args[1]]
     if order == list(range(len(order))):

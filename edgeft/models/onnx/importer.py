@@ -81,6 +81,7 @@ def inputs_of(model: Any, path: Path) -> tuple[Input, ...]:
             )
         shape = tuple(int(axis.dim_value) if axis.dim_value > 0 else 0 for axis in kind.shape.dim)
         inputs.append(Input(proto.name, shape, _INTEGERS.get(kind.elem_type, torch.float32)))
+
     return tuple(inputs)
 
 
@@ -104,6 +105,7 @@ def load(
     opset = reading.opset_of(model, path)
     declared = inputs_of(model, path)
     shapes, constants = dict(shapes or {}), dict(constants or {})
+
     for name in (*shapes, *constants):
         if name not in [item.name for item in declared]:
             known = [item.name for item in declared]
@@ -115,6 +117,7 @@ def load(
     }
     _keep(model, outputs, path)
     notes: set[str] = set()
+
     try:
         module, names = translated(model, opset, inputs, fixed, True, notes)
         if not _samples_are_apart(module, inputs):
@@ -146,20 +149,24 @@ def _settled(item: Input, shape: Sequence[int] | None, path: Path) -> Input:
     where = f"{path}, input {item.name!r}"
     if not item.shape and shape is None:
         raise RecipeError("has no batch axis", where=where, remedy="give the number that it always has as a constant")
+
     declared = item.shape
     if shape is not None:
         clash = len(shape) != len(declared) or any(a and a != b for a, b in zip(declared[1:], shape[1:]))
         if clash:
             raise RecipeError(f"has the shape {declared} (0 = open), which {tuple(shape)} does not fit", where=where)
         declared = tuple(shape)
+
     if 0 in declared[1:]:
         raise RecipeError(f"leaves sizes open: {declared} (0 = open)", where=where, remedy="say the size")
+
     if declared[0] > 1:
         raise ModelError(
             f"takes {declared[0]} samples at once, no more and no fewer",
             where=where,
             remedy="export the model for one sample, or with a dynamic batch axis",
         )
+
     return Input(item.name, (1, *declared[1:]), item.dtype)
 
 
@@ -195,12 +202,14 @@ def translated(
     constant = [name for name, value in zip(names, values) if value.node is None]
     if constant:
         raise ModelError(f"the output {constant[0]!r} does not depend on the model's inputs", where=constant[0])
+
     nodes = [value.node for value in values]
     trace.graph.output(nodes[0] if len(nodes) == 1 else dict(zip(names, nodes)))
     module = Graph(trace.root, trace.graph, "OnnxGraph")
     module.graph.eliminate_dead_code()
     fuse.fuse(module)
     module.delete_all_unused_submodules()
+
     return module.eval(), names
 
 
@@ -217,13 +226,16 @@ class _Walk:
         for tensor in proto.initializer:
             where = f"initializer {tensor.name!r}"
             scope[tensor.name] = self.trace.constant(reading.tensor_of(tensor, where), tensor.name)
+
         read = {name for graph in reading.graphs(proto) for node in graph.node for name in node.input}
         read |= {item.name for graph in reading.graphs(proto) for item in graph.output}
         for number, node in enumerate(proto.node):
             self.node(node, number, scope, read)
+
         absent = [item.name for item in proto.output if item.name not in scope]
         if absent:
             raise ModelError(f"the graph has no value for its output {absent[0]!r}", where=proto.name)
+
         return [scope[item.name] for item in proto.output]
 
     def node(self, proto: Any, number: int, scope: dict[str, Value], read: set[str]) -> None:
@@ -233,6 +245,7 @@ class _Walk:
         absent = [item for item in proto.input if item and item not in scope]
         if absent:
             raise ModelError(f"reads {absent[0]!r}, which nothing computes before it", where=where)
+
         importer = self.importers.get(proto.op_type)
         if importer is None:
             raise ModelError(
@@ -240,6 +253,7 @@ class _Walk:
                 where=where,
                 remedy=f"nearest: {nearest(proto.op_type, self.importers)}; docs/onnx.md lists the supported operators",
             )
+
         attributes = {item.name: _attribute(item, where) for item in proto.attribute}
         node = Node(
             proto.op_type,
@@ -252,12 +266,14 @@ class _Walk:
             lambda graph: self.graph(graph, scope),
             self.notes,
         )
+
         try:
             results = importer(node)
         except (RuntimeError, IndexError, ValueError, TypeError, KeyError, AttributeError) as error:
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             shapes = ", ".join(str(value.shape) for value in node.inputs if value is not None)
             raise ModelError(f"cannot be imported with inputs of the shapes {shapes}: {line}", where=where) from error
+
         values = [results] if isinstance(results, Value) else list(results)
         scope.update((item, value) for item, value in zip(proto.output, values) if item)
 
@@ -283,6 +299,7 @@ def _samples_are_apart(module: nn.Module, inputs: Sequence[Input]) -> bool:
             apart = [module(*(tensor[at : at + 1] for tensor in batch)) for at in range(3)]
         except (RuntimeError, IndexError, ValueError):
             return False
+
     leaves = torch.utils._pytree.tree_leaves
     for whole, *rows in zip(leaves(together), *(leaves(row) for row in apart)):
         joined = torch.cat(rows) if rows[0].dim() else torch.stack(rows)
@@ -292,4 +309,5 @@ def _samples_are_apart(module: nn.Module, inputs: Sequence[Input]) -> bool:
             whole.float(), joined.float(), rtol=1e-3, atol=1e-4 * max(1.0, float(joined.abs().max()))
         ):
             return False
+
     return True

@@ -24,10 +24,12 @@ def read(path: Path) -> Any:
     onnx = need("onnx", "onnx")
     if not path.is_file():
         raise ModelError("no such file", where=str(path), remedy="model.name is the path of an .onnx file")
+
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf raises classes of several packages
         raise ModelError(f"is no ONNX model, or damaged ({_first_line(error)})", where=str(path)) from error
+
     if not model.HasField("graph") or not model.opset_import:
         raise ModelError("is no ONNX model: it has no graph", where=str(path))
 
@@ -35,14 +37,17 @@ def read(path: Path) -> Any:
     _load_external(onnx, model, path)
     for item in model.graph.output:
         item.type.tensor_type.shape.SetInParent()  # which runtimes do not ask for, and the checker does
+
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"is not valid ONNX: {_first_line(error)}", where=str(path)) from error
     except ValueError:
         pass  # more than 2 GB, which the checker does not take
+
     if model.functions:
         model = need("onnx.inliner", "onnx").inline_local_functions(model)
+
     return model
 
 
@@ -101,6 +106,7 @@ def _load_external(onnx: Any, model: Any, path: Path) -> None:
         end = int(entries.get("offset", 0) or 0) + int(entries.get("length", 0) or 0)
         if file.stat().st_size < end:
             raise ModelError(f"{name} has {file.stat().st_size} bytes, and its data end at {end}", where=where)
+
     try:
         onnx.external_data_helper.load_external_data_for_model(model, str(folder))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
@@ -123,15 +129,18 @@ def tensor_of(proto: Any, where: str) -> torch.Tensor:
         array = onnx.numpy_helper.to_array(proto)
     except Exception as error:  # what onnx raises for sizes that do not fit differs by version
         raise ModelError(f"cannot be read ({_first_line(error)})", where=where) from error
+
     if array.dtype.kind not in "fiub":
         try:
             array = array.astype(np.float32)  # bfloat16 and 8-bit floats
         except (TypeError, ValueError) as error:
             raise ModelError(f"holds values of the type {array.dtype}, not numbers", where=where) from error
+
     if array.dtype.kind == "f":
         array = array.astype(np.float32)
     if array.dtype in (np.uint16, np.uint32, np.uint64):
         array = array.astype(np.int64)
+
     return torch.from_numpy(np.array(array))
 
 

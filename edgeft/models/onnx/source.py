@@ -65,6 +65,7 @@ def build(request: ModelRequest) -> Built:
         ends.name_output(graph, model.output)
     if not request.any_outputs:
         notes += ends.as_logits(graph, [importer.example(item) for item in imported.inputs])
+
     spec: dict[str, Any] = {}
     if layout:
         sizes = imported.inputs[0].shape
@@ -76,9 +77,11 @@ def build(request: ModelRequest) -> Built:
             "an .onnx file does not say how its pictures are scaled: pixels / 255, less data.mean, divided by data.std "
             "(--mean and --std; 0 and 1 where they are left out)"
         )
+
     if request.any_outputs:
         spec = (spec or {"tensors": [_declared(item) for item in imported.inputs]}) | {"outputs": imported.outputs}
         return Built(module.eval(), "", spec, n_classes, False, tuple(dict.fromkeys(notes)))
+
     head, replaced = heads.fitted(module, _sample(imported, spec), n_classes)
     return Built(module.eval(), head, spec, n_classes, False, tuple(dict.fromkeys([*notes, *replaced])))
 
@@ -98,6 +101,7 @@ def _imported(
     for key in model.args:
         if key not in _ARGS:
             raise RecipeError(f"unknown argument {key!r}", where="model.args", remedy=nearest(key, _ARGS))
+
     if model.weights:
         raise RecipeError("the file named by model.name has the weights", where="model.weights", remedy="leave it out")
 
@@ -107,11 +111,13 @@ def _imported(
     inputs = [item for item in importer.inputs_of(proto, path) if item.name not in constants]
     if not inputs:
         raise ModelError("has no input that changes from sample to sample", where=str(path))
+
     if given and not model.args.keys() & {"size", "layout", "shape"}:
         layout, shapes, notes = "", _shapes_of(inputs, given), list[str]()
     else:
         layout, shape, notes = _input_of(inputs[0], model.args, path)
         shapes = {} if shape is None else {inputs[0].name: shape}
+
     names = (model.output,) if model.output else ()
     imported = importer.load(path, shapes=shapes, constants=constants, outputs=names)
     return imported, layout, notes
@@ -138,22 +144,27 @@ def _input_of(
         if not isinstance(shape, (list, tuple)) or not all(isinstance(size, int) and size > 0 for size in shape):
             raise RecipeError(f"is {shape!r}, expected sizes such as [1, 49, 10]", where="model.args.shape")
         return "", (1, *shape), []
+
     if len(item.shape) != 4 or not item.dtype.is_floating_point:
         return "", None, []
+
     layout = args.get("layout") or ("NHWC" if item.shape[3] in (1, 3) and item.shape[1] not in (1, 3) else "NCHW")
     if layout not in ("NCHW", "NHWC"):
         raise RecipeError(f"is {layout!r}, expected NCHW or NHWC", where="model.args.layout")
+
     channel, first, second = (3, 1, 2) if layout == "NHWC" else (1, 2, 3)
     if item.shape[channel] not in (1, 3):
         if "layout" in args or "size" in args:
             raise ModelError(f"its input {item.name!r} {item.shape} takes no pictures as {layout}", where=str(path))
         return "", None, []
+
     notes: list[str] = []
     size = _size(args, item, (first, second), notes)
     shape_list = [1, 0, 0, 0]
     shape_list[channel], shape_list[first], shape_list[second] = item.shape[channel], *size
     if item.shape[0] > 1:
         shape_list[0] = item.shape[0]  # which the importer refuses
+
     return layout, tuple(shape_list), notes
 
 
@@ -168,6 +179,7 @@ def _size(args: Mapping[str, Any], item: importer.Input, at: tuple[int, int], no
         if any(a and a != b for a, b in zip(declared, sides)):
             raise RecipeError(f"is {wish!r}, and the file takes {declared[0]} x {declared[1]}", where="model.args.size")
         return sides[0], sides[1]
+
     if 0 in declared:
         sides = declared[0] or declared[1] or _SIDE, declared[1] or declared[0] or _SIDE
         notes.append(
@@ -175,6 +187,7 @@ def _size(args: Mapping[str, Any], item: importer.Input, at: tuple[int, int], no
             "(--size, or model.args.size in a recipe, sets another)"
         )
         return sides
+
     return declared
 
 

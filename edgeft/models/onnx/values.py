@@ -83,12 +83,14 @@ class Trace:
         known = self._attributes.get(id(value.tensor))
         if known is not None:
             return self.graph.get_attr(known[1])
+
         name = self.free_name(_identifier(value.name) or "constant")
         tensor = value.tensor.detach().clone().contiguous()
         if value.name and tensor.is_floating_point() and tensor.numel() > 1:
             self.root.register_parameter(name, nn.Parameter(tensor))
         else:
             self.root.register_buffer(name, tensor)
+
         self._attributes[id(value.tensor)] = value.tensor, name  # which keeps the tensor, and so its id
         return self.graph.get_attr(name)
 
@@ -123,10 +125,12 @@ class Trace:
         module.eval()
         if id(module) not in self._layers:
             self._layers[id(module)] = self._add(wish, module)
+
         name = self._layers[id(module)]
         with torch.no_grad():
             tensors = module(*_map(inputs, _tensor))
             pairs = self._pair(module, inputs, {})
+
         node = self.graph.call_module(name, _map(inputs, self._argument))
         return self._traced(node, tensors, pairs, list(inputs))
 
@@ -142,9 +146,11 @@ class Trace:
                 path, owner = ["_".join(path)], self.root  # a layer has that name
                 break
             owner = child
+
         leaf, number = path[-1], 1
         while hasattr(owner, leaf):
             leaf, number = f"{path[-1]}_{number}", number + 1
+
         owner.add_module(leaf, module)
         return ".".join([*path[:-1], leaf])
 
@@ -171,10 +177,12 @@ class Trace:
         axis = result.batch_axis
         if axis is None:
             return result
+
         for value in values:
             before = value.batch_axis
             if before is not None and value.outer > 1 and value.shape[before] == tensor.shape[axis]:
                 return Value(tensor, node, pair, outer=value.outer)
+
         return result
 
     def _argument(self, value: Any) -> Any:
@@ -197,9 +205,11 @@ class Trace:
             position = _axis_of_batch(target, before, value.shape[axis] // value.outer)
             outer = before // max(1, math.prod(target[:position]))
             target[position] = -1
+
         result = self.call(torch.reshape, value, target)
         if axis is None:
             return result  # type: ignore[no-any-return]
+
         return Value(result.tensor, result.node, result.pair, outer=outer)
 
 
@@ -213,6 +223,7 @@ def _axis_of_batch(sizes: Sequence[int], before: int, block: int) -> int:
         return whole[0]
     if exact and (exact[0] < last or last == 0 or before == 1):
         return exact[0]
+
     fitting = [axis for axis, product in enumerate(products) if before % product == 0 and product < before]
     return fitting[-1] if fitting else 0
 

@@ -16,10 +16,12 @@ def answer_of(decoded, header, least):
     values = np.concatenate([np.ravel(array) for array in arrays.values()])
     if not np.isfinite(values).all():
         return None
+
     label = ",".join(f"{name}[{'x'.join(map(str, array.shape))}]" for name, array in arrays.items())
     shape = next(iter(arrays.values())).shape if len(arrays) == 1 else (len(values),)
     dim = [
         MultiArrayDimension(label="" if axis else label, size=side, stride=int(np.prod(shape[axis:])))
         for axis, side in enumerate(shape)
     ]
+
     return Answer(layout=MultiArrayLayout(dim=dim), data=[float(value) for value in values])

@@ -22,4 +22,5 @@ def _detection(each, header):
     result = ObjectHypothesisWithPose()
     result.hypothesis.class_id, result.hypothesis.score = str(each["label"]), float(each["score"])
     message.results = [result]
+
     return message

@@ -9,9 +9,11 @@ def answer_of(decoded, header, least):
     message = Answer()
     if header is not None:
         message.header = header
+
     message.results = [
         ObjectHypothesis(class_id=str(each["label"]), score=float(each["confidence"]))
         for each in decoded["top"]
         if each["confidence"] >= least
     ]
+
     return message

@@ -24,12 +24,15 @@ def raw_of(message, spec):
         raise DataError(
             f"encoding {message.encoding!r} is not known", where="Image", remedy=f"convert it to one of {known}"
         )
+
     channels, order = ENCODINGS[message.encoding]
     height, width, step = int(message.height), int(message.width), int(message.step)
     data = np.frombuffer(bytes(message.data), np.uint8)
+
     if not height or not width or step < width * channels or data.size < step * height:
         problem = f"{data.size} bytes and a step of {step} are no picture of {height} x {width}"
         raise DataError(problem, where="Image")
+
     rows = data[: step * height].reshape(height, step)[:, : width * channels]
     pixels = rows.reshape(height, width, channels)[:, :, list(order)]
     return np.ascontiguousarray(pixels[:, :, 0] if channels == 1 else pixels)

@@ -70,6 +70,7 @@ class BundleNode(Node):
         for name, (default, text) in PARAMETERS.items():
             fixed = ParameterDescriptor(description=text, read_only=name != "min_score")
             self.declare_parameter(name, default, fixed)
+
         self.bundle = edgeft.load(self.value("bundle"), self.value("trust") or None)
         self.task, state, threads = self.bundle.task, self.value("state") or None, self.value("threads") or None
         self.model = predictor(self.bundle, state=state, threads=threads)
@@ -87,6 +88,7 @@ class BundleNode(Node):
         self.create_subscription(messages.Input, "input", self.receive, QoSProfile(depth=depth, reliability=policy))
         if self.rate > 0:
             self.create_timer(1 / self.rate, self.tick)
+
         self.create_timer(self.value("heartbeat_s"), self.beat)
 
     def value(self, name):
@@ -98,19 +100,23 @@ class BundleNode(Node):
         if self.model.version is not None:
             self.get_logger().info("the bundle has learned on this device: its samples are not compared")
             return
+
         stored = self.bundle.samples()
         recorded = {key[len("output/") :]: value for key, value in stored.items() if key.startswith("output/")}
         if not recorded or any("/" in name for name in recorded):  # models of several graphs record each graph's
             self.get_logger().info("the bundle records no outputs that can be compared here")
             return
+
         samples = raws(stored)
         outputs = [self.model.session.run(self.task.preprocess(raw, self.model.spec)) for raw in samples]
         ours = {name: np.concatenate([each[name] for each in outputs]) for name in recorded}
         alike = np.asarray(self.task.alike(ours, recorded)).reshape(len(samples), -1).all(axis=1)
+
         if not alike.all():
             sys.exit(
                 f"{NAME}: {int((~alike).sum())} of {len(samples)} samples are decided otherwise than the bundle records"
             )
+
         self.get_logger().info(f"{len(samples)} samples of the bundle are decided as it records")
 
     def measure(self):
@@ -131,12 +137,14 @@ class BundleNode(Node):
         p99 = self.p99()
         if self.rate <= 0 or p99 is None:
             return
+
         too_slow = p99 > 1000 / self.rate
         if too_slow and not self.too_slow:
             self.get_logger().warning(
                 f"{self.rate:g} Hz cannot be held: the p99 of a call is {p99:.3g} ms ({when}), a period is "
                 f"{1000 / self.rate:.3g} ms; ask for {1000 / p99:.3g} Hz or less"
             )
+
         self.too_slow = too_slow
 
     def receive(self, message):
@@ -171,6 +179,7 @@ class BundleNode(Node):
             self.error = str(error)
             self.get_logger().warning(f"an input is left out: {error}", throttle_duration_sec=1.0)
             return
+
         self.latencies.append(1000 * (time.perf_counter() - begun))
         answer = messages.answer_of(decoded, messages.header_of(message), self.value("min_score"))
         if answer is not None:
@@ -187,6 +196,7 @@ class BundleNode(Node):
             level, text = DiagnosticStatus.STALE, "no input came" if self.came is None else "no input comes any more"
         else:
             level, text = DiagnosticStatus.OK, "answering"
+
         values = {
             "bundle": self.bundle.name,
             "digest": self.bundle.digest,

@@ -53,9 +53,11 @@ def class_logits(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         logits = next(iter(outputs.values()))
     else:
         raise BundleError(f"several outputs ({', '.join(outputs)}) and none is called 'logits'", where="graphs.outputs")
+
     logits = np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise BundleError(f"logits have shape {logits.shape}, expected (samples, 2 or more classes)", where="logits")
+
     return logits.astype(np.float64)
 
 
@@ -92,9 +94,11 @@ def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int
     logits = class_logits(outputs)
     if len(labels) != logits.shape[1]:
         raise BundleError(f"{len(labels)} labels for {logits.shape[1]} classes", where="labels")
+
     best = decisions(outputs)
     order = np.argsort(-logits, axis=1, kind="stable")[:, : max(top, 0)]
     results: list[dict[str, Any]] = []
+
     for row, share in enumerate(probabilities(logits)):
         if best[row] < 0:
             results.append({"label": None, "index": -1, "confidence": None, "top": []})
@@ -102,6 +106,7 @@ def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int
         ranked = [{"label": labels[i], "confidence": float(share[i])} for i in order[row]]
         index = int(best[row])
         results.append({"label": labels[index], "index": index, "confidence": float(share[index]), "top": ranked})
+
     return results
 
 
@@ -125,6 +130,7 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
             where=where,
             remedy=f"labels are joined by name: rename the class of the data; {nearest(unknown[0], theirs)}",
         )
+
     return np.array([number[label] for label in ours], np.int64)[np.asarray(targets, np.int64)]
 
 
@@ -166,6 +172,7 @@ def per_class(
     logits = class_logits(outputs)
     if len(labels) != logits.shape[1]:
         raise BundleError(f"{len(labels)} labels for {logits.shape[1]} classes", where="labels")
+
     targets = _checked_targets(logits, targets)
     right = decisions(outputs) == targets
     return {
@@ -194,17 +201,20 @@ def extra_metrics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> dic
     decided = decisions(outputs)
     classes = np.unique(targets)
     recalls, scores = [], []
+
     for i in classes:
         hits = float(((decided == i) & (targets == i)).sum())
         present, claimed = float((targets == i).sum()), float((decided == i).sum())
         recalls.append(hits / present)
         scores.append(2 * hits / (present + claimed))
+
     result = {"balanced_accuracy": float(np.mean(recalls)), "macro_f1": float(np.mean(scores))}
     if len(classes) > 1 and not _undecided(logits).any():
         shares = probabilities(logits)
         # of two classes the difference of the logits ranks finer than a softmax that has run into 0 and 1
         ranking = logits - logits[:, ::-1] if logits.shape[1] == 2 else shares
         result["auc"] = float(np.mean([auc(ranking[:, i], targets == i) for i in classes]))
+
     return result
 
 

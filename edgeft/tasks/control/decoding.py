@@ -85,11 +85,13 @@ def decode(outputs: Mapping[str, np.ndarray], labels: Sequence[str], *, top: int
     values = _values(outputs)
     if len(labels) != values.shape[1]:
         raise BundleError(f"{len(labels)} labels for {values.shape[1]} controls", where="labels")
+
     rows = []
     for row in values:
         named = {str(k): float(v) if np.isfinite(v) else None for k, v in zip(labels, row)}
         words = [f"{k} {_amount(v)}" if v is not None else f"{k} undecided" for k, v in named.items()]
         rows.append({"label": ", ".join(words), "controls": named})
+
     return rows
 
 
@@ -140,6 +142,7 @@ def action(outputs: Mapping[str, np.ndarray], space: Any) -> Any:
             return int(np.clip(np.rint(values[0]), space.start, space.start + space.n - 1))
     elif getattr(space, "shape", None) is not None and values.size == int(np.prod(space.shape)):
         return np.clip(values.reshape(space.shape), space.low, space.high).astype(space.dtype)
+
     raise DataError(
         f"the model has {len(values)} controls, and the environment takes {space}", where="gates.environment"
     )

@@ -29,10 +29,12 @@ def outputs(dataset: Any) -> int:
             where=dataset.name,
             remedy='set task = "control-discrete", or data.actions = "continuous" where they are quantities',
         )
+
     targets = np.asarray(dataset.split("train").targets, np.float64)
     still = [str(k) for k, spread in zip(dataset.labels, np.ptp(targets, axis=0)) if not spread > 0]
     if len(still) == len(dataset.labels):
         raise DataError(f"the recorded controls ({', '.join(still)}) never change", where=dataset.name)
+
     return len(dataset.labels)
 
 

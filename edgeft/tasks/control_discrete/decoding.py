@@ -23,9 +23,11 @@ def action(outputs: Mapping[str, np.ndarray], space: Any) -> int:
         raise DataError(
             f"the model has {logits.shape[1]} choices, and the environment takes {space}", where="gates.environment"
         )
+
     (choice,) = classes.decisions(outputs)
     if choice < 0:
         raise DataError("the outputs are not finite: there is no choice to take", where="gates.environment")
+
     return int(space.start) + int(choice)
 
 

@@ -23,6 +23,7 @@ def outputs(dataset: Any) -> int:
             where=dataset.name,
             remedy='set data.actions = "discrete" where they are numbers of choices, else task = "control"',
         )
+
     if len(dataset.labels) < 2:
         raise DataError("only one action was ever chosen, and a policy needs two or more", where=dataset.name)
     return len(dataset.labels)

@@ -82,6 +82,7 @@ def _partners(first: Boxes, second: Boxes) -> np.ndarray:
     shared = overlaps(first.place, second.place)
     shared[first.kind[:, None] != second.kind[None]] = 0
     partner = np.full(len(first.kind), -1, np.int64)
+
     for row in range(len(partner)):
         best = int(shared[row].argmax()) if shared.shape[1] else 0
         if shared.shape[1] and shared[row, best] >= SAME_IOU:
@@ -114,6 +115,7 @@ def _boxes(form: BoxForm, outputs: Outputs, i: int, units: np.ndarray) -> Boxes:
     shown = survivors[score[survivors] >= _FLOOR]
     hidden = survivors[score[survivors] < _FLOOR]
     margin = np.minimum(NEAR, score[shown] - _FLOOR) / unit[shown]
+
     if logits.shape[1] > 1:
         second = np.partition(logits[at[shown]], -2, axis=1)[:, -2]
         margin = np.minimum(margin, (score[shown] - second) / unit[shown])
@@ -121,6 +123,7 @@ def _boxes(form: BoxForm, outputs: Outputs, i: int, units: np.ndarray) -> Boxes:
     if form.nms_iou is not None:
         visible = np.flatnonzero(score >= _FLOOR - np.max(unit, initial=0.0))
         margin = np.minimum(margin, _contested(form.nms_iou, place, kind, score, unit, shown, visible))
+
     gap = ((_FLOOR - score[hidden]) / unit[hidden]).min(initial=NEAR / float(units.max()))
     return Boxes(place[shown], kind[shown].astype(np.int64), score[shown], margin, float(gap))
 
@@ -153,6 +156,7 @@ def _contested(
     limit(later & (shared > most) & (shared < SAME_IOU), ahead)
     # a better box that nearly suppresses this one
     limit(earlier & survives & (shared > most - CLOSE), np.zeros_like(ahead))
+
     # a better candidate that would suppress this one, were it not suppressed itself by a box that it nearly overtakes
     by_box = same_class & (shared > most) & later
     gap = np.where(by_box, np.where(shared < most + CLOSE, 0.0, ahead), -np.inf).max(axis=0, initial=-np.inf)

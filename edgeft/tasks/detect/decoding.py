@@ -106,6 +106,7 @@ def _said(rows: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
         "{} {:.0f} % at {:.0f},{:.0f} to {:.0f},{:.0f}".format(labels[int(row[5])], 100 * row[4], *row[:4])
         for row in rows
     ]
+
     return {"label": _counted(rows[:, 5], labels), "found": "; ".join(words), "boxes": boxes}
 
 
@@ -138,12 +139,15 @@ def draw_beside(raw: Any, decoded: Mapping[str, Any], target: Any) -> dict[str, 
     pixels = pixels[::skip, ::skip]
     if pixels.ndim == 2 or pixels.shape[2] < 3:
         pixels = np.repeat(pixels.reshape(*pixels.shape[:2], -1)[:, :, :1], 3, axis=2)
+
     canvas = np.ascontiguousarray(pixels[:, :, :3]).copy()
     for box in reversed(list(decoded.get("boxes", ()))):
         _frame(canvas, np.asarray(box["box"]) / skip, COLOURS[box["class"] % len(COLOURS)], dash=0)
+
     if target is not None:
         for box in np.asarray(target["boxes"]):
             _frame(canvas, box / skip, _TRUE, dash=4)
+
     return {"image": canvas, "wide": True}
 
 
@@ -167,15 +171,18 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
     number = {name: i for i, name in enumerate(theirs)}
     used = {int(k) for target in targets for k in target["classes"]}
     unknown = [ours[k] for k in sorted(used) if ours[k] not in number]
+
     if unknown:
         raise DataError(
             f"the bundle knows no class {unknown[0]!r}, only {', '.join(theirs)}",
             where=where,
             remedy="rename the classes of the data, or leave that one out",
         )
+
     joined = np.empty(len(targets), object)
     for i, target in enumerate(targets):
         joined[i] = {**target, "classes": np.array([number[ours[int(k)]] for k in target["classes"]], np.int64)}
+
     return joined
 
 

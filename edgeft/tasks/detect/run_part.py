@@ -19,11 +19,13 @@ def tell(outputs, raw, spec, labels):
     kinds, found_boxes = scores[at].argmax(axis=1), np.clip(place_of[at], 0, [size[1], size[0], size[1], size[0]])
     rows, columns, top, left = letterbox(raw.shape[0], raw.shape[1], size)
     words = []
+
     for i in (range(len(at)) if is_set else kept(found_boxes, kinds))[:MOST]:
         scale = np.array([columns / raw.shape[1], rows / raw.shape[0]] * 2)
         box = np.clip((found_boxes[i] - [left, top, left, top]) / scale, 0, [raw.shape[1], raw.shape[0]] * 2)
         score = 100 / (1 + np.exp(-best[at][i]))
         words.append("{} {:.0f} % at {:.0f},{:.0f} to {:.0f},{:.0f}".format(labels[kinds[i]], score, *box))
+
     return "; ".join(words) or "nothing"
 
 
@@ -47,6 +49,7 @@ def of_cells(arrays):
         cx, cy = (x + 0.5 + values[0]) * stride, (y + 0.5 + values[1]) * stride
         half = 0.5 * SIDES * stride * np.exp(np.clip(values[2:], -6, 6))
         boxes.append(np.stack([cx - half[0], cy - half[1], cx + half[0], cy + half[1]], axis=1))
+
     return np.concatenate(logits), np.concatenate(boxes)
 
 
@@ -59,6 +62,7 @@ def of_set(arrays, size):
         powers = np.exp(shifted)
         others = powers.sum(axis=1, keepdims=True) - powers
         scores = (shifted - np.log(np.maximum(others, 1e-300)))[:, :-1]
+
     boxes = np.clip(np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], axis=1), 0, 1)
     return scores, boxes * [size[1], size[0], size[1], size[0]]
 
@@ -67,6 +71,7 @@ def in_order_of(expected, got):
     """`got` with the queries of each set in the order of those in `expected` that they are closest to."""
     if any(values.ndim != 3 for values in got.values()):
         return got
+
     ordered = {name: values.copy() for name, values in got.items()}
     ranges = {name: max(float(np.ptp(values)), 1e-30) for name, values in expected.items()}
     for i in range(len(next(iter(got.values())))):
@@ -76,6 +81,7 @@ def in_order_of(expected, got):
             partner = free.pop(int(np.max(apart, axis=0).argmin()))
             for name in got:
                 ordered[name][i, q] = got[name][i, partner]
+
     return ordered
 
 
@@ -91,4 +97,5 @@ def kept(boxes, kinds):
         shared = np.clip(inner, 0, None).prod(axis=1)
         union = np.maximum(areas[i] + areas - shared, 1e-12)
         alive &= (shared / union <= NMS_IOU) | (kinds != kinds[i])
+
     return stay

@@ -21,6 +21,7 @@ def show(split: Any, i: int, labels: Sequence[str]) -> dict[str, Any]:
     drawn = decoding.draw_beside(raw, {"boxes": framed}, {"boxes": boxes[crowd]})
     colours = decoding.COLOURS
     legend = {str(labels[k]): colours[k % len(colours)] for k in sorted({box["class"] for box in framed})}
+
     return {**drawn, "caption": decoding.describe(target, labels), "legend": legend}
 
 

@@ -83,6 +83,7 @@ def relate(results: Sequence[dict[str, Any]]) -> None:
     ranked, the nearest first. Where the first is a file with several lines there is no query."""
     if not results or "embedding" not in results[0]:
         return
+
     query = np.array([results[0]["embedding"]])
     for result in results[1:]:
         rows = result.get("passages") or [result]
@@ -134,9 +135,11 @@ def statistics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.nda
     vectors, targets = _vectors(outputs), np.asarray(targets, np.int64)
     if targets.shape != (len(vectors), 2):
         raise DataError(f"{len(vectors)} vectors for targets of shape {targets.shape}", where="targets")
+
     queries, passages = (np.flatnonzero(targets[:, 1] == kind) for kind in (1, 0))
     if not len(queries) or not len(passages):
         raise DataError("no queries or no passages to measure", where="targets")
+
     column_of = {int(number): k for k, number in enumerate(targets[passages, 0])}
     absent = [int(n) for n in targets[queries, 0] if int(n) not in column_of]
     if absent:
@@ -148,6 +151,7 @@ def statistics(outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> np.nda
         cosines = np.nan_to_num(_cosines(vectors[at], vectors[passages]), nan=-2.0)
         own = np.array([column_of[int(number)] for number in targets[at, 0]])
         ranks[at] = (cosines >= cosines[np.arange(len(at)), own][:, None]).sum(axis=1)
+
     return ranks
 
 

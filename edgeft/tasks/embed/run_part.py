@@ -26,16 +26,20 @@ def tell(outputs, raw, spec, labels):
             return "{} texts of {} numbers each".format(*vectors.shape)
         shown = ", ".join(f"{value:.3f}" for value in vectors[0][:4]) + (", ..." if len(vectors[0]) > 4 else "")
         return f"[{shown}] ({len(vectors[0])} numbers)"
+
     if QUERY[0] is None:
         return "{} texts of {} numbers each".format(*vectors.shape)
+
     query = np.array(QUERY[0])
     cosines = vectors @ query / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query))
     if not several:
         return f"similarity {cosines[0]:.3f}"
+
     words = []
     for i in np.argsort(-cosines, kind="stable")[:3]:
         text = raw["texts"][i]
         words.append("{:.3f} line {}: {}".format(cosines[i], i + 1, text if len(text) <= 60 else text[:60] + " ..."))
+
     return "; ".join(words)
 
 

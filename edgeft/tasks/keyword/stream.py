@@ -68,6 +68,7 @@ def detections(
     count = max(1, round(rule.smoothing / rule.step))
     recent: deque[np.ndarray] = deque([np.zeros(len(labels))] * count, maxlen=count)
     quiet_until, armed = -math.inf, np.ones(len(labels), bool)
+
     for seconds, shares in answers:
         recent.append(np.where(np.isfinite(shares), shares, 0.0))
         average = np.mean(recent, axis=0)

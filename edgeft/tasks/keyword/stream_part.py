@@ -14,12 +14,14 @@ def listen(call, name, manifest, options):
     spec, labels = manifest["preprocess"], manifest["labels"]
     if not all(0 <= options[key] <= 3600 for key in RULE) or not options["step"]:
         raise Stop(2, "--step, --smoothing, --threshold and --refractory take numbers that are not negative")
+
     ignored = ("background", "noise", "other", "silence", "unknown", *options["ignore"])
     names = [label for label in labels if label.lower() not in ignored and label not in ignored and label[:1] != "_"]
     rate, chunks = chunks_of(name, spec, options["rate"])
     step = max(1, round(options["step"] * spec["rate"] / spec["hop"])) * spec["hop"] / spec["rate"]
     count = max(1, round(options["smoothing"] / step))
     recent, quiet_until, armed = [np.zeros(len(labels))] * count, -1.0, np.ones(len(labels), bool)
+
     for seconds, feeds in windows(chunks, rate, spec, step):
         outputs = call(feeds)
         logits = np.asarray(outputs.get("logits", next(iter(outputs.values()))), np.float64).reshape(-1)

@@ -103,9 +103,11 @@ def _sample(asked: Mapping[str, Any], spec: Mapping[str, Any], where: str) -> di
     users, items = _ids(spec, "users"), _ids(spec, "items")
     number = _known(asked["user"], users, "user")
     without = {item for item in asked.get("without", ()) if _known(item, items, "item") >= 0}
+
     if not asked.get("items") and not asked.get("again"):
         names = list(items)
         without |= {names[k] for k in histories.of(spec, number, len(names))}
+
     offered = [item for item in asked.get("items") or items if item not in without]
     for item in offered:
         _known(item, items, "item")
@@ -245,6 +247,7 @@ def tell(
         for at in np.argsort(-scores, kind="stable")[: max(top, 1)]
     ]
     rest = "; ".join(str(entry["label"]) for entry in named[1:])
+
     return {"label": named[0]["label"], "score": named[0]["score"], "next": rest, "top": named}
 
 

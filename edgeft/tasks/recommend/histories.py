@@ -50,6 +50,7 @@ def of(spec: Mapping[str, Any], user: int, items: int) -> list[int]:
     numbers = lists[user]
     if not isinstance(numbers, list) or not all(type(k) is int and 0 <= k < items for k in numbers):
         raise BundleError(f"the items of user {user} are not item numbers", where=str(path), remedy="export it again")
+
     return numbers
 
 

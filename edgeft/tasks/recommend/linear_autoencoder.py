@@ -56,6 +56,7 @@ def _by_users(x: sparse.csr_matrix, penalty: float) -> Scores:
     gram[np.diag_indices_from(gram)] += penalty
     projected = np.ascontiguousarray((x.T @ linalg.inv(gram, overwrite_a=True)).T)  # XP, since X(X'X + cI)^-1 is this
     diagonal = (1 - np.asarray(x.multiply(projected).sum(axis=0)).ravel()) / penalty
+
     return Scores(
         x.shape,
         lambda v: x @ v - projected @ (v / diagonal[:, None]),

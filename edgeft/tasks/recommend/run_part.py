@@ -15,9 +15,11 @@ def read(path, spec=None):
     user, colon, listed = path.partition(":")
     if path in spec["users"]:
         user, colon, listed = path, "", ""
+
     user, listed = user.strip(), listed.strip()
     if user not in spec["users"]:
         raise Stop(3, f"the model knows no user {user[:80]!r}")
+
     every = listed == "*" and "*" not in spec["items"]
     if colon and not every:
         items, known = [item.strip() for item in listed.split(",")], set(spec["items"])
@@ -27,6 +29,7 @@ def read(path, spec=None):
     else:
         has = set() if every else set(histories(spec, spec["users"].index(user)))
         items = [item for number, item in enumerate(spec["items"]) if number not in has]
+
     if not items:
         raise Stop(3, f"no item is left to be ranked for user {user[:80]!r}: {user[:80]}:* takes those of the user too")
     return {"user": user, "items": np.array(items)}
@@ -50,6 +53,7 @@ def feeds(raw, spec):
     rows = -(-len(numbers) // width)
     filled = np.concatenate([numbers, np.repeat(numbers[-1:], rows * width - len(numbers))])
     user = spec["users"].index(str(raw["user"]))
+
     return {
         spec.get("user_input", "user"): np.full(rows, user, np.int32),
         spec.get("item_input", "items"): filled.reshape(rows, width),

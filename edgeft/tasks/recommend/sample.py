@@ -18,6 +18,7 @@ def show(split: Any, i: int, labels: Sequence[str]) -> dict[str, Any]:
     raw, target = split.raw(i), np.asarray(split.targets[i]).reshape(-1)
     rows = [("user", str(raw["user"]))]
     number = int(target[-1])
+
     if 0 <= number < len(labels):
         rows.append(("held-out item", str(labels[number])))
     elif hasattr(split.pool, "learned"):
@@ -25,6 +26,7 @@ def show(split: Any, i: int, labels: Sequence[str]) -> dict[str, Any]:
         names = [str(labels[k]) for k in items[positive == 1]]
         more = f"; and {len(names) - LISTED} more" if len(names) > LISTED else ""
         rows.append(("took", "; ".join(names[:LISTED]) + more))
+
     rows.append(("candidates", str(len(np.atleast_1d(raw["items"])))))
     return {"rows": rows, "caption": ""}
 

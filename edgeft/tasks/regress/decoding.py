@@ -63,13 +63,16 @@ def decisions(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """All outputs flattened behind each other, float32 (N, K)."""
     if not outputs:
         raise BundleError("the model has no outputs", where="graphs.outputs")
+
     flat = [
         np.asarray(values, np.float32).reshape(len(values), math.prod(np.shape(values)[1:]))
         for values in outputs.values()
     ]
+
     if len({len(values) for values in flat}) > 1:
         shapes = {name: np.shape(values) for name, values in outputs.items()}
         raise BundleError(f"outputs of different numbers of samples: {shapes}", where="graphs.outputs")
+
     return np.concatenate(flat, axis=1)
 
 
@@ -82,14 +85,17 @@ def _errors(outputs: Mapping[str, np.ndarray], targets: Any) -> np.ndarray:
             where="targets",
             remedy="store what is right for each sample in targets/, an array of the same name",
         )
+
     if known.shape != values.shape:
         raise DataError(
             f"the model gives {values.shape[1]} values a sample, and a target has {known.shape[1:] or 'none'}",
             where="targets",
             remedy="a target holds what the model gives, all outputs in their order",
         )
+
     if not len(known):
         raise DataError("no samples to measure", where="targets")
+
     errors: np.ndarray = np.abs(values - known)
     return errors
 
@@ -208,6 +214,7 @@ def _decoded(sample: Mapping[str, np.ndarray]) -> dict[str, Any]:
         rows.append({"name": str(name), "shape": list(numbers.shape), **figures})
         text = describe(numbers, ()) if finite else "values that are not finite"
         words.append(f"{name}: {text}" if several else text)
+
     return {
         "label": "; ".join(words),
         "outputs": rows,

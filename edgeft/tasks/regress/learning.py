@@ -70,6 +70,7 @@ def _squared(outputs: Any, aim: torch.Tensor, spread: torch.Tensor) -> torch.Ten
             where="targets",
             remedy="a target holds what the model gives, all outputs in their order",
         )
+
     known = torch.isfinite(aim)
     off = torch.where(known, values - torch.nan_to_num(aim), 0.0)
 
@@ -79,6 +80,7 @@ def _squared(outputs: Any, aim: torch.Tensor, spread: torch.Tensor) -> torch.Ten
         unit = spread[0, start:end].square().mean()
         parts.append(off[:, start:end].square() / torch.where(unit > 0, unit, 1.0))
         start = end
+
     return torch.cat(parts, dim=1).sum() / known.sum().clamp(min=1)
 
 

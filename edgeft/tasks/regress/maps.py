@@ -15,9 +15,11 @@ def as_picture(values: np.ndarray) -> np.ndarray | None:
         values = np.moveaxis(values, 0, 2)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
+
     fits = values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)
     if not fits or min(values.shape[:2]) < _SMALLEST or not np.isfinite(values).all():
         return None
+
     low, high = float(values.min()), float(values.max())
     scaled: np.ndarray = np.rint((values.astype(np.float64) - low) * (255.0 / (high - low) if high > low else 0.0))
     return scaled.astype(np.uint8)

@@ -183,15 +183,19 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
             where=where,
             remedy=f"classes are joined by name: rename it, or make it void; {nearest(unknown[0], theirs)}",
         )
+
     numbers = np.array([list(theirs).index(label) for label in ours])
     if (numbers == np.arange(len(ours))).all():
         return targets
+
     table = np.full(256, mask.VOID, np.uint8)
     table[: len(numbers)] = numbers
     joined = np.empty(len(targets), object)
+
     for i, truth in enumerate(targets):
         stored = isinstance(truth, mask.StoredMask)
         joined[i] = truth.renumbered(numbers) if stored else table[np.asarray(truth)]
+
     return joined
 
 
@@ -214,10 +218,12 @@ def _confusion(logits: np.ndarray, target: Any) -> np.ndarray:
     # a mask on disk is known by its name: it is not read again for outputs that were counted already
     digest.update(repr(target).encode() if isinstance(target, mask.StoredMask) else np.asarray(target).tobytes())
     key = digest.digest()
+
     if key not in _counted:
         _counted[key] = _count(logits, np.asarray(target))
         if len(_counted) > _REMEMBERED:
             _counted.popitem(last=False)
+
     return _counted[key]
 
 

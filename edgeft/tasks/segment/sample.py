@@ -22,12 +22,14 @@ def show(split: Any, i: int, labels: Sequence[str]) -> dict[str, Any]:
     skip = -(-max(pixels.shape[:2]) // DRAWN)
     if truth.shape != pixels.shape[:2]:
         truth = mask.nearest(truth, (pixels.shape[0], pixels.shape[1]))
+
     covered = mask.overlay(pixels[::skip, ::skip], truth[::skip, ::skip], mask.VOID)
     plain = mask.overlay(pixels[::skip, ::skip], np.full_like(truth[::skip, ::skip], mask.VOID), mask.VOID)
     present = [int(k) for k in np.unique(truth) if k < len(labels)]
     colours = mask.colours(max(1, len(labels)))
     legend = {str(labels[k]): tuple(int(v) for v in colours[k]) for k in present}
     beside = np.concatenate([plain, covered], axis=1)
+
     return {"image": beside, "wide": True, "caption": decoding.describe(truth, labels), "legend": legend}
 
 

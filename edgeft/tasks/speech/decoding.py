@@ -58,6 +58,7 @@ def configure(
     refuse_units(facts, defaults.get("kind") == log_mel.KIND)
     if defaults.get("kind") == log_mel.KIND:
         return sequences.configure(data, defaults, facts, say)
+
     waves = defaults.get("kind") == waveform.KIND
     standard = {"seconds": DEFAULTS["seconds"]} if waves else dict(DEFAULTS)
     if "longest" in facts:
@@ -70,6 +71,7 @@ def configure(
     here = {key: value for key, value in facts.items() if key != "seconds"}
     if waves:
         return waveform.configure(_View(data, settings), defaults, here, say, standard, place="start")
+
     table = sound.configure(_View(data, settings), defaults, here, say, standard)
     return {**table, "place": "start"}
 
@@ -83,6 +85,7 @@ def refuse_units(facts: Mapping[str, Any], writes: bool) -> None:
             where="data.units",
             remedy=f'set data.units = "{TEXT}"',
         )
+
     if not writes and units == TEXT:
         raise RecipeError(
             f"is {TEXT!r}, and this model has an output for each label",
@@ -197,6 +200,7 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
     """
     if not theirs:
         return targets
+
     number = {label: i + 1 for i, label in enumerate(theirs)}
     if (" " in ours) != (" " in theirs):
         raise DataError("the bundle and the data do not agree on data.units", where=where)
@@ -204,6 +208,7 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
     renumbered = np.array([-1, *(number.get(label, -1) for label in ours)], np.int64)
     joined = np.empty(len(targets), object)
     strange: list[str] = []
+
     for i, target in enumerate(targets):
         tokens = np.where(target["tokens"] > 0, renumbered[np.maximum(target["tokens"], 0)], -1)
         joined[i] = {**target, "tokens": tokens, "separator": number.get(" ", 0) if target["separator"] else 0}

@@ -46,6 +46,7 @@ def table(content: dict[str, Any]) -> dict[int, bytes]:
     }
     for token in content["added_tokens"]:
         pieces[int(token["id"])] = b"" if token["special"] else str(token["content"]).encode()
+
     return pieces
 
 

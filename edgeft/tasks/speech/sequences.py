@@ -42,6 +42,7 @@ def configure(
             where="data.sound.seconds",
             remedy=f"set it to {window:g}: longer recordings are left out, or divide them",
         )
+
     rate, native = defaults["rate"], int(facts.get("rate", defaults["rate"]))
     if native < rate:
         say(f"warning: the model hears {rate} Hz, but the recordings' {native} Hz hold nothing above {native // 2} Hz")
@@ -50,6 +51,7 @@ def configure(
     spec = {key: defaults[key] for key in keys} | {"search": dict(defaults["search"])}
     if TOKENIZER not in facts.get("files", {}):
         raise RecipeError("brings no tokenizer", where="model.weights")
+
     return spec | {"files": {TOKENIZER: str(facts["files"][TOKENIZER])}}
 
 
@@ -70,12 +72,15 @@ def searching(spec: Mapping[str, Any]) -> dict[str, Any]:
     for key, low, high in (("end", 0, _LARGEST), ("length", 1, _LONGEST), ("beam", 1, _BEAM)):
         if type(table.get(key)) is not int or not low <= table[key] <= high:
             raise fail(key, f"a whole number from {low} to {high}")
+
     for key in ("start", "suppress", "suppress_first"):
         ids = table.get(key)
         if not isinstance(ids, list) or not all(type(token) is int and 0 <= token < _LARGEST for token in ids):
             raise fail(key, "token ids")
+
     if not 1 <= len(table["start"]) <= _PROMPT:
         raise fail("start", f"1 to {_PROMPT} token ids")
+
     penalty = table.get("length_penalty")
     if type(penalty) is not float or not -100 <= penalty <= 100:
         raise fail("length_penalty", "a number from -100 to 100")

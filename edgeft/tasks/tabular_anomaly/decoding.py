@@ -117,6 +117,7 @@ def settled(outputs: Outputs, targets: np.ndarray, spec: Mapping[str, Any]) -> d
     threshold = _threshold(spec)
     if threshold is None:
         return {}
+
     values, faults = _checked(outputs, targets)
     above = values > threshold["score"]
     return {
@@ -134,11 +135,13 @@ def _threshold(spec: Mapping[str, Any]) -> dict[str, Any] | None:
     table = spec.get("threshold")
     if table is None:
         return None
+
     kinds = {"score": (int, float), "false_alarms": (int, float), "n": (int,)}
     for key, allowed in kinds.items():
         value: Any = table.get(key) if isinstance(table, Mapping) else None
         if type(value) not in allowed or not math.isfinite(value):
             raise BundleError(f"is {value!r}, expected a finite number", where=f"preprocess.threshold.{key}")
+
     return dict(table)
 
 
@@ -148,10 +151,12 @@ def tell(outputs: Outputs, raw: Any, spec: Mapping[str, Any], labels: Sequence[s
     threshold = _threshold(spec)
     if threshold is None:
         return table
+
     limit, score = float(threshold["score"]), table["score"]
     anomaly = None if score is None else bool(score > limit)
     word = {None: "undecided", True: "yes", False: "no"}[anomaly]
     label = f"anomaly: {word}" if score is None else f"anomaly: {word} ({table['label']}, threshold {limit:.4g})"
+
     return {"label": label, "anomaly": anomaly, "score": score, "threshold": limit}
 
 

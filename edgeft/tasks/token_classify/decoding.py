@@ -54,12 +54,14 @@ def _checked(outputs: Mapping[str, np.ndarray], targets: Any) -> np.ndarray:
         raise DataError(f"{len(logits)} outputs for {len(targets)} targets", where="targets")
     if not len(targets):
         raise DataError("no samples to measure", where="targets")
+
     for target in targets:
         if "at" not in target:
             raise DataError("the words of a target have no places", where="targets", remedy="edgeft.data.located")
         if target["tags"].max(initial=0) >= logits.shape[2] or target["at"].max(initial=0) >= logits.shape[1]:
             problem = f"a target does not fit {logits.shape[1]} tokens and {logits.shape[2]} tags"
             raise DataError(problem, where="targets")
+
     return logits
 
 
@@ -83,11 +85,13 @@ def tell(
     logits = _logits(outputs)
     if len(labels) != logits.shape[2]:
         raise BundleError(f"{len(labels)} labels for {logits.shape[2]} tags", where="labels")
+
     words_text, places = words.checked(raw)
     at = words.token_of_word(raw, spec)
     tags, shares = _words(logits[0], at)
     named = [str(labels[tag]) for tag in tags]
     rows: list[dict[str, Any]] = []
+
     for kind, first, end in entities.spans(named):
         start, stop = int(places[first][0]), int(places[end - 1][1])
         score = float(shares[first:end].mean())
@@ -97,6 +101,7 @@ def tell(
     behind = f" ({len(unread)} words behind the model's length are not read)" if unread else ""
     words_of_all = ", ".join(f"{row['text']} ({row['label']} {100 * row['score']:.0f} %)" for row in rows)
     told = {"label": (words_of_all or "no entities") + behind, "entities": rows}
+
     return {**told, "unread": unread} if unread else told
 
 
@@ -117,6 +122,7 @@ def _words(logits: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     powers = np.exp(rows - rows.max(axis=1, keepdims=True))
     tags[read] = np.where(finite, best, 0)
     shares[read] = powers[np.arange(len(best)), best] / powers.sum(axis=1)
+
     return tags, shares
 
 
@@ -168,16 +174,19 @@ def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where:
     number = {label: i for i, label in enumerate(theirs)}
     present = sorted({int(tag) for target in targets for tag in np.unique(target["tags"])})
     unknown = [ours[tag] for tag in present if ours[tag] not in number]
+
     if unknown:
         raise DataError(
             f"the data has the tag {unknown[0]!r}, the bundle knows {', '.join(theirs)}",
             where=where,
             remedy=f"tags are joined by name: rename the type of the data; {nearest(unknown[0], theirs)}",
         )
+
     numbers = np.array([number.get(label, 0) for label in ours], np.int64)
     joined = np.empty(len(targets), object)
     for i, target in enumerate(targets):
         joined[i] = {**target, "tags": numbers[target["tags"]]}
+
     return joined
 
 
@@ -257,6 +266,7 @@ def per_class(outputs: Mapping[str, np.ndarray], targets: Any, labels: Sequence[
         if present:
             f1 = entities.precision_recall_f1(right, claimed, present)[2]
             result[str(label)[2:]] = {"metric": f1, "n": present}
+
     return result
 
 
@@ -264,12 +274,14 @@ def chance(targets: Any) -> float:
     """The F1 of the best tag that every word gets: each word is then an entity of one type."""
     if not len(targets):
         raise DataError("no samples to measure", where="targets")
+
     total, true, single = 0, 0, {"": 0}
     for target in targets:
         spans = _numbered(target["tags"])
         total, true = total + len(target["tags"]), true + len(spans)
         for kind, start, end in spans:
             single[kind] = single.get(kind, 0) + (end - start == 1)
+
     return max(entities.precision_recall_f1(right, total, true)[2] for right in single.values())
 
 

@@ -74,6 +74,7 @@ def distill(
         first, second = student.flatten(0, 1), teacher.flatten(0, 1)
     else:
         first, second = _rows(student, targets)[0], _rows(teacher, targets)[0]
+
     soft = F.kl_div(
         F.log_softmax(first / temperature, dim=1),
         F.log_softmax(second.detach() / temperature, dim=1),

@@ -22,10 +22,12 @@ def tell(outputs, raw, spec, labels):
             rows[-1][2] = int(place[1])
             rows[-1][3].append(share)
         before = (prefix, kind)
+
     text, read = str(raw["text"]), [i for i, token in enumerate(at) if token >= 0]
     unread = len(at) - (read[-1] + 1 if read else 0)
     words = [f"{text[a:b]} ({kind} {100 * np.mean(shares):.0f} %)" for kind, a, b, shares in rows]
     behind = f" ({unread} words behind the model's length are not read)" if unread else ""
+
     return (", ".join(words) or "no entities") + behind
 
 

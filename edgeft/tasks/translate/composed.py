@@ -38,6 +38,7 @@ class Composed:
             beam=number(self.spec, "beam", 1, 64),
             **searching(self.spec),
         )
+
         return {"tokens": tokens, "text": texts(tokens, self.spec)}
 
     def invoke(self) -> None:

@@ -120,6 +120,7 @@ def configure(
     length, longest = data.length or LENGTH, int(defaults.get("longest", 1 << 16))
     if not 3 <= length <= longest:
         raise RecipeError(f"is {length}, the model takes 3 to {longest} tokens", where="data.length")
+
     if "vocabulary" in data.pairs and defaults.get("kind") == KIND:
         say("note: data.pairs.vocabulary has no meaning here, the model has its own tokenizer")
     if "tokenizer" not in facts.get("files", {}):
@@ -301,6 +302,7 @@ def per_class(
         f"{SHORT + 1} to {MIDDLE} words": (words > SHORT) & (words <= MIDDLE),
         f"more than {MIDDLE} words": words > MIDDLE,
     }
+
     return {
         name: {"metric": metric_of(rows[which]), "n": int(which.sum())} for name, which in groups.items() if which.any()
     }

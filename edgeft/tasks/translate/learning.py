@@ -139,6 +139,7 @@ class Bucketed(Order):
         last = order[self.n // self.batch * self.batch :]  # what fills no batch stays at the end, where it is dropped
         order = order[: len(order) - len(last)]
         groups = []
+
         for start in range(0, len(order), self.batch * SORTED):
             pool = order[start : start + self.batch * SORTED]
             pool = pool[np.argsort(self.lengths[pool], kind="stable")]
@@ -158,6 +159,7 @@ class Collate:
         n, wide, long = len(pairs), max(len(s) for s, _ in pairs), max(len(t) for _, t in pairs) + 1
         source, mask = np.full((n, wide), self.pad, np.int32), np.zeros((n, wide), np.int32)
         before, after = np.full((n, long), self.pad, np.int32), np.full((n, long), IGNORED, np.int64)
+
         for i, (ours, theirs) in enumerate(pairs):
             source[i, : len(ours)], mask[i, : len(ours)] = ours, 1
             before[i, : len(theirs) + 1] = [self.start, *theirs]
@@ -221,6 +223,7 @@ def record(
     before = np.concatenate([first, tokens[:, :-1]], axis=1)
     ends = np.maximum((tokens != translate.PAD).sum(axis=1), 1)
     decoder = recorded(sessions["decoder"].run, memory, mask, before, ends, steps)
+
     return {"encoder": encoder, "decoder": decoder}
 
 

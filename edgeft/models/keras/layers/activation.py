@@ -24,6 +24,7 @@ def activation(layer: Layer) -> Placed:
 def relu(layer: Layer) -> Placed:
     if layer.kind.startswith("ops."):
         return layer.activated(layer.input, "relu6" if layer.kind.endswith("6") else "relu")
+
     highest, slope, threshold = (getattr(layer.keras, name) for name in ("max_value", "negative_slope", "threshold"))
     if threshold:
         raise layer.fail(f"with the threshold {threshold} is not read")
@@ -36,6 +37,7 @@ def relu(layer: Layer) -> Placed:
         raise layer.fail("with both max_value and negative_slope is not read")
     if highest == _SIX:
         return layer.activated(layer.input, "relu6")
+
     return layer.each(layer.input, lambda part: layer.call(torch.clamp, part.value, 0.0, float(highest)))
 
 
@@ -55,6 +57,7 @@ def prelu(layer: Layer) -> Placed:
     alpha, placed = tensor_of(layer.keras.alpha), layer.input
     if alpha.numel() != alpha.shape[-1]:
         raise layer.fail("has a slope for every pixel", "share them: PReLU(shared_axes=[1, 2])")
+
     value = layer.order.first(placed) if placed.rank > 2 else layer.order.plain(placed)
 
     def make() -> nn.Module:

@@ -51,9 +51,11 @@ def multi_head(layer: Layer) -> Placed:
     masks = [k for k in layer.kwargs if k.endswith("_mask") and layer.kwargs[k] is not None and k != "use_causal_mask"]
     if masks or len(layer.args) > 3 or layer.kwargs.get("return_attention_scores"):
         raise layer.fail("with a mask as input, or with its scores as output, is not read")
+
     odd = getattr(layer.keras, "_attention_axes", None) not in (None, (1,), [1]) or query.rank != 3
     if odd:
         raise layer.fail("over other axes than one of positions is not read")
+
     parts = [layer.order.plain(part) for part in (query, value, key)]
     causal = bool(layer.kwargs.get("use_causal_mask", False))
     return Placed(layer.module(parts[0], lambda: Heads(layer.keras, causal), "", *parts[1:]))

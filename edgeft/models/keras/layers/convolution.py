@@ -134,6 +134,7 @@ def transposed(layer: Layer) -> Placed:
     strides, dilations = pair(layer.keras.strides, rank), pair(layer.keras.dilation_rate, rank)
     if getattr(layer.keras, "output_padding", None) is not None or any(dilation > 1 for dilation in dilations):
         raise layer.fail("with output_padding or dilations is not read", "leave both out, or export the model to ONNX")
+
     weight = kernel.permute(rank + 1, rank, *range(rank)).contiguous()
 
     same = layer.keras.padding == "same"
@@ -142,6 +143,7 @@ def transposed(layer: Layer) -> Placed:
         raise layer.fail(
             f"with a kernel {list(kernel.shape[:rank])} smaller than its stride {list(strides)} is not read"
         )
+
     even = same and all(number % 2 == 0 for number in surplus)
     padding = tuple(number // 2 for number in surplus) if even else (0,) * rank
 
@@ -158,4 +160,5 @@ def transposed(layer: Layer) -> Placed:
     for axis, (size, number, stride) in enumerate(zip(sizes, surplus, strides), 2):
         if same and not even and number:
             value = layer.call(torch.narrow, value, axis, number // 2, size * stride)
+
     return layer.activated(layer.spatial(value))

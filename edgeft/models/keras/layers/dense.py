@@ -19,18 +19,21 @@ def dense(layer: Layer) -> Placed:
     if placed.form == FIRST and placed.rank == 4:
         conv = layer.module(placed.value, lambda: _filled(nn.Conv2d, kernel.T[:, :, None, None], bias))
         return layer.activated(Placed(conv, FIRST))
+
     pixels = placed.source.value.shape[1:] if placed.source is not None else ()  # (C, *space)
     known = layer.modules.get((id(layer.keras), ""))
     if known is not None and getattr(known, "pixels", ()) != pixels:  # shared by inputs of another order
         if getattr(known, "pixels", ()):
             raise layer.fail("is shared by a flattened picture and other inputs")
         pixels = ()
+
     value, weight = placed.value, kernel.T
     if pixels:
         columns = weight.reshape(-1, *pixels[1:], pixels[0])
         weight = columns.movedim(-1, 1).reshape(weight.shape)
     else:
         value = layer.order.plain(placed)
+
     return layer.activated(Placed(layer.module(value, lambda: _filled(nn.Linear, weight, bias, pixels))))
 
 
@@ -64,6 +67,7 @@ def embedding(layer: Layer) -> Placed:
             "masks what is padded (mask_zero), and masks are not read",
             "build it with mask_zero=False, and give the mask to the layers that need it as an input",
         )
+
     table = layer.weight("embeddings")
 
     def make() -> nn.Module:

@@ -35,6 +35,7 @@ def aligned(layer: Layer, arguments: Sequence[Any]) -> tuple[list[Any], str]:
     rank = max(p.rank for p in placed)
     first = any(p.form == FIRST for p in placed)
     values: list[Any] = []
+
     for argument in arguments:
         if isinstance(argument, Placed):
             if first and argument.rank == rank:
@@ -53,6 +54,7 @@ def aligned(layer: Layer, arguments: Sequence[Any]) -> tuple[list[Any], str]:
             continue
         tensor = tensor.reshape((1,) * (rank - tensor.dim()) + tuple(tensor.shape))
         values.append(layer.trace.constant(tensor.movedim(-1, 1) if first else tensor))
+
     return values, FIRST if first else ""
 
 
@@ -80,6 +82,7 @@ def calculate(layer: Layer) -> Placed:
     single = next((item for item in pair if isinstance(item, Placed)), None)
     other = next((item for item in pair if not isinstance(item, Placed)), None)
     function = _FUNCTIONS[layer.kind.removeprefix("ops.")]
+
     if single is not None and isinstance(other, (int, float)):
         before = isinstance(pair[0], Placed)
         if function in (torch.maximum, torch.minimum):
@@ -89,6 +92,7 @@ def calculate(layer: Layer) -> Placed:
             single,
             lambda part: layer.call(function, part.value, other) if before else layer.call(function, other, part.value),
         )
+
     values, form = aligned(layer, pair)
     return _form(form, layer.call(function, *values))
 

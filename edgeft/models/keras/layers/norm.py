@@ -21,12 +21,14 @@ def batch(layer: Layer) -> Placed:
     placed = layer.input
     axis = _single(layer.keras.axis) % placed.rank
     turned = placed.rank > 2 and axis == placed.rank - 1
+
     if turned:
         value = layer.order.first(placed)
     elif axis == 1:
         value = layer.order.plain(placed)
     else:
         raise layer.fail(f"norms the axis {axis}, and the channels are expected last or second")
+
     mean = layer.weight("moving_mean")
 
     def make() -> nn.Module:
@@ -48,6 +50,7 @@ def over_last(layer: Layer) -> Placed:
     axes = [axis % placed.rank for axis in _listed(layer.keras.axis)]
     if axes != list(range(placed.rank - len(axes), placed.rank)):
         raise layer.fail(f"norms the axes {axes}, and the last ones are expected")
+
     value = layer.order.plain(placed)
     sizes = value.shape[axes[0] :]
 
@@ -67,6 +70,7 @@ def groups(layer: Layer) -> Placed:
     placed = layer.input
     if _single(layer.keras.axis) % placed.rank != placed.rank - 1:
         raise layer.fail("norms another axis than the last one")
+
     value = layer.order.first(placed)
     channels = value.shape[1]
     count = channels if layer.keras.groups == -1 else int(layer.keras.groups)

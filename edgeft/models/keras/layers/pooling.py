@@ -24,10 +24,12 @@ def pool(layer: Layer) -> Placed:
     pads = pads_of(layer, value, kernel, strides, (1,) * rank)
     even = all(before == after and before * 2 <= side for (before, after), side in zip(pads, kernel))
     padding = [before for before, _ in pads] if even else [0] * rank
+
     if layer.kind.startswith("Max"):
         if not even:
             value = padded(layer, value, pads, float("-inf"))
         return layer.spatial(layer.call(_MAX[rank], value, list(kernel), list(strides), padding))
+
     return layer.spatial(_average(layer, value, kernel, strides, padding, None if even else pads))
 
 

@@ -43,9 +43,11 @@ def bidirectional(layer: Layer) -> Placed:
     kind = type(forward).__name__
     if kind not in _KINDS or type(backward) is not type(forward) or layer.keras.merge_mode != "concat":
         raise layer.fail(f"of {kind} with merge_mode = {layer.keras.merge_mode!r} is not read")
+
     steps = _steps(layer, (forward, backward), kind)
     if forward.return_sequences:
         return Placed(steps)
+
     units = forward.units
     last = layer.call(torch.narrow, layer.call(torch.select, steps, 1, -1), 1, 0, units)
     first = layer.call(torch.narrow, layer.call(torch.select, steps, 1, 0), 1, units, units)
@@ -55,8 +57,10 @@ def bidirectional(layer: Layer) -> Placed:
 def _steps(layer: Layer, directions: tuple[Any, ...], kind: str) -> Value:
     for direction in directions:
         _refuse(layer, direction, kind)
+
     if len([a for a in layer.args if isinstance(a, Placed)]) > 1 or any(v is not None for v in layer.kwargs.values()):
         raise layer.fail("with a state or a mask as input is not read")
+
     value = layer.order.plain(layer.input)
 
     def make() -> nn.Module:
@@ -79,6 +83,7 @@ def _refuse(layer: Layer, direction: Any, kind: str) -> None:
         raise layer.fail(
             "with other activations than Keras' default ones, return_state, stateful or go_backwards is not read"
         )
+
     if kind == "GRU" and not direction.reset_after:
         raise layer.fail("with reset_after = False computes what torch's layer does not")
 
@@ -88,9 +93,11 @@ def _weights(direction: Any, kind: str) -> dict[str, torch.Tensor]:
     inner, outer = tensor_of(cell.kernel).T, tensor_of(cell.recurrent_kernel).T
     rows = inner.shape[0]
     bias = torch.zeros(2, rows)
+
     if cell.use_bias:
         own = tensor_of(cell.bias)
         bias = own if own.dim() == 2 else torch.stack([own, torch.zeros(rows)])
+
     parts = {"weight_ih": inner, "weight_hh": outer, "bias_ih": bias[0], "bias_hh": bias[1]}
     return {name: _torch_order(tensor, kind) for name, tensor in parts.items()}
 

@@ -22,9 +22,11 @@ def flatten(layer: Layer) -> Placed:
         return placed
     if placed.form == FIRST and not layer.channels_first:
         return layer.flattened(placed)
+
     value = layer.order.plain(placed)
     if layer.channels_first and placed.rank > 2:
         value = layer.call(torch.movedim, value, 1, -1)
+
     return Placed(layer.call(torch.flatten, value, 1))
 
 
@@ -37,11 +39,13 @@ def reshape(layer: Layer) -> Placed:
     sizes = [total // known if size == -1 else size for size in wish]
     if len(sizes) == 1 and placed.form == FIRST and math.prod(placed.value.shape[2:]) == 1:
         return Placed(layer.call(torch.flatten, placed.value, 1))  # whatever the size: it may be that of a classifier
+
     value = layer.order.plain(placed)
     if len(sizes) in (2, 3) and math.prod(sizes[:-1]) == 1:  # channels of one pixel
         return Placed(layer.trace.reshape(value, [1, sizes[-1], *sizes[:-1]]), FIRST)
     if len(sizes) == 3 and sizes[-1] == 1:  # a picture of one channel
         return Placed(layer.trace.reshape(value, [1, 1, *sizes[:-1]]), FIRST)
+
     return Placed(layer.trace.reshape(value, [1, *sizes]))
 
 
@@ -98,11 +102,14 @@ def resizing(layer: Layer) -> Placed:
     size = [int(layer.keras.height), int(layer.keras.width)]
     if list(value.shape[2:]) == size:
         return layer.input
+
     odd = layer.keras.crop_to_aspect_ratio or getattr(layer.keras, "pad_to_aspect_ratio", False)
     if layer.keras.interpolation not in ("nearest", "bilinear") or odd or getattr(layer.keras, "antialias", False):
         raise layer.fail("is read for nearest and bilinear interpolation without cropping, padding and antialiasing")
+
     if any(after < before for before, after in zip(value.shape[2:], size)) and layer.keras.interpolation == "nearest":
         layer.notes.add(f"{layer.name} makes its input smaller by choosing pixels")
+
     return layer.spatial(_enlarged(layer, value, size, layer.keras.interpolation))
 
 
@@ -138,6 +145,7 @@ def item(layer: Layer) -> Placed:
     parts = list(key) if isinstance(key, tuple) else [key]
     if parts[:1] != [slice(None)] or not all(isinstance(p, (int, slice)) for p in parts):
         raise layer.fail(f"cuts {key!r}, and slices of whole batches are read alone")
+
     axis = 1
     for part in parts[1:]:
         if isinstance(part, int):
@@ -149,6 +157,7 @@ def item(layer: Layer) -> Placed:
         if (start, stop, step) != (0, value.shape[axis], 1):
             value = layer.call(_cut, value, axis, start, stop, step)
         axis += 1
+
     return Placed(value)
 
 
@@ -161,14 +170,18 @@ def reduce(layer: Layer) -> Placed:
     placed = layer.input
     if placed.form == FLAT:
         placed = Placed(layer.order.plain(placed))
+
     axis = layer.keras.axis
     axes = [a % placed.rank for a in (axis if isinstance(axis, (list, tuple)) else [axis])] if axis is not None else [0]
     if 0 in axes:
         raise layer.fail("reduces the batch axis")
+
     keep = bool(layer.keras.keepdims)
     function = {"ops.Mean": torch.mean, "ops.Max": torch.amax, "ops.Sum": torch.sum}[layer.kind]
     pixels = placed.form == FIRST and set(axes) == set(range(1, placed.rank - 1))
+
     if keep or pixels:
         value = layer.call(function, placed.value, [placed.axis(a) for a in axes], keepdim=keep)
         return Placed(value, placed.form if keep else "plain")
+
     return Placed(layer.call(function, layer.order.plain(placed), axes, keepdim=False))

@@ -86,6 +86,7 @@ def prelu(node: Node) -> Value:
         return node.call(_prelu, value, slope)  # type: ignore[no-any-return]
     if slope.tensor.numel() == channels != 1 and slope.shape != (channels, *[1] * (len(value.shape) - 2)):
         return node.call(_prelu, value, slope)  # type: ignore[no-any-return]
+
     layer = torch.nn.PReLU(slope.tensor.numel())
     layer.weight.data = slope.tensor.reshape(-1).clone()
     return node.trace.module(node.layer_name(slope), layer, value)  # type: ignore[no-any-return]
@@ -102,6 +103,7 @@ def clip(node: Node) -> Value:
         low = node.known(1, "a bound").item()
     if node.has(2):
         high = node.known(2, "a bound").item()
+
     value = node.input()
     bounds: dict[str, Any] = {}
     if low is not None and low > -3e38:
@@ -114,6 +116,7 @@ def clip(node: Node) -> Value:
         return node.call(F.relu, value)  # type: ignore[no-any-return]
     if bounds == {"min": 0.0, "max": 6.0}:
         return node.call(F.relu6, value)  # type: ignore[no-any-return]
+
     return node.call(torch.clamp, value, **bounds)  # type: ignore[no-any-return]
 
 
@@ -123,14 +126,17 @@ def softmax(node: Node) -> Value:
     rank = len(value.shape)
     if node.op == "Hardmax":
         raise node.fail("is not supported")
+
     function = F.softmax if node.op == "Softmax" else F.log_softmax
     axis = node.axis(-1 if node.opset >= 13 else 1)
     if node.opset >= 13 or axis == rank - 1:
         return node.call(function, value, dim=axis)  # type: ignore[no-any-return]
+
     tail = value.shape[axis:]
     if sum(size > 1 for size in tail) <= 1:  # all but one of the axes are empty, so that one is normalized over
         longest = axis + max(range(len(tail)), key=lambda at: tail[at])
         return node.call(function, value, dim=longest)  # type: ignore[no-any-return]
+
     flat = node.trace.reshape(value, [*value.shape[:axis], _product(tail)])
     return node.trace.reshape(node.call(function, flat, dim=axis), value.shape)
 

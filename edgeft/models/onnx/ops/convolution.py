@@ -22,6 +22,7 @@ def paddings(
     auto = node.attribute("auto_pad", "NOTSET")
     if auto == "VALID":
         return [(0, 0)] * len(kernel)
+
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         pairs = []
         for size, side, stride, dilation in zip(sizes, kernel, strides, dilations):
@@ -30,9 +31,11 @@ def paddings(
             small, large = total // 2, total - total // 2
             pairs.append((small, large) if auto == "SAME_UPPER" else (large, small))
         return pairs
+
     pads = [int(pad) for pad in node.attribute("pads", [0] * (2 * len(kernel)))]
     if len(pads) != 2 * len(kernel):
         raise node.fail(f"has {len(pads)} pads for a kernel of {len(kernel)} axes")
+
     return list(zip(pads[: len(kernel)], pads[len(kernel) :]))
 
 
@@ -60,12 +63,14 @@ def conv(node: Node) -> Value:
         raise node.fail(f"convolves over {rank} axes; 1, 2 and 3 are supported")
     if len(value.shape) != rank + 2 or value.shape[1] != weight.shape[1] * groups:
         raise node.fail(f"an input of the shape {value.shape} does not fit a weight of the shape {weight.shape}")
+
     strides, dilations = of_kernel(node, kernel)
     pairs = paddings(node, value.shape[2:], kernel, strides, dilations)
     bias = node.input(2) if node.has(2) else None
     even = all(before == after for before, after in pairs)
     if not even:
         value, pairs = padded(node, value, pairs), [(0, 0)] * rank
+
     padding = [before for before, _ in pairs]
     if not weight.constant or (bias is not None and not bias.constant):
         return node.call(_FUNCTIONS[rank], value, weight, bias, strides, padding, dilations, groups)  # type: ignore[no-any-return]
@@ -77,6 +82,7 @@ def conv(node: Node) -> Value:
     layer.weight.data = weight.tensor.clone()
     if bias is not None:
         layer.bias.data = bias.tensor.reshape(-1).clone()
+
     return node.trace.module(node.layer_name(weight), layer, value)  # type: ignore[no-any-return]
 
 
@@ -87,6 +93,7 @@ def conv_transpose(node: Node) -> Value:
     rank, groups = len(kernel), int(node.attribute("group", 1))
     if rank not in _TRANSPOSED or not weight.constant or (node.has(2) and not node.input(2).constant):
         raise node.fail("is supported over 1, 2 or 3 axes with constant weights")
+
     strides, dilations = of_kernel(node, kernel)
     extra = [int(number) for number in node.attribute("output_padding", [0] * rank)]
     pairs = _transposed_paddings(node, value.shape[2:], kernel, strides, dilations, extra)
@@ -101,10 +108,12 @@ def conv_transpose(node: Node) -> Value:
     layer.weight.data = weight.tensor.clone()
     if bias is not None:
         layer.bias.data = bias.tensor.reshape(-1).clone()
+
     result: Value = node.trace.module(node.layer_name(weight), layer, value)
     for axis, (before, after) in enumerate(crop, 2):
         if before or after:
             result = node.call(torch.narrow, result, axis, before, result.shape[axis] - before - after)
+
     return result
 
 
@@ -115,6 +124,7 @@ def _transposed_paddings(
     auto = node.attribute("auto_pad", "NOTSET")
     if shape is None and auto not in ("SAME_UPPER", "SAME_LOWER"):
         return paddings(node, sizes, kernel, strides, dilations)
+
     outputs = [size * stride for size, stride in zip(sizes, strides)] if shape is None else list(shape)[-len(kernel) :]
     pairs = []
     for size, output, side, stride, dilation, more in zip(sizes, outputs, kernel, strides, dilations, extra):
@@ -123,4 +133,5 @@ def _transposed_paddings(
             raise node.fail("its output shape is larger than what the convolution gives")
         small, large = total // 2, total - total // 2
         pairs.append((small, large) if auto == "SAME_UPPER" else (large, small))
+
     return pairs

@@ -150,6 +150,7 @@ def cast(node: Node) -> Value:
         if number not in _FLOATS and number not in _TYPES:
             raise node.fail(f"casts to the type {number} of ONNX, which is not supported")
         kind = torch.float32 if number in _FLOATS else _TYPES[number]
+
     if value.tensor.dtype == kind:
         return value
     return node.call(torch.Tensor.to, value, kind)  # type: ignore[no-any-return]

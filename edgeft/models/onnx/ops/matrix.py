@@ -20,10 +20,12 @@ def gemm(node: Node) -> Value:
     alpha, beta = float(node.attribute("alpha", 1.0)), float(node.attribute("beta", 1.0))
     if node.attribute("transA", 0):
         first = node.permuted(first, [1, 0])
+
     straight = bool(node.attribute("transB", 0))
     shape = second.shape if straight else second.shape[::-1]
     if len(first.shape) != 2 or len(shape) != 2 or first.shape[1] != shape[1]:
         raise node.fail(f"matrices of the shapes {first.shape} and {second.shape} do not fit")
+
     plain = third is None or (third.constant and third.tensor.numel() == shape[0])
     if second.constant and not first.constant and plain:
         weight = (second.tensor if straight else second.tensor.T) * alpha
@@ -32,11 +34,13 @@ def gemm(node: Node) -> Value:
 
     if straight:
         second = node.permuted(second, [1, 0])
+
     product: Value = node.call(torch.matmul, first, second)
     if alpha != 1:
         product = node.call(python.mul, product, alpha)
     if third is None:
         return product
+
     return binary(node, python.add, product, third if beta == 1 else node.call(python.mul, third, beta))
 
 
@@ -47,6 +51,7 @@ def matmul(node: Node) -> Value:
         if first.shape[-1] != second.shape[0]:
             raise node.fail(f"matrices of the shapes {first.shape} and {second.shape} do not fit")
         return linear(node, node.layer_name(second), first, second.tensor.T, None)
+
     try:
         return node.call(torch.matmul, first, second)  # type: ignore[no-any-return]
     except RuntimeError as error:

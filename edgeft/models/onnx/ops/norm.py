@@ -21,10 +21,12 @@ def batch_norm(node: Node) -> Value:
         raise node.fail("normalizes by the batch that it is given (training mode)", "export the model in eval mode")
     if any(not part.constant for part in parts) or len(value.shape) not in _BATCH_NORM:
         raise node.fail("is supported with constant statistics over 2 to 5 axes")
+
     scale, shift, mean, variance = (part.tensor.reshape(-1) for part in parts)
     layer = _BATCH_NORM[len(value.shape)](len(scale), eps=float(node.attribute("epsilon", 1e-5)))
     layer.weight.data, layer.bias.data = scale.clone(), shift.clone()
     layer.running_mean, layer.running_var = mean.clone(), variance.clone()
+
     return node.trace.module(node.layer_name(parts[0]), layer, value)  # type: ignore[no-any-return]
 
 
@@ -33,18 +35,22 @@ def layer_norm(node: Node) -> Value:
     value, scale = node.input(0), node.input(1)
     if any(node.outputs[1:]):
         raise node.fail("hands out its mean, which is not supported")
+
     axis = node.axis(-1)
     shape, epsilon = value.shape[axis:], float(node.attribute("epsilon", 1e-5))
     bias = node.input(2) if node.has(2) else None
     plain = scale.constant and scale.shape == shape and (bias is None or (bias.constant and bias.shape == shape))
+
     if not plain:
         normalized: Value = node.call(F.layer_norm, value, list(shape), None, None, epsilon)
         product: Value = node.call(torch.mul, normalized, scale)
         return product if bias is None else node.call(torch.add, product, bias)
+
     layer = nn.LayerNorm(shape, eps=epsilon)
     layer.weight.data = scale.tensor.clone()
     if bias is not None:
         layer.bias.data = bias.tensor.clone()
+
     return node.trace.module(node.layer_name(scale), layer, value)  # type: ignore[no-any-return]
 
 

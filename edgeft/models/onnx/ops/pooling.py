@@ -23,11 +23,13 @@ def pool(node: Node) -> Value:
         raise node.fail(f"a kernel of {rank} axes does not fit an input of the shape {value.shape}")
     if node.outputs[1:] and node.outputs[1]:
         raise node.fail("hands out the positions of the maxima, which is not supported")
+
     strides, dilations = of_kernel(node, kernel)
     pairs = paddings(node, value.shape[2:], kernel, strides, dilations)
     ceiling = bool(node.attribute("ceil_mode", 0))
     if node.op == "MaxPool":
         return _maximum(node, value, kernel, strides, dilations, pairs, ceiling)
+
     return _average(node, value, kernel, strides, dilations, pairs, ceiling)
 
 
@@ -48,9 +50,11 @@ def _average(
 ) -> Value:  # fmt: skip
     if any(dilation > 1 for dilation in dilations):
         raise node.fail("an average pool with dilations is not supported")
+
     counted = bool(node.attribute("count_include_pad", 0))
     even = all(before == after and before * 2 <= side for (before, after), side in zip(pairs, kernel))
     function = _AVERAGE[len(kernel)]
+
     if even:
         padding = [before for before, _ in pairs]
         return node.call(function, value, kernel, strides, padding, ceiling, counted)  # type: ignore[no-any-return]
@@ -59,6 +63,7 @@ def _average(
     means: Value = node.call(function, wide, kernel, strides, [0] * len(kernel), ceiling, True)
     if counted:
         return means
+
     inside = node.trace.constant(torch.ones(1, 1, *value.shape[2:]))
     shares: Value = node.call(function, padded(node, inside, pairs), kernel, strides, [0] * len(kernel), ceiling, True)
     return node.call(torch.div, means, shares)  # type: ignore[no-any-return]

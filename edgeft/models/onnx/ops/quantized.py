@@ -46,10 +46,12 @@ def _grid(node: Node, scale: Value, zero: Value | None, value: Value, axis: int)
         raise node.fail("has blocks of values with scales of their own, which are not supported")
     if not scale.constant or (zero is not None and not zero.constant):
         raise node.fail("has scales that are computed when the model runs")
+
     axis = node.axis(axis) if scale.tensor.numel() > 1 else 0
     shape = [-1 if at == axis else 1 for at in range(len(value.shape))]
     numbers_ = scale.tensor.float(), torch.zeros((), dtype=torch.int64) if zero is None else zero.tensor.long()
     first, second = (part.reshape(shape if part.numel() > 1 else ()) for part in numbers_)
+
     return first, second
 
 
@@ -80,9 +82,11 @@ def conv(node: Node) -> Value:
     node.notes.add(NOTE)
     value, weight = _as_real(node, 0), _as_real(node, 3)
     bias = None
+
     if node.has(8):
         step = node.input(1).tensor.float() * node.input(4).tensor.float()
         bias = node.trace.constant(node.input(8).tensor.float() * step.reshape(-1))
+
     result = convolution.conv(dataclasses.replace(node, inputs=(value, weight, bias)))
     assert isinstance(result, Value)
     return _clipped(node, result, node.input(6), node.input(7))

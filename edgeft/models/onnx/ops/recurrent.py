@@ -23,6 +23,7 @@ def recurrent(node: Node) -> Sequence[Value]:
     directions, hidden = weights.shape[0], int(node.attribute("hidden_size"))
     _refuse(node)
     layer = _KINDS[node.op](value.shape[-1], hidden, bidirectional=directions == 2)
+
     for direction in range(directions):
         suffix = "_l0_reverse" if direction else "_l0"
         bias = node.input(3).tensor if node.has(3) else torch.zeros(directions, 2 * weights.shape[1])
@@ -55,6 +56,7 @@ def _refuse(node: Node) -> None:
         raise node.fail("with lengths, peepholes, clipping, another layout, direction or activation is not supported")
     if node.op == "GRU" and not node.attribute("linear_before_reset", 0):
         raise node.fail("with linear_before_reset = 0 computes what torch's layer does not")
+
     if not all(node.input(position).constant for position in (1, 2)) or (node.has(3) and not node.input(3).constant):
         raise node.fail("is supported with constant weights")
 

@@ -53,8 +53,10 @@ def reduction(node: Node) -> Value:
         if node.attribute("noop_with_empty_axes", 0):
             return value
         axes = list(range(len(value.shape)))
+
     if not value.shape:
         return value
+
     _refuse_batch(node, value, axes)
     return node.call(_REDUCTIONS[node.op], value, axes, keepdim=bool(node.attribute("keepdims", 1)))  # type: ignore[no-any-return]
 

@@ -46,6 +46,7 @@ def _smooth(node: Node, value: Value, targets: Sequence[_Target], mode: str) -> 
     space, lengths = targets[2:], value.shape[2:]
     if any(target.size != length for target, length in zip(targets[:2], value.shape)):
         raise node.fail("resizes the batch or the channels; only axes after them are supported")
+
     if mode == "linear" and len(space) in _LINEAR:
         name = _LINEAR[len(space)]
     elif mode == "cubic" and len(space) == 2 and float(node.attribute("cubic_coeff_a", -0.75)) == -0.75:
@@ -60,9 +61,11 @@ def _smooth(node: Node, value: Value, targets: Sequence[_Target], mode: str) -> 
     known |= where == "align_corners" and exact
     if not known or node.attribute("antialias", 0) or node.attribute("exclude_outside", 0):
         raise node.fail(f"the positions {where!r} with the mode {mode!r} and these options are not supported")
+
     if exact:
         sizes = [target.size for target in space]
         return node.call(F.interpolate, value, sizes, mode=name, align_corners=where == "align_corners")  # type: ignore[no-any-return]
+
     factors = [target.scale for target in space]
     return node.call(  # type: ignore[no-any-return]
         F.interpolate, value, None, factors, name, False, recompute_scale_factor=False
@@ -79,9 +82,11 @@ def _nearest(node: Node, value: Value, targets: Sequence[_Target]) -> Value:
     same_front = all(len(positions) == length for positions, length in zip(indices[:2], value.shape))
     if as_torch and same_front and len(targets) == 4:
         return node.call(F.interpolate, value, [target.size for target in targets[2:]], mode="nearest")  # type: ignore[no-any-return]
+
     for axis, positions in enumerate(indices):
         if list(positions) != list(range(value.shape[axis])):
             value = node.call(torch.index_select, value, axis, node.trace.constant(torch.from_numpy(positions)))
+
     return value
 
 
@@ -97,6 +102,7 @@ def _indices(node: Node, target: _Target, length: int) -> np.ndarray:
         source = np.zeros_like(source) if where != "half_pixel" and target.size == 1 else source
     else:
         raise node.fail(f"the positions {where!r} are not supported")
+
     old = node.op == "Upsample" or node.opset < 11
     rounding = "floor" if old else str(node.attribute("nearest_mode", "round_prefer_floor"))
     functions: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -106,6 +112,7 @@ def _indices(node: Node, target: _Target, length: int) -> np.ndarray:
         "round_prefer_ceil": lambda x: np.floor(x + 0.5),
     }
     positions = functions[rounding](np.round(source, 6))
+
     return np.clip(positions, 0, length - 1).astype(np.int64)  # type: ignore[no-any-return]
 
 
@@ -120,14 +127,18 @@ def _targets(node: Node, value: Value) -> list[_Target]:
     targets = [_Target(length, 1.0) for length in value.shape]
     if node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise node.fail("keeping the aspect ratio is not supported")
+
     if node.opset >= 11 and node.op == "Resize" and node.has(3) and node.known(3, "the new size").size:
         for axis, size in zip(axes, node.known(3, "the new size")):
             targets[axis] = _Target(int(size), float(size) / value.shape[axis])
         return targets
+
     at = 2 if node.opset >= 11 and node.op == "Resize" else 1
     scales = node.known(at, "the scale") if node.has(at) else node.attribute("scales")
     if scales is None or not len(scales):
         raise node.fail("has neither a size nor a scale")
+
     for axis, scale in zip(axes, scales):
         targets[axis] = _Target(math.floor(value.shape[axis] * float(scale) + 1e-6), float(scale))
+
     return targets

@@ -33,11 +33,14 @@ def reshape(node: Node) -> Value:
     wish = node.ints(1, "shape", "the new shape")
     if wish is None:
         raise node.fail("has no shape")
+
     if not node.attribute("allowzero", 0):
         wish = [value.shape[axis] if size == 0 and axis < len(value.shape) else size for axis, size in enumerate(wish)]
+
     total, rest = math.prod(value.shape), math.prod(size for size in wish if size != -1)
     if wish.count(-1) > 1 or (rest and total % rest) or (-1 not in wish and rest != total):
         raise node.fail(f"a tensor of the shape {value.shape} cannot get the shape {tuple(wish)}")
+
     return node.trace.reshape(value, [total // rest if size == -1 and rest else size for size in wish])
 
 
@@ -64,11 +67,13 @@ def squeeze(node: Node) -> Value:
     axes = node.ints(1, "axes", "the axes")
     if axes is None:
         axes = [axis for axis, length in enumerate(value.shape) if length == 1 and axis != value.batch_axis]
+
     axes = [axis % len(value.shape) for axis in axes]
     if any(value.shape[axis] != 1 for axis in axes):
         raise node.fail(f"a tensor of the shape {value.shape} has other axes than {axes} to be left out")
     if value.batch_axis in axes:
         raise node.fail("leaves out the axis of the batch", "export the model so that its batch axis stays")
+
     return node.call(torch.squeeze, value, axes) if axes else value
 
 
@@ -87,9 +92,11 @@ def concat(node: Node) -> Value:
     values = [node.input(position) for position in range(len(node.inputs))]
     axis = node.axis(0)
     batched = next((value for value in values if value.batch_axis is not None), None)
+
     if batched is not None:
         at = batched.batch_axis
         values = [_to_batch(node, value, batched) if value.batch_axis != at else value for value in values]
+
     try:
         return node.call(torch.cat, values, axis)  # type: ignore[no-any-return]
     except RuntimeError as error:
@@ -113,10 +120,12 @@ def split(node: Node) -> Sequence[Value]:
     value = node.input()
     axis = node.axis(0)
     sizes = node.ints(1, "split", "the sizes")
+
     if sizes is None:
         parts = int(node.attribute("num_outputs", len(node.outputs)))
         each = -(-value.shape[axis] // parts)
         sizes = [min(each, value.shape[axis] - each * part) for part in range(parts)]
+
     if sum(sizes) != value.shape[axis]:
         raise node.fail(f"the parts {sizes} do not sum to {value.shape[axis]}")
     return node.call(torch.split, value, sizes, axis)  # type: ignore[no-any-return]
@@ -128,10 +137,12 @@ def slice_(node: Node) -> Value:
     starts, ends = node.ints(1, "starts", "the beginning"), node.ints(2, "ends", "the end")
     if starts is None or ends is None:
         raise node.fail("lacks its beginning or end")
+
     axes = node.ints(3, "axes", "the axes") or list(range(len(starts)))
     steps = node.ints(4, "steps", "the steps") or [1] * len(starts)
     parts = [slice(None)] * len(value.shape)
     turned = []
+
     for axis, start, end, step in zip(axes, starts, ends, steps):
         axis %= len(value.shape)
         length = value.shape[axis]
@@ -146,8 +157,10 @@ def slice_(node: Node) -> Value:
         parts[axis] = slice(max(start, -length), min(max(end, -length - 1), length), step)
         if end < -length:
             parts[axis] = slice(0, 0)
+
     if any(part != slice(None) for part in parts):
         value = node.call(python.getitem, value, tuple(parts))
+
     return node.call(torch.flip, value, turned) if turned else value
 
 
@@ -165,12 +178,15 @@ def gather(node: Node) -> Value:
     length, wish = data.shape[axis], numbers(indices)
     if wish.size and (wish.min() < -length or wish.max() >= length):
         raise node.fail(f"reads position {int(wish.max())} of an axis of {length}")
+
     positions = torch.from_numpy(np.where(wish < 0, wish + length, wish).astype(np.int64))
     if positions.dim() == 0:
         return node.call(torch.select, data, axis, int(positions))  # type: ignore[no-any-return]
+
     chosen: Value = node.call(torch.index_select, data, axis, node.trace.constant(positions.reshape(-1)))
     if positions.dim() == 1:
         return chosen
+
     return node.trace.reshape(chosen, [*data.shape[:axis], *positions.shape, *data.shape[axis + 1 :]])
 
 
@@ -221,6 +237,7 @@ def pad(node: Node) -> Value:
     pads = node.ints(1, "pads", "the pads")
     if pads is None:
         pads = [int(number) for number in node.attribute("paddings", [])]
+
     mode = node.attribute("mode", "constant")
     rank = len(value.shape)
     axes = [axis % rank for axis in (node.ints(3, "axes", "the axes") or range(rank))]
@@ -228,16 +245,20 @@ def pad(node: Node) -> Value:
     pairs = [(0, 0)] * rank
     for at, axis in enumerate(axes):
         pairs[axis] = pads[at], pads[at + len(axes)]
+
     modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     if mode not in modes:
         raise node.fail(f"the mode {mode!r} is not supported")
+
     while pairs and pairs[0] == (0, 0):
         pairs = pairs[1:]
+
     flat = [number for pair in reversed(pairs) for number in pair]
     if not flat:
         return value
     if mode == "constant":
         return node.call(F.pad, value, flat, value=fill)  # type: ignore[no-any-return]
+
     try:
         return node.call(F.pad, value, flat, mode=modes[mode])  # type: ignore[no-any-return]
     except (RuntimeError, NotImplementedError) as error:

@@ -79,6 +79,7 @@ class Augment:
         canvas = torch.full_like(x, self.fill)
         boxes_of: list[list[np.ndarray]] = [[] for _ in range(n)]
         rows, columns = torch.arange(h)[:, None], torch.arange(w)[None]
+
         for right, under in ((0, 0), (1, 0), (0, 1), (1, 1)):
             source = np.arange(n) if not (right or under) else rng.permutation(n)
             first = np.stack([point[:, 0] * right, point[:, 1] * under], axis=1)

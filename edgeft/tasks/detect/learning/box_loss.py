@@ -92,6 +92,7 @@ def assign(
     aligned = scores[:, kind].pow(ALPHA) * iou.pow(BETA) * inside
     best = aligned.topk(min(TOP, len(cells)), dim=0).indices
     chosen = torch.zeros_like(inside).scatter_(0, best, True) & inside
+
     # a cell that two boxes chose goes to the one it fits better
     owner = torch.where(chosen, iou, torch.zeros_like(iou)).argmax(1)
     mine = chosen & F.one_hot(owner, len(truth)).bool()
@@ -112,6 +113,7 @@ def detection_loss(outputs: Said, targets: torch.Tensor, weights: torch.Tensor |
     boxes = decoded(raw, cells)
     target_scores = torch.zeros_like(logits)
     misfit = raw.sum() * 0
+
     for i in range(len(logits)):
         truth = targets[i][targets[i, :, 0] >= 0]
         if not len(truth):

@@ -66,6 +66,7 @@ def matched(answer: Answer, truths: list[torch.Tensor]) -> Pairs:
     assignment = need("scipy.optimize", "tune").linear_sum_assignment
     probabilities = answer.logits.softmax(-1) if answer.softmax else answer.logits.sigmoid()
     pairs: Pairs = []
+
     for p, boxes, truth in zip(probabilities, answer.boxes, truths):
         p = p[:, truth[:, 0].long()]
         cost = -SOFTMAX_COST * p if answer.softmax else SIGMOID_COST * _focal(p)
@@ -169,6 +170,7 @@ def set_imitation(student: Outputs, teacher: Outputs) -> torch.Tensor:
     else:
         entropy = F.binary_cross_entropy_with_logits(taught.logits, shares, reduction="sum")
         scored = F.binary_cross_entropy_with_logits(learned.logits, shares, reduction="sum") - entropy
+
     moved = (learned.boxes - taught.boxes).abs().sum(-1)
 
     return (scored + BOX * (moved * objects).sum()) / total

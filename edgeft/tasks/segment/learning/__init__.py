@@ -231,6 +231,7 @@ def _window(shape: tuple[int, ...], crop: tuple[int, int], zoom: tuple[float, fl
     factor = torch.exp(torch.empty(count).uniform_(math.log(zoom[0]), math.log(zoom[1])))
     flip = 1 - 2 * (torch.rand(count) < mirrored).float()
     theta = torch.zeros(count, 2, 3)
+
     for axis, (inner, outer) in enumerate(((crop[1], width), (crop[0], height))):
         share = inner / outer / factor
         theta[:, axis, axis] = share * (flip if axis == 0 else 1)

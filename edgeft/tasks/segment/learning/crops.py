@@ -48,17 +48,20 @@ class Crops(torch.utils.data.Dataset[tuple[int, np.ndarray, np.ndarray]]):
         at = np.minimum(rows, raw.shape[0] - 1)[:, None], np.minimum(columns, raw.shape[1] - 1)
         outside = (rows >= raw.shape[0])[:, None] | (columns >= raw.shape[1])
         pixels = image._channels(raw[at], self.channels).reshape(*self.size, self.channels).transpose(2, 0, 1)
+
         return position, np.ascontiguousarray(pixels), np.where(outside, np.uint8(mask.VOID), truth[at])
 
     def _picture(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         if i in self.kept:
             return self.kept[i]
+
         raw, truth = np.asarray(self.pictures.raw(i)), np.asarray(self.pictures.targets[i])
         if truth.shape != raw.shape[:2]:
             truth = mask.nearest(truth, (raw.shape[0], raw.shape[1]))
         if raw.nbytes + truth.nbytes <= self.room:
             self.room -= raw.nbytes + truth.nbytes
             self.kept[i] = raw, truth
+
         return raw, truth
 
 

@@ -102,6 +102,7 @@ def distill(
     """The divergence of the student's tokens from the teacher's, the mean over frames; mixed with `loss` below 1."""
     if isinstance(targets, torch.Tensor):
         return distill_tokens(student, teacher, targets, temperature, weight)
+
     student_rows, taught = (logits.transpose(1, 2).flatten(0, 1) for logits in (student, teacher))
     soft = distill_classes(student_rows, taught, temperature=temperature)
 
@@ -120,6 +121,7 @@ def augmentation(level: str, spec: Mapping[str, Any]) -> tensors.Augment | None:
                 f"unknown augmentation {level!r}", where="train.augment", remedy=nearest(level, spectra.LEVELS)
             )
         return None
+
     table = sound.check(spec)
     shift, time = (max(1, round(seconds * table.rate / table.hop)) for seconds in (SHIFT, TIME_MASK))
     amounts = spectra.Amounts(shift, time, max(1, int(FEATURE_MASK * table.features)), MASKS)

@@ -34,11 +34,13 @@ def parts(module: Any, spec: Mapping[str, Any]) -> dict[str, Part]:
     rows, room = 2 * module.layers, sequences.places(spec)
     with torch.no_grad():
         hidden = module.encoder(window[:1])[0].shape[1]
+
     token = torch.ones(2, 1, dtype=torch.int32)
     cache = torch.randn(2, rows, room, module.width, generator=generator)
     memory = torch.randn(2, rows, hidden, module.width, generator=generator)
     mask = torch.ones(2, 1, room + 1, dtype=torch.int32)
     state = beam_search.names(module.layers)
+
     return {
         "encoder": Part((window,), (spec["input"],), state),
         "decoder": Part(
@@ -62,9 +64,11 @@ class Texts(tensors.Collate):
         ahead, longest = len(self.prompt), max(map(len, rows))
         before = np.full((len(rows), ahead + longest), self.end, np.int32)
         after = np.full((len(rows), ahead + longest), IGNORED, np.int64)
+
         for i, ids in enumerate(rows):
             before[i, : ahead + len(ids)] = [*self.prompt, *ids]
             after[i, ahead - 1 : ahead + len(ids)] = [*ids, self.end]
+
         return (*inputs, torch.from_numpy(before)), torch.from_numpy(after)
 
 
@@ -82,6 +86,7 @@ class Fitting:
         self.split, self.at = split, np.flatnonzero(lengths <= room)
         self.targets = split.targets[self.at]
         long = np.flatnonzero(lengths > room)
+
         if not len(self.at) or (strict and len(long) > MAX_LONG * len(lengths)):
             raise DataError(
                 f"{len(long)} of {len(lengths)} texts are longer than {room} tokens",
@@ -126,6 +131,7 @@ def predict(
         length = spec["search"]["length"]
         empty = np.zeros((0, length), np.int32)
         return {"tokens": empty, "text": np.zeros(0, np.str_), "steps": np.zeros(0, np.int32)}
+
     return {key: np.concatenate([batch_outputs[key] for batch_outputs in outputs]) for key in outputs[0]}
 
 

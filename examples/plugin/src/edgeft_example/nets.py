@@ -26,6 +26,7 @@ def build(request: ModelRequest) -> Built:
     layers: list[nn.Module] = []
     for width, next_width in pairwise(widths):
         layers += [nn.Linear(width, next_width), nn.ReLU()]
+
     layers.append(nn.Linear(widths[-1], request.outputs))
     return Built(nn.Sequential(*layers).eval(), str(len(layers) - 1), {}, request.outputs)
 

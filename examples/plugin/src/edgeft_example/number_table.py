@@ -51,15 +51,19 @@ def open(spec: recipe.Data) -> Dataset:
     path = Path(spec.path)
     if not spec.path or not path.is_file():
         raise DataError("no such file", where=spec.path or "data.path", remedy="set data.path to a .csv")
+
     options: Options = spec.options
     names, table, lines = _read(path, options)
     header = f"{path}:{options.skip + 1}"
+
     for name in (spec.label, *options.ignore):
         if name not in names:
             raise DataError(f"has no column {name!r}", where=header, remedy=nearest(name, names))
+
     columns = [name for name in names if name not in options.ignore]
     if spec.label not in columns or len(columns) < 2:
         raise DataError("data.ignore leaves no target or no inputs", where=header)
+
     names, table = columns, table[:, [names.index(name) for name in columns]]
 
     at = names.index(spec.label)
@@ -90,20 +94,24 @@ def _read(path: Path, options: Options) -> tuple[list[str], np.ndarray, tuple[in
                     lines.append(line)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot be read as CSV ({error})", where=str(path)) from error
+
     if len(names) < 2 or len(set(names)) < len(names) or not rows:
         raise DataError(
             "expected two or more columns, each with a name of its own, and rows", where=f"{path}:{options.skip + 1}"
         )
+
     return names, np.array(rows, np.float64), tuple(lines)
 
 
 def _numbers(fields: list[str], width: int, where: str) -> list[float]:
     if len(fields) != width:
         raise DataError(f"has {len(fields)} fields where the header has {width}", where=where)
+
     try:
         numbers = [float(field) for field in fields]
     except ValueError as error:
         raise DataError(f"holds a value that is no number ({error})", where=where) from error
+
     if not np.isfinite(np.asarray(numbers, np.float32)).all():
         raise DataError("holds a value that is no finite number", where=where, remedy="remove or fill the row")
     return numbers

@@ -33,8 +33,10 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
             work[node.op_type] += prod(shapes[node.output[0]]) * prod(weights[1:])
         elif node.op_type in ("Gemm", "MatMul") and node.input[0] in shapes:
             work[node.op_type] += prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
+
     ops: dict[str, Any] = {f"{node.op_type} float32": 0 for node in graph.node}
     for node in graph.node:
         ops[f"{node.op_type} float32"] += 1
+
     float_ops = {op: ops[f"{op} float32"] for op in work}
     return IntegerShare(share=0.0, macs=sum(work.values()), integer_macs=0, float_ops=float_ops, ops=ops)

@@ -10,6 +10,7 @@ def open_model(path, threads, options):
         from onnx.reference import ReferenceEvaluator
     except ImportError as error:
         raise Stop(4, f"this bundle needs onnx ({error}): pip install onnx") from error
+
     try:
         evaluator = ReferenceEvaluator(path)
     except Exception as error:  # the package's errors share no base class but Exception

@@ -34,11 +34,13 @@ def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = No
     path = existing(path)
     wire.read(path)  # refuses a broken file, and external data outside of its folder
     _, input_names, output_names = settings(options, {}, path)
+
     try:
         model = onnx.load(path)
         evaluator = ReferenceEvaluator(model)
     except Exception as error:  # the package's errors share no base class but Exception
         raise BundleError(f"does not load in onnx {version()}: {reason(error)}", where=str(path)) from error
+
     inputs = rename([_tensor(value) for value in model.graph.input], input_names, "input", path)
     outputs = rename([_tensor(value) for value in model.graph.output], output_names, "output", path)
     return ReferenceSession(path, evaluator, inputs, outputs)
