@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 #: files outside of docs/ that are pages of the site, under the same path
 PAGES = ("SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md")
-_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 _CODE = re.compile(r"(^```.*?^```$|(?<!\[)`[^`\n]+`)", re.S | re.M)
 
 
@@ -34,12 +34,14 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def _link(match: re.Match[str], page: str) -> str:
-    """A Markdown link of `page` (a path of the site), for the site."""
-    text, link, anchor = match[1], match[2], match[3] or ""
+    """A Markdown link or picture of `page` (a path of the site), for the site."""
+    picture, text, link, anchor = match[1], match[2], match[3], match[4] or ""
     source = page if page in PAGES else f"docs/{page}"
     file = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
     if file not in PAGES and not file.startswith("docs/"):
+        if picture:
+            return match[0]  # a picture that is no file of the site is a warning of mkdocs
         return f"{text} (`{file}`)" if text.strip("`") != file else f"`{file}`"
 
     target = posixpath.relpath(file.removeprefix("docs/"), posixpath.dirname(page) or ".")
-    return f"[{text}]({target}{anchor})"
+    return f"{picture}[{text}]({target}{anchor})"

@@ -57,6 +57,7 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
         ("boards.md", "[`edgeft/x.py`](../edgeft/x.py)", "`edgeft/x.py`"),
         ("boards.md", "`[a](../x.py)`", "`[a](../x.py)`"),
         ("boards.md", "```sh\n[a](../x.py)\n```", "```sh\n[a](../x.py)\n```"),
+        ("benchmarks/RESULTS.md", "![a](../docs/pictures/x.svg)", "![a](../pictures/x.svg)"),
         ("boards.md", "[a](https://a.b/c) [b](#here) ![c](pictures/x.png)", None),
     ],
 )

@@ -15,7 +15,7 @@ from ..bundle.manifest import of_model, recorded
 from ..bundle.reader import Bundle
 from ..compilers import Compilation
 from ..compilers.compiler import together
-from ..config import numeric, scheme
+from ..config import scheme
 from ..config import target as targets
 from ..config.recipe import Gates
 from ..config.target import Target
@@ -23,16 +23,15 @@ from ..config.target_runtimes import in_runtime
 from ..core.errors import UsageError
 from ..core.progress import phase
 from ..core.verdict import ADVISORY, UNVERIFIED, Verdict
-from ..inputs.batches import row_by_row
 from ..measure.clock import Clock
-from ..measure.fingerprint import differences, fingerprint
+from ..measure.fingerprint import fingerprint
 from ..measure.latency import BUDGET_NEEDS, P99_NEEDS, measure, rate
 from ..measure.quads import Comparison, compare
 from ..personalize.run import check as personal_state
 from . import compiler_gate, energy, evaluate, not_repeated
 from .accuracy import accuracy
 from .agreement import agreement
-from .carried import baseline_outputs, labels_as_named, own_runner, stored_count
+from .carried import labels_as_named, own_runner, stored_count
 from .closed_loop import OPEN_LOOP, beside_return, in_environment
 from .compatibility import compatibility, on_target
 from .document import report
@@ -40,10 +39,10 @@ from .integer import int8_share
 from .latency import budget, latency
 from .leak import beside_leak, sentence
 from .other_figures import other_figures
-from .parity import output_steps, parity, preprocessing, samples_parity
 from .recorded_figures import recorded_figures, same_figures
 from .recorded_gates import as_recorded, recorded_gates
 from .recorded_tensors import requires_as_emitted, tensors_as_stored, unmeasured
+from .samples import named, on_samples
 from .size import size
 from .stored import in_integers, sizes, stored
 from .stored import share as share_of
@@ -54,8 +53,6 @@ SATURATES = (
     "this CPU has no VNNI: sums of 8-bit weights saturate in its integer kernels, the target's do not; outputs were "
     "computed without them, speed and integer share with them"
 )
-#: the stored outputs are the artifact's own bits only where all of these are what they were at export.
-SAME_MACHINE = ("cpu", "isa", "flags")
 
 
 def run(
@@ -155,7 +152,7 @@ def _artifact(
             stored_count(opened, samples),
             own_runner(opened),
             labels_as_named(opened, samples),
-            *_samples(opened, session, samples, machine),
+            *on_samples(opened, session, samples, machine),
             tensors_as_stored(opened, sessions),
             requires_as_emitted(opened),
             *stored(opened, graphs, samples, gates),
@@ -248,90 +245,6 @@ def _profile(opened: Bundle) -> Target | None:
         return None  # a profile of the exporting machine's own: speed is advisory then, and its rules unverified
 
 
-def _samples(
-    opened: Bundle, session: Session, samples: Mapping[str, np.ndarray], machine: Mapping[str, Any]
-) -> list[Verdict]:
-    """Preprocessing again, and the artifact on the stored tensors against its own outputs and the quantized graph's."""
-    stored = {kind: _named(samples, kind) for kind in ("input", "output", "graph")}
-    raws = bundles.raws(samples)
-    if len(of_model(opened.manifest)) > 1:
-        return _samples_of_graphs(opened, session, stored, raws, machine)
-    outputs, activations = session.run(stored["input"]), scheme.activations_of(opened.scheme)
-    # Where the artifact has scales of its own they count, not the manifest's: a wider step there would let more pass.
-    declared = {tensor["name"]: tensor for tensor in opened.graph()["outputs"]}
-    tensors = [{"name": t.name, "scale": t.scale} if t.scale else declared[t.name] for t in session.outputs]
-    reach = {name: entry["rounding"] for name, entry in declared.items() if "rounding" in entry}
-    verdicts = [
-        preprocessing(opened.task, raws, stored["input"], opened.preprocess),
-        samples_parity(
-            opened.task,
-            stored["output"],
-            outputs,
-            output_steps(tensors, stored["output"], activations),
-            same=_same_machine(opened, machine),
-            reach=reach,
-        ),
-    ]
-    if stored["graph"]:
-        verdicts.append(
-            parity(opened.task, stored["graph"], outputs, output_steps(tensors, stored["graph"], activations), reach)
-        )
-    before = _named(samples, "baseline")
-    spread = bool(before) and all(np.ptp(values) > 0 for values in before.values())
-    if spread and _same_machine(opened, machine):  # float sums repeat there: a quantization step would hide much
-        tensors, activations = [{"name": name} for name in before], numeric.FLOAT
-    steps = output_steps(tensors, before, activations) if before else {}
-    return verdicts + baseline_outputs(opened, before, stored["input"], steps)
-
-
-def _samples_of_graphs(
-    opened: Bundle,
-    session: Any,
-    stored: Mapping[str, dict[str, np.ndarray]],
-    raws: list[Any],
-    machine: Mapping[str, Any],
-) -> list[Verdict]:
-    """The same of several graphs: each on what it was given at export, row by row, and the whole on the samples."""
-    plain = {kind: {k: v for k, v in values.items() if "/" not in k} for kind, values in stored.items()}
-    verdicts = [preprocessing(opened.task, raws, plain["input"], opened.preprocess)]
-    judge_of = opened.task.part
-    assert judge_of is not None  # only such a task's bundles of several graphs can be opened
-    same, activations = _same_machine(opened, machine), scheme.activations_of(opened.scheme)
-    for graph in of_model(opened.manifest):
-        name, judge = graph["name"], judge_of(graph["name"])
-        feeds, expected, torch = (_named(stored[kind], name) for kind in ("input", "output", "graph"))
-        outputs = row_by_row(session.sessions[name], feeds)
-        reach = {tensor["name"]: tensor["rounding"] for tensor in graph["outputs"] if "rounding" in tensor}
-        steps = output_steps(graph["outputs"], expected, activations)
-        gate_results = [samples_parity(judge, expected, outputs, steps, same=same, reach=reach)]
-        if torch:
-            gate_results.append(
-                parity(judge, torch, outputs, output_steps(graph["outputs"], torch, activations), reach)
-            )
-        verdicts += [dataclasses.replace(verdict, why=f"{name}: {verdict.why}", graph=name) for verdict in gate_results]
-    composed_outputs = session.run(plain["input"])
-    alike = opened.task.alike(plain["output"], composed_outputs)
-    why = f"{int(alike.sum())} of {len(alike)} samples have the same result as at export, through all graphs"
-    verdicts.append(Verdict("parity", ADVISORY, why, metric="samples alike", n=len(alike), required=False))
-    return verdicts
-
-
-def _named(samples: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
-    return {key[len(kind) + 1 :]: value for key, value in samples.items() if key.startswith(f"{kind}/")}
-
-
-def _same_machine(opened: Bundle, machine: Mapping[str, Any]) -> bool:
-    """Whether this is the runtime, version, threads and kind of CPU that the stored outputs came from."""
-    exported = opened.manifest["provenance"].get("fingerprint")
-    recorded = opened.manifest["runtime"]
-    return (
-        isinstance(exported, Mapping)
-        and not differences(exported, machine, SAME_MACHINE)
-        and machine["runtime"] == {"name": recorded["name"], "version": recorded["version"]}
-        and machine["threads"] == recorded["threads"]
-    )
-
-
 def _compatible(
     profile: Target | None, opened: Bundle, shares: Mapping[str, IntegerShare], gates: Gates, ask: bool
 ) -> tuple[list[Verdict], dict[str, Any]]:
@@ -375,7 +288,7 @@ def _latency(
 ) -> tuple[Comparison, list[Verdict], dict[str, Any]]:
     """Float against int8 on the first sample, interleaved in this process; and single calls of int8 where there is a
     budget for p95, or where the task answers at a rate; the energy of both where there is a budget for it."""
-    first = {name: values[:1] for name, values in _named(samples, "input").items() if "/" not in name}
+    first = {name: values[:1] for name, values in named(samples, "input").items() if "/" not in name}
     baseline = opened.session(threads=threads, baseline=True, exact=False)
     session = opened.session(threads=threads, exact=False) if opened.exact else session
     for measured_session in (baseline, session):

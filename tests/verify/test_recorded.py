@@ -321,7 +321,7 @@ def test_a_slightly_altered_baseline_is_seen_on_the_machine_of_the_export(bundle
     weights.CopyFrom(numpy_helper.from_array(values, weights.name))
     (bundle / "baseline" / "model.onnx").write_bytes(network.SerializeToString())
     seal(bundle)
-    here = importlib.import_module("edgeft.verify.run")
+    here = importlib.import_module("edgeft.verify.samples")
     monkeypatch.setattr(here, "_same_machine", lambda opened, machine: False)
     assert gate(verified(bundle), "parity", "outputs of the float baseline")["verdict"] == "pass"
     monkeypatch.setattr(here, "_same_machine", lambda opened, machine: True)
