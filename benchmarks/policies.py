@@ -291,6 +291,7 @@ def table(found: dict[str, Any]) -> str:
     voices = "before" in found
     head = ["what learns", "test accuracy [95 %]", "parameters moved", "step memory", "learning rate"]
     head += ["the three other voices"] if voices else []
+
     cells = []
     for row, one in found.items():
         low, high = wilson(one["float"], one["n"])
@@ -372,6 +373,7 @@ def main() -> None:
         "--rows", nargs="*", choices=ROWS, help="run these only and publish nothing: a part of the work"
     )
     arguments = parser.parse_args()
+
     arguments.out.mkdir(parents=True, exist_ok=True)
     host = common.machine()
     rows = arguments.rows or list(ROWS)

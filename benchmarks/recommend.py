@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and bundles (resumable)")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     arguments = parser.parse_args()
+
     data = Path(os.environ["EDGEFT_DATA"]) / "06_recommendation" / "ml-latest-small"
     arguments.out.mkdir(parents=True, exist_ok=True)
     host = common.machine()
@@ -190,6 +191,7 @@ def main() -> None:
         one(data, net, seed, arguments.out, compare=seed == arguments.seeds[0] and net == "neumf")
         for net, seed in wanted
     ]
+
     used = common.versions("torch", "onnxruntime", "openvino", "ai-edge-litert", "litert-torch")
     text = (
         "## Recommendation\n\nMovieLens latest-small; HR@10 of the last film of each user "

@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for strings, runs and bundles (resumable)")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     arguments = parser.parse_args()
+
     host = common.machine()
     folder = strings(Path(os.environ["EDGEFT_DATA"]), arguments.out)
     rows = [one(recipe(folder, seed), arguments.out) for seed in arguments.seeds]
@@ -77,6 +78,7 @@ def main() -> None:
     shares = sorted({round(r["int8_share"], 3) for row in rows for r in row["runtimes"].values()})
     same = min(r["agreement"] for row in rows for r in row["runtimes"].values())
     seconds = ", ".join(f"{row['summary']['seconds']:.0f} s" for row in rows)
+
     section = (
         "## Speech\n\nStrings of three to seven spoken digits, QuartzNet, word error rate in per cent (lower is better); "
         "rise in points against the float artifact of the same runtime, with its 95 % interval over strings. The goal is "

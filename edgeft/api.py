@@ -220,6 +220,7 @@ def export(
     bundles = user_path(out) if out is not None else places.BUNDLES
     overrides = [*overrides, *(["export.choose=fastest"] if auto else [])]
     timing = {"device": device, "seconds": seconds}
+
     if run is not None and user_path(run).suffix.lower() == ".onnx":
         return _export_file(user_path(run), names, bundles, data, preprocessing, overwrite, overrides, timing, say)
     if data is not None or preprocessing:

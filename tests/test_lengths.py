@@ -1,4 +1,5 @@
-"""Files and functions stay short: 400 lines a file, 60 lines a function from its `def` to its last line.
+"""Files and functions stay short: 400 lines a file, 60 lines a function from its `def` to its last line. Blank lines
+part the steps of a function that has several.
 
 A longer file says why in its docstring, in a sentence that begins with "Longer than 400 lines because". A longer
 function has no such way out: it is split. `tests/fixtures` has what earlier versions wrote.
@@ -13,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("edgeft", "scripts", "benchmarks", "tests", "examples")
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+#: a function of as many statements in as many lines of code has steps that a blank line parts
+STEPS, LINES_OF_STEPS = 6, 15
 REASON = "Longer than 400 lines because "
 
 
@@ -36,6 +39,20 @@ def long_functions(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
                 yield node.name, node.lineno, length
 
 
+def without_steps(tree: ast.AST, lines: list[str]) -> Iterator[tuple[str, int]]:
+    """Name and line of every function of several steps that has no blank line behind its docstring."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        begins_with_text = isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant)
+        body = node.body[1:] if begins_with_text else node.body
+        if len(body) < STEPS:
+            continue
+        first, last = body[0].lineno, body[-1].end_lineno or body[-1].lineno
+        if last - first + 1 >= LINES_OF_STEPS and all(line.strip() for line in lines[first - 1 : last]):
+            yield node.name, node.lineno
+
+
 def too_long(source: str) -> list[str]:
     """What of a file is too long."""
     tree = ast.parse(source)
@@ -51,6 +68,22 @@ def test_files_and_functions_are_short() -> None:
     assert len(paths) > 500, "the checkout was not read"
     faults = [f"{path.relative_to(ROOT)}:{fault}" for path in paths for fault in too_long(path.read_text("utf-8"))]
     assert not faults, "\n".join(faults)
+
+
+def test_blank_lines_part_the_steps_of_functions() -> None:
+    faults = []
+    for path in sources():
+        if ROOT / "tests" in path.parents:
+            continue
+        source = path.read_text("utf-8")
+        for name, line in without_steps(ast.parse(source), source.splitlines()):
+            faults.append(f"{path.relative_to(ROOT)}:{line}: {name} has no blank line between its steps")
+    assert not faults, "\n".join(faults)
+
+    source = "def f():\n" + "    pass\n" * 15
+    assert list(without_steps(ast.parse(source), source.splitlines())) == [("f", 1)]
+    parted = "def f():\n" + "    pass\n" * 7 + "\n" + "    pass\n" * 8
+    assert not list(without_steps(ast.parse(parted), parted.splitlines()))
 
 
 def test_the_limits_are_exact() -> None:

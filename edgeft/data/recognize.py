@@ -141,6 +141,7 @@ def wav_folder(view: Glimpse) -> Recognized | None:
     texts = [sound for sound in sounds[:50] if sound.with_suffix(".txt") in view.files]
     if tables or texts:
         return Recognized(f"sounds with transcripts in {[*tables, *texts][0]}", 3, {"units": "characters"})
+
     classes = _class_folders(view, SOUNDS)
     if len(classes) > 1:
         return Recognized(f"sounds in folders: {_listed(classes)}", 2)
@@ -332,6 +333,7 @@ def _columns(view: Glimpse, header: Sequence[str], rows: Sequence[Sequence[str]]
     lowered = [name.lower() for name in names]
     if not full or len(set(lowered)) < len(lowered) or (view.label and view.label not in names):
         return None
+
     length = [sum(len(row[k]) for row in full) / len(full) for k in range(len(names))]
     stated = view.label.lower() if view.label in names else ""
     text = _first(_TEXTS, [name for name in lowered if name != stated])

@@ -42,11 +42,13 @@ def normalize(module: fx.GraphModule) -> None:
     data_free.expand_as(module)
     drop_neutral(module)
     explicit_padding(module)
+
     weights.fold_weights(module)
     norms.fold_batch_norm(module)
     norms.fold_into_next(module)
     norms.single_batch_norm(module)
     weights.merge_parallel(module)
+
     transposed.to_convolutions(module)
     pools.one_dimensional(module)
     pools.global_pools(module)
@@ -56,6 +58,7 @@ def normalize(module: fx.GraphModule) -> None:
     scalars.sums_with_factors(module)
     scalars.before_concats(module)
     untie(module)
+
     module.graph.eliminate_dead_code()
     drop_unused_state(module)
     module.graph.lint()

@@ -110,6 +110,7 @@ class _State:
         self.tokens = np.full((n * beam, length), pad, np.int32)
         self.done = np.zeros(n * beam, bool)
         self.counts = np.zeros(n * beam)
+
         scores = np.full((n, beam), -np.inf)  # at first all rows of a sentence are the same one
         scores[:, 0] = 0.0
         self.scores: np.ndarray = scores.reshape(-1)

@@ -50,12 +50,14 @@ def begin(
         "seed": seed,
     }
     _plan(base, settings)  # refuses what cannot be measured
+
     lines = [f"{key} = {tables.value_text(value)}" for key, value in settings.items()]
     lines += [
         "",
         "[space]",
         *(f'"{key}" = {tables.value_text(text)}' for key, text in space.as_table(dimensions).items()),
     ]
+
     files.write_text(folder / RECIPE, recipes.dumps(base))
     files.write_text(folder / SETTINGS, "\n".join(lines) + "\n")
 

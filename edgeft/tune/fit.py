@@ -323,12 +323,14 @@ def _step(training: _Training, batch: Any, factor: float, measured: _Progress | 
     module, optimizer = training.module, training.optimizer
     for group, base in zip(optimizer.param_groups, training.base_rates):
         group["lr"] = base * factor
+
     if measured is not None:
         with SavedBytes(module.parameters()) as saved:
             loss = training.loss_of(training.model, batch)
         measured.saved_bytes = max(measured.saved_bytes, saved.total)
     else:
         loss = training.loss_of(training.model, batch)
+
     optimizer.zero_grad()
     training.accelerator.backward(loss)
     if training.stage.max_grad_norm:

@@ -60,21 +60,18 @@ def tune(
     )
     if dry_run:
         return dry(session, page, try_conversion)
+
     _try_first(session, try_conversion if accelerator.is_main_process else None, say)
     if watch is not None:
         watch.opened(session)
+
     run = Run(session, out, accelerator, say, watch)  # refuses a recipe that leaves nothing trainable
     if resume:
         check_same_training(recipe_, session.recipe, out)
     _begin(run, resume)
+
     try:
-        run.initialize()
-        run.choose(resume)
-        if not resume and accelerator.num_processes == 1:
-            run.say_expected_time()
-        run.float_stage()
-        results = {name: scheme_stage(run, scheme) for name, scheme in session.schemes.items()}
-        summary = run.summary(results, time.monotonic() - started)
+        summary = run.summary(_stages(run, resume), time.monotonic() - started)
         if accelerator.is_main_process:
             files.write_json(out / "summary.json", summary)
         if session.recipe.train.tracker:
@@ -98,6 +95,16 @@ def _begin(run: Run, resume: bool) -> None:
         session.keep_learned(out / LEARNED)
     if session.recipe.train.tracker:
         tracking.begin(accelerator, session.recipe, out)
+
+
+def _stages(run: Run, resume: bool) -> dict[str, Any]:
+    """Train in float and in every scheme; the results by the scheme's name."""
+    run.initialize()
+    run.choose(resume)
+    if not resume and run.accelerator.num_processes == 1:
+        run.say_expected_time()
+    run.float_stage()
+    return {name: scheme_stage(run, scheme) for name, scheme in run.s.schemes.items()}
 
 
 def _try_first(session: Session, try_conversion: TryConversion | None, say: Say) -> None:

@@ -191,6 +191,7 @@ def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
     extra: dict[str, Any] = {"warnings": warnings, "format": scheme.format_of(opened.scheme), "int8_share": None}
     if in_integers(opened):
         extra |= {"int8": dataclasses.asdict(share), "int8_share": share.share if share.macs else None}
+
     extra |= {"metric_record": opened.task.metric.as_dict(), "unmeasured": unmeasured(opened.manifest)}
     patterns = recorded(opened.manifest, "quantize").get("keep_float")
     float_layers = [str(pattern) for pattern in patterns] if isinstance(patterns, list) else []
@@ -227,11 +228,13 @@ def _on_data(
     figures = recorded_figures(opened.manifest, earlier)
     pair_now = (judged.float_outputs, after)
     verdicts += same_figures(opened.task, figures, pair_now, judged.targets, same_data=judged.same_data)
+
     if judged.exported_outputs is not None:
         exported = (judged.float_outputs, judged.exported_outputs)
         verdict = accuracy(opened.task, *exported, judged.targets, judged.labels, gates)
         metric = f"{verdict.metric} as exported"
         verdicts.append(dataclasses.replace(verdict, metric=metric, verdict=ADVISORY, required=False))
+
     contents = dict(other_figures(opened.task, *pair, judged.targets, judged.labels, opened.preprocess))
     contents["data"] = {"path": str(data), "n": len(judged.targets), "notes": list(judged.notes)}
     return verdicts, contents
@@ -265,6 +268,7 @@ def _compatibility(
     if profile is None:
         why = f"no profile of {opened.target!r} is installed here: its rules were not checked"
         return Verdict("compatibility", UNVERIFIED, why, required=False)
+
     emitted = {
         "dynamic": any(side < 0 for tensor in opened.graph(name)["inputs"] for side in tensor["shape"]),
         "float_ops": list(share.float_ops),
@@ -273,6 +277,7 @@ def _compatibility(
     }
     gate_result = compiler_gate.judged(compatibility(profile, emitted), compiled, gates.min_coverage)
     several = len(of_model(opened.manifest)) > 1
+
     return dataclasses.replace(gate_result, why=f"{name}: {gate_result.why}", graph=name) if several else gate_result
 
 
@@ -293,11 +298,13 @@ def _latency(
     session = opened.session(threads=threads, exact=False) if opened.exact else session
     for measured_session in (baseline, session):
         measured_session.run(first)
+
     limits = [1 / gates.min_speedup] if gates.min_speedup > 0 else []
     comparison = compare(baseline.invoke, session.invoke, clock=clock, limits=limits, max_seconds=max_seconds)
     verdicts = [latency(comparison, gates, **speed)]
     single, timely, at = None, opened.task.real_time, {key: speed[key] for key in ("on_target", "where")}
     figures: dict[str, Any] = {}
+
     if gates.latency_ms or timely:
         fewest = P99_NEEDS if timely else BUDGET_NEEDS
         single = measure(session.invoke, clock=clock, max_seconds=max_seconds / 2, min_samples=fewest)
@@ -308,4 +315,5 @@ def _latency(
     if gates.energy_mj:
         gate_result, figures["energy"] = energy.judged(baseline.invoke, session.invoke, gates, **at)
         verdicts.append(gate_result)
+
     return comparison, verdicts, figures

@@ -31,6 +31,7 @@ def on_samples(
     raws = bundles.raws(samples)
     if len(of_model(opened.manifest)) > 1:
         return _samples_of_graphs(opened, session, stored, raws, machine)
+
     outputs, activations = session.run(stored["input"]), scheme.activations_of(opened.scheme)
     # Where the artifact has scales of its own they count, not the manifest's: a wider step there would let more pass.
     declared = {tensor["name"]: tensor for tensor in opened.graph()["outputs"]}
@@ -47,14 +48,17 @@ def on_samples(
             reach=reach,
         ),
     ]
+
     if stored["graph"]:
         verdicts.append(
             parity(opened.task, stored["graph"], outputs, output_steps(tensors, stored["graph"], activations), reach)
         )
+
     before = named(samples, "baseline")
     spread = bool(before) and all(np.ptp(values) > 0 for values in before.values())
     if spread and _same_machine(opened, machine):  # float sums repeat there: a quantization step would hide much
         tensors, activations = [{"name": name} for name in before], numeric.FLOAT
+
     steps = output_steps(tensors, before, activations) if before else {}
     return verdicts + baseline_outputs(opened, before, stored["input"], steps)
 
@@ -72,6 +76,7 @@ def _samples_of_graphs(
     judge_of = opened.task.part
     assert judge_of is not None  # only such a task's bundles of several graphs can be opened
     same, activations = _same_machine(opened, machine), scheme.activations_of(opened.scheme)
+
     for graph in of_model(opened.manifest):
         name, judge = graph["name"], judge_of(graph["name"])
         feeds, expected, torch = (named(stored[kind], name) for kind in ("input", "output", "graph"))
@@ -84,10 +89,12 @@ def _samples_of_graphs(
                 parity(judge, torch, outputs, output_steps(graph["outputs"], torch, activations), reach)
             )
         verdicts += [dataclasses.replace(verdict, why=f"{name}: {verdict.why}", graph=name) for verdict in gate_results]
+
     composed_outputs = session.run(plain["input"])
     alike = opened.task.alike(plain["output"], composed_outputs)
     why = f"{int(alike.sum())} of {len(alike)} samples have the same result as at export, through all graphs"
     verdicts.append(Verdict("parity", ADVISORY, why, metric="samples alike", n=len(alike), required=False))
+
     return verdicts
 
 
