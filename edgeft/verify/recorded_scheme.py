@@ -26,6 +26,8 @@ METRIC = "scheme"
 NOT_MEASURED = ("ops", "residual")
 #: values from which on a network of 8-bit weights that all fit into 7 bits is none
 _MANY = 100
+#: grids from which on it is no coincidence that all ranges lie evenly around zero; those of a small perceptron may
+_SEVERAL = 4
 _CONVOLUTIONS = ("conv", "depthwise", "conv_transpose")
 
 
@@ -69,7 +71,7 @@ def scheme_as_stored(
         *_ranges(record, multiplied),
         *_granularity(record, multiplied),
         *_classes(record, multiplied),
-        *_activations(record.activations, grids),
+        *_activations(record.activations, grids, any(layer.weights for layer in multiplied)),
         *_embeddings(record, looked_up),
     ]
 
@@ -157,13 +159,14 @@ def _classes(record: Scheme, layers: Sequence[_Layer]) -> Iterator[str]:
             yield f"the weights {layer.name!r} are quantized, and its ops do not list {classes[0]!r}"
 
 
-def _activations(numeric: Numeric, grids: Sequence[Grid]) -> Iterator[str]:
+def _activations(numeric: Numeric, grids: Sequence[Grid], multiplies: bool) -> Iterator[str]:
+    """Grids of another number format. A graph may have none where it `multiplies` no integers: of tables alone."""
     if numeric.kind == "float":
         if grids:
             yield f"the activation {grids[0].name!r} has a scale, not {numeric.dtype} values"
         return
 
-    if not grids:
+    if multiplies and not grids:
         yield f"no activation is quantized, not to {numeric.dtype}"
 
     for grid in grids:
@@ -172,7 +175,7 @@ def _activations(numeric: Numeric, grids: Sequence[Grid]) -> Iterator[str]:
         if numeric.symmetric and grid.zero_point:
             yield f"the activation {grid.name!r} has zero point {grid.zero_point}, not 0"
 
-    if grids and not numeric.symmetric and not any(grid.zero_point for grid in grids):
+    if len(grids) >= _SEVERAL and not numeric.symmetric and not any(grid.zero_point for grid in grids):
         yield f"all {len(grids)} activations have zero point 0, as those of a symmetric scheme do"
 
 

@@ -45,6 +45,14 @@ def test_the_scheme_of_the_artifact_passes() -> None:
     assert judged({**AFFINE, "added_later": 1}, layer((8, 4, 3, 3))).verdict == "pass"
 
 
+def test_ranges_around_zero_and_tables_alone_are_no_other_scheme() -> None:
+    assert (
+        judged(AFFINE, layer((5, 8)), grids=[Grid("sine", 2 / 255, 0, 8), Grid("tanh", 2 / 255, 0, 8)]).verdict
+        == "pass"
+    )
+    assert judged(AFFINE, grids=[]).verdict == "pass", "nothing is multiplied"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
@@ -81,7 +89,12 @@ def of(**keys: Any) -> dict[str, Any]:
         (of(format="int16x8"), [layer((8, 4, 3, 3))], GRIDS, "has 8 bits, not int16"),
         (of(), [layer((8, 4, 3, 3))], [], "no activation is quantized"),
         (of(activation_symmetric=True), [layer((8, 4, 3, 3))], GRIDS, "has zero point -128, not 0"),
-        (of(), [layer((8, 4, 3, 3))], [Grid("a", 0.1, 0, 8)], "zero point 0, as those of a symmetric"),
+        (
+            of(),
+            [layer((8, 4, 3, 3))],
+            [Grid(name, 0.1, 0, 8) for name in "abcd"],
+            "zero point 0, as those of a symmetric",
+        ),
         (of(weight_bits=7), [layer((8, 4, 3, 3))], GRIDS, "beyond -63 to 63"),
         (of(), [layer((8, 4, 3, 3), most=63)], GRIDS, "as those of 7 bits do"),
         (of(per_tensor=["linear"]), [layer((8, 4))], GRIDS, "have 8 scales, not one"),
