@@ -105,7 +105,8 @@ def test_an_unknown_task_and_runtime(tmp_path: Path) -> None:
 
     path = tiny_bundle.build(tmp_path / "b")
     table = json.loads((path / "manifest.json").read_text())
-    tiny_bundle.forge(path, {**table, "backend": "tensorrt"})
+    runtime = {**table["runtime"], "name": "tensorrt"}
+    tiny_bundle.forge(path, {**table, "backend": "tensorrt", "runtime": runtime})
     with pytest.raises(UsageError, match="unknown runtime 'tensorrt'"):
         predict(path, inputs)
 
