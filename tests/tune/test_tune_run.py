@@ -82,7 +82,7 @@ def test_the_summary_tells_what_happened(finished: tuple[Path, dict[str, Any], l
     assert result["steps"] == 6 * 6 + 2 * (2 * 6)
     assert result["updated_parameters"] == result["total_parameters"] > 70_000
     assert result["peak_training_bytes"] > 16 * result["total_parameters"]
-    assert result["versions"]["torch"] == torch.__version__
+    assert result["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert any(line.startswith("float 6/6: loss") for line in said)
 
 
