@@ -205,6 +205,7 @@ def test_a_baseline_at_chance_is_refused():
     assert left() == []
 
 
+@pytest.mark.slow
 def test_a_limit_as_wide_as_the_metric_is_refused(shapes):
     answer = ask("export", shapes.run, "--target", "host", "--out", "bundles", "--set", "gates.max_drop=0.95")
     assert answer.code == 3 and "could never fail" in answer.said and "max_drop" in answer.found["where"]

@@ -95,6 +95,7 @@ def test_w4_of_a_net_of_convolutions_has_four_bits_in_its_head_alone(shapes, tmp
     assert ops["com.microsoft.MatMulNBits"] == 1 and ops["DequantizeLinear"] >= 8
 
 
+@pytest.mark.slow
 def test_int16x8_of_a_run_loses_nothing_to_the_grid_of_its_activations(shapes, tmp_path):
     """In LiteRT's integer kernels; ONNX Runtime computes in float and is asked for no share of integers."""
     for report in exported_in("int16x8", shapes.run, ("host-litert", "host"), tmp_path / "int16x8"):

@@ -106,6 +106,7 @@ def test_the_shipped_bundle_verifies_and_answers(chosen: SimpleNamespace, capfd:
     assert code == 0 and found["predictions"]
 
 
+@pytest.mark.slow
 def test_what_fails_a_gate_is_not_shipped(run, tmp_path, capfd) -> None:
     """The int8 graph of so small a net takes more bytes than its float one: its scales and its ops."""
     words = ("export", run, "--target", "host-openvino", "--out", tmp_path, "--auto", "--seconds", "0.1")

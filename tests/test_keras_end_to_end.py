@@ -21,6 +21,7 @@ end_to_end.need()
 
 import edgeft  # noqa: E402
 
+pytestmark = pytest.mark.slow
 TARGETS = ("host", "host-openvino", "host-litert")
 
 

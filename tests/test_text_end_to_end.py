@@ -48,6 +48,7 @@ def test_the_artifact_is_the_graph(made, name: str) -> None:
     assert "int8" not in softmax[0], "attention stays float"
 
 
+@pytest.mark.slow
 def test_the_table_of_words_may_be_int8(made, tmp_path: Path) -> None:
     """Of the word table alone: positions and the segment are looked up by no input, and stay float."""
     asked = {"ptq": True, "overrides": ["quantize.embeddings=int8"]}
@@ -67,6 +68,7 @@ def test_fp16_halves_an_encoder_and_its_table_of_words(made, tmp_path: Path) -> 
         assert report["int8_share"] is None and "int8" not in report
 
 
+@pytest.mark.slow
 def test_w8_of_an_encoder_multiplies_by_integers_with_scales(made, tmp_path: Path) -> None:
     for report in exported_in("w8", made[0].parent / "run", text_run.TARGETS, tmp_path / "w8"):
         weights = edgeft.load(report["path"]).manifest["integer_weights"]

@@ -87,6 +87,7 @@ def test_what_does_not_fit_is_said(made: end_to_end.Made, tmp_path: Path, capfd:
         assert code == 3 and message in answer["message"], answer
 
 
+@pytest.mark.slow
 def test_t5_becomes_a_verified_bundle(tmp_path: Path) -> None:
     recipe = recipe_of("t5", tmp_path, ("host",), 1)
     recipe["data"]["pairs"]["prefix"] = "six: "

@@ -17,6 +17,7 @@ from edgeft.cli.entry import run as command
 for _package in ("torch", "onnxruntime", "onnxscript", "openvino", "litert_torch"):
     pytest.importorskip(_package, reason=f"{_package} is not installed")
 
+pytestmark = pytest.mark.slow
 TARGETS = ("host", "host-openvino", "host-litert")
 ALL = pytest.mark.parametrize("name", TARGETS)
 

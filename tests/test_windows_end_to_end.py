@@ -18,6 +18,7 @@ from PIL import Image
 
 import edgeft
 
+pytestmark = pytest.mark.slow
 TARGETS = ("host", "host-openvino", "host-litert")
 RECIPE = """
 task = "segment"

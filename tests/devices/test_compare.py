@@ -72,6 +72,7 @@ def test_accept_then_compare(once: Path, thrice: Path, tmp_path: Path, capfd: py
     assert advised["verdict"] == "advisory" and "another kind of machine" in advised["why"]
 
 
+@pytest.mark.slow
 def test_a_machine_is_never_asked_for_less_than_its_own_spread(once: Path, tmp_path: Path):
     found = edgeft.bench(once, calibrate=True, baselines=tmp_path, seconds=12)
     assert found["verdict"] == "advisory" and 0 < found["spread"] < 1 and len(found["pairs_pct"]) >= 3
@@ -101,6 +102,7 @@ def test_mistakes(once: Path, tmp_path: Path):
         edgeft.bench(once, damaged, baselines=tmp_path)
 
 
+@pytest.mark.slow
 def test_other_runtimes_too(tmp_path: Path):
     for backend in ("litert", "openvino"):
         made = tiny_bundle.build(tmp_path / backend, backend)

@@ -57,6 +57,7 @@ def test_the_arm_build_verifies_a_bundle(emulated: str, tmp_path: Path, capfd: p
     assert "cortex-a72 (aarch64, emulated)" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_wheel_that_dies_on_the_cpu_is_a_fail_that_names_both(emulated: str, tmp_path: Path):
     made = tiny_bundle.build(tmp_path, "onnxruntime")
     _set_up(emulated, "onnxruntime==1.21.0")
@@ -68,6 +69,7 @@ def test_a_wheel_that_dies_on_the_cpu_is_a_fail_that_names_both(emulated: str, t
     _set_up(emulated, "litert")
 
 
+@pytest.mark.slow
 def test_sounds_are_read_on_the_emulated_board(emulated: str, tmp_path: Path):
     made = Path(shutil.copytree(TESTS / "fixtures" / "chirps", tmp_path / "chirps"))
     data = sounds.write_folder(tmp_path / "sounds", {"test": 4})
@@ -80,6 +82,7 @@ def test_sounds_are_read_on_the_emulated_board(emulated: str, tmp_path: Path):
     assert report["fingerprint"]["isa"] == "aarch64"
 
 
+@pytest.mark.slow
 def test_values_of_mlperf_tiny_are_the_committed_ones(emulated: str):
     root = Path(os.environ.get("EDGEFT_DATA", "")) / "09_mlperf_tiny" / "models"
     if not os.environ.get("EDGEFT_DATA") or not root.is_dir():

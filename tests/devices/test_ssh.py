@@ -112,6 +112,7 @@ def test_a_connection_that_breaks_is_made_again(
     assert result["verdict"] in ("pass", "inconclusive")
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_before_or_after_the_comparison_is_made_again(
     board: str, bundle: Path, server: sshd.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -238,6 +238,7 @@ def test_a_missing_scheme_is_named_with_the_command_that_adds_it_and_ptq_does_wi
     assert not (shapes.run / f"quantized.{scheme}.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_the_command_it_names_adds_the_scheme(shapes, tmp_path):
     run = tmp_path / "a run"  # with a blank: the command must be quoted
     shutil.copytree(shapes.run, run)

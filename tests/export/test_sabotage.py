@@ -109,6 +109,7 @@ def test_a_wrong_weight_scale_fails_the_export(tampered):
         assert found["verdict"] == "fail" and "another scale" in found["why"], name
 
 
+@pytest.mark.slow
 def test_a_wrong_activation_scale_fails_the_export(tampered):
     for name, report in tampered(change_an_activation_scale).items():
         assert report["verdict"] == "fail", name

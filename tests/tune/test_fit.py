@@ -261,6 +261,7 @@ TWENTY = (
 )
 
 
+@pytest.mark.slow
 def test_two_processes_let_blocks_and_adapters_loose_alike(tmp_path: Path) -> None:
     data = tune_data.write(tmp_path / "shapes.npz")
     few = ("quantize.method='none'", "train.batch_size=12")
