@@ -331,13 +331,13 @@ def _columns(view: Glimpse, header: Sequence[str], rows: Sequence[Sequence[str]]
     names = [name.strip() for name in header]
     full = [row for row in rows if len(row) == len(names)]
     lowered = [name.lower() for name in names]
-    if not full or len(set(lowered)) < len(lowered) or (view.label and view.label not in names):
+    stated = view.label.lower() if view.label in names else ""
+    others = [name for name in lowered if name != stated]
+    if not full or not others or len(set(lowered)) < len(lowered) or (view.label and view.label not in names):
         return None
 
     length = [sum(len(row[k]) for row in full) / len(full) for k in range(len(names))]
-    stated = view.label.lower() if view.label in names else ""
-    text = _first(_TEXTS, [name for name in lowered if name != stated])
-    text = text or max((name for name in lowered if name != stated), key=lambda name: length[lowered.index(name)])
+    text = _first(_TEXTS, others) or max(others, key=lambda name: length[lowered.index(name)])
     classes = [name for k, name in enumerate(lowered) if name != text and not _is_measure([row[k] for row in full])]
     label = stated or _first(_LABELS, classes) or _repeating(lowered, full, text)
     texts = [row[lowered.index(text)] for row in full]

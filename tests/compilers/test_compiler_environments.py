@@ -146,7 +146,8 @@ def test_an_environment_that_is_gone_or_of_another_version_is_missing(nothing_se
 def test_an_installation_that_fails_leaves_nothing(nothing_set_up: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     lines: list[str] = []
-    with progress.shown(lines.append, interval=0.0), pytest.raises(Missing) as error:
+    shown = progress.shown(lines.append, interval=0.0, wait=lambda ended, seconds: ended.wait(min(seconds, 0.02)))
+    with shown, pytest.raises(Missing) as error:
         environment.setup(compilers.get("vela"), say=lines.append)
     assert lines[0] == "Vela: making an environment, about 0.1 GB, with ethos-u-vela==5.2.0"
     assert lines[1].startswith("compile:vela: installing packages: running for")

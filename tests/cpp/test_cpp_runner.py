@@ -139,7 +139,9 @@ def test_the_command_writes_a_project(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 def test_bundles_that_have_no_project(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     other = Path(shutil.copytree(FIXTURES / "host", tmp_path / "other"))
-    tiny_bundle.forge(other, {**json.loads((other / "manifest.json").read_text()), "backend": "executorch"})
+    table = json.loads((other / "manifest.json").read_text())
+    runtime = {**table["runtime"], "name": "executorch"}
+    tiny_bundle.forge(other, {**table, "backend": "executorch", "runtime": runtime})
     for bundle, code, sentence in (
         (other, 2, "no C++ program for ExecuTorch"),
         (tmp_path / "absent", 3, "no such folder"),
