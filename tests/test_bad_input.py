@@ -194,6 +194,7 @@ def test_a_checkpoint_that_does_not_fit(small, kind):
 
 
 # -- a baseline and gates that decide nothing ----------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_baseline_at_chance_is_refused():
     data = shapes_run.write_data(
         Path("in.npz").absolute(), random_labels=True, counts={"train": 60, "val": 30, "test": 120}

@@ -64,7 +64,7 @@ def test_every_runtime_passes(made, name) -> None:
     assert "action_1" in page and "Control rate: " in page
 
 
-@pytest.mark.parametrize("number_format", ["fp16", "fp32"])
+@pytest.mark.parametrize("number_format", [pytest.param("fp16", marks=pytest.mark.slow), "fp32"])
 def test_floats_control_as_float_does_and_learn_on_the_device(made, tmp_path, number_format) -> None:
     (report,) = exported_in(number_format, made.folder / "run", ("host-openvino",), tmp_path / "out")
     (accuracy,) = (gate for gate in report["gates"] if gate["name"] == "accuracy")

@@ -62,6 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(folder=folder, said=said, summary=summary, reports=dict(zip(TARGETS, reports)))
 
 
+@pytest.mark.slow
 def test_it_learns_by_its_adapters_and_nothing_else_moves(made) -> None:
     summary = made.summary
     assert (summary["policy"], summary["adapted_layers"]) == ("lora", BODY)
@@ -77,6 +78,7 @@ def test_it_learns_by_its_adapters_and_nothing_else_moves(made) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.slow
 def test_the_merged_network_is_what_every_runtime_computes(made, name) -> None:
     report = made.reports[name]
     assert report["verdict"] == "pass", [g for g in report["gates"] if g["verdict"] == "fail"]
@@ -88,6 +90,7 @@ def test_the_merged_network_is_what_every_runtime_computes(made, name) -> None:
         assert "slower than float" in (Path(report["path"]) / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_it_is_verified_and_used_like_any_other(made, capfd) -> None:
     bundle = Path(made.reports["host"]["path"])
     assert command(["verify", str(bundle), "--data", str(made.folder / "second.npz"), "-q"]) == 0

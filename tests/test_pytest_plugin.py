@@ -68,6 +68,7 @@ def test_without_a_baseline_the_fixture_fails(bundle: Path, tmp_path: Path):
     assert code == 1 and "nothing to compare with" in told and "--accept" in told, told
 
 
+@pytest.mark.slow
 def test_inconclusive_is_skipped_with_the_reason_and_fails_under_strict(bundle: Path, tmp_path: Path):
     # 0.0001 % cannot be told on any machine
     line = f"    edgeft_bench({str(bundle)!r}, {str(bundle)!r}, tolerance=0.0001, seconds=3)\n"

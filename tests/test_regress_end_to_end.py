@@ -63,6 +63,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_file_of_several_inputs_and_outputs(arrays: Path, tmp_path: Path) -> None:
     reports = edgeft.export(
         arrays / "model.onnx",

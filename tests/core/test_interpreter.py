@@ -56,7 +56,10 @@ def run(command: list[str], folder: Path, **environment: str) -> subprocess.Comp
     return done
 
 
-@pytest.mark.parametrize("started", [CONSOLE, ["-m", "edgeft"]], ids=["console script", "python -m edgeft"])
+@pytest.mark.parametrize(
+    "started",
+    [pytest.param(CONSOLE, id="console script", marks=pytest.mark.slow), pytest.param(["-m", "edgeft"], id="module")],
+)
 def test_commands_execute_nothing_of_the_current_folder(tmp_path: Path, hostile: Path, started: list[str]) -> None:
     bundle = str(tiny_bundle.build(tmp_path))
     for words, allowed in (

@@ -48,6 +48,7 @@ def test_three_times_the_work_never_passes(
     assert "❌ fail" in told and "| float |" in told and "| old |" in told and "| new |" in told
 
 
+@pytest.mark.slow
 def test_the_faster_one_passes_and_the_same_one_never_fails(once: Path, thrice: Path, tmp_path: Path):
     assert edgeft.bench(once, thrice, baselines=tmp_path, seconds=20)["verdict"] == "pass"
     assert edgeft.bench(once, once, baselines=tmp_path, seconds=10)["verdict"] in ("pass", "inconclusive")

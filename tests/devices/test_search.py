@@ -48,6 +48,7 @@ def written(path: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_optimized_kernels_are_found_where_the_reference_ones_are_recorded(tmp_path: Path):
     data = os.environ.get("EDGEFT_DATA")
     model = Path(data or "nowhere") / "09_mlperf_tiny/models/ad01_int8.tflite"

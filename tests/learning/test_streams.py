@@ -25,6 +25,7 @@ SHARE = 0.3
 AT_ONCE = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
     if not Path("/proc/self/status").exists():
         pytest.skip("what a process holds is read from Linux' /proc")

@@ -224,7 +224,9 @@ WORKER = """
 """
 
 
-@pytest.mark.parametrize("estimator, shares", [("mse", "both"), ("moving_average", "one")])
+@pytest.mark.parametrize(
+    "estimator, shares", [("mse", "both"), pytest.param("moving_average", "one", marks=pytest.mark.slow)]
+)
 def test_two_processes_that_share_the_samples_find_the_ranges_of_one(
     estimator: str, shares: str, tmp_path: object
 ) -> None:

@@ -195,6 +195,7 @@ def test_a_classifier_and_a_keyword_answer_with_classes(tmp_path: Path) -> None:
 
 
 @BOTH
+@pytest.mark.slow
 def test_a_rate_that_cannot_be_held_is_a_warning(tmp_path: Path, kind: str) -> None:
     package = write(robots.build(tmp_path, "control"), "controller")
     fast = ("--ros-args", "-p", "rate_hz:=1000000.0", "-p", "heartbeat_s:=0.2")

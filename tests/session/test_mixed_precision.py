@@ -67,6 +67,7 @@ def test_where_calibration_is_enough_nothing_else_happens(bad: Bad, tmp_path: Pa
     assert row["auto"]["verdict"] == "pass" and len(row["auto"]["path"]) == 1 and "sensitivity" not in row["auto"]
 
 
+@pytest.mark.slow
 def test_nothing_left_to_give_is_a_failure_that_says_so(bad: Bad, tmp_path: Path) -> None:
     _, row = tuned(bad, tmp_path / "none", gates={"min_int8_share": 1.0})
     assert row["auto"]["verdict"] == "fail" and row["keep_float"] == [] and row["quantized"] == row["ptq"]
