@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -90,18 +91,24 @@ def _held(command: list[str]) -> subprocess.CompletedProcess[str]:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
     )
 
+    complaints: list[str] = []
+
+    def read() -> None:
+        with contextlib.suppress(ValueError):  # an interruption that comes at once closes what is read here
+            complaints.append(child.stderr.read() if child.stderr else "")
+
+    reader = threading.Thread(target=read)
     with child:
-        assert child.stdin is not None and child.stdout is not None and child.stderr is not None
-        complaints: list[str] = []
-        reader = threading.Thread(target=lambda: complaints.append(child.stderr.read() if child.stderr else ""))
-        reader.start()
+        assert child.stdin is not None and child.stdout is not None
         try:
+            reader.start()
             output = child.stdout.read()
             child.wait()
         except BaseException:
             child.kill()
             raise
         finally:
-            reader.join()
+            if reader.ident is not None:
+                reader.join()
 
     return subprocess.CompletedProcess(command, child.returncode, output, "".join(complaints))

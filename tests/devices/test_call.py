@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from edgeft.core.errors import KINDS, EdgeftError, InternalError, UsageError
-from edgeft.devices.call import call
+from edgeft.devices.call import _held, call
 from edgeft.devices.device import Here
 from edgeft.devices.link import Link
 
@@ -34,3 +37,17 @@ def test_a_worker_raises_the_same_class() -> None:
     with Link() as link, pytest.raises(UsageError, match="a worker cannot 'dance'") as raised:
         link.ask("dance")
     assert "known: open" in raised.value.remedy
+
+
+def test_ctrl_c_at_the_start_ends_the_child_and_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        _held([sys.executable, "-c", "import time; time.sleep(60)"])
+    assert time.monotonic() - begun < 30, "the child was not waited for"
