@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import common
-import numpy as np
 
 if TYPE_CHECKING:
     import torch
@@ -111,8 +110,6 @@ def case_of(net: str, batch: int) -> Case:
 def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any]:
     import torch
 
-    from edgeft.measure.quads import compare
-
     torch.set_num_threads(threads)
     case = case_of(net, batch)
     found: dict[str, Any] = {"net": net, "batch": batch, "threads": threads}
@@ -121,14 +118,8 @@ def measure(net: str, batch: int, seconds: float, threads: int) -> dict[str, Any
     base = case.step("float")
 
     for name in ("qat", "distilled"):
-        other, best = case.step(name), None
-        for _ in range(TRIES):
-            now = compare(base, other, max_seconds=seconds, min_quads=16, rng=np.random.default_rng(0))
-            if best is None or now.high - now.low < best.high - best.low:
-                best = now
-            if best.high - best.low <= WIDE * best.estimate:
-                break
-        assert best is not None
+        limits = {"wide": WIDE, "tries": TRIES, "max_seconds": seconds, "min_quads": 16}
+        best = common.surest(base, case.step(name), **limits)
         found[name] = {
             "ratio": best.estimate,
             "ci99": [best.low, best.high],

@@ -132,7 +132,6 @@ def _ai_edge_quantizer(source: Path, made: Path, data: np.ndarray, setting: str)
 def measure(net: str, name: str, threads: int, work: Path, seconds: float) -> dict[str, Any]:
     """The two ratios of one network, runtime and number of threads, and each artifact's share of integer work."""
     from edgeft import backends as runtime
-    from edgeft.measure.quads import compare
 
     engine = runtime.get(name)
     paths = {kind: work / net / name / kind / FILES[name] for kind in ("float", "ours", *PEERS[name])}
@@ -143,16 +142,8 @@ def measure(net: str, name: str, threads: int, work: Path, seconds: float) -> di
 
     def over(kind: str) -> dict[str, Any]:
         """How many times faster ours is than `kind`."""
-        best = None
-        for _ in range(TRIES):
-            rng = np.random.default_rng(0)
-            now = compare(sessions["ours"].invoke, sessions[kind].invoke, max_seconds=seconds, min_quads=32, rng=rng)
-            if best is None or now.high - now.low < best.high - best.low:
-                best = now
-            if best.high - best.low <= WIDE * best.estimate:
-                break
-
-        assert best is not None
+        pair = (sessions["ours"].invoke, sessions[kind].invoke)
+        best = common.surest(*pair, wide=WIDE, tries=TRIES, max_seconds=seconds, min_quads=32)
         return {
             "setting": kind,
             "ratio": best.estimate,

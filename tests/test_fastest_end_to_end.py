@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import schemas
+import steering
 from end_to_end import ask
 
 import edgeft
@@ -33,20 +34,7 @@ KEYS = {
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small perceptron that steers: a state of four numbers to two controls."""
     folder = tmp_path_factory.mktemp("arm")
-    rng = np.random.default_rng(0)
-    seen = rng.normal(size=(600, 4)).astype(np.float32)
-    done = np.stack([np.tanh(seen[:, 0] - seen[:, 1]), 3 * np.tanh(seen[:, 2])], axis=1)
-    np.savez(folder / "run.npz", obs=seen, acts=done.astype(np.float32), indices=np.arange(20, 600, 20))
-    table = {
-        "task": "control",
-        "name": "arm",
-        "model": {"source": "builtin", "name": "mlp", "args": {"hidden": [32, 32]}},
-        "data": {"format": "trajectories", "path": str(folder / "run.npz")},
-        "train": {"epochs": 12, "lr": 5e-3, "batch_size": 64},
-        "quantize": {"epochs": 1, "calibration": "minmax"},
-        "gates": {"min_speedup": 0, "min_int8_share": 0, "max_drop_relative": 0.5},
-    }
-    edgeft.tune(table, folder / "run")
+    steering.tuned(folder, {"epochs": 1})
     # the weights of another format, damaged on the way: what cannot be made is a row, and no end
     (folder / "run" / "quantized.fp16.safetensors").write_bytes(b"no tensors")
     return folder / "run"

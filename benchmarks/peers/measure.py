@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nets
+import nets  # puts the folder above on the path
+
+import common  # isort: skip
 import numpy as np
 
 #: a comparison whose 99 % interval is wider than this is measured again, and the narrower one kept
@@ -75,17 +77,7 @@ def latency(net: Path, runtime: str, seconds: float, ours: Path, peers: list[Pat
 
 
 def _compared(first: Callable[[], object], second: Callable[[], object], seconds: float) -> dict[str, Any]:
-    from edgeft.measure.quads import compare
-
-    best = None
-    for _ in range(TRIES):
-        now = compare(first, second, max_seconds=seconds, min_quads=24, rng=np.random.default_rng(0))
-        if best is None or now.high - now.low < best.high - best.low:
-            best = now
-        if best.high - best.low <= WIDE * best.estimate:
-            break
-
-    assert best is not None
+    best = common.surest(first, second, wide=WIDE, tries=TRIES, max_seconds=seconds, min_quads=24)
     return {
         "ratio": best.estimate,
         "ci99": [best.low, best.high],

@@ -52,15 +52,21 @@ def understand(path: Path, task: str = "", format_name: str = "", label: str = "
     candidates = _candidates(path, task, format_name, label)
     if not candidates:
         view = glimpse(path, label)
-        taken = [name for name in _names(task) if DATA_FORMATS.get(name).recognize is not None]
+        formats = [name for name in _names(task) if DATA_FORMATS.get(name).recognize is not None]
         if _columns_in_words(view, task):
-            taken = [name for name in taken if DATA_FORMATS.get(name).wants] or taken
+            formats = [name for name in formats if DATA_FORMATS.get(name).wants] or formats
+
+        next_step = (
+            f"name the format with --format ({', '.join(formats)})"
+            + ("" if task else ", and the task")
+            + f", or write a recipe with `edgeft init {task or 'TASK'}` and set its [data]"
+        )
+        if not view.files or _is_empty_file(view):
+            next_step = "put the data there, or name another file or folder"
         raise DataError(
             "holds no data that a format recognizes" + (f" for the task {task}" if task else ""),
             where=str(path),
-            remedy=f"{seen(view, task)}name the format with --format ({', '.join(taken)})"
-            + ("" if task else ", and the task")
-            + f", or write a recipe with `edgeft init {task or 'TASK'}` and set its [data]",
+            remedy=seen(view, task) + next_step,
         )
 
     name, sign = max(candidates.items(), key=lambda item: item[1].certainty)
@@ -103,6 +109,10 @@ def _columns_in_words(view: Glimpse, task: str) -> str:
     return f"{columns}: {wanted[0] if wanted else '--set data.label=NAME says which of them is predicted'}; "
 
 
+def _is_empty_file(view: Glimpse) -> bool:
+    return len(view.files) == 1 and not (view.path / view.files[0] if view.folder else view.path).stat().st_size
+
+
 def seen(view: Glimpse, task: str = "") -> str:
     """What lies at a path that no format recognizes, and what would make it known: a sentence with a semicolon.
 
@@ -112,7 +122,7 @@ def seen(view: Glimpse, task: str = "") -> str:
         return "it holds no file; "
 
     first = view.files[0]
-    if len(view.files) == 1 and not (view.path / first if view.folder else view.path).stat().st_size:
+    if _is_empty_file(view):
         return f"{first.name} is empty; "
 
     kind = next((what for endings, what in _OTHERS.items() if first.name.lower().endswith(endings)), "")

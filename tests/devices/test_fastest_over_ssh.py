@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sshd
+import steering
 
 import edgeft
 from edgeft.core.errors import EdgeftError, UsageError
@@ -22,22 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small perceptron that steers."""
-    folder = tmp_path_factory.mktemp("arm")
-    rng = np.random.default_rng(0)
-    states = rng.normal(size=(600, 4)).astype(np.float32)
-    actions = np.stack([np.tanh(states[:, 0] - states[:, 1]), 3 * np.tanh(states[:, 2])], axis=1)
-    np.savez(folder / "run.npz", obs=states, acts=actions.astype(np.float32), indices=np.arange(20, 600, 20))
-    table = {
-        "task": "control",
-        "name": "arm",
-        "model": {"source": "builtin", "name": "mlp", "args": {"hidden": [32, 32]}},
-        "data": {"format": "trajectories", "path": str(folder / "run.npz")},
-        "train": {"epochs": 12, "lr": 5e-3, "batch_size": 64},
-        "quantize": {"method": "ptq", "calibration": "minmax"},
-        "gates": {"min_speedup": 0, "min_int8_share": 0, "max_drop_relative": 0.5},
-    }
-    edgeft.tune(table, folder / "run")
-    return folder / "run"
+    return steering.tuned(tmp_path_factory.mktemp("arm"), {"method": "ptq"})
 
 
 @pytest.fixture
