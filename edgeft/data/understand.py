@@ -105,6 +105,12 @@ def _columns_in_words(view: Glimpse, task: str) -> str:
     if view.label and view.label not in names:
         return f"{columns}, and none called {view.label!r}; "
 
+    if view.label:
+        at = names.index(view.label)
+        values = {row[at].strip() for row in view.rows(tables[0] if view.folder else None, most=200)[1:] if row[at:]}
+        if len(values) == 1:
+            return f"{columns}, and each row that was looked at has {values.pop()!r} in {view.label!r}; "
+
     wanted = [form.wants for name in _names(task) if (form := DATA_FORMATS.get(name)).wants] if task else []
     return f"{columns}: {wanted[0] if wanted else '--set data.label=NAME says which of them is predicted'}; "
 

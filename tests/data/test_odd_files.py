@@ -90,6 +90,15 @@ def test_what_is_not_recognized_is_described(tmp_path: Path, files: dict[str, by
     assert words in caught.value.remedy
 
 
+def test_a_label_that_is_always_the_same_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,state\n" + "".join(f"{i}.5,{i / 7:.3f},x\n" for i in range(30)))
+    with pytest.raises(DataError) as caught:
+        understand(tmp_path / "t.csv", label="state")
+    assert (
+        "each row that was looked at has 'x' in 'state'" in caught.value.remedy and "--set" not in caught.value.remedy
+    )
+
+
 @pytest.mark.parametrize(
     ("labels", "several"),
     [
