@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from .glimpse import Glimpse, array_kind, ending, split_of
+from .glimpse import Glimpse, ending, split_of
 from .rating_lines import column_names
 from .record import Recognized
 from .samples import split_named
@@ -42,23 +42,6 @@ _LABELS = ("label", "class", "category", "sentiment", "target", "intent", "label
 #: columns that a table of users and items has for another purpose
 _NO_RATINGS = ("label", "class", "category", "sentiment", "target", "intent", "churn", "fraud", "is_fraud")
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?")
-_OBSERVED = frozenset(("obs", "observations", "observation", "states"))
-_ACTED = frozenset(("acts", "actions", "action"))
-
-
-def trajectories(view: Glimpse) -> Recognized | None:
-    """Recorded control: arrays of observations and actions, or a Donkeycar tub."""
-    if not view.folder and ending(view.path) in (".hdf5", ".h5"):
-        return Recognized("an HDF5 file", 2)
-
-    names = view.members() if ending(view.path) == ".npz" and not view.folder else frozenset()
-    if names & _OBSERVED and names & _ACTED:
-        whole = array_kind(view.path, min(names & _ACTED)) in ("i", "u", "b")
-        keys = {"actions": "discrete"} if whole else {}
-        return Recognized(f"arrays {', '.join(sorted(names & (_OBSERVED | _ACTED)))}", 3, keys)
-
-    tubs = view.named(r"(.*/)?catalog_\d+\.catalog") or view.named(r"(.*/)?record_\d+\.json")
-    return Recognized(f"{tubs[0]}, a Donkeycar tub", 3) if tubs else None
 
 
 def npz(view: Glimpse) -> Recognized | None:

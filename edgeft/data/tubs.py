@@ -37,7 +37,7 @@ class Drives:
 
 def read(path: Path, notes: list[str]) -> Drives:
     """The records of the tub, or tubs, in a folder; raises `DataError` naming the line of what is wrong."""
-    tubs = [path] if _is_tub(path) else [folder for folder in folders(path) if _is_tub(folder)]
+    tubs = [path] if is_tub(path) else [folder for folder in folders(path) if is_tub(folder)]
     if not tubs:
         raise DataError(
             "is not a Donkeycar tub: it has no .catalog and no record_N.json file",
@@ -75,7 +75,8 @@ def read(path: Path, notes: list[str]) -> Drives:
     return Drives(files, np.asarray(controls, np.float32), np.asarray(stretch, np.int64))
 
 
-def _is_tub(folder: Path) -> bool:
+def is_tub(folder: Path) -> bool:
+    """Whether a folder has the records of a tub."""
     return bool(_catalogs(folder) or _single_records(folder))
 
 

@@ -4,7 +4,7 @@ A recording of episodes (`episodes.py`: .npz, HDF5 of D4RL or Minari, a folder o
 uint8 (T, H, W[, C]), actions (T,) or (T, A), and where one episode ends and the next begins: `indices` int (E-1,) as
 the package `imitation` writes them, `episode_starts` bool (T,), or flags of the last step of an episode, bool (T,):
 `dones`, `terminals`, `timeouts` and the like, any of which ends it, or the number of each step's `episode`. Or a
-folder that is a Donkeycar tub or holds several (`tubs.py`).
+table with a row a step (`control_table.py`), or a folder that is a Donkeycar tub or holds several (`tubs.py`).
 
 Whole episodes go to one split; a tub is one drive, so it is divided into stretches of time.
 """
@@ -19,7 +19,8 @@ import numpy as np
 from ...config import recipe
 from ...core.errors import DataError
 from ...inputs import image
-from .. import episodes, recognize, tubs
+from .. import control_table, episodes, recognize_control, tubs
+from ..control_columns import Keys
 from ..episodes import LASTS, STARTS
 from ..record import Format
 from ..samples import NAMES, WHOLE, Dataset, Split, fractions, grouped, require_classes
@@ -75,6 +76,9 @@ def open(spec: recipe.Data) -> Dataset:
             return _episodes(path, spec)
         path = episodes.file_of(path) or path
 
+    if spec.path and path.exists() and control_table.files_of(path) and not tubs.is_tub(path):
+        return _table(path, spec)
+
     if spec.path and path.is_dir():
         notes: list[str] = []
         drives = tubs.read(path, notes)
@@ -86,15 +90,36 @@ def open(spec: recipe.Data) -> Dataset:
     if not spec.path or not path.is_file():
         problem = "no recording is given" if not spec.path else "no such file or folder"
         raise DataError(
-            problem, where=spec.path or "data.path", remedy="set data.path to episodes (.npz, .hdf5) or a tub"
+            problem, where=spec.path or "data.path", remedy="set data.path to episodes (.npz, .hdf5, .csv) or a tub"
         )
 
     return _episodes(path, spec)
 
 
+def _table(path: Path, spec: recipe.Data) -> Dataset:
+    """A recording in a .csv, or a folder of them."""
+    notes: list[str] = []
+    recording = control_table.read(path, spec, notes)
+    if not recording.pictures:
+        return _recorded(path, recording.arrays, spec, notes, recording.actions)
+
+    notes += _judge_actions(recording.arrays["acts"], spec, str(path))
+    done, labels = _controls(recording.arrays["acts"], spec, str(path), recording.actions)
+    frames = Frames(list(recording.pictures))
+    episode, _ = _numbered({**recording.arrays, "obs": np.zeros(len(done))}, len(done), str(path), notes)
+    dataset = _dataset(str(path), labels, frames, done, episode, spec, picture=True)
+    dataset.notes.extend(notes)
+    return dataset
+
+
 def _episodes(path: Path, spec: recipe.Data) -> Dataset:
     notes: list[str] = []
-    arrays = episodes.arrays_of(path, notes)
+    return _recorded(path, episodes.arrays_of(path, notes), spec, notes)
+
+
+def _recorded(
+    path: Path, arrays: dict[str, np.ndarray], spec: recipe.Data, notes: list[str], names: tuple[str, ...] = ()
+) -> Dataset:
     for key, array in arrays.items():
         where = f"{path}[{key}]"
         if array.dtype.kind not in ("iufb" if key in ("obs", "acts") else "iub"):
@@ -105,7 +130,6 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
             )
 
     notes += _judge_actions(arrays["acts"], spec, f"{path}[acts]")
-    discrete = spec.actions == "discrete"
     done = np.asarray(arrays["acts"], np.float32).reshape(len(arrays["acts"]), -1)
     episode, rows = _numbered(arrays, len(done), str(path), notes)
     observations = arrays["obs"]
@@ -128,14 +152,23 @@ def _episodes(path: Path, spec: recipe.Data) -> Dataset:
                 remedy="leave out that step or its episode",
             )
 
-    labels = tuple(f"action_{i}" for i in range(done.shape[1])) if done.shape[1] > 1 else ("action",)
-    if discrete:
-        done = _choices(done, f"{path}[acts]")
-        labels = tuple(map(str, range(int(done.max()) + 1)))
-
+    done, labels = _controls(arrays["acts"], spec, f"{path}[acts]", names)
     recording = _dataset(str(path), labels, Steps(str(path), observations, rows), done, episode, spec, picture)
     recording.notes.extend(notes)
     return recording
+
+
+def _controls(
+    acts: np.ndarray, spec: recipe.Data, where: str, names: tuple[str, ...]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Targets of recorded actions, float32 (T, A) or numbers of choices int64 (T,), and the label of each output."""
+    done = np.asarray(acts, np.float32).reshape(len(acts), -1)
+    if spec.actions == "discrete":
+        chosen = _choices(done, where)
+        return chosen, tuple(map(str, range(int(chosen.max()) + 1)))
+
+    count = done.shape[1]
+    return done, names or (tuple(f"action_{i}" for i in range(count)) if count > 1 else ("action",))
 
 
 def _choices(acts: np.ndarray, where: str) -> np.ndarray:
@@ -279,8 +312,9 @@ def _dataset(
 
 FORMAT = Format(
     name="trajectories",
-    description="Recorded control: episodes (.npz, HDF5 of D4RL and Minari, LeRobot), or Donkeycar tubs.",
+    description="Recorded control: episodes (.npz, HDF5 of D4RL and Minari, LeRobot, .csv), or Donkeycar tubs.",
     open=open,
-    keys=("path", "split", "split_seed", "actions"),
-    recognize=recognize.trajectories,
+    keys=("path", "split", "split_seed", "actions", "delimiter", "encoding", "quoting", "header"),
+    options=Keys,
+    recognize=recognize_control.trajectories,
 )
