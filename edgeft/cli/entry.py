@@ -87,6 +87,8 @@ def _perform(argv: list[str], console: Console, emit: Callable[[Mapping[str, Any
         with progress.shown(console.say, lambda: console.progress):
             outcome = edgeft.main(args=argv, prog_name="edgeft", standalone_mode=False, obj=console)
         if isinstance(outcome, Outcome):
+            if outcome.silent:
+                return outcome.code
             text = "\n".join(part for part in (outcome.text, outcome.details if console.verbose else "") if part)
             if text and not (console.json and console.quiet):
                 output.say(text)

@@ -80,6 +80,7 @@ class Outcome:
     text: str
     code: int = 0
     details: str = field(default="")  # shown with -v
+    silent: bool = False  # of several processes the first prints
 
 
 def _note(name: str) -> Callable[[click.Context, click.Parameter, bool], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -89,10 +90,12 @@ def command(
         allow_download=allow_download,
         say=console.say,
     )
+    silent = os.environ.get("RANK", "0") != "0"
     if dry_run:
-        return Outcome(result, words.plan(result), details=words.learns(result))
+        return Outcome(result, words.plan(result), details=words.learns(result), silent=silent)
 
-    return Outcome(result, f"{text.tuned(result, folder=str(folder))}\nnext: edgeft export {shlex.quote(str(folder))}")
+    next_command = f"next: edgeft export {shlex.quote(str(folder))}"
+    return Outcome(result, f"{text.tuned(result, folder=str(folder))}\n{next_command}", silent=silent)
 
 
 def _name_unread_recipes(console: Console, folder: Path) -> None:

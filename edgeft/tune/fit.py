@@ -1,7 +1,7 @@
 """The training loop, for the float stage and for quantization-aware training alike. Read it top to bottom.
 
-It is based on `accelerate`: CPU, CUDA, or several processes under `torchrun` / `accelerate launch`. The batch size is
-the global one; each process takes its share of every batch.
+It is based on `accelerate`: CPU, CUDA, or several processes under `torchrun` / `accelerate launch` (`processes`). The batch
+size is the global one; each process takes its share of every batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, skip_first_batches
-from accelerate.utils import broadcast
 from torch import nn
 
 from ..core import interrupt
@@ -26,6 +25,7 @@ from ..core.progress import track
 from . import batch_norm, checkpoint, optimizers, sparse, unfinished
 from .averaged import Averaged
 from .memory import SavedBytes
+from .processes import of_main
 from .updates import train_mode
 
 VALIDATION = Metric("validation")
@@ -72,12 +72,6 @@ class Fitted:
     saved_bytes: int
     rows: list[dict[str, Any]] = field(default_factory=list)
     diverged: bool = False
-
-
-def agreed(accelerator: Accelerator, compute: Callable[[], float]) -> float:
-    """What the main process computes, on every process: a metric in its last bit must not part them."""
-    value = torch.tensor([compute() if accelerator.is_main_process else 0.0], dtype=torch.float64)
-    return float(broadcast(value.to(accelerator.device)))
 
 
 @dataclass
@@ -138,7 +132,7 @@ def fit(
 
     `batches(epoch)` gives a prepared DataLoader that is a function of seed and epoch; `loss_of(model, batch)` the
     scalar loss; `validate()` the validation metric of `module` as it is, the same number on every process (see
-    `agreed`). State is written to `state_file` after every epoch and taken up from there; a finished stage is not
+    `processes.agreed`). State is written to `state_file` after every epoch and taken up from there; a finished stage is not
     trained again. A process that gets a signal writes the state within an epoch, too (`unfinished`).
     `on_epoch(stage, epoch, validation metric)` is called for every epoch once its state is written, those before a
     resumption included and 0 for the start; what it raises ends the training, which can be resumed.
@@ -222,7 +216,7 @@ def _prepared(
 def _resumed(training: _Training) -> _Progress | None:
     """The progress of a checkpoint, its weights and optimizer state loaded; None without one of the same settings."""
     stage = training.stage
-    state = checkpoint.load(training.state_file)
+    state = of_main(training.accelerator, lambda: checkpoint.load(training.state_file))
     if state is not None and state.get("key", "") != stage.key:
         training.say(f"{stage.name}: its settings have changed, trained anew")
         state = None

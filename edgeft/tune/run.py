@@ -19,7 +19,8 @@ from ..session.session import LEARNED, Say, Session, open_session, silent
 from . import tracking
 from .plan import dry
 from .scheme_stage import scheme_stage
-from .start import accelerator_of, check_same_training, remove_earlier
+from .processes import accelerator_of, connected
+from .start import check_same_training, remove_earlier
 from .training_run import Run
 from .watch import Watch
 
@@ -68,14 +69,20 @@ def tune(
     run = Run(session, out, accelerator, say, watch)  # refuses a recipe that leaves nothing trainable
     if resume:
         check_same_training(recipe_, session.recipe, out)
-    _begin(run, resume)
+    with connected(accelerator, out):
+        return _trained(run, resume, started)
 
+
+def _trained(run: Run, resume: bool, started: float) -> dict[str, Any]:
+    """Begin, train and measure; the content of summary.json, which the main process writes."""
+    accelerator, recipe_, out = run.accelerator, run.s.recipe, run.out
     try:
+        _begin(run, resume)
         summary = run.summary(_stages(run, resume), time.monotonic() - started)
         if accelerator.is_main_process:
             files.write_json(out / "summary.json", summary)
-        if session.recipe.train.tracker:
-            tracking.finished(accelerator, session.recipe, out, summary)
+        if recipe_.train.tracker:
+            tracking.finished(accelerator, recipe_, out, summary)
     except FloatingPointError as error:
         raise DataError(str(error), remedy="lower train.lr or quantize.lr, and look for NaN in the data") from error
     finally:
@@ -90,7 +97,9 @@ def _begin(run: Run, resume: bool) -> None:
         remove_earlier(out)
 
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
+    # a machine that does not see the first one's folder has them in its own, so that it can resume
+    apart = accelerator.is_local_main_process and not (out / "recipe.toml").exists()
+    if accelerator.is_main_process or apart:
         files.write_text(out / "recipe.toml", recipe.dumps(session.recipe))
         session.keep_learned(out / LEARNED)
     if session.recipe.train.tracker:

@@ -17,8 +17,9 @@ from ..quantize.parts import QuantizedParts
 from ..session import mixed_precision
 from ..session.calibration_data import as_tuple, calibrated
 from . import retries, unfreezing, updates
-from .fit import Fitted, Stage, agreed, outcome
+from .fit import Fitted, Stage, outcome
 from .groups import qat_groups
+from .processes import agreed
 from .retries import Retried
 from .training_run import Run
 

@@ -1,4 +1,4 @@
-"""The start of a run: the processes that share its batches, its directory, the recipe that it is resumed with."""
+"""The start of a run: its directory, and the recipe that it is resumed with."""
 
 from __future__ import annotations
 
@@ -6,41 +6,14 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
-
 from ..config import recipe
 from ..config.recipe import Recipe
 from ..core import files
-from ..core.errors import RecipeError, UsageError
-from ..session import trackers
+from ..core.errors import UsageError
 from ..session.session import LEARNED
 
 #: file of a run with the plan of a sparse update
 PLAN = "plan.json"
-
-
-def accelerator_of(recipe_: Recipe, out: Path, dry_run: bool) -> Accelerator:
-    """The global batch is split over the processes; a model may have parameters that its forward does not use."""
-    tracker = (recipe_.train.tracker or None) if not dry_run else None
-    if tracker:
-        trackers.require(tracker)
-
-    accelerator = Accelerator(
-        dataloader_config=DataLoaderConfiguration(split_batches=True, even_batches=False),
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        log_with=tracker,
-        project_dir=str(out / "trackers") if tracker else None,
-    )
-
-    if recipe_.train.batch_size % accelerator.num_processes:
-        raise RecipeError(
-            f"train.batch_size = {recipe_.train.batch_size} cannot be divided over {accelerator.num_processes} "
-            "processes",
-            remedy=f"it is the batch of all processes together: give a multiple of {accelerator.num_processes}",
-        )
-
-    return accelerator
 
 
 def remove_earlier(out: Path) -> None:

@@ -23,10 +23,11 @@ from ..session.calibration_data import as_tuple
 from ..session.session import Say, Session
 from ..verify.accuracy import check_baseline, drop_limit
 from . import auto, estimate, lora, plan_text, sparse, unfreezing, updates
-from .fit import Fitted, Stage, agreed, fit
+from .fit import Fitted, Stage, fit
 from .frugal import Frugal
 from .memory import moving_bytes
 from .plan import rates, weighted_loss
+from .processes import agreed, of_main
 from .start import PLAN
 from .watch import Watch
 
@@ -171,8 +172,10 @@ class Run:
         """The trainable parameters of a plan: a new one, that of the recipe, or that of the resumed run."""
         path, planned = self.out / PLAN, None
         if self.s.policy == "auto":
-            if resume and path.exists():
-                stored = strict_json.loads(path.read_text())
+            stored = of_main(
+                self.accelerator, lambda: strict_json.loads(path.read_text()) if resume and path.exists() else None
+            )
+            if stored is not None:
                 update_plan = sparse.plan(self.module, stored["biases"], stored["weights"], exact=True)
                 planned = auto.Planned(update_plan, stored)
             else:

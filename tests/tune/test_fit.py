@@ -231,7 +231,7 @@ def two_processes(data: Path, out: Path, *overrides: str) -> subprocess.Complete
     script = out.parent / "script.py"
     script.write_text(textwrap.dedent(SCRIPT).format(here=str(HERE)))
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [
             *command,
