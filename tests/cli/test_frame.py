@@ -234,5 +234,5 @@ def test_plain_makes_strict_json() -> None:
         "scalar": 0.5,
         "infinite": None,
         "tuple": [1, None, True],
-        "outcome": {"payload": {}, "text": "text", "code": 0, "details": ""},
+        "outcome": {"payload": {}, "text": "text", "code": 0, "details": "", "silent": False},
     }
