@@ -1,7 +1,7 @@
 """The training loop, for the float stage and for quantization-aware training alike. Read it top to bottom.
 
-It is based on `accelerate`: CPU, CUDA, or several processes under `torchrun` / `accelerate launch` (`processes`). The batch
-size is the global one; each process takes its share of every batch.
+It is based on `accelerate`: CPU, CUDA, or several processes under `torchrun` / `accelerate launch` (`processes`). The
+batch size is the global one; each process takes its share of every batch.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ def fit(
 
     `batches(epoch)` gives a prepared DataLoader that is a function of seed and epoch; `loss_of(model, batch)` the
     scalar loss; `validate()` the validation metric of `module` as it is, the same number on every process (see
-    `processes.agreed`). State is written to `state_file` after every epoch and taken up from there; a finished stage is not
-    trained again. A process that gets a signal writes the state within an epoch, too (`unfinished`).
+    `processes.agreed`). State is written to `state_file` after every epoch and taken up from there; a finished stage is
+    not trained again. A process that gets a signal writes the state within an epoch, too (`unfinished`).
     `on_epoch(stage, epoch, validation metric)` is called for every epoch once its state is written, those before a
     resumption included and 0 for the start; what it raises ends the training, which can be resumed.
     Raises `FloatingPointError` on every process when the loss stops being finite.

@@ -18,8 +18,8 @@ from ..session.calibration_data import TryConversion, calibration_samples, check
 from ..session.session import LEARNED, Say, Session, open_session, silent
 from . import tracking
 from .plan import dry
-from .scheme_stage import scheme_stage
 from .processes import accelerator_of, connected
+from .scheme_stage import scheme_stage
 from .start import check_same_training, remove_earlier
 from .training_run import Run
 from .watch import Watch

@@ -1,6 +1,6 @@
-"""`torchrun` on two machines: two network namespaces that a pair of virtual cables joins, each with a folder of its own.
+"""`torchrun` on two machines: two network namespaces that a pair of virtual cables joins.
 
-Needs root and the command `ip`.
+Each has a folder of its own. Needs root and the command `ip`.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ def test_two_machines_give_the_weights_of_two_processes_interrupted_or_not(machi
     for folder in (*machines.folders, tmp_path / "single"):
         write(folder, epochs=8)
 
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     single = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "edgeft", "tune"]
-        + ["in.toml", "--out", "run", "--json"],
+        [*torchrun, "-m", "edgeft", "tune", "in.toml", "--out", "run", "--json"],
         cwd=tmp_path / "single",
         capture_output=True,
         text=True,
