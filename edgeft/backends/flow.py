@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .values import WeightTensor
+from .values import Grid, WeightTensor
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Flow:
     """The main graph of an artifact. Keys are the reader's own, one a tensor.
 
     `constants` are the keys of stored constants; `weights` the stored weights of quantized formats, each with the key
-    of its constant, in the order of the inspector's `integer_weights`.
+    of its constant, in the order of the inspector's `integer_weights`; `grids` those of quantized activations, each
+    with the key of its tensor, in the order of `activation_grids`.
     """
 
     steps: tuple[Step, ...]
@@ -44,6 +45,7 @@ class Flow:
     outputs: tuple[str, ...]
     constants: frozenset[str]
     weights: tuple[tuple[str, WeightTensor], ...]
+    grids: tuple[tuple[str, Grid], ...] = ()
 
     def sources(self) -> dict[str, frozenset[str]]:
         """The constants that each tensor is made of, of those tensors that no input has a part in."""
@@ -107,6 +109,27 @@ def holding(flow: Flow, weights: Iterable[str]) -> dict[int, frozenset[str]]:
             if keys:
                 table[position] = keys
     return table
+
+
+def last_grids(flow: Flow, key: str) -> list[Grid]:
+    """The grids that the tensor `key` was laid on last: going back from it, the first ones on each path."""
+    writer = {written: step for step in flow.steps for written in step.writes}
+    grids: dict[str, list[Grid]] = defaultdict(list)
+    for place, grid in flow.grids:
+        grids[place].append(grid)
+
+    waiting, visited, last = [key], set[str](), list[Grid]()
+    while waiting:
+        place = waiting.pop()
+        if place in visited:
+            continue
+        visited.add(place)
+        if place in grids:
+            last += grids[place]
+        elif place in writer:
+            waiting += writer[place].reads
+
+    return last
 
 
 def apart(flow: Flow, holders: Iterable[int]) -> list[Step]:

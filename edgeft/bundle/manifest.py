@@ -55,6 +55,11 @@ _WORDS = {str: "text", dict: "an object", list: "a list", int: "a whole number",
 MOST_THREADS = 1024
 #: a name of a profile, which is never opened as a path
 _TARGET = re.compile(r"(?!.*\.toml$)\w[\w.+ -]{0,99}")
+#: a version of a runtime, which is written into build files as it stands
+_VERSION = re.compile(r"[\w.+ -]{1,100}", re.ASCII)
+#: what a runtime's tensors hold, by numpy's names
+_DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float16", "float32",
+           "float64")  # fmt: skip
 #: kinds of characters that nobody sees: marks of direction and of width, separators of lines
 _UNSEEN = ("Cf", "Zl", "Zp")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -137,6 +142,7 @@ def check(table: Mapping[str, Any]) -> None:
     _check_gates(table.get("gates", {}), "gates")
     _check_provenance(table["provenance"])
     _check_task(table)
+    _check_measured(table)
 
     if "integer_weights" in table:
         for name, entry in _get(table, "integer_weights", (dict,), "").items():
@@ -245,7 +251,8 @@ def _check_tensors(tensors: list[Any], where: str) -> None:
         place = f"{where}[{number}]"
         _line(_get(_object(tensor, place), "name", (str,), place), f"{place}.name")
         _shape(_get(tensor, "shape", (list,), place), f"{place}.shape")
-        _line(_get(tensor, "dtype", (str,), place), f"{place}.dtype")
+        if _get(tensor, "dtype", (str,), place) not in _DTYPES:
+            raise _fail(f"{place}.dtype", f"is {_short(tensor['dtype'])}, expected a type of numbers such as 'float32'")
         optional: dict[str, tuple[type, ...]] = {
             "layout": (str, type(None)),
             "scale": (float, int, type(None)),
@@ -293,9 +300,9 @@ def _check_labels(labels: list[Any]) -> None:
 
 
 def _check_runtime(runtime: Mapping[str, Any], backend: str) -> None:
-    for key in ("name", "version"):
-        _line(_get(runtime, key, (str,), "runtime"), f"runtime.{key}")
-
+    _line(_get(runtime, "name", (str,), "runtime"), "runtime.name")
+    if not _VERSION.fullmatch(_get(runtime, "version", (str,), "runtime")):
+        raise _fail("runtime.version", f"is {_short(runtime['version'])}, expected letters, digits and any of '.+ -'")
     if runtime["name"] != backend:
         raise _fail("runtime.name", f"is {_short(runtime['name'])}, and the backend is {backend!r}")
     if not 1 <= _get(runtime, "threads", (int,), "runtime") <= MOST_THREADS:
@@ -329,6 +336,17 @@ def _check_task(table: Mapping[str, Any]) -> None:
     for key in ("task", "name"):
         if recipe.get(key) is not None and recipe[key] != table[key]:
             raise _fail(key, f"is {_short(table[key])}, {_short(recipe[key])} in the recipe that it was exported by")
+
+
+def _check_measured(table: Mapping[str, Any]) -> None:
+    """What export measured, where it is there, are figures and counts: later ones are compared with them."""
+    for key in ("figures", "samples"):
+        if key in table and _get(_get(table, key, (dict,), ""), "n", (int,), key) < 1:
+            raise _fail(f"{key}.n", f"is {_short(table[key]['n'])}, expected a whole number above 0")
+    if "figures" in table:
+        _get(table["figures"], "metric", (str,), "figures")
+        for key in ("float", "quantized"):
+            _get(table["figures"], key, (float, int, type(None)), "figures")
 
 
 def _check_provenance(provenance: Mapping[str, Any]) -> None:

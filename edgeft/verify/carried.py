@@ -19,14 +19,13 @@ from ..bundle.reader import Bundle
 from ..core import files
 from ..core.verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
 from .parity import Steps, samples_parity
+from .recorded_gates import LATER
 
 #: samples that an export stores, or all where the test split has fewer
 MOST = 16
 _MOST_RUNNER = 1 << 20
 #: samples from which on the same one again and again cannot be what export chose
 _SEVERAL = 4
-#: keys of a manifest that 0.1.0 did not write yet: a bundle with one of them has all that a later export writes
-_LATER = ("figures", "samples", "metric_record")
 
 
 def stored_count(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdict:
@@ -68,7 +67,7 @@ def stored_count(opened: Bundle, samples: Mapping[str, np.ndarray]) -> Verdict:
 
 
 def _of_later(manifest: Mapping[str, Any]) -> bool:
-    return any(key in manifest for key in _LATER)
+    return any(key in manifest for key in LATER)
 
 
 def _lacks(opened: Bundle, samples: Mapping[str, np.ndarray]) -> str:

@@ -15,6 +15,8 @@ from ..core.verdict import FAIL, PASS, Verdict
 
 #: gates whose lower value is the looser one; of all other numbers it is the higher one, and 0 is none at all
 _LEAST = ("min_speedup", "min_int8_share", "min_coverage", "min_agreement", "episodes")
+#: what 0.1.0 did not record yet, and every export since then does
+LATER = ("figures", "samples", "metric_record")
 #: limits where 0 or None means that there is none, or the task's own
 _OFF = ("max_drop_relative", "latency_ms", "size_mb", "energy_mj")
 
@@ -33,7 +35,18 @@ def as_recorded(opened: Bundle) -> list[Verdict]:
         *as_in_recipe(manifest),
         *target_as_in_recipe(manifest),
         *metric_as_in_task(manifest, opened.task.metric),
+        *record_as_written(manifest),
     ]
+
+
+def record_as_written(manifest: Mapping[str, Any]) -> list[Verdict]:
+    """A failed gate where some keys are gone of those that every export since 0.1.0 writes together; nothing where none
+    is."""
+    gone = [key for key in LATER if key not in manifest]
+    if not gone or len(gone) == len(LATER):
+        return []
+    why = f"the manifest's record of the export lacks {', '.join(gone)}, which are written together with the rest"
+    return [Verdict("parity", FAIL, why, metric="record of the export", n=len(LATER))]
 
 
 def target_as_in_recipe(manifest: Mapping[str, Any]) -> list[Verdict]:
@@ -51,6 +64,9 @@ def metric_as_in_task(manifest: Mapping[str, Any], metric: Metric) -> list[Verdi
     table, known = manifest.get("metric_record"), metric.as_dict()
     if not isinstance(table, Mapping) and "figures" in manifest and "metric_record" in manifest:
         why = "the manifest has figures of a metric, and its description is no object"
+        return [Verdict("parity", FAIL, why, metric="metric of the task", n=1)]
+    if (figures := manifest.get("figures") or {}) and figures["metric"] != metric.name:
+        why = f"the manifest's figures are of {figures['metric']!r}, and the metric of the task is {metric.name!r}"
         return [Verdict("parity", FAIL, why, metric="metric of the task", n=1)]
     if not isinstance(table, Mapping):
         return []

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..backends import Grid, Tensor
+from ..backends.flow import last_grids
 from ..bundle.manifest import of_model
 from ..bundle.reader import Bundle
 from ..core.verdict import ADVISORY, FAIL, PASS, Verdict
@@ -25,8 +26,8 @@ RANK = "max_rank"
 def tensors_as_stored(opened: Bundle, sessions: Mapping[str, Any]) -> Verdict:
     """The inputs and outputs of each graph: shape, type, quantization and layout of the manifest are the artifact's.
 
-    `sessions` are the graphs of the model by name. An output that is handed out in float has the step of one of the
-    grids of its artifact.
+    `sessions` are the graphs of the model by name. An output that is handed out in float has the step of the grid that
+    the artifact laid it on last.
     """
     complaints, n = [], 0
     for graph in of_model(opened.manifest):
@@ -37,7 +38,7 @@ def tensors_as_stored(opened: Bundle, sessions: Mapping[str, Any]) -> Verdict:
             for entry in graph[key]:
                 complaints += [f"{entry['name']!r} {what}" for what in _of_tensor(entry, by_name[entry["name"]])]
         complaints += _layouts(graph, opened.preprocess)
-        complaints += _steps(graph, opened.runtime.activation_grids(opened.graph_path(graph["name"])))
+        complaints += _steps(graph, _grids_of_outputs(opened, graph, session.outputs))
 
     if complaints:
         more = f" ({len(complaints) - 1} more)" if len(complaints) > 1 else ""
@@ -78,13 +79,25 @@ def _layouts(graph: Mapping[str, Any], preprocess: Mapping[str, Any]) -> Iterato
             yield f"{entry['name']!r} is {preprocess['layout']} by preprocessing, not {entry['layout']}"
 
 
-def _steps(graph: Mapping[str, Any], grids: Sequence[Grid]) -> Iterator[str]:
-    """The step of an output is the scale of one of the artifact's grids; of several, by powers of 2."""
+def _grids_of_outputs(
+    opened: Bundle, graph: Mapping[str, Any], outputs: Sequence[Tensor]
+) -> Mapping[str, Sequence[Grid]]:
+    """The grids that each output may have its step from: the last ones on the paths to it, all grids of the artifact
+    where its reader tells no paths. `outputs` are those of the session, in the order of the artifact's."""
+    path = opened.graph_path(graph["name"])
+    flow = opened.runtime.flow(path)
+    if flow is None or len(flow.outputs) != len(outputs):
+        return dict.fromkeys((tensor.name for tensor in outputs), opened.runtime.activation_grids(path))
+    return {tensor.name: last_grids(flow, key) for tensor, key in zip(outputs, flow.outputs)}
+
+
+def _steps(graph: Mapping[str, Any], grids: Mapping[str, Sequence[Grid]]) -> Iterator[str]:
+    """The step of an output is the scale of one of its `grids`; of several, by powers of 2."""
     for entry in graph["outputs"]:
         step = entry.get("step")
         each = step if isinstance(step, list) else [] if step is None else [step]
         for value in each:
-            factors = [value / grid.scale for grid in grids]
+            factors = [value / grid.scale for grid in grids[entry["name"]]]
             if isinstance(step, list):
                 factors = [2.0 ** (math.log2(factor) - round(math.log2(factor))) for factor in factors if factor > 0]
             if not any(math.isclose(factor, 1.0, rel_tol=RELATIVE) for factor in factors):
@@ -92,13 +105,18 @@ def _steps(graph: Mapping[str, Any], grids: Sequence[Grid]) -> Iterator[str]:
                 break
 
 
-def unmeasured(manifest: Mapping[str, Any]) -> list[str]:
-    """The keys of a manifest whose value no artifact tells: the export wrote them, or somebody after it."""
-    rounding = any("rounding" in tensor for graph in of_model(manifest) for tensor in graph["outputs"])
+def unmeasured(manifest: Mapping[str, Any], *, on_data: bool = False) -> list[str]:
+    """The keys of a manifest whose value no artifact tells: the export wrote them, or somebody after it. `on_data`:
+    the metrics are measured again."""
+    outputs = [tensor for graph in of_model(manifest) for tensor in graph["outputs"]]
     return [
         *(f"scheme.{key}" for key in SCHEME_KEYS if key in manifest["scheme"]),
-        *(["rounding of outputs"] if rounding else []),
+        *(f"{key} of outputs" for key in ("rounding", "layout") if any(tensor.get(key) for tensor in outputs)),
+        *(["order of sizes in integer_weights"] if manifest.get("integer_weights") else []),
         *([f"requires.{RANK}"] if RANK in manifest["requires"] else []),
+        *(["figures"] if "figures" in manifest and not on_data else []),
+        *(["metric_record.max_drop"] if "metric_record" in manifest else []),
+        *(["runtime.version"] if manifest["provenance"].get("fingerprint") else []),
         *(["provenance"] if manifest["provenance"] else []),
     ]
 

@@ -99,7 +99,7 @@ def run(
         gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if in_integers(opened) else []
         verdicts, table = _compatible(profile, opened, shares, gates, ask_compiler and where == "host")
     gate_results += verdicts
-    extra, comparison = {**_extra(opened, share), **table}, None
+    extra, comparison = {**_extra(opened, share, data is not None), **table}, None
     if measure_latency and where != "emulated":
         say("latency")
         speed = {"on_target": speaks, "where": where, **_about_speed(opened, extra)}
@@ -181,7 +181,7 @@ def _about_speed(opened: Bundle, extra: Mapping[str, Any]) -> dict[str, Any]:
     return {"int8": extra.get("int8"), "keep_float": float_layers, "float_kernels": not in_integers(opened)}
 
 
-def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
+def _extra(opened: Bundle, share: IntegerShare, on_data: bool) -> dict[str, Any]:
     """What a report has beside gates: warnings, the operations in integers, layers that the recipe leaves in float."""
     leak = sentence(_leak(opened), allowed=_leak_allowed(opened))
     warnings = [*([leak] if leak else []), *([SATURATES] if opened.exact else [])]
@@ -192,7 +192,7 @@ def _extra(opened: Bundle, share: IntegerShare) -> dict[str, Any]:
     if in_integers(opened):
         extra |= {"int8": dataclasses.asdict(share), "int8_share": share.share if share.macs else None}
 
-    extra |= {"metric_record": opened.task.metric.as_dict(), "unmeasured": unmeasured(opened.manifest)}
+    extra |= {"metric_record": opened.task.metric.as_dict(), "unmeasured": unmeasured(opened.manifest, on_data=on_data)}
     patterns = recorded(opened.manifest, "quantize").get("keep_float")
     float_layers = [str(pattern) for pattern in patterns] if isinstance(patterns, list) else []
     return extra | ({"keep_float": float_layers} if float_layers else {})

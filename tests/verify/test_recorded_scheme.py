@@ -15,6 +15,7 @@ import tiny_bundle
 from shapes_run import gate
 
 from edgeft.backends import Grid, WeightTensor
+from edgeft.bundle import reader
 from edgeft.core.errors import BundleError
 from edgeft.core.verdict import Verdict
 from edgeft.report import words
@@ -166,6 +167,21 @@ def test_a_size_that_the_artifact_leaves_open(tmp_path: Path, at: str, value: An
 
 
 @pytest.mark.parametrize("target", ["host", "host-litert", "host-openvino"])
+def test_an_output_with_the_step_of_another_activation(tmp_path: Path, target: str) -> None:
+    """A wider step lets more pass, so that it has to be that of the grid on which this output was laid."""
+    pytest.importorskip({"host": "onnxruntime", "host-openvino": "openvino"}.get(target, "numpy"))
+    tiny_bundle.usable("litert") if target == "host-litert" else None
+    opened = reader.open(EARLIER / target)
+    (own,) = {entry["step"] for entry in opened.graph()["outputs"]}
+    widest = max(grid.scale for grid in opened.runtime.activation_grids(opened.graph_path()))
+    assert widest > 1.01 * own
+
+    report = verified(tmp_path, target, lambda table: changed(table, "graphs.0.outputs.0.step", widest))
+    found = gate(report, "parity", "tensors of the artifact")
+    assert found["verdict"] == "fail" and found["required"] and f"no grid of step {widest:.6g}" in found["why"]
+
+
+@pytest.mark.parametrize("target", ["host", "host-litert", "host-openvino"])
 def test_an_export_says_what_its_artifact_is(tmp_path: Path, target: str) -> None:
     pytest.importorskip({"host": "onnxruntime", "host-openvino": "openvino"}.get(target, "numpy"))
     tiny_bundle.usable("litert") if target == "host-litert" else None
@@ -173,6 +189,7 @@ def test_an_export_says_what_its_artifact_is(tmp_path: Path, target: str) -> Non
     for name, metric in (("parity", "tensors of the artifact"), ("parity", "requirements of the artifact")):
         assert gate(report, name, metric)["verdict"] == "pass"
     assert gate(report, "integer", "scheme")["verdict"] == "pass"
-    recorded = ["scheme.ops", "scheme.residual", "rounding of outputs", "requires.max_rank", "provenance"]
+    recorded = ["scheme.ops", "scheme.residual", "rounding of outputs"]
+    recorded += ["order of sizes in integer_weights", "requires.max_rank", "runtime.version", "provenance"]
     assert report["unmeasured"] == recorded
     assert f"Of the manifest recorded only: {', '.join(recorded)}." in words.sentence(report)

@@ -149,10 +149,12 @@ def flow(path: Path) -> Flow:
     graphs = _graphs(path, described)
     constants = {str(k) for k, tensor in described.tensors.items() if tensor.data is not None}
     weights: list[tuple[str, WeightTensor]] = []
+    grids: list[tuple[str, Grid]] = []
 
     for number, graph in enumerate(graphs):
         constants |= {f"{number}:{k}" for k, value in graph.values.items() if value.data is not None}
         weights += [(weight.name, weight) for weight in graph.weights(f"{number}:")]
+        grids += [(grid.name, grid) for grid in graph.grids(f"{number}:")]
 
     steps, known = list[Step](), {*constants, *map(str, described.inputs)}
     for call in described.calls:
@@ -164,7 +166,7 @@ def flow(path: Path) -> Flow:
         known.update(key for step in added for key in step.writes)
 
     inputs, outputs = (tuple(map(str, side)) for side in (described.inputs, described.outputs))
-    return Flow(tuple(steps), inputs, outputs, frozenset(constants), tuple(weights))
+    return Flow(tuple(steps), inputs, outputs, frozenset(constants), tuple(weights), tuple(grids))
 
 
 def _step_of(described: program.Program, call: program.Call, known: Collection[str]) -> Step:

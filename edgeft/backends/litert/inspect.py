@@ -59,13 +59,18 @@ def _weights(model: _tflite.TfliteModel) -> list[tuple[str, WeightTensor]]:
 
 def activation_grids(path: Path) -> list[Grid]:
     """Of every quantized tensor of integers without data."""
+    return [grid for _, grid in _grids(_tflite.read(existing(path)))]
+
+
+def _grids(model: _tflite.TfliteModel) -> list[tuple[str, Grid]]:
+    """The grids, each with the position of its tensor."""
     grids = []
-    for tensor in _tflite.read(existing(path)).tensors:
+    for position, tensor in enumerate(model.tensors):
         dtype = _tflite.INTEGERS.get(tensor.type)
         if dtype and tensor.data is None and tensor.scale.size == 1:
             zero = int(tensor.zero_point[0]) if tensor.zero_point.size else 0
             zero = numeric.signed_zero_point(zero, dtype)
-            grids.append(Grid(tensor.name, float(tensor.scale[0]), zero, numeric.width(dtype)))
+            grids.append((str(position), Grid(tensor.name, float(tensor.scale[0]), zero, numeric.width(dtype))))
 
     return grids
 
@@ -172,4 +177,4 @@ def flow(path: Path) -> Flow:
 
     constants = frozenset(str(k) for k, tensor in enumerate(model.tensors) if tensor.data is not None)
     inputs, outputs = (tuple(map(str, side)) for side in (model.inputs, model.outputs))
-    return Flow(tuple(steps), inputs, outputs, constants, tuple(_weights(model)))
+    return Flow(tuple(steps), inputs, outputs, constants, tuple(_weights(model)), tuple(_grids(model)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from .. import WeightTensor
+from .. import Grid, WeightTensor
 from ..flow import Flow, Step
 from .integer_share import MOVES, PRODUCTS
 from .wire import OnnxGraph, OnnxModel, OnnxNode
@@ -15,7 +16,7 @@ _LOOK_UPS = {"Gather", "GatherND", "GatherElements"}
 _MORE_PRODUCTS = {"Einsum", "Attention", "DeformConv", "DFT", "If", "Loop", "Scan", "SequenceMap"}
 
 
-def flow_of(model: OnnxModel, weights: Sequence[WeightTensor], macs: Mapping[str, int]) -> Flow:
+def flow_of(model: OnnxModel, weights: Sequence[WeightTensor], grids: Sequence[Grid], macs: Mapping[str, int]) -> Flow:
     """The main graph of `model`; tensors are called by their names, and `macs` are those of its nodes by name."""
     graph = model.graph
     constants = {*graph.initializers}
@@ -33,7 +34,16 @@ def flow_of(model: OnnxModel, weights: Sequence[WeightTensor], macs: Mapping[str
 
     inputs = tuple(name for name in graph.inputs if name not in graph.initializers)
     stored = tuple((weight.name, weight) for weight in weights)
-    return Flow(tuple(steps), inputs, graph.outputs, frozenset(constants), stored)
+    return Flow(tuple(steps), inputs, graph.outputs, frozenset(constants), stored, _places(model, grids))
+
+
+def _places(model: OnnxModel, grids: Sequence[Grid]) -> tuple[tuple[str, Grid], ...]:
+    """Each grid with the tensor that lies on it: of a QuantizeLinear that is what it writes, not what it reads."""
+    written: dict[str, list[str]] = defaultdict(list)
+    for node in model.graph.nodes:
+        if node.op == "QuantizeLinear":
+            written[node.inputs[0]].append(node.outputs[0])
+    return tuple((name, grid) for grid in grids for name in written.get(grid.name, [grid.name]))
 
 
 def _captured(node: OnnxNode) -> Iterable[str]:

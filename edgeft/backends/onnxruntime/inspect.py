@@ -86,7 +86,8 @@ def operations(path: Path) -> list[Operation]:
 
 def flow(path: Path) -> Flow:
     """The main graph; shapes come from one run of it as it stands."""
-    return flow_of(wire.read(existing(path)), integer_weights(path), _work_as_it_stands(path))
+    stored = integer_weights(path), activation_grids(path)
+    return flow_of(wire.read(existing(path)), *stored, _work_as_it_stands(path))
 
 
 def _work_as_it_stands(path: Path) -> dict[str, int]:

@@ -89,8 +89,12 @@ def _in_groups(node: Any) -> Iterator[WeightTensor]:
 def activation_grids(model: Any) -> list[Grid]:
     """Of every FakeQuantize to as many levels as a type has integers: by its input range, and by the arithmetic that
     leads back to reals."""
-    grids = []
-    for node in model.get_ordered_ops():
+    return [grid for _, grid in _activation_grids(model.get_ordered_ops())]
+
+
+def _activation_grids(ops: Sequence[Any]) -> Iterator[tuple[int, Grid]]:
+    """The grids among `ops`, each with the position of its FakeQuantize."""
+    for position, node in enumerate(ops):
         levels = node.get_levels() if node.get_type_name() == "FakeQuantize" else 0
         half = levels // 2
         if levels not in _LEVELS:
@@ -101,15 +105,13 @@ def activation_grids(model: Any) -> list[Grid]:
         name, first, last = node.get_friendly_name(), float(low.reshape(-1)[0]), float(high.reshape(-1)[0])
         scale = (last - first) / (levels - 1)
         bits = (levels - 1).bit_length()
-        grids.append(Grid(name, scale, round(-first / scale) - half, bits))
+        yield position, Grid(name, scale, round(-first / scale) - half, bits)
         place = next(_dequantizations(node), None)
         factor = _scale(place[0]) if place else None
         bottom, top = float(out_low.reshape(-1)[0]), float(out_high.reshape(-1)[0])
         if place and factor is not None and factor.size == 1 and (bottom, top) in ((0, levels - 1), (-half, half - 1)):
             zero = 0.0 if place[1] is None else float(place[1].reshape(-1)[0])
-            grids.append(Grid(name, float(factor.reshape(-1)[0]), round(zero - bottom) - half, bits))
-
-    return grids
+            yield position, Grid(name, float(factor.reshape(-1)[0]), round(zero - bottom) - half, bits)
 
 
 def _name(element_type: Any) -> str:
@@ -292,4 +294,5 @@ def flow(model: Any) -> Flow:
         outputs=tuple(key(port.get_node().input(0).get_source_output()) for port in model.outputs),
         constants=frozenset(f"{k}:0" for k, node in enumerate(ops) if node.get_type_name() == "Constant"),
         weights=tuple((f"{k}:0", weight) for k, weight in _constant_weights(ops)),
+        grids=tuple((f"{k}:0", grid) for k, grid in _activation_grids(ops)),
     )
