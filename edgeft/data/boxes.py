@@ -16,7 +16,7 @@ from ..inputs import picture_file
 from ..inputs.picture_file import SUFFIXES
 from . import left_out, pictures
 from .folders import Scanned
-from .samples import NAMES, Dataset, Split, fractions, grouped, listed
+from .samples import NAMES, Dataset, Split, fractions, grouped, listed, together
 
 #: a box may reach beyond its picture by this share of the picture's side: rounding; it is cut off there
 OUTSIDE = 0.01
@@ -192,6 +192,7 @@ def _complete(splits: dict[str, Split], spec: recipe.Data, where: str) -> tuple[
     total = sum(share[name] for name in parts)
     stretch = np.arange(len(train)) * min(STRETCHES, len(train)) // max(len(train), 1)
     positions = grouped(stretch, [share[name] / total for name in parts], spec.split_seed, where)
+    positions, note_of_equal = together(train, positions)
     splits_made = dict(splits) | {name: train.subset(at, name) for name, at in zip(parts, positions)}
     counts = ", ".join(f"{name} {len(splits_made[name])}" for name in parts)
     note = (
@@ -199,4 +200,4 @@ def _complete(splits: dict[str, Split], spec: recipe.Data, where: str) -> tuple[
         f"other by name, with seed {spec.split_seed}, into {counts}"
     )
 
-    return {name: splits_made[name] for name in NAMES}, [note]
+    return {name: splits_made[name] for name in NAMES}, [note, *note_of_equal]

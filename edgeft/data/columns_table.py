@@ -17,7 +17,7 @@ import numpy as np
 from ..config import recipe
 from ..config.data_keys import option
 from ..core.errors import DataError, nearest
-from ..inputs import columns, number_text
+from ..inputs import columns, moments, number_text
 from . import left_out
 from .delimited import READ_ERRORS, opened
 from .samples import NAMES, Dataset, Split, complete
@@ -28,6 +28,13 @@ from .table import split_files
 MAX_CLASSES = 1000
 
 
+#: what a gap becomes in a column of numbers, and in one of dates
+_GAP = {
+    "number": "the mean, and are marked by a column of their own",
+    "moment": "no place on a cycle, and are marked by a column of their own",
+}
+
+
 @dataclass(frozen=True)
 class Keys:
     """Keys of [data] that the formats of tables have beside those of all."""
@@ -35,6 +42,9 @@ class Keys:
     ignore: tuple[str, ...] = option((), "columns that are no input: ids, names, what is known afterwards only")
     categories: tuple[str, ...] = option((), "columns of numbers that are codes (a postcode, a machine's number)")
     decimal: str = option("", "the decimal mark of numbers; empty: found in each column", choices=("", ".", ","))
+    dates: str = option(
+        "", "order of dates such as 3/4/2024; empty: found in each column", choices=("", *moments.ORDERS)
+    )
 
 
 @dataclass(frozen=True)
@@ -101,8 +111,12 @@ def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = No
     assert isinstance(pool, Rows)
     filled, shown = _filled(pool.names, [pool.fields[int(i)] for i in train.indices], notes)
     decimal = next(iter(tables.values())).decimal
-    learned = columns.learned(filled, shown, keys.categories, decimal)
-    notes += division + _notes(learned, filled, shown)
+    learned = columns.learned(filled, shown, keys.categories, decimal, keys.dates)
+    notes += division + _notes(learned, filled, shown, keys.dates)
+    learned = [column for column in learned if column.get("cycles") != []]
+    if len(learned) < 1:
+        raise DataError("has no column of numbers or categories beside the target", where=str(root))
+
     facts = {"kind": "columns", "columns": learned, "inputs": columns.width(learned)}
 
     return Dataset(str(root), labels, splits, notes, facts)
@@ -131,7 +145,9 @@ def _target_note(tables: dict[str, Table], targets: dict[str, np.ndarray], label
     return []
 
 
-def _notes(learned: Sequence[dict[str, Any]], names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def _notes(
+    learned: Sequence[dict[str, Any]], names: Sequence[str], rows: Sequence[Sequence[str]], dates: str = ""
+) -> list[str]:
     """Which columns have gaps, and which categories have values that share no column of their own."""
     notes = []
     for i, column in enumerate(learned):
@@ -145,17 +161,15 @@ def _notes(learned: Sequence[dict[str, Any]], names: Sequence[str], rows: Sequen
                 )
         absent = sum(columns.is_missing(fields[i]) for fields in rows)
         if absent:
-            how = "the mean, and are marked by a column of their own" if column["kind"] == "number" else "no category"
+            how = "no category" if column["kind"] == "category" else _GAP[column["kind"]]
             notes.append(f"{names[i]}: {absent} of {len(rows)} training rows have no value; they become {how}")
+        if column["kind"] == "moment":
+            notes.append(
+                _moments_note(column, [fields[i] for fields in rows if not columns.is_missing(fields[i])], dates)
+            )
         if column["kind"] == "category":
             if len(column["values"]) == 1 and not absent:
                 notes.append(f"{names[i]}: is {column['values'][0]!r} in every training row, which says nothing")
-            present = [fields[i].strip() for fields in rows if not columns.is_missing(fields[i])]
-            if all(map(number_text.DATE.fullmatch, present)):
-                notes.append(
-                    f"{names[i]}: dates are read as categories, so that new dates are none of them; name it in "
-                    "data.ignore, or give days as numbers"
-                )
             different = len({fields[i].strip() for fields in rows if not columns.is_missing(fields[i])})
             if different > len(column["values"]):
                 notes.append(
@@ -168,6 +182,25 @@ def _notes(learned: Sequence[dict[str, Any]], names: Sequence[str], rows: Sequen
                 )
 
     return notes
+
+
+def _moments_note(column: dict[str, Any], values: Sequence[str], dates: str) -> str:
+    """What becomes of a column of dates or times."""
+    name, cycles = column["name"], column["cycles"]
+    ambiguous = (moments.order_of(values, dates) or ("", False))[1]
+    order = f" (read {column['order']}; data.dates states another order)" if ambiguous else ""
+    if not cycles:
+        return (
+            f"{name}: dates such as {values[0]!r} are no input, since a moment does not recur and the training rows "
+            f"span too few days to place it in a week or year{order}; where it matters, give hours or days since an "
+            "event as a column"
+        )
+
+    listed = " and ".join(cycles)
+    return (
+        f"{name}: of {values[0]!r} and the like the place in the {listed} is the input, and not the moment, which does "
+        f"not recur{order}; data.ignore leaves the column out"
+    )
 
 
 def _read(path: Path, spec: recipe.Data, keys: Keys, notes: list[str]) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from ..inputs import number_text
+from ..inputs import moments, number_text
 from ..inputs.columns import is_missing, number
 from .box_columns import BOX, CORNERS, FILES
 from .glimpse import Glimpse, ending
@@ -71,6 +71,10 @@ class _Columns:
     def _notation(self, at: int) -> dict[str, str] | None:
         return number_text.notation(self._present(at))
 
+    def moment(self, at: int) -> bool:
+        """Whether a column holds dates or times."""
+        return not self.numeric(at) and moments.order_of(self._present(at)) is not None
+
     def words(self, at: int) -> float:
         """Words of a field on average."""
         return sum(len(text.split()) for text in self.values[at]) / max(1, len(self.values[at]))
@@ -121,7 +125,7 @@ def _numbers(view: Glimpse, kind: str) -> Recognized | None:
         if columns is None:
             continue
         ids = [name for i, name in enumerate(columns.names) if name != columns.label and _is_id(columns, i)]
-        inputs = [i for i, name in enumerate(columns.names) if name not in ids]
+        inputs = [i for i, name in enumerate(columns.names) if name not in ids and not columns.moment(i)]
         if sum(map(columns.numeric, inputs)) < 2 or any(columns.words(i) > _NAME for i in range(len(columns.names))):
             return None
         at, held = _target(columns, inputs)
@@ -150,8 +154,8 @@ def _recognized(columns: _Columns, at: int, kind: str, ids: Sequence[str], guess
 def _is_id(columns: _Columns, at: int) -> bool:
     """Whether a column says which row it is: by its name, or a text that hardly any two rows share."""
     filled = [text for text in columns.values[at] if not is_missing(text)]
-    if filled and all(map(number_text.DATE.fullmatch, filled)):
-        return True
+    if columns.moment(at):
+        return False  # its reader takes the hour, the day of the week and of the year
     if _few(columns, at):
         return False
 

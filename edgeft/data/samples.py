@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..core.errors import DataError, RecipeError, UsageError, nearest
+from . import equal
 
 NAMES = ("train", "val", "test")
 #: split -> the words that name it in folders and files, in any case
@@ -232,7 +233,8 @@ def grouped(groups: np.ndarray, shares: Sequence[float], seed: int, where: str) 
 def complete(
     splits: dict[str, Split], shares: Sequence[float], seed: int, where: str, labels: Sequence[str] = ()
 ) -> tuple[dict[str, Split], list[str]]:
-    """Take a missing val or test split out of train, never out of test: (splits in order, notes).
+    """Take a missing val or test split out of train, never out of test: (splits in order, notes). Samples of equal
+    content go to one split, where equality is cheap to know (`equal.py`).
 
     Where there is no train split nothing is added: data that is only there to be tested on is fine. The notes name
     those of `labels` of which a part gets no sample. Raises `DataError` where there are fewer samples than parts.
@@ -251,6 +253,7 @@ def complete(
     train_split = splits["train"]
     strata = np.zeros(len(train_split), np.int64) if train_split.classes is None else train_split.classes
     positions = stratified(strata, [share[name] / total for name in parts], seed)
+    positions, note_of_equal = together(train_split, positions)
     empty = [name for name, at in zip(parts, positions) if not len(at)]
 
     if empty:
@@ -264,9 +267,31 @@ def complete(
     counts = ", ".join(f"{name} {len(completed[name])}" for name in parts)
     how = "at random" if train_split.classes is None else "by class"
     note = f"no {' and no '.join(missing)} split was given: train was divided {how} with seed {seed} into {counts}"
-    lacking = [line for name in missing if (line := _lacking(completed[name], labels))]
+    looked_at = parts if note_of_equal else missing
+    lacking = [line for name in looked_at if (line := _lacking(completed[name], labels))]
 
-    return {name: completed[name] for name in NAMES}, [note, *lacking]
+    return {name: completed[name] for name in NAMES}, [note, *note_of_equal, *lacking]
+
+
+def together(split: Split, positions: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[str]]:
+    """`positions` of each part of `split` such that samples of equal content are in one part, and a note of it.
+
+    Where a part would be left without a sample they stay as they are.
+    """
+    content = equal.groups(split)
+    if content is None:
+        return list(positions), []
+
+    strata = np.zeros(len(split), np.int64) if split.classes is None else split.classes
+    whole, count = equal.joined(positions, content, strata)
+    if any(len(at) < 1 <= len(before) for at, before in zip(whole, positions)):
+        kinds = len(np.unique(content))
+        return list(positions), [
+            f"{kinds} different samples are too few for splits that share none: equal ones are divided"
+        ]
+
+    note = f"{count} samples of equal content would have been divided: equal ones were put into one split"
+    return whole, [note] if count else []
 
 
 def _lacking(split: Split, labels: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 A raw row is {"names": (K,), "values": (K,)}, both text as a .csv has them: what a column means stands in the
 `preprocess` table alone, computed from the training rows. A number becomes (x - mean) / std; a category one column a
 value, 1 where it is that one. Where a training row had no number, a further column is 1 where there is none, and the
-number is then the mean. A category that training never showed is none of the values.
+number is then the mean. A category that training never showed is none of the values. A date or a time of day becomes
+its places on the cycles of day, week and year (`moments.py`).
 
 The same arithmetic is in the bundle's `run.py` (edgeft/inputs/run_columns.py); a test holds both bit-equal.
 """
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import BundleError, DataError, nearest
-from . import number_text
+from . import moments, number_text
 
 #: how tables write that there is no value
 MISSING = frozenset(("", "nan", "na", "n/a", "null", "none", "#n/a", "<na>", "?", "-nan"))
@@ -26,7 +27,7 @@ MISSING = frozenset(("", "nan", "na", "n/a", "null", "none", "#n/a", "<na>", "?"
 MOST_VALUES = 64
 #: a constant column has no spread to divide by
 _SMALLEST_STD = 1e-12
-_KINDS = ("number", "category")
+_KINDS = ("number", "category", "moment")
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -46,26 +47,40 @@ def row(names: Sequence[str], values: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def learned(
-    names: Sequence[str], rows: Sequence[Sequence[str]], categories: Sequence[str] = (), decimal: str = ""
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    categories: Sequence[str] = (),
+    decimal: str = "",
+    dates: str = "",
 ) -> list[dict[str, Any]]:
     """The `columns` of the `preprocess` table from training rows of text.
 
     A column whose values are all numbers in one notation (`number_text`; `decimal` is its mark where that is known) is
-    one, unless `categories` names it. Raises `DataError` for a column that has
+    one, unless `categories` names it; one whose values are all dates or times (`moments`; `dates` is their order where
+    that is known) is their places on cycles, of which it may have none. Raises `DataError` for a column that has
     no value at all, and for an unknown name in `categories`.
     """
     for name in categories:
         if name not in names:
             raise DataError(f"{name!r} is no column", where="data.categories", remedy=nearest(name, names))
-    return [_column(name, [fields[i] for fields in rows], name in categories, decimal) for i, name in enumerate(names)]
+    return [
+        _column(name, [fields[i] for fields in rows], name in categories, decimal, dates)
+        for i, name in enumerate(names)
+    ]
 
 
-def _column(name: str, values: Sequence[str], category: bool, decimal: str) -> dict[str, Any]:
+def _column(name: str, values: Sequence[str], category: bool, decimal: str, dates: str) -> dict[str, Any]:
     present = [value.strip() for value in values if not is_missing(value)]
     if not present:
         raise DataError(f"the column {name!r} has no value in any training row", where="data.path", remedy="remove it")
 
     written = None if category else number_text.notation(present, decimal)
+    order = moments.order_of(present, dates) if written is None and not category else None
+    if order is not None:
+        cycles = moments.cycles_of(present, order[0])
+        missing = len(present) < len(values)
+        return {"name": name, "kind": "moment", "order": order[0], "cycles": cycles, "missing": missing}
+
     if written is None:
         counted: dict[str, int] = {}
         for value in present:
@@ -88,7 +103,13 @@ def _column(name: str, values: Sequence[str], category: bool, decimal: str) -> d
 
 def width(columns: Sequence[Mapping[str, Any]]) -> int:
     """How many numbers a row becomes."""
-    return sum(len(c["values"]) if c["kind"] == "category" else 1 + bool(c["missing"]) for c in columns)
+    return sum(map(_width, columns))
+
+
+def _width(column: Mapping[str, Any]) -> int:
+    if column["kind"] == "category":
+        return len(column["values"])
+    return (2 * len(column["cycles"]) if column["kind"] == "moment" else 1) + bool(column["missing"])
 
 
 def configure(
@@ -118,6 +139,10 @@ def check(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
             values = column.get("values")
             if not isinstance(values, (list, tuple)) or not all(isinstance(v, str) for v in values):
                 raise fail(f"the values of {column['name']!r} are {values!r}, expected texts")
+            continue
+        if column["kind"] == "moment":
+            if problem := moments.check(column):
+                raise fail(problem)
             continue
         figures = [column.get("mean"), column.get("std")]
         if not all(type(v) in (int, float) and abs(v) <= _LARGEST for v in figures) or not column["std"] > 0:
@@ -166,7 +191,13 @@ def _numbers(column: Mapping[str, Any], value: str) -> list[float]:
     if column["kind"] == "category":
         return [float(not absent and value == known) for known in column["values"]]
     if absent:
-        return [0.0, 1.0] if column["missing"] else [0.0]
+        return [0.0] * (_width(column) - column["missing"]) + [1.0] * column["missing"]
+
+    if column["kind"] == "moment":
+        moment = moments.read(value, column["order"])
+        if moment is None:
+            raise DataError(f"{value!r} in the column {column['name']!r} is no date or time", where="row")
+        return moments.places(moment, column["cycles"]) + [0.0] * column["missing"]
 
     parsed = number_text.number(value, column.get("written"))
     if parsed is None:

@@ -15,11 +15,6 @@ SPACES = (" ", "\u00a0", "\u202f", "'", "\u2019")
 #: what may stand before a number; behind one any short text may, if it is the same in the whole column
 _BEFORE = ("€", "$", "£", "¥", "₹")
 _PARTED = re.compile(r"([^\d+\-.,]?)\s*([+-]?(?:[\d.,'\u2019 \u00a0\u202f]*\d)(?:[eE][+-]?\d+)?)\s*([^\d\s.,]{0,6})")
-#: a day, or a moment, as tables write it: no number
-DATE = re.compile(
-    r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})"
-    r"([T ]\d{1,2}:\d{2}[\d:.]*\s*([AaPp][Mm]|Z|[+-]\d\d:?\d\d)?)?"
-)
 _PLAIN = {"decimal": ".", "thousands": "", "unit": ""}
 
 

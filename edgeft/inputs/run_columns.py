@@ -96,6 +96,75 @@ def plain(text, written):
     return (core.replace(thousands, "") if thousands else core).replace(mark, ".")
 
 
+MOMENT = (
+    r"(?:(\d{4}|\d{1,2}|[A-Za-z]{3,9})([-/.]| )(\d{1,2}|[A-Za-z]{3,9})(?:[-/.]|,? )(\d{4}|\d{1,2}))?(?:(?:^|T|,? )"
+    r"(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?(?: ?([AaPp])[Mm])?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?)?$"
+)
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+def moment_of(text, order):
+    """(the day as datetime.date or None, the second of the day or None); raises ValueError for anything else."""
+    import datetime
+    import re
+
+    found = re.match(MOMENT, text.strip())
+    if found is None or not (found.group(1) or found.group(5)):
+        raise ValueError("no date or time")
+
+    day = None
+    if found.group(1):
+        first, second, third = found.group(1), found.group(3), found.group(4)
+        if len(first) == 4 and first.isdigit():
+            year, month, number = first, second, third
+        elif not first.isdigit() or (second.isdigit() and order == "month-first"):
+            month, number, year = first, second, third
+        else:
+            number, month, year = first, second, third
+        if not month.isdigit():
+            month = MONTHS.index(month[:3].lower()) + 1
+        whole = int(year) if len(year) == 4 else int(year) + (2000 if int(year) < 70 else 1900)
+        day = datetime.date(whole, int(month), int(number))
+
+    if not found.group(5):
+        return day, None
+
+    hour, minute, second = int(found.group(5)), int(found.group(6)), int(found.group(7) or 0)
+    if found.group(8):
+        if not 1 <= hour <= 12:
+            raise ValueError("no hour of a clock")
+        hour = hour % 12 + 12 * (found.group(8) in "Pp")
+    if hour > 23 or minute > 59 or second > 60:
+        raise ValueError("no time of a day")
+
+    return day, hour * 3600 + minute * 60 + second
+
+
+def places(value, column):
+    """Sine and cosine of a date or time on each of the column's cycles."""
+    import math
+
+    try:
+        day, second = moment_of(value, column["order"])
+    except ValueError as error:
+        raise Stop(3, "{!r} in the column {!r} is no date or time".format(value, column["name"])) from error
+
+    numbers = []
+    for cycle in column["cycles"]:
+        if (second if cycle == "day" else day) is None:
+            numbers += [0.0, 0.0]
+            continue
+        if cycle == "day":
+            share = second / 86400.0
+        elif cycle == "week":
+            share = (day.toordinal() - 1) % 7 / 7.0
+        else:
+            share = (day.toordinal() - day.replace(month=1, day=1).toordinal()) / 366.0
+        numbers += [math.sin(2.0 * math.pi * share), math.cos(2.0 * math.pi * share)]
+
+    return numbers
+
+
 def feeds(raw, spec):
     """{input name: float32 (1, K)}: numbers less mean, over std; a column for each value of a category."""
     columns = spec["columns"]
@@ -112,6 +181,10 @@ def feeds(raw, spec):
         absent = value.lower() in MISSING
         if column["kind"] == "category":
             parts += [float(not absent and value == known) for known in column["values"]]
+            continue
+        if column["kind"] == "moment":
+            parts += [0.0] * (2 * len(column["cycles"])) if absent else places(value, column)
+            parts += [float(absent)] if column["missing"] else []
             continue
         try:
             text = plain(value, column["written"]) if column.get("written") else value

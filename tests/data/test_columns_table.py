@@ -32,13 +32,13 @@ def rows(count: int = 40) -> str:
 def test_a_table_is_divided_by_class_and_its_columns_are_learned_from_train(tmp_path: Path) -> None:
     dataset = opened(write(tmp_path / "t.csv", rows()), ignore=("id",))
     assert dataset.labels == ("a", "b") and {n: len(s) for n, s in dataset.splits.items()} == {
-        "train": 28,
+        "train": 29,  # equal rows stay together
         "val": 6,
-        "test": 6,
+        "test": 5,
     }
     size, colour = dataset.facts["columns"]
     train = dataset.split("train")
-    assert size["mean"] == pytest.approx(np.mean([float(train.raw(i)["values"][0]) for i in range(28)]))
+    assert size["mean"] == pytest.approx(np.mean([float(train.raw(i)["values"][0]) for i in range(29)]))
     assert colour["values"] == ["blue", "red"] and dataset.facts["inputs"] == 3
     assert any("separated by ';'" in note for note in dataset.notes)
     assert train.source(0).startswith(str(tmp_path / "t.csv:"))
@@ -58,15 +58,39 @@ def test_columns_that_say_nothing_are_told(tmp_path: Path) -> None:
     lines = ["size,empty,country,day,kind"]
     lines += [f"{i % 7},{'NA' if i % 2 else ''},US,2024-01-{1 + i % 9:02d},{'ab'[i % 2]}" for i in range(40)]
     dataset = opened(write(tmp_path / "t.csv", "\n".join(lines)))
-    assert [column["name"] for column in dataset.facts["columns"]] == ["size", "country", "day"]
+    assert [column["name"] for column in dataset.facts["columns"]] == ["size", "country"]
     notes = "\n".join(dataset.notes)
     assert "no input: 'empty'" in notes and "country: is 'US' in every training row" in notes
-    assert "day: dates are read as categories" in notes and "size:" not in notes
+    assert "day: dates such as '2024-01-0" in notes and "are no input" in notes and "size:" not in notes
+
+
+def test_dates_are_places_on_cycles_and_their_order_is_told(tmp_path: Path) -> None:
+    lines = [
+        "size,when,kind",
+        *(f"{i % 7}.{i},{1 + i % 9}/{1 + i % 8}/2024 {i % 24}:00,{'ab'[i % 2]}" for i in range(72)),
+    ]
+    dataset = opened(write(tmp_path / "t.csv", "\n".join(lines)))
+    _, when = dataset.facts["columns"]
+    assert when == {
+        "name": "when",
+        "kind": "moment",
+        "order": "month-first",
+        "cycles": ["day", "week"],
+        "missing": False,
+    }
+    assert dataset.facts["inputs"] == 1 + 4
+    assert any("when: of '" in note and "data.dates states another order" in note for note in dataset.notes)
+    stated = opened(tmp_path / "t.csv", dates="day-first")
+    assert stated.facts["columns"][1]["order"] == "day-first"
+    assert not any("another order" in note for note in stated.notes)
+    write(tmp_path / "t.csv", "when,kind\n" + "".join(f"2024-01-01,{'ab'[i % 2]}\n" for i in range(40)))
+    with pytest.raises(DataError, match="no column of numbers or categories beside the target"):
+        opened(tmp_path / "t.csv")
 
 
 def test_numbers_to_predict(tmp_path: Path) -> None:
     dataset = opened(write(tmp_path / "t.csv", rows()), "table-values", "size", ignore=("id",))
-    assert dataset.labels == ("size",) and dataset.split("train").targets.shape == (28, 1)
+    assert dataset.labels == ("size",) and dataset.split("train").targets.shape == (26, 1)
     with pytest.raises(DataError, match="'a' in the column 'kind' is no finite number") as caught:
         opened(write(tmp_path / "t.csv", rows()), "table-values", "kind")
     assert caught.value.where == f"{tmp_path / 't.csv'}:2"

@@ -78,7 +78,7 @@ WRITERS: dict[str, tuple[Callable[[Path], Path], str, str, dict[str, object]]] =
         ),
         "table-anomaly",
         "tabular-anomaly",
-        {"ignore": ("at",), "normal": "ok"},
+        {"normal": "ok"},
     ),
 }
 

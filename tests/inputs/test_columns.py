@@ -97,10 +97,57 @@ def test_a_table_of_several_rows_is_read_row_by_row_here_and_on_a_board(mark: st
         run_columns.several(str(path), spec())
 
 
+DATES = [
+    ("2024-03-04", "2024-03-04 18:00"),
+    ("2024-03-05T06:30:15.25Z", "2024-03-05T06:30:15+01:00"),
+    ("4.3.2024 06:00", "04.03.2024"),
+    ("3/25/24 11:59 PM", "12/31/2023 12:00 am"),
+    ("25/03/2024", "1/2/2024 00:00:60"),
+    ("04-Mar-2024", "March 4, 2024 18:00"),
+    ("06:30", "18:45:10"),
+]
+
+
+@pytest.mark.parametrize("values", DATES)
+def test_dates_and_times_become_places_on_cycles_here_and_on_a_board(values: tuple[str, str]) -> None:
+    times = ":" in values[0][:3]
+    days = [f"2024-{month:02d}-{day:02d} {day % 24:02d}:30" for month in range(1, 13) for day in range(1, 29)]
+    shown = [*values, *(day[11:] if times else day for day in days), ""]
+    [column] = columns.learned(("when",), [(value,) for value in shown])
+    assert column["kind"] == "moment" and column["missing"]
+    column["cycles"] = ["day"] if times else ["day", "week", "year"]
+    table = columns.configure(None, {}, {"columns": [column]}, print)
+    for value in (*values, "", "2024-12-31", "1999-01-01 23:59:59"):
+        row = columns.row(("when",), (value,))
+        tensor = columns.preprocess(row, table)["x"]
+        assert tensor.shape[1] == columns.width([column])
+        np.testing.assert_array_equal(run_columns.feeds(row, table)["x"], tensor)
+
+    for value in ("2024-02-30", "25:00", "13:00 PM", "noon", "1/2", "2024-3-4-5", "4 Foo 2024"):
+        row = columns.row(("when",), (value,))
+        with pytest.raises(DataError, match="is no date or time"):
+            columns.preprocess(row, table)
+        with pytest.raises(runner.Stop, match="is no date or time"):
+            run_columns.feeds(row, table)
+
+
+def test_a_date_has_its_place_in_day_week_and_year() -> None:
+    column = {"name": "when", "kind": "moment", "order": "day-first", "cycles": ["day", "week", "year"]}
+    table = columns.configure(None, {}, {"columns": [column | {"missing": False}]}, print)
+    [monday] = columns.preprocess(columns.row(("when",), ("2024-01-01 06:00",)), table)["x"]
+    assert monday.tolist() == pytest.approx([1, 0, 0, 1, 0, 1], abs=1e-6)
+    [later] = columns.preprocess(columns.row(("when",), ("1/7/2024 18:00",)), table)["x"]  # the 182nd day after
+    turn = 2 * np.pi * 182 / 366
+    assert later.tolist() == pytest.approx([-1, 0, 0, 1, np.sin(turn), np.cos(turn)], abs=1e-6)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
         {"columns": []},
+        {"columns": [{"name": "a", "kind": "moment", "order": "day-first", "cycles": [], "missing": False}]},
+        {"columns": [{"name": "a", "kind": "moment", "order": "up", "cycles": ["day"], "missing": False}]},
+        {"columns": [{"name": "a", "kind": "moment", "order": "day-first", "cycles": ["day"], "missing": 0}]},
         {"columns": [{"name": "a", "kind": "date"}]},
         {"columns": [{"name": "a", "kind": "number", "mean": 0.0, "std": 0.0, "missing": False}]},
         {"columns": [{"name": "a", "kind": "number", "mean": float("nan"), "std": 1.0, "missing": False}]},

@@ -11,7 +11,7 @@ from ...config.data_keys import option
 from ...core.errors import DataError, nearest
 from .. import columns_table, recognize_columns
 from ..record import Format
-from ..samples import NAMES, Dataset, Split, complete, fractions, stratified
+from ..samples import NAMES, Dataset, Split, complete, fractions, stratified, together
 
 LABELS = ("normal", "anomaly")
 
@@ -71,6 +71,7 @@ def _normal_to_train(splits: dict[str, Split], spec: recipe.Data) -> tuple[dict[
     shares = dict(zip(NAMES, fractions(spec.split)))
     total = sum(shares[name] for name in missing)
     parts = stratified(np.ones(len(faults), np.int64), [shares[name] / total for name in missing], spec.split_seed)
+    parts, _ = together(train.subset(faults), parts)
 
     for name, part in zip(missing, parts):
         kept = completed[name]
