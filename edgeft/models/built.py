@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import nn
 
+#: key of a node's metadata in a module that is a graph: (lowest, highest real value) of the grid that the model's file
+#: has for the node's value
+RANGE = "range_of_file"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

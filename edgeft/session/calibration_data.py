@@ -17,7 +17,8 @@ from ..core.errors import ModelError
 from ..core.progress import counted, phase
 from ..inputs.batches import preprocessed
 from ..plugins import MODEL_SOURCES
-from ..quantize.parts import CapturedParts, QuantizedParts, calibrate_parts, insert_parts
+from ..quantize import file_ranges
+from ..quantize.parts import MAIN, CapturedParts, QuantizedParts, calibrate_parts, insert_parts
 from .session import Say, Session, silent
 
 #: (session, its float graphs) -> the errors of the targets whose converter refuses the model, by name
@@ -89,11 +90,15 @@ def calibrated(
         return counted(itertools.islice(every_batch(), rank, None, world) if graph.single else taught())
 
     ratios: dict[str, float] = {}
+    notes: list[str] = []
+    samples = _samples_of_file(session, graph, every_batch)
 
     def calibrate() -> None:
         graph.calibrate_weights(preset.weights)
         ratios.clear()
         ratios.update(calibrate_parts(graph, batches, estimator=preset.estimator, percentile=preset.percentile))
+        if samples:
+            notes[:] = [file_ranges.take_over(session.built.module, graph.graphs[MAIN], samples)]
 
     graph.spread_channels(batches)
     calibrate()
@@ -105,15 +110,35 @@ def calibrated(
                 f"outputs' ratio of signal to quantization noise from {gain.before_db:.1f} to {gain.after_db:.1f} dB"
             )
 
+    for note in notes:
+        say(f"{scheme.name}: {note}")
+
     if preset.reconstruct:
         _reconstruct(graph, list(batches()), say)
 
+    _say_estimator(scheme, ratios, say)
+    return graph
+
+
+def _say_estimator(scheme: Scheme, ratios: dict[str, float], say: Say) -> None:
+    """Say which estimator of ranges was chosen, where several were compared."""
     if ratios:
         first = next(iter(ratios))
         measured = ", ".join(f"{name} {ratio:.1f} dB" for name, ratio in ratios.items())
         say(f"{scheme.name}: ranges by the estimator {first} (signal to quantization noise of the outputs: {measured})")
 
-    return graph
+
+def _samples_of_file(
+    session: Session, graph: QuantizedParts, batches: Callable[[], Iterable[tuple[torch.Tensor, ...]]]
+) -> list[tuple[torch.Tensor, ...]]:
+    """Samples, one a batch, by which the ranges in the model's file find their values; [] where it has none, or where
+    training has changed the weights that they are of."""
+    trained = session.recipe.train.epochs > 0 or session.own_model
+    if trained or not graph.single or not graph.scheme.is_integer or not file_ranges.has_ranges(session.built.module):
+        return []
+
+    rows = (tuple(t[at : at + 1] for t in batch) for batch in batches() for at in range(len(batch[0])))
+    return list(itertools.islice(rows, file_ranges.SAMPLES))
 
 
 def _reconstruct(graph: QuantizedParts, batches: Sequence[tuple[torch.Tensor, ...]], say: Say) -> None:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from ..built import RANGE
+
 
 def fuse(module: fx.GraphModule) -> None:
     """All patterns, in place; what the graph computes stays the same within rounding."""
@@ -49,7 +51,14 @@ def _sides(node: fx.Node) -> list[tuple[Any, Any]]:
 
 def _replace(module: fx.GraphModule, node: fx.Node, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
     with module.graph.inserting_before(node):
-        node.replace_all_uses_with(module.graph.call_function(function, args, kwargs))
+        fused = module.graph.call_function(function, args, kwargs)
+    _instead(module, node, fused)
+
+
+def _instead(module: fx.GraphModule, node: fx.Node, other: fx.Node) -> None:
+    """Let `other`, which has the same value, take the place of `node`, with the range that the file has for it."""
+    other.meta |= {key: value for key, value in node.meta.items() if key == RANGE}
+    node.replace_all_uses_with(other)
     module.graph.erase_node(node)
 
 
@@ -66,8 +75,8 @@ def _linear_bias(module: fx.GraphModule, node: fx.Node) -> None:
             layer.bias = nn.Parameter(bias.clone())
             if isinstance(constant, fx.Node) and constant.args == ():
                 _renamed(module, product, str(constant.target))
-            node.replace_all_uses_with(product)
-            module.graph.erase_node(node)
+            product.meta.pop(RANGE, None)
+            _instead(module, node, product)
             return
 
 
@@ -209,9 +218,8 @@ def _layer_norm(module: fx.GraphModule, node: fx.Node) -> None:
     name = f"norm_{shifted.name}"
     module.add_module(name, layer.eval())
     with module.graph.inserting_before(shifted):
-        shifted.replace_all_uses_with(module.graph.call_module(name, (centred.args[0],)))
-
-    module.graph.erase_node(shifted)
+        normed = module.graph.call_module(name, (centred.args[0],))
+    _instead(module, shifted, normed)
 
 
 def _over_last(node: Any) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 
 from ...core.errors import ModelError, RecipeError, nearest
+from ..built import RANGE
 from . import fuse, reading, registry
 from .node import Node
 from .values import BatchIsFixed, Trace, Value
@@ -129,8 +130,16 @@ def load(
         notes.add("the model is written for one sample: the samples of a batch go through it one after another")
 
     counted = Counter(node.op_type for node in model.graph.node)
-    quantized = any(name in counted for name in ("QuantizeLinear", "DequantizeLinear"))
+    quantized = any(name.startswith(("QLinear", "QGemm", "QuantizeLinear", "DequantizeLinear")) for name in counted)
     return Imported(module, inputs, names, opset, counted, quantized, tuple(sorted(notes)))
+
+
+def drop_ranges(module: nn.Module) -> None:
+    """Forget the ranges that the file has for its values."""
+    for part in module.modules():
+        if isinstance(part, fx.GraphModule):
+            for node in part.graph.nodes:
+                node.meta.pop(RANGE, None)
 
 
 def _keep(model: Any, outputs: Sequence[str], path: Path) -> None:
@@ -240,13 +249,14 @@ class _Walk:
 
     def node(self, proto: Any, number: int, scope: dict[str, Value], read: set[str]) -> None:
         """Put the outputs of a node into `scope`; `read` are the names that something reads."""
+        operator = registry.name_of(proto)
         name = proto.name or f"{proto.op_type}_{number}"
         where = f"node {name!r} ({proto.op_type})"
         absent = [item for item in proto.input if item and item not in scope]
         if absent:
             raise ModelError(f"reads {absent[0]!r}, which nothing computes before it", where=where)
 
-        importer = self.importers.get(proto.op_type)
+        importer = self.importers.get(operator)
         if importer is None:
             raise ModelError(
                 f"the operator {proto.op_type} is not supported",
@@ -256,7 +266,7 @@ class _Walk:
 
         attributes = {item.name: _attribute(item, where) for item in proto.attribute}
         node = Node(
-            proto.op_type,
+            operator,
             name,
             tuple(scope[item] if item else None for item in proto.input),
             attributes,

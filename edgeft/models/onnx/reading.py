@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from ...core.errors import ModelError, need
+from . import registry
 
 #: opsets of the domain ai.onnx whose operators are known
 OLDEST, NEWEST = 9, 23
-_DOMAINS = ("", "ai.onnx")
 
 
 def read(path: Path) -> Any:
-    """The ModelProto of a file, with its external data in it, valid and of operators of ai.onnx alone.
+    """The ModelProto of a file, with its external data in it, valid and of operators that are known by their domain.
 
     Raises `ModelError` for a file that is none, damaged, of an opset beyond 9 to 23, with operators of other domains,
     or whose external data are absent or outside of its folder; `Missing` without the package onnx.
@@ -53,7 +53,7 @@ def read(path: Path) -> Any:
 
 def opset_of(model: Any, path: Path) -> int:
     """The opset of ai.onnx; raises `ModelError` for one that is not known."""
-    opset = next((int(item.version) for item in model.opset_import if item.domain in _DOMAINS), 0)
+    opset = next((int(item.version) for item in model.opset_import if item.domain in registry.DOMAINS), 0)
     if not OLDEST <= opset <= NEWEST:
         raise ModelError(
             f"is of opset {opset}; {OLDEST} to {NEWEST} are read",
@@ -65,9 +65,11 @@ def opset_of(model: Any, path: Path) -> int:
 
 def _refuse_domains(model: Any, path: Path) -> None:
     own = {(function.domain, function.name) for function in model.functions}
+    known = registry.importers()
     for graph in graphs(model.graph):
         for node in graph.node:
-            if node.domain not in _DOMAINS and (node.domain, node.op_type) not in own:
+            elsewhere = node.domain not in registry.DOMAINS and registry.name_of(node) not in known
+            if elsewhere and (node.domain, node.op_type) not in own:
                 raise ModelError(
                     f"the operator {node.op_type} of the domain {node.domain!r} is not part of ONNX",
                     where=f"{path}, node {node.name or node.output[0]!r}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import ops
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .node import Node
     from .values import Value
 
+#: names of the domain of ONNX's own operators
+DOMAINS = ("", "ai.onnx")
 #: what an operator computes: a value for each of its outputs
 Importer = Callable[["Node"], "Value | Iterable[Value]"]
 
@@ -20,7 +22,7 @@ _IMPORTERS: dict[str, Importer] = {}
 
 
 def operator(*names: str) -> Callable[[Importer], Importer]:
-    """Register a function for the ONNX operators with these names (of the domain ai.onnx)."""
+    """Register a function for the ONNX operators with these names, of the domain ai.onnx or with another in front."""
 
     def register(function: Importer) -> Importer:
         for name in names:
@@ -28,6 +30,11 @@ def operator(*names: str) -> Callable[[Importer], Importer]:
         return function
 
     return register
+
+
+def name_of(node: Any) -> str:
+    """The name of a NodeProto's operator as it is registered."""
+    return str(node.op_type) if node.domain in DOMAINS else f"{node.domain}.{node.op_type}"
 
 
 def importers() -> dict[str, Importer]:

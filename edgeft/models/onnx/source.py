@@ -17,7 +17,9 @@ from ..built import Built, image_spec
 from ..request import ModelRequest, ModelSource
 from . import agree, ends, importer, reading
 
-_ARGS = ("size", "layout", "shape", "constants", "channels")
+_ARGS = ("size", "layout", "shape", "constants", "channels", "ranges")
+#: whose ranges a model that is quantized already begins with
+_RANGES = ("file", "calibrate")
 #: pixels a side where neither the file nor the recipe says how large pictures are
 _SIDE = 224
 
@@ -48,7 +50,8 @@ def build(request: ModelRequest) -> Built:
 
     `model.args`: `size` (pixels, or [height, width]) where the file leaves it open, `layout` ("NCHW", "NHWC": the order
     of the file's input, found by its channels), `shape` (of one sample, without the batch) of an input that is no
-    picture, `constants` ({input: number}). Raises `RecipeError` for arguments, `ModelError` for the file, `Missing`
+    picture, `constants` ({input: number}), `ranges` ("file", "calibrate": which ones a model that is quantized already
+    begins with). Raises `RecipeError` for arguments, `ModelError` for the file, `Missing`
     without the package onnx.
     """
     model, n_classes = request.model, request.outputs
@@ -102,6 +105,10 @@ def _imported(
         if key not in _ARGS:
             raise RecipeError(f"unknown argument {key!r}", where="model.args", remedy=nearest(key, _ARGS))
 
+    if model.args.get("ranges", "file") not in _RANGES:
+        value = model.args["ranges"]
+        raise RecipeError(f"is {value!r}, expected {' or '.join(_RANGES)}", where="model.args.ranges")
+
     if model.weights:
         raise RecipeError("the file named by model.name has the weights", where="model.weights", remedy="leave it out")
 
@@ -120,6 +127,8 @@ def _imported(
 
     names = (model.output,) if model.output else ()
     imported = importer.load(path, shapes=shapes, constants=constants, outputs=names)
+    if model.args.get("ranges") == "calibrate":
+        importer.drop_ranges(imported.module)
     return imported, layout, notes
 
 
