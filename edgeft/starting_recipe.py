@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .config import recipe, starting_recipes, tables
+from .config import recipe, starting_recipes, tables, target
 from .core.errors import InternalError, RecipeError
 from .data.understand import Understood, stated_label, understand
-from .plugins import DATA_FORMATS
+from .plugins import DATA_FORMATS, TASKS
+
+Say = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    del text
 
 
 def for_data(
-    path: Path, task: str = "", targets: Sequence[str] = (), format_name: str = "", overrides: Sequence[str] = ()
+    path: Path,
+    task: str = "",
+    targets: Sequence[str] = (),
+    format_name: str = "",
+    overrides: Sequence[str] = (),
+    say: Say = silent,
 ) -> tuple[str, Understood]:
     """(TOML of a commented recipe, what was understood of the data at `path`); the recipe loads as it is.
 
@@ -40,15 +51,44 @@ def for_data(
 
     text = with_values(text, "data", settings)
     text = with_values(text, "", {"name": _name(path)})
-    if targets:
-        text = with_values(text, "export", {"targets": tuple(targets)})
 
     try:
         recipe.from_table(_parsed(text), "the new recipe", text=text)
     except RecipeError as error:
         raise InternalError(f"the recipe for {path} is broken: {error}") from error
 
-    return with_overrides(text, overrides), understood
+    return with_overrides(for_targets(text, understood.task, targets, say), overrides), understood
+
+
+def for_targets(text: str, task: str, targets: Sequence[str], say: Say = silent) -> str:
+    """A task's commented recipe with `targets` (empty: those of the template), and with the model that suits them.
+
+    `say` hears which settings differ from the template's for their sake, and which targets take no model of the task.
+    Raises `TargetError` for an unknown target.
+    """
+    if not targets:
+        return text
+
+    text = with_values(text, "export", {"targets": tuple(targets)})
+    record = TASKS.get(task)
+    embeddings = recipe.from_table(_parsed(text), "the new recipe", text=text).quantize.embeddings
+    profiles = [target.with_embeddings(target.load(name), embeddings) for name in targets]
+    without = [profile.name for profile in profiles if profile.scheme.embeddings != embeddings]
+    settings = record.float_tables if without else ()
+    integer_only = [profile.name for profile in profiles if profile.full_integer and record.embeddings]
+
+    if integer_only:
+        say(
+            f"warning: {' and '.join(integer_only)}: integer ops only, and every model of {task} looks up embeddings, "
+            "which stay float there: `edgeft tune` will refuse the target (`edgeft targets list` shows the others)"
+        )
+    elif settings:
+        say(
+            f"{' and '.join(without)}: tables of embeddings stay float there, and the default model of {task} has "
+            f"little else to quantize: the recipe has {', '.join(settings)}"
+        )
+
+    return with_overrides(text, settings)
 
 
 def with_overrides(text: str, overrides: Sequence[str]) -> str:

@@ -70,10 +70,10 @@ def command(
     if data_path is None:
         task = task or recipe.default_task()
         text = starting_recipes.template(task)
-        text = starting_recipe.with_values(text, "export", {"targets": targets}) if targets else text
+        text = starting_recipe.for_targets(text, task, targets, console.say)
         text = starting_recipe.with_overrides(text, overrides)
     else:
-        text, understood = starting_recipe.for_data(data_path, task, targets, format_, overrides)
+        text, understood = starting_recipe.for_data(data_path, task, targets, format_, overrides, console.say)
         task, why = understood.task, understood.why
 
     places.claim_file(out, overwrite=overwrite)

@@ -1,4 +1,5 @@
-"""How far long work is: a bar on a terminal (tqdm, where it is installed), elsewhere a line every 30 seconds.
+"""How far long work is: a bar on a terminal (tqdm, where it is installed), elsewhere a line every 30 seconds, and the
+first one of a phase after ten.
 
 Whoever talks to a user opens `shown`. Deep code opens a `phase` for work of one kind, `counted` counts its steps inside
 a phase that somebody else has opened, and `track` is a phase of one loop. Without `shown` they do nothing but the work.
@@ -17,8 +18,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 Say = Callable[[str], None]
-#: seconds between two lines, and between two pictures of a bar
-INTERVAL, REFRESH = 30.0, 0.5
+#: seconds between two lines, until the first line of a phase, and between two pictures of a bar
+INTERVAL, FIRST, REFRESH = 30.0, 10.0, 0.5
 #: a bar of a phase whose steps are not counted
 UNCOUNTED = "{desc} ({elapsed})"
 
@@ -39,6 +40,7 @@ class Activity:
     count: int = 0
     detail: Callable[[], str] = str
     is_loop: bool = True
+    announced: bool = False
     bar: Any = None
 
     def line(self, now: float) -> str:
@@ -105,12 +107,21 @@ class Display:
             self.speak()
 
     def speak(self) -> None:
-        """Say how far the innermost activity is, if no line came for `interval` seconds."""
+        """Say how far the innermost activity is, if a line is due."""
         now = self.clock()
         activity = self.activities[-1] if self.activities else None
-        if activity is not None and activity.bar is None and now - self.spoken >= self.interval:
-            self.spoken = now
+        if activity is not None and activity.bar is None and now >= self.due():
+            self.spoken, activity.announced = now, True
             self.say(activity.line(now))
+
+    def due(self) -> float:
+        """When the innermost activity's next line is due: `interval` after the last one, and a phase says soon that it
+        has begun."""
+        activity = self.activities[-1] if self.activities else None
+        usual = self.spoken + self.interval
+        if activity is None or activity.is_loop or activity.announced:
+            return usual
+        return min(usual, activity.started + min(FIRST, self.interval))
 
 
 _current: ContextVar[Display | None] = ContextVar("progress", default=None)
@@ -244,7 +255,7 @@ def _tick(display: Display, activity: Activity, ended: threading.Event) -> None:
 
 def _until_due(display: Display) -> float:
     """Seconds until the next line."""
-    return max(display.interval - (display.clock() - display.spoken), REFRESH)
+    return max(display.due() - display.clock(), REFRESH)
 
 
 def duration(seconds: float) -> str:

@@ -21,6 +21,7 @@ from torch import fx
 from .. import backends
 from ..config.target import Target
 from ..core.errors import BundleError, Missing, ModelError
+from ..core.progress import phase
 from ..plugins import MODEL_SOURCES
 from ..quantize.parts import MAIN, CapturedParts, QuantizedParts, calibrate_parts, insert_parts
 from ..session.session import Session
@@ -79,11 +80,14 @@ def _conversion(
 def _aside(work: Callable[[Conversion], list[dict[str, Any]]], job: Conversion) -> list[dict[str, Any]]:
     """`work` in a copy of this process where there can be one: converters start threads that would be in the way."""
     if not aside.possible():
-        return work(job)
+        with phase(f"trying the model with {job.target.name}"):
+            return work(job)
 
+    # shown from here on: the thread that shows a phase must not be there when the process is copied
     copy = aside.Aside([functools.partial(work, job)])
     try:
-        return list(copy.result())
+        with phase(f"trying the model with {job.target.name}"):
+            return list(copy.result())
     finally:
         copy.close()
 

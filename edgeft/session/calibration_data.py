@@ -46,9 +46,10 @@ def check_graph(session: Session, try_conversion: TryConversion | None) -> dict[
     if session.recipe.quantize.method == "none" or (tested and not patterns):
         return {}
 
-    captured = session.capture(session.built.module)
-    for scheme in session.schemes.values():
-        insert_parts(captured, scheme, patterns)
+    with phase("capturing the graph"):
+        captured = session.capture(session.built.module)
+        for scheme in session.schemes.values():
+            insert_parts(captured, scheme, patterns)
 
     errors = {} if try_conversion is None else try_conversion(session, captured)
     if errors and len(errors) == len(session.targets):

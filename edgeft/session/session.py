@@ -25,7 +25,7 @@ from ..core.errors import EdgeftError, ModelError, RecipeError
 from ..core.progress import phase
 from ..learning import Learning
 from ..models import Built, ModelRequest, outputs
-from ..plugins import MODEL_SOURCES
+from ..plugins import BACKENDS, MODEL_SOURCES, TASKS
 from ..quantize.parts import CapturedParts, capture_parts
 from . import environment, unlabelled
 
@@ -245,10 +245,14 @@ def _targets(recipe_: Recipe, say: Say) -> list[Target]:
     profiles = [target.requested(target.load(name), number_format, embeddings) for name in recipe_.export.targets]
     for profile in profiles:
         if profile.scheme.embeddings != embeddings:
-            say(
-                f"{profile.name}: embeddings stay {profile.scheme.embeddings}, since {profile.compiler} decides "
-                "how they are stored"
+            why = (
+                f"{profile.compiler} decides how they are stored"
+                if profile.compiler
+                else f"a file of {BACKENDS.get(profile.backend).title} has no lookup in a table of integers"
             )
+            other = TASKS.get(recipe_.task).float_tables
+            way = f"; `edgeft init {recipe_.task} --target {profile.name}` writes a recipe for that" if other else ""
+            say(f"{profile.name}: embeddings stay {profile.scheme.embeddings}, since {why}{way}")
 
     return profiles
 

@@ -108,6 +108,11 @@ class Task:
     #: "package:file" of the commented recipe that `edgeft init` writes, and of the task's part of run.py; "" = none
     template: str = ""
     run_part: str = ""
+    #: models of the task begin with a lookup in a table of embeddings, which boards of integer ops alone do not have
+    embeddings: bool = False
+    #: settings ("table.key=value") of the recipe for targets that keep tables of embeddings in float, where the
+    #: template's model has little else to quantize
+    float_tables: tuple[str, ...] = ()
     #: (kind of `preprocess`, "package:file") of models with another part of run.py
     run_part_of: tuple[tuple[str, str], ...] = ()
     #: the loss of a training step on a device: cross-entropy, mse, ranking; "" = no tail of this task is trained there

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..config import recipe, target
+from ..core.progress import phase
 from ..data import Dataset
 from ..data.overview import overview
 from ..data_check import write_page
@@ -39,13 +40,13 @@ def plan(session: Session, try_conversion: TryConversion | None = None) -> dict[
     updates.apply(module, trainable_names)
     moving = moving_bytes(module, 1 if t.optimizer == "sgd" else 2)
     adapted = lora.merge(module)
-    captured = session.capture(module)
     objections = {}
-
-    for profile in session.targets:
-        graphs = insert_parts(captured, profile.scheme, session.recipe.quantize.keep_float).graphs.values()
-        problems = dict.fromkeys(o for graph in graphs for o in target.objections(profile, graph.summary))
-        objections[profile.name] = [dataclasses.asdict(o) for o in problems]
+    with phase("capturing the graph"):
+        captured = session.capture(module)
+        for profile in session.targets:
+            graphs = insert_parts(captured, profile.scheme, session.recipe.quantize.keep_float).graphs.values()
+            problems = dict.fromkeys(o for graph in graphs for o in target.objections(profile, graph.summary))
+            objections[profile.name] = [dataclasses.asdict(o) for o in problems]
 
     for name, error in ({} if try_conversion is None else try_conversion(session, captured)).items():
         refusal = target.Objection("refuse", error.where or "model", error.message, error.remedy)

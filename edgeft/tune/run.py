@@ -123,6 +123,5 @@ def _try_first(session: Session, try_conversion: TryConversion | None, say: Say)
 
     with phase("choosing calibration samples"):
         calibration_samples(session)
-    with phase("trying the model with its targets"):
-        for name, error in check_graph(session, try_conversion).items():
-            say(f"warning: {name} cannot convert this model, and gets no bundle: {error}")
+    for name, error in check_graph(session, try_conversion).items():
+        say(f"warning: {name} cannot convert this model, and gets no bundle: {error}")

@@ -12,6 +12,7 @@ import tune_data
 from torch import nn
 
 import edgeft
+from edgeft.core import progress
 from edgeft.core.errors import EdgeftError, ModelError, RecipeError
 
 
@@ -70,3 +71,19 @@ def test_what_a_converter_refuses_is_an_objection_of_the_dry_run_and_stops_the_r
 def test_the_output_that_the_recipe_names_is_taken(data: Path, tmp_path: Path) -> None:
     plan = asked(data, lambda y: {"other": y, "logits": y}, tmp_path, "model.output='logits'", dry_run=True)
     assert plan["objections"] == {"host": []}
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_takes_long_before_training_is_shown_and_no_thread_is_there_when_a_converter_is_forked(
+    data: Path, tmp_path: Path, dry_run: bool
+) -> None:
+    begun: list[tuple[str, int]] = []
+
+    def no_bars() -> bool:
+        begun.append((display.activities[-1].title, len(display.activities)))
+        return False
+
+    with progress.shown(lambda line: None, no_bars) as display:
+        asked(data, lambda y: y, tmp_path / "run", dry_run=dry_run)
+    assert {"reading the data", "capturing the graph"} <= {title for title, _ in begun}
+    assert [depth for title, depth in begun if title == "trying the model with host"] == [1]

@@ -36,6 +36,7 @@ TASK = Task(
     auto_reads="lines",
     learning_module="edgeft.tasks.embed.learning",
     template="edgeft.tasks.embed:template.toml",
+    embeddings=True,
     run_part="edgeft.tasks.embed:run_part.py",
     decision_unit="vectors",
     discrete=False,

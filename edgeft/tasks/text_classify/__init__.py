@@ -34,6 +34,7 @@ TASK = Task(
     auto_reads="text",
     learning_module="edgeft.tasks.text_classify.learning",
     template="edgeft.tasks.text_classify:template.toml",
+    embeddings=True,
     run_part="edgeft.tasks.classify:run_part.py",
     step_loss="cross-entropy",
 )

@@ -40,5 +40,6 @@ TASK = Task(
     auto_reads="words",
     learning_module="edgeft.tasks.token_classify.learning",
     template="edgeft.tasks.token_classify:template.toml",
+    embeddings=True,
     run_part="edgeft.tasks.token_classify:run_part.py",
 )

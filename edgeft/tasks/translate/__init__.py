@@ -40,5 +40,6 @@ TASK = Task(
     auto_reads="pairs",
     learning_module="edgeft.tasks.translate.learning",
     template="edgeft.tasks.translate:template.toml",
+    embeddings=True,
     run_part="edgeft.tasks.translate:run_part.py",
 )
