@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import shapes_run
 
 import edgeft
 from edgeft.config import recipe
-from edgeft.core.errors import Missing, RecipeError
+from edgeft.core.errors import Missing, RecipeError, RunError
 from edgeft.session import trackers
 
 pytest.importorskip("torch")
@@ -68,6 +70,59 @@ def test_mlflow_has_the_run_its_gates_and_its_bundle(
     assert len(client.search_runs([experiment.experiment_id])) == 1
 
 
+def wandb_records(content: bytes) -> Iterator[bytes]:
+    """The records of a .wandb file: LevelDB's log in blocks of 32 KiB, behind a header of 7 bytes."""
+    at, parts = 7, b""
+    while at + 7 <= len(content):
+        left = 32768 - at % 32768
+        if left < 7:
+            at += left
+            continue
+        length, kind = struct.unpack_from("<HB", content, at + 4)
+        parts += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield parts
+            parts = b""
+
+
+@pytest.mark.slow
+def test_wandb_has_the_run_its_gates_and_its_bundle_offline(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offline a run is a file of records."""
+    pytest.importorskip("wandb")
+    from wandb.proto import wandb_internal_pb2
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    summary = edgeft.tune(recipe_for(data, "wandb"), tmp_path / "run")
+    (report,) = edgeft.export(tmp_path / "run", ["host"], tmp_path / "bundles")
+
+    figures: dict[str, Any] = {}
+    artifacts: dict[str, set[str]] = {}
+    names: set[str] = set()
+    config: set[str] = set()
+    for file in sorted(tmp_path.glob("wandb/offline-run-*/*.wandb")):
+        for content in wandb_records(file.read_bytes()):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(content)
+            names |= {record.run.run_id} - {""}
+            config |= {item.key for item in record.config.update}
+            for item in (*record.history.item, *record.summary.update):
+                figures["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+            artifact = record.request.log_artifact.artifact if record.HasField("request") else record.artifact
+            if artifact.name:
+                artifacts[artifact.type] = {entry.path for entry in artifact.manifest.contents}
+
+    for name, value in figures_of(summary, report).items():
+        assert figures[name] == pytest.approx(value, rel=1e-6), name
+    assert len(names) == 1, "the export adds to the run of tune"
+    assert "float/validation" in figures and figures["host/verdict"] == report["verdict"] and "train.lr" in config
+    assert artifacts["run"] == {"recipe.toml", "summary.json", "metrics.jsonl"}
+    assert {"report.html", "manifest.json", "model.onnx"} <= artifacts["bundle"]
+
+
 @pytest.mark.slow
 def test_tensorboard_has_the_rows_and_the_gates(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
@@ -108,11 +163,11 @@ def test_a_tracker_that_fails_costs_no_bundle(tmp_path: Path) -> None:
 
 
 def test_where_a_run_is_kept(tmp_path: Path) -> None:
-    assert trackers.remembered(tmp_path) == {}
-    trackers.remember(tmp_path, {"run_id": "7", "tracking_uri": "file:x"})
-    assert trackers.remembered(tmp_path) == {"run_id": "7", "tracking_uri": "file:x"}
+    assert trackers.remembered(tmp_path, "mlflow") == {}
+    trackers.remember(tmp_path, "mlflow", {"run_id": "7", "tracking_uri": "file:x"})
+    assert trackers.remembered(tmp_path, "mlflow") == {"run_id": "7", "tracking_uri": "file:x"}
     (tmp_path / "trackers/mlflow.json").write_text(json.dumps(["7"]))
-    assert trackers.remembered(tmp_path) == {}
+    assert trackers.remembered(tmp_path, "mlflow") == {}
 
 
 def test_the_names_of_figures() -> None:
@@ -135,7 +190,7 @@ def test_mlflow_takes_the_figures_of_a_report(tmp_path: Path, monkeypatch: pytes
     store = f"file:{tmp_path / 'store'}" if scheme == "file" else f"sqlite:///{tmp_path / 'mlflow.db'}"
     client = mlflow.MlflowClient(store)
     run = client.create_run(client.create_experiment("x", artifact_location=f"file:{tmp_path / 'artifacts'}"))
-    trackers.remember(tmp_path, {"run_id": run.info.run_id, "tracking_uri": store})
+    trackers.remember(tmp_path, "mlflow", {"run_id": run.info.run_id, "tracking_uri": store})
     bundle = Path(__file__).parent / "fixtures/0.1.0/host"
     report = {**json.loads((bundle / "report.json").read_text()), "path": str(bundle)}
     said: list[str] = []
@@ -145,3 +200,11 @@ def test_mlflow_takes_the_figures_of_a_report(tmp_path: Path, monkeypatch: pytes
     assert metrics == pytest.approx(dict(trackers.figures(report)))
     listed = {entry.path for entry in client.list_artifacts(run.info.run_id, "bundles/host")}
     assert "bundles/host/manifest.json" in listed
+
+
+def test_a_tracker_that_cannot_be_opened_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "no-such-store://nowhere")
+    with pytest.raises(RunError, match="mlflow cannot open a run") as caught:
+        edgeft.tune(recipe_for(data, "mlflow"), tmp_path / "run")
+    assert "train.tracker" in caught.value.remedy
