@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -33,6 +34,8 @@ SPLITS = ("split", "subset", "set", "partition")
 #: parts of a cross-validation, which are never divided: what was recorded together is in one of them
 FOLDS = ("fold",)
 SUFFIXES = (".csv", ".tsv")
+#: rows by which a column of files is found that is not called so
+_LOOKED_AT = 20
 #: what is said of a row of a one-hot table that has more than one class
 _SEVERAL = re.compile(r"has (?!0 )\d+ classes")
 #: folders of tables whose files lie beside that folder
@@ -111,7 +114,13 @@ def open_table(spec: recipe.Data, kind: str, what: str, walk: Callable[[Path], I
     rows_of: dict[str, Rows] = {}
     classes: tuple[str, ...] = ()
 
-    for part, table in tables_of(path, notes).items():
+    tables = tables_of(path, notes)
+    for part in [name for name in tables if name not in ("", "train") and "train" in tables]:
+        if (label := _lacking_label(tables[part], tables["train"], spec)) is not None:
+            notes.append(f"{tables[part]}: has no {label!r}: it is left out, since nothing says what is right")
+            del tables[part]
+
+    for part, table in tables.items():
         top = root.parent if root.name.lower() in _BESIDE and root == table.parent else root
         finder = Finder(top, places(table, top, kind), walk=walk, what=what)
         classes = read(table, part, spec, finder, rows_of, notes) or classes
@@ -121,6 +130,15 @@ def open_table(spec: recipe.Data, kind: str, what: str, walk: Callable[[Path], I
     names = {label for rows in rows_of.values() for label in rows.labels}
     labels = classes if classes and names <= set(classes) else tuple(sorted(names))
     return ClassTable(root, labels, rows_of, notes)
+
+
+def _lacking_label(table: Path, train: Path, spec: recipe.Data) -> str | None:
+    """The label column of `train` where `table` has other columns of it and not that one, as competitions hand out."""
+    names, of_train = (sniff.examine(file, spec, (FILES, (spec.label, *LABELS))).names for file in (table, train))
+    stated = spec.label != recipe.Data().label
+    at = _column([name.lower() for name in of_train], [spec.label.lower()] if stated else LABELS)
+    absent = at is not None and of_train[at] not in names and set(names) <= set(of_train)
+    return of_train[at] if at is not None and absent else None
 
 
 def tables_of(path: Path, notes: list[str]) -> dict[str, Path]:
@@ -198,9 +216,13 @@ class Columns:
         return ones[0]
 
 
-def columns_of(table: Path, names: Sequence[str], part: str, spec: recipe.Data) -> Columns:
+def columns_of(
+    table: Path, names: Sequence[str], part: str, spec: recipe.Data, by_content: Callable[[], int | None]
+) -> Columns:
+    """The columns of a table by their names; `by_content` finds that of files where none is called so."""
     lowered, stated = [name.lower() for name in names], spec.label != recipe.Data().label
     file, label = _column(lowered, FILES), _column(lowered, [spec.label.lower()] if stated else LABELS)
+    file = by_content() if file is None else file
     split, fold = (_column(lowered, names_of) if not part else None for names_of in (SPLITS, FOLDS))
     where, shown = f"{table}:1", ", ".join(names)
     if file is None:
@@ -221,7 +243,7 @@ def read(
     """Add the rows of a table to those of its splits; returns the classes where columns of 0 and 1 name them."""
     examined = sniff.examine(table, spec, (FILES, (spec.label, *LABELS)))
     notes += examined.notes
-    columns = columns_of(table, examined.names, part, spec)
+    columns = columns_of(table, examined.names, part, spec, lambda: _file_column(table, examined, finder))
 
     with opened(table) as file:
         for record in examined.records(file):
@@ -244,6 +266,27 @@ def read(
             rows.groups.append("" if columns.fold is None else fields[columns.fold])
 
     return tuple(columns.names[i] for i in columns.classes)
+
+
+def _file_column(table: Path, examined: sniff.Table, finder: Finder) -> int | None:
+    """The column whose first values name files that are there, the one with most different values of several."""
+    with opened(table) as file:
+        rows = [record.fields for record in islice(examined.records(file), _LOOKED_AT)]
+    best, most = None, 0
+    for at in range(len(examined.names)):
+        values = {row[at].strip() for row in rows if len(row) > at}
+        found = sum(_is_there(finder, value) for value in values)
+        if found * 2 > len(values) and found > most:
+            best, most = at, found
+
+    return best
+
+
+def _is_there(finder: Finder, name: str) -> bool:
+    try:
+        return bool(name) and finder.find(name, "") is not None
+    except Wrong:
+        return False
 
 
 def places(table: Path, root: Path, kind: str) -> list[Path]:

@@ -182,11 +182,17 @@ def _first(base: Path, entry: str) -> Path | None:
 
 
 def listed(path: Path, bases: list[Path]) -> Iterator[Path]:
-    """The pictures that a text file lists, one a line: relative to it, or to one of `bases`; absent ones as written."""
+    """The pictures that a text file lists, one a line: relative to it, or to one of `bases`; absent ones as written.
+
+    Of a path of another folder or machine (darknet's `data/obj_train_data/1.jpg`) as much of its end as is there.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"is not a readable list of pictures ({error})", where=str(path)) from error
     for line in filter(None, map(str.strip, lines)):
         name = line.replace("\\", "/")
-        yield next((file for base in (path.parent, *bases) if files.is_file(file := base / name)), path.parent / name)
+        parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+        forms = [name, *("/".join(parts[start:]) for start in range(len(parts)))]
+        places = (base / form for form in forms for base in (path.parent, *bases))
+        yield next((place for place in places if files.is_file(place)), path.parent / name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import os
 import re
 import zipfile
@@ -97,9 +98,13 @@ class Glimpse:
             return []
 
     def objects(self, file: PurePosixPath | None = None, most: int = 20) -> list[Mapping[str, Any]]:
-        """The first JSON objects of a file that has one a line."""
+        """The first JSON objects of a file that has one a line, or one array of them."""
+        head = self.head(file)
+        if head.lstrip().startswith("["):
+            return _of_array(head, most)
+
         objects: list[Mapping[str, Any]] = []
-        for line in self.head(file).split("\n")[:most]:
+        for line in head.split("\n")[:most]:
             try:
                 value = strict_json.loads(line)
             except ValueError:
@@ -116,6 +121,22 @@ class Glimpse:
                 return frozenset(name.removesuffix(".npy") for name in archive.namelist())
         except BROKEN:
             return frozenset()
+
+
+def _of_array(text: str, most: int) -> list[Mapping[str, Any]]:
+    """The first objects of a JSON array that may be cut off."""
+    objects: list[Mapping[str, Any]] = []
+    decoder, at = json.JSONDecoder(), text.index("[") + 1
+    while len(objects) < most:
+        at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n,"))
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            break
+        if isinstance(value, dict):
+            objects.append(value)
+
+    return objects
 
 
 def array_kind(path: Path, member: str) -> str:

@@ -95,6 +95,10 @@ def read(root: Path, name: str = "") -> Classes | None:
         without = next(names[i] for i in range(len(names)) if i not in colours)
         raise DataError(f"some classes have a colour and {without!r} has none", where=str(path))
 
+    numbered = [re.fullmatch(r"(\d+)\s*[:=]\s*(\S.*)", name) for name in names]
+    if all(numbered) and [int(found[1]) for found in numbered if found] == list(range(len(names))):
+        names = [found[2] for found in numbered if found]
+
     return Classes(tuple(names), str(path), colours)
 
 

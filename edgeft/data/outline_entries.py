@@ -65,7 +65,7 @@ def _outline(shape: Shape, number: Mapping[str, int], size: tuple[int, int], per
     if shape.label not in number:
         raise Wrong(shape.where, f"its class {shape.label!r} is none of the labels")
     if shape.runs:
-        return outlines.Outline(number[shape.label], counts=_counts(shape, size))
+        return outlines.Outline(number[shape.label], counts=_counts(shape, size, percent))
 
     x1, y1, x2, y2 = shape.corners
     points = shape.outline or (x1, y1, x2, y1, x2, y2, x1, y2)
@@ -75,9 +75,10 @@ def _outline(shape: Shape, number: Mapping[str, int], size: tuple[int, int], per
     return outlines.Outline(number[shape.label], (outlines.polygon(points, size, shape.where),))
 
 
-def _counts(shape: Shape, size: tuple[int, int]) -> tuple[int, ...]:
+def _counts(shape: Shape, size: tuple[int, int], percent: bool = False) -> tuple[int, ...]:
     """Run lengths by columns of the picture, of run lengths by rows of the shape's box."""
-    left, top, right, bottom = (int(value) for value in shape.corners)
+    scale = [side / 100 if percent else 1 for side in (size[1], size[0]) * 2]
+    left, top, right, bottom = (round(value * factor) for value, factor in zip(shape.corners, scale))
     high, wide = bottom - top, right - left
     inside = 0 <= left < right <= size[1] and 0 <= top < bottom <= size[0]
     if not inside or sum(shape.runs) != high * wide:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 from .glimpse import Glimpse, ending, split_of
 from .rating_lines import column_names
@@ -41,7 +42,7 @@ _TEXTS = ("text", "sentence", "review", "review text", "content", "comment", "tw
 _LABELS = ("label", "class", "category", "sentiment", "target", "intent", "labels", "y", "rating", "stars", "score")
 #: columns that a table of users and items has for another purpose
 _NO_RATINGS = ("label", "class", "category", "sentiment", "target", "intent", "churn", "fraud", "is_fraud")
-_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?")
+_JSON = (".jsonl", ".ndjson", ".json")
 
 
 def npz(view: Glimpse) -> Recognized | None:
@@ -101,11 +102,19 @@ def masks(view: Glimpse) -> Recognized | None:
         if endings & PICTURES:
             by_part |= {part.lower(): part for part in folder.split("/") if part.lower() not in by_part}
     for images, labels, stated in pairs:
-        first, second = (next((by_part[n] for n in names if n in by_part), "") for names in (images, labels))
+        first, second = (
+            next((by_part[part] for name in names for part in by_part if part == name or _of_kind(part, name)), "")
+            for names in (images, labels)
+        )
         if first and second:
             keys = {"masks": {"images": first, "labels": second}} if stated else {}
             return Recognized(f"pictures in {first}/ and masks in {second}/", 3, keys)
     return None
+
+
+def _of_kind(part: str, name: str) -> bool:
+    """Whether a folder is a variant of SegmentationClass (SegmentationClassAug, SegmentationClassContext)."""
+    return name == "segmentationclass" and part.startswith(name)
 
 
 def image_folder(view: Glimpse) -> Recognized | None:
@@ -149,52 +158,17 @@ def _pattern(stems: Sequence[str]) -> str:
 
 def ratings(view: Glimpse) -> Recognized | None:
     """Lines of user, item, rating and time."""
-    named = view.named(r"(ratings?\.(csv|tsv|dat)|u\.data)")
+    named = view.named(r"(ratings?\.(csv|tsv|dat)|u\.data)" + ("" if view.folder else r"|u[1-5ab]\.base"))
     if view.folder:
         return Recognized(f"{named[0]}", 3) if named else None
     if named or "::" in view.head()[:200]:
         return Recognized("named or written as MovieLens does", 3)
-    objects = view.objects(most=1) if ending(view.path) in (".jsonl", ".ndjson") else []
+    objects = objects_of(view, view.files[0])
     header = list(objects[0]) if objects else (view.rows() or [[]])[0]
     names, lowered = column_names(header), [name.strip().lower() for name in header]
     if "user" not in names or "item" not in names or _first((*_TEXTS, *_NO_RATINGS), lowered):
         return None
     return Recognized(f"columns {names['user'].strip()!r} and {names['item'].strip()!r}", 3)
-
-
-def pairs(view: Glimpse) -> Recognized | None:
-    """Parallel texts, or a table whose columns are languages."""
-    texts: dict[str, list[str]] = {}
-    for file in view.files:
-        kind = ending(file).lstrip(".")
-        if view.folder and len(file.parts) == 1 and _LANGUAGE.fullmatch(kind) and kind not in _NO_LANGUAGE:
-            bare = file.name.removesuffix(".gz")
-            texts.setdefault(bare[: -len(kind) - 1], []).append(kind)
-    for stem, kinds in texts.items():
-        if len(kinds) == 2:
-            source, target = sorted(kinds, key=lambda kind: (kind != "en", kind))
-            why = f"parallel texts {stem}.{kinds[0]} and {stem}.{kinds[1]}"
-            return Recognized(why, 3, {"pairs": {"source": source, "target": target}})
-    for file in tables_of(view):
-        objects = view.objects(file) if ending(file) in (".jsonl", ".ndjson") else []
-        nested = objects[0].get("translation") if objects else None
-        rows = [] if objects else view.rows(file)
-        header = list(nested or objects[0]) if objects else (rows or [[]])[0]
-        # short names are also those of measurements (lat, lon), whose values have no letters
-        wordless = {k for k in range(len(header)) if rows[1:] and not any(map(str.isalpha, "".join(_column(rows, k))))}
-        languages = [
-            name.strip()
-            for k, name in enumerate(header)
-            if _LANGUAGE.fullmatch(name.strip()) and name.strip() != "id" and k not in wordless
-        ]
-        if len(languages) == 2:
-            keys = {"pairs": {"source": languages[0], "target": languages[1]}}
-            return Recognized(f"columns {languages[0]} and {languages[1]}", 3, keys)
-    return None
-
-
-#: endings of two or three letters that are no languages
-_NO_LANGUAGE = frozenset("md txt csv tsv wav npz png jpg gif zip tar xml dat toml py yml npy mp au".split())  # noqa: SIM905
 
 
 def csv(view: Glimpse) -> Recognized | None:
@@ -223,6 +197,12 @@ def _headerless(rows: Sequence[Sequence[str]], columns: tuple[str, str]) -> Reco
     return Recognized(f"texts in column {text} and classes in column {label}, without a header", 1, keys)
 
 
+def objects_of(view: Glimpse, file: PurePosixPath, most: int = 20) -> list[Mapping[str, Any]]:
+    """The first objects of a file that holds several: one a line, or one array of them."""
+    objects = view.objects(file, most) if ending(file) in _JSON else []
+    return objects if len(objects) > 1 or ending(file) != ".json" else []
+
+
 def _written(value: object) -> str:
     """A value of JSON as a table would have it; nothing for none."""
     return "" if value is None else str(value)
@@ -231,7 +211,7 @@ def _written(value: object) -> str:
 def jsonl(view: Glimpse) -> Recognized | None:
     """Objects with a text and a class, one a line."""
     for file in tables_of(view):
-        objects = view.objects(file, most=50) if ending(file) in (".jsonl", ".ndjson") else []
+        objects = objects_of(view, file, most=50)
         plain = [name for name in (objects[0] if objects else ()) if not isinstance(objects[0][name], (dict, list))]
         if "translation" in (objects[0] if objects else ()):
             continue
@@ -243,6 +223,10 @@ def jsonl(view: Glimpse) -> Recognized | None:
 
 def conll(view: Glimpse) -> Recognized | None:
     """Lines of a word and a tag, and a blank line behind a sentence."""
+    universal = [file for file in view.files if len(file.parts) == 1 and ending(file) == ".conllu"]
+    if universal:
+        return Recognized(f"{universal[0]} is a file of Universal Dependencies", 3)
+
     for file in view.files:
         if len(file.parts) > 1 or ending(file) in (".csv", ".jsonl", ".ndjson", ".json", ".html", ".md"):
             continue
@@ -261,7 +245,7 @@ _ENTITY = re.compile(r"[BIESLU]-\S+")
 def tokens(view: Glimpse) -> Recognized | None:
     """Objects with a list of words and a list of as many tags, one a line."""
     for file in tables_of(view):
-        objects = view.objects(file) if ending(file) in (".jsonl", ".ndjson") else []
+        objects = objects_of(view, file)
         for words in ("tokens", "words"):
             for tags in ("ner_tags", "tags", "ner", "labels"):
                 first, second = (objects[0].get(name) if objects else None for name in (words, tags))
@@ -280,7 +264,7 @@ PAIR_COLUMNS = {
 def text_pairs(view: Glimpse) -> Recognized | None:
     """A table with a column of queries and one of passages."""
     for file in tables_of(view):
-        objects = view.objects(file) if ending(file) in (".jsonl", ".ndjson") else []
+        objects = objects_of(view, file)
         names = list(objects[0]) if objects else [name.strip() for name in (view.rows(file) or [[]])[0]]
         query, passage = (_first(usual, names) for usual in PAIR_COLUMNS.values())
         labelled = any(name in names for name in ("label", "score", "gold_label"))
@@ -338,11 +322,6 @@ def _are_texts(values: Sequence[str], called_so: bool) -> bool:
     return called_so or blanks * 2 < len(values)
 
 
-def _column(rows: Sequence[Sequence[str]], at: int) -> list[str]:
-    """The values below the header."""
-    return [row[at] for row in rows[1:] if len(row) > at]
-
-
 def _is_measure(values: Sequence[str]) -> bool:
     """Whether a column holds numbers with fractions, of which many differ: a score that is measured, no classes."""
     filled = [value for value in values if value.strip()]
@@ -364,7 +343,7 @@ def _repeating(names: Sequence[str], rows: Sequence[Sequence[str]], text: str) -
 
 def tables_of(view: Glimpse) -> list[PurePosixPath]:
     """The tables of a folder, those that are called like a split first; or the file itself."""
-    kinds = (".csv", ".tsv", ".jsonl", ".ndjson")
+    kinds = (".csv", ".tsv", *_JSON)
     files = [file for file in view.files if len(file.parts) == 1 and ending(file) in kinds]
     return sorted(files, key=lambda file: (split_of(file) != "train", not split_of(file), str(file)))
 
@@ -372,7 +351,14 @@ def tables_of(view: Glimpse) -> list[PurePosixPath]:
 def _class_folders(view: Glimpse, kinds: frozenset[str]) -> list[str]:
     """The names of folders that hold files of these kinds and are no splits."""
     names = [folder.rsplit("/", 1)[-1] for folder, endings in view.folders.items() if folder and endings & kinds]
-    return sorted({name for name in names if not split_named(name)})
+    return sorted({name for name in names if not split_named(name) and not _NO_CLASS.fullmatch(name.lower())})
+
+
+#: folders of all samples of a kind or of a split, which are no classes
+_NO_CLASS = re.compile(
+    r"jpegimages|segmentation(class|object)\w*|gtfine|leftimg8bit"
+    r"|((stage\d*|all)[-_])?(train|test|val|valid|dev)[-_]?(images?|imgs?|jpe?g|png|pics|pictures|audio|wavs?|clips|data|set)"
+)
 
 
 def _first(names: Iterable[str], present: Sequence[str]) -> str:

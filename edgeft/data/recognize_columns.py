@@ -11,9 +11,10 @@ from ..inputs import moments, number_text
 from ..inputs.columns import is_missing, number
 from .box_columns import BOX, CORNERS, FILES
 from .glimpse import Glimpse, ending
-from .recognize import PICTURES, SOUNDS, tables_of
+from .recognize import PICTURES, SOUNDS, objects_of, tables_of
 from .record import Recognized
 
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?")
 #: names of columns, in lower case
 _TARGETS = (
     "label",
@@ -263,6 +264,62 @@ def _all_tables(view: Glimpse) -> list[PurePosixPath]:
     """The tables at the top, and those of the folders of splits."""
     nested = [file for file in view.files if len(file.parts) == 2 and ending(file) in (".csv", ".tsv")]
     return [*tables_of(view), *nested[:3]]
+
+
+def pairs(view: Glimpse) -> Recognized | None:
+    """Parallel texts, or a table whose columns are languages."""
+    texts: dict[str, list[str]] = {}
+    for file in view.files:
+        kind = ending(file).lstrip(".")
+        if view.folder and len(file.parts) == 1 and _LANGUAGE.fullmatch(kind) and kind not in _NO_LANGUAGE:
+            bare = file.name.removesuffix(".gz")
+            texts.setdefault(bare[: -len(kind) - 1], []).append(kind)
+
+    for stem, kinds in texts.items():
+        if len(kinds) == 2:
+            source, target = sorted(kinds, key=lambda kind: (kind != "en", kind))
+            why = f"parallel texts {stem}.{kinds[0]} and {stem}.{kinds[1]}"
+            return Recognized(why, 3, {"pairs": {"source": source, "target": target}})
+
+    for file in view.files:
+        if len(file.parts) == 1 and ending(file) == ".tmx":
+            return _memory(view, file)
+
+    for file in tables_of(view):
+        objects = objects_of(view, file)
+        nested = objects[0].get("translation") if objects else None
+        rows = [] if objects else view.rows(file)
+        header = list(nested or objects[0]) if objects else (rows or [[]])[0]
+        # short names are also those of measurements (lat, lon), whose values have no letters
+        columns = [[row[k] for row in rows[1:] if len(row) > k] for k in range(len(header))]
+        wordless = {k for k, values in enumerate(columns) if rows[1:] and not any(map(str.isalpha, "".join(values)))}
+        languages = [
+            name.strip()
+            for k, name in enumerate(header)
+            if _LANGUAGE.fullmatch(name.strip()) and name.strip() != "id" and k not in wordless
+        ]
+        if len(languages) == 2:
+            keys = {"pairs": {"source": languages[0], "target": languages[1]}}
+            return Recognized(f"columns {languages[0]} and {languages[1]}", 3, keys)
+    return None
+
+
+def _memory(view: Glimpse, file: PurePosixPath) -> Recognized | None:
+    """A translation memory of two languages or more: that of its header, or the first, and the next one."""
+    head = view.head(file)
+    spoken = list(dict.fromkeys(code.lower() for code in re.findall(r"<tuv[^>]*\blang=[\"']([\w-]+)", head)))
+    stated = re.search(r"\bsrclang=[\"']([\w-]+)", head)
+    languages = list(dict.fromkeys(code.split("-")[0] for code in spoken))
+    source = stated[1].lower().split("-")[0] if stated else ""
+    languages.sort(key=lambda code: code != source)
+    if len(languages) < 2:
+        return None
+    keys = {"pairs": {"source": languages[0], "target": languages[1]}}
+    return Recognized(f"{file} is a translation memory of {', '.join(languages[:4])}", 3, keys)
+
+
+#: endings of two or three letters that are no languages
+_NO_LANGUAGE = frozenset("md txt csv tsv wav npz png jpg gif zip tar xml dat toml py yml npy mp au".split())  # noqa: SIM905
 
 
 def headerless_pairs(view: Glimpse) -> Recognized | None:

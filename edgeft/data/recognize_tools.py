@@ -56,7 +56,8 @@ def label_studio(view: Glimpse) -> Recognized | None:
         listed = head.lstrip().startswith("[")
         full = '"result"' in head and any(f'"{key}"' in head for key in ("annotations", "completions"))
         if listed and (full or '"rectanglelabels"' in head):
-            return Recognized(f"{file} is an export of Label Studio", 3)
+            brushed = '"brushlabels"' in head and '"rectanglelabels"' not in head
+            return Recognized(f"{file} is an export of Label Studio", 2 if brushed else 3)
     return None
 
 
@@ -71,8 +72,12 @@ def via_masks(view: Glimpse) -> Recognized | None:
 
 
 def label_studio_masks(view: Glimpse) -> Recognized | None:
-    """Label Studio's file with polygons."""
-    return _drawn(view, label_studio(view), (".json",), ('"polygonlabels"',))
+    """Label Studio's file with polygons or brushes; of brushes alone masks are the likelier wish."""
+    boxes = label_studio(view)
+    drawn = _drawn(view, boxes, (".json",), ('"polygonlabels"', '"brushlabels"'))
+    if drawn is None or boxes is None or boxes.certainty > 2:
+        return drawn
+    return Recognized(f"{boxes.why} with brushes", 3)
 
 
 def _drawn(

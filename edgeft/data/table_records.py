@@ -160,6 +160,8 @@ def scan(path: Path, layout: Layout, notes: list[str]) -> tuple[Places | Texts, 
         notes.append(f"{len(missing)} record(s) with a missing value left out, the first: {missing[0]}")
 
     where, remedy = str(path), "correct the file, or check data.format, data.text and data.label"
+    if "not UTF-8" in first_problem:
+        remedy = 'set data.encoding (such as "cp1252"); where it changes within the file, save the file as UTF-8'
     if not len(pool) and not bad:
         raise DataError("holds no records", where=where, remedy=remedy)
 

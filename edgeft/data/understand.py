@@ -20,6 +20,20 @@ from .record import Recognized
 _OTHERS = {
     (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar"): "an archive: unpack it, and name the "
     "folder",
+    (
+        ".tfrecord",
+        ".tfrecords",
+        ".tfrec",
+        ".record",
+    ): "a TFRecord, which TensorFlow alone reads: write its "
+    "pictures into a folder for each class (or its rows into a .csv) with tf.data.TFRecordDataset",
+    (
+        ".lmdb",
+        ".mdb",
+        ".rec",
+        ".bag",
+        ".mat",
+    ): "a container of another program: write what it holds as files in folders, as .npz or as .csv",
     (".xlsx", ".xls", ".ods"): "a spreadsheet: save the sheet as CSV in UTF-8, and name that file",
     (".pkl", ".pickle", ".pt", ".pth", ".joblib"): "a pickle, which may run code and is not opened: save the arrays "
     "as .npz, or the rows as CSV",
@@ -132,7 +146,8 @@ def seen(view: Glimpse, task: str = "") -> str:
         return f"{first.name} is empty; "
 
     kind = next((what for endings, what in _OTHERS.items() if first.name.lower().endswith(endings)), "")
-    if len(view.files) == 1 and kind:
+    shards = [file for file in view.files if any(file.name.lower().endswith(e) for known in _OTHERS for e in known)]
+    if kind and len(shards) == len(view.files):
         return f"{first.name} is {kind}; "
 
     pictures = sorted({str(file.parent) for file in view.files if ending(file) in PICTURES})

@@ -18,7 +18,12 @@ from ..record import Format
 from ..samples import Dataset, split_named
 from ..sniff import encoding_of
 
-SUFFIXES = (".conll", ".txt", ".iob", ".iob2", ".bio", ".tsv", ".ner", ".train", ".dev", ".testa", ".testb", ".test")
+#: files of Universal Dependencies: ten columns, of which 1 is the word and 3 its part of speech (UPOS)
+UNIVERSAL = ".conllu"
+SUFFIXES = (
+    *(".conll", ".txt", ".iob", ".iob2", ".bio", ".tsv", ".ner", ".train", ".dev", ".testa", ".testb", ".test"),
+    *(".annotated", UNIVERSAL),
+)
 #: what files of CoNLL 2003 are called beside the usual names of splits
 _CALLED = {"testa": "val", "testb": "test"}
 _TAG = re.compile(r"O|[BIESLUWM]-\S+")
@@ -35,8 +40,12 @@ def open(spec: recipe.Data) -> Dataset:
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a file, or a folder of them")
 
     notes: list[str] = []
-    places = (_column(spec, "tokens", 0), _column(spec, "tags", -1))
     files = _split_files(root, notes) if root.is_dir() else {"train": root}
+    universal = any(unpacked_name(path).suffix.lower() == UNIVERSAL for path in files.values())
+    places = (_column(spec, "tokens", 1 if universal else 0), _column(spec, "tags", 3 if universal else -1))
+    if universal and "tags" not in spec.columns:
+        notes.append(f"{root}: the tags are parts of speech (UPOS, column 3 from 0); data.columns names others")
+
     return tagged.dataset(
         str(root), {name: list(_read(path, places, spec, notes)) for name, path in files.items()}, spec, notes
     )
@@ -60,7 +69,7 @@ def _split_files(root: Path, notes: list[str]) -> dict[str, Path]:
     for path in sorted(p for p in root.iterdir() if p.is_file() and not p.name.startswith(".")):
         if unpacked_name(path).suffix.lower() not in SUFFIXES:
             continue
-        words = re.split(r"[-_. ]", path.name)
+        words = re.split(r"[-_. \d]", path.name)
         name = next((s for word in reversed(words) if (s := _CALLED.get(word.lower()) or split_named(word))), "")
         if name in files:
             raise DataError(
@@ -92,6 +101,7 @@ def _split_files(root: Path, notes: list[str]) -> dict[str, Path]:
 
 def _read(path: Path, places: tuple[int, int], spec: recipe.Data, notes: list[str]) -> Iterator[tagged.Sentence]:
     """The sentences of a file in order."""
+    universal = unpacked_name(path).suffix.lower() == UNIVERSAL
     try:
         encoding = encoding_of(path, spec, lambda: opened(path), notes)
         with opened(path) as file:
@@ -99,6 +109,8 @@ def _read(path: Path, places: tuple[int, int], spec: recipe.Data, notes: list[st
             rows: list[tuple[int, list[str]]] = []
             for line in lines:
                 fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+                if universal and (line.startswith("#") or re.match(r"\d+[-.]\d", line)):
+                    continue  # comments, words of several tokens, and tokens that were left out of the text
                 if line.strip() and not _is_comment(line, fields):
                     rows.append((lines.number, fields))
                 elif not line.strip() and rows:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...config import recipe
 from ...core.errors import DataError
-from .. import recognize_tools
+from .. import brush, recognize_tools
 from ..annotations import (
     Entry,
     Finder,
@@ -36,7 +36,7 @@ from ..samples import Dataset
 
 _BOXES = ("rectanglelabels", "labels")
 #: values of a region that are no label
-_NO_LABELS = ("points", "keypointlabels", "brushlabels", "choices", "text", "number", "rating", "taxonomy")
+_NO_LABELS = ("points", "keypointlabels", "choices", "text", "number", "rating", "taxonomy")
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -140,12 +140,32 @@ def _shapes(region: Mapping[str, Any], where: str, kinds: Kinds) -> Iterator[Sha
         corners, outline = (x - rx, y - ry, x + rx, y + ry), ellipse(x, y, rx, ry)
     elif key in _BOXES and "width" in region:
         corners, outline = _rectangle(region, where, kinds)
+    elif region.get("format") == "rle" and isinstance(region.get("rle"), list):
+        kinds.outlines["brushes"] += 1
+        yield from _brushed(region, names, where)
+        return
     else:
         kinds.left_out[key] += 1
         return
 
     for label in names:
         yield Shape(str(label), corners, where, outline=outline)
+
+
+def _brushed(region: Mapping[str, Any], names: list[Any], where: str) -> Iterator[Shape]:
+    """The shape of a brush, whose run lengths are those of the picture's own pixels; none where nothing is painted."""
+    height, width = (region.get(key) for key in ("original_height", "original_width"))
+    if type(height) is not int or type(width) is not int or min(height, width) < 1:
+        raise Wrong(where, "a brush does not say how large its picture is")
+
+    found = brush.around(brush.mask(region["rle"], (height, width), where))
+    if found is None:
+        return
+
+    (x1, y1, x2, y2), runs = found
+    corners = (100 * x1 / width, 100 * y1 / height, 100 * x2 / width, 100 * y2 / height)
+    for label in names:
+        yield Shape(str(label), corners, where, runs=runs)
 
 
 def _rectangle(

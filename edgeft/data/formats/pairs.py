@@ -17,7 +17,7 @@ from ...config import recipe
 from ...core.errors import DataError, nearest
 from ...inputs import text
 from ...tasks.translate import decoding as translate
-from .. import left_out, recognize, recognize_columns
+from .. import left_out, recognize_columns
 from ..delimited import unpacked_name
 from ..pair_files import TABLES, is_table, rows
 from ..record import Format
@@ -196,5 +196,5 @@ FORMAT = Format(
     description="Sentences with their translations: two parallel texts (OPUS), a table, JSON lines, Parquet, or TMX.",
     open=open,
     keys=("path", "split", "split_seed", "pairs", "delimiter", "encoding", "quoting", "header"),
-    recognize=lambda view: recognize.pairs(view) or recognize_columns.headerless_pairs(view),
+    recognize=lambda view: recognize_columns.pairs(view) or recognize_columns.headerless_pairs(view),
 )
