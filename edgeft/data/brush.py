@@ -1,4 +1,4 @@
-"""Brushes of Label Studio: a mask's run lengths, packed in bits (the scheme of thi.ng's package rle-pack).
+"""Brushes of Label Studio: a mask's run lengths, packed in bits (the scheme of the JavaScript package rle-pack).
 
 A head of 53 bits says how many values there are, how many bits a value has, and the four widths of a run's length. Then
 come runs: a bit (one value for all of the run, or one for each), two bits (which width), the length less one, and the

@@ -31,7 +31,7 @@ def picture(path: Path, seed: int) -> None:
 
 
 TEXTS = [{"text": f"a film of number {i}", "label": ("bad", "good")[i % 2]} for i in range(40)]
-PAIRS = [{"translation": {"en": f"the house {i} is small", "de": f"das Haus {i} ist klein"}} for i in range(30)]
+PAIRS = [{"translation": {"en": f"the house {i} is small", "de": f"das Haus {i} bleibt klein"}} for i in range(30)]
 TAKEN = [
     {"reviewerID": f"A{u}", "asin": f"B{i}", "overall": 5.0, "unixReviewTime": u + i} for u in (1, 2) for i in (1, 2)
 ]
@@ -122,7 +122,7 @@ def test_containers_of_other_programs_are_refused_with_what_to_do(tmp_path: Path
 
 
 def test_an_encoding_that_changes_is_refused_with_its_key(tmp_path: Path) -> None:
-    lines = [f"Das ist sch\u00f6n {i},{('gut', 'schlecht')[i % 2]}" for i in range(40)]
+    lines = [f"Das Brot war sch\u00f6n {i},{('gut', 'schlecht')[i % 2]}" for i in range(40)]
     content = b"".join((line + "\n").encode("utf-8" if i < 20 else "cp1252") for i, line in enumerate(lines))
     (tmp_path / "reviews.csv").write_bytes(b"text,label\n" + content)
     with pytest.raises(DataError, match="is not UTF-8") as caught:
