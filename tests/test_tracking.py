@@ -91,13 +91,16 @@ def test_wandb_has_the_run_its_gates_and_its_bundle_offline(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Offline a run is a file of records."""
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     from wandb.proto import wandb_internal_pb2
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    lines: list[str] = []
     summary = edgeft.tune(recipe_for(data, "wandb"), tmp_path / "run")
-    (report,) = edgeft.export(tmp_path / "run", ["host"], tmp_path / "bundles")
+    (report,) = edgeft.export(tmp_path / "run", ["host"], tmp_path / "bundles", say=lines.append)
+    assert not [line for line in lines if "wandb" in line]
+    wandb.teardown()  # what it writes in the background is written
 
     figures: dict[str, Any] = {}
     artifacts: dict[str, set[str]] = {}

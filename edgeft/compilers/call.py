@@ -6,7 +6,6 @@ a group of its own, so that a compiler which hangs is ended with everything that
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import interpreter, strict_json
+from ..core.children import end_group
 from ..core.errors import InvalidInput, Missing, SystemFailure, from_dict
 from . import PREFIX
 
@@ -109,8 +109,7 @@ def _run(command: list[str], folder: Path, printed: Path, seconds: float) -> int
         except subprocess.TimeoutExpired:
             return None
         finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
+            end_group(child)
             child.wait()
 
 

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import secrets
 import shutil
 import sys
@@ -174,7 +175,7 @@ def _python_version(python: str | None, compiler: Compiler) -> str:
 
 def _suits(compiler: Compiler, version: str) -> None:
     """Raise `Missing` where the compiler has no wheels for this machine or this Python."""
-    machine = os.uname().machine
+    machine = platform.machine()
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
     if machine not in compiler.machines or not sys.platform.startswith("linux"):
         message = f"{compiler.title} runs on Linux, {' or '.join(compiler.machines)}, not on {machine}"
@@ -213,7 +214,7 @@ def _recorded(compiler: Compiler, python: str) -> dict[str, Any]:
     answer = _answer(compiler, python)
     record = {
         "python": python,
-        "machine": os.uname().machine,
+        "machine": platform.machine(),
         "version": answer["version"],
         "requirements": list(compiler.requirements),
         "packages": answer.get("packages", {}),

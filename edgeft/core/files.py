@@ -35,6 +35,9 @@ def system_errors(path: Path | str) -> Iterator[None]:
 
 
 def _fsync_folder(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folder
+        return
+
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

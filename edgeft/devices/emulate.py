@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -138,7 +139,7 @@ def setup(
     if isa not in MACHINES:
         raise UsageError(f"{isa!r} cannot be emulated", where="--isa", remedy=nearest(isa, MACHINES))
 
-    host = {"amd64": "x86_64", "arm64": "aarch64"}.get(os.uname().machine, os.uname().machine)
+    host = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine())
     if host not in QEMU[1] or not sys.platform.startswith("linux"):
         raise Missing(f"boards are emulated on Linux, x86_64 or aarch64, not on {host}", where=name)
 

@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 import selectors
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..core.children import end_group
 from ..core.errors import EdgeftError, SystemFailure, from_dict
 from .call import stopped
 from .device import WORKER, Here
@@ -121,8 +121,7 @@ class Link:
             try:
                 process.wait(0.0 if kill else 3.0)
             except subprocess.TimeoutExpired:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                end_group(process)
                 process.wait()
 
         for stream in (process.stdin, process.stdout):
