@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +29,9 @@ from .verify import isolated
 #: a raw sample and its feed, or the error of an input that cannot be read
 Loaded = tuple[Any, dict[str, np.ndarray]] | DataError
 
+#: what stands for standard input, and the bytes that are read of it
+STANDARD_INPUT, MOST_BYTES = "-", 1 << 28
+
 _CODE = """
 from edgeft.predict import limited
 answer({"predictions": limited(words[0], **options)})
@@ -34,10 +39,15 @@ answer({"predictions": limited(words[0], **options)})
 
 
 def apart(opened: bundles.Bundle, inputs: Sequence[str], **options: Any) -> list[dict[str, Any]]:
-    """`predict` in a process of its own, with limits of memory and time; `options` are JSON values.
+    """`predict` in a process of its own, with limits of memory and time; `options` are JSON values. It has no standard
+    input.
 
     Raises what `predict` raises, and `RuntimeStopped` where a signal or a limit ended the process.
     """
+    if STANDARD_INPUT in inputs:
+        remedy = "write it into a file, and name that"
+        raise UsageError("standard input does not go with --untrusted", where=STANDARD_INPUT, remedy=remedy)
+
     job = {"inputs": list(inputs), "digest": opened.digest, **options}
     answer = call(Here(), _CODE, str(opened.path), options=job, where=opened.path)
     predictions: list[dict[str, Any]] = answer["predictions"]
@@ -148,7 +158,10 @@ def predict(
 
 
 def _samples(name: str, task: Any, spec: Mapping[str, Any]) -> list[tuple[str, Loaded]]:
-    """What an input holds: one sample, or each row of a table that has several, by line."""
+    """What an input holds: one sample, or each row of a table that has several, by line; "-" is standard input."""
+    if name == STANDARD_INPUT:
+        return _of_standard_input(task, spec)
+
     try:
         rows = task.rows(name, spec) if task.rows is not None else []
     except DataError as error:
@@ -160,11 +173,53 @@ def _samples(name: str, task: Any, spec: Mapping[str, Any]) -> list[tuple[str, L
     samples: list[tuple[str, Loaded]] = []
     for line, raw in rows:
         loaded = sample(partial(_same, raw), task, spec)
-        if isinstance(loaded, DataError):
-            loaded = DataError(loaded.message, where=line, remedy=loaded.remedy)
-        samples.append((line, loaded))
+        samples.append((line, _placed(loaded, line)))
 
     return samples
+
+
+def _of_standard_input(task: Any, spec: Mapping[str, Any]) -> list[tuple[str, Loaded]]:
+    """A table's rows, or a text or row of numbers a line, as standard input has them; named as lines of "-".
+
+    Raises `UsageError` for a task whose inputs are files alone.
+    """
+    if task.rows is None and task.parse is None:
+        raise UsageError(
+            f"the task {task.name} reads files: standard input holds tables, texts and rows of numbers",
+            where=STANDARD_INPUT,
+            remedy="write the input into a file, and name it",
+        )
+
+    content = sys.stdin.buffer.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise DataError(f"has more than {MOST_BYTES} bytes", where=STANDARD_INPUT, remedy="give it in parts")
+    if not content.strip():
+        raise DataError("is empty", where=STANDARD_INPUT, remedy="send a table, or a text or row a line")
+
+    if task.rows is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "table.csv"
+            path.write_bytes(content)
+            return [_renamed(entry, str(path)) for entry in _samples(str(path), task, spec)]
+
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"is no UTF-8 text ({error})", where=STANDARD_INPUT) from error
+
+    named = [(f"{STANDARD_INPUT}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+    return [(name, _placed(sample(partial(task.parse, line, spec), task, spec), name)) for name, line in named]
+
+
+def _placed(loaded: Loaded, where: str) -> Loaded:
+    return DataError(loaded.message, where=where, remedy=loaded.remedy) if isinstance(loaded, DataError) else loaded
+
+
+def _renamed(entry: tuple[str, Loaded], path: str) -> tuple[str, Loaded]:
+    """An entry whose name and error say "-" in the place of `path`."""
+    name, loaded = entry
+    where = str(loaded.where).replace(path, STANDARD_INPUT) if isinstance(loaded, DataError) else ""
+    return name.replace(path, STANDARD_INPUT), _placed(loaded, where)
 
 
 def _same(raw: Any) -> Any:

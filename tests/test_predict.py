@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -17,7 +18,9 @@ import tiny_bundle
 from edgeft.bundle import reader as bundle
 from edgeft.cli.entry import run as command
 from edgeft.core.errors import BundleError, DataError, Missing, UsageError
-from edgeft.predict import predict
+from edgeft.inputs import columns
+from edgeft.plugins import TASKS
+from edgeft.predict import _of_standard_input, apart, predict
 
 
 def arrays(folder: Path) -> list[str]:
@@ -150,3 +153,52 @@ def test_pictures_of_a_task_that_makes_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no files of its predictions"):
         predict(tiny_bundle.build(tmp_path), arrays(tmp_path), out=tmp_path / "seen")
     assert not (tmp_path / "seen").exists()
+
+
+def standard_input(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def test_standard_input_holds_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = TASKS.get("tabular")
+    learned = columns.learned(("size", "kind"), [("1", "a"), ("3", "b")])
+    spec = columns.configure(None, {}, {"columns": learned}, print)
+    standard_input(monkeypatch, b"kind;size\na;3\nb;x\n")
+    (first, (_, feed)), (second, error) = _of_standard_input(task, spec)
+    assert (first, second) == ("-:2", "-:3") and feed["x"].tolist() == [[1, 1, 0]]
+    assert isinstance(error, DataError) and error.where == "-:3"
+    standard_input(monkeypatch, b"kind,size\na,3\n")
+    [(name, (_, feed))] = _of_standard_input(task, spec)
+    assert name == "-" and feed["x"].tolist() == [[1, 1, 0]]
+    standard_input(monkeypatch, b"other\n1\n")
+    [(name, error)] = _of_standard_input(task, spec)
+    assert name == "-" and isinstance(error, DataError) and "/" not in str(error.where)
+
+
+def test_standard_input_holds_rows_of_numbers_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = {"kind": "vector", "size": [2], "input": "x", "mean": [0, 0], "std": [1, 1]}
+    standard_input(monkeypatch, b"0.5, -2\n\nwords\n")
+    (first, (_, feed)), (second, error) = _of_standard_input(TASKS.get("control"), spec)
+    assert (first, second) == ("-:1", "-:3") and feed["x"].tolist() == [[0.5, -2]]
+    assert isinstance(error, DataError) and error.where == "-:3"
+    for content, message in ((b" \n", "is empty"), (b"\xff\xfe1", "is no UTF-8 text")):
+        standard_input(monkeypatch, content)
+        with pytest.raises(DataError, match=message):
+            _of_standard_input(TASKS.get("control"), spec)
+
+
+def test_standard_input_is_no_picture_and_goes_with_no_other_process(tmp_path: Path) -> None:
+    opened = bundle.open(tiny_bundle.build(tmp_path))
+    with pytest.raises(UsageError, match="the task classify reads files"):
+        predict(opened, ["-"])
+    with pytest.raises(UsageError, match="does not go with --untrusted"):
+        apart(opened, ["-"])
+
+
+@pytest.mark.parametrize("words", ["-0.5, 0.2", "-.5", "-1"])
+def test_an_input_may_begin_with_a_minus_sign(words: str, tmp_path: Path, capfd: Any) -> None:
+    path = tiny_bundle.build(tmp_path)
+    assert command(["predict", str(path), words]) == 3, "no file, and no option"
+    assert f"{words}: no such file" in capfd.readouterr().err
+    assert command(["predict", str(path), "-x"]) == 2
+    assert "`--`" in capfd.readouterr().err

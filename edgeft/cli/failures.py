@@ -60,6 +60,8 @@ def _usage(error: click.ClickException) -> UsageError:
         if ctx:
             known = [name for p in ctx.command.get_params(ctx) for name in (*p.opts, *p.secondary_opts)]
             remedy = nearest(error.option_name, (name for name in known if name.startswith("-")))
+            if any(param.param_type_name == "argument" and param.nargs == -1 for param in ctx.command.params):
+                remedy += "; what begins with a dash and is no option stands behind `--`"
     elif isinstance(error, click.BadParameter):
         message = error.format_message().rstrip(".")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -137,6 +138,13 @@ class Command(_Shared):
     """One command."""
 
 
+class WithNumbers(Command):
+    """A command whose arguments may begin with a minus sign and a digit, which is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f" {text}" if re.match(r"-\.?\d", text) else text for text in args])
+
+
 class Group(_Shared, click.Group):
     """Commands found by name in files beside this one, imported only when one is called."""
 
@@ -168,13 +176,15 @@ class Group(_Shared, click.Group):
         return super().resolve_command(ctx, args)
 
 
-def command(name: str, *, examples: str = "", **kwargs: Any) -> Callable[[Callable[..., Outcome]], Command]:
-    """Decorator: `function(console, **parameters) -> Outcome` becomes the command `name`."""
+def command(
+    name: str, *, examples: str = "", cls: type[Command] = Command, **kwargs: Any
+) -> Callable[[Callable[..., Outcome]], Command]:
+    """Decorator: `function(console, **parameters) -> Outcome` becomes the command `name`, of the class `cls`."""
 
     def wrap(function: Callable[..., Outcome]) -> Command:
         click_command = click.command(
             name,
-            cls=Command,
+            cls=cls,
             examples=examples,
             context_settings=SETTINGS,
             **kwargs,

@@ -8,17 +8,19 @@ from typing import Any
 
 import click
 
-from .frame import PATH, Console, Outcome, trust_option
+from .frame import PATH, Console, Outcome, WithNumbers, trust_option
 from .frame import command as _command
 
 _EXAMPLES = """
     edgeft predict bundles/rpi5 photo.png other.jpg
+    edgeft predict bundles/rpi5 - < rows.csv        # a table, or a text or row of numbers a line
+    edgeft predict bundles/rpi5 -- "- not so good"  # a text that begins with a dash
     edgeft predict bundles/rpi5 --stream recording.wav
     arecord -t raw -f S16_LE -c 1 -r 16000 | edgeft predict bundles/rpi5 --stream -
 """
 
 
-@_command("predict", examples=_EXAMPLES)
+@_command("predict", examples=_EXAMPLES, cls=WithNumbers)
 @click.argument("bundle", type=PATH)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: as exported]")
@@ -54,13 +56,15 @@ def command(
 ) -> Outcome:
     """Run BUNDLE on real INPUTs and print its predictions.
 
-    Inputs that cannot be read are named, and the exit code is that of the first one (3). With --stream a model of
-    keywords listens to each INPUT from its beginning to its end, each detection is printed as soon as it is certain.
+    An INPUT - is standard input: a table, or a text or row of numbers a line. Inputs that cannot be read are named, and
+    the exit code is that of the first one (3). With --stream a model of keywords listens to each INPUT from its
+    beginning to its end, each detection is printed as soon as it is certain.
     """
     from .. import api
     from ..core.errors import from_dict
     from . import words
 
+    inputs = tuple(name[1:] if name.startswith(" -") else name for name in inputs)
     asked = {name: value for name, value in listening.items() if value not in (None, ())}
     if stream:
         _refuse({"--out": out, "--untrusted": untrusted, "--overwrite": overwrite}, "does not go with --stream")

@@ -14,7 +14,7 @@ from .episodes import LASTS, NUMBERS
 EPISODES = (*NUMBERS, "ep", "traj", "trajectory", "run", "run_id", "trial", "rollout", "demo", "lap")
 #: an action by its name, in lower case, perhaps with a number or a part behind it
 _ACTION = re.compile(
-    r"(actions?|acts?|act|a|u|controls?|ctrl|cmd|commands?|command|steering|steer|steering_angle|throttle|brake|torque)"
+    r"(actions?|acts?|act|a|u|controls?|ctrl|cmd|commands?|command|steering|steer|steering_angle|throttle|brake)"
     r"([ _.\-\[(/]?\d+[\])]?|[ _.\-\[(/][\w .]*[\])]?)?"
 )
 _OBSERVATION = re.compile(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..inputs import number_text
+from ..inputs.columns import is_missing
 from .control_columns import are_observations, by_names
 from .episodes import ACTIONS, OBSERVATIONS
 from .glimpse import Glimpse, array_kind, ending
@@ -42,15 +44,21 @@ def _table(view: Glimpse) -> Recognized | None:
     if not roles.actions or not roles.observations:
         return None
 
-    bounded = roles.episode >= 0 or bool(roles.lasts)
-    pictures = any(_are_pictures([row[at] for row in full]) for at in roles.observations)
-    single = all(len(names[at].strip("_ 0123456789")) < 2 for at in roles.actions)  # "a" and "u0" say little
-    if not (bounded or pictures or (are_observations([names[at] for at in roles.observations]) and not single)):
+    observed = [[row[at] for row in full] for at in roles.observations]
+    acted = [[row[at].strip() for row in full] for at in roles.actions]
+    pictures = any(map(_are_pictures, observed))
+    if not all(map(_are_numbers, acted)) or not (pictures or all(map(_are_numbers, observed))):
         return None
 
-    acted = [[row[at].strip() for row in full] for at in roles.actions]
+    bounded = roles.episode >= 0 or bool(roles.lasts)
+    called = [names[at] for at in roles.observations]
+    stated = len(called) > 1 and are_observations(called)
+    single = all(len(names[at].strip("_ 0123456789")) < 2 for at in roles.actions)  # "a" and "u0" say little
+    if not (bounded or pictures or (stated and not single)):
+        return None
+
     whole = len(acted) == 1 and all(value.isdigit() for value in acted[0])
-    why = f"{files[0]} has columns {_listed([names[at] for at in roles.observations])} of observations and "
+    why = f"{files[0]} has columns {_listed(called)} of observations and "
     return Recognized(
         why + f"{_listed([names[at] for at in roles.actions])} of actions", 3, {"actions": "discrete"} if whole else {}
     )
@@ -58,6 +66,12 @@ def _table(view: Glimpse) -> Recognized | None:
 
 def _are_pictures(values: Sequence[str]) -> bool:
     return all(value.strip().lower().endswith(tuple(PICTURES)) for value in values)
+
+
+def _are_numbers(values: Sequence[str]) -> bool:
+    """Whether the fields that are filled are numbers, whatever their notation."""
+    filled = [value for value in values if not is_missing(value)]
+    return bool(filled) and number_text.notation(filled) is not None
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,6 +12,8 @@ from PIL import Image
 from edgeft import data
 from edgeft.config.recipe import Data
 from edgeft.core.errors import DataError
+from edgeft.data.glimpse import glimpse
+from edgeft.data.recognize_control import trajectories
 from edgeft.data.understand import understand
 
 
@@ -142,3 +144,8 @@ def test_only_recorded_control_is_taken_for_it(tmp_path: Path) -> None:
     machines = tmp_path / "machines.csv"
     machines.write_text("Torque [Nm],Tool wear,fault\n" + "".join(f"{i}.5,{i},{i % 2}\n" for i in range(40)))
     assert understand(machines).task == "tabular"
+    for header in ("control,state", "brake,state", "s1,s2,command"):
+        width = header.count(",")
+        rows = [",".join([*[f"{i}.5"] * width, ("on", "off")[i % 2]]) for i in range(40)]
+        machines.write_text("\n".join([header, *rows]))
+        assert trajectories(glimpse(machines)) is None, header
