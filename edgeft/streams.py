@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,9 @@ def judged(
     """{"input", "seconds", "detections"} of the sound in the file `name` ("-": standard input), which `tell` gets one
     by one as they come; with `truth`, a label track, `judged` as well.
 
-    `judged` has "detected", "events", "detection_rate" and its interval, "false_alarms", "hours",
-    "false_alarms_per_hour" and its interval, and "per_label". Intervals are exact, of 95 %.
+    Of a task that writes texts, `text` is what was heard in all. `judged` has "detected", "events", "detection_rate"
+    and its interval, "false_alarms", "hours", "false_alarms_per_hour" and its interval, and "per_label". Intervals are
+    exact, of 95 %.
     """
     expected = None if truth is None else events.read(truth)
     model = _model(opened, threads=threads, state=state)
@@ -70,6 +71,8 @@ def judged(
         detections.append(detection)
 
     result = {"input": name, "seconds": round(clock.seconds, 3), "detections": detections}
+    if opened.task.answer == "text":
+        result["text"] = " ".join(str(event["label"]) for event in detections)
     if expected is not None:
         result["judged"] = _figures(detections, expected, model, options or {}, clock.seconds / 3600)
 
@@ -79,7 +82,29 @@ def judged(
 def _model(opened: bundles.Bundle, **settings: Any) -> Predictor:
     if opened.task.listen is None:
         raise UsageError(f"the task {opened.task.name} answers single inputs, no stream", remedy="leave out --stream")
-    return predictor(opened, **settings)
+
+    model = predictor(opened, **settings)
+    return _in_steps(opened, model, settings.get("threads")) if opened.task.listens_in_steps else model
+
+
+def _in_steps(opened: bundles.Bundle, model: Predictor, threads: int | None) -> Predictor:
+    """The model's streaming graph in its place."""
+    table = opened.manifest.get("stream")
+    if table is None:
+        raise UsageError(
+            "the bundle has no streaming graph",
+            where=str(opened.path),
+            remedy="export its run again with --set export.stream=0.08, seconds of sound a step",
+        )
+    if model.version is not None:
+        raise UsageError(
+            "the streaming graph is the model as exported, and this one has learned since",
+            where=str(opened.path),
+            remedy="predict whole recordings, or set the state back by `edgeft personalize --rollback`",
+        )
+
+    session = opened.session(threads=threads, name=table["graph"])
+    return replace(model, session=session, spec={**model.spec, "stream": table})
 
 
 def _of_file(

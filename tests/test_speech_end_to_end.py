@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -44,6 +45,7 @@ epochs = 1
 calibration = "minmax"
 [export]
 targets = ["host", "host-openvino", "host-litert"]
+stream = 0.08
 [gates]
 max_drop = 0.05
 min_speedup = 0.0
@@ -136,6 +138,65 @@ def test_run_py_checks_itself_and_hears_the_same(made: Made, tmp_path: Path, cap
     long = sounds.write(tmp_path / "long.wav", np.zeros(16_000, np.int16))
     done = subprocess.run([*line, str(long)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 3 and "at most 1.20 s" in done.stderr and "Traceback" not in done.stderr
+
+
+@ALL
+def test_a_stream_has_the_words_of_its_recordings(made: Made, tmp_path: Path, capfd: Any, name: str) -> None:
+    """Sentences behind each other, at another rate, in two channels, through predict and run.py; far beyond the window
+    that the model hears at once."""
+    bundle = made.reports[name]["path"]
+    gates = {g["metric"]: g for g in made.reports[name]["gates"]}
+    assert gates["streaming graph"]["verdict"] == "pass" and gates["streaming graph"]["n"] == 16
+    assert ("bit for bit" in gates["streaming graph"]["why"]) == (name != "host-openvino")
+    assert made.reports[name]["stream"]["delay_seconds"] == pytest.approx(0.4)
+
+    rng, spoken, labels = np.random.default_rng(11), [], []
+    for _ in range(6):
+        clip, said = sounds.sentence(rng)
+        spoken += [clip, np.zeros(2400, np.int16)]
+        labels += said
+    samples = np.concatenate(spoken)
+    path = sounds.write(tmp_path / "long.wav", samples)
+    code, found, _ = ask(capfd, "predict", bundle, "--stream", path)
+    events = found["streams"][0]["detections"]
+    words = [event["label"] for event in events]
+    assert code == 0 and found["streams"][0]["text"] == " ".join(words)
+    assert abs(len(words) - len(labels)) <= 1 and sum(a == b for a, b in zip(words, labels)) >= len(labels) - 2
+
+    clip = sounds.write(tmp_path / "clip.wav", spoken[0])
+    code, whole, _ = ask(capfd, "predict", bundle, clip)
+    code, found, _ = ask(capfd, "predict", bundle, "--stream", clip)
+    assert " ".join(e["label"] for e in found["streams"][0]["detections"]) == whole["predictions"][0]["label"]
+
+    line = [sys.executable, "-I", str(Path(bundle) / "run.py"), "--stream"]
+    done = subprocess.run([*line, str(path)], capture_output=True, text=True, timeout=120)
+    told = [row.split() for row in done.stdout.splitlines()]
+    assert [row[2] for row in told] == words, done.stderr
+    assert [float(row[0]) for row in told] == [event["seconds"] for event in events]
+    code, found, _ = ask(capfd, "predict", bundle, "--stream", clip, "--step", "0.2")
+    assert code == 2 and "streams of keywords" in found["message"]
+
+
+def test_a_stream_that_is_not_the_whole_graph_fails(made: Made, tmp_path: Path, capfd: Any) -> None:
+    """States that are not held at zero before the first frame, and a manifest whose states do not fit the graph."""
+    code, found, _ = _altered(made, tmp_path / "cold", capfd, "warmup", 0)
+    gates = {g["metric"]: g for g in found["gates"]}
+    assert code == 1 and gates["streaming graph"]["verdict"] == "fail", gates["streaming graph"]
+    assert "of the values differ from the whole graph's" in gates["streaming graph"]["why"]
+
+    for key, value, message in (("shape", [1, 24, 7, 1], "another shape"), ("input", "none", "no input 'none'")):
+        code, found, _ = _altered(made, tmp_path / key, capfd, key, value)
+        assert code == 3 and message in found["message"] and "stream.states" in found["where"]
+
+
+def _altered(made: Made, folder: Path, capfd: Any, key: str, value: Any) -> Any:
+    shutil.copytree(made.reports["host"]["path"], folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["stream"]["states"][1][key] = value
+    content = json.dumps(manifest).encode()
+    (folder / "manifest.json").write_bytes(content)
+    (folder / "manifest.sha256").write_text(hashlib.sha256(content).hexdigest())
+    return ask(capfd, "verify", folder)
 
 
 def test_silence_has_no_words(made: Made, tmp_path: Path, capfd: Any) -> None:

@@ -111,6 +111,8 @@ class Backend:
     that names none. `float_kernels` are formats of integers whose artifacts quantize by pairs of ops while this runtime
     computes in float: no share of integer kernels is asked of them. `external_data` are the suffixes of files in which
     names of further files may stand, which the runtime then reads too: a bundle has to list those.
+    `stream` is "exact" where its integer kernels round alike whatever the shape of a tensor, so that a streaming graph
+    gives the integers of the whole one; "close" where they may be a step apart; "" = no streaming graph is written.
     `cpp` is "package:folder" of the model.cpp and runtime.cmake of `edgeft cpp`; "" = it writes none for this runtime.
     """
 
@@ -135,6 +137,7 @@ class Backend:
     external_data: tuple[str, ...] = ()
     float_kernels: tuple[str, ...] = ()
     cpp: str = ""
+    stream: str = ""
 
     def __post_init__(self) -> None:
         modules = (self.session, self.inspector, self.exporter, self.loader, *self.modules)

@@ -81,7 +81,7 @@ def _tensors(manifest: Mapping[str, Any]) -> str:
     rows = [
         f"| {graph['file']} | {side} `{_plain(tensor['name'])}` | {tensor['dtype']} | {tensor['shape']} |"
         for graph in manifest["graphs"]
-        if not graph.get("personalize")
+        if not graph.get("personalize") and not graph.get("stream")
         for side, tensors in (("input", graph["inputs"]), ("output", graph["outputs"]))
         for tensor in tensors
     ]

@@ -20,6 +20,8 @@ from ..config.recipe import CHOICES, RANGES, Gates, Recipe
 from ..core import strict_json
 from ..core.errors import BundleError
 from ..plugins import BACKENDS
+from . import stream_table
+from .manifest_values import CONTROL, WORDS, as_object, check_line, check_sha, check_shape, fail, get, short
 
 SCHEMA = "1.0"
 #: the signature, in Sigstore's bundle format
@@ -50,7 +52,6 @@ _TABLES = (
     *(field.name for field in dataclasses.fields(Recipe) if dataclasses.is_dataclass(field.default_factory)),
     "personalize",
 )
-_WORDS = {str: "text", dict: "an object", list: "a list", int: "a whole number", float: "a number", type(None): "null"}
 #: more threads than any machine that a bundle is meant for; runtimes take numbers by which they crash
 MOST_THREADS = 1024
 #: a name of a profile, which is never opened as a path
@@ -62,7 +63,6 @@ _DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8,
            "float64")  # fmt: skip
 #: kinds of characters that nobody sees: marks of direction and of width, separators of lines
 _UNSEEN = ("Cf", "Zl", "Zp")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def parse(data: bytes, where: str) -> dict[str, Any]:
@@ -92,8 +92,9 @@ def parse(data: bytes, where: str) -> dict[str, Any]:
 
 
 def of_model(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The graphs that the model itself is made of, in order: not those of its personalization."""
-    return [graph for graph in manifest["graphs"] if not graph.get("personalize")]
+    """The graphs that the model itself is made of, in order: neither its streaming form nor those of its
+    personalization."""
+    return [graph for graph in manifest["graphs"] if not (graph.get("personalize") or graph.get("stream"))]
 
 
 def recorded(manifest: Mapping[str, Any], table: str) -> dict[str, Any]:
@@ -124,15 +125,15 @@ def check_schema(schema: Any) -> None:
 
 def check(table: Mapping[str, Any]) -> None:
     """Raise `BundleError` naming the first key of the manifest that is missing or not what it must be."""
-    check_schema(_get(table, "schema", (str,), ""))
+    check_schema(get(table, "schema", (str,), ""))
     for key, types in _TYPES.items():
-        _get(table, key, types, "")
+        get(table, key, types, "")
 
     for key in ("name", "task", "target", "backend"):
-        _line(table[key], key)
+        check_line(table[key], key)
 
     if not _TARGET.fullmatch(table["target"]):
-        raise _fail("target", f"is {_short(table['target'])}, expected the name of a target")
+        raise fail("target", f"is {short(table['target'])}, expected the name of a target")
 
     _check_files(table["files"])
     _check_graphs(table["graphs"], table["files"], table["backend"])
@@ -143,62 +144,25 @@ def check(table: Mapping[str, Any]) -> None:
     _check_provenance(table["provenance"])
     _check_task(table)
     _check_measured(table)
+    if "stream" in table:
+        stream_table.check(get(table, "stream", (dict,), ""), table["graphs"])
 
     if "integer_weights" in table:
-        for name, entry in _get(table, "integer_weights", (dict,), "").items():
+        for name, entry in get(table, "integer_weights", (dict,), "").items():
             where = f"integer_weights.{name}"
-            _sha(_get(_object(entry, where), "sha256", (str,), where), f"{where}.sha256")
-            _shape(_get(entry, "shape", (list,), where), f"{where}.shape")
-
-
-def _fail(where: str, message: str) -> BundleError:
-    return BundleError(message, where=f"manifest.json: {where}", remedy="export the bundle again")
-
-
-def _get(table: Mapping[str, Any], key: str, types: tuple[type, ...], where: str) -> Any:
-    path = f"{where}.{key}" if where else key
-    if key not in table:
-        raise _fail(path, "the key is missing")
-    if type(table[key]) not in types:
-        raise _fail(path, f"is {_short(table[key])}, expected {' or '.join(_WORDS[t] for t in types)}")
-    return table[key]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _object(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _fail(where, f"is {_short(value)}, expected an object")
-    return value
-
-
-def _line(value: Any, where: str) -> None:
-    if not isinstance(value, str) or not value or _CONTROL.search(value):
-        raise _fail(where, f"is {_short(value)}, expected one line of printable text")
-
-
-def _sha(value: str, where: str) -> None:
-    if not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise _fail(where, f"is {_short(value)}, expected 64 hexadecimal digits")
-
-
-def _shape(value: list[Any], where: str) -> None:
-    if not all(type(side) is int and (side >= 1 or side == -1) for side in value):
-        raise _fail(where, f"is {_short(value)}, expected whole numbers (-1 where the size is free)")
+            check_sha(get(as_object(entry, where), "sha256", (str,), where), f"{where}.sha256")
+            check_shape(get(entry, "shape", (list,), where), f"{where}.shape")
 
 
 def relative(name: Any, where: str) -> str:
     """`name` when it is a plain relative path in its shortest form, without any step out of the folder."""
-    if isinstance(name, str) and name and not _CONTROL.search(name) and "\\" not in name:
+    if isinstance(name, str) and name and not CONTROL.search(name) and "\\" not in name:
         pure = PurePosixPath(name)
         if any(unicodedata.category(letter) in _UNSEEN for letter in name):
-            raise _fail(where, f"the path {name!a} holds characters that cannot be seen")
+            raise fail(where, f"the path {name!a} holds characters that cannot be seen")
         if not pure.is_absolute() and ".." not in pure.parts and str(pure) == name and name != ".":
             return name
-    raise _fail(where, f"the path {_short(name)} points outside the folder or is not in its plain form")
+    raise fail(where, f"the path {short(name)} points outside the folder or is not in its plain form")
 
 
 def _check_files(files: dict[str, Any]) -> None:
@@ -206,53 +170,53 @@ def _check_files(files: dict[str, Any]) -> None:
     for name, entry in files.items():
         where = f"files[{name!r}]"
         if relative(name, "files") in UNLISTED:
-            raise _fail("files", f"{name!r} cannot be listed")
+            raise fail("files", f"{name!r} cannot be listed")
         place = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
         if place in places:
-            raise _fail("files", f"{name!r} and {places[place]!r} are one file to some file systems")
+            raise fail("files", f"{name!r} and {places[place]!r} are one file to some file systems")
         places[place] = name
-        _sha(_get(_object(entry, where), "sha256", (str,), where), f"{where}.sha256")
-        if _get(entry, "bytes", (int,), where) < 0:
-            raise _fail(f"{where}.bytes", "is negative")
+        check_sha(get(as_object(entry, where), "sha256", (str,), where), f"{where}.sha256")
+        if get(entry, "bytes", (int,), where) < 0:
+            raise fail(f"{where}.bytes", "is negative")
 
 
 def _check_graphs(graphs: list[Any], files: Mapping[str, Any], backend: str) -> None:
-    if not any(isinstance(graph, dict) and not graph.get("personalize") for graph in graphs):
-        raise _fail("graphs", "is empty")
+    if not any(isinstance(graph, dict) and not (graph.get("personalize") or graph.get("stream")) for graph in graphs):
+        raise fail("graphs", "is empty")
 
     names: set[str] = set()
     record = backends.get(backend) if backend in BACKENDS else None
     for number, graph in enumerate(graphs):
         where = f"graphs[{number}]"
-        name = _get(_object(graph, where), "name", (str,), where)
-        _line(name, f"{where}.name")
+        name = get(as_object(graph, where), "name", (str,), where)
+        check_line(name, f"{where}.name")
         if name in names:
-            raise _fail(f"{where}.name", f"{name!r} occurs twice")
+            raise fail(f"{where}.name", f"{name!r} occurs twice")
         names.add(name)
         for key in ("file", "baseline"):
             if key == "baseline" and graph.get(key) is None:
                 continue
-            file = relative(_get(graph, key, (str,), where), f"{where}.{key}")
+            file = relative(get(graph, key, (str,), where), f"{where}.{key}")
             if file not in files:
-                raise _fail(f"{where}.{key}", f"{file!r} is not in files")
+                raise fail(f"{where}.{key}", f"{file!r} is not in files")
             # some runtimes open files beside it unasked, e.g. those of its weights
             for companion in record.files_of(file) if record else ():
                 if companion not in files:
-                    raise _fail(f"{where}.{key}", f"{companion!r}, which the runtime opens with it, is not in files")
+                    raise fail(f"{where}.{key}", f"{companion!r}, which the runtime opens with it, is not in files")
         for key in ("inputs", "outputs"):
-            _check_tensors(_get(graph, key, (list,), where), f"{where}.{key}")
+            _check_tensors(get(graph, key, (list,), where), f"{where}.{key}")
 
 
 def _check_tensors(tensors: list[Any], where: str) -> None:
     if not tensors:
-        raise _fail(where, "is empty")
+        raise fail(where, "is empty")
 
     for number, tensor in enumerate(tensors):
         place = f"{where}[{number}]"
-        _line(_get(_object(tensor, place), "name", (str,), place), f"{place}.name")
-        _shape(_get(tensor, "shape", (list,), place), f"{place}.shape")
-        if _get(tensor, "dtype", (str,), place) not in _DTYPES:
-            raise _fail(f"{place}.dtype", f"is {_short(tensor['dtype'])}, expected a type of numbers such as 'float32'")
+        check_line(get(as_object(tensor, place), "name", (str,), place), f"{place}.name")
+        check_shape(get(tensor, "shape", (list,), place), f"{place}.shape")
+        if get(tensor, "dtype", (str,), place) not in _DTYPES:
+            raise fail(f"{place}.dtype", f"is {short(tensor['dtype'])}, expected a type of numbers such as 'float32'")
         optional: dict[str, tuple[type, ...]] = {
             "layout": (str, type(None)),
             "scale": (float, int, type(None)),
@@ -260,18 +224,18 @@ def _check_tensors(tensors: list[Any], where: str) -> None:
         }
         for key, types in optional.items():
             if key in tensor:
-                _get(tensor, key, types, place)
+                get(tensor, key, types, place)
         if "rounding" in tensor:
-            pair = _get(tensor, "rounding", (list,), place)
+            pair = get(tensor, "rounding", (list,), place)
             if len(pair) != 2 or not all(type(v) in (int, float) and v >= 0 for v in pair):
-                raise _fail(f"{place}.rounding", f"is {_short(pair)}, expected two numbers from 0")
+                raise fail(f"{place}.rounding", f"is {short(pair)}, expected two numbers from 0")
         for key in ("scale", "step"):
             if tensor.get(key) is not None and not _positive(tensor[key], several=key == "step"):
-                raise _fail(f"{place}.{key}", f"is {_short(tensor[key])}, expected a number above 0")
+                raise fail(f"{place}.{key}", f"is {short(tensor[key])}, expected a number above 0")
 
     names = [tensor["name"] for tensor in tensors]
     if len(set(names)) != len(names):
-        raise _fail(where, "two tensors have the same name")
+        raise fail(where, "two tensors have the same name")
 
 
 def _positive(value: Any, *, several: bool) -> bool:
@@ -284,50 +248,50 @@ def _positive(value: Any, *, several: bool) -> bool:
 def _check_preprocess(preprocess: Mapping[str, Any], files: Mapping[str, Any]) -> None:
     """What preprocessing reads is listed like every other file."""
     if "kind" in preprocess:
-        _line(preprocess["kind"], "preprocess.kind")
+        check_line(preprocess["kind"], "preprocess.kind")
     if "files" not in preprocess:
         return
-    for key, name in _get(preprocess, "files", (dict,), "preprocess").items():
+    for key, name in get(preprocess, "files", (dict,), "preprocess").items():
         if relative(name, f"preprocess.files.{key}") not in files:
-            raise _fail(f"preprocess.files.{key}", f"{name!r} is not in files")
+            raise fail(f"preprocess.files.{key}", f"{name!r} is not in files")
 
 
 def _check_labels(labels: list[Any]) -> None:
     for number, label in enumerate(labels):
-        _line(label, f"labels[{number}]")
+        check_line(label, f"labels[{number}]")
     if len(set(labels)) != len(labels):
-        raise _fail("labels", f"{Counter(labels).most_common(1)[0][0]!r} occurs twice")
+        raise fail("labels", f"{Counter(labels).most_common(1)[0][0]!r} occurs twice")
 
 
 def _check_runtime(runtime: Mapping[str, Any], backend: str) -> None:
-    _line(_get(runtime, "name", (str,), "runtime"), "runtime.name")
-    if not _VERSION.fullmatch(_get(runtime, "version", (str,), "runtime")):
-        raise _fail("runtime.version", f"is {_short(runtime['version'])}, expected letters, digits and any of '.+ -'")
+    check_line(get(runtime, "name", (str,), "runtime"), "runtime.name")
+    if not _VERSION.fullmatch(get(runtime, "version", (str,), "runtime")):
+        raise fail("runtime.version", f"is {short(runtime['version'])}, expected letters, digits and any of '.+ -'")
     if runtime["name"] != backend:
-        raise _fail("runtime.name", f"is {_short(runtime['name'])}, and the backend is {backend!r}")
-    if not 1 <= _get(runtime, "threads", (int,), "runtime") <= MOST_THREADS:
-        raise _fail("runtime.threads", f"must be from 1 to {MOST_THREADS}")
+        raise fail("runtime.name", f"is {short(runtime['name'])}, and the backend is {backend!r}")
+    if not 1 <= get(runtime, "threads", (int,), "runtime") <= MOST_THREADS:
+        raise fail("runtime.threads", f"must be from 1 to {MOST_THREADS}")
 
-    for key, value in _get(runtime, "options", (dict,), "runtime").items():
+    for key, value in get(runtime, "options", (dict,), "runtime").items():
         # a list holds tensor names, by position
         values = value if isinstance(value, list) else [value]
         if not all(item is None or isinstance(item, (str, int, float)) for item in values):
-            raise _fail(f"runtime.options.{key}", "must be text, a number, true, false, null or a list of those")
+            raise fail(f"runtime.options.{key}", "must be text, a number, true, false, null or a list of those")
 
 
 def _check_gates(gates: Any, where: str) -> None:
     """Limits have the types and ranges of the recipe's."""
     for field in dataclasses.fields(Gates):
-        value = _object(gates, where).get(field.name, field.default)
+        value = as_object(gates, where).get(field.name, field.default)
         types = tuple(kind for name, kind in _GATE_TYPES.items() if name in str(field.type).split(" | "))
         if value is not field.default and type(value) not in types and not (type(value) is int and float in types):
-            expected = " or ".join(_WORDS[kind] for kind in types)
-            raise _fail(f"{where}.{field.name}", f"is {_short(value)}, expected {expected}")
+            expected = " or ".join(WORDS[kind] for kind in types)
+            raise fail(f"{where}.{field.name}", f"is {short(value)}, expected {expected}")
         if value not in (choices := CHOICES.get(f"gates.{field.name}", (value,))):
-            raise _fail(f"{where}.{field.name}", f"is {_short(value)}, expected {' or '.join(map(repr, choices))}")
+            raise fail(f"{where}.{field.name}", f"is {short(value)}, expected {' or '.join(map(repr, choices))}")
         low, high = RANGES.get(f"gates.{field.name}", (-math.inf, math.inf))
         if type(value) in (int, float) and not low <= value <= high:
-            raise _fail(f"{where}.{field.name}", f"is {_short(value)}, expected {low:g} to {high:g}")
+            raise fail(f"{where}.{field.name}", f"is {short(value)}, expected {low:g} to {high:g}")
 
 
 def _check_task(table: Mapping[str, Any]) -> None:
@@ -335,26 +299,26 @@ def _check_task(table: Mapping[str, Any]) -> None:
     recipe = table["provenance"].get("recipe") or {}
     for key in ("task", "name"):
         if recipe.get(key) is not None and recipe[key] != table[key]:
-            raise _fail(key, f"is {_short(table[key])}, {_short(recipe[key])} in the recipe that it was exported by")
+            raise fail(key, f"is {short(table[key])}, {short(recipe[key])} in the recipe that it was exported by")
 
 
 def _check_measured(table: Mapping[str, Any]) -> None:
     """What export measured, where it is there, are figures and counts: later ones are compared with them."""
     for key in ("figures", "samples"):
-        if key in table and _get(_get(table, key, (dict,), ""), "n", (int,), key) < 1:
-            raise _fail(f"{key}.n", f"is {_short(table[key]['n'])}, expected a whole number above 0")
+        if key in table and get(get(table, key, (dict,), ""), "n", (int,), key) < 1:
+            raise fail(f"{key}.n", f"is {short(table[key]['n'])}, expected a whole number above 0")
     if "figures" in table:
-        _get(table["figures"], "metric", (str,), "figures")
+        get(table["figures"], "metric", (str,), "figures")
         for key in ("float", "quantized"):
-            _get(table["figures"], key, (float, int, type(None)), "figures")
+            get(table["figures"], key, (float, int, type(None)), "figures")
 
 
 def _check_provenance(provenance: Mapping[str, Any]) -> None:
     for key in ("recipe", "run", "versions", "fingerprint"):
         if provenance.get(key) is not None:
-            _object(provenance[key], f"provenance.{key}")
+            as_object(provenance[key], f"provenance.{key}")
     recipe = provenance.get("recipe") or {}
     for key, value in recipe.items():
         if key in _TABLES and value is not None:
-            _object(value, f"provenance.recipe.{key}")
+            as_object(value, f"provenance.recipe.{key}")
     _check_gates(recipe.get("gates") or {}, "provenance.recipe.gates")

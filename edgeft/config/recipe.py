@@ -115,6 +115,7 @@ class Quantize:
 class Export:
     targets: tuple[str, ...] = ("host",)
     choose: str = "asked"  # asked: the format of [quantize] or of the profile | fastest: of the candidates that pass
+    stream: float = 0.0  # seconds of sound that a step of the streaming graph takes; 0 = the bundle has none
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "update.alpha": (0, 10_000),
     "update.dropout": (0, 0.9),
     "quantize.epochs": (0, 100_000),
+    "export.stream": (0, 10),
     "personalize.max_forget": (0, 1e6),
     "personalize.steps": (0, 1_000_000),
     "personalize.clip": (0, 1e6),

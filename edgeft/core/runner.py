@@ -281,10 +281,13 @@ def main():
         manifest["graphs"] = [graph for graph in manifest["graphs"] if not graph.get("personalize")]
         if os.path.exists(os.path.join(HERE, "state.npz")):
             say("note: this is the model as exported; `edgeft predict` takes what was learned since", sys.stderr)
+        in_steps = [graph for graph in manifest["graphs"] if graph.get("stream")]
+        manifest["graphs"] = [graph for graph in manifest["graphs"] if not graph.get("stream")]
         names = [graph["name"] for graph in manifest["graphs"]]
         calls = {name: load(manifest, max(arguments.threads, 0), k) for k, name in enumerate(names)}
         if getattr(arguments, "stream", False):
-            return listen_all(manifest, calls[names[0]], arguments)
+            step = load(dict(manifest, graphs=in_steps), max(arguments.threads, 0)) if in_steps else calls[names[0]]
+            return listen_all(manifest, step, arguments)
         if arguments.inputs:
             return predict_all(manifest, calls, arguments.inputs)
         return 0 if self_check(manifest, calls) else 1

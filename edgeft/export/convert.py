@@ -20,12 +20,16 @@ from .. import backends
 from ..backends.artifact import Artifact, ExportRequest
 from ..config.target import Target
 from ..core.errors import ModelError
+from ..graph.step_form import StepForm
 from ..personalize.plan import GRAPHS as TAIL_GRAPHS
 from ..quantize.graph import QuantizedGraph
 from ..quantize.lower import lower
 from ..quantize.parts import MAIN
 from ..training_step.trainable_tail import FOLDER, TrainableTail
 from .quantized_run import QuantizedRun, QuantizedScheme
+
+#: name and folder of the streaming form
+STREAM = "stream"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Conversion:
 
 
 def conversion(run: QuantizedRun, profile: Target, staging: Path) -> Conversion:
-    """What is to be written for a target: each graph and its float baseline, then trunk, tail and training step.
+    """What is to be written for a target: each graph and its float baseline, then the streaming form, then trunk, tail
+    and training step.
 
     Of several graphs each has a folder of its own. Where nothing is quantized the baseline is a copy of the artifact.
     """
@@ -71,10 +76,21 @@ def conversion(run: QuantizedRun, profile: Target, staging: Path) -> Conversion:
         copy_of = None if scheme.graphs.scheme.quantized else folder
         graphs.append(GraphConversion(f"baseline/{folder}".rstrip("/"), captured.module, *border, copy_of=copy_of))
 
+    if scheme.stream is not None:
+        graphs.append(_of_stream(run, scheme, scheme.stream))
+
     if scheme.tail is not None:
         graphs += _of_tail(scheme.tail)
 
     return Conversion(profile, staging, tuple(graphs))
+
+
+def _of_stream(run: QuantizedRun, scheme: QuantizedScheme, form: StepForm) -> GraphConversion:
+    """The streaming form: the graph's input and the states, its answers and the new states."""
+    graph = dataclasses.replace(scheme.graphs.graphs[MAIN], module=form.module)
+    inputs = (*run.input_names, *(state.input for state in form.states))
+    outputs = (*run.captured.graphs[MAIN].output_names, *(state.output for state in form.states))
+    return GraphConversion(STREAM, graph, form.example, inputs, outputs, dynamic_batch=False)
 
 
 def _of_tail(tail: TrainableTail) -> list[GraphConversion]:
@@ -172,11 +188,13 @@ class GraphArtifacts:
 
 def artifacts_of(
     converted: Sequence[dict[str, Any]], run: QuantizedRun, scheme: QuantizedScheme
-) -> tuple[dict[str, GraphArtifacts], dict[str, Artifact]]:
-    """What `convert` returned, by graph of the model, and by graph of the trainable tail ({} where there is none)."""
+) -> tuple[dict[str, GraphArtifacts], Artifact | None, dict[str, Artifact]]:
+    """What `convert` returned, by graph of the model, of the streaming form (None where there is none), and by graph of
+    the trainable tail ({} where there is none)."""
     read = [Artifact(c["file"], tuple(c["files"]), c["emitted"]) for c in converted]
     count = 2 * len(run.captured.graphs)
     pairs = zip(read[:count:2], read[1:count:2])
     of_model = {name: GraphArtifacts(*pair) for name, pair in zip(run.captured.graphs, pairs)}
-    of_tail = dict(zip(TAIL_GRAPHS, read[count:])) if scheme.tail is not None else {}
-    return of_model, of_tail
+    of_stream, further = (read[count], read[count + 1 :]) if scheme.stream is not None else (None, read[count:])
+    of_tail = dict(zip(TAIL_GRAPHS, further)) if scheme.tail is not None else {}
+    return of_model, of_stream, of_tail

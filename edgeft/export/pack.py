@@ -34,6 +34,7 @@ from .page import in_words, page, sample_rows
 from .prove import ConvertedTarget, Evidence
 from .quantized_run import QuantizedRun
 from .samples import compressed, samples_file
+from .streamed import StreamTables
 
 
 @contextlib.contextmanager
@@ -161,13 +162,18 @@ def _manifest(
     grids = [grid for path in converted.artifact_paths for grid in machine.activation_grids(path)]
     graphs = converted.scheme.graphs.graphs.values()
     emitted = [graph.artifact.emitted for graph in converted.graphs.values()]
-    tail = converted.tail
+    tail, stream = converted.tail, converted.stream or StreamTables()
     table: dict[str, Any] = {
         "name": asked.name,
         "task": asked.task,
         "target": profile.name,
         "backend": profile.backend,
-        "graphs": [*(graph.table for graph in converted.graphs.values()), *(tail.tables if tail else ())],
+        "graphs": [
+            *(graph.table for graph in converted.graphs.values()),
+            *stream.graphs,
+            *(tail.tables if tail else ()),
+        ],
+        **({"stream": stream.table} if stream.table else {}),
         **({"personalize": tail.plan} if tail else {}),
         **({"compiler": compiled.manifest()} if compiled else {}),
         "preprocess": bundle.carry({**run.spec, **evidence.settled}, converted.staging),

@@ -37,7 +37,7 @@ from ..verify.integer import integer
 from ..verify.leak import beside_leak
 from ..verify.parity import parity
 from ..verify.scales import activation_scales
-from . import tail_proof
+from . import streamed, tail_proof
 from .convert import GraphArtifacts, artifacts_of
 from .quantized_run import QuantizedRun, QuantizedScheme, Say
 from .reference import Reach, Reference
@@ -60,7 +60,8 @@ class ConvertedGraph:
 class ConvertedTarget:
     """What was converted for one target, in its staging folder, and what is known of it before it is run.
 
-    `graph_samples` are those of a model of several graphs, `tail` is the proved trainable tail where there is one.
+    `graph_samples` are those of a model of several graphs, `tail` is the proved trainable tail and `stream` what the
+    manifest says of the streaming form, where there is one.
     """
 
     target: Target
@@ -70,6 +71,7 @@ class ConvertedTarget:
     graphs: dict[str, ConvertedGraph]
     graph_samples: tuple[GraphSamples, ...] = ()
     tail: tail_proof.ProvedTail | None = None
+    stream: streamed.StreamTables | None = None
 
     @property
     def artifact_paths(self) -> list[Path]:
@@ -129,7 +131,7 @@ def _load(
 ) -> tuple[ConvertedTarget, SessionPair]:
     """Load the artifacts that `convert` wrote; proves a trainable tail. Returns the whole model's sessions too."""
     scheme = run.scheme_of(profile)
-    of_model, of_tail = artifacts_of(results, run, scheme)
+    of_model, of_stream, of_tail = artifacts_of(results, run, scheme)
     graphs: dict[str, ConvertedGraph] = {}
     before: dict[str, runtime.Session] = {}
     after: dict[str, runtime.Session] = {}
@@ -140,6 +142,8 @@ def _load(
         before[name], after[name] = pair
 
     converted = ConvertedTarget(profile, scheme, reference, staging, graphs)
+    if of_stream is not None:
+        converted = dataclasses.replace(converted, stream=streamed.tables(run, scheme, profile, staging, of_stream))
     if not run.captured.single:
         samples = tuple(
             GraphSamples(name, feeds, reference.graph_outputs[name], row_by_row(after[name], feeds))

@@ -22,10 +22,11 @@ from ..config.target import Target
 from ..core import strict_json
 from ..core.errors import DataError, EdgeftError, RunError, UsageError
 from ..data import worlds
+from ..graph.step_form import StepForm
 from ..learning import Learning
 from ..quantize.lower import IntegerWeight
-from ..quantize.parts import CapturedParts, QuantizedParts, insert_parts
-from ..session import mixed_precision
+from ..quantize.parts import MAIN, CapturedParts, QuantizedParts, insert_parts
+from ..session import mixed_precision, streaming
 from ..session.calibration_data import calibrated
 from ..session.session import LEARNED, Session, open_session
 from ..training_step.trainable_tail import TrainableTail, trainable_tail
@@ -40,14 +41,16 @@ OVERRIDABLE = ("gates", "export", "quantize", "personalize")
 class QuantizedScheme:
     """The graphs of one scheme, ready to be lowered; `method` is how they came to be ("qat", "ptq").
 
-    `tail` is the part that may be trained on a device, None where the recipe asks for none. `auto` is the record of a
-    search for layers in float (`mixed_precision.Mixed`), None where the recipe asks for none.
+    `tail` is the part that may be trained on a device, `stream` the streaming form, each None where the recipe asks for
+    none. `auto` is the record of a search for layers in float (`mixed_precision.Mixed`), None where the recipe asks for
+    none.
     """
 
     graphs: QuantizedParts
     method: str
     weights: tuple[IntegerWeight, ...]
     tail: TrainableTail | None = None
+    stream: StepForm | None = None
     auto: dict[str, Any] | None = None
 
     @property
@@ -237,7 +240,10 @@ def _quantized(
     """The graphs of a scheme with their weights as they are stored, and the trainable tail that the recipe asks for."""
     table = session.recipe.personalize
     tail = None if table is None else trainable_tail(session, graphs, table, say)
-    return QuantizedScheme(graphs, method, tuple(graphs.integer_weights()), tail, auto)
+    stream = None
+    if session.recipe.export.stream:
+        stream = streaming.form_of(session.recipe, session.spec, graphs.graphs[MAIN])
+    return QuantizedScheme(graphs, method, tuple(graphs.integer_weights()), tail, stream, auto)
 
 
 def _summary(folder: Path) -> dict[str, Any]:

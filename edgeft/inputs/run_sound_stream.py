@@ -69,12 +69,27 @@ def windows(chunks, rate, spec, step):
         raise Stop(2, f"answers {step:g} s apart would leave out sound between windows")
 
     x, levels, start = np.zeros((0, spec["mels"])), np.zeros(0), 0
-    for new, level in frames_of(at_rate(floats(chunks), rate, spec["rate"]), spec):
+    before = spec["length"] // 2
+    for new, level in frames_of(at_rate(floats(chunks), rate, spec["rate"]), spec, before, spec["length"] - before):
         x, levels = np.concatenate([x, new]), np.concatenate([levels, level])
         while len(levels) >= frames:
             features = of_energies(x[:frames], levels[:frames], spec)
             yield start * spec["hop"] / spec["rate"], {spec["input"]: features}
             x, levels, start = x[stride:], levels[stride:], start + stride
+
+
+def blocks(chunks, rate, spec, frames, behind):
+    """The features of a sound in blocks of `frames`, silence of `behind` frames at least behind the sound."""
+    if not 0 < rate <= 768000:
+        raise Stop(3, f"a rate of {rate} Hz is not possible")
+
+    x, levels = np.zeros((0, spec["mels"])), np.zeros(0)
+    behind = spec["window"] + (behind + frames) * spec["hop"]
+    for new, level in frames_of(at_rate(floats(chunks), rate, spec["rate"]), spec, 0, behind):
+        x, levels = np.concatenate([x, new]), np.concatenate([levels, level])
+        while len(levels) >= frames:
+            yield of_energies(x[:frames], levels[:frames], spec)
+            x, levels = x[frames:], levels[frames:]
 
 
 def floats(chunks):
@@ -109,11 +124,10 @@ def at_rate(chunks, rate, target_rate):
         yield filtered(np.concatenate([padded, np.zeros(half + 1)]), taps, down, done, count - done, offset)
 
 
-def frames_of(chunks, spec):
-    """Mel energies and levels of the frames that are complete, each frame once; silence before and behind the sound."""
-    before = spec["length"] // 2
+def frames_of(chunks, spec, before, behind):
+    """Mel energies and levels of the frames that are complete, each frame once; so many zeros before and behind."""
     pending, ahead = np.zeros(before), 0
-    for chunk in silence_behind(chunks, spec["length"] - before):
+    for chunk in silence_behind(chunks, behind):
         pending = np.concatenate([pending, chunk[min(ahead, len(chunk)) :]])
         ahead -= min(ahead, len(chunk))
         if len(pending) >= spec["window"]:

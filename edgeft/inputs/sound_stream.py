@@ -92,3 +92,29 @@ def _frames(samples: Iterable[np.ndarray], spec: sound.Spec) -> Iterator[tuple[n
         yield sound.energies(pending[spec.hop * np.arange(count)[:, None] + np.arange(spec.window)], spec)
         ahead = max(0, count * spec.hop - len(pending))
         pending = pending[count * spec.hop :]
+
+
+def blocks(
+    chunks: Iterable[np.ndarray], rate: int, table: Mapping[str, Any], frames: int, behind: int
+) -> Iterator[np.ndarray]:
+    """The features of a sound in blocks of `frames`, as a streaming graph takes them, as soon as their samples are
+    there: those of `sound.preprocess` of the whole sound, bit for bit (MFCCs up to rounding of float32: BLAS sums the
+    cosine transform of fewer rows in another order).
+
+    `chunks`, `rate` and `table` as in `windows`. After the sound comes silence of `behind` frames at least. Raises
+    `DataError` as `windows` does.
+    """
+    spec = sound.check(table)
+    if not 0 < rate <= MAX_RATE:
+        raise DataError(f"a rate of {rate} Hz is not possible", where="stream")
+
+    silence = np.zeros(spec.window + (behind + frames) * spec.hop)
+    samples = itertools.chain(resample_chunks(_floats(chunks, rate), rate, spec.rate), [silence])
+    energies, levels = np.zeros((0, spec.mels)), np.zeros(0)
+
+    for new in _frames(samples, spec):
+        energies, levels = np.concatenate([energies, new[0]]), np.concatenate([levels, new[1]])
+        while len(levels) >= frames:
+            (block,) = sound.feed(sound.of_energies(energies[:frames], levels[:frames], spec), spec).values()
+            yield block
+            energies, levels = energies[frames:], levels[frames:]

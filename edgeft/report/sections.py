@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.metric import Metric
 from ..core.verdict import ADVISORY, UNVERIFIED
-from . import energy, float_model, page, plots, schemes, slower, words
+from . import energy, float_model, page, plots, schemes, slower, streaming, words
 from .page import el
 from .words import table as _table
 
@@ -215,6 +215,7 @@ def latency(head: Mapping[str, Any], report: Mapping[str, Any], extras: Mapping[
         "Latency",
         el("p", el("b", rate_text)) if rate_text else None,
         el("p", spent) if (spent := energy.line(report.get("energy"))) else None,
+        el("p", text) if (text := streaming.line(report.get("stream"))) else None,
         chart,
         page.details("as a table", table) if chart is not None else table,
         note=note,

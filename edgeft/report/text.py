@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from . import chosen, energy, float_model, origin, slower, words
+from . import chosen, energy, float_model, origin, slower, streaming, words
 from . import schemes as schemes_of
 
 _PAINT = {
@@ -60,10 +60,9 @@ def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) ->
     rows = [row for row in figures if set(row[1]) - set(f"{words.DASH} →")]
     lines = [f"{name}: {_paint(value.get('verdict') or 'no verdict', color)}{words.unverified(value)}"]
     lines += [f"  {text}" for text in table([], rows)]
-    if rate_text := words.control_rate(words.table(value.get("rate"))):
-        lines.append(f"  {rate_text}")
-
-    lines += [f"  {spent}"] if (spent := energy.line(value.get("energy"))) else []
+    rate_text = words.control_rate(words.table(value.get("rate")))
+    costs = rate_text, energy.line(value.get("energy")), streaming.line(value.get("stream"))
+    lines += [f"  {text}" for text in costs if text]
 
     lines += [
         "",

@@ -27,7 +27,7 @@ from ..learning import Learning
 from ..models import Built, ModelRequest, outputs
 from ..plugins import BACKENDS, MODEL_SOURCES, TASKS
 from ..quantize.parts import CapturedParts, capture_parts
-from . import environment, unlabelled
+from . import environment, streaming, unlabelled
 
 Say = Callable[[str], None]
 #: folder of a run with the files that its task derived from the training data (a tokenizer)
@@ -79,7 +79,10 @@ class Session:
     def capture(self, module: nn.Module) -> CapturedParts:
         """The graphs of the float model, in normal form."""
         parts = None if self.learning.parts is None else self.learning.parts(module, self.spec)
-        return capture_parts(module, self.example, parts, self.task.outputs_apart)
+        captured = capture_parts(module, self.example, parts, self.task.outputs_apart)
+        if self.recipe.export.stream:
+            streaming.check(self.recipe, self.task, self.spec, captured, self.targets)
+        return captured
 
     def keep_learned(self, folder: Path) -> None:
         """Copy the derived files into `folder`, and read them from there."""

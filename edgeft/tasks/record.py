@@ -226,6 +226,9 @@ class Task:
     listen: Callable[..., Any] | None = None
     detectable: Callable[[Sequence[str], Mapping[str, Any]], Sequence[str]] | None = None
     stream_part: str = ""
+    #: `listen` runs the bundle's streaming graph (`export.stream`) in place of the model, and `spec["stream"]` is the
+    #: manifest's table of it
+    listens_in_steps: bool = False
     #: (sessions by graph, spec) -> one session, of a model of several graphs; how parity judges a graph by its name;
     #: (stored samples) -> how often each graph runs for one sample
     compose: Callable[..., Any] | None = None

@@ -53,12 +53,13 @@ def parity(
     reach: Mapping[str, Sequence[float]] | None = None,
     *,
     metric: str = "quantized graph",
+    against: str = "the quantized graph",
 ) -> Verdict:
     """Artifact against quantized graph, on the same inputs; `step` is one quantization step of each output, or one of
     each channel (the last axis) where they differ.
 
     `reach` is how far rounding alone moves each output, (median, 99 %) in steps, where that was measured. `metric`
-    names the comparison in the report.
+    names the comparison in the report, `against` what the outputs are held against.
 
     Sets of the task (`Task.sets`) are compared without their order: a row that only one of both has differs from
     whatever is left for it.
@@ -67,7 +68,6 @@ def parity(
     one of them or of one channel), and on clear decisions that flipped. Channels with steps of their own are held to
     the limits one by one. Inconclusive when not one decision was clear and some close ones flipped.
     """
-    against = "the quantized graph"
     return _compare(task, graph_outputs, artifact_outputs, step, against, _limits(reach), metric=metric, same=False)
 
 

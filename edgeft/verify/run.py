@@ -28,7 +28,7 @@ from ..measure.fingerprint import fingerprint
 from ..measure.latency import BUDGET_NEEDS, P99_NEEDS, measure, rate
 from ..measure.quads import Comparison, compare
 from ..personalize.run import check as personal_state
-from . import compiler_gate, energy, evaluate, not_repeated
+from . import compiler_gate, energy, evaluate, not_repeated, streaming
 from .accuracy import accuracy
 from .agreement import agreement
 from .carried import labels_as_named, own_runner, stored_count
@@ -105,7 +105,7 @@ def run(
         speed = {"on_target": speaks, "where": where, **_about_speed(opened, extra)}
         comparison, verdicts, figures = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
         gate_results += verdicts
-        extra |= figures
+        extra |= figures | streaming.cost(opened, session, samples, threads, clock)
     gate_results += [size(*sizes(opened), gates), *_in_use(opened, session, gates, threads, say, state, own_recipe)]
     if data is not None:
         say("accuracy")
@@ -144,8 +144,9 @@ def _artifact(
     graphs = [graph["name"] for graph in of_model(opened.manifest)]
     shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
     sessions = {graphs[0]: session} if len(graphs) == 1 else session.sessions
+    share = share_of(opened, shares, samples)
     return (
-        share_of(opened, shares, samples),
+        share,
         shares,
         [
             *as_recorded(opened),
@@ -153,6 +154,7 @@ def _artifact(
             own_runner(opened),
             labels_as_named(opened, samples),
             *on_samples(opened, session, samples, machine),
+            *streaming.judged(opened, session, samples, share, threads),
             tensors_as_stored(opened, sessions),
             requires_as_emitted(opened),
             *stored(opened, graphs, samples, gates),

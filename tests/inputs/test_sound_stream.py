@@ -92,6 +92,31 @@ def test_every_window_is_that_of_the_whole_sound_bit_for_bit(
         assert ours["x"].tobytes() == feeds["x"].tobytes() and ours["x"].shape == feeds["x"].shape
 
 
+@given(
+    st.sampled_from([8000, 11_025]),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 5000),
+    st.sampled_from([1, 7, 333, 9999]),
+    st.sampled_from([1, 4, 9]),
+)
+@draws.draws(25)
+def test_blocks_are_the_features_of_the_whole_sound_bit_for_bit(
+    hearing: ModuleType, rate: int, seed: int, count: int, most: int, frames: int
+) -> None:
+    spec = {**table(coefficients=0, mels=24, level_floor=0, seconds=1.0), "place": "start"}
+    samples = voice(seed, count, "speech")
+    blocks = list(sound_stream.blocks(cut(samples, seed, most), rate, spec, frames, 5))
+    features = sound.preprocess({"samples": samples, "rate": rate}, spec)["x"]
+    joined = np.concatenate(blocks, axis=2)
+    assert all(block.shape == (1, 1, frames, 24) for block in blocks)
+    heard = -(-count * RATE // rate // spec["hop"])
+    assert joined.shape[2] >= heard + 5 and heard <= features.shape[2]
+    common = min(joined.shape[2], features.shape[2])
+    assert joined[:, :, :common].tobytes() == features[:, :, :common].tobytes()
+    theirs = list(hearing.blocks(cut(samples, seed + 1, most), rate, spec, frames, 5))
+    assert [block.tobytes() for block in theirs] == [block.tobytes() for block in blocks]
+
+
 @pytest.mark.parametrize("rate", [8000, 16_000])
 def test_a_frame_has_the_same_bits_whatever_frames_stand_beside_it(hearing: ModuleType, rate: int) -> None:
     """In float64: what features are rounded to hides most differences. BLAS sums a single row in another order."""

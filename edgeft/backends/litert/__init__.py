@@ -22,6 +22,7 @@ BACKEND = Backend(
     inspector="edgeft.backends.litert.inspect",
     exporter="edgeft.backends.litert.exporter",
     cpp="edgeft.backends.litert:cpp",
+    stream="exact",
     loader="edgeft.backends.litert.loader",
     probe="edgeft.backends.litert.probe:FILES",
 )

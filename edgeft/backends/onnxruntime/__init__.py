@@ -42,6 +42,7 @@ BACKEND = Backend(
     exporter="edgeft.backends.onnxruntime.exporter",
     loader="edgeft.backends.onnxruntime.loader",
     cpp="edgeft.backends.onnxruntime:cpp",
+    stream="exact",
     probe="edgeft.backends.onnxruntime.probe:FILES",
     default=True,
 )

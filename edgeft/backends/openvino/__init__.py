@@ -20,5 +20,6 @@ BACKEND = Backend(
     exporter="edgeft.backends.openvino.exporter",
     loader="edgeft.backends.openvino.loader",
     cpp="edgeft.backends.openvino:cpp",
+    stream="close",
     probe="edgeft.backends.openvino.probe:FILES",
 )

@@ -1,7 +1,7 @@
 """The task speech."""
 
 from ..record import Task
-from . import decoding, sample, sequences
+from . import decoding, sample, sequences, stream
 
 TASK = Task(
     name="speech",
@@ -43,5 +43,9 @@ TASK = Task(
     learning_module="edgeft.tasks.speech.learning",
     template="edgeft.tasks.speech:template.toml",
     run_part="edgeft.tasks.speech:run_part.py",
+    stream_part="edgeft.tasks.speech:stream_part.py",
+    listen=stream.listen,
+    detectable=stream.detectable,
+    listens_in_steps=True,
     run_part_of=(("log_mel", "edgeft.tasks.speech:run_sequence.py"),),
 )
