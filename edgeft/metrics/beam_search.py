@@ -6,9 +6,11 @@ cache's new rows. The cache is kept here: its places that are not yet filled are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+
+from ..core.errors import BundleError
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 #: the exponent of a hypothesis' length that its score is divided by (Wu et al. 2016 without their constant)
@@ -24,6 +26,23 @@ def stacked(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """The keys and values among a graph's outputs, (N, 2 D, T, d)."""
     layers = sum(name.startswith("key_") for name in outputs)
     return np.stack([outputs[name] for name in names(layers)], axis=1)
+
+
+def check_outputs(encoder: Iterable[str], decoder: Iterable[str]) -> None:
+    """Raise `BundleError` unless these names of the graphs' outputs are those of keys and values, layer by layer, and of
+    the decoder `logits` too."""
+    graphs: tuple[tuple[str, Iterable[str], set[str]], ...]
+    graphs = (("encoder", encoder, set()), ("decoder", decoder, {"logits"}))
+    for graph, outputs, further in graphs:
+        given = set(outputs)
+        layers = sum(name.startswith("key_") for name in given)
+        expected = {*names(max(layers, 1)), *further}
+        if given != expected:
+            raise BundleError(
+                f"its outputs are {', '.join(sorted(given))}, expected {', '.join(sorted(expected))}",
+                where=f"the graph {graph!r} of the manifest",
+                remedy="export the bundle again",
+            )
 
 
 def search(

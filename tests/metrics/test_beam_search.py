@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from edgeft.core.errors import BundleError
 from edgeft.metrics import beam_search as search
 
 START, END, PAD, TOKENS, LENGTH = 1, 2, 0, 5, 4
@@ -150,3 +151,20 @@ def test_a_prompt_is_fed_before_the_first_token_and_no_part_of_the_text(beam: in
     assert beam > 1 or tokens[0, 0] == first.argmax()
     with pytest.raises(ValueError, match="to start with"):
         search.search(step, memory, None, start=[], **table)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "graph"),
+    [
+        (["x", "value_0"], ["logits", "key_0", "value_0"], "encoder"),
+        (["key_0", "x"], ["logits", "key_0", "value_0"], "encoder"),
+        ([], ["logits", "key_0", "value_0"], "encoder"),
+        (["key_0", "value_0"], ["x", "key_0", "value_0"], "decoder"),
+        (["key_0", "value_0"], ["logits", "key_1", "value_1"], "decoder"),
+    ],
+)
+def test_graphs_whose_outputs_are_not_those_of_a_search(encoder: list[str], decoder: list[str], graph: str) -> None:
+    search.check_outputs(["value_0", "key_0"], ["logits", "key_0", "value_0"])
+    with pytest.raises(BundleError, match="expected ") as caught:
+        search.check_outputs(encoder, decoder)
+    assert graph in caught.value.where

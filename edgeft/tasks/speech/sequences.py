@@ -100,6 +100,7 @@ class Transcriber:
     def __init__(self, sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> None:
         log_mel.check(spec)
         self.sessions, self.spec, self.search = dict(sessions), spec, searching(spec)
+        beam_search.check_outputs(*([tensor.name for tensor in sessions[name].outputs] for name in GRAPHS))
         frames, length = spec["length"] // spec["hop"], self.search["length"]
         self.inputs = (Tensor(spec["input"], (-1, spec["mels"], frames), "float32"),)
         tokens, steps = Tensor("tokens", (-1, length), "int32"), Tensor("steps", (-1,), "int32")

@@ -18,6 +18,7 @@ class Composed:
 
     def __init__(self, sessions: Mapping[str, Session], spec: Mapping[str, Any]) -> None:
         self.sessions, self.spec = dict(sessions), spec
+        search.check_outputs(*([tensor.name for tensor in sessions[name].outputs] for name in GRAPHS))
         self.length = number(spec, "length", 3, 1 << 20)
         self.steps = 0
         self.inputs = tuple(Tensor(name, (-1, self.length), "int32") for name in ("source", "source_mask"))
