@@ -29,8 +29,8 @@ def stacked(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def check_outputs(encoder: Iterable[str], decoder: Iterable[str]) -> None:
-    """Raise `BundleError` unless these names of the graphs' outputs are those of keys and values, layer by layer, and of
-    the decoder `logits` too."""
+    """Raise `BundleError` unless these names of the graphs' outputs are those of keys and values, layer by layer, and
+    of the decoder `logits` too."""
     graphs: tuple[tuple[str, Iterable[str], set[str]], ...]
     graphs = (("encoder", encoder, set()), ("decoder", decoder, {"logits"}))
     for graph, outputs, further in graphs:

@@ -82,7 +82,7 @@ def checked(opened: Bundle, device: Device | None = None, **options: Any) -> dic
     device = device or Here()
     earlier = not_repeated.read(opened.path)
     try:
-        return run(opened.path, device=device, digest=opened.digest, earlier=earlier, **options)
+        return run(opened.path, device=device, digest=opened.digest, earlier=earlier, exported=True, **options)
     except BundleError as error:
         if hasattr(device, "suspect"):
             return _stopped(opened, device, f"{device.suspect()}: {error.message}", earlier)

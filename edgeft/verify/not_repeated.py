@@ -15,7 +15,7 @@ from typing import Any
 
 from ..bundle import reader
 from ..core.errors import BundleError
-from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, VERDICTS, Verdict
+from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED, VERDICTS, Verdict
 
 REPORT = "report.json"
 DECIDED = (PASS, FAIL, INCONCLUSIVE)
@@ -41,12 +41,20 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return [_gate(folder, f"gates[{number}]", entry).as_dict() for number, entry in enumerate(gates)]
 
 
-def carried(recorded: Sequence[Mapping[str, Any]], measured: Sequence[Verdict]) -> list[Verdict]:
-    """The gates of an earlier report (as `read` gives them) that stay beside those `measured` now."""
+def carried(
+    recorded: Sequence[Mapping[str, Any]], measured: Sequence[Verdict], exported: bool = False
+) -> list[Verdict]:
+    """The gates of an earlier report (as `read` gives them) that stay beside those `measured` now.
+
+    `exported`: an export judged the accuracy, so that its record has to be there; where it is gone, a fail may be.
+    """
     earlier = [Verdict(**{**entry, "ci95": entry["ci95"] and tuple(entry["ci95"])}) for entry in recorded]
     gates = [gate for entry in earlier if (gate := _carried(entry, measured)) is not None]
     if not any(gate.name == "accuracy" for gate in (*measured, *gates)):
-        gates.append(Verdict("accuracy", ADVISORY, "not measured: no data was given", required=False))
+        why, verdict = "not measured: no data was given", ADVISORY
+        if exported and not any(entry.name == "accuracy" for entry in earlier):
+            why, verdict = f"{why}, and what the export measured is gone ({REPORT})", UNVERIFIED
+        gates.append(Verdict("accuracy", verdict, why, required=False))
 
     return gates
 

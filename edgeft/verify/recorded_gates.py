@@ -17,6 +17,7 @@ from ..core.verdict import FAIL, PASS, Verdict
 _LEAST = ("min_speedup", "min_int8_share", "min_coverage", "min_agreement", "episodes")
 #: what 0.1.0 did not record yet, and every export since then does
 LATER = ("figures", "samples", "metric_record")
+_PROVENANCE = ("recipe", "run", "versions", "fingerprint")
 #: limits where 0 or None means that there is none, or the task's own
 _OFF = ("max_drop_relative", "latency_ms", "size_mb", "energy_mj")
 
@@ -40,10 +41,15 @@ def as_recorded(opened: Bundle) -> list[Verdict]:
 
 
 def record_as_written(manifest: Mapping[str, Any]) -> list[Verdict]:
-    """A failed gate where some keys are gone of those that every export since 0.1.0 writes together; nothing where none
-    is."""
+    """A failed gate where some parts are gone of what every export since 0.1.0 writes together; nothing where none
+    is. Without the recipe, looser gates could not be told; without the fingerprint, outputs would be compared as on
+    another machine."""
     gone = [key for key in LATER if key not in manifest]
-    if not gone or len(gone) == len(LATER):
+    if len(gone) == len(LATER):
+        return []
+    gone += [f"provenance.{key}" for key in _PROVENANCE if not manifest["provenance"].get(key)]
+    gone += [] if recorded(manifest, "gates") or "provenance.recipe" in gone else ["provenance.recipe.gates"]
+    if not gone:
         return []
     why = f"the manifest's record of the export lacks {', '.join(gone)}, which are written together with the rest"
     return [Verdict("parity", FAIL, why, metric="record of the export", n=len(LATER))]

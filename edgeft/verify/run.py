@@ -69,18 +69,19 @@ def run(
     earlier: Sequence[Mapping[str, Any]] | None = None,
     ask_compiler: bool = True,
     own_recipe: bool = False,
+    exported: bool = False,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Check files, preprocessing, parity, weights, integer share, speed, size; with `data` accuracy and agreement.
 
-    `state` names the state of a device (None: the file in the bundle's folder, if there is one), which is judged on
-    the bundle's reference samples. `threads` None takes the recorded number; `where` says what this machine is: host,
-    device or emulated (an emulator gives no figure of speed, so there nothing is timed). `most` limits the samples of
-    `data` that are judged. `earlier` are the gates of an earlier report (None: those of the bundle's report.json): of
-    what is not measured here they stay, marked as recorded. With `ask_compiler` the target's compiler, where it is set
-    up on this machine, compiles the artifacts again; with `own_recipe` (the recipe is the caller's) a module in the
-    name of its environment is imported. Returns report.json's content. Raises `BundleError`, `DataError`, `RecipeError`
-    (exit 3) and `Missing` (exit 4); a gate that fails is a verdict, not an exception.
+    `state` names the state of a device (None: the file in the bundle's folder, if any), judged on the bundle's
+    reference samples. `threads` None takes the recorded number; `where` says what this machine is: host, device or
+    emulated (which is not timed). `most` limits the samples of `data` that are judged. `earlier` are the gates of an
+    earlier report (None: those of report.json): of what is not measured here they stay, marked as recorded; with
+    `exported` (its export has ended) accuracy is among them. With `ask_compiler` the target's compiler, if set up on
+    this machine, compiles the artifacts again; with `own_recipe` (the caller's) a module in the name of its environment
+    is imported. Returns report.json's content. Raises `BundleError`, `DataError`, `RecipeError` (exit 3) and `Missing`
+    (exit 4); a gate that fails is a verdict, not an exception.
     """
     opened = bundle if isinstance(bundle, Bundle) else bundles.open(bundle)
     threads = threads or int(opened.manifest["runtime"]["threads"])
@@ -91,8 +92,7 @@ def run(
     speaks = where != "emulated" and profile is not None and on_target(profile, opened.backend)
 
     say("samples")
-    session = opened.session(threads=threads)
-    samples = opened.samples()
+    session, samples = opened.session(threads=threads), opened.samples()
 
     with phase("checking the artifact on its samples"):
         share, shares, gate_results = _artifact(opened, session, samples, machine, gates, threads)
@@ -113,7 +113,7 @@ def run(
             verdicts, figures = _on_data(opened, Path(data), threads, most, gates, state, earlier)
         gate_results += verdicts
         extra |= figures
-    gate_results += not_repeated.carried(earlier, gate_results)
+    gate_results += not_repeated.carried(earlier, gate_results, exported and bool(recorded(opened.manifest, "gates")))
     return _document(opened, gates=gate_results, comparison=comparison, where=where, fingerprint=machine, **extra)
 
 

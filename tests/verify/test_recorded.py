@@ -305,53 +305,6 @@ def test_another_metric_than_that_of_the_task(bundle, change):
     assert found["required"] and found["verdict"] == "fail" and next(iter(change)) in found["why"]
 
 
-LATER = {"figures": {"metric": "accuracy", "float": 1.0, "quantized": 1.0, "n": 48}, "samples": {"n": 16}}
-
-
-def later(bundle: Path, **change: Any) -> Path:
-    """A bundle as exports since 0.1.0 write it, with `change`; None takes a key out."""
-    record = {**LATER, "metric_record": bundles.open(bundle).task.metric.as_dict(), **change}
-    return seal(bundle, **{key: value for key, value in record.items() if value is not None})
-
-
-@pytest.mark.parametrize("gone", ["figures", "samples", "metric_record"])
-def test_a_part_of_the_record_that_is_gone(bundle, gone):
-    """Without the figures nothing would be compared with those of the data; what is written together goes together."""
-    assert not [g for g in verified(later(bundle))["gates"] if g["metric"] == "record of the export"]
-    table = {key: value for key, value in manifest_of(bundle).items() if key not in (gone, "files")}
-    bundles.write(bundle, table)
-    found = gate(verified(bundle), "parity", "record of the export")
-    assert found["required"] and found["verdict"] == "fail" and gone in found["why"]
-
-
-def test_figures_of_another_metric(bundle):
-    report = verified(later(bundle, figures={**LATER["figures"], "metric": "accuracyx"}))
-    found = gate(report, "parity", "metric of the task")
-    assert found["required"] and found["verdict"] == "fail" and "accuracyx" in found["why"]
-
-
-@pytest.mark.parametrize(
-    ("change", "key"),
-    [
-        ({"figures": {**LATER["figures"], "float": "1"}}, "figures.float"),
-        ({"figures": {**LATER["figures"], "n": 0}}, "figures.n"),
-        ({"figures": {"metric": "accuracy", "n": 48}}, "figures.float"),
-        ({"figures": []}, "figures"),
-        ({"samples": {"n": "16"}}, "samples.n"),
-        ({"samples": {}}, "samples.n"),
-    ],
-    ids=str,
-)
-def test_records_of_wrong_types_are_refused_by_key(bundle, change, key):
-    with pytest.raises(BundleError, match=rf"manifest\.json: {key}"):
-        bundles.open(later(bundle, **change))
-
-
-def test_figures_are_named_as_recorded_until_data_repeat_them(bundle, data):
-    later(bundle)
-    assert "figures" in verified(bundle)["unmeasured"] and "figures" not in verified(bundle, data)["unmeasured"]
-
-
 def test_a_slightly_altered_baseline_is_seen_on_the_machine_of_the_export(bundle, monkeypatch):
     """Below a step of the quantized outputs, and far above what repeated sums of floats differ by."""
     onnx = pytest.importorskip("onnx")
