@@ -113,7 +113,6 @@ def calibrated(
 
     for note in notes:
         say(f"{scheme.name}: {note}")
-
     if preset.reconstruct:
         _reconstruct(graph, list(batches()), say)
 
