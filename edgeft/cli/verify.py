@@ -26,7 +26,7 @@ from .frame import command as _command
 @click.option(
     "--data",
     type=PATH,
-    help="Labelled data in the recipe's format (its test split, else all of it); adds accuracy and agreement.",
+    help="Labelled data in a format of the task (its test split, else all of it); adds accuracy and agreement.",
 )
 @click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: as exported]")
 @click.option(

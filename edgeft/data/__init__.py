@@ -24,7 +24,7 @@ from ..core.errors import RecipeError, UsageError
 from ..core.files import user_path
 from ..plugins import DATA_FORMATS, TASKS
 from . import label_names
-from .again import source
+from .again import in_another_format, source
 from .checks import (
     Findings,
     calibration_indices,
@@ -51,6 +51,7 @@ __all__ = [
     "examine",
     "extreme_rows",
     "fingerprint",
+    "in_another_format",
     "located",
     "located_data",
     "open",

@@ -8,8 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from ..config.recipe import Data
-from ..core.errors import DataError
+from ..core.errors import DataError, UsageError
 from ..plugins import DATA_FORMATS
+from .record import SAMPLE_KEYS
+from .understand import understand
+
+
+def in_another_format(path: Path, read: Data, task: str) -> tuple[Data, str] | None:
+    """The data at `path` in the format of `task` that it is recognized by, where that is another one than `read` says,
+    and a sentence that tells it; None where there is none. What a sample becomes stays as `read` has it."""
+    try:
+        seen = understand(path, task)
+    except (DataError, UsageError):
+        return None
+    if seen.data.format == read.format:
+        return None
+
+    kept = {key: getattr(read, key) for key in (*SAMPLE_KEYS, "split", "split_seed", "value_range", "max_pixels")}
+    other = dataclasses.replace(seen.data, **kept)
+    return other, f"{path} is read as {other.format} ({seen.why}), where the recipe's data are {read.format}"
 
 
 def source(path: Path, table: Mapping[str, Any]) -> Data:

@@ -87,14 +87,15 @@ def judged(bundle: Bundle, path: Path) -> tuple[datasets.Dataset, datasets.Split
     """The data at `path`, the samples of it that are judged, and a sentence that says which they are.
 
     A test split of the data's own is judged alone. Data without one is judged as a whole, unless it is what the bundle
-    was trained on: that is divided as the recipe divided it, so that no training sample is judged.
+    was trained on: that is divided as the recipe divided it, so that no training sample is judged. Data that are not in
+    the recipe's format are read in one of the task's that they are recognized by.
     """
     source = datasets.source(path, recorded(bundle.manifest, "data"))
-    entire = datasets.open(dataclasses.replace(source, split=datasets.WHOLE, group=""))
+    source, entire, read_as = _entire(bundle, path, source)
     if "test" in entire.splits:
         dataset = datasets.open(source)
         split = dataset.split("test")
-        return dataset, split, f"{len(split)} samples: the test split of {path}"
+        return dataset, split, f"{len(split)} samples: the test split of {path}{read_as}"
 
     parts = [entire.split(name) for name in entire.splits]
     total = sum(map(len, parts))
@@ -103,11 +104,27 @@ def judged(bundle: Bundle, path: Path) -> tuple[datasets.Dataset, datasets.Split
     if divided is not None:
         split = divided.split("test")
         why = "the other samples were used to train and calibrate the model"
-        return divided, split, f"{len(split)} of {total} samples: {why}"
+        return divided, split, f"{len(split)} of {total} samples: {why}{read_as}"
 
     positions, targets = (np.concatenate([getattr(part, key) for part in parts]) for key in ("indices", "targets"))
     split = datasets.Split("test", parts[0].pool, positions, targets)
-    return entire, split, f"all {total} samples, since {path} has no test split"
+    return entire, split, f"all {total} samples, since {path} has no test split{read_as}"
+
+
+def _entire(bundle: Bundle, path: Path, source: Data) -> tuple[Data, datasets.Dataset, str]:
+    """The data as they are read, whole, and what is to be told where that is not in the recipe's format."""
+
+    def whole(spec: Data) -> datasets.Dataset:
+        return datasets.open(dataclasses.replace(spec, split=datasets.WHOLE, group=""))
+
+    try:
+        return source, whole(source), ""
+    except DataError:
+        other = datasets.in_another_format(path, source, bundle.task.name)
+        if other is None:
+            raise
+        spec, sentence = other
+        return spec, whole(spec), f"; {sentence}"
 
 
 def _training_data(bundle: Bundle, path: Path, source: Data) -> datasets.Dataset | None:

@@ -152,6 +152,41 @@ def test_data_without_splits_is_judged_as_a_whole(made, tmp_path):
     assert few["data"]["n"] == 30 and "30 of 60 samples" in few["data"]["notes"]
 
 
+def test_data_in_another_format_of_the_task_are_judged_and_the_format_is_named(made, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rows = ["file,label"]
+    for i in range(12):
+        np.save(folder / f"{i}.npy", tiny.pixels((20, 120, 230)[i % 3] + i))
+        rows.append(f"{i}.npy,{('dark', 'grey', 'bright')[i % 3]}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    report = run(made, folder, measure_latency=False)
+    assert report["data"]["n"] == 12 and gate(report, "accuracy")["n"] == 12
+    assert "is read as image-table (labels.csv names pictures" in report["data"]["notes"][0]
+    (folder / "labels.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError):
+        run(made, folder, measure_latency=False)
+
+
+def test_a_detectors_data_are_read_in_any_format_of_boxes(tmp_path):
+    from PIL import Image
+
+    images = [{"id": i, "file_name": f"{i}.png", "width": 8, "height": 8} for i in range(4)]
+    boxes = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0} for i in range(4)
+    ]
+    for i in range(4):
+        Image.fromarray(np.full((8, 8, 3), i, np.uint8)).save(tmp_path / f"{i}.png")
+    table = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "car"}]}
+    (tmp_path / "boxes.json").write_text(json.dumps(table))
+    read = Data(format="yolo", path=str(tmp_path), size=64, max_pixels=1000)
+    other, sentence = datasets.in_another_format(tmp_path, read, "detect")
+    assert (other.format, other.size, other.max_pixels) == ("coco", 64, 1000)
+    assert "is read as coco (boxes.json is a COCO file of annotations), where the recipe's data are yolo" in sentence
+    assert datasets.in_another_format(tmp_path, other, "detect") is None
+    assert datasets.in_another_format(tmp_path, read, "translate") is None
+
+
 def test_one_class_alone_is_judged_too(made, tmp_path):
     images = np.stack([tiny.pixels(20 + i % 10) for i in range(12)])
     np.savez(tmp_path / "dark.npz", train_images=images, train_labels=np.zeros(12, int), labels=np.array(["dark"]))
