@@ -1,12 +1,13 @@
 """Tables of numbers and categories in columns with names (.csv, .tsv), for the formats `table`, `table-values` and
 `table-anomaly`: one file that is divided here, or a folder with one file a split.
 
-A row is kept as text; what its columns mean is computed from the training rows (`inputs.columns`). A row with another
-number of fields, and one without a target, is left out and counted; more than 5 % of them stop the run.
+A row is kept as packed text; what its columns mean is computed from the training rows (`inputs.columns`). A row with
+another number of fields, and one without a target, is left out and counted; more than 5 % of them stop the run.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..core.errors import DataError, nearest
 from ..inputs import columns, moments, number_text
 from . import left_out
 from .delimited import READ_ERRORS, opened
+from .packed import Chosen, Fields, Texts
 from .samples import NAMES, Dataset, Split, complete
 from .sniff import examine
 from .table import split_files
@@ -53,8 +55,8 @@ class Rows:
 
     path: str
     names: tuple[str, ...]
-    fields: tuple[tuple[str, ...], ...]
-    lines: tuple[int, ...]
+    fields: Fields
+    lines: array[int]
 
     def __len__(self) -> int:
         return len(self.fields)
@@ -71,7 +73,7 @@ class Table:
     """One file: its rows, the text of the target column, and the decimal mark where that is known."""
 
     rows: Rows
-    targets: tuple[str, ...]
+    targets: Texts
     decimal: str = ""
 
 
@@ -109,7 +111,7 @@ def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = No
     train = next(splits[name] for name in NAMES if name in splits)
     pool = train.pool
     assert isinstance(pool, Rows)
-    filled, shown = _filled(pool.names, [pool.fields[int(i)] for i in train.indices], notes)
+    filled, shown = _filled(pool.names, Chosen(pool.fields, train.indices), notes)
     decimal = next(iter(tables.values())).decimal
     learned = columns.learned(filled, shown, keys.categories, decimal, keys.dates)
     notes += division + _notes(learned, filled, shown, keys.dates)
@@ -122,9 +124,7 @@ def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = No
     return Dataset(str(root), labels, splits, notes, facts)
 
 
-def _filled(
-    names: Sequence[str], rows: Sequence[Sequence[str]], notes: list[str]
-) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+def _filled(names: Sequence[str], rows: Chosen, notes: list[str]) -> tuple[Sequence[str], Chosen]:
     """The columns that have a value in some training row, if any has; `notes` names the others, which are no input."""
     filled = [i for i in range(len(names)) if not all(columns.is_missing(fields[i]) for fields in rows)]
     if not filled or len(filled) == len(names):
@@ -132,7 +132,7 @@ def _filled(
     empty = [repr(name) for i, name in enumerate(names) if i not in filled]
     shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if empty[5:] else "")
     notes.append(f"without a value in any training row, and so no input: {shown}")
-    return [names[i] for i in filled], [[fields[i] for i in filled] for fields in rows]
+    return [names[i] for i in filled], rows.columns(filled)
 
 
 def _target_note(tables: dict[str, Table], targets: dict[str, np.ndarray], label: str) -> list[str]:
@@ -205,7 +205,7 @@ def _moments_note(column: dict[str, Any], values: Sequence[str], dates: str) -> 
 
 def _read(path: Path, spec: recipe.Data, keys: Keys, notes: list[str]) -> Table:
     """Every row of a file; what cannot be used is counted in `notes`."""
-    fields, targets, lines = [], [], []
+    fields, targets, lines = Fields(), Texts(), array("q")
     bad, first = 0, ""
     try:
         layout = examine(path, spec, [(spec.label,)])
@@ -224,7 +224,7 @@ def _read(path: Path, spec: recipe.Data, keys: Keys, notes: list[str]) -> Table:
                 if problem:
                     bad, first = bad + 1, first or f"{path}:{entry.first}: {problem}"
                     continue
-                fields.append(tuple(entry.fields[i].strip() for i in at))
+                fields.append([entry.fields[i].strip() for i in at])
                 targets.append(entry.fields[target].strip())
                 lines.append(entry.first)
     except READ_ERRORS as error:
@@ -233,7 +233,7 @@ def _read(path: Path, spec: recipe.Data, keys: Keys, notes: list[str]) -> Table:
     where, remedy = str(path), "correct the file, or check data.label and data.quoting"
     left_out.judge([first], len(fields), "rows", notes, where=where, remedy=remedy, count=bad)
     decimal = keys.decimal or ("," if layout.dialect.delimiter == ";" else "")
-    return Table(Rows(str(path), tuple(names[i] for i in at), tuple(fields), tuple(lines)), tuple(targets), decimal)
+    return Table(Rows(str(path), tuple(names[i] for i in at), fields, lines), targets, decimal)
 
 
 def _places(names: list[str], label: str, keys: Keys, path: Path) -> tuple[list[int], int]:
