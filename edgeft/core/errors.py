@@ -146,12 +146,21 @@ def write_refused(error: BaseException) -> str:
     return "a file could not be written, the disk may be full" if "iostream error" in text else ""
 
 
+#: words that an error lists
+_MOST_LISTED = 60
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A sentence that offers the known word nearest to a misspelt one, or lists them all."""
+    """A sentence that offers the known word nearest to a misspelt one, or lists them all: of hundreds the nearest."""
     names = sorted(known)
     lowered = {name.lower(): name for name in names}
     close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
-    return f"did you mean {lowered[close[0]]!r}?" if close else f"known: {', '.join(names)}"
+    if close:
+        return f"did you mean {lowered[close[0]]!r}?"
+    if len(names) > _MOST_LISTED:
+        some = difflib.get_close_matches(word.lower(), lowered, n=8, cutoff=0.0)
+        return f"known: {len(names)} names, of which the nearest are {', '.join(lowered[name] for name in some)}"
+    return f"known: {', '.join(names)}"
 
 
 def need(module: str, extra: str = "", *, package: str = "") -> ModuleType:

@@ -236,10 +236,16 @@ def conll(view: Glimpse) -> Recognized | None:
         entities = [tag for tag in tags if _ENTITY.fullmatch(tag)]
         if len(tags) >= 3 and entities and all(tag == "O" or _ENTITY.fullmatch(tag) for tag in tags[:-1]):
             return Recognized(f"lines of a word and a tag such as {entities[0]} in {file}", 3)
+
+        # tags without prefixes (parts of speech) are known by the file's ending and by lines between sentences
+        several = any(not line.strip() for line in lines[:-1])
+        if ending(file) in _TAGGED and several and len(tags) >= 3 and len({len(row) for row in rows[:-1]}) == 1:
+            return Recognized(f"lines of a word and a tag such as {tags[0]} in {file}", 2)
     return None
 
 
 _ENTITY = re.compile(r"[BIESLU]-\S+")
+_TAGGED = (".conll", ".iob", ".iob2", ".bio", ".ner")
 
 
 def tokens(view: Glimpse) -> Recognized | None:

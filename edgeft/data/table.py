@@ -199,6 +199,7 @@ def _absent(path: Path, table: Table, column: str, names: list[str]) -> DataErro
     hint = quoting_hint(column, names) or (nearest(column, names) if names else "")
     if column not in names:
         hint += "; " + table.headerless_hint('data.text = ["1"], data.label = "0"')
+        hint += "; `edgeft init --data PATH` writes a recipe with the names of these columns"
 
     return DataError(
         f"has {problem} {column!r}",

@@ -153,7 +153,9 @@ def stated(data: Any, standard: Mapping[str, float]) -> dict[str, float]:
     stated = dict(getattr(data, "sound", {}) or {})
     for key, value in stated.items():
         if key not in standard:
-            raise RecipeError(f"unknown key {key!r}", where="data.sound", remedy=nearest(key, standard))
+            problem = f"has {key!r}, which belongs to features, and this model reads the sound itself"
+            remedy = f"leave it out: {nearest(key, standard)}"
+            raise RecipeError(problem if key in DEFAULTS else f"unknown key {key!r}", where="data.sound", remedy=remedy)
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MAX_RATE:
             raise RecipeError(f"is {value!r}, expected a number from 0 to {MAX_RATE}", where=f"data.sound.{key}")
 

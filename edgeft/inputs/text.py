@@ -37,7 +37,11 @@ def configure(
     if data.length:
         longest = int(defaults.get("longest", data.length))
         if not 2 < data.length <= longest:
-            raise RecipeError(f"is {data.length}, the model takes 3 to {longest} tokens", where="data.length")
+            raise RecipeError(
+                f"is {data.length}, the model takes 3 to {longest} tokens",
+                where="data.length",
+                remedy=f"set data.length = {longest}, or less for a lower latency: longer texts are cut",
+            )
         table["length"] = data.length
 
     return table

@@ -31,7 +31,8 @@ class Built:
     of the weights; `pretrained` says whether weights were loaded, `origin` which; `notes` are for the user.
     `keep_float` names layers that stay in float where the recipe's own `quantize.keep_float` names none. `labels` are
     the names of the outputs where the weights bring some beside those of the data (letters of a recognizer); () where
-    the data's are all. `files` are {name: bytes} of what preprocessing reads, as `Task.learn` gives it.
+    the data's are all. `files` are {name: bytes} of what preprocessing reads, as `Task.learn` gives it. `name` is what
+    the weights say that the network is, for a recipe that leaves `model.name` out.
     """
 
     module: nn.Module
@@ -44,6 +45,7 @@ class Built:
     keep_float: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     files: dict[str, bytes] = field(default_factory=dict)
+    name: str = ""
 
 
 def image_spec(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,10 +36,22 @@ def find(named: str) -> Path:
         raise ModelError(
             "no such folder" if not folder.exists() else "is a file, not the folder of a model",
             where=named,
-            remedy="give model.weights the folder that holds config.json",
+            remedy="give model.weights the folder that holds config.json" + _meant(named, folder),
         )
 
     return folder
+
+
+def _meant(named: str, folder: Path) -> str:
+    """What a path that is not there may have meant: a folder beside it, or a model of the hub."""
+    beside = folder.parent.iterdir() if folder.parent.is_dir() and not folder.exists() else ()
+    folders = [path.name for path in beside if (path / CONFIG).is_file()]
+    close = difflib.get_close_matches(folder.name, folders, n=1)
+    if close:
+        return f": did you mean {str(folder.parent / close[0])!r}?"
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", named, re.ASCII) and not folder.exists():
+        return f'; a model of the hub is model.weights = "hub:{named}" (its owner/name there), with --allow-download'
+    return ""
 
 
 def read_config(folder: Path) -> dict[str, Any]:

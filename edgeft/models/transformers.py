@@ -85,9 +85,8 @@ def build(request: ModelRequest) -> Built:
 
     `model.name` is the `model_type` of config.json. `model.args` may change dropout, for texts `pooling`, for boxes
     `size`, for Whisper `language`, `task`, `beam` and `length`, and name the folder of a LoRA `adapter` that PEFT
-    saved. Raises
-    `RecipeError` for an unknown name or argument, `ModelError` naming the file and key of what does not fit, code in
-    the folder that was not allowed included, and `Missing` without `transformers` or `tokenizers`.
+    saved. Raises `RecipeError` for an unknown name or argument, `ModelError` naming the file and key of what does not
+    fit, code in the folder that was not allowed included, and `Missing` without `transformers` or `tokenizers`.
     """
     package = pretrained.package()
     known = package.CONFIG_MAPPING.keys()
@@ -121,8 +120,8 @@ def build(request: ModelRequest) -> Built:
     prefix = next((f"{name}." for name, part in network.named_children() if part is module), "")
     head = f"{prefix}{head}" if head else ""
     size = len(labels) + 1 if labels else request.outputs
-    built = Built(network.eval(), head, spec, size, True, (*notes, *more), labels=labels, files=files)
-    return replace(built, keep_float=set_detectors.choosing_layers(network)) if form.boxes else built
+    net = Built(network.eval(), head, spec, size, True, (*notes, *more), labels=labels, files=files)
+    return replace(net, keep_float=set_detectors.choosing_layers(network) if form.boxes else (), name=config.model_type)
 
 
 def _form(package: Any, task: str, kind: str) -> Form:
@@ -153,9 +152,10 @@ def _refuse_table(table: dict[str, Any], folder: Path, request: ModelRequest, kn
 
     named = request.model.name
     if named not in ("", kind, recipe.Model.name):
+        remedy = f'leave model.name out, since the folder says it, or set model.name = "{kind}"'
         if named not in known:
-            raise RecipeError(f"unknown architecture {named!r}", where="model.name", remedy=nearest(named, known))
-        raise ModelError(f"model_type is {kind!r}, and model.name says {named!r}", where=path)
+            raise RecipeError(f"unknown architecture {named!r}: it is {kind!r}", where="model.name", remedy=remedy)
+        raise ModelError(f"model_type is {kind!r}, and model.name says {named!r}", where=path, remedy=remedy)
     if table.get("quantization_config"):
         raise ModelError(
             "the weights are quantized already (quantization_config)", where=path, remedy="take the float model"
@@ -197,7 +197,8 @@ def _config(package: Any, folder: Path, request: ModelRequest, args: dict[str, A
         if key not in able and key in request.of_data:
             continue
         if key not in able:
-            raise RecipeError(f"cannot change {key!r}", where="model.args", remedy=nearest(key, able))
+            remedy = f"leave it out, since config.json says it; {nearest(key, able)}"
+            raise RecipeError(f"cannot change {key!r}", where="model.args", remedy=remedy)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
             raise RecipeError(f"is {value!r}, expected 0 to below 1", where=f"model.args.{key}")
         setattr(config, key, value)
@@ -210,7 +211,7 @@ def _network(
 ) -> tuple[nn.Module, tuple[str, ...]]:
     bare = form.vector or pooling == "mean"
     own_classes = len(config.id2label or ()) if form.boxes else 0
-    if not bare:
+    if not bare or getattr(config, "is_encoder_decoder", False):
         _refuse_architecture(package, config, folder, request, form)
     if not bare and not form.pairs:
         config.num_labels = request.outputs
@@ -316,9 +317,8 @@ def _for_texts(
     embeddings = next((layer for layer in module.modules() if isinstance(layer, nn.Embedding)), None)
     words, highest = config.vocab_size, text.highest_id(str(tokenizer))
     if highest >= words or (embeddings is not None and highest >= embeddings.num_embeddings):
-        raise ModelError(
-            f"the tokenizer gives ids up to {highest}, the model knows {words} tokens", where=str(tokenizer)
-        )
+        problem = f"the tokenizer gives ids up to {highest}, the model knows {words} tokens"
+        raise ModelError(problem, where=str(tokenizer), remedy="take the tokenizer of this model's own folder")
 
     positions = _positions(module, config)
     module.open_axes = {1: (SHORTEST, positions)}

@@ -176,9 +176,10 @@ def _with_files(dataset: data.Dataset, learned_files: dict[str, Path]) -> data.D
 
 
 def _of_built(recipe_: Recipe, built: Any) -> Recipe:
-    """The recipe with its weights at the revision that was used, and the layers that the model wants in float where it
-    names none."""
-    recipe_ = dataclasses.replace(recipe_, model=models.resolved(recipe_.model, built.origin))
+    """The recipe with its weights at the revision that was used, the network that they say they are, and the layers
+    that the model wants in float where the recipe names none."""
+    model = models.resolved(recipe_.model, built.origin)
+    recipe_ = dataclasses.replace(recipe_, model=dataclasses.replace(model, name=built.name or model.name))
     if not built.keep_float or recipe_.quantize.keep_float:
         return recipe_
     return dataclasses.replace(recipe_, quantize=dataclasses.replace(recipe_.quantize, keep_float=built.keep_float))

@@ -64,6 +64,8 @@ def test_nearest() -> None:
     assert errors.nearest("epoch", ["epochs", "lr"]) == "did you mean 'epochs'?"
     assert errors.nearest("RPI5", ["rpi5", "rpi4"]) == "did you mean 'rpi5'?"
     assert errors.nearest("zzz", ["b", "a"]) == "known: a, b"
+    hundreds = errors.nearest("zzz", [f"name{i}" for i in range(300)])
+    assert hundreds.startswith("known: 300 names, of which the nearest are name") and len(hundreds) < 200
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, unique_by=str.lower))

@@ -173,3 +173,11 @@ def test_data_check_recognizes_both(tmp_path: Path) -> None:
     prose = written(tmp_path / "b.txt", "B-side O\nis a word\n")
     with pytest.raises(DataError):
         understand(prose)
+
+
+def test_tags_without_prefixes_are_recognized_by_the_ending_of_their_file(tmp_path: Path) -> None:
+    text = "Anna NOUN\nsleeps VERB\n\nOslo NOUN\nis VERB\n\n"
+    understood = understand(written(tmp_path / "a.conll", text * 5))
+    assert (understood.data.format, understood.task) == ("conll", "token-classify")
+    with pytest.raises(DataError, match="no data that a format recognizes"):
+        understand(written(tmp_path / "a.txt", text * 5))

@@ -75,7 +75,7 @@ def test_the_table_takes_the_models_rate_and_the_recipes_seconds() -> None:
     table = waveform.configure(data, defaults, {"rate": 8000, "seconds": 3.0}, said.append)
     assert table == {**SPEC, "length": 32_000, "normalize": False}
     assert "hold nothing above 4000 Hz" in said[0] and "only the middle 2 s" in said[1]
-    with pytest.raises(RecipeError, match="unknown key 'mels'"):
+    with pytest.raises(RecipeError, match="has 'mels', which belongs to features"):
         waveform.configure(SimpleNamespace(sound={"mels": 40}, mean=()), defaults, {}, print)
     with pytest.raises(RecipeError, match="reads no waveform"):
         waveform.configure(data, {"kind": "image"}, {}, print)

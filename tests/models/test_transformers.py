@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_folder_becomes_a_classifier_with_its_preprocessing(folder: Path) -> None:
     built = build(folder)
-    assert (built.head, built.classes, built.pretrained) == ("classifier", 3, True)
+    assert (built.head, built.classes, built.pretrained, built.name) == ("classifier", 3, True, "bert")
     assert built.module(IDS, MASK).shape == (2, 3) and not built.module.training
     assert built.spec["length"] == built.spec["longest"] == 24, "128 tokens, or as many as there are positions"
     assert built.spec["files"]["tokenizer"] == str(folder / "tokenizer.json")
@@ -174,8 +174,23 @@ def test_folders_that_lack_something(tmp_path: Path) -> None:
         build("")
     with pytest.raises(RecipeError, match=r"unknown architecture 'brt'\n.*did you mean 'bert'"):
         builds.build(recipe.Model("transformers", "brt", ""), 2, task="text-classify")
-    with pytest.raises(ModelError, match=r"model\.name says 'roberta'"):
+    with pytest.raises(ModelError, match=r"model\.name says 'roberta'\n.*model\.name = \"bert\""):
         builds.build(recipe.Model("transformers", "roberta", str(folder)), 2, task="text-classify")
+    with pytest.raises(RecipeError, match=r"unknown architecture 'ds_cnn': it is 'bert'\n.*leave model\.name out"):
+        builds.build(recipe.Model("transformers", "ds_cnn", str(folder)), 2, task="text-classify")
+
+
+def test_a_path_that_is_not_there_names_the_folder_beside_it_or_the_hub(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModelError, match=f"did you mean '{folder}'"):
+        build(f"{folder}s")
+    monkeypatch.chdir(folder.parent)
+    with pytest.raises(ModelError, match=r'model\.weights = "hub:google/bert-tiny".*--allow-download'):
+        build("google/bert-tiny")
+    with pytest.raises(ModelError) as problem:
+        build(folder.parent / "nothing-of-that-name")
+    assert "hub:" not in str(problem.value) and "did you mean" not in str(problem.value)
 
 
 def test_arguments_change_dropout_and_nothing_else(folder: Path) -> None:
@@ -321,3 +336,15 @@ def test_an_architecture_of_another_task_names_the_auto_class_that_it_has(tmp_pa
     text_run.tokenizer(tmp_path / "tokenizer.json")
     with pytest.raises(ModelError, match=r"no model for text-classify[\s\S]*AutoModelForImageClassification"):
         builds.build(recipe.Model("transformers", "resnet", str(tmp_path)), 3, task="text-classify")
+
+
+@pytest.mark.parametrize("task", ["text-classify", "embed"])
+def test_an_encoder_and_decoder_is_no_model_of_texts(tmp_path: Path, task: str) -> None:
+    import transformers
+
+    sizes = {"vocab_size": 40, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16}
+    heads = {"decoder_ffn_dim": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "pad_token_id": 0}
+    transformers.MarianMTModel(transformers.MarianConfig(**sizes, **heads)).save_pretrained(tmp_path)
+    text_run.tokenizer(tmp_path / "tokenizer.json")
+    with pytest.raises(ModelError, match=rf"'marian' is no model for {task}[\s\S]*AutoModelForSeq2SeqLM"):
+        builds.build(recipe.Model("transformers", "marian", str(tmp_path)), 3, task=task)
