@@ -17,7 +17,7 @@ import numpy as np
 
 from ..config import recipe
 from ..core.errors import DataError, nearest
-from . import left_out, sniff
+from . import label_names, left_out, sniff
 from .annotations import Finder
 from .boxes import Wrong
 from .delimited import opened
@@ -34,6 +34,8 @@ SPLITS = ("split", "subset", "set", "partition")
 #: parts of a cross-validation, which are never divided: what was recorded together is in one of them
 FOLDS = ("fold",)
 SUFFIXES = (".csv", ".tsv")
+#: how tables begin that say what the ids of Open Images' classes are called
+NAMES_OF_IDS = "class-descriptions"
 #: rows by which a column of files is found that is not called so
 _LOOKED_AT = 20
 #: what is said of a row of a one-hot table that has more than one class
@@ -129,6 +131,7 @@ def open_table(spec: recipe.Data, kind: str, what: str, walk: Callable[[Path], I
     rows_of = {part: rows_of[part] for part in NAMES if part in rows_of}
     names = {label for rows in rows_of.values() for label in rows.labels}
     labels = classes if classes and names <= set(classes) else tuple(sorted(names))
+    label_names.refuse_words(labels, spec.label, str(path))
     return ClassTable(root, labels, rows_of, notes)
 
 
@@ -163,7 +166,8 @@ def tables_of(path: Path, notes: list[str]) -> dict[str, Path]:
     }
 
     if "train" in named:
-        rest = [table.name for table in tables if table not in named.values()]
+        others = [table.name for table in tables if table not in named.values()]
+        rest = [name for name in others if not name.startswith(NAMES_OF_IDS)]
         if rest:
             notes.append(f"{path}: tables that are not named after a split are not read: {', '.join(rest)}")
         return named

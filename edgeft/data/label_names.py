@@ -35,17 +35,34 @@ def combined(labels: Sequence[str]) -> list[str]:
     return crossed if len(crossed) >= _FEWEST else []
 
 
+#: names of columns that hold several labels, which blanks part
+_PLURAL = frozenset(("tags", "labels", "attributes", "attribute_ids", "categories", "genres", "classes"))
+
+
+def refuse_words(labels: Sequence[str], column: str, where: str) -> None:
+    """Raise `DataError` for labels of a column such as `tags` of which words stand in other ones ("haze primary")."""
+    words_of = {label: set(label.split()) for label in labels}
+    occurs = Counter(word for words in words_of.values() for word in words)
+    several = [label for label, words in words_of.items() if len(words) > 1]
+    shared = [label for label in several if any(occurs[word] > 1 for word in words_of[label])]
+    if column.lower() in _PLURAL and shared and 2 * len(shared) >= len(several):
+        raise _several(shared, where)
+
+
 def refuse_combined(labels: Sequence[str], where: str) -> None:
     """Raise `DataError` for labels that are several in one, since a sample has one class."""
     several = combined(labels)
     if several:
-        raise DataError(
-            f"{len(several)} labels are several in one, such as {several[0]!r}: samples with several labels at once "
-            "(multi-label) are not taken, every sample has one class",
-            where=where,
-            remedy="keep one label a sample; where each combination is meant as a class, join it by another sign "
-            "(cat+dog)",
-        )
+        raise _several(several, where)
+
+
+def _several(labels: Sequence[str], where: str) -> DataError:
+    return DataError(
+        f"{len(labels)} labels are several in one, such as {labels[0]!r}: samples with several labels at once "
+        "(multi-label) are not taken, every sample has one class",
+        where=where,
+        remedy="keep one label a sample; where each combination is meant as a class, join it by another sign (cat+dog)",
+    )
 
 
 def written_twice(labels: Sequence[str]) -> list[str]:

@@ -103,6 +103,11 @@ def stated_label(overrides: Sequence[str]) -> str:
 def _columns_in_words(view: Glimpse, task: str) -> str:
     """The columns of a table that no format recognizes, and which options name those that a format wants; or ""."""
     tables = [file for file in view.files if ending(file) in (".csv", ".tsv")]
+    first = view.head(tables[0] if view.folder else None).lstrip() if tables else ""
+    if first.startswith(("#", "%")) and "\n" in first:
+        line = first.split("\n", 1)[0].strip()[:40]
+        return f"{tables[0].name} begins with {line!r}: take comment lines out, so that the first line is the header; "
+
     rows = view.rows(tables[0] if view.folder else None, most=2) if tables else []
     if not rows:
         return ""

@@ -189,3 +189,44 @@ BROKEN: list[Callable[[list[int]], list[int]]] = [
 def test_brushes_that_do_not_fit_are_refused(broken: Callable[[list[int]], list[int]]) -> None:
     with pytest.raises(Wrong, match="a brush"):
         brush.mask(broken(packed(np.eye(6, dtype=np.uint8))), (6, 6), "here")
+
+
+def test_tags_of_several_words_are_several_labels(tmp_path: Path) -> None:
+    tags = ("clear primary", "haze primary water", "clear", "haze")
+    for i in range(20):
+        picture(tmp_path / "train" / f"{i}.png", i)
+    rows = [f"{i},{tags[i % 4]}" for i in range(20)]
+    (tmp_path / "train.csv").write_text("\n".join(["image_name,tags", *rows]))
+    with pytest.raises(DataError, match="2 labels are several in one, such as 'clear primary'"):
+        data.open(Data(format="image-table", path=str(tmp_path), label="tags"), "classify")
+    (tmp_path / "train.csv").write_text("\n".join(["image_name,label", *rows]))
+    assert len(data.open(Data(format="image-table", path=str(tmp_path)), "classify").labels) == 4
+
+
+def test_ids_of_open_images_get_their_names(tmp_path: Path) -> None:
+    rows = ["ImageID,LabelName,XMin,XMax,YMin,YMax"]
+    for i in range(12):
+        picture(tmp_path / "train" / f"{i:04x}.png", i)
+        rows.append(f"{i:04x},/m/0{('1g317', 'k4j')[i % 2]},0.1,0.5,0.2,0.7")
+    (tmp_path / "train-annotations-bbox.csv").write_text("\n".join(rows))
+    names = tmp_path / "class-descriptions-boxable.csv"
+    names.write_text('/m/01g317,Person\n/m/0k4j,"Car, any"\n/m/0x,Other\n')
+    _, dataset = opened(tmp_path)
+    assert dataset.labels == ("Car, any", "Person")
+    assert not any("not read" in note for note in dataset.notes)
+    names.write_text("/m/01g317,Car\n/m/0k4j,Car\n")
+    assert opened(tmp_path)[1].labels == ("/m/01g317", "/m/0k4j")
+
+
+def test_comment_lines_and_packed_sounds_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("# logger 2.1\nheat,load,fault\n" + "".join(f"{i}.5,{i},{i % 2}\n" for i in range(30)))
+    with pytest.raises(DataError) as caught:
+        understand(path)
+    assert "begins with '# logger 2.1': take comment lines out" in caught.value.remedy
+    for name in ("yes", "no"):
+        (tmp_path / "sounds" / name).mkdir(parents=True)
+        (tmp_path / "sounds" / name / "a.m4a").write_bytes(b"ftyp")
+    with pytest.raises(DataError, match=r"holds sounds such as a\.m4a") as caught:
+        data.open(Data(format="wav-folder", path=str(tmp_path / "sounds")))
+    assert "ffmpeg -i a.m4a a.wav" in caught.value.remedy

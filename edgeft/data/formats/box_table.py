@@ -8,7 +8,10 @@ without objects; a table without classes has one, `object`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from ...config import recipe
 from ...core import strict_json
 from ...core.errors import DataError, nearest
 from .. import class_table, recognize_columns, sniff
-from ..annotations import Entry, Finder, Shape, numbers_of, opened
+from ..annotations import Entry, Finder, Shape, numbers_of, opened, text_of
 from ..box_columns import BOX, CORNERS, FILES, LABELS
 from ..boxes import Wrong
 from ..delimited import opened as opened_file
@@ -100,22 +103,43 @@ def open(spec: recipe.Data) -> Dataset:
     if shares:
         notes.append("no corner is above 1: they are taken for shares of the sides")
 
+    ids = {label for rows in pictures_of.values() for p in rows.values() for label, _, _ in p.boxes}
+    names = _names_of_ids(root, ids, notes)
     entries = {
-        part: [_entry(name, picture, shares) for name, picture in pictures_of[part].items()]
+        part: [_entry(name, picture, shares, names) for name, picture in pictures_of[part].items()]
         for part in NAMES
         if part in pictures_of
     }
-    labels = sorted({label for rows in pictures_of.values() for p in rows.values() for label, _, _ in p.boxes})
+    labels = sorted({names.get(label, label) for label in ids})
 
     return opened(entries, finders, labels, spec, str(root), notes)
 
 
-def _entry(name: str, picture: _Picture, shares: bool) -> Entry | Wrong:
+def _names_of_ids(root: Path, ids: Collection[str], notes: list[str]) -> dict[str, str]:
+    """{id such as /m/01g317: its name} of Open Images' class-descriptions*.csv beside the table; {} without ids."""
+    tables = sorted(root.glob(f"{class_table.NAMES_OF_IDS}*.csv"))
+    if not tables or not all(re.fullmatch(r"/[a-z]/\w+", label) for label in ids):
+        return {}
+
+    try:
+        rows = list(csv.reader(io.StringIO(text_of(tables[0]))))
+    except csv.Error as error:
+        raise DataError(f"cannot be read as a table ({error})", where=str(tables[0])) from error
+
+    names = {row[0].strip(): row[1].strip() for row in rows if len(row) == 2 and row[0].strip() in ids}
+    if len(set(names.values())) < len(names):
+        return {}  # two ids of one name stay two classes
+
+    notes.append(f"classes are called as {tables[0].name} says")
+    return names
+
+
+def _entry(name: str, picture: _Picture, shares: bool, names: Mapping[str, str]) -> Entry | Wrong:
     if picture.wrong is not None:
         return picture.wrong
     factor = 100.0 if shares else 1.0
     shapes = [
-        Shape(label, (a * factor, b * factor, c * factor, d * factor), where)
+        Shape(names.get(label, label), (a * factor, b * factor, c * factor, d * factor), where)
         for label, (a, b, c, d), where in picture.boxes
     ]
     return Entry(picture.where, name, tuple(shapes), picture.size, Path(name).stem, percent=shares)

@@ -45,6 +45,10 @@ class Clip:
     group: str
 
 
+#: files of sounds that libsndfile does not decode
+_PACKED = (".m4a", ".aac", ".wma", ".amr", ".mp4", ".webm")
+
+
 class Files:
     """A pool of sound files under `root`; holds their paths, and decodes on demand.
 
@@ -99,11 +103,7 @@ def open(spec: recipe.Data) -> Dataset:
 
     all_clips = [clip for clips_of_class in clips.values() for clip in clips_of_class]
     if not all_clips:
-        raise DataError(
-            "holds no sounds",
-            where=str(root),
-            remedy='expected train/CLASS/*.wav, CLASS/*.wav, or data.pattern = "{label}_{speaker}" for flat folders',
-        )
+        raise _no_sounds(root)
 
     labels = tuple(sorted({clip.label for clip in all_clips}))
     number = {label: i for i, label in enumerate(labels)}
@@ -127,6 +127,23 @@ def open(spec: recipe.Data) -> Dataset:
     notes += [line for line in more if line not in notes]
     scanned = Scanned(splits, notes, labels, str(root), "sounds", spec.split)
     return Dataset(str(root), labels, scanned, notes, sound_facts.of_files(splits))
+
+
+def _no_sounds(root: Path) -> DataError:
+    """What is wrong with a folder without a sound that can be read."""
+    packed = next((path for path in sorted(root.rglob("*")) if path.suffix.lower() in _PACKED), None)
+    if packed is not None:
+        return DataError(
+            f"holds sounds such as {packed.name}, which no package here decodes",
+            where=str(root),
+            remedy=f"convert them, for example with `ffmpeg -i {packed.name} {packed.stem}.wav`",
+        )
+
+    return DataError(
+        "holds no sounds",
+        where=str(root),
+        remedy='expected train/CLASS/*.wav, CLASS/*.wav, or data.pattern = "{label}_{speaker}" for flat folders',
+    )
 
 
 def _pattern(spec: recipe.Data) -> re.Pattern[str] | None:
