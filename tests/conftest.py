@@ -12,6 +12,7 @@ import draws
 import pytest
 import schemas
 import shapes_run
+from made_once import made_once
 
 
 def pytest_configure() -> None:
@@ -22,15 +23,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Warnings are errors, as pyproject.toml says, in the quick tests of every room; in whole paths, in long tests and
-    where other packages are compared with, whose own deprecations are many, they are not. Tests of hypothesis have the
-    mark `random`."""
+    """Warnings are errors, as pyproject.toml says, but in long tests and where other packages are compared with, whose
+    own deprecations are many. Tests of hypothesis have the mark `random`."""
     tolerant = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "FutureWarning")]
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker(pytest.mark.random)
-        outside = item.path.parent == Path(__file__).parent
-        if outside or item.get_closest_marker("slow") or item.get_closest_marker("peer"):
+        if item.get_closest_marker("slow") or item.get_closest_marker("peer"):
             item.add_marker(pytest.mark.filterwarnings("default"))
             for mark in tolerant:
                 item.add_marker(mark)
@@ -74,10 +73,13 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
     import edgeft
 
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("shapes")
-    data = shapes_run.write_data(folder / "shapes.npz")
-    summary = edgeft.tune(shapes_run.recipe_of(data), folder / "run")
-    return Shapes(data, folder / "run", summary)
+
+    def make(folder: Path) -> dict[str, Any]:
+        data = shapes_run.write_data(folder / "shapes.npz")
+        return edgeft.tune(shapes_run.recipe_of(data), folder / "run")
+
+    folder, summary = made_once("shapes", make, tmp_path_factory)
+    return Shapes(folder / "shapes.npz", folder / "run", summary)
 
 
 @pytest.fixture(scope="session")
@@ -88,13 +90,16 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(shapes: Shapes) -> Exported:
+def exported(shapes: Shapes, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The run in all runtimes and schemes, verified."""
     for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "litert_torch", "ai_edge_litert"):
         pytest.importorskip(package, reason=f"exporting to every runtime needs {package}")
     import edgeft
 
-    folder = shapes.run.parent / "bundles"
-    reports = edgeft.export(shapes.run, shapes_run.TARGETS, folder)
-    schemas.hold(shapes.run, reports)
-    return Exported(folder, {report["target"]: report for report in reports})
+    def make(folder: Path) -> dict[str, Any]:
+        reports = edgeft.export(shapes.run, shapes_run.TARGETS, folder / "bundles")
+        schemas.hold(shapes.run, reports)
+        return {report["target"]: report for report in reports}
+
+    folder, reports = made_once("shapes-bundles", make, tmp_path_factory)
+    return Exported(folder / "bundles", reports)

@@ -70,21 +70,9 @@ def quick(*targets: str) -> list[Any]:
     return [t if t in targets else pytest.param(t, marks=pytest.mark.slow) for t in TARGETS]
 
 
-def tuned(folder: Path, recipe: dict[str, Any]) -> Made:
-    """Tune a recipe into `folder/run`, on one thread; each bundle is exported when a test first asks for it."""
-    import torch
-
-    import edgeft
-
-    torch.set_num_threads(1)
-    return Made(folder, edgeft.tune(recipe, folder / "run"), Reports(folder, TARGETS))
-
-
-def tuned_and_exported(folder: Path, recipe: str | dict[str, Any], targets: Sequence[str]) -> Made:
-    """Tune a recipe (a table or TOML text) into `folder/run` and export it into `folder/bundles`, on one thread.
-
-    What both wrote is held against the JSON Schemas.
-    """
+def tuned(folder: Path, recipe: str | dict[str, Any], targets: Sequence[str] = TARGETS) -> Made:
+    """Tune a recipe (a table or TOML text) into `folder/run`, on one thread; each bundle is exported into
+    `folder/bundles` when a test first asks for its report, and held against the JSON Schemas."""
     import torch
 
     import edgeft
@@ -93,9 +81,7 @@ def tuned_and_exported(folder: Path, recipe: str | dict[str, Any], targets: Sequ
     if isinstance(recipe, str):
         (folder / "recipe.toml").write_text(recipe)
     summary = edgeft.tune(folder / "recipe.toml" if isinstance(recipe, str) else recipe, folder / "run")
-    reports = edgeft.export(folder / "run", list(targets), folder / "bundles")
-    schemas.hold(folder / "run", reports)
-    return Made(folder, summary, {report["target"]: report for report in reports})
+    return Made(folder, summary, Reports(folder, targets))
 
 
 def ask(capfd: Any, *argv: object) -> tuple[int, dict[str, Any], str]:

@@ -246,7 +246,7 @@ def test_tune_where_files_cannot_be_written(small, size):
         assert recipe.load("run/recipe.toml").train.epochs == 1
 
 
-@pytest.mark.parametrize("size", [5_000, 150_000])
+@pytest.mark.parametrize("size", [5_000, pytest.param(150_000, marks=pytest.mark.slow)])
 def test_export_where_files_cannot_be_written(shapes, size):
     answer = ask("export", shapes.run, "--target", "host", "--out", "bundles", preexec_fn=limited(size))
     assert answer.code == 6 and answer.found["error"] == "SystemFailure"

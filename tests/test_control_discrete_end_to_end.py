@@ -12,7 +12,7 @@ from typing import Any
 import cartpole
 import numpy as np
 import pytest
-from end_to_end import Made, ask, need, tuned_and_exported
+from end_to_end import Made, ask, need, tuned
 
 from edgeft.config import starting_recipes
 
@@ -38,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     }.items():
         assert before in text
         text = text.replace(before, after)
-    return tuned_and_exported(folder, text, TARGETS)
+    return tuned(folder, text, TARGETS)
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from end_to_end import alterations_are_caught, exported_in, tuned_and_exported
+from end_to_end import alterations_are_caught, exported_in, tuned
 
 import edgeft
 from edgeft.bundle import reader as bundle
@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         "gates": {"min_speedup": 0, "min_int8_share": 0, "max_drop_relative": 0.25},
         "personalize": {"tail": "head", "steps": 100, "max_forget": 1.0},
     }
-    whole = tuned_and_exported(folder, recipe, TARGETS)
+    whole = tuned(folder, recipe, TARGETS)
     return SimpleNamespace(folder=folder, summary=whole.run, reports=whole.reports, seen=seen, done=done)
 
 

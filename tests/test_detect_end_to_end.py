@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import scenes
-from end_to_end import ask, need, tuned_and_exported
+from end_to_end import ask, need, quick, tuned
 
 from edgeft.config import recipe
 
 TARGETS = ("host", "host-openvino", "host-litert")
-ALL = pytest.mark.parametrize("name", TARGETS)
+ALL = pytest.mark.parametrize("name", quick("host", "host-openvino"))
 #: what a board does not have
 HOST = ("torch", "accelerate", "safetensors", "kornia", "onnx", "onnxscript", "pycocotools", "scipy")
 
@@ -39,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         "export": {"targets": list(TARGETS)},
         "gates": {"max_drop": 0.05, "min_speedup": 0.0},
     }
-    whole = tuned_and_exported(folder, table, TARGETS)
+    whole = tuned(folder, table, TARGETS)
     return SimpleNamespace(folder=folder, data=data, run=whole.run, reports=whole.reports, table=table)
 
 

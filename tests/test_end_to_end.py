@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapes_run
-from end_to_end import alterations_are_caught, exported_in
+from end_to_end import alterations_are_caught, exported_in, quick
 from shapes_run import gate
 
 import edgeft
@@ -49,7 +49,7 @@ def test_fp16_of_a_run_for_a_cpu_and_for_the_first_jetsons_gpu(shapes, tmp_path)
     assert "precision=(--fp16)" in script and found[1]["unverified"]
 
 
-@pytest.mark.parametrize("name", ("host", "host-openvino", "host-litert"))
+@pytest.mark.parametrize("name", quick("host"))
 def test_the_float_model_ships_like_any_other_and_says_so(shapes, exported, tmp_path, name):
     """A run holds the float model: no calibration is asked for."""
     settings = ["quantize.format=fp32", "quantize.embeddings=int8"]
@@ -87,6 +87,7 @@ def test_w8_of_a_run_is_a_fraction_of_the_size_and_keeps_the_accuracy(shapes, tm
     assert " w8 " in text.render(found[0])
 
 
+@pytest.mark.slow
 def test_w4_of_a_net_of_convolutions_has_four_bits_in_its_head_alone(shapes, tmp_path):
     (report,) = exported_in("w4", shapes.run, ("host",), tmp_path / "w4")
     accuracy = gate(report, "accuracy")

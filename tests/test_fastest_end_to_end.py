@@ -21,6 +21,8 @@ from edgeft.devices.speeds import unmeasured
 from edgeft.export.candidates import candidates, name
 from edgeft.report import markdown, text
 
+pytestmark = pytest.mark.slow  # what its nets share with others is in the quick tests
+
 for _package in ("torch", "onnxruntime", "onnxscript", "openvino"):
     pytest.importorskip(_package, reason=f"{_package} is not installed")
 

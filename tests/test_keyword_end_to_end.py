@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sounds
-from end_to_end import Made, ask, need, tuned_and_exported
+from end_to_end import Made, ask, need, quick, tuned
 
 import edgeft
 from edgeft.config import recipe
@@ -22,7 +22,7 @@ from edgeft.inputs import sound_file, sound_stream
 from edgeft.inputs.resampling import resample
 
 TARGETS = ("host", "host-openvino", "host-litert")
-ALL = pytest.mark.parametrize("name", TARGETS)
+ALL = pytest.mark.parametrize("name", quick("host", "host-litert"))
 #: what a board does not have
 HOST = ("torch", "accelerate", "safetensors", "kornia", "onnx", "onnxscript", "soundfile", "scipy", "PIL")
 RECIPE = """
@@ -55,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     need()
     folder = tmp_path_factory.mktemp("chirps")
     sounds.write_folder(folder / "sounds", {"train": 30, "val": 8, "test": 16})
-    return tuned_and_exported(folder, RECIPE.replace('"sounds"', json.dumps(str(folder / "sounds"))), TARGETS)
+    return tuned(folder, RECIPE.replace('"sounds"', json.dumps(str(folder / "sounds"))), TARGETS)
 
 
 def test_the_run_learned_and_measured_its_features(made: Made) -> None:

@@ -110,6 +110,7 @@ def test_pictures_without_labels_give_verified_bundles_of_every_runtime(place, t
     assert _gate(edgeft.verify(bundle), "accuracy")["verdict"] == "advisory"
 
 
+@pytest.mark.slow
 def test_pictures_in_folders_of_classes_give_the_metric_by_the_command(place, tmp_path):
     command = [sys.executable, "-m", "edgeft", "export", "model.onnx", "--data", "classes", "--names", "names.txt"]
     options = ["--target", "host", "--out", str(tmp_path / "bundles"), "--set", "gates.min_speedup=0", "--json"]

@@ -52,6 +52,7 @@ def test_every_gate_is_a_test(bundle: Path, tmp_path: Path):
     assert code == 0 and "1 passed" in told, told
 
 
+@pytest.mark.slow
 def test_a_damaged_or_absent_bundle_fails_every_test(bundle: Path, tmp_path: Path):
     (bundle / "model.tflite").write_bytes(b"no model")
     for place in (bundle, tmp_path / "nowhere"):

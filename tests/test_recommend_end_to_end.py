@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end import tuned_and_exported
+from end_to_end import tuned
 from interactions_data import write_ratings
 from shapes_run import failed, gate
 
@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
         "export": {"targets": list(TARGETS)},
         "gates": {"max_drop": 0.05, "min_speedup": 0.0},
     }
-    whole = tuned_and_exported(root, table, TARGETS)
+    whole = tuned(root, table, TARGETS)
     return ratings, whole.run, whole.reports
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import sb3_policies
 
+pytestmark = pytest.mark.slow  # what its nets share with others is in the quick tests
+
 end_to_end.need("gymnasium")
 
 import edgeft  # noqa: E402

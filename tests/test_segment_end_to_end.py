@@ -13,11 +13,11 @@ from typing import Any
 import mask_shapes
 import numpy as np
 import pytest
-from end_to_end import Made, ask, need, tuned_and_exported
+from end_to_end import Made, ask, need, quick, tuned
 from PIL import Image
 
 TARGETS = ("host", "host-openvino", "host-litert")
-ALL = pytest.mark.parametrize("name", TARGETS)
+ALL = pytest.mark.parametrize("name", quick("host", "host-openvino"))
 #: what a board does not have
 HOST = ("torch", "accelerate", "safetensors", "kornia", "onnx", "onnxscript", "scipy")
 RECIPE = """
@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     need("kornia")
     folder = tmp_path_factory.mktemp("shapes")
     mask_shapes.write_folder(folder / "scenes", {"train": 64, "val": 12, "test": 24})
-    return tuned_and_exported(folder, RECIPE.replace('"scenes"', json.dumps(str(folder / "scenes"))), TARGETS)
+    return tuned(folder, RECIPE.replace('"scenes"', json.dumps(str(folder / "scenes"))), TARGETS)
 
 
 def drawn(path: Path) -> Path:

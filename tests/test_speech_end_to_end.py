@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import sounds
-from end_to_end import Made, ask, need, tuned_and_exported
+from end_to_end import Made, ask, need, tuned
 
 from edgeft.config import recipe
 from edgeft.inputs.resampling import resample
+
+pytestmark = pytest.mark.slow  # what its nets share with others is in the quick tests
 
 ROOT = Path(__file__).parent.parent
 TARGETS = ("host", "host-openvino", "host-litert")
@@ -57,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     need()
     folder = tmp_path_factory.mktemp("sentences")
     sounds.write_sentences(folder / "sounds", {"train": 128, "val": 24, "test": 40})
-    return tuned_and_exported(folder, RECIPE.replace('"sounds"', json.dumps(str(folder / "sounds"))), TARGETS)
+    return tuned(folder, RECIPE.replace('"sounds"', json.dumps(str(folder / "sounds"))), TARGETS)
 
 
 def test_the_run_learned(made: Made) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from end_to_end import Made, ask, need, tuned_and_exported
+from end_to_end import Made, ask, need, tuned
 
 from edgeft.config import starting_recipes
 
@@ -80,7 +80,7 @@ def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     need()
     folder = tmp_path_factory.mktemp(str(request.param))
     path = write_table(folder / "table.csv", request.param)
-    return Table(request.param, path, tuned_and_exported(folder, recipe_of(request.param, path), TARGETS))
+    return Table(request.param, path, tuned(folder, recipe_of(request.param, path), TARGETS))
 
 
 def test_every_bundle_passes_and_beats_the_answer_that_looks_at_no_row(table: Table) -> None:

@@ -43,7 +43,9 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize("backend", tiny_bundle.BACKENDS)
+@pytest.mark.parametrize(
+    "backend", [pytest.param(b, marks=pytest.mark.slow) if b == "litert" else b for b in tiny_bundle.BACKENDS]
+)
 def test_commands_leave_nothing_behind(tmp_path: Path, home: Path, backend: str) -> None:
     path = tiny_bundle.build(tmp_path, backend)
     np.save(tmp_path / "bright.npy", tiny_bundle.pixels(240))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import shapes_run
 import text_run
-from end_to_end import alterations_are_caught, exported_in, tuned_and_exported
+from end_to_end import alterations_are_caught, exported_in, quick, tuned
 
 import edgeft
 from edgeft.config import recipe
@@ -20,7 +20,7 @@ from edgeft.config import recipe
 for package in ("torch", "accelerate", "tokenizers", "onnxscript", "onnxruntime", "openvino", "litert_torch"):
     pytest.importorskip(package, reason=f"texts from end to end need {package}")
 
-ALL = pytest.mark.parametrize("name", text_run.TARGETS)
+ALL = pytest.mark.parametrize("name", quick("host", "host-openvino"))
 HOST = ("torch", "onnx", "onnxscript", "litert_torch", "accelerate", "safetensors", "transformers", "sklearn")
 
 
@@ -28,7 +28,7 @@ HOST = ("torch", "onnx", "onnxscript", "litert_torch", "accelerate", "safetensor
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], dict[str, dict[str, Any]]]:
     """(folder of the bundles, the run's summary, reports by target)."""
     folder = tmp_path_factory.mktemp("texts")
-    whole = tuned_and_exported(folder, text_run.recipe_of(folder), text_run.TARGETS)
+    whole = tuned(folder, text_run.recipe_of(folder), text_run.TARGETS)
     return folder / "bundles", whole.run, whole.reports
 
 
@@ -100,7 +100,7 @@ def test_int16x8_of_an_encoder_leaves_the_gelu_in_float(made, tmp_path: Path) ->
 
 @ALL
 def test_padding_makes_no_difference(made, name: str) -> None:
-    bundle = edgeft.load(made[0] / name)
+    bundle = edgeft.load(made[2][name]["path"])
     session = bundle.session()
     feeds = bundle.task.preprocess("this soft fabric is lovely", bundle.preprocess)
     assert list(feeds) == ["input_ids", "attention_mask"] and feeds["attention_mask"].sum() == 7
@@ -115,7 +115,7 @@ def test_padding_makes_no_difference(made, name: str) -> None:
 
 @ALL
 def test_the_bundle_carries_its_tokenizer(made, name: str, tmp_path: Path) -> None:
-    bundle = edgeft.load(made[0] / name)
+    bundle = edgeft.load(made[2][name]["path"])
     assert bundle.manifest["preprocess"]["files"] == {"tokenizer": "preprocess/tokenizer.json"}
     assert "preprocess/tokenizer.json" in bundle.manifest["files"]
     assert bundle.samples()["raw_0"].dtype.kind == "U"
@@ -129,7 +129,7 @@ def test_words_are_judged_without_torch(made, name: str, tmp_path: Path) -> None
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({HOST!r}))\n"
         "from edgeft.cli.entry import run\n"
-        f"sys.exit(run(['predict', {str(made[0] / name)!r}, *{words!r}, '--json']))"
+        f"sys.exit(run(['predict', {made[2][name]['path']!r}, *{words!r}, '--json']))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -137,7 +137,7 @@ def test_words_are_judged_without_torch(made, name: str, tmp_path: Path) -> None
 
 
 def test_the_stand_alone_runner_reads_texts_too(made) -> None:
-    folder = made[0] / "host"
+    folder = Path(made[2]["host"]["path"])
     checked = subprocess.run([sys.executable, str(folder / "run.py")], capture_output=True, text=True, timeout=120)
     assert checked.returncode == 0 and "DIFFERS" not in checked.stdout, checked.stdout + checked.stderr
     assert "decisions alike" in checked.stdout and "preprocessing: largest difference 0: ok" in checked.stdout
@@ -152,7 +152,7 @@ def test_the_stand_alone_runner_reads_texts_too(made) -> None:
 
 
 def test_verify_with_data_judges_the_test_split(made) -> None:
-    found = edgeft.verify(edgeft.load(made[0] / "host"), made[0].parent / "reviews.csv")
+    found = edgeft.verify(edgeft.load(made[2]["host"]["path"]), made[0].parent / "reviews.csv")
     (gate,) = [g for g in found["gates"] if g["name"] == "accuracy"]
     assert gate["n"] == made[1]["n"] and gate["quantized"] == pytest.approx(made[2]["host"]["gates"][0]["quantized"])
 
@@ -163,7 +163,7 @@ def test_an_altered_tokenizer_is_refused(made, tmp_path: Path) -> None:
     from edgeft.core.errors import BundleError
 
     copy = tmp_path / "bundle"
-    shutil.copytree(made[0] / "host", copy)
+    shutil.copytree(made[2]["host"]["path"], copy)
     file = copy / "preprocess" / "tokenizer.json"
     file.write_text(file.read_text().replace('"great"', '"awfu1"'))
     with pytest.raises(BundleError, match="altered"):

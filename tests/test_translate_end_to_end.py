@@ -15,12 +15,14 @@ import numbers_run
 import numpy as np
 import pytest
 import shapes_run
-from end_to_end import Made, ask, need, tuned_and_exported
+from end_to_end import Made, ask, need, tuned
 
 from edgeft.bundle import reader as bundles
 from edgeft.config import recipe
 from edgeft.tasks.translate import composed
 from edgeft.tasks.translate import decoding as translate
+
+pytestmark = pytest.mark.slow  # what its nets share with others is in the quick tests
 
 ALL = pytest.mark.parametrize("name", numbers_run.TARGETS)
 #: what a board does not have
@@ -33,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     need("tokenizers", "sacrebleu")
     folder = tmp_path_factory.mktemp("numbers")
     numbers_run.write_folder(folder / "pairs")
-    return tuned_and_exported(folder, numbers_run.recipe_of(folder / "pairs"), numbers_run.TARGETS)
+    return tuned(folder, numbers_run.recipe_of(folder / "pairs"), numbers_run.TARGETS)
 
 
 def test_the_run_learned_and_keeps_its_tokenizer(made: Made) -> None:

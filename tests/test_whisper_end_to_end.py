@@ -29,7 +29,7 @@ def recipe_of(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("whisper")
-    return end_to_end.tuned_and_exported(folder, recipe_of(folder), TARGETS)
+    return end_to_end.tuned(folder, recipe_of(folder), TARGETS)
 
 
 def recordings(made: end_to_end.Made) -> list[str]:

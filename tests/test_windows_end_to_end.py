@@ -13,7 +13,7 @@ from typing import Any
 import mask_shapes
 import numpy as np
 import pytest
-from end_to_end import Made, ask, need, tuned_and_exported
+from end_to_end import Made, ask, need, tuned
 from PIL import Image
 
 import edgeft
@@ -50,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     need("kornia")
     folder = tmp_path_factory.mktemp("large")
     mask_shapes.write_folder(folder / "scenes", {"train": 16, "val": 3, "test": 6}, side=150)
-    return tuned_and_exported(folder, RECIPE.replace('"scenes"', json.dumps(str(folder / "scenes"))), TARGETS)
+    return tuned(folder, RECIPE.replace('"scenes"', json.dumps(str(folder / "scenes"))), TARGETS)
 
 
 def picture(path: Path, height: int, width: int) -> tuple[Path, np.ndarray]:

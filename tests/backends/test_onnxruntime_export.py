@@ -163,7 +163,7 @@ def test_batch_is_dynamic_or_one(tmp_path):
     assert [d.dim_value for d in dims] == [1, 12]
 
 
-@pytest.mark.parametrize("opset", [13, 17, 19, 20])
+@pytest.mark.parametrize("opset", [13, *(pytest.param(opset, marks=pytest.mark.slow) for opset in (17, 19)), 20])
 def test_transformer_lowers_to_every_opset_with_the_same_numbers(tmp_path, opset):
     target = Target(name="old", title="", opset=(13, opset), ir_version=9)
     graph, artifact = save(Transformer(), TOKENS, tmp_path, target=target)

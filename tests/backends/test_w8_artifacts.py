@@ -68,6 +68,7 @@ def test_onnxruntime_multiplies_the_weights_out_once_and_openvino_leaves_activat
         assert option not in runtime.artifact_options(path)
 
 
+@pytest.mark.slow
 def test_litert_keeps_layers_apart_that_its_converter_would_change(tmp_path: Path) -> None:
     """The scale of a norm stays in front of the linear layers, in fp16 too, and no trace is left of the barrier."""
     for number_format, dtype in (("w8", "int8"), ("fp16", "float16")):

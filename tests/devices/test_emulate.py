@@ -44,6 +44,7 @@ def _set_up(name: str, *runtimes: str, extras: tuple[str, ...] = ()) -> None:
         pytest.skip(f"cannot be set up here: {error.message}")
 
 
+@pytest.mark.slow
 def test_the_arm_build_verifies_a_bundle(emulated: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     made = tiny_bundle.build(tmp_path)
     report = edgeft.verify(made, device=emulated)

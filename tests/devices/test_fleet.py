@@ -157,6 +157,7 @@ def _start(server: sshd.Server) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_boards_that_fail_hold_up_no_other(
     boards: list[str], servers: list[sshd.Server], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

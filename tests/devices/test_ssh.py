@@ -93,6 +93,7 @@ def test_a_slowdown_is_found_on_a_board(board: str, tmp_path: Path):
     assert result["verdict"] == "fail" and result["device"] == board and result["old_p50_ms"] < result["p50_ms"]
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_is_made_again(
     board: str, bundle: Path, server: sshd.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

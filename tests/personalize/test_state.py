@@ -164,7 +164,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.mark.parametrize("moments", [15, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moments", [5, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_the_state_is_the_old_or_the_new_one(
     opened: tuple[Any, Any], heard: tuple[Path, Path], tmp_path: Path, moments: int
 ) -> None:

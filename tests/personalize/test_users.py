@@ -16,6 +16,8 @@ import edgeft
 import edgeft.core.errors
 from edgeft.predict import predict
 
+pytestmark = pytest.mark.slow  # what its nets share with others is in the quick tests
+
 TARGETS = ("host", "host-openvino", "host-litert")
 ALL = pytest.mark.parametrize("name", TARGETS)
 

@@ -204,13 +204,24 @@ def test_a_block_is_captured_quantized_and_lowered_by_the_rules_alone(name: str)
     assert 0 < error < 0.15
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+#: those whose ops and rules others of them have too
+ALIKE = {"densenet", "alexnet, pool that repeats", "mobilenet_v3"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in ALIKE else n for n in BLOCKS])
 def test_the_blocks_run_in_integers_in_onnxruntime(name: str, tmp_path: Path) -> None:
     # products of two activations stay float: attention's own share is large in so small a net
     _lowered_to("onnxruntime", "host", BLOCKS[name][0](), tmp_path, least=0.7 if name == "vit" else 0.9)
 
 
-@pytest.mark.parametrize("name", ["shufflenet", "vgg, uneven pool", "vit", "pre-activation", "unet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit",
+        "unet",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("shufflenet", "vgg, uneven pool", "pre-activation")),
+    ],
+)
 @pytest.mark.parametrize("kind, profile", [("openvino", "host-openvino"), ("litert", "host-litert")])
 def test_the_hardest_blocks_run_in_integers_in_the_other_runtimes(
     name: str, kind: str, profile: str, tmp_path: Path

@@ -222,7 +222,7 @@ def test_gradients_of_a_tail_are_those_of_torch(case: str) -> None:
     [
         ("a linear head", "sgd"),
         ("a linear head", "adam"),
-        ("depthwise and pointwise convolutions", "sgd"),
+        pytest.param("depthwise and pointwise convolutions", "sgd", marks=pytest.mark.slow),
         ("convolutions with stride and a shortcut", "sgd"),
     ],
 )

@@ -47,8 +47,14 @@ def quantized(module: nn.Module, x: torch.Tensor) -> QuantizedGraph:
     return graph
 
 
+#: two large nets, whose blocks resnet18 and ds_cnn have in small
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenet_v2", "efficientnet_lite0")]
+
+
 @pytest.mark.parametrize("stage", ["float", "quantized"])
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    "name", [*(name for name in SHAPES if name not in ("mobilenet_v2", "efficientnet_lite0")), *LARGE]
+)
 def test_what_is_said_is_what_a_step_keeps(name: str, stage: str) -> None:
     torch.manual_seed(0)
     made = builds.build(recipe.Model(source="builtin", name=name), 4)
