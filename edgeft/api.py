@@ -501,13 +501,14 @@ def listen(
     state: str | os.PathLike[str] | None = None,
     trust: str | os.PathLike[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Listen to a sound with a bundle of the task keyword: an iterator of detections, each as soon as it is certain.
+    """Listen to a sound with a bundle of keywords or of speech: an iterator of detections, as soon as they are certain.
 
     `sound` is a file, "-" (standard input: a .wav, or 16-bit samples of one channel) or an iterable of chunks, int16 or
     float32 (T,) at `rate` hertz, of any lengths. The model answers every `step` seconds (0.1) for a window of its
     length; probabilities are averaged over `smoothing` seconds (0.5). A label is detected where its average is the
     largest of all and reaches `threshold` (0.7); then nothing is for `refractory` seconds (0.75). Labels in `ignore`
-    are no keywords, nor are background, noise, other, silence and unknown.
+    are no keywords, nor are background, noise, other, silence and unknown. Of speech a detection is a word, from the
+    bundle's streaming graph (`export.stream`), and these options are refused.
 
     A detection has `seconds` (where in the sound), `label` and `confidence`. What comes later in the sound changes no
     detection, and the sizes of the chunks change nothing. Raises `UsageError` (a task without streams, a value out of

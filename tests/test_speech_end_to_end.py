@@ -16,6 +16,7 @@ import pytest
 import sounds
 from end_to_end import Made, ask, need, tuned
 
+import edgeft
 from edgeft.config import recipe
 from edgeft.inputs.resampling import resample
 
@@ -175,6 +176,8 @@ def test_a_stream_has_the_words_of_its_recordings(made: Made, tmp_path: Path, ca
     told = [row.split() for row in done.stdout.splitlines()]
     assert [row[2] for row in told] == words, done.stderr
     assert [float(row[0]) for row in told] == [event["seconds"] for event in events]
+    chunks = (samples[at : at + 700] for at in range(0, len(samples), 700))
+    assert list(edgeft.listen(bundle, chunks, rate=8000)) == events
     code, found, _ = ask(capfd, "predict", bundle, "--stream", clip, "--step", "0.2")
     assert code == 2 and "streams of keywords" in found["message"]
 

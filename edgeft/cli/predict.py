@@ -57,8 +57,8 @@ def command(
     """Run BUNDLE on real INPUTs and print its predictions.
 
     An INPUT - is standard input: a table, or a text or row of numbers a line. Inputs that cannot be read are named, and
-    the exit code is that of the first one (3). With --stream a model of keywords listens to each INPUT from its
-    beginning to its end, each detection is printed as soon as it is certain.
+    the exit code is that of the first one (3). With --stream a model of keywords or
+    of speech listens to each INPUT from its beginning to its end, each detection or word is printed once it is certain.
     """
     from .. import api
     from ..core.errors import from_dict

@@ -44,4 +44,6 @@ def test_what_does_not_fit_is_refused() -> None:
         stream.detectable(WORDS, {"step": 0.1})
     with pytest.raises(UsageError, match="characters"):
         stream.detectable(CHARACTERS, {})
-    assert stream.detectable(WORDS, {}) == list(WORDS)
+    with pytest.raises(UsageError, match="--ignore"):
+        stream.detectable(WORDS, {"ignore": ("no",)})
+    assert stream.detectable(WORDS, {"ignore": ()}) == list(WORDS)  # as `edgeft.listen` hands on what nobody asked for

@@ -30,7 +30,7 @@ def detectable(labels: Sequence[str], options: Mapping[str, Any]) -> list[str]:
 
 
 def _refuse(options: Mapping[str, Any]) -> None:
-    for name in options:
+    for name in (key for key, value in options.items() if value not in (None, ())):
         raise UsageError("is for streams of keywords", where=f"--{name}", remedy="leave it out")
 
 
