@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..backends import Tensor
+
 
 @dataclass(frozen=True)
 class Part:
@@ -24,10 +26,14 @@ class Part:
 
 
 class TorchSession:
-    """A submodule with the interface of a runtime's session: named numpy arrays in and out."""
+    """A submodule with the interface of a runtime's session: named numpy arrays in and out.
+
+    `outputs` have names alone: shapes and types are those of what the submodule returns.
+    """
 
     def __init__(self, module: nn.Module, part: Part) -> None:
         self.module, self.part = module, part
+        self.outputs = tuple(Tensor(name, (), "") for name in part.outputs)
         self.device = next((p.device for p in module.parameters()), torch.device("cpu"))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

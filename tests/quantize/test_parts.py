@@ -144,6 +144,8 @@ def test_a_part_that_takes_something_else_is_refused() -> None:
 
 def test_a_part_is_asked_as_a_runtime_is() -> None:
     net = settled(Two())
-    said = TorchSession(net.first, PARTS["first"]).run({"x": ROWS.numpy()})
+    session = TorchSession(net.first, PARTS["first"])
+    assert [tensor.name for tensor in session.outputs] == ["between"]
+    said = session.run({"x": ROWS.numpy()})
     with torch.no_grad():
         assert list(said) == ["between"] and np.array_equal(said["between"], net.first(ROWS).numpy())

@@ -126,7 +126,7 @@ def test_the_window_and_the_units_have_to_fit() -> None:
     assert configured(recipe.Data(sound={"seconds": 1.0}), longest=1.5, most_seconds=1.0) == spec
     with pytest.raises(RecipeError, match=r"one recording is 1\.50 s long, and the model hears at most 1 s"):
         configured(recipe.Data(), longest=1.5)
-    with pytest.raises(RecipeError, match="unknown key 'mels'"):
+    with pytest.raises(RecipeError, match="has 'mels', which belongs to features"):
         configured(recipe.Data(sound={"mels": 40}))
     with pytest.raises(RecipeError, match=r"'words', and this model writes texts[\s\S]*data.units = \"text\""):
         configured(recipe.Data(), units="words")
