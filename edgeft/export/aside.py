@@ -122,13 +122,14 @@ def _answer(job: Job) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def all_of(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+def all_of(jobs: Sequence[Job], even_one: bool = False) -> Iterator[list[Job]]:
     """For each job a function that waits for its result; to be called in order.
 
     Each job has a copy, and as many of them work at a time as there are cores: one that is taken down takes no other
-    along. Where there can be no copies, each job runs here when it is asked for.
+    along. Where there can be no copies, each job runs here when it is asked for; so does a single one, unless
+    `even_one`: converters start threads, which may be in the way of what this process goes on to do.
     """
-    if not possible() or len(jobs) < 2:
+    if not possible() or (len(jobs) < 2 and not even_one):
         yield list(jobs)
         return
 

@@ -7,10 +7,11 @@ depend on what the weights will be, so that it is known before anything is train
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,22 @@ def trial(session: Session, captured: CapturedParts) -> dict[str, ModelError]:
 
     errors: dict[str, ModelError] = {}
     graphs: dict[str, QuantizedParts] = {}
-    for profile in session.targets:
-        name = profile.scheme.name
-        if name not in graphs:
-            graphs[name] = _calibrated(session, captured, profile)
-        with tempfile.TemporaryDirectory() as folder:
+
+    with contextlib.ExitStack() as stack:
+        jobs = []
+        for profile in session.targets:
+            name = profile.scheme.name
+            if name not in graphs:
+                graphs[name] = _calibrated(session, captured, profile)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            jobs.append(functools.partial(_tried, _conversion(session, captured, graphs[name], profile, folder)))
+
+        # Phases are shown from here on: their thread must not be there when the process is copied.
+        results = stack.enter_context(aside.all_of(jobs, even_one=True))
+        for profile, result in zip(session.targets, results):
             try:
-                _aside(_tried, _conversion(session, captured, graphs[name], profile, Path(folder)))
+                with phase(f"trying the model with {profile.name}"):
+                    result()
             except ModelError as error:
                 errors[profile.name] = error
             except Missing:
@@ -75,21 +85,6 @@ def _conversion(
     border = (float_graph.example, session.input_names, float_graph.output_names, float_graph.dynamic)
     quantized = GraphConversion("", graphs.graphs[MAIN], *border)
     return Conversion(profile, folder, (quantized, GraphConversion("baseline", float_graph.module, *border)))
-
-
-def _aside(work: Callable[[Conversion], list[dict[str, Any]]], job: Conversion) -> list[dict[str, Any]]:
-    """`work` in a copy of this process where there can be one: converters start threads that would be in the way."""
-    if not aside.possible():
-        with phase(f"trying the model with {job.target.name}"):
-            return work(job)
-
-    # shown from here on: the thread that shows a phase must not be there when the process is copied
-    copy = aside.Aside([functools.partial(work, job)])
-    try:
-        with phase(f"trying the model with {job.target.name}"):
-            return list(copy.result())
-    finally:
-        copy.close()
 
 
 def _tried(job: Conversion) -> list[dict[str, Any]]:
@@ -150,4 +145,5 @@ def artifact(session: Session, captured: CapturedParts, profile: Target, folder:
     """
     job = _conversion(session, captured, _calibrated(session, captured, profile), profile, folder)
     quantized = dataclasses.replace(job, graphs=job.graphs[:1])
-    return str(_aside(convert, quantized)[0]["file"])
+    with aside.all_of([functools.partial(convert, quantized)], even_one=True) as (result,):
+        return str(result()[0]["file"])
