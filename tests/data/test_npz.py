@@ -172,3 +172,12 @@ def test_pneumonia_and_cifar() -> None:
     cifar = open_(Path(root) / "10_standard_images" / "cifar10_test10k_train5k.npz")
     assert cifar.labels[0] == "airplane" and len(cifar.split("test")) == 10_000
     assert len(cifar.split("train")) + len(cifar.split("val")) == 5000
+
+
+@pytest.mark.parametrize(("value", "code"), [(0.5, "(x_train * 255).round()"), (7.0, "of 0..255")])
+def test_pictures_of_floats_are_refused_with_what_to_store(tmp_path: Path, value: float, code: str) -> None:
+    values, labels = np.full((12, 4, 4), value), np.arange(12) % 2
+    np.savez(tmp_path / "d.npz", x_train=values, y_train=labels, x_test=values, y_test=labels)
+    with pytest.raises(DataError, match="pixels are float64") as caught:
+        data.open(recipe.Data(format="npz", path=str(tmp_path / "d.npz")))
+    assert code in caught.value.remedy

@@ -150,7 +150,9 @@ def member(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
 def _images(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
     array, where = member(path, archive, key), f"{path}[{key}]"
     if array.dtype != np.uint8:
-        raise DataError(f"pixels are {array.dtype}, expected uint8 0..255", where=where, remedy="store pixels as uint8")
+        shares = array.dtype.kind == "f" and array.size and 0 <= array.min() <= array.max() <= 1
+        code = f"({key} * 255).round().astype(numpy.uint8)" if shares else f"{key}.astype(numpy.uint8) of 0..255"
+        raise DataError(f"pixels are {array.dtype}, expected uint8 0..255", where=where, remedy=f"store {code}")
     if array.size == 0 and len(array):
         raise DataError(f"has shape {array.shape}: pictures without pixels", where=where, remedy="give whole pictures")
     if array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3)):
