@@ -172,3 +172,32 @@ def test_what_is_missing_is_asked_for_before_anything_is_written(place, tmp_path
     with pytest.raises(ModelError, match="no such file"):
         edgeft.export(tmp_path / "none.onnx", ["host"], out, data=place / "flat")
     assert not out.exists()
+
+
+class _OfBytes(torch.nn.Module):
+    """Takes pictures of uint8 with the channels last, and scales them itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = _net()[:-1]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net((x.float() / 255 - 0.5).permute(0, 3, 1, 2) / 0.25 + 2)
+
+
+def test_pictures_of_uint8_that_the_file_scales_itself(place, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        example = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
+        torch.onnx.export(_OfBytes().eval(), (example,), str(tmp_path / "bytes.onnx"), dynamo=False, opset_version=13)
+
+    with pytest.raises(UsageError, match="scales them itself"):
+        edgeft.export(tmp_path / "bytes.onnx", ["host"], data=place / "flat", preprocessing={"mean": (0.5,)})
+
+    options = {"data": place / "classes", "preprocessing": {"names": place / "names.txt"}}
+    limits = ["gates.min_speedup=0"]
+    (report,) = edgeft.export(tmp_path / "bytes.onnx", ["host"], tmp_path / "bundles", overrides=limits, **options)
+    accuracy = _gate(report, "accuracy")
+    assert report["verdict"] == "pass" and accuracy["float"] > 0.9 and report["int8_share"] == 1.0
+    spec = json.loads((Path(report["path"]) / "manifest.json").read_text())["preprocess"]
+    assert spec["mean"] == [0.0] * 3 and np.allclose(spec["std"], 1 / 255), "pixels come as 0 to 255"

@@ -119,22 +119,34 @@ def _of_pictures(model: Path, folder: Path, table: Preprocessing) -> tuple[dict[
             remedy="leave it out: a model that is no classifier is judged by all of its outputs",
         )
 
+    if described.pixels and (any(table.mean) or set(table.std) != {1.0} or table.scale not in (None, 1.0)):
+        raise UsageError(
+            "the file takes pictures of uint8 and scales them itself",
+            where=str(model),
+            remedy="leave --scale, --mean and --std out",
+        )
+
     shares = 255 * (1 / 255 if table.scale is None else table.scale)  # recipes know mean and std of pixels / 255
-    parts = {
-        "model": {"source": "onnx", "name": str(model), "args": args, "output": output},
-        "data": {
-            "format": "pictures",
-            "path": str(folder),
-            "channels": described.channels,
-            "mean": _each(table.mean, described.channels, 1 / shares),
-            "std": _each(table.std, described.channels, 1 / shares),
-            "split": list(SPLIT),
-            "classes": classes or 1,
-            "names": str(table.names),
-        },
+    content: dict[str, Any] = {
+        "format": "pictures",
+        "path": str(folder),
+        "channels": described.channels,
+        "mean": _each(table.mean, described.channels, 1 / shares),
+        "std": _each(table.std, described.channels, 1 / shares),
+        "split": list(SPLIT),
+        "classes": classes or 1,
+        "names": str(table.names),
     }
+    of_model = {"source": "onnx", "name": str(model), "args": args, "output": output}
+    parts: dict[str, Any] = {"model": of_model, "data": content}
     if not classes:
         parts["task"] = _ANY.name
+    if described.pixels:
+        del content["mean"], content["std"]
+        return parts, (
+            "pictures: pixels of 0 to 255 as they are, which the file scales itself, resized by bilinear interpolation "
+            "(--set data.resize=...)"
+        )
 
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (table.mean, table.std))
     pixels = "1/255" if abs(shares - 1) < 1e-9 else f"{table.scale:g}"
@@ -161,7 +173,7 @@ def _check_pictures(model: Path, described: Described) -> None:
         if dtype not in tensors.DTYPES:
             remedy = "export the model with a float32 input, without the conversion that its graph begins with"
         raise ModelError(
-            f"its input {listed} takes no pictures as edgeft gives them: float32 of 1 or 3 channels",
+            f"its input {listed} takes no pictures as edgeft gives them: float32 or uint8 of 1 or 3 channels",
             where=str(model),
             remedy=remedy,
         )

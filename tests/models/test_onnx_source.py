@@ -315,3 +315,14 @@ def test_files_of_others_agree_with_onnx_runtime(name, shapes):
     if not (folder / name).is_file():
         pytest.skip("the third-party ONNX files are not here (EDGEFT_DATA)")
     assert agree.check(importer.load(folder / name, shapes=shapes), folder / name, {}) == ""
+
+
+def test_an_input_whose_first_axis_is_no_batch_is_refused_with_the_way_round(tmp_path):
+    """The state of a recurrent net, (2, batch, 8), as an array of a sample has it: (2, 1, 8)."""
+    nodes = [helper.make_node("ReduceMean", ["state"], ["m"], axes=[0], keepdims=0), helper.make_node("Add", ["x", "m"], ["y"])]  # fmt: skip
+    inputs = [("x", T.FLOAT, ["batch", 8]), ("state", T.FLOAT, [2, "batch", 8])]
+    path = save(model(nodes, inputs, ["y"]), tmp_path / "state.onnx")
+    facts = {"tensors": ({"name": "x", "shape": (8,)}, {"name": "state", "shape": (2, 1, 8)})}
+    with pytest.raises(ModelError, match=r"whose first axis is no batch") as caught:
+        build(ModelRequest(Model("onnx", str(path)), "regress", 0, facts, any_outputs=True))
+    assert "'state'" in caught.value.where and "(batch, ...)" in caught.value.remedy

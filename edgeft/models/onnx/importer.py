@@ -187,7 +187,8 @@ def example(item: Input, batch: int = 0, seed: int = 0) -> torch.Tensor:
         return torch.rand(shape, generator=generator) < 0.5
     if item.dtype.is_floating_point:
         return torch.rand(shape, generator=generator)
-    return torch.randint(0, 2, shape, generator=generator).to(item.dtype)
+    pixels = item.dtype is torch.uint8 and len(shape) == 4
+    return torch.randint(0, 256 if pixels else 2, shape, generator=generator).to(item.dtype)
 
 
 def translated(

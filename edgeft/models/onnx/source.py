@@ -22,16 +22,25 @@ _ARGS = ("size", "layout", "shape", "constants", "channels", "ranges")
 _RANGES = ("file", "calibrate")
 #: pixels a side where neither the file nor the recipe says how large pictures are
 _SIDE = 224
+_SCALED = (
+    "an .onnx file does not say how its pictures are scaled: pixels / 255, less data.mean, divided by data.std (--mean "
+    "and --std; 0 and 1 where they are left out)"
+)
+_AS_PIXELS = (
+    "the file takes pictures of uint8 and scales them itself: pixels are given as they are, as float32, and data.mean and "
+    "data.std have to be left out"
+)
 
 
 @dataclass(frozen=True)
 class Described:
     """What a file takes and gives: `channels` of its pictures (0: it takes none), the shape and type of each input and
-    the shape of each output for one sample."""
+    the shape of each output for one sample. `pixels` says that its pictures are whole numbers of 0 to 255."""
 
     channels: int
     inputs: dict[str, tuple[tuple[int, ...], str]]
     outputs: dict[str, tuple[int, ...]]
+    pixels: bool = False
 
 
 def describe(model: recipe.Model) -> Described:
@@ -42,7 +51,8 @@ def describe(model: recipe.Model) -> Described:
     values = results if isinstance(results, dict) else {imported.outputs[0]: results}
     channels = imported.inputs[0].shape[3 if layout == "NHWC" else 1] if layout else 0
     inputs = {item.name: (tuple(item.shape), str(item.dtype).removeprefix("torch.")) for item in imported.inputs}
-    return Described(channels, inputs, {name: tuple(value.shape) for name, value in values.items()})
+    shapes = {name: tuple(value.shape) for name, value in values.items()}
+    return Described(channels, inputs, shapes, bool(layout) and _pixels(imported))
 
 
 def build(request: ModelRequest) -> Built:
@@ -75,11 +85,9 @@ def build(request: ModelRequest) -> Built:
         height, width, channels = (sizes[1], sizes[2], sizes[3]) if layout == "NHWC" else (sizes[2], sizes[3], sizes[1])
         if layout == "NHWC":
             ends.take_channels_first(graph)
-        spec = image_spec((height, width), channels, (0.0,) * channels, (1.0,) * channels)
-        notes.append(
-            "an .onnx file does not say how its pictures are scaled: pixels / 255, less data.mean, divided by data.std "
-            "(--mean and --std; 0 and 1 where they are left out)"
-        )
+        unit = 1 / 255 if _pixels(imported) else 1.0
+        spec = image_spec((height, width), channels, (0.0,) * channels, (unit,) * channels)
+        notes.append(_AS_PIXELS if _pixels(imported) else _SCALED)
 
     if request.any_outputs:
         spec = (spec or {"tensors": [_declared(item) for item in imported.inputs]}) | {"outputs": imported.outputs}
@@ -87,6 +95,11 @@ def build(request: ModelRequest) -> Built:
 
     head, replaced = heads.fitted(module, _sample(imported, spec), n_classes)
     return Built(module.eval(), head, spec, n_classes, False, tuple(dict.fromkeys([*notes, *replaced])))
+
+
+def _pixels(imported: importer.Imported) -> bool:
+    """Whether pictures are taken as uint8; what turns them into real numbers is in the graph and stays there."""
+    return imported.inputs[0].dtype is torch.uint8
 
 
 def _declared(item: importer.Input) -> dict[str, Any]:
@@ -120,6 +133,7 @@ def _imported(
         raise ModelError("has no input that changes from sample to sample", where=str(path))
 
     if given and not model.args.keys() & {"size", "layout", "shape"}:
+        _refuse_without_batch(inputs, given, path)
         layout, shapes, notes = "", _shapes_of(inputs, given), list[str]()
     else:
         layout, shape, notes = _input_of(inputs[0], model.args, path)
@@ -130,6 +144,22 @@ def _imported(
     if model.args.get("ranges") == "calibrate":
         importer.drop_ranges(imported.module)
     return imported, layout, notes
+
+
+def _refuse_without_batch(
+    inputs: Sequence[importer.Input], given: Mapping[str, tuple[int, ...]], path: Path
+) -> None:
+    """Raise `ModelError` where an array of a sample has all axes of its input, of which one would be the batch."""
+    for item in inputs:
+        shape = given.get(item.name, ())
+        fits = all(declared in (0, size) for declared, size in zip(item.shape, shape))
+        if len(shape) == len(item.shape) and fits and item.shape[0] > 1:
+            raise ModelError(
+                f"takes {item.shape} (0 = open), whose first axis is no batch (the state of a recurrent net, for example)",
+                where=f"{path}, input {item.name!r}",
+                remedy="export the model with the batch as the first axis of every input and output: a wrapper whose "
+                "forward takes (batch, ...) and transposes it before it calls the model",
+            )
 
 
 def _shapes_of(inputs: Sequence[importer.Input], given: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -154,7 +184,7 @@ def _input_of(
             raise RecipeError(f"is {shape!r}, expected sizes such as [1, 49, 10]", where="model.args.shape")
         return "", (1, *shape), []
 
-    if len(item.shape) != 4 or not item.dtype.is_floating_point:
+    if len(item.shape) != 4 or not (item.dtype.is_floating_point or item.dtype is torch.uint8):
         return "", None, []
 
     layout = args.get("layout") or ("NHWC" if item.shape[3] in (1, 3) and item.shape[1] not in (1, 3) else "NCHW")
