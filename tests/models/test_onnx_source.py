@@ -326,3 +326,11 @@ def test_an_input_whose_first_axis_is_no_batch_is_refused_with_the_way_round(tmp
     with pytest.raises(ModelError, match=r"whose first axis is no batch") as caught:
         build(ModelRequest(Model("onnx", str(path)), "regress", 0, facts, any_outputs=True))
     assert "'state'" in caught.value.where and "(batch, ...)" in caught.value.remedy
+
+
+def test_a_file_of_scikit_learn_is_refused_with_the_way_round(tmp_path):
+    node = helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[0.0], scale=[1.0])
+    path = save(model([node], [("x", T.FLOAT, ["batch", 4])], ["y"]), tmp_path / "scaler.onnx")
+    with pytest.raises(ModelError, match="Scaler of the domain 'ai.onnx.ml'") as caught:
+        build(request(path))
+    assert "edgeft init tabular" in caught.value.remedy

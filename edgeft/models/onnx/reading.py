@@ -70,10 +70,16 @@ def _refuse_domains(model: Any, path: Path) -> None:
         for node in graph.node:
             elsewhere = node.domain not in registry.DOMAINS and registry.name_of(node) not in known
             if elsewhere and (node.domain, node.op_type) not in own:
+                remedy = "export the model with standard operators (an opset of ai.onnx alone)"
+                if node.domain == "ai.onnx.ml":
+                    remedy = (
+                        "trees and scalers of scikit-learn are no networks: ONNX Runtime runs the file as it is, or "
+                    )
+                    remedy += "`edgeft init tabular` trains a network on the same table"
                 raise ModelError(
                     f"the operator {node.op_type} of the domain {node.domain!r} is not part of ONNX",
                     where=f"{path}, node {node.name or node.output[0]!r}",
-                    remedy="export the model with standard operators (an opset of ai.onnx alone)",
+                    remedy=remedy,
                 )
 
 
