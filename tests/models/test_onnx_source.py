@@ -319,7 +319,8 @@ def test_files_of_others_agree_with_onnx_runtime(name, shapes):
 
 def test_an_input_whose_first_axis_is_no_batch_is_refused_with_the_way_round(tmp_path):
     """The state of a recurrent net, (2, batch, 8), as an array of a sample has it: (2, 1, 8)."""
-    nodes = [helper.make_node("ReduceMean", ["state"], ["m"], axes=[0], keepdims=0), helper.make_node("Add", ["x", "m"], ["y"])]  # fmt: skip
+    mean = helper.make_node("ReduceMean", ["state"], ["m"], axes=[0], keepdims=0)
+    nodes = [mean, helper.make_node("Add", ["x", "m"], ["y"])]
     inputs = [("x", T.FLOAT, ["batch", 8]), ("state", T.FLOAT, [2, "batch", 8])]
     path = save(model(nodes, inputs, ["y"]), tmp_path / "state.onnx")
     facts = {"tensors": ({"name": "x", "shape": (8,)}, {"name": "state", "shape": (2, 1, 8)})}
@@ -331,6 +332,6 @@ def test_an_input_whose_first_axis_is_no_batch_is_refused_with_the_way_round(tmp
 def test_a_file_of_scikit_learn_is_refused_with_the_way_round(tmp_path):
     node = helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[0.0], scale=[1.0])
     path = save(model([node], [("x", T.FLOAT, ["batch", 4])], ["y"]), tmp_path / "scaler.onnx")
-    with pytest.raises(ModelError, match="Scaler of the domain 'ai.onnx.ml'") as caught:
+    with pytest.raises(ModelError, match=r"Scaler of the domain 'ai\.onnx\.ml'") as caught:
         build(request(path))
     assert "edgeft init tabular" in caught.value.remedy

@@ -27,8 +27,8 @@ _SCALED = (
     "and --std; 0 and 1 where they are left out)"
 )
 _AS_PIXELS = (
-    "the file takes pictures of uint8 and scales them itself: pixels are given as they are, as float32, and data.mean and "
-    "data.std have to be left out"
+    "the file takes pictures of uint8 and scales them itself: pixels are given as they are, as float32, and data.mean "
+    "and data.std have to be left out"
 )
 
 
@@ -146,16 +146,14 @@ def _imported(
     return imported, layout, notes
 
 
-def _refuse_without_batch(
-    inputs: Sequence[importer.Input], given: Mapping[str, tuple[int, ...]], path: Path
-) -> None:
+def _refuse_without_batch(inputs: Sequence[importer.Input], given: Mapping[str, tuple[int, ...]], path: Path) -> None:
     """Raise `ModelError` where an array of a sample has all axes of its input, of which one would be the batch."""
     for item in inputs:
         shape = given.get(item.name, ())
         fits = all(declared in (0, size) for declared, size in zip(item.shape, shape))
         if len(shape) == len(item.shape) and fits and item.shape[0] > 1:
             raise ModelError(
-                f"takes {item.shape} (0 = open), whose first axis is no batch (the state of a recurrent net, for example)",
+                f"takes {item.shape} (0 = open), whose first axis is no batch (that of a recurrent state, for example)",
                 where=f"{path}, input {item.name!r}",
                 remedy="export the model with the batch as the first axis of every input and output: a wrapper whose "
                 "forward takes (batch, ...) and transposes it before it calls the model",
