@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_said(made: end_to_end.Made, capfd: Any) -> None:
     for setting, message in (
         ("data.units=characters", "this model writes texts by its own tokenizer"),
         ("data.sound={seconds=1.5}", "the model hears at most 1 s"),
-        ("data.sound={mels=80}", "unknown key 'mels'"),
+        ("data.sound={mels=80}", "has 'mels', which belongs to features"),
         ("model.args={language='germn'}", "unknown language 'germn'"),
     ):
         code, answer, _ = end_to_end.ask(capfd, *dry, setting)

@@ -71,7 +71,8 @@ def capture(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[fx.Grap
     them one after another. The caller's module is left as it was. Raises `ModelError` when the module cannot be
     captured, with the line of the caller's code that stands in the way.
     """
-    module = _copied(module).eval()
+    # train() drops what a forward in eval mode has cached of its weights (LeViT's biases), which would be constants
+    module = _copied(module).train().eval()
     for parameter in module.parameters():
         parameter.requires_grad_(True)
 

@@ -253,3 +253,33 @@ def test_a_convolution_with_a_group_a_sample_is_that_of_one_sample() -> None:
     assert not graph.captured.dynamic
     with torch.no_grad():
         torch.testing.assert_close(graph.captured.module(*IMAGES), net(*IMAGES), rtol=1e-5, atol=1e-5)
+
+
+class Caching(nn.Module):
+    """A table that eval mode keeps from call to call, and train() drops, as attention of LeViT does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.cache = nn.Parameter(torch.arange(4.0)), {}
+
+    def train(self, mode: bool = True) -> Caching:
+        super().train(mode)
+        if mode:
+            self.cache = {}
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            return x * self.table[:2]
+        if "rows" not in self.cache:
+            self.cache["rows"] = self.table[:2]
+        return x * self.cache["rows"]
+
+
+def test_what_a_forward_has_cached_of_its_weights_is_no_constant_of_the_graph() -> None:
+    net, x = Caching().eval(), torch.randn(3, 2)
+    with torch.no_grad():
+        net(x)
+    graph = capture_float(net, (x,)).module
+    assert [name for name, _ in graph.named_parameters()] == ["table"]
+    assert net.cache, "the caller's module is left as it was"
