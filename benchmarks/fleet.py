@@ -31,6 +31,7 @@ def measured(command: str, addresses: list[str], jobs: int, environment: dict[st
     devices = [word for address in addresses for word in ("--device", address)]
     # a single --device has no table and no --jobs: two are the least of a fleet
     extra = ["--jobs", str(jobs)] if len(addresses) > 1 else []
+
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "edgeft", command, str(BUNDLE), *devices, *extra, "--json"],
@@ -40,6 +41,7 @@ def measured(command: str, addresses: list[str], jobs: int, environment: dict[st
         check=False,
     )
     seconds = time.monotonic() - begun
+
     answer = json.loads(done.stdout)
     if done.returncode not in (0, 1, 5):
         raise SystemExit(f"{command}: {answer}\n{done.stderr[-2000:]}")
