@@ -96,8 +96,8 @@ class Backend:
                 verification sets and run.py repeats; optional exact_options() (they replace some of `options` so that
                 integer kernels cannot saturate) and knobs(threads) (options that change the speed alone, values to try)
     inspector   integer_weights(path), activation_grids(path), emitted(path) read the file without converters;
-                integer_share(path, *, threads, feeds) is measured from what the runtime really executes; optional
-                operations(path), which the coverage of a vendor's compiler is counted by, flow(path) -> Flow
+                integer_share(path, *, threads, feeds, options) is measured from what the runtime really executes;
+                optional operations(path), which the coverage of a vendor's compiler is counted by, flow(path) -> Flow
                 (backends/flow.py), which distinguishes weights that no output depends on from those that compute, and
                 external_files(path), the names of files with tensors, where `external_data` is set
     exporter    export(request, folder) -> Artifact, with the `ExportRequest` and `Artifact` of backends/artifact.py
@@ -286,12 +286,21 @@ class Backend:
         grids: list[Grid] = self.part("inspector").activation_grids(path)
         return grids
 
-    def integer_share(self, path: Path, *, threads: int = 1, feeds: Mapping[str, Any] | None = None) -> IntegerShare:
+    def integer_share(
+        self,
+        path: Path,
+        *,
+        threads: int = 1,
+        feeds: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> IntegerShare:
         """Measured from what the runtime really executes (its optimized graph), not from the file's Q/DQ nodes.
 
-        Without `feeds` one batch of zeros is run, with 1 for every dynamic dimension.
+        Without `feeds` one batch of zeros is run, with 1 for every dynamic dimension. `options` are those that the
+        model is run with (a bundle's recorded ones); None takes what the artifact itself needs.
         """
-        share: IntegerShare = self.part("inspector").integer_share(path, threads=threads, feeds=feeds)
+        measure = self.part("inspector").integer_share
+        share: IntegerShare = measure(path, threads=threads, feeds=feeds, options=options)
         return share
 
     def operations(self, path: Path) -> list[Operation]:

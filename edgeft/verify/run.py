@@ -142,7 +142,10 @@ def _artifact(
     """The share of integer work, of the whole and by graph, and the gates of what the bundle holds: its graphs, and
     beside them gates as in its recipe, all samples, its own run.py and labels."""
     graphs = [graph["name"] for graph in of_model(opened.manifest)]
-    shares = {name: opened.runtime.integer_share(opened.graph_path(name), threads=threads) for name in graphs}
+    options = opened.manifest["runtime"]["options"]
+    shares = {
+        name: opened.runtime.integer_share(opened.graph_path(name), threads=threads, options=options) for name in graphs
+    }
     sessions = {graphs[0]: session} if len(graphs) == 1 else session.sessions
     share = share_of(opened, shares, samples)
     return (

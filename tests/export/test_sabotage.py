@@ -169,6 +169,23 @@ def test_an_altered_model_is_named(copied, name, tamper, metric, words):
     assert report["verdict"] == "fail" and found["verdict"] == "fail" and words in found["why"]
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("host", {"session.disable_quant_qdq": "1"}),
+        ("host", {"graph_optimization_level": "ORT_DISABLE_ALL"}),
+        ("host-openvino", {"LP_TRANSFORMS_MODE": "NO"}),
+    ],
+)
+def test_runtime_options_that_switch_integer_kernels_off_fail_the_share(copied, name, options):
+    path = copied(name)
+    recorded = bundles.open(path).manifest["runtime"]
+    seal(path, runtime={**recorded, "options": {**recorded["options"], **options}})
+    report = run(path, measure_latency=False)
+    share = gate(report, "integer", "int8_share")
+    assert report["verdict"] == share["verdict"] == "fail" and share["quantized"] == report["int8_share"] == 0
+
+
 @EACH
 def test_a_float_model_called_int8_is_named(copied, name):
     path = copied(name)

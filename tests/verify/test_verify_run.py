@@ -169,7 +169,7 @@ def test_data_in_another_format_of_the_task_are_judged_and_the_format_is_named(m
 
 
 def test_a_detectors_data_are_read_in_any_format_of_boxes(tmp_path):
-    from PIL import Image
+    Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 
     images = [{"id": i, "file_name": f"{i}.png", "width": 8, "height": 8} for i in range(4)]
     boxes = [

@@ -72,12 +72,18 @@ def operations(path: Path) -> list[Operation]:
     return listed
 
 
-def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
+def integer_share(
+    path: Path,
+    *,
+    threads: int = 1,
+    feeds: Mapping[str, np.ndarray] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> IntegerShare:
     """From the names of the operators that the runtime's trace lists, which hold the types that they compute in.
 
     The trace has no shapes: the multiply-accumulates are those of the file's nodes, which XNNPACK runs in their order.
     Where the runtime keeps no trace, or one with another number of operators with weights, a node counts by the types
-    of its values, by which XNNPACK picks its kernels.
+    of its values, by which XNNPACK picks its kernels. No option of the runtime changes its kernels.
     """
     path = existing(path)
     described = program.read(path)

@@ -75,10 +75,17 @@ def _grids(model: _tflite.TfliteModel) -> list[tuple[str, Grid]]:
     return grids
 
 
-def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
+def integer_share(
+    path: Path,
+    *,
+    threads: int = 1,
+    feeds: Mapping[str, np.ndarray] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> IntegerShare:
     """From the types of the ops' tensors, without a delegate (which would hide them behind one op).
 
-    Float activations on int8 weights are counted as integer, `dynamic int8`: the kernels quantize on the fly.
+    No option of the runtime changes those types. Float activations on int8 weights are counted as integer, `dynamic
+    int8`: the kernels quantize on the fly.
     """
     session = load(Path(path), threads=threads, options={"op_resolver": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"})
     interpreter = session.handle  # type: ignore[attr-defined]

@@ -53,10 +53,17 @@ def artifact_options(path: Path) -> dict[str, Any]:
     return {"session.disable_quant_qdq": "1"}
 
 
-def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
+def integer_share(
+    path: Path,
+    *,
+    threads: int = 1,
+    feeds: Mapping[str, np.ndarray] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> IntegerShare:
     """One profiled run: which kernels ran, on which types and shapes; weight shapes come from the optimized graph."""
     with tempfile.TemporaryDirectory() as folder:
-        session = open_session(path, threads, artifact_options(path), profile=Path(folder))
+        chosen = artifact_options(path) if options is None else options
+        session = open_session(path, threads, chosen, profile=Path(folder))
         if feeds is None:
             feeds = {t.name: np.zeros([abs(d) for d in t.shape], t.dtype) for t in session.inputs}
         session.run(feeds)

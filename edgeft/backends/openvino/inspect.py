@@ -17,7 +17,7 @@ from ..onnxruntime import integer_weights as _onnx_weights
 from ..onnxruntime import wire as _wire
 from . import graph, trial
 from .ir import layers
-from .session import OPTIONS, compile_model, read_model, tensor_of
+from .session import OPTIONS, compile_model, properties, read_model, tensor_of
 
 #: without it the plug-in rounds the activations of linear layers to 8 bits, 32 values at a time, as they come
 FLOAT_ACTIVATIONS = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
@@ -67,7 +67,13 @@ def baseline_options(path: Path) -> dict[str, Any]:
     return trial.surviving_options(path)
 
 
-def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
+def integer_share(
+    path: Path,
+    *,
+    threads: int = 1,
+    feeds: Mapping[str, np.ndarray] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> IntegerShare:
     """From the execution graph of the compiled model; dynamic dimensions take the shapes of `feeds`, else 1."""
     path = Path(path)
     model = read_model(path)
@@ -87,7 +93,8 @@ def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarra
             remedy="its dynamic dimensions need a real sample: pass feeds",
         ) from error
 
-    return _share(path, model, threads, artifact_options(path))
+    chosen = artifact_options(path) if options is None else properties(options, path)[0]
+    return _share(path, model, threads, chosen)
 
 
 def _share(path: Path, model: Any, threads: int, options: Mapping[str, Any]) -> IntegerShare:

@@ -7,7 +7,7 @@ from there too.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -79,9 +79,7 @@ def knobs(threads: int) -> dict[str, tuple[Any, ...]]:
 
 def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
     """A session; raises `BundleError` when the file does not load, `Missing` when the runtime is absent."""
-    more = {**exact_options(), **_PLACING, **_SINGLE}
-    known = {**OPTIONS, **{key: value for key, value in more.items() if key in (options or {})}}
-    values, input_names, output_names = settings(options, known, Path(path))
+    values, input_names, output_names = properties(options, Path(path))
     compiled = compile_model(Path(path), read_model(path), threads, values)
 
     return _OpenVinoSession(
@@ -90,6 +88,15 @@ def load(path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = No
         rename([tensor_of(port, Path(path)) for port in compiled.inputs], input_names, "input", Path(path)),
         rename([tensor_of(port, Path(path)) for port in compiled.outputs], output_names, "output", Path(path)),
     )
+
+
+def properties(
+    options: Mapping[str, Any] | None, path: Path
+) -> tuple[dict[str, Any], Sequence[str] | None, Sequence[str] | None]:
+    """(properties of the CPU plug-in, names of inputs, names of outputs) by the options of a session."""
+    more = {**exact_options(), **_PLACING, **_SINGLE}
+    known = {**OPTIONS, **{key: value for key, value in more.items() if key in (options or {})}}
+    return settings(options, known, path)
 
 
 def read_model(path: Path | str) -> Any:

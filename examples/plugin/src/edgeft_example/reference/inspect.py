@@ -16,7 +16,13 @@ from edgeft.backends.onnxruntime.inspect import activation_grids, emitted, integ
 __all__ = ["activation_grids", "emitted", "integer_share", "integer_weights"]
 
 
-def integer_share(path: Path, *, threads: int = 1, feeds: Mapping[str, np.ndarray] | None = None) -> IntegerShare:
+def integer_share(
+    path: Path,
+    *,
+    threads: int = 1,
+    feeds: Mapping[str, np.ndarray] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> IntegerShare:
     """None: the evaluator computes every layer in float, from dequantized values. One sample is counted."""
     import onnx
 
