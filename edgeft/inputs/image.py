@@ -65,7 +65,14 @@ def configure(
         stated = list(getattr(data, key))
         if not stated:
             continue
-        if defaults.get("pretrained") and not np.allclose(stated, result[key], atol=5e-3):
+        comparable = len(stated) in (1, len(defaults[key]))
+        differs = comparable and not np.allclose(stated, defaults[key], atol=5e-3)
+        if differs and _takes_pixels(defaults):
+            say(
+                f"warning: data.{key} = {stated}, but this model takes pixels of 0 to 255 and scales them itself; "
+                f"leave data.{key} out"
+            )
+        elif differs and defaults.get("pretrained"):
             say(
                 f"warning: data.{key} = {stated} differs from what the weights were trained with, {result[key]}; "
                 "a wrong normalization costs accuracy silently"
@@ -85,6 +92,11 @@ def configure(
         result["max_pixels"] = data.max_pixels
 
     return result
+
+
+def _takes_pixels(defaults: Mapping[str, Any]) -> bool:
+    """Whether a model takes pixels / 255 as they were before that division: it scales them by layers of its own."""
+    return bool(np.allclose(defaults["std"], 1 / 255)) and not any(defaults["mean"])
 
 
 def _tell_of_enlarging(typical: Sequence[int], size: Sequence[int], say: Callable[[str], None]) -> None:

@@ -148,6 +148,7 @@ def _artifact(
     }
     sessions = {graphs[0]: session} if len(graphs) == 1 else session.sessions
     share = share_of(opened, shares, samples)
+
     return (
         share,
         shares,

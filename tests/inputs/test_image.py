@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeft.core.errors import BundleError, DataError, Missing
+from edgeft.core.errors import BundleError, DataError, Missing, RecipeError
 from edgeft.inputs import image
 from edgeft.tasks.classify import decoding as classify
 
@@ -257,3 +257,18 @@ def test_pictures_that_are_much_enlarged_are_told_of_with_a_size() -> None:
     (hint,) = said()
     assert "28x28" in hint and "224x224" in hint and "data.size = 64" in hint and "8 %" in hint
     assert said(size=64) == said(typical=(200, 300)) == said(default=32) == []
+
+
+def test_a_normalization_beside_a_model_that_scales_pixels_itself_is_warned_about() -> None:
+    from edgeft.config.recipe import Data
+    from edgeft.models.built import image_spec
+
+    defaults = image_spec((8, 8), 3, (0.0,) * 3, (1 / 255,) * 3) | {"pretrained": False}
+    said: list[str] = []
+    image.configure(Data(mean=(0.5,), std=(0.5,)), defaults, {}, said.append)
+    assert len(said) == 2 and all("scales them itself" in line for line in said)
+    image.configure(Data(), defaults, {}, said.append)
+    image.configure(Data(mean=(0.5,), std=(0.5,)), image_spec((8, 8)), {}, said.append)
+    assert len(said) == 2
+    with pytest.raises(RecipeError, match="2 values for 3 channels"):
+        image.configure(Data(mean=(0.5, 0.5), std=(0.5, 0.5)), defaults, {}, said.append)
