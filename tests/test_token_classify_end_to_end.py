@@ -24,7 +24,7 @@ end_to_end.need("transformers", "tokenizers")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> end_to_end.Made:
     folder = tmp_path_factory.mktemp("entities")
-    recipe = benchmark_nets.recipe("bert-entities", folder, end_to_end.TARGETS)
+    recipe = benchmark_nets.recipe("bert-entities", folder, ("host",))
     recipe["train"] |= {"epochs": 5, "lr": 1e-2}
     return end_to_end.tuned(folder, recipe)
 

@@ -87,6 +87,7 @@ def by_means(voices: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 @ALL
 def test_prototypes_learn_a_voice_and_a_class(by_means: Path, voices: Any, tmp_path: Path, name: str) -> None:
     bundle = shutil.copytree(by_means / name, tmp_path / "board")
