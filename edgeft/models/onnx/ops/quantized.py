@@ -18,7 +18,7 @@ from ...built import RANGE
 from ..node import Node
 from ..registry import operator
 from ..values import Value, numbers
-from . import activation, convolution, elementwise, matrix, pooling, reduce, shape
+from . import activation, convolution, elementwise, matrix, pooling, shape
 
 NOTE = "the model is quantized already: it is taken back to float (weights dequantized, activations no longer rounded)"
 _LOWEST = {torch.uint8: 0, torch.int8: -128, torch.int16: -32768}
@@ -159,7 +159,6 @@ _OF_ONE: dict[str, Callable[[Node], Any]] = {
     "QLinearAveragePool": pooling.pool,
     "QLinearGlobalAveragePool": pooling.whole,
     "QLinearLeakyRelu": activation.leaky_relu,
-    "QLinearReduceMean": reduce.reduction,
     "QLinearSigmoid": activation.plain,
     "QLinearSoftmax": activation.softmax,
 }
