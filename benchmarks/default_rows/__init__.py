@@ -2,20 +2,27 @@
 
 A row trains the recipe that `edgeft init TASK` writes, with nothing edited but paths, exports it to the template's own
 target, and measures the artifact on a test split that chose nothing. Beside it stands a simple baseline, and a goal.
+A row of an expensive recipe may state fewer epochs (`Row.short`) for a run that shows less and ends sooner.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import pkgutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+#: what `trained` sets beside the paths, within `shortened`
+_SHORTER: ContextVar[Mapping[str, Any]] = ContextVar("shorter", default=MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Row:
     baseline: str  # in words: what the baseline is
     measure: Callable[[Path, Path], Figures]
     higher_is_better: bool = True
+    short: Mapping[str, Any] = field(default_factory=dict)  # {key of the recipe: value} of `--budget short`
 
 
 @dataclass(frozen=True)
@@ -73,11 +81,21 @@ def rows() -> dict[str, Row]:
     return {row.name: row for row in (importlib.import_module(f"{__name__}.{name}").ROW for name in names)}
 
 
+@contextlib.contextmanager
+def shortened(edits: Mapping[str, Any]) -> Iterator[None]:
+    """Within it `trained` sets these keys of the recipe too."""
+    token = _SHORTER.set(edits)
+    try:
+        yield
+    finally:
+        _SHORTER.reset(token)
+
+
 def trained(task: str, data: Path, out: Path, edits: Mapping[str, Any] | None = None) -> Outcome:
     """`edgeft init TASK` with the path of the data, tuned and exported into `out`; what stands there is taken up.
 
     `edits` {key: value} are for paths in other keys (the file of a test split, say) and for what data cannot say itself
-    (which class is void), and for nothing else.
+    (which class is void), and for nothing else but those of `shortened`.
     """
     import edgeft
     from edgeft.api import read_recipe
@@ -86,7 +104,7 @@ def trained(task: str, data: Path, out: Path, edits: Mapping[str, Any] | None = 
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "init.toml").write_text(starting_recipes.template(task))
-    edited = {"data.path": str(data), **(edits or {})}
+    edited = {"data.path": str(data), **(edits or {}), **_SHORTER.get()}
     overrides = [f"{key}={tables.value_text(value)}" for key, value in edited.items()]
     recipe = read_recipe(out / "init.toml", overrides)
     say = lambda text: print(f"  {out.name}: {text}", flush=True)  # noqa: E731

@@ -52,4 +52,5 @@ ROW = Row(
     goal=0.5,
     baseline="the commonest class of each place",
     measure=measure,
+    short={"train.epochs": 5},
 )

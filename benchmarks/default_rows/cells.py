@@ -175,4 +175,5 @@ ROW = Row(
     goal=0.8,
     baseline="connected regions by area and colour",
     measure=measure,
+    short={"train.epochs": 8},
 )

@@ -138,4 +138,5 @@ ROW = Row(
     goal=0.75,
     baseline="a threshold on the smoothed picture",
     measure=measure,
+    short={"train.epochs": 8},
 )

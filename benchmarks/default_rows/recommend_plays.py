@@ -1,7 +1,8 @@
 """The next artist of a listener: implicit plays that are made here, since no such data were to be had.
 
 An artist belongs to one of 40 genres and is as popular in it as Zipf's law says. A listener likes three genres, and
-plays artists of them, of neighbouring genres at times, and now and then any. The baseline is item-kNN.
+plays artists of them, of neighbouring genres at times, and now and then any. The baseline is item-kNN, and the goal is
+what it reaches on these plays.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ ROW = Row(
     task="recommend",
     data=f"simulated plays of {USERS} listeners and {ITEMS} artists, the last one held out",
     metric="HR@10",
-    goal=0.814,
+    goal=0.71,
     baseline="item-kNN",
     measure=measure,
 )

@@ -74,4 +74,5 @@ ROW = Row(
     baseline="the best constant answer",
     measure=measure,
     higher_is_better=False,
+    short={"train.epochs": 12},
 )
