@@ -61,7 +61,7 @@ def measured(name: str, number_format: str, out: Path, episodes: int) -> list[di
     from edgeft.config import target
     from edgeft.core.errors import TargetError
 
-    done = out / f"{name}-{number_format}.json"
+    done = out / f"{name}-{number_format}-{episodes}.json"
     if done.is_file():
         return list(json.loads(done.read_text()))
 
@@ -71,9 +71,9 @@ def measured(name: str, number_format: str, out: Path, episodes: int) -> list[di
             target.with_format(target.load(title), number_format)
             targets.append(title)
 
-    asked: dict[str, Any] = {}
+    asked: dict[str, Any] = {"overrides": [f"gates.episodes={episodes}"]}
     if number_format != "int8":
-        asked = {"ptq": True, "overrides": [f"quantize.format={number_format}"]}
+        asked = {"ptq": True, "overrides": [*asked["overrides"], f"quantize.format={number_format}"]}
 
     rows = []
     for report in edgeft.export(run, targets, out / "bundles" / f"{name}-{number_format}", overwrite=True, **asked):
