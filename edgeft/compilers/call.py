@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import interpreter, strict_json
+from ..core import environment, interpreter, strict_json
 from ..core.children import end_group
 from ..core.errors import InvalidInput, Missing, SystemFailure, from_dict
 from . import PREFIX
@@ -75,7 +75,9 @@ def call(
                 raise error
             return dict(answer)
 
-        raise CompilerStopped(_end(compiler, code, seconds, printed))
+        last = _printed(printed)
+        environment.refused(last, Path(folder))
+        raise CompilerStopped(_end(compiler, code, seconds, last))
 
 
 def _answer(place: Path) -> dict[str, Any] | None:
@@ -89,13 +91,13 @@ def _answer(place: Path) -> dict[str, Any] | None:
 
 def _run(command: list[str], folder: Path, printed: Path, seconds: float) -> int | None:
     """The exit code of the command, None where it was ended after `seconds`."""
-    environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    variables = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     with printed.open("w", encoding="utf-8") as handle:
         try:
             child = subprocess.Popen(
                 command,
                 cwd=folder,
-                env=environment,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=handle,
                 stderr=subprocess.STDOUT,
@@ -113,15 +115,19 @@ def _run(command: list[str], folder: Path, printed: Path, seconds: float) -> int
             child.wait()
 
 
-def _end(compiler: Compiler, code: int | None, seconds: float, printed: Path) -> str:
-    """How a process ended that gave no answer."""
+def _printed(path: Path) -> str:
+    """The last lines of what a compiler printed, without empty ones."""
     try:
-        lines = printed.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise SystemFailure(f"could not read: {error.strerror}", where=str(printed)) from error
+        raise SystemFailure(f"could not read: {error.strerror}", where=str(path)) from error
 
-    last = [line.strip() for line in lines if line.strip()][-_LAST:]
-    said = f", after printing {' | '.join(last)[-300:]!r}" if last else ""
+    return " | ".join([line.strip() for line in lines if line.strip()][-_LAST:])
+
+
+def _end(compiler: Compiler, code: int | None, seconds: float, last: str) -> str:
+    """How a process ended that gave no answer and printed `last`."""
+    said = f", after printing {last[-300:]!r}" if last else ""
 
     if code is None:
         return f"{compiler.title} did not end within {seconds:.0f} s and was stopped{said}"

@@ -11,19 +11,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import platform
-import secrets
-import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config import target as targets
 from ..core import environment as environments
-from ..core import files, interpreter
+from ..core import interpreter, once
 from ..core.errors import EdgeftError, InvalidInput, Missing, SystemFailure, UsageError, nearest
 from ..core.progress import phase
 from ..devices import known
@@ -118,29 +115,25 @@ def setup(
 
     digest = hashlib.sha256("\n".join([*compiler.requirements, version]).encode()).hexdigest()[:12]
     place = cache() / f"{compiler.name}-{digest}"
-    interpreter_path = place / "bin" / "python"
 
-    if interpreter_path.exists():
+    answer: dict[str, Any] = {}
+
+    def answers(folder: Path) -> bool:
+        interpreter_path = folder / "bin" / "python"
         with contextlib.suppress(EdgeftError):
-            return _recorded(compiler, str(interpreter_path))
-        shutil.rmtree(place, ignore_errors=True)  # it does not answer any more
+            answer.update(_answer(compiler, str(interpreter_path)) if interpreter_path.exists() else {})
+        return bool(answer)
 
-    staging = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
-    with files.system_errors(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            size = f", about {compiler.gigabytes:g} GB" if compiler.gigabytes else ""
-            say(f"{compiler.title}: making an environment{size}, with {', '.join(compiler.requirements)}")
-            environments.make(staging, compiler.requirements, where=device_name(compiler), base=python)
-            say(f"{compiler.title}: starting it for the first time")
-            with phase(f"{device_name(compiler)}: starting"):
-                _answer(compiler, str(staging / "bin" / "python"))
-            with contextlib.suppress(OSError):  # another process was faster
-                os.rename(staging, place)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    def fill(folder: Path) -> None:
+        size = f", about {compiler.gigabytes:g} GB" if compiler.gigabytes else ""
+        say(f"{compiler.title}: making an environment{size}, with {', '.join(compiler.requirements)}")
+        environments.make(folder, compiler.requirements, where=device_name(compiler), base=python)
+        say(f"{compiler.title}: starting it for the first time")
+        with phase(f"{device_name(compiler)}: starting"):
+            answer.update(_answer(compiler, str(folder / "bin" / "python")))
 
-    return _recorded(compiler, str(interpreter_path))
+    once.folder(place, fill, answers)
+    return _recorded(compiler, str(place / "bin" / "python"), answer)
 
 
 def state_of(profile: targets.Target) -> str:
@@ -162,7 +155,7 @@ def check(compiler: Compiler) -> dict[str, Any]:
     environment = installed(compiler)
     if environment is None:
         raise Missing(f"{compiler.title} is not set up", where=device_name(compiler), remedy=compiler.setup)
-    return {**_recorded(compiler, environment.python), "name": device_name(compiler)}
+    return _recorded(compiler, environment.python, _answer(compiler, environment.python))
 
 
 def _python_version(python: str | None, compiler: Compiler) -> str:
@@ -210,8 +203,7 @@ def _answer(compiler: Compiler, python: str) -> dict[str, Any]:
     return answer
 
 
-def _recorded(compiler: Compiler, python: str) -> dict[str, Any]:
-    answer = _answer(compiler, python)
+def _recorded(compiler: Compiler, python: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     record = {
         "python": python,
         "machine": platform.machine(),

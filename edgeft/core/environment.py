@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import interpreter
+from .children import end_group
 from .errors import Missing, SystemFailure
 from .progress import phase
 
 #: seconds that pip may take for packages of several gigabytes
 PIP_SECONDS = 3600.0
+#: what programs say of a disk that refuses to be written
+_DISK = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS))
 
 
 def cache(name: str) -> Path:
@@ -29,6 +33,7 @@ def make(folder: Path, requirements: Sequence[str], *, where: str, base: str | N
     words = ("venv", str(folder))
     made = run(interpreter.module(*words, python=base) if base else interpreter.module(*words), 300.0)
     if made.returncode:
+        refused(made.stderr + made.stdout, folder.parent)
         last = (made.stderr or made.stdout).strip().splitlines()[-1:] or ["venv failed"]
         raise SystemFailure(last[0], where=where, remedy="install the package python3-venv")
 
@@ -37,9 +42,7 @@ def make(folder: Path, requirements: Sequence[str], *, where: str, base: str | N
         done = run([*pip, *requirements], PIP_SECONDS)
 
     if done.returncode:
-        if "No space left on device" in done.stderr:
-            raise SystemFailure("No space left on device", where=str(folder.parent), remedy="free some space")
-
+        refused(done.stderr, folder.parent)
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["pip failed"]
         raise Missing(
             lines[0].removeprefix("ERROR: ").strip(),
@@ -49,18 +52,36 @@ def make(folder: Path, requirements: Sequence[str], *, where: str, base: str | N
 
 
 def run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run a command without input; exit code 127 where it does not start. Raises `SystemFailure` after `seconds`."""
+    """Run a command without input; exit code 127 where it does not start. Raises `SystemFailure` after `seconds`.
+
+    It leads a group of its own, which ends with it: pip and venv start processes that would go on writing after them.
+    """
     try:
-        return subprocess.run(
+        child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            check=False,
-            timeout=seconds,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired as error:
-        raise SystemFailure(f"{command[0]} did not end within {seconds:.0f} s", remedy="try it again") from error
     except OSError as error:
         return subprocess.CompletedProcess(command, 127, "", str(error))
+
+    with child:
+        try:
+            output, complaint = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired as error:
+            raise SystemFailure(f"{command[0]} did not end within {seconds:.0f} s", remedy="try it again") from error
+        finally:
+            end_group(child)
+
+    return subprocess.CompletedProcess(command, child.returncode, output, complaint)
+
+
+def refused(printed: str, folder: Path) -> None:
+    """Raise `SystemFailure` where a program that wrote into `folder` printed that the disk refused it."""
+    for words in _DISK:
+        if words in printed:
+            raise SystemFailure(words, where=str(folder), remedy="free some space, or see what is wrong with the disk")

@@ -42,9 +42,9 @@ def alone_in(folder: Path) -> Iterator[None]:
             os.close(handle)
 
 
-def sweep(folder: Path, name: str) -> None:
+def sweep(folder: Path, name: str, age: float = OLD) -> None:
     """Remove what killed processes left of writing `name` (a regular expression, for several names) into `folder`:
-    temporary folders and files."""
+    temporary folders, and files of `age` seconds (0 for who holds a lock on writing that name)."""
     pattern = re.compile(rf"\.{name}\.[0-9a-f]{{8}}\.(tmp|old)")
     try:
         entries = [entry for entry in os.scandir(folder) if pattern.fullmatch(entry.name)]
@@ -58,7 +58,7 @@ def sweep(folder: Path, name: str) -> None:
                 continue  # it is all that there is: the process was killed before the new folder took its place
             if entry.is_dir(follow_symlinks=False):
                 _sweep_folder(Path(entry.path))
-            elif entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < time.time() - OLD:
+            elif entry.is_file(follow_symlinks=False) and entry.stat().st_mtime <= time.time() - age:
                 os.unlink(entry.path)
 
 

@@ -42,7 +42,7 @@ def call(device: Device, code: str, *words: str, options: Mapping[str, Any], whe
     crash, the end of its time: then the artifact cannot be trusted there), and what the connection came to.
     """
     indented = "".join(f"    {line}\n" for line in code.strip().splitlines())
-    done = _held(device.argv(LEASH + _BEFORE + indented + _AFTER, *words, json.dumps(dict(options))))
+    done = held(device.argv(LEASH + _BEFORE + indented + _AFTER, *words, json.dumps(dict(options))))
     lines = [line for line in done.stdout.splitlines() if line.startswith(_SIGN)]
     if not lines:
         raise _silence(device, done, where)
@@ -85,7 +85,7 @@ def stopped(number: int, where: str) -> RuntimeStopped:
     )
 
 
-def _held(command: list[str]) -> subprocess.CompletedProcess[str]:
+def held(command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command whose stdin stays open as long as this process lives: its end is the child's end (`LEASH`)."""
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"

@@ -11,12 +11,9 @@ shown.
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import re
-import secrets
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
@@ -26,7 +23,7 @@ from typing import Any
 
 from ..config import shipped
 from ..config import target as targets
-from ..core import files, interpreter
+from ..core import environment, files, interpreter, once
 from ..core.errors import InvalidInput, Missing, SystemFailure, UsageError, nearest
 from . import debian, known
 from .packages import ALWAYS, bare, for_runtime, of_target
@@ -35,6 +32,8 @@ from .packages import ALWAYS, bare, for_runtime, of_target
 QEMU = ("trixie", {"x86_64": "amd64", "aarch64": "arm64"})
 #: the emulated system: Debian 12, whose Python 3.11 and glibc 2.36 the wheels of all runtimes accept
 SUITE = "bookworm"
+#: seconds that Python and numpy may take to start under qemu
+START_SECONDS = 300.0
 _ROOT = (
     *("libc6", "libgcc-s1", "libstdc++6", "zlib1g", "libexpat1", "libssl3", "libffi8", "libbz2-1.0", "liblzma5"),
     *("libcrypt1", "libuuid1", "libatomic1", "libgomp1"),
@@ -106,8 +105,7 @@ class Emulated:
 
 def cache() -> Path:
     """`~/.cache/edgeft/emulate`, below `XDG_CACHE_HOME` where that is set."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()) / "edgeft" / "emulate"
+    return environment.cache("emulate")
 
 
 def profile_of(name: str) -> tuple[targets.Target, str]:
@@ -164,13 +162,8 @@ def setup(
         "packages": {**{k: v for k, v in versions.items() if k in machine.extra[:1]}, **wheels},
     }
     device = Emulated(name, record)
-    done = subprocess.run(
-        device.argv("import numpy, platform; print(platform.machine(), numpy.__version__)"),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
+    done = environment.run(
+        device.argv("import numpy, platform; print(platform.machine(), numpy.__version__)"), START_SECONDS
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
@@ -201,7 +194,7 @@ def package(place: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / name)
 
-    _once(target, fill)
+    once.folder(target, fill)
     return target
 
 
@@ -225,7 +218,7 @@ def _qemu(place: Path, machine: Machine, host: str, say: Callable[[str], None]) 
     def fill(folder: Path) -> None:
         debian.unpack(["qemu-user"], index, folder, only=programs)
 
-    _once(target, fill)
+    once.folder(target, fill)
     return target / "usr/bin" / machine.qemu
 
 
@@ -244,7 +237,7 @@ def _root(place: Path, isa: str, machine: Machine, say: Callable[[str], None]) -
         versions = debian.unpack((*_ROOT, *machine.extra), index, folder)
         files.write_json(folder / "versions.json", versions)
 
-    _once(target, fill)
+    once.folder(target, fill)
     return target, json.loads((target / "versions.json").read_text())
 
 
@@ -266,9 +259,10 @@ def _site(
         command += ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"]
         command += ["--abi", "abi3", "--abi", "none", *(word for tag in tags for word in ("--platform", tag))]
         command += ["--no-deps"] if machine.instead else []
-        done = subprocess.run([*command, *selected], capture_output=True, text=True, errors="replace", check=False)
+        done = environment.run([*command, *selected], environment.PIP_SECONDS)
 
         if done.returncode:
+            environment.refused(done.stderr, place)
             lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines()
             raise Missing(
                 (lines or ["pip failed"])[0].removeprefix("ERROR: "),
@@ -285,7 +279,7 @@ def _site(
 
         shutil.rmtree(wheels)
 
-    _once(target, fill)
+    once.folder(target, fill)
     versions = {}
     for info in target.glob("*.dist-info/METADATA"):
         fields = info.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -299,21 +293,3 @@ def _libraries(isa: str) -> tuple[str, ...]:
     triplet = {"aarch64": "aarch64-linux-gnu", "armv7": "arm-linux-gnueabihf"}[isa]
     base = (f"lib/{triplet}", f"usr/lib/{triplet}")
     return (*base, f"usr/lib/{triplet}/blas", f"usr/lib/{triplet}/lapack") if isa == "armv7" else base
-
-
-def _once(target: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder whole or not at all; one that is there is left as it is."""
-    if target.exists():
-        return
-
-    staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        staging.mkdir(parents=True)
-        fill(staging)
-        try:
-            os.rename(staging, target)
-        except OSError:
-            if not target.exists():  # another process was faster otherwise
-                raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,13 +13,16 @@ from ..config import target as targets
 from ..core import interpreter
 from ..core.errors import InvalidInput, Missing, SystemFailure, UsageError
 from . import known, packages
-from .device import WORKER
+from .call import held
+from .device import LEASH, WORKER
 from .link import Link
 from .ssh import Ssh
 
 _OLDEST = (3, 10)
 #: seconds that pip may take on a slow board
 PIP_SECONDS = 1800.0
+#: exit code of a script for which another process has the lock
+_BUSY = 75
 #: what this package takes on a board with its compiled files: below it CPython may leave a compiled file cut short,
 #: and no later start reads past it
 LEAST_FREE_KB = 8 << 10
@@ -33,6 +35,27 @@ echo "free_kb=$(df -Pk . | tail -1 | tr -s ' ' | cut -d' ' -f4)"
 """
 _VERSION = 'import sys; print("%d.%d.%d" % sys.version_info[:3])'
 _VENV = 'import venv, ensurepip; print("yes")'
+#: runs a shell script on a board as the only one that sets it up, and ends it with the end of stdin
+_ALONE = f"""
+import fcntl, os, signal, subprocess, sys, threading
+lock = os.open(".venv.lock", os.O_RDWR | os.O_CREAT, 0o600)
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    sys.exit({_BUSY})
+child = subprocess.Popen(["sh", "-c", sys.argv[1]], stdin=subprocess.DEVNULL, start_new_session=True)
+def leash():
+    while os.read(0, 1024):
+        pass
+    os.killpg(child.pid, signal.SIGKILL)
+threading.Thread(target=leash, daemon=True).start()
+try:
+    code = child.wait({PIP_SECONDS})
+except subprocess.TimeoutExpired:
+    os.killpg(child.pid, signal.SIGKILL)
+    code = 124
+os._exit(code if code >= 0 else 128 - code)
+"""
 _RUNTIMES = """
 import json
 from edgeft import backends, doctor
@@ -151,15 +174,20 @@ def _environment(
     say(f"{board.name}: making an environment with {', '.join(names)}")
     source = [] if wheels is None else ["--no-index", "--find-links", board.carry(wheels)]
     quiet = ("--quiet", "--disable-pip-version-check")
-    environment = interpreter.module("venv", "venv", python="python3")
+    environment = shlex.join(interpreter.module("venv", "venv", python="python3"))
+    answers = shlex.join(interpreter.module("pip", "--version", python="venv/bin/python"))
     install = interpreter.module(
         "pip", "install", *quiet, *source, *packages.for_runtime(names, extras), python="venv/bin/python"
     )
-    script = f"{{ [ -x venv/bin/python ] || {shlex.join(environment)}; }} && {shlex.join(install)}"
-    done = board.run(script, timeout=PIP_SECONDS, check=False)
+    # Where the making of an environment was cut short, its pip does not answer.
+    script = f"{{ {answers} >/dev/null 2>&1 || {{ rm -rf venv && {environment}; }}; }} && {shlex.join(install)}"
+    done = held(board.ssh(f"exec {shlex.join(interpreter.script(_ALONE, script, python='python3'))}"))
+
+    if done.returncode == _BUSY:
+        raise UsageError("another process is setting it up", where=board.name, remedy="wait until it is done")
 
     if done.returncode:
-        if "No space left on device" in done.stderr:
+        if done.returncode == 255 or "No space left on device" in done.stderr:
             raise board.complaint(done.stderr)
         lines = [line for line in (done.stderr or done.stdout).splitlines() if "ERROR" in line] or ["pip failed"]
         raise SystemFailure(
@@ -171,9 +199,7 @@ def _environment(
 
 def look(board: Ssh) -> dict[str, Any]:
     """What runs on a board now: {"runtimes" {name: version}, "fingerprint", "heat", "probed"}."""
-    done = subprocess.run(
-        board.argv(_RUNTIMES), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )
+    done = held(board.argv(LEASH + _RUNTIMES))
     lines = [line for line in done.stdout.splitlines() if line.startswith("@edgeft ")]
     if not lines:
         raise board.complaint(done.stderr)

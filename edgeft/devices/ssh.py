@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import shlex
 import subprocess
 import tarfile
@@ -65,6 +64,14 @@ _COMPLAINTS: tuple[tuple[str, str, type[EdgeftError], str], ...] = (
     ("timed out", "it does not answer", Missing, "is it switched on and on this network?"),
     ("Bad configuration", "ssh does not accept its own configuration", UsageError, "see ~/.ssh/config"),
 )
+#: unpacks an archive beside its place, then renames it. The temporary folder has the number of its shell: what shells
+#: left that are gone is removed, what others are writing is not. `mv` puts a folder into one that came meanwhile.
+_UNPACK = """mkdir -p {shelf} && for old in {shelf}/{name}.*.tmp; do
+  number=${{old%.tmp}}; kill -0 "${{number##*.}}" 2>/dev/null || rm -rf "$old"
+done
+new={shelf}/{name}.$$.tmp
+rm -rf $new && mkdir $new && tar -xf - -C $new && {{ [ -d {place} ] || mv $new {place}; }}
+code=$?; rm -rf $new {place}/{name}.$$.tmp; exit $code"""
 #: what we say of a board that may answer a moment later
 UNREACHABLE = ("nothing answers at that port", "it cannot be reached", "it does not answer")
 
@@ -210,12 +217,7 @@ class Ssh:
             return remote_path
 
         say(f"{self.name}: carrying over {len(names)} files")
-        temporary = f"{shelf}/.{digest[:12]}.{secrets.token_hex(4)}.tmp"
-        script = (
-            f"mkdir -p {shelf} && rm -rf {shelf}/.{digest[:12]}.*.tmp && mkdir {temporary} && "
-            f"tar -xf - -C {temporary} && {{ [ -d {remote_path} ] || mv {temporary} {remote_path}; }}\n"
-            f"code=$?; rm -rf {temporary}; exit $code"
-        )
+        script = _UNPACK.format(shelf=shelf, name=f".{digest[:12]}", place=remote_path)
         sender = subprocess.Popen(
             self.ssh(script), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import urllib.error
 import urllib.parse
 import urllib.request
 from http.client import HTTPException
+from io import FileIO
 from pathlib import Path
 
 import torch
 
-from ..core import files
+from ..core import files, leftovers, once
 from ..core.errors import Missing, ModelError, SystemFailure
 from ..core.progress import phase
 
@@ -40,8 +42,11 @@ def fetch(url: str, title: str, allow: bool) -> tuple[Path, str]:
                 f"{url} on another machine and put it here as {path}",
                 option="--allow-download",
             )
-        with phase(f"downloading {name}"):
-            _download(url, path)
+        with files.system_errors(path), once.alone(path):
+            leftovers.sweep(path.parent, re.escape(name), age=0.0)
+            if not path.is_file():  # another process brought it meanwhile
+                with phase(f"downloading {name}"):
+                    _download(url, path)
 
     return path, _checked(path, url)
 
@@ -51,8 +56,9 @@ def _checked(path: Path, url: str) -> str:
     digest = files.sha256(path)
     stated = _DIGEST.search(path.name)
     if stated and not digest.startswith(stated[1]):
-        with contextlib.suppress(OSError):
-            path.unlink()
+        with contextlib.suppress(OSError), once.alone(path):
+            if files.sha256(path) == digest:  # no other process has replaced it
+                path.unlink()
         raise ModelError(
             f"{path.name} is not the published file: its digest is another one",
             where="model.weights",
@@ -64,21 +70,21 @@ def _checked(path: Path, url: str) -> str:
 
 def _download(url: str, path: Path) -> None:
     """Bring a file into its place, whole or not at all; a transfer that breaks off goes on where it stopped."""
-    with files.system_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     failures, reason = 0, ""
     try:
         while failures < ATTEMPTS:
             before = partial.stat().st_size if partial.exists() else 0
             reason = _transfer(url, partial, before)
             if not reason:
+                with partial.open("rb") as handle:
+                    os.fsync(handle.fileno())
                 partial.replace(path)
                 return
             failures = 0 if partial.exists() and partial.stat().st_size > before else failures + 1
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
     raise SystemFailure(
         f"{path.name} could not be downloaded ({reason})",
@@ -96,11 +102,11 @@ def _transfer(url: str, partial: Path, start: int) -> str:
             length = response.headers.get("Content-Length")
             received = 0
             with files.system_errors(partial):
-                file = partial.open("ab" if appends else "wb")
+                file = partial.open("ab" if appends else "wb", buffering=0)
             with file:
                 while block := response.read(BLOCK):
                     with files.system_errors(partial):
-                        file.write(block)
+                        _write(file, block)
                     received += len(block)
     except urllib.error.HTTPError as error:
         if error.code < 500 and error.code not in (408, 429):
@@ -110,7 +116,14 @@ def _transfer(url: str, partial: Path, start: int) -> str:
                 remedy="another version of the package may know another address",
             ) from error
         return f"HTTP {error.code}"
-    except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError) as error:
+    except (OSError, HTTPException) as error:  # what the disk refused is `SystemFailure` here
         return str(getattr(error, "reason", None) or error) or type(error).__name__
 
     return "" if length is None or received == int(length) else f"it ended after {start + received} bytes"
+
+
+def _write(file: FileIO, block: bytes) -> None:
+    """All of a block, which a system may take in parts; unbuffered, so that closing has nothing left to write."""
+    left = memoryview(block)
+    while left:
+        left = left[file.write(left) or 0 :]

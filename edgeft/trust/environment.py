@@ -6,19 +6,16 @@ exports to LiteRT keeps it apart: `edgeft sign --setup` makes `cache/sign/<diges
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.util
 import json
-import os
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core import environment, files, interpreter
+from ..core import environment, files, interpreter, once
 from ..core.errors import BundleError, EdgeftError, Missing, from_dict
 
 #: model-signing 1.1.1 imports OpenSSL, which sigstore stopped to bring with 4.3
@@ -59,19 +56,12 @@ def setup(say: Callable[[str], None] = lambda text: None) -> str:
     if at_hand is not None:
         return at_hand
 
-    final = place()
-    staging = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
-    with files.system_errors(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            say(f"{_NAME}: making an environment with {', '.join(REQUIREMENTS)}")
-            environment.make(staging, REQUIREMENTS, where=_NAME)
-            with contextlib.suppress(OSError):  # another process was faster
-                os.rename(staging, final)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    def fill(folder: Path) -> None:
+        say(f"{_NAME}: making an environment with {', '.join(REQUIREMENTS)}")
+        environment.make(folder, REQUIREMENTS, where=_NAME)
 
-    return str(final / "bin" / "python")
+    once.folder(place(), fill, lambda folder: (folder / "bin" / "python").exists())
+    return str(place() / "bin" / "python")
 
 
 def call(function: str, job: Mapping[str, Any], *, where: Path) -> dict[str, Any]:
@@ -104,7 +94,7 @@ def _request(job: Mapping[str, Any]) -> Path:
     with files.system_errors(tempfile.gettempdir()):
         folder = Path(tempfile.mkdtemp(prefix="edgeft-sign-"))
         try:
-            (folder / "job.json").write_text(json.dumps(dict(job)), encoding="utf-8")
+            (folder / "job.json").write_text(json.dumps({**job, "scratch": str(folder)}), encoding="utf-8")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -1,4 +1,5 @@
 """What the interpreter runs that has model-signing: sign a folder, check a signature. JSON values in and out.
+The job's `scratch` is a folder for temporary files, which whoever started the process removes.
 
 Nothing is imported at the top but the standard library and edgeft's errors: the environment has nothing else of edgeft.
 All cryptography is that of model-signing and of the package cryptography, on which it builds.
@@ -39,7 +40,7 @@ def sign(job: Mapping[str, Any]) -> dict[str, Any]:
         secret: Any = password.encode() if password else None
         config = signing.Config().use_elliptic_key_signer(private_key=job["key"], password=secret)
 
-    with tempfile.TemporaryDirectory(prefix="edgeft-sign-") as folder:
+    with tempfile.TemporaryDirectory(dir=job.get("scratch")) as folder:
         place = Path(folder) / "signature"
         try:
             config.set_hashing_config(hashed).sign(job["bundle"], place)
@@ -80,7 +81,7 @@ def check(job: Mapping[str, Any]) -> dict[str, Any]:
 
     from model_signing import verifying
 
-    with tempfile.TemporaryDirectory(prefix="edgeft-check-") as folder:
+    with tempfile.TemporaryDirectory(dir=job.get("scratch")) as folder:
         place = Path(folder) / "signature"  # the text that was read above, whatever becomes of the bundle's file
         place.write_text(text, encoding="utf-8")
         config = verifying.Config().use_elliptic_key_verifier(public_key=trusted[key])

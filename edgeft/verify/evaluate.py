@@ -23,7 +23,8 @@ class Evaluated:
 
     Of a personalized bundle `quantized_outputs` are those of the model in use, and `exported_outputs` those of the
     artifact as it was exported (None without a state); `labels` then hold the classes that were added.
-    `same_data`: the data are those that the bundle was exported with.
+    `same_data`: the data are those that the bundle was exported with. `available` is the number of samples that would
+    be judged without a limit, 0 where that is not known.
     """
 
     float_outputs: dict[str, np.ndarray]
@@ -33,6 +34,7 @@ class Evaluated:
     labels: tuple[str, ...] = ()
     exported_outputs: dict[str, np.ndarray] | None = None
     same_data: bool = False
+    available: int = 0
 
 
 def evaluate(
@@ -45,13 +47,15 @@ def evaluate(
     holds a label that the bundle does not know.
     """
     dataset, split, note = judged(bundle, path)
-    notes = [note]
+    notes, available = [note], len(split)
     if most is not None and most < len(split):
         notes.append(f"{most} of {len(split)} samples")
         split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:most]))
 
     split = datasets.located(split, bundle.task, bundle.preprocess)
-    split = datasets.windowed(split, bundle.task, bundle.preprocess, notes)
+    pictures, split = split, datasets.windowed(split, bundle.task, bundle.preprocess, notes)
+    if split is not pictures:  # how many windows the pictures have that were left out is not known
+        available = len(split) if len(pictures) == available else 0
     personal = personalized(bundle, state, threads=threads)
     labels = personal.labels if personal else bundle.labels
     if bundle.task.refuse_unseen is not None:
@@ -65,12 +69,12 @@ def evaluate(
     absent = [label for label in labels if label not in dataset.labels]
     notes += [*dataset.notes, *([f"no samples of {', '.join(absent)}"] if absent else [])]
     if personal is None:
-        return Evaluated(before, after, targets, tuple(notes), labels, same_data=same_data)
+        return Evaluated(before, after, targets, tuple(notes), labels, None, same_data, available)
 
     (in_use,) = outputs_of([personal.session], preprocessed(bundle.task, personal.preprocess, split))
     before, after = (_widened(outputs, in_use, len(bundle.labels)) for outputs in (before, after))
     notes.append(f"version {personal.version} of the personalized state was judged")
-    return Evaluated(before, in_use, targets, tuple(notes), labels, after, same_data)
+    return Evaluated(before, in_use, targets, tuple(notes), labels, after, same_data, available)
 
 
 def _widened(outputs: dict[str, np.ndarray], like: dict[str, np.ndarray], known: int) -> dict[str, np.ndarray]:

@@ -26,12 +26,16 @@ CONFIDENCE = 0.99
 
 @dataclass(frozen=True)
 class Recorded:
-    """The metric of the float baseline and of the artifact at export; None where it is not recorded."""
+    """The metric of the float baseline and of the artifact at export; None where it is not recorded.
+
+    `of_split` says that `n` is the number of samples of the test split, which no report and no summary may leave out.
+    """
 
     metric: str
     before: float | None
     after: float | None
     n: int
+    of_split: bool = False
 
 
 def recorded_figures(manifest: Mapping[str, Any], gates: Sequence[Mapping[str, Any]]) -> Recorded:
@@ -40,7 +44,7 @@ def recorded_figures(manifest: Mapping[str, Any], gates: Sequence[Mapping[str, A
     if isinstance(figures, Mapping):
         n = figures.get("n")
         before, after = (finite(figures.get(key)) for key in ("float", "quantized"))
-        return Recorded(str(figures.get("metric")), before, after, n if type(n) is int and n > 0 else 0)
+        return Recorded(str(figures.get("metric")), before, after, n if type(n) is int and n > 0 else 0, True)
 
     gate = next((gate for gate in gates if gate.get("name") == "accuracy" and gate.get("n")), {})
     table = run if isinstance(run, Mapping) else {}
@@ -57,13 +61,15 @@ def same_figures(
     outputs_now: tuple[Outputs, Outputs],
     targets: np.ndarray,
     *,
-    same_data: bool,
+    available: int | None,
 ) -> list[Verdict]:
     """The metrics now against the recorded ones, each within the 99 % interval of the difference.
 
-    On the data of the export a difference beyond it is a fail. On other data only a worse figure counts, and it is
-    inconclusive: the data may be harder, or the model or its preprocessing was altered. `outputs_now` are those of the
-    float baseline and of the artifact as exported. Advisory where nothing was recorded.
+    `available` is the number of samples of the data of the export, 0 where it is not known; None for other data. On
+    the data of the export a difference beyond the interval is a fail. On other data only a worse figure counts, and it
+    is inconclusive: the data may be harder, or the model or its preprocessing was altered. `outputs_now` are those of
+    the float baseline and of the artifact as exported. Advisory where nothing was recorded; a fail where the figures
+    are said to be of another number of samples than the data of the export have, which would make the interval wider.
     """
     pairs = [
         ("float", "the float baseline", recorded.before, outputs_now[0]),
@@ -77,15 +83,21 @@ def same_figures(
             why = f"the bundle does not record what {subject} reached at export"
             verdicts.append(Verdict("parity", ADVISORY, why, required=False, **base))
             continue
+        if recorded.of_split and available and recorded.n != available:
+            why = f"the bundle records figures of {recorded.n} samples, and the data of the export have {available}"
+            verdicts.append(Verdict("parity", FAIL, why, **base))
+            continue
         after = task.score(outputs, targets)
-        again = same_data and recorded.n == len(targets)  # the same samples: nothing but the model can differ
+        again = available is not None and recorded.n == len(
+            targets
+        )  # the same samples: nothing but the model can differ
         low, high = _interval(task, outputs, targets, 0 if again else recorded.n)
         values = f"{subject} has {task.metric.name} {task.metric.format(after)}, {task.metric.format(before)} at export"
         base |= {"float": before, "quantized": after, "drop": task.metric.drop(before, after), "ci95": None}
         if low <= before <= high:
             verdicts.append(Verdict("parity", PASS, f"{values}: within the noise of {len(targets)} samples", **base))
             continue
-        if same_data:
+        if available is not None:
             why = f"{values}, on the data of the export: the model, its preprocessing or the record was altered"
             verdicts.append(Verdict("parity", FAIL, why, **base))
         elif task.metric.better(after, before):

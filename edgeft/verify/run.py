@@ -233,7 +233,8 @@ def _on_data(
     after = judged.quantized_outputs if judged.exported_outputs is None else judged.exported_outputs
     figures = recorded_figures(opened.manifest, earlier)
     pair_now = (judged.float_outputs, after)
-    verdicts += same_figures(opened.task, figures, pair_now, judged.targets, same_data=judged.same_data)
+    available = judged.available if judged.same_data else None
+    verdicts += same_figures(opened.task, figures, pair_now, judged.targets, available=available)
 
     if judged.exported_outputs is not None:
         exported = (judged.float_outputs, judged.exported_outputs)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeft.core.errors import KINDS, EdgeftError, InternalError, UsageError
-from edgeft.devices.call import _held, call
+from edgeft.devices.call import call, held
 from edgeft.devices.device import Here
 from edgeft.devices.link import Link
 
@@ -49,5 +49,5 @@ def test_ctrl_c_at_the_start_ends_the_child_and_its_reader(monkeypatch: pytest.M
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        _held([sys.executable, "-c", "import time; time.sleep(60)"])
+        held([sys.executable, "-c", "import time; time.sleep(60)"])
     assert time.monotonic() - begun < 30, "the child was not waited for"

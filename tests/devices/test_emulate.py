@@ -19,7 +19,7 @@ import edgeft
 from edgeft.cli.entry import run as main
 from edgeft.core.errors import InvalidInput, Missing, UsageError
 from edgeft.devices import debian, emulate, packages
-from edgeft.devices.call import _held
+from edgeft.devices.call import held
 from edgeft.devices.registry import get
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -75,7 +75,7 @@ def test_sounds_are_read_on_the_emulated_board(emulated: str, tmp_path: Path):
     made = Path(shutil.copytree(TESTS / "fixtures" / "chirps", tmp_path / "chirps"))
     data = sounds.write_folder(tmp_path / "sounds", {"test": 4})
     _set_up(emulated, "litert", extras=("audio",))
-    done = _held(get(emulated).argv("import soundfile\nprint(soundfile.__libsndfile_version__)"))
+    done = held(get(emulated).argv("import soundfile\nprint(soundfile.__libsndfile_version__)"))
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
     report = edgeft.verify(made, data=data, device=emulated)
     (accuracy,) = [gate for gate in report["gates"] if gate["name"] == "accuracy"]
@@ -103,7 +103,7 @@ def test_values_of_mlperf_tiny_are_the_committed_ones(emulated: str):
         "    print('@', hashlib.sha256(np.stack(outs).tobytes()).hexdigest())\n"
     )
     names = list(record["digests"]["litert Cortex-A72"])
-    done = _held(get(emulated).argv(code, *(str(root / name) for name in names)))
+    done = held(get(emulated).argv(code, *(str(root / name) for name in names)))
     found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("@")]
     assert dict(zip(names, found)) == record["digests"]["litert Cortex-A72"], done.stderr[-500:]
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from safetensors.torch import save_file
 
 from edgeft import models
 from edgeft.config import recipe
+from edgeft.core import once
 from edgeft.core.errors import Missing, ModelError, RecipeError, SystemFailure
 from edgeft.models import Built, ModelRequest, by_url
 
@@ -76,6 +81,45 @@ def test_what_does_not_come_whole_leaves_nothing(server: hub_server.Hub, tmp_pat
         by_url.fetch(url, "net", allow=True)
     with pytest.raises(SystemFailure, match="refused"):
         by_url.fetch(f"http://127.0.0.1:9/{NAME}", "net", allow=True)  # where nobody listens
+    assert cached(tmp_path) == []
+
+
+def test_a_second_process_takes_what_the_first_one_brings(server: hub_server.Hub, tmp_path: Path) -> None:
+    url, path = server.published(NAME, CONTENT), tmp_path / "torch" / "hub" / "checkpoints" / NAME
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with once.alone(path):
+            left = path.with_name(f".{NAME}.0123abcd.tmp")
+            left.write_bytes(b"of a process that was killed")
+            fetched = pool.submit(by_url.fetch, url, "net", allow=True)
+            lock = path.with_name(f".{NAME}.lock")
+            while opened(lock) < 2 and not server.requests:
+                assert not fetched.done()
+            path.write_bytes(CONTENT)
+        assert fetched.result() == (path, DIGEST) and server.requests == []
+    assert cached(tmp_path) == [NAME]
+
+
+def opened(path: Path) -> int:
+    """How many descriptors of this process are of a file."""
+    names = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            names.append(os.readlink(link))
+    return names.count(str(path))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("call", ["replace", "fsync", "write"])
+def test_a_disk_that_refuses_leaves_nothing(
+    server: hub_server.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    patched = {"replace": Path, "fsync": os, "write": by_url}[call]
+    monkeypatch.setattr(patched, "_write" if call == "write" else call, refuse)
+    with pytest.raises(SystemFailure, match=f"could not write: {os.strerror(code)}"):
+        by_url.fetch(server.published(NAME, CONTENT), "net", allow=True)
     assert cached(tmp_path) == []
 
 

@@ -160,6 +160,21 @@ def test_a_worse_baseline_is_named_with_the_data_of_the_export(bundle, data):
     assert found["float"] == 1.0 and found["quantized"] < 0.8
 
 
+def test_figures_of_another_number_of_samples_are_named(bundle, data):
+    """With few samples a worse model would be within the noise of what export measured."""
+    figures = {"metric": "accuracy", "float": 1.0, "quantized": 1.0, "n": 48}
+    for n, most in ((48, None), (48, 20), (2, None), (2, 20), (10**9, None)):
+        seal(bundle, figures={**figures, "n": n})
+        report = run(bundle, data, most=most, measure_latency=False)
+        for key in ("float", "quantized"):
+            found = gate(report, "parity", f"recorded {key} figure")
+            assert found["verdict"] == ("pass" if n == 48 else "fail"), found
+            assert n == 48 or f"of {n} samples, and the data of the export have 48" in found["why"]
+
+    seal(bundle, provenance={**manifest_of(bundle)["provenance"], "data": "0" * 64})
+    assert gate(verified(bundle, data), "parity", "recorded float figure")["verdict"] == "pass"  # of other data
+
+
 def test_preprocessing_that_was_made_worse_for_both_is_named(bundle, data):
     settings = bundles.open(bundle).preprocess
     seal(bundle, preprocess={**settings, "mean": [m + 2 * s for m, s in zip(settings["mean"], settings["std"])]})
