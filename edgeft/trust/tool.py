@@ -130,12 +130,13 @@ def _statement(text: str, where: str) -> dict[str, Any]:
 
 def _fingerprint(path: str) -> str:
     """The SHA-256 of a public key's PEM text, as model-signing writes it into signatures."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
     try:
         key = serialization.load_pem_public_key(Path(path).read_bytes())
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:  # the last one of an unknown curve
         raise InvalidInput(
             "is no public key in PEM form", where=path, remedy="openssl ec -in KEY -pubout -out KEY.pub"
         ) from error
@@ -151,13 +152,15 @@ def _fingerprint(path: str) -> str:
 
 @contextmanager
 def _reading_key(path: str) -> Iterator[None]:
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     try:
         yield
     except FileNotFoundError as error:
         raise UsageError("no such file", where=path, remedy="--key names a private key (docs/signing.md)") from error
     except OSError as error:
         raise UsageError(f"cannot be read ({error.strerror})", where=path) from error
-    except (ValueError, TypeError, AttributeError) as error:  # AttributeError: a key that is on no curve
+    except (ValueError, TypeError, AttributeError, UnsupportedAlgorithm) as error:  # AttributeError: on no curve
         raise UsageError(
             f"cannot sign: {error}",
             where=path,
