@@ -38,19 +38,23 @@ def examine(*, seconds: float = 90.0) -> dict[str, Any]:
     """Everything `edgeft doctor` tells, as JSON values.
 
     `edgeft`, `python`, `platform`; `cpu` {name, isa, cores, usable, flags, vnni, note}; `runtimes` [{name, installed,
-    loads, version, why, install}]; `extras` [{name, complete, missing, install}]; `packages` [{name, version, extras}].
-    `vnni` is None off x86. A runtime that takes longer than `seconds` counts as one that does not load.
+    loads, version, why, install}]; `extras` [{name, complete, missing, install}]; `packages` [{name, version,
+    extras}]; `ready` as `ready` has it. `vnni` is None off x86. A runtime that takes longer than `seconds` counts as
+    one that does not load.
     """
     required = requirements()
+    runtimes = [probe_apart(name, seconds) for name in backends.names()]
+    extras = [_extra(name, lines) for name, lines in required.items()]
     return {
         "schema": SCHEMA,
         "edgeft": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu(fingerprint()),
-        "runtimes": [probe_apart(name, seconds) for name in backends.names()],
-        "extras": [_extra(name, lines) for name, lines in required.items()],
+        "runtimes": runtimes,
+        "extras": extras,
         "packages": _packages(required),
+        "ready": ready(runtimes, extras),
     }
 
 
@@ -129,6 +133,15 @@ def unmet(requirement: str) -> str:
         return ""
 
     return "" if fits else f"{requirement} ({version} is here)"
+
+
+def ready(runtimes: Sequence[Mapping[str, Any]], extras: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What works here, of `examine`'s runtimes and extras: {"run": [...], "train": bool, "export": [...]}."""
+    complete = {extra["name"] for extra in extras if extra["complete"]}
+    run = [runtime["name"] for runtime in runtimes if runtime["loads"]]
+    train = "tune" in complete
+    export = [name for name in run if train and backends.get(name).extra in {"", *complete}]
+    return {"run": run, "train": train, "export": export}
 
 
 def probe_apart(name: str, seconds: float = 90.0) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A hook of mkdocs: pages of the checkout that lie outside of docs/ join the site, and links follow them.
+"""A hook of mkdocs: pages and files of the checkout that lie outside of docs/ join the site, and links follow them.
 
 Files link to each other by their place in the checkout, so that they also read well in a browser of repositories. A
 link to a file that is no page of the site becomes the file's path in the checkout.
@@ -14,6 +14,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 #: files outside of docs/ that are pages of the site, under the same path
 PAGES = ("SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md")
+#: files that are no pages, and that somebody without a checkout needs
+FILES = ("constraints.txt", "constraints-vision.txt")
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 _CODE = re.compile(r"(^```.*?^```$|(?<!\[)`[^`\n]+`)", re.S | re.M)
 
@@ -21,7 +23,7 @@ _CODE = re.compile(r"(^```.*?^```$|(?<!\[)`[^`\n]+`)", re.S | re.M)
 def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
-    for name in PAGES:
+    for name in (*PAGES, *FILES):
         files.append(File.generated(config, name, content=(ROOT / name).read_text(encoding="utf-8")))
     return files
 
@@ -38,7 +40,7 @@ def _link(match: re.Match[str], page: str) -> str:
     picture, text, link, anchor = match[1], match[2], match[3], match[4] or ""
     source = page if page in PAGES else f"docs/{page}"
     file = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
-    if file not in PAGES and not file.startswith("docs/"):
+    if file not in (*PAGES, *FILES) and not file.startswith("docs/"):
         if picture:
             return match[0]  # a picture that is no file of the site is a warning of mkdocs
         return f"{text} (`{file}`)" if text.strip("`") != file else f"`{file}`"

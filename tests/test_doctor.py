@@ -29,7 +29,25 @@ def test_the_answer_is_json_and_readable(found: dict[str, Any]) -> None:
         assert name in lines
     for extra in found["extras"]:
         command = environment.SETUP if extra["name"] == doctor.SIGNING else installation.command(extra["name"])
-        assert extra["complete"] or command in lines
+        assert extra["complete"] or command in lines or extra["name"] in ("dev", "peers")
+
+
+def test_what_works_is_said_first(found: dict[str, Any]) -> None:
+    loads = [each["name"] for each in found["runtimes"] if each["loads"]]
+    assert found["ready"]["run"] == loads
+    assert set(found["ready"]["export"]) <= set(loads)
+    lines = doctor.render(found).splitlines()
+    (run,) = [line for line in lines if "run and verify bundles" in line]
+    assert all(name in run for name in loads)
+    assert lines.index(run) < lines.index("runtimes")
+
+
+def test_without_the_extra_nothing_is_trained_or_exported(found: dict[str, Any]) -> None:
+    extras = [{**extra, "complete": False} for extra in found["extras"]]
+    ready = doctor.ready(found["runtimes"], extras)
+    assert (ready["train"], ready["export"]) == (False, [])
+    text = doctor.render({**found, "ready": {**ready, "run": []}})
+    assert "no: needs the extra tune" in text and "no: no runtime loads" in text
 
 
 @pytest.mark.parametrize("name", [backend.name for backend in runtime.builtin()])

@@ -41,6 +41,13 @@ def test_every_key_and_command_has_a_row(generator: ModuleType) -> None:
         assert f"## `edgeft {command}`" in commands
 
 
+def test_every_key_of_a_recipe_has_a_meaning(generator: ModuleType) -> None:
+    text = (generator.FOLDER / "recipe.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `") and line.count(" | ") == 4]
+    assert len(rows) > 80
+    assert not [row[:40] for row in rows if row.endswith("|  |")]
+
+
 def test_a_stale_page_is_named(
     generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

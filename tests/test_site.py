@@ -41,7 +41,15 @@ def test_every_page_is_in_the_navigation_once(links: ModuleType) -> None:
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    assert "font: false" in settings and "extra_javascript" not in settings and "extra_css" not in settings
+    assert "font: false" in settings and "extra_javascript" not in settings
+    assert re.findall("^extra_css: (.*)$", settings, re.M) == ["[site.css]"]
+    assert not re.search(r"url\(|@import", (ROOT / "docs" / "site.css").read_text(encoding="utf-8"))
+
+
+def test_files_that_are_no_pages_are_linked_as_they_are(links: ModuleType) -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="getting-started.md"))
+    assert links.on_page_markdown("[a](../constraints.txt)", page=page) == "[a](constraints.txt)"
+    assert all((ROOT / name).is_file() for name in links.FILES)
 
 
 @pytest.mark.parametrize(

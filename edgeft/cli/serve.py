@@ -33,6 +33,13 @@ from .frame import command as _command
     "--queue", type=click.IntRange(0, 10_000), default=8, show_default=True, help="Requests that wait; more get 503."
 )
 @click.option(
+    "--timeout",
+    type=click.IntRange(1, 86_400),
+    default=120,
+    show_default=True,
+    help="Seconds for a request's inputs and model; one that takes longer ends the server.",
+)
+@click.option(
     "--grace", type=click.FloatRange(1, 3600), default=10, show_default=True, help="Seconds to finish at the end."
 )
 @click.option("--allow-host", multiple=True, metavar="NAME", help="Another name that clients call this machine by.")
@@ -46,6 +53,7 @@ def command(
     state: Path | None,
     max_body: int,
     queue: int,
+    timeout: int,
     grace: float,
     allow_host: tuple[str, ...],
     trust: Path | None,
@@ -57,7 +65,7 @@ def command(
     """
     from ..server import run
 
-    options = run.Options(host, port, threads, state, max_body << 20, queue, grace, allow_host, trust)
+    options = run.Options(host, port, threads, state, max_body << 20, queue, timeout, grace, allow_host, trust)
     log = console.say if console.verbose else lambda text: None
     result = run.serve(bundle, options, say=console.say, log=log)
     return Outcome(result, f"answered {result['requests']} requests, {result['errors']} of them with an error")

@@ -21,7 +21,7 @@ from .scheme import EMBEDDINGS
 @dataclass(frozen=True)
 class Model:
     source: str = "builtin"  # builtin | timm | torchvision | transformers | python | (plug-in)
-    name: str = "mobilenet_v2"
+    name: str = "mobilenet_v2"  # which one: of builtin, timm, torchvision; a file.py:function; a .onnx or .keras file
     weights: str = ""  # a file or folder, "hub:owner/name@revision", "timm:...", "torchvision:...", "pip:name"
     args: dict[str, Any] = field(default_factory=dict)  # passed to the model's constructor
     output: str = ""  # of a model with several outputs: the key, field or number of the one that the task takes
@@ -31,12 +31,12 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    format: str = "image-folder"
-    path: str = ""
+    format: str = "image-folder"  # how the files are laid out; `edgeft init --data DIR` finds it
+    path: str = ""  # folder or file of the data, relative to the recipe
     size: int = 0  # input pixels a side; 0 = the model's own default
-    channels: int = 3
+    channels: int = 3  # 3 = colour, 1 = gray
     mean: tuple[float, ...] = ()  # empty = the weights' own default
-    std: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()  # as mean
     resize: str = ""  # bilinear | bicubic | nearest; "" = the model's own default
     windows: str = "auto"  # auto (large pictures) | yes | no: of pictures the model sees windows, at their own scale
     overlap: float = 0.25  # share of a window's side that two neighbours have in common, 0 to 0.75
@@ -51,7 +51,7 @@ class Data:
     header: str = "auto"  # auto | yes | no (columns are then called by number, from 0): does a table name its columns
     length: int = 0  # tokens of a text; 0 = the model's own default
     split: tuple[float, ...] = (0.7, 0.15, 0.15)  # train, val, test; only where the data has no folders of its own
-    split_seed: int = 0
+    split_seed: int = 0  # another number divides the samples in another way
     pattern: str = ""  # parts of a file's name, such as "{label}_{speaker}_{take}"
     group: str = ""  # the part of the pattern whose files stay in one split
     units: str = ""  # words | characters | text (the model has a tokenizer): tokens of transcripts; "" = classes
@@ -66,23 +66,23 @@ class Data:
 
 @dataclass(frozen=True)
 class Train:
-    epochs: int = 10
-    lr: float = 1e-3
+    epochs: int = 10  # 0 = the weights are taken as they are
+    lr: float = 1e-3  # learning rate
     head_lr: float = 0.0  # 0 = lr
     layer_decay: float = 1.0  # learning rate of each block relative to the block above it; 1 = the same for all
     unfreeze: int = 0  # epochs after which one more block is unfrozen, from the top; 0 = none is frozen
-    batch_size: int = 32
-    seed: int = 0
+    batch_size: int = 32  # samples a step
+    seed: int = 0  # same machine, versions and seed give the same weights
     schedule: str = "cosine"  # cosine | step | constant
     optimizer: str = "adamw"  # adamw | sgd
-    weight_decay: float = 0.01
+    weight_decay: float = 0.01  # of adamw and sgd
     norm_stats: str = "update"  # update | freeze: running statistics of BatchNorm
     class_weights: str = "none"  # none | balanced: every class has the same weight in the loss | root: its square root
     augment: str = "light"  # none | light | strong
     max_grad_norm: float = 0.0  # of the gradient of all weights, which is scaled down to it; 0 = as it is
     ema: float = 0.0  # decay of a moving average of the weights, validated and kept in their place; 0 = none
     patience: int = 0  # epochs without a better validation metric before training stops; 0 = never
-    workers: int = 0
+    workers: int = 0  # processes that read data; 0 = none beside the training
     tracker: str = ""  # tensorboard | mlflow | wandb | another tracker of accelerate
 
 
@@ -93,7 +93,7 @@ class Update:
     alpha: float = 16.0  # of lora: scale of an adapter's output, alpha / rank
     dropout: float = 0.0  # of an adapter's input
     layers: tuple[str, ...] = ()  # patterns of the layers with adapters; empty = every linear layer and 1x1 convolution
-    memory_budget: str = ""
+    memory_budget: str = ""  # of auto: what training on the device may take, e.g. "64MiB"
     biases: tuple[str, ...] = ()  # of sparse: patterns of the layers with trainable biases
     weights: dict[str, float] = field(default_factory=dict)  # of sparse: pattern of layers -> share of input channels
 
@@ -102,18 +102,18 @@ class Update:
 class Quantize:
     method: str = "qat"  # qat | ptq | auto (ptq, else qat, else layers in float, until the gates hold) | none
     format: str = ""  # number format of weights and activations; "" = that of each target's profile
-    calibration: str = "mse"
-    epochs: int = 3
-    lr: float = 1e-4
-    distill: bool = True
+    calibration: str = "mse"  # a preset (mse, auto, minmax, percentile, moving_average, quick, reconstruct) or a path
+    epochs: int = 3  # of quantization-aware training
+    lr: float = 1e-4  # learning rate of it
+    distill: bool = True  # the float model is the teacher
     equalize: bool = True  # channels of very different size are brought near each other where that helps
-    keep_float: tuple[str, ...] = ()
+    keep_float: tuple[str, ...] = ()  # patterns of layers that stay float, e.g. ["classifier*"]
     embeddings: str = "float"  # float | int8: tables that are looked up
 
 
 @dataclass(frozen=True)
 class Export:
-    targets: tuple[str, ...] = ("host",)
+    targets: tuple[str, ...] = ("host",)  # boards; `edgeft targets list` shows them
     choose: str = "asked"  # asked: the format of [quantize] or of the profile | fastest: of the candidates that pass
     stream: float = 0.0  # seconds of sound that a step of the streaming graph takes; 0 = the bundle has none
 
@@ -124,12 +124,12 @@ class Personalize:
 
     tail: str = "head"  # head | last | the name of the lowest trainable layer
     max_forget: float = 0.01  # of the task's metric, on the reference samples in the bundle
-    steps: int = 300
-    rate: float = 0.02
+    steps: int = 300  # training steps; 0 = the means of the classes
+    rate: float = 0.02  # learning rate
     loss: str = ""  # "" = the task's | prototype: the features before the last layer are trained to separate classes
     optimizer: str = "sgd"  # sgd (with momentum) | adam
     clip: float = 1.0  # maximum norm of the gradients of a step; 0 = no clipping
-    batch_size: int = 16
+    batch_size: int = 16  # samples a step, replayed ones among them
     replay: int = 50  # stored samples of each class in the bundle, as latents
     spare_classes: int = 0  # additional outputs for classes that are added later
 
@@ -137,17 +137,17 @@ class Personalize:
 @dataclass(frozen=True)
 class Gates:
     max_drop: float | None = None  # None = the task's default
-    max_drop_relative: float = 0.0
-    decide: str = "point"
-    min_speedup: float = 1.0
-    min_int8_share: float = 0.5
+    max_drop_relative: float = 0.0  # for metrics without bounds, as a share of the float one; 0 = not asked
+    decide: str = "point"  # point: the drop itself | bound: its 95 % interval, which may be inconclusive
+    min_speedup: float = 1.0  # quantized over float in the same runtime, where this host is the target's kind of CPU
+    min_int8_share: float = 0.5  # of the multiply-accumulates, those that run in integer kernels
     min_coverage: float = 0.95  # of the multiply-accumulates on the accelerator, where a vendor's compiler ran
-    min_agreement: float = 0.0
+    min_agreement: float = 0.0  # share of samples with the same decision in float and quantized
     environment: str = ""  # of the closed loop: a gymnasium id, such as "Pendulum-v1"; "" = none is run
     episodes: int = 100  # of the environment, the same ones for float and quantized
     max_return_drop: float = 0.02  # of the mean return, as a share of the float baseline's
-    latency_ms: float = 0.0
-    size_mb: float = 0.0
+    latency_ms: float = 0.0  # p95 on the device that is measured; 0 = no budget
+    size_mb: float = 0.0  # of the quantized model file; 0 = no budget
     energy_mj: float = 0.0  # of one run, where the machine has a meter
 
 
@@ -158,8 +158,8 @@ def default_task() -> str:
 
 @dataclass(frozen=True)
 class Recipe:
-    task: str = field(default_factory=default_task)
-    name: str = "model"
+    task: str = field(default_factory=default_task)  # what is predicted
+    name: str = "model"  # of the run and of its bundles
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
     train: Train = field(default_factory=Train)

@@ -109,9 +109,9 @@ def _tell_of_enlarging(typical: Sequence[int], size: Sequence[int], say: Callabl
         return
 
     say(
-        f"warning: pictures have {typical[0]}x{typical[1]} pixels (height x width) and are enlarged to "
-        f"{size[0]}x{size[1]}, the model's default: data.size = {smaller} takes about "
-        f"{100 * smaller**2 / (size[0] * size[1]):.0f} % of the computation"
+        f"warning: the typical picture has {typical[0]}x{typical[1]} pixels (height x width) and is enlarged to "
+        f"{size[0]}x{size[1]}, the model's default: data.size = {smaller} (--set data.size={smaller}) "
+        f"takes about {100 * smaller**2 / (size[0] * size[1]):.0f} % of the computation"
     )
 
 

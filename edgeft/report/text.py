@@ -24,6 +24,8 @@ _PAINT = {
     "missing": "33",
     "broken": "31;1",
 }
+#: extras of a checkout, which nobody with an installed package needs
+_OF_DEVELOPERS = ("dev", "peers")
 
 
 def render(value: Mapping[str, Any], *, title: str = "", color: bool = False) -> str:
@@ -231,7 +233,14 @@ def doctor(examination: Mapping[str, Any], *, color: bool = False) -> str:
         f"cpu: {words.line(cpu['name'] or 'unknown')} ({cpu['isa']}, {cpu['usable']} of {cpu['cores']} cores usable)"
     )
     lines += [f"  {words.line(', '.join(cpu['flags']))}"] if cpu["flags"] else []
-    lines += [f"  {words.line(cpu['note'])}", "", "runtimes"]
+    ready = examination["ready"]
+    able = [
+        ("run and verify bundles", ", ".join(ready["run"]) or "no: no runtime loads"),
+        ("train", "yes" if ready["train"] else "no: needs the extra tune"),
+        ("export", ", ".join(ready["export"]) or "no: needs the extra tune and that of a runtime"),
+    ]
+    lines += [f"  {words.line(cpu['note'])}", "", "what works here", *[f"  {text}" for text in table([], able)]]
+    lines += ["", "runtimes"]
     state = {True: "ok", False: "missing"}
     rows = [
         (
@@ -242,8 +251,10 @@ def doctor(examination: Mapping[str, Any], *, color: bool = False) -> str:
         )
         for r in examination["runtimes"]
     ]
-    lines += [*_marked(rows, color), "", "extras"]
-    rows = [(state[e["complete"]], e["name"], e["install"], ", ".join(e["missing"])) for e in examination["extras"]]
+    lines += [*_marked(rows, color), "", "extras, each needed only for what its name says"]
+    extras = [e for e in examination["extras"] if e["complete"] or e["name"] not in _OF_DEVELOPERS]
+    extras.sort(key=lambda extra: not extra["complete"])
+    rows = [(state[e["complete"]], e["name"], e["install"], ", ".join(e["missing"])) for e in extras]
     lines += [*_marked(rows, color), "", "packages"]
     here = [(p["name"], p["version"]) for p in examination["packages"] if p["version"]]
     lines += [f"  {text}" for text in table([], here)]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..core import strict_json
+from ..core import limits, strict_json
 from ..core.errors import DataError, EdgeftError, InternalError, Missing, UsageError, nearest
 from . import body, metrics
 from .body import Refused
@@ -51,11 +51,13 @@ class Answer:
 @dataclass(frozen=True)
 class Limits:
     """`body` bytes of a request at most, `queue` requests that may wait beside the one in work; `hosts` are the names
-    that the Host header may have, None = any."""
+    that the Host header may have, None = any. A request whose work takes more than `seconds` ends the process; 0: no
+    limit."""
 
     body: int
     queue: int
     hosts: frozenset[str] | None = None
+    seconds: int = 0
 
 
 class App:
@@ -65,13 +67,13 @@ class App:
         self,
         engine: Engine,
         worker: ThreadPoolExecutor,
-        limits: Limits,
+        bounds: Limits,
         about: Mapping[str, Any],
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._engine, self._worker, self._limits, self._about, self._say = engine, worker, limits, dict(about), say
+        self._engine, self._worker, self._limits, self._about, self._say = engine, worker, bounds, dict(about), say
         labels = ("version", "name", "task", "target", "backend", "digest")
-        self.metrics = metrics.Metrics({key: str(about[key]) for key in labels if key in about}, limits.queue)
+        self.metrics = metrics.Metrics({key: str(about[key]) for key in labels if key in about}, bounds.queue)
         self._in_progress, self._started = 0, time.monotonic()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -182,7 +184,11 @@ class App:
 
     def _work(self, inputs: list[body.Input]) -> tuple[bytes, float]:
         begun = time.monotonic()
-        payload = _dumps(self._engine.answer(inputs))
+        limits.alarm(self._limits.seconds)
+        try:
+            payload = _dumps(self._engine.answer(inputs))
+        finally:
+            limits.alarm(0)
         return payload, time.monotonic() - begun
 
 

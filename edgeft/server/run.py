@@ -17,8 +17,10 @@ from typing import Any
 from .._version import __version__
 from ..bundle import reader
 from ..bundle.reader import Bundle
+from ..core import limits
 from ..core.errors import SystemFailure, UsageError, need
 from ..trust import signature
+from ..verify import isolated
 from .app import App, Limits
 from .engine import Engine
 
@@ -33,7 +35,8 @@ _IDLE_SECONDS = 15
 class Options:
     """How a bundle is served.
 
-    `port` 0 takes a free one, `max_body` is in bytes, `grace` the seconds that requests in progress have at the end,
+    `port` 0 takes a free one, `max_body` is in bytes, `timeout` the seconds that the model may take for a request (one
+    that takes longer ends the process), `grace` the seconds that requests in progress have at the end,
     `allow_hosts` further names by which clients call this server, `trust` as `edgeft.load` takes it.
     """
 
@@ -43,6 +46,7 @@ class Options:
     state: Path | None = None
     max_body: int = 8 << 20
     queue: int = 8
+    timeout: int = 120
     grace: float = 10.0
     allow_hosts: Sequence[str] = ()
     trust: Path | None = None
@@ -56,28 +60,32 @@ def serve(path: Path, options: Options, *, say: Say, log: Say) -> dict[str, Any]
     host that is no address of this machine, `SystemFailure` for a port that is in use.
     """
     uvicorn = need("uvicorn", "serve")
+    from .protocol import Protocol
+
     bundle = reader.open(path)
     origin = signature.check(bundle, options.trust)
     verdict = (reader.recorded_report(bundle.path) or {}).get("verdict")
 
     with bound(options) as listener, ThreadPoolExecutor(1, thread_name_prefix="edgeft-model") as worker:
         engine = Engine(bundle, str(path), state=options.state, threads=options.threads)
+        _limit_memory(bundle)
         worker.submit(engine.open).result()
+        limits.alarm(0)
 
         address, local = _address(listener), _is_local(listener)
         about: dict[str, Any] = {"version": __version__, "name": bundle.name, "task": bundle.task.name}
         about |= {"target": bundle.target, "backend": bundle.backend, "digest": bundle.digest}
         about |= {"verdict": verdict, "trust": origin["status"]}
         names = frozenset(map(str.lower, options.allow_hosts)) if local else None
-        limits = Limits(options.max_body, options.queue, names)
-        app = App(engine, worker, limits, about, log)
+        bounds = Limits(options.max_body, options.queue, names, options.timeout)
+        app = App(engine, worker, bounds, about, log)
         for warning in _warnings(bundle, verdict, address, local):
             say(warning)
         config = uvicorn.Config(
             app,
             lifespan="off",
             interface="asgi3",
-            http="h11",
+            http=Protocol,
             ws="none",
             loop="asyncio",
             log_config=None,
@@ -130,6 +138,11 @@ def bound(options: Options) -> Iterator[socket.socket]:
                 remedy="--port 0 takes a free one, or name another port" if in_use else "take a port from 1024 on",
             ) from error
         yield listener
+
+
+def _limit_memory(bundle: Bundle) -> None:
+    """What a model or an input asks for beyond the limit is refused to this process; `SECONDS` to load the model."""
+    limits.apply(limits.memory(isolated.model_bytes(bundle)), limits.SECONDS)
 
 
 def _address(listener: socket.socket) -> str:

@@ -255,7 +255,7 @@ def test_pictures_that_are_much_enlarged_are_told_of_with_a_size() -> None:
         return words
 
     (hint,) = said()
-    assert "28x28" in hint and "224x224" in hint and "data.size = 64" in hint and "8 %" in hint
+    assert "28x28" in hint and "224x224" in hint and "--set data.size=64" in hint and "8 %" in hint
     assert said(size=64) == said(typical=(200, 300)) == said(default=32) == []
 
 
