@@ -29,10 +29,13 @@ import common
 
 from edgeft.devices import known
 
-TESTS = common.HERE.parent / "tests"
-sys.path.extend([str(TESTS / "devices"), str(TESTS / "personalize"), str(TESTS)])
+sys.path.insert(0, str(common.HERE.parent / "tests"))
+sys.path.insert(0, str(common.HERE.parent / "tests" / "personalize"))
+sys.path.insert(0, str(common.HERE.parent / "tests" / "devices"))
 import new_sounds
 import sshd
+
+TESTS = common.HERE.parent / "tests"
 
 COMMANDS = ("verify", "bench", "personalize")
 #: a plain bundle, and one whose tail is trained on the board

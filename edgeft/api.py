@@ -133,6 +133,7 @@ def sweep(
     trials: int = 20,
     seconds: float | None = None,
     target: str | None = None,
+    device: str | None = None,
     minimize: Sequence[str] = (),
     sampler: str = "tpe",
     seed: int = 0,
@@ -146,7 +147,8 @@ def sweep(
     `overrides` are "table.key=value", or a distribution in the value's place: "train.lr=loguniform(1e-5, 1e-2)",
     uniform, int, logint (each of two bounds), choice(A, B, ...); `space` is a TOML file of the same. `minimize` names
     further objectives, "latency" (ms) and "size" (bytes) of the quantized model for `target` (None: the recipe's
-    first). `stop` ends trials that are behind the median of the others. `sampler` is "tpe" or "random".
+    first). The latency is measured on `device` ("ssh://pi@rpi5.local", set up before; None: on this machine). `stop`
+    ends trials that are behind the median of the others. `sampler` is "tpe" or "random".
 
     With `resume` the sweep in `out` goes on, by its own settings; several processes may do so at once. It ends with
     `trials` trials in all (0: none is begun) or after `seconds`. Returns sweep.json's content: "trials" (each with
@@ -172,8 +174,8 @@ def sweep(
             base = read_recipe(recipe, plain)
             spaces.check(base, dimensions)
             claim_out(folder, overwrite=False)
-            options: dict[str, Any] = {"target": target or "", "minimize": minimize, "stops": stop}
-            sweeps.begin(folder, base, dimensions, **options, sampler=sampler, seed=seed)
+            options: dict[str, Any] = {"target": target or "", "device": device or "", "minimize": minimize}
+            sweeps.begin(folder, base, dimensions, **options, stops=stop, sampler=sampler, seed=seed)
         permissions = {"allow_code": allow_code, "allow_download": allow_download}
         return sweeps.go_on(folder, trials=trials, seconds=seconds, **permissions, say=say or _silent)
 

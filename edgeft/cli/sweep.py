@@ -41,6 +41,7 @@ from .frame import command as _command
     shell_complete=completion.of_names(completion.targets),
     help="Board whose quantized model is judged.  [default: the recipe's first]",
 )
+@click.option("--device", metavar="NAME", help="Measure the latency on this device: ssh://[user@]host[:port].")
 @click.option(
     "--minimize", multiple=True, type=click.Choice(["latency", "size"]), help="A further objective beside the metric."
 )
@@ -59,6 +60,7 @@ def command(
     trials: int,
     seconds: float | None,
     target: str | None,
+    device: str | None,
     minimize: tuple[str, ...],
     sampler: str | None,
     seed: int | None,
@@ -94,6 +96,7 @@ def command(
         trials=trials,
         seconds=seconds,
         target=target,
+        device=device,
         minimize=minimize,
         sampler=sampler or "tpe",
         seed=seed or 0,
@@ -109,5 +112,6 @@ def command(
 def _given(values: dict[str, object]) -> dict[str, object]:
     """The options that begin a sweep, by their names on the command line."""
     names = {"recipe": "RECIPE", "settings": "--set", "space_file": "--space", "out": "--out", "target": "--target"}
-    names |= {"minimize": "--minimize", "sampler": "--sampler", "seed": "--seed", "no_stop": "--no-stop"}
+    names |= {"device": "--device", "minimize": "--minimize", "sampler": "--sampler", "seed": "--seed"}
+    names |= {"no_stop": "--no-stop"}
     return {shown: values[name] for name, shown in names.items()}

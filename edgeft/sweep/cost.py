@@ -18,8 +18,9 @@ from ..config import target as targets
 from ..config.recipe import Gates
 from ..config.target import Target
 from ..core.errors import UsageError
+from ..devices import registry
 from ..devices.call import call
-from ..devices.device import Here
+from ..devices.device import Device
 from ..devices.speeds import unmeasured
 from ..export.trial import artifact
 from ..report.swept import COSTS
@@ -45,26 +46,37 @@ def needed(objectives: Sequence[str], gates: Gates) -> tuple[str, ...]:
     return tuple(name for name in COSTS if name in objectives or limited[name])
 
 
-def check(profile: Target, costs: Sequence[str], objectives: Sequence[str]) -> tuple[str, ...]:
-    """The costs that can be measured here for a target; raises `UsageError` where an objective cannot.
+def check(
+    profile: Target, costs: Sequence[str], objectives: Sequence[str], device: str = ""
+) -> tuple[tuple[str, ...], Device]:
+    """The costs that can be measured for a target, and where: on this machine or the device of that name.
 
-    A latency that is a limit alone is left out where this machine is not the target: the export judges it.
+    A latency that is a limit alone is left out where this machine is not the target: the export judges it. Raises
+    `UsageError` where an objective cannot be measured, and for a device without a latency to measure; `Missing` for one
+    that was never set up or does not answer.
     """
-    why = unmeasured(profile, Here()) if "latency" in costs else ""
+    if device and "latency" not in costs:
+        raise UsageError(
+            "no latency is measured in this sweep",
+            where=f"--device {device}",
+            remedy="add --minimize latency, or gates.latency_ms to the recipe, or leave out --device",
+        )
+    there = registry.get(device)
+    why = unmeasured(profile, there) if "latency" in costs else ""
     if why and "latency" in objectives:
         raise UsageError(
             f"the latency on {profile.title} cannot be an objective here: {why.split(':')[0]}",
             where="--minimize latency",
-            remedy="sweep on the target itself, name --target host, or --minimize size",
+            remedy="measure on a board with --device ssh://..., name --target host, or --minimize size",
         )
-    return tuple(name for name in costs if name != "latency" or not why)
+    return tuple(name for name in costs if name != "latency" or not why), there
 
 
-def cost(session: Session, profile: Target, costs: Sequence[str]) -> dict[str, Any]:
-    """{"bytes", and with the latency "p50_ms", "p95_ms", "samples"} of the session's model for a target.
+def cost(session: Session, profile: Target, costs: Sequence[str], device: Device) -> dict[str, Any]:
+    """{"bytes", and with the latency "p50_ms", "p95_ms", "samples"} of the session's model for a target, on `device`.
 
     Raises `ModelError` for a model that the converter refuses, `UsageError` for a model of several graphs, and what the
-    runtime raises.
+    runtime and the connection raise.
     """
     if not costs:
         return {}
@@ -84,9 +96,10 @@ def cost(session: Session, profile: Target, costs: Sequence[str]) -> dict[str, A
         np.savez(Path(folder, "feeds.npz"), **feeds)
         names = {"input_names": list(session.input_names)}
         runtime = {**names, **backend.options(), **backend.baseline_options(path), **backend.artifact_options(path)}
-        words = (profile.backend, str(path), str(Path(folder, "feeds.npz")))
+        there = device.carry(Path(folder))
         options = {"runtime": runtime, "seconds": SECONDS}
-        measured = call(Here(), _CODE, *words, options=options, where=path)
+        words = (profile.backend, f"{there}/{file}", f"{there}/feeds.npz")
+        measured = call(device, _CODE, *words, options=options, where=path)
 
     return {**figures, **{key: measured.get(key) for key in ("p50_ms", "p95_ms", "samples")}}
 

@@ -32,6 +32,7 @@ def begin(
     dimensions: Sequence[Dimension],
     *,
     target: str = "",
+    device: str = "",
     minimize: Sequence[str] = (),
     stops: bool = True,
     sampler: str = "tpe",
@@ -44,6 +45,7 @@ def begin(
     settings = {
         "schema": 1,
         "target": name,
+        "device": device,
         "minimize": list(dict.fromkeys(minimize)),
         "stop": stops,
         "sampler": sampler,
@@ -86,6 +88,8 @@ def _settings(folder: Path) -> tuple[dict[str, Any], list[Dimension]]:
         if type(settings.get(key)) is not kind:
             raise source.fail((key,), f"{key!r} is missing or of another type", "take the file as edgeft wrote it")
 
+    if type(settings.get("device", "")) is not str:  # sweeps of earlier versions have none
+        raise source.fail(("device",), "'device' is no text", "take the file as edgeft wrote it")
     if settings["sampler"] not in SAMPLERS or not set(settings["minimize"]) <= set(COSTS):
         raise source.fail(("sampler",), "a sampler or an objective is not known", "take the file as edgeft wrote it")
     return settings, space.from_table(settings["space"])
@@ -95,9 +99,9 @@ def _plan(base: Recipe, settings: Mapping[str, Any], **allowed: bool) -> Plan:
     profile = cost.profile_of(settings["target"], base)
     base = recipes.override(base, [f'export.targets=["{settings["target"]}"]'])
     objectives = ("metric", *settings["minimize"])
-    costs = cost.check(profile, cost.needed(objectives, base.gates), objectives)
+    costs, device = cost.check(profile, cost.needed(objectives, base.gates), objectives, settings.get("device", ""))
     metric = TASKS.get(base.task).metric
-    return Plan(base, metric, profile, objectives, costs, bool(settings["stop"]), **allowed)
+    return Plan(base, metric, profile, objectives, costs, device, bool(settings["stop"]), **allowed)
 
 
 def go_on(

@@ -13,6 +13,7 @@ from ..config.recipe import Recipe
 from ..config.target import Target
 from ..core import files, strict_json
 from ..core.metric import Metric
+from ..devices.device import Device
 from ..export.trial import trial as try_conversion
 from ..report.swept import COSTS
 from ..session.session import Say, Session
@@ -32,13 +33,15 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What all trials of a sweep share. `costs` are measured before training, `objectives` are compared."""
+    """What all trials of a sweep share. `costs` are measured before training, the latency on
+    `device`; `objectives` are compared."""
 
     base: Recipe
     metric: Metric
     profile: Target
     objectives: tuple[str, ...]
     costs: tuple[str, ...]
+    device: Device
     stops: bool
     allow_code: bool = False
     allow_download: bool = False
@@ -85,7 +88,7 @@ def _watch(plan: Plan, study: Study, work: Work, asked: Recipe) -> Watch:
 
     def opened(session: Session) -> None:
         stages.extend([FLOAT, *session.schemes])
-        figures = work.record.user_attrs.get(FIGURES) or cost.cost(session, plan.profile, plan.costs)
+        figures = work.record.user_attrs.get(FIGURES) or cost.cost(session, plan.profile, plan.costs, plan.device)
         study.figures(work.record, **figures)
         if why := cost.over_budget(figures, asked.gates):
             raise Stopped(why)

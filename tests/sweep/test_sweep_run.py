@@ -127,6 +127,9 @@ def test_what_cannot_be_searched_writes_nothing(data: Path, tmp_path: Path) -> N
         ({"overrides": ["train.epochs=3"]}, "nothing is searched"),
         ({"overrides": SPACE, "target": "rpi5", "minimize": ["latency"]}, "latency"),
         ({"overrides": SPACE, "target": "rpi55"}, "rpi5"),
+        ({"overrides": SPACE, "device": "ssh://pi@board"}, "no latency is measured"),
+        ({"overrides": SPACE, "device": "ssh://pi@board", "minimize": ["latency"]}, "not set up"),
+        ({"overrides": SPACE, "device": "emulate:rpi5", "minimize": ["latency"]}, "emulate"),
     ):
         with pytest.raises((UsageError, Exception), match=words):
             edgeft.sweep(asked, tmp_path / "sweep", **options)
