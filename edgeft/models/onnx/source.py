@@ -23,8 +23,8 @@ _RANGES = ("file", "calibrate")
 #: pixels a side where neither the file nor the recipe says how large pictures are
 _SIDE = 224
 _SCALED = (
-    "an .onnx file does not say how its pictures are scaled: pixels / 255, less data.mean, divided by data.std (--mean "
-    "and --std; 0 and 1 where they are left out)"
+    "an .onnx file does not say how its pictures are scaled: they are pixels / 255, less data.mean, divided by "
+    "data.std, which are yours to give (--mean, --std) and else 0 and 1"
 )
 _AS_PIXELS = (
     "the file takes pictures of uint8 and scales them itself: pixels are given as they are, as float32, and data.mean "
