@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..core.errors import DataError, UsageError, nearest
 from ..tasks import LabelCounts, Task
 from . import label_names, similar, similar_sounds
 from .samples import NAMES, Dataset, Split, content_digest, listed
+from .stored import BLOCK
 
 #: the largest class over the smallest one, from where on it is reported.
 IMBALANCE = 5.0
@@ -21,6 +22,8 @@ IMBALANCE = 5.0
 BINS, CONSTANT = 20, 0.6
 #: samples of all splits together up to which every pixel is compared; above it names and a part are.
 FULL_LIMIT = 20_000
+#: samples that may be calibrated on and whose content is looked for in a split at a time
+WINDOW = 1024
 CHOICES = ("random", "stratified", "first")
 
 
@@ -278,17 +281,21 @@ def calibration_indices(
 
     rng = np.random.default_rng(seed)
     order = np.arange(len(split)) if choose == "first" else rng.permutation(len(split))
-    if choose == "stratified" and split.classes is not None:
-        order = _interleaved(order, split.classes)
+    by_class = choose == "stratified" and split.classes is not None
+    quick = avoid is not None and _keyed(split, avoid)
 
     indices: list[int] = []
-    banned = _lazy_digests(avoid)
-    for i in order:
+    for positions in _interleaved(order, split.targets) if by_class else (order,):
+        start = 0
+        while len(indices) < n and start < len(positions):
+            part = positions[start : start + (max(n, WINDOW) if quick else n - len(indices))]
+            banned = set() if avoid is None else _shared(split, part, avoid)
+            indices += [int(i) for i in part if int(i) not in banned]
+            start += len(part)
         if len(indices) >= n:
             break
-        if split.digest(int(i)) not in banned if banned else True:
-            indices.append(int(i))
 
+    indices = indices[:n]
     if not indices:
         raise DataError(
             f"the calibration set is empty ({n} samples asked for, {len(split)} in the {split.name} split)",
@@ -310,19 +317,47 @@ def extreme_rows(split: Split, most: int = 4) -> np.ndarray:
     return np.unique(np.concatenate([order[:most], order[-most:]])).astype(np.int64)
 
 
-def _lazy_digests(split: Split | None) -> set[str]:
-    return set() if split is None else {split.digest(i) for i in range(len(split))}
+def _shared(split: Split, positions: np.ndarray, other: Split) -> set[int]:
+    """Those of `positions` in `split` whose content is in `other`, too."""
+    if not _keyed(split, other):
+        digests = {other.digest(i) for i in range(len(other))}
+        return {int(i) for i in positions if split.digest(int(i)) in digests}
+
+    at: dict[bytes, list[int]] = {}
+    for i, key in zip(positions.tolist(), split.pool.keys(split.indices[positions])):  # type: ignore[attr-defined]
+        at.setdefault(key, []).append(i)
+    found: set[bytes] = set()
+    for start in range(0, len(other), BLOCK):
+        found |= at.keys() & set(other.pool.keys(other.indices[start : start + BLOCK]))  # type: ignore[attr-defined]
+    return {i for key in found for i in at[key]}
 
 
-def _interleaved(order: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """`order` rearranged so that the k-th samples of all classes come before any (k+1)-th."""
-    rank: dict[int, int] = {}
-    keys = []
-    for i in order:
-        target = int(targets[i])
-        keys.append(rank.setdefault(target, 0))
-        rank[target] += 1
-    return order[np.argsort(keys, kind="stable")]
+def _keyed(first: Split, second: Split) -> bool:
+    """Whether pools give their content by `keys(indices)`, cheaper than digests, which may be compared: of rows of a
+    table with the same columns."""
+    pools = first.pool, second.pool
+    return all(hasattr(pool, "keys") for pool in pools) and len({getattr(pool, "names", pool) for pool in pools}) == 1
+
+
+def _interleaved(order: np.ndarray, classes: np.ndarray) -> Iterator[np.ndarray]:
+    """`order` rearranged so that the k-th samples of all classes come before any (k+1)-th, in parts.
+
+    `classes` are numbers from 0, int (N,). Seldom more than the first part is wanted, so that only ranks are held.
+    """
+    rank = np.empty(len(order), np.int32)
+    seen = np.zeros(int(classes.max(initial=0)) + 1, np.int64)
+    for start in range(0, len(order), BLOCK):
+        part = classes[order[start : start + BLOCK]].astype(np.int64, copy=False)
+        by_class, counts = np.argsort(part, kind="stable"), np.bincount(part, minlength=len(seen))
+        first = np.repeat(np.cumsum(counts) - counts - seen, counts)
+        rank[start + by_class] = np.arange(len(part)) - first
+        seen += counts
+
+    low, high = 0, WINDOW
+    while low < seen.max(initial=0):
+        at = np.flatnonzero((rank >= low) & (rank < high))
+        yield order[at[np.argsort(rank[at], kind="stable")]]
+        low, high = high, 2 * high
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -342,7 +377,11 @@ def fingerprint(dataset: Dataset) -> str:
         else:
             for target in split.targets:
                 digest.update(content_digest(target).encode())
-        for i in range(len(split)):
-            digest.update((split.digest(i) if full else split.source(i).replace("\\", "/").rsplit("/", 1)[-1]).encode())
+        if full:
+            for i in range(len(split)):
+                digest.update(split.digest(i).encode())
+        else:
+            for source in split.sources():
+                digest.update(source.replace("\\", "/").rsplit("/", 1)[-1].encode())
 
     return digest.hexdigest()

@@ -1,30 +1,27 @@
 """Tables of numbers and categories in columns with names (.csv, .tsv), for the formats `table`, `table-values` and
 `table-anomaly`: one file that is divided here, or a folder with one file a split.
 
-A row is kept as packed text; what its columns mean is computed from the training rows (`inputs.columns`). A row with
-another number of fields, and one without a target, is left out and counted; more than 5 % of them stop the run.
+Rows are kept as packed text (`table_rows.py`); what their columns mean is computed from the training rows
+(`inputs.column_summary`).
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..config import recipe
 from ..config.data_keys import option
-from ..core.errors import DataError, nearest
-from ..inputs import columns, moments, number_text
-from . import left_out
-from .delimited import READ_ERRORS, opened
-from .packed import Chosen, Fields, Texts
+from ..core.errors import DataError
+from ..inputs import column_summary, columns, moments, number_text
+from ..inputs.column_summary import Summary, plain_numbers
+from .packed import Chosen
 from .samples import NAMES, Dataset, Split, complete
-from .sniff import examine
 from .table import split_files
+from .table_rows import Rows, Table, read
 
 #: more classes than this are values
 MAX_CLASSES = 1000
@@ -49,34 +46,6 @@ class Keys:
     )
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The input columns of every row as text, and the line of each."""
-
-    path: str
-    names: tuple[str, ...]
-    fields: Fields
-    lines: array[int]
-
-    def __len__(self) -> int:
-        return len(self.fields)
-
-    def raw(self, i: int) -> dict[str, np.ndarray]:
-        return columns.row(self.names, self.fields[i])
-
-    def source(self, i: int) -> str:
-        return f"{self.path}:{self.lines[i]}"
-
-
-@dataclass(frozen=True)
-class Table:
-    """One file: its rows, the text of the target column, and the decimal mark where that is known."""
-
-    rows: Rows
-    targets: Texts
-    decimal: str = ""
-
-
 #: (tables by split, notes) -> labels, and the targets of each split (N, ...)
 Targets = Callable[[dict[str, Table]], tuple[tuple[str, ...], dict[str, np.ndarray]]]
 #: (splits, labels) -> the splits with those that are missing, and notes
@@ -92,7 +61,7 @@ def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = No
 
     notes: list[str] = []
     files = split_files(root, "csv", notes) if root.is_dir() else {"train": root}
-    tables = {name: _read(path, spec, keys, notes) for name, path in files.items()}
+    tables = {name: read(path, spec, keys.ignore, keys.decimal, notes) for name, path in files.items()}
     names = next(iter(tables.values())).rows.names
 
     for table in tables.values():
@@ -111,11 +80,10 @@ def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = No
     train = next(splits[name] for name in NAMES if name in splits)
     pool = train.pool
     assert isinstance(pool, Rows)
-    filled, shown = _filled(pool.names, Chosen(pool.fields, train.indices), notes)
     decimal = next(iter(tables.values())).decimal
-    learned = columns.learned(filled, shown, keys.categories, decimal, keys.dates)
-    notes += division + _notes(learned, filled, shown, keys.dates)
-    learned = [column for column in learned if column.get("cycles") != []]
+    summaries = _summaries(pool.names, Chosen(pool.fields, train.indices), keys, decimal, notes)
+    notes += division + _notes(summaries)
+    learned = [summary.column for summary in summaries if summary.column.get("cycles") != []]
     if len(learned) < 1:
         raise DataError("has no column of numbers or categories beside the target", where=str(root))
 
@@ -124,159 +92,116 @@ def open_with(spec: recipe.Data, targets_of: Targets, divide: Divide | None = No
     return Dataset(str(root), labels, splits, notes, facts)
 
 
-def _filled(names: Sequence[str], rows: Chosen, notes: list[str]) -> tuple[Sequence[str], Chosen]:
+def _summaries(names: Sequence[str], rows: Chosen, keys: Keys, decimal: str, notes: list[str]) -> list[Summary]:
     """The columns that have a value in some training row, if any has; `notes` names the others, which are no input."""
-    filled = [i for i in range(len(names)) if not all(columns.is_missing(fields[i]) for fields in rows)]
-    if not filled or len(filled) == len(names):
-        return names, rows
-    empty = [repr(name) for i, name in enumerate(names) if i not in filled]
-    shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if empty[5:] else "")
-    notes.append(f"without a value in any training row, and so no input: {shown}")
-    return [names[i] for i in filled], rows.columns(filled)
+    summaries = column_summary.summaries(names, rows, keys.categories, decimal, keys.dates)
+    empty = [repr(summary.name) for summary in summaries if not summary.column]
+    if len(empty) == len(summaries):
+        problem = f"the column {names[0]!r} has no value in any training row"
+        raise DataError(problem, where="data.path", remedy="remove it")
+
+    filled = [summary for summary in summaries if summary.column]
+    if empty:
+        shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if empty[5:] else "")
+        notes.append(f"without a value in any training row, and so no input: {shown}")
+    columns.require_known([summary.name for summary in filled], keys.categories)
+    return filled
 
 
 def _target_note(tables: dict[str, Table], targets: dict[str, np.ndarray], label: str) -> list[str]:
     """How a column of values is read that is not written as plain numbers."""
     for name, table in tables.items():
-        example = next((text for text in table.targets if columns.number(text) is None), "")
-        if example and number_text.notation(table.targets, table.decimal) and targets[name].dtype.kind == "f":
-            value = targets[name][table.targets.index(example)].item()
+        if targets[name].dtype.kind != "f" or table.notation is None:
+            continue
+        texts = (text for block in table.targets.blocks() for text in block)
+        i, example = next(((i, text) for i, text in enumerate(texts) if columns.number(text) is None), (0, ""))
+        if example:
+            value = targets[name][i].item()
             return [f"{label}: {example!r} is read as the number {value:.10g}; data.decimal states the mark"]
     return []
 
 
-def _notes(
-    learned: Sequence[dict[str, Any]], names: Sequence[str], rows: Sequence[Sequence[str]], dates: str = ""
-) -> list[str]:
+def _notes(summaries: Sequence[Summary]) -> list[str]:
     """Which columns have gaps, and which categories have values that share no column of their own."""
     notes = []
-    for i, column in enumerate(learned):
-        if "written" in column:
-            special = (fields[i] for fields in rows if columns.number(fields[i]) is None)
-            read = ((text, number_text.number(text, column["written"])) for text in special)
-            example, value = next(((text, value) for text, value in read if value is not None), ("", 0.0))
-            if example:
-                notes.append(
-                    f"{names[i]}: {example!r} is read as the number {value:.10g}; data.decimal states the mark"
-                )
-        absent = sum(columns.is_missing(fields[i]) for fields in rows)
-        if absent:
+    for summary in summaries:
+        name, column, rows = summary.name, summary.column, summary.rows
+        if summary.example is not None:
+            text, value = summary.example
+            notes.append(f"{name}: {text!r} is read as the number {value:.10g}; data.decimal states the mark")
+        if summary.absent:
             how = "no category" if column["kind"] == "category" else _GAP[column["kind"]]
-            notes.append(f"{names[i]}: {absent} of {len(rows)} training rows have no value; they become {how}")
+            notes.append(f"{name}: {summary.absent} of {rows} training rows have no value; they become {how}")
         if column["kind"] == "moment":
-            notes.append(
-                _moments_note(column, [fields[i] for fields in rows if not columns.is_missing(fields[i])], dates)
-            )
+            notes.append(_moments_note(summary))
         if column["kind"] == "category":
-            if len(column["values"]) == 1 and not absent:
-                notes.append(f"{names[i]}: is {column['values'][0]!r} in every training row, which says nothing")
-            different = len({fields[i].strip() for fields in rows if not columns.is_missing(fields[i])})
-            if different > len(column["values"]):
+            if len(column["values"]) == 1 and not summary.absent:
+                notes.append(f"{name}: is {column['values'][0]!r} in every training row, which says nothing")
+            if summary.different > len(column["values"]):
                 notes.append(
-                    f"{names[i]}: has {different} values, of which the {len(column['values'])} most frequent get a "
-                    "column; data.ignore leaves it out"
+                    f"{name}: has {summary.different} values, of which the {len(column['values'])} most frequent get "
+                    "a column; data.ignore leaves it out"
                 )
-            if different > 0.5 * len(rows) and different > 20:
-                notes.append(
-                    f"{names[i]}: nearly every row has a value of its own; name it in data.ignore if it is an id"
-                )
+            if summary.different > 0.5 * rows and summary.different > 20:
+                notes.append(f"{name}: nearly every row has a value of its own; name it in data.ignore if it is an id")
 
     return notes
 
 
-def _moments_note(column: dict[str, Any], values: Sequence[str], dates: str) -> str:
+def _moments_note(summary: Summary) -> str:
     """What becomes of a column of dates or times."""
-    name, cycles = column["name"], column["cycles"]
-    ambiguous = (moments.order_of(values, dates) or ("", False))[1]
-    order = f" (read {column['order']}; data.dates states another order)" if ambiguous else ""
-    if not cycles:
+    name, column, first = summary.name, summary.column, summary.first
+    order = f" (read {column['order']}; data.dates states another order)" if summary.ambiguous else ""
+    if not column["cycles"]:
         return (
-            f"{name}: dates such as {values[0]!r} are no input, since a moment does not recur and the training rows "
+            f"{name}: dates such as {first!r} are no input, since a moment does not recur and the training rows "
             f"span too few days to place it in a week or year{order}; where it matters, give hours or days since an "
             "event as a column"
         )
 
-    listed = " and ".join(cycles)
+    listed = " and ".join(column["cycles"])
     return (
-        f"{name}: of {values[0]!r} and the like the place in the {listed} is the input, and not the moment, which does "
+        f"{name}: of {first!r} and the like the place in the {listed} is the input, and not the moment, which does "
         f"not recur{order}; data.ignore leaves the column out"
     )
-
-
-def _read(path: Path, spec: recipe.Data, keys: Keys, notes: list[str]) -> Table:
-    """Every row of a file; what cannot be used is counted in `notes`."""
-    fields, targets, lines = Fields(), Texts(), array("q")
-    bad, first = 0, ""
-    try:
-        layout = examine(path, spec, [(spec.label,)])
-        notes += layout.notes
-        names = list(layout.names)
-        at, target = _places(names, spec.label, keys, path)
-        if not names[0]:
-            notes.append(f"{path}: the first column has no name, as pandas writes the numbers of rows: it is no input")
-        with opened(path) as file:
-            for entry in layout.records(file):
-                if not entry.fields and not entry.problem:
-                    continue
-                problem = entry.fault(len(names))
-                if not problem and columns.is_missing(entry.fields[target]):
-                    problem = f"{spec.label!r} has no value"
-                if problem:
-                    bad, first = bad + 1, first or f"{path}:{entry.first}: {problem}"
-                    continue
-                fields.append([entry.fields[i].strip() for i in at])
-                targets.append(entry.fields[target].strip())
-                lines.append(entry.first)
-    except READ_ERRORS as error:
-        raise DataError(f"cannot be read ({error})", where=str(path)) from error
-
-    where, remedy = str(path), "correct the file, or check data.label and data.quoting"
-    left_out.judge([first], len(fields), "rows", notes, where=where, remedy=remedy, count=bad)
-    decimal = keys.decimal or ("," if layout.dialect.delimiter == ";" else "")
-    return Table(Rows(str(path), tuple(names[i] for i in at), fields, lines), targets, decimal)
-
-
-def _places(names: list[str], label: str, keys: Keys, path: Path) -> tuple[list[int], int]:
-    """Where the inputs and the target stand; raises `DataError` naming the column."""
-    where = f"{path}:1"
-    if len(set(names)) < len(names) or not all(names[1:]):
-        raise DataError("the first line must name every column, each by a name of its own", where=where)
-
-    for name, key in [(label, "data.label"), *((name, "data.ignore") for name in keys.ignore)]:
-        if name not in names:
-            raise DataError(f"has no column {name!r}", where=where, remedy=f"set {key}; {nearest(name, names)}")
-
-    at = [i for i, name in enumerate(names) if name and name != label and name not in keys.ignore]
-    if not at:
-        raise DataError("has no column beside the target", where=where)
-
-    return at, names.index(label)
 
 
 def numbers(tables: dict[str, Table], label: str) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """Targets float32 (N, 1) of a column of numbers; raises `DataError` with the line of another value."""
     targets = {}
     for name, table in tables.items():
-        written = number_text.notation(table.targets, table.decimal)
-        values = [number_text.number(text, written) for text in table.targets]
-        if None in values:
-            i = values.index(None)
-            raise DataError(
-                f"{table.targets[i]!r} in the column {label!r} is no finite number",
-                where=table.rows.source(i),
-                remedy="a column of classes is for another format and task: see docs/tabular.md",
-            )
-        targets[name] = np.array(values, np.float32)[:, None]
+        values = np.zeros((len(table.targets), 1), np.float32)
+        written, start = table.notation, 0
+        for block in table.targets.blocks():
+            read = plain_numbers(block) if written is None else None
+            if read is None:
+                parsed = [number_text.number(text, written) for text in block]
+                if None in parsed:
+                    raise _no_number(table, start + parsed.index(None), label)
+                read = np.array(parsed, np.float64)
+            with np.errstate(over="ignore"):
+                values[start : start + len(block), 0] = read
+            start += len(block)
+        targets[name] = values
 
     return (label,), targets
 
 
+def _no_number(table: Table, i: int, label: str) -> DataError:
+    return DataError(
+        f"{table.targets[i]!r} in the column {label!r} is no finite number",
+        where=table.rows.source(i),
+        remedy="a column of classes is for another format and task: see docs/tabular.md",
+    )
+
+
 def classes(tables: dict[str, Table], label: str) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """Targets int64 (N,) of a column of classes, sorted by name (numbers by size)."""
-    different = {text for table in tables.values() for text in table.targets}
+    different = {text for table in tables.values() for text in table.different[0]}
     if len(different) > MAX_CLASSES:
         raise DataError(f"the column {label!r} has {len(different)} values: these are no classes", where="data.label")
+
     by_size = all(columns.number(name) is not None for name in different)
     labels = tuple(sorted(different, key=lambda name: (float(name) if by_size else 0.0, name)))
     at = {name: i for i, name in enumerate(labels)}
-    return labels, {name: np.array([at[text] for text in table.targets], np.int64) for name, table in tables.items()}
+    return labels, {name: table.each(at.__getitem__, np.int64) for name, table in tables.items()}

@@ -17,7 +17,7 @@ import numpy as np
 from ..config import recipe
 from ..core.errors import DataError
 from ..inputs import number_text
-from ..inputs.columns import is_missing
+from ..inputs.column_summary import is_missing
 from . import left_out
 from .control_columns import Keys, Roles, roles_of
 from .delimited import READ_ERRORS, opened, unpacked_name

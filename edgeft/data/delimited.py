@@ -7,8 +7,10 @@ quotation mark is a character like any other. `data.quoting` of the recipe says 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -153,6 +155,40 @@ def records(lines: Lines, dialect: Dialect) -> Iterator[Record]:
             fields, problem = [], str(error)
 
         yield Record(fields, first, lines.number, start, lines.end, problem, recent[1:])
+
+
+def plain_records(file: BinaryIO, dialect: Dialect) -> Iterator[tuple[int, int, list[str], str]]:
+    """(first line, last line, fields, what is wrong) of every record: `records` without offsets, many times as fast."""
+    lines = _text_lines(file) if dialect.encoding == "utf-8" else Lines(file, dialect.encoding)
+    if not dialect.quoted:
+        for number, line in enumerate(lines, 1):
+            yield number, number, fields_of(line, dialect), ""
+        return
+
+    reader, last = csv.reader(lines, delimiter=dialect.delimiter, strict=True), 0
+    while True:
+        first, problem = last + 1, ""
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fields, problem = [], str(error)
+        last = reader.line_num
+        yield first, last, fields, problem
+
+
+def _text_lines(file: BinaryIO) -> Iterator[str]:
+    """The lines of UTF-8 as `Lines` has them."""
+    text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="\n")
+    try:
+        for line in text:
+            yield line.removeprefix("\ufeff")
+            break
+        yield from text
+    finally:
+        with contextlib.suppress(ValueError):  # the file may be closed by now
+            text.detach()
 
 
 def fields_of(line: str, dialect: Dialect) -> list[str]:

@@ -77,6 +77,9 @@ def _whole(name: str) -> str:
 
 def _of_contents(split: Samples) -> list[Hashable]:
     """A key for each sample, equal for equal content; empty where content is no text, row or vector."""
+    pool = getattr(split, "pool", None)
+    if hasattr(pool, "keys"):
+        return list(pool.keys(split.indices))  # type: ignore[attr-defined, union-attr]
     try:
         if not _is_small(split.raw(0)):
             return []

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ..inputs import moments, number_text
-from ..inputs.columns import is_missing, number
+from ..inputs.column_summary import is_missing
+from ..inputs.columns import number
 from .box_columns import BOX, CORNERS, FILES
 from .glimpse import Glimpse, ending
 from .recognize import PICTURES, SOUNDS, objects_of, tables_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..inputs import number_text
-from ..inputs.columns import is_missing
+from ..inputs.column_summary import is_missing
 from .control_columns import are_observations, by_names
 from .episodes import ACTIONS, OBSERVATIONS
 from .glimpse import Glimpse, array_kind, ending

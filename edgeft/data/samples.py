@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.errors import DataError, RecipeError, UsageError, nearest
 from . import equal
+from .stored import BLOCK
 
 NAMES = ("train", "val", "test")
 #: split -> the words that name it in folders and files, in any case
@@ -88,7 +89,7 @@ class Split:
     def classes(self) -> np.ndarray | None:
         """The class number of each sample, int64 (N,), or None where targets are no classes."""
         plain = self.targets.ndim == 1 and self.targets.dtype.kind in "iu"
-        return self.targets.astype(np.int64) if plain else None
+        return self.targets.astype(np.int64, copy=False) if plain else None
 
     def raw(self, i: int) -> Any:
         """Sample `i` as the pool has it, decoded now and not kept."""
@@ -96,6 +97,15 @@ class Split:
 
     def source(self, i: int) -> str:
         return self.pool.source(int(self.indices[i]))
+
+    def sources(self) -> Iterator[str]:
+        """`source` of every sample in order; a pool may tell those of many by `sources(indices)`."""
+        several = getattr(self.pool, "sources", None)
+        if several is None:
+            yield from map(self.source, range(len(self)))
+            return
+        for start in range(0, len(self), BLOCK):
+            yield from several(self.indices[start : start + BLOCK])
 
     @property
     def groups(self) -> list[str]:
@@ -174,14 +184,19 @@ def stratified(targets: np.ndarray, shares: Sequence[float], seed: int) -> list[
     """
     rng = np.random.default_rng(seed)
     parts: list[list[np.ndarray]] = [[] for _ in shares]
+    dtype = np.int32 if len(targets) < 2**31 else np.int64  # of millions of samples these are many bytes
     for target in np.unique(targets):
-        members = rng.permutation(np.flatnonzero(targets == target))
+        members = np.flatnonzero(targets == target).astype(dtype)
+        rng.shuffle(members)
         sizes = _sizes(len(members), shares)
         ends = np.cumsum(sizes)
         for part, end, size in zip(parts, ends, sizes):
             part.append(members[end - size : end])
 
-    return [np.sort(np.concatenate(part)).astype(np.int64) for part in parts]
+    whole = [np.concatenate(part) for part in parts]
+    for positions in whole:
+        positions.sort()
+    return [positions.astype(np.int64) for positions in whole]
 
 
 def _sizes(n: int, shares: Sequence[float]) -> np.ndarray:

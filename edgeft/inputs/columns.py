@@ -12,28 +12,18 @@ The same arithmetic is in the bundle's `run.py` (edgeft/inputs/run_columns.py); 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import BundleError, DataError, nearest
-from . import moments, number_text
+from . import column_summary, moments, number_text
+from .column_summary import is_missing
 
-#: how tables write that there is no value
-MISSING = frozenset(("", "nan", "na", "n/a", "null", "none", "#n/a", "<na>", "?", "-nan"))
-#: values of a category that get a column of their own, the most frequent ones
-MOST_VALUES = 64
-#: a constant column has no spread to divide by
-_SMALLEST_STD = 1e-12
 _KINDS = ("number", "category", "moment")
 _LARGEST = float(np.finfo(np.float32).max)
-
-
-def is_missing(value: str) -> bool:
-    """Whether a field says that there is no value."""
-    return value.strip().lower() in MISSING
 
 
 def number(value: str) -> float | None:
@@ -44,6 +34,17 @@ def number(value: str) -> float | None:
 def row(names: Sequence[str], values: Sequence[str]) -> dict[str, np.ndarray]:
     """A raw row."""
     return {"names": np.array(list(names)), "values": np.array(list(values))}
+
+
+class _Listed:
+    """Rows in memory as `column_summary` reads them."""
+
+    def __init__(self, rows: Sequence[Sequence[str]]) -> None:
+        self._rows = rows
+
+    def columns(self) -> Iterator[list[tuple[str, ...]]]:
+        if len(self._rows):
+            yield list(zip(*self._rows))
 
 
 def learned(
@@ -60,45 +61,20 @@ def learned(
     that is known) is their places on cycles, of which it may have none. Raises `DataError` for a column that has
     no value at all, and for an unknown name in `categories`.
     """
+    require_known(names, categories)
+    summaries = column_summary.summaries(names, _Listed(rows), categories, decimal, dates)
+    for summary in summaries:
+        if not summary.column:
+            problem = f"the column {summary.name!r} has no value in any training row"
+            raise DataError(problem, where="data.path", remedy="remove it")
+    return [summary.column for summary in summaries]
+
+
+def require_known(names: Sequence[str], categories: Sequence[str]) -> None:
+    """Raise `DataError` for one of `categories` that is no column."""
     for name in categories:
         if name not in names:
             raise DataError(f"{name!r} is no column", where="data.categories", remedy=nearest(name, names))
-    return [
-        _column(name, [fields[i] for fields in rows], name in categories, decimal, dates)
-        for i, name in enumerate(names)
-    ]
-
-
-def _column(name: str, values: Sequence[str], category: bool, decimal: str, dates: str) -> dict[str, Any]:
-    present = [value.strip() for value in values if not is_missing(value)]
-    if not present:
-        raise DataError(f"the column {name!r} has no value in any training row", where="data.path", remedy="remove it")
-
-    written = None if category else number_text.notation(present, decimal)
-    order = moments.order_of(present, dates) if written is None and not category else None
-    if order is not None:
-        cycles = moments.cycles_of(present, order[0])
-        missing = len(present) < len(values)
-        return {"name": name, "kind": "moment", "order": order[0], "cycles": cycles, "missing": missing}
-
-    if written is None:
-        counted: dict[str, int] = {}
-        for value in present:
-            counted[value] = counted.get(value, 0) + 1
-        frequent = sorted(counted, key=lambda value: (-counted[value], value))[:MOST_VALUES]
-        return {"name": name, "kind": "category", "values": sorted(frequent)}
-
-    array = np.array([number_text.number(value, written) for value in present], np.float64)
-    other = any(number(value) is None for value in present)
-    std = float(array.std())
-    return {
-        "name": name,
-        "kind": "number",
-        "mean": float(array.mean()),
-        "std": std if std > _SMALLEST_STD else 1.0,
-        "missing": len(present) < len(values),
-        **({"written": written} if other else {}),
-    }
 
 
 def width(columns: Sequence[Mapping[str, Any]]) -> int:
@@ -181,12 +157,12 @@ def preprocess(raw: Any, spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
         name = column["name"]
         if name not in fields:
             raise DataError(f"has no column {name!r}", where="row", remedy=nearest(name, list(fields)))
-        parts += _numbers(column, fields[name].strip())
+        parts += numbers_of(column, fields[name].strip())
 
     return {str(spec["input"]): np.array([parts], np.float32)}
 
 
-def _numbers(column: Mapping[str, Any], value: str) -> list[float]:
+def numbers_of(column: Mapping[str, Any], value: str) -> list[float]:
     absent = is_missing(value)
     if column["kind"] == "category":
         return [float(not absent and value == known) for known in column["values"]]

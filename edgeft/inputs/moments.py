@@ -82,29 +82,73 @@ def order_of(values: Sequence[str], stated: str = "") -> tuple[str, bool] | None
 
     Without `stated` days come first where points divide a date, else months do, as far as every value allows that.
     """
-    if not values:
-        return None
-    if stated:
-        return (stated, False) if all(read(value, stated) for value in values) else None
-
-    usual = ORDERS if "." in values[0] else ORDERS[::-1]
-    fitting = [order for order in usual if all(read(value, order) is not None for value in values)]
-    if not fitting:
-        return None
-
-    differ = len(fitting) > 1 and any(read(value, ORDERS[0]) != read(value, ORDERS[1]) for value in values)
-    return fitting[0], differ
+    scan = Scan(stated)
+    scan.add(values)
+    return scan.order()
 
 
-def cycles_of(values: Sequence[str], order: str) -> list[str]:
-    """The cycles on which training values lie at different places and that they span."""
-    moments = [moment for value in values if (moment := read(value, order)) is not None]
-    days = [day for day, _ in moments if day is not None]
-    span = max(days) - min(days) + 1 if days else math.inf
-    cycles = ["day"] if len({second for _, second in moments}) > 1 and span >= CYCLES["day"] else []
-    if not days:
-        return cycles
-    return cycles + [name for name in ("week", "year") if span >= CYCLES[name]]
+class Scan:
+    """Finds the order of dates that come a part at a time, and the cycles that they span."""
+
+    def __init__(self, stated: str = "") -> None:
+        self._stated, self._first, self._differ = stated, "", False
+        self._spans = {order: _Span() for order in ((stated,) if stated else ORDERS)}
+
+    @property
+    def possible(self) -> bool:
+        """Whether an order is left in which all values are moments."""
+        return bool(self._spans)
+
+    def add(self, values: Sequence[str]) -> None:
+        """Look at further values."""
+        if not self._spans or not values:
+            return
+        self._first = self._first or values[0]
+        for value in values:
+            moments = {order: read(value, order) for order in self._spans}
+            for order in [order for order, moment in moments.items() if not moment]:
+                del self._spans[order]
+            if not self._spans:
+                return
+            for order, span in self._spans.items():
+                span.add(*moments[order])  # type: ignore[misc]
+            self._differ = self._differ or len({moments[order] for order in self._spans}) > 1
+
+    def order(self) -> tuple[str, bool] | None:
+        """As the function `order_of`, of all values that were looked at."""
+        if not self._spans or not self._first:
+            return None
+        if self._stated:
+            return self._stated, False
+        usual = ORDERS if "." in self._first else ORDERS[::-1]
+        return next(order for order in usual if order in self._spans), len(self._spans) > 1 and self._differ
+
+    def cycles(self, order: str) -> list[str]:
+        """The cycles on which the values lie at different places and that they span."""
+        return self._spans[order].cycles()
+
+
+class _Span:
+    """The days that moments span, and whether their times of day differ."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._last = 0
+        self._seconds: set[int | None] = set()
+
+    def add(self, day: int | None, second: int | None) -> None:
+        if day is not None:
+            self._first = day if self._first is None else min(self._first, day)
+            self._last = max(self._last, day)
+        if len(self._seconds) < 2:
+            self._seconds.add(second)
+
+    def cycles(self) -> list[str]:
+        span = math.inf if self._first is None else self._last - self._first + 1
+        cycles = ["day"] if len(self._seconds) > 1 and span >= CYCLES["day"] else []
+        if self._first is None:
+            return cycles
+        return cycles + [name for name in ("week", "year") if span >= CYCLES[name]]
 
 
 def places(moment: tuple[int | None, int | None], cycles: Sequence[str]) -> list[float]:

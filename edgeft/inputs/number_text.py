@@ -6,6 +6,7 @@ none. The same reading is in the bundle's runner (`run_columns.py`).
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -50,51 +51,77 @@ def notation(values: Sequence[str], decimal: str = "") -> dict[str, str] | None:
     `decimal` is the decimal mark where the user or the delimiter says it. Without it a comma before three digits is one
     of thousands, as far as every value allows that.
     """
-    if not values:
-        return None
-    if all(number(value) is not None for value in values):
-        return dict(_PLAIN)
-
-    parts = [_PARTED.fullmatch(value.strip()) for value in values]
-    units = {(part[1], part[3]) for part in parts if part is not None}
-    if None in parts or len(units) != 1:
-        return None
-
-    before, behind = next(iter(units))
-    if (before and (behind or before not in _BEFORE)) or behind.lower() in ("e", "nan", "inf"):
-        return None
-
-    cores = [part[2] for part in parts if part is not None]
-    for mark, thousands in _candidates(cores, decimal):
-        written = {"decimal": mark, "thousands": thousands, "unit": before or behind}
-        if all(_pattern(mark, thousands).fullmatch(core) for core in cores):
-            return written
-
-    return None
+    scan = Scan()
+    scan.add(values)
+    return scan.notation(decimal)
 
 
-def _candidates(cores: Sequence[str], decimal: str) -> list[tuple[str, str]]:
-    """(decimal mark, sign of thousands), the likeliest first."""
-    text = "".join(cores)
-    spaces = [sign for sign in SPACES if sign in text]
-    point, comma = (".", ""), (",", "")
+class Scan:
+    """Finds the notation of values that come a part at a time."""
 
-    if spaces:
-        order = [(mark, sign) for mark in (",", ".") for sign in spaces]
-    elif "," in text and "." in text:
-        order = [(".", ","), (",", ".")]
-    elif "," in text:
-        small = any(core.lstrip("+-").startswith("0,") for core in cores)
-        order = [comma, (".", ",")] if small else [(".", ","), comma]
-    else:
-        order = [point, (",", ".")]
+    def __init__(self) -> None:
+        self.possible = True
+        self._count, self._plain, self._small = 0, True, False
+        self._marks: set[str] = set()
+        self._units: set[tuple[str, str]] = set()
+        self._fitting = [(mark, sign) for mark in ".," for sign in ("", ".", ",", *SPACES) if sign != mark]
 
-    if decimal:
-        order = sorted(order, key=lambda pair: pair[0] != decimal)
+    def add(self, values: Sequence[str]) -> None:
+        """Look at further values; `possible` is false as soon as no notation is left."""
+        if not self.possible or not values:
+            return
+        self._count += len(values)
+        self._plain = self._plain and all(number(value) is not None for value in values)
+        parts = [_PARTED.fullmatch(value.strip()) for value in values]
+        matched = [part for part in parts if part is not None]
+        self._units |= {(part[1], part[3]) for part in matched}
+        if len(matched) < len(parts) or len(self._units) > 1:
+            self._fitting = []
 
-    return order
+        cores = [part[2] for part in matched]
+        text = "".join(cores)
+        self._marks |= {mark for mark in (",", ".", *SPACES) if mark in text}
+        self._small = self._small or ("," in text and any(core.lstrip("+-").startswith("0,") for core in cores))
+        self._fitting = [
+            (mark, sign) for mark, sign in self._fitting if all(map(_pattern(mark, sign).fullmatch, cores))
+        ]
+        self.possible = self._plain or bool(self._fitting)
+
+    def notation(self, decimal: str = "") -> dict[str, str] | None:
+        """As the function `notation`, of all values that were looked at."""
+        if self._plain and self._count:
+            return dict(_PLAIN)
+        if not self._fitting or not self._units:
+            return None
+
+        before, behind = next(iter(self._units))
+        if (before and (behind or before not in _BEFORE)) or behind.lower() in ("e", "nan", "inf"):
+            return None
+
+        written = next((pair for pair in self._candidates(decimal) if pair in self._fitting), None)
+        return None if written is None else dict(zip(_PLAIN, (*written, before or behind)))
+
+    def _candidates(self, decimal: str) -> list[tuple[str, str]]:
+        """(decimal mark, sign of thousands), the likeliest first."""
+        spaces = [sign for sign in SPACES if sign in self._marks]
+        point, comma = (".", ""), (",", "")
+
+        if spaces:
+            order = [(mark, sign) for mark in (",", ".") for sign in spaces]
+        elif "," in self._marks and "." in self._marks:
+            order = [(".", ","), (",", ".")]
+        elif "," in self._marks:
+            order = [comma, (".", ",")] if self._small else [(".", ","), comma]
+        else:
+            order = [point, (",", ".")]
+
+        if decimal:
+            order = sorted(order, key=lambda pair: pair[0] != decimal)
+
+        return order
 
 
+@functools.cache
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     whole = r"\d+"
     if thousands:

@@ -89,16 +89,17 @@ class Collate:
 
     def __call__(self, batch: list[tuple[int, tuple[np.ndarray, ...], Any]]) -> tuple[Inputs, Any]:
         positions, feeds, targets = zip(*batch)
-        inputs = tuple(torch.from_numpy(np.stack(column)) for column in zip(*feeds))
+        inputs = self.changed(positions, tuple(torch.from_numpy(np.stack(column)) for column in zip(*feeds)))
+        return inputs, self.targets(targets)
+
+    def changed(self, positions: Sequence[int], inputs: Inputs) -> Inputs:
+        """The inputs of the samples at `positions` (N,), augmented and cut."""
         if self.augment is not None:
-            text = f"{self.seed} {self.epoch.number} {positions}"
+            text = f"{self.seed} {self.epoch.number} {tuple(positions)}"
             drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
             inputs = self.augment(inputs, np.random.default_rng(drawn))
 
-        if self.cut is not None:
-            inputs = self.cut(inputs)
-
-        return inputs, self.targets(targets)
+        return inputs if self.cut is None else self.cut(inputs)
 
 
 class Buckets(Order):
@@ -177,17 +178,20 @@ def predict(
     spec: Mapping[str, Any],
     batch_size: int = 64,
     cut: Cut | None = None,
+    make: Callable[..., Source] | None = None,
 ) -> np.ndarray | dict[str, np.ndarray]:
     """What `module` says of `split` in order, in eval mode without gradients: (N, ...), or {output_i: (N, ...)}.
 
-    Runs where the module's parameters are; its mode is restored. An empty split gives an array of shape (0, 0).
+    Runs where the module's parameters are; its mode is restored. `make` stands for `source`. An empty split
+    gives an array of shape (0, 0).
     """
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()
     parts: list[tuple[np.ndarray, ...]] = []
     loading = Loading(batch_size)
-    samples = source(preprocess, split, spec, loading, targets=lambda _: None, keep=False, cut=cut)
+    cuts: dict[str, Any] = {} if cut is None else {"cut": cut}
+    samples = (make or source)(preprocess, split, spec, loading, targets=lambda _: None, keep=False, **cuts)
 
     try:
         with torch.no_grad():

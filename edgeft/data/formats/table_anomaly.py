@@ -12,6 +12,7 @@ from ...core.errors import DataError, nearest
 from .. import columns_table, recognize_columns
 from ..record import Format
 from ..samples import NAMES, Dataset, Split, complete, fractions, stratified, together
+from ..table_rows import Table
 
 LABELS = ("normal", "anomaly")
 
@@ -32,8 +33,8 @@ def open(spec: recipe.Data) -> Dataset:
     """
     keys = spec.options if isinstance(spec.options, Keys) else Keys()
 
-    def targets(tables: dict[str, columns_table.Table]) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-        values = {text for table in tables.values() for text in table.targets}
+    def targets(tables: dict[str, Table]) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+        values = {text for table in tables.values() for text in table.different[0]}
         if keys.normal not in values:
             raise DataError(
                 f"no row has the value {keys.normal!r} of data.normal in the column {spec.label!r}",
@@ -42,8 +43,7 @@ def open(spec: recipe.Data) -> Dataset:
             )
 
         return LABELS, {
-            name: np.array([[text != keys.normal] for text in table.targets], np.float32)
-            for name, table in tables.items()
+            name: table.each(lambda text: text != keys.normal, np.float32)[:, None] for name, table in tables.items()
         }
 
     def divide(splits: dict[str, Split], labels: tuple[str, ...]) -> tuple[dict[str, Split], list[str]]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from ...core.errors import RecipeError, nearest
 from ...inputs import columns
-from ...learning import Learning, batches, tensors
+from ...learning import Learning, batches, rows, tensors
 from ..classify.learning import class_weights, distill, loss, outputs, replace_head
 
 #: noise in standard deviations of a column
@@ -40,7 +40,7 @@ def augmentation(level: str) -> tensors.Augment | None:
 
 def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches (rows, class numbers)."""
-    return tensors.source(columns.preprocess, split, spec, loading, augment=augmentation(loading.augment))
+    return rows.source(columns.preprocess, split, spec, loading, augment=augmentation(loading.augment))
 
 
 loader = batches.loader_of(_source)
@@ -50,7 +50,7 @@ def predict(
     module: nn.Module, split: batches.Samples, spec: Mapping[str, Any], batch_size: int = 64
 ) -> np.ndarray | dict[str, np.ndarray]:
     """float32 (N, outputs) over `split` in order."""
-    return tensors.predict(columns.preprocess, module, split, spec, batch_size)
+    return tensors.predict(columns.preprocess, module, split, spec, batch_size, make=rows.source)
 
 
 LEARNING = Learning(

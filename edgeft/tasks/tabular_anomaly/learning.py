@@ -11,7 +11,7 @@ from torch import nn
 
 from ...core.errors import ModelError
 from ...inputs import columns
-from ...learning import Learning, batches, tensors
+from ...learning import Learning, batches, rows
 from ..tabular.learning import augmentation, model_args, predict
 
 
@@ -49,7 +49,7 @@ def _kinds(targets: Sequence[Any]) -> torch.Tensor:
 def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches (rows, kinds float32 (N, 1))."""
     augment = augmentation(loading.augment)
-    return tensors.source(columns.preprocess, split, spec, loading, targets=_kinds, augment=augment)
+    return rows.source(columns.preprocess, split, spec, loading, targets=_kinds, augment=augment)
 
 
 loader = batches.loader_of(_source)

@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from ...inputs import columns
-from ...learning import Learning, batches, tensors
+from ...learning import Learning, batches, rows
 from ...learning.groups import groups as parameter_groups
 from ..classify.learning import replace_head
 from ..control.learning import Scaled, distill, loss, outputs
@@ -46,7 +46,7 @@ def groups(module: nn.Module, head: str, lr: float, head_lr: float = 0.0, **furt
 def _source(split: batches.Samples, spec: Mapping[str, Any], loading: batches.Loading) -> batches.Source:
     """Batches (rows, targets and their spread (N, 2, 1))."""
     augment = augmentation(loading.augment)
-    return tensors.source(columns.preprocess, split, spec, loading, targets=Scaled(split.targets), augment=augment)
+    return rows.source(columns.preprocess, split, spec, loading, targets=Scaled(split.targets), augment=augment)
 
 
 loader = batches.loader_of(_source)
