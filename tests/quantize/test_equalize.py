@@ -151,6 +151,25 @@ def test_silent_and_loud_channels_are_survived() -> None:
     assert torch.equal(parts.module(x), parts.captured.module(x))
 
 
+def test_a_silent_channel_whose_reader_is_loud_spares_the_other_weights() -> None:
+    """Its column of weights a thousand times the others would be all that a row's scale resolves."""
+
+    def net(size: float) -> nn.Module:
+        torch.manual_seed(0)
+        net = Between(nn.ReLU())
+        with torch.no_grad():
+            net.first.weight[2], net.first.bias[2] = 0.0, -1.0
+            net.second.weight[:, 2] *= size
+        return net.eval()
+
+    plain, loud = calibrated(net(1.0)), calibrated(net(1024.0))
+    assert noise(loud) < noise(plain) - 15
+    assert loud.equalize(pictures, lambda: calibrate(loud)) is not None and noise(loud) > noise(plain) - 1.5
+    loud.set_mode("off")
+    (x,) = next(pictures())
+    assert torch.equal(loud.module(100 * x), loud.captured.module(100 * x))
+
+
 def test_groups_are_the_layers_that_share_channels() -> None:
     found = {tuple(sorted(w for w, _ in g.writers)): g for g in equalize.groups(graph_of(network()))}
     residual = found["blocks.0.second.weight", "blocks.1.second.weight", "stem.weight"]
@@ -180,7 +199,7 @@ class Doubled(nn.Module):
         return x + 1.0
 
 
-@pytest.mark.parametrize("op", [nn.ReLU6(), nn.Sigmoid(), nn.Hardswish(), nn.Softmax(1), nn.SiLU(), Doubled()])
+@pytest.mark.parametrize("op", [nn.Hardtanh(-1, 6), nn.Sigmoid(), nn.Hardswish(), nn.Softmax(1), nn.SiLU(), Doubled()])
 def test_an_op_that_is_not_homogeneous_keeps_its_channels(op: nn.Module) -> None:
     assert equalize.groups(graph_of(Between(op))) == []
 
