@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from quantize_nets import settled
 from torch import nn
 
 Maker = Callable[[], nn.Module]
@@ -211,24 +212,28 @@ class Coordinates(nn.Module):
         return self.head(self.join(torch.cat([x, x.mean((2, 3), keepdim=True).repeat(1, 1, h, w)], 1)))
 
 
+def silence(net: nn.Module) -> None:
+    """Of `silent`: a ReLU that never opens, a filter and a whole layer of zeros."""
+    first, depthwise, last = (net.get_submodule(name) for name in ("2", "4", "6"))
+    first.bias.fill_(-100.0)
+    depthwise.weight[3] = 0
+    last.weight.zero_()
+
+
 def silent() -> nn.Module:
-    """A ReLU that never opens, a filter and a whole layer of zeros."""
-    net = between(conv(8, 8), nn.ReLU(), conv(8, 8, groups=8), nn.ReLU(), conv(8, 8, 1))
-    with torch.no_grad():
-        net[2].bias.fill_(-100.0)
-        net[4].weight[3] = 0
-        net[6].weight.zero_()
-    return net
+    return between(conv(8, 8), nn.ReLU(), conv(8, 8, groups=8), nn.ReLU(), conv(8, 8, 1))
+
+
+def amplify(net: nn.Module) -> None:
+    """Of `loud`: one channel a thousand times the others, in weights and values."""
+    first, second = (net.get_submodule(name) for name in ("2", "4"))
+    first.weight[0] *= 1000
+    first.bias[0] *= 1000
+    second.weight[:, 0] /= 1000
 
 
 def loud() -> nn.Module:
-    """One channel a thousand times the others, in weights and values."""
-    net = between(conv(8, 8), nn.ReLU(), conv(8, 8))
-    with torch.no_grad():
-        net[2].weight[0] *= 1000
-        net[2].bias[0] *= 1000
-        net[4].weight[:, 0] /= 1000
-    return net
+    return between(conv(8, 8), nn.ReLU(), conv(8, 8))
 
 
 def saturated() -> nn.Module:
@@ -240,6 +245,8 @@ def _activation(layer: nn.Module) -> Maker:
     return lambda: between(conv(8, 8), layer, conv(8, 8))
 
 
+#: what is done to the weights of a net, whose own ones are drawn first
+AFTERWARDS: dict[str, Callable[[nn.Module], None]] = {"silent": silence, "loud channel": amplify}
 #: all read pictures (N, 3, 12, 12)
 NETS: dict[str, Maker] = {
     "shared layer, one norm": SharedNorms,
@@ -284,3 +291,11 @@ NETS: dict[str, Maker] = {
     "glu": lambda: between(conv(8, 16), nn.GLU(1), conv(8, 8)),
     "softmax over channels": _activation(nn.Softmax2d()),
 }
+
+
+def odd_net(name: str) -> nn.Module:
+    """The net in eval mode with reproducible weights."""
+    net = settled(NETS[name]())
+    with torch.no_grad():
+        AFTERWARDS.get(name, lambda _: None)(net)
+    return net

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from exporting import written
-from odd_nets import NETS
-from quantize_nets import calibrated, seeded, settled
+from odd_nets import NETS, odd_net
+from quantize_nets import calibrated, seeded
 
 from edgeft import backends
 from edgeft.config import target
@@ -65,7 +65,7 @@ def test_an_odd_net_computes_in_its_runtime_what_the_graph_computes(kind: str, n
     pytest.importorskip({"litert": "litert_torch"}.get(kind, kind))
     torch.manual_seed(0)
     machine, profile = backends.get(kind), target.load(PROFILES[kind])
-    graph = calibrated(settled(NETS[name]()), (PICTURES,), profile.scheme)
+    graph = calibrated(odd_net(name), (PICTURES,), profile.scheme)
     with torch.no_grad():
         expected = graph.module(PICTURES).numpy()
 
