@@ -1,10 +1,11 @@
 """Networks through the compilers of vendors: compiled, on the accelerator, and what the simulator computes.
 
-    python benchmarks/compilers.py [--nets resnet18 vit] [--compilers vela qnn rk3576 "imx93, int16x8"] [--samples 32]
+    python benchmarks/compilers.py [--nets resnet18 vit] [--compilers vela qnn executorch rk3576 "imx93, int16x8"]
+                                   [--samples 32]
 
 Each network is quantized after training, with settled random weights, written as the profile of the compiler's board
 says, and compiled. Needs the compilers' environments (`edgeft device setup compile:vela`); one that is not set up is
-left out. Every row is kept in results/compilers.json as soon as it is there, and a row that is there is not made again
+left out. ExecuTorch's partitioner is asked in the same way; its own runtime takes the place of a simulator. Every row is kept in results/compilers.json as soon as it is there, and a row that is there is not made again
 (`--fresh` does).
 """
 
@@ -22,7 +23,12 @@ import common
 import numpy as np
 
 #: compiler -> the profile that it is asked with, and the number format
-BOARDS = {"vela": ("imx93", "int8"), "rknn": ("rk3588", "int8"), "qnn": ("rb3-gen2", "int8")}
+BOARDS = {
+    "vela": ("imx93", "int8"),
+    "rknn": ("rk3588", "int8"),
+    "qnn": ("rb3-gen2", "int8"),
+    "executorch": ("rpi5-executorch", "int8"),
+}
 #: further boards and formats, which are asked with a few networks
 OTHERS = {
     "cortex-m55-ethos-u55": ("cortex-m55-ethos-u55", "int8"),
@@ -40,7 +46,9 @@ INTRODUCTION = (
     "training in int8, settled random weights, written as each board's profile says; what is not in the table was not "
     "measured yet. *MACs*, *ops*: share on the accelerator. *simulated*: share of the inputs on which the compiled "
     "model, in the vendor's simulator, has the same largest outputs as the artifact in its runtime, and the largest "
-    "difference of an output in steps of its grid; Vela has no simulator. *reach*: what rounding alone does to these "
+    "difference of an output in steps of its grid; Vela has no simulator. *executorch*: what XNNPACK computes in integers "
+    "for `rpi5-executorch`, by the runtime's trace; *simulated* compares the program, run by ExecuTorch on this machine, "
+    "with the quantized graph in torch. *reach*: what rounding alone does to these "
     "untrained networks, the steps (99 % quantile) by which outputs move where every value is nudged by 1/64 step. "
     "*cycles* are the vendor's estimate."
 )
@@ -83,6 +91,7 @@ def measured(name: str, compilers: Sequence[str], samples: int) -> dict[str, dic
     import torch
     from compiler_nets import NETS, inputs, settled
 
+    from edgeft import backends
     from edgeft.compilers import compilation
     from edgeft.config import target
     from edgeft.core.errors import EdgeftError
@@ -98,7 +107,7 @@ def measured(name: str, compilers: Sequence[str], samples: int) -> dict[str, dic
         board, number_format = ASKED[compiler]
         profile = target.load(board)
         environment = compilation.environment_of(profile)
-        if environment is None:
+        if environment is None and profile.backend != "executorch":
             continue
 
         start = time.monotonic()
@@ -111,7 +120,10 @@ def measured(name: str, compilers: Sequence[str], samples: int) -> dict[str, dic
                 calibrate(graph.module, lambda: [(batch,)], estimator="minmax")  # noqa: B023
                 graphs[profile.scheme.name] = graph
             graph = graphs[profile.scheme.name]
-            row = compiled(graph, profile, environment, values.numpy())
+            if environment is None:
+                row = partitioned(graph, profile, values)
+            else:
+                row = compiled(graph, profile, environment, values.numpy())
             if "agreement" in row.get("simulated", {}):
                 reach = rounding_reach(graph, (values[:8],))
                 row["simulated"]["reach"] = round(max(far for _, far in reach.values()), 1)
@@ -120,8 +132,8 @@ def measured(name: str, compilers: Sequence[str], samples: int) -> dict[str, dic
         rows[compiler] = {
             **row,
             "kind": net.kind,
-            "compiler": environment.compiler.name,
-            "version": environment.version,
+            "compiler": environment.compiler.name if environment else profile.backend,
+            "version": environment.version if environment else backends.get(profile.backend).version(),
             "seconds": round(time.monotonic() - start, 1),
         }
 
@@ -169,6 +181,39 @@ def compiled(graph: Any, profile: Any, environment: Any, values: np.ndarray) -> 
             return {**row, "simulated": {"error": error.message}}
 
     return {**row, "simulated": compared(expected, outputs, graph.output_steps())}
+
+
+def partitioned(graph: Any, profile: Any, values: Any) -> dict[str, Any]:
+    """What a runtime that partitions the graph itself computes in integers, and how its outputs compare with torch's."""
+    import torch
+
+    from edgeft import backends
+    from edgeft.backends.artifact import ExportRequest
+    from edgeft.quantize.lower import lower
+
+    backend, captured = backends.get(profile.backend), graph.captured
+    border = (captured.example, ("x",), captured.output_names, profile, False)
+    with tempfile.TemporaryDirectory() as temporary:
+        lowered = lower(graph, backend.lowering)
+        request = ExportRequest(lowered, *border, kind="quantized", weight_dtypes=graph.weight_dtypes())
+        path = Path(temporary) / backend.part("exporter").export(request, Path(temporary)).file
+        share = backend.integer_share(path)
+        outputs = backend.load(path).run({"x": values.numpy()})
+
+    graph.set_mode("quantize")
+    with torch.no_grad():
+        results = [graph.module(values[k : k + 1]) for k in range(len(values))]
+    tuples = [result if isinstance(result, (tuple, list)) else [result] for result in results]
+    expected = {name: torch.cat([each[i] for each in tuples]).numpy() for i, name in enumerate(captured.output_names)}
+
+    return {
+        "accepted": True,
+        "coverage_macs": share.share,
+        "coverage_ops": 1 - sum(share.float_ops.values()) / max(sum(share.ops.values()), 1),
+        "left": list(share.float_ops),
+        "macs": share.macs,
+        "simulated": compared(expected, outputs, graph.output_steps()),
+    }
 
 
 def compared(
@@ -234,7 +279,8 @@ def _left(name: str, asked: str, row: dict[str, Any] | None) -> list[str]:
     if row and row.get("refusal"):
         return [f"- {name}, {asked}: `{row['refusal']}`"]
     if row and row.get("left"):
-        return [f"- {name}, {asked}, on the CPU: " + "; ".join(f"`{reason}`" for reason in row["left"])]
+        where = "in float" if asked == "executorch" else "on the CPU"
+        return [f"- {name}, {asked}, {where}: " + "; ".join(f"`{reason}`" for reason in row["left"])]
     return []
 
 

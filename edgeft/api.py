@@ -676,5 +676,5 @@ def check(
         "objections": problems,
         "compiler": answer.compilation.as_dict() if answer and answer.compilation else None,
         "unverified": unasked,
-        "remedy": compiler_gate.remedy(profile.compiler) if environment.state_of(profile) == "not set up" else "",
+        "remedy": compiler_gate.remedy(profile) if environment.state_of(profile) == "not set up" else "",
     }

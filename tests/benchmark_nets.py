@@ -1,7 +1,8 @@
-"""The small configurations of `benchmarks/source_nets.py`, which tests take from a checkout."""
+"""The networks of `benchmarks/` (`source_nets`, `compiler_nets`), which tests take from a checkout."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,12 @@ def recipe(kind: str, folder: Path, targets: tuple[str, ...]) -> dict[str, Any]:
     return table
 
 
-def module() -> Any:
-    """`source_nets` itself; the calling test skips where tests lie without benchmarks beside them."""
+def module(name: str = "source_nets") -> Any:
+    """A module of `benchmarks/`; the calling test skips where tests lie without benchmarks beside them."""
     if not BENCHMARKS.is_dir():
         pytest.skip("no checkout with benchmarks", allow_module_level=True)
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        import source_nets
+        return importlib.import_module(name)
     finally:
         sys.path.remove(str(BENCHMARKS))
-    return source_nets

@@ -32,6 +32,8 @@ PARTS = {
     "inspector": ("integer_weights", "activation_grids", "integer_share", "emitted"),
     "exporter": ("export",),
 }
+#: functions of the module that `Form.engine` names
+ENGINE = ("find", "title", "build", "run")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _PLACE = re.compile(rf"{_MODULE.pattern}:[A-Za-z_]\w*")
@@ -47,11 +49,13 @@ class Form:
     `runs_as_itself` is false where a compiler makes something else of the file, whose speed this runtime cannot tell.
     `scripts`, where there is a `compiler`, is the "module:function" that writes what a bundle carries for it: called
     with the target and the manifest's graphs it returns {file name: text}; `built` are the suffixes of what that builds
-    beside a model later. `formats` are the number formats that the exporter writes and the inspector reads; the float
-    model is always one of them, since every exporter writes the float baseline. `least_opset` is the opset from which
-    on a format can be written, for profiles that allow none so new; `own_ops` are formats that are written with ops of
-    the runtime's own, which no vendor's compiler reads. `integer_tables` is false where the file has no lookup in a
-    table of integers (embeddings), which then stays float.
+    beside a model later. `engine`, where that compiler runs on the board itself, is the dotted name of a module with
+    the functions of `ENGINE`, by which `verify` builds, runs and times there what the board will run. `formats` are the
+    number formats that the exporter writes and the inspector reads; the float model is always one of them, since every
+    exporter writes the float baseline. `least_opset` is the opset from which on a format can be written, for profiles
+    that allow none so new; `own_ops` are formats that are written with ops of the runtime's own, which no vendor's
+    compiler reads. `integer_tables` is false where the file has no lookup in a table of integers (embeddings), which
+    then stays float.
     """
 
     name: str = "integer"
@@ -61,6 +65,7 @@ class Form:
     compiler: str = ""
     scripts: str = ""
     built: tuple[str, ...] = ()
+    engine: str = ""
     formats: tuple[str, ...] = (int8.FORMAT.name,)
     least_opset: Mapping[str, int] = field(default_factory=dict)
     own_ops: tuple[str, ...] = ()
@@ -140,7 +145,8 @@ class Backend:
     stream: str = ""
 
     def __post_init__(self) -> None:
-        modules = (self.session, self.inspector, self.exporter, self.loader, *self.modules)
+        engines = [form.engine for form in self.forms if form.engine]
+        modules = (self.session, self.inspector, self.exporter, self.loader, *self.modules, *engines)
         places = (self.probe, *(form.scripts for form in self.forms if form.compiler))
         names = [form.name for form in self.forms]
         storages = [form.activation_storage for form in self.forms]
@@ -208,6 +214,12 @@ class Backend:
         """
         forms = [form for form in self.forms if form.compiler and form.compiler == target.compiler]
         return {name: text for form in forms for name, text in resolve(form.scripts)(target, *graphs).items()}
+
+    def engine(self, target: Any) -> ModuleType | None:
+        """The module that builds and runs, on the board itself, what the compiler of `target` makes of this runtime's
+        files (`ENGINE`); None where the form has none."""
+        names = [form.engine for form in self.forms if form.compiler and form.compiler == target.compiler]
+        return importlib.import_module(names[0]) if names and names[0] else None
 
     def probe_files(self) -> dict[str, bytes]:
         """The files of the tiny model that `edgeft doctor` runs, the one that is opened first."""

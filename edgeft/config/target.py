@@ -386,9 +386,11 @@ def host_is(target: Target) -> bool:
     Never so where a vendor's compiler still has to make what really runs on the board. Under a user-mode emulator this
     can be true of the emulated CPU: whoever starts one says so (`where` = "emulated") and does not ask.
     """
-    if target.compiler:
-        return False
+    return not target.compiler and cpu_is(target)
 
+
+def cpu_is(target: Target) -> bool:
+    """Whether this host has the target's kind of CPU, whatever else a compiler makes for the board."""
     isa, features = host_cpu()
     return target.isa in ("", isa) and matches(target.cpu_features, features)
 

@@ -147,6 +147,33 @@ def compare(
     )
 
 
+def of_processes(quads: Sequence[Sequence[Sequence[float]]], why: str, confidence: float = 0.99) -> Comparison:
+    """The comparison of quads (side a or b, first or second process) of milliseconds a run, each from a process of its
+    own whose runs were timed by something else: a vendor's tool, which sees the accelerator's work alone."""
+    blocks = np.stack([np.asarray(quads, np.float64) * 1e6, np.zeros(np.shape(quads))], axis=-1)
+    wall, _, _ = judge(blocks, confidence)
+    a_ms, b_ms = _block_ms(list(blocks), "wall")
+
+    return Comparison(
+        estimate=wall.estimate,
+        low=wall.low,
+        high=wall.high,
+        confidence=confidence,
+        clock="wall",
+        why=why,
+        wall=wall,
+        cpu=None,
+        quads=len(blocks),
+        looks=1,
+        repeats=(1, 1),
+        a_ms=a_ms,
+        b_ms=b_ms,
+        cpu_share=0.0,
+        steady=True,
+        seconds=float(blocks.sum()) / 1e9,
+    )
+
+
 @dataclass(frozen=True)
 class _Reading:
     """One look at the quads so far: the ratio on both clocks, and the clock that is believed."""

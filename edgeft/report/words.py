@@ -216,7 +216,8 @@ def sentence(report: Mapping[str, Any]) -> str:
         text += f" Not verified here: {open_gates}."
     commands = [line(g["remedy"]) for g in gates if g.get("verdict") == UNVERIFIED and g.get("remedy")]
     if commands:
-        text += f" To verify it: `{commands[0]}`, then export again."
+        installs = commands[0].startswith("edgeft device")  # what was installed judges at the next export
+        text += f" To verify it: `{commands[0]}`{', then export again' if installs else ''}."
     if unlimited := dict.fromkeys(line(g.get("name", "?")) for g in gates if limitless(g)):
         text += f" No limit is set: {', '.join(unlimited)}."
     if advisory := names(ADVISORY):

@@ -74,7 +74,7 @@ def compatibility(target: Target, emitted: Mapping[str, Any], objections: Sequen
         limit=0.0,
         n=checked,
         needs=needs,
-        remedy=compiler_gate.remedy(needs),
+        remedy=compiler_gate.remedy(target) if needs else "",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .. import compilers
+from .. import backends, compilers
 from ..bundle.reader import Bundle
 from ..compilers import Compilation, compilation
 from ..config.target import Target
@@ -89,15 +89,24 @@ def judged(rules: Verdict, made: Compilation | None, min_coverage: float) -> Ver
     return replace(rules, verdict=PASS, why=words(made), n=rules.n + 1, needs="", remedy="")
 
 
-def remedy(compiler: str) -> str:
-    """The command that installs a compiler; "" for one that edgeft cannot run."""
-    record = compilers.of_target(compiler)
-    return record.setup if record else ""
+#: what builds and judges the engine of a board that builds its own
+ON_BOARD = "edgeft verify BUNDLE --device ssh://USER@BOARD"
+
+
+def remedy(target: Target) -> str:
+    """The command that installs a target's compiler, or has a board build its engine; "" for one that edgeft cannot
+    run."""
+    record = compilers.of_target(target.compiler)
+    if record is not None:
+        return record.setup
+    return ON_BOARD if backends.get(target.backend).engine(target) else ""
 
 
 def has_not_run(target: Target) -> str:
-    """That the compiler has not run, and what installs it."""
+    """That the compiler has not run, and what installs it or has the board run it."""
     record = compilers.of_target(target.compiler)
     if record is None:
-        return f"the compiler {target.compiler!r} has not run"
+        on_board = backends.get(target.backend).engine(target) is not None
+        further = f"; `{ON_BOARD}` builds the engine there and judges it" if on_board else ""
+        return f"the compiler {target.compiler!r} has not run{further}"
     return f"the compiler {record.title} has not run: `{record.setup}` installs it, then export again"

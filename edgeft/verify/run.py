@@ -28,7 +28,7 @@ from ..measure.fingerprint import fingerprint
 from ..measure.latency import BUDGET_NEEDS, P99_NEEDS, measure, rate
 from ..measure.quads import Comparison, compare
 from ..personalize.run import check as personal_state
-from . import compiler_gate, energy, evaluate, not_repeated, streaming
+from . import compiler_gate, energy, engine, evaluate, not_repeated, streaming
 from .accuracy import accuracy
 from .agreement import agreement
 from .carried import labels_as_named, own_runner, stored_count
@@ -79,9 +79,9 @@ def run(
     emulated (which is not timed). `most` limits the samples of `data` that are judged. `earlier` are the gates of an
     earlier report (None: those of report.json): of what is not measured here they stay, marked as recorded; with
     `exported` (its export has ended) accuracy is among them. With `ask_compiler` the target's compiler, if set up on
-    this machine, compiles the artifacts again; with `own_recipe` (the caller's) a module in the name of its environment
-    is imported. Returns report.json's content. Raises `BundleError`, `DataError`, `RecipeError` (exit 3) and `Missing`
-    (exit 4); a gate that fails is a verdict, not an exception.
+    this machine, compiles the artifacts again, and one that runs on the board builds its engine; with `own_recipe` (the
+    caller's) a module in the name of its environment is imported. Returns report.json's content. Raises `BundleError`,
+    `DataError`, `RecipeError` (exit 3) and `Missing` (exit 4); a gate that fails is a verdict, not an exception.
     """
     opened = bundle if isinstance(bundle, Bundle) else bundles.open(bundle)
     threads = threads or int(opened.manifest["runtime"]["threads"])
@@ -98,9 +98,11 @@ def run(
         share, shares, gate_results = _artifact(opened, session, samples, machine, gates, threads)
         gate_results += [int8_share(share, gates, on_target=speaks, where=where)] if in_integers(opened) else []
         verdicts, table = _compatible(profile, opened, shares, gates, ask_compiler and where == "host")
+    asked = profile if ask_compiler and where != "emulated" else None
+    verdicts, built, comparison = engine.gates(asked, opened, samples, gates, verdicts, say, timed=measure_latency)
     gate_results += verdicts
-    extra, comparison = {**_extra(opened, share, data is not None), **table}, None
-    if measure_latency and where != "emulated":
+    extra = {**_extra(opened, share, data is not None), **table, **built}
+    if measure_latency and where != "emulated" and comparison is None:
         say("latency")
         speed = {"on_target": speaks, "where": where, **_about_speed(opened, extra)}
         comparison, verdicts, figures = _latency(opened, session, samples, gates, threads, max_seconds, clock, speed)
@@ -108,9 +110,7 @@ def run(
         extra |= figures | streaming.cost(opened, session, samples, threads, clock)
     gate_results += [size(*sizes(opened), gates), *_in_use(opened, session, gates, threads, say, state, own_recipe)]
     if data is not None:
-        say("accuracy")
-        with phase("judging on the data"):
-            verdicts, figures = _on_data(opened, Path(data), threads, most, gates, state, earlier)
+        verdicts, figures = _on_data(opened, Path(data), threads, most, gates, state, earlier, say)
         gate_results += verdicts
         extra |= figures
     gate_results += not_repeated.carried(earlier, gate_results, exported and bool(recorded(opened.manifest, "gates")))
@@ -220,10 +220,13 @@ def _on_data(
     gates: Gates,
     state: Path | str | None,
     earlier: Sequence[Mapping[str, Any]],
+    say: Say,
 ) -> tuple[list[Verdict], dict[str, Any]]:
     """The gates that need data, and what the report has of it; of a personalized bundle the model in use is judged, and
     the exported one stands beside it."""
-    judged = evaluate.evaluate(opened, data, threads, most, state)
+    say("accuracy")
+    with phase("judging on the data"):
+        judged = evaluate.evaluate(opened, data, threads, most, state)
     pair = (judged.float_outputs, judged.quantized_outputs)
     verdict = beside_return(accuracy(opened.task, *pair, judged.targets, judged.labels, gates), gates)
     verdicts = [

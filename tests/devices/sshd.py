@@ -68,8 +68,8 @@ def _key(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, root: Path) -> Iterator[Server]:
-    """A server that is ended with the context."""
+def serving(folder: Path, root: Path, environment: dict[str, str] | None = None) -> Iterator[Server]:
+    """A server that is ended with the context; commands there see `environment` too."""
     program = _program()
     if not shutil.which("ssh") or not shutil.which("ssh-keygen"):
         pytest.skip("no ssh client is installed")
@@ -84,6 +84,7 @@ def serving(folder: Path, root: Path) -> Iterator[Server]:
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder / 'host_key'}\nPidFile {folder / 'pid'}\n"
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 100\n"
+        + "".join(f"SetEnv {key}={value}\n" for key, value in (environment or {}).items())
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where sshd separates its privileges

@@ -28,6 +28,7 @@ BACKEND = Backend(
             compiler="trtexec",
             scripts="edgeft.backends.onnxruntime.tensorrt:scripts",
             built=(".engine", ".engine.log", ".engine.tensorrt", ".engine.tmp"),
+            engine="edgeft.backends.onnxruntime.trtexec",
             formats=("int8", "fp16"),
         ),
     ),
