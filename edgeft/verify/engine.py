@@ -194,7 +194,7 @@ def _compared(milliseconds: Callable[[Path], float], plain: Path, engine: Path) 
 def compatibility(rules: Verdict, engines: Engines, profile: Target) -> Verdict:
     """The gate `compatibility` from that of the profile's rules and what the compiler on this machine built.
 
-    On the board its refusal fails and its engine passes; another machine's compiler decides nothing, and is named.
+    On the board its refusal fails and its engine passes; another machine's compiler is named and does not affect the verdict.
     """
     outcome = (
         f"{engines.title} refuses the model: {engines.refusal}" if engines.refusal else f"{engines.title} builds it"
