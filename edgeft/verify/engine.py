@@ -194,7 +194,8 @@ def _compared(milliseconds: Callable[[Path], float], plain: Path, engine: Path) 
 def compatibility(rules: Verdict, engines: Engines, profile: Target) -> Verdict:
     """The gate `compatibility` from that of the profile's rules and what the compiler on this machine built.
 
-    On the board its refusal fails and its engine passes; another machine's compiler is named and does not affect the verdict.
+    On the board its refusal fails and its engine passes. Another machine's compiler is named, and does not affect the
+    verdict.
     """
     outcome = (
         f"{engines.title} refuses the model: {engines.refusal}" if engines.refusal else f"{engines.title} builds it"
