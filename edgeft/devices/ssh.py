@@ -165,8 +165,10 @@ class Ssh:
             return SystemFailure("the disk is full", where=self.name, remedy=f"free some space on it ({self.root})")
 
         lines = [line for line in output.strip().splitlines() if line.strip()]
-        last = lines[-1] if lines else "the connection ended"
+        if not lines:  # ssh says nothing where its server is killed at the wrong moment
+            return LinkLost("the connection ended", where=self.name)
 
+        last = lines[-1]
         if any(word in output for word in ("Connection closed", "Connection reset", "Broken pipe", "closed by remote")):
             return LinkLost(f"the connection broke: {last}", where=self.name)
 

@@ -23,6 +23,7 @@ from edgeft.core.errors import BundleError, EdgeftError, InvalidInput, Missing, 
 from edgeft.devices import fleet, setup
 from edgeft.devices.fleet import Board
 from edgeft.devices.link import LinkLost
+from edgeft.devices.ssh import Ssh
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
@@ -195,6 +196,14 @@ def test_a_board_that_comes_back_is_verified(boards: list[str], servers: list[ss
     assert [result["attempts"] for result in results] == [2, 1, 1]
     assert all(any(gate["name"] == "parity" for gate in result["gates"]) for result in results)
     assert any("attempt 2 of 2" in line for line in said) and any("3 of 3 boards" in line for line in said)
+
+
+def test_a_connection_that_ends_without_a_word_is_tried_again() -> None:
+    board = Ssh.parse("ssh://pi@board")
+    assert fleet.passing(board.complaint("")) and fleet.passing(
+        board.complaint("\nConnection to board closed by remote host.\n")
+    )
+    assert not fleet.passing(board.complaint("No space left on device"))
 
 
 def test_each_board_learns_from_its_own_data(
