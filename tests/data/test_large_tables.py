@@ -35,9 +35,10 @@ def tables(draw: st.DrawFn) -> str:
     """The text of a table of up to four columns and a class, and with some broken lines."""
     kinds = draw(st.lists(COLUMN, min_size=1, max_size=4))
     count = draw(st.integers(1, 40))
+    targets = draw(st.sampled_from([st.sampled_from(["a", "b"]), st.integers(0, 3).map(str), NUMBER]))
     lines = [";".join([f"c{i}" for i in range(len(kinds))] + ["kind"])]
     for _ in range(count):
-        fields = [draw(kind) for kind in kinds] + [draw(st.sampled_from(["a", "b", "1", "2"]))]
+        fields = [draw(kind) for kind in kinds] + [draw(targets)]
         lines.append(";".join('"' + f.replace('"', '""') + '"' if '"' in f or "\n" in f else f for f in fields))
         if draw(st.integers(0, 30)) == 0:
             lines.append(draw(st.sampled_from(["", "x;y;z;1;2;3;4", ";" * len(kinds), 'open "quote";b'])))
@@ -121,6 +122,16 @@ def test_rows_in_files_are_the_rows_in_memory(tmp_path: Path, monkeypatch: Any, 
         with mock.patch.object(table_cache, "LARGE", 0):
             assert described(path, form) == in_memory
             assert described(path, form) == in_memory, "what was made is found again"
+
+
+def test_rows_of_the_test_split_are_never_calibrated_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "BLOCK", 2)
+    for name, sizes in (("train", range(8)), ("val", (50, 51)), ("test", (3, 4, 60, 61, 62))):
+        lines = ["size,kind", *(f"{size},{'ab'[i % 2]}" for i, size in enumerate(sizes))]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    assert calibration(described_or_raise(tmp_path)) and len(calibration(described_or_raise(tmp_path))) == 5
+    train = described_or_raise(tmp_path).split("train")
+    assert checks._shared(train, np.arange(8), described_or_raise(tmp_path).split("test")) == {3, 4}
 
 
 def write(path: Path, count: int = 300) -> Path:
