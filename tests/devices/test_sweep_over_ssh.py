@@ -47,7 +47,9 @@ def test_the_latency_is_that_of_the_board(server: sshd.Server, asked: recipe.Rec
     assert row["state"] == "done" and row["p50_ms"] > 0
     assert any(path.name == "feeds.npz" for path in (server.root / "data").rglob("*")), "the board got what it timed"
     again = edgeft.sweep(out=tmp_path / "sweep", resume=True, trials=2)
-    assert len(again["trials"]) == 2 and len(list((server.root / "data").iterdir())) == 2
+    assert len(again["trials"]) == 2 and all(row["p50_ms"] > 0 for row in again["trials"])
+    # trials that begin with the same weights have the same model, which is carried once
+    assert len(list((server.root / "data").iterdir())) == 1
 
 
 def test_a_board_that_is_gone_leaves_the_trial_to_the_next(
