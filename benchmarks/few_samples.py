@@ -76,7 +76,7 @@ def judged(bundles: dict[str, Path], root: Path, out: Path) -> list[dict[str, An
             try:
                 report = edgeft.verify(bundle, folder)
             except EdgeftError as error:
-                rows.append({**row, "refused": str(error).replace(str(folder), folder.name)})
+                rows.append({**row, "refused": f"{error.message}; {error.remedy}".replace(str(folder), folder.name)})
                 continue
             gates = {gate["name"]: gate for gate in report["gates"] if gate["metric"] in ("accuracy", "agreement")}
             extremes = {key: report[key] for key in ("worst_class", "worst_class_float", "largest_drop")}

@@ -151,10 +151,14 @@ def check_baseline(task: Task, outputs: Outputs, targets: np.ndarray, value: flo
         above = measure.better(low if measure.higher_is_better else high, chance)
 
     if not above:
+        few = scores is not None and _is_binary(scores) and measure.higher_is_better and chance**n >= _LUCK
+        why = "there is nothing that quantization could lose"
+        if few and measure.better(value, chance):
+            why = "so few samples do not tell that from luck"
+
         raise DataError(
             f"the float baseline's {measure.name} is {measure.format(value)} on {n} samples, and {measure.chance} is "
-            f"{measure.format(chance)}: "
-            "there is nothing that quantization could lose",
+            f"{measure.format(chance)}: {why}",
             where="float baseline",
             remedy="train the float model longer, give more samples (of the test split too), or check that labels and "
             "preprocessing fit it",
