@@ -25,7 +25,7 @@ def measure(data: Path, out: Path) -> Figures:
     linear = returns(ENVIRONMENT, EPISODES, lambda seen, space: int(np.append(seen, 1) @ fitted > 0))
     drop = stats.paired_bootstrap(lambda i: float((before - after)[i].mean()), EPISODES)
     note = (
-        f"int8 earns {before.mean() - after.mean():+.1f} less than float, paired 95 % interval [{drop[0]:.1f}, {drop[1]:.1f}]; the "
+        f"Return lost from float to int8: {before.mean() - after.mean():+.1f}, paired 95 % interval [{drop[0]:.1f}, {drop[1]:.1f}]; the "
         f"same action on {100 * outcome.float:.1f} % (float) and {100 * outcome.quantized:.1f} % (int8) of {len(outcome.targets)} recorded states."
     )
 
