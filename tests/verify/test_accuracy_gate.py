@@ -100,7 +100,7 @@ def test_a_better_artifact_has_a_negative_drop():
 
 def test_a_baseline_that_is_right_on_too_few_samples_is_not_called_worthless():
     truth = np.array([0, 0, 1, 1])
-    with pytest.raises(DataError, match="100.00 % on 4 samples.* so few samples do not tell that from luck"):
+    with pytest.raises(DataError, match=r"100\.00 % on 4 samples.* so few samples do not tell that from luck"):
         verify.accuracy(classify, outputs(truth), outputs(truth), truth, LABELS, Gates())
     with pytest.raises(DataError, match="nothing that quantization could lose"):
         verify.accuracy(classify, outputs(np.zeros(4, int)), outputs(truth), truth, LABELS, Gates())
