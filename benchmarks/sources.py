@@ -1,11 +1,12 @@
-"""Architectures of the package transformers from a folder to verified bundles: tuned, exported to three runtimes, judged.
+"""Models of other packages from their files to verified bundles: tuned, exported to three runtimes, judged.
 
     python benchmarks/sources.py [--nets bert vit] [--fresh]
 
-Each architecture has a small configuration with random weights (source_nets.py), which is fine-tuned on tiny data, trained
-with quantization for an epoch, and exported; the bundles are judged by the usual gates (a drop of 0.05 at most; these nets
-are too small to gain speed, so that gate is left out). Each runs in a process of its own; its row is kept in
-results/sources.json and not made again, unless `--fresh` is given. The table goes into docs/models.md.
+Each architecture has a small configuration with random weights (of transformers: source_nets.py, of Keras and policies:
+source_others.py), which is fine-tuned on tiny data, trained with quantization for an epoch, and exported; policies are
+calibrated alone. The bundles are judged by the usual gates (a drop of 0.05 at most; these nets are too small to gain speed,
+so that gate is left out). Each runs in a process of its own; its row is kept in results/sources.json and not made again,
+unless `--fresh` is given. The table goes into docs/models.md and RESULTS.md.
 """
 
 from __future__ import annotations
@@ -21,17 +22,26 @@ from typing import Any
 
 import common
 import source_nets
+import source_others
 
+#: what runs, by the name of its row
+NETS = {**source_nets.NETS, **source_others.NETS}
 TARGETS = tuple(common.TARGETS.values())
 PAGE = common.HERE.parent / "docs" / "models.md"
 BEGIN, END = "<!-- sources: begin -->", "<!-- sources: end -->"
-#: seconds that an architecture may take
-LONGEST = 1200
+HEAD = (
+    "`sources.py`: small configurations with random weights, fine-tuned on tiny data. *float* and *int8* are the task's "
+    "metric on the test split (accuracy, F1, mean IoU, average precision, recall@1;\n`speech`: word error rate, "
+    "`translate`: BLEU; `control`: mean return of ten episodes); each runtime has the verdict of its bundle and the share "
+    "of multiply-accumulates in integer kernels."
+)
+#: seconds that an architecture may take, of which a busy machine needs many
+LONGEST = 3600
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", nargs="*", default=list(source_nets.NETS), choices=list(source_nets.NETS))
+    parser.add_argument("--nets", nargs="*", default=list(NETS), choices=list(NETS))
     parser.add_argument("--fresh", action="store_true", help="run again what has a row")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -51,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         common.RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
-    _write_page(record)
+    text = _section(record)
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
+    common.publish("sources", f"## Models of other packages\n\n{HEAD}\n\n{text}", record)
     return 0 if all(_passed(record["rows"].get(kind, {})) for kind in options.nets) else 1
 
 
@@ -81,17 +94,20 @@ def measure(kind: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            run = edgeft.tune(source_nets.recipe(kind, folder, TARGETS), folder / "run")
+            module = source_nets if kind in source_nets.NETS else source_others
+            run = edgeft.tune(module.recipe(kind, folder, TARGETS), folder / "run")
         except EdgeftError as error:
             return {"error": f"not captured or not trained: {error.message}"}
 
-        row: dict[str, Any] = {"float": run["float"], "quantized": run["quantized"], "runtimes": {}}
+        row: dict[str, Any] = {"float": run.get("float"), "quantized": run.get("quantized"), "runtimes": {}}
         for runtime, profile in common.TARGETS.items():
             try:
                 (report,) = edgeft.export(folder / "run", [profile], folder / profile)
             except EdgeftError as error:
                 row["runtimes"][runtime] = {"verdict": "refused", "why": [error.message]}
                 continue
+            if returns := source_others.returns(report):
+                row["float"], row["quantized"] = returns
             row["runtimes"][runtime] = {
                 "verdict": report["verdict"],
                 "int8_share": report["int8_share"],
@@ -107,11 +123,11 @@ def _passed(row: dict[str, Any]) -> bool:
     return bool(row.get("runtimes")) and all(cell["verdict"] == "pass" for cell in row["runtimes"].values())
 
 
-def _write_page(record: dict[str, Any]) -> None:
-    """Put the table between the marks of docs/models.md."""
-    head = ("architecture", "`model_type`", "task", "float", "int8", *common.RUNTIMES.values())
+def _section(record: dict[str, Any]) -> str:
+    """The table, where it was made, and what did not pass and why."""
+    head = ("architecture", "`model_type` or name", "task", "float", "int8", *common.RUNTIMES.values())
     rows, notes = [], []
-    for kind, net in source_nets.NETS.items():
+    for kind, net in NETS.items():
         row = record["rows"].get(kind)
         if row is None:
             continue
@@ -120,7 +136,7 @@ def _write_page(record: dict[str, Any]) -> None:
             notes.append(f"- {net.title}: {_sentence(row['error'])}")
             continue
         cells = [row["runtimes"].get(runtime, {"verdict": "not run"}) for runtime in common.RUNTIMES]
-        metric = (f"{row['float']:.3f}", f"{row['quantized']:.3f}")
+        metric = tuple(f"{row[key]:.3f}" for key in ("float", "quantized"))
         rows.append((net.title, f"`{net.kind or kind}`", net.task, *metric, *map(_cell, cells)))
         for runtime, cell in zip(common.RUNTIMES.values(), cells):
             notes += [f"- {net.title}, {runtime}: {_sentence(why)}" for why in cell.get("why", ())[:1]]
@@ -130,8 +146,7 @@ def _write_page(record: dict[str, Any]) -> None:
     if notes:
         text += "\n\nWhat did not pass, and why:\n\n" + "\n".join(notes)
 
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
+    return text
 
 
 def _cell(cell: dict[str, Any]) -> str:
