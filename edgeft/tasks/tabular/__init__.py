@@ -17,6 +17,8 @@ TASK = replace(
     formats=("table",),
     default=False,
     hub_tag="tabular-classification",
+    auto_class="",
+    auto_reads="",
     learning_module="edgeft.tasks.tabular.learning",
     template="edgeft.tasks.tabular:template.toml",
 )
