@@ -11,7 +11,7 @@ from typing import Any
 from .config import recipe, starting_recipes, tables, target
 from .core.errors import InternalError, RecipeError
 from .data.understand import Understood, stated_label, understand
-from .plugins import DATA_FORMATS, TASKS
+from .plugins import DATA_FORMATS, MODEL_SOURCES, TASKS
 
 Say = Callable[[str], None]
 
@@ -57,7 +57,8 @@ def for_data(
     except RecipeError as error:
         raise InternalError(f"the recipe for {path} is broken: {error}") from error
 
-    return with_overrides(for_targets(text, understood.task, targets, say), overrides), understood
+    text = for_source(for_targets(text, understood.task, targets, say), understood.task, overrides)
+    return with_overrides(text, overrides), understood
 
 
 def for_targets(text: str, task: str, targets: Sequence[str], say: Say = silent) -> str:
@@ -89,6 +90,29 @@ def for_targets(text: str, task: str, targets: Sequence[str], say: Say = silent)
         )
 
     return with_overrides(text, settings)
+
+
+def for_source(text: str, task: str, overrides: Sequence[str]) -> str:
+    """A task's commented recipe for the source of models that `overrides` name, where it is not the template's.
+
+    What the template says of its own network (arguments, weights, and the name where the source reads it of a folder)
+    is commented out, and the settings that models of such a folder take are put in place (`Task.auto_settings`).
+    """
+    table = recipe.from_table(_parsed(text), "the new recipe", text=text)
+    asked = recipe.override(table, [setting for setting in overrides if setting.startswith("model.")])
+    if asked.model.source in (table.model.source, "") or asked.model.source not in MODEL_SOURCES:
+        return text
+
+    from_folder = MODEL_SOURCES.get(asked.model.source).own_files
+    keys = ("args", "weights", "name") if from_folder else ("args", "weights")
+    lines, within = [], ""
+    for line in text.split("\n"):
+        within = line.strip() if line.startswith("[") else within
+        of_network = within == "[model]" and line.partition("=")[0].strip() in keys
+        lines.append(f"# {line}" if of_network else line)
+
+    text = "\n".join(lines)
+    return with_overrides(text, TASKS.get(task).auto_settings) if from_folder else text
 
 
 def with_overrides(text: str, overrides: Sequence[str]) -> str:

@@ -51,3 +51,27 @@ def test_a_board_that_computes_integers_alone_gets_a_warning_where_models_look_u
     text, (line,) = written(task, "coral", "intel-nuc")
     assert line.startswith("warning: coral: integer ops only")
     assert recipe.from_table(starting_recipe._parsed(text), "r", text=text).export.targets == ("coral", "intel-nuc")
+
+
+def of_folder(task: str, *settings: str) -> recipe.Recipe:
+    overrides = ["model.source=transformers", "model.weights=models/net", *settings]
+    text = starting_recipe.for_source(starting_recipes.template(task), task, overrides)
+    text = starting_recipe.with_overrides(text, overrides)
+    return recipe.from_table(starting_recipe._parsed(text), "r", text=text)
+
+
+@pytest.mark.parametrize("task", ["translate", "speech", "keyword", "classify", "segment", "detect"])
+def test_for_a_folder_of_transformers_it_says_nothing_of_the_templates_own_network(task: str) -> None:
+    table = of_folder(task)
+    assert (table.model.source, table.model.weights) == ("transformers", "models/net")
+    assert table.model.name == recipe.Model.name and table.model.args == {}, "config.json says them"
+    assert not table.data.sound and (table.train.lr <= 1e-4 or task in ("classify", "segment", "detect"))
+    assert of_folder(task, "train.lr=3e-5", "model.name=net").train.lr == 3e-5
+    assert of_folder(task, "model.name=net").model.name == "net"
+
+
+def test_the_templates_own_source_keeps_its_network() -> None:
+    template = starting_recipes.template("translate")
+    assert starting_recipe.for_source(template, "translate", ["model.source=builtin", "train.lr=1e-3"]) == template
+    text = starting_recipe.for_source(template, "translate", ["model.source=python", "model.name=net.py:make"])
+    assert '\nname = "seq2seq"' in text and "\n# args = {" in text and "lr = 2e-3" in text

@@ -20,6 +20,7 @@ from .frame import command as _command
     edgeft init text-classify           # reviews, tickets, messages
     edgeft init --data photos/          # the task and the keys of [data] as the data are recognized
     edgeft init tabular-values --data houses.csv --set "data.label=Sale Price"
+    edgeft init --data recordings --set model.source=transformers --set model.weights=models/wav2vec2
     """,
 )
 @click.argument("task", default="", shell_complete=completion.of_names(completion.tasks))
@@ -71,7 +72,7 @@ def command(
         task = task or recipe.default_task()
         text = starting_recipes.template(task)
         text = starting_recipe.for_targets(text, task, targets, console.say)
-        text = starting_recipe.with_overrides(text, overrides)
+        text = starting_recipe.with_overrides(starting_recipe.for_source(text, task, overrides), overrides)
     else:
         text, understood = starting_recipe.for_data(data_path, task, targets, format_, overrides, console.say)
         task, why = understood.task, understood.why

@@ -55,16 +55,32 @@ def build(request: ModelRequest) -> Built:
 
     located = named.locate(request.model, request.allow_download or request.model.allow_download)
     if located is None:
-        built: Built = source.build(request)
-        return built
+        return _built(source, request)
 
     model = replace(request.model, weights=str(located.path))
-    built = source.build(replace(request, model=model, weights=located.origin.weights))
+    built = _built(source, replace(request, model=model, weights=located.origin.weights))
     return replace(built, notes=(*located.notes, *built.notes), origin=located.origin)
+
+
+def _built(source: ModelSource, request: ModelRequest) -> Built:
+    """What the source builds. An error about a name that other sources know says which ones these are."""
+    try:
+        built: Built = source.build(request)
+        return built
+    except RecipeError as error:
+        if error.where != "model.name" or source.knows is None:
+            raise
+        name = request.model.name
+        sources = map(MODEL_SOURCES.get, MODEL_SOURCES.builtin)
+        able = [other.name for other in sources if other.knows is not None and other.knows(name)]
+        if not able:
+            raise
+        settings = " or ".join(f'model.source = "{other}"' for other in able)
+        raise RecipeError(error.message, where=error.where, remedy=f"{settings} has it; {error.remedy}") from error
 
 
 def _without_state(source: ModelSource, request: ModelRequest) -> Built:
     """The network without the tensors of its weights, which may be on another machine; all else as with them."""
     model = request.model
-    built = source.build(replace(request, model=replace(model, weights=""), weights=model.weights))
+    built = _built(source, replace(request, model=replace(model, weights=""), weights=model.weights))
     return replace(built, pretrained=True, origin=Origin(model.weights, dict(model.sha256)))

@@ -125,4 +125,11 @@ def _recognize(state: dict[str, Any], asked: str, n_classes: int) -> str:
     return ""
 
 
-SOURCE = ModelSource("builtin", "The networks that come with edgeft.", build, tested=True, takes_state=True)
+SOURCE = ModelSource(
+    "builtin",
+    "The networks that come with edgeft.",
+    build,
+    tested=True,
+    takes_state=True,
+    knows=NETS.__contains__,
+)

@@ -47,7 +47,9 @@ class ModelSource:
     although the recipe names none. `tested`: all its modules are captured and converted by tests, so that a run
     need not try them before it trains. `takes_state`: of `model.weights` it reads tensors and nothing else, so that a
     finished run, which has its own, can do without them. `own_files`: its models come with the files (a tokenizer)
-    that a task would otherwise make of the training data (`Built.files`).
+    that a task would otherwise make of the training data (`Built.files`). `knows` says whether a `model.name` is one of
+    its own: asked where another such source does not know it, and False where its package is not installed. None where
+    the name follows from a file or folder.
     """
 
     name: str
@@ -58,3 +60,4 @@ class ModelSource:
     tested: bool = False
     takes_state: bool = False
     own_files: bool = False
+    knows: Callable[[str], bool] | None = None

@@ -355,5 +355,10 @@ def _take_normalized(layer: nn.Linear, mean: Sequence[float], std: Sequence[floa
 
 
 SOURCE = ModelSource(
-    "sb3", "A policy of stable-baselines3, of the .zip that it saves.", build, tasks=(CONTROL,), own_weights=True
+    "sb3",
+    "A policy of stable-baselines3, of the .zip that it saves.",
+    build,
+    tasks=(CONTROL,),
+    own_weights=True,
+    knows=lambda name: name.endswith(".zip"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..config import recipe
-from ..core.errors import RecipeError, nearest, need
+from ..core.errors import Missing, RecipeError, nearest, need
 from . import by_url, features, heads, hub, weights
 from .built import Built, Origin, image_spec
 from .named import Kind, Located
@@ -154,4 +154,13 @@ def _published(timm: Any, name: str, named: str) -> Any:
 
 
 KIND = Kind("timm", locate, ("timm:DEFAULT", "timm:e2400_r224_in1k"))
-SOURCE = ModelSource("timm", "Models of timm.", build, takes_state=True)
+
+
+def _knows(name: str) -> bool:
+    try:
+        return bool(need("timm").is_model(name))
+    except Missing:
+        return False
+
+
+SOURCE = ModelSource("timm", "Models of timm.", build, takes_state=True, knows=_knows)

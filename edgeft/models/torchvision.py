@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from ..config import recipe
-from ..core.errors import RecipeError, nearest, need
+from ..core.errors import Missing, RecipeError, nearest, need
 from . import by_url, features, heads, torchvision_dense, weights
 from .built import Built, Origin, image_spec
 from .named import Kind, Located
@@ -183,4 +183,14 @@ def _near(name: str, known: list[str]) -> str:
 
 
 KIND = Kind("torchvision", locate, ("torchvision:DEFAULT", "torchvision:ResNet18_Weights.IMAGENET1K_V1"))
-SOURCE = ModelSource("torchvision", "Models of torchvision.", build, takes_state=True)
+
+
+def _knows(name: str) -> bool:
+    try:
+        models = need("torchvision.models")
+    except Missing:
+        return False
+    return name in models.list_models(module=models)
+
+
+SOURCE = ModelSource("torchvision", "Models of torchvision.", build, takes_state=True, knows=_knows)

@@ -164,4 +164,6 @@ def _new_classes(module: Detector, n_classes: int) -> None:
         branches.classes[-1] = new
 
 
-SOURCE = ModelSource("ultralytics", "Detectors of a .pt file of ultralytics.", build)
+SOURCE = ModelSource(
+    "ultralytics", "Detectors of a .pt file of ultralytics.", build, knows=lambda name: name.endswith(".pt")
+)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ..config import recipe
-from ..core import npz
+from ..core import npz, strict_json
 from ..core.errors import BundleError, ModelError
 from . import checkpoint, folder, named, sharded
 
@@ -236,6 +236,17 @@ def _rooted(
     return None
 
 
+def _model_type(config: Path) -> str:
+    """What the config.json of a model of transformers calls its architecture; "" for any other file, or none."""
+    try:
+        table = strict_json.loads(config.read_bytes())
+    except (OSError, ValueError):
+        return ""
+
+    kind = table.get("model_type") if isinstance(table, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
 def _misfit(
     net: str,
     missing: list[str],
@@ -256,7 +267,10 @@ def _misfit(
         parts.append(f"{name} is {tuple(state[name].shape)} where the model has {tuple(expected_state[name].shape)}")
 
     remedy = "these are weights of another network: check model.name and model.args"
-    if missing and unexpected:
+    if kind := _model_type(Path(where).parent / "config.json"):
+        remedy = f"the folder is a {kind!r} of the package transformers: "
+        remedy += 'set model.source = "transformers" and leave model.name out'
+    elif missing and unexpected:
         near = difflib.get_close_matches(missing[0], unexpected, n=3, cutoff=0.0)
         remedy += f"; nearest to {missing[0]!r} in the file: {', '.join(near)}"
 

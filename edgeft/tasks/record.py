@@ -134,6 +134,9 @@ class Task:
     #: further Auto classes, for models of another form, each with what they read: spectrum (of a sound, whose answer is
     #: a text)
     further_auto: tuple[tuple[str, str], ...] = ()
+    #: settings ("table.key=value") of the recipe that `edgeft init` writes for a model of that package, where those of
+    #: the template are meant for another kind of network
+    auto_settings: tuple[str, ...] = ()
     #: "module:name" of the `edgeft.models.nets.pyramid.PyramidHead` that makes the task's networks on backbones of
     #: torchvision and timm; "" = their classifiers are the task's networks
     pyramid_head: str = ""

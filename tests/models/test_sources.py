@@ -204,3 +204,35 @@ def test_the_callers_own_module() -> None:
         models.from_module(module, 3, head="fc")
     with pytest.raises(RecipeError, match="did you mean 'mean'"):
         models.from_module(module, 3, spec={"meen": [0]})
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "other"),
+    [
+        ("builtin", "net.keras", "keras"),
+        ("builtin", "models/net.onnx", "onnx"),
+        ("builtin", "yolov8n.pt", "ultralytics"),
+        pytest.param("builtin", "mobilenetv3_small_050", "timm", marks=pytest.mark.peer("timm")),
+        pytest.param("torchvision", "efficientnet_lite0", "builtin", marks=pytest.mark.peer("torchvision")),
+        pytest.param("builtin", "resnet34", "torchvision", marks=pytest.mark.peer("torchvision")),
+    ],
+)
+def test_a_name_of_another_source_gets_that_source(source: str, name: str, other: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        builds.build(recipe.Model(source=source, name=name), 3)
+    assert error.value.where == "model.name" and f'model.source = "{other}"' in error.value.remedy, error.value
+
+
+def test_a_folder_of_transformers_under_another_source_is_named(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"embeddings.word_embeddings.weight": torch.zeros(4, 4)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(ModelError, match="does not fit") as error:
+        builds.build(recipe.Model(name="resnet8", weights=str(tmp_path)), 3)
+    assert "'vit'" in error.value.remedy and 'model.source = "transformers"' in error.value.remedy
+
+    (tmp_path / "config.json").write_text('{"architecture": "resnet18"}')
+    with pytest.raises(ModelError, match="does not fit") as error:
+        builds.build(recipe.Model(name="resnet8", weights=str(tmp_path)), 3)
+    assert "another network" in error.value.remedy

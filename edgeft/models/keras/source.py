@@ -150,4 +150,10 @@ def _two_classes(module: fx.GraphModule, sample: list[torch.Tensor], outputs: in
     return ["the sigmoid of one number at the end becomes two classes: the second is what it was the probability of"]
 
 
-SOURCE = ModelSource("keras", "A .keras or .h5 file that Keras saved.", build, own_weights=True)
+SOURCE = ModelSource(
+    "keras",
+    "A .keras or .h5 file that Keras saved.",
+    build,
+    own_weights=True,
+    knows=lambda name: name.endswith((".keras", ".h5")),
+)

@@ -234,4 +234,10 @@ def _sample(imported: importer.Imported, spec: Mapping[str, Any]) -> tuple[torch
     return tuple(importer.example(item, 2) for item in imported.inputs)
 
 
-SOURCE = ModelSource("onnx", "A finished .onnx file, of any tool that exports one.", build, own_weights=True)
+SOURCE = ModelSource(
+    "onnx",
+    "A finished .onnx file, of any tool that exports one.",
+    build,
+    own_weights=True,
+    knows=lambda name: name.endswith(".onnx"),
+)

@@ -33,6 +33,7 @@ TASK = Task(
     hub_tag="audio-classification",
     auto_class="AutoModelForAudioClassification",
     auto_reads="waveform",
+    auto_settings=("data.sound={}", "train.epochs=20", "train.lr=1e-4", "train.max_grad_norm=1.0"),
     learning_module="edgeft.tasks.keyword.learning",
     template="edgeft.tasks.keyword:template.toml",
     run_part="edgeft.tasks.classify:run_part.py",

@@ -40,6 +40,7 @@ TASK = Task(
     auto_class="AutoModelForCTC",
     auto_reads="frames",
     further_auto=(("AutoModelForSpeechSeq2Seq", "spectrum"),),
+    auto_settings=("data.sound={}", "train.epochs=20", "train.lr=1e-4", "train.max_grad_norm=1.0"),
     learning_module="edgeft.tasks.speech.learning",
     template="edgeft.tasks.speech:template.toml",
     run_part="edgeft.tasks.speech:run_part.py",

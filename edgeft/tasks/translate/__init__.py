@@ -38,6 +38,7 @@ TASK = Task(
     hub_tag="translation",
     auto_class="AutoModelForSeq2SeqLM",
     auto_reads="pairs",
+    auto_settings=("train.epochs=3", "train.lr=1e-4", "train.max_grad_norm=1.0"),
     learning_module="edgeft.tasks.translate.learning",
     template="edgeft.tasks.translate:template.toml",
     embeddings=True,
