@@ -6,6 +6,7 @@ import fcntl
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,7 +89,9 @@ def test_ctrl_c_ends_what_installs_on_the_board(board: Ssh, server: sshd.Server,
 def test_an_environment_that_was_cut_short_is_made_again(board: Ssh, server: sshd.Server, tmp_path: Path):
     half = server.root / "venv" / "bin"
     half.mkdir(parents=True)
-    (half / "python").symlink_to(sshd.PYTHON)  # without pip
+    home = Path(sys.base_prefix) / "bin"
+    (half.parent / "pyvenv.cfg").write_text(f"home = {home}\ninclude-system-site-packages = false\n")
+    (half / "python").symlink_to(home / f"python3.{sys.version_info.minor}")  # before pip is there
     (tmp_path / "wheels").mkdir()
     with pytest.raises(EdgeftError, match="No matching distribution"):
         setup.setup(server.url, runtimes=["litert"], wheels=tmp_path / "wheels")
