@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.metric import finite
@@ -25,3 +25,12 @@ def recorded_only(report: Mapping[str, Any]) -> list[str]:
     """The keys of the manifest that no measurement tells (`unmeasured`)."""
     keys = report.get("unmeasured")
     return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
+
+
+def recorded_keys(keys: Sequence[str]) -> str:
+    """The sentence, with a space before it, that no file of the bundle shows these keys of the manifest; "" of none."""
+    if not keys:
+        return ""
+    more = f" and {len(keys) - 2} further ones" if len(keys) > 2 else ""
+    named = ", ".join(keys[:2]) if more else " and ".join(keys)
+    return f" No file shows whether the manifest's {named}{more} hold (`unmeasured` in report.json)."

@@ -23,7 +23,7 @@ from ..core.metric import (
     size,
 )
 from ..core.verdict import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNVERIFIED
-from .limits import NO_LIMIT, WITH_LIMITS, limitless, recorded_only
+from .limits import NO_LIMIT, WITH_LIMITS, limitless, recorded_keys, recorded_only
 
 __all__ = ["DASH", "change", "figure", "finite", "interval", "pair", "plain", "size"]
 #: the order in which gates are read: what was not checked comes first, then what went wrong.
@@ -224,8 +224,7 @@ def sentence(report: Mapping[str, Any]) -> str:
         text += f" Advisory only: {advisory}."
     if recorded := [line(g.get("name", "?")) for g in gates if g.get("recorded")]:
         text += f" Recorded, not measured here: {', '.join(dict.fromkeys(recorded))}."
-    if unmeasured := [line(key) for key in recorded_only(report)]:
-        text += f" Of the manifest recorded only: {', '.join(unmeasured)}."
+    text += recorded_keys([line(key) for key in recorded_only(report)])
     return text
 
 
