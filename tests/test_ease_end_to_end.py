@@ -30,7 +30,8 @@ def ease(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     root = tmp_path_factory.mktemp("ease")
     ratings = write_ratings(root / "ratings.csv")
     (root / "recipe.toml").write_text(starting_recipes.template("recommend"))
-    recipe = read_recipe(root / "recipe.toml", [f"data.path={ratings}", "gates.max_drop=0.05"])
+    settings = [f"data.path={ratings}", "gates.max_drop=0.05", f"export.targets={json.dumps(TARGETS)}"]
+    recipe = read_recipe(root / "recipe.toml", settings)
     summary = edgeft.tune(recipe, root / "run")
     reports = edgeft.export(root / "run", TARGETS, root / "bundles")
     return ratings, summary, {report["target"]: report for report in reports}
