@@ -16,6 +16,8 @@ import sounds
 
 import edgeft
 from edgeft.cli.entry import run as command
+from edgeft.config import target as targets
+from edgeft.core.errors import UsageError
 
 EARLIER = Path(__file__).parent / "fixtures" / "0.1.0"
 RUNTIMES = {"host": "onnxruntime", "host-openvino": "openvino", "host-litert": "ai_edge_litert"}
@@ -115,6 +117,11 @@ def test_the_runner_in_a_bundle_checks_itself(bundle: Path) -> None:
 def test_a_run_exports_to_the_same_integers(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="the exporter to ONNX needs it")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    if targets.saturates():  # the run was trained on a CPU whose kernels take weights of 8 bits, this one's take 7
+        with pytest.raises(UsageError, match="no model for the scheme affine-w7 of host"):
+            edgeft.export(run, ["host"], tmp_path / "bundles")
+        return
+
     (report,) = edgeft.export(run, ["host"], tmp_path / "bundles")
     assert report["verdict"] == "pass", [gate for gate in report["gates"] if gate["verdict"] == "fail"]
     gate, earlier = accuracy(report), accuracy(recorded("host", "report.json"))
@@ -141,7 +148,8 @@ def test_a_finished_run_resumes_to_the_same_float_weights(run: Path) -> None:
     summary, earlier = edgeft.tune(run / "recipe.toml", run, resume=True), recorded("run", "summary.json")
     after = {path.name: path.read_bytes() for path in run.glob("*.safetensors")}
     # The quantized stage is trained again, and the augmentation of sounds is no longer that of 0.1.0.
-    assert len(before) == 2 and after.keys() == before.keys()
+    narrower = {"quantized.affine-w7.safetensors"} if targets.saturates() else set()
+    assert len(before) == 2 and after.keys() == before.keys() | narrower
     assert after["float.safetensors"] == before["float.safetensors"]
     for key in ("metric", "float", "n", "updated_parameters", "total_parameters"):
         assert summary[key] == earlier[key]
