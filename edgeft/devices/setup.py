@@ -43,7 +43,7 @@ try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except OSError:
     sys.exit({_BUSY})
-child = subprocess.Popen(["sh", "-c", sys.argv[1]], stdin=subprocess.DEVNULL, start_new_session=True)
+child = subprocess.Popen(sys.argv[1], shell=True, stdin=subprocess.DEVNULL, start_new_session=True)
 def leash():
     while os.read(0, 1024):
         pass
