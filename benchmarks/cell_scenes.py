@@ -7,9 +7,14 @@ that judge. The shares of the classes are those of drawn scenes (`tests/dense_sc
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import common
 import numpy as np
+
+sys.path.insert(0, str(common.HERE.parent / "tests"))
+from dense_scenes import shared
 
 LABELS = ("Platelets", "RBC", "WBC")
 #: height and width of a scene in pixels, cells in it, and the share of each class
@@ -39,7 +44,7 @@ def scene(rng: np.random.Generator, cells: list[list[np.ndarray]]) -> tuple[np.n
         kind, turn = int(rng.choice(3, p=SHARES)), int(rng.integers(4))
         side = int(rng.integers(*_SIDES[kind]))
         x, y = int(rng.integers(0, WIDTH - side)), int(rng.integers(0, HEIGHT - side))
-        if any(_shared((x, y, x + side, y + side), box[1:]) > 0.1 for box in boxes):
+        if any(shared((x, y, x + side, y + side), box[1:]) > 0.1 for box in boxes):
             continue
 
         crop = cells[kind][int(rng.integers(len(cells[kind])))]
@@ -53,13 +58,6 @@ def scene(rng: np.random.Generator, cells: list[list[np.ndarray]]) -> tuple[np.n
             break
 
     return np.clip(pixels, 0, 255).astype(np.uint8), boxes
-
-
-def _shared(first: tuple[int, ...], second: tuple[int, ...]) -> float:
-    """Intersection of two boxes over the smaller of them."""
-    w, h = (min(first[k + 2], second[k + 2]) - max(first[k], second[k]) for k in (0, 1))
-    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
-    return max(w, 0) * max(h, 0) / smaller
 
 
 def write_yolo(root: Path, cells: Path, counts: dict[str, int]) -> Path:

@@ -140,21 +140,29 @@ def measured(name: str, compilers: Sequence[str], samples: int) -> dict[str, dic
     return rows
 
 
-def compiled(graph: Any, profile: Any, environment: Any, values: np.ndarray) -> dict[str, Any]:
-    """What the compiler makes of a calibrated graph, and how its simulator's outputs compare with the artifact's."""
+def written(graph: Any, profile: Any, folder: Path) -> Path:
+    """The artifact of a calibrated graph, as the profile's runtime writes it."""
     from edgeft import backends
     from edgeft.backends.artifact import ExportRequest
-    from edgeft.compilers import compilation
-    from edgeft.core.errors import InvalidInput
     from edgeft.quantize.lower import lower
 
     backend, captured = backends.get(profile.backend), graph.captured
     border = (captured.example, ("x",), captured.output_names, profile, False)
+    lowered = lower(graph, backend.lowering)
+    request = ExportRequest(lowered, *border, kind="quantized", weight_dtypes=graph.weight_dtypes())
+    return folder / str(backend.part("exporter").export(request, folder).file)
+
+
+def compiled(graph: Any, profile: Any, environment: Any, values: np.ndarray) -> dict[str, Any]:
+    """What the compiler makes of a calibrated graph, and how its simulator's outputs compare with the artifact's."""
+    from edgeft import backends
+    from edgeft.compilers import compilation
+    from edgeft.core.errors import InvalidInput
+
+    backend = backends.get(profile.backend)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        lowered = lower(graph, backend.lowering)
-        request = ExportRequest(lowered, *border, kind="quantized", weight_dtypes=graph.weight_dtypes())
-        path = folder / backend.part("exporter").export(request, folder).file
+        path = written(graph, profile, folder)
         made = compilation.compiled(environment, profile, path, folder / "compiled")
         reasons: dict[str, str] = {}
         for operation in made.fallback:
@@ -188,15 +196,10 @@ def partitioned(graph: Any, profile: Any, values: Any) -> dict[str, Any]:
     import torch
 
     from edgeft import backends
-    from edgeft.backends.artifact import ExportRequest
-    from edgeft.quantize.lower import lower
 
     backend, captured = backends.get(profile.backend), graph.captured
-    border = (captured.example, ("x",), captured.output_names, profile, False)
     with tempfile.TemporaryDirectory() as temporary:
-        lowered = lower(graph, backend.lowering)
-        request = ExportRequest(lowered, *border, kind="quantized", weight_dtypes=graph.weight_dtypes())
-        path = Path(temporary) / backend.part("exporter").export(request, Path(temporary)).file
+        path = written(graph, profile, Path(temporary))
         share = backend.integer_share(path)
         outputs = backend.load(path).run({"x": values.numpy()})
 

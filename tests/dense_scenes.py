@@ -26,7 +26,7 @@ def scene(rng: np.random.Generator) -> tuple[np.ndarray, list[Box]]:
         kind = int(rng.choice(3, p=SHARES))
         w, h = (int(side) for side in rng.integers(*_SIDES[kind], 2))
         x, y = int(rng.integers(0, WIDTH - w)), int(rng.integers(0, HEIGHT - h))
-        if any(_shared((x, y, x + w, y + h), box[1:]) > 0.05 for box in boxes):
+        if any(shared((x, y, x + w, y + h), box[1:]) > 0.05 for box in boxes):
             continue
         reach = ((columns - x - w / 2) / (w / 2)) ** 2 + ((rows - y - h / 2) / (h / 2)) ** 2
         paler = 0.75 + 0.25 * np.clip(reach, 0, 1)[..., None] if kind == 1 else 1.0
@@ -38,7 +38,7 @@ def scene(rng: np.random.Generator) -> tuple[np.ndarray, list[Box]]:
     return np.clip(pixels, 0, 255).astype(np.uint8), boxes
 
 
-def _shared(first: tuple[int, ...], second: tuple[int, ...]) -> float:
+def shared(first: tuple[int, ...], second: tuple[int, ...]) -> float:
     """Intersection of two boxes over the smaller of them."""
     w, h = (min(first[k + 2], second[k + 2]) - max(first[k], second[k]) for k in (0, 1))
     smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))

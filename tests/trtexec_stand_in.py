@@ -2,6 +2,7 @@
 
 Options are those of the open-source releases (`sampleOptions.cpp`): one that a version does not have is refused as
 there. `TRTEXEC_VERSION` is the number in the banner, `TRTEXEC_REFUSES` an op that the builder does not take,
+`TRTEXEC_BROKEN` what stands in the file of outputs, `TRTEXEC_HANGS` a file that is written before it sleeps,
 `TRTEXEC_WRONG` adds to every output, `TRTEXEC_SLOW` is the factor of the times of engines of integers.
 """
 
@@ -35,6 +36,9 @@ def say(kind: str, text: str) -> None:
 def main(words: list[str]) -> int:
     print(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{VERSION}] # trtexec {' '.join(words)}")
     options = dict(word.partition("=")[::2] for word in words)
+    if "TRTEXEC_HANGS" in os.environ and "--onnx" in options:
+        Path(os.environ["TRTEXEC_HANGS"]).write_text(str(os.getpid()))
+        time.sleep(600)
     unknown = [word for word in options if word not in KNOWN]
     if "--help" in options:
         return 0
@@ -131,6 +135,8 @@ def export(options, session, outputs, times) -> None:
         numbers = ", ".join(f"{value:.6g}" for value in (values + wrong).ravel())
         shape = "x".join(map(str, values.shape))
         parts.append(f'{{ "name" : "{tensor.name}"\n  , "dimensions" : "{shape}"\n  , "values" : [ {numbers} ]\n  }}\n')
+    if os.environ.get("TRTEXEC_BROKEN"):
+        parts = [os.environ["TRTEXEC_BROKEN"]]
     Path(options["--exportOutput"]).write_text("[\n  " + ", ".join(parts) + "]\n")
 
     rows = []

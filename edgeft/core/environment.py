@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from . import interpreter
@@ -51,11 +51,18 @@ def make(folder: Path, requirements: Sequence[str], *, where: str, base: str | N
         )
 
 
-def run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+def run(
+    command: Sequence[str],
+    seconds: float,
+    variables: Mapping[str, str] | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> subprocess.CompletedProcess[str]:
     """Run a command without input; exit code 127 where it does not start. Raises `SystemFailure` after `seconds`.
 
     It leads a group of its own, which ends with it: pip and venv start processes that would go on writing after them.
+    `variables` are added to its environment, `prepare` is called in its process before it starts.
     """
+    command = list(command)
     try:
         child = subprocess.Popen(
             command,
@@ -65,6 +72,8 @@ def run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
             text=True,
             errors="replace",
             start_new_session=True,
+            env={**os.environ, **(variables or {})},
+            preexec_fn=prepare,  # no lock of another thread is needed in `prepare`
         )
     except OSError as error:
         return subprocess.CompletedProcess(command, 127, "", str(error))

@@ -1,7 +1,8 @@
 """Rows of large tables in files below the user's cache, by the content of the table and how it is read.
 
-A folder is filled under another name and renamed, so that it is whole or absent, whatever else writes it at the same
-time. One that was not used for `KEPT_DAYS` is removed when another is made; all of them may be removed at any time.
+A folder is filled under another name and renamed (`core/once.py`), so that it is whole or absent; of several processes
+one makes it and the others wait. One that was not used for `KEPT_DAYS` is removed when another is made; all of them may
+be removed at any time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import environment, files, strict_json
+from ..core import environment, files, once, strict_json
 from ..core.errors import DataError, SystemFailure
 
 #: bytes of a table from which on its rows are kept in files; of a .gz a fifth of that
@@ -49,20 +49,16 @@ def folder(path: Path, form: Any, fill: Callable[[Path], dict[str, Any]]) -> Pat
             os.utime(final)
         return final
 
+    def write(staging: Path) -> None:
+        found = fill(staging)
+        if _state(path) != before:
+            raise DataError("changed while it was read", where=str(path), remedy="run the command again")
+        sizes = {file.name: file.stat().st_size for file in staging.iterdir()}
+        files.write_json(staging / _FACTS, {"facts": found, "bytes": sizes})
+
     with _told(final.parent):
-        final.parent.mkdir(parents=True, exist_ok=True)
         _remove_unused(final.parent)
-        staging = final.with_name(f".{final.name[:16]}.{secrets.token_hex(4)}.tmp")
-        try:
-            staging.mkdir()
-            found = fill(staging)
-            if _state(path) != before:
-                raise DataError("changed while it was read", where=str(path), remedy="run the command again")
-            sizes = {file.name: file.stat().st_size for file in staging.iterdir()}
-            files.write_json(staging / _FACTS, {"facts": found, "bytes": sizes})
-            _put(staging, final)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        once.folder(final, write, _is_whole)
 
     return final
 
@@ -122,24 +118,10 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _put(staging: Path, final: Path) -> None:
-    """Rename; what is there already is as good where it is whole, and makes room where it is not."""
-    if final.exists() and not _is_whole(final):
-        broken = final.with_name(f".{final.name[:16]}.{secrets.token_hex(4)}.tmp")
-        with contextlib.suppress(OSError):
-            final.rename(broken)
-        shutil.rmtree(broken, ignore_errors=True)
-    try:
-        staging.rename(final)
-    except OSError:
-        if not _is_whole(final):
-            raise
-
-
 def _remove_unused(parent: Path) -> None:
     """Remove folders that were not used for long, those that a killed process left included."""
     now = time.time()
-    for entry in parent.iterdir():
+    for entry in parent.iterdir() if parent.is_dir() else ():
         days = 1 if entry.name.endswith(".tmp") else KEPT_DAYS
         with contextlib.suppress(OSError):
             if entry.stat().st_mtime < now - 86400 * days:

@@ -6,9 +6,10 @@ gate `compatibility`, its outputs are held against the quantized graph's, and it
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ from ..bundle.reader import Bundle
 from ..config import scheme, target
 from ..config.recipe import Gates
 from ..config.target import Target
+from ..core import files
 from ..core.errors import InvalidInput
 from ..core.progress import phase
 from ..core.verdict import ADVISORY, FAIL, PASS, UNVERIFIED, Verdict
@@ -91,8 +93,8 @@ def gates(
 
     say("engine")
     comparison, figures, verdicts = None, dict[str, Any](), list[Verdict]()
-    with tempfile.TemporaryDirectory(prefix="edgeft-engine-") as folder, phase("building and running the engine"):
-        engines = _built(*found, profile, opened, Path(folder))
+    with _folder() as folder, phase("building and running the engine"):
+        engines = _built(*found, profile, opened, folder)
         if not engines.refusal and len(engines.quantized) == 1:
             try:
                 outputs, speed, comparison, figures = _measured(engines, opened, samples, limits, timed)
@@ -108,6 +110,16 @@ def gates(
     }
     changed = [compatibility(verdict, engines, profile) for verdict in compatible]
     return [*changed, *verdicts], {"engine": table, **figures}, comparison
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A temporary folder; what the disk refuses of it is `SystemFailure`."""
+    with (
+        files.system_errors(Path(tempfile.gettempdir())),
+        tempfile.TemporaryDirectory(prefix="edgeft-engine-") as folder,
+    ):
+        yield Path(folder)
 
 
 def _built(module: ModuleType, tool: str, profile: Target, opened: Bundle, folder: Path) -> Engines:
@@ -209,4 +221,6 @@ def compatibility(rules: Verdict, engines: Engines, profile: Target) -> Verdict:
     if rules.verdict != UNVERIFIED or rules.needs != profile.compiler:
         return rules
 
-    return dataclasses.replace(rules, verdict=PASS, why=f"{outcome} on this board", n=rules.n + 1, needs="", remedy="")
+    several = "; the engines of several graphs were not run" if len(engines.quantized) > 1 else ""
+    why = f"{outcome} on this board{several}"
+    return dataclasses.replace(rules, verdict=PASS, why=why, n=rules.n + 1, needs="", remedy="")

@@ -88,9 +88,8 @@ def same_figures(
             verdicts.append(Verdict("parity", FAIL, why, **base))
             continue
         after = task.score(outputs, targets)
-        again = available is not None and recorded.n == len(
-            targets
-        )  # the same samples: nothing but the model can differ
+        # Of the same samples nothing but the model can differ.
+        again = available is not None and recorded.n == len(targets)
         low, high = _interval(task, outputs, targets, 0 if again else recorded.n)
         values = f"{subject} has {task.metric.name} {task.metric.format(after)}, {task.metric.format(before)} at export"
         base |= {"float": before, "quantized": after, "drop": task.metric.drop(before, after), "ci95": None}

@@ -108,4 +108,17 @@ def serving(folder: Path, root: Path, environment: dict[str, str] | None = None)
         process.wait()
 
 
+@contextlib.contextmanager
+def board(folder: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str] | None = None) -> Iterator[Server]:
+    """A server whose board was set up with this interpreter, with settings of its own below `folder`."""
+    from edgeft.devices import setup
+
+    with serving(folder / "server", folder / "board", environment) as server:
+        for key, value in server.environ.items():
+            monkeypatch.setenv(key, value)
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        setup.setup(server.url, python=PYTHON)
+        yield server
+
+
 PYTHON = sys.executable

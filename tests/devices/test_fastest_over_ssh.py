@@ -11,7 +11,6 @@ import steering
 
 import edgeft
 from edgeft.core.errors import EdgeftError, UsageError
-from edgeft.devices import setup
 
 for _package in ("torch", "onnxruntime", "onnxscript"):
     pytest.importorskip(_package, reason=f"{_package} is not installed")
@@ -27,11 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sshd.Server]:
-    with sshd.serving(tmp_path / "server", tmp_path / "board") as made:
-        for key, value in made.environ.items():
-            monkeypatch.setenv(key, value)
-        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-        setup.setup(made.url, python=sshd.PYTHON)
+    with sshd.board(tmp_path, monkeypatch) as made:
         yield made
 
 

@@ -17,7 +17,6 @@ import shapes_run
 import edgeft
 from edgeft.config import recipe
 from edgeft.core.errors import EdgeftError
-from edgeft.devices import setup
 
 pytestmark = pytest.mark.slow
 SPACE = ("train.lr=loguniform(1e-4, 1e-2)",)
@@ -25,11 +24,7 @@ SPACE = ("train.lr=loguniform(1e-4, 1e-2)",)
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sshd.Server]:
-    with sshd.serving(tmp_path / "server", tmp_path / "board") as made:
-        for key, value in made.environ.items():
-            monkeypatch.setenv(key, value)
-        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-        setup.setup(made.url, python=sshd.PYTHON)
+    with sshd.board(tmp_path, monkeypatch) as made:
         yield made
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 import schemas
 import trtexec_stand_in
 
+from edgeft.backends.onnxruntime import trtexec
 from edgeft.config import target as targets
+from edgeft.core.errors import SystemFailure
 from edgeft.verify.run import run
 
 BOARD = "jetson-orin-nano"
@@ -76,6 +80,40 @@ def test_an_engine_that_computes_something_else_fails(exported, tool, on_board, 
     monkeypatch.setenv("TRTEXEC_WRONG", "nan")
     report, rows = verified(exported.bundle(BOARD))
     assert report["verdict"] == "fail" and "does not run" in rows["compatibility", "rules broken"]["why"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"name": "x"}',
+        '{"name": "x", "dimensions": "1xa", "values": [1]}',
+        "[" * 9000,
+        '{"name": "x", "values": 3}',
+        "3",
+    ],
+)
+def test_outputs_that_cannot_be_read_are_a_fail(exported, tool, on_board, monkeypatch, content):
+    monkeypatch.setenv("TRTEXEC_BROKEN", content)
+    report, rows = verified(exported.bundle(BOARD))
+    assert report["verdict"] == "fail" and "does not run" in rows["compatibility", "rules broken"]["why"]
+
+
+def test_a_builder_that_hangs_is_ended_with_what_it_started(exported, tool, on_board, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRTEXEC_HANGS", str(tmp_path / "process"))
+    monkeypatch.setattr(trtexec, "BUILD_SECONDS", 3)
+    _, rows = verified(exported.bundle(BOARD))
+    assert "did not end within 3 s" in rows["compatibility", "rules broken"]["why"]
+    status = Path("/proc", (tmp_path / "process").read_text(), "stat")
+    assert not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_a_disk_that_is_full_is_no_verdict(exported, tool, on_board, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(trtexec, "build", refuse)
+    with pytest.raises(SystemFailure, match="No space left"):
+        verified(exported.bundle(BOARD))
 
 
 def test_an_engine_slower_than_float_is_named(exported, tool, on_board, monkeypatch):

@@ -6,7 +6,6 @@ Options and files of trtexec are those of TensorRT's open-source releases 8.6 to
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -19,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ...config.target import Target, with_format
-from ...core import files, limits
-from ...core.errors import InvalidInput
+from ...core import environment, files, limits, strict_json
+from ...core.errors import InvalidInput, SystemFailure
 from . import tensorrt
 
 #: where JetPack and NVIDIA's packages put it
@@ -30,12 +29,13 @@ BUILD_SECONDS, RUN_SECONDS = 3600, 300
 WARM_UP_MS = 200
 #: from this version on times have no transfers unless they are asked for
 _TRANSFERS_ASKED_FOR = 11
-_VERSION = re.compile(r"\d+(\.\d+)+")
 
 
 def find() -> str | None:
-    """The tool on this machine: `TRTEXEC`, on the path, or where JetPack puts it; None where there is none."""
-    candidates = (os.environ.get("TRTEXEC", ""), shutil.which("trtexec") or "", *PLACES)
+    """The tool on this machine: `TRTEXEC` where that is set, else on the path, or where JetPack puts it; None where
+    there is none."""
+    named = os.environ.get("TRTEXEC", "")
+    candidates = (named,) if named else (shutil.which("trtexec") or "", *PLACES)
     return next((place for place in candidates if place and os.access(place, os.X_OK)), None)
 
 
@@ -63,7 +63,7 @@ def build(
     digests = [{**graph, "sha256": files.sha256(bundle / graph["file"])} for graph in graphs]
     script = place / tensorrt.FILE
     script.write_text(tensorrt.build_script(profile, *digests), encoding="utf-8")
-    done = _ended(["bash", str(script), str(place)], BUILD_SECONDS, {"TRTEXEC": tool, "BATCH": "1"})
+    done = _ended(["bash", str(script), str(place)], BUILD_SECONDS, place, {"TRTEXEC": tool, "BATCH": "1"})
     if done.returncode:
         raise InvalidInput(_reason(done.stderr))
 
@@ -109,7 +109,7 @@ def run(
         f"--iterations={10 if long else 1}",
     ]
 
-    done = _ended(words, RUN_SECONDS + seconds, {})
+    done = _ended(words, RUN_SECONDS + seconds, place)
     if done.returncode:
         errors = [line for line in (done.stdout + done.stderr).splitlines() if "[E]" in line]
         raise InvalidInput(f"the engine did not run: {errors[-1].strip() if errors else f'exit {done.returncode}'}")
@@ -117,29 +117,32 @@ def run(
     return _outputs(place / "outputs.json"), _times(place / "times.json")
 
 
-def _ended(words: Sequence[str], seconds: float, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """How a command ended, which may take more memory than a bundle; `InvalidInput` for one that takes too long."""
+def _ended(
+    words: Sequence[str], seconds: float, folder: Path, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """How a command that writes into `folder` ended, which may take more memory than a bundle.
+
+    Raises `InvalidInput` for one that takes too long, `SystemFailure` where it says that the disk refused it.
+    """
     try:
-        return subprocess.run(
-            list(words),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **environment},
-            preexec_fn=limits.lift,  # no thread of this process holds a lock that `lift` needs
-        )
-    except subprocess.TimeoutExpired as error:
+        done = environment.run(words, seconds, variables, prepare=limits.lift)
+    except SystemFailure as error:
         raise InvalidInput(f"trtexec did not end within {seconds:.0f} s and was stopped") from error
+
+    if done.returncode:
+        environment.refused(done.stdout + done.stderr, folder)
+    return done
 
 
 def _outputs(path: Path) -> dict[str, np.ndarray]:
     """Outputs by name: trtexec writes a list of {"name", "dimensions": "1x10", "values"}, in any order."""
     outputs = {}
-    for entry in _json(path):
-        shape = tuple(int(side) for side in str(entry["dimensions"]).split("x"))
-        values = np.asarray(entry["values"], np.float32)
+    for entry in _json(path, ("name", "dimensions", "values")):
+        try:
+            shape = tuple(int(side) for side in str(entry["dimensions"]).split("x"))
+            values = np.asarray(entry["values"], np.float32)
+        except (ValueError, TypeError) as error:
+            raise InvalidInput(f"the engine's output {entry['name']!r} cannot be read: {error}") from error
         if values.size != math.prod(shape) or not np.isfinite(values).all():
             raise InvalidInput(f"the engine's output {entry['name']!r} has {values.size} numbers for {shape}")
         outputs[str(entry["name"])] = values.reshape(shape)
@@ -148,15 +151,20 @@ def _outputs(path: Path) -> dict[str, np.ndarray]:
 
 
 def _times(path: Path) -> np.ndarray:
-    times = np.array([entry["latencyMs"] for entry in _json(path)], np.float64)
+    entries = [entry["latencyMs"] for entry in _json(path, ("latencyMs",))]
+    times = np.array([value for value in entries if isinstance(value, (int, float))], np.float64)
     if not times.size or not (times > 0).all():
         raise InvalidInput("trtexec wrote no times")
     return times
 
 
-def _json(path: Path) -> list[dict[str, Any]]:
+def _json(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """The tables of a list, each with `keys`."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        return [dict(entry) for entry in entries]
+        entries = [dict(entry) for entry in strict_json.loads(path.read_text(encoding="utf-8"))]
+        for key in keys:
+            if any(key not in entry for entry in entries):
+                raise ValueError(f"a table has no {key!r}")
+        return entries
     except (OSError, ValueError, TypeError) as error:
         raise InvalidInput(f"trtexec's {path.name} cannot be read: {error}") from error
