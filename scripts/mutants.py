@@ -1,6 +1,7 @@
 """Which mutants of cosmic-ray's session are tried, and which of them no test noticed: a part of scripts/mutation.
 
 python scripts/mutants.py sample SESSION MOST SEED
+python scripts/mutants.py test ROOM
 python scripts/mutants.py report SESSION
 """
 
@@ -8,7 +9,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import subprocess
 import sys
+from pathlib import Path
 
 #: what a person would mistype: operators of the same kind, numbers, conditions, loops
 KEPT = (
@@ -47,6 +50,20 @@ def sample(session: str, most: int, seed: int) -> None:
     print(f"{len(chosen)} of {len(known)} mutants, seed {seed}")
 
 
+def test(room: str) -> int:
+    """Run the room's tests in the current checkout, those of the altered module first: most mutants end there."""
+    altered = subprocess.run(["git", "diff", "--name-only"], capture_output=True, text=True, check=True).stdout.split()
+    names = [Path(path).stem for path in altered]
+    tests = sorted(Path("tests", room).glob("test_*.py"))
+    nearest = [path for path in tests if any(name in path.stem for name in names)]
+
+    pytest = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    for group in (nearest, [path for path in tests if path not in nearest]):
+        if group and (code := subprocess.run([*pytest, *map(str, group)], check=False).returncode):
+            return code
+    return 0
+
+
 def report(session: str) -> int:
     """Print the survivors with their changes; 1 where they are too many."""
     query = (
@@ -69,5 +86,7 @@ def report(session: str) -> int:
 if __name__ == "__main__":
     if sys.argv[1] == "sample":
         sample(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    elif sys.argv[1] == "test":
+        sys.exit(test(sys.argv[2]))
     else:
         sys.exit(report(sys.argv[2]))
