@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from ..core.errors import ModelError
+from . import pickled_names
 
 #: where programs put the moving average of the weights (timm, BasicSR, Lightning's callbacks, ...), and the weights
 _AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "params_ema", "ema")
@@ -167,6 +168,8 @@ def averaged(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def _loaded(path: Path) -> Any:
     try:
+        with path.open("rb") as file:
+            pickled_names.check(file, str(path))
         with torch.serialization.safe_globals([*_VALUES, *_NUMPY]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

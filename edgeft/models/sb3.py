@@ -24,6 +24,7 @@ from torch import nn
 from ..core.errors import ModelError, RecipeError, nearest
 from ..core.npy import BROKEN
 from ..tasks.control.decoding import NAME as CONTROL
+from . import pickled_names
 from .built import Built
 from .request import ModelRequest, ModelSource
 
@@ -158,7 +159,10 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
                 if archive.getinfo(name).file_size > _LARGEST:
                     raise ModelError(f"its {name} is too large for a policy of rows of numbers", where=str(path))
             settings = json.loads(archive.read("data"))
-            state = torch.load(io.BytesIO(archive.read("policy.pth")), map_location="cpu", weights_only=True)
+            pickled = io.BytesIO(archive.read("policy.pth"))
+            pickled_names.check(pickled, str(path))
+            pickled.seek(0)
+            state = torch.load(pickled, map_location="cpu", weights_only=True)
     except KeyError as error:
         raise ModelError(
             f"is no policy of stable-baselines3: {error.args[0]}", where=str(path), remedy="save it by model.save"

@@ -4,6 +4,7 @@ import argparse
 import collections
 import datetime
 import os
+import zipfile
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -262,6 +263,24 @@ def test_pickles_that_run_code_are_refused_unrun(tmp_path: Path, monkeypatch: py
             load(save(tmp_path / "w.pth", content))
     assert not trap.exists()
     torch.load(tmp_path / "w.pth", weights_only=False)  # the last one, a whole model, is readable where trusted
+
+
+@pytest.mark.parametrize("old_form", [False, True])
+def test_a_class_with_an_endless_name_is_refused_before_torch_searches_it(tmp_path: Path, old_form: bool) -> None:
+    path, name = tmp_path / "weights.pt", b"torch._utils\n_rebuild_tensor_v2\n"
+    torch.save({"weight": torch.ones(2)}, path, _use_new_zipfile_serialization=not old_form)
+    longer = name.replace(b"tensor", b"tensor" * 5000)
+    if old_form:
+        path.write_bytes(path.read_bytes().replace(name, longer))
+    else:
+        with zipfile.ZipFile(path) as archive:
+            members = {member: archive.read(member).replace(name, longer) for member in archive.namelist()}
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, content in members.items():
+                archive.writestr(member, content)
+
+    with pytest.raises(ModelError, match="by 30025 characters"):
+        weights.read(path)
 
 
 def test_missing_unknown_and_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
