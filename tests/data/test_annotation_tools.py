@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,24 @@ def write_cvat(root: Path) -> Scenes:
     meta = f"<meta><task><labels>{labels}</labels></task></meta>"
     (root / "annotations.xml").write_text(f'<?xml version="1.0"?><annotations>{meta}{"".join(nodes)}</annotations>')
     return drawn
+
+
+def write_cvat_video(root: Path) -> Scenes:
+    """Each box a track of one frame, which ends with a shape outside; the first frame is 10."""
+    drawn = draw(root / "drawn")
+    (root / "images").mkdir()
+    tracks, frames = [], []
+    for number, (name, boxes) in enumerate(drawn, 10):
+        (root / "drawn" / name).rename(root / "images" / f"frame_{number:06d}.png")
+        frames.append((f"frame_{number:06d}.png", boxes))
+        for kind, x1, y1, x2, y2 in boxes:
+            place = f'occluded="0" keyframe="1" xtl="{x1}" ytl="{y1}" xbr="{x2}" ybr="{y2}" z_order="0"'
+            shown = [f'<box frame="{number + i}" outside="{i}" {place}/>' for i in range(2)]
+            tracks.append(f'<track id="{len(tracks)}" label="{scenes.LABELS[kind]}">{"".join(shown)}</track>')
+    labels = "".join(f"<label><name>{name}</name></label>" for name in scenes.LABELS)
+    meta = f"<meta><task><mode>interpolation</mode><labels>{labels}</labels></task></meta>"
+    (root / "annotations.xml").write_text(f'<?xml version="1.0"?><annotations>{meta}{"".join(tracks)}</annotations>')
+    return frames
 
 
 def percent(box: scenes.Box, turned: bool = False) -> dict[str, float]:
@@ -219,6 +238,7 @@ def write_table(root: Path, form: str) -> Scenes:
 WRITERS: dict[str, tuple[str, Callable[[Path], Scenes]]] = {
     "voc": ("voc", write_voc),
     "cvat": ("cvat", write_cvat),
+    "cvat video": ("cvat", write_cvat_video),
     "label-studio": ("label-studio", lambda root: write_label_studio(root, False)),
     "label-studio min": ("label-studio", lambda root: write_label_studio(root, True)),
     "via project": ("via", lambda root: write_via(root, "project")),
@@ -282,6 +302,25 @@ def test_voc_lists_difficult_objects_and_roboflows_folders(tmp_path: Path) -> No
         (flat / part / name).write_bytes((root / "JPEGImages" / name).read_bytes())
         (flat / part / f"{name[:3]}.xml").write_text(voc_xml(f"C:\\pictures\\{name[:3]}.jpeg", boxes))
     check(opened("voc", flat), drawn, ("train", "val", "test"))
+
+
+def test_frames_of_a_cvat_video_that_cannot_be_used(tmp_path: Path) -> None:
+    drawn = write_cvat_video(tmp_path)
+    file = tmp_path / "annotations.xml"
+    text = file.read_text()
+    (tmp_path / "images" / drawn[0][0]).unlink()
+    dataset = opened("cvat", tmp_path)
+    check(dataset, drawn[1:])
+    assert any("frame 10: the picture of this frame does not exist" in note for note in dataset.notes)
+
+    broken = re.sub(r'(frame="11" outside="0" .*? xtl=")', r"\1x", text, count=1)
+    file.write_text(broken.replace("</annotations>", '<track id="99"><box frame="x"/></track></annotations>'))
+    with pytest.raises(DataError, match=r"3 of \d+ .*track '99', frame 'x'.*frame 10.*track '\d', frame '11'"):
+        opened("cvat", tmp_path)
+
+    file.write_text(text.replace('<track id="0"', '<track id="0" task_id="7"'))
+    with pytest.raises(DataError, match="several videos"):
+        opened("cvat", tmp_path)
 
 
 def test_subsets_of_a_cvat_project_are_splits(tmp_path: Path) -> None:
