@@ -93,7 +93,10 @@ def must(command: list[str]) -> None:
 
 
 def verdict(bundle: Path, trust: Path | None = None, data: Path | None = None) -> tuple[str, str]:
-    """(pass, fail, inconclusive or refused; the gates or the error that decided) of `edgeft verify` without timing."""
+    """(pass, fail, inconclusive or refused; the gates or the error that decided) of `edgeft verify` without timing.
+
+    Of a pass what it is told with: gates that decide nothing here and do not pass.
+    """
     from edgeft import load
     from edgeft.core.errors import EdgeftError
     from edgeft.verify import isolated
@@ -104,8 +107,25 @@ def verdict(bundle: Path, trust: Path | None = None, data: Path | None = None) -
     except EdgeftError as error:
         return "refused", textwrap.shorten(error.message.partition(":")[0], 80, placeholder=" ...")
 
-    named = [f"{g['name']} ({g['metric']})" for g in report["gates"] if g["required"] and g["verdict"] != "pass"]
+    decides = report["verdict"] != "pass"
+    shown = [g for g in report["gates"] if g["required"] == decides and g["verdict"] != "pass"]
+    named = [f"{g['name']} ({g['metric']})" for g in shown]
     return report["verdict"], ", ".join(dict.fromkeys(named))
+
+
+def judged(bundle: Path, made: trust_kills.Base, usual: str) -> dict[str, str]:
+    """The verdicts on an altered bundle; of a pass what names the alteration: gates that the original's pass (`usual`) is
+    not told with, then what decides with the data."""
+    plain, named = verdict(bundle)
+    with_data = plain, named
+    if plain == "pass":
+        with_data = verdict(bundle, data=made.run.parent / "data.npz")
+        told = [name for name in named.split(", ") if name not in usual.split(", ")]
+        told += [f"with --data: {with_data[1]}"] if with_data[0] != "pass" else []
+        named = ", ".join(told)
+
+    signed, _ = verdict(bundle, made.keys / "public")
+    return {"verdict": plain, "named": named, "with_data": with_data[0], "signed": signed}
 
 
 def sabotaged(work: Path, made: trust_kills.Base, count: int, seed: int) -> list[dict[str, Any]]:
@@ -114,8 +134,10 @@ def sabotaged(work: Path, made: trust_kills.Base, count: int, seed: int) -> list
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     originals = [made.bundles / target for target in TARGETS if (made.bundles / target).exists()]
 
+    usual = {}
     for original in originals if len(rows) < count else ():
         before, named = verdict(original)
+        usual[original] = named
         if before != "pass":  # what does not pass as it is says nothing of what is done to it
             raise SystemExit(f"{original}, as it was exported: {before}, {named}")
         must(trust_kills.edgeft("sign", original, "--key", made.keys / "first.pem"))
@@ -129,10 +151,7 @@ def sabotaged(work: Path, made: trust_kills.Base, count: int, seed: int) -> list
         if KINDS[kind](bundle, np.random.default_rng([seed, number])) is False:
             row |= {"verdict": "none", "named": "", "with_data": "none", "signed": "none"}
         else:
-            plain, named = verdict(bundle)
-            with_data = verdict(bundle, data=made.run.parent / "data.npz") if plain == "pass" else (plain, named)
-            signed, _ = verdict(bundle, made.keys / "public")
-            row |= {"verdict": plain, "named": named or with_data[1], "with_data": with_data[0], "signed": signed}
+            row |= judged(bundle, made, usual[original])
         rows.append(row)
         with log.open("a") as handle:
             handle.write(json.dumps(row) + "\n")
@@ -149,11 +168,8 @@ def of_kinds(work: Path, made: trust_kills.Base, kinds: Sequence[str], seed: int
         bundle = Path(shutil.copytree(made.bundles / target, work / "kinds" / "bundle"))
         if KINDS[kind](bundle, np.random.default_rng([seed, 0])) is False:
             continue
-        plain, named = verdict(bundle)
-        with_data = verdict(bundle, data=made.run.parent / "data.npz") if plain == "pass" else (plain, named)
-        signed, _ = verdict(bundle, made.keys / "public")
-        row = {"runtime": TARGETS[target], "kind": kind, "verdict": plain, "named": named or with_data[1]}
-        rows.append(row | {"with_data": with_data[0], "signed": signed})
+        usual = verdict(made.bundles / target)[1]
+        rows.append({"runtime": TARGETS[target], "kind": kind, **judged(bundle, made, usual)})
         print(rows[-1], file=sys.stderr, flush=True)
 
     return rows
