@@ -144,6 +144,10 @@ def _lacking_label(table: Path, train: Path, spec: recipe.Data) -> str | None:
     return of_train[at] if at is not None and absent else None
 
 
+#: stems of tables that name classes
+_LISTS_OF_CLASSES = ("classes", "class_map", "class_mapping", "class_names")
+
+
 def tables_of(path: Path, notes: list[str]) -> dict[str, Path]:
     """{split: table}; "" where one table has all rows."""
     if path.is_file():
@@ -151,7 +155,7 @@ def tables_of(path: Path, notes: list[str]) -> dict[str, Path]:
 
     inner = {}
     for part, folder in split_folders(path).items():
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        files = _inside(folder)
         if folder != path and len(files) == 1:
             inner[part] = files[0]
 
@@ -185,7 +189,10 @@ def tables_of(path: Path, notes: list[str]) -> dict[str, Path]:
 
 
 def _inside(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    """The tables in a folder, without a list of classes beside another table (classes.csv of keras-retinanet)."""
+    tables = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    others = [table for table in tables if table.stem.strip("_").lower() not in _LISTS_OF_CLASSES]
+    return others or tables
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,25 @@ def label_studio(view: Glimpse) -> Recognized | None:
     return None
 
 
+def createml(view: Glimpse) -> Recognized | None:
+    """A list of pictures with the middles of boxes."""
+    for file in view.named(r"([^/]+/)?[^/]+\.json")[:_OPENED]:
+        head = view.head(file)
+        if head.lstrip().startswith("[") and '"coordinates"' in head and re.search(r'"image(filename)?"\s*:', head):
+            return Recognized(f"{file} is a list of CreateML", 3)
+    return None
+
+
+def box_lines(view: Glimpse) -> Recognized | None:
+    """Lines of a picture and its boxes."""
+    line = re.compile(r"\S.*\.\w{3,4}(\s+-?[\d.]+(,-?[\d.]+){3},\d+)+\s*")
+    for file in view.named(r"([^/]+/)?[^/]+\.txt")[:_OPENED]:
+        lines = [text for text in view.head(file).split("\n")[:20] if "," in text]
+        if lines and all(line.fullmatch(text) for text in lines):
+            return Recognized(f"{file} has lines of a picture and its boxes", 3)
+    return None
+
+
 def cvat_masks(view: Glimpse) -> Recognized | None:
     """CVAT's file with polygons or brushed masks: boxes of the same file are the likelier wish."""
     return _drawn(view, cvat(view), (".xml",), ("<polygon ", "<mask "))

@@ -5,6 +5,7 @@ Bytes are changed at random, and values of JSON are replaced by values of other 
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import shutil
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import test_annotation_tools as tools
 import test_outlines as outlined
+import test_roboflow_exports as roboflow
 
 from edgeft import data
 from edgeft.config.recipe import Data
@@ -27,6 +29,10 @@ TRIALS = draws.trials(15)
 #: what is written, how it is read, and for which task
 DATA: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     **{name: (write, form, "detect") for name, (form, write) in tools.WRITERS.items()},
+    **{
+        name: (functools.partial(roboflow.write, name=name), form, "detect")
+        for name, (form, _) in roboflow.EXPORTS.items()
+    },
     "coco masks": (outlined.write, "coco-masks", "segment"),
     "yolo masks": (outlined.write_yolo, "yolo-masks", "segment"),
     "labelme masks": (tools.write_labelme, "labelme-masks", "segment"),

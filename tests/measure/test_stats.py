@@ -105,8 +105,9 @@ def test_paired_proportions_of_published_cases():
     assert stats.paired_proportions(0, 0, 50) == pytest.approx((-z2 / (50 + z2), z2 / (50 + z2)), abs=1e-6)
     # Fagerland, Lydersen & Laake 2014 (Statistics in Medicine 33:2850), airway data: 1 and 7 discordant of 21
     assert stats.paired_proportions(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
-    with pytest.raises(ValueError, match="impossible"):
-        stats.paired_proportions(3, 3, 5)
+    for lost, gained, n in ((3, 3, 5), (-1, 0, 5), (0, -1, 5), (0, 0, 0)):
+        with pytest.raises(ValueError, match="impossible"):
+            stats.paired_proportions(lost, gained, n)
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0.02, 0.02), (0.03, 0.0), (0.1, 0.05)])

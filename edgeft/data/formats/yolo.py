@@ -3,7 +3,7 @@
 A line is `class cx cy w h`: a class number, then the box's centre and sides as shares of the picture's sides.
 `data.yaml` names the classes and the pictures of each split, as ultralytics reads it (`data_yaml.py`). Without splits
 there, folders are `images/<split>` and `labels/<split>`, `<split>/images` and `<split>/labels`, or the text lies beside
-the picture. Class names may also stand in classes.txt or obj.names.
+the picture. Class names may also stand in classes.txt, obj.names or _darknet.labels.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ..record import Format
 from ..samples import NAMES, Dataset, split_named
 
 #: files with one class name a line
-LISTS = ("classes.txt", "obj.names", "names.txt")
+LISTS = ("classes.txt", "obj.names", "names.txt", "_darknet.labels")
 _MOST_CLASSES = 10_000
 #: endings of files that lie among the pictures and are labels, names or caches
-_BESIDE = (".txt", ".yaml", ".yml", ".names", ".cache", ".json", ".xml", ".data")
+_BESIDE = (".txt", ".yaml", ".yml", ".names", ".cache", ".json", ".xml", ".data", ".labels")
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -290,6 +290,7 @@ def _names(root: Path) -> tuple[str, ...]:
     """Class names in the order of their numbers, or () where no list says them."""
     labels = folder_named(root, ("labels",))
     beside = [labels, *split_folders(labels).values()] if labels is not None else []  # where labelImg writes it
+    beside += split_folders(root).values()  # where Roboflow does
     for path in (folder / name for folder in (root, *beside) for name in LISTS):
         if path.is_file():
             return tuple(line.strip() for line in _text(path).splitlines() if line.strip())

@@ -34,7 +34,10 @@ TASK = Task(
     draw_beside=decoding.draw_beside,
     show_sample=sample.show,
     count_labels=sample.count,
-    formats=("box-table", "coco", "cvat", "kitti", "label-studio", "labelme", "via", "voc", "yolo"),
+    formats=(
+        *("box-lines", "box-table", "coco", "createml", "cvat", "kitti", "label-studio", "labelme", "via", "voc"),
+        "yolo",
+    ),
     extra="detect",
     packages=("pycocotools",),
     hub_tag="object-detection",
