@@ -92,6 +92,14 @@ def explain(error: BaseException, remedy_after_interrupt: str = "") -> EdgeftErr
                 remedy="free some space, or choose a folder that you may read and write",
             )
 
+        if isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG:
+            name = str(cause.filename or "")
+            return UsageError(
+                f"a path or file name of {len(name)} characters is longer than the system takes",
+                where=f"{name[:60]}..." if len(name) > 60 else name,
+                remedy="check the argument: is it a path?",
+            )
+
     if isinstance(error, MemoryError):
         return SystemFailure("out of memory", remedy="lower train.batch_size, or close other programs")
 

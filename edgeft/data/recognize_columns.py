@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from ..core import files
 from ..inputs import moments, number_text
 from ..inputs.column_summary import is_missing
 from ..inputs.columns import number
 from .box_columns import BOX, CORNERS, FILES
-from .glimpse import Glimpse, ending
+from .glimpse import MOST_OF_FOLDER, Glimpse, ending
 from .recognize import PICTURES, SOUNDS, objects_of, tables_of
 from .record import Recognized
+from .samples import split_named
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?")
 #: names of columns, in lower case
@@ -25,6 +27,7 @@ _TARGETS = (
     "species",
     "outcome",
     "diagnosis",
+    "dx",
     "quality",
     "state",
     "fault",
@@ -229,8 +232,10 @@ def sound_table(view: Glimpse) -> Recognized | None:
 
 
 def _files(view: Glimpse, suffixes: frozenset[str], what: str) -> Recognized | None:
-    present = {file.name.lower() for file in view.files if ending(file) in suffixes}
+    shown = [file for file in view.files if ending(file) in suffixes]
+    present = {file.name.lower() for file in shown}
     stems = {name.rpartition(".")[0] for name in present}
+    folders, endings = {str(file.parent) for file in shown}, {ending(file) for file in shown}
     for file in _all_tables(view):
         columns = _columns(view, file)
         if columns is None:
@@ -239,13 +244,27 @@ def _files(view: Glimpse, suffixes: frozenset[str], what: str) -> Recognized | N
             fields = [text.strip().lower().replace("\\", "/").rpartition("/")[2] for text in columns.values[at]]
             named = sum(text.endswith(tuple(suffixes)) for text in fields)
             there = sum(text in present or text in stems for text in fields)
+            # a glimpse shows the first files of a folder alone
+            if view.folder and not there and len(shown) >= MOST_OF_FOLDER:
+                there = sum(_is_there(view, text, folders, endings) for text in columns.values[at])
             if max(named, there) * 2 > len(fields) and (there or not view.folder):
-                return _classes_of_files(file, columns, at, what)
+                return _classes_of_files(file, columns, at, what, folders)
 
     return None
 
 
-def _classes_of_files(file: PurePosixPath, columns: _Columns, at: int, what: str) -> Recognized | None:
+def _is_there(view: Glimpse, text: str, folders: Collection[str], endings: Collection[str]) -> bool:
+    """Whether a field names a file in one of the folders, with its ending or without."""
+    name = PurePosixPath(text.strip().replace("\\", "/")).name
+    tries = (view.path / folder / (name + end) for folder in folders for end in ("", *endings))
+    return bool(name) and any(files.is_file(path) for path in tries)
+
+
+def _classes_of_files(
+    file: PurePosixPath, columns: _Columns, at: int, what: str, folders: Collection[str]
+) -> Recognized | None:
+    """What a table with names of files in column `at` says; likelier than the files' folders where there are several
+    and none is called like a class of the table or like a split."""
     name = columns.names[at]
     others = [i for i in range(len(columns.names)) if i != at]
     lowered = [text.lower() for text in columns.names]
@@ -258,7 +277,11 @@ def _classes_of_files(file: PurePosixPath, columns: _Columns, at: int, what: str
         return None
 
     label = columns.names[labels[0]]
-    return Recognized(f"{file} names {what} in {name!r}", 2, {} if label == "label" else {"label": label})
+    classes = {text.strip().lower() for text in columns.values[labels[0]]}
+    parts = {part.lower() for folder in folders for part in PurePosixPath(folder).parts}
+    apart = len(folders) > 1 and not parts & classes and not any(map(split_named, parts))
+    certainty = 3 if apart else 2
+    return Recognized(f"{file} names {what} in {name!r}", certainty, {} if label == "label" else {"label": label})
 
 
 def _all_tables(view: Glimpse) -> list[PurePosixPath]:

@@ -20,16 +20,16 @@ _OLD_PICKLES = 5
 
 def check(file: IO[bytes], where: str) -> None:
     """Raise `ModelError` for a longer name. Raises ValueError, EOFError, OSError or KeyError where a pickle is none."""
-    if not zipfile.is_zipfile(file):
-        file.seek(0)
-        for _ in range(_OLD_PICKLES):
-            if not file.read(1):
-                return
-            file.seek(-1, 1)
-            _check(file, where)
-        return
-
     try:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            for _ in range(_OLD_PICKLES):
+                if not file.read(1):
+                    return
+                file.seek(-1, 1)
+                _check(file, where)
+            return
+
         with zipfile.ZipFile(file) as archive:
             for name in archive.namelist():
                 if name.rpartition("/")[2] == "data.pkl":

@@ -109,11 +109,14 @@ def open_session(path: Path, threads: int, chosen: Mapping[str, Any] | None, pro
             remedy="export it again for this version of the runtime",
         ) from error
 
+    try:
+        inputs = [_tensor(n, path) for n in handle.get_inputs()]
+        outputs = [_tensor(n, path) for n in handle.get_outputs()]
+    except UnicodeDecodeError as error:  # the runtime hands the bytes of names over as they are
+        raise BundleError(f"a tensor's name is no text ({error})", where=str(path), remedy="export it again") from error
+
     return OrtSession(
-        path,
-        handle,
-        rename([_tensor(n, path) for n in handle.get_inputs()], input_names, "input", path),
-        rename([_tensor(n, path) for n in handle.get_outputs()], output_names, "output", path),
+        path, handle, rename(inputs, input_names, "input", path), rename(outputs, output_names, "output", path)
     )
 
 

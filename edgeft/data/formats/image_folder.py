@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import numpy as np
 from ...config import recipe
 from ...core.errors import DataError
 from ...inputs.picture_file import SUFFIXES
-from .. import pictures, recognize
-from ..folders import Scanned, classes_by_split, innermost, visible
+from .. import pictures, recognize, split_lists
+from ..folders import Scanned, classes_by_split, folders, innermost, visible
 from ..record import Format
-from ..samples import Dataset, Split, complete, listed, require_classes
+from ..samples import Dataset, Split, complete, listed, require_classes, split_named
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -30,6 +31,7 @@ def open(spec: recipe.Data) -> Dataset:
         raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images")
 
     notes: list[str] = []
+    top, root = root, _wrapped(root, notes)
     classes = classes_by_split(root, notes)
     unread = pictures.Unread()
     files_of = {
@@ -64,6 +66,12 @@ def open(spec: recipe.Data) -> Dataset:
         for name, (start, targets) in ranges.items()
     }
 
+    if list(splits) == ["train"]:
+        listing, lines = split_lists.read(root, top, paths)
+        whole = splits["train"]
+        splits = {n: Split(n, pool, whole.indices[at], whole.targets[at]) for n, at in listing.items()} or splits
+        notes += lines
+
     if len(labels) == 1 and innermost(root) != root:
         raise DataError(
             f"only one folder ({labels[0]}), and the folders of classes lie inside of it",
@@ -76,6 +84,35 @@ def open(spec: recipe.Data) -> Dataset:
     notes += divided
     scanned = Scanned(splits, notes, labels, str(root), shares=spec.split)
     return Dataset(str(root), labels, scanned, notes, pictures.facts(settings, paths))
+
+
+def _wrapped(root: Path, notes: list[str]) -> Path:
+    """The folder in `root` whose folders are classes, where it is the only one with pictures and has none itself.
+
+    So are `images/` beside lists and tables, and `Final_Training/Images/`.
+    """
+    place = root
+    while True:
+        inner = [folder for folder in folders(place) if _has_pictures(folder)]
+        empty = any(not visible(folder) for folder in folders(place))  # a class of which the pictures are missing
+        if len(inner) != 1 or empty or split_named(inner[0].name) or any(map(_is_picture, visible(place))):
+            break
+        if any(map(_is_picture, visible(inner[0]))) or any(split_named(folder.name) for folder in folders(inner[0])):
+            return root
+        place = inner[0]
+
+    if place == root or len(inner) < 2:
+        return root
+    notes.append(f"the folders in {place.relative_to(root)}/ are the classes: no other folder has pictures")
+    return place
+
+
+def _has_pictures(folder: Path) -> bool:
+    return any(Path(name).suffix.lower() in SUFFIXES for _, _, names in os.walk(folder) for name in names)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def _labels(files_of: Mapping[tuple[str, str], Sequence[Path]], notes: list[str]) -> tuple[str, ...]:
