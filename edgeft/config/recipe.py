@@ -299,9 +299,7 @@ def _check(recipe: Recipe, source: tables.Source) -> None:
     for key, (low, high) in RANGES.items():
         value = value_of(recipe, key)
         if value is not None and not low <= value <= high:
-            whole = isinstance(value, int) and abs(value) >= 10**15
-            shown = "a number of more than 15 digits" if whole else f"{value:g}"
-            raise fail(key, f"must be from {low:g} to {high:g}, not {shown}")
+            raise fail(key, f"must be from {low:g} to {high:g}, not {value if abs(value) < 1e15 else 'so large'}")
     for key in POSITIVE:
         if value_of(recipe, key) == 0:
             raise fail(key, "must be above 0")

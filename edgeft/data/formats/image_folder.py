@@ -24,14 +24,9 @@ def open(spec: recipe.Data) -> Dataset:
     test split. Raises `DataError` (exit 3) naming the folder for what is absent, empty, of one class only, or has
     different classes in its splits; when a split is first used, for more than 5 % unreadable files.
     """
-    root = Path(spec.path)
-    if not spec.path or not root.is_dir():
-        problem = "no such folder" if not root.exists() else "is a file, not a folder"
-        problem = problem if spec.path else "no data folder is given"
-        raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images")
-
     notes: list[str] = []
-    top, root = root, _wrapped(root, notes)
+    top = _folder(spec)
+    root = _wrapped(top, notes)
     classes = classes_by_split(root, notes)
     unread = pictures.Unread()
     files_of = {
@@ -67,10 +62,7 @@ def open(spec: recipe.Data) -> Dataset:
     }
 
     if list(splits) == ["train"]:
-        listing, lines = split_lists.read(root, top, paths)
-        whole = splits["train"]
-        splits = {n: Split(n, pool, whole.indices[at], whole.targets[at]) for n, at in listing.items()} or splits
-        notes += lines
+        splits = _by_lists(splits["train"], root, top, paths, notes)
 
     if len(labels) == 1 and innermost(root) != root:
         raise DataError(
@@ -84,6 +76,25 @@ def open(spec: recipe.Data) -> Dataset:
     notes += divided
     scanned = Scanned(splits, notes, labels, str(root), shares=spec.split)
     return Dataset(str(root), labels, scanned, notes, pictures.facts(settings, paths))
+
+
+def _folder(spec: recipe.Data) -> Path:
+    """`spec.path`; raises `DataError` where it is no folder."""
+    root = Path(spec.path)
+    if not spec.path or not root.is_dir():
+        problem = "no such folder" if not root.exists() else "is a file, not a folder"
+        problem = problem if spec.path else "no data folder is given"
+        raise DataError(problem, where=spec.path or "data.path", remedy="set data.path to a folder of images")
+
+    return root
+
+
+def _by_lists(train: Split, root: Path, top: Path, paths: Sequence[Path], notes: list[str]) -> dict[str, Split]:
+    """The splits that lists of names say, or all as "train"."""
+    listing, lines = split_lists.read(root, top, paths)
+    notes += lines
+    splits = {n: Split(n, train.pool, train.indices[at], train.targets[at]) for n, at in listing.items()}
+    return splits or {"train": train}
 
 
 def _wrapped(root: Path, notes: list[str]) -> Path:
