@@ -323,3 +323,9 @@ def text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read as text ({error})", where=str(path)) from error
+
+
+def class_names(folders: Iterable[Path], files_of_names: Sequence[str]) -> tuple[str, ...]:
+    """The lines of the first of these files in the first folder that has one, () without any; raises `DataError`."""
+    path = next((folder / name for folder in folders for name in files_of_names if (folder / name).is_file()), None)
+    return () if path is None else tuple(line.strip() for line in text_of(path).splitlines() if line.strip())

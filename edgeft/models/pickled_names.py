@@ -1,7 +1,8 @@
-"""Names of classes in the pickles of a file that torch wrote, looked at before torch reads it.
+"""Texts in the pickles of a file that torch wrote, looked at before torch reads it.
 
-`torch.load(weights_only=True)` refuses a class that it does not know, and searches its own message by expressions whose
-time grows with the square of the name's length: a name of a million characters holds it for hours.
+`torch.load(weights_only=True)` puts the name of a class that it does not know, or a text that a pickle calls, into its
+message, and searches that by expressions whose time grows with the square of a word's length: a word of a million
+characters holds it for hours.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from typing import IO
 
 from ..core.errors import ModelError
 
-#: most characters of a name, its module's with it
-LONGEST = 1000
+#: most characters without a blank; torch searches so many in less than a second
+LONGEST = 10_000
 #: pickles in front of the tensors in the form of torch before 1.6: magic number, version, system, value, keys
 _OLD_PICKLES = 5
 
 
 def check(file: IO[bytes], where: str) -> None:
-    """Raise `ModelError` for a longer name. Raises ValueError, EOFError, OSError or KeyError where a pickle is none."""
+    """Raise `ModelError` for a longer word. Raises ValueError, EOFError, OSError or KeyError where a pickle is none."""
     try:
         if not zipfile.is_zipfile(file):
             file.seek(0)
@@ -40,10 +41,13 @@ def check(file: IO[bytes], where: str) -> None:
 
 
 def _check(pickled: IO[bytes], where: str) -> None:
-    for code, argument, _ in pickletools.genops(pickled):
-        if code.name in ("GLOBAL", "INST") and len(str(argument)) > LONGEST:
+    for _, argument, _ in pickletools.genops(pickled):
+        if not isinstance(argument, str) or len(argument) <= LONGEST:
+            continue
+        longest = max(map(len, argument.split()), default=0)
+        if longest > LONGEST:
             raise ModelError(
-                f"names a class by {len(str(argument))} characters, which no checkpoint does",
+                f"its pickle holds a text of {longest} characters without a blank, on which torch's reader may hang",
                 where=where,
-                remedy="the file may be damaged: get it again",
+                remedy="save the tensors alone: torch.save(model.state_dict(), 'weights.pth'); or the file is damaged",
             )

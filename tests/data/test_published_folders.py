@@ -79,7 +79,13 @@ def beside_classes(root: Path) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("write", [food101, cub, beside_classes])
+def of_test_alone(root: Path) -> list[str]:
+    names = classes(root)
+    (root / "test.txt").write_text("\n".join(names[28:]))
+    return names
+
+
+@pytest.mark.parametrize("write", [food101, cub, beside_classes, of_test_alone])
 def test_splits_are_those_of_the_lists(tmp_path: Path, write) -> None:
     names = write(tmp_path)
     dataset = opened(tmp_path)
@@ -105,9 +111,19 @@ def test_pictures_in_no_list_lines_of_no_picture_and_pictures_in_two_lists(tmp_p
 def test_texts_that_list_no_pictures_are_no_lists(tmp_path: Path) -> None:
     names = classes(tmp_path)
     for part in ("train", "test"):
-        (tmp_path / f"{part}.txt").write_text("how the pictures were taken\nand by whom\n")
+        (tmp_path / f"{part}.txt").write_bytes("how the pictures were taken\nand by whom: Zoë\n".encode("latin-1"))
     dataset = opened(tmp_path)
     assert sum(len(names_of(dataset, part)) for part in dataset.splits) == len(names)
+    assert any("lists of splits" in note and "are not read" in note for note in dataset.notes)
+
+
+def test_names_with_blanks_and_columns_behind_them(tmp_path: Path) -> None:
+    names = [f"{label}/no {i}" for i in range(20) for label in ("apple pie", "soup")]
+    for seed, name in enumerate(names):
+        picture(tmp_path / f"{name}.png", seed)
+    (tmp_path / "train.txt").write_text("\n".join(f"{name}.png" for name in names[:28]))
+    (tmp_path / "test.txt").write_text("\n".join(f"{name}.png 3" for name in names[28:]))
+    assert names_of(opened(tmp_path), "test") == set(names[28:])
 
 
 def skin(root: Path, folder: str = "images_part_{}", count: int = 60) -> None:

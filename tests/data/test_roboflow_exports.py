@@ -112,6 +112,25 @@ def test_wrong_objects_are_named_with_their_place(tmp_path: Path, name: str) -> 
         tools.opened(form, tmp_path)
 
 
+@pytest.mark.parametrize("word", ["1,2,3,4,nan", "1,2,inf,4,0", "1,2,3,4,99999", "1,2,3,4", "1..2,2,3,4,0"])
+def test_a_word_that_is_no_box_is_named(tmp_path: Path, word: str) -> None:
+    drawn = tools.draw(tmp_path)
+    keras_yolo(tmp_path, drawn)
+    lines = (tmp_path / "_annotations.txt").read_text().split("\n")
+    (tmp_path / "_annotations.txt").write_text("\n".join([f"{drawn[0][0]} 1,2,30,40,0 {word}", *lines[1:]]))
+    (note,) = [note for note in tools.opened("box-lines", tmp_path).notes if "cannot be used" in note]
+    assert f"'{word}' is no x1,y1,x2,y2,class" in note
+
+
+def test_names_of_pictures_have_blanks_and_commas(tmp_path: Path) -> None:
+    drawn = tools.draw(tmp_path)
+    odd = [(f"a picture, b, {name}", boxes) for name, boxes in drawn]
+    for (name, _), (new, _) in zip(drawn, odd):
+        (tmp_path / name).rename(tmp_path / new)
+    keras_yolo(tmp_path, odd)
+    tools.check(tools.opened("box-lines", tmp_path), odd)
+
+
 def test_lines_of_more_classes_than_are_named_and_without_names(tmp_path: Path) -> None:
     drawn = tools.draw(tmp_path)
     keras_yolo(tmp_path, drawn)

@@ -4,6 +4,7 @@ import argparse
 import collections
 import datetime
 import os
+import struct
 import zipfile
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -265,9 +266,15 @@ def test_pickles_that_run_code_are_refused_unrun(tmp_path: Path, monkeypatch: py
     torch.load(tmp_path / "w.pth", weights_only=False)  # the last one, a whole model, is readable where trusted
 
 
-@pytest.mark.parametrize("old_form", [False, True])
-def test_a_class_with_an_endless_name_is_refused_before_torch_searches_it(tmp_path: Path, old_form: bool) -> None:
-    path, name = tmp_path / "weights.pt", b"torch._utils\n_rebuild_tensor_v2\n"
+def called(text: bytes) -> bytes:
+    """A pickle that calls a text."""
+    return b"\x80\x02X" + struct.pack("<I", len(text)) + text + b")R."
+
+
+@pytest.mark.parametrize("kind", ["name", "name in the old form", "called"])
+def test_an_endless_word_is_refused_before_torch_searches_it(tmp_path: Path, kind: str) -> None:
+    path, name = tmp_path / "weights.pt", b"_rebuild_tensor_v2"
+    old_form = kind == "name in the old form"
     torch.save({"weight": torch.ones(2)}, path, _use_new_zipfile_serialization=not old_form)
     longer = name.replace(b"tensor", b"tensor" * 5000)
     if old_form:
@@ -277,10 +284,16 @@ def test_a_class_with_an_endless_name_is_refused_before_torch_searches_it(tmp_pa
             members = {member: archive.read(member).replace(name, longer) for member in archive.namelist()}
         with zipfile.ZipFile(path, "w") as archive:
             for member, content in members.items():
-                archive.writestr(member, content)
+                pickled = kind == "called" and member.endswith("data.pkl")
+                archive.writestr(member, called(longer) if pickled else content)
 
-    with pytest.raises(ModelError, match="by 30025 characters"):
+    with pytest.raises(ModelError, match=f"a text of {len(longer)} characters without a blank"):
         weights.read(path)
+
+
+def test_long_texts_of_words_are_read(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"weight": torch.ones(2)}, "notes": "a word " * 20_000}, tmp_path / "w.pt")
+    assert list(weights.read(tmp_path / "w.pt")) == ["weight"]
 
 
 def test_missing_unknown_and_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,14 @@ is divided here.
 
 from __future__ import annotations
 
-import re
+import math
 from pathlib import Path
 
 from ...config import recipe
 from ...core.errors import DataError
+from ...inputs.picture_file import SUFFIXES
 from .. import recognize_tools
-from ..annotations import Entry, Finder, Shape, opened, text_of
+from ..annotations import Entry, Finder, Shape, class_names, opened, text_of
 from ..boxes import Wrong
 from ..pictures import KEYS
 from ..record import Format
@@ -21,7 +22,9 @@ from ..samples import Dataset
 from ..split_files import located
 
 _NAMES = ("classes", "names", "labels", "class_names")
-_BOX = re.compile(r"\s+(-?[\d.]+),(-?[\d.]+),(-?[\d.]+),(-?[\d.]+),(\d+)\s*\Z")
+_LISTS = tuple(f"{mark}{stem}.txt" for stem in _NAMES for mark in ("", "_"))
+#: commas of a word that is meant as a box, and digits of the number of a class
+_FEWEST, _MOST_DIGITS = 3, 4
 
 
 def open(spec: recipe.Data) -> Dataset:
@@ -33,7 +36,8 @@ def open(spec: recipe.Data) -> Dataset:
     root, files = located(spec, ".txt", "the text file of boxes", _NAMES)
     entries = {part: _entries(file) for part, file in files.items()}
     used = {int(s.label) for part in entries.values() for e in part if isinstance(e, Entry) for s in e.shapes}
-    names = _names(root, list(files.values())) or [str(number) for number in range(max(used, default=0) + 1)]
+    folders = dict.fromkeys((root, *(file.parent for file in files.values())))
+    names = list(class_names(folders, _LISTS)) or [str(number) for number in range(max(used, default=0) + 1)]
     if used and max(used) >= len(names):
         raise DataError(
             f"has boxes of class {max(used)}, and {len(names)} classes are named",
@@ -49,21 +53,30 @@ def open(spec: recipe.Data) -> Dataset:
 def _entries(file: Path) -> list[Entry | Wrong]:
     entries: list[Entry | Wrong] = []
     for number, line in enumerate(text_of(file).splitlines(), 1):
-        where, shapes, rest = f"{file}:{number}", list[Shape](), line.rstrip()
-        while match := _BOX.search(rest):
-            try:
-                x1, y1, x2, y2 = (float(text) for text in match.groups()[:4])
-            except ValueError:
-                break
-            shapes.insert(0, Shape(match[5], (x1, y1, x2, y2), where))
-            rest = rest[: match.start()]
+        where, shapes, rest = f"{file}:{number}", list[Shape](), line.strip()
+        while len(parts := rest.rsplit(None, 1)) == 2 and (shape := _shape(parts[1], where)) is not None:
+            shapes.append(shape)
+            rest = parts[0]
 
-        if re.search(r"[^\s,]+,[^\s,]+,[^\s,]+,[^\s,]+\Z", rest):
-            entries.append(Wrong(where, f"{rest.split()[-1]!r} is no x1,y1,x2,y2,class"))
-        elif rest.strip():
-            entries.append(Entry(where, rest.strip(), tuple(shapes)))
+        last = parts[-1] if parts else ""
+        if last.count(",") >= _FEWEST and not last.lower().endswith(SUFFIXES):
+            entries.append(Wrong(where, f"{last[:80]!r} is no x1,y1,x2,y2,class"))
+        elif rest:
+            entries.append(Entry(where, rest, tuple(reversed(shapes))))
 
     return entries
+
+
+def _shape(word: str, where: str) -> Shape | None:
+    """The box that a word says, with the number of its class as its label; None for another word."""
+    *corners, label = word.split(",")
+    if len(corners) != 4 or not (label.isascii() and label.isdigit() and len(label) <= _MOST_DIGITS):
+        return None
+    try:
+        x1, y1, x2, y2 = (float(text) for text in corners)
+    except ValueError:
+        return None
+    return Shape(label, (x1, y1, x2, y2), where) if math.isfinite(x1 + y1 + x2 + y2) else None
 
 
 def _named(entry: Entry | Wrong, names: list[str]) -> Entry | Wrong:
@@ -71,16 +84,6 @@ def _named(entry: Entry | Wrong, names: list[str]) -> Entry | Wrong:
         return entry
     shapes = tuple(Shape(names[int(shape.label)], shape.corners, shape.where) for shape in entry.shapes)
     return Entry(entry.where, entry.name, shapes)
-
-
-def _names(root: Path, files: list[Path]) -> list[str]:
-    """Class names in the order of their numbers, [] where no file has them."""
-    for folder in dict.fromkeys((root, *(file.parent for file in files))):
-        for stem in _NAMES:
-            for path in (folder / f"{stem}.txt", folder / f"_{stem}.txt"):
-                if path.is_file():
-                    return [line.strip() for line in text_of(path).splitlines() if line.strip()]
-    return []
 
 
 FORMAT = Format(

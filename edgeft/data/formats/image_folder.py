@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,9 +105,10 @@ def _wrapped(root: Path, notes: list[str]) -> Path:
     """
     place = root
     while True:
-        inner = [folder for folder in folders(place) if _has_pictures(folder)]
-        empty = any(not visible(folder) for folder in folders(place))  # a class of which the pictures are missing
-        if len(inner) != 1 or empty or split_named(inner[0].name) or any(map(_is_picture, visible(place))):
+        inner = list(itertools.islice(filter(_has_pictures, folders(place)), 2))
+        if len(inner) != 1 or split_named(inner[0].name) or any(map(_is_picture, visible(place))):
+            break
+        if any(not visible(folder) for folder in folders(place)):  # a class of which the pictures are missing
             break
         if any(map(_is_picture, visible(inner[0]))) or any(split_named(folder.name) for folder in folders(inner[0])):
             return root

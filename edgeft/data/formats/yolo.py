@@ -16,7 +16,7 @@ from ...config import recipe
 from ...core.errors import DataError
 from ...inputs.picture_file import SUFFIXES
 from .. import data_yaml, recognize
-from ..annotations import around
+from ..annotations import around, class_names, text_of
 from ..boxes import Found, Wrong, box, dataset, header_of, picture
 from ..folders import folder_named, split_folders
 from ..pictures import KEYS, Unread, walk
@@ -110,7 +110,7 @@ def _by_name(root: Path, notes: list[str] | None) -> dict[str, list[Path]]:
 
 def _lists(path: Path) -> bool:
     """Whether a text file lists pictures, by its first line."""
-    first = next(iter(_text(path).split("\n", 1)), "")
+    first = next(iter(text_of(path).split("\n", 1)), "")
     return Path(first.strip()).suffix.lower() in SUFFIXES
 
 
@@ -291,17 +291,7 @@ def _names(root: Path) -> tuple[str, ...]:
     labels = folder_named(root, ("labels",))
     beside = [labels, *split_folders(labels).values()] if labels is not None else []  # where labelImg writes it
     beside += split_folders(root).values()  # where Roboflow does
-    for path in (folder / name for folder in (root, *beside) for name in LISTS):
-        if path.is_file():
-            return tuple(line.strip() for line in _text(path).splitlines() if line.strip())
-    return ()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read as text ({error})", where=str(path)) from error
+    return class_names((root, *beside), LISTS)
 
 
 FORMAT = Format(
