@@ -4,7 +4,8 @@
 
 The recipes are those of tiny_recipes.py, trained for a few epochs and quantized after training; the verdicts on their
 metrics are not the question here. Needs the compilers' environments (`edgeft device setup compile:vela`); one that is
-not set up is an unverified row. Rows are kept in results/compiler_tasks.json, and one that is there is not made again.
+not set up is an unverified row. Rows are kept in results/compiler_tasks.json, and one that is there is not made again:
+where all are there, the page alone is written anew.
 """
 
 from __future__ import annotations
@@ -29,8 +30,12 @@ INTRODUCTION = (
     "A small network of each task, trained for a few epochs on generated data and quantized after training, exported "
     "with `edgeft export` for the board of each compiler: the share of multiply-accumulates and of operations on the "
     "accelerator, and the task's metric of float and of the compiled model in the vendor's simulator, on the same "
-    "samples. Graphs of a model of several are counted together and not simulated."
+    "samples. Graphs of a model of several are counted together and not simulated. *Gate*: the verdict of "
+    "`compatibility`, which also fails a model that the compiler takes and that computes in float where the board's "
+    "profile says that nothing does."
 )
+#: characters of a reason that a note repeats
+REASON = 160
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,13 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     stored = common.RESULTS / "compiler_tasks.json"
     record = json.loads(stored.read_text()) if stored.is_file() else {"rows": {}}
-    record["machine"] = common.machine()
+    host = common.machine()
 
     for name in options.tasks:
         if name in record["rows"]:
             continue
         with tempfile.TemporaryDirectory() as folder:
             record["rows"][name] = measured(name, Path(folder))
+        record["machine"] = host
         print(name, json.dumps(record["rows"][name]), flush=True)
         stored.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
@@ -96,14 +102,16 @@ def _edgeft(folder: Path, *words: str) -> str:
 
 
 def page(record: dict[str, Any]) -> str:
-    """The section: one line a task and compiler, and what was refused or stays on the CPU."""
+    """The section: one line a task and compiler, the count of verdicts, and what was refused or stays on the CPU."""
     lines, notes, versions = [], [], {}
     for name, rows in record["rows"].items():
         for compiler, row in rows.items():
             made = row.get("compiler")
+            gate = row.get("compatibility", {"verdict": "", "why": ""})
             if not made:
-                reason = row.get("error") or row["compatibility"]["why"]
-                lines.append((name, compiler, "no artifact" if "error" in row else "unverified", "", "", ""))
+                reason = row.get("error") or gate["why"]
+                state = "no artifact" if "error" in row else "unverified"
+                lines.append((name, compiler, gate["verdict"], state, "", "", ""))
                 notes.append(f"- {name}, {compiler}: `{reason}`")
                 continue
 
@@ -113,27 +121,48 @@ def page(record: dict[str, Any]) -> str:
                 notes.append(f"- {name}, {compiler}: `{made['refusal']}`")
             elif made["fallback"]:
                 notes.append(f"- {name}, {compiler}, on the CPU: {', '.join(made['fallback'])}")
+            if gate["verdict"] == "fail" and made["accepted"]:
+                notes.append(f"- {name}, {compiler}, the gate: `{_short(gate['why'])}`")
 
     parts = [
         "## Compilers of vendors: the tasks",
         INTRODUCTION,
-        common.table(("task", "compiler", "MACs", "ops", "float", "simulated"), lines),
-        "What was refused or stays on the CPU:\n\n" + ("\n".join(notes) or "nothing"),
+        counts(record["rows"]),
+        common.table(("task", "compiler", "gate", "MACs", "ops", "float", "simulated"), lines),
+        "What was refused, stays on the CPU or fails the gate:\n\n" + ("\n".join(notes) or "nothing"),
         common.footing(record["machine"], versions),
     ]
 
     return "\n\n".join(parts)
 
 
+def counts(rows: dict[str, dict[str, Any]]) -> str:
+    """How many of the tasks that were tried pass the gate `compatibility`, a sentence for all compilers."""
+    parts = []
+    for compiler in BOARDS:
+        verdicts = [
+            made[compiler].get("compatibility", {}).get("verdict") for made in rows.values() if compiler in made
+        ]
+        if verdicts:
+            parts.append(f"{compiler} {verdicts.count('pass')} of {len(verdicts)}")
+
+    return f"Tasks whose gate `compatibility` passes, of those that were tried: {', '.join(parts)}."
+
+
 def _line(name: str, compiler: str, row: dict[str, Any], made: dict[str, Any]) -> tuple[str, ...]:
+    gate = row["compatibility"]["verdict"]
     if not made["accepted"]:
-        return (name, compiler, "refused", "", "", "")
+        return (name, compiler, gate, "refused", "", "", "")
 
     shares = ["-" if made[key] is None else f"{made[key]:.1%}" for key in ("coverage_macs", "coverage_ops")]
     simulated, reference = made.get("simulated") or {}, row.get("float")
     figure = simulated.get("metric")
     metrics = ("-" if reference is None else f"{reference:.3f}", "-" if figure is None else f"{figure:.3f}")
-    return (name, compiler, *shares, *metrics)
+    return (name, compiler, gate, *shares, *metrics)
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= REASON else f"{reason[:REASON].rsplit(' ', 1)[0]} ..."
 
 
 if __name__ == "__main__":

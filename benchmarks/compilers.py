@@ -70,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         missing = [
             compiler for compiler in options.compilers if options.fresh or f"{name} | {compiler}" not in record["rows"]
         ]
-        rows = measured(name, missing, options.samples)
+        rows = measured(name, missing, options.samples) if missing else {}
+        if not rows:
+            continue
         record = {**read(stored), "machine": host}  # another process may have added rows
         for compiler, row in rows.items():
             record["rows"][f"{name} | {compiler}"] = row

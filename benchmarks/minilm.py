@@ -154,7 +154,7 @@ def section(record: dict[str, Any]) -> str:
                     kind if kind == "int8" else f"{kind} (the runtime's tool)",
                     f"{found['ratio']:.2f} [{found['ci99'][0]:.2f}, {found['ci99'][1]:.2f}]",
                     f"{found['ratio_of_least']:.2f}",
-                    common.mark(max(found["ratio"], found["ratio_of_least"]), least=goal),
+                    common.mark(found["ratio"], least=goal),
                     f"{found['from_float'] / row['range']:.1%}",
                     f"{found['by_batch'] / row['range']:.1%}",
                     f"{found['bytes'] / 1e6:.1f}",
@@ -166,7 +166,8 @@ def section(record: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "## MiniLM at 128 tokens",
-            f"all-MiniLM-L6-v2, batch 1, one thread; goals: {goals}. *From float*: the largest difference of an output of "
+            f"all-MiniLM-L6-v2, batch 1, one thread; goals of the speed over float: {goals}. *By least times*: "
+            "the ratio of the shortest calls, which judges nothing. *From float*: the largest difference of an output of "
             "nine texts, in the range of the float outputs. *By its batch*: the same of a text computed alone and computed "
             "beside eight others. What depends on its batch has no one answer that a graph could be held against.",
             common.table(head, lines),
@@ -180,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, help="keep artifacts here, and reuse those that are there")
     parser.add_argument("--runtimes", nargs="+", default=list(FILES), choices=list(FILES))
     parser.add_argument("--seconds", type=float, default=20.0, help="at most so long for one comparison")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the page of what was measured anew")
     parser.add_argument("--step", choices=("make", "measure"), help=argparse.SUPPRESS)
     asked = parser.parse_args(argv)
 
@@ -188,6 +190,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if asked.step == "make":
             make(asked.runtimes, asked.work)
         print("\n" + json.dumps(made or {}))
+        return 0
+
+    if asked.page:
+        record = json.loads((common.RESULTS / "minilm.json").read_text())
+        common.publish("minilm", section(record), record)
         return 0
 
     host = common.machine()
