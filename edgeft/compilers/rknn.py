@@ -47,6 +47,8 @@ _LAYER = re.compile(
 _MEMORY = re.compile(r"Total (?P<kind>Internal|Weight) Memory Size: (?P<kilobytes>[\d.]+)KB")
 _ERROR = re.compile(r"^(\x1b\[[\d;]*m)*E(\x1b\[[\d;]*m)*\s+(\x1b\[[\d;]*m)*(?P<why>.*?)(\x1b\[[\d;]*m)*$")
 _NODE = re.compile(r"(?:[Nn]ode|[Oo]p|name)[^'\"`]{0,20}['\"`](?P<node>[^'\"`]+)['\"`]")
+#: "Invalid w_par['dtype'] = float16 for val_20!": what it says of a value that it cannot place
+_VALUE = re.compile(r"= \S+ for (?P<node>[\w./:-]+)!")
 #: the border of the model, which every file has
 _BORDER = ("InputOperator", "OutputOperator")
 _NOISE = ("Traceback", "rknn-toolkit2 version", "File ", " op target: 0", "Catch exception", "Please feedback")
@@ -114,7 +116,8 @@ def refusal(lines: list[str], error: str) -> dict[str, str]:
     """The toolkit's first error line that says something, and the node that it names."""
     errors = [match["why"].strip() for match in filter(None, map(_ERROR.match, lines))]
     telling = [text for text in errors if text and not any(noise in text for noise in _NOISE)]
-    node = next((match["node"] for text in (*telling, error) if (match := _NODE.search(text))), "")
+    named = (_NODE.search(text) or _VALUE.search(text) for text in (*telling, error))
+    node = next((match["node"] for match in named if match), "")
     why = " ".join((error if ": " in error else (telling or [error])[0]).split())[:300]
 
     return {"why": why, "node": node, "op": ""}

@@ -124,17 +124,27 @@ def _ranges(record: Scheme, layers: Sequence[_Layer]) -> Iterator[str]:
     for layer in layers:
         numeric = record.weights["linear" if layer.linear else "conv"]
         for weight in layer.weights:
+            part = _part(weight, layer.channels, numeric)
             # rows that do not part into groups have the integers of other layers
-            by_row = numeric.granularity == "group" and weight.scale.size <= max(weight.data.shape)
-            low, high = (record.weights["conv"] if by_row else numeric).range
+            undivided = numeric.granularity == "group" and part != "group"
+            low, high = (record.weights["conv"] if undivided else numeric).range
             least, most = int(weight.data.min()), int(weight.data.max())
-            largest, count = max(largest, most, -least), count + weight.data.size
+            if part == "row":
+                largest, count = max(largest, most, -least), count + weight.data.size
             if least < low or most > high:
                 yield f"the weights {layer.name!r} reach from {least} to {most}, beyond {low} to {high}"
 
     bits = record.widest.bits
     if bits == 8 and count >= _MANY and largest < 2 ** (bits - 2):
         yield f"all {count} weights lie within {largest} of zero, as those of {bits - 1} bits do"
+
+
+def _part(weight: WeightTensor, channels: int, numeric: Numeric) -> str:
+    """Whether a scale is of a "group" of a row or of a "row" (or a tensor); "either" where a row is one group."""
+    row = weight.data.size // max(channels, 1)
+    if numeric.granularity != "group" or row % numeric.group or weight.scale.size != weight.data.size // numeric.group:
+        return "row"
+    return "either" if row == numeric.group else "group"
 
 
 def _granularity(record: Scheme, layers: Sequence[_Layer]) -> Iterator[str]:

@@ -5,11 +5,14 @@ Vela 5.2.0, RKNN-Toolkit2 2.5.0, QNN 2.7.0; paths, times and lines without a bea
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from edgeft.compilers import qnn, rknn, vela
+from edgeft.compilers import Compilation, Refusal, qnn, rknn, vela
+from edgeft.core.verdict import UNVERIFIED, Verdict
+from edgeft.verify import compiler_gate
 
 RECORDED = Path(__file__).parent / "recorded"
 
@@ -66,6 +69,24 @@ def test_rknn_tells_what_the_cpu_runs_and_what_the_npu_needs():
     on_cpu, estimate = rknn.layers(text("rknn-det").splitlines())
     assert on_cpu == [{"op": "Det", "node": "det", "why": "the CPU runs Det"}]
     assert estimate == {"cycles": 2304.0, "dram_bytes": 1024 * (16.75 + 3.375)}
+
+
+@pytest.mark.parametrize("net, node", [("convnext", "val_20"), ("vit", "val_73")])
+def test_rknn_names_the_value_behind_a_layer_that_ends_in_float(net: str, node: str) -> None:
+    """The words of RKNN-Toolkit2 2.5.0 as benchmarks/results/compilers.json recorded them, and docs/boards.md quotes
+    them: its environment of 6 GB is not installed for this test, the parser and the gate are the real ones."""
+    recorded = f"ValueError: Invalid w_par['dtype'] = float16 for {node}!"
+    results = Path(__file__).parents[2] / "benchmarks" / "results" / "compilers.json"
+    if results.is_file():
+        assert recorded in json.loads(results.read_text())["rows"][f"{net} | rknn"]["refusal"]
+
+    refusal = rknn.refusal(["E build: Traceback (most recent call last):", "E build: failed"], recorded)
+    assert refusal == {"why": recorded, "node": node, "op": ""}
+    rules = Verdict("compatibility", UNVERIFIED, "has not run", needs="rknn")
+    made = Compilation("rknn", "2.5.0", refusal=Refusal(**refusal))
+    verdict = compiler_gate.judged(rules, made, 0.95)
+    assert verdict.verdict == "fail"
+    assert verdict.why == f"RKNN-Toolkit2 2.5.0 refuses the model: at '{node}': {recorded}"
 
 
 def test_rknn_refuses_with_what_its_python_raised_and_guesses_no_node():

@@ -16,6 +16,7 @@ from shapes_run import gate
 
 from edgeft.backends import Grid, WeightTensor
 from edgeft.bundle import reader
+from edgeft.config import scheme
 from edgeft.core.errors import BundleError
 from edgeft.core.verdict import Verdict
 from edgeft.report import words
@@ -52,6 +53,19 @@ def test_ranges_around_zero_and_tables_alone_are_no_other_scheme() -> None:
         == "pass"
     )
     assert judged(AFFINE, grids=[]).verdict == "pass", "nothing is multiplied"
+
+
+def test_weights_in_groups_say_nothing_of_8_bits() -> None:
+    """w4 with every layer in groups of 32, or a row being one group alone; 8 bits stand where rows do not part."""
+    w4 = scheme.with_format(scheme.from_table({}, "here"), "w4").as_dict()
+    grouped, narrow = layer((32, 64), most=7, scales=64), layer((16, 32), most=7)
+    assert judged(w4, grouped, grids=[]).verdict == judged(w4, narrow, grids=[]).verdict == "pass"
+    assert judged(w4, layer((8, 4, 3, 3)), ("other", grouped[1]), grids=[]).verdict == "pass"
+
+    wide = judged(w4, layer((32, 64), scales=64), grids=[])
+    assert wide.verdict == "fail" and "reach from -127 to 127, beyond -7 to 7" in wide.why
+    seven = judged(w4, layer((32, 40), most=63), grids=[])
+    assert seven.verdict == "fail" and "as those of 7 bits do" in seven.why
 
 
 @pytest.mark.parametrize(

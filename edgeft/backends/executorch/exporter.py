@@ -8,6 +8,7 @@ the name by which it melts into the layer before it; and a mean over height and 
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,17 @@ import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_dec
 from torch import fx
 
 from ...core import files
-from ...core.errors import ModelError, need
+from ...core.errors import BundleError, ModelError, need
 from ...core.quiet import quiet
 from ...graph.dequantize import dequantize_for_each_reader
 from ..artifact import Artifact, ExportRequest, batch_of, conversion_failed
 from . import BACKEND
 from .inspect import emitted
+from .session import load_method
 
 FILE = "model.pte"
+#: how the runtime calls an operator that none of its kernels computes
+_MISSING = re.compile(r"Missing operator: \[\d+\] (?P<op>[\w:]+)")
 aten, qd = torch.ops.aten, torch.ops.quantized_decomposed
 
 
@@ -31,8 +35,8 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
     """Write `folder/model.pte`; inputs and outputs are float, int8 in between.
 
     The batch is always 1: the memory of a program is planned for it. Names of inputs and outputs are not kept by the
-    format, positions are. Raises `ModelError` when an op cannot be converted, or a layer with quantized weights is none
-    that the delegate computes in integers.
+    format, positions are. Raises `ModelError` when an op cannot be converted or has no kernel in the runtime, or a
+    layer with quantized weights is none that the delegate computes in integers.
     """
     with quiet():
         need("executorch.exir", BACKEND.extra)
@@ -48,12 +52,15 @@ def export(request: ExportRequest, folder: Path) -> Artifact:
         _scalars_with_an_axis(module)
         module.recompile()
 
-    files.write_bytes(Path(folder) / FILE, _convert(module, example))
+    content, graph = _convert(module, example)
+    files.write_bytes(Path(folder) / FILE, content)
+    _has_kernels(Path(folder) / FILE, graph)
     written = emitted(Path(folder) / FILE)
     return Artifact(FILE, (FILE,), written)
 
 
-def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> bytes:
+def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[bytes, fx.Graph]:
+    """The program, and the graph of what stayed outside of the delegates."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower
     from executorch.exir.passes import MemoryPlanningPass
@@ -69,9 +76,10 @@ def _convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> byte
                 partitioner=[XnnpackPartitioner(configs=_taken(program.graph))],
                 compile_config=EdgeCompileConfig(_check_ir_validity=False),
             )
-            _hold_in_integers(edge.exported_program().graph_module.graph)
+            graph = edge.exported_program().graph_module.graph
+            _hold_in_integers(graph)
             planned = MemoryPlanningPass(alloc_graph_input=False)  # inputs stay as they are when a run is repeated
-            return bytes(edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planned)).buffer)
+            return bytes(edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planned)).buffer), graph
         except ModelError:
             raise
         except Exception as caught:  # passes of the converter raise Exception itself
@@ -167,6 +175,26 @@ def _hold_in_integers(graph: fx.Graph) -> None:
                 where=f"layer {layer}" if layer else f"tensor {reader.name}",
                 remedy="keep that layer in float (quantize.keep_float), or choose a target with another runtime",
             )
+
+
+def _has_kernels(path: Path, graph: fx.Graph) -> None:
+    """Raise `ModelError` for the first operator that the converter writes and no kernel of the runtime computes."""
+    try:
+        load_method(path)
+    except BundleError as error:
+        missing = _MISSING.search(error.message)
+        if missing is None:
+            raise
+
+        op = missing["op"].rpartition("::")[2]
+        node = next((node for node in graph.nodes if op in str(node.target).split(".")), None)
+        layer = _layer(node) if node else ""
+        place = f"layer {layer}" if layer else f"tensor {node.name}" if node else ""
+        raise ModelError(
+            f"ExecuTorch has no kernel for the op {missing['op']}",
+            where=place,
+            remedy="rewrite it with other ops, or choose a target with another runtime",
+        ) from error
 
 
 def _layer(node: fx.Node) -> str:
