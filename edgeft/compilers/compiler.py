@@ -43,8 +43,9 @@ class Compiler:
 
     `accelerator` is what the chip calls the part that the compiler writes for. `pythons` are the oldest and newest
     Python that its wheels are made for, `machines` the instruction sets. `versions` are those that edgeft knows how to
-    read the reports of. `shipped` says whether its license lets a bundle carry what it made. `gigabytes` is the size of
-    its environment on disk, about (0: not known).
+    read the reports of. `shipped` says whether its license lets a bundle carry what it made; `repeats` that one version
+    makes the same bytes of a model each time: `verify` holds the bundle's files against those that it makes then.
+    `gigabytes` is the size of its environment on disk, about (0: not known).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Compiler:
     settings: tuple[Setting, ...] = ()
     simulates: bool = False
     shipped: bool = True
+    repeats: bool = False
     pythons: tuple[tuple[int, int], tuple[int, int]] = ((3, 10), (3, 14))
     machines: tuple[str, ...] = ("x86_64",)
     compile_seconds: float = 900.0

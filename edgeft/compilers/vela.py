@@ -36,6 +36,7 @@ COMPILER = Compiler(
         Setting("memory_mode"),
         Setting("optimise", "Performance", ("Performance", "Size")),
     ),
+    repeats=True,
     machines=("x86_64", "aarch64"),
     compile_seconds=600.0,
     gigabytes=0.1,

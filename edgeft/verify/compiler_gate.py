@@ -11,20 +11,47 @@ from .. import backends, compilers
 from ..bundle.reader import Bundle
 from ..compilers import Compilation, compilation
 from ..config.target import Target
+from ..core import files
 from ..core.verdict import FAIL, PASS, Verdict
 
 
-def compiled(profile: Target | None, opened: Bundle, graphs: Sequence[str]) -> dict[str, Compilation]:
-    """What the target's compiler makes of each graph of a bundle, {} where it is not set up on this machine."""
+def compiled(
+    profile: Target | None, opened: Bundle, graphs: Sequence[str]
+) -> tuple[dict[str, Compilation], dict[str, str]]:
+    """What the target's compiler makes of each graph of a bundle, and by graph what is wrong with the files of it that
+    the bundle carries; both {} where it is not set up on this machine."""
     environment = compilation.environment_of(profile) if profile else None
     if profile is None or environment is None:
-        return {}
+        return {}, {}
 
+    made, faults = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        return {
-            name: compilation.compiled(environment, profile, opened.graph_path(name), Path(folder) / str(number))
-            for number, name in enumerate(graphs)
-        }
+        for number, name in enumerate(graphs):
+            place = Path(folder) / str(number)
+            made[name] = compilation.compiled(environment, profile, opened.graph_path(name), place)
+            if fault := _other_files(opened, name, made[name], place):
+                faults[name] = fault
+
+    return made, faults
+
+
+def _other_files(opened: Bundle, graph: str, made: Compilation, folder: Path) -> str:
+    """Which file of a graph the bundle carries though its compiler makes another; "" where none can be told to differ.
+
+    Only a compiler that makes the same bytes each time is held to them, by a bundle of the same version.
+    """
+    record, table = compilers.get(made.compiler), opened.manifest.get("compiler") or {}
+    same = (table.get("name"), table.get("version")) == (made.compiler, made.version)
+    carried = table.get("files", {}).get(graph, [])
+    if not (record.repeats and same and carried and made.accepted):
+        return ""
+
+    digests = [files.sha256(folder / name) for name in made.files]
+    for k, name in enumerate(carried):
+        if digests[k : k + 1] != [files.sha256(files.inside(opened.path, name))]:
+            return f"{name} is not what {record.title} {made.version} makes of the model: export it again"
+
+    return ""
 
 
 def broken(made: Compilation, min_coverage: float) -> list[str]:
@@ -68,16 +95,17 @@ def words(made: Compilation) -> str:
     return f"{record.title} {made.version} compiles it{run}" + (f"; on the CPU: {left}" if left else "")
 
 
-def judged(rules: Verdict, made: Compilation | None, min_coverage: float) -> Verdict:
+def judged(rules: Verdict, made: Compilation | None, min_coverage: float, carried: str = "") -> Verdict:
     """The gate `compatibility` from that of the profile's rules and what the compiler made, None where it has not run.
 
     A refusal fails, and so does less than `min_coverage` of the multiply-accumulates on the accelerator, of the
-    operations where none multiplies and adds.
+    operations where none multiplies and adds, and what is wrong with the files that a bundle has `carried` ("" for
+    nothing).
     """
     if made is None:
         return rules
 
-    faults = broken(made, min_coverage)
+    faults = [*broken(made, min_coverage), *filter(None, [carried])]
     if faults:
         why = "; ".join([rules.why, *faults]) if rules.verdict == FAIL else "; ".join(faults)
         count = (rules.quantized or 0.0) + len(faults)

@@ -262,8 +262,11 @@ def _compatible(
     profile: Target | None, opened: Bundle, shares: Mapping[str, IntegerShare], gates: Gates, ask: bool
 ) -> tuple[list[Verdict], dict[str, Any]]:
     """The gate of each graph, and the report's `compiler` where that ran, which it is asked to by `ask`."""
-    made = compiler_gate.compiled(profile if ask else None, opened, list(shares))
-    verdicts = [_compatibility(profile, opened, name, share, made.get(name), gates) for name, share in shares.items()]
+    made, faults = compiler_gate.compiled(profile if ask else None, opened, list(shares))
+    verdicts = [
+        _compatibility(profile, opened, name, share, made.get(name), gates, faults.get(name, ""))
+        for name, share in shares.items()
+    ]
     return verdicts, {"compiler": {**together(made).as_dict(), "simulated": None}} if made else {}
 
 
@@ -274,6 +277,7 @@ def _compatibility(
     share: IntegerShare,
     compiled: Compilation | None,
     gates: Gates,
+    fault: str,
 ) -> Verdict:
     if profile is None:
         why = f"no profile of {opened.target!r} is installed here: its rules were not checked"
@@ -285,7 +289,7 @@ def _compatibility(
         **opened.manifest["requires"],
         **opened.runtime.emitted(opened.graph_path(name)),
     }
-    gate_result = compiler_gate.judged(compatibility(profile, emitted), compiled, gates.min_coverage)
+    gate_result = compiler_gate.judged(compatibility(profile, emitted), compiled, gates.min_coverage, fault)
     several = len(of_model(opened.manifest)) > 1
 
     return dataclasses.replace(gate_result, why=f"{name}: {gate_result.why}", graph=name) if several else gate_result

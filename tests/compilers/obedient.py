@@ -36,6 +36,7 @@ COMPILER = Compiler(
     ),
     simulates=True,
     shipped={shipped},
+    repeats={repeats},
     machines=("x86_64", "aarch64"),
     compile_seconds={seconds},
 )
@@ -144,12 +145,13 @@ def record(
     *,
     version: str = "1.0",
     shipped: bool = True,
+    repeats: bool = True,
     seconds: float = 120.0,
 ) -> None:
     """The package with the compiler's record, beside edgeft: its entry point, and the pinned `version`."""
     info = folder / "obedient_record-1.0.dist-info"
     info.mkdir(parents=True)
-    text = RECORD.format(version=version, shipped=shipped, seconds=seconds)
+    text = RECORD.format(version=version, shipped=shipped, repeats=repeats, seconds=seconds)
     (folder / "obedient_record.py").write_text(text)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: obedient-record\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[edgeft.compilers]\nobedient = obedient_record:COMPILER\n")
@@ -158,7 +160,8 @@ def record(
 
 
 def profile(folder: Path, **settings: str) -> Path:
-    """A target with the compiler in these settings."""
+    """A target of the user's own, "board", with the compiler in these settings; `folder` is its targets/."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "board.toml"
     path.write_text(PROFILE.format(settings="\n".join(f'{key} = "{value}"' for key, value in settings.items())))
     return path

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,12 +60,16 @@ class Board:
 
     def export(self, **settings: str) -> tuple[int, dict[str, Any], str]:
         """The exit code, the answer with --json, and what stood on stderr."""
-        target = obedient.profile(self.folder, **settings)
-        words = ["export", str(self.run), "--target", str(target), "--out", str(self.folder / "bundles"), "--json"]
+        obedient.profile(self.targets, **settings)
+        words = ["export", str(self.run), "--target", "board", "--out", str(self.folder / "bundles"), "--json"]
         code = main([*words, "--set", "gates.min_speedup=0.0"])
         out, err = self.capfd.readouterr()
         assert "Traceback" not in err
         return code, json.loads(out), err
+
+    @property
+    def targets(self) -> Path:
+        return self.folder / "config" / "edgeft" / "targets"
 
     @property
     def bundle(self) -> Path:
@@ -131,8 +136,26 @@ def test_a_bundle_carries_what_the_compiler_made_and_who_judged_it(board: Board)
     assert compiler["simulated"]["n"] == shapes_run.COUNTS["test"]
 
     assert main(["verify", str(board.bundle)]) == 0
-    assert "100.0% of the multiply-accumulates run on the test NPU" in board.capfd.readouterr().out
+    printed = board.capfd.readouterr().out
+    assert re.search(r"obedient 1\.0 +on the accelerator +100\.00 % of the MACs", printed), printed
     assert "obedient 1.0" in (board.bundle / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_another_file_than_the_compiler_makes_fails_where_it_makes_the_same_each_time(
+    board: Board, repeats: bool
+) -> None:
+    """The file that the board loads, all digests redone; without `repeats` nothing says that it was not made so."""
+    board.offer(repeats=repeats)
+    assert board.export()[0] == 0
+    with (board.bundle / COMPILED).open("ab") as file:
+        file.write(b"another")
+    shapes_run.seal(board.bundle)
+
+    code = main(["verify", str(board.bundle), "--json"])
+    gate = shapes_run.gate(json.loads(board.capfd.readouterr().out), "compatibility")
+    assert (code, gate["verdict"]) == ((1, "fail") if repeats else (0, "pass"))
+    assert (f"{COMPILED} is not what Obedient 1.0 makes of the model" in gate["why"]) == repeats
 
 
 def test_a_refusal_fails_and_names_the_first_node(board: Board) -> None:
@@ -235,8 +258,8 @@ def test_an_environment_that_lost_its_package_ends_the_export(board: Board, envi
 def test_where_it_is_not_set_up_the_verdict_says_what_is_missing(board: Board) -> None:
     board.offer()
     known.path_of("compile:obedient").unlink()
-    target = obedient.profile(board.folder)
-    words = ["export", str(board.run), "--target", str(target), "--out", str(board.folder / "bundles")]
+    obedient.profile(board.targets)
+    words = ["export", str(board.run), "--target", "board", "--out", str(board.folder / "bundles")]
     assert main([*words, "--set", "gates.min_speedup=0.0"]) == 0
     printed = board.capfd.readouterr().out
     assert "pass (unverified: obedient)" in printed and "edgeft device setup compile:obedient" in printed
