@@ -13,7 +13,7 @@ import pytest
 import sabotage_models
 import sabotage_tflite
 
-from edgeft import backends
+from edgeft import backends, compilers
 from edgeft.compilers import Compilation, compilation
 from edgeft.compilers.environment import Environment
 from edgeft.config import target
@@ -141,3 +141,14 @@ def test_rknn_simulates_a_model_without_an_image(vendor: Vendor, tmp_path: Path)
     session = backends.get("onnxruntime").load(path)
     before = [session.run({"x": row[None]})["y"][0] for row in feeds["x"]]
     np.testing.assert_allclose(after.reshape(3, 4), before, atol=2 * sabotage_models.SCALE)
+
+
+def test_vela_makes_the_same_bytes_each_time(vendor: Vendor, tmp_path: Path):
+    """What its record says (`repeats`), and `verify` holds the files of a bundle to."""
+    profile, path = target.load("imx93"), sabotage_tflite.write(tmp_path / "model.tflite")
+    contents = []
+    for place in (tmp_path / "first", tmp_path / "second"):
+        made = compilation.compiled(vendor("vela"), profile, path, place)
+        contents.append((place / made.files[0]).read_bytes())
+
+    assert compilers.get("vela").repeats and contents[0] == contents[1]
