@@ -152,8 +152,9 @@ def _verified_by(item: Mapping[str, Any]) -> str:
 
 def _compiler_of(item: Mapping[str, Any]) -> str:
     """The compiler of a board and whether edgeft can ask it: "vela (not set up)"."""
-    state = {"set up": "", "not set up": " (not set up)", "not run": " (not run by edgeft)"}
-    return f"{item['compiler']}{state[item['compiler_state']]}" if item["compiler"] else ""
+    remark = {"set up": "", "not run": "not run by edgeft"}
+    state = remark.get(item["compiler_state"], item["compiler_state"])
+    return f"{item['compiler']} ({state})" if state and item["compiler"] else str(item["compiler"])
 
 
 def board(entry: Mapping[str, Any]) -> str:

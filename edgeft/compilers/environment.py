@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import backends
 from ..config import target as targets
 from ..core import environment as environments
 from ..core import interpreter, once
@@ -137,12 +138,12 @@ def setup(
 
 
 def state_of(profile: targets.Target) -> str:
-    """Whether a target's compiler can be asked here: "set up", "not set up", "not run" where edgeft cannot run it, ""
-    where the target has none."""
+    """Whether a target's compiler can be asked here: "set up", "not set up", "on the board" where `verify` has that run
+    it, "not run" where edgeft cannot, "" where the target has none."""
     if not profile.compiler:
         return ""
     if profile.compiler not in names():
-        return "not run"
+        return "not run" if backends.get(profile.backend).engine(profile) is None else "on the board"
 
     try:
         return "set up" if installed(get(profile.compiler)) else "not set up"

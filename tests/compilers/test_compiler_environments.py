@@ -167,9 +167,11 @@ def test_targets_are_listed_with_the_state_of_their_compiler(nothing_set_up: Pat
     assert main(["targets", "list", "--json"]) == 0
     state_of = {t["name"]: t["compiler_state"] for t in json.loads(capfd.readouterr().out)["targets"]}
     assert (state_of["imx93"], state_of["coral"], state_of["rpi5"]) == ("not set up", "not run", "")
+    assert state_of["jetson-orin-nano"] == "on the board", "`edgeft verify` has it build the engine"
     assert main(["targets", "list"]) == 0
     listed = capfd.readouterr().out
-    assert "vela (not set up)" in listed
+    assert "vela (not set up)" in listed and "trtexec (on the board)" in listed
+    assert "edgetpu_compiler (not run by edgeft)" in listed
     columns = {line.split()[0]: line for line in listed.splitlines()}
     assert "Vela 5.2.0" in columns["imx93"] and "LiteRT alone" in columns["coral"] and "alone" not in columns["rpi5"]
     assert main(["device", "check", "compile:vela"]) == 4
