@@ -31,6 +31,7 @@ from ..plugins import TASKS
 PIXELS, CLIP, SEARCH = "inputs/run_pixels.py", "inputs/run_clip.py", "metrics/run_beam_search.py"
 NEEDS = {
     "image": (PIXELS,),
+    "frames": (PIXELS,),
     "letterbox": (PIXELS,),
     "windows": (PIXELS,),
     "sound": (CLIP,),

@@ -7,7 +7,7 @@ bit-equal. Pillow decodes and resizes; pixels that already have the right size n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,8 +115,11 @@ def _tell_of_enlarging(typical: Sequence[int], size: Sequence[int], say: Callabl
     )
 
 
-def check(spec: Mapping[str, Any]) -> Spec:
-    """`spec` as a `Spec`; raises `BundleError` naming the key that is missing, unknown or out of range."""
+def check(spec: Mapping[str, Any], counts: Container[int] = (1, 3)) -> Spec:
+    """`spec` as a `Spec`; raises `BundleError` naming the key that is missing, unknown or out of range.
+
+    `counts` are the numbers of channels that there may be.
+    """
     for key in spec:
         if key not in (*_KEYS, *_READING):
             raise BundleError(f"unknown key {key!r}", where="preprocess", remedy=nearest(key, _KEYS))
@@ -136,8 +139,8 @@ def check(spec: Mapping[str, Any]) -> Spec:
         raise fail("size", f"[height, width] in pixels, each 1..{_MAX_SIDE}")
 
     channels = spec["channels"]
-    if type(channels) is not int or channels not in (1, 3):
-        raise fail("channels", "1 or 3")
+    if type(channels) is not int or channels not in counts:
+        raise fail("channels", "1 or 3" if counts == (1, 3) else "how many frames a stack has")
     if not isinstance(spec["resize"], str) or spec["resize"] not in RESIZE:
         raise fail("resize", f"one of {', '.join(RESIZE)}")
 
@@ -192,12 +195,17 @@ def preprocess(raw: np.ndarray, spec: Mapping[str, Any]) -> dict[str, np.ndarray
     raw = np.asarray(raw)
     check_raw(raw, "image")
     pixels = resize(_channels(raw, settings.channels), settings.size, settings.resize)
-    x = pixels.astype(np.float32).reshape(*settings.size, settings.channels) / np.float32(settings.scale)
+    return {settings.input: normalized(pixels.reshape(*settings.size, settings.channels), settings)}
+
+
+def normalized(pixels: np.ndarray, settings: Spec) -> np.ndarray:
+    """float32 (1, C, H, W), or (1, H, W, C), of uint8 (H, W, C)."""
+    x = pixels.astype(np.float32) / np.float32(settings.scale)
     x = (x - settings.mean) / settings.std
     if settings.layout == "NCHW":
         x = x.transpose(2, 0, 1)
 
-    return {settings.input: np.ascontiguousarray(x[None])}
+    return np.ascontiguousarray(x[None])
 
 
 def _channels(raw: np.ndarray, channels: int) -> np.ndarray:

@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from ..core.errors import RecipeError
+from ..inputs.frames import MOST
+
 #: key of a node's metadata in a module that is a graph: (lowest, highest real value) of the grid that the model's file
 #: has for the node's value
 RANGE = "range_of_file"
@@ -46,6 +49,13 @@ class Built:
     labels: tuple[str, ...] = ()
     files: dict[str, bytes] = field(default_factory=dict)
     name: str = ""
+
+
+def checked_channels(channels: Any) -> int:
+    """`model.args.channels`: 1 (gray), 3 (colour) or those of a stack of frames; raises `RecipeError` for others."""
+    if type(channels) is not int or not 1 <= channels <= MOST:
+        raise RecipeError(f"is {channels!r}, expected 1, 3 or how many frames a stack has", where="model.args.channels")
+    return channels
 
 
 def image_spec(

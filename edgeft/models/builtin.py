@@ -9,7 +9,7 @@ from torch import nn
 
 from ..core.errors import ModelError, RecipeError, nearest
 from . import picture_size, weights
-from .built import Built, image_spec
+from .built import Built, checked_channels, image_spec
 from .nets.autoencoder import Autoencoder
 from .nets.detector import YoloLite0, YoloLite1, YoloLite2, YoloMobileNetV2, YoloPlain
 from .nets.dscnn import DSCNN
@@ -77,8 +77,7 @@ def build(request: ModelRequest) -> Built:
     args, size, channels = dict(model.args), net.size, net.channels
     if net.size:
         channels = args.setdefault("channels", net.channels)
-        if channels not in (1, 3):
-            raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
+        checked_channels(channels)
         if channels != net.channels:  # the figures of the other number of channels say nothing
             net = replace(net, mean=net.mean and net.mean[:1] * channels, std=net.std and net.std[:1] * channels)
         usual = picture_size.of_data(net.size, net.multiple, request.facts)

@@ -17,7 +17,7 @@ from torch import nn
 from ..core.errors import EdgeftError, ModelError, RecipeError, nearest
 from ..plugins import TASKS, resolve
 from . import picture_size, weights
-from .built import Built, image_spec
+from .built import Built, checked_channels, image_spec
 from .nets.pyramid import Map, Pyramid, PyramidHead
 from .pretrained import NEW_HEAD
 from .request import ModelRequest
@@ -56,9 +56,7 @@ def build(request: ModelRequest, head: PyramidHead, backbone: Backbone) -> Built
     without the strides that the head reads and for wrong arguments, `ModelError` for weights that do not fit.
     """
     args = dict(request.model.args)
-    channels = args.pop("channels", 3)
-    if channels not in (1, 3):
-        raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
+    channels = checked_channels(args.pop("channels", 3))
 
     multiple = head.multiple if head.follows_data else 0
     size = picture_size.stated(args.pop("size", picture_size.of_data(head.size, multiple, request.facts)))

@@ -9,7 +9,7 @@ from torch import nn
 from ..config import recipe
 from ..core.errors import Missing, RecipeError, nearest, need
 from . import by_url, features, heads, torchvision_dense, weights
-from .built import Built, Origin, image_spec
+from .built import Built, Origin, checked_channels, image_spec
 from .named import Kind, Located
 from .request import ModelRequest, ModelSource
 
@@ -19,9 +19,9 @@ PREFIX = "torchvision:"
 def build(request: ModelRequest) -> Built:
     """`torchvision.models.get_model(name, weights=None)` with the preprocessing of its published weights.
 
-    `model.args` are the constructor's own, and `channels` (1 = gray): the first convolution is then made for it, and
-    weights for colour are summed over their three channels. Raises `Missing` without the extra `vision`, `RecipeError`
-    for an unknown name or arguments it does not take.
+    `model.args` are the constructor's own, and `channels` (1 = gray, more = a stack of frames): the first convolution
+    is then made for it, and weights for colour are summed over their three channels. Raises `Missing` without the extra
+    `vision`, `RecipeError` for an unknown name or arguments it does not take.
     """
     model, n_classes = request.model, request.outputs
     models = need("torchvision.models", "vision")
@@ -35,9 +35,7 @@ def build(request: ModelRequest) -> Built:
         )
 
     args = dict(model.args)
-    channels = args.pop("channels", 3)
-    if channels not in (1, 3):
-        raise RecipeError(f"is {channels!r}, expected 1 or 3", where="model.args.channels")
+    channels = checked_channels(args.pop("channels", 3))
 
     if (on_features := features.head_of(request.task)) is not None:
         spec = _spec(_published(models, model.name, request.weights), channels)
@@ -120,14 +118,14 @@ def _published(models: Any, name: str, named: str) -> Any:
 def _spec(published: Any, channels: int) -> dict[str, Any]:
     """The evaluation transform of published weights, as a `preprocess` table (nothing is downloaded for it).
 
-    Gray pictures have the mean of the three colours' figures.
+    Gray pictures, and each frame of a stack, have the mean of the three colours' figures.
     """
     transforms = published.transforms()
     side = transforms.crop_size[0]
     resize = transforms.interpolation.value
     mean, std = list(transforms.mean), list(transforms.std)
-    if channels == 1:
-        mean, std = [sum(mean) / 3], [sum(std) / 3]
+    if channels != 3:
+        mean, std = [sum(mean) / 3] * channels, [sum(std) / 3] * channels
 
     return image_spec((side, side), channels, mean, std, resize if resize in ("nearest", "bicubic") else "bilinear")
 

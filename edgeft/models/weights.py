@@ -149,7 +149,7 @@ def load(module: nn.Module, state: Mapping[str, torch.Tensor], head: str, where:
         notes += (f"the weights' own classifier {what}: a new one is trained",)
         state = {name: tensor for name, tensor in state.items() if name not in mine}
 
-    state, gray = _for_gray(state, expected_state)
+    state, gray = _for_other_channels(state, expected_state)
     notes += gray
     needed = set(expected_state) if fits else set(expected_state) - mine
     missing = [n for n in expected_state if n in needed and n not in state and not n.endswith("num_batches_tracked")]
@@ -174,24 +174,28 @@ def _of_this_version(state: Mapping[str, torch.Tensor], module: nn.Module) -> Ma
     return versioned
 
 
-def _for_gray(
+def _for_other_channels(
     state: Mapping[str, torch.Tensor], expected_state: Mapping[str, torch.Tensor]
 ) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
-    """Weights made for colour, in a net built for one channel: the first layer's are summed over the three.
+    """Weights made for colour, in a net built for other channels: the first layer's are summed over the three.
 
-    That is what the colour net computes from a picture with three equal channels (given one mean and std for all of
-    them), without filters whose colour weights cancel: those become noise when each weight is rounded.
+    For one channel that is what the colour net computes from a picture with three equal channels (given one mean and
+    std for all of them), without filters whose colour weights cancel: those become noise when each weight is rounded.
+    Of a stack of gray frames each has an equal share of the sum, so that a scene at rest gives what one frame of it
+    would.
     """
     first = next((name for name, tensor in expected_state.items() if tensor.dim() == 4), "")
     if (
         first not in state
-        or expected_state[first].shape[1] != 1
+        or expected_state[first].shape[1] == 3
         or tuple(state[first].shape) != _with_channels(expected_state[first], 3)
     ):
         return state, ()
 
-    summed = {**state, first: state[first].sum(1, keepdim=True)}
-    return summed, (f"the weights were made for colour: {first} is summed over its three channels",)
+    count = expected_state[first].shape[1]
+    summed = {**state, first: state[first].sum(1, keepdim=True).repeat(1, count, 1, 1) / count}
+    divided = f" and divided among {count}" if count > 1 else ""
+    return summed, (f"the weights were made for colour: {first} is summed over its three channels{divided}",)
 
 
 def _with_channels(weight: torch.Tensor, channels: int) -> tuple[int, ...]:

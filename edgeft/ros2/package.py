@@ -91,7 +91,14 @@ def write(bundle: Bundle, out: Path, *, name: str = "", say: Say = lambda text: 
 
 def _parts(bundle: Bundle) -> tuple[str, str]:
     """The files of the part that reads messages and of the one that writes answers."""
-    reading = INPUTS.get(str(bundle.preprocess.get("kind")), WORDS)
+    kind = str(bundle.preprocess.get("kind"))
+    reading = INPUTS.get(kind, WORDS)
+    if kind == "frames":
+        raise UsageError(
+            "the model takes a stack of frames, and a message holds one",
+            where=str(bundle.path),
+            remedy="collect the frames in a node of your own, which loads the bundle by `edgeft.load`",
+        )
     if reading == WORDS and bundle.task.parse is None:
         raise UsageError(f"inputs of the task {bundle.task.name} have no message", where=str(bundle.path))
     return f"{reading}.py", f"answer_{bundle.task.answer or 'json'}.py"

@@ -142,7 +142,7 @@ def preprocessing(task: Task, raws: Sequence[Any], stored: Outputs, spec: Mappin
         return Verdict("parity", UNVERIFIED, why, metric="preprocessing", n=0, required=False)
 
     level = PREPROCESS_ABSOLUTE
-    if spec.get("kind") in ("image", "letterbox"):
+    if spec.get("kind") in ("image", "letterbox", "frames"):
         level = PREPROCESS_LEVELS / (
             float(spec.get("scale", 1)) * min([float(s) for s in spec.get("std", ())] or [1.0])
         )

@@ -1,10 +1,11 @@
 """Recorded control, for behaviour cloning: the observations of each step, and the actions that followed.
 
-A recording of episodes (`episodes.py`: .npz, HDF5 of D4RL or Minari, a folder of LeRobot): observations float (T, K) or
-uint8 (T, H, W[, C]), actions (T,) or (T, A), and where one episode ends and the next begins: `indices` int (E-1,) as
-the package `imitation` writes them, `episode_starts` bool (T,), or flags of the last step of an episode, bool (T,):
-`dones`, `terminals`, `timeouts` and the like, any of which ends it, or the number of each step's `episode`. Or a
-table with a row a step (`control_table.py`), or a folder that is a Donkeycar tub or holds several (`tubs.py`).
+A recording of episodes (`episodes.py`: .npz, HDF5 of D4RL or Minari, a folder of LeRobot): observations float (T, K)
+or uint8 (T, H, W[, C]) (stacks of frames: `frame_stacks.py`), actions (T,) or (T, A), and where one episode ends and
+the next begins: `indices` int (E-1,) as the package `imitation` writes them, `episode_starts` bool (T,), or flags of
+the last step of an episode, bool (T,): `dones`, `terminals`, `timeouts` and the like, any of which ends it, or the
+number of each step's `episode`. Or a table with a row a step (`control_table.py`), or a folder that is a Donkeycar
+tub or holds several (`tubs.py`).
 
 Whole episodes go to one split; a tub is one drive, so it is divided into stretches of time.
 """
@@ -22,6 +23,7 @@ from ...inputs import image
 from .. import control_table, episodes, recognize_control, tubs
 from ..control_columns import Keys
 from ..episodes import LASTS, STARTS
+from ..frame_stacks import Layout, layout
 from ..record import Format
 from ..samples import NAMES, WHOLE, Dataset, Split, fractions, grouped, require_classes
 from ..tubs import STRETCH
@@ -30,23 +32,27 @@ from ..tubs import STRETCH
 _BLOCK = 4096
 #: so few different whole numbers may be choices
 MOST_CHOICES = 32
+#: pictures that are files
+CAMERA = Layout("image", 3)
 #: choices that actions may be numbers of
 MOST_ACTIONS = 1024
 
 
 class Steps:
-    """Observations as the file has them: mapped where they are stored uncompressed. `rows` are those acted on (T,)."""
+    """Observations as the file has them: mapped where they are stored uncompressed. `rows` are those acted on (T,).
 
-    def __init__(self, path: str, observations: np.ndarray, rows: np.ndarray) -> None:
-        self.path, self.seen, self.rows = path, observations, rows
+    `pictures` says how they are pictures; None where they are numbers.
+    """
+
+    def __init__(self, path: str, observations: np.ndarray, rows: np.ndarray, pictures: Layout | None) -> None:
+        self.path, self.seen, self.rows, self.pictures = path, observations, rows, pictures
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def raw(self, i: int) -> np.ndarray:
         observation = np.array(self.seen[self.rows[i]])
-        picture = observation.dtype == np.uint8 and observation.ndim > 1
-        return observation if picture else observation.astype(np.float32).reshape(-1)
+        return self.pictures.arrange(observation) if self.pictures else observation.astype(np.float32).reshape(-1)
 
     def source(self, i: int) -> str:
         return f"{self.path}[obs][{self.rows[i]}]"
@@ -83,7 +89,7 @@ def open(spec: recipe.Data) -> Dataset:
         notes: list[str] = []
         drives = tubs.read(path, notes)
         frames, labels = Frames(drives.files), tuple(tubs.CONTROLS.values())
-        dataset = _dataset(str(path), labels, frames, drives.controls, drives.stretch, spec, picture=True)
+        dataset = _dataset(str(path), labels, frames, drives.controls, drives.stretch, spec, CAMERA)
         dataset.notes.extend(notes)
         return dataset
 
@@ -107,7 +113,7 @@ def _table(path: Path, spec: recipe.Data) -> Dataset:
     done, labels = _controls(recording.arrays["acts"], spec, str(path), recording.actions)
     frames = Frames(list(recording.pictures))
     episode, _ = _numbered({**recording.arrays, "obs": np.zeros(len(done))}, len(done), str(path), notes)
-    dataset = _dataset(str(path), labels, frames, done, episode, spec, picture=True)
+    dataset = _dataset(str(path), labels, frames, done, episode, spec, CAMERA)
     dataset.notes.extend(notes)
     return dataset
 
@@ -133,17 +139,12 @@ def _recorded(
     done = np.asarray(arrays["acts"], np.float32).reshape(len(arrays["acts"]), -1)
     episode, rows = _numbered(arrays, len(done), str(path), notes)
     observations = arrays["obs"]
-    picture = observations.dtype == np.uint8 and observations.ndim >= 3
+    pictures = None
+    if observations.dtype == np.uint8 and observations.ndim >= 3:
+        pictures = layout(observations, f"{path}[obs]")
+        notes += [pictures.note] if pictures.note else []
 
-    if picture and (observations.ndim > 4 or (observations.ndim == 4 and observations.shape[3] not in (1, 3))):
-        raise DataError(
-            f"holds pictures of shape {observations.shape[1:]}: gray and colour pictures (H, W), (H, W, 1) and "
-            "(H, W, 3) are read, no stacks of frames",
-            where=f"{path}[obs]",
-            remedy="store the newest frame of each stack, or what the stack says as numbers",
-        )
-
-    for key, values in (("acts", done), *(() if picture else (("obs", observations),))):
+    for key, values in (("acts", done), *(() if pictures else (("obs", observations),))):
         bad = _first_bad(values)
         if bad is not None:
             raise DataError(
@@ -153,7 +154,8 @@ def _recorded(
             )
 
     done, labels = _controls(arrays["acts"], spec, f"{path}[acts]", names)
-    recording = _dataset(str(path), labels, Steps(str(path), observations, rows), done, episode, spec, picture)
+    pool = Steps(str(path), observations, rows, pictures)
+    recording = _dataset(str(path), labels, pool, done, episode, spec, pictures)
     recording.notes.extend(notes)
     return recording
 
@@ -291,14 +293,16 @@ def _dataset(
     done: np.ndarray,
     groups: np.ndarray,
     spec: recipe.Data,
-    picture: bool,
+    pictures: Layout | None,
 ) -> Dataset:
     undivided = tuple(spec.split) == WHOLE
     parts = [np.arange(len(done))] if undivided else grouped(groups, fractions(spec.split), spec.split_seed, name)
     splits = {part: Split(part, pool, at, done[at]) for part, at in zip(NAMES, parts)}
-    facts: dict[str, Any] = {"kind": "image" if picture else "vector"}
+    facts: dict[str, Any] = {"kind": pictures.kind if pictures else "vector"}
+    if pictures and pictures.kind == "frames":
+        facts["channels"] = pictures.channels
 
-    if not picture and isinstance(pool, Steps):
+    if not pictures and isinstance(pool, Steps):
         rows = np.asarray(pool.seen[pool.rows[parts[0]]], np.float64).reshape(len(parts[0]), -1)
         facts |= {"inputs": rows.shape[1], "mean": rows.mean(axis=0).tolist(), "std": rows.std(axis=0).tolist()}
 

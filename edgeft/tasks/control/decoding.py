@@ -1,7 +1,7 @@
 """Robot control by behaviour cloning: continuous outputs in physical units (steering, throttle, force).
 
 Outputs are float (N, K), one column a control, named by the labels. The metric is the mean absolute error over all
-controls; a smaller one is better. Inputs are a camera's picture or a row of numbers (a state).
+controls; a smaller one is better. Inputs are a camera's picture, a stack of its last few or a row of numbers (a state).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.errors import BundleError, DataError
 from ...core.metric import Metric
-from ...inputs import image, vector
+from ...inputs import frames, image, vector
 from ..show import show
 
 NAME = "control"
@@ -21,13 +21,14 @@ METRIC = Metric("mean absolute error", higher_is_better=False, max_drop_relative
 EXTRA_METRICS = (Metric("rmse", higher_is_better=False), Metric("r2"))
 #: two controls are alike when they differ by at most this share of the range that the outputs span
 TOLERANCE = 0.05
-_KINDS = {"image": image, "vector": vector}
+_KINDS = {"image": image, "frames": frames, "vector": vector}
 
 
 def configure(
     data: Any, defaults: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The `preprocess` table of pictures (`facts["kind"]` "image") or of rows of numbers ("vector")."""
+    """The `preprocess` table of pictures (`facts["kind"]` "image"), of stacks of them ("frames") or of rows of numbers
+    ("vector")."""
     table: dict[str, Any] = _KINDS[str(facts.get("kind", "image"))].configure(data, defaults, facts, say)
     return table
 
@@ -106,7 +107,13 @@ def _amount(value: float) -> str:
 
 
 def draw(raw: Any, decoded: Mapping[str, Any]) -> dict[str, Any]:
-    return show(raw)
+    return show(newest(raw))
+
+
+def newest(raw: Any) -> Any:
+    """What a page shows of a stack of frames, uint8 (H, W, C): the last one; anything else as it is."""
+    stack = isinstance(raw, np.ndarray) and raw.dtype == np.uint8 and raw.ndim == 3 and raw.shape[2] not in (1, 3)
+    return np.ascontiguousarray(raw[:, :, -1]) if stack else raw
 
 
 def join(targets: np.ndarray, ours: Sequence[str], theirs: Sequence[str], where: str) -> np.ndarray:

@@ -39,9 +39,11 @@ def outputs(dataset: Any) -> int:
 
 
 def model_args(data: Any, dataset: Any) -> dict[str, Any]:
-    """A row's width for `mlp`; channels where pictures are not taken as colour."""
+    """A row's width for `mlp`; channels where pictures are not taken as colour, and of stacks of frames."""
     if dataset.facts.get("kind") == "vector":
         return {"size": [int(dataset.facts["inputs"])], "channels": 1}
+    if dataset.facts.get("kind") == "frames":
+        return {"channels": int(dataset.facts["channels"])}
     return {} if data.channels == 3 else {"channels": data.channels}
 
 

@@ -17,10 +17,10 @@ def show(split: Any, i: int, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def rows_of(raw: Any, caption: str) -> dict[str, Any]:
-    """A picture, or the numbers of a row of `raw`, under `caption`."""
+    """A picture (of a stack of them the last one), or the numbers of a row of `raw`, under `caption`."""
     values = np.asarray(raw)
     if values.ndim != 1:
-        return {**plain(raw), "caption": caption}
+        return {**plain(decoding.newest(raw)), "caption": caption}
     rows = [(f"input {i}", f"{float(value):.4g}") for i, value in enumerate(values[:12])]
     if len(values) > 12:
         rows.append(("", f"and {len(values) - 12} more"))
