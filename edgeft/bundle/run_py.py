@@ -28,12 +28,13 @@ from .. import backends
 from ..plugins import TASKS
 
 #: kinds of input whose models share parts, which come before theirs: "package/file"
-PIXELS, CLIP, SEARCH = "inputs/run_pixels.py", "inputs/run_clip.py", "metrics/run_beam_search.py"
+PIXELS, FILES, CLIP = "inputs/run_pixels.py", "inputs/run_picture_file.py", "inputs/run_clip.py"
+SEARCH = "metrics/run_beam_search.py"
 NEEDS = {
-    "image": (PIXELS,),
+    "image": (PIXELS, FILES),
     "frames": (PIXELS,),
-    "letterbox": (PIXELS,),
-    "windows": (PIXELS,),
+    "letterbox": (PIXELS, FILES),
+    "windows": (PIXELS, FILES),
     "sound": (CLIP,),
     "waveform": (CLIP,),
     "log_mel": (CLIP, SEARCH),

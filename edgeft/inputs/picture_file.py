@@ -2,7 +2,7 @@
 
 How a file is read is said by two keys that a `preprocess` table may have: `max_pixels`, the most pixels that are
 decoded, and `value_range` [low, high], the values of pictures of more than 8 bits that become 0 and 255. The same
-arithmetic is in the bundle's `run.py` (edgeft/inputs/run_pixels.py).
+arithmetic is in the bundle's `run.py` (edgeft/inputs/run_picture_file.py).
 """
 
 from __future__ import annotations

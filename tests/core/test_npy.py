@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgeft.core import npy, runner
 from edgeft.core.errors import DataError
-from edgeft.inputs import mask, picture_file, run_pixels, run_vector, vector
+from edgeft.inputs import mask, picture_file, run_picture_file, run_vector, vector
 
 
 def stored(header: str | None = None) -> bytes:
@@ -46,7 +46,7 @@ def readers(path: Path) -> list[tuple[Callable[[], object], type[Exception]]]:
         (lambda: vector.read(path), DataError),
         (lambda: mask.stored(path), DataError),
         (lambda: picture_file.read(path, {}), DataError),
-        (lambda: run_pixels.read(str(path)), runner.Stop),
+        (lambda: run_picture_file.read(str(path)), runner.Stop),
         (lambda: run_vector.read(str(path)), runner.Stop),
     ]
 

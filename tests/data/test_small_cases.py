@@ -13,7 +13,7 @@ from small_cases import CASES, CELLS, REFUSED, folder, opened
 from edgeft import data
 from edgeft.config import recipe
 from edgeft.core.errors import DataError
-from edgeft.inputs import run_clip, run_pixels
+from edgeft.inputs import run_clip, run_picture_file
 
 
 def samples(dataset: data.Dataset) -> list[tuple[data.Split, int]]:
@@ -96,7 +96,7 @@ def test_pictures_of_twelve_bits_keep_their_contrast(monkeypatch: pytest.MonkeyP
     assert spec["value_range"] == [0, 4095]
     for split, i in samples(dataset)[:5]:
         assert np.asarray(split.raw(i)).max() > 50, "the upper byte of 12 bits is at most 15"
-        assert (run_pixels.read(split.source(i), spec) == np.asarray(split.raw(i))).all(), "as the board reads it"
+        assert (run_picture_file.read(split.source(i), spec) == np.asarray(split.raw(i))).all(), "as the board reads it"
 
 
 @pytest.mark.parametrize("name", ["k_pipe", "k_wavex"])
