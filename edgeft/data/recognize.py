@@ -54,6 +54,12 @@ def npz(view: Glimpse) -> Recognized | None:
     return Recognized(f"arrays {', '.join(arrays)}", 3) if len(arrays) >= 2 else None
 
 
+def idx(view: Glimpse) -> Recognized | None:
+    """Files of pictures and labels as MNIST names them."""
+    pairs = view.named(r"(raw/)?[^/]*(train|t10k|test|val)[-_](images[-.]idx3|labels[-.]idx1)-ubyte(\.gz)?")
+    return Recognized(f"{pairs[0]} is an IDX file", 3) if len(pairs) > 1 else None
+
+
 def coco(view: Glimpse) -> Recognized | None:
     """A json file of images, categories and annotations."""
     files = [view.files[0]] if not view.folder else view.named(r"(annotations/.*|.*_annotations\.coco|[^/]+)\.json")

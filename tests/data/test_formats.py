@@ -103,7 +103,7 @@ def test_a_task_takes_its_own_formats_only(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(RecipeError, match="is 'yolo', which the task 'classify' does not take") as caught:
         data.open(recipe.Data(format="yolo", path="x"), "classify")
     assert (
-        "classify takes embedded, image-folder, image-table, npz, hf, pictures; yolo is for detect"
+        "classify takes embedded, idx, image-folder, image-table, npz, hf, pictures; yolo is for detect"
         in caught.value.remedy
     )
 
