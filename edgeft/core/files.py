@@ -48,6 +48,23 @@ def _fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync(folder: Path) -> None:
+    """Have all files below `folder`, and the folders, on the disk: a power cut after a rename then finds them whole."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            place = os.path.join(root, name)
+            if os.path.islink(place) or not os.path.isfile(place):
+                continue
+            with open(place, "rb") as handle:
+                os.fsync(handle.fileno())
+        _fsync_folder(Path(root))
+
+
+def renamed_into(place: Path) -> None:
+    """Have the entry of a file or folder that was just renamed on the disk."""
+    _fsync_folder(place.parent)
+
+
 def write_with(path: Path | str, writer: Callable[[Path], None]) -> None:
     """Let `writer` fill a temporary file beside `path`, then fsync and rename it: readers see the old or the new file.
 
@@ -196,22 +213,26 @@ def whole_out(path: Path | str, *, overwrite: bool) -> Iterator[Path]:
             with system_errors(folder):
                 staging.mkdir()
                 yield staging
+                sync(staging)
                 for child in list(staging.iterdir()):
                     if child.is_dir() and (folder / child.name).is_dir():
                         shutil.rmtree(folder / child.name)
                     os.replace(child, folder / child.name)
+                _fsync_folder(folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def publish(staging: Path, final: Path) -> None:
+def publish(staging: Path, final: Path, *, synced: bool = True) -> None:
     """Move a finished folder into place in one rename; an old one is set aside first and removed after.
 
-    Where the move fails the old folder is put back and `SystemFailure` raised. Both must be on one file system.
+    Its files are on the disk before, unless `synced` is false (tens of thousands of files that can be made again). Where the move fails the old folder is put back and `SystemFailure` raised. Both must be on one file system.
     """
     import shutil
 
     with system_errors(final):
+        if synced:
+            sync(staging)
         aside = None
         if final.exists():
             aside = final.with_name(f".{final.name}.{secrets.token_hex(4)}.old")

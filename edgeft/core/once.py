@@ -45,7 +45,7 @@ def folder(
             staging.mkdir()
             with leftovers.alone_in(staging):
                 fill(staging)
-                files.publish(staging, place)
+                files.publish(staging, place, synced=False)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 

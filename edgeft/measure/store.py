@@ -85,7 +85,9 @@ def accept(root: Path, bundle: Bundle, fingerprint: Mapping[str, Any], note: Map
 
                 bundles.open(staging)
                 with contextlib.suppress(FileExistsError):
+                    files.sync(staging)
                     _rename(staging, place)
+                    files.renamed_into(place)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
 

@@ -67,23 +67,55 @@ def test_a_kill_before_the_rename_leaves_the_old_file(tmp_path: Path, monkeypatc
     assert everything(tmp_path) == ["summary.json"]
 
 
-def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise a power cut may leave the new name with nothing behind it."""
-    events, fsync, replace = [], os.fsync, os.replace
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The calls of fsync and rename in their order, each with the inode of what it is about."""
+    noted: list[tuple[str, int]] = []
+    fsync, replace, rename = os.fsync, os.replace, os.rename
 
     def noting_fsync(handle: int) -> None:
-        events.append(("fsync", os.fstat(handle).st_ino))
+        noted.append(("fsync", os.fstat(handle).st_ino))
         fsync(handle)
 
-    def noting_replace(source: Path, place: Path) -> None:
-        events.append(("replace", os.stat(source).st_ino))
-        replace(source, place)
+    def noting(move: Any) -> Any:
+        def moved(source: Path, place: Path) -> None:
+            noted.append(("replace", os.stat(source).st_ino))
+            move(source, place)
+
+        return moved
 
     monkeypatch.setattr(os, "fsync", noting_fsync)
-    monkeypatch.setattr(os, "replace", noting_replace)
+    monkeypatch.setattr(os, "replace", noting(replace))
+    monkeypatch.setattr(os, "rename", noting(rename))
+    return noted
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, events: list[tuple[str, int]]) -> None:
+    """Otherwise a power cut may leave the new name with nothing behind it."""
     files.write_text(tmp_path / "x", "1")
     file, folder = os.stat(tmp_path / "x").st_ino, os.stat(tmp_path).st_ino
     assert events == [("fsync", file), ("replace", file), ("fsync", folder)]
+
+
+def test_a_folder_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, events: list[tuple[str, int]]) -> None:
+    staging, final = staged(tmp_path)
+    (staging / "inner").mkdir()
+    (staging / "inner" / "deep").write_text("deep")
+    files.publish(staging, final)
+    inside = {os.stat(path).st_ino for path in (final, *final.rglob("*"))}
+    assert len(inside) == 4 and {inode for _, inode in events[:4]} == inside
+    assert events[4:] == [("replace", os.stat(final).st_ino), ("fsync", os.stat(tmp_path).st_ino)]
+
+
+def test_contents_are_on_the_disk_before_they_take_their_names(tmp_path: Path, events: list[tuple[str, int]]) -> None:
+    with files.whole_out(tmp_path / "out", overwrite=False) as staging:
+        (staging / "a").write_text("a")
+        (staging / "b").mkdir()
+        (staging / "b" / "c").write_text("c")
+    inode = {name: os.stat(tmp_path / "out" / name).st_ino for name in ("a", "b", "b/c")}
+    moved = events.index(next(event for event in events if event[0] == "replace"))
+    assert set(inode.values()) <= {number for kind, number in events[:moved] if kind == "fsync"}
+    assert events[-1] == ("fsync", os.stat(tmp_path / "out").st_ino)
 
 
 def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

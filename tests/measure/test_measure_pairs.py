@@ -134,3 +134,27 @@ def test_the_interval_covers_the_true_ratio():
 def test_the_interval_is_of_the_whole_confidence():
     found = judged(1.0, 9, **QUIET)
     assert found.confidence == 0.99 and math.isfinite(found.low) and math.isfinite(found.high)
+
+
+def test_each_look_has_its_share_of_the_error():
+    """The interval of a first look is that of a test without further ones at a fifth of the error, not at all of it."""
+
+    def bounds(looks: tuple[int, ...], confidence: float) -> tuple[float, float]:
+        clock, rng = SimulatedClock(), np.random.default_rng(5)
+        opener = pairs_of(clock, 4 * MS, 4 * MS, rng, **QUIET)
+        result = pairs.regression(
+            opener,
+            tolerance=0.5,
+            max_seconds=1e6,
+            confidence=confidence,
+            looks=looks,
+            clock=clock,
+            rng=np.random.default_rng(6),
+        )
+        assert result.looks == 1
+        return result.low, result.high
+
+    shared = bounds(pairs.LOOKS, 0.99)
+    assert shared == bounds(pairs.LOOKS[:1], 1 - 0.01 / len(pairs.LOOKS))
+    narrow = bounds(pairs.LOOKS[:1], 0.99)
+    assert shared[0] < narrow[0] and narrow[1] < shared[1]

@@ -121,3 +121,16 @@ def test_values_beyond_the_calibrated_range_saturate_and_do_not_wrap(tmp_path: P
     outputs = in_runtime(parts, loud, tmp_path)
     assert np.abs(outputs - clipped).max() <= 6 * step(parts), "each value is cut off, at the input and behind"
     assert {float(outputs.min()), float(outputs.max())} <= set(np.float32(behind).tolist())
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-6])
+def test_a_bias_fits_its_accumulator_however_small_the_weights(size: float, tmp_path: Path) -> None:
+    """A bias is an int32 in units of input step times weight step: steps as fine as such weights would let it wrap."""
+    module = net()
+    with torch.no_grad():
+        module[4].weight[1] *= size
+        module[4].bias[1] = 1.0
+    parts = quantized(module)
+    outputs = in_runtime(parts, PICTURES, tmp_path)
+    assert np.abs(outputs[:, 1] - 1.0).max() <= 0.51 * step(parts)
+    assert decibels(outputs, module, PICTURES) > 30
