@@ -17,7 +17,7 @@ from ..quantize.parts import MAIN
 from ..quantize.sensitivity import layer_errors, rounding_reach
 from ..tasks import in_order_of
 from .quantized_run import QuantizedRun, QuantizedScheme
-from .samples import SAMPLES, CarriedSamples, carried_samples
+from .samples import SAMPLES, CarriedSamples, carried_samples, with_extremes
 from .side_by_side import side_by_side
 
 #: input of one call of the torch graph: beyond a few images its activations leave the cache, and it is 3 times slower
@@ -81,8 +81,12 @@ def _single(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples)
                 reach = rounding_reach(graph, pieces[0], partial(in_order_of, run.task))
             parts.append({name: torch.cat([r[k] for r in results]).numpy() for k, name in enumerate(names)})
 
-    errors = _layer_errors(run, scheme, {MAIN: samples.inputs})
-    return Reference(joined(parts), {MAIN: reach or {}}, {}, {}, errors, samples)
+    errors, outputs = _layer_errors(run, scheme, {MAIN: samples.inputs}), joined(parts)
+    if not run.task.discrete:
+        without_grid = [values for name, values in outputs.items() if name not in graph.output_steps()]
+        samples = with_extremes(samples, run.task, run.spec, run.test, without_grid)
+
+    return Reference(outputs, {MAIN: reach or {}}, {}, {}, errors, samples)
 
 
 def _several(run: QuantizedRun, scheme: QuantizedScheme, samples: CarriedSamples) -> Reference:

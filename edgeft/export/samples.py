@@ -45,6 +45,27 @@ class GraphSamples:
 def carried_samples(task: Any, spec: dict[str, Any], split: data.Split) -> CarriedSamples:
     """Choose samples of every class from a split, always the same ones, and preprocess them."""
     positions = [int(i) for i in data.calibration_indices(split, SAMPLES, "stratified", 0)]
+    return _carried(task, spec, split, positions)
+
+
+def with_extremes(
+    samples: CarriedSamples, task: Any, spec: dict[str, Any], split: data.Split, outputs: Iterable[np.ndarray]
+) -> CarriedSamples:
+    """`samples` with those of the smallest and the largest value of each output (N, ...) in the place of the last ones.
+
+    An output without a grid is compared in steps of the range that it spans: over samples that span less of it, one step
+    of rounding would count as many.
+    """
+    rows = [values.reshape(len(values), -1) for values in outputs]
+    extremes = [int(at) for row in rows for at in (row.min(axis=1).argmin(), row.max(axis=1).argmax())]
+    wanted = [at for at in dict.fromkeys(extremes) if at not in samples.positions][: len(samples.positions) // 2]
+    if not wanted:
+        return samples
+
+    return _carried(task, spec, split, [*samples.positions[: -len(wanted)], *wanted])
+
+
+def _carried(task: Any, spec: dict[str, Any], split: data.Split, positions: list[int]) -> CarriedSamples:
     feeds = preprocessed(task, spec, split.subset(positions))
     return CarriedSamples(tuple(positions), joined([batch for _, batch in feeds]))
 
