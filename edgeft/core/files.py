@@ -226,7 +226,8 @@ def whole_out(path: Path | str, *, overwrite: bool) -> Iterator[Path]:
 def publish(staging: Path, final: Path, *, synced: bool = True) -> None:
     """Move a finished folder into place in one rename; an old one is set aside first and removed after.
 
-    Its files are on the disk before, unless `synced` is false (tens of thousands of files that can be made again). Where the move fails the old folder is put back and `SystemFailure` raised. Both must be on one file system.
+    Its files are on the disk before, unless `synced` is false (tens of thousands of files that can be made again).
+    Where the move fails the old folder is put back and `SystemFailure` raised. Both must be on one file system.
     """
     import shutil
 

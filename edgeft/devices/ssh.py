@@ -6,14 +6,16 @@ What lies on the board, below `~/.edgeft` (or the folder that the address names)
     lib/DIGEST/          this package
     bundles/DIGEST/      bundles by content        data/DIGEST/    data by content
 
-Each is carried over once: into a temporary folder, then renamed. `EDGEFT_SSH_COMMAND` replaces `ssh` (for example
-`ssh -F config`).
+Each is carried over once: into a temporary folder, then renamed. Beside it lies DIGEST.sums with the SHA-256 of its
+files, by which the board says before each use whether they are still those; where they are not they are sent again.
+Nobody else on the board may read them. `EDGEFT_SSH_COMMAND` replaces `ssh` (for example `ssh -F config`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import shlex
@@ -66,12 +68,19 @@ _COMPLAINTS: tuple[tuple[str, str, type[EdgeftError], str], ...] = (
 )
 #: unpacks an archive beside its place, then renames it. The temporary folder has the number of its shell: what shells
 #: left that are gone is removed, what others are writing is not. `mv` puts a folder into one that came meanwhile.
-_UNPACK = """mkdir -p {shelf} && for old in {shelf}/{name}.*.tmp; do
+#: Where the place is there its files are replaced, and what a device has learned beside them stays.
+_UNPACK = """mkdir -p {shelf} && chmod 700 {shelf} && for old in {shelf}/{name}.*.tmp; do
   number=${{old%.tmp}}; kill -0 "${{number##*.}}" 2>/dev/null || rm -rf "$old"
 done
 new={shelf}/{name}.$$.tmp
-rm -rf $new && mkdir $new && tar -xf - -C $new && {{ [ -d {place} ] || mv $new {place}; }}
+rm -rf $new && mkdir $new && tar -xf - -C $new && mv -f $new/{sums} {place}.sums && {{
+  if [ -d {place} ]; then cp -R $new/. {place}/; else mv $new {place}; fi; }}
 code=$?; rm -rf $new {place}/{name}.$$.tmp; exit $code"""
+#: says whether a place holds the files that its list names, and the list is the one with this digest
+_COMPARED = """[ -d {place} ] && [ "$(sha256sum < {place}.sums)" = "{digest}  -" ] &&
+(cd {place} && sha256sum -c ../{leaf}.sums >/dev/null 2>&1) && echo same || echo other"""
+#: the list of digests within what is sent
+SUMS = ".edgeft.sums"
 #: what we say of a board that may answer a moment later
 UNREACHABLE = ("nothing answers at that port", "it cannot be reached", "it does not answer")
 
@@ -125,7 +134,8 @@ class Ssh:
         """The local command that runs a POSIX shell script there, in the board's root folder."""
         command = shlex.split(os.environ.get("EDGEFT_SSH_COMMAND", "ssh"))
         port = ["-p", str(self.port)] if self.port else []
-        inside = f"mkdir -p {shlex.quote(self.root)} && cd {shlex.quote(self.root)} && {{ {script}\n}}"
+        root = shlex.quote(self.root)
+        inside = f"umask 077; mkdir -p {root} && cd {root} && {{ {script}\n}}"
         return [*command, *OPTIONS, *port, self.target, f"exec sh -c {shlex.quote(inside)}"]
 
     def argv(self, code: str, *args: str) -> list[str]:
@@ -213,20 +223,23 @@ class Ssh:
     def _put(
         self, shelf: str, digest: str, names: Mapping[str, Path], say: Callable[[str], None] = lambda text: None
     ) -> str:
-        """`names` as a folder `shelf/digest` there; nothing is sent where it is there already."""
-        remote_path = f"{shelf}/{digest[:32]}"
-        if self.run(f"test -d {remote_path} && echo there || echo absent").stdout.strip().endswith("there"):
+        """`names` as a folder `shelf/digest` there; nothing is sent where the same files are there already."""
+        leaf, sums = digest[:32], _sums(names)
+        remote_path = f"{shelf}/{leaf}"
+        listed = hashlib.sha256(sums).hexdigest()
+        same = _COMPARED.format(place=remote_path, leaf=leaf, digest=listed)
+        if self.run(same).stdout.strip().endswith("same"):
             return remote_path
 
         say(f"{self.name}: carrying over {len(names)} files")
-        script = _UNPACK.format(shelf=shelf, name=f".{digest[:12]}", place=remote_path)
+        script = _UNPACK.format(shelf=shelf, name=f".{digest[:12]}", place=remote_path, sums=SUMS)
         sender = subprocess.Popen(
             self.ssh(script), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
 
         with sender:
             try:
-                errors = _sent(sender, names)
+                errors = _sent(sender, names, sums)
             except BaseException:
                 sender.kill()  # the board keeps nothing of a transfer that was cut short
                 raise
@@ -237,13 +250,35 @@ class Ssh:
         return remote_path
 
 
-def _sent(sender: subprocess.Popen[bytes], names: Mapping[str, Path]) -> str:
-    """Write files as a tar archive to a process that unpacks it; what that one complains of."""
+def _sums(names: Mapping[str, Path]) -> bytes:
+    """What `sha256sum` would write of the files; raises `InvalidInput` for names that its lines do not hold."""
+    for name in names:
+        if "\n" in name or "\r" in name or "\\" in name:
+            raise InvalidInput(
+                f"the name {name!r} has a line break or a backslash and is not sent to a board",
+                where=str(names[name]),
+                remedy="rename the file",
+            )
+
+    return "".join(f"{files.sha256(file)}  {name}\n" for name, file in names.items()).encode("utf-8", "surrogateescape")
+
+
+def _private(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """For the user of the board alone; programs stay programs."""
+    member.mode = 0o700 if member.mode & 0o100 else 0o600
+    return member
+
+
+def _sent(sender: subprocess.Popen[bytes], names: Mapping[str, Path], sums: bytes) -> str:
+    """Write files and the list of their digests as a tar archive to a process that unpacks it; what it complains of."""
     assert sender.stdin is not None and sender.stderr is not None
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         with tarfile.open(fileobj=sender.stdin, mode="w|", dereference=True) as archive:
             for name, file in names.items():
-                archive.add(file, name, recursive=False)
+                archive.add(file, name, recursive=False, filter=_private)
+            member = tarfile.TarInfo(SUMS)
+            member.size, member.mode = len(sums), 0o600
+            archive.addfile(member, io.BytesIO(sums))
         sender.stdin.close()
 
     errors = sender.stderr.read().decode(errors="replace")

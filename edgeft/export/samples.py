@@ -53,8 +53,8 @@ def with_extremes(
 ) -> CarriedSamples:
     """`samples` with those of the smallest and the largest value of each output (N, ...) in the place of the last ones.
 
-    An output without a grid is compared in steps of the range that it spans: over samples that span less of it, one step
-    of rounding would count as many.
+    An output without a grid is compared in steps of the range that it spans: over samples that span less of it, one
+    step of rounding would count as many.
     """
     rows = [values.reshape(len(values), -1) for values in outputs]
     extremes = [int(at) for row in rows for at in (row.min(axis=1).argmin(), row.max(axis=1).argmax())]

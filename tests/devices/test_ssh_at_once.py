@@ -60,7 +60,7 @@ def test_what_others_carry_over_stays_and_what_the_killed_left_goes(board: Ssh, 
         folder.mkdir()
         (folder / "half").touch()
     assert Path(board.carry(data)) == place and (server.root / place / "a.txt").read_text() == "a"
-    assert sorted(path.name for path in shelf.iterdir()) == sorted([live.name, place.name])
+    assert {path.name for path in shelf.iterdir()} == {live.name, place.name, f"{place.name}.sums"}
 
 
 def test_the_second_one_that_sets_up_a_board_is_told(board: Ssh, server: sshd.Server, tmp_path: Path):
