@@ -216,8 +216,9 @@ def whole_out(path: Path | str, *, overwrite: bool) -> Iterator[Path]:
                 sync(staging)
                 for child in list(staging.iterdir()):
                     if child.is_dir() and (folder / child.name).is_dir():
-                        shutil.rmtree(folder / child.name)
-                    os.replace(child, folder / child.name)
+                        publish(child, folder / child.name, synced=False)
+                    else:
+                        os.replace(child, folder / child.name)
                 _fsync_folder(folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)

@@ -12,6 +12,7 @@ is kept is the artifact, never its time: a comparison measures both sides afresh
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -198,7 +199,9 @@ def remember(root: Path, line: Mapping[str, Any]) -> None:
         try:
             size = os.fstat(handle).st_size
             torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # a crash cut the last line short
-            os.write(handle, b"\n" + data if torn else data)
+            whole = b"\n" + data if torn else data
+            if os.write(handle, whole) < len(whole):  # a full disk takes a part first
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(handle)
         finally:
             os.close(handle)

@@ -249,3 +249,22 @@ def test_a_publish_that_fails_puts_the_old_folder_back(tmp_path: Path) -> None:
         files.publish(tmp_path / "never-made", final)
     assert everything(final) == ["old"]
     assert everything(tmp_path) == ["bundle"]
+
+
+def test_an_old_folder_stays_where_its_replacement_cannot_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out" / "part").mkdir(parents=True)
+    (tmp_path / "out" / "part" / "old").write_text("old")
+    replace = os.replace
+
+    def refusing(source: Path, place: Path) -> None:
+        if Path(source).parent.suffix == ".tmp":
+            raise OSError(errno.EIO, "Input/output error")
+        replace(source, place)
+
+    monkeypatch.setattr(os, "replace", refusing)
+    with pytest.raises(SystemFailure), files.whole_out(tmp_path / "out", overwrite=True) as staging:
+        (staging / "part").mkdir()
+        (staging / "part" / "new").write_text("new")
+    assert everything(tmp_path / "out") == ["part"] and everything(tmp_path / "out" / "part") == ["old"]

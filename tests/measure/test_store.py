@@ -122,3 +122,14 @@ def test_a_read_only_store_is_an_error(opened: bundle.Bundle, tmp_path: Path):
     root.mkdir(mode=0o500)
     with pytest.raises(SystemFailure):
         store.accept(root, opened, HERE)
+
+
+def test_a_line_of_which_the_disk_takes_a_part_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store.remember(tmp_path, {"verdict": "pass"})
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:5]))
+    with pytest.raises(SystemFailure, match="No space left"):
+        store.remember(tmp_path, {"verdict": "fail"})
+    monkeypatch.undo()
+    store.remember(tmp_path, {"verdict": "pass", "n": 2})
+    assert [entry["verdict"] for entry in store.history(tmp_path)] == ["pass", "pass"]
