@@ -8,7 +8,7 @@
 - `sign`, `bench --accept`, `personalize`, `export` and `tune` are killed `--kills` times each at random moments.
 - Each reader gets `--inputs` mutated copies of a real file.
 
-The runs and the bundles are those of the recipes "classify" and "personalize" of tiny_recipes.py. `--work` keeps them, and
+The run and the bundles are those of the recipe "classify" of tiny_recipes.py. `--work` keeps them, and
 what was measured: a call with larger numbers goes on behind the last one. It needs model-signing (`edgeft sign --setup`).
 With `--kinds` those kinds of sabotage alone are run, one bundle a runtime, and stand in a table of their own.
 Goals: no pass where a key signs, nothing lost, nothing foreign.
@@ -67,10 +67,9 @@ def trained(work: Path, name: str, targets: Sequence[str]) -> tuple[list[str], P
     return command, place
 
 
-def base(work: Path, kills: int) -> trust_kills.Base:
-    """The run, a bundle a runtime that can be exported here, one that learns on the device, and keys; made once."""
+def base(work: Path) -> trust_kills.Base:
+    """The run, a bundle a runtime that can be exported here, and keys; made once."""
     command, place = trained(work, "classify", list(TARGETS))
-    learning = trained(work, "personalize", ["host"])[1] if kills else place
     keys = work / "keys"
 
     if not keys.exists():
@@ -81,9 +80,7 @@ def base(work: Path, kills: int) -> trust_kills.Base:
             must(["openssl", "ec", "-in", str(keys / f"{name}.pem"), "-pubout", "-out", public])
 
     bundles = place / "bundles"
-    return trust_kills.Base(
-        place / "run", command, bundles / "host", learning / "bundles" / "host", learning / "data.npz", keys, bundles
-    )
+    return trust_kills.Base(place / "run", command, bundles / "host", keys, bundles)
 
 
 def must(command: list[str]) -> None:
@@ -267,7 +264,7 @@ def measure_kinds(work: Path, arguments: argparse.Namespace) -> None:
 
 def measure(work: Path, arguments: argparse.Namespace) -> None:
     """All three; what is done is published after each, so that a run that is cut short shows what it measured."""
-    made = base(work, arguments.kills)
+    made = base(work)
     record: dict[str, Any] = {
         "machine": common.machine(),
         "versions": versions(),

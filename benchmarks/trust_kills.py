@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 Check = Callable[[], str]
+TESTS = Path(__file__).resolve().parent.parent / "tests"
 #: what a command writes beside its place until it is whole
 _LEFT = re.compile(r".*\.(tmp|old)")
 
@@ -39,13 +40,11 @@ class Victim:
 @dataclass(frozen=True)
 class Base:
     """What all commands work on: a run, the command that trains it, its bundle for the host and those for all runtimes;
-    a bundle that learns on the device, with new samples; the folder of two keys with their public halves in `public`."""
+    the folder of two keys with their public halves in `public`."""
 
     run: Path
     recipe: list[str]
     bundle: Path
-    learning: Path
-    data: Path
     keys: Path
     bundles: Path
 
@@ -117,9 +116,14 @@ def accept(base: Base, folder: Path) -> Victim:
 
 
 def personalize(base: Base, folder: Path) -> Victim:
-    bundle = Path(shutil.copytree(base.learning, folder / "bundle"))
-    command = edgeft("personalize", bundle, "--data", base.data, "--steps", "5")
-    done(command)
+    """A model that has learned another voice learns a new class: its state is there before and another one after."""
+    sys.path[:0] = [str(TESTS), str(TESTS / "personalize")]
+    import new_sounds
+
+    bundle = Path(shutil.copytree(TESTS / "fixtures" / "chirps", folder / "bundle"))
+    voice, new_class = new_sounds.write(folder / "sounds")
+    if done(edgeft("personalize", bundle, "--data", voice)).returncode:
+        raise SystemExit("the first personalization was not accepted: a kill of the second would show nothing")
 
     def check() -> str:
         from edgeft.bundle import reader
@@ -127,13 +131,19 @@ def personalize(base: Base, folder: Path) -> Victim:
         from edgeft.personalize.run import session
 
         try:
-            session(reader.open(bundle), None, threads=1)
+            return "" if session(reader.open(bundle), None, threads=1) else "what was learned is gone"
         except EdgeftError as error:
             return str(error)
 
-        return ""
+    def after() -> str:
+        from edgeft.bundle import reader
+        from edgeft.personalize.run import session
 
-    return Victim(command, check, command, lambda: leftovers(bundle), folder)
+        state = session(reader.open(bundle), None, threads=1)
+        return leftovers(bundle) or ("" if state and "buzz" in state.labels else "the new class was not learned")
+
+    command = edgeft("personalize", bundle, "--data", new_class)
+    return Victim(command, check, command, after, folder)
 
 
 def export(base: Base, folder: Path) -> Victim:
