@@ -72,7 +72,7 @@ def test_unknown_names_and_arguments() -> None:
         builds.build(recipe.Model(name="resnet-18"), 3)
     with pytest.raises(RecipeError, match="did you mean 'builtin'"):
         builds.build(recipe.Model(source="buildin"), 3)
-    for args in ({"depth": 3}, {"channels": 4}, {"size": "big"}):
+    for args in ({"depth": 3}, {"channels": 0}, {"size": "big"}):
         with pytest.raises(RecipeError, match=r"model\.args"):
             builds.build(recipe.Model(name="resnet8", args=args), 3)
     with pytest.raises(RecipeError, match="one or more outputs"):

@@ -135,7 +135,7 @@ REFUSED = [
     ("segment", {"of": Backbone("vit", lambda args, size: nn.Linear(3, 3), Classifier, {})}, "vit gives no features"),
     ("segment", {"size": [60, 96]}, "multiples of 32"),
     ("segment", {"stride": 3}, "stride is 3"),
-    ("detect", {"channels": 2}, "expected 1 or 3"),
+    ("detect", {"channels": 0}, "how many frames a stack has"),
     ("detect", {"no_such": 2}, "small gives no features.*no_such"),
     ("detect", {"depth": "deep"}, "cannot be built with"),
 ]
