@@ -131,13 +131,6 @@ def test_lerobot(tmp_path: Path) -> None:
         data.open(of(tmp_path))
 
 
-def test_stacks_of_frames_are_refused_and_no_frame_is_dropped(tmp_path: Path) -> None:
-    frames = RNG.integers(0, 255, (60, 8, 8, 4), np.uint8)
-    np.savez(tmp_path / "d.npz", obs=frames, acts=RNG.normal(size=(60, 2)))
-    with pytest.raises(DataError, match=r"pictures of shape \(8, 8, 4\)"):
-        data.open(of(tmp_path / "d.npz"))
-
-
 def picture(path: Path, value: int) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((8, 8, 3), value % 250, np.uint8)).save(path)
